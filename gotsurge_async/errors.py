@@ -1,0 +1,218 @@
+"""Everything that this package raises on purpose.
+
+::
+
+    GotSurgeError
+    ├── UsageError (also ValueError)      a call that cannot be right as written
+    │   ├── TooManyInOneCall              more than 20 tasks or ids where the API takes 20
+    │   ├── WrongLoop                     a client used from another event loop than its own
+    │   ├── ClientClosed                  a client used before it was opened or after it was closed
+    │   └── EndpointsAssumed              production, and a create on a path that nobody has confirmed
+    ├── ConfigError (also ValueError)     settings that are missing, malformed or contradict each other
+    ├── InvalidData (also ValueError)     data that we refuse to send, or cannot read; carries `problems`
+    │   └── UnreadableAnswer              an answer that is not what the operation promises
+    ├── SignInNeeded                      no token that works, and none to be had without a person
+    └── CallError                         one call to the service did not succeed
+        ├── NotSent                       certainly never processed
+        ├── Rejected                      the service answered, and said no
+        │   ├── BadRequest                400, 422 and every other 4xx without a class of its own
+        │   ├── Unauthorized              401, also after one replay with a new token
+        │   ├── Forbidden                 403
+        │   ├── NotFound                  404
+        │   ├── Conflict                  409
+        │   │   └── VersionConflict       an update made from a revision that is no longer the newest
+        │   ├── TooLateToCancel           a cancel refused because the task has moved on; carries the task
+        │   ├── PayloadTooLarge           413
+        │   └── RateLimited               429, after all attempts
+        └── OutcomeUnknown                sent, and nobody can say whether it was processed
+
+Every one of them pickles. None holds a secret in its message, its arguments or its attributes, nor an
+exception of the HTTP library: what a library said is kept as text.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+
+class GotSurgeError(Exception):
+    """The root of the tree."""
+
+
+class UsageError(GotSurgeError, ValueError):
+    """A call that cannot be right as written; nothing was sent."""
+
+
+class TooManyInOneCall(UsageError):
+    """More tasks or ids than one call may carry (20, section "Create & Broadcast Tasks")."""
+
+
+class WrongLoop(UsageError):
+    """A client belongs to the event loop in which it was opened."""
+
+
+class ClientClosed(UsageError):
+    """A client is used inside its ``async with`` block, or between ``open()`` and ``close()``."""
+
+
+class EndpointsAssumed(UsageError):
+    """The paths of the API are assumed until a profile confirms them: production does not create on a guess."""
+
+
+class ConfigError(GotSurgeError, ValueError):
+    """Settings that are missing, malformed or contradict each other."""
+
+
+class Problem(NamedTuple):
+    """One fault of one value."""
+
+    path: str
+    """Where: dotted field names and indices, such as ``tasks[7].to_address.latitude``; empty for the whole."""
+    message: str
+    """What is wrong, and what would be right."""
+    value: Any = None
+    """The value as it was found; for people, shortened where it is shown."""
+
+
+class InvalidData(GotSurgeError, ValueError):
+    """Data that we refuse to send or cannot read: ``problems`` lists every fault found."""
+
+    def __init__(self, message: str = "", problems: Sequence[Problem] = ()) -> None:
+        super().__init__(message, tuple(problems))
+        self.problems = tuple(problems)
+
+    def __str__(self) -> str:
+        lines = [f"{p.path}: {p.message}" if p.path else p.message for p in self.problems]
+        return "; ".join([str(self.args[0]), *lines]) if self.args[0] else "; ".join(lines)
+
+
+class UnreadableAnswer(InvalidData):
+    """An answer of the service that is no JSON, or not the JSON that the operation promises."""
+
+
+class SignInNeeded(GotSurgeError):
+    """No bearer token that works, and none to be had without a person signing in (section "Basic Oauth2 steps")."""
+
+    def __init__(self, message: str = "sign in to GotSurge first", *, account: str = "") -> None:
+        super().__init__(message)
+        self.account = account
+
+
+class CallError(GotSurgeError):
+    """One call to the service did not succeed.
+
+    Attributes:
+        operation: the name in the endpoint table, such as ``tasks.create``.
+        status: the HTTP status, or None when no answer came.
+        service_message: what the service said, found wherever it stood in the answer; "" if nothing.
+        request_id: the service's own id of the request, if its answer named one.
+        attempts: how many times the request was tried, 1 for no replay.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        operation: str = "",
+        status: int | None = None,
+        service_message: str = "",
+        request_id: str | None = None,
+        attempts: int = 1,
+    ) -> None:
+        super().__init__(message)
+        self.operation = operation
+        self.status = status
+        self.service_message = service_message
+        self.request_id = request_id
+        self.attempts = attempts
+
+    def __str__(self) -> str:
+        head = self.operation or "call"
+        if self.status is not None:
+            head = f"{head}: HTTP {self.status}"
+        text = ": ".join(part for part in (head, str(self.args[0]), self.service_message) if part)
+        notes = [f"request id {self.request_id}"] if self.request_id else []
+        if self.attempts > 1:
+            notes.append(f"{self.attempts} attempts")
+        return f"{text} ({', '.join(notes)})" if notes else text
+
+
+class NotSent(CallError):
+    """Certainly never processed: the connection was never made. Safe to repeat, whatever the operation."""
+
+
+class Rejected(CallError):
+    """The service answered, and said no."""
+
+
+class BadRequest(Rejected):
+    """400, 422, or another 4xx without a class of its own."""
+
+
+class Unauthorized(Rejected):
+    """401, also after one replay with a new token."""
+
+
+class Forbidden(Rejected):
+    """403: the account may not do this."""
+
+
+class NotFound(Rejected):
+    """404: no such task or organization, or one that this account may not see."""
+
+
+class Conflict(Rejected):
+    """409."""
+
+
+class VersionConflict(Conflict):
+    """An update made from a revision that is no longer the newest: read the task and try again."""
+
+
+class TooLateToCancel(Rejected):
+    """The task has moved past broadcasting (section "Cancel Task"); ``task`` is the task as it was read then."""
+
+    def __init__(self, message: str = "", *, task: Any = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.task = task
+
+
+class PayloadTooLarge(Rejected):
+    """413."""
+
+
+class RateLimited(Rejected):
+    """429, after all attempts; ``retry_after`` is what the service asked for last, in seconds."""
+
+    def __init__(self, message: str = "", *, retry_after: float | None = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.retry_after = retry_after
+
+
+class OutcomeUnknown(CallError):
+    """The request left, and nobody can say whether it was processed.
+
+    For an operation that must not repeat this is the end: look the effect up, or ask a person; do not send
+    ``sent`` again blindly.
+
+    Attributes:
+        sent: the exact body that was sent, b"" for none. It may hold personal data: it is in no message.
+    """
+
+    def __init__(self, message: str = "", *, sent: bytes = b"", **details: Any) -> None:
+        super().__init__(message, **details)
+        self.sent = sent
+
+
+_REJECTIONS: dict[int, type[Rejected]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    413: PayloadTooLarge,
+    429: RateLimited,
+}
+
+
+def rejection_class(status: int) -> type[Rejected]:
+    """The class for an answer with this status, which must not be a success."""
+    return _REJECTIONS.get(status, BadRequest)

@@ -1,0 +1,167 @@
+"""Organizations, roles and invitations of platform partners (section "Platform Partners"), and lists in pages."""
+
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from gotsurge_async.models.base import Model, optional_utc, settle_times
+from gotsurge_async.models.tasks import Task
+from gotsurge_async.money import Money
+
+
+@attrs.frozen(kw_only=True)
+class PriceStep(Model):
+    """One line of an organization's price table; ``time_delta`` as the service gives it."""
+
+    code: str | None = None
+    time_delta: float | None = None
+    price: Money | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Organization(Model):
+    """A merchant whom a platform partner manages. Its amounts come without a currency."""
+
+    id: str
+    business_name: str | None = None
+    squad_price: Money | None = None
+    min_price: Money | None = None
+    max_price: Money | None = None
+    price_table: tuple[PriceStep, ...] = attrs.field(default=(), converter=tuple)
+    squad_code: str | None = None
+    fleet_types: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    is_qa: bool | None = None
+    created_at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    updated_at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    version_seq: int | None = None
+    version_rev: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        settle_times(self, "created_at", "updated_at")
+
+
+@attrs.frozen(kw_only=True)
+class OrganizationRequest(Model):
+    """Body of Create Associated Organization."""
+
+    business_name: str
+
+
+@attrs.frozen(kw_only=True)
+class OrganizationAnswer(Model):
+    """Answer of Create Associated Organization and of Associated Organization Detail."""
+
+    organization: Organization
+
+
+@attrs.frozen(kw_only=True)
+class Role(Model):
+    """What a user may do in an organization."""
+
+    id: str
+    name: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RoleList(Model):
+    """Answer of List Roles."""
+
+    roles: tuple[Role, ...] = attrs.field(default=(), converter=tuple)
+
+
+@attrs.frozen(kw_only=True)
+class Invitation(Model):
+    """Whom to invite, into which organization, as what."""
+
+    emails: tuple[str, ...] = attrs.field(converter=tuple)
+    org_id: str
+    role_id: str
+
+
+@attrs.frozen(kw_only=True)
+class InvitationRequest(Model):
+    """Body of Invite User."""
+
+    user: Invitation
+
+
+@attrs.frozen(kw_only=True)
+class PageMeta(Model):
+    """Which page this is; ``total`` only if the service tells."""
+
+    page: int | None = None
+    per_page: int | None = None
+    total: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OrganizationPage(Model):
+    """Answer of Associated Organization List."""
+
+    meta: PageMeta | None = None
+    organizations: tuple[Organization, ...] = attrs.field(default=(), converter=tuple)
+
+
+@attrs.frozen(kw_only=True)
+class TaskPage(Model):
+    """Answer of Task List."""
+
+    meta: PageMeta | None = None
+    tasks: tuple[Task, ...] = attrs.field(default=(), converter=tuple)
+
+
+@attrs.frozen(kw_only=True)
+class BroadcastRequest(Model):
+    """Body of Broadcast Draft Tasks: 1 to 20 ids."""
+
+    task_ids: tuple[str, ...] = attrs.field(converter=tuple)
+
+
+@attrs.frozen(kw_only=True)
+class TrackingAssignment(Model):
+    """Which tracking id a task is to carry."""
+
+    id: str
+    tracking_id: str
+
+
+@attrs.frozen(kw_only=True)
+class TrackingRequest(Model):
+    """Body of Broadcast with Tracking and of Patch Tracking IDs: 1 to 20 assignments."""
+
+    tasks: tuple[TrackingAssignment, ...] = attrs.field(converter=tuple)
+
+
+@attrs.frozen(kw_only=True)
+class UpdatedTask(Model):
+    """A task that a batch call has changed: at the least its id."""
+
+    id: str
+    tracking_id: str | None = None
+    current_status: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class UpdatedTasks(Model):
+    """Answer of the broadcasts and of Patch Tracking IDs; ids alone are read as tasks that tell nothing else."""
+
+    updated_tasks: tuple[UpdatedTask, ...] = attrs.field(default=(), converter=tuple)
+    server_time: datetime | None = attrs.field(default=None, converter=optional_utc)
+
+    def __attrs_post_init__(self) -> None:
+        settle_times(self, "server_time")
+
+
+@attrs.frozen(kw_only=True)
+class TaskEvent(Model):
+    """A webhook of the type Task Status Updated: ``data`` names the task, ``updates`` what changed, as they came."""
+
+    type: str | None = None
+    model_name: str | None = None
+    data: dict[str, Any] | None = None
+    updates: dict[str, Any] | None = None
+    timestamp: datetime | None = attrs.field(default=None, converter=optional_utc)
+
+    def __attrs_post_init__(self) -> None:
+        settle_times(self, "timestamp")

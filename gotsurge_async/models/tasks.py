@@ -1,0 +1,341 @@
+"""Tasks: an order as it is written, a task as it is read, and what a create answers.
+
+GotSurge calls an order a task. Here `Order` is what we write and `Task` is what the service tells.
+"""
+
+from datetime import datetime
+from typing import Any, ClassVar, TypedDict
+
+import attrs
+from attrs.converters import optional
+
+from gotsurge_async.models.base import Model, OpenEnum, optional_utc, settle_times, utc
+from gotsurge_async.models.places import Address, Contact, TimeWindow
+from gotsurge_async.money import Money
+
+
+class BroadcastPreference(OpenEnum):
+    """Which drivers are asked."""
+
+    MARINE = "marine"
+    SQUAD = "squad"
+    ALL = "all"
+
+
+class VehiclePreference(OpenEnum):
+    """The vehicle that a task asks for. Prices know another list: `PriceVehicle`."""
+
+    LTL = "ltl"
+    MOTORCYCLE = "motorcycle"
+    CAR = "car"
+    MPV = "mpv"
+    VAN_1_7M = "van_1.7m"
+    VAN_2_4M = "van_2.4m"
+    LORRY_10FT = "lorry_10ft"
+    LORRY_14FT = "lorry_14ft"
+    LORRY_20FT = "lorry_20ft"
+    LORRY_24FT = "lorry_24ft"
+    LORRY_40FT = "lorry_40ft"
+
+
+class ServiceType(OpenEnum):
+    """A full truck (FTL), or only the space needed (LTL)."""
+
+    FTL = "ftl"
+    LTL = "ltl"
+
+
+class TaskStatus(OpenEnum):
+    """Where a task stands (section "Order Statuses")."""
+
+    DRAFT = "draft"
+    PENDING_BROADCAST = "pending_broadcast"
+    BROADCASTING = "broadcasting"
+    ACCEPTED = "accepted"
+    PENDING_PICKUP = "pending_pickup"
+    PICKUP_ARRIVING = "pickup_arriving"
+    PENDING_DELIVERY = "pending_delivery"
+    DELIVERY_ARRIVING = "delivery_arriving"
+    COMPLETE = "complete"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    UNSUCCESSFUL_PICKUP = "unsuccessful_pickup"
+    UNSUCCESSFUL_DELIVERY = "unsuccessful_delivery"
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether no driver has been asked yet."""
+        return self in (TaskStatus.DRAFT, TaskStatus.PENDING_BROADCAST)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing more will happen to the task."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset(
+    (
+        TaskStatus.COMPLETE,
+        TaskStatus.CANCELLED,
+        TaskStatus.EXPIRED,
+        TaskStatus.UNSUCCESSFUL_PICKUP,
+        TaskStatus.UNSUCCESSFUL_DELIVERY,
+    )
+)
+
+
+def _is_money(_: object, field: "attrs.Attribute[Money | None]", value: object) -> None:
+    if value is not None and not isinstance(value, Money):
+        raise TypeError(
+            f'{field.name} is money: give Money.of("2.00", "SGD"), not {value!r} (a bare number does not say its unit)'
+        )
+
+
+def _money_field() -> Any:
+    return attrs.field(default=None, validator=_is_money)
+
+
+@attrs.frozen(kw_only=True)
+class Item(Model):
+    """One line of what is carried (objects ``item`` and ``cargo_detail``). The units stand beside each measure."""
+
+    name: str | None = None
+    description: str | None = None
+    quantity: float | None = None
+    weight: float | None = None
+    weight_unit: str | None = None
+    volume: float | None = None
+    volume_unit: str | None = None
+    length: float | None = None
+    width: float | None = None
+    height: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class CargoDetail(Item):
+    """One line of ``cargo_details``; the document gives it the shape of an item."""
+
+
+@attrs.frozen(kw_only=True)
+class TaskFields(Model):
+    """What `Order` and `Task` have in common (the list under section "Update Task").
+
+    Money fields are `Money` and share one currency, which stands in ``currency`` (ISO 4217) too. Times are aware
+    and kept in UTC. ``cargo_net_quantity`` counts pieces; every total has its unit beside it.
+    """
+
+    MONEY: ClassVar[tuple[str, ...]] = ("price", "min_price", "max_price", "increment", "admin_fee")
+
+    tracking_id: str | None = None
+    invoice_number: str | None = None
+    group_tag: str | None = None
+    from_address: Address | None = None
+    from_time_window: TimeWindow | None = None
+    from_contact: Contact | None = None
+    to_address: Address | None = None
+    to_time_window: TimeWindow | None = None
+    to_contact: Contact | None = None
+    officer_contact: Contact | None = None
+    broadcast_preference: BroadcastPreference | None = attrs.field(
+        default=None, converter=optional(BroadcastPreference)
+    )
+    vehicle_preference: VehiclePreference | None = attrs.field(default=None, converter=optional(VehiclePreference))
+    service_type: ServiceType | None = attrs.field(default=None, converter=optional(ServiceType))
+    pickup_note_to_driver: str | None = None
+    delivery_note_to_driver: str | None = None
+    cargo_net_quantity: int | None = None
+    currency: str | None = None
+    price: Money | None = _money_field()
+    min_price: Money | None = _money_field()
+    max_price: Money | None = _money_field()
+    increment: Money | None = _money_field()
+    admin_fee: Money | None = _money_field()
+    items: tuple[Item, ...] = attrs.field(default=(), converter=tuple)
+    cargo_details: tuple[CargoDetail, ...] = attrs.field(default=(), converter=tuple)
+    org_id: str | None = None
+    total_item_weight: float | None = None
+    total_weight_unit: str | None = None
+    total_item_volume: float | None = None
+    total_volume_unit: str | None = None
+    total_item_quantity: float | None = None
+    total_quantity_unit: str | None = None
+    client_time_utc: datetime | None = attrs.field(default=None, converter=optional_utc)
+    client_timezone: str | None = None
+    epod: dict[str, Any] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        settle_times(self, "client_time_utc")
+        self._settle_currency()
+
+    def _settle_currency(self) -> None:
+        """Give every amount the task's currency, or the task the currency of its amounts."""
+        currency = self.currency
+        for name in self.MONEY:
+            money = getattr(self, name)
+            if money is None:
+                continue
+            if not currency and money.currency:
+                currency = money.currency
+                object.__setattr__(self, "currency", currency)
+            if currency and not money.currency:
+                object.__setattr__(self, name, money.in_currency(currency))
+            elif money.currency != (currency or ""):
+                raise ValueError(f"{name} is in {money.currency}, but the task's currency is {currency}")
+
+
+@attrs.frozen(kw_only=True)
+class Order(TaskFields):
+    """An order as it is written in a create (section "Create & Broadcast Tasks").
+
+    The fields without a default are those that GotSurge wants in every order. ``tracking_id`` is optional for
+    the service, but it is how an answer is matched to its order: give one that is yours alone.
+
+    Raises:
+        TypeError: for a price that is not `Money`.
+        ValueError: for a naive time, or amounts in two currencies.
+    """
+
+    from_address: Address
+    from_time_window: TimeWindow
+    to_address: Address
+    broadcast_preference: BroadcastPreference = attrs.field(converter=BroadcastPreference)
+    vehicle_preference: VehiclePreference = attrs.field(converter=VehiclePreference)
+    service_type: ServiceType = attrs.field(converter=ServiceType)
+    client_time_utc: datetime = attrs.field(converter=utc)
+
+
+@attrs.frozen(kw_only=True)
+class StatusEntry(Model):
+    """One step in a task's life."""
+
+    status: TaskStatus = attrs.field(converter=TaskStatus)
+    updated_at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    note: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        settle_times(self, "updated_at")
+
+
+@attrs.frozen(kw_only=True)
+class Driver(Model):
+    """Who drives."""
+
+    id: str | None = None
+    name: str | None = None
+    phone: str | None = None
+    vehicle_name: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Task(TaskFields):
+    """A task as it is read (section "Task Detail"). ``distance_in_meters`` is in metres.
+
+    ``version_rev`` is what an update needs; the document's sample lacks it, so it may be None.
+    """
+
+    id: str
+    server_time: datetime | None = attrs.field(default=None, converter=optional_utc)
+    updated_at: datetime | None = attrs.field(default=None, converter=optional_utc)
+    current_status: TaskStatus | None = attrs.field(default=None, converter=optional(TaskStatus))
+    statuses: tuple[StatusEntry, ...] = attrs.field(default=(), converter=tuple)
+    driver: Driver | None = None
+    distance_in_meters: float | None = None
+    is_urgent: bool | None = None
+    task_creation_group: str | None = None
+    attachments: tuple[Any, ...] = attrs.field(default=(), converter=tuple)
+    org_transporter: dict[str, Any] | None = None
+    platform_id: str | None = None
+    vehicle_emissions_type: str | None = None
+    vehicle_emissions: dict[str, Any] | None = None
+    client: dict[str, Any] | None = None
+    version_rev: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        settle_times(self, "client_time_utc", "server_time", "updated_at")
+        self._settle_currency()
+
+
+@attrs.frozen(kw_only=True)
+class TaskBatch(Model):
+    """Body of every create: 1 to 20 orders."""
+
+    tasks: tuple[Order, ...] = attrs.field(converter=tuple)
+
+
+@attrs.frozen(kw_only=True)
+class CreatedTasks(Model):
+    """Answer of every create. ``tasks`` comes as a list, as an object keyed by id, or as one task: here a tuple."""
+
+    tasks: tuple[Task, ...] = attrs.field(default=(), converter=tuple)
+    server_time: datetime | None = attrs.field(default=None, converter=optional_utc)
+    total_tasks: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        settle_times(self, "server_time")
+
+
+@attrs.frozen(kw_only=True)
+class Receipt:
+    """What a push keeps of each task that a create answered: little, and the task's JSON as it came.
+
+    Attributes:
+        id: the task's id, by which GotSurge knows it.
+        tracking_id, invoice_number: as the service echoed them, if it did.
+        current_status: where the task stands.
+        raw: the task's JSON text; `gotsurge_async.codec.decode(receipt.raw, Task)` reads it whole.
+    """
+
+    id: str
+    tracking_id: str | None = None
+    invoice_number: str | None = None
+    current_status: TaskStatus | None = None
+    raw: bytes = attrs.field(default=b"", repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Cancellation(Model):
+    """Body of Cancel Task."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class Message(Model):
+    """An answer that is only a sentence."""
+
+    message: str | None = None
+
+
+class TaskChanges(TypedDict, total=False):
+    """Body of Update Task: only what is given is changed, and None clears. `version_rev` guards the update."""
+
+    tracking_id: str | None
+    invoice_number: str | None
+    from_address: Address | None
+    from_time_window: TimeWindow | None
+    from_contact: Contact | None
+    to_address: Address | None
+    to_time_window: TimeWindow | None
+    to_contact: Contact | None
+    officer_contact: Contact | None
+    broadcast_preference: BroadcastPreference | str | None
+    group_tag: str | None
+    pickup_note_to_driver: str | None
+    delivery_note_to_driver: str | None
+    cargo_net_quantity: int | None
+    price: Money | None
+    org_id: str | None
+    total_item_weight: float | None
+    total_weight_unit: str | None
+    total_item_volume: float | None
+    total_volume_unit: str | None
+    total_item_quantity: float | None
+    total_quantity_unit: str | None
+    min_price: Money | None
+    max_price: Money | None
+    increment: Money | None
+    admin_fee: Money | None
+    client_time_utc: datetime | None
+    client_timezone: str | None
+    vehicle_preference: VehiclePreference | str | None
+    service_type: ServiceType | str | None
