@@ -8,11 +8,12 @@ and the least price of a create, SGD 2.00, is 200 000. A bare number is therefor
 import functools
 import re
 from decimal import Decimal, InvalidOperation
-from typing import NoReturn, Self
+from typing import NoReturn, Self, TypeVar
 
 MILLICENTS_PER_UNIT = 100_000
 """Thousandths of a cent in one unit of a currency (one dollar)."""
 
+_M = TypeVar("_M", bound="Money")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
@@ -66,8 +67,11 @@ class Money:
         return Decimal(self.millicents) / MILLICENTS_PER_UNIT
 
     def in_currency(self, currency: str) -> Self:
-        """The same number in another currency: for an amount whose currency stands beside it."""
-        return type(self)(millicents=self.millicents, currency=currency)
+        """The same number in another currency: for an amount of the service whose currency stands beside it.
+
+        The currency is taken as it came, also when it is not ISO 4217.
+        """
+        return _rebuild(type(self), self.millicents, currency)
 
     def __str__(self) -> str:
         plain = f"{self.amount:.5f}"
@@ -111,7 +115,7 @@ class Money:
         raise AttributeError(f"Money is immutable: cannot set {name}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (self.millicents, self.currency))
+        return (_rebuild, (type(self), self.millicents, self.currency))
 
     def _with(self, millicents: int) -> Self:
         return type(self)(millicents=millicents, currency=self.currency)
@@ -124,5 +128,8 @@ class Money:
         return other.millicents
 
 
-def _rebuild(millicents: int, currency: str) -> Money:
-    return Money(millicents=millicents, currency=currency)
+def _rebuild(cls: type[_M], millicents: int, currency: str) -> _M:
+    money = object.__new__(cls)
+    object.__setattr__(money, "millicents", millicents)
+    object.__setattr__(money, "currency", currency)
+    return money

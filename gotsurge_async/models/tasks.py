@@ -195,9 +195,9 @@ class Order(TaskFields):
         ValueError: for a naive time, or amounts in two currencies.
     """
 
-    from_address: Address
-    from_time_window: TimeWindow
-    to_address: Address
+    from_address: Address = attrs.field()
+    from_time_window: TimeWindow = attrs.field()
+    to_address: Address = attrs.field()
     broadcast_preference: BroadcastPreference = attrs.field(converter=BroadcastPreference)
     vehicle_preference: VehiclePreference = attrs.field(converter=VehiclePreference)
     service_type: ServiceType = attrs.field(converter=ServiceType)

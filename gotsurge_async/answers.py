@@ -1,0 +1,104 @@
+"""Reading what the document does not describe: error bodies, Retry-After, request ids.
+
+The document shows no error body and no header, so a message is taken from wherever it stands.
+"""
+
+import html
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+
+_MESSAGE_KEYS = (
+    "message",
+    "error_description",
+    "error",
+    "errors",
+    "detail",
+    "details",
+    "title",
+    "msg",
+    "reason",
+    "code",
+)
+_REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid", "cf-ray")
+_MOST = 300
+
+
+def service_message(body: bytes) -> str:
+    """The sentence that an error answer holds, from JSON of any shape, HTML or text; "" if it holds none."""
+    text = body[:65_536].decode("utf-8", "replace").strip()
+    if not text:
+        return ""
+    try:
+        found = _find(msgspec.json.decode(body), depth=0)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = _from_markup(text) if text.startswith("<") else text
+    return _short(found)
+
+
+def _find(value: Any, depth: int) -> str:
+    if isinstance(value, str):
+        return value
+    if depth > 6:
+        return ""
+    if isinstance(value, list):
+        return "; ".join(filter(None, (_find(each, depth + 1) for each in value[:5])))
+    if not isinstance(value, dict):
+        return ""
+    for key in _MESSAGE_KEYS:
+        found = _find(value.get(key), depth + 1)
+        if found:
+            return _located(value, found)
+    # errors by field: {"price": ["too low"]}
+    pairs = ((name, _find(each, depth + 1)) for name, each in list(value.items())[:5])
+    return "; ".join(f"{name}: {found}" for name, found in pairs if found)
+
+
+def _located(value: Mapping[str, Any], found: str) -> str:
+    """The message with the field that it is about, if the same object names one."""
+    field = value.get("field") or value.get("path") or value.get("pointer")
+    return f"{field}: {found}" if isinstance(field, str) and field not in found else found
+
+
+def _from_markup(text: str) -> str:
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+    inner = title.group(1) if title else re.sub(r"<[^>]+>", " ", text)
+    return html.unescape(inner)
+
+
+def _short(text: str) -> str:
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= _MOST else f"{line[: _MOST - 3]}..."
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds that the service asks us to wait, from Retry-After as seconds or as an HTTP date; None without one.
+
+    Args:
+        headers: with lower-case names.
+        now: the present, aware.
+    """
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - now).total_seconds())
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """The service's own id of a request, if a header (lower-case names) carries one."""
+    for name in _REQUEST_ID_HEADERS:
+        if headers.get(name):
+            return headers[name][:200]
+    return None
