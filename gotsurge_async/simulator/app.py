@@ -1,0 +1,121 @@
+"""The simulator over HTTP: routes from the endpoint table, and what a fault does to an answer."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from gotsurge_async.endpoints import ENDPOINTS
+
+from .clock import write_http_date
+from .faults import Fault, FaultBook
+from .operations import perform
+from .replies import Call, RefusedError, Reply, refusal_reply
+from .service import Service
+
+BASE_PATH = "/api/partnership/v1"
+_GARBAGE = b"\x16\x03\x01 this is no HTTP\r\n\r\n"
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Broken(web.Response):
+    """An answer that never becomes a whole one: the fault decides what the client sees instead."""
+
+    def __init__(self, kind: str, reply: Reply) -> None:
+        super().__init__()
+        self._kind = kind
+        self._reply = reply
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Do the damage; the error tells aiohttp that there is nobody to answer any more."""
+        transport = request.transport
+        if transport is not None:
+            if self._kind == "reset":
+                peer: socket.socket = transport.get_extra_info("socket")
+                # Without this, closing sends FIN unless bytes are unread: the peer is to see a real RST.
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                transport.abort()
+            else:
+                transport.write(_GARBAGE if self._kind == "garbage" else _half(self._reply))
+                transport.close()
+        raise ConnectionResetError(f"a fault was ordered: {self._kind}")
+
+
+def _half(reply: Reply) -> bytes:
+    body = reply.body or b'{"message": "this answer ends too early"}'
+    head = f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {reply.content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body[: len(body) // 2]
+
+
+def _whole(reply: Reply) -> web.Response:
+    response = web.Response(status=reply.status, body=reply.body or None, headers=reply.headers)
+    if reply.body:
+        response.headers["Content-Type"] = reply.content_type
+    return response
+
+
+def add_operations(app: web.Application, service: Service, faults: FaultBook) -> None:
+    """Serve every operation of the endpoint table under the base path."""
+    for endpoint in ENDPOINTS.values():
+        handler = _handler(endpoint.name, service, faults)
+        app.router.add_route(endpoint.verb, BASE_PATH + endpoint.path, handler)
+
+
+def _handler(operation: str, service: Service, faults: FaultBook) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        service.calls[operation] += 1
+        plan = faults.plan(operation)
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            text = f"The body is longer than {service.options.body_limit} bytes"
+            return _whole(refusal_reply(RefusedError(413, "too_large", text), service.options))
+        ending = await _strike(plan.before)
+        if ending is not None:
+            return _struck(ending, service, Reply(200))
+        call = Call(
+            body=body,
+            path=request.match_info,
+            query=request.query,
+            authorization=request.headers.get("Authorization", ""),
+            now=service.clock.now(),
+        )
+        reply = perform(service, operation, call)
+        ending = await _strike(plan.after)
+        return _whole(reply) if ending is None else _struck(ending, service, reply)
+
+    return handle
+
+
+async def _strike(planned: tuple[Fault, ...]) -> Fault | None:
+    """Wait out the delays; the fault that ends the call is the last one, if there is one."""
+    for fault in planned:
+        if fault.ends_the_call:
+            return fault
+        await asyncio.sleep(fault.seconds)
+    return None
+
+
+def _struck(fault: Fault, service: Service, reply: Reply) -> web.StreamResponse:
+    if fault.kind != "status":
+        return Broken(fault.kind, reply)
+    refused = RefusedError(fault.status, "fault", f"A fault was ordered: {fault.status}")
+    response = _whole(refusal_reply(refused, service.options))
+    response.headers.update(_fault_headers(fault, service))
+    return response
+
+
+def _fault_headers(fault: Fault, service: Service) -> dict[str, str]:
+    headers = dict(fault.headers)
+    for name, value in fault.headers.items():
+        if name.lower() == "retry-after" and value.isdigit() and service.options.retry_after == "date":
+            now = service.clock.now()
+            headers[name] = write_http_date(now + int(value))
+            # A date is read against the sender's own clock, which may have been turned.
+            headers["Date"] = write_http_date(now)
+    return headers

@@ -1,0 +1,209 @@
+"""What a task must look like to be accepted (sections "Create & Broadcast Tasks" and "Update Task").
+
+The shapes are declared once, below: a good task costs one pass of msgspec over its bytes. Only a bad one is
+looked at field by field, so that a refusal can name every field that is wrong. No value is ever coerced, and
+null is not a way of leaving a field out. These shapes are the simulator's own: it shares none with the client.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from .replies import Problem, RefusedError, invalid
+
+MIN_PRICE = 200_000
+"""SGD 2.00, in thousandths of a cent."""
+MAX_BATCH = 20
+
+Text = str | UnsetType
+Count = Annotated[int, Meta(ge=0)] | UnsetType
+Amount = Annotated[int, Meta(ge=0)] | UnsetType
+Number = float | UnsetType
+Instant = Annotated[datetime, Meta(tz=True)]
+Currency = Annotated[str, Meta(pattern="^([A-Z]{3})?$")] | UnsetType
+
+
+class Address(Struct, gc=False):
+    """An address."""
+
+    street_address: Text = UNSET
+    building_name: Text = UNSET
+    city: Text = UNSET
+    state: Text = UNSET
+    country: Text = UNSET
+    zip_code: Text = UNSET
+    latitude: Annotated[float, Meta(ge=-90, le=90)] | UnsetType = UNSET
+    longitude: Annotated[float, Meta(ge=-180, le=180)] | UnsetType = UNSET
+    altitude: Number = UNSET
+
+    @property
+    def point(self) -> tuple[float, float] | None:
+        """Latitude and longitude in degrees, where both are given."""
+        if self.latitude is UNSET or self.longitude is UNSET:
+            return None
+        return self.latitude, self.longitude
+
+
+class Window(Struct, gc=False):
+    """A time window."""
+
+    start_time_utc: Instant
+    end_time_utc: Instant
+
+
+class Contact(Struct, gc=False):
+    """A contact, also of an officer."""
+
+    name: Text = UNSET
+    phone: Text = UNSET
+    email: Text = UNSET
+    company_name: Text = UNSET
+    vessel_id: Text = UNSET
+    vessel_imo: Annotated[int, Meta(ge=1_000_000, le=9_999_999)] | UnsetType = UNSET
+    vessel_name: Text = UNSET
+    lighter_boat_name: Text = UNSET
+    lighter_company_name: Text = UNSET
+    vehicle_name: Text = UNSET
+    berth_no: Text = UNSET
+
+
+class Item(Struct, gc=False):
+    """An item or a cargo detail."""
+
+    name: Text = UNSET
+    description: Text = UNSET
+    quantity: Number = UNSET
+    weight: Number = UNSET
+    weight_unit: Text = UNSET
+    volume: Number = UNSET
+    volume_unit: Text = UNSET
+    length: Number = UNSET
+    width: Number = UNSET
+    height: Number = UNSET
+
+
+class TaskShape(Struct, kw_only=True, gc=False):
+    """A task as it is written. Fields that are not named here are kept, unchecked."""
+
+    from_address: Address
+    from_time_window: Window
+    to_address: Address
+    broadcast_preference: Literal["marine", "squad", "all"]
+    client_time_utc: Instant
+    vehicle_preference: Literal[
+        "ltl",
+        "motorcycle",
+        "car",
+        "mpv",
+        "van_1.7m",
+        "van_2.4m",
+        "lorry_10ft",
+        "lorry_14ft",
+        "lorry_20ft",
+        "lorry_24ft",
+        "lorry_40ft",
+    ]
+    service_type: Literal["ftl", "ltl"]
+    tracking_id: Text = UNSET
+    invoice_number: Text = UNSET
+    from_contact: Contact | UnsetType = UNSET
+    to_time_window: Window | UnsetType = UNSET
+    to_contact: Contact | UnsetType = UNSET
+    officer_contact: Contact | UnsetType = UNSET
+    group_tag: Text = UNSET
+    pickup_note_to_driver: Text = UNSET
+    delivery_note_to_driver: Text = UNSET
+    cargo_net_quantity: Count = UNSET
+    price: Amount = UNSET
+    currency: Currency = UNSET
+    items: list[Item] | UnsetType = UNSET
+    cargo_details: list[Item] | UnsetType = UNSET
+    org_id: Text = UNSET
+    total_item_weight: Number = UNSET
+    total_weight_unit: Text = UNSET
+    total_item_volume: Number = UNSET
+    total_volume_unit: Text = UNSET
+    total_item_quantity: Number = UNSET
+    total_quantity_unit: Text = UNSET
+    min_price: Amount = UNSET
+    max_price: Amount = UNSET
+    increment: Amount = UNSET
+    admin_fee: Amount = UNSET
+    client_timezone: Text = UNSET
+    epod: dict[str, Any] | UnsetType = UNSET
+
+
+REQUIRED = frozenset(TaskShape.__struct_fields__[: -len(TaskShape.__struct_defaults__)])
+"""The fields that a task cannot be without."""
+
+
+def check_task(task: TaskShape, index: int | None) -> list[Problem]:
+    """Problems between the fields of a task whose shape is right: money, and the order of its windows."""
+    problems: list[Problem] = []
+    if task.price is not UNSET:
+        if task.price < MIN_PRICE:
+            problems.append(Problem(index, "price", "Enter a minimum price from SGD 2.00 (Format: 200000)"))
+        if not task.currency:
+            problems.append(Problem(index, "currency", "Enter the currency of the price (ISO 4217)"))
+    pickup, delivery = task.from_time_window, task.to_time_window
+    if pickup.start_time_utc > pickup.end_time_utc:
+        text = "The pickup start time must be earlier than the end time"
+        problems.append(Problem(index, "from_time_window.start_time_utc", text))
+    if delivery is not UNSET:
+        text = "The pickup time must be earlier than the delivery time"
+        if pickup.end_time_utc > delivery.start_time_utc:
+            problems.append(Problem(index, "from_time_window.end_time_utc", text))
+        if delivery.start_time_utc > delivery.end_time_utc:
+            problems.append(Problem(index, "to_time_window.start_time_utc", text))
+    return problems
+
+
+_FIELD_TYPES = get_type_hints(TaskShape, include_extras=True)
+
+
+def read_task(raw: msgspec.Raw | bytes, index: int | None) -> tuple[dict[str, Any], TaskShape | None, list[Problem]]:
+    """A task from its JSON, as it came and by its shape, and what is wrong with it.
+
+    The second is None when the shape is wrong, the first is empty when it is no object at all.
+    """
+    try:
+        content = msgspec.json.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return {}, None, [Problem(index, "", f"is not JSON: {error}")]
+    if not isinstance(content, dict):
+        return {}, None, [Problem(index, "", "a task is an object")]
+    try:
+        task = msgspec.convert(content, TaskShape)
+    except msgspec.ValidationError:
+        return content, None, list(_shape_problems(content, index))
+    return content, task, check_task(task, index)
+
+
+def _shape_problems(content: dict[str, Any], index: int | None) -> Iterator[Problem]:
+    for name, kind in _FIELD_TYPES.items():
+        if name not in content:
+            if name in REQUIRED:
+                yield Problem(index, name, "is required")
+            continue
+        try:
+            msgspec.convert(content[name], kind)
+        except msgspec.ValidationError as error:
+            message, _, path = str(error).partition(" - at `$")
+            yield Problem(index, name + path.rstrip("`"), message)
+
+
+def read_body(body: bytes, kind: type[Any]) -> Any:
+    """The body of a call as the given shape; raises a refusal that says where it is not that.
+
+    A body that is no JSON at all is refused with 400, one of another shape with 422.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        raise invalid(Problem(None, path.rstrip("`").lstrip("."), message)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RefusedError(400, "malformed", f"the body is not JSON: {error}") from None

@@ -1,0 +1,50 @@
+"""The simulator's own time, which can be turned, and how it is written in answers."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import format_datetime
+
+_SINGAPORE = timezone(timedelta(hours=8))
+
+
+class Clock:
+    """Seconds since the epoch (UTC): those of ``base`` plus what was turned on top. It only goes forward."""
+
+    def __init__(self, base: Callable[[], float]) -> None:
+        self._base = base
+        self._ahead = 0.0
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._base() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Turn the clock on by ``seconds``, which must not be negative."""
+        if not seconds >= 0 or seconds == float("inf"):
+            raise ValueError(f"a clock is turned forward by a number of seconds, not by {seconds!r}")
+        self._ahead += seconds
+
+    def reset(self) -> None:
+        """Show the base's time again."""
+        self._ahead = 0.0
+
+
+def write_instant(seconds: float, style: str) -> str:
+    """Seconds since the epoch as the date-time text of an answer, in a style of the switch ``dates``."""
+    instant = datetime.fromtimestamp(seconds, UTC)
+    return write_datetime(instant, style)
+
+
+def write_datetime(instant: datetime, style: str) -> str:
+    """An aware datetime as the date-time text of an answer, in a style of the switch ``dates``."""
+    if style == "offset":
+        return instant.astimezone(_SINGAPORE).isoformat(timespec="seconds")
+    text = instant.astimezone(UTC).replace(tzinfo=None)
+    if style == "fraction":
+        return text.isoformat(timespec="microseconds") + "Z"
+    return text.isoformat(timespec="seconds") + ("" if style == "naive" else "Z")
+
+
+def write_http_date(seconds: float) -> str:
+    """Seconds since the epoch as an HTTP date, for Date and Retry-After headers."""
+    return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)

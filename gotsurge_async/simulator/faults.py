@@ -1,0 +1,136 @@
+"""Faults that can be ordered: what goes wrong, at which operation, how often, before or after the effect.
+
+The fate of the n-th matching call depends on the fault's seed and on n alone, so that a run with faults can
+be repeated.
+"""
+
+from collections.abc import Collection, Mapping
+from random import Random
+from types import MappingProxyType
+from typing import Literal
+
+import msgspec
+from attrs import define, field, frozen, validators
+
+EVERY_OPERATION = "*"
+
+
+def _frozen_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType(dict(headers))
+
+
+@frozen(kw_only=True)
+class Fault:
+    """One thing that goes wrong.
+
+    ``operation`` is a name of the endpoint table or ``"*"``. ``when`` says whether it strikes before the
+    operation took effect or after. ``kind``: ``reset`` ends the connection by a TCP RST; ``delay`` waits
+    ``seconds`` (real ones) and goes on; ``status`` answers ``status`` with ``headers``; ``garbage`` answers what
+    is not HTTP; ``half`` sends half an answer and closes. ``rate`` is the share of matching calls that are
+    struck, drawn from ``seed``; ``times`` ends the fault after so many strikes, None never does.
+    """
+
+    operation: str = field(default=EVERY_OPERATION, validator=validators.instance_of(str))
+    when: Literal["before", "after"] = field(default="before", validator=validators.in_(("before", "after")))
+    kind: Literal["reset", "delay", "status", "garbage", "half"] = field(
+        default="reset", validator=validators.in_(("reset", "delay", "status", "garbage", "half"))
+    )
+    status: int = field(default=500, validator=[validators.ge(200), validators.le(599)])
+    headers: Mapping[str, str] = field(factory=dict, converter=_frozen_headers)
+    seconds: float = field(default=1.0, validator=validators.ge(0))
+    rate: float = field(default=1.0, validator=[validators.ge(0), validators.le(1)])
+    times: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    seed: int = 1
+
+    @property
+    def ends_the_call(self) -> bool:
+        """Whether nothing more happens to a call that this struck."""
+        return self.kind != "delay"
+
+
+class _FaultBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON form of a fault; ranges are the business of :class:`Fault`."""
+
+    operation: str = EVERY_OPERATION
+    when: str = "before"
+    kind: str = "reset"
+    status: int = 500
+    headers: dict[str, str] = {}
+    seconds: float = 1.0
+    rate: float = 1.0
+    times: int | None = None
+    seed: int = 1
+
+
+def fault_from_json(body: bytes) -> Fault:
+    """The fault that a JSON body describes; raises ValueError when it describes none."""
+    try:
+        parsed = msgspec.json.decode(body, type=_FaultBody)
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from None
+    return Fault(**msgspec.structs.asdict(parsed))
+
+
+@define
+class _Ordered:
+    fault: Fault
+    random: Random
+    struck: int = 0
+
+    def meets(self, operation: str) -> bool:
+        """Whether a call to the operation, the next in line, is struck."""
+        if self.fault.operation not in (operation, EVERY_OPERATION):
+            return False
+        # Drawn even when the fault is used up: the n-th call's fate must not depend on anything but n.
+        hit = self.random.random() < self.fault.rate
+        return hit and (self.fault.times is None or self.struck < self.fault.times)
+
+
+@frozen
+class Plan:
+    """The faults that strike one call, in the order in which they were ordered."""
+
+    before: tuple[Fault, ...] = ()
+    after: tuple[Fault, ...] = ()
+
+
+_NOTHING = Plan()
+
+
+class FaultBook:
+    """The faults that are ordered at present."""
+
+    def __init__(self, operations: Collection[str]) -> None:
+        self._operations = operations
+        self._ordered: list[_Ordered] = []
+
+    def order(self, fault: Fault) -> None:
+        """Have a fault strike from now on; raises ValueError when there is no such operation."""
+        if fault.operation != EVERY_OPERATION and fault.operation not in self._operations:
+            known = ", ".join(sorted(self._operations))
+            raise ValueError(f"there is no operation {fault.operation!r}; the operations are: {known}")
+        self._ordered.append(_Ordered(fault, Random(fault.seed)))  # noqa: S311 - repeatable on purpose, no secret
+
+    def clear(self) -> None:
+        """Have no faults any more."""
+        self._ordered.clear()
+
+    def plan(self, operation: str) -> Plan:
+        """Decide what strikes the next call to an operation."""
+        if not self._ordered:
+            return _NOTHING
+        met = [ordered for ordered in self._ordered if ordered.meets(operation)]
+        before = _until_the_end([ordered for ordered in met if ordered.fault.when == "before"])
+        # A call that ends before its effect never gets to what was to strike after it.
+        ended = any(ordered.fault.ends_the_call for ordered in before)
+        after = [] if ended else _until_the_end([ordered for ordered in met if ordered.fault.when == "after"])
+        for ordered in (*before, *after):
+            ordered.struck += 1
+        return Plan(tuple(ordered.fault for ordered in before), tuple(ordered.fault for ordered in after))
+
+
+def _until_the_end(met: list[_Ordered]) -> list[_Ordered]:
+    for position, ordered in enumerate(met):
+        if ordered.fault.ends_the_call:
+            return met[: position + 1]
+    return met

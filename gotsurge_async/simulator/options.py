@@ -1,0 +1,162 @@
+"""What the document leaves open, as switches: one interpretation of the service each.
+
+The first value of every switch is the simulator's default. :data:`SWITCHES` lists them all, for a command
+line that offers them and for tests that run a client over every value.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal, cast
+
+from attrs import Attribute, field, fields, frozen, validators
+
+SwitchValue = str | int | bool
+
+
+@frozen
+class Switch:
+    """One open point of the document: its name, what is open about it, and the values it may take."""
+
+    name: str
+    meaning: str
+    values: tuple[SwitchValue, ...]
+
+    @property
+    def default(self) -> SwitchValue:
+        """The simulator's own interpretation."""
+        return self.values[0]
+
+
+def _same_value_and_type(values: tuple[SwitchValue, ...]) -> Any:
+    def check(_: object, attribute: "Attribute[Any]", value: object) -> None:
+        # True == 1: without the type, a switch of numbers would take a bool.
+        if not any(value == allowed and type(value) is type(allowed) for allowed in values):
+            allowed_text = ", ".join(map(repr, values))
+            raise ValueError(f"switch {attribute.name}: {value!r} is not one of {allowed_text}")
+
+    return check
+
+
+def _switch(meaning: str, *values: SwitchValue) -> Any:
+    return field(
+        default=values[0],
+        validator=_same_value_and_type(values),
+        metadata={"meaning": meaning, "values": values},
+    )
+
+
+def _number(default: int) -> Any:
+    return field(default=default, validator=[validators.instance_of(int), validators.ge(1)])
+
+
+@frozen(kw_only=True)
+class SimulatorOptions:
+    """How this simulator reads the document. Every field is a switch of :data:`SWITCHES`, save the last two.
+
+    ``body_limit`` is the longest request body in bytes (longer ones are refused with 413); ``seed`` drives
+    what is shuffled.
+    """
+
+    create_rule: Literal["all-or-nothing", "partial", "partial-refused"] = _switch(
+        "a create with a bad row: refused whole; or the good rows are created and the answer is 200 with an `errors`"
+        " list; or the good rows are created although the answer is 422",
+        "all-or-nothing",
+        "partial",
+        "partial-refused",
+    )
+    created_status: Literal[200, 201] = _switch("the HTTP status of a create", 200, 201)
+    answer_order: Literal["same", "shuffled"] = _switch(
+        "the order of the tasks in the answer of a create", "same", "shuffled"
+    )
+    tracking_id_echo: Literal["always", "reads", "never"] = _switch(
+        "whether answers carry tracking_id: all of them, all but those of a create, none", "always", "reads", "never"
+    )
+    tracking_id_unique: Literal["no", "tasks", "drafts-too"] = _switch(
+        "whether a tracking_id in use is refused: never; among broadcast tasks; among drafts as well",
+        "no",
+        "tasks",
+        "drafts-too",
+    )
+    draft_tasks: Literal["list", "map", "single"] = _switch(
+        "`tasks` in the answer of a draft create: a list; an object keyed by id; the task itself when there is one",
+        "list",
+        "map",
+        "single",
+    )
+    draft_status: Literal["pending_broadcast", "draft"] = _switch(
+        "the status that a draft shows", "pending_broadcast", "draft"
+    )
+    drafts_listed: bool = _switch("whether Task List shows drafts", True, False)
+    rebroadcast: Literal["refused", "skipped", "passes"] = _switch(
+        "a broadcast that names a task which is no draft: refused whole; left out of updated_tasks; listed there too",
+        "refused",
+        "skipped",
+        "passes",
+    )
+    updated_tasks: Literal["tasks", "ids"] = _switch("what updated_tasks holds: whole tasks, or ids", "tasks", "ids")
+    error_shape: Literal[
+        "errors", "message", "error-string", "error-object", "problem", "list", "text", "html", "empty"
+    ] = _switch(
+        "the body of a refusal: JSON in six shapes, plain text, an HTML page, nothing",
+        "errors",
+        "message",
+        "error-string",
+        "error-object",
+        "problem",
+        "list",
+        "text",
+        "html",
+        "empty",
+    )
+    refusal_names_rows: bool = _switch("whether a refusal says which rows and fields it is about", True, False)
+    retry_after: Literal["seconds", "date"] = _switch("the form of a Retry-After header", "seconds", "date")
+    cancel_answer: Literal["message", "empty"] = _switch(
+        "the answer of a cancel: 200 with a message, or 204 with nothing", "message", "empty"
+    )
+    price_failure: Literal["status", "code"] = _switch(
+        'a route that cannot be priced: 422, or 200 with `code: "error"`', "status", "code"
+    )
+    dates: Literal["z", "offset", "fraction", "naive"] = _switch(
+        "date-times in answers: 12:00:00Z, 20:00:00+08:00, 12:00:00.123456Z, or UTC without saying so",
+        "z",
+        "offset",
+        "fraction",
+        "naive",
+    )
+    version_rev: Literal["version_rev", "_rev", "rev", "etag", "absent"] = _switch(
+        "where a task shows its revision: a field of one of three names, the ETag header, nowhere",
+        "version_rev",
+        "_rev",
+        "rev",
+        "etag",
+        "absent",
+    )
+    tokens: Literal["opaque", "jwt"] = _switch("bearer tokens: opaque, or JWTs that carry exp", "opaque", "jwt")
+    refresh_rotation: bool = _switch(
+        "whether a refresh hands out a new refresh token and ends the one it used", False, True
+    )
+    meta_total: bool = _switch("whether meta of a list says the total", True, False)
+    per_page_limit: Literal[1000, 3] = _switch("the most that a page holds, whatever per_page asks for", 1000, 3)
+    body_limit: int = _number(1 << 20)
+    seed: int = _number(1)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, SwitchValue]) -> "SimulatorOptions":
+        """Options from names and values; an unknown name or value raises ValueError and names what is allowed."""
+        unknown = sorted(set(values) - {attribute.name for attribute in fields(cls)})
+        if unknown:
+            raise ValueError(f"unknown switch {unknown[0]!r}; the switches are: {', '.join(SWITCHES)}")
+        try:
+            return cls(**cast("dict[str, Any]", values))
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+
+
+SWITCHES: Mapping[str, Switch] = MappingProxyType(
+    {
+        attribute.name: Switch(attribute.name, attribute.metadata["meaning"], attribute.metadata["values"])
+        for attribute in fields(SimulatorOptions)
+        if "values" in attribute.metadata
+    }
+)
+"""Every switch by its name, with its allowed values, the default first."""

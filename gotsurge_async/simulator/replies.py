@@ -1,0 +1,118 @@
+"""A call as it reaches an operation, the reply it gets, and the shapes that a refusal can take."""
+
+import html
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from attrs import field, frozen
+
+from .accounts import Account, User
+from .options import SimulatorOptions
+
+JSON = "application/json"
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+@frozen
+class Caller:
+    """Who calls: the account whose bearer token it is, and the person who consented."""
+
+    account: Account
+    user: User
+
+
+@frozen(kw_only=True)
+class Call:
+    """One call: what the HTTP request carried, and the moment at which it is served."""
+
+    body: bytes
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    authorization: str = field(repr=False)
+    now: float
+
+
+@frozen
+class Reply:
+    """What goes back: status, body, its media type, and further headers."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = JSON
+    headers: Mapping[str, str] = _NO_HEADERS
+
+
+@frozen
+class Problem:
+    """What is wrong: with which of the tasks (0 is the first; None for the call itself), where, and why."""
+
+    index: int | None
+    field: str
+    message: str
+
+    @property
+    def place(self) -> str:
+        """The path of the field from the root of the body, such as ``tasks[3].price``."""
+        row = "" if self.index is None else f"tasks[{self.index}]"
+        return ".".join(part for part in (row, self.field) if part)
+
+
+class RefusedError(Exception):
+    """The service says no. ``code`` is a word for programs, ``problems`` the details where there are any."""
+
+    def __init__(self, status: int, code: str, message: str, problems: tuple[Problem, ...] = ()) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.problems = problems
+
+
+def invalid(*problems: Problem) -> RefusedError:
+    """A refusal of what the call carries; its message is that of the first problem."""
+    return RefusedError(422, "invalid", problems[0].message, problems)
+
+
+def json_reply(content: object, status: int = 200, headers: Mapping[str, str] = _NO_HEADERS) -> Reply:
+    """A reply with a JSON body."""
+    return Reply(status, msgspec.json.encode(content), JSON, headers)
+
+
+def refusal_reply(refused: RefusedError, options: SimulatorOptions) -> Reply:
+    """A refusal in the shape that the options ask for."""
+    problems = refused.problems if options.refusal_names_rows else ()
+    text = "; ".join(f"{problem.place}: {problem.message}" for problem in problems) or refused.message
+    headers = {"WWW-Authenticate": "Bearer"} if refused.status == 401 else _NO_HEADERS
+    shape = options.error_shape
+    if shape == "empty":
+        return Reply(refused.status, b"", "text/plain", headers)
+    if shape == "text":
+        return Reply(refused.status, text.encode(), "text/plain", headers)
+    if shape == "html":
+        page = f"<!doctype html><html><head><title>{refused.status}</title></head><body><h1>{html.escape(text)}</h1>"
+        return Reply(refused.status, f"{page}</body></html>\n".encode(), "text/html", headers)
+    media_type = "application/problem+json" if shape == "problem" else JSON
+    content = _json_shape(shape, refused, problems, text)
+    return Reply(refused.status, msgspec.json.encode(content), media_type, headers)
+
+
+def _json_shape(shape: str, refused: RefusedError, problems: tuple[Problem, ...], text: str) -> Any:
+    if shape == "message":
+        return {"message": text}
+    if shape == "error-string":
+        return {"error": text}
+    if shape == "error-object":
+        details = problem_rows(problems)
+        return {"error": {"code": refused.code, "message": refused.message, "details": details}}
+    if shape == "problem":
+        return {"type": "about:blank", "title": refused.code, "status": refused.status, "detail": text}
+    if shape == "list":
+        return problem_rows(problems) or [{"message": refused.message}]
+    return {"error": refused.code, "message": refused.message, "errors": problem_rows(problems)}
+
+
+def problem_rows(problems: tuple[Problem, ...]) -> list[dict[str, Any]]:
+    """Problems as JSON objects that name index, field and message."""
+    return [{"index": problem.index, "field": problem.field, "message": problem.message} for problem in problems]

@@ -1,0 +1,142 @@
+"""The simulator as one object, and as a program."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+from gotsurge_async.endpoints import ENDPOINTS
+
+from .accounts import Account
+from .app import BASE_PATH, add_operations
+from .back_door import add_back_door
+from .faults import Fault, FaultBook
+from .options import SimulatorOptions
+from .service import Service
+
+HOST = "127.0.0.1"
+
+
+class Simulator:
+    """A GotSurge on your own machine, over real HTTP, for nobody but this machine::
+
+        async with Simulator() as sim:
+            code = sim.new_code("plain")
+            ...  # exchange it at sim.api_base, create tasks
+            assert sim.audit()["doubled"] == {}
+
+    ``port`` 0 takes any free one. ``clock`` gives seconds since the epoch (``time.time`` by default);
+    :meth:`advance` turns what the simulator makes of it. Everything is kept in memory and gone at the end.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        options: SimulatorOptions = SimulatorOptions(),  # noqa: B008 - frozen
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._wanted_port = port
+        self._service = Service(options, clock or time.time)
+        self._faults = FaultBook(ENDPOINTS)
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=self._service.options.body_limit)
+        add_operations(app, self._service, self._faults)
+        add_back_door(app, self._service, self._faults)
+        # Nobody waits for a simulator's last answers: what is still delayed at the end is cancelled.
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, HOST, self._wanted_port).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        self._port = runner.addresses[0][1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, such as ``http://127.0.0.1:8080``; known once it has started."""
+        if not self._port:
+            raise RuntimeError("the simulator has no address yet: use it inside `async with Simulator() as sim`")
+        return f"http://{HOST}:{self._port}"
+
+    @property
+    def api_base(self) -> str:
+        """What every path of the endpoint table is relative to."""
+        return self.origin + BASE_PATH
+
+    @property
+    def options(self) -> SimulatorOptions:
+        """The switches that this simulator runs with."""
+        return self._service.options
+
+    @property
+    def accounts(self) -> Mapping[str, Account]:
+        """The two accounts, ``plain`` and ``platform``."""
+        return self._service.accounts
+
+    def now(self) -> float:
+        """The simulator's time in seconds since the epoch."""
+        return self._service.clock.now()
+
+    def advance(self, seconds: float) -> None:
+        """Turn the clock on: tokens and codes grow old, broadcasts expire. ValueError for less than 0."""
+        self._service.clock.advance(seconds)
+
+    def audit(self) -> dict[str, Any]:
+        """The count by which a push is judged::
+
+            {"tasks": 3, "by_tracking_id": {"A": 2, "B": 1}, "doubled": {"A": 2}, "drafts": 0,
+             "drafts_by_tracking_id": {}, "calls": {"tasks.create": 2}}
+
+        ``tasks`` are those that drivers were shown, also when they were cancelled later. ``calls`` counts what
+        came in, whether or not a fault or a refusal kept it from having an effect.
+        """
+        return self._service.audit()
+
+    def order_fault(self, fault: Fault) -> None:
+        """Have a fault strike from now on; raises ValueError when there is no such operation."""
+        self._faults.order(fault)
+
+    def clear_faults(self) -> None:
+        """Have no faults any more."""
+        self._faults.clear()
+
+    def reset(self) -> None:
+        """Be as just started: no tasks, tokens, faults or counts, and the clock not turned."""
+        self._faults.clear()
+        self._service.reset()
+
+    def new_code(self, account_name: str) -> str:
+        """An authorization code for an account, as if its user had consented: good once, for ten minutes."""
+        return self._service.sign_in.new_code(self._service.caller(account_name), self.now())
+
+    def describe(self) -> list[str]:
+        """Where it is and who may use it, credentials included, as lines for a person at a terminal."""
+        lines = [f"GotSurge simulator, API base {self.api_base}"]
+        for account in self.accounts.values():
+            keys = f"client_key {account.client_key}, secret_key {account.secret_key}"
+            lines.append(f"account {account.name}: {keys}")
+        return lines
+
+
+async def serve(port: int, options: SimulatorOptions, *, announce: Callable[[str], None]) -> None:
+    """Run a simulator until cancelled; ``announce`` gets the lines of :meth:`Simulator.describe`, one by one."""
+    async with Simulator(port, options) as simulator:
+        for line in simulator.describe():
+            announce(line)
+        await asyncio.Event().wait()

@@ -1,0 +1,120 @@
+"""Codes, bearer tokens, refresh tokens and SSO sessions: who may call, and for how long."""
+
+import base64
+import hmac
+import secrets
+
+import msgspec
+from attrs import field, frozen
+
+from .replies import Caller, RefusedError
+
+BEARER_LIFE = 30 * 86400.0
+"""Section "Demo Oauth2": a bearer token lasts 30 days."""
+CODE_LIFE = 10 * 60.0
+SESSION_LIFE = 5 * 60.0
+
+
+@frozen
+class _Grant:
+    caller: Caller
+    ends: float
+
+
+@frozen
+class TokenPair:
+    """What an exchange hands out."""
+
+    bearer_token: str = field(repr=False)
+    refresh_token: str = field(repr=False)
+
+
+class SignIn:
+    """What was handed out so far. All times are seconds since the epoch by the simulator's clock."""
+
+    def __init__(self, *, jwt: bool, rotation: bool) -> None:
+        self._jwt = jwt
+        self._rotation = rotation
+        self._key = secrets.token_bytes(32)
+        self._codes: dict[str, _Grant] = {}
+        self._sessions: dict[str, _Grant] = {}
+        self._bearers: dict[str, _Grant] = {}
+        self._refreshers: dict[str, Caller] = {}
+
+    def new_code(self, caller: Caller, now: float) -> str:
+        """An authorization code, good once and for ten minutes."""
+        return _issue(self._codes, _Grant(caller, now + CODE_LIFE))
+
+    def new_session(self, caller: Caller, now: float) -> str:
+        """An SSO session id, good once and for five minutes."""
+        return _issue(self._sessions, _Grant(caller, now + SESSION_LIFE))
+
+    def exchange_code(self, client_key: str, code: str, now: float) -> TokenPair:
+        """Turn a code of that partner into tokens."""
+        grant = self._codes.pop(code, None)
+        if grant is None or now >= grant.ends or grant.caller.account.client_key != client_key:
+            raise RefusedError(400, "invalid_grant", "The code is unknown, used already or expired")
+        return self._new_pair(grant.caller, now)
+
+    def exchange_session(self, session_id: str, now: float) -> tuple[TokenPair, Caller]:
+        """Turn an SSO session id into tokens; also tells whose they are."""
+        grant = self._sessions.pop(session_id, None)
+        if grant is None or now >= grant.ends:
+            raise RefusedError(400, "invalid_grant", "The session_id is unknown, used already or expired")
+        return self._new_pair(grant.caller, now), grant.caller
+
+    def refresh(self, client_key: str, refresh_token: str, now: float) -> tuple[str, str | None]:
+        """A new bearer token, and with rotation a new refresh token in place of the old one."""
+        caller = self._refreshers.get(refresh_token)
+        if caller is None or caller.account.client_key != client_key:
+            raise RefusedError(400, "invalid_grant", "The refresh_token is unknown or used already")
+        bearer = self._new_bearer(caller, now)
+        if not self._rotation:
+            return bearer, None
+        del self._refreshers[refresh_token]
+        return bearer, self._new_refresher(caller)
+
+    def caller(self, authorization: str, now: float) -> Caller:
+        """Who sent an Authorization header; raises a 401 refusal when it does not hold a living bearer token."""
+        scheme, _, token = authorization.partition(" ")
+        grant = self._bearers.get(token.strip()) if scheme.lower() == "bearer" else None
+        if grant is None:
+            raise RefusedError(401, "unauthorized", "A bearer token is required")
+        if now >= grant.ends:
+            raise RefusedError(401, "token_expired", "The bearer token has expired")
+        return grant.caller
+
+    def revoke(self, account: str) -> None:
+        """Make every token of an account worthless, as when a user withdraws consent."""
+        self._bearers = {name: grant for name, grant in self._bearers.items() if grant.caller.account.name != account}
+        self._refreshers = {name: who for name, who in self._refreshers.items() if who.account.name != account}
+
+    def _new_pair(self, caller: Caller, now: float) -> TokenPair:
+        return TokenPair(self._new_bearer(caller, now), self._new_refresher(caller))
+
+    def _new_refresher(self, caller: Caller) -> str:
+        token = secrets.token_urlsafe(32)
+        self._refreshers[token] = caller
+        return token
+
+    def _new_bearer(self, caller: Caller, now: float) -> str:
+        ends = now + BEARER_LIFE
+        token = self._sign(caller, now, ends) if self._jwt else secrets.token_urlsafe(32)
+        self._bearers[token] = _Grant(caller, ends)
+        return token
+
+    def _sign(self, caller: Caller, now: float, ends: float) -> str:
+        claims = {"sub": caller.user.id, "iat": int(now), "exp": int(ends), "jti": secrets.token_hex(8)}
+        parts = [_base64url(msgspec.json.encode(part)) for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
+        signature = hmac.digest(self._key, ".".join(parts).encode(), "sha256")
+        return ".".join((*parts, _base64url(signature)))
+
+
+def _issue(grants: dict[str, _Grant], grant: _Grant) -> str:
+    name = secrets.token_urlsafe(16)
+    grants[name] = grant
+    return name
+
+
+def _base64url(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()

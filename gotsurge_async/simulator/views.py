@@ -1,0 +1,93 @@
+"""A task as an answer shows it (sections "Task Detail" and "Create & Broadcast Tasks")."""
+
+from datetime import datetime
+from typing import Any
+
+from .accounts import Account
+from .book import TaskRecord
+from .clock import write_datetime
+from .life import PENDING_BROADCAST, WITH_DRIVER
+from .service import Service
+
+_WINDOWS = ("from_time_window", "to_time_window")
+
+
+def task_view(
+    service: Service,
+    record: TaskRecord,
+    account: Account,
+    server_time: str,
+    *,
+    new: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """All fields of a task; ``new`` is its content when this is the answer of a create."""
+    options = service.options
+    view: dict[str, Any] = {
+        "price": 0,
+        "currency": "",
+        "items": [],
+        "attachments": [],
+        "org_transporter": {},
+        "driver": None,
+        "vehicle_emissions_type": "",
+        "vehicle_emissions": {},
+        "client": {},
+        "epod": {},
+        "org_id": account.org_id,
+        # What was written may hold any further field, but none of those below.
+        **(record.content() if new is None else new),
+        "id": record.id,
+        "server_time": server_time,
+        "distance_in_meters": record.distance,
+        "is_urgent": False,
+        "task_creation_group": record.group,
+        "current_status": _shown_status(service, record),
+        "statuses": [{"status": status, "updated_at": service.instant(at)} for status, at in record.history],
+        "platform_id": account.org_id if account.platform else "",
+        "updated_at": service.instant(record.updated_at),
+    }
+    if record.status in WITH_DRIVER:
+        view["driver"] = _driver(record)
+    _apply_tracking(view, record, shown=_shows_tracking(options.tracking_id_echo, created=new is not None))
+    if options.version_rev in ("version_rev", "_rev", "rev"):
+        view[options.version_rev] = record.version_rev
+    if options.dates != "z":
+        _restyle(view, options.dates)
+    return view
+
+
+def _shown_status(service: Service, record: TaskRecord) -> str:
+    if record.draft and record.status == PENDING_BROADCAST:
+        return service.options.draft_status
+    return record.status
+
+
+def _shows_tracking(echo: str, *, created: bool) -> bool:
+    return echo == "always" or (echo == "reads" and not created)
+
+
+def _apply_tracking(view: dict[str, Any], record: TaskRecord, *, shown: bool) -> None:
+    if shown and record.tracking_id:
+        view["tracking_id"] = record.tracking_id
+    else:
+        view.pop("tracking_id", None)
+
+
+def _driver(record: TaskRecord) -> dict[str, Any]:
+    number = int(record.id[-4:], 16)
+    return {
+        "id": f"00000000-0000-4000-8000-00000001{number:04x}",
+        "name": f"Driver {number}",
+        "phone": f"+6580{number:06d}",
+        "vehicle_name": f"GBA {number % 10000:04d} X",
+    }
+
+
+def _restyle(view: dict[str, Any], style: str) -> None:
+    """Write the times that came with the order as the service's own style has them."""
+    for name in _WINDOWS:
+        if name in view:
+            view[name] = {**view[name]}
+            for edge in ("start_time_utc", "end_time_utc"):
+                view[name][edge] = write_datetime(datetime.fromisoformat(view[name][edge]), style)
+    view["client_time_utc"] = write_datetime(datetime.fromisoformat(view["client_time_utc"]), style)

@@ -1,0 +1,79 @@
+from typing import Any
+
+import aiohttp
+import pytest
+
+from .kit import Client, order
+
+
+async def test_the_audit_counts_tasks_by_tracking_id(plain: Client) -> None:
+    """The audit counts tasks, those of each tracking id, what was doubled, and the calls, over HTTP as in process."""
+    await plain.create(order("A"), order("B"))
+    await plain.create(order("A"), order(...))
+    await plain.create(order("C", price=1))
+    answer = await plain.call("GET", "/_simulator/audit")
+    assert answer.json == plain.simulator.audit()
+    assert answer.json == {
+        "tasks": 4,
+        "by_tracking_id": {"A": 2, "B": 1},
+        "doubled": {"A": 2},
+        "drafts": 0,
+        "drafts_by_tracking_id": {},
+        "calls": {"auth.exchange": 1, "tasks.create": 3},
+    }
+
+
+async def test_the_audit_suffers_no_faults(plain: Client) -> None:
+    """Faults of every operation leave the back door alone."""
+    await plain.call("POST", "/_simulator/faults", {"operation": "*", "kind": "reset"})
+    with pytest.raises(aiohttp.ClientOSError):
+        await plain.create(order())
+    assert (await plain.call("GET", "/_simulator/audit")).json["tasks"] == 0
+    await plain.call("DELETE", "/_simulator/faults")
+    assert (await plain.create(order())).status == 200
+
+
+async def test_the_clock_turns_over_http(plain: Client) -> None:
+    """The clock can be turned over HTTP."""
+    answer = await plain.call("POST", "/_simulator/clock", {"advance_seconds": 31 * 86400})
+    assert answer.json == {"now": "2026-02-01T00:00:00Z"}
+    assert (await plain.create(order())).status == 401
+
+
+async def test_a_code_can_be_had_over_http(plain: Client) -> None:
+    """A code comes with the keys that it takes to exchange it."""
+    answer = await plain.call("POST", "/_simulator/code", {"account": "platform"})
+    assert set(answer.json) == {"code", "client_key", "secret_key"}
+    assert (await plain.call("POST", "/oauth2/token", answer.json)).status == 200
+
+
+async def test_a_reset_forgets_everything(plain: Client) -> None:
+    """After a reset there are no tasks, faults, counts or tokens, and the clock is not turned."""
+    await plain.create(order())
+    plain.simulator.advance(5)
+    await plain.call("POST", "/_simulator/faults", {"kind": "reset"})
+    await plain.call("POST", "/_simulator/reset")
+    assert plain.simulator.audit()["tasks"] == 0
+    assert plain.simulator.audit()["calls"] == {}
+    assert plain.simulator.now() == 1_767_225_600
+    assert (await plain.create(order())).status == 401
+    await plain.sign_in()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("faults", {"operation": "tasks.make"}, "there is no operation 'tasks.make'"),
+        ("faults", {"kind": "flood"}, "'kind' must be in"),
+        ("clock", {"advance_seconds": -1}, "turned forward"),
+        ("clock", {"advance_seconds": "1"}, "Expected `float`, got `str`"),
+        ("clock", {"seconds": 1}, "unknown field"),
+        ("code", {"account": "nobody"}, "the accounts are: plain, platform"),
+        ("code", {}, "missing required field"),
+    ],
+)
+async def test_a_wrong_order_is_refused(plain: Client, path: str, body: dict[str, Any], message: str) -> None:
+    """What the back door cannot do is refused with the reason."""
+    answer = await plain.call("POST", f"/_simulator/{path}", body)
+    assert answer.status == 422
+    assert message in answer.json["message"]

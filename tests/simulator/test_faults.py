@@ -1,0 +1,121 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gotsurge_async.simulator import Fault
+from gotsurge_async.simulator.faults import FaultBook, fault_from_json
+
+OPERATIONS = ("tasks.create", "tasks.get")
+
+
+def struck(fault: Fault, calls: list[str]) -> list[bool]:
+    book = FaultBook(OPERATIONS)
+    book.order(fault)
+    return [bool(plan.before or plan.after) for plan in map(book.plan, calls)]
+
+
+faults = st.builds(
+    Fault,
+    operation=st.sampled_from(["*", *OPERATIONS]),
+    when=st.sampled_from(["before", "after"]),
+    kind=st.sampled_from(["reset", "delay", "status", "garbage", "half"]),
+    rate=st.floats(0, 1),
+    times=st.none() | st.integers(1, 10),
+    seed=st.integers(),
+)
+calls = st.lists(st.sampled_from(OPERATIONS), max_size=100)
+
+
+@given(faults, calls)
+def test_the_same_seed_strikes_the_same_calls(fault: Fault, names: list[str]) -> None:
+    """Two runs with the same faults and the same calls are struck at the same places."""
+    assert struck(fault, names) == struck(fault, names)
+
+
+@given(faults, calls)
+def test_other_operations_do_not_move_the_strikes(fault: Fault, names: list[str]) -> None:
+    """The n-th matching call is struck or not, whatever else was called in between."""
+    matching = [name for name in names if fault.operation in ("*", name)]
+    among_all = [hit for name, hit in zip(names, struck(fault, names), strict=True) if fault.operation in ("*", name)]
+    assert struck(fault, matching) == among_all
+
+
+@given(faults, calls)
+def test_a_fault_ends_after_its_times(fault: Fault, names: list[str]) -> None:
+    """A fault never strikes more often than its times."""
+    count = sum(struck(fault, names))
+    assert fault.times is None or count <= fault.times
+
+
+@given(st.integers(), st.floats(0.2, 0.8))
+def test_the_rate_is_the_share_of_struck_calls(seed: int, rate: float) -> None:
+    """Over many calls the share of struck ones comes near the rate."""
+    hits = sum(struck(Fault(rate=rate, seed=seed), ["tasks.get"] * 1000))
+    assert abs(hits / 1000 - rate) < 0.1
+
+
+def test_the_ends_of_the_rate() -> None:
+    """A rate of 1 strikes every call, a rate of 0 none."""
+    assert all(struck(Fault(rate=1), ["tasks.get"] * 50))
+    assert not any(struck(Fault(rate=0), ["tasks.get"] * 50))
+
+
+def test_delays_add_up_and_the_first_end_is_the_end() -> None:
+    """A call meets all delays up to the first fault that ends it, and nothing after it."""
+    book = FaultBook(OPERATIONS)
+    late = Fault(when="after", kind="reset", times=1)
+    slow, end, never = Fault(kind="delay"), Fault(kind="status", times=1), Fault(kind="garbage", times=1)
+    for fault in (late, slow, end, never):
+        book.order(fault)
+    assert book.plan("tasks.get").before == (slow, end)
+    assert book.plan("tasks.get").before == (slow, never)
+    plan = book.plan("tasks.get")
+    assert (plan.before, plan.after) == ((slow,), (late,))
+
+
+def test_an_unknown_operation_is_refused() -> None:
+    """A fault for an operation that is not there is refused, and the known ones are named."""
+    with pytest.raises(ValueError, match=r"'tasks\.make'; the operations are: tasks\.create, tasks\.get"):
+        FaultBook(OPERATIONS).order(Fault(operation="tasks.make"))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "Input data was truncated"),
+        (b"[]", "Expected `object`, got `array`"),
+        (b'{"operation": 1}', "Expected `str`, got `int`"),
+        (b'{"kind": "explosion"}', "'kind' must be in"),
+        (b'{"when": "now"}', "'when' must be in"),
+        (b'{"rate": 1.5}', "'rate' must be <= 1"),
+        (b'{"status": "500"}', "Expected `int`, got `str`"),
+        (b'{"status": 99}', "'status' must be >= 200"),
+        (b'{"times": 0}', "'times' must be >= 1"),
+        (b'{"seconds": -1}', "'seconds' must be >= 0"),
+        (b'{"headers": {"Retry-After": 1}}', "Expected `str`, got `int`"),
+        (b'{"speling": 1}', "unknown field `speling`"),
+    ],
+)
+def test_a_fault_that_makes_no_sense_is_refused(body: bytes, message: str) -> None:
+    """A body that does not describe a fault is refused with the reason."""
+    with pytest.raises(ValueError, match=re.escape(message)):
+        fault_from_json(body)
+
+
+def test_a_fault_can_be_written_as_json() -> None:
+    """Every field of a fault can be given as JSON."""
+    body = b"""{"operation": "tasks.create", "when": "after", "kind": "status", "status": 429,
+                "headers": {"Retry-After": "1"}, "seconds": 0.5, "rate": 0.05, "times": 3, "seed": 9}"""
+    assert fault_from_json(body) == Fault(
+        operation="tasks.create",
+        when="after",
+        kind="status",
+        status=429,
+        headers={"Retry-After": "1"},
+        seconds=0.5,
+        rate=0.05,
+        times=3,
+        seed=9,
+    )
