@@ -1,0 +1,152 @@
+"""All that is particular to a database: how it is opened, how it locks, and what its errors mean.
+
+Only SQLite is here. Everything else in this package is written in SQL that PostgreSQL understands as well.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import O_CREAT, O_EXCL, O_RDWR, close
+from os import open as os_open
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from .errors import LedgerBusy, LedgerError, LedgerUnusable
+
+BUSY_SECONDS = 60.0
+"""How long a write waits for another process. An admission of a million orders holds the file for some 10 s."""
+
+WRITER_CACHE_KIB = 16 * 1024
+"""The writer's page cache. With SQLite's 2 MiB the index over a million keys is read back page by page."""
+
+_WRITER = "ledger_writer"
+_OLDEST_SQLITE = (3, 35, 0)  # RETURNING; UPDATE … FROM came with 3.33
+
+_ADVICE = {
+    "SQLITE_FULL": (LedgerUnusable, "the disk is full; free some space, then resume"),
+    "SQLITE_READONLY": (LedgerUnusable, "cannot be written to; check the permissions of the file and of its folder"),
+    "SQLITE_PERM": (LedgerUnusable, "access denied; check the permissions of the file and of its folder"),
+    "SQLITE_CANTOPEN": (LedgerUnusable, "cannot be opened; check that the folder exists and can be written to"),
+    "SQLITE_CORRUPT": (LedgerUnusable, "is damaged; restore it from a copy, or give another path"),
+    "SQLITE_NOTADB": (LedgerUnusable, "is not a database; give the path of a ledger, or of a file that does not exist"),
+    "SQLITE_IOERR": (LedgerUnusable, "the disk fails to read or write; check it, then resume"),
+    "SQLITE_BUSY": (LedgerBusy, "another process kept it locked for too long; try again when that one has ended"),
+    "SQLITE_LOCKED": (LedgerBusy, "another connection kept it locked; try again"),
+}
+
+
+def ledger_url(where: str | Path) -> URL:
+    """The database URL of a path or of a URL as a user writes it."""
+    if isinstance(where, Path) or "://" not in where:
+        return URL.create("sqlite+aiosqlite", database=str(where))
+    try:
+        url = make_url(where)
+    except ArgumentError as error:
+        raise LedgerError("the ledger's URL cannot be read; give a path, or sqlite:///PATH") from error
+    if url.get_backend_name() != "sqlite":
+        raise LedgerError(f"a ledger in {url.get_backend_name()} is not supported; give the path of a file")
+    if url.database in (None, "", ":memory:"):
+        raise LedgerError("a ledger must outlive the process; give the path of a file")
+    return url.set(drivername="sqlite+aiosqlite")
+
+
+def ledger_path(url: URL) -> Path:
+    """The file behind a SQLite URL."""
+    database = url.database or ""
+    return Path(database.removeprefix("file:")).absolute()
+
+
+def make_file(path: Path) -> None:
+    """Create the file, for the owner alone (SQLite gives its -wal and -shm the same mode), and absent folders."""
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise LedgerUnusable(f"needs SQLite 3.35 or newer, this Python has {sqlite3.sqlite_version}", path=str(path))
+    with translated(path):
+        for folder in reversed(path.parents):
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            close(os_open(path, O_CREAT | O_EXCL | O_RDWR, 0o600))
+        except FileExistsError:
+            return
+
+
+def make_engine(url: URL) -> AsyncEngine:
+    """An engine whose connections are durable, patient, and leave transactions to us."""
+    # hide_parameters: an error of the database must not print an order.
+    engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
+    event.listen(engine.sync_engine, "connect", _set_up)
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _set_up(connection: Any, _record: object) -> None:
+    # Python's driver would begin transactions by itself, late and never IMMEDIATE.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # A writer that begins by reading could find, at its first write, that another process wrote in between:
+    # SQLite then fails it at once, whatever the time-out. IMMEDIATE waits at the beginning instead.
+    writer = connection.get_execution_options().get(_WRITER, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+
+async def writer_connection(engine: AsyncEngine) -> AsyncConnection:
+    """The one connection that writes: its transactions exclude every other writer, of any process."""
+    connection = await engine.connect()
+    try:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await _write_ahead(driver)
+        await driver.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+        return await connection.execution_options(**{_WRITER: True})
+    except BaseException:
+        await connection.close()
+        raise
+
+
+async def _write_ahead(driver: Any) -> None:
+    # The file remembers it. Two processes that open a new file at once collide here, and SQLite does not
+    # wait for this lock as it does for others.
+    give_up = monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            await driver.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if not str(error.sqlite_errorname).startswith("SQLITE_BUSY") or monotonic() > give_up:
+                raise
+            await asyncio.sleep(0.02)
+        else:
+            return
+
+
+@contextmanager
+def translated(path: Path | str) -> Iterator[None]:
+    """Let no error of the database, its driver or the file system leave but as a LedgerError."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        raise translate(error, str(path)) from error
+
+
+def translate(error: BaseException, path: str) -> LedgerError:
+    """What an error of the database, its driver or the file system means for the ledger."""
+    cause: BaseException = error
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        cause = error.orig
+    if isinstance(cause, OSError):
+        return LedgerUnusable(f"{cause.strerror or cause}; check the path and its permissions", path=path)
+    name = str(getattr(cause, "sqlite_errorname", ""))
+    for start, (kind, advice) in _ADVICE.items():
+        if name.startswith(start):
+            return kind(f"{advice} ({cause})", path=path)
+    return LedgerError(f"unexpected error of the database: {cause}", path=path)

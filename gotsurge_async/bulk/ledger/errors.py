@@ -1,0 +1,84 @@
+"""What can go wrong with the ledger, told for people: which file, what happened, what to do.
+
+::
+
+    GotSurgeError
+    └── LedgerError                what the ledger refuses or cannot do
+        ├── LedgerUnusable         the file or its disk fails; no later write is tried
+        ├── LedgerBusy             another process held the file for too long; may be tried again
+        ├── LedgerClosed           used after it was closed
+        ├── NoSuchRun              no run, or no order, of that name
+        ├── RunHeld                another process has the run
+        └── IllegalTransition      an order is not in a state from which it may go where it was sent
+"""
+
+from datetime import datetime
+
+from gotsurge_async.errors import GotSurgeError
+
+
+class LedgerError(GotSurgeError):
+    """The ledger cannot do what was asked.
+
+    Attributes:
+        path: the ledger's file, or its URL without credentials; "" when no file is involved.
+    """
+
+    def __init__(self, message: str = "", *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"ledger {self.path}: {self.args[0]}" if self.path else str(self.args[0])
+
+
+class LedgerUnusable(LedgerError):
+    """The file, or the disk under it, fails: nothing more is written, so nothing more may be sent."""
+
+
+class LedgerBusy(LedgerError):
+    """Another process kept the ledger locked for longer than we wait. Nothing was written; it may be tried again."""
+
+
+class LedgerClosed(LedgerError):
+    """The ledger, or the run, was closed before this call."""
+
+
+class NoSuchRun(LedgerError):
+    """The ledger has no run of that id, or the run no such order."""
+
+
+class RunHeld(LedgerError):
+    """A run that a living process holds.
+
+    Attributes:
+        run_id: the run.
+        pid: the process that holds it, or None if it has not written its name yet.
+        host: the machine of that process, likewise.
+        since: when it took the run (UTC), likewise.
+    """
+
+    def __init__(
+        self,
+        run_id: str = "",
+        *,
+        pid: int | None = None,
+        host: str | None = None,
+        since: datetime | None = None,
+        path: str = "",
+    ) -> None:
+        super().__init__(run_id, path=path)
+        self.run_id = run_id
+        self.pid = pid
+        self.host = host
+        self.since = since
+
+    def __str__(self) -> str:
+        by = f"process {self.pid} on {self.host}" if self.pid is not None else "another process"
+        since = f" since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else ""
+        where = f"ledger {self.path}: " if self.path else ""
+        return f"{where}run {self.run_id} is held by {by}{since}; wait until it ends, or stop it first"
+
+
+class IllegalTransition(LedgerError):
+    """An order is not in a state from which it may go where it was sent; the whole call was undone."""

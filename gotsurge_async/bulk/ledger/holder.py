@@ -1,0 +1,62 @@
+"""Who has a run: a lock on a file beside the ledger, which the system frees when its process dies, however it dies."""
+
+import os
+import socket
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .dialect import translated
+from .records import Holder
+
+
+class RunLock:
+    """A run in this process's hands, until ``release``."""
+
+    def __init__(self, lock: FileLock, path: Path) -> None:
+        self._lock = lock
+        self._path = path
+
+    @property
+    def held(self) -> bool:
+        """Whether it is still held."""
+        return self._lock.is_locked
+
+    def release(self) -> None:
+        """Let another have the run; does nothing when it was released before."""
+        if not self._lock.is_locked:
+            return
+        # Removed while it is held: whoever opened the file meanwhile locks one without a name, notices, and
+        # opens anew. Where a held file cannot be removed (Windows) it stays.
+        with suppress(OSError):
+            self._path.unlink()
+        self._lock.release()
+
+
+class RunLocks:
+    """The locks of one ledger's runs: ``<ledger path>.<run id>.lock``."""
+
+    def __init__(self, ledger: Path) -> None:
+        self._ledger = ledger
+
+    def take(self, run_id: str) -> RunLock | None:
+        """Take a run, without waiting; None when somebody has it, be it this process.
+
+        Raises:
+            LedgerUnusable: the lock file cannot be made.
+        """
+        path = self._ledger.with_name(f"{self._ledger.name}.{run_id}.lock")
+        lock = FileLock(path, mode=0o600, blocking=False, thread_local=False)
+        with translated(path):
+            try:
+                lock.acquire()
+            except Timeout:
+                return None
+        return RunLock(lock, path)
+
+
+def this_process(now: datetime) -> Holder:
+    """The holder that this process is."""
+    return Holder(pid=os.getpid(), host=socket.gethostname(), since=now)

@@ -1,0 +1,251 @@
+"""The ledger: a durable record of every order that was ever to be pushed, and of what became of it."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from datetime import UTC
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, insert, select, update
+
+from . import queries
+from .errors import IllegalTransition, NoSuchRun
+from .holder import RunLock, this_process
+from .records import Counts, Decision, OrderRow, RunInfo, Similar
+from .run import Run, discard, held
+from .schema import decisions, in_states, orders, runs
+from .states import Mode, OrderState, RunState
+from .store import Store
+from .times import Clock, to_microseconds, utc_now
+
+_SUFFIX = "abcdefghijkmnpqrstuvwxyz23456789"  # no l, o, 0, 1: people read it to each other
+_PROBES, _PROBE_SECONDS = 10, 0.05
+
+
+class Ledger:
+    """A ledger that is open. One belongs to one event loop; many processes may open one file.
+
+    ``async with await Ledger.open(path) as ledger: …`` closes it in the end.
+
+    Every method raises a LedgerError when the file or its disk fails; nothing of the database leaves otherwise.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @classmethod
+    async def open(cls, where: str | Path, *, clock: Clock = utc_now) -> Self:
+        """Open a ledger, and make it if there is none: the file for its owner alone (mode 0600), absent folders 0700.
+
+        Args:
+            where: the path of the file, or a URL ``sqlite:///PATH``.
+            clock: gives the present time, aware of its zone.
+
+        Raises:
+            LedgerError: the file is no ledger, or one of a newer version.
+            LedgerUnusable: it cannot be read or written.
+        """
+        return cls(await Store.open(where, clock))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def path(self) -> str:
+        """The file, absolute."""
+        return self._store.path
+
+    async def close(self) -> None:
+        """Write what waits to be written, then close the file. May be called again."""
+        await self._store.close()
+
+    async def begin(
+        self,
+        *,
+        environment: str,
+        mode: Mode | str,
+        source: str,
+        source_sha256: str | None = None,
+        columns: Sequence[str] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """Begin a run: it is ``loading``, and held by this process.
+
+        Args:
+            environment: the name of the environment; a key is unique within one.
+            mode: ``direct`` or ``two-phase``.
+            source: the name of the file or of what else the orders come from.
+            source_sha256: its digest in hex, if it is known already; else give it to ``Run.admit``.
+            columns: the columns of the source, for result files.
+            options: what else the run must know when it is resumed; as JSON.
+        """
+        mode = Mode(mode)
+        while True:
+            moment = self._store.clock()
+            run_id = f"{moment.astimezone(UTC):%Y%m%dT%H%M%S}-{''.join(secrets.choice(_SUFFIX) for _ in range(4))}"
+            lock = self._store.locks.take(run_id)
+            if lock is None:
+                continue
+            holder = this_process(moment)
+            row = {
+                "id": run_id,
+                "created_at": to_microseconds(moment),
+                "state": RunState.LOADING.value,
+                "environment": environment,
+                "mode": mode.value,
+                "source": source,
+                "source_sha256": source_sha256,
+                "columns": None if columns is None else list(columns),
+                "options": None if options is None else dict(options),
+                "holder_pid": holder.pid,
+                "holder_host": holder.host,
+                "holder_since": to_microseconds(holder.since),
+            }
+
+            def job(connection: Connection, row: dict[str, Any] = row) -> RunInfo | None:
+                if connection.scalar(select(runs.c.id).where(runs.c.id == row["id"])) is not None:
+                    return None
+                connection.execute(insert(runs), row)
+                return queries.run_info(connection, row["id"], self.path)
+
+            try:
+                info = await self._store.write(job)
+                if info is not None:
+                    await self._sweep()
+                    return Run(self._store, info, lock)
+            except BaseException:
+                lock.release()
+                raise
+            lock.release()
+
+    async def hold(self, run_id: str) -> Run:
+        """Take up a run of an earlier process; call ``recover`` on it before sending.
+
+        Raises:
+            NoSuchRun: there is none of that id.
+            RunHeld: a living process has it.
+        """
+        lock = await self._take(run_id)
+
+        def job(connection: Connection) -> RunInfo:
+            holder = this_process(self._store.clock())
+            connection.execute(
+                update(runs)
+                .where(runs.c.id == run_id)
+                .values(holder_pid=holder.pid, holder_host=holder.host, holder_since=to_microseconds(holder.since))
+            )
+            return queries.run_info(connection, run_id, self.path)
+
+        try:
+            return Run(self._store, await self._store.write(job), lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    async def _take(self, run_id: str) -> RunLock:
+        await self.run(run_id)
+        for _ in range(_PROBES):
+            lock = self._store.locks.take(run_id)
+            if lock is not None:
+                return lock
+            # Perhaps another run's admission only looked whether anybody has it.
+            await asyncio.sleep(_PROBE_SECONDS)
+        raise await self._store.read(lambda connection: held(connection, run_id, self.path))
+
+    async def _sweep(self) -> None:
+        """Remove runs that were never admitted and whose process is gone: nothing of them was sent."""
+        loading = await self._store.read(
+            lambda connection: connection.scalars(select(runs.c.id).where(runs.c.state == RunState.LOADING.value)).all()
+        )
+        for run_id in loading:
+            lock = self._store.locks.take(run_id)
+            if lock is not None:
+                try:
+                    await discard(self._store, run_id)
+                finally:
+                    lock.release()
+
+    async def runs(self, limit: int | None = None) -> list[RunInfo]:
+        """The runs, newest first."""
+        return await self._store.read(lambda connection: queries.all_runs(connection, limit))
+
+    async def run(self, run_id: str) -> RunInfo:
+        """One run, to look at; raises NoSuchRun."""
+        return await self._store.read(lambda connection: queries.run_info(connection, run_id, self.path))
+
+    async def counts(self, run_id: str) -> Counts:
+        """How many orders of a run are in each state; whoever holds it."""
+        return await self._store.read(lambda connection: queries.counts(connection, run_id))
+
+    def rows(
+        self, run_id: str, states: Iterable[OrderState] | None = None, *, batch: int = 1000
+    ) -> AsyncIterator[OrderRow]:
+        """The orders of a run in some states (None: in all), by line; whoever holds it."""
+        return queries.whole_rows(self._store, run_id, states, batch)
+
+    async def similar(self, run: Run | str) -> list[Similar]:
+        """See `Run.similar`."""
+        run_id = run if isinstance(run, str) else run.id
+        return await self._store.read(lambda connection: queries.similar(connection, run_id))
+
+    async def decisions(self, run_id: str) -> list[Decision]:
+        """The operators' words about orders of a run, oldest first."""
+        return await self._store.read(lambda connection: queries.decided(connection, run_id))
+
+    async def resolve(
+        self, run_id: str, key: str, *, by: str, created: str | None = None, not_created: bool = False
+    ) -> None:
+        """An operator's word about an order in doubt, recorded with name and time.
+
+        Args:
+            run_id: the run that has it in doubt.
+            key: its key.
+            by: who says so.
+            created: the id of the task that exists, or
+            not_created: that none exists: the order is rejected, and its key may be pushed again.
+
+        Raises:
+            NoSuchRun: the run has no such order.
+            IllegalTransition: it is not in doubt.
+        """
+        if (created is not None) == not_created:
+            raise ValueError("say either created=TASK_ID or not_created=True")
+        now = self._store.now()
+
+        def job(connection: Connection) -> None:
+            queries.run_info(connection, run_id, self.path)
+            row = connection.execute(
+                select(orders.c.id, orders.c.state).where(orders.c.run_id == run_id, orders.c.key == key)
+            ).first()
+            if row is None:
+                raise NoSuchRun(f"run {run_id} has no order {key}", path=self.path)
+            if row.state != OrderState.IN_DOUBT:
+                raise IllegalTransition(f"order {key} of run {run_id} is {row.state}, not in doubt", path=self.path)
+            said = f"{'created' if created is not None else 'not created'}, says {by}"
+            where = update(orders).where(orders.c.id == row.id, in_states(orders.c.state, (OrderState.IN_DOUBT,)))
+            if created is not None:
+                change = where.values(state=OrderState.CREATED.value, task_id=created, error=None, updated_at=now)
+            else:
+                change = where.values(state=OrderState.REJECTED.value, live=0, error=said, updated_at=now)
+            connection.execute(change)
+            connection.execute(
+                insert(decisions),
+                {
+                    "run_id": run_id,
+                    "order_id": row.id,
+                    "key": key,
+                    "created": int(created is not None),
+                    "task_id": created,
+                    "decided_by": by,
+                    "decided_at": now,
+                },
+            )
+
+        await self._store.write(job)

@@ -1,0 +1,163 @@
+"""The tables, in SQLAlchemy Core, and how an older ledger becomes a newer one.
+
+Orders are cut in two: ``orders`` holds what changes, in narrow rows, and ``payloads`` what never does. A mark then
+rewrites one page of the file for a whole chunk instead of one for every second order.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Connection,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    inspect,
+    literal_column,
+    select,
+    update,
+)
+
+from .errors import LedgerError
+from .states import LIVE, OrderState
+
+metadata = MetaData()
+
+# SQLite numbers rows by itself only where the type is spelled INTEGER.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+meta = Table(
+    "ledger_meta",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+"""``schema_version`` and ``last_order_id``."""
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("source_sha256", Text),
+    Column("columns", JSON(none_as_null=True)),
+    Column("options", JSON(none_as_null=True)),
+    Column("holder_pid", BigInteger),
+    Column("holder_host", Text),
+    Column("holder_since", BigInteger),
+    Column("finished_at", BigInteger),
+)
+
+
+def _quoted(states: Iterable[OrderState]) -> str:
+    return ", ".join(f"'{state.value}'" for state in sorted(states))
+
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=False),
+    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    # Whether the row owns its key. It follows from the state, but an index over it is left alone by every
+    # mark that keeps the key owned, where an index over the state would be rewritten by each.
+    Column("live", SmallInteger, nullable=False),
+    Column("task_id", Text),
+    Column("status", Text),
+    Column("error", Text),
+    Column("fingerprint", LargeBinary),
+    Column("claimed_at", BigInteger),
+    Column("updated_at", BigInteger, nullable=False),
+    CheckConstraint(f"live = CASE WHEN state IN ({_quoted(LIVE)}) THEN 1 ELSE 0 END", name="live_follows_state"),
+)
+Index("orders_of_run", orders.c.run_id, orders.c.line, orders.c.id)
+
+
+def _partial(name: str, *columns: Column[object], unique: bool, where: str) -> None:
+    condition: ColumnElement[bool] = literal_column(where)
+    Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
+_partial("orders_live_key", orders.c.environment, orders.c.key, unique=True, where="live = 1")
+_partial("orders_live_fingerprint", orders.c.fingerprint, unique=False, where="live = 1 AND fingerprint IS NOT NULL")
+
+payloads = Table(
+    "payloads",
+    metadata,
+    Column("order_id", _Id, ForeignKey("orders.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("source_row", LargeBinary),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
+    Column("order_id", _Id, ForeignKey("orders.id"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("created", SmallInteger, nullable=False),
+    Column("task_id", Text),
+    Column("decided_by", Text, nullable=False),
+    Column("decided_at", BigInteger, nullable=False),
+)
+Index("decisions_of_run", decisions.c.run_id, decisions.c.id)
+
+
+def in_states(column: ColumnElement[str], states: Iterable[OrderState]) -> ColumnElement[bool]:
+    """``column IN ('…', …)`` with the names written out, so that one statement serves an executemany as it stands."""
+    return column.in_([literal_column(f"'{state.value}'") for state in sorted(states)])
+
+
+def is_live(column: ColumnElement[int]) -> ColumnElement[bool]:
+    """``column = 1`` written out: a planner matches a partial index only to a constant, never to a parameter."""
+    return column == literal_column("1")
+
+
+Migration = Callable[[Connection], None]
+
+MIGRATIONS: Sequence[Migration] = ()
+"""``MIGRATIONS[n]`` turns a ledger of version n + 1 into one of version n + 2."""
+
+
+def prepare(connection: Connection, path: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Make an empty database a ledger, or bring an older ledger up to date; inside the caller's transaction."""
+    newest = 1 + len(migrations)
+    tables = set(inspect(connection).get_table_names())
+    if meta.name not in tables:
+        if tables:
+            raise LedgerError("is a database, but not a ledger; give the path of another file", path=path)
+        metadata.create_all(connection, checkfirst=False)
+        connection.execute(
+            meta.insert(), [{"name": "schema_version", "value": newest}, {"name": "last_order_id", "value": 0}]
+        )
+        return
+    found = connection.scalar(select(meta.c.value).where(meta.c.name == "schema_version"))
+    if found is None:
+        raise LedgerError("says no schema version; restore it from a copy, or give another path", path=path)
+    if found > newest:
+        raise LedgerError(
+            f"is of a newer version (schema {found}, this program knows {newest}); "
+            "use a newer gotsurge-async, or give another path",
+            path=path,
+        )
+    for migration in migrations[found - 1 :]:
+        migration(connection)
+    if found < newest:
+        connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=newest))

@@ -1,0 +1,196 @@
+"""The one task that writes.
+
+Jobs queue up while a commit is on its way; then all that have come run in one transaction, with one commit for all.
+No timer: a job that comes alone is committed at once, and many that come together share the wait for the disk.
+"""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from typing import Any, Generic, TypeVar
+
+from attrs import define
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .dialect import translate
+from .errors import LedgerClosed, LedgerError, LedgerUnusable
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
+Job = Callable[[Connection], T]
+"""A piece of work on the writer's connection. It may be run again, after a rollback, so it keeps nothing of its own."""
+
+QUEUE_LIMIT = 1024
+"""Jobs that may wait; more make their callers wait."""
+
+
+@define(eq=False)
+class _Ticket(Generic[T]):
+    job: Job[T]
+    future: "asyncio.Future[T]"
+
+
+class Writer:
+    """Runs jobs in transactions on one connection, and answers each when its work is durable."""
+
+    def __init__(self, connection: AsyncConnection, path: str, *, limit: int = QUEUE_LIMIT) -> None:
+        self._connection = connection
+        self._path = path
+        self._slots = asyncio.Semaphore(limit)
+        self._waiting: deque[_Ticket[Any]] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._fatal: LedgerError | None = None
+        self._task = asyncio.create_task(self._work(), name="gotsurge-ledger-writer")
+
+    async def run(self, job: Job[T], *, after: Callable[[], None] | None = None) -> T:
+        """Run ``job`` in a transaction; returns its result when that is durable.
+
+        A job that raises is undone, alone. Cancelling the caller does not call the job back: it may still commit,
+        as a whole or not at all. ``after`` is called when the job is decided either way, even then.
+
+        Raises:
+            LedgerClosed: the writer is closing.
+            LedgerUnusable: the file or its disk failed, now or before.
+            LedgerBusy: another process kept the file locked.
+        """
+        # The place in the queue is given back when the job is taken up, so a full queue holds callers here.
+        try:
+            await self._slots.acquire()
+            try:
+                self._refuse_if_over()
+            except BaseException:
+                self._slots.release()
+                raise
+        except BaseException:
+            if after is not None:
+                after()
+            raise
+        ticket = _Ticket(job, asyncio.get_running_loop().create_future())
+        ticket.future.add_done_callback(_take_note)
+        if after is not None:
+            call = after
+            ticket.future.add_done_callback(lambda _: call())
+        self._waiting.append(ticket)
+        self._wake.set()
+        return await asyncio.shield(ticket.future)
+
+    async def close(self) -> None:
+        """Finish what waits, then stop. The connection is the caller's to close."""
+        self._closing = True
+        self._wake.set()
+        await asyncio.shield(self._task)
+
+    def _refuse_if_over(self) -> None:
+        if self._fatal is not None:
+            raise _again(self._fatal)
+        if self._closing:
+            raise LedgerClosed("is closed", path=self._path)
+
+    async def _work(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._waiting:
+                    batch = list(self._waiting)
+                    self._waiting.clear()
+                    for _ in batch:
+                        self._slots.release()
+                    await self._settle(batch)
+                if self._closing:
+                    return
+        finally:
+            self._closing = True
+            _refuse(self._waiting, LedgerClosed("was closed before this was written", path=self._path))
+            self._waiting.clear()
+
+    async def _settle(self, batch: Sequence[_Ticket[Any]]) -> None:
+        """Run a batch, and answer every ticket of it, whatever happens."""
+        try:
+            for group in await self._attempt(batch):
+                await self._attempt(group)
+        finally:
+            # Only a cancelled writer leaves any: its transaction was never committed, or nobody knows.
+            _refuse(
+                batch, LedgerUnusable("the writer was stopped in the middle; open the ledger again", path=self._path)
+            )
+
+    async def _attempt(self, batch: Sequence[_Ticket[Any]]) -> Sequence[Sequence[_Ticket[Any]]]:
+        """One transaction for the whole batch; returns the smaller batches to try when a job spoiled it."""
+        if self._fatal is not None:
+            _refuse(batch, self._fatal)
+            return ()
+        results: list[Any] = []
+
+        def run_all(connection: Connection) -> None:
+            results.extend(ticket.job(connection) for ticket in batch)
+
+        try:
+            await self._connection.begin()
+        except Exception as error:
+            return await self._give_up(batch, error)
+        try:
+            await self._connection.run_sync(run_all)
+        except Exception as error:
+            if _is_of_the_database(error) and isinstance(translate(error, self._path), LedgerUnusable):
+                return await self._give_up(batch, error, fatal=True)
+            if len(batch) == 1:
+                return await self._give_up(batch, error)
+            # One job spoiled it. The others are innocent, and were undone with it: all again, each for itself.
+            await self._undo()
+            return [[ticket] for ticket in batch]
+        try:
+            await self._connection.commit()
+        except Exception as error:
+            return await self._give_up(batch, error, fatal=True)
+        for ticket, result in zip(batch, results, strict=True):
+            ticket.future.set_result(result)
+        return ()
+
+    async def _give_up(
+        self, batch: Sequence[_Ticket[Any]], error: Exception, *, fatal: bool = False
+    ) -> Sequence[Sequence[_Ticket[Any]]]:
+        """Undo the transaction and tell every caller of it; after a fatal error, every later caller too."""
+        await self._undo()
+        told = translate(error, self._path) if _is_of_the_database(error) else error
+        if told is not error:
+            told.__cause__ = error
+        if fatal or isinstance(told, LedgerUnusable):
+            self._fatal = told if isinstance(told, LedgerUnusable) else LedgerUnusable(str(told), path=self._path)
+        _refuse(batch, told)
+        return ()
+
+    async def _undo(self) -> None:
+        try:
+            await self._connection.rollback()
+        except Exception as error:
+            # The connection itself is lost. The error that led here is the one to tell; this one bars what follows.
+            self._fatal = LedgerUnusable(f"lost its connection ({error})", path=self._path)
+
+
+def _is_of_the_database(error: BaseException) -> bool:
+    return isinstance(error, SQLAlchemyError | sqlite3.Error)
+
+
+def _refuse(tickets: Iterable[_Ticket[Any]], error: Exception) -> None:
+    for ticket in tickets:
+        if not ticket.future.done():
+            # Each caller gets an error of its own: a shared one would gather the tracebacks of all.
+            ticket.future.set_exception(_again(error))
+
+
+def _again(error: E) -> E:
+    twin = copy(error)
+    twin.__cause__ = error.__cause__
+    return twin
+
+
+def _take_note(future: "asyncio.Future[Any]") -> None:
+    """Look at the result, so that one whose caller was cancelled is not reported as never retrieved."""
+    if not future.cancelled():
+        future.exception()
