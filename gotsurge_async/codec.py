@@ -367,7 +367,8 @@ def encode_batch(tasks: Sequence[bytes]) -> bytes:
 def unstructure(value: Any) -> Any:
     """Make plain values of a model: None left out, money in thousandths of a cent, ``extra`` written back."""
     if isinstance(value, Model):
-        return _writer(type(value))(value)
+        cls: Any = type(value)
+        return _writer(cls)(value)
     if isinstance(value, Money):
         return value.millicents
     return value

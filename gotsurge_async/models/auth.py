@@ -54,7 +54,7 @@ class User(Model):
     id: str | None = None
     email: str | None = None
     name: str | None = None
-    roles: tuple[Any, ...] = attrs.field(default=(), converter=tuple)
+    roles: tuple[Any, ...] = ()
     org_id: str | None = None
 
 

@@ -28,9 +28,9 @@ class Organization(Model):
     squad_price: Money | None = None
     min_price: Money | None = None
     max_price: Money | None = None
-    price_table: tuple[PriceStep, ...] = attrs.field(default=(), converter=tuple)
+    price_table: tuple[PriceStep, ...] = ()
     squad_code: str | None = None
-    fleet_types: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    fleet_types: tuple[str, ...] = ()
     is_qa: bool | None = None
     created_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     updated_at: datetime | None = attrs.field(default=None, converter=optional_utc)
@@ -67,14 +67,14 @@ class Role(Model):
 class RoleList(Model):
     """Answer of List Roles."""
 
-    roles: tuple[Role, ...] = attrs.field(default=(), converter=tuple)
+    roles: tuple[Role, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
 class Invitation(Model):
     """Whom to invite, into which organization, as what."""
 
-    emails: tuple[str, ...] = attrs.field(converter=tuple)
+    emails: tuple[str, ...]
     org_id: str
     role_id: str
 
@@ -100,7 +100,7 @@ class OrganizationPage(Model):
     """Answer of Associated Organization List."""
 
     meta: PageMeta | None = None
-    organizations: tuple[Organization, ...] = attrs.field(default=(), converter=tuple)
+    organizations: tuple[Organization, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -108,14 +108,14 @@ class TaskPage(Model):
     """Answer of Task List."""
 
     meta: PageMeta | None = None
-    tasks: tuple[Task, ...] = attrs.field(default=(), converter=tuple)
+    tasks: tuple[Task, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
 class BroadcastRequest(Model):
     """Body of Broadcast Draft Tasks: 1 to 20 ids."""
 
-    task_ids: tuple[str, ...] = attrs.field(converter=tuple)
+    task_ids: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -130,7 +130,7 @@ class TrackingAssignment(Model):
 class TrackingRequest(Model):
     """Body of Broadcast with Tracking and of Patch Tracking IDs: 1 to 20 assignments."""
 
-    tasks: tuple[TrackingAssignment, ...] = attrs.field(converter=tuple)
+    tasks: tuple[TrackingAssignment, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -146,7 +146,7 @@ class UpdatedTask(Model):
 class UpdatedTasks(Model):
     """Answer of the broadcasts and of Patch Tracking IDs; ids alone are read as tasks that tell nothing else."""
 
-    updated_tasks: tuple[UpdatedTask, ...] = attrs.field(default=(), converter=tuple)
+    updated_tasks: tuple[UpdatedTask, ...] = ()
     server_time: datetime | None = attrs.field(default=None, converter=optional_utc)
 
     def __attrs_post_init__(self) -> None:

@@ -38,7 +38,7 @@ class PriceRequest(Model):
     """Body of Get price recommendation: the first stop is the pickup, the others are deliveries."""
 
     service_type: PriceVehicle | None = attrs.field(default=None, converter=optional(PriceVehicle))
-    stops: tuple[Stop, ...] = attrs.field(converter=tuple)
+    stops: tuple[Stop, ...]
 
 
 @attrs.frozen(kw_only=True)

@@ -3,6 +3,7 @@
 GotSurge calls an order a task. Here `Order` is what we write and `Task` is what the service tells.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, ClassVar, TypedDict
 
@@ -116,6 +117,15 @@ class CargoDetail(Item):
     """One line of ``cargo_details``; the document gives it the shape of an item."""
 
 
+# Converters by name and type: mypy follows neither ``tuple`` nor a generic function as a converter.
+def _items(items: Iterable[Item]) -> tuple[Item, ...]:
+    return tuple(items)
+
+
+def _cargo_details(details: Iterable[CargoDetail]) -> tuple[CargoDetail, ...]:
+    return tuple(details)
+
+
 @attrs.frozen(kw_only=True)
 class TaskFields(Model):
     """What `Order` and `Task` have in common (the list under section "Update Task").
@@ -150,8 +160,8 @@ class TaskFields(Model):
     max_price: Money | None = _money_field()
     increment: Money | None = _money_field()
     admin_fee: Money | None = _money_field()
-    items: tuple[Item, ...] = attrs.field(default=(), converter=tuple)
-    cargo_details: tuple[CargoDetail, ...] = attrs.field(default=(), converter=tuple)
+    items: tuple[Item, ...] = attrs.field(default=(), converter=_items)
+    cargo_details: tuple[CargoDetail, ...] = attrs.field(default=(), converter=_cargo_details)
     org_id: str | None = None
     total_item_weight: float | None = None
     total_weight_unit: str | None = None
@@ -237,12 +247,12 @@ class Task(TaskFields):
     server_time: datetime | None = attrs.field(default=None, converter=optional_utc)
     updated_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     current_status: TaskStatus | None = attrs.field(default=None, converter=optional(TaskStatus))
-    statuses: tuple[StatusEntry, ...] = attrs.field(default=(), converter=tuple)
+    statuses: tuple[StatusEntry, ...] = ()
     driver: Driver | None = None
     distance_in_meters: float | None = None
     is_urgent: bool | None = None
     task_creation_group: str | None = None
-    attachments: tuple[Any, ...] = attrs.field(default=(), converter=tuple)
+    attachments: tuple[Any, ...] = ()
     org_transporter: dict[str, Any] | None = None
     platform_id: str | None = None
     vehicle_emissions_type: str | None = None
@@ -259,14 +269,14 @@ class Task(TaskFields):
 class TaskBatch(Model):
     """Body of every create: 1 to 20 orders."""
 
-    tasks: tuple[Order, ...] = attrs.field(converter=tuple)
+    tasks: tuple[Order, ...]
 
 
 @attrs.frozen(kw_only=True)
 class CreatedTasks(Model):
     """Answer of every create. ``tasks`` comes as a list, as an object keyed by id, or as one task: here a tuple."""
 
-    tasks: tuple[Task, ...] = attrs.field(default=(), converter=tuple)
+    tasks: tuple[Task, ...] = ()
     server_time: datetime | None = attrs.field(default=None, converter=optional_utc)
     total_tasks: int | None = None
 

@@ -1,0 +1,252 @@
+"""`GotSurge`: puts the parts together, and closes them."""
+
+import asyncio
+import warnings
+from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from gotsurge_async.auth.oauth import OAuth, tokens_from
+from gotsurge_async.auth.stores import MemoryStore, Tokens, TokenStore
+from gotsurge_async.auth.tokens import TokenManager
+from gotsurge_async.clock import Clock, SystemClock
+from gotsurge_async.config import Credentials, Environment, Limits, RetryPolicy, Timeouts, from_env
+from gotsurge_async.creates import PushStream
+from gotsurge_async.endpoints import CHUNK, TASKS_CREATE, Profile
+from gotsurge_async.errors import UsageError
+from gotsurge_async.hooks import Hook, Hooks
+from gotsurge_async.limiter import Limiter
+from gotsurge_async.models.tasks import Order
+from gotsurge_async.redact import Secret, as_secret
+from gotsurge_async.resources.tasks import Tasks
+from gotsurge_async.session import Session
+from gotsurge_async.transports.base import Response, Transport
+
+
+class GotSurge:
+    """A client of the GotSurge Partnership API. One object for the whole life of a service::
+
+        async with GotSurge("sandbox", credentials=credentials, token_store=store) as gs:
+            created = await gs.tasks.create(orders)
+
+    It belongs to the event loop in which it was opened. Nothing is sent before the first call.
+
+    Args:
+        environment: sandbox, production, local (then with ``api_base``), or an `Environment`.
+        api_base: the URL that the paths stand on, instead of the environment's.
+        credentials: the partner's keys; needed to sign in and to renew tokens.
+        bearer_token, refresh_token: tokens from elsewhere, for a client without a sign-in of its own.
+        token_store: where tokens are kept; in memory unless given.
+        account: the name under which the store keeps the tokens.
+        transport: another way to send; the client closes it.
+        profile: confirmed verbs and paths: a `Profile`, a mapping, or the path of a TOML file.
+        hooks: are told of every request, retry, refresh and chunk.
+        clock: time, for tests.
+        assumed_endpoints: "accept" or "refuse" to create on paths that no profile confirms; the default refuses in
+            production.
+
+    Raises:
+        ConfigError: settings that cannot be right.
+    """
+
+    def __init__(
+        self,
+        environment: str | Environment = "sandbox",
+        *,
+        api_base: str | None = None,
+        credentials: Credentials | None = None,
+        bearer_token: str | Secret | None = None,
+        refresh_token: str | Secret | None = None,
+        token_store: TokenStore | None = None,
+        account: str = "default",
+        transport: Transport | None = None,
+        timeouts: Timeouts | None = None,
+        retry: RetryPolicy | None = None,
+        limits: Limits | None = None,
+        profile: Profile | Mapping[str, Any] | str | Path | None = None,
+        hooks: Iterable[Hook] = (),
+        clock: Clock | None = None,
+        assumed_endpoints: Literal["accept", "refuse"] | None = None,
+    ) -> None:
+        self._state: Literal["new", "open", "closed"] = "new"
+        self.profile = _profile(profile)
+        self.environment = _environment(environment, api_base or self.profile.api_base)
+        self.hooks = Hooks(*hooks)
+        self.limits = limits or Limits()
+        clock = clock or SystemClock()
+        policy = retry or RetryPolicy()
+        self._transport = transport or _aiohttp_transport(timeouts)
+        self.oauth = OAuth(
+            environment=self.environment,
+            credentials=credentials,
+            transport=self._transport,
+            clock=clock,
+            profile=self.profile,
+        )
+        self.tokens = TokenManager(
+            token_store or MemoryStore(),
+            self.oauth.refresh,
+            account=account,
+            clock=clock,
+            hooks=self.hooks,
+            policy=policy,
+        )
+        self._given = _given_tokens(as_secret(bearer_token), as_secret(refresh_token), clock)
+        self._session = Session(
+            transport=self._transport,
+            tokens=self.tokens,
+            limiter=Limiter(self.limits, clock),
+            api_base=self.environment.api_base,
+            profile=self.profile,
+            policy=policy,
+            hooks=self.hooks,
+            clock=clock,
+            create_on_assumed=(assumed_endpoints or _assume(self.environment)) == "accept",
+        )
+        self.tasks = Tasks(self._session)
+
+    @classmethod
+    def from_env(cls, variables: Mapping[str, str] | None = None, **options: Any) -> Self:
+        """A client as the GOTSURGE_… environment variables say, see `config.from_env`; ``options`` go before them."""
+        settings = from_env(variables)
+        given = {
+            "environment": settings.environment,
+            "credentials": settings.credentials,
+            "bearer_token": settings.bearer_token,
+            "refresh_token": settings.refresh_token,
+            "profile": settings.profile,
+        }
+        return cls(**(given | options))
+
+    async def sign_in(self, code: str) -> None:
+        """Exchange the code of a consent for tokens, store them and use them (section "Exchange Token").
+
+        Raises:
+            Rejected: the code is wrong, used or too old.
+            NotSent, OutcomeUnknown: no answer; start the consent anew.
+        """
+        await self.tokens.adopt(await self.oauth.exchange(code))
+
+    def push(
+        self, orders: Iterable[Order] | AsyncIterable[Order], *, concurrency: int | None = None, chunk: int = CHUNK
+    ) -> PushStream:
+        """Create any number of orders: chunks of at most 20, a bounded number in flight, results as they come::
+
+            async for result in gs.push(orders):
+                match result:
+                    case Created(order=order, receipt=receipt): ...
+                    case Refused(order=order, error=error): ...
+                    case InDoubt(order=order, error=error): ...
+                    case Unsent(order=order, error=error): ...
+
+        Memory stays flat whatever the number. It keeps no books: what is `InDoubt` is the caller's to look up, and a
+        crash forgets what was in flight. `gotsurge_async.bulk.Push` is the push with a ledger.
+
+        Args:
+            orders: a plain or an async iterable.
+            concurrency: chunks in flight, the client's own limit unless given.
+            chunk: orders in a call, 1 to 20.
+        """
+        return PushStream(
+            self._session, TASKS_CREATE, orders, size=chunk, concurrency=concurrency or self.limits.concurrency
+        )
+
+    @contextmanager
+    def raw(self) -> Iterator[list[Response]]:
+        """Note what came: every answer inside the block, with status, headers and body, the newest last::
+
+        with gs.raw() as answers:
+            task = await gs.tasks.get(task_id)
+        answers[-1].headers["etag"]
+        """
+        with self._session.recording() as answers:
+            yield answers
+
+    @property
+    def session(self) -> Session:
+        """The request loop, for what is built on the client."""
+        return self._session
+
+    async def open(self) -> Self:
+        """Belong to the running event loop, take up tokens that were given, and renew them in the background.
+
+        Raises:
+            UsageError: it was opened before.
+        """
+        if self._state != "new":
+            raise UsageError("a client is opened once: make a new one")
+        self._state = "open"
+        try:
+            if self._given is not None:
+                await self.tokens.adopt(self._given)
+            self._session.open()
+            self.tokens.start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def close(self) -> None:
+        """Wait for calls under way, end the background work, close the connections. Idempotent."""
+        if self._state == "closed":
+            return
+        self._state = "closed"
+        try:
+            await self._session.close()
+        finally:
+            try:
+                await self.tokens.close()
+            finally:
+                await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # Shielded: a second cancellation must not leave connections or tasks behind.
+        await asyncio.shield(asyncio.ensure_future(self.close()))
+
+    def __del__(self) -> None:
+        if getattr(self, "_state", "new") == "open":
+            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+
+    def __repr__(self) -> str:
+        return f"<GotSurge {self.environment.name}, {self._state}>"
+
+
+def _profile(profile: Profile | Mapping[str, Any] | str | Path | None) -> Profile:
+    if profile is None:
+        return Profile()
+    if isinstance(profile, Profile):
+        return profile
+    return Profile.from_mapping(profile) if isinstance(profile, Mapping) else Profile.load(profile)
+
+
+def _environment(environment: str | Environment, api_base: str | None) -> Environment:
+    if isinstance(environment, Environment):
+        return environment
+    return Environment.named(environment, api_base=api_base)
+
+
+def _assume(environment: Environment) -> Literal["accept", "refuse"]:
+    return "refuse" if environment.name == "production" else "accept"
+
+
+def _aiohttp_transport(timeouts: Timeouts | None) -> Transport:
+    # Imported here, so that importing the package does not pay for aiohttp.
+    from gotsurge_async.transports.aiohttp import AiohttpTransport
+
+    return AiohttpTransport(timeouts)
+
+
+def _given_tokens(bearer: Secret | None, refresh: Secret | None, clock: Clock) -> Tokens | None:
+    now = clock.now()
+    if bearer:
+        return tokens_from(bearer.reveal(), refresh=refresh, issued_at=now)
+    if refresh:  # no bearer token yet: one that has ended is renewed at the first call
+        return Tokens(bearer=Secret(""), refresh=refresh, issued_at=now, expires_at=now)
+    return None

@@ -1,0 +1,47 @@
+"""Time as an object that is passed in, so that tests turn it."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the package asks of time."""
+
+    def now(self) -> datetime:
+        """The present in UTC, aware."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards, and go on while the machine is suspended where the system can tell."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> datetime:
+        """The present in UTC, aware."""
+        return datetime.now(UTC)
+
+    # CLOCK_BOOTTIME counts suspended time; plain monotonic does not, on Linux.
+    if hasattr(time, "CLOCK_BOOTTIME"):
+
+        def monotonic(self) -> float:
+            """Seconds since the machine started, suspended time included."""
+            return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    else:
+
+        def monotonic(self) -> float:
+            """Seconds that never run backwards."""
+            return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await asyncio.sleep(seconds)

@@ -1,0 +1,165 @@
+"""Settings: where the service is, how long to wait, how often to try, how much at once."""
+
+import os
+from collections.abc import Mapping
+from typing import Self
+from urllib.parse import urlsplit
+
+import attrs
+
+from gotsurge_async.endpoints import Profile
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.redact import Secret, as_secret
+
+API_PATH = "/api/partnership/v1"
+"""Where the API stands on its host: assumed, the document does not show it."""
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@attrs.frozen(kw_only=True)
+class Environment:
+    """One GotSurge (section "Environment Url").
+
+    Attributes:
+        name: sandbox, production, or local for the simulator.
+        consent_base: scheme and host of the page where users consent.
+        api_base: the URL that the paths of the endpoint table stand on; assumed for GotSurge's own.
+    """
+
+    name: str
+    consent_base: str
+    api_base: str
+
+    @classmethod
+    def named(cls, name: str, *, api_base: str | None = None) -> Self:
+        """One of the known environments, on another API base if that is given.
+
+        Raises:
+            ConfigError: no such environment, ``local`` without a base, or a base that is not https (plain http is for
+                this machine only).
+        """
+        if name == "local":
+            if api_base is None:
+                raise ConfigError(f"the environment local needs the API base, such as http://127.0.0.1:8765{API_PATH}")
+            base = checked_base(api_base)
+            parts = urlsplit(base)
+            return cls(name=name, consent_base=f"{parts.scheme}://{parts.netloc}", api_base=base)
+        host = _HOSTS.get(name)
+        if host is None:
+            raise ConfigError(f"no environment {name!r}: there are sandbox, production and local")
+        base = checked_base(api_base) if api_base is not None else f"https://{host}{API_PATH}"
+        return cls(name=name, consent_base=f"https://{host}", api_base=base)
+
+
+_HOSTS = {"sandbox": "staging.gotsurge.co", "production": "app.gotsurge.co"}
+
+
+def checked_base(url: str) -> str:
+    """The API base without a slash at its end.
+
+    Raises:
+        ConfigError: for what is no URL, carries a query or a user, or is plain http to another machine.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ConfigError(f"the API base is a plain URL such as https://app.gotsurge.co{API_PATH}")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise ConfigError(f"the API base is https: {parts.hostname} is not this machine, and tokens are secrets")
+    return url.rstrip("/")
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """Seconds to wait.
+
+    There is no limit on the whole of a call: when it strikes, nobody can tell whether the request had left.
+
+    Attributes:
+        pool: for a free connection, and for making one.
+        connect: for the TCP and TLS handshakes alone.
+        read: between two reads of an answer.
+        keepalive: how long an idle connection is kept; well under the server's own, see `transports.aiohttp`.
+    """
+
+    pool: float = 30.0
+    connect: float = 10.0
+    read: float = 60.0
+    keepalive: float = 15.0
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """How a call is tried again; `retry.decide` applies it.
+
+    Attributes:
+        attempts: tries in all, 1 for no retry.
+        base, cap: the first wait and the longest, in seconds; each wait doubles, and is drawn between 0 and itself.
+        deadline: seconds since the first try after which no other is begun.
+        longest_retry_after: when the service asks for more seconds than this, the call gives up instead.
+    """
+
+    attempts: int = 6
+    base: float = 0.5
+    cap: float = 30.0
+    deadline: float = 300.0
+    longest_retry_after: float = 120.0
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How much at once.
+
+    Attributes:
+        concurrency: calls in flight.
+        rate: calls begun a second, None for no limit.
+    """
+
+    concurrency: int = attrs.field(default=16, validator=attrs.validators.ge(1))
+    rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.gt(0)))
+
+
+@attrs.frozen(kw_only=True)
+class Credentials:
+    """What GotSurge gave the partner (section "Basic Oauth2 steps", 1). Only the client key is ever shown."""
+
+    client_key: str
+    secret_key: Secret | None = attrs.field(default=None, converter=as_secret)
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What the environment variables say; see `from_env`."""
+
+    environment: Environment
+    credentials: Credentials | None = None
+    bearer_token: Secret | None = None
+    refresh_token: Secret | None = None
+    profile: Profile = attrs.field(factory=Profile)
+
+
+def from_env(variables: Mapping[str, str] | None = None) -> Settings:
+    """Read GOTSURGE_ENV (default sandbox), GOTSURGE_API_BASE, GOTSURGE_PROFILE (a TOML file), GOTSURGE_CLIENT_KEY,
+    GOTSURGE_SECRET_KEY, GOTSURGE_BEARER_TOKEN and GOTSURGE_REFRESH_TOKEN. An empty variable counts as absent.
+
+    Raises:
+        ConfigError: an unknown environment, a base that cannot be, a profile that cannot be read.
+    """
+    env = {name: value for name, value in (os.environ if variables is None else variables).items() if value}
+
+    def secret(name: str) -> Secret | None:
+        return Secret(env[name]) if name in env else None
+
+    profile = Profile.load(env["GOTSURGE_PROFILE"]) if "GOTSURGE_PROFILE" in env else Profile()
+    client_key = env.get("GOTSURGE_CLIENT_KEY")
+    return Settings(
+        environment=Environment.named(
+            env.get("GOTSURGE_ENV", "sandbox"), api_base=env.get("GOTSURGE_API_BASE") or profile.api_base
+        ),
+        credentials=Credentials(client_key=client_key, secret_key=secret("GOTSURGE_SECRET_KEY"))
+        if client_key
+        else None,
+        bearer_token=secret("GOTSURGE_BEARER_TOKEN"),
+        refresh_token=secret("GOTSURGE_REFRESH_TOKEN"),
+        profile=profile,
+    )

@@ -1,0 +1,259 @@
+"""What a create did with each of its orders."""
+
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Generic, NamedTuple, Self, TypeVar, cast
+
+import attrs
+
+from gotsurge_async import codec
+from gotsurge_async.batcher import Batcher
+from gotsurge_async.endpoints import Endpoint
+from gotsurge_async.errors import CallError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, Rejected, SignInNeeded
+from gotsurge_async.hooks import ChunkDone
+from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt
+from gotsurge_async.session import Session
+
+T = TypeVar("T")
+
+STOPPERS = (401, 403)
+"""Statuses that say nothing about the orders: every later chunk would meet them too."""
+
+
+class Identity(NamedTuple):
+    """What an order is known by in the answer of its create."""
+
+    tracking_id: str | None
+    invoice_number: str | None
+
+
+@attrs.frozen(kw_only=True)
+class Created(Generic[T]):
+    """GotSurge has the order; ``receipt`` names its task."""
+
+    order: T
+    receipt: Receipt
+
+
+@attrs.frozen(kw_only=True)
+class Refused(Generic[T]):
+    """GotSurge said no, to the order or to the chunk it was in."""
+
+    order: T
+    error: CallError
+
+
+@attrs.frozen(kw_only=True)
+class InDoubt(Generic[T]):
+    """The order was sent, and nobody can say whether GotSurge has it. Never send it again blindly."""
+
+    order: T
+    error: CallError
+
+
+@attrs.frozen(kw_only=True)
+class Unsent(Generic[T]):
+    """GotSurge certainly does not have the order: no connection, no sign-in, or too many requests."""
+
+    order: T
+    error: GotSurgeError
+
+
+OrderResult = Created[T] | Refused[T] | InDoubt[T] | Unsent[T]
+
+
+def results_of_error(orders: Sequence[T], error: GotSurgeError) -> list[OrderResult[T]]:
+    """What an error of the create says about each order of its chunk.
+
+    Raises:
+        GotSurgeError: ``error`` itself, when it says nothing about orders (a usage error, for instance).
+    """
+    if isinstance(error, OutcomeUnknown):
+        return [InDoubt(order=order, error=error) for order in orders]
+    if isinstance(error, NotSent | RateLimited | SignInNeeded) or stops_all(error):
+        return [Unsent(order=order, error=error) for order in orders]
+    if isinstance(error, Rejected):
+        return [Refused(order=order, error=error) for order in orders]
+    raise error
+
+
+def stops_all(error: GotSurgeError) -> bool:
+    """Whether an error would meet every later chunk too: a person must act first."""
+    return isinstance(error, SignInNeeded) or (isinstance(error, Rejected) and error.status in STOPPERS)
+
+
+def results_of_receipts(
+    orders: Sequence[T], identities: Sequence[Identity], receipts: Sequence[Receipt]
+) -> list[OrderResult[T]]:
+    """Match the answer of a create to its orders; an order without a task in it is in doubt."""
+    return [
+        Created(order=order, receipt=receipt) if receipt else InDoubt(order=order, error=_missing(len(receipts)))
+        for order, receipt in zip(orders, match(identities, receipts), strict=True)
+    ]
+
+
+def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[Receipt | None]:
+    """Find the receipt of each order.
+
+    The document promises neither the order of the answer nor that it is whole. So an order is matched by tracking id,
+    else by invoice number, else by position if the counts agree; never with a receipt that names another id.
+    """
+    if len(identities) == len(receipts) and all(
+        identity.tracking_id is not None and identity.tracking_id == receipt.tracking_id
+        for identity, receipt in zip(identities, receipts, strict=True)
+    ):
+        return list(receipts)  # as nearly always
+    found: list[Receipt | None] = [None] * len(identities)
+    left = list(receipts)
+    for name in ("tracking_id", "invoice_number"):
+        by_name: dict[str, deque[Receipt]] = {}
+        for receipt in left:
+            if (key := getattr(receipt, name)) is not None:
+                by_name.setdefault(key, deque()).append(receipt)
+        for number, identity in enumerate(identities):
+            same = by_name.get(getattr(identity, name) or "")
+            if found[number] is None and same and _agree(identity, same[0]):
+                found[number] = same.popleft()
+        taken = {id(receipt) for receipt in found}
+        left = [receipt for receipt in left if id(receipt) not in taken]
+    if len(identities) == len(receipts):
+        unused = {id(receipt) for receipt in left}
+        for number, (identity, receipt) in enumerate(zip(identities, receipts, strict=True)):
+            if found[number] is None and id(receipt) in unused and _agree(identity, receipt):
+                found[number] = receipt
+    return found
+
+
+def _agree(identity: Identity, receipt: Receipt) -> bool:
+    """Whether the receipt names nothing that the order has otherwise."""
+    return all(
+        mine is None or theirs is None or mine == theirs
+        for mine, theirs in (
+            (identity.tracking_id, receipt.tracking_id),
+            (identity.invoice_number, receipt.invoice_number),
+        )
+    )
+
+
+def _missing(answered: int) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"the answer names {answered} tasks, and none that can be told to be this order's", status=200
+    )
+
+
+async def create_chunk(
+    session: Session,
+    endpoint: Endpoint[CreatedTasks],
+    orders: Sequence[T],
+    payloads: Sequence[bytes],
+    identities: Sequence[Identity],
+    *,
+    before_send: Callable[[], None] | None = None,
+) -> list[OrderResult[T]]:
+    """Create one chunk, and say what became of each of its orders.
+
+    Args:
+        orders: whatever the caller knows its orders by; each comes back in its result.
+        payloads: the JSON text of each order.
+        before_send: see `Session.call`.
+    """
+    try:
+        receipts = await session.call(
+            cast("Endpoint[list[Receipt]]", endpoint),
+            body=codec.encode_batch(payloads),
+            decode=codec.decode_receipts,
+            before_send=before_send,
+        )
+    except GotSurgeError as error:
+        return results_of_error(orders, error)
+    return results_of_receipts(orders, identities, receipts)
+
+
+class PushStream:
+    """The results of a push without a ledger, one for each order, as they come.
+
+    ``async for result in stream``; in an ``async with`` block it also ends cleanly when the loop is left early. Then,
+    or when it is cancelled, ``in_flight`` holds the orders whose outcome is not known.
+
+    When the service no longer takes the account's token, no more chunks are sent; the orders of those that met it are
+    `Unsent`, and the error is raised after the last result.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        endpoint: Endpoint[CreatedTasks],
+        orders: Iterable[Order] | AsyncIterable[Order],
+        *,
+        size: int,
+        concurrency: int,
+    ) -> None:
+        self._session = session
+        self._endpoint = endpoint
+        self._batcher: Batcher[Order, list[OrderResult[Order]]] = Batcher(
+            orders, self._send, size=size, concurrency=concurrency
+        )
+        self._stopper: GotSurgeError | None = None
+        self._results: AsyncGenerator[OrderResult[Order], None] | None = None
+
+    @property
+    def in_flight(self) -> list[Order]:
+        """The orders that were given to a call whose result has not been yielded."""
+        return self._batcher.in_flight
+
+    def __aiter__(self) -> AsyncIterator[OrderResult[Order]]:
+        self._results = self._run()
+        return self._results
+
+    async def aclose(self) -> None:
+        """Cancel what is in flight, and leave no task."""
+        if self._results is not None:
+            await self._results.aclose()
+        await self._batcher.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _run(self) -> AsyncGenerator[OrderResult[Order], None]:
+        try:
+            async for results in self._batcher:
+                for result in results:
+                    yield result
+        finally:
+            await self._batcher.aclose()
+        if self._stopper is not None:
+            raise self._stopper
+
+    async def _send(self, orders: Sequence[Order]) -> list[OrderResult[Order]]:
+        started = self._session.clock.monotonic()
+        results = await create_chunk(
+            self._session,
+            self._endpoint,
+            orders,
+            [codec.encode(order) for order in orders],
+            [Identity(order.tracking_id, order.invoice_number) for order in orders],
+        )
+        first = results[0]
+        if isinstance(first, Unsent) and stops_all(first.error):
+            self._stopper = first.error
+            self._batcher.stop()
+        self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
+        return results
+
+
+def chunk_done(results: Sequence[OrderResult[T]], seconds: float) -> ChunkDone:
+    """The event that tells of a chunk."""
+    counts = Counter(type(result) for result in results)
+    return ChunkDone(
+        created=counts[Created],
+        refused=counts[Refused],
+        in_doubt=counts[InDoubt],
+        unsent=counts[Unsent],
+        seconds=seconds,
+    )

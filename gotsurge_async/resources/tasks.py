@@ -1,0 +1,101 @@
+"""`gs.tasks`: orders of a plain partner (section "Order")."""
+
+from collections.abc import Sequence
+
+import attrs
+
+from gotsurge_async.endpoints import CHUNK, TASKS_CANCEL, TASKS_CREATE, TASKS_GET
+from gotsurge_async.errors import OutcomeUnknown, Rejected, TooLateToCancel, TooManyInOneCall
+from gotsurge_async.models.tasks import Cancellation, CreatedTasks, Message, Order, Task, TaskBatch, TaskStatus
+from gotsurge_async.session import Session
+
+_NO_STATE = (401, 403, 404, 429)
+"""Refusals of a cancel that say nothing about where the task stands."""
+_CANCEL_TRIES = 3
+
+
+@attrs.frozen
+class Tasks:
+    """Create, read and cancel tasks."""
+
+    _session: Session
+
+    async def create(self, orders: Sequence[Order]) -> CreatedTasks:
+        """Create and broadcast 1 to 20 orders in one call (section "Create & Broadcast Tasks").
+
+        Drivers are asked at once. Never repeated when the answer was lost.
+
+        Returns:
+            The tasks as the service answers them: match them by tracking_id, their order is not promised.
+
+        Raises:
+            TooManyInOneCall: more than 20: `GotSurge.push` takes any number.
+            Rejected: the service refused the chunk.
+            OutcomeUnknown: nobody can say whether the orders were created.
+            NotSent: they certainly were not.
+        """
+        check_chunk(len(orders), "orders", "gs.push(orders)")
+        return await self._session.call(TASKS_CREATE, body=TaskBatch(tasks=tuple(orders)))
+
+    async def get(self, task_id: str) -> Task:
+        """Read a task (section "Task Detail"). Safe to repeat.
+
+        Raises:
+            NotFound: no such task, or not this account's.
+        """
+        return await self._session.call(TASKS_GET, path={"task_id": task_id})
+
+    async def cancel(self, task_id: str, *, reason: str) -> Message:
+        """Cancel a task that is still broadcasting (section "Cancel Task").
+
+        Converges: when the service refuses, or its answer is lost, the task is read. A task that is cancelled counts as
+        done, whoever did it; one that is still to be cancelled is asked for again.
+
+        Args:
+            reason: for GotSurge and the drivers; not empty.
+
+        Raises:
+            TooLateToCancel: the task has moved past broadcasting; it is in the error's ``task``.
+            NotFound: no such task, or not this account's.
+        """
+        for left in reversed(range(_CANCEL_TRIES)):
+            try:
+                return await self._session.call(
+                    TASKS_CANCEL, path={"task_id": task_id}, body=Cancellation(reason=reason)
+                )
+            except (Rejected, OutcomeUnknown) as error:
+                if isinstance(error, Rejected) and error.status in _NO_STATE:
+                    raise
+                task = await self.get(task_id)
+                if task.current_status == TaskStatus.CANCELLED:
+                    return Message(message="the task is cancelled")
+                if not _may_be_cancelled(task):
+                    raise TooLateToCancel(
+                        f"the task is {task.current_status or 'in a state that the service does not tell'}",
+                        task=task,
+                        operation=error.operation,
+                        status=error.status,
+                        service_message=error.service_message,
+                        request_id=error.request_id,
+                    ) from None
+                if isinstance(error, Rejected) or not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+
+def _may_be_cancelled(task: Task) -> bool:
+    return task.current_status is not None and (
+        task.current_status.is_draft or task.current_status == TaskStatus.BROADCASTING
+    )
+
+
+def check_chunk(count: int, what: str, helper: str) -> None:
+    """Hold the limit of one call.
+
+    Raises:
+        TooManyInOneCall: more than 20, or none; names what takes any number.
+    """
+    if count > CHUNK:
+        raise TooManyInOneCall(f"one call takes at most {CHUNK} {what}, not {count}: {helper} takes any number")
+    if count < 1:
+        raise TooManyInOneCall(f"one call takes 1 to {CHUNK} {what}, not none")

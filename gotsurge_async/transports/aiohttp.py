@@ -1,0 +1,129 @@
+"""The transport over aiohttp: bytes out, bytes in, and each failure told as what it proves.
+
+Only a connection that was never made proves that nothing was processed. Whatever happens on a connection leaves it
+open: a server may have read the whole request before it closed, reset, stalled or answered with garbage, and may read
+one that we gave up on later. So the classes are tested narrow first, and everything unforeseen counts as "maybe sent".
+"""
+
+import asyncio
+
+import aiohttp
+from yarl import URL
+
+from gotsurge_async.config import Timeouts
+from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, TransportError
+
+MAX_ANSWER = 64 * 1024 * 1024
+"""The largest answer that is read, in bytes; a page of 200 tasks is about half a million."""
+
+
+class AiohttpTransport:
+    """Sends requests with one `aiohttp.ClientSession`, made at the first request and owned by the transport.
+
+    TLS is checked with the system's certificates. Redirects are not followed, cookies not kept, proxies of the
+    environment not used: a token goes to the API base and nowhere else.
+
+    Args:
+        timeouts: see `Timeouts`. An idle connection is dropped after ``timeouts.keepalive`` seconds, well before the
+            server would: a request that meets a connection just closed looks exactly like one that was lost.
+    """
+
+    def __init__(self, timeouts: Timeouts | None = None) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    async def send(self, request: Request) -> Response:
+        """Send one request and read its answer to the end.
+
+        Raises:
+            NothingSent: no connection could be made.
+            MaybeSent: anything later.
+        """
+        session = self._open()
+        try:
+            async with session.request(
+                request.method,
+                # The path is percent-encoded already; yarl must not decode "%2F" in it.
+                URL(request.url, encoded=True),
+                data=request.body,
+                headers=request.headers,
+                allow_redirects=False,
+            ) as answer:
+                body = await _read(answer)
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                return Response(status=answer.status, headers=headers, body=body)
+        except TransportError:
+            raise
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # "from None": the library's exceptions carry the request with its headers, and so the token.
+            raise _classify(error) from None
+
+    async def close(self) -> None:
+        """Close the session. Requests in flight end as "maybe sent": drain first."""
+        self._closed = True
+        if self._session is not None:
+            session, self._session = self._session, None
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise NothingSent("the transport is closed")
+        if self._session is None:
+            limits = self._timeouts
+            self._session = aiohttp.ClientSession(
+                # How many at once is the limiter's business; a second queue here would only hide waiting.
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=limits.keepalive),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, connect=limits.pool, sock_connect=limits.connect, sock_read=limits.read
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+            )
+            # aiohttp sends GET, PUT and DELETE again by itself when a connection breaks, and the server may act twice.
+            # There is no public switch; tests over real sockets hold that this one works.
+            self._session._retry_connection = False
+        return self._session
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    if (answer.content_length or 0) <= MAX_ANSWER:
+        blocks, size = [], 0
+        async for block in answer.content.iter_any():
+            blocks.append(block)
+            size += len(block)
+            if size > MAX_ANSWER:
+                break
+        else:
+            return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+    answer.close()
+    raise MaybeSent(f"the answer is larger than {MAX_ANSWER} bytes")
+
+
+def _classify(error: Exception) -> TransportError:
+    reason = _reason(error)
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return NothingSent(f"no connection in time: {reason}")
+        case aiohttp.ClientConnectorError():  # refused, DNS, TLS; a child of ClientOSError, which proves nothing
+            return NothingSent(f"no connection: {reason}")
+        case aiohttp.InvalidURL() | aiohttp.InvalidUrlClientError():
+            return NothingSent("the URL cannot be used")
+        case aiohttp.ServerDisconnectedError():
+            return MaybeSent("the server closed the connection before it answered")
+        case aiohttp.ClientPayloadError():
+            return MaybeSent("the answer broke off")
+        case aiohttp.ClientResponseError():  # carries a status of aiohttp's own making: it is not the server's
+            return MaybeSent("the answer is not HTTP")
+        case asyncio.TimeoutError():
+            return MaybeSent("no answer in time")
+        case _:
+            return MaybeSent(f"the connection broke: {reason}")
+
+
+def _reason(error: Exception) -> str:
+    """What the operating system or TLS said, without the library's rendering of host, URL and headers."""
+    inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
+    if isinstance(inner, OSError) and inner.strerror:
+        return str(inner.strerror)
+    return type(inner).__name__ if isinstance(inner, aiohttp.ClientError) else str(inner)[:200]

@@ -1,0 +1,69 @@
+"""The transport protocol: bytes out, bytes in, and what is known when it fails."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Protocol, runtime_checkable
+
+import attrs
+
+from gotsurge_async.redact import headers_for_log, url_for_log
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class Request:
+    """One HTTP request. Its repr shows no path, no secret header and no body."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = MappingProxyType({})
+    body: bytes | None = None
+
+    def __repr__(self) -> str:
+        size = 0 if self.body is None else len(self.body)
+        return f"Request({self.method} {url_for_log(self.url)}, {headers_for_log(self.headers)}, {size} bytes)"
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class Response:
+    """One whole HTTP answer, of any status. ``headers`` has lower-case names; of a name that comes twice, the last."""
+
+    status: int
+    headers: Mapping[str, str] = MappingProxyType({})
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Response({self.status}, {headers_for_log(self.headers)}, {len(self.body)} bytes)"
+
+
+class TransportError(Exception):
+    """No answer came. ``reason`` is text for people and holds no secret; `NothingSent` and `MaybeSent` say the rest."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class NothingSent(TransportError):
+    """Certainly never processed: there was no connection to send the request on."""
+
+
+class MaybeSent(TransportError):
+    """The request, or a part of it, had a way to leave: it may have been processed, or may be yet."""
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """Sends requests.
+
+    A transport neither retries, nor authenticates, nor decodes. ``send`` returns every whole answer, whatever its
+    status, and raises `NothingSent` or `MaybeSent` otherwise, and no exception of the library below. When it is
+    cancelled the request may have been processed: the caller treats that as `MaybeSent`.
+    """
+
+    async def send(self, request: Request) -> Response:
+        """Send one request and read its answer to the end."""
+        ...
+
+    async def close(self) -> None:
+        """Give back connections. Idempotent."""
+        ...
