@@ -1,0 +1,240 @@
+"""What an order must look like before it is sent (sections "Create & Broadcast Tasks" and "Update Task").
+
+Pure functions over an `Order`. A fault is something that the service would refuse, or that sends a driver to the
+wrong place or at the wrong price; a warning is something that may well be meant.
+
+The document also says that a pickup must end "before or equal to today's date-time", with the error text of another
+rule. Taken literally only past pickups would be allowed: a pickup that is already over is a warning here, and no more.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, tzinfo
+from enum import StrEnum
+from math import inf
+from typing import Any, NamedTuple
+
+from gotsurge_async.models.places import Address, Contact, TimeWindow
+from gotsurge_async.models.tasks import Item, Order
+from gotsurge_async.money import MILLICENTS_PER_UNIT, Money
+
+MIN_PRICE = 200_000
+"""The least price of a create, in thousandths of a cent (SGD 2.00)."""
+
+DEFAULT_MAX_PRICE = 1_000 * MILLICENTS_PER_UNIT
+"""The greatest amount that passes without being asked for, in thousandths of a cent: 1000 units of any currency."""
+
+
+class Severity(StrEnum):
+    """Whether an order may be sent in spite of a finding."""
+
+    FAULT = "fault"
+    WARNING = "warning"
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong with an order, or looks wrong."""
+
+    path: str
+    """Where: dotted field names and indices, such as ``items[2].quantity``."""
+    message: str
+    """What is wrong, and what would be right."""
+    severity: Severity = Severity.FAULT
+    value: Any = None
+    """The value as it was found."""
+
+
+Found = Callable[[Finding], None]
+
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
+_PHONE_DECORATION = re.compile(r"[\s().\-/]+")
+_ITEM_MEASURES = ("quantity", "weight", "volume", "length", "width", "height")
+_TOTALS = ("total_item_weight", "total_item_volume", "total_item_quantity")
+
+
+def check_order(order: Order, *, now: datetime, max_price: Money | None = None, zone: tzinfo = UTC) -> list[Finding]:
+    """Everything that is wrong with an order, or looks wrong; an empty list for a good one.
+
+    Args:
+        order: what is to be created.
+        now: the present, an aware datetime: a pickup that ended before it is a warning.
+        max_price: the greatest amount that any of the order's amounts may have. It holds for its own currency, or
+            for every currency if it has none. Without it, or for another currency, 1000 units of the order's currency.
+        zone: the time zone in which messages show times.
+    """
+    findings: list[Finding] = []
+    found = findings.append
+    _check_enums(order, found)
+    _check_address("from_address", order.from_address, found)
+    _check_address("to_address", order.to_address, found)
+    for path, contact in (
+        ("from_contact", order.from_contact),
+        ("to_contact", order.to_contact),
+        ("officer_contact", order.officer_contact),
+    ):
+        if contact is not None:
+            _check_contact(path, contact, found)
+    _check_windows(order, now, zone, found)
+    _check_money(order, max_price, found)
+    _check_counts(order, found)
+    return findings
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that ``name`` was most likely meant to be, if any is near."""
+    by_shape: dict[str, str] = {}
+    for each in known:
+        by_shape.setdefault(each.lower(), each)
+        # Somebody who writes "street_address" or "start_time_utc" has forgotten whose.
+        by_shape.setdefault(each.lower().rpartition(".")[2], each)
+    shape = re.sub(r"[\s\-]+", "_", name.strip().lower())
+    near = difflib.get_close_matches(shape, by_shape, n=1, cutoff=0.6)
+    return by_shape[near[0]] if near else None
+
+
+def imo_check_digit(number: int) -> int:
+    """The last digit that an IMO number starting with the same six digits must have."""
+    return sum(int(digit) * weight for digit, weight in zip(str(number)[:6], range(7, 1, -1), strict=True)) % 10
+
+
+# --- the rules, one function each ------------------------------------------------------------------------------------
+
+
+def _check_enums(order: Order, found: Found) -> None:
+    for path, value in (
+        ("broadcast_preference", order.broadcast_preference),
+        ("vehicle_preference", order.vehicle_preference),
+        ("service_type", order.service_type),
+    ):
+        if not value.known:
+            known = [str(member) for member in type(value)]
+            near = nearest(value, known)
+            hint = f'did you mean "{near}"? ' if near else ""
+            found(Finding(path, f"is not known; {hint}One of {', '.join(known)}", value=str(value)))
+
+
+def _check_address(path: str, address: Address, found: Found) -> None:
+    latitude, longitude = address.latitude, address.longitude
+    if latitude is not None and not -90 <= latitude <= 90:
+        found(Finding(f"{path}.latitude", "latitude is in degrees, from -90 to 90", value=latitude))
+    if longitude is not None and not -180 <= longitude <= 180:
+        found(Finding(f"{path}.longitude", "longitude is in degrees, from -180 to 180", value=longitude))
+    if (latitude is None) != (longitude is None):
+        given, missing = ("longitude", "latitude") if latitude is None else ("latitude", "longitude")
+        found(Finding(f"{path}.{missing}", f"is missing, but {path}.{given} is given: give both or neither"))
+    if address.altitude is not None and not -inf < address.altitude < inf:
+        found(Finding(f"{path}.altitude", "altitude is a number of metres", value=address.altitude))
+    if latitude is None and not (address.street_address or address.building_name or address.zip_code):
+        message = "does not say where: give at least a street_address, a zip_code, or latitude and longitude"
+        found(Finding(path, message))
+
+
+def _check_contact(path: str, contact: Contact, found: Found) -> None:
+    phone, imo = contact.phone, contact.vessel_imo
+    if phone and not _PHONE.fullmatch(phone):
+        found(Finding(f"{path}.phone", _phone_message(phone), value=phone))
+    if imo is None:
+        return
+    if not 1_000_000 <= imo <= 9_999_999:
+        found(Finding(f"{path}.vessel_imo", "an IMO number has seven digits", value=imo))
+    elif imo % 10 != imo_check_digit(imo):
+        message = "is no IMO number: its last digit does not fit the first six, so one digit is mistyped"
+        found(Finding(f"{path}.vessel_imo", message, value=imo))
+
+
+def _phone_message(phone: str) -> str:
+    plain = _PHONE_DECORATION.sub("", phone)
+    if plain.startswith("00"):
+        plain = "+" + plain[2:]
+    if _PHONE.fullmatch(plain):
+        return f"a phone number is written with + and digits only: {plain}"
+    return "a phone number starts with + and the country, then digits only, such as +6561234567"
+
+
+def _check_windows(order: Order, now: datetime, zone: tzinfo, found: Found) -> None:
+    pickup, delivery = order.from_time_window, order.to_time_window
+
+    def in_order(first: datetime, first_path: str, second: datetime, second_path: str, message: str) -> None:
+        if second < first:
+            detail = f"{message} ({first_path} is {_shown(first, zone)})"
+            found(Finding(second_path, detail, value=_shown(second, zone)))
+
+    _check_window("from_time_window", pickup, "the pickup ends before it starts", in_order)
+    if delivery is not None:
+        in_order(
+            pickup.end_time_utc,
+            "from_time_window.end_time_utc",
+            delivery.start_time_utc,
+            "to_time_window.start_time_utc",
+            "the delivery starts before the pickup has ended",
+        )
+        _check_window("to_time_window", delivery, "the delivery ends before it starts", in_order)
+    if pickup.end_time_utc < now:
+        ended = _shown(pickup.end_time_utc, zone)
+        message = f"the pickup is already over (it is {_shown(now, zone)})"
+        found(Finding("from_time_window.end_time_utc", message, Severity.WARNING, ended))
+
+
+def _check_window(path: str, window: TimeWindow, message: str, in_order: Callable[..., None]) -> None:
+    start, end = f"{path}.start_time_utc", f"{path}.end_time_utc"
+    in_order(window.start_time_utc, start, window.end_time_utc, end, message)
+
+
+def _shown(moment: datetime, zone: tzinfo) -> str:
+    return moment.astimezone(zone).isoformat().replace("+00:00", "Z")
+
+
+def _check_money(order: Order, max_price: Money | None, found: Found) -> None:
+    currency = order.currency
+    if currency and not _CURRENCY.fullmatch(currency):
+        found(Finding("currency", "a currency is three capital letters (ISO 4217), such as SGD", value=currency))
+    limit = DEFAULT_MAX_PRICE
+    if max_price is not None and max_price.currency in ("", currency):
+        limit = max_price.millicents
+    for path in Order.MONEY:
+        money: Money | None = getattr(order, path)
+        if money is None:
+            continue
+        amount = money.millicents
+        if not currency:
+            found(Finding(path, "has no currency: give the currency too, such as SGD", value=amount))
+        if amount < 0:
+            found(Finding(path, f"{money} is less than nothing", value=amount))
+        elif path == "price" and amount < MIN_PRICE:
+            least = Money(millicents=MIN_PRICE, currency="").in_currency(currency or "")
+            found(Finding(path, f"{money} is under the least price of {least}", value=amount))
+        elif amount > limit:
+            most = Money(millicents=limit, currency="").in_currency(currency or "")
+            message = f"{money} is above the limit of {most}; if it is meant, raise the limit (--max-price)"
+            found(Finding(path, message, value=amount))
+    if order.min_price is not None and order.max_price is not None and order.max_price < order.min_price:
+        message = f"{order.max_price} is under min_price, {order.min_price}"
+        found(Finding("max_price", message, value=order.max_price.millicents))
+
+
+def _check_counts(order: Order, found: Found) -> None:
+    count = order.cargo_net_quantity
+    if count is not None and count < 0:
+        found(Finding("cargo_net_quantity", "is a number of pieces, 0 or more", value=count))
+    for path in _TOTALS:
+        _check_measure(path, getattr(order, path), found)
+    for index, item in enumerate(order.items):
+        check_item(item, found, prefix=f"items[{index}].")
+    for index, detail in enumerate(order.cargo_details):
+        check_item(detail, found, prefix=f"cargo_details[{index}].")
+
+
+def check_item(item: Item, found: Found, *, prefix: str = "") -> None:
+    """Tell ``found`` everything that is wrong with one item; ``prefix`` stands before its field names."""
+    for name in _ITEM_MEASURES:
+        value: float | None = getattr(item, name)
+        if value is not None and not 0 <= value < inf:
+            _check_measure(prefix + name, value, found)
+
+
+def _check_measure(path: str, value: float | None, found: Found) -> None:
+    # Written as one comparison because "not a number" fails every comparison.
+    if value is not None and not 0 <= value < inf:
+        found(Finding(path, "is a number, 0 or more", value=value))

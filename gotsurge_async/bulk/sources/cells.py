@@ -1,0 +1,157 @@
+"""One cell of a table as a value. Strict: what could be meant in two ways is refused, with how to write it."""
+
+import functools
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from gotsurge_async.models.base import OpenEnum
+from gotsurge_async.money import MILLICENTS_PER_UNIT, Money
+
+Parse = Callable[[str], Any]
+"""Text without white space around it -> the value; ValueError says what is wrong and what would be right."""
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_WHOLE_WITH_DECIMALS = re.compile(r"([+-]?[0-9]{1,18})\.0*")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+_MONEY = re.compile(r"([+-]?)([0-9]{1,12})(?:\.([0-9]{1,5}))?")
+_TOO_FINE = re.compile(r"[+-]?[0-9]{1,12}\.[0-9]{6,}")
+_GROUPED = re.compile(r"[0-9]{1,3}(?:[,' \u00a0][0-9]{3})+(?:\.[0-9]+)?")
+_WITH_CURRENCY = re.compile(
+    r"(?:[A-Za-z]{1,3}\$?|\$|€|£|¥)\s*(-?[0-9.,]+)|(-?[0-9.,]+)\s*(?:[A-Za-z]{1,3}\$?|\$|€|£|¥)"
+)
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)(:\d\d(?:\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
+_SHORTENED = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
+
+_TIMES_REMEMBERED = 4096
+_FRACTION_DIGITS = 5
+
+
+def parser(kind: type, zone: ZoneInfo | None) -> Parse | None:
+    """What reads cells of a field of type ``kind``; None where the text is the value.
+
+    An enumeration stays text here: that its value is known is for the checks of an order to say.
+    """
+    if kind is datetime:
+        return time_parser(zone)
+    return None if issubclass(kind, OpenEnum) else _PARSERS[kind]
+
+
+def shortened_by_spreadsheet(text: str) -> bool:
+    """Whether a long number was turned into something like 1.23E+12, which many other numbers turn into as well."""
+    return "+" in text and _SHORTENED.fullmatch(text) is not None
+
+
+def parse_int(text: str) -> int:
+    """A whole number, in digits."""
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    decimals = _WHOLE_WITH_DECIMALS.fullmatch(text)
+    if decimals:
+        raise ValueError(f"a whole number is written without decimals: {decimals[1]}")
+    raise ValueError("a whole number is written in digits only, such as 4")
+
+
+def parse_float(text: str) -> float:
+    """A finite number with a decimal point."""
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        if isfinite(number):
+            return number
+        raise ValueError("this number is too large")
+    if "," in text:
+        raise ValueError("a number is written with a decimal point and no separators, such as 1234.5")
+    raise ValueError("a number is written in digits with a decimal point and without its unit, such as 12.5")
+
+
+def parse_bool(text: str) -> bool:
+    """true or false."""
+    if text == "true":
+        return True
+    if text == "false":
+        return False
+    raise ValueError("is either true or false")
+
+
+def parse_money(text: str) -> Money:
+    """A decimal amount in units of the currency, which stands in a column of its own and is filled in later."""
+    match = _MONEY.fullmatch(text)
+    if match is None:
+        raise ValueError(_money_rule(text))
+    sign, whole, fraction = match.groups("")
+    millicents = int(whole) * MILLICENTS_PER_UNIT + int(fraction.ljust(_FRACTION_DIGITS, "0"))
+    return Money(millicents=-millicents if sign == "-" else millicents, currency="")
+
+
+def _money_rule(text: str) -> str:
+    if _TOO_FINE.fullmatch(text):
+        return "money has at most five decimals, and usually two, such as 48.50"
+    if _GROUPED.fullmatch(text) and not re.fullmatch(r"[0-9]+,[0-9]{2}", text):
+        plain = re.sub(r"[,' \u00a0]", "", text)
+        return f"money is written without thousands separators, such as {plain}"
+    amount = _WITH_CURRENCY.fullmatch(text)
+    if amount:
+        plain = amount[1] or amount[2]
+        if _MONEY.fullmatch(plain):
+            return f"money is written without its currency, which stands in the column currency: {plain}"
+    return "money is a decimal such as 48.50"
+
+
+def time_parser(zone: ZoneInfo | None) -> Parse:
+    """What reads times: RFC 3339, or without an offset in ``zone`` (a fault if there is none). Gives UTC.
+
+    A time that a change of the clocks skips or repeats is a fault: it names no instant, or two. The same few times
+    fill most files, so the last ones are remembered.
+    """
+
+    @functools.lru_cache(maxsize=_TIMES_REMEMBERED)
+    def parse_time(text: str) -> datetime:
+        match = _TIME.fullmatch(text)
+        if match is None:
+            raise ValueError("a time is written as 2030-03-04T09:00:00+08:00")
+        minute, second, offset = match.groups("")
+        try:
+            moment = msgspec.convert(f"{minute}{second or ':00'}{offset}", datetime)
+        except msgspec.ValidationError:
+            raise ValueError("there is no such date or time; a time is written as 2030-03-04T09:00:00+08:00") from None
+        if moment.tzinfo is None:
+            moment = _in_zone(moment, zone)
+        try:
+            return moment.astimezone(UTC)
+        except OverflowError:
+            raise ValueError("this time is out of range") from None
+
+    return parse_time
+
+
+def _in_zone(naive: datetime, zone: ZoneInfo | None) -> datetime:
+    if zone is None:
+        raise ValueError(
+            f"this time has no time zone: write it as {naive.isoformat()}+08:00, "
+            "or name the zone of the whole file (--timezone Asia/Singapore)"
+        )
+    try:
+        first, second = naive.replace(tzinfo=zone, fold=0), naive.replace(tzinfo=zone, fold=1)
+        if first.utcoffset() == second.utcoffset():
+            return first
+        happens = first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == naive
+    except OverflowError:
+        raise ValueError("this time is out of range") from None
+    if happens:
+        one, other = first.isoformat(), second.isoformat()
+        raise ValueError(f"the clocks of {zone.key} go back here, so this time happens twice: write {one} or {other}")
+    raise ValueError(f"the clocks of {zone.key} go forward here, so this time never happens")
+
+
+_PARSERS: dict[type, Parse | None] = {
+    str: None,
+    int: parse_int,
+    float: parse_float,
+    bool: parse_bool,
+    Money: parse_money,
+}

@@ -1,0 +1,119 @@
+"""Orders in a CSV file: one row, one order; the columns are the dotted names of the order's fields."""
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from gotsurge_async import codec
+from gotsurge_async.bulk.sources.base import IN_DOUBT, MAY_EXIST, SHORTENED, Source, SourceRow
+from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet
+from gotsurge_async.bulk.sources.fields import ITEM_KEY, item_shape, order_shape
+from gotsurge_async.bulk.sources.items import ItemStore
+from gotsurge_async.bulk.sources.layout import Layout, Reading
+from gotsurge_async.bulk.sources.options import SourceOptions, delimiter_character
+from gotsurge_async.bulk.sources.report import SourceReport
+from gotsurge_async.bulk.sources.table import Table, TableRow
+from gotsurge_async.models.tasks import Order
+
+
+class CsvSource(Source):
+    """Reads a CSV file of orders, and the items of a second one."""
+
+    def __init__(
+        self,
+        name: str,
+        stream: BinaryIO,
+        options: SourceOptions,
+        report: SourceReport,
+        items: BinaryIO | None = None,
+        *,
+        owned: bool = False,
+    ) -> None:
+        super().__init__(name, stream, options, report, owned=owned)
+        zone, now = options.zone(), options.now
+        reading = Reading(shape=order_shape(), column_map=options.file_map.orders, key=options.key, zone=zone, now=now)
+        self._table = Table(name, stream, self._digest, _delimiter(options, name), reading, report)
+        self._items: ItemStore | None = None
+        self._nameless = False  # whether a row did not say its tracking id
+        if items is not None and options.items is not None:
+            reading = Reading(shape=item_shape(), column_map=options.file_map.items, key=ITEM_KEY, zone=zone, now=now)
+            delimiter = _delimiter(options, str(options.items))
+            self._items = ItemStore(options.items, items, delimiter, reading, report)
+
+    @property
+    def items_sha256(self) -> str | None:
+        """The SHA-256 of the items file's bytes, in hex; None until it was read, or if there is none."""
+        return None if self._items is None else self._items.sha256
+
+    def rows(self) -> Iterator[SourceRow]:
+        """The good orders, as they come."""
+        if self._items is not None:
+            self._items.load()
+        table = self._table
+        for row in table.rows():
+            layout = table.layout
+            if layout is None:
+                return
+            if self.columns is None:
+                self.columns = tuple(layout.names[place] for place in layout.own)
+            order = self._order(row, layout)
+            key = self._key(row, layout)
+            if order is not None and key and not table.bad:
+                cells = [row.cells[place] for place in layout.own] if layout.fed_back else row.cells
+                yield self._row(row.line, key, order, codec.encode(cells))
+        self._exhausted = table.read_to_end
+        self._tell_orphans()
+
+    def close(self) -> None:
+        """Give back what the source holds."""
+        if self._items is not None:
+            self._items.close()
+        super().close()
+
+    def _order(self, row: TableRow, layout: Layout) -> Order | None:
+        """The order of a row, or None if it cannot be made; what is wrong with it is told."""
+        values, table = row.values, self._table
+        tracking_id = values.get(ITEM_KEY)
+        if tracking_id is None:
+            self._nameless = True
+        elif self._items is not None:
+            items = self._items.take(tracking_id)
+            if items:
+                values["items"] = items
+        if not layout.complete:
+            return None
+        if not layout.required <= values.keys():
+            layout.tell_missing(values, table.wrong)
+            return None
+        order = Order(**values)
+        for finding in self._check(order):
+            table.wrong(finding.path, finding.message, finding.severity, finding.value)
+        return order
+
+    def _key(self, row: TableRow, layout: Layout) -> str | None:
+        place, table = layout.key, self._table
+        if layout.status is not None and row.cells[layout.status].strip() == IN_DOUBT:
+            table.wrong_cell(layout.status, MAY_EXIST)
+        if place is None:
+            return None
+        key = row.cells[place].strip()
+        if not key:
+            table.wrong_cell(place, "is empty, but tells this order from every other")
+        elif shortened_by_spreadsheet(key):
+            table.wrong_cell(place, SHORTENED)
+        return key
+
+    def _tell_orphans(self) -> None:
+        """Report items without an order, where it can be told: not when an order's name could not be read.
+
+        A file that an earlier push wrote holds only some of the orders of its items file.
+        """
+        layout = self._table.layout
+        if self._items is None or layout is None or layout.fed_back or self._table.lost or self._nameless:
+            return
+        self._items.tell_orphans(self.name)
+
+
+def _delimiter(options: SourceOptions, name: str) -> str:
+    if options.delimiter is not None:
+        return delimiter_character(options.delimiter)
+    return "\t" if name.lower().endswith(".tsv") else ","

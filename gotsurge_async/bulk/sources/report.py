@@ -1,0 +1,77 @@
+"""What is wrong in a file of orders: where, which value, which rule."""
+
+import json
+from collections.abc import Iterator
+
+import attrs
+
+from gotsurge_async.bulk.checks import Severity
+
+
+@attrs.frozen(kw_only=True)
+class Fault:
+    """One thing that is wrong, or looks wrong, at one place of a file.
+
+    ``str()`` of it is for a person: ``orders.csv:17: price: "1,50": money is a decimal such as 48.50``.
+
+    Attributes:
+        file: the file's name as it was given.
+        line: the physical line of the file on which the record starts, from 1; None for the file as a whole.
+        column: the column's own name, or the path inside a JSON record; None for the record as a whole.
+        value: the value as it stands in the file, as text; None where there is none to show.
+        rule: what is wrong, and what would be right.
+        severity: a fault refuses the file, a warning does not.
+    """
+
+    file: str
+    line: int | None = None
+    column: str | None = None
+    value: str | None = None
+    rule: str
+    severity: Severity = Severity.FAULT
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        shown = None if self.value is None else _quoted(self.value)
+        return ": ".join(part for part in (where, self.column, shown, self.rule) if part is not None)
+
+
+def _quoted(value: str, most: int = 60) -> str:
+    text = value if len(value) <= most else f"{value[: most - 3]}..."
+    return json.dumps(text, ensure_ascii=False)
+
+
+@attrs.define
+class SourceReport:
+    """All faults and warnings of a file: every one is counted, the first ``kept`` of each kind are kept.
+
+    So memory stays flat also for a file in which every line is wrong.
+    """
+
+    kept: int = 1_000
+    faults: list[Fault] = attrs.field(factory=list, init=False)
+    warnings: list[Fault] = attrs.field(factory=list, init=False)
+    fault_count: int = attrs.field(default=0, init=False)
+    warning_count: int = attrs.field(default=0, init=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no fault was found; warnings do not count."""
+        return self.fault_count == 0
+
+    def add(self, fault: Fault) -> None:
+        """Take one fault or warning in."""
+        if fault.severity is Severity.FAULT:
+            self.fault_count += 1
+            kept = self.faults
+        else:
+            self.warning_count += 1
+            kept = self.warnings
+        if len(kept) < self.kept:
+            kept.append(fault)
+
+    def lines(self) -> Iterator[str]:
+        """The faults, one line of text each, and how many more there were."""
+        yield from map(str, self.faults)
+        if self.fault_count > len(self.faults):
+            yield f"… and {self.fault_count - len(self.faults)} more faults"
