@@ -1,6 +1,6 @@
 """All that is particular to a database: how it is opened, how it locks, and what its errors mean.
 
-Only SQLite is here. Everything else in this package is written in SQL that PostgreSQL understands as well.
+Only SQLite is here, and in `bundles`. Everything else in this package is SQL that PostgreSQL understands as well.
 """
 
 import asyncio

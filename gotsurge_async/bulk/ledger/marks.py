@@ -1,49 +1,84 @@
 """The writes that move orders from state to state; each is conditional on the state they are in.
 
-A function here is a job for the writer: it may be undone and run again.
+A function here is run by the writer: it may be undone and run again. ``claim`` and ``record`` serve many callers at
+once, with one statement for all of them.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
-from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, func, insert, select, update
+from attrs import frozen
+from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindparam, case, func, select, update
 
 from .admission import CRASHED
+from .bundles import ROWS, bundle, ids_in, incoming, place
 from .errors import IllegalTransition
-from .records import NewOrder, Outcome
-from .schema import in_states, meta, orders, payloads
+from .records import Outcome
+from .schema import in_states, orders
 from .states import CLAIMED, LIVE, OrderState, sources
 
 RECORDED = (OrderState.CREATED, OrderState.DRAFTED, OrderState.REJECTED, OrderState.IN_DOUBT)
 """The states that an outcome may have."""
 
-_IDS_AT_ONCE = 500
 
-_INSERT_ORDERS = insert(orders)
-_INSERT_PAYLOADS = insert(payloads)
-_TAKE_IDS = (
-    update(meta)
-    .where(meta.c.name == "last_order_id")
-    .values(value=meta.c.value + bindparam("n"))
-    .returning(meta.c.value)
+def _ids() -> ColumnElement[bool]:
+    # The run is only a guard. Named bare, SQLite would look for the orders through the index over runs, and
+    # read the whole run to find twenty rows.
+    return and_(ids_in(orders.c.id), func.coalesce(orders.c.run_id, "") == bindparam("of_run"))
+
+
+def _which(run_id: str, ids: Sequence[int]) -> dict[str, object]:
+    return {ROWS: bundle(ids), "of_run": run_id}
+
+
+def _claiming(source: OrderState, target: OrderState) -> tuple[Select[int], Update]:
+    """How many of some orders are free, and the statement that claims those."""
+    free = and_(_ids(), in_states(orders.c.state, (source,)))
+    claim = update(orders).where(free)
+    return (
+        select(func.count()).select_from(orders).where(free),
+        claim.values(state=target.value, claimed_at=bindparam("now"), updated_at=bindparam("now")),
+    )
+
+
+_CLAIM = {
+    (source, target): _claiming(source, target)
+    for source, target in (
+        (OrderState.PENDING, OrderState.SENDING),
+        (OrderState.PENDING, OrderState.DRAFTING),
+        (OrderState.DRAFTED, OrderState.BROADCASTING),
+    )
+}
+
+_RELEASE = (
+    update(orders)
+    .where(_ids(), in_states(orders.c.state, CLAIMED))
+    .values(
+        state=case(
+            (orders.c.state == OrderState.BROADCASTING.value, OrderState.DRAFTED.value), else_=OrderState.PENDING.value
+        ),
+        claimed_at=None,
+        updated_at=bindparam("now"),
+    )
 )
 
 
 def _recording(target: OrderState) -> Update:
+    rows = incoming()
     return (
         update(orders)
         .where(
-            orders.c.id == bindparam("order_id"),
-            orders.c.run_id == bindparam("of_run"),
+            orders.c.id == place(rows, 0),
+            func.coalesce(orders.c.run_id, "") == place(rows, 1),
             in_states(orders.c.state, sources(target)),
         )
         .values(
             state=target.value,
             live=int(target in LIVE),
-            task_id=func.coalesce(bindparam("new_task_id"), orders.c.task_id),
-            status=func.coalesce(bindparam("new_status"), orders.c.status),
-            error=bindparam("new_error"),
-            updated_at=bindparam("now"),
+            task_id=func.coalesce(place(rows, 2), orders.c.task_id),
+            status=func.coalesce(place(rows, 3), orders.c.status),
+            error=place(rows, 4),
+            updated_at=place(rows, 5),
         )
     )
 
@@ -51,85 +86,73 @@ def _recording(target: OrderState) -> Update:
 _RECORD = {target: _recording(target) for target in RECORDED}
 
 
-def add(connection: Connection, run_id: str, environment: str, rows: Sequence[NewOrder], now: int) -> None:
-    """Put orders in as ``loading``."""
-    # Numbered by us and not by the database: both tables need the number, and no database returns a
-    # million of them as fast as it counts by one.
-    last: int = connection.execute(_TAKE_IDS, {"n": len(rows)}).scalar_one()
-    first = last - len(rows) + 1
-    connection.execute(
-        _INSERT_ORDERS,
-        [
-            {
-                "id": order_id,
-                "run_id": run_id,
-                "line": row.line,
-                "environment": environment,
-                "key": row.key,
-                "state": OrderState.LOADING.value,
-                "live": 0,
-                "fingerprint": row.fingerprint,
-                "updated_at": now,
-            }
-            for order_id, row in enumerate(rows, first)
-        ],
-    )
-    connection.execute(
-        _INSERT_PAYLOADS,
-        [
-            {"order_id": order_id, "payload": row.payload, "source_row": row.source_row}
-            for order_id, row in enumerate(rows, first)
-        ],
-    )
+@frozen
+class Claim:
+    """A wish to move those of some orders that are in ``source`` to ``target``."""
+
+    run_id: str
+    ids: Sequence[int]
+    source: OrderState
+    target: OrderState
+    now: int
 
 
-def claim(
-    connection: Connection, run_id: str, ids: Sequence[int], source: OrderState, target: OrderState, now: int
+def claim(connection: Connection, claims: Sequence[Claim]) -> list[set[int]]:
+    """Grant claims: to each the ids that it has now, and that no other has."""
+    kinds: dict[tuple[str, OrderState, OrderState], list[Claim]] = {}
+    for wish in claims:
+        kinds.setdefault((wish.run_id, wish.source, wish.target), []).append(wish)
+    granted: dict[int, set[int]] = {}
+    for (run_id, source, target), wishes in kinds.items():
+        ids = [order_id for wish in wishes for order_id in wish.ids]
+        # The earliest of their times: a claim must not look younger than it is.
+        now = min(wish.now for wish in wishes)
+        free = _claim(connection, _CLAIM[source, target], {**_which(run_id, ids), "now": now}, set(ids))
+        for wish in wishes:
+            granted[id(wish)] = free.intersection(wish.ids)
+            free -= granted[id(wish)]
+    return [granted[id(wish)] for wish in claims]
+
+
+def _claim(
+    connection: Connection, statements: tuple[Select[int], Update], parameters: dict[str, object], ids: set[int]
 ) -> set[int]:
-    """Move those of some orders that are in ``source`` to ``target``; returns which."""
-    claimed: set[int] = set()
-    for some in _slices(ids):
-        claimed.update(
-            connection.scalars(
-                update(orders)
-                .where(_are(run_id, some), in_states(orders.c.state, (source,)))
-                .values(state=target.value, claimed_at=now, updated_at=now)
-                .returning(orders.c.id)
-            )
-        )
-    return claimed
+    count, claim = statements
+    # Almost always all are free, and then counting spares us to have each of them returned (see `bundles`).
+    if connection.scalar(count, parameters) == len(ids):
+        connection.execute(claim, parameters)
+        return ids
+    return set(connection.scalars(claim.returning(orders.c.id), parameters))
 
 
 def release(connection: Connection, run_id: str, ids: Sequence[int], now: int) -> None:
     """Undo claims."""
-    drafted = (orders.c.state == OrderState.BROADCASTING.value, OrderState.DRAFTED.value)
-    for some in _slices(ids):
-        released = connection.execute(
-            update(orders)
-            .where(_are(run_id, some), in_states(orders.c.state, CLAIMED))
-            .values(state=case(drafted, else_=OrderState.PENDING.value), claimed_at=None, updated_at=now)
-        ).rowcount
-        if released != len(some):
-            _complain(connection, run_id, some, (OrderState.PENDING, OrderState.DRAFTED), "be released")
+    if connection.execute(_RELEASE, {**_which(run_id, ids), "now": now}).rowcount != len(ids):
+        _complain(connection, run_id, ids, (OrderState.PENDING, OrderState.DRAFTED), "be released")
 
 
-def record(connection: Connection, run_id: str, results: Sequence[Outcome], now: int) -> None:
-    """Record outcomes, all or none."""
-    by_state: dict[OrderState, list[dict[str, object]]] = {}
-    for result in results:
-        row = {
-            "order_id": result.id,
-            "of_run": run_id,
-            "new_task_id": result.task_id,
-            "new_status": result.status,
-            "new_error": result.error,
-            "now": now,
-        }
-        by_state.setdefault(result.state, []).append(row)
+@frozen
+class Results:
+    """Outcomes to record, all or none."""
+
+    run_id: str
+    outcomes: Sequence[Outcome]
+    now: int
+
+
+def record(connection: Connection, many: Sequence[Results]) -> list[None]:
+    """Record outcomes."""
+    by_state: dict[OrderState, list[tuple[object, ...]]] = {}
+    for results in many:
+        for new in results.outcomes:
+            row = (new.id, results.run_id, new.task_id, new.status, new.error, results.now)
+            by_state.setdefault(new.state, []).append(row)
     for state, rows in by_state.items():
-        if connection.execute(_RECORD[state], rows).rowcount != len(rows):
-            ids = [result.id for result in results if result.state is state]
-            _complain(connection, run_id, ids, (state,), f"become {state}")
+        if connection.execute(_RECORD[state], {ROWS: bundle(rows)}).rowcount != len(rows):
+            # The writer undoes all and asks again for each alone; then the one that is to blame is `many[0]`.
+            ids = [outcome.id for outcome in many[0].outcomes if outcome.state is state]
+            _complain(connection, many[0].run_id, ids, (state,), f"become {state}")
+    return [None] * len(many)
 
 
 def recover(connection: Connection, run_id: str, now: int) -> None:
@@ -151,23 +174,17 @@ def _are(run_id: str, ids: Sequence[int]) -> ColumnElement[bool]:
     return and_(orders.c.id.in_(ids), func.coalesce(orders.c.run_id, "") == run_id)
 
 
-def _slices(ids: Sequence[int]) -> Iterable[Sequence[int]]:
-    return (ids[at : at + _IDS_AT_ONCE] for at in range(0, len(ids), _IDS_AT_ONCE))
-
-
 def _complain(
     connection: Connection, run_id: str, ids: Sequence[int], reached: Iterable[OrderState], wish: str
 ) -> NoReturn:
     """Name an order that did not go where it was sent, after an update that left it where it was."""
-    for some in _slices(ids):
-        odd = connection.execute(
-            select(orders.c.line, orders.c.key, orders.c.state)
-            .where(_are(run_id, some), ~in_states(orders.c.state, reached))
-            .order_by(orders.c.line)
-            .limit(1)
-        ).first()
-        if odd is not None:
-            raise IllegalTransition(
-                f"order {odd.key} (line {odd.line}) of run {run_id} is {odd.state} and cannot {wish}"
-            )
-    raise IllegalTransition(f"an order of run {run_id} is named twice, does not exist or had {wish} before")
+    odd = connection.execute(
+        select(orders.c.line, orders.c.key, orders.c.state)
+        .where(_ids(), ~in_states(orders.c.state, reached))
+        .order_by(orders.c.line)
+        .limit(1),
+        _which(run_id, ids),
+    ).first()
+    if odd is None:
+        raise IllegalTransition(f"an order of run {run_id} is named twice, does not exist, or did {wish} before")
+    raise IllegalTransition(f"order {odd.key} (line {odd.line}) of run {run_id} is {odd.state} and cannot {wish}")

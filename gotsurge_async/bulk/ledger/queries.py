@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, select, tuple_
 
+from .bundles import outgoing, unbundle
 from .errors import NoSuchRun
 from .records import Counts, Decision, Holder, OrderRow, PendingOrder, RunInfo, Similar
 from .schema import decisions, in_states, is_live, orders, payloads, runs
@@ -16,20 +18,12 @@ from .times import from_microseconds
 SIMILAR_LIMIT = 1000
 """How many pairs of similar orders one look lists."""
 
-_PENDING = (orders.c.id, orders.c.line, orders.c.key, payloads.c.payload)
+_PENDING = ("line", "id", "key"), ("payload",)
 _WHOLE = (
-    orders.c.id,
-    orders.c.line,
-    orders.c.key,
-    orders.c.state,
-    payloads.c.payload,
-    payloads.c.source_row,
-    orders.c.task_id,
-    orders.c.status,
-    orders.c.error,
-    orders.c.claimed_at,
-    orders.c.updated_at,
+    ("line", "id", "key", "state", "task_id", "status", "error", "claimed_at", "updated_at"),
+    ("payload", "source_row"),
 )
+"""The columns of a page, which begin with its order: the plain ones, and those of bytes."""
 
 
 def run_info(connection: Connection, run_id: str, path: str) -> RunInfo:
@@ -103,27 +97,32 @@ def decided(connection: Connection, run_id: str) -> list[Decision]:
 
 async def pending_pages(store: Store, run_id: str, batch: int) -> AsyncIterator[list[PendingOrder]]:
     """The pending orders of a run, page by page."""
-    async for page in _pages(store, _page_of(_PENDING, run_id, (OrderState.PENDING,), batch), batch):
-        yield [PendingOrder(row.id, row.line, row.key, row.payload) for row in page]
+    async for page in _pages(store, _PENDING, run_id, (OrderState.PENDING,), batch):
+        yield [PendingOrder(order_id, line, key, payload) for line, order_id, key, payload in page]
 
 
 async def whole_rows(
     store: Store, run_id: str, states: Iterable[OrderState] | None, batch: int
 ) -> AsyncIterator[OrderRow]:
     """The orders of a run in some states."""
-    async for page in _pages(store, _page_of(_WHOLE, run_id, states, batch), batch):
+    async for page in _pages(store, _WHOLE, run_id, states, batch):
         for row in page:
             yield _order(row)
 
 
-def _page_of(
-    columns: Sequence[Any], run_id: str, states: Iterable[OrderState] | None, batch: int
-) -> Select[*tuple[Any, ...]]:
-    """One page, of the rows after a place (``line``, ``id``), which the index finds: the last costs as the first."""
+async def _pages(
+    store: Store,
+    columns: tuple[Sequence[str], Sequence[str]],
+    run_id: str,
+    states: Iterable[OrderState] | None,
+    batch: int,
+) -> AsyncIterator[list[list[Any]]]:
+    """Page after page, each beginning after a place (``line``, ``id``) that the index finds: no page costs more."""
     if batch < 1:
         raise ValueError(f"a batch has at least 1 order, not {batch}")
+    plain, binary = columns
     page = (
-        select(*columns)
+        select(*(orders.c[name] for name in plain), *(payloads.c[name] for name in binary))
         .join(payloads, payloads.c.order_id == orders.c.id)
         .where(
             orders.c.run_id == run_id,
@@ -132,37 +131,41 @@ def _page_of(
         .order_by(orders.c.line, orders.c.id)
         .limit(batch)
     )
-    return page if states is None else page.where(in_states(orders.c.state, states))
-
-
-def _page(statement: Select[*tuple[Any, ...]], place: Mapping[str, int], connection: Connection) -> Sequence[Row[Any]]:
-    return connection.execute(statement, place).all()
-
-
-async def _pages(store: Store, statement: Select[*tuple[Any, ...]], batch: int) -> AsyncIterator[Sequence[Row[Any]]]:
-    place = {"after_line": -1, "after_id": -1}
+    if states is not None:
+        page = page.where(in_states(orders.c.state, states))
+    statement = outgoing(page, plain, binary)
+    line, order_id = -1, -1
     while True:
-        page = await store.read(partial(_page, statement, place))
-        if page:
-            yield page
-        if len(page) < batch:
+        row = await store.read(partial(_one, statement, {"after_line": line, "after_id": order_id}))
+        rows = unbundle(row, len(binary))
+        rows.sort(key=itemgetter(0, 1))  # as they most likely are: a bundle promises no order
+        if rows:
+            yield rows
+        if len(rows) < batch:
             return
-        place = {"after_line": page[-1].line, "after_id": page[-1].id}
+        line, order_id = rows[-1][:2]
 
 
-def _order(row: Row[Any]) -> OrderRow:
+def _one(
+    statement: Select[*tuple[Any, ...]], parameters: Mapping[str, int], connection: Connection
+) -> Row[*tuple[Any, ...]]:
+    return connection.execute(statement, parameters).one()
+
+
+def _order(row: Sequence[Any]) -> OrderRow:
+    line, order_id, key, state, task_id, status, error, claimed_at, updated_at, payload, source_row = row
     return OrderRow(
-        id=row.id,
-        line=row.line,
-        key=row.key,
-        state=OrderState(row.state),
-        payload=row.payload,
-        source_row=row.source_row,
-        task_id=row.task_id,
-        status=row.status,
-        error=row.error,
-        claimed_at=None if row.claimed_at is None else from_microseconds(row.claimed_at),
-        updated_at=from_microseconds(row.updated_at),
+        id=order_id,
+        line=line,
+        key=key,
+        state=OrderState(state),
+        payload=payload,
+        source_row=source_row,
+        task_id=task_id,
+        status=status,
+        error=error,
+        claimed_at=None if claimed_at is None else from_microseconds(claimed_at),
+        updated_at=from_microseconds(updated_at),
     )
 
 

@@ -5,20 +5,18 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self, TypeVar
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, update
 
-from . import marks, queries
+from . import loading, marks, queries
 from .admission import admit
 from .errors import LedgerClosed, LedgerError, RunHeld
 from .holder import RunLock
 from .records import Admission, Counts, NewOrder, OrderRow, Outcome, PendingOrder, RunInfo, Similar
-from .schema import orders, runs
+from .schema import runs
 from .states import Mode, OrderState, RunState
 from .store import Store
 
 T = TypeVar("T")
-
-_DISCARDED_AT_ONCE = 20_000
 
 
 class Run:
@@ -71,7 +69,7 @@ class Run:
         if not rows:
             return
         now = self._store.now()
-        await self._write(lambda connection: marks.add(connection, self.id, self.info.environment, rows, now))
+        await self._write(lambda connection: loading.add(connection, self.id, self.info.environment, rows, now))
 
     async def admit(self, *, source_sha256: str | None = None) -> Admission:
         """Let the orders in, all or none: each becomes ``pending``, or ``already_pushed`` if its key is taken.
@@ -165,7 +163,8 @@ class Run:
             if result.state not in marks.RECORDED:
                 raise ValueError(f"an outcome is one of {', '.join(marks.RECORDED)}, not {result.state}")
         now = self._store.now()
-        await self._write(lambda connection: marks.record(connection, self.id, results, now))
+        self._check()
+        await self._store.request(marks.record, marks.Results(self.id, results, now))
 
     async def recover(self) -> Counts:
         """Settle what a process that ended without a word left behind; call it first on a run that was taken up.
@@ -199,7 +198,8 @@ class Run:
 
     async def _claim(self, ids: Sequence[int], source: OrderState, target: OrderState) -> list[int]:
         now = self._store.now()
-        claimed = await self._write(lambda connection: marks.claim(connection, self.id, ids, source, target, now))
+        self._check()
+        claimed = await self._store.request(marks.claim, marks.Claim(self.id, ids, source, target, now))
         return [order_id for order_id in ids if order_id in claimed]
 
     async def _set_state(self, state: RunState, *, finished_at: int | None) -> None:
@@ -230,19 +230,5 @@ def held(connection: Connection, run_id: str, path: str) -> RunHeld:
 async def discard(store: Store, run_id: str) -> None:
     """Remove a loading run, whose lock the caller holds; by blocks, so that other writers have their turn."""
 
-    def block(connection: Connection) -> bool:
-        state = connection.scalar(select(runs.c.state).where(runs.c.id == run_id))
-        if state is None:
-            return False
-        if state != RunState.LOADING:
-            raise LedgerError(
-                f"run {run_id} is {state}: only a run that was not admitted is discarded", path=store.path
-            )
-        some = select(orders.c.id).where(orders.c.run_id == run_id).order_by(orders.c.line, orders.c.id)
-        removed = connection.execute(delete(orders).where(orders.c.id.in_(some.limit(_DISCARDED_AT_ONCE)))).rowcount
-        if removed == 0:
-            connection.execute(delete(runs).where(runs.c.id == run_id))
-        return removed > 0
-
-    while await store.write(block):
+    while await store.write(lambda connection: loading.discard_some(connection, run_id, store.path)):
         pass

@@ -14,8 +14,9 @@ from .errors import LedgerClosed
 from .holder import RunLocks
 from .schema import MIGRATIONS, Migration, prepare
 from .times import Clock, to_microseconds
-from .writer import Job, Writer
+from .writer import Job, Kind, Writer
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -59,6 +60,10 @@ class Store:
     async def write(self, job: Job[T], *, after: Callable[[], None] | None = None) -> T:
         """Run a job on the writer; see `Writer.run`."""
         return await self._writer.run(job, after=after)
+
+    async def request(self, kind: Kind[A, T], request: A) -> T:
+        """Have the writer do a request together with others of its kind; see `Writer.request`."""
+        return await self._writer.request(kind, request)
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Run a job that only reads, on a connection of its own: it sees all that was durable before."""

@@ -1,7 +1,9 @@
 """The one task that writes.
 
 Jobs queue up while a commit is on its way; then all that have come run in one transaction, with one commit for all.
-No timer: a job that comes alone is committed at once, and many that come together share the wait for the disk.
+No timer: a job that comes alone is committed at once, and many that come together share the wait for the disk. Jobs of
+one kind share a statement as well: that is worth more than the commit, since each statement costs several hops to the
+driver's thread.
 """
 
 import asyncio
@@ -19,18 +21,23 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from .dialect import translate
 from .errors import LedgerClosed, LedgerError, LedgerUnusable
 
+A = TypeVar("A")
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
 Job = Callable[[Connection], T]
 """A piece of work on the writer's connection. It may be run again, after a rollback, so it keeps nothing of its own."""
+
+Kind = Callable[[Connection, Sequence[A]], Sequence[T]]
+"""Does many requests of one kind at once, and answers each in its place; it raises if it cannot do all of them."""
 
 QUEUE_LIMIT = 1024
 """Jobs that may wait; more make their callers wait."""
 
 
 @define(eq=False)
-class _Ticket(Generic[T]):
-    job: Job[T]
+class _Ticket(Generic[A, T]):
+    kind: Kind[A, T]
+    request: A
     future: "asyncio.Future[T]"
 
 
@@ -41,17 +48,22 @@ class Writer:
         self._connection = connection
         self._path = path
         self._slots = asyncio.Semaphore(limit)
-        self._waiting: deque[_Ticket[Any]] = deque()
+        self._waiting: deque[_Ticket[Any, Any]] = deque()
         self._wake = asyncio.Event()
         self._closing = False
         self._fatal: LedgerError | None = None
         self._task = asyncio.create_task(self._work(), name="gotsurge-ledger-writer")
 
     async def run(self, job: Job[T], *, after: Callable[[], None] | None = None) -> T:
-        """Run ``job`` in a transaction; returns its result when that is durable.
+        """Run ``job`` in a transaction; see `request`."""
+        return await self.request(_one_by_one, job, after=after)
 
-        A job that raises is undone, alone. Cancelling the caller does not call the job back: it may still commit,
-        as a whole or not at all. ``after`` is called when the job is decided either way, even then.
+    async def request(self, kind: Kind[A, T], request: A, *, after: Callable[[], None] | None = None) -> T:
+        """Have a request done in a transaction, with others of its kind; returns its answer when that is durable.
+
+        What several callers ask for at the same time happens in no order that they could rely on. A request that
+        raises is undone, alone. Cancelling the caller does not call the request back: it may still commit, as a
+        whole or not at all. ``after`` is called when it is decided either way, even then.
 
         Raises:
             LedgerClosed: the writer is closing.
@@ -70,7 +82,7 @@ class Writer:
             if after is not None:
                 after()
             raise
-        ticket = _Ticket(job, asyncio.get_running_loop().create_future())
+        ticket = _Ticket(kind, request, asyncio.get_running_loop().create_future())
         ticket.future.add_done_callback(_take_note)
         if after is not None:
             call = after
@@ -106,10 +118,12 @@ class Writer:
                     return
         finally:
             self._closing = True
+            for _ in self._waiting:
+                self._slots.release()
             _refuse(self._waiting, LedgerClosed("was closed before this was written", path=self._path))
             self._waiting.clear()
 
-    async def _settle(self, batch: Sequence[_Ticket[Any]]) -> None:
+    async def _settle(self, batch: Sequence[_Ticket[Any, Any]]) -> None:
         """Run a batch, and answer every ticket of it, whatever happens."""
         try:
             for group in await self._attempt(batch):
@@ -120,22 +134,17 @@ class Writer:
                 batch, LedgerUnusable("the writer was stopped in the middle; open the ledger again", path=self._path)
             )
 
-    async def _attempt(self, batch: Sequence[_Ticket[Any]]) -> Sequence[Sequence[_Ticket[Any]]]:
+    async def _attempt(self, batch: Sequence[_Ticket[Any, Any]]) -> Sequence[Sequence[_Ticket[Any, Any]]]:
         """One transaction for the whole batch; returns the smaller batches to try when a job spoiled it."""
         if self._fatal is not None:
             _refuse(batch, self._fatal)
             return ()
-        results: list[Any] = []
-
-        def run_all(connection: Connection) -> None:
-            results.extend(ticket.job(connection) for ticket in batch)
-
         try:
             await self._connection.begin()
         except Exception as error:
             return await self._give_up(batch, error)
         try:
-            await self._connection.run_sync(run_all)
+            answers = await self._connection.run_sync(_do_all, batch)
         except Exception as error:
             if _is_of_the_database(error) and isinstance(translate(error, self._path), LedgerUnusable):
                 return await self._give_up(batch, error, fatal=True)
@@ -148,13 +157,13 @@ class Writer:
             await self._connection.commit()
         except Exception as error:
             return await self._give_up(batch, error, fatal=True)
-        for ticket, result in zip(batch, results, strict=True):
-            ticket.future.set_result(result)
+        for ticket, answer in answers:
+            ticket.future.set_result(answer)
         return ()
 
     async def _give_up(
-        self, batch: Sequence[_Ticket[Any]], error: Exception, *, fatal: bool = False
-    ) -> Sequence[Sequence[_Ticket[Any]]]:
+        self, batch: Sequence[_Ticket[Any, Any]], error: Exception, *, fatal: bool = False
+    ) -> Sequence[Sequence[_Ticket[Any, Any]]]:
         """Undo the transaction and tell every caller of it; after a fatal error, every later caller too."""
         await self._undo()
         told = translate(error, self._path) if _is_of_the_database(error) else error
@@ -173,11 +182,25 @@ class Writer:
             self._fatal = LedgerUnusable(f"lost its connection ({error})", path=self._path)
 
 
+def _one_by_one(connection: Connection, jobs: Sequence[Job[Any]]) -> list[Any]:
+    return [job(connection) for job in jobs]
+
+
+def _do_all(connection: Connection, batch: Sequence[_Ticket[Any, Any]]) -> list[tuple[_Ticket[Any, Any], Any]]:
+    kinds: dict[Kind[Any, Any], list[_Ticket[Any, Any]]] = {}
+    for ticket in batch:
+        kinds.setdefault(ticket.kind, []).append(ticket)
+    answers: list[tuple[_Ticket[Any, Any], Any]] = []
+    for kind, tickets in kinds.items():
+        answers.extend(zip(tickets, kind(connection, [ticket.request for ticket in tickets]), strict=True))
+    return answers
+
+
 def _is_of_the_database(error: BaseException) -> bool:
     return isinstance(error, SQLAlchemyError | sqlite3.Error)
 
 
-def _refuse(tickets: Iterable[_Ticket[Any]], error: Exception) -> None:
+def _refuse(tickets: Iterable[_Ticket[Any, Any]], error: Exception) -> None:
     for ticket in tickets:
         if not ticket.future.done():
             # Each caller gets an error of its own: a shared one would gather the tracebacks of all.
