@@ -8,7 +8,6 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
-    Iterator,
     Sequence,
 )
 from types import TracebackType
@@ -50,7 +49,7 @@ class Batcher(Generic[T, R]):
             raise UsageError(f"a chunk has 1 to {CHUNK} items, not {size}")
         if concurrency < 1:
             raise UsageError(f"at least one chunk is in flight, not {concurrency}")
-        self._chunks = _chunks(items, size)
+        self._chunks = chunks_of(items, size)
         self._send = send
         self._concurrency = concurrency
         self._reading = asyncio.Lock()
@@ -125,7 +124,8 @@ class Batcher(Generic[T, R]):
             return None if self._stopped else await anext(self._chunks, None)
 
 
-async def _chunks(items: Iterable[T] | AsyncIterable[T], size: int) -> AsyncGenerator[Sequence[T], None]:
+async def chunks_of(items: Iterable[T] | AsyncIterable[T], size: int) -> AsyncGenerator[Sequence[T], None]:
+    """Cut a plain or an async iterable into lists of ``size``, the last one shorter."""
     chunk: list[T] = []
     if isinstance(items, AsyncIterable):
         async for item in items:
@@ -141,8 +141,3 @@ async def _chunks(items: Iterable[T] | AsyncIterable[T], size: int) -> AsyncGene
                 chunk = []
     if chunk:
         yield chunk
-
-
-def in_chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
-    """Cut a sequence into chunks."""
-    return (items[start : start + size] for start in range(0, len(items), size))

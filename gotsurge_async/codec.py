@@ -223,6 +223,12 @@ def decode_receipts(body: bytes) -> list[Receipt]:
         raise UnreadableAnswer(f"not the answer of a create: {error}") from None
 
 
+def decode_names(order: bytes) -> tuple[str | None, str | None]:
+    """The tracking id and the invoice number of an order that is JSON text already."""
+    head = _task_head.decode(order)
+    return head.tracking_id, head.invoice_number
+
+
 def _starts_with(raw: msgspec.Raw, start: bytes) -> bool:
     return memoryview(raw)[:1] == start
 

@@ -27,6 +27,11 @@ class Identity(NamedTuple):
     tracking_id: str | None
     invoice_number: str | None
 
+    @classmethod
+    def of(cls, payload: bytes) -> "Identity":
+        """The identity of an order that is JSON text already."""
+        return cls(*codec.decode_names(payload))
+
 
 @attrs.frozen(kw_only=True)
 class Created(Generic[T]):
@@ -150,13 +155,14 @@ async def create_chunk(
     identities: Sequence[Identity],
     *,
     before_send: Callable[[], None] | None = None,
+    after_send: Callable[[], None] | None = None,
 ) -> list[OrderResult[T]]:
     """Create one chunk, and say what became of each of its orders.
 
     Args:
         orders: whatever the caller knows its orders by; each comes back in its result.
         payloads: the JSON text of each order.
-        before_send: see `Session.call`.
+        before_send, after_send: see `Session.call`.
     """
     try:
         receipts = await session.call(
@@ -164,6 +170,7 @@ async def create_chunk(
             body=codec.encode_batch(payloads),
             decode=codec.decode_receipts,
             before_send=before_send,
+            after_send=after_send,
         )
     except GotSurgeError as error:
         return results_of_error(orders, error)

@@ -96,6 +96,7 @@ class Session:
         body: Any = None,
         decode: Callable[[bytes], Any] | None = None,
         before_send: Callable[[], None] | None = None,
+        after_send: Callable[[], None] | None = None,
     ) -> T:
         """Make one call, as often as its endpoint allows, and read its answer.
 
@@ -104,7 +105,9 @@ class Session:
             query: what stands behind the question mark.
             body: a model, plain values, or bytes that are JSON already. It is encoded once; each try sends the same.
             decode: reads the answer's body instead of the endpoint's response class.
-            before_send: called right before each try leaves; what it raises ends the call with nothing sent.
+            before_send: called right before each try leaves; what it raises ends the call, and that try is not sent.
+            after_send: called when a try has ended; not for one that was cancelled on its way, so that who cancelled
+                the call can tell whether anything may have been processed.
 
         Raises:
             Rejected: the service said no.
@@ -129,6 +132,7 @@ class Session:
             body=body if body is None or isinstance(body, bytes) else codec.encode(body),
             decode=decode or (lambda answer: _decode(answer, resolved.response)),
             before_send=before_send,
+            after_send=after_send,
         )
         self._enter()
         try:
@@ -177,6 +181,8 @@ class Session:
                 call.before_send()
             started = self.clock.monotonic()
             done = await attempt(self._transport, request)
+            if call.after_send is not None:
+                call.after_send()
         self._tell(call, request, done, tries, self.clock.monotonic() - started)
         return done
 
@@ -241,6 +247,7 @@ class _Call:
     body: bytes | None
     decode: Callable[[bytes], Any]
     before_send: Callable[[], None] | None
+    after_send: Callable[[], None] | None
 
     def request(self, api_base: str, bearer: Secret | None) -> Request:
         return build_request(self.endpoint, api_base, path=self.path, query=self.query, body=self.body, bearer=bearer)

@@ -1,0 +1,208 @@
+"""Result files: each row of the source in exactly one of four, with what became of it."""
+
+import asyncio
+import csv
+import io
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any
+
+import attrs
+import msgspec
+
+from gotsurge_async.batcher import chunks_of
+from gotsurge_async.bulk.ledger import Ledger, OrderRow, OrderState, RunInfo
+from gotsurge_async.bulk.sources.fields import FEEDBACK
+from gotsurge_async.errors import ConfigError
+
+
+class Verdict(StrEnum):
+    """What became of an order, in the words of the summary."""
+
+    CREATED = "created"
+    ALREADY_PUSHED = "already_pushed"
+    REFUSED = "refused"
+    UNPROCESSED = "unprocessed"
+    IN_DOUBT = "in_doubt"
+
+
+FILES = {
+    Verdict.CREATED: "success",
+    Verdict.ALREADY_PUSHED: "success",
+    Verdict.REFUSED: "failed",
+    Verdict.UNPROCESSED: "unprocessed",
+    Verdict.IN_DOUBT: "in-doubt",
+}
+"""The file in which an order stands."""
+
+_VERDICTS = {
+    OrderState.CREATED: Verdict.CREATED,
+    OrderState.REJECTED: Verdict.REFUSED,
+    OrderState.IN_DOUBT: Verdict.IN_DOUBT,
+    # Claimed, and nobody is sending: only a crash leaves these, and then nothing is known.
+    OrderState.SENDING: Verdict.IN_DOUBT,
+    OrderState.BROADCASTING: Verdict.IN_DOUBT,
+}
+
+
+def verdict_of(row: OrderRow) -> Verdict:
+    """What became of an order; one whose key is in doubt in another run is in doubt here too."""
+    if row.state is OrderState.ALREADY_PUSHED:
+        return Verdict.IN_DOUBT if row.status == Verdict.IN_DOUBT else Verdict.ALREADY_PUSHED
+    return _VERDICTS.get(row.state, Verdict.UNPROCESSED)
+
+
+@attrs.frozen(kw_only=True)
+class Summary:
+    """How a run ended. The first seven are counts of orders; ``seconds`` are those of the sending."""
+
+    run: str
+    orders: int
+    created: int
+    refused: int
+    in_doubt: int
+    unprocessed: int
+    already_pushed: int
+    seconds: float
+    orders_per_second: float
+    files: Mapping[str, str]
+    """success, failed, unprocessed, in_doubt and summary: where the result files are."""
+
+
+async def write_results(ledger: Ledger, run: RunInfo, folder: Path, *, seconds: float = 0.0) -> Summary:
+    """Write the result files of a run, and count.
+
+    ``RUN-success``, ``RUN-failed``, ``RUN-unprocessed`` and ``RUN-in-doubt`` hold the rows as they were read, with
+    gs_task_id, gs_status and gs_error: as CSV for a CSV source and as JSON Lines otherwise. The first three can be
+    pushed again. ``RUN-summary.json`` holds the `Summary`. Files have mode 0600, and appear whole or not at all.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+        LedgerError: the ledger cannot be read.
+    """
+    counts: Counter[Verdict] = Counter()
+    try:
+        with ExitStack() as undo:
+            writers = await asyncio.to_thread(_open_writers, run, folder, undo)
+            async for rows in chunks_of(ledger.rows(run.id), 1000):
+                counts.update(await asyncio.to_thread(_write, writers, rows))
+            files = {name.replace("-", "_"): str(writer.path) for name, writer in writers.items()}
+            files["summary"] = str(folder / f"{run.id}-summary.json")
+            summary = Summary(
+                run=run.id,
+                orders=counts.total(),
+                created=counts[Verdict.CREATED],
+                refused=counts[Verdict.REFUSED],
+                in_doubt=counts[Verdict.IN_DOUBT],
+                unprocessed=counts[Verdict.UNPROCESSED],
+                already_pushed=counts[Verdict.ALREADY_PUSHED],
+                seconds=round(seconds, 3),
+                orders_per_second=round(counts[Verdict.CREATED] / seconds, 1) if seconds else 0.0,
+                files=files,
+            )
+            await asyncio.to_thread(_finish, writers, summary, undo)
+    except OSError as error:
+        raise ConfigError(f"cannot write the result files in {folder}: {error.strerror or error}") from None
+    return summary
+
+
+class _File:
+    """A file that is written beside its place, and put there when it is whole."""
+
+    def __init__(self, path: Path, undo: ExitStack) -> None:
+        self.path = path
+        descriptor, self._temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+        undo.callback(Path(self._temporary).unlink, missing_ok=True)
+        self.stream: IO[bytes] = os.fdopen(descriptor, "wb")
+        undo.callback(self.stream.close)
+
+    def put_in_place(self) -> None:
+        """Close the file, and give it its name."""
+        self.stream.close()
+        Path(self._temporary).replace(self.path)
+
+
+class _Writer(_File):
+    """Writes rows of one kind of source."""
+
+    def begin(self) -> None:
+        """Write what stands above the rows."""
+
+    def encode(self, row: OrderRow, verdict: Verdict) -> bytes:
+        """One row, with what became of it."""
+        raise NotImplementedError
+
+
+class _CsvWriter(_Writer):
+    def __init__(self, path: Path, undo: ExitStack, columns: Sequence[str], delimiter: str) -> None:
+        super().__init__(path, undo)
+        self._columns = columns
+        self._text = io.StringIO(newline="")
+        self._writer = csv.writer(self._text, delimiter=delimiter)
+
+    def begin(self) -> None:
+        self.stream.write(self._line([*self._columns, *FEEDBACK]))
+
+    def encode(self, row: OrderRow, verdict: Verdict) -> bytes:
+        cells = msgspec.json.decode(row.source_row or b"[]", type=list[str])
+        cells += [""] * (len(self._columns) - len(cells))
+        return self._line([*cells, *(_defused(told) for told in _told(row, verdict))])
+
+    def _line(self, cells: Sequence[str]) -> bytes:
+        self._writer.writerow(cells)
+        line = self._text.getvalue().encode()
+        self._text.seek(0)
+        self._text.truncate()
+        return line
+
+
+class _JsonWriter(_Writer):
+    def encode(self, row: OrderRow, verdict: Verdict) -> bytes:
+        tree: dict[str, Any] = msgspec.json.decode(row.source_row or row.payload, type=dict[str, msgspec.Raw])
+        told = zip(FEEDBACK, _told(row, verdict), strict=True)
+        return msgspec.json.encode(tree | dict(told)) + b"\n"
+
+
+def _told(row: OrderRow, verdict: Verdict) -> tuple[str, str, str]:
+    return (row.task_id or "", verdict.value, row.error or "")
+
+
+def _defused(text: str) -> str:
+    """Text of the service, in a cell that a spreadsheet does not take for a formula."""
+    return f" {text}" if text[:1] in ("=", "+", "-", "@") else text
+
+
+def _open_writers(run: RunInfo, folder: Path, undo: ExitStack) -> dict[str, _Writer]:
+    folder.mkdir(parents=True, exist_ok=True)
+    writers: dict[str, _Writer] = {}
+    for name in dict.fromkeys(FILES.values()):
+        if run.columns is not None:
+            path = folder / f"{run.id}-{name}.csv"
+            writers[name] = _CsvWriter(path, undo, run.columns, run.options.get("delimiter") or ",")
+        else:
+            writers[name] = _JsonWriter(folder / f"{run.id}-{name}.jsonl", undo)
+        writers[name].begin()
+    return writers
+
+
+def _write(writers: Mapping[str, _Writer], rows: Sequence[OrderRow]) -> Counter[Verdict]:
+    counts: Counter[Verdict] = Counter()
+    for row in rows:
+        verdict = verdict_of(row)
+        counts[verdict] += 1
+        writer = writers[FILES[verdict]]
+        writer.stream.write(writer.encode(row, verdict))
+    return counts
+
+
+def _finish(writers: Mapping[str, _Writer], summary: Summary, undo: ExitStack) -> None:
+    told = _File(Path(summary.files["summary"]), undo)
+    told.stream.write(json.dumps(attrs.asdict(summary), indent=2).encode() + b"\n")
+    for file in (*writers.values(), told):
+        file.put_in_place()
