@@ -7,7 +7,8 @@ and the least price of a create, SGD 2.00, is 200 000. A bare number is therefor
 
 import functools
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from fractions import Fraction
 from typing import NoReturn, Self, TypeVar
 
 MILLICENTS_PER_UNIT = 100_000
@@ -15,6 +16,8 @@ MILLICENTS_PER_UNIT = 100_000
 
 _M = TypeVar("_M", bound="Money")
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_AMOUNT = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
+_MOST_DIGITS = 20
 
 
 @functools.total_ordering
@@ -50,21 +53,21 @@ class Money:
         """
         if isinstance(amount, bool) or not isinstance(amount, str | Decimal | int):
             raise TypeError(f"money is made from text, Decimal or int, not {type(amount).__name__}")
-        try:
-            exact = Decimal(amount.strip() if isinstance(amount, str) else amount) * MILLICENTS_PER_UNIT
-        except InvalidOperation:
-            raise ValueError(f"{amount!r} is not a decimal amount such as 48.50") from None
-        if not exact.is_finite() or abs(exact.adjusted()) > 24:
+        if isinstance(amount, str) and not _AMOUNT.fullmatch(amount.strip()):
             raise ValueError(f"{amount!r} is not a decimal amount such as 48.50")
-        millicents = int(exact)
-        if millicents != exact:
+        number = Decimal(amount)
+        if not number.is_finite() or abs(number.adjusted()) >= _MOST_DIGITS:
+            raise ValueError(f"{amount!r} is not a decimal amount such as 48.50")
+        # Through a fraction: decimals round to the precision that the program around has set.
+        millicents = Fraction(number) * MILLICENTS_PER_UNIT
+        if millicents.denominator != 1:
             raise ValueError(f"{amount!r} is finer than a thousandth of a cent")
-        return cls(millicents=millicents, currency=currency)
+        return cls(millicents=millicents.numerator, currency=currency)
 
     @property
     def amount(self) -> Decimal:
         """The amount in units of the currency, exact."""
-        return Decimal(self.millicents) / MILLICENTS_PER_UNIT
+        return Decimal(self._plain())
 
     def in_currency(self, currency: str) -> Self:
         """The same number in another currency: for an amount of the service whose currency stands beside it.
@@ -74,9 +77,7 @@ class Money:
         return _rebuild(type(self), self.millicents, currency)
 
     def __str__(self) -> str:
-        plain = f"{self.amount:.5f}"
-        whole, _, fraction = plain.partition(".")
-        return f"{self.currency or '?'} {whole}.{fraction[:2]}{fraction[2:].rstrip('0')}"
+        return f"{self.currency or '?'} {self._plain(decimals=2)}"
 
     def __repr__(self) -> str:
         return f"Money(millicents={self.millicents}, currency={self.currency!r})"
@@ -116,6 +117,12 @@ class Money:
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.millicents, self.currency))
+
+    def _plain(self, decimals: int = 0) -> str:
+        """The amount in units of the currency, with at least so many decimals."""
+        whole, fraction = divmod(abs(self.millicents), MILLICENTS_PER_UNIT)
+        places = f"{fraction:05d}".rstrip("0").ljust(decimals, "0")
+        return f"{'-' if self.millicents < 0 else ''}{whole}{'.' if places else ''}{places}"
 
     def _with(self, millicents: int) -> Self:
         return type(self)(millicents=millicents, currency=self.currency)
