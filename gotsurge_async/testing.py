@@ -1,0 +1,98 @@
+"""What the tests of a program that uses this package need.
+
+Time is passed in wherever this package waits, so a test turns it instead of waiting::
+
+    from gotsurge_async.testing import ManualClock
+
+    async def test_a_token_renews_itself():
+        clock = ManualClock()
+        async with GotSurge("local", api_base=..., clock=clock, transport=MemoryTransport(answers)) as gs:
+            await clock.advance(25 * 86_400)  # 25 days, in milliseconds
+            ...
+"""
+
+import asyncio
+import heapq
+import itertools
+from datetime import UTC, datetime, timedelta
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+"""When a `ManualClock` starts unless told otherwise."""
+
+_TURNS = 64
+"""Turns of a loop that does not show whether it is idle: more than any chain of tasks here needs to come to rest."""
+
+
+class ManualClock:
+    """A clock that stands still until it is advanced; a `gotsurge_async.clock.Clock`.
+
+    Everything that sleeps on it wakes in the order of its time, and sees exactly that time; who sleeps until the same
+    moment wakes in the order in which they went to sleep. Between two wakings all tasks run until each of them waits
+    for something, so that a loop which sleeps an hour at a time is seen through all its hours. What waits for a
+    thread, a socket or a process is not waited for: that is no matter of time.
+
+    Args:
+        start: the moment at which it stands first, aware.
+    """
+
+    def __init__(self, start: datetime = START) -> None:
+        self._start = start.astimezone(UTC)
+        self._elapsed = 0.0
+        self._numbers = itertools.count()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+
+    def now(self) -> datetime:
+        """The present in UTC, aware."""
+        return self._start + timedelta(seconds=self._elapsed)
+
+    def monotonic(self) -> float:
+        """Seconds that it has been advanced since it was made."""
+        return self._elapsed
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until the clock has been advanced so far; 0 or less lets others run once."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        woken = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._elapsed + seconds, next(self._numbers), woken))
+        await woken
+
+    async def advance(self, seconds: float) -> None:
+        """Let ``seconds`` pass, waking whoever sleeps no longer than that, and come to rest before and after.
+
+        Raises:
+            ValueError: for less than 0: time does not run backwards.
+        """
+        if seconds < 0:
+            raise ValueError(f"a clock is advanced by 0 seconds or more, not by {seconds}")
+        until = self._elapsed + seconds
+        await self.settle()
+        while self._forget_cancelled() and self._sleepers[0][0] <= until:
+            self._elapsed, _, woken = heapq.heappop(self._sleepers)
+            woken.set_result(None)
+            await self.settle()
+        self._elapsed = until
+
+    async def settle(self) -> None:
+        """Let all tasks run until each of them waits for time, a thread or a socket."""
+        ready = getattr(asyncio.get_running_loop(), "_ready", None)  # asyncio's own loop; others do not show it
+        if ready is None:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+            return
+        await asyncio.sleep(0)
+        while ready:  # noqa: ASYNC110 - the end of all running is no event that anyone could set
+            await asyncio.sleep(0)
+
+    @property
+    def sleepers(self) -> tuple[float, ...]:
+        """In how many seconds each sleeper will wake, the next one first."""
+        self._forget_cancelled()
+        return tuple(sorted(due - self._elapsed for due, _, woken in self._sleepers if not woken.done()))
+
+    def _forget_cancelled(self) -> bool:
+        """Drop sleepers that were cancelled from the front; whether any sleeper is left."""
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        return bool(self._sleepers)
