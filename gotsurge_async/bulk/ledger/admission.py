@@ -12,7 +12,7 @@ from sqlalchemy.sql.dml import Update
 
 from .records import Admission, Doubled
 from .schema import in_states, is_live, orders, runs
-from .states import OrderState, RunState
+from .states import OrderState, RunState, sources
 
 DOUBLED_LIMIT = 1000
 """How many repeated keys one admission lists."""
@@ -23,20 +23,14 @@ CRASHED = "the process ended before the answer was recorded"
 _ours = orders.alias("ours")
 _theirs = orders.alias("theirs")
 
-_UNDECIDED = (
-    OrderState.PENDING,
-    OrderState.SENDING,
-    OrderState.DRAFTING,
-    OrderState.DRAFTED,
-    OrderState.BROADCASTING,
-)
-"""States that only the holder of their run may know the meaning of: it may be sending at this moment."""
-
-_CRASHED = (OrderState.SENDING, OrderState.BROADCASTING)
+_CRASHED = sources(OrderState.IN_DOUBT)
 """With nobody alive to tell, something may exist of these."""
 
-_HARMLESS = (OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED)
+_HARMLESS = sources(OrderState.SUPERSEDED)
 """With nobody alive to broadcast it, nothing of these ever calls a driver: at most an unused draft is left."""
+
+_UNDECIDED = _CRASHED | _HARMLESS
+"""Only the holder of their run may know what these mean: it may be sending at this moment."""
 
 
 def admit(connection: Connection, run_id: str, environment: str, now: int, take: Callable[[str], None]) -> Admission:
@@ -49,20 +43,24 @@ def admit(connection: Connection, run_id: str, environment: str, now: int, take:
         return Admission(doubled=doubled)
     superseded = already = in_doubt = 0
     rivals = _rivals(connection, run_id, environment)
-    for rival in sorted({run for run, state in rivals if state in _UNDECIDED}):
+    states = {state for _, state in rivals}
+    for rival in sorted({rival for rival, state in rivals if state in _UNDECIDED}):
         take(rival)
-    if rivals:
+    if states & _CRASHED:
         _give_up_crashed(connection, run_id, environment, now)
+    if states & _HARMLESS:
         superseded = _take_over(connection, run_id, environment, now)
+    if states & (_CRASHED | {OrderState.IN_DOUBT}):
         in_doubt = _stand_back(connection, run_id, environment, now, OrderState.IN_DOUBT)
-        already = in_doubt + _stand_back(connection, run_id, environment, now, OrderState.CREATED)
+    if OrderState.CREATED in states:
+        already = _stand_back(connection, run_id, environment, now, OrderState.CREATED)
     pending = connection.execute(
         update(orders)
         .where(orders.c.run_id == run_id, in_states(orders.c.state, (OrderState.LOADING,)))
         .values(state=OrderState.PENDING.value, live=1, updated_at=now)
     ).rowcount
     connection.execute(update(runs).where(runs.c.id == run_id).values(state=RunState.READY.value))
-    return Admission(pending=pending, already_pushed=already, in_doubt=in_doubt, superseded=superseded)
+    return Admission(pending=pending, already_pushed=already + in_doubt, in_doubt=in_doubt, superseded=superseded)
 
 
 def _doubled(connection: Connection, run_id: str) -> tuple[Doubled, ...]:

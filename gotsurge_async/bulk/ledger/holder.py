@@ -50,11 +50,14 @@ class RunLocks:
         path = self._ledger.with_name(f"{self._ledger.name}.{run_id}.lock")
         lock = FileLock(path, mode=0o600, blocking=False, thread_local=False)
         with translated(path):
-            try:
-                lock.acquire()
-            except Timeout:
-                return None
-        return RunLock(lock, path)
+            # Once more, for the case that the first try met a file that its holder was just removing.
+            for _ in range(2):
+                try:
+                    lock.acquire()
+                except Timeout:
+                    continue
+                return RunLock(lock, path)
+        return None
 
 
 def this_process(now: datetime) -> Holder:

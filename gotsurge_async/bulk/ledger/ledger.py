@@ -11,7 +11,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, insert, select, update
 
 from . import queries
-from .errors import IllegalTransition, NoSuchRun
+from .errors import IllegalTransition, LedgerError, NoSuchRun
 from .holder import RunLock, this_process
 from .records import Counts, Decision, OrderRow, RunInfo, Similar
 from .run import Run, discard, held
@@ -131,10 +131,13 @@ class Ledger:
         Raises:
             NoSuchRun: there is none of that id.
             RunHeld: a living process has it.
+            LedgerError: it was never admitted, so nothing of it was sent: begin it anew.
         """
         lock = await self._take(run_id)
 
         def job(connection: Connection) -> RunInfo:
+            if queries.run_info(connection, run_id, self.path).state is RunState.LOADING:
+                raise LedgerError(f"run {run_id} ended while it was read in; push its source again", path=self.path)
             holder = this_process(self._store.clock())
             connection.execute(
                 update(runs)

@@ -145,7 +145,8 @@ def record(connection: Connection, many: Sequence[Results]) -> list[None]:
     by_state: dict[OrderState, list[tuple[object, ...]]] = {}
     for results in many:
         for new in results.outcomes:
-            row = (new.id, results.run_id, new.task_id, new.status, new.error, results.now)
+            said = (_clean(new.task_id), _clean(new.status), _clean(new.error))
+            row = (new.id, results.run_id, *said, results.now)
             by_state.setdefault(new.state, []).append(row)
     for state, rows in by_state.items():
         if connection.execute(_RECORD[state], {ROWS: bundle(rows)}).rowcount != len(rows):
@@ -153,6 +154,13 @@ def record(connection: Connection, many: Sequence[Results]) -> list[None]:
             ids = [outcome.id for outcome in many[0].outcomes if outcome.state is state]
             _complain(connection, many[0].run_id, ids, (state,), f"become {state}")
     return [None] * len(many)
+
+
+def _clean(text: str | None) -> str | None:
+    """What a service said may be garbage, and must not keep the rest of an outcome from being recorded."""
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def recover(connection: Connection, run_id: str, now: int) -> None:

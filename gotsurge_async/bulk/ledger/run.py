@@ -33,6 +33,7 @@ class Run:
         """The run as it was when it was begun or taken up."""
         self._store = store
         self._lock = lock
+        self._loading = info.state is RunState.LOADING
 
     @property
     def id(self) -> str:
@@ -65,7 +66,15 @@ class Run:
     # Loading
 
     async def add(self, rows: Sequence[NewOrder]) -> None:
-        """Put orders in, some thousand at a time. Nothing of them may be sent before ``admit``."""
+        """Put orders in, some thousand at a time. Nothing of them may be sent before ``admit``.
+
+        Raises:
+            ValueError: a key is empty or holds a NUL, which databases cut off.
+        """
+        self._check_loading()
+        for row in rows:
+            if not row.key or "\0" in row.key:
+                raise ValueError(f"line {row.line}: a key must not be empty nor hold a NUL character, as {row.key!r}")
         if not rows:
             return
         now = self._store.now()
@@ -85,6 +94,7 @@ class Run:
         Raises:
             RunHeld: a key is waiting, or on its way, in a run that a living process holds. Nothing was admitted.
         """
+        self._check_loading()
         now = self._store.now()
         rivals = ExitStack()
 
@@ -101,7 +111,9 @@ class Run:
                 connection.execute(update(runs).where(runs.c.id == self.id).values(source_sha256=source_sha256))
             return admit(connection, self.id, self.info.environment, now, take)
 
-        return await self._write(job, after=rivals.close)
+        admission = await self._write(job, after=rivals.close)
+        self._loading = bool(admission.doubled)
+        return admission
 
     async def discard(self) -> None:
         """Remove the run and all its orders, and close it; only before it was admitted."""
@@ -113,12 +125,14 @@ class Run:
 
     async def start(self) -> None:
         """Say that the run is being sent."""
+        self._check_admitted()
         await self._set_state(RunState.SENDING, finished_at=None)
 
     async def finish(self, state: RunState) -> None:
         """Say that the run is ``done``, or ``stopped`` with orders left."""
         if state not in (RunState.DONE, RunState.STOPPED):
             raise ValueError(f"a run finishes as done or stopped, not as {state}")
+        self._check_admitted()
         await self._set_state(state, finished_at=self._store.now())
 
     def pending(self, batch: int = 1000) -> AsyncIterator[list[PendingOrder]]:
@@ -213,6 +227,16 @@ class Run:
     async def _write(self, job: Callable[[Connection], T], *, after: Callable[[], None] | None = None) -> T:
         self._check()
         return await self._store.write(job, after=after)
+
+    def _check_loading(self) -> None:
+        self._check()
+        if not self._loading:
+            raise LedgerError(f"run {self.id} was admitted: begin another one for more orders", path=self._store.path)
+
+    def _check_admitted(self) -> None:
+        self._check()
+        if self._loading:
+            raise LedgerError(f"run {self.id} was not admitted yet", path=self._store.path)
 
     def _check(self) -> None:
         if not self._lock.held:
