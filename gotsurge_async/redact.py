@@ -46,7 +46,8 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        mine, theirs = (each._value.encode("utf-8", "surrogatepass") for each in (self, other))
+        return hmac.compare_digest(mine, theirs)
 
     def __hash__(self) -> int:
         return hash(self._value)
@@ -69,7 +70,10 @@ def headers_for_log(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def url_for_log(url: str) -> str:
-    """Scheme, host and port of a URL: its path may carry a signature, its query a code."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{f':{parts.port}' if parts.port else ''}"
+    """Scheme, host and port of a URL: its path may carry a signature, its query a code. No URL at all is hidden."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return HIDDEN
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
