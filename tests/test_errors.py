@@ -1,0 +1,150 @@
+"""`gotsurge_async.errors`: the tree, its pickles and its messages."""
+
+import inspect
+import pickle
+import re
+from typing import Any
+
+import pytest
+
+from gotsurge_async import errors
+from gotsurge_async.errors import (
+    CallError,
+    GotSurgeError,
+    InvalidData,
+    OutcomeUnknown,
+    Problem,
+    RateLimited,
+    Rejected,
+    SignInNeeded,
+    TooLateToCancel,
+    rejection_class,
+)
+from gotsurge_async.models.tasks import Task
+
+CLASSES = [
+    value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, Exception)
+]
+
+CALL = {
+    "operation": "tasks.create",
+    "status": 409,
+    "service_message": "taken",
+    "request_id": "r-1",
+    "attempts": 3,
+}
+
+
+def drawn_tree() -> dict[str, str | None]:
+    """Each class in the docstring's drawing with the class it hangs on."""
+    parents: dict[str, str | None] = {}
+    branch: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        found = re.fullmatch(r"    ([│├└─ ]*)([A-Z]\w+)(?: .*)?", line)
+        if found is None:
+            continue
+        depth = len(found[1])
+        while branch and branch[-1][0] >= depth:
+            branch.pop()
+        parents[found[2]] = branch[-1][1] if branch else None
+        branch.append((depth, found[2]))
+    return parents
+
+
+def test_the_tree_drawn_is_the_real_one() -> None:
+    """The docstring draws every class below the class it derives from, and no other."""
+    real = {cls.__name__: cls.__bases__[0].__name__ if cls is not GotSurgeError else None for cls in CLASSES}
+    assert drawn_tree() == real
+
+
+def test_the_drawing_says_which_are_value_errors() -> None:
+    """Exactly the classes drawn with "also ValueError", and those below them, are ValueErrors."""
+    drawn = set(re.findall(r"(\w+) \(also ValueError\)", errors.__doc__ or ""))
+    assert {cls.__name__ for cls in CLASSES if ValueError in cls.__bases__} == drawn
+
+
+def test_every_error_is_one_of_ours() -> None:
+    """One class catches all of them."""
+    assert all(issubclass(cls, GotSurgeError) for cls in CLASSES)
+
+
+def details(cls: type[Exception]) -> dict[str, Any]:
+    """Arguments that fill every attribute of a class of errors."""
+    filled: dict[str, Any] = dict(CALL) if issubclass(cls, CallError) else {}
+    if cls is TooLateToCancel:
+        filled["task"] = Task(id="t", tracking_id="T", extra={"x": [1]})
+    if cls is RateLimited:
+        filled["retry_after"] = 2.5
+    if cls is OutcomeUnknown:
+        filled["sent"] = b'{"tasks":[]}'
+    if cls is SignInNeeded:
+        filled["account"] = "shop"
+    if issubclass(cls, InvalidData):
+        filled["problems"] = [Problem("tasks[0].price", "too low", 5)]
+    return filled
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+@pytest.mark.parametrize("filled", [True, False])
+def test_every_error_pickles(cls: type[Exception], filled: bool) -> None:
+    """An error comes back from a pickle as the same class with the same text and attributes."""
+    error = cls("what happened", **details(cls)) if filled else cls()
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        back = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
+        assert type(back) is cls
+        assert str(back) == str(error)
+        assert back.args == error.args
+        assert vars(back) == vars(error)
+
+
+def test_a_pickle_keeps_notes() -> None:
+    """What was added to an error with `add_note` is still there after a pickle."""
+    error = Rejected("no", **CALL)
+    error.add_note("in chunk 7")
+    assert pickle.loads(pickle.dumps(error)).__notes__ == ["in chunk 7"]  # noqa: S301
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (CallError(), "call"),
+        (CallError("no connection: refused", operation="tasks.get"), "tasks.get: no connection: refused"),
+        (Rejected("", **CALL), "tasks.create: HTTP 409: taken (request id r-1, 3 attempts)"),
+        (RateLimited("too many requests", operation="a", status=429), "a: HTTP 429: too many requests"),
+        (InvalidData("bad", [Problem("a.b", "wrong"), Problem("", "odd")]), "bad; a.b: wrong; odd"),
+        (InvalidData("", [Problem("a", "wrong")]), "a: wrong"),
+        (InvalidData("bad"), "bad"),
+        (InvalidData(), ""),
+        (SignInNeeded(), "sign in to GotSurge first"),
+    ],
+)
+def test_messages_say_what_and_where(error: Exception, text: str) -> None:
+    """The text names the operation, the status, the service's own words, its request id and the number of tries."""
+    assert str(error) == text
+
+
+def test_what_was_sent_is_not_in_the_message() -> None:
+    """The body of an unknown outcome is an attribute, and shows neither in text nor in repr."""
+    error = OutcomeUnknown("lost", sent=b"Mr Ng, 1 Pioneer Rd", operation="tasks.create")
+    assert error.sent
+    assert "Pioneer" not in f"{error} {error!r}"
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [
+        (400, "BadRequest"),
+        (401, "Unauthorized"),
+        (403, "Forbidden"),
+        (404, "NotFound"),
+        (409, "Conflict"),
+        (413, "PayloadTooLarge"),
+        (418, "BadRequest"),
+        (422, "BadRequest"),
+        (429, "RateLimited"),
+        (308, "BadRequest"),
+    ],
+)
+def test_each_refusal_has_its_class(status: int, name: str) -> None:
+    """A status without a class of its own is a bad request."""
+    assert rejection_class(status).__name__ == name
