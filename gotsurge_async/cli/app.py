@@ -1,0 +1,24 @@
+"""The group of commands."""
+
+import click
+
+from gotsurge_async.cli.push import push
+from gotsurge_async.cli.simulator import simulator
+from gotsurge_async.version import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="gotsurge")
+def gotsurge() -> None:
+    """Put delivery orders into GotSurge.
+
+    \b
+    Try it without credentials:
+      gotsurge push examples/orders.csv --items examples/items.csv --simulate
+
+    Data goes to stdout, everything else to stderr.
+    """
+
+
+gotsurge.add_command(push)
+gotsurge.add_command(simulator)

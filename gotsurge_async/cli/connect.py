@@ -1,0 +1,180 @@
+"""From options and environment variables to a client that is signed in."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+import click
+import msgspec
+import platformdirs
+
+from gotsurge_async.answers import service_message
+from gotsurge_async.auth.stores import FileStore, MemoryStore
+from gotsurge_async.client import GotSurge
+from gotsurge_async.config import Credentials, Environment, Limits, Settings, from_env
+from gotsurge_async.errors import SignInNeeded
+from gotsurge_async.redact import Secret
+from gotsurge_async.simulator import Simulator
+from gotsurge_async.transports.aiohttp import AiohttpTransport
+from gotsurge_async.transports.base import Request, TransportError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+SIMULATED = "simulator"
+"""The name of the books of ``--simulate``: every throw-away simulator is the same one to the ledger."""
+
+HOW_TO_SIGN_IN = (
+    "no sign-in: set GOTSURGE_BEARER_TOKEN, or GOTSURGE_REFRESH_TOKEN with GOTSURGE_CLIENT_KEY; "
+    "to try without credentials use --simulate"
+)
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """Which GotSurge to talk to, as the options say."""
+
+    simulate: bool = False
+    env: str | None = None
+    api_base: str | None = None
+    account: str | None = None
+    accept_assumed: bool = False
+
+    def check(self) -> None:
+        """Refuse what contradicts itself, and what does not say where to.
+
+        Raises:
+            click.UsageError: what to say instead.
+        """
+        if self.simulate and (self.env or self.api_base):
+            raise click.UsageError("--simulate brings its own GotSurge: leave --env and --api-base out")
+        if not self.simulate and not self.env and not os.environ.get("GOTSURGE_ENV"):
+            raise click.UsageError("say where to: --simulate, or --env local, sandbox or production")
+
+    @property
+    def books(self) -> str:
+        """The name under which the ledger keeps the keys."""
+        return SIMULATED if self.simulate else self.env or os.environ.get("GOTSURGE_ENV", SIMULATED)
+
+    @property
+    def is_real(self) -> bool:
+        """Whether orders call real drivers, or GotSurge's own sandbox."""
+        return self.books not in (SIMULATED, "local")
+
+
+def target_options(command: F) -> F:
+    """The options that choose a GotSurge."""
+    for option in (
+        click.option(
+            "--accept-assumed-endpoints",
+            is_flag=True,
+            help="Create in production on paths that no profile has confirmed.",
+        ),
+        click.option(
+            "--account",
+            metavar="NAME",
+            help="The account: plain or platform of a simulator (default plain), else one of the token file.",
+        ),
+        click.option("--api-base", metavar="URL", help="The URL that the API's paths stand on."),
+        click.option(
+            "--env",
+            type=click.Choice(("local", "sandbox", "production")),
+            help="The GotSurge to talk to; local is a simulator that runs at --api-base.",
+        ),
+        click.option("--simulate", is_flag=True, help="Start a throw-away simulator and talk to it."),
+    ):
+        command = option(command)
+    return command
+
+
+def default_ledger(target: Target, out: Path) -> Path:
+    """Where the ledger is unless said: one for all real pushes of a user, one beside the results of simulated ones."""
+    if os.environ.get("GOTSURGE_LEDGER"):
+        return Path(os.environ["GOTSURGE_LEDGER"])
+    if target.is_real:
+        return platformdirs.user_data_path("gotsurge") / "ledger.db"
+    return out / "ledger.db"
+
+
+def token_file() -> Path:
+    """Where tokens are kept: GOTSURGE_TOKEN_FILE, or the user's configuration folder."""
+    return Path(os.environ.get("GOTSURGE_TOKEN_FILE") or platformdirs.user_config_path("gotsurge") / "tokens.json")
+
+
+@asynccontextmanager
+async def connected(target: Target, limits: Limits | None = None) -> AsyncIterator[GotSurge]:
+    """A client that is signed in.
+
+    Raises:
+        SignInNeeded: there is no token that works.
+        ConfigError: the environment variables or the profile cannot be right.
+    """
+    if target.simulate:
+        async with Simulator() as simulator:
+            environment = Environment.named("local", api_base=simulator.api_base)
+            async with _simulated(Settings(environment=environment), target.account, limits) as gs:
+                yield gs
+        return
+    settings = _settings(target)
+    has_token = settings.bearer_token is not None or settings.refresh_token is not None
+    if settings.environment.name == "local" and not has_token:
+        async with _simulated(settings, target.account, limits) as gs:
+            yield gs
+        return
+    async with GotSurge(
+        settings.environment,
+        credentials=settings.credentials,
+        bearer_token=settings.bearer_token,
+        refresh_token=settings.refresh_token,
+        # Tokens of the environment variables are not written anywhere.
+        token_store=MemoryStore() if has_token else FileStore(token_file()),
+        account=target.account or settings.environment.name,
+        limits=limits,
+        profile=settings.profile,
+        assumed_endpoints="accept" if target.accept_assumed else None,
+    ) as gs:
+        if await gs.tokens.current() is None:
+            raise SignInNeeded(HOW_TO_SIGN_IN)
+        yield gs
+
+
+def _settings(target: Target) -> Settings:
+    variables = dict(os.environ)
+    if target.env:
+        variables["GOTSURGE_ENV"] = target.env
+    if target.api_base:
+        variables["GOTSURGE_API_BASE"] = target.api_base
+    return from_env(variables)
+
+
+@asynccontextmanager
+async def _simulated(settings: Settings, account: str | None, limits: Limits | None) -> AsyncIterator[GotSurge]:
+    """Have a simulator consent, and exchange its code as any partner would."""
+    parts = urlsplit(settings.environment.api_base)
+    key = await _back_door(f"{parts.scheme}://{parts.netloc}", "/_simulator/code", {"account": account or "plain"})
+    async with GotSurge(
+        settings.environment,
+        credentials=Credentials(client_key=key["client_key"], secret_key=Secret(key["secret_key"])),
+        limits=limits,
+        profile=settings.profile,
+    ) as gs:
+        await gs.sign_in(key["code"])
+        yield gs
+
+
+async def _back_door(origin: str, path: str, body: Mapping[str, str]) -> dict[str, str]:
+    transport = AiohttpTransport()
+    try:
+        headers = {"Content-Type": "application/json"}
+        request = Request(method="POST", url=origin + path, headers=headers, body=msgspec.json.encode(body))
+        answer = await transport.send(request)
+    except TransportError as error:
+        raise SignInNeeded(f"no simulator at {origin} ({error.reason}): start one with `gotsurge simulator`") from None
+    finally:
+        await transport.close()
+    if answer.status != 200:
+        raise SignInNeeded(f"the simulator at {origin} does not sign in: {service_message(answer.body)}")
+    return msgspec.json.decode(answer.body, type=dict[str, str])

@@ -1,0 +1,83 @@
+"""How a push goes on, on stderr: a bar on a terminal, a line now and then elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from gotsurge_async.hooks import ChunkDone, Event
+
+LINE_EVERY = 5.0
+"""Seconds between two lines where there is no terminal."""
+
+
+class PushProgress:
+    """Listens to the chunks of a push, and shows rate, done, failed and time left.
+
+    Args:
+        console: where to show it; on a terminal it is a bar.
+        quiet: show nothing.
+    """
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._total = 0
+        self._done = 0
+        self._failed = 0
+        self._started = time.monotonic()
+        self._next_line = self._started + LINE_EVERY
+        self._bar: tuple[Progress, TaskID] | None = None
+
+    @contextmanager
+    def of(self, total: int) -> Iterator[None]:
+        """Show the progress of ``total`` orders inside the block."""
+        self._total, self._started = total, time.monotonic()
+        self._next_line = self._started + LINE_EVERY
+        if self._quiet or not self._console.is_terminal:
+            yield
+            return
+        with Progress(
+            SpinnerColumn(),
+            TextColumn("[bold]pushing"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]:,.0f} orders/s"),
+            TextColumn("[red]{task.fields[failed]} failed", justify="right"),
+            TimeRemainingColumn(),
+            console=self._console,
+        ) as bar:
+            self._bar = (bar, bar.add_task("push", total=total, rate=0.0, failed=0))
+            try:
+                yield
+            finally:
+                self._bar = None
+
+    def __call__(self, event: Event) -> None:
+        """Take an event of the client in."""
+        if not isinstance(event, ChunkDone):
+            return
+        self._failed += event.refused + event.in_doubt
+        self._done += event.created + event.refused + event.in_doubt
+        now = time.monotonic()
+        rate = self._done / max(now - self._started, 1e-9)
+        if self._bar is not None:
+            bar, task = self._bar
+            bar.update(task, completed=self._done, rate=rate, failed=self._failed)
+        elif not self._quiet and not self._console.is_terminal and now >= self._next_line:
+            self._next_line = now + LINE_EVERY
+            left = (self._total - self._done) / max(rate, 1e-9)
+            self._console.print(
+                f"{self._done:,} of {self._total:,} orders, {self._failed:,} failed, {rate:,.0f} orders/s, "
+                f"{left:,.0f} s left"
+            )
