@@ -15,7 +15,7 @@
     └── CallError                         one call to the service did not succeed
         ├── NotSent                       certainly never processed
         ├── Rejected                      the service answered, and said no
-        │   ├── BadRequest                400, 422 and every other 4xx without a class of its own
+        │   ├── BadRequest                400, 422, and every other refusal without a class of its own
         │   ├── Unauthorized              401, also after one replay with a new token
         │   ├── Forbidden                 403
         │   ├── NotFound                  404
@@ -145,7 +145,7 @@ class Rejected(CallError):
 
 
 class BadRequest(Rejected):
-    """400, 422, or another 4xx without a class of its own."""
+    """400, 422, or another 4xx without a class of its own; a redirect to elsewhere (301, 307, 308), too."""
 
 
 class Unauthorized(Rejected):

@@ -5,6 +5,8 @@ from enum import Enum
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.endpoints import Replay
 
+_MOVED = (301, 307, 308)
+
 
 class Outcome(Enum):
     """What became of one try."""
@@ -22,14 +24,18 @@ class Outcome(Enum):
 
 
 def outcome_of(status: int) -> Outcome:
-    """What an answer's status says. 408 and 5xx do not say whether the request was processed."""
+    """What an answer's status says.
+
+    408 and 5xx do not say whether the request was processed. Neither do 302 and 303, by which a service may point to
+    what it has just made; the other redirects ask for the request elsewhere, and so refuse it here.
+    """
     if 200 <= status < 300:
         return Outcome.ANSWERED
     if status == 429:
         return Outcome.RATE_LIMITED
-    if status == 408 or status >= 500 or status < 200:
-        return Outcome.UNKNOWN
-    return Outcome.REJECTED
+    if status in _MOVED or (400 <= status < 500 and status != 408):
+        return Outcome.REJECTED
+    return Outcome.UNKNOWN
 
 
 def may_repeat(replay: Replay, outcome: Outcome) -> bool:
