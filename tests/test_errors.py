@@ -22,11 +22,9 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.models.tasks import Task
 
-CLASSES = [
-    value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, Exception)
-]
+CLASSES = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, Exception)]
 
-CALL = {
+CALL: dict[str, Any] = {
     "operation": "tasks.create",
     "status": 409,
     "service_message": "taken",
