@@ -82,7 +82,7 @@ class CsvSource(Source):
         if not layout.complete:
             return None
         if not layout.required <= values.keys():
-            layout.tell_missing(values, table.wrong)
+            layout.tell_missing(values, row.cells, table.wrong)
             return None
         order = Order(**values)
         for finding in self._check(order):

@@ -103,13 +103,16 @@ def _is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Model)
 
 
-def inner_models(cls: type) -> Iterator[tuple[str, type[Model], bool]]:
+@functools.cache
+def inner_models(cls: type) -> tuple[tuple[str, type[Model], bool], ...]:
     """The fields of ``cls`` that hold models: name, class, and whether there are many."""
+    found: list[tuple[str, type[Model], bool]] = []
     for name, kind, _ in _fields(cls):
         many = typing.get_origin(kind) is tuple
         inner = typing.get_args(kind)[0] if many else kind
         if _is_model(inner):
-            yield name, inner, many
+            found.append((name, inner, many))
+    return tuple(found)
 
 
 @functools.cache

@@ -53,7 +53,11 @@ class JsonlSource(Source):
             if not self._raw:
                 continue
             any_line = True
-            row = self._read()
+            try:
+                row = self._read()
+            except RecursionError:
+                self._wrong("", "is nested too deep")
+                continue
             if row is not None:
                 yield row
         self._exhausted = True
@@ -84,7 +88,7 @@ class JsonlSource(Source):
     def _parsed(self) -> _Tree | None:
         try:
             tree = msgspec.json.decode(self._raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self._wrong("", self._not_json(error))
             return None
         if not isinstance(tree, dict):
@@ -100,8 +104,6 @@ class JsonlSource(Source):
             return NOT_UTF8
         if self._line == 1 and not self._raw.startswith((b"{", b"[")):
             return "is not JSON; if this file is a CSV, say --format csv"
-        if isinstance(error, RecursionError):
-            return "is nested too deep"
         return f"is not one JSON object on one line: {error}"
 
     def _without_feedback(self, tree: _Tree) -> bytes:

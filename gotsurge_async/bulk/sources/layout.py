@@ -31,6 +31,11 @@ class Slots:
     constants: Mapping[str, Any]
 
     @property
+    def places(self) -> list[int]:
+        """Where the cells are."""
+        return [slot[0] for slot in self.texts] + [slot[0] for slot in self.parsed]
+
+    @property
     def given(self) -> frozenset[str]:
         """The fields that a row can give."""
         return frozenset((*(slot[1] for slot in self.texts), *(slot[1] for slot in self.parsed), *self.constants))
@@ -110,13 +115,15 @@ class Layout:
                 values[group.field] = group.make(**part)
         return values
 
-    def tell_missing(self, values: Mapping[str, Any], wrong: Wrong) -> None:
-        """Tell ``wrong`` each required field that a row does not give."""
+    def tell_missing(self, values: Mapping[str, Any], cells: Sequence[str], wrong: Wrong) -> None:
+        """Tell ``wrong`` each required field that a row does not give; of an object given in part `read` has told."""
         groups = {group.field: group for group in self.groups}
         for field in sorted(self.required - values.keys()):
             group = groups.get(field)
             if group is None:
                 wrong(field, "is required, and empty here")
+            elif any(cells[index].strip() for index in group.slots.places):
+                continue
             elif group.needs:
                 for need in group.needs:
                     wrong(f"{field}.{need}", "is required, and empty here")

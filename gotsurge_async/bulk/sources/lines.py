@@ -7,7 +7,7 @@ from typing import BinaryIO, Protocol
 MAX_LINE = 1 << 20
 """The longest line that is read, in bytes: what is longer is no order."""
 
-_BLOCK = 1 << 18
+_BLOCK = 1 << 16
 _WORKBOOK = "is a spreadsheet file, not text: save it as CSV UTF-8 from the spreadsheet program"
 _SIGNATURES = (
     (b"PK\x03\x04", _WORKBOOK),
@@ -41,7 +41,10 @@ def physical_lines(stream: BinaryIO, digest: Digest) -> Iterator[bytes | None]:
     while block := stream.read(_BLOCK):
         digest.update(block)
         text = rest + block
-        if first and len(text) >= len(codecs.BOM_UTF8):
+        if first and len(text) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(text):
+            rest = text
+            continue
+        if first:
             text, first = text.removeprefix(codecs.BOM_UTF8), False
         lines = text.splitlines(keepends=True)
         # A CR at the end may be the half of a CRLF.
@@ -57,7 +60,7 @@ def physical_lines(stream: BinaryIO, digest: Digest) -> Iterator[bytes | None]:
     if too_long:
         yield None
     elif rest:
-        yield rest.removeprefix(codecs.BOM_UTF8) if first else rest
+        yield rest
 
 
 def not_text(start: bytes) -> str | None:

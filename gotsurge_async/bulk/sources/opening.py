@@ -8,7 +8,7 @@ from typing import BinaryIO
 from gotsurge_async.bulk.sources.base import Source
 from gotsurge_async.bulk.sources.csv_source import CsvSource
 from gotsurge_async.bulk.sources.jsonl_source import JsonlSource
-from gotsurge_async.bulk.sources.options import SourceOptions
+from gotsurge_async.bulk.sources.options import FileMap, SourceOptions
 from gotsurge_async.bulk.sources.report import SourceReport
 from gotsurge_async.errors import ConfigError
 
@@ -43,8 +43,7 @@ def open_source(
         name = name or own_name
         source: Source
         if _format(name, options, isinstance(path_or_stream, str | Path) and own_name != "<stdin>") == "jsonl":
-            if options.items is not None:
-                raise ConfigError(f"{name}: an order in JSON Lines has its items inside: give no items file")
+            _refuse_csv_options(name, options)
             source = JsonlSource(name, stream, options, report, owned=owned)
         else:
             items = None if options.items is None else _open(options.items)
@@ -70,6 +69,13 @@ def _open(path: Path) -> BinaryIO:
         return path.open("rb")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _refuse_csv_options(name: str, options: SourceOptions) -> None:
+    if options.items is not None:
+        raise ConfigError(f"{name}: an order in JSON Lines has its items inside: give no items file")
+    if options.file_map != FileMap() or options.delimiter is not None:
+        raise ConfigError(f"{name}: a map and a delimiter are for CSV, and this is JSON Lines")
 
 
 def _format(name: str, options: SourceOptions, is_file: bool) -> str:

@@ -33,7 +33,7 @@ class ColumnMap:
 
     columns: Mapping[str, str] = attrs.field(factory=dict)
     constants: Mapping[str, str] = attrs.field(factory=dict)
-    ignore: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
+    ignore: frozenset[str] = frozenset()
 
     def check(self, known: Iterable[str], where: str) -> None:
         """See that every field is one of ``known``, and given once.

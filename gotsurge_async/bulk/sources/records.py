@@ -69,7 +69,7 @@ class Records:
                     return
                 continue
             # A spreadsheet leaves rows of empty cells below its table.
-            if any(cells):
+            if any(map(str.strip, cells)):
                 yield Record(feed.start, cells, feed.damaged, feed.number)
 
 

@@ -72,6 +72,14 @@ class SourceReport:
 
     def lines(self) -> Iterator[str]:
         """The faults, one line of text each, and how many more there were."""
-        yield from map(str, self.faults)
-        if self.fault_count > len(self.faults):
-            yield f"… and {self.fault_count - len(self.faults)} more faults"
+        yield from _lines(self.faults, self.fault_count, "faults")
+
+    def warning_lines(self) -> Iterator[str]:
+        """The same of the warnings."""
+        yield from _lines(self.warnings, self.warning_count, "warnings")
+
+
+def _lines(kept: list[Fault], count: int, what: str) -> Iterator[str]:
+    yield from map(str, kept)
+    if count > len(kept):
+        yield f"… and {count - len(kept)} more {what}"

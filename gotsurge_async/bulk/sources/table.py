@@ -147,6 +147,9 @@ class Table:
             nul = any("\0" in cell for cell in header.cells)
             self.tell(header.line, None, None, f"the header {_NUL if nul else NOT_UTF8}")
             return None
+        if header.cells[0].startswith("{"):
+            self.tell(header.line, None, None, "this looks like JSON Lines: say --format jsonl")
+            return None
         if self._other_delimiter(header):
             return None
         layout = make_layout(header.cells, self._reading, self._wrong_header)
