@@ -61,8 +61,9 @@ class Bytes:
     """What to give as ``BYTES``, put together value by value."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._length = 0
+        # Never empty as a whole: SQLite takes an empty one for NULL, and every part of it too.
+        self._parts = [b"\0"]
+        self._length = 1
 
     def put(self, value: bytes | None) -> tuple[int, int | None]:
         """Put a value in; returns what `bytes_at` wants to know of it."""

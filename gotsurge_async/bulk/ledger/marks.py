@@ -5,7 +5,6 @@ once, with one statement for all of them.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NoReturn
 
 from attrs import frozen
 from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindparam, case, func, select, update
@@ -15,7 +14,7 @@ from .bundles import ROWS, bundle, ids_in, incoming, place
 from .errors import IllegalTransition
 from .records import Outcome
 from .schema import in_states, orders
-from .states import CLAIMED, LIVE, OrderState, sources
+from .states import CLAIMED, LIVE, TRANSITIONS, OrderState, sources
 
 RECORDED = (OrderState.CREATED, OrderState.DRAFTED, OrderState.REJECTED, OrderState.IN_DOUBT)
 """The states that an outcome may have."""
@@ -127,8 +126,9 @@ def _claim(
 
 def release(connection: Connection, run_id: str, ids: Sequence[int], now: int) -> None:
     """Undo claims."""
+    _complain_of(connection, run_id, ids, TRANSITIONS.keys() - CLAIMED, "be released")
     if connection.execute(_RELEASE, {**_which(run_id, ids), "now": now}).rowcount != len(ids):
-        _complain(connection, run_id, ids, (OrderState.PENDING, OrderState.DRAFTED), "be released")
+        raise _puzzling(run_id, "be released")
 
 
 @frozen
@@ -152,7 +152,8 @@ def record(connection: Connection, many: Sequence[Results]) -> list[None]:
         if connection.execute(_RECORD[state], {ROWS: bundle(rows)}).rowcount != len(rows):
             # The writer undoes all and asks again for each alone; then the one that is to blame is `many[0]`.
             ids = [outcome.id for outcome in many[0].outcomes if outcome.state is state]
-            _complain(connection, many[0].run_id, ids, (state,), f"become {state}")
+            _complain_of(connection, many[0].run_id, ids, TRANSITIONS.keys() - {state}, f"become {state}")
+            raise _puzzling(many[0].run_id, f"become {state}")
     return [None] * len(many)
 
 
@@ -182,17 +183,20 @@ def _are(run_id: str, ids: Sequence[int]) -> ColumnElement[bool]:
     return and_(orders.c.id.in_(ids), func.coalesce(orders.c.run_id, "") == run_id)
 
 
-def _complain(
-    connection: Connection, run_id: str, ids: Sequence[int], reached: Iterable[OrderState], wish: str
-) -> NoReturn:
-    """Name an order that did not go where it was sent, after an update that left it where it was."""
+def _complain_of(
+    connection: Connection, run_id: str, ids: Sequence[int], wrong: Iterable[OrderState], wish: str
+) -> None:
+    """Raise for the first of some orders that is in a ``wrong`` state, if any is."""
     odd = connection.execute(
         select(orders.c.line, orders.c.key, orders.c.state)
-        .where(_ids(), ~in_states(orders.c.state, reached))
+        .where(_ids(), in_states(orders.c.state, wrong))
         .order_by(orders.c.line)
         .limit(1),
         _which(run_id, ids),
     ).first()
-    if odd is None:
-        raise IllegalTransition(f"an order of run {run_id} is named twice, does not exist, or did {wish} before")
-    raise IllegalTransition(f"order {odd.key} (line {odd.line}) of run {run_id} is {odd.state} and cannot {wish}")
+    if odd is not None:
+        raise IllegalTransition(f"order {odd.key} (line {odd.line}) of run {run_id} is {odd.state} and cannot {wish}")
+
+
+def _puzzling(run_id: str, wish: str) -> IllegalTransition:
+    return IllegalTransition(f"an order of run {run_id} is named twice, does not exist, or did {wish} before")

@@ -159,5 +159,5 @@ def prepare(connection: Connection, path: str, migrations: Sequence[Migration] =
         )
     for migration in migrations[found - 1 :]:
         migration(connection)
-    if found < newest:
-        connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=newest))
+    # Written in any case: a ledger that cannot be written to must be told now, not when orders are on their way.
+    connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=newest))

@@ -1,0 +1,86 @@
+"""What the tests of the ledger share: a clock to turn, orders, and runs that are already loaded."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from gotsurge_async.bulk.ledger import Ledger, Mode, NewOrder, OrderRow, OrderState, Outcome, Run
+
+START = datetime(2026, 11, 24, 23, 38, tzinfo=UTC)
+
+
+class TurnedClock:
+    """A clock that stands until it is turned."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def turn(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(seconds=seconds)
+
+
+def order(line: int, key: str | None = None, fingerprint: bytes | None = None) -> NewOrder:
+    """An order of a line, with bytes that no text codec takes."""
+    return NewOrder(
+        line=line,
+        key=f"TRK-{line}" if key is None else key,
+        payload=b'{"line":%d}\x00\xff' % line,
+        source_row=b"row \xe9 %d" % line,
+        fingerprint=fingerprint,
+    )
+
+
+def orders(count: int) -> list[NewOrder]:
+    """Orders with keys of their own: TRK-1, TRK-2, …"""
+    return [order(line) for line in range(1, count + 1)]
+
+
+async def begun(ledger: Ledger, *, environment: str = "simulator", mode: Mode | str = Mode.DIRECT) -> Run:
+    """A run without orders."""
+    return await ledger.begin(environment=environment, mode=mode, source="orders.csv")
+
+
+async def loaded(
+    ledger: Ledger, rows: Iterable[NewOrder], *, environment: str = "simulator", mode: Mode | str = Mode.DIRECT
+) -> Run:
+    """A run with orders that are admitted."""
+    run = await begun(ledger, environment=environment, mode=mode)
+    await run.add(list(rows))
+    assert not (await run.admit()).doubled
+    return run
+
+
+async def ids(run: Run, *states: OrderState) -> list[int]:
+    """The ids of the orders of a run, by line."""
+    return [row.id async for row in run.rows(states or None)]
+
+
+async def only(run: Run, *states: OrderState) -> OrderRow:
+    """The one order of a run in some states."""
+    (row,) = [row async for row in run.rows(states or None)]
+    return row
+
+
+async def states(ledger: Ledger, run: Run) -> dict[str, str]:
+    """The state of each key of a run."""
+    return {row.key: row.state.value async for row in ledger.rows(run.id)}
+
+
+async def bring(run: Run, state: OrderState) -> None:
+    """Bring all pending orders of a run to a state, as a push would."""
+    if state is OrderState.PENDING:
+        return
+    claimed = await run.claim(await ids(run, OrderState.PENDING))
+    if state in (OrderState.SENDING, OrderState.DRAFTING):
+        return
+    if run.info.mode is Mode.TWO_PHASE and state is not OrderState.REJECTED:
+        await run.record([Outcome(order_id, OrderState.DRAFTED, f"task-{order_id}") for order_id in claimed])
+        if state is OrderState.DRAFTED:
+            return
+        await run.claim_broadcast(claimed)
+        if state is OrderState.BROADCASTING:
+            return
+    await run.record([Outcome(order_id, state, f"task-{order_id}", "broadcasting") for order_id in claimed])

@@ -1,0 +1,85 @@
+"""The tables, and how an older ledger becomes a newer one."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from gotsurge_async.bulk.ledger import LIVE, Ledger, LedgerError, OrderState
+from gotsurge_async.bulk.ledger.store import Store
+
+from .kit import TurnedClock, loaded, order
+
+
+def add_a_column(connection: Connection) -> None:
+    """A migration."""
+    connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN note TEXT")
+
+
+def fail(connection: Connection) -> None:
+    """A migration that changes something, and then fails."""
+    connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN other TEXT")
+    connection.exec_driver_sql("SELECT nothing FROM nowhere")
+
+
+def columns_and_version(path: Path) -> tuple[set[str], int]:
+    """What a ledger's file says of itself."""
+    database = sqlite3.connect(path)
+    try:
+        version = database.execute("SELECT value FROM ledger_meta WHERE name = 'schema_version'").fetchone()[0]
+        return {row[1] for row in database.execute("PRAGMA table_info(runs)")}, version
+    finally:
+        database.close()
+
+
+async def test_an_older_ledger_is_migrated_once(path: Path, clock: TurnedClock) -> None:
+    """Opening an older ledger runs the missing migrations, keeps its orders, and does not run them again."""
+    async with await Ledger.open(path, clock=clock) as ledger:
+        run = await loaded(ledger, [order(1)])
+        await run.close()
+    for _ in range(2):
+        store = await Store.open(path, clock, [add_a_column])
+        await store.close()
+    columns, version = columns_and_version(path)
+    assert "note" in columns
+    assert version == 2
+
+
+async def test_a_failed_migration_leaves_the_ledger_as_it_was(path: Path, clock: TurnedClock) -> None:
+    """A migration that fails is undone together with those before it, and told as a LedgerError."""
+    await (await Ledger.open(path, clock=clock)).close()
+    before = columns_and_version(path)
+    with pytest.raises(LedgerError):
+        await Store.open(path, clock, [add_a_column, fail])
+    assert columns_and_version(path) == before
+
+
+async def test_a_newer_ledger_is_refused(path: Path, clock: TurnedClock) -> None:
+    """A ledger of a newer version is not touched, and the error says that it is newer and what to do."""
+    store = await Store.open(path, clock, [add_a_column])
+    await store.close()
+    with pytest.raises(LedgerError, match=r"newer version \(schema 2, this program knows 1\); use a newer"):
+        await Ledger.open(path, clock=clock)
+
+
+async def test_a_key_is_live_once_and_liveness_follows_the_state(ledger: Ledger, path: Path) -> None:
+    """The database itself refuses a second live row of a key, and a row that is live against its state."""
+    run = await loaded(ledger, [order(1)])
+    database = sqlite3.connect(path)
+    insert = (
+        "INSERT INTO orders (id, run_id, line, environment, key, state, live, updated_at) "
+        "VALUES (?, ?, 9, 'simulator', 'TRK-1', ?, ?, 0)"
+    )
+    try:
+        for number, state in enumerate(OrderState, 1000):
+            with pytest.raises(sqlite3.IntegrityError, match="live_follows_state"):
+                database.execute(insert, (number, run.id, state, int(state not in LIVE)))
+            if state in LIVE:
+                with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+                    database.execute(insert, (number, run.id, state, 1))
+            else:
+                database.execute(insert, (number, run.id, state, 0))
+    finally:
+        database.close()
+    await run.close()

@@ -1,0 +1,28 @@
+"""The table of states."""
+
+from gotsurge_async.bulk.ledger import CLAIMED, LIVE, TRANSITIONS, OrderState
+from gotsurge_async.bulk.ledger.states import sources
+
+ENDS = {OrderState.CREATED, OrderState.REJECTED, OrderState.ALREADY_PUSHED, OrderState.SUPERSEDED}
+
+
+def test_every_state_has_its_followers() -> None:
+    """Each state is in the table, each can be reached, and only an end has no follower."""
+    assert set(TRANSITIONS) == set(OrderState)
+    assert set().union(*TRANSITIONS.values()) == set(OrderState) - {OrderState.LOADING}
+    assert {state for state, after in TRANSITIONS.items() if not after} == ENDS
+
+
+def test_what_may_have_been_sent_is_never_sent_again_without_a_word() -> None:
+    """From in doubt no way leads to a state that sends, but through a recorded draft."""
+    assert TRANSITIONS[OrderState.IN_DOUBT] & {OrderState.PENDING, OrderState.SENDING, OrderState.DRAFTING} == set()
+    assert sources(OrderState.SENDING) == {OrderState.PENDING}
+    assert sources(OrderState.BROADCASTING) == {OrderState.DRAFTED}
+
+
+def test_no_transition_revives_a_key() -> None:
+    """A row that gave up its key never owns it again: only the loading of a new row takes a key."""
+    for state, after in TRANSITIONS.items():
+        if state not in LIVE and state is not OrderState.LOADING:
+            assert not after & LIVE
+    assert CLAIMED <= LIVE
