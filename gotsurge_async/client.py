@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+import attrs
+
 from gotsurge_async.auth.oauth import OAuth, tokens_from
 from gotsurge_async.auth.stores import MemoryStore, Tokens, TokenStore
 from gotsurge_async.auth.tokens import TokenManager
@@ -35,7 +37,8 @@ class GotSurge:
 
     Args:
         environment: sandbox, production, local (then with ``api_base``), or an `Environment`.
-        api_base: the URL that the paths stand on, instead of the environment's.
+        api_base: the URL that the paths stand on, instead of the profile's or the environment's. A profile's goes
+            before that of an environment given by name; an `Environment` says it itself.
         credentials: the partner's keys; needed to sign in and to renew tokens.
         bearer_token, refresh_token: tokens from elsewhere, for a client without a sign-in of its own.
         token_store: where tokens are kept; in memory unless given.
@@ -72,7 +75,7 @@ class GotSurge:
     ) -> None:
         self._state: Literal["new", "open", "closed"] = "new"
         self.profile = _profile(profile)
-        self.environment = _environment(environment, api_base or self.profile.api_base)
+        self.environment = _environment(environment, api_base, self.profile)
         self.hooks = Hooks(*hooks)
         self.limits = limits or Limits()
         clock = clock or SystemClock()
@@ -112,7 +115,8 @@ class GotSurge:
         """A client as the GOTSURGE_… environment variables say, see `config.from_env`; ``options`` go before them."""
         settings = from_env(variables)
         given = {
-            "environment": settings.environment,
+            "environment": settings.environment.name,
+            "api_base": settings.api_base,
             "credentials": settings.credentials,
             "bearer_token": settings.bearer_token,
             "refresh_token": settings.refresh_token,
@@ -226,14 +230,18 @@ def _profile(profile: Profile | Mapping[str, Any] | str | Path | None) -> Profil
     return Profile.from_mapping(profile) if isinstance(profile, Mapping) else Profile.load(profile)
 
 
-def _environment(environment: str | Environment, api_base: str | None) -> Environment:
-    if isinstance(environment, Environment):
+def _environment(environment: str | Environment, api_base: str | None, profile: Profile) -> Environment:
+    if not isinstance(environment, Environment):
+        return Environment.named(environment, api_base=api_base or profile.api_base)
+    if api_base is None:
         return environment
-    return Environment.named(environment, api_base=api_base)
+    if environment.name == "local":  # its consent page stands on the same host
+        return Environment.named("local", api_base=api_base)
+    return attrs.evolve(environment, api_base=api_base)
 
 
 def _assume(environment: Environment) -> Literal["accept", "refuse"]:
-    return "refuse" if environment.name == "production" else "accept"
+    return "refuse" if environment.is_production else "accept"
 
 
 def _aiohttp_transport(timeouts: Timeouts | None) -> Transport:

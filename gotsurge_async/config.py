@@ -1,6 +1,7 @@
 """Settings: where the service is, how long to wait, how often to try, how much at once."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Self
 from urllib.parse import urlsplit
@@ -15,6 +16,33 @@ API_PATH = "/api/partnership/v1"
 """Where the API stands on its host: assumed, the document does not show it."""
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_PRODUCTION_HOST = "app.gotsurge.co"
+_HOSTS = {"sandbox": "staging.gotsurge.co", "production": _PRODUCTION_HOST}
+# No user, query or fragment, and no character that would have to be encoded.
+_PLAIN_URL = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#\\]*)?", re.ASCII | re.IGNORECASE)
+
+
+def checked_base(url: str) -> str:
+    """The API base without a slash at its end.
+
+    Raises:
+        ConfigError: for what is no URL, carries a query or a user, or is plain http to another machine.
+    """
+    scheme, host = _scheme_and_host(url)
+    if not host or not url.isascii() or not _PLAIN_URL.fullmatch(url):
+        raise ConfigError(f"the API base is a plain URL such as https://app.gotsurge.co{API_PATH}")
+    if scheme == "http" and host not in _LOOPBACK:
+        raise ConfigError(f"the API base is https: {host} is not this machine, and tokens are secrets")
+    return url.rstrip("/")
+
+
+def _scheme_and_host(url: str) -> tuple[str, str | None]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # parsed when it is asked for
+    except ValueError:
+        return "", None
+    return parts.scheme, parts.hostname if port != 0 else None
 
 
 @attrs.frozen(kw_only=True)
@@ -29,7 +57,12 @@ class Environment:
 
     name: str
     consent_base: str
-    api_base: str
+    api_base: str = attrs.field(converter=checked_base)
+
+    @property
+    def is_production(self) -> bool:
+        """Whether real drivers are asked: by its name, or by the host that it talks to."""
+        return self.name == "production" or (urlsplit(self.api_base).hostname or "").rstrip(".") == _PRODUCTION_HOST
 
     @classmethod
     def named(cls, name: str, *, api_base: str | None = None) -> Self:
@@ -42,31 +75,12 @@ class Environment:
         if name == "local":
             if api_base is None:
                 raise ConfigError(f"the environment local needs the API base, such as http://127.0.0.1:8765{API_PATH}")
-            base = checked_base(api_base)
-            parts = urlsplit(base)
-            return cls(name=name, consent_base=f"{parts.scheme}://{parts.netloc}", api_base=base)
+            parts = urlsplit(checked_base(api_base))
+            return cls(name=name, consent_base=f"{parts.scheme}://{parts.netloc}", api_base=api_base)
         host = _HOSTS.get(name)
         if host is None:
             raise ConfigError(f"no environment {name!r}: there are sandbox, production and local")
-        base = checked_base(api_base) if api_base is not None else f"https://{host}{API_PATH}"
-        return cls(name=name, consent_base=f"https://{host}", api_base=base)
-
-
-_HOSTS = {"sandbox": "staging.gotsurge.co", "production": "app.gotsurge.co"}
-
-
-def checked_base(url: str) -> str:
-    """The API base without a slash at its end.
-
-    Raises:
-        ConfigError: for what is no URL, carries a query or a user, or is plain http to another machine.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ConfigError(f"the API base is a plain URL such as https://app.gotsurge.co{API_PATH}")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise ConfigError(f"the API base is https: {parts.hostname} is not this machine, and tokens are secrets")
-    return url.rstrip("/")
+        return cls(name=name, consent_base=f"https://{host}", api_base=api_base or f"https://{host}{API_PATH}")
 
 
 @attrs.frozen(kw_only=True)
@@ -129,9 +143,10 @@ class Credentials:
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What the environment variables say; see `from_env`."""
+    """What the environment variables say; see `from_env`. ``api_base`` is GOTSURGE_API_BASE as it is set."""
 
     environment: Environment
+    api_base: str | None = None
     credentials: Credentials | None = None
     bearer_token: Secret | None = None
     refresh_token: Secret | None = None
@@ -156,6 +171,7 @@ def from_env(variables: Mapping[str, str] | None = None) -> Settings:
         environment=Environment.named(
             env.get("GOTSURGE_ENV", "sandbox"), api_base=env.get("GOTSURGE_API_BASE") or profile.api_base
         ),
+        api_base=env.get("GOTSURGE_API_BASE"),
         credentials=Credentials(client_key=client_key, secret_key=secret("GOTSURGE_SECRET_KEY"))
         if client_key
         else None,

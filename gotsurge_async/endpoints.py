@@ -4,6 +4,7 @@ The published document shows no path and no verb: all that this table holds of t
 place, until a `Profile` says otherwise.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -13,7 +14,7 @@ from urllib.parse import quote
 
 import attrs
 
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.models.auth import (
     ExchangeRequest,
     PartnerDetail,
@@ -41,6 +42,8 @@ T = TypeVar("T")
 VERBS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
 CHUNK = 20
 """The most tasks, or ids, that one call may carry (section "Create & Broadcast Tasks")."""
+# Names in braces, and otherwise only what a URL's path holds as it is.
+_PATH = re.compile(r"/([\w\-.~%!$&'()*+,;=:@/]|\{\w+\})*", re.ASCII)
 
 
 class Replay(StrEnum):
@@ -82,7 +85,14 @@ class Endpoint(Generic[T]):
     assumed: bool = True
 
     def url_path(self, values: Mapping[str, str] = {}) -> str:
-        """The path with its names filled in, each percent-encoded whole (a slash in a value is not a separator)."""
+        """The path with its names filled in, each percent-encoded whole (a slash in a value is not a separator).
+
+        Raises:
+            UsageError: a value that is no text, or would lead to another path: "", "." and "..".
+        """
+        for name, value in values.items():
+            if not isinstance(value, str) or value in ("", ".", ".."):
+                raise UsageError(f"{self.name}: {name} is text that names one thing, not {value!r}")
         return self.path.format_map({name: quote(value, safe="") for name, value in values.items()})
 
 
@@ -340,9 +350,9 @@ def _override(name: str, value: Any) -> Endpoint[Any]:
         raise ConfigError(f"{where}: give verb, path or both, and nothing else")
     verb = value.get("verb", known.verb)
     path = value.get("path", known.path)
-    if verb not in VERBS:
+    if not isinstance(verb, str) or verb not in VERBS:
         raise ConfigError(f"{where}: verb is one of {', '.join(sorted(VERBS))}, not {verb!r}")
-    if not isinstance(path, str) or not path.startswith("/"):
+    if not isinstance(path, str) or not _PATH.fullmatch(path):
         raise ConfigError(f"{where}: path starts with a slash and is relative to the API base, not {path!r}")
     if _names(path) != _names(known.path):
         raise ConfigError(f"{where}: path must name {_names(known.path) or 'nothing'} in braces, as {known.path} does")
@@ -350,5 +360,4 @@ def _override(name: str, value: Any) -> Endpoint[Any]:
 
 
 def _names(path: str) -> list[str]:
-    parts = path.replace("}", "{").split("{")
-    return sorted(parts[1::2])
+    return sorted(re.findall(r"\{(\w+)\}", path))
