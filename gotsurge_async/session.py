@@ -87,6 +87,21 @@ class Session:
         finally:
             self._recorders.reset(token)
 
+    def resolve(self, endpoint: Endpoint[T]) -> Endpoint[T]:
+        """The endpoint as the profile has it.
+
+        Raises:
+            EndpointsAssumed: it creates, its path is a guess, and this client does not create on a guess.
+        """
+        resolved = self._profile.resolve(endpoint)
+        creates = resolved.bearer and resolved.replay in (Replay.NEVER, Replay.HARMLESS)
+        if creates and resolved.assumed and not self._create_on_assumed:
+            raise EndpointsAssumed(
+                f"{resolved.name}: {resolved.verb} {resolved.path} is a guess until a profile confirms it: "
+                "give GotSurge a profile, or assumed_endpoints='accept'"
+            )
+        return resolved
+
     async def call(
         self,
         endpoint: Endpoint[T],
@@ -118,13 +133,7 @@ class Session:
             UsageError: the call cannot be right as written.
         """
         self._check_usable()
-        resolved = self._profile.resolve(endpoint)
-        creates = resolved.bearer and resolved.replay in (Replay.NEVER, Replay.HARMLESS)
-        if creates and resolved.assumed and not self._create_on_assumed:
-            raise EndpointsAssumed(
-                f"{resolved.name}: {resolved.verb} {resolved.path} is a guess until a profile confirms it: "
-                "give GotSurge a profile, or assumed_endpoints='accept'"
-            )
+        resolved = self.resolve(endpoint)
         call = _Call(
             endpoint=resolved,
             path=path or {},

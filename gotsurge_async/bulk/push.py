@@ -284,7 +284,7 @@ class Push:
             )
         except ClaimTooOld as error:  # whatever was tried before on this claim was answered: not now
             return [Unsent(order=order, error=error) for order in orders]
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GotSurgeError):  # a usage error, for instance, which says nothing of orders
             await _whole(self._record(run, claim.cancelled(orders)))
             raise
 

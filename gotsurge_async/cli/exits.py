@@ -8,7 +8,15 @@ from typing import IO, Any
 import click
 
 from gotsurge_async.bulk.ledger import RunHeld
-from gotsurge_async.errors import CallError, ConfigError, GotSurgeError, SignInNeeded, Unauthorized, UsageError
+from gotsurge_async.errors import (
+    CallError,
+    ConfigError,
+    EndpointsAssumed,
+    GotSurgeError,
+    SignInNeeded,
+    Unauthorized,
+    UsageError,
+)
 
 
 class Exit(IntEnum):
@@ -63,5 +71,8 @@ def told() -> Iterator[None]:
     """Turn our errors into a sentence on stderr and an exit code."""
     try:
         yield
+    except EndpointsAssumed as error:
+        hint = "GOTSURGE_PROFILE names a profile; --accept-assumed-endpoints creates all the same"
+        raise Failure(f"{error}\n{hint}", Exit.USAGE) from None
     except GotSurgeError as error:
         raise Failure(str(error), exit_code_of(error)) from None

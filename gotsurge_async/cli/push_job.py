@@ -33,6 +33,7 @@ from gotsurge_async.cli.progress import PushProgress
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Limits
 from gotsurge_async.creates import stops_all
+from gotsurge_async.endpoints import TASKS_CREATE
 
 SHOWN_WARNINGS = 10
 
@@ -109,6 +110,7 @@ class PushJob:
             connected(options.target, options.limits) as gs,
             await Ledger.open(options.ledger, clock=self._clock.now) as ledger,
         ):
+            gs.session.resolve(TASKS_CREATE)  # before the file is read, not after
             gs.hooks.add(progress)
             push = Push(gs, ledger, chunk=options.batch_size, environment=options.target.books)
             run, admission = await self._load(push)

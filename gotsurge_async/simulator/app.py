@@ -68,7 +68,7 @@ def add_operations(app: web.Application, service: Service, faults: FaultBook) ->
 
 def _handler(operation: str, service: Service, faults: FaultBook) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        service.calls[operation] += 1
+        service.calls.note(operation)
         plan = faults.plan(operation)
         try:
             body = await request.read()

@@ -1,0 +1,338 @@
+"""`gotsurge push` over real HTTP, as a process of its own."""
+
+import asyncio
+import csv
+import json
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.simulator import Fault, Simulator
+from tests.cli.kit import EXAMPLES, HEADER, ROW, Finished, finish, gotsurge, start, write_orders
+
+DAY = 86_400
+
+
+def local(simulator: Simulator) -> list[str]:
+    """The options that push to a simulator."""
+    return ["--env", "local", "--api-base", simulator.api_base]
+
+
+async def push(simulator: Simulator, cwd: Path, *words: str | Path, stdin: bytes = b"") -> Finished:
+    """Push to a simulator, and read the summary."""
+    return await gotsurge("push", *words, *local(simulator), "--json", "--quiet", cwd=cwd, stdin=stdin)
+
+
+def rows_of(path: str | Path) -> list[dict[str, str]]:
+    """The rows of a CSV."""
+    with Path(path).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+async def test_the_examples_are_created_on_a_throw_away_simulator(tmp_path: Path) -> None:
+    """The first command of the README creates 500 orders and says where the result files are; run again, none."""
+    words = ["push", EXAMPLES / "orders.csv", "--items", EXAMPLES / "items.csv", "--simulate"]
+    first = await gotsurge(*words, cwd=tmp_path)
+    assert first.code == 0
+    assert first.out.splitlines()[-1] == "500 created"
+    assert len(list(tmp_path.glob("gotsurge-results/*-success.csv"))) == 1
+    assert str(next(tmp_path.glob("gotsurge-results/*-success.csv")).relative_to(tmp_path)) in first.out
+    again = await gotsurge(*words, cwd=tmp_path)
+    assert again.code == 0
+    assert again.out.splitlines()[-1] == "0 created, 500 already pushed"
+
+
+async def test_every_order_is_at_the_service_once_with_its_items(tmp_path: Path) -> None:
+    """What the simulator has is what the file says."""
+    async with Simulator() as simulator:
+        done = await push(
+            simulator, tmp_path, EXAMPLES / "orders.csv", "--items", EXAMPLES / "items.csv", "--out", "out"
+        )
+        audit = simulator.audit()
+    assert (done.code, done.document["created"], done.document["orders"]) == (0, 500, 500)
+    assert (audit["tasks"], audit["doubled"]) == (500, {})
+    keys = {row["tracking_id"] for row in rows_of(EXAMPLES / "orders.csv")}
+    assert set(audit["by_tracking_id"]) == keys
+    success = rows_of(tmp_path / done.document["files"]["success"])
+    assert {row["tracking_id"] for row in success} == keys
+    assert all(row["gs_task_id"] and row["gs_status"] == "created" for row in success)
+
+
+async def test_five_faults_are_five_lines_and_nothing_is_sent(tmp_path: Path) -> None:
+    """A faulty file is told line by line and column by column, exit 2, and the service has no task."""
+    rows = [
+        ROW.format(key="A").replace("48.50", "1.50"),
+        ROW.format(key="B").replace("48.50", '"48,50"'),
+        ROW.format(key="C").replace("2030-03-04T01:00:00Z", "yesterday"),
+        ROW.format(key="D").replace(",car,", ",cra,"),
+        ROW.format(key=""),
+    ]
+    (tmp_path / "orders.csv").write_text("\n".join([HEADER, *rows]) + "\n")
+    async with Simulator() as simulator:
+        done = await gotsurge("push", "orders.csv", *local(simulator), cwd=tmp_path)
+        assert simulator.audit()["tasks"] == 0
+    assert done.code == 2
+    assert done.out == ""
+    lines = done.err.splitlines()
+    assert len(lines) == 6
+    for line, (number, column) in zip(
+        lines,
+        [
+            (2, "price"),
+            (3, "price"),
+            (4, "from_time_window.start_time_utc"),
+            (5, "vehicle_preference"),
+            (6, "tracking_id"),
+        ],
+        strict=False,
+    ):
+        assert line.startswith(f"orders.csv:{number}: {column}: "), line
+    assert lines[-1] == "5 faults: nothing was sent"
+
+
+async def test_all_faults_of_one_row_are_found(tmp_path: Path) -> None:
+    """A row with several faults of different kinds has them all told at once."""
+    row = ROW.format(key="A").replace("2030-03-04T01:00:00Z", "yesterday").replace(",car,", ",cra,")
+    (tmp_path / "orders.csv").write_text("\n".join([HEADER, row.replace("48.50", "0.50")]) + "\n")
+    done = await gotsurge("push", "orders.csv", "--dry-run", cwd=tmp_path)
+    assert done.code == 2
+    for column in ("from_time_window.start_time_utc", "vehicle_preference", "price"):
+        assert f"orders.csv:2: {column}: " in done.err
+
+
+async def test_a_key_twice_is_a_fault_with_both_lines(tmp_path: Path) -> None:
+    """One order, one key: the line that repeats a key is named with the first one."""
+    write_orders(tmp_path / "orders.csv", ["A", "B", "A"])
+    done = await gotsurge("push", "orders.csv", "--simulate", cwd=tmp_path)
+    assert done.code == 2
+    assert "orders.csv:4:" in done.err
+    assert "line 2" in done.err
+
+
+async def test_faults_as_json_go_to_standard_output(tmp_path: Path) -> None:
+    """With --json a program reads the faults."""
+    (tmp_path / "orders.csv").write_text(HEADER + "\n" + ROW.format(key="A").replace("48.50", "zero") + "\n")
+    done = await gotsurge("push", "orders.csv", "--simulate", "--json", cwd=tmp_path)
+    assert done.code == 2
+    assert done.document["count"] == 1
+    assert done.document["faults"][0] | {"rule": "", "severity": ""} == {
+        "file": "orders.csv",
+        "line": 2,
+        "column": "price",
+        "value": "zero",
+        "rule": "",
+        "severity": "",
+    }
+
+
+async def test_rate_limits_and_one_401_leave_no_trace(tmp_path: Path) -> None:
+    """10 % of creates answered 429 with Retry-After, and one 401: all created, each exactly once."""
+    write_orders(tmp_path / "orders.csv", range(600))
+    async with Simulator() as simulator:
+        simulator.order_fault(
+            Fault(
+                operation="tasks.create",
+                when="before",
+                kind="status",
+                status=429,
+                headers={"Retry-After": "0"},
+                rate=0.1,
+                seed=3,
+            )
+        )
+        simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=401, times=1))
+        done = await push(simulator, tmp_path, "orders.csv")
+        audit = simulator.audit()
+    assert (done.code, done.document["created"], done.document["in_doubt"]) == (0, 600, 0)
+    assert (audit["tasks"], audit["doubled"], audit["calls"]["auth.refresh"]) == (600, {}, 1)
+
+
+async def test_lost_answers_are_in_doubt_and_nothing_is_doubled(tmp_path: Path) -> None:
+    """Answers lost after the effect and connections reset before it look the same: in doubt, exit 3, none doubled."""
+    write_orders(tmp_path / "orders.csv", range(2000))
+    async with Simulator() as simulator:
+        for when, seed in (("after", 1), ("before", 2)):
+            simulator.order_fault(Fault(operation="tasks.create", when=when, kind="reset", rate=0.05, seed=seed))
+        done = await push(simulator, tmp_path, "orders.csv")
+        audit = simulator.audit()
+    summary = done.document
+    assert done.code == 3
+    assert summary["in_doubt"] > 0
+    assert summary["created"] + summary["in_doubt"] == summary["orders"] == 2000
+    assert audit["doubled"] == {}
+    created = {row["tracking_id"] for row in rows_of(tmp_path / summary["files"]["success"])}
+    in_doubt = {row["tracking_id"] for row in rows_of(tmp_path / summary["files"]["in_doubt"])}
+    assert created <= set(audit["by_tracking_id"]) <= created | in_doubt
+    refused = await gotsurge("push", summary["files"]["in_doubt"], "--simulate", cwd=tmp_path)
+    assert refused.code == 2
+    assert "resolve" in refused.err
+
+
+async def test_a_token_that_ends_in_the_middle_is_renewed_once(tmp_path: Path) -> None:
+    """The clock is turned past the token's end during a push: one refresh, no order lost."""
+    write_orders(tmp_path / "orders.csv", range(1500))
+    async with Simulator() as simulator:
+        pushing = asyncio.create_task(push(simulator, tmp_path, "orders.csv"))
+        await simulator.called("tasks.create", times=20)
+        simulator.advance(31 * DAY)
+        done = await pushing
+        audit = simulator.audit()
+    assert (done.code, done.document["created"]) == (0, 1500)
+    assert (audit["doubled"], audit["calls"]["auth.refresh"]) == ({}, 1)
+
+
+async def test_a_refused_chunk_is_told_and_can_be_mended_and_pushed_again(tmp_path: Path) -> None:
+    """What the service refuses is exit 1 with its words in the failed file; that file is input again."""
+    write_orders(tmp_path / "orders.csv", range(5))
+    async with Simulator() as simulator:
+        simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
+        done = await push(simulator, tmp_path, "orders.csv")
+        assert (done.code, done.document["refused"]) == (1, 5)
+        failed = rows_of(tmp_path / done.document["files"]["failed"])
+        assert all("422" in row["gs_error"] and row["gs_status"] == "refused" for row in failed)
+        again = await push(simulator, tmp_path, done.document["files"]["failed"])
+        assert (again.code, again.document["created"]) == (0, 5)
+        assert simulator.audit()["doubled"] == {}
+
+
+async def test_json_lines_from_standard_input(tmp_path: Path) -> None:
+    """JSON Lines in the API's own shape can be piped in, and come back as JSON Lines."""
+    made = tmp_path / "made"
+    made.mkdir()
+    order = {
+        "tracking_id": "J-1",
+        "from_address": {"street_address": "7 Loyang Way"},
+        "to_address": {"street_address": "Marina South Pier"},
+        "from_time_window": {"start_time_utc": "2030-03-04T01:00:00Z", "end_time_utc": "2030-03-04T02:00:00Z"},
+        "to_time_window": {"start_time_utc": "2030-03-04T03:00:00Z", "end_time_utc": "2030-03-04T04:00:00Z"},
+        "broadcast_preference": "squad",
+        "vehicle_preference": "car",
+        "service_type": "ftl",
+        "client_time_utc": "2030-03-04T00:00:00Z",
+        "price": 4_850_000,
+        "currency": "SGD",
+        "items": [{"name": "Rope", "quantity": 2}],
+    }
+    async with Simulator() as simulator:
+        done = await push(simulator, tmp_path, "-", "--format", "jsonl", stdin=json.dumps(order).encode() + b"\n")
+    assert (done.code, done.document["created"]) == (0, 1), done.err
+    line = json.loads((tmp_path / done.document["files"]["success"]).read_text())
+    assert line | {"gs_task_id": ""} == order | {"gs_task_id": "", "gs_status": "created", "gs_error": ""}
+
+
+async def test_result_files_and_ledger_are_for_the_user_alone(tmp_path: Path) -> None:
+    """All that holds orders has mode 0600."""
+    write_orders(tmp_path / "orders.csv", range(3))
+    await gotsurge("push", "orders.csv", "--simulate", "--out", "out", cwd=tmp_path)
+    files = list((tmp_path / "out").iterdir())
+    assert len(files) >= 6
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+
+
+async def test_a_dry_run_sends_and_writes_nothing(tmp_path: Path) -> None:
+    """--dry-run needs no GotSurge, checks the file, and leaves no file behind."""
+    write_orders(tmp_path / "orders.csv", range(3))
+    done = await gotsurge("push", "orders.csv", "--dry-run", cwd=tmp_path)
+    assert (done.code, done.out) == (0, "3 orders, no faults; nothing was sent\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["orders.csv"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "hint"),
+    [
+        (["orders.csv"], 2, "--simulate"),
+        (["nowhere.csv", "--simulate"], 2, "nowhere.csv"),
+        (["orders.csv", "--simulate", "--env", "local"], 2, "--simulate"),
+        (["orders.csv", "--env", "sandbox"], 4, "GOTSURGE_BEARER_TOKEN"),
+        (["orders.csv", "--env", "local", "--api-base", "http://127.0.0.1:9/api"], 4, "gotsurge simulator"),
+        (["orders.csv", "--env", "sandbox", "--api-base", "http://example.com/api"], 2, "https"),
+        (["orders.csv", "--simulate", "--batch-size", "21"], 2, "20"),
+        (["orders.csv", "--simulate", "--ledger", "/proc/ledger.db"], 2, "/proc/ledger.db"),
+        (["orders.csv", "--simulate", "--max-price", "lots"], 2, "amount"),
+    ],
+)
+async def test_what_cannot_be_is_told_with_its_exit_code(
+    tmp_path: Path, words: list[str], code: int, hint: str
+) -> None:
+    """Wrong usage is exit 2 and a missing sign-in exit 4, with a sentence that says what to do, and no traceback."""
+    write_orders(tmp_path / "orders.csv", range(3))
+    (tmp_path / "home").mkdir()
+    done = await gotsurge("push", *words, cwd=tmp_path, env={"HOME": str(tmp_path / "home")})
+    assert done.code == code, done.err
+    assert hint in done.err
+    assert "Traceback" not in done.err
+    assert done.out == ""
+
+
+async def test_production_does_not_create_on_a_guess(tmp_path: Path) -> None:
+    """Nothing is sent to production on assumed paths unless the user accepts them."""
+    write_orders(tmp_path / "orders.csv", range(3))
+    env = {"GOTSURGE_BEARER_TOKEN": "secret-token", "HOME": str(tmp_path)}
+    done = await gotsurge("push", "orders.csv", "--env", "production", cwd=tmp_path, env=env)
+    assert done.code == 2, done.err
+    assert "--accept-assumed-endpoints" in done.err
+    assert "secret-token" not in done.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_one_signal_drains(tmp_path: Path, number: int, code: int) -> None:
+    """After Ctrl-C, or the SIGTERM of a container, what is in flight is recorded, and the rest can be pushed again."""
+    write_orders(tmp_path / "orders.csv", range(400))
+    async with Simulator() as simulator:
+        simulator.order_fault(Fault(operation="tasks.create", when="before", kind="delay", seconds=0.2))
+        process = await start(
+            "push", "orders.csv", *local(simulator), "--json", "--quiet", "--concurrency", "2", cwd=tmp_path
+        )
+        await simulator.called("tasks.create", times=3)
+        process.send_signal(number)
+        done = await finish(process)
+        summary = done.document
+        assert done.code == code
+        assert summary["in_doubt"] == 0
+        assert 0 < summary["created"] == simulator.audit()["tasks"] < 400
+        assert summary["created"] + summary["unprocessed"] == 400
+        simulator.clear_faults()
+        again = await push(simulator, tmp_path, "orders.csv")
+        assert (again.code, again.document["created"]) == (0, summary["unprocessed"])
+        assert simulator.audit()["doubled"] == {}
+        assert simulator.audit()["tasks"] == 400
+
+
+async def test_two_signals_abort_and_name_what_is_in_doubt(tmp_path: Path) -> None:
+    """The second Ctrl-C does not wait: what was in flight is in doubt, and nothing is doubled afterwards."""
+    write_orders(tmp_path / "orders.csv", range(200))
+    async with Simulator() as simulator:
+        simulator.order_fault(Fault(operation="tasks.create", when="after", kind="delay", seconds=30))
+        process = await start(
+            "push", "orders.csv", *local(simulator), "--json", "--quiet", "--concurrency", "2", cwd=tmp_path
+        )
+        await simulator.called("tasks.create", times=2)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert b"stopping" in await process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        done = await finish(process)
+        assert done.code == 130
+        assert (done.document["in_doubt"], done.document["created"]) == (40, 0)
+        simulator.clear_faults()
+        again = await push(simulator, tmp_path, "orders.csv")
+        assert again.code == 3
+        assert (again.document["created"], again.document["in_doubt"]) == (160, 40)
+        assert simulator.audit()["doubled"] == {}
+
+
+async def test_orders_that_wait_in_a_run_that_is_going_on_are_refused(tmp_path: Path) -> None:
+    """Pushing a file that another process is pushing is exit 6, with who holds the run."""
+    write_orders(tmp_path / "orders.csv", range(100))
+    async with Simulator() as simulator:
+        simulator.order_fault(Fault(operation="tasks.create", when="before", kind="delay", seconds=30))
+        first = await start("push", "orders.csv", *local(simulator), "--quiet", "--concurrency", "1", cwd=tmp_path)
+        await simulator.called("tasks.create", times=1)
+        second = await push(simulator, tmp_path, "orders.csv")
+        assert second.code == 6
+        assert f"process {first.pid}" in second.err
+        first.kill()
+        await first.wait()
+        assert simulator.audit()["doubled"] == {}
