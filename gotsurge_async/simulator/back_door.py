@@ -1,5 +1,6 @@
 """What only a simulator has: the count, faults to order, a clock to turn. It never suffers faults itself."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -7,7 +8,7 @@ from aiohttp import web
 
 from .checks import read_body
 from .faults import FaultBook, fault_from_json
-from .replies import RefusedError, Reply, json_reply
+from .replies import Caller, RefusedError, Reply, json_reply
 from .service import Service
 
 PREFIX = "/_simulator"
@@ -17,8 +18,18 @@ class _ClockBody(msgspec.Struct, forbid_unknown_fields=True):
     advance_seconds: float
 
 
-class _CodeBody(msgspec.Struct, forbid_unknown_fields=True):
+class _PersonBody(msgspec.Struct, forbid_unknown_fields=True):
     account: str
+    email: str | None = None
+
+
+class _AccountBody(msgspec.Struct, forbid_unknown_fields=True):
+    account: str
+
+
+class _StatusBody(msgspec.Struct, forbid_unknown_fields=True):
+    status: str
+    force: bool = False
 
 
 def add_back_door(app: web.Application, service: Service, faults: FaultBook) -> None:
@@ -30,6 +41,9 @@ def add_back_door(app: web.Application, service: Service, faults: FaultBook) -> 
     app.router.add_post(f"{PREFIX}/clock", door.advance)
     app.router.add_post(f"{PREFIX}/reset", door.reset)
     app.router.add_post(f"{PREFIX}/code", door.code)
+    app.router.add_post(f"{PREFIX}/session", door.session)
+    app.router.add_post(f"{PREFIX}/revoke", door.revoke)
+    app.router.add_post(f"{PREFIX}/tasks/{{task_id}}/status", door.move)
 
 
 class _BackDoor:
@@ -38,50 +52,83 @@ class _BackDoor:
         self._faults = faults
 
     async def audit(self, _: web.Request) -> web.Response:
-        return _answer(self._service.audit())
+        return _respond(json_reply(self._service.audit()))
 
     async def order_fault(self, request: web.Request) -> web.Response:
-        try:
-            self._faults.order(fault_from_json(await request.read()))
-        except (ValueError, TypeError) as error:
-            return _refuse(error)
-        return _answer({})
+        body = await request.read()
+        return _done(lambda: self._faults.order(fault_from_json(body)))
 
     async def clear_faults(self, _: web.Request) -> web.Response:
-        self._faults.clear()
-        return _answer({})
+        return _done(self._faults.clear)
 
     async def advance(self, request: web.Request) -> web.Response:
-        try:
-            body: _ClockBody = read_body(await request.read(), _ClockBody)
-            self._service.clock.advance(body.advance_seconds)
-        except (ValueError, RefusedError) as error:
-            return _refuse(error)
-        return _answer({"now": self._service.instant(self._service.clock.now())})
+        body = await request.read()
+
+        def advance() -> dict[str, Any]:
+            wanted: _ClockBody = read_body(body, _ClockBody)
+            self._service.clock.advance(wanted.advance_seconds)
+            return {"now": self._service.instant(self._service.clock.now())}
+
+        return _done(advance)
 
     async def reset(self, _: web.Request) -> web.Response:
         self._faults.clear()
-        self._service.reset()
-        return _answer({})
+        return _done(self._service.reset)
 
     async def code(self, request: web.Request) -> web.Response:
-        try:
-            body: _CodeBody = read_body(await request.read(), _CodeBody)
-            caller = self._service.caller(body.account)
-        except (ValueError, RefusedError) as error:
-            return _refuse(error)
-        code = self._service.sign_in.new_code(caller, self._service.clock.now())
-        keys = {"client_key": caller.account.client_key, "secret_key": caller.account.secret_key}
-        return _answer({"code": code, **keys})
+        body = await request.read()
+
+        def issue() -> dict[str, Any]:
+            caller = self._person(body)
+            code = self._service.sign_in.new_code(caller, self._service.clock.now())
+            keys = {"client_key": caller.account.client_key, "secret_key": caller.account.secret_key}
+            return {"code": code, **keys}
+
+        return _done(issue)
+
+    async def session(self, request: web.Request) -> web.Response:
+        body = await request.read()
+
+        def issue() -> dict[str, Any]:
+            caller = self._person(body)
+            return {"session_id": self._service.sign_in.new_session(caller, self._service.clock.now())}
+
+        return _done(issue)
+
+    async def revoke(self, request: web.Request) -> web.Response:
+        body = await request.read()
+
+        def revoke() -> None:
+            wanted: _AccountBody = read_body(body, _AccountBody)
+            self._service.sign_in.revoke(self._service.account(wanted.account).name)
+
+        return _done(revoke)
+
+    async def move(self, request: web.Request) -> web.Response:
+        body = await request.read()
+
+        def move() -> None:
+            wanted: _StatusBody = read_body(body, _StatusBody)
+            self._service.move(request.match_info["task_id"], wanted.status, force=wanted.force)
+
+        return _done(move)
+
+    def _person(self, body: bytes) -> Caller:
+        wanted: _PersonBody = read_body(body, _PersonBody)
+        return self._service.caller(wanted.account, wanted.email)
 
 
-def _answer(content: dict[str, Any]) -> web.Response:
-    return _respond(json_reply(content))
+def _done(action: Callable[[], dict[str, Any] | None]) -> web.Response:
+    """Do it and answer its result, or say why it cannot be done.
 
-
-def _refuse(error: Exception) -> web.Response:
-    # Always this shape: the switches are about GotSurge's answers, not about these.
-    return _respond(json_reply({"message": str(error)}, 422))
+    Always in this shape: the switches are about GotSurge's answers, not about these.
+    """
+    try:
+        return _respond(json_reply(action() or {}))
+    except LookupError as error:
+        return _respond(json_reply({"message": error.args[0]}, 404))
+    except (ValueError, RefusedError) as error:
+        return _respond(json_reply({"message": str(error)}, 422))
 
 
 def _respond(reply: Reply) -> web.Response:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from attrs import define, field
 
-from .life import BROADCASTING, EXPIRED, PENDING_BROADCAST, expires_at
+from .life import BROADCASTING, CANCELLED, EXPIRED, PENDING_BROADCAST, expires_at
 
 History = tuple[tuple[str, float], ...]
 
@@ -31,7 +31,9 @@ class TaskRecord:
     preference: str
     pickup_end: float
     distance: int
+    updated_at: float
     draft: bool = False
+    listed: bool = False
     revision: int = 0
 
     @property
@@ -40,9 +42,9 @@ class TaskRecord:
         return self.history[-1][0]
 
     @property
-    def updated_at(self) -> float:
-        """When the status last changed: seconds since the epoch."""
-        return self.history[-1][1]
+    def can_broadcast(self) -> bool:
+        """Whether it is a draft that was neither broadcast nor cancelled."""
+        return self.draft and self.status == PENDING_BROADCAST
 
     @property
     def version_rev(self) -> str:
@@ -57,15 +59,18 @@ class TaskRecord:
     def enter(self, status: str, at: float) -> None:
         """Take on a status, whatever the one before."""
         self.history = (*self.history, (status, at))
+        self.touch(at)
+
+    def touch(self, at: float) -> None:
+        """Become another revision."""
+        self.updated_at = at
         self.revision += 1
-        if status not in (PENDING_BROADCAST, "cancelled"):
-            self.draft = False
 
     def settle(self, now: float) -> None:
         """Let the broadcast end if its time is over."""
         if self.status != BROADCASTING:
             return
-        end = expires_at(self.preference, self.pickup_end, self.updated_at)
+        end = expires_at(self.preference, self.pickup_end, self.history[-1][1])
         if now >= end:
             self.enter(EXPIRED, end)
 
@@ -85,14 +90,18 @@ class TaskBook:
         self._prefix = os.urandom(4).hex()
 
     def new_id(self) -> str:
-        """An id for the next task, or for the group of tasks that are created together."""
+        """An id for the next task."""
         return f"{self._prefix}-0000-4000-8000-{len(self._tasks) + 1:012x}"
+
+    def new_group(self) -> str:
+        """An id for the tasks that are created together from here on."""
+        return f"{self._prefix}-0001-4000-8000-{len(self._tasks) + 1:012x}"
 
     def add(self, record: TaskRecord, *, listed: bool) -> None:
         """Take a task in; ``listed`` says whether Task List shows it from now on."""
         self._tasks[record.id] = record
         if listed:
-            self.list(record)
+            self.show(record)
         if record.draft:
             self._draft_count += 1
             self._drafts[record.tracking_id] += 1
@@ -100,13 +109,25 @@ class TaskBook:
             self._broadcast_count += 1
             self._count_broadcast(record.tracking_id, 1)
 
-    def list(self, record: TaskRecord) -> None:
+    def show(self, record: TaskRecord) -> None:
         """Show a task in its owner's list from now on."""
+        record.listed = True
         self._listed.setdefault(record.owner, []).append(record)
 
+    def move(self, record: TaskRecord, status: str, at: float) -> None:
+        """Take a task to another status, whatever the one before."""
+        if record.draft and status != CANCELLED:
+            self.broadcast(record, at)
+            if status == BROADCASTING:
+                return
+        record.enter(status, at)
+
     def broadcast(self, record: TaskRecord, at: float) -> None:
-        """Turn a draft into a task that drivers see."""
+        """Turn a draft into a task that drivers see; Task List shows it from now on, if not before."""
         record.enter(BROADCASTING, at)
+        record.draft = False
+        if not record.listed:
+            self.show(record)
         self._draft_count -= 1
         self._broadcast_count += 1
         _lower(self._drafts, record.tracking_id)

@@ -22,6 +22,8 @@ Text = str | UnsetType
 Count = Annotated[int, Meta(ge=0)] | UnsetType
 Amount = Annotated[int, Meta(ge=0)] | UnsetType
 Number = float | UnsetType
+Latitude = Annotated[float, Meta(ge=-90, le=90)] | UnsetType
+Longitude = Annotated[float, Meta(ge=-180, le=180)] | UnsetType
 Instant = Annotated[datetime, Meta(tz=True)]
 Currency = Annotated[str, Meta(pattern="^([A-Z]{3})?$")] | UnsetType
 
@@ -35,8 +37,8 @@ class Address(Struct, gc=False):
     state: Text = UNSET
     country: Text = UNSET
     zip_code: Text = UNSET
-    latitude: Annotated[float, Meta(ge=-90, le=90)] | UnsetType = UNSET
-    longitude: Annotated[float, Meta(ge=-180, le=180)] | UnsetType = UNSET
+    latitude: Latitude = UNSET
+    longitude: Longitude = UNSET
     altitude: Number = UNSET
 
     @property

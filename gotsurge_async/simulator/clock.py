@@ -1,22 +1,38 @@
 """The simulator's own time, which can be turned, and how it is written in answers."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
+from typing import Protocol
 
 _SINGAPORE = timezone(timedelta(hours=8))
 
 
-class Clock:
-    """Seconds since the epoch (UTC): those of ``base`` plus what was turned on top. It only goes forward."""
+class TellsTime(Protocol):
+    """What the simulator asks of a clock; the clocks that the client takes do it too."""
 
-    def __init__(self, base: Callable[[], float]) -> None:
+    def now(self) -> datetime:
+        """The present, aware."""
+        ...
+
+
+class SystemTime:
+    """The machine's own time."""
+
+    def now(self) -> datetime:
+        """The present in UTC, aware."""
+        return datetime.now(UTC)
+
+
+class Clock:
+    """Seconds since the epoch (UTC): those of ``base`` plus what was turned on top, which is never less than 0."""
+
+    def __init__(self, base: TellsTime) -> None:
         self._base = base
         self._ahead = 0.0
 
     def now(self) -> float:
         """Seconds since the epoch."""
-        return self._base() + self._ahead
+        return self._base.now().timestamp() + self._ahead
 
     def advance(self, seconds: float) -> None:
         """Turn the clock on by ``seconds``, which must not be negative."""

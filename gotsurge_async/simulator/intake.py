@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from attrs import frozen
+from msgspec import UNSET
 
 from .book import History, TaskRecord
 from .checks import MAX_BATCH, TaskShape, read_body, read_task
@@ -44,7 +45,7 @@ def take_in(service: Service, call: Call, caller: Caller, *, draft: bool) -> Int
     """Create the tasks of a call; raises a refusal as the switch ``create_rule`` says."""
     body: Batch = read_body(call.body, Batch)
     check_size("tasks", len(body.tasks))
-    good, problems = _sort_out(service, body.tasks)
+    good, problems = _sort_out(service, body.tasks, caller)
     rule = service.options.create_rule
     if problems and (rule == "all-or-nothing" or not good):
         raise invalid(*problems)
@@ -54,24 +55,34 @@ def take_in(service: Service, call: Call, caller: Caller, *, draft: bool) -> Int
     return Intake(tasks, tuple(problems))
 
 
-def _sort_out(service: Service, rows: list[msgspec.Raw]) -> tuple[list[_Row], list[Problem]]:
+def _sort_out(service: Service, rows: list[msgspec.Raw], caller: Caller) -> tuple[list[_Row], list[Problem]]:
     good: list[_Row] = []
     problems: list[Problem] = []
-    unique = service.options.tracking_id_unique != "no"
     seen: set[str] = set()
     for index, raw in enumerate(rows):
         content, task, found = read_task(raw, index)
         if task is not None:
-            if unique and task.tracking_id:
-                found += _taken(service, task.tracking_id, seen, index)
+            found += tracking_problems(service, task.tracking_id or "", seen, index)
+            found += organization_problems(service, task, caller, index)
             if not found:
                 good.append(_Row(raw, content, task))
         problems += found
     return good, problems
 
 
-def _taken(service: Service, tracking_id: str, seen: set[str], index: int) -> list[Problem]:
-    drafts_too = service.options.tracking_id_unique == "drafts-too"
+def organization_problems(service: Service, task: TaskShape, caller: Caller, index: int | None) -> list[Problem]:
+    """What is wrong with the organization that a task is for."""
+    if task.org_id is UNSET or service.organizations.managed(caller.account.name, task.org_id) is not None:
+        return []
+    return [Problem(index, "org_id", "is not an organization of yours")]
+
+
+def tracking_problems(service: Service, tracking_id: str, seen: set[str], index: int | None) -> list[Problem]:
+    """What is wrong with a tracking id where they must be unique; ``seen`` holds those of the same call."""
+    rule = service.options.tracking_id_unique
+    if rule == "no" or not tracking_id:
+        return []
+    drafts_too = rule == "drafts-too"
     if tracking_id in seen or service.book.in_use(tracking_id, drafts_too=drafts_too):
         return [Problem(index, "tracking_id", "is in use by another task")]
     seen.add(tracking_id)
@@ -84,8 +95,8 @@ def _record(
     book = service.book
     # One tuple for all of them: a hundred thousand tasks share a few thousand histories.
     history: History = ((PENDING_BROADCAST if draft else BROADCASTING, now),)
-    group = book.new_id()
-    listed = caller.account.platform and (not draft or service.options.drafts_listed)
+    group = book.new_group()
+    listed = not draft or service.options.drafts_listed
     tasks = []
     for row in rows:
         task = row.task
@@ -99,6 +110,7 @@ def _record(
             preference=task.broadcast_preference,
             pickup_end=task.from_time_window.end_time_utc.timestamp(),
             distance=task_distance(task),
+            updated_at=now,
             draft=draft,
         )
         book.add(record, listed=listed)

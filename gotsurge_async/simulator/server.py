@@ -1,7 +1,6 @@
 """The simulator as one object, and as a program."""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +12,7 @@ from gotsurge_async.endpoints import ENDPOINTS
 from .accounts import Account
 from .app import BASE_PATH, add_operations
 from .back_door import add_back_door
+from .clock import SystemTime, TellsTime
 from .faults import Fault, FaultBook
 from .options import SimulatorOptions
 from .service import Service
@@ -28,18 +28,19 @@ class Simulator:
             ...  # exchange it at sim.api_base, create tasks
             assert sim.audit()["doubled"] == {}
 
-    ``port`` 0 takes any free one. ``clock`` gives seconds since the epoch (``time.time`` by default);
-    :meth:`advance` turns what the simulator makes of it. Everything is kept in memory and gone at the end.
+    ``port`` 0 takes any free one. ``clock`` is anything whose ``now()`` is an aware datetime, by default the
+    machine's; :meth:`advance` turns what the simulator makes of it. Everything is kept in memory and gone at the
+    end.
     """
 
     def __init__(
         self,
         port: int = 0,
         options: SimulatorOptions = SimulatorOptions(),  # noqa: B008 - frozen
-        clock: Callable[[], float] | None = None,
+        clock: TellsTime | None = None,
     ) -> None:
         self._wanted_port = port
-        self._service = Service(options, clock or time.time)
+        self._service = Service(options, clock or SystemTime())
         self._faults = FaultBook(ENDPOINTS)
         self._runner: web.AppRunner | None = None
         self._port = 0
@@ -108,6 +109,10 @@ class Simulator:
         """
         return self._service.audit()
 
+    async def called(self, operation: str, *, times: int = 1) -> None:
+        """Wait until an operation was called so often, since the start or the last reset."""
+        await self._service.calls.reached(operation, times)
+
     def order_fault(self, fault: Fault) -> None:
         """Have a fault strike from now on; raises ValueError when there is no such operation."""
         self._faults.order(fault)
@@ -121,9 +126,28 @@ class Simulator:
         self._faults.clear()
         self._service.reset()
 
-    def new_code(self, account_name: str) -> str:
-        """An authorization code for an account, as if its user had consented: good once, for ten minutes."""
-        return self._service.sign_in.new_code(self._service.caller(account_name), self.now())
+    def new_code(self, account_name: str, email: str | None = None) -> str:
+        """An authorization code, as if the account's OrgAdmin (or whose email it is) had consented.
+
+        It is good once, for ten minutes. Raises ValueError when there is nobody of that name.
+        """
+        return self._service.sign_in.new_code(self._service.caller(account_name, email), self.now())
+
+    def new_session(self, account_name: str, email: str | None = None) -> str:
+        """An SSO session id, as if that person had signed in at the SSO page: good once, for five minutes."""
+        return self._service.sign_in.new_session(self._service.caller(account_name, email), self.now())
+
+    def revoke(self, account_name: str) -> None:
+        """Make every token of an account worthless, as when its user withdraws consent."""
+        self._service.sign_in.revoke(self._service.account(account_name).name)
+
+    def move(self, task_id: str, status: str, *, force: bool = False) -> None:
+        """Take a task to another status, as drivers and the service do (section "Order Statuses").
+
+        Raises LookupError for an unknown task, and ValueError for an unknown status or for one that the document
+        does not let follow the current one; ``force`` lets anything follow.
+        """
+        self._service.move(task_id, status, force=force)
 
     def describe(self) -> list[str]:
         """Where it is and who may use it, credentials included, as lines for a person at a terminal."""

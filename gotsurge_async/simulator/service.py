@@ -1,14 +1,15 @@
 """All that the simulator knows, without HTTP: who there is, what they ordered, what was called."""
 
-from collections import Counter
-from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from .accounts import fixed_accounts, fixed_users
+from .accounts import Account, fixed_accounts, fixed_users
 from .book import TaskBook
-from .clock import Clock, write_instant
+from .calls import Calls
+from .clock import Clock, TellsTime, write_instant
+from .life import TRANSITIONS
 from .options import SimulatorOptions
+from .organizations import OrganizationBook
 from .replies import Caller, Problem, RefusedError
 from .sign_in import SignIn
 
@@ -16,10 +17,11 @@ from .sign_in import SignIn
 class Service:
     """The state of one simulator."""
 
-    def __init__(self, options: SimulatorOptions, time: Callable[[], float]) -> None:
+    def __init__(self, options: SimulatorOptions, time: TellsTime) -> None:
         self.options = options
         self.clock = Clock(time)
         self.accounts = fixed_accounts()
+        self._written = (float("nan"), "")
         self.reset()
 
     def reset(self) -> None:
@@ -27,18 +29,47 @@ class Service:
         self.clock.reset()
         self.users = {user.email: user for user in fixed_users(self.accounts)}
         self.book = TaskBook()
+        self.organizations = OrganizationBook(self.accounts.values())
         self.sign_in = SignIn(jwt=self.options.tokens == "jwt", rotation=self.options.refresh_rotation)
-        self.calls: Counter[str] = Counter()
+        self.calls = Calls()
         self.random = Random(self.options.seed)  # noqa: S311 - repeatable on purpose, no secret
 
-    def caller(self, account_name: str) -> Caller:
-        """The OrgAdmin of an account; raises ValueError when there is no such account."""
-        account = self.accounts.get(account_name)
+    def account(self, name: str) -> Account:
+        """An account by its name; raises ValueError when there is none."""
+        account = self.accounts.get(name)
         if account is None:
             known = ", ".join(self.accounts)
-            raise ValueError(f"there is no account {account_name!r}; the accounts are: {known}")
-        user = next(user for user in self.users.values() if user.account == account_name)
-        return Caller(account, user)
+            raise ValueError(f"there is no account {name!r}; the accounts are: {known}")
+        return account
+
+    def caller(self, account_name: str, email: str | None = None) -> Caller:
+        """Somebody of an account, its OrgAdmin unless an email says who; raises ValueError for a stranger."""
+        account = self.account(account_name)
+        people = [user for user in self.users.values() if user.account == account_name]
+        for user in people:
+            if email in (None, user.email):
+                return Caller(account, user)
+        known = ", ".join(user.email for user in people)
+        raise ValueError(f"{email!r} is nobody of {account_name}; there are: {known}")
+
+    def move(self, task_id: str, status: str, *, force: bool = False) -> None:
+        """Take a task to the status that drivers or the service bring it to.
+
+        Raises LookupError for an unknown task, ValueError for an unknown status, and for one that the document
+        does not let follow, unless ``force``.
+        """
+        now = self.clock.now()
+        record = self.book.find(task_id)
+        if record is None:
+            raise LookupError(f"there is no task {task_id!r}")
+        record.settle(now)
+        if status not in TRANSITIONS:
+            raise ValueError(f"there is no status {status!r}; the statuses are: {', '.join(TRANSITIONS)}")
+        following = TRANSITIONS[record.status]
+        if not force and status not in following:
+            allowed = ", ".join(sorted(following)) or "nothing"
+            raise ValueError(f"{status} does not follow {record.status}; what may: {allowed}")
+        self.book.move(record, status, now)
 
     def check_client(self, client_key: str, secret_key: str | None) -> None:
         """Refuse a partner's credentials when no account has them; a secret of None is not looked at."""
@@ -50,7 +81,10 @@ class Service:
 
     def instant(self, seconds: float) -> str:
         """Seconds since the epoch, as answers write them."""
-        return write_instant(seconds, self.options.dates)
+        # The twenty tasks of a create all carry the same moment, three times each: a tenth of a create's cost.
+        if seconds != self._written[0]:
+            self._written = (seconds, write_instant(seconds, self.options.dates))
+        return self._written[1]
 
     def audit(self) -> dict[str, Any]:
         """The tasks by count and by tracking id, those that were doubled, and the calls of each operation."""

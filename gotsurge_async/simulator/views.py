@@ -3,11 +3,31 @@
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from .accounts import Account
 from .book import TaskRecord
 from .clock import write_datetime
 from .life import PENDING_BROADCAST, WITH_DRIVER
 from .service import Service
+
+OWN_FIELDS = frozenset(
+    (
+        "id",
+        "server_time",
+        "distance_in_meters",
+        "is_urgent",
+        "task_creation_group",
+        "current_status",
+        "statuses",
+        "platform_id",
+        "vehicle_emissions_type",
+        "vehicle_emissions",
+        "client",
+        "updated_at",
+    )
+)
+"""What the service decides: it may stand in an order, but it is not taken from there."""
 
 _WINDOWS = ("from_time_window", "to_time_window")
 
@@ -26,28 +46,29 @@ def task_view(
         "price": 0,
         "currency": "",
         "items": [],
-        "attachments": [],
-        "org_transporter": {},
-        "driver": None,
-        "vehicle_emissions_type": "",
-        "vehicle_emissions": {},
-        "client": {},
         "epod": {},
         "org_id": account.org_id,
         # What was written may hold any further field, but none of those below.
         **(record.content() if new is None else new),
         "id": record.id,
+        "attachments": [],
+        "org_transporter": {},
+        "driver": _driver(record) if record.status in WITH_DRIVER else None,
+        "vehicle_emissions_type": "",
+        "vehicle_emissions": {},
+        "client": {},
         "server_time": server_time,
         "distance_in_meters": record.distance,
         "is_urgent": False,
         "task_creation_group": record.group,
-        "current_status": _shown_status(service, record),
-        "statuses": [{"status": status, "updated_at": service.instant(at)} for status, at in record.history],
+        "current_status": _shown_status(service, record.status),
+        "statuses": [
+            {"status": _shown_status(service, status), "updated_at": service.instant(at)}
+            for status, at in record.history
+        ],
         "platform_id": account.org_id if account.platform else "",
         "updated_at": service.instant(record.updated_at),
     }
-    if record.status in WITH_DRIVER:
-        view["driver"] = _driver(record)
     _apply_tracking(view, record, shown=_shows_tracking(options.tracking_id_echo, created=new is not None))
     if options.version_rev in ("version_rev", "_rev", "rev"):
         view[options.version_rev] = record.version_rev
@@ -56,10 +77,9 @@ def task_view(
     return view
 
 
-def _shown_status(service: Service, record: TaskRecord) -> str:
-    if record.draft and record.status == PENDING_BROADCAST:
-        return service.options.draft_status
-    return record.status
+def _shown_status(service: Service, status: str) -> str:
+    # Only drafts are ever pending.
+    return service.options.draft_status if status == PENDING_BROADCAST else status
 
 
 def _shows_tracking(echo: str, *, created: bool) -> bool:
@@ -89,5 +109,10 @@ def _restyle(view: dict[str, Any], style: str) -> None:
         if name in view:
             view[name] = {**view[name]}
             for edge in ("start_time_utc", "end_time_utc"):
-                view[name][edge] = write_datetime(datetime.fromisoformat(view[name][edge]), style)
-    view["client_time_utc"] = write_datetime(datetime.fromisoformat(view["client_time_utc"]), style)
+                view[name][edge] = _restyled(view[name][edge], style)
+    view["client_time_utc"] = _restyled(view["client_time_utc"], style)
+
+
+def _restyled(text: str, style: str) -> str:
+    # Read by what has checked it: other readers of RFC 3339 draw its limits elsewhere.
+    return write_datetime(msgspec.convert(text, datetime), style)

@@ -11,6 +11,12 @@ def time() -> FakeTime:
 
 
 @pytest.fixture
+async def platform(time: FakeTime) -> AsyncIterator[Client]:
+    async with signed_in("platform", time=time) as client:
+        yield client
+
+
+@pytest.fixture
 async def plain(time: FakeTime) -> AsyncIterator[Client]:
     async with signed_in("plain", time=time) as client:
         yield client

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -19,8 +20,9 @@ class FakeTime:
     def __init__(self) -> None:
         self.seconds = START
 
-    def __call__(self) -> float:
-        return self.seconds
+    def now(self) -> datetime:
+        """The present."""
+        return datetime.fromtimestamp(self.seconds, UTC)
 
 
 def order(tracking_id: Any = "T-1", **changes: Any) -> dict[str, Any]:
@@ -79,14 +81,33 @@ class Client:
         async with self.session.request(verb, base + path, data=body, headers=headers, **options) as response:
             return Answer(response.status, response.headers, await response.read())
 
-    async def sign_in(self, account: str = "plain") -> "Client":
-        """Get tokens for an account."""
+    async def sign_in(self, account: str = "plain", email: str | None = None) -> "Client":
+        """Get tokens for an account, as its OrgAdmin unless an email says who."""
         keys = self.simulator.accounts[account]
-        body = {"client_key": keys.client_key, "secret_key": keys.secret_key, "code": self.simulator.new_code(account)}
+        body = {
+            "client_key": keys.client_key,
+            "secret_key": keys.secret_key,
+            "code": self.simulator.new_code(account, email),
+        }
         answer = await self.call("POST", "/oauth2/token", body)
         assert answer.status == 200, answer.body
         self.token, self.refresh_token = answer.json["bearer_token"], answer.json["refresh_token"]
         return self
+
+    async def get(self, path: str) -> Any:
+        """Read what must be there."""
+        answer = await self.call("GET", path)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    async def draft(self, *orders: Any) -> list[str]:
+        """Create drafts, as the default options answer them; their ids."""
+        answer = await self.create(*orders, path="/platform/tasks/drafts")
+        return [task["id"] for task in answer.json["tasks"]]
+
+    async def status(self, task_id: str) -> Any:
+        """The current status of a task."""
+        return (await self.get(f"/tasks/{task_id}"))["current_status"]
 
     async def create(self, *orders: Any, path: str = "/tasks") -> Answer:
         """Send a create."""

@@ -54,15 +54,6 @@ async def test_a_status_fault_answers_its_status(plain: Client, when: str, effec
     assert (answer.status, answer.headers["Retry-After"], tasks(plain)) == (429, "3", effect)
 
 
-async def test_retry_after_can_be_a_date() -> None:
-    """With the switch, a Retry-After of seconds is sent as a date of the simulator's clock."""
-    async with signed_in(options=SimulatorOptions(retry_after="date")) as client:
-        client.simulator.order_fault(Fault(kind="status", status=429, headers={"Retry-After": "90"}))
-        answer = await client.create(order())
-        assert answer.headers["Retry-After"] == "Thu, 01 Jan 2026 00:01:30 GMT"
-        assert answer.headers["Date"] == "Thu, 01 Jan 2026 00:00:00 GMT"
-
-
 async def test_a_delayed_call_has_its_effect_although_the_client_left(plain: Client) -> None:
     """A delay before the effect lets it happen after the client gave up."""
     plain.simulator.order_fault(Fault(operation="tasks.create", kind="delay", seconds=0.2, times=1))
@@ -82,6 +73,16 @@ async def test_a_body_beyond_the_limit_is_refused() -> None:
         assert answer.status == 413
         assert "2000 bytes" in answer.json["message"]
         assert tasks(client) == 0
+
+
+@pytest.mark.parametrize("operation", ENDPOINTS)
+async def test_an_operation_needs_a_token_where_the_table_says_so(plain: Client, operation: str) -> None:
+    """Without a token exactly the operations that carry one are refused with 401, in every shape a refusal has."""
+    endpoint = ENDPOINTS[operation]
+    path = endpoint.url_path({"signature": "x", "task_id": "x", "org_id": "x"})
+    plain.token = ""
+    answer = await plain.call(endpoint.verb, path, b"{}")
+    assert ("WWW-Authenticate" in answer.headers and "bearer" in answer.json["message"]) == endpoint.bearer
 
 
 async def test_every_operation_is_served(plain: Client) -> None:

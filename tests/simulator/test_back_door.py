@@ -47,6 +47,32 @@ async def test_a_code_can_be_had_over_http(plain: Client) -> None:
     assert (await plain.call("POST", "/oauth2/token", answer.json)).status == 200
 
 
+async def test_a_session_can_be_had_over_http(platform: Client) -> None:
+    """An SSO session id of any person of an account can be had over HTTP."""
+    wanted = {"account": "platform", "email": "platform@example.com"}
+    answer = await platform.call("POST", "/_simulator/session", wanted)
+    assert (await platform.call("POST", "/platform/sso/token", answer.json)).status == 200
+
+
+async def test_tokens_can_be_revoked_over_http(plain: Client) -> None:
+    """The tokens of an account can be made worthless over HTTP."""
+    assert (await plain.call("POST", "/_simulator/revoke", {"account": "plain"})).status == 200
+    assert (await plain.create(order())).status == 401
+
+
+async def test_a_task_can_be_moved_over_http(plain: Client) -> None:
+    """A task can be taken to another status over HTTP, by the document's transitions or by force."""
+    task_id = (await plain.create(order())).json["tasks"][0]["id"]
+    path = f"/_simulator/tasks/{task_id}/status"
+    assert (await plain.call("POST", path, {"status": "accepted"})).status == 200
+    assert await plain.status(task_id) == "accepted"
+    assert (await plain.call("POST", path, {"status": "complete"})).status == 422
+    assert (await plain.call("POST", path, {"status": "complete", "force": True})).status == 200
+    assert await plain.status(task_id) == "complete"
+    answer = await plain.call("POST", "/_simulator/tasks/none/status", {"status": "accepted"})
+    assert (answer.status, answer.json) == (404, {"message": "there is no task 'none'"})
+
+
 async def test_a_reset_forgets_everything(plain: Client) -> None:
     """After a reset there are no tasks, faults, counts or tokens, and the clock is not turned."""
     await plain.create(order())
@@ -70,6 +96,10 @@ async def test_a_reset_forgets_everything(plain: Client) -> None:
         ("clock", {"seconds": 1}, "unknown field"),
         ("code", {"account": "nobody"}, "the accounts are: plain, platform"),
         ("code", {}, "missing required field"),
+        ("code", {"account": "plain", "email": "x@example.com"}, "nobody of plain; there are: plain@example.com"),
+        ("session", {"account": "nobody"}, "the accounts are: plain, platform"),
+        ("revoke", {"account": "nobody"}, "the accounts are: plain, platform"),
+        ("tasks/none/status", {"state": "accepted"}, "unknown field"),
     ],
 )
 async def test_a_wrong_order_is_refused(plain: Client, path: str, body: dict[str, Any], message: str) -> None:

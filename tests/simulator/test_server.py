@@ -1,11 +1,12 @@
 import asyncio
+from datetime import datetime
 
 import aiohttp
 import pytest
 
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions, serve
 
-from .kit import START, Client
+from .kit import Client, FakeTime
 
 
 async def test_it_listens_on_loopback_only(plain: Client) -> None:
@@ -42,12 +43,13 @@ async def test_it_ends_without_waiting_for_what_is_delayed() -> None:
     """A call that is still delayed does not hold up the end."""
     served = asyncio.Event()
 
-    def clock() -> float:
-        served.set()
-        return START
+    class Watched(FakeTime):
+        def now(self) -> datetime:
+            served.set()
+            return super().now()
 
     async with aiohttp.ClientSession() as session:
-        async with Simulator(clock=clock) as simulator:
+        async with Simulator(clock=Watched()) as simulator:
             simulator.order_fault(Fault(when="after", kind="delay", seconds=3600))
             call = asyncio.create_task(Client(session, simulator).call("GET", "/tasks/none"))
             await served.wait()

@@ -1,11 +1,6 @@
-import base64
-
-import msgspec
 import pytest
 
-from gotsurge_async.simulator import SimulatorOptions
-
-from .kit import START, Client, FakeTime, order, signed_in
+from .kit import Client, FakeTime, order, signed_in
 
 DAY = 86400.0
 KEYS = {"client_key": "plain-client-key", "secret_key": "plain-secret-key"}
@@ -112,25 +107,6 @@ async def test_a_refresh_with_something_wrong_is_refused(
     body = {"client_key": "plain-client-key", "refresh_token": plain.refresh_token, **changes}
     answer = await plain.call("POST", "/oauth2/refresh", body)
     assert (answer.status, answer.json["error"]) == (status, code)
-
-
-async def test_refresh_tokens_can_rotate() -> None:
-    """With rotation a refresh hands out a new refresh token and the old one is dead."""
-    async with signed_in(options=SimulatorOptions(refresh_rotation=True)) as client:
-        old = {"client_key": "plain-client-key", "refresh_token": client.refresh_token}
-        answer = await client.call("POST", "/oauth2/refresh", old)
-        assert (await client.call("POST", "/oauth2/refresh", old)).status == 400
-        new = {**old, "refresh_token": answer.json["refresh_token"]}
-        assert (await client.call("POST", "/oauth2/refresh", new)).status == 200
-
-
-async def test_tokens_can_be_jwts() -> None:
-    """With the switch a bearer token is a JWT that tells its end."""
-    async with signed_in(options=SimulatorOptions(tokens="jwt")) as client:
-        _, payload, _ = client.token.split(".")
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        assert claims["exp"] == START + 30 * DAY
-        assert await status_of_a_read(client) == 404
 
 
 async def test_the_clock_can_be_someone_elses(time: FakeTime) -> None:

@@ -3,29 +3,58 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from ..accounts import ORG_ADMIN
 from ..replies import Call, Caller, RefusedError, Reply, refusal_reply
 from ..service import Service
-from . import auth, tasks
+from . import auth, drafts, organizations, platform_tasks, prices, tasks
 
 Public = Callable[[Service, Call], Reply]
 Private = Callable[[Service, Call, Caller], Reply]
 
 PUBLIC: Mapping[str, Public] = MappingProxyType(
     {
+        "partner.detail": auth.partner_detail,
         "auth.exchange": auth.exchange,
         "auth.refresh": auth.refresh,
+        "platform.sso.exchange": auth.exchange_session,
     }
 )
 """Operations that carry no bearer token."""
 
-PRIVATE: Mapping[str, Private] = MappingProxyType(
+ANY_PARTNER: Mapping[str, Private] = MappingProxyType(
     {
         "tasks.create": tasks.create,
         "tasks.get": tasks.get,
         "tasks.cancel": tasks.cancel,
+        "prices.recommend": prices.recommend,
     }
 )
-"""Operations for any partner with a bearer token."""
+"""Operations for whoever has a bearer token."""
+
+PLATFORM_PARTNER: Mapping[str, Private] = MappingProxyType(
+    {
+        "platform.organizations.create": organizations.create,
+        "platform.organizations.list": organizations.list_all,
+        "platform.organizations.get": organizations.get,
+        "platform.organizations.roles": organizations.roles,
+        "platform.drafts.broadcast_with_tracking": drafts.broadcast_with_tracking,
+        "platform.tasks.patch_tracking_ids": drafts.patch_tracking_ids,
+    }
+)
+"""Operations for platform partners ("Only Platform Partners Merchant is authorized")."""
+
+ORGANIZATION_ADMIN: Mapping[str, Private] = MappingProxyType(
+    {
+        "platform.users.invite": organizations.invite,
+        "platform.tasks.create": platform_tasks.create,
+        "platform.tasks.list": platform_tasks.list_all,
+        "platform.tasks.get": tasks.get,
+        "platform.tasks.update": platform_tasks.update,
+        "platform.drafts.create": drafts.create,
+        "platform.drafts.broadcast": drafts.broadcast,
+    }
+)
+"""Operations for the OrgAdmin of a platform partner ("Only Platform Partner's OrgAdmin is authorized")."""
 
 
 def perform(service: Service, operation: str, call: Call) -> Reply:
@@ -35,9 +64,22 @@ def perform(service: Service, operation: str, call: Call) -> Reply:
         if public is not None:
             return public(service, call)
         caller = service.sign_in.caller(call.authorization, call.now)
-        private = PRIVATE.get(operation)
-        if private is None:
-            raise RefusedError(501, "not_implemented", f"{operation} is not simulated")
-        return private(service, call, caller)
+        return _admitted(operation, caller)(service, call, caller)
     except RefusedError as refused:
         return refusal_reply(refused, service.options)
+
+
+def _admitted(operation: str, caller: Caller) -> Private:
+    """What does the work of an operation; raises a 403 refusal when it is not for this caller."""
+    found = ANY_PARTNER.get(operation)
+    if found is not None:
+        return found
+    if not caller.account.platform:
+        raise RefusedError(403, "forbidden", "Only platform partners are authorized")
+    found = PLATFORM_PARTNER.get(operation)
+    if found is not None:
+        return found
+    user = caller.user
+    if user.org_id != caller.account.org_id or ORG_ADMIN not in user.roles:
+        raise RefusedError(403, "forbidden", "Only the platform partner's OrgAdmin is authorized")
+    return ORGANIZATION_ADMIN[operation]

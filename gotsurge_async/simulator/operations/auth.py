@@ -1,9 +1,12 @@
 """Tokens (section "Authentication")."""
 
+import base64
+
 import msgspec
 
+from ..accounts import Account
 from ..checks import read_body
-from ..replies import Call, Reply, json_reply
+from ..replies import Call, RefusedError, Reply, json_reply
 from ..service import Service
 
 
@@ -45,3 +48,49 @@ def refresh(service: Service, call: Call) -> Reply:
     if refresher is not None:
         answer["refresh_token"] = refresher
     return json_reply(answer)
+
+
+class SessionBody(msgspec.Struct):
+    """The body of SSO Exchange Token."""
+
+    session_id: str
+
+
+def exchange_session(service: Service, call: Call) -> Reply:
+    """SSO Exchange Token: a session id for tokens, and who signed in."""
+    body: SessionBody = read_body(call.body, SessionBody)
+    pair, caller = service.sign_in.exchange_session(body.session_id, call.now)
+    user = caller.user
+    view = {"id": user.id, "email": user.email, "name": user.name, "roles": user.roles, "org_id": user.org_id}
+    return json_reply({"bearer_token": pair.bearer_token, "refresh_token": pair.refresh_token, "user": view})
+
+
+def partner_detail(service: Service, call: Call) -> Reply:
+    """Partner Detail: who a signature belongs to."""
+    signature = call.path["signature"]
+    for account in service.accounts.values():
+        if signature in _signatures(account):
+            return json_reply(_partner_view(service, account))
+    raise RefusedError(401, "invalid_signature", "The signature is not that of a partner")
+
+
+def _signatures(account: Account) -> set[str]:
+    """A partner's signature in every way in which the document can be read."""
+    plain = f"{account.client_key}:{account.secret_key}".encode()
+    standard, for_urls = base64.b64encode(plain), base64.urlsafe_b64encode(plain)
+    texts = [form.decode() for form in (standard, for_urls)]
+    return {*texts, *(text.rstrip("=") for text in texts), plain.hex(), standard.hex()}
+
+
+def _partner_view(service: Service, account: Account) -> dict[str, str]:
+    since = service.instant(0)
+    return {
+        "id": account.org_id,
+        "client_key": account.client_key,
+        "secret_key": account.secret_key,
+        "webhook_url": "",
+        "name": account.business_name,
+        "created_at": since,
+        "updated_by": "",
+        "updated_at": since,
+    }

@@ -1,0 +1,153 @@
+from typing import Any
+
+import pytest
+
+from ..kit import Answer, Client, order
+
+OTHER_ID = "00000000-0000-4000-8000-000000000000"
+
+
+async def create(client: Client, *orders: Any) -> list[Any]:
+    answer = await client.create(*orders, path="/platform/tasks")
+    assert answer.status == 200, answer.body
+    tasks: list[Any] = answer.json["tasks"]
+    return tasks
+
+
+async def update(client: Client, task: Any, **changes: Any) -> Answer:
+    body = {"version_rev": task["version_rev"], **changes}
+    return await client.call("PATCH", f"/platform/tasks/{task['id']}", body)
+
+
+async def test_a_create_counts_its_tasks(platform: Client) -> None:
+    """The answer says how many tasks there are; they are broadcast at once."""
+    answer = await platform.create(order("A"), order("B"), path="/platform/tasks")
+    assert answer.json["total_tasks"] == 2
+    assert answer.json["server_time"] == "2026-01-01T00:00:00Z"
+    assert {task["current_status"] for task in answer.json["tasks"]} == {"broadcasting"}
+    own = platform.simulator.accounts["platform"].org_id
+    assert {task["platform_id"] for task in answer.json["tasks"]} == {own}
+
+
+async def test_tasks_come_in_pages_in_either_order(platform: Client) -> None:
+    """Pages hold the oldest first, or the newest first when asked."""
+    await create(platform, *[order(str(number)) for number in range(7)])
+
+    async def page(query: str) -> list[str]:
+        return [task["tracking_id"] for task in (await platform.get(f"/platform/tasks?{query}"))["tasks"]]
+
+    assert await page("page=1&per_page=3") == ["0", "1", "2"]
+    assert await page("page=3&per_page=3&order=asc") == ["6"]
+    assert await page("page=1&per_page=3&order=desc") == ["6", "5", "4"]
+    assert await page("page=3&per_page=3&order=desc") == ["0"]
+    assert await page("page=4&per_page=3&order=desc") == []
+    assert await page("") == ["0", "1", "2", "3", "4", "5", "6"]
+
+
+@pytest.mark.parametrize("query", ["page=0", "page=-1", "page=x", "page=1.5", "per_page=0", "per_page=", "order=up"])
+async def test_a_page_that_cannot_be_is_refused(platform: Client, query: str) -> None:
+    """Pages count from 1, and order is asc or desc."""
+    answer = await platform.call("GET", f"/platform/tasks?{query}")
+    assert answer.status == 422
+    assert answer.json["errors"][0]["field"] == query.split("=")[0]
+
+
+async def test_a_list_shows_tasks_as_a_read_does(platform: Client) -> None:
+    """A task in a list is the task as its detail shows it, and a stranger's tasks are not in it."""
+    stranger = await Client(platform.session, platform.simulator).sign_in("plain")
+    await stranger.create(order())
+    (task,) = await create(platform, order())
+    listed = await platform.get("/platform/tasks")
+    assert listed["tasks"] == [await platform.get(f"/platform/tasks/{task['id']}")]
+    assert listed["meta"] == {"page": 1, "per_page": 200, "total": 1}
+
+
+async def test_an_update_changes_what_is_given(platform: Client) -> None:
+    """What is given is changed, null clears, the rest stays, and the revision is another one."""
+    (task,) = await create(platform, order(note_of_tomorrow="x"))
+    platform.simulator.advance(60)
+    address = {"street_address": "Elsewhere", "latitude": 1.31, "longitude": 103.71}
+    answer = await update(platform, task, to_address=address, group_tag="G", invoice_number=None)
+    assert answer.status == 200
+    changed = answer.json
+    assert changed == await platform.get(f"/platform/tasks/{task['id']}")
+    assert changed["to_address"] == address
+    assert changed["group_tag"] == "G"
+    assert "invoice_number" not in changed
+    assert changed["note_of_tomorrow"] == "x"
+    assert changed["distance_in_meters"] < task["distance_in_meters"]
+    assert changed["version_rev"] != task["version_rev"]
+    assert changed["updated_at"] == "2026-01-01T00:01:00Z"
+
+
+async def test_a_stale_revision_is_refused(platform: Client) -> None:
+    """Every change makes the revisions before it stale, be it an update or another status."""
+    (task,) = await create(platform, order())
+    second = (await update(platform, task, group_tag="1")).json
+    stale = await update(platform, task, group_tag="2")
+    assert (stale.status, stale.json["error"]) == (409, "version_conflict")
+    platform.simulator.move(task["id"], "accepted")
+    assert (await update(platform, second, group_tag="2")).status == 409
+    newest = await platform.get(f"/platform/tasks/{task['id']}")
+    assert newest["group_tag"] == "1"
+    assert (await update(platform, newest, group_tag="2")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"items": []}, "items"),
+        ({"attachments": []}, "attachments"),
+        ({"driver": {}}, "driver"),
+        ({"epod": {}}, "epod"),
+        ({"current_status": "complete"}, "current_status"),
+        ({"id": OTHER_ID}, "id"),
+        ({"from_address": None}, "from_address"),
+        ({"price": 100_000}, "price"),
+        ({"currency": None}, "currency"),
+        ({"price": "500000"}, "price"),
+        (
+            {"to_time_window": {"start_time_utc": "2026-01-02T03:00:00Z", "end_time_utc": "2026-01-02T07:00:00Z"}},
+            "from_time_window.end_time_utc",
+        ),
+        ({"org_id": OTHER_ID}, "org_id"),
+    ],
+)
+async def test_an_update_that_must_not_be_is_refused(platform: Client, changes: dict[str, Any], field: str) -> None:
+    """What the document disallows, and what would make the task a wrong one, is refused, and nothing is changed."""
+    (task,) = await create(platform, order())
+    answer = await update(platform, task, group_tag="G", **changes)
+    assert answer.status == 422
+    assert [error["field"] for error in answer.json["errors"]] == [field]
+    assert await platform.get(f"/platform/tasks/{task['id']}") == task
+
+
+@pytest.mark.parametrize("body", [{}, {"version_rev": 1}, {"version_rev": None}, []])
+async def test_an_update_needs_a_revision(platform: Client, body: Any) -> None:
+    """An update without version_rev is refused."""
+    (task,) = await create(platform, order())
+    assert (await platform.call("PATCH", f"/platform/tasks/{task['id']}", body)).status == 422
+
+
+async def test_what_has_ended_is_not_updated(platform: Client) -> None:
+    """A cancelled task is not updated any more."""
+    (task,) = await create(platform, order())
+    platform.simulator.move(task["id"], "cancelled")
+    newest = await platform.get(f"/platform/tasks/{task['id']}")
+    answer = await update(platform, newest, group_tag="G")
+    assert (answer.status, answer.json["error"]) == (422, "not_updatable")
+
+
+async def test_an_update_moves_the_count_to_the_new_tracking_id(platform: Client) -> None:
+    """The audit follows a tracking id that is updated."""
+    (task,) = await create(platform, order("A"))
+    await update(platform, task, tracking_id="B")
+    assert platform.simulator.audit()["by_tracking_id"] == {"B": 1}
+
+
+async def test_a_strangers_task_is_not_found(platform: Client) -> None:
+    """Another account's task can be neither read nor updated."""
+    stranger = await Client(platform.session, platform.simulator).sign_in("plain")
+    task = (await stranger.create(order())).json["tasks"][0]
+    assert (await platform.call("GET", f"/platform/tasks/{task['id']}")).status == 404
+    assert (await update(platform, task, group_tag="G")).status == 404

@@ -1,0 +1,78 @@
+from typing import Any
+
+import pytest
+
+from ..kit import Client
+
+DEPOT = {"latitude": 1.30, "longitude": 103.70}
+PIER = {"latitude": 1.27, "longitude": 103.86}
+
+
+async def price(client: Client, *stops: Any, service_type: Any = "car") -> Any:
+    return await client.call("POST", "/prices/recommendation", {"service_type": service_type, "stops": list(stops)})
+
+
+async def test_a_route_has_a_price(plain: Client) -> None:
+    """One pickup and one delivery have a fee in Singapore dollars and a distance in metres."""
+    answer = (await price(plain, DEPOT, PIER)).json
+    assert answer["code"] == "success"
+    assert answer["total_fee_currency"] == "SGD"
+    assert answer["total_waypoint"] == 1
+    assert answer["average_fee"] == answer["total_fee"] > 200_000
+    assert 22_000 < answer["distance"]["value"] < 25_000
+
+
+async def test_coordinates_may_stand_in_the_address(plain: Client) -> None:
+    """A stop that has an address with coordinates has the same price as one with its own."""
+    inside = await price(plain, {"address": {**DEPOT, "city": "Singapore"}}, PIER)
+    assert inside.json == (await price(plain, DEPOT, PIER)).json
+
+
+async def test_a_bigger_vehicle_costs_more(plain: Client) -> None:
+    """The fee grows with the vehicle."""
+    fees = [
+        (await price(plain, DEPOT, PIER, service_type=vehicle)).json["total_fee"]
+        for vehicle in ("motorcycle", "car", "mpv", "van_1.7m", "lorry_40ft")
+    ]
+    assert fees == sorted(set(fees))
+
+
+async def test_only_the_ten_farthest_deliveries_are_priced(plain: Client) -> None:
+    """An eleventh delivery that is nearest to the pickup changes nothing."""
+    far = [{"latitude": 1.30, "longitude": 103.80 + step / 100} for step in range(10)]
+    ten = (await price(plain, DEPOT, *far)).json
+    eleven = (await price(plain, DEPOT, {"latitude": 1.30, "longitude": 103.71}, *far)).json
+    assert eleven == ten
+    assert ten["total_waypoint"] == 10
+    assert ten["average_fee"] == ten["total_fee"] // 10
+
+
+@pytest.mark.parametrize(
+    ("stops", "service_type"),
+    [
+        ([], "car"),
+        ([DEPOT], "car"),
+        ([DEPOT, PIER], "ltl"),
+        ([DEPOT, PIER], "lorry_20ft"),
+        ([DEPOT, {"latitude": "1.27", "longitude": 103.86}], "car"),
+        ([DEPOT, {"latitude": 91, "longitude": 103.86}], "car"),
+        ([DEPOT, "the pier"], "car"),
+        ([DEPOT, PIER], None),
+    ],
+)
+async def test_a_request_that_makes_no_sense_is_refused(plain: Client, stops: list[Any], service_type: Any) -> None:
+    """Too few stops, a vehicle that prices do not know, and wrong types are refused."""
+    assert (await price(plain, *stops, service_type=service_type)).status == 422
+
+
+@pytest.mark.parametrize("stop", [{}, {"address": {"city": "Oslo"}}, DEPOT, {"latitude": 59.9, "longitude": 10.7}])
+async def test_some_routes_have_no_price(plain: Client, stop: Any) -> None:
+    """A stop that nobody can place, one that is the pickup itself and one far away have no price."""
+    answer = await price(plain, DEPOT, stop)
+    assert (answer.status, answer.json["error"]) == (422, "no_price")
+
+
+async def test_a_price_needs_a_token(plain: Client) -> None:
+    """Without a token there is no price."""
+    plain.token = ""
+    assert (await price(plain, DEPOT, PIER)).status == 401
