@@ -9,12 +9,22 @@ Time is passed in wherever this package waits, so a test turns it instead of wai
         async with GotSurge("local", api_base=..., clock=clock, transport=MemoryTransport(answers)) as gs:
             await clock.advance(25 * 86_400)  # 25 days, in milliseconds
             ...
+
+`simulated` gives a client that is signed in to a simulator of its own, over real HTTP.
 """
 
 import asyncio
 import heapq
 import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from gotsurge_async.client import GotSurge
+from gotsurge_async.config import Credentials
+from gotsurge_async.redact import Secret
+from gotsurge_async.simulator import Simulator
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 """When a `ManualClock` starts unless told otherwise."""
@@ -96,3 +106,25 @@ class ManualClock:
         while self._sleepers and self._sleepers[0][2].done():
             heapq.heappop(self._sleepers)
         return bool(self._sleepers)
+
+
+@asynccontextmanager
+async def simulated(
+    account: str = "plain", *, simulator: Simulator | None = None, **options: Any
+) -> AsyncIterator[GotSurge]:
+    """A client that is signed in to a simulator, over real HTTP and with real tokens.
+
+    Args:
+        account: ``plain`` or ``platform``.
+        simulator: one that runs already; unless given, one that lives as long as the client.
+        options: of `GotSurge`.
+    """
+    if simulator is None:
+        async with Simulator() as own, simulated(account, simulator=own, **options) as gs:
+            yield gs
+        return
+    known = simulator.accounts[account]
+    credentials = Credentials(client_key=known.client_key, secret_key=Secret(known.secret_key))
+    async with GotSurge("local", api_base=simulator.api_base, credentials=credentials, **options) as gs:
+        await gs.sign_in(simulator.new_code(account))
+        yield gs
