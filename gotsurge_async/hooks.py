@@ -50,6 +50,20 @@ class TokenRefreshed:
 
 
 @attrs.frozen(kw_only=True)
+class SignInRequired:
+    """An account cannot renew its token any more: a person must sign in.
+
+    Attributes:
+        reason: for people.
+        works_until: when the present bearer token ends; None when it has ended, or there never was one.
+    """
+
+    account: str
+    reason: str
+    works_until: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
 class ChunkDone:
     """A chunk of a push has ended: how many orders were created, were refused, are in doubt, were not sent."""
 
@@ -60,7 +74,7 @@ class ChunkDone:
     seconds: float
 
 
-Event = RequestDone | RetryPlanned | TokenRefreshed | ChunkDone
+Event = RequestDone | RetryPlanned | TokenRefreshed | SignInRequired | ChunkDone
 Hook = Callable[[Event], None]
 
 

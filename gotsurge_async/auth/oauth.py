@@ -11,7 +11,7 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.attempt import attempt, build_request, error_of
-from gotsurge_async.auth.stores import Tokens
+from gotsurge_async.auth.records import Tokens
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Credentials, Environment
 from gotsurge_async.endpoints import AUTH_EXCHANGE, AUTH_REFRESH, Endpoint, Profile

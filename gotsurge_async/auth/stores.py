@@ -1,37 +1,33 @@
-"""Where tokens are kept: in memory, or in a file that several processes share."""
+"""Where tokens are kept: in memory, or in a file that several processes share.
+
+`gotsurge_async.auth.sql` keeps them in a database, `gotsurge_async.auth.keychain` in the system's keyring.
+"""
 
 import asyncio
-import os
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import datetime
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-import attrs
 import msgspec
 
+from gotsurge_async.auth.leases import FolderBoard, leased, whole
+from gotsurge_async.auth.records import Tokens, from_record, is_current, same_pair, to_record
+from gotsurge_async.auth.sealing import Sealer, write_private
 from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.redact import Secret, as_secret
 
+__all__ = ["FileStore", "MemoryStore", "TokenStore", "Tokens"]
 
-@attrs.frozen(kw_only=True)
-class Tokens:
-    """What an account signs its calls with. Times are aware, in UTC."""
-
-    bearer: Secret
-    refresh: Secret | None = attrs.field(default=None, converter=as_secret)
-    issued_at: datetime
-    expires_at: datetime
+T = TypeVar("T")
 
 
 class TokenStore(Protocol):
     """Keeps the tokens of accounts, each under its name.
 
     ``lock`` is held from the reading of stale tokens to the writing of new ones; it excludes other tasks, and for a
-    store that processes share also other processes, and it is free again when its holder dies.
+    store that processes share also other processes, and it is free again within seconds when its holder dies or is
+    frozen. So a holder that wakes late may not hold it any more: new tokens are written with ``replace``.
     """
 
     async def load(self, account: str) -> Tokens | None:
@@ -42,8 +38,16 @@ class TokenStore(Protocol):
         """Keep tokens; durable on return."""
         ...
 
+    async def replace(self, account: str, old: Tokens, new: Tokens) -> bool:
+        """Keep ``new`` if ``old`` (see `same_pair`) is still what is kept, in one step; whether it was."""
+        ...
+
     async def delete(self, account: str) -> None:
         """Forget an account."""
+        ...
+
+    async def accounts(self) -> list[str]:
+        """The names of all accounts, sorted."""
         ...
 
     def lock(self, account: str) -> AbstractAsyncContextManager[None]:
@@ -66,9 +70,20 @@ class MemoryStore:
         """Keep tokens."""
         self._tokens[account] = tokens
 
+    async def replace(self, account: str, old: Tokens, new: Tokens) -> bool:
+        """Keep ``new`` if ``old`` is still what is kept; whether it was."""
+        if not same_pair(self._tokens.get(account), old):
+            return False
+        self._tokens[account] = new
+        return True
+
     async def delete(self, account: str) -> None:
         """Forget an account."""
         self._tokens.pop(account, None)
+
+    async def accounts(self) -> list[str]:
+        """The names of all accounts, sorted."""
+        return sorted(self._tokens)
 
     @asynccontextmanager
     async def lock(self, account: str) -> AsyncIterator[None]:
@@ -78,70 +93,105 @@ class MemoryStore:
 
 
 class FileStore:
-    """Keeps tokens in one JSON file (mode 0600), which is replaced as a whole and locked across processes.
+    """Keeps tokens in one JSON file (mode 0600), which is replaced as a whole; several processes may share it.
 
     Args:
         path: the file; its folder is made (mode 0700) when it is missing.
+        sealer: encrypts what is written; without one the tokens stand in the file in clear.
         clock: only for waiting while another process holds the lock.
 
     Raises:
         ConfigError: the file cannot be read or written, or is not what this class wrote.
     """
 
-    _POLL = 0.05
-
-    def __init__(self, path: str | Path, *, clock: Clock | None = None) -> None:
+    def __init__(self, path: str | Path, *, sealer: Sealer | None = None, clock: Clock | None = None) -> None:
         self.path = Path(path)
+        self._sealer = sealer
         self._clock = clock or SystemClock()
+        self._board = FolderBoard(self.path)
 
     async def load(self, account: str) -> Tokens | None:
         """The tokens of an account, or None."""
-        kept = (await asyncio.to_thread(self._read)).get(account)
-        return None if kept is None else self._parse(kept)
+        return self._parse((await asyncio.to_thread(self._read)).get(account))
 
     async def save(self, account: str, tokens: Tokens) -> None:
         """Keep tokens; on disk on return. Other accounts in the file stay as they are."""
-        kept = {
-            "bearer_token": tokens.bearer.reveal(),
-            "refresh_token": tokens.refresh.reveal() if tokens.refresh else None,
-            "issued_at": tokens.issued_at.isoformat(),
-            "expires_at": tokens.expires_at.isoformat(),
-        }
-        await self._change(account, kept)
+
+        def put(content: dict[str, Any]) -> None:
+            content[account] = to_record(tokens, self._sealer)
+
+        await self._change(put)
+
+    async def replace(self, account: str, old: Tokens, new: Tokens) -> bool:
+        """Keep ``new`` if ``old`` is still what is kept; whether it was."""
+
+        def put(content: dict[str, Any]) -> bool:
+            if not same_pair(self._parse(content.get(account)), old):
+                return False
+            content[account] = to_record(new, self._sealer)
+            return True
+
+        return await self._change(put)
 
     async def delete(self, account: str) -> None:
         """Forget an account."""
-        await self._change(account, None)
+
+        def drop(content: dict[str, Any]) -> None:
+            content.pop(account, None)
+
+        await self._change(drop)
+
+    async def accounts(self) -> list[str]:
+        """The names of all accounts, sorted."""
+        return sorted(await asyncio.to_thread(self._read))
+
+    async def reseal(self) -> int:
+        """Encrypt anew what is not sealed with the newest key; how many accounts that were.
+
+        Raises:
+            ConfigError: the store has no sealer, or none of its keys fits.
+        """
+        sealer = self._sealer
+        if sealer is None:
+            raise ConfigError("sealing anew needs token keys")
+
+        def seal(content: dict[str, Any]) -> int:
+            old = {name: record for name, record in content.items() if not is_current(record, sealer)}
+            content.update({name: to_record(self._known(record), sealer) for name, record in old.items()})
+            return len(old)
+
+        return await self._change(seal)
 
     @asynccontextmanager
     async def lock(self, account: str) -> AsyncIterator[None]:
         """Exclude other tasks and processes from renewing this account."""
-        # Accounts renew independently, so each has a lock file of its own beside the lock of the file's content.
-        async with self._locked(f"{account.encode().hex()}.lock"):
+        async with self._leased(f"account {account}"):
             yield
 
-    async def _change(self, account: str, kept: dict[str, Any] | None) -> None:
-        async with self._locked("lock"):
-            await asyncio.to_thread(self._write, account, kept)
+    # --- the file ---------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def _locked(self, suffix: str) -> AsyncIterator[None]:
-        import filelock  # only who keeps tokens in a file needs it
-
+    async def _leased(self, name: str) -> AsyncIterator[None]:
         await asyncio.to_thread(self._make_folder)
-        lock = filelock.FileLock(f"{self.path}.{suffix}", thread_local=False, mode=0o600)
-        while True:
+        async with AsyncExitStack() as stack:
             try:
-                lock.acquire(blocking=False)
-                break
-            except filelock.Timeout:  # there is no event that another process could set
-                await self._clock.sleep(self._POLL)
+                await stack.enter_async_context(leased(self._board, name, self._clock))
             except OSError as error:
                 raise self._trouble("lock", error) from None
-        try:
             yield
-        finally:
-            lock.release()
+
+    async def _change(self, change: Callable[[dict[str, Any]], T]) -> T:
+        async with self._leased("content"):
+            return await whole(asyncio.to_thread(self._rewrite, change))
+
+    def _rewrite(self, change: Callable[[dict[str, Any]], T]) -> T:
+        content = self._read()
+        before = msgspec.json.encode(content)
+        result = change(content)
+        after = msgspec.json.encode(content)
+        if after != before:
+            write_private(self.path, after, "the token file")
+        return result
 
     def _make_folder(self) -> None:
         try:
@@ -161,36 +211,11 @@ class FileStore:
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise ConfigError(f"the token file {self.path} is damaged: sign in again after removing it") from None
 
-    def _write(self, account: str, kept: dict[str, Any] | None) -> None:
-        content = self._read()
-        if kept is None:
-            content.pop(account, None)
-        else:
-            content[account] = kept
-        temporary = None
-        try:
-            # mkstemp makes the file with mode 0600, in the same folder so that the replacement is atomic.
-            descriptor, temporary = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(content))
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self.path)
-        except OSError as error:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
-            raise self._trouble("write", error) from None
+    def _parse(self, record: Any) -> Tokens | None:
+        return None if record is None else self._known(record)
 
-    def _parse(self, kept: Any) -> Tokens:
-        try:
-            return Tokens(
-                bearer=Secret(kept["bearer_token"]),
-                refresh=kept["refresh_token"],
-                issued_at=datetime.fromisoformat(kept["issued_at"]),
-                expires_at=datetime.fromisoformat(kept["expires_at"]),
-            )
-        except (KeyError, TypeError, ValueError):
-            raise ConfigError(f"the token file {self.path} is damaged: sign in again after removing it") from None
+    def _known(self, record: Any) -> Tokens:
+        return from_record(record, self._sealer, f"the token file {self.path}")
 
     def _trouble(self, verb: str, error: OSError) -> ConfigError:
         return ConfigError(f"cannot {verb} the token file {self.path}: {error.strerror or error}")

@@ -6,12 +6,15 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from random import Random
 
-from gotsurge_async.auth.stores import Tokens, TokenStore
+import attrs
+
+from gotsurge_async.auth.records import Tokens, same_pair
+from gotsurge_async.auth.stores import TokenStore
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import RetryPolicy
-from gotsurge_async.endpoints import Replay
+from gotsurge_async.endpoints import AUTH_REFRESH, Replay
 from gotsurge_async.errors import CallError, NotSent, OutcomeUnknown, RateLimited, Rejected, SignInNeeded
-from gotsurge_async.hooks import Hooks, TokenRefreshed
+from gotsurge_async.hooks import Hooks, SignInRequired, TokenRefreshed
 from gotsurge_async.redact import Secret
 from gotsurge_async.retry import Outcome, decide
 
@@ -25,6 +28,10 @@ HARD_LIMIT = timedelta(minutes=1)
 """With less than this left callers wait for the new token."""
 LONGEST_SLEEP = 3600.0
 """The background coroutine looks at the clock at least this often (seconds): clocks jump and laptops sleep."""
+ASK_AGAIN = timedelta(hours=1)
+"""How long a refusal of the refresh token is believed: it may have been the fault of a wrong client key."""
+DEAD = frozenset((400, 401, 403, 422))
+"""Refusals that are about the refresh token; another one, 404 say, is about the call, and tried again later."""
 
 
 class TokenManager:
@@ -60,6 +67,8 @@ class TokenManager:
         self._tokens: Tokens | None = None
         self._refresh_at: datetime | None = None
         self._rejected: Secret | None = None
+        self._told = False  # that a person must sign in
+        self._in_hand = False  # a refresh call is under way, or its result is not stored yet
         self._task: asyncio.Task[Tokens] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -74,9 +83,18 @@ class TokenManager:
         tokens = self._tokens or await self._load()
         if self._must_refresh(tokens):
             tokens = await self._refreshed()
-        elif self._should_refresh() and tokens.refresh is not None:
+        elif self._should_refresh(tokens):
             self._start_refresh()  # nobody waits for this one
         return tokens.bearer
+
+    async def renew(self) -> Tokens:
+        """Renew now, whatever the age, also when the refresh token was refused before.
+
+        Raises:
+            SignInNeeded: there is no refresh token, or the service does not take it.
+            CallError: the service could not be reached.
+        """
+        return await asyncio.shield(self._start_refresh(force=True))
 
     def invalidate(self, bearer: Secret) -> None:
         """Say that the service refused this token. Does nothing if another one has come since."""
@@ -99,12 +117,14 @@ class TokenManager:
             self._keeper = asyncio.create_task(self._keep(), name=f"gotsurge tokens of {self.account}")
 
     async def close(self) -> None:
-        """End the background work; a renewal under way is finished first, so that no token is lost."""
+        """End the background work; a renewal whose call is under way is finished first, so that no token is lost."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.cancel()
             await asyncio.wait([keeper])
         if self._task is not None:
+            if not self._in_hand:  # it waits for another process, or for the next try
+                self._task.cancel()
             await asyncio.wait([self._task])
 
     # --- what is stale, and who renews ------------------------------------------------------------------------------
@@ -120,52 +140,95 @@ class TokenManager:
         life = tokens.expires_at - tokens.issued_at
         self._tokens = tokens
         self._refresh_at = tokens.issued_at + life * (REFRESH_AT - JITTER * self._random.random())
-        self._rejected = None
+        if tokens.bearer != self._rejected:
+            self._rejected = None
+        if tokens.refused_at is None:
+            self._told = False
         self._changed.set()
 
     def _must_refresh(self, tokens: Tokens) -> bool:
         return tokens.bearer == self._rejected or tokens.expires_at - self._clock.now() <= HARD_LIMIT
 
-    def _should_refresh(self) -> bool:
-        return self._refresh_at is not None and self._clock.now() >= self._refresh_at
+    def _should_refresh(self, tokens: Tokens) -> bool:
+        due = self._refresh_at is not None and self._clock.now() >= self._refresh_at
+        return due and tokens.refresh is not None and not self._is_dead(tokens)
+
+    def _is_dead(self, tokens: Tokens) -> bool:
+        """Whether the refresh token was refused, not long ago by either clock."""
+        return tokens.refused_at is not None and abs(self._clock.now() - tokens.refused_at) < ASK_AGAIN
 
     async def _refreshed(self) -> Tokens:
         return await asyncio.shield(self._start_refresh())
 
-    def _start_refresh(self) -> asyncio.Task[Tokens]:
+    def _start_refresh(self, *, force: bool = False) -> asyncio.Task[Tokens]:
         if self._task is None:
-            self._task = asyncio.create_task(self._refresh(), name=f"gotsurge refresh of {self.account}")
+            self._task = asyncio.create_task(self._refresh(force), name=f"gotsurge refresh of {self.account}")
             self._task.add_done_callback(self._refresh_ended)
         return self._task
 
     def _refresh_ended(self, task: asyncio.Task[Tokens]) -> None:
         self._task = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.warning("the token of %s was not renewed: %s", self.account, error)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, SignInNeeded):
+            self._tell_sign_in(str(error))
+        elif error is not None:
+            self._complain(error)
 
-    async def _refresh(self) -> Tokens:
+    async def _refresh(self, force: bool) -> Tokens:
         """Lock, read again, renew only if what is stored is stale too, store, and only then use."""
         stale = self._tokens
-        async with self._store.lock(self.account):
-            stored = await self._store.load(self.account)
-            if stored is None:
-                self._tokens = None
-                raise SignInNeeded(account=self.account)
-            if stale is not None and stored.bearer != stale.bearer and not self._must_refresh(stored):
-                self._use(stored)  # another process was first
-                return stored
-            renewed = await self._renew(stored)
-            await self._store.save(self.account, renewed)
+        try:
+            async with self._store.lock(self.account):
+                stored = await self._stored()
+                other = stale is not None and not same_pair(stored, stale)
+                if other and not force and not self._must_refresh(stored):
+                    self._use(stored)  # another process was first
+                    return stored
+                if not force and self._is_dead(stored):
+                    self._use(stored)
+                    raise self._dead()
+                renewed = await self._renew(stored)
+                if renewed is None or not await self._store.replace(self.account, stored, renewed):
+                    return await self._overtaken(stored)
+        finally:
+            self._in_hand = False
         self._use(renewed)
         self._hooks.emit(TokenRefreshed(account=self.account, expires_at=renewed.expires_at))
         return renewed
 
-    async def _renew(self, tokens: Tokens) -> Tokens:
+    async def _stored(self) -> Tokens:
+        stored = await self._store.load(self.account)
+        if stored is None:
+            self._tokens = None
+            raise SignInNeeded(account=self.account)
+        return stored
+
+    async def _overtaken(self, used: Tokens) -> Tokens:
+        """What holds when the refresh token was refused, or somebody else has stored tokens during our call."""
+        stored = await self._stored()
+        if same_pair(stored, used):
+            dead = attrs.evolve(stored, refused_at=self._clock.now())
+            await self._store.replace(self.account, stored, dead)
+            self._use(dead)
+            raise self._dead()
+        self._use(stored)
+        if self._must_refresh(stored):
+            raise NotSent("the tokens were replaced meanwhile by others that have ended", operation=AUTH_REFRESH.name)
+        return stored
+
+    def _dead(self) -> SignInNeeded:
+        return SignInNeeded("the service does not take the refresh token: sign in again", account=self.account)
+
+    async def _renew(self, tokens: Tokens) -> Tokens | None:
+        """New tokens; None when the service does not take the refresh token."""
         if tokens.refresh is None:
             raise SignInNeeded("the token has ended and there is no refresh token: sign in again", account=self.account)
         started, attempt = self._clock.monotonic(), 0
         while True:
             attempt += 1
+            self._in_hand = True
             try:
                 return await self._call(tokens.refresh)
             except (NotSent, OutcomeUnknown, RateLimited) as error:
@@ -181,10 +244,10 @@ class TokenManager:
                 if wait is None:
                     raise
             except Rejected as error:
-                raise SignInNeeded(
-                    f"the service does not take the refresh token (HTTP {error.status}): sign in again",
-                    account=self.account,
-                ) from None
+                if error.status in DEAD:
+                    return None
+                raise
+            self._in_hand = False
             await self._clock.sleep(wait)
 
     # --- the background coroutine -----------------------------------------------------------------------------------
@@ -195,18 +258,31 @@ class TokenManager:
         while True:
             self._changed.clear()
             try:
-                tokens = self._tokens or await self._load()
-                if tokens.refresh is not None and self._should_refresh():
-                    await self._refreshed()
+                await self._look()
                 failures = 0
                 wait = self._seconds_left()
-            except (CallError, SignInNeeded):
+            except SignInNeeded:
+                wait = LONGEST_SLEEP  # or until somebody signs in here; a call looks at the store by itself
+            except Exception as error:  # a store may raise anything, and the keeper must outlive it
+                if not isinstance(error, CallError):  # those of the refresh were told where it ended
+                    self._complain(error)
                 failures += 1
                 wait = min(LONGEST_SLEEP, 30.0 * 2.0 ** min(failures, 20)) * (0.5 + self._random.random() / 2)
             await self._sleep(wait)
 
+    async def _look(self) -> None:
+        tokens = self._tokens
+        if tokens is None or tokens.refused_at is not None:
+            tokens = await self._stored()  # somebody may have signed in, in another process
+            if not same_pair(tokens, self._tokens):
+                self._use(tokens)
+        if tokens.refused_at is not None and not self._told:
+            self._tell_sign_in(str(self._dead()))
+        if self._should_refresh(tokens):
+            await self._refreshed()
+
     def _seconds_left(self) -> float:
-        if self._refresh_at is None or self._tokens is None or self._tokens.refresh is None:
+        if self._refresh_at is None or self._tokens is None or self._tokens.refresh is None or self._told:
             return LONGEST_SLEEP
         return min(LONGEST_SLEEP, max(0.0, (self._refresh_at - self._clock.now()).total_seconds()))
 
@@ -220,6 +296,28 @@ class TokenManager:
             sleeping.cancel()
             changed.cancel()
             await asyncio.wait((sleeping, changed))
+
+    # --- telling ----------------------------------------------------------------------------------------------------
+
+    def _tell_sign_in(self, reason: str) -> None:
+        """Say once that a person must sign in; again only after somebody did."""
+        if self._told:
+            return
+        self._told = True
+        ends = self._tokens.expires_at if self._tokens else None
+        until = f"; calls work until {ends:%Y-%m-%d %H:%M} UTC" if ends and ends > self._clock.now() else ""
+        logger.error("account %s: %s%s", self.account, reason, until)
+        self._hooks.emit(SignInRequired(account=self.account, reason=reason, works_until=ends if until else None))
+
+    def _complain(self, error: BaseException) -> None:
+        """Log a failed renewal: there are days to mend it, so it gets louder only as the end nears."""
+        tokens, level, until = self._tokens, logging.WARNING, ""
+        if tokens is not None and self._refresh_at is not None:
+            left = tokens.expires_at - self._clock.now()
+            room = tokens.expires_at - self._refresh_at
+            level = logging.INFO if left > room / 2 else logging.WARNING if left > room / 6 else logging.ERROR
+            until = f" (it ends at {tokens.expires_at:%Y-%m-%d %H:%M} UTC)"
+        logger.log(level, "the token of %s was not renewed%s: %s", self.account, until, error)
 
 
 def _outcome(error: CallError) -> Outcome:

@@ -1,0 +1,173 @@
+"""Who may renew an account now, among processes and machines: a lease that its holder must keep alive.
+
+A lock of the operating system or of a database is free again when its holder dies, but not when its holder is frozen
+(SIGSTOP, a suspended laptop, a stalled virtual machine). A lease is: its holder writes a sign of life every second, and
+whoever sees the same sign for `LIFE` seconds takes it over. No two clocks are compared, each waits by its own.
+
+A frozen holder that wakes may believe for a moment that it still holds: so who stores new tokens looks again whether
+the old ones are still there (`TokenStore.replace`).
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from random import Random
+from typing import Protocol, TypeVar
+
+from gotsurge_async.clock import Clock
+
+T = TypeVar("T")
+
+LIFE = 5.0
+"""Seconds without a sign of life after which a lease is taken over."""
+BEAT = 1.0
+"""Seconds between two signs of life."""
+POLL = 0.05
+"""Seconds between two looks while another holds the lease; each is drawn between this and twice as much."""
+
+
+class Board(Protocol):
+    """Where leases stand. A sign is text that changes whenever the holder shows that it lives."""
+
+    async def sign(self, name: str) -> str | None:
+        """The sign of the present holder, None without one."""
+        ...
+
+    async def take(self, name: str, me: str, over: str | None) -> bool:
+        """Become the holder if nobody is, or if the sign is still ``over``; whether that succeeded."""
+        ...
+
+    async def beat(self, name: str, me: str) -> bool:
+        """Show that the holder lives; False when it is the holder no more."""
+        ...
+
+    async def give_back(self, name: str, me: str) -> None:
+        """Be the holder no more."""
+        ...
+
+
+@asynccontextmanager
+async def leased(board: Board, name: str, clock: Clock) -> AsyncIterator[None]:
+    """Hold the lease ``name`` inside the block; waits until it is free, or its holder seems dead."""
+    me = secrets.token_hex(8)
+    await _take(board, name, me, clock)
+    beating = asyncio.create_task(_beat(board, name, me, clock), name=f"gotsurge lease of {name}")
+    try:
+        yield
+    finally:
+        beating.cancel()
+        # Whole, because a lease left behind makes everybody wait until it is taken over.
+        await whole(_end(board, name, me, beating))
+
+
+async def whole(work: Awaitable[T]) -> T:
+    """Await something that must not be left half done: a cancellation waits for its end, and is raised then."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+async def _take(board: Board, name: str, me: str, clock: Clock) -> None:
+    random = Random()  # noqa: S311 - spreads tries in time, guards nothing
+    seen, since = None, 0.0
+    while True:
+        sign, now = await board.sign(name), clock.monotonic()
+        if sign != seen:
+            seen, since = sign, now
+        dead = seen is not None and now - since >= LIFE
+        if (seen is None or dead) and await _take_whole(board, name, me, seen):
+            return
+        await clock.sleep(POLL * (1 + random.random()))
+
+
+async def _take_whole(board: Board, name: str, me: str, over: str | None) -> bool:
+    """`Board.take`, undone when the caller is cancelled meanwhile."""
+    taking = asyncio.ensure_future(board.take(name, me, over))
+    try:
+        return await whole(taking)
+    except asyncio.CancelledError:
+        if not taking.cancelled() and taking.exception() is None and taking.result():
+            await board.give_back(name, me)
+        raise
+
+
+async def _beat(board: Board, name: str, me: str, clock: Clock) -> None:
+    while True:
+        await clock.sleep(BEAT)
+        try:
+            if not await board.beat(name, me):
+                return
+        except Exception:  # noqa: S112 - a sign that could not be shown is tried again; too many missing ones end the lease
+            continue
+
+
+async def _end(board: Board, name: str, me: str, beating: asyncio.Task[None]) -> None:
+    await asyncio.wait([beating])
+    # A lease that cannot be given back (a full disk, a lost database) runs out; what was done under it counts.
+    with suppress(Exception):
+        await board.give_back(name, me)
+
+
+class FolderBoard:
+    """Leases as files: ``<base>.<name in hex>.<holder>.lease``, empty, mode 0600; the sign of life is the file's time.
+
+    A holder is who has put its file there and then finds no other: of two that do so at once at least one sees both,
+    and steps back. It needs nothing but a folder, so it works wherever files do.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+
+    async def sign(self, name: str) -> str | None:
+        """The file of the present holder, and its time."""
+        return await asyncio.to_thread(self._sign, name, None)
+
+    async def take(self, name: str, me: str, over: str | None) -> bool:
+        """Put our file there, and take it away again when there is another."""
+        return await asyncio.to_thread(self._take, name, me, over)
+
+    async def beat(self, name: str, me: str) -> bool:
+        """Give our file a new time."""
+        try:
+            await asyncio.to_thread(os.utime, self._path(name, me))
+        except FileNotFoundError:
+            return False
+        return True
+
+    async def give_back(self, name: str, me: str) -> None:
+        """Remove our file."""
+        await asyncio.to_thread(self._path(name, me).unlink, missing_ok=True)
+
+    def _take(self, name: str, me: str, over: str | None) -> bool:
+        if over is not None:
+            if self._sign(name, None) != over:
+                return False
+            self._base.with_name(over.partition("/")[0]).unlink(missing_ok=True)
+        mine = self._path(name, me)
+        os.close(os.open(mine, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        if self._sign(name, me) is None:
+            return True
+        mine.unlink(missing_ok=True)
+        return False
+
+    def _sign(self, name: str, me: str | None) -> str | None:
+        """The first lease file of ``name`` that is not ours, with its time; a name and a number, "/" between them."""
+        mine = self._path(name, me).name if me else None
+        pattern = self._prefix(name)
+        for path in sorted(self._base.parent.iterdir()):
+            if path.name.startswith(pattern) and path.name.endswith(".lease") and path.name != mine:
+                with suppress(FileNotFoundError):
+                    return f"{path.name}/{path.stat().st_mtime_ns}"
+        return None
+
+    def _path(self, name: str, me: str) -> Path:
+        return self._base.with_name(f"{self._prefix(name)}{me}.lease")
+
+    def _prefix(self, name: str) -> str:
+        return f"{self._base.name}.{name.encode().hex()}."

@@ -1,0 +1,152 @@
+"""Encryption at rest, and files that only their owner may read.
+
+Encryption is Fernet (AES-128-CBC with HMAC-SHA256) with any number of keys: the first one encrypts, all of them
+decrypt, so a key is changed by putting a new one in front, sealing everything anew, and taking the old one away. The
+keys come from the environment or from a file elsewhere, never from where the tokens are.
+"""
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Self
+
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.redact import Secret
+
+KEYS_VARIABLE = "GOTSURGE_TOKEN_KEYS"
+KEY_FILE_VARIABLE = "GOTSURGE_TOKEN_KEY_FILE"
+
+
+class Sealer:
+    """Encrypts what is at rest.
+
+    Args:
+        keys: Fernet keys (32 bytes in URL-safe base64), the newest first.
+
+    Raises:
+        ConfigError: no key, one that is none, or the package ``cryptography`` is missing.
+    """
+
+    def __init__(self, keys: Iterable[str | Secret]) -> None:
+        try:
+            from cryptography.fernet import Fernet, MultiFernet
+        except ModuleNotFoundError:
+            raise ConfigError('encrypting tokens needs the extra: pip install "gotsurge-async[encryption]"') from None
+        try:
+            fernets = [Fernet(key.reveal() if isinstance(key, Secret) else key) for key in keys]
+        except (ValueError, TypeError):
+            raise ConfigError("a token key is 32 bytes in URL-safe base64, as `new_key()` makes them") from None
+        if not fernets:
+            raise ConfigError(f"encrypting tokens needs a key: set {KEYS_VARIABLE} or {KEY_FILE_VARIABLE}")
+        self._fernet = MultiFernet(fernets)
+        self._newest = fernets[0]
+
+    @classmethod
+    def from_env(cls, variables: Mapping[str, str] | None = None) -> Self | None:
+        """With the keys of GOTSURGE_TOKEN_KEYS (commas between them, the newest first), else of the file that
+        GOTSURGE_TOKEN_KEY_FILE names; None when neither is set.
+
+        Raises:
+            ConfigError: as above, or the file cannot be read or may be read by others.
+        """
+        env = os.environ if variables is None else variables
+        if env.get(KEYS_VARIABLE):
+            return cls(key.strip() for key in env[KEYS_VARIABLE].split(",") if key.strip())
+        return cls(read_keys(env[KEY_FILE_VARIABLE])) if env.get(KEY_FILE_VARIABLE) else None
+
+    def seal(self, content: bytes) -> str:
+        """Encrypt with the newest key."""
+        return self._fernet.encrypt(content).decode("ascii")
+
+    def open(self, sealed: str) -> bytes:
+        """Decrypt with whichever key fits.
+
+        Raises:
+            ConfigError: none does, or the text was changed.
+        """
+        from cryptography.fernet import InvalidToken
+
+        try:
+            return self._fernet.decrypt(sealed)
+        except (InvalidToken, ValueError):
+            raise ConfigError("the stored tokens cannot be decrypted: none of the token keys fits") from None
+
+    def is_newest(self, sealed: str) -> bool:
+        """Whether the newest key sealed it."""
+        from cryptography.fernet import InvalidToken
+
+        try:
+            self._newest.decrypt(sealed)
+        except (InvalidToken, ValueError):
+            return False
+        return True
+
+    def __repr__(self) -> str:
+        return "Sealer(***)"
+
+
+def new_key() -> str:
+    """A new random key."""
+    from cryptography.fernet import Fernet
+
+    return Fernet.generate_key().decode("ascii")
+
+
+def read_keys(path: str | Path) -> list[Secret]:
+    """The keys of a file, one in a line, the newest first.
+
+    Raises:
+        ConfigError: it cannot be read, or others than its owner may read it.
+    """
+    return [Secret(line) for line in read_private(Path(path), "the key file").split() if line]
+
+
+def write_keys(path: str | Path, keys: Iterable[Secret]) -> None:
+    """Write a key file (mode 0600, replaced as a whole)."""
+    write_private(Path(path), "".join(f"{key.reveal()}\n" for key in keys).encode(), "the key file")
+
+
+def read_private(path: Path, what: str) -> str:
+    """The text of a file that holds secrets, which only its owner may read.
+
+    Raises:
+        ConfigError: it cannot be read, is no text, or its mode lets others in.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read()
+    except OSError as error:
+        raise ConfigError(f"cannot read {what} {path}: {error.strerror or error}") from None
+    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+        raise ConfigError(f"{what} {path} holds secrets, and others may read it: chmod 600 {path}")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{what} {path} is no UTF-8 text") from None
+
+
+def write_private(path: Path, content: bytes, what: str) -> None:
+    """Replace a file as a whole, durable on return, mode 0600; makes its folder (mode 0700) when it is missing.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # mkstemp makes the file with mode 0600, in the same folder so that the replacement is atomic.
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink(missing_ok=True)
+        raise ConfigError(f"cannot write {what} {path}: {error.strerror or error}") from None
