@@ -6,7 +6,7 @@ Only SQLite is here, and in `bundles`. Everything else in this package is SQL th
 import asyncio
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import O_CREAT, O_EXCL, O_RDWR, close
 from os import open as os_open
 from pathlib import Path
@@ -70,10 +70,11 @@ def make_file(path: Path) -> None:
         for folder in reversed(path.parents):
             if not folder.exists():
                 folder.mkdir(mode=0o700, exist_ok=True)
-        try:
+        with suppress(FileExistsError):
             close(os_open(path, O_CREAT | O_EXCL | O_RDWR, 0o600))
-        except FileExistsError:
-            return
+        # A file that cannot be opened is found out here: aiosqlite would leave a thread behind that stumbles
+        # over the event loop, if that is closed at once, as a program does that ends with the error.
+        sqlite3.connect(path).close()
 
 
 def make_engine(url: URL) -> AsyncEngine:

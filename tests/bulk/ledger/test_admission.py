@@ -1,0 +1,216 @@
+"""Which order of which run owns a key."""
+
+import pytest
+
+from gotsurge_async.bulk.ledger import (
+    LIVE,
+    Admission,
+    Counts,
+    Doubled,
+    Ledger,
+    OrderState,
+    Run,
+    RunHeld,
+    RunState,
+)
+
+from .kit import begun, bring, ids, loaded, only, order, orders, states
+
+TWO_PHASE = {OrderState.DRAFTING, OrderState.DRAFTED, OrderState.BROADCASTING}
+UNDECIDED = [OrderState.PENDING, OrderState.SENDING, OrderState.DRAFTING, OrderState.DRAFTED, OrderState.BROADCASTING]
+
+
+async def brought(ledger: Ledger, state: OrderState) -> Run:
+    """A run whose one order, TRK-1, is in a state."""
+    run = await loaded(ledger, [order(1)], mode="two-phase" if state in TWO_PHASE else "direct")
+    await bring(run, state)
+    return run
+
+
+async def test_a_first_run_is_admitted_whole(ledger: Ledger) -> None:
+    """Where no key is taken, every order becomes pending and the run ready."""
+    run = await begun(ledger)
+    await run.add(orders(3))
+    await run.add([order(9)])
+    assert await run.admit() == Admission(pending=4)
+    assert await run.counts() == Counts(pending=4)
+    assert (await ledger.run(run.id)).state is RunState.READY
+    await run.close()
+
+
+async def test_an_empty_run_is_admitted(ledger: Ledger) -> None:
+    """A run without orders is admitted, with nothing pending."""
+    run = await begun(ledger)
+    assert await run.admit() == Admission()
+    await run.close()
+
+
+async def test_a_key_doubled_in_the_run_admits_nothing(ledger: Ledger) -> None:
+    """Keys that stand twice are listed by line, each with its first line, and no order is admitted."""
+    run = await begun(ledger)
+    await run.add([order(1, "a"), order(2, "b"), order(3, "a"), order(4, "c"), order(5, "a"), order(6, "b")])
+    admission = await run.admit()
+    assert admission == Admission(doubled=(Doubled("a", 1, 3), Doubled("a", 1, 5), Doubled("b", 2, 6)))
+    assert await run.counts() == Counts(loading=6)
+    assert (await ledger.run(run.id)).state is RunState.LOADING
+    await run.discard()
+
+
+async def test_the_list_of_doubled_keys_is_bounded(ledger: Ledger) -> None:
+    """A file that repeats itself lists the first 1000 repeated keys."""
+    run = await begun(ledger)
+    await run.add([*orders(1100), *(order(2000 + line, f"TRK-{line}") for line in range(1, 1101))])
+    doubled = (await run.admit()).doubled
+    assert len(doubled) == 1000
+    assert doubled[-1] == Doubled("TRK-1000", 1000, 3000)
+    await run.discard()
+
+
+@pytest.mark.parametrize("held", [True, False])
+async def test_a_created_order_is_not_pushed_again(ledger: Ledger, held: bool) -> None:
+    """A key that is created elsewhere is already pushed, with that task, its status and its run, held or not."""
+    first = await brought(ledger, OrderState.CREATED)
+    task = (await only(first)).task_id
+    if not held:
+        await first.close()
+    second = await begun(ledger)
+    await second.add(orders(2))
+    assert await second.admit() == Admission(pending=1, already_pushed=1)
+    row = await only(second, OrderState.ALREADY_PUSHED)
+    assert (row.key, row.task_id, row.status, row.error) == (
+        "TRK-1",
+        task,
+        "broadcasting",
+        f"created by run {first.id}",
+    )
+    assert await states(ledger, first) == {"TRK-1": "created"}
+    await first.close()
+    await second.close()
+
+
+async def test_an_order_in_doubt_is_not_pushed_again(ledger: Ledger) -> None:
+    """A key that is in doubt elsewhere is already pushed, and says that it is in doubt and where."""
+    first = await brought(ledger, OrderState.IN_DOUBT)
+    second = await begun(ledger)
+    await second.add([order(1)])
+    assert await second.admit() == Admission(already_pushed=1, in_doubt=1)
+    row = await only(second)
+    assert (row.state, row.status, row.error) == (
+        OrderState.ALREADY_PUSHED,
+        "in_doubt",
+        f"in doubt in run {first.id}",
+    )
+    await first.close()
+    await second.close()
+
+
+@pytest.mark.parametrize("state", UNDECIDED)
+async def test_a_living_run_keeps_its_orders(ledger: Ledger, state: OrderState) -> None:
+    """A key on its way in a held run refuses the whole admission with the holder's name, and changes nothing."""
+    first = await brought(ledger, state)
+    second = await begun(ledger)
+    await second.add(orders(3))
+    with pytest.raises(RunHeld) as caught:
+        await second.admit()
+    assert caught.value.run_id == first.id
+    assert await states(ledger, first) == {"TRK-1": state.value}
+    assert await second.counts() == Counts(loading=3)
+    await first.close()
+    assert not (await second.admit()).doubled
+    await second.close()
+
+
+@pytest.mark.parametrize("state", [OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED])
+async def test_a_dead_run_gives_up_what_never_acted(ledger: Ledger, state: OrderState) -> None:
+    """A key that only waits, or only has a draft, in a run that nobody holds is taken over from it."""
+    first = await brought(ledger, state)
+    await first.close()
+    second = await begun(ledger)
+    await second.add([order(1)])
+    assert await second.admit() == Admission(pending=1, superseded=1)
+    resumed = await ledger.hold(first.id)
+    row = await only(resumed)
+    assert (row.state, row.error) == (OrderState.SUPERSEDED, f"taken over by run {second.id}")
+    assert await resumed.claim([row.id]) == []
+    assert await resumed.claim_broadcast([row.id]) == []
+    await resumed.close()
+    await second.close()
+
+
+@pytest.mark.parametrize("state", [OrderState.SENDING, OrderState.BROADCASTING])
+async def test_what_a_dead_run_was_sending_is_in_doubt(ledger: Ledger, state: OrderState) -> None:
+    """A key on its way in a run that nobody holds is in doubt there from now on, and already pushed here."""
+    first = await brought(ledger, state)
+    await first.close()
+    second = await begun(ledger)
+    await second.add(orders(2))
+    assert await second.admit() == Admission(pending=1, already_pushed=1, in_doubt=1)
+    assert await states(ledger, first) == {"TRK-1": "in_doubt"}
+    assert await states(ledger, second) == {"TRK-1": "already_pushed", "TRK-2": "pending"}
+    assert [row.task_id is not None async for row in ledger.rows(first.id)] == [state is OrderState.BROADCASTING]
+    await second.close()
+
+
+async def test_a_refused_order_may_be_pushed_again(ledger: Ledger) -> None:
+    """A key that was rejected, superseded or already pushed is free: only the live row of a key counts."""
+    first = await brought(ledger, OrderState.REJECTED)
+    await first.close()
+    for _ in range(2):
+        run = await begun(ledger)
+        await run.add([order(1)])
+        assert (await run.admit()).pending == 1
+        await run.close()
+    await run_to_created(ledger)
+    last = await begun(ledger)
+    await last.add([order(1)])
+    assert await last.admit() == Admission(already_pushed=1)
+    await last.close()
+
+
+async def run_to_created(ledger: Ledger) -> None:
+    """Push TRK-1."""
+    run = await loaded(ledger, [order(1)])
+    await bring(run, OrderState.CREATED)
+    await run.close()
+
+
+async def test_environments_do_not_meet(ledger: Ledger) -> None:
+    """The same key in another environment is another order."""
+    first = await loaded(ledger, [order(1)], environment="sandbox")
+    second = await loaded(ledger, [order(1)], environment="production")
+    assert await states(ledger, first) == await states(ledger, second) == {"TRK-1": "pending"}
+    await first.close()
+    await second.close()
+
+
+async def test_rules_meet_in_one_admission(ledger: Ledger) -> None:
+    """Keys of many runs in many states are told apart in one admission, and no key is live twice."""
+    for line, state in enumerate((OrderState.CREATED, OrderState.IN_DOUBT, OrderState.SENDING, OrderState.PENDING), 1):
+        run = await loaded(ledger, [order(line)])
+        await bring(run, state)
+        await run.close()
+    run = await begun(ledger)
+    await run.add(orders(6))
+    assert await run.admit() == Admission(pending=3, already_pushed=3, in_doubt=2, superseded=1)
+    live = [row.key for info in await ledger.runs() for row in [r async for r in ledger.rows(info.id, LIVE)]]
+    assert sorted(live) == [f"TRK-{line}" for line in range(1, 7)]
+    await run.close()
+
+
+async def test_an_admission_frees_the_runs_it_looked_at(ledger: Ledger) -> None:
+    """After an admission, granted or refused, every run that was locked for it can be taken up again."""
+    dead, alive = await loaded(ledger, [order(1)]), await loaded(ledger, [order(2)])
+    await dead.close()
+    run = await begun(ledger)
+    await run.add(orders(2))
+    for refused in (True, False):
+        if refused:
+            with pytest.raises(RunHeld):
+                await run.admit()
+        else:
+            await alive.close()
+            await run.admit()
+        again = await ledger.hold(dead.id)
+        assert len(await ids(again, OrderState.PENDING)) == int(refused)
+        await again.close()
+    await run.close()
