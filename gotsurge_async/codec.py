@@ -10,18 +10,20 @@ what is None, spells money as thousandths of a cent, and writes ``extra`` back.
 """
 
 import functools
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from datetime import datetime
+from typing import Any, NoReturn, TypeVar, cast
 
 import attrs
 import cattrs
 import msgspec
+from cattrs.gen import make_dict_structure_fn
 
 from gotsurge_async.errors import InvalidData, Problem, UnreadableAnswer
-from gotsurge_async.models.base import Model, OpenEnum
+from gotsurge_async.models.base import Model, OpenEnum, read_utc
 from gotsurge_async.models.platform import UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks, Receipt, Task, TaskChanges, TaskStatus
 from gotsurge_async.money import Money
@@ -171,7 +173,7 @@ def _ids_to_objects(tree: _Tree) -> None:
 
 
 def _revision_names(tree: _Tree) -> None:
-    if "version_rev" not in tree:
+    if tree.get("version_rev") is None:
         for name in ("_rev", "rev"):
             if isinstance(tree.get(name), str):
                 tree["version_rev"] = tree.pop(name)
@@ -235,11 +237,12 @@ def _starts_with(raw: msgspec.Raw, start: bytes) -> bool:
 
 def _receipt(raw: msgspec.Raw, key: str | None = None) -> Receipt:
     head = _task_head.decode(raw)
-    task_id = head.id or key
-    if not task_id:
+    if not head.id and key:
+        return _receipt(msgspec.Raw(msgspec.json.encode(msgspec.json.decode(raw) | {"id": key})))
+    if not head.id:
         raise UnreadableAnswer("not the answer of a create: a task without an id")
     return Receipt(
-        id=task_id,
+        id=head.id,
         tracking_id=head.tracking_id,
         invoice_number=head.invoice_number,
         current_status=head.current_status,
@@ -275,7 +278,7 @@ def _structure_datetime(value: Any, _: Any) -> datetime:
         moment = msgspec.convert(value, datetime, strict=True)
     except msgspec.ValidationError:
         raise ValueError(f"expected an RFC 3339 time such as 2030-03-04T01:00:00Z, not {_shown(value)}") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return read_utc(moment)
 
 
 def _structure_enum(value: Any, cls: type[OpenEnum]) -> OpenEnum:
@@ -291,6 +294,16 @@ def _structure_list(cls: Any) -> Callable[[Any, Any], tuple[Any, ...]]:
         return tuple(converter.structure(value, listed))
 
     return structure_list
+
+
+def _structure_model(cls: Any, made: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    structure_fields = make_dict_structure_fn(cls, made)
+
+    def structure_model(value: Any, _: Any) -> Any:
+        # The generated function only asks for names: of a class without required fields, text would make an empty one.
+        return structure_fields(_strict("an object", dict)(value, cls), cls)
+
+    return structure_model
 
 
 def _origin(cls: Any) -> Any:
@@ -317,6 +330,7 @@ def _make_converter() -> cattrs.Converter:
     made.register_structure_hook_factory(lambda cls: _origin(cls) is tuple, _structure_list)
     # The values inside are any JSON.
     made.register_structure_hook_func(lambda cls: _origin(cls) is dict, _strict("an object", dict))
+    made.register_structure_hook_factory(_is_model, lambda cls: _structure_model(cls, made))
     made.register_unstructure_hook_factory(_is_model, lambda cls: _writer(cls))
     return made
 
@@ -326,8 +340,6 @@ converter = _make_converter()
 
 
 def _structure_slowly(tree: Any, cls: type[T]) -> T:
-    if attrs.has(cls) and type(tree) is not dict:
-        raise InvalidData("", [Problem("", f"expected an object, not {_shown(tree)}", tree)])
     try:
         return converter.structure(tree, cls)
     except cattrs.BaseValidationError as error:
@@ -361,7 +373,7 @@ def encode(value: Any) -> bytes:
     """
     try:
         return _encoder.encode(unstructure(value))
-    except (TypeError, ValueError, RecursionError, UnicodeEncodeError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidData(f"cannot be written as JSON: {error}") from None
 
 
@@ -371,7 +383,11 @@ def encode_batch(tasks: Sequence[bytes]) -> bytes:
 
 
 def unstructure(value: Any) -> Any:
-    """Make plain values of a model: None left out, money in thousandths of a cent, ``extra`` written back."""
+    """Make plain values of a model: None left out, money in thousandths of a cent, ``extra`` written back.
+
+    Raises:
+        ValueError, TypeError: a number field that holds no finite number.
+    """
     if isinstance(value, Model):
         cls: Any = type(value)
         return _writer(cls)(value)
@@ -404,7 +420,7 @@ def _writer(cls: Any) -> Callable[[Any], _Tree]:
     Straight code, one test a field: twice as fast as a loop over the fields, and this runs once for each order.
     """
     hints = typing.get_type_hints(cls)
-    scope: dict[str, Any] = {}
+    scope: dict[str, Any] = {"isfinite": math.isfinite, "no_number": _no_number}
     lines = ["def write(model):", "    plain = {}"]
     for field in attrs.fields(cls):
         name = field.name
@@ -417,8 +433,14 @@ def _writer(cls: Any) -> Callable[[Any], _Tree]:
             value = f"[write_{name}(each) for each in value]" if many else f"write_{name}(value)"
         elif inner is Money:
             value = "value.millicents"
-        test = "if value:" if many else "if value is not None:"
+        elif inner is float:  # JSON has no such numbers, and the encoder would write null
+            value = f"value if isfinite(value) else no_number({name!r}, value)"
+        test = "if value:" if many and field.default is not attrs.NOTHING else "if value is not None:"
         lines += [f"    value = model.{name}", f"    {test} plain[{name!r}] = {value}"]
     lines.append("    return {**model.extra, **plain} if model.extra else plain")
     exec("\n".join(lines), scope)  # noqa: S102 - made of the field names of our own classes
     return cast("Callable[[Any], _Tree]", scope["write"])
+
+
+def _no_number(name: str, value: float) -> NoReturn:
+    raise ValueError(f"{name} is {value}, which JSON has no number for")

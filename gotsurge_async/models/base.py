@@ -33,7 +33,7 @@ def utc(moment: datetime) -> datetime:
     """
     if moment.tzinfo is None:
         raise ValueError(f"{moment.isoformat()} has no time zone: give an aware datetime")
-    return moment.astimezone(UTC)
+    return _in_utc(moment)
 
 
 def optional_utc(moment: datetime | None) -> datetime | None:
@@ -41,16 +41,24 @@ def optional_utc(moment: datetime | None) -> datetime | None:
     return None if moment is None else utc(moment)
 
 
-def settle_times(model: object, *names: str) -> None:
-    """Bring times that the JSON decoder has set, past the converters, to UTC.
+def read_utc(moment: datetime) -> datetime:
+    """A time of the service in UTC. One without a zone is in UTC: every such field of the document is a UTC time."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else _in_utc(moment)
 
-    A time of the service without a zone is in UTC: every such field of the document is a UTC time.
-    """
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{moment.isoformat()} lies outside the calendar in UTC") from None
+
+
+def settle_times(model: object, *names: str) -> None:
+    """Bring times that the JSON decoder has set, past the converters, to UTC."""
     for name in names:
         moment = getattr(model, name)
         if moment is not None and moment.tzinfo is not UTC:
-            fixed = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-            object.__setattr__(model, name, fixed)
+            object.__setattr__(model, name, read_utc(moment))
 
 
 @attrs.frozen(kw_only=True)
