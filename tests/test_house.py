@@ -12,7 +12,21 @@ import gotsurge_async
 
 PACKAGE = Path(gotsurge_async.__file__).parent
 FLOORS = {
-    1: {"errors", "money", "models", "codec", "endpoints", "config", "retry", "redact", "answers", "version"},
+    1: {
+        "errors",
+        "money",
+        "models",
+        "codec",
+        "endpoints",
+        "config",
+        "retry",
+        "redact",
+        "answers",
+        "version",
+        "openapi",
+        "openapi_reader",
+        "profile_import",
+    },
     2: {"clock", "transports", "auth", "limiter", "hooks", "attempt"},
     3: {"session", "batcher", "creates", "resources", "client"},
     4: {"bulk", "webhooks", "distributed"},

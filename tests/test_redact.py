@@ -90,7 +90,5 @@ def test_requests_and_responses_show_no_secret() -> None:
     )
     response = Response(status=200, headers={"set-cookie": PLANTED, "date": "now"}, body=PLANTED.encode())
     assert PLANTED not in f"{request!r} {response!r}"
-    assert repr(request) == (
-        "Request(POST https://a.example, {'Authorization': '***', 'Accept': 'a/b'}, 14 bytes)"
-    )
+    assert repr(request) == ("Request(POST https://a.example, {'Authorization': '***', 'Accept': 'a/b'}, 14 bytes)")
     assert repr(response) == "Response(200, {'set-cookie': '***', 'date': 'now'}, 14 bytes)"
