@@ -13,6 +13,7 @@ from .accounts import Account
 from .app import BASE_PATH, add_operations
 from .back_door import add_back_door
 from .clock import SystemTime, TellsTime
+from .description import add_description
 from .faults import Fault, FaultBook
 from .options import SimulatorOptions
 from .service import Service
@@ -49,6 +50,7 @@ class Simulator:
         app = web.Application(client_max_size=self._service.options.body_limit)
         add_operations(app, self._service, self._faults)
         add_back_door(app, self._service, self._faults)
+        add_description(app)
         # Nobody waits for a simulator's last answers: what is still delayed at the end is cancelled.
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await runner.setup()
