@@ -5,7 +5,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async.bulk.checks import Finding, Severity, check_order, imo_check_digit, nearest
@@ -34,6 +34,7 @@ def test_a_good_order_has_no_findings() -> None:
 
 
 @given(orders())
+@settings(deadline=None)
 def test_orders_made_to_the_rules_have_no_findings(order: Order) -> None:
     """Whatever the values are, an order within the rules is not complained about."""
     assert check_order(order, now=NOW) == []
@@ -101,6 +102,7 @@ def test_a_wrong_imo_number_is_a_fault(imo: int) -> None:
 
 
 @given(st.integers(100_000, 999_999))
+@settings(deadline=None)
 def test_exactly_one_last_digit_makes_an_imo_number(six: int) -> None:
     """Of the ten numbers with the same six digits one passes."""
     passing = [six * 10 + last for last in range(10) if not check(to_contact=Contact(vessel_imo=six * 10 + last))]

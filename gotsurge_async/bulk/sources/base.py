@@ -2,22 +2,37 @@
 
 import abc
 import hashlib
-from collections.abc import Iterator
-from datetime import UTC, tzinfo
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, tzinfo
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import Any, BinaryIO, NamedTuple, Self
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks import Finding, check_order
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.report import SourceReport
-from gotsurge_async.models.tasks import Order
+from gotsurge_async.models.places import Address, TimeWindow
+from gotsurge_async.models.tasks import BroadcastPreference, Order, ServiceType, VehiclePreference
 
 IN_DOUBT = "in_doubt"
 """The ``gs_status`` of an order that may exist already."""
 
 MAY_EXIST = "this order may exist already: resolve it first (gotsurge reconcile, gotsurge resolve), then push again"
 SHORTENED = "a spreadsheet has shortened this number, and others to the same: make the column text, and export again"
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+STAND_INS: Mapping[str, Any] = {
+    "from_address": Address(street_address="-"),
+    # Before everything else, so that no other time seems to be too early.
+    "from_time_window": TimeWindow(start_time_utc=_LONG_AGO, end_time_utc=_LONG_AGO),
+    "to_address": Address(street_address="-"),
+    "broadcast_preference": BroadcastPreference.ALL,
+    "vehicle_preference": VehiclePreference.CAR,
+    "service_type": ServiceType.FTL,
+    "client_time_utc": _LONG_AGO,
+}
+"""A right value for each field that an order cannot be made without, for checking what else is wrong with it."""
 
 _TELLING = ("from_address", "to_address", "from_time_window", "to_time_window", "invoice_number")
 
@@ -90,6 +105,12 @@ class Source(abc.ABC):
 
     def _check(self, order: Order) -> list[Finding]:
         return check_order(order, now=self._now, max_price=self._max_price, zone=self._zone)
+
+    def _check_the_rest(self, values: Mapping[str, Any]) -> list[Finding]:
+        """What is wrong with an order of which something required is missing, apart from that."""
+        missing = STAND_INS.keys() - values.keys()
+        findings = self._check(Order(**{**STAND_INS, **values}))
+        return [finding for finding in findings if finding.path.partition(".")[0] not in missing]
 
     @staticmethod
     def _row(line: int, key: str, order: Order, original: bytes) -> SourceRow:

@@ -33,7 +33,8 @@ class CsvSource(Source):
         reading = Reading(shape=order_shape(), column_map=options.file_map.orders, key=options.key, zone=zone, now=now)
         self._table = Table(name, stream, self._digest, _delimiter(options, name), reading, report)
         self._items: ItemStore | None = None
-        self._nameless = False  # whether a row did not say its tracking id
+        self._key_name = options.key
+        self._nameless = False  # whether the tracking id of a row is there, but cannot be read
         if items is not None and options.items is not None:
             reading = Reading(shape=item_shape(), column_map=options.file_map.items, key=ITEM_KEY, zone=zone, now=now)
             delimiter = _delimiter(options, str(options.items))
@@ -55,6 +56,8 @@ class CsvSource(Source):
                 return
             if self.columns is None:
                 self.columns = tuple(layout.names[place] for place in layout.own)
+                if self._items is not None and ITEM_KEY not in layout.index:
+                    table.tell(1, ITEM_KEY, None, "there is no such column, and the items are joined by it")
             order = self._order(row, layout)
             key = self._key(row, layout)
             if order is not None and key and not table.bad:
@@ -74,20 +77,22 @@ class CsvSource(Source):
         values, table = row.values, self._table
         tracking_id = values.get(ITEM_KEY)
         if tracking_id is None:
-            self._nameless = True
+            self._nameless |= ITEM_KEY in table.bad or self._key_name == ITEM_KEY
         elif self._items is not None:
             items = self._items.take(tracking_id)
             if items:
                 values["items"] = items
-        if not layout.complete:
-            return None
-        if not layout.required <= values.keys():
-            layout.tell_missing(values, row.cells, table.wrong)
-            return None
-        order = Order(**values)
-        for finding in self._check(order):
+        order = None
+        if layout.required <= values.keys():
+            order = Order(**values)
+            findings = self._check(order)
+        else:
+            if layout.complete:
+                layout.tell_missing(values, row.cells, table.wrong)
+            findings = self._check_the_rest(values)
+        for finding in findings:
             table.wrong(finding.path, finding.message, finding.severity, finding.value)
-        return order
+        return order if layout.complete else None
 
     def _key(self, row: TableRow, layout: Layout) -> str | None:
         place, table = layout.key, self._table
@@ -108,9 +113,10 @@ class CsvSource(Source):
         A file that an earlier push wrote holds only some of the orders of its items file.
         """
         layout = self._table.layout
-        if self._items is None or layout is None or layout.fed_back or self._table.lost or self._nameless:
+        if self._items is None or layout is None or ITEM_KEY not in layout.index:
             return
-        self._items.tell_orphans(self.name)
+        if not (layout.fed_back or self._table.lost or self._nameless):
+            self._items.tell_orphans(self.name)
 
 
 def _delimiter(options: SourceOptions, name: str) -> str:

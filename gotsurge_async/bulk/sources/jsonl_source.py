@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.checks import Severity
-from gotsurge_async.bulk.sources.base import IN_DOUBT, MAY_EXIST, SHORTENED, Source, SourceRow
+from gotsurge_async.bulk.checks import Finding, Severity
+from gotsurge_async.bulk.sources.base import IN_DOUBT, MAY_EXIST, SHORTENED, STAND_INS, Source, SourceRow
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet, time_parser
-from gotsurge_async.bulk.sources.fields import FEEDBACK, inner_models, known_names, order_columns, order_shape
+from gotsurge_async.bulk.sources.fields import FEEDBACK, inner_models, known_names, order_columns
 from gotsurge_async.bulk.sources.lines import NOT_UTF8, TOO_LONG, not_text, physical_lines
 from gotsurge_async.bulk.sources.options import SourceOptions, did_you_mean
 from gotsurge_async.bulk.sources.report import Fault, SourceReport
@@ -19,6 +19,7 @@ from gotsurge_async.errors import InvalidData
 from gotsurge_async.models.tasks import Order
 
 _Tree = dict[str, Any]
+_STAND_INS = codec.encode({name: codec.unstructure(value) for name, value in STAND_INS.items()})
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -33,7 +34,6 @@ class JsonlSource(Source):
         self._allow_unknown = options.allow_unknown
         self._parse_time = time_parser(options.zone())
         self._times = [(column.parent, column.field) for column in order_columns().values() if column.kind is datetime]
-        self._required = frozenset(order_shape().required)
         self._line = 0
         self._raw = b""
         self._bad: set[str] = set()
@@ -74,9 +74,6 @@ class JsonlSource(Source):
         self._tell_unknown(tree)
         self._read_times(tree)
         order = self._order(tree)
-        if order is not None:
-            for finding in self._check(order):
-                self._wrong(finding.path, finding.message, finding.severity)
         if order is None or key is None or self._bad:
             return None
         try:
@@ -150,20 +147,30 @@ class JsonlSource(Source):
                 del holder[field]
 
     def _order(self, tree: _Tree) -> Order | None:
-        """The order; when some of its optional fields are wrong, the order without them, to look for more faults."""
+        """The order, checked; None if it cannot be made, and then what is right of it is checked all the same."""
         try:
-            return codec.structure(dict(tree), Order)
+            order = codec.structure(dict(tree), Order)
         except InvalidData as error:
             problems = error.problems
+        else:
+            self._tell(self._check(order))
+            return order
         for problem in problems:
             self._wrong(problem.path, problem.message)
-        broken = {re.split(r"[.\[]", problem.path, maxsplit=1)[0] for problem in problems}
-        if "" in broken or broken & self._required:
-            return None
-        try:
-            return codec.structure({name: value for name, value in tree.items() if name not in broken}, Order)
-        except InvalidData:
-            return None
+        broken = {_top(problem.path) for problem in problems}
+        if "" not in broken:
+            rest = {name: value for name, value in tree.items() if name not in broken}
+            self._tell(self._check_the_rest(self._right_fields(rest)))
+        return None
+
+    def _right_fields(self, tree: _Tree) -> dict[str, Any]:
+        """The fields of a line that has no wrong ones, but not all that an order needs."""
+        order = codec.structure({**msgspec.json.decode(_STAND_INS), **tree}, Order)
+        return {name: getattr(order, name) for name in tree.keys() & known_names(Order)}
+
+    def _tell(self, findings: list[Finding]) -> None:
+        for finding in findings:
+            self._wrong(finding.path, finding.message, finding.severity)
 
     def _wrong(self, path: str, rule: str, severity: Severity = Severity.FAULT) -> None:
         """Say what is wrong with a field of the current line; of several faults of one field the first is told."""
@@ -182,6 +189,11 @@ class JsonlSource(Source):
         if value is None or isinstance(value, str):
             return value
         return msgspec.json.encode(value).decode()
+
+
+def _top(path: str) -> str:
+    """The field of the order that a path starts with."""
+    return re.split(r"[.\[]", path, maxsplit=1)[0]
 
 
 def _value_at(tree: Any, path: str) -> Any:

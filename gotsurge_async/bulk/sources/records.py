@@ -138,4 +138,6 @@ def _rule(error: Exception, feed: _Feed) -> str:
             f'a quote (") that opens a value here is not closed before line {feed.number}: '
             'close it, and write a quote inside a quoted value twice: ""'
         )
+    if isinstance(error, csv.Error) and "field limit" in str(error) and feed.number == feed.start:
+        return f"a value is longer than {csv.field_size_limit()} characters"
     return 'a quote (") that opens a value here is never closed'

@@ -7,6 +7,13 @@ import attrs
 
 from gotsurge_async.bulk.checks import Severity
 
+_LONGEST = 200
+
+
+def _kept(text: str | None) -> str | None:
+    """What is kept of a text: a thousand faults with a megabyte each would not fit."""
+    return text if text is None or len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
 
 @attrs.frozen(kw_only=True)
 class Fault:
@@ -18,15 +25,15 @@ class Fault:
         file: the file's name as it was given.
         line: the physical line of the file on which the record starts, from 1; None for the file as a whole.
         column: the column's own name, or the path inside a JSON record; None for the record as a whole.
-        value: the value as it stands in the file, as text; None where there is none to show.
+        value: the value as it stands in the file, as text, its start if it is long; None where there is none to show.
         rule: what is wrong, and what would be right.
         severity: a fault refuses the file, a warning does not.
     """
 
     file: str
     line: int | None = None
-    column: str | None = None
-    value: str | None = None
+    column: str | None = attrs.field(default=None, converter=_kept)
+    value: str | None = attrs.field(default=None, converter=_kept)
     rule: str
     severity: Severity = Severity.FAULT
 

@@ -51,15 +51,11 @@ def table(*rows: Mapping[str, str], columns: Iterable[str] | None = None, delimi
     header = list(columns) if columns is not None else list(dict.fromkeys(name for row in whole for name in row))
     text = io.StringIO()
     # Only with its own line end the writer knows that a CR needs quotes.
-    needs_quotes = any("\r" in cell for row in whole for cell in row.values())
+    quoting: Any = csv.QUOTE_MINIMAL
+    if any("\r" in cell for row in whole for cell in row.values()):
+        quoting = csv.QUOTE_ALL
     writer = csv.DictWriter(
-        text,
-        header,
-        delimiter=delimiter,
-        lineterminator=end,
-        extrasaction="ignore",
-        restval="",
-        quoting=csv.QUOTE_ALL if needs_quotes else csv.QUOTE_MINIMAL,
+        text, header, delimiter=delimiter, lineterminator=end, quoting=quoting, extrasaction="ignore"
     )
     writer.writeheader()
     writer.writerows(whole)

@@ -5,7 +5,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async.bulk.sources.cells import (
@@ -22,6 +22,7 @@ from gotsurge_async.money import Money
 
 
 @given(st.integers(-(10**17), 10**17))
+@settings(deadline=None)
 def test_integers_in_digits(number: int) -> None:
     """What Python writes is read back."""
     assert parse_int(str(number)) == number
@@ -44,6 +45,7 @@ def test_what_is_no_integer(text: str, words: str) -> None:
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
+@settings(deadline=None)
 def test_numbers_with_a_point(number: float) -> None:
     """What Python writes is read back."""
     assert parse_float(str(number)) == number
@@ -65,6 +67,7 @@ def test_booleans_are_two_words() -> None:
 
 
 @given(st.integers(1 - 10**17, 10**17 - 1))
+@settings(deadline=None)
 def test_money_is_exact(millicents: int) -> None:
     """An amount written as a decimal is read to the thousandth of a cent."""
     money = Money(millicents=millicents, currency="")
@@ -160,6 +163,7 @@ _naive = st.datetimes(datetime(2, 1, 1), datetime(9998, 1, 1))  # noqa: DTZ001 -
 
 
 @given(_naive, st.integers(-14 * 60, 14 * 60))
+@settings(deadline=None)
 def test_times_with_an_offset_name_their_instant(naive: datetime, minutes: int) -> None:
     """Whatever the offset, the instant is kept."""
     moment = naive.replace(tzinfo=timezone(timedelta(minutes=minutes)))
@@ -167,6 +171,7 @@ def test_times_with_an_offset_name_their_instant(naive: datetime, minutes: int) 
 
 
 @given(st.text(max_size=30), st.sampled_from((int, float, bool, datetime, Money)))
+@settings(deadline=None)
 def test_any_text_is_a_value_or_a_value_error(text: str, kind: Any) -> None:
     """No cell raises anything else."""
     parse = parser(kind, ZoneInfo("Europe/Berlin"))

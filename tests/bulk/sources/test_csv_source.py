@@ -13,7 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async import codec
+from gotsurge_async.bulk.checks import check_order
 from gotsurge_async.bulk.sources import SourceOptions, SourceReport, open_source, order_columns
+from gotsurge_async.bulk.sources.base import STAND_INS
+from gotsurge_async.bulk.sources.fields import order_shape
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 
@@ -36,7 +39,7 @@ def test_a_row_is_an_order() -> None:
 
 
 @given(orders())
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_any_order_comes_back_from_a_table(order: Order) -> None:
     """Order to CSV row to order is the identity, whatever stands in the texts."""
     assert read(table(cells_of(order), columns=order_columns())).order == order
@@ -64,7 +67,7 @@ _bytes = st.binary(max_size=400) | st.lists(
 @example(b'"')
 @example(b"\xef\xbb")
 @example(b"tracking_id\n\r\n\r")
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_any_bytes_give_rows_or_faults(data: bytes) -> None:
     """Nothing that a file can hold raises; without a row there is something to tell."""
     found = read(data)
@@ -72,7 +75,7 @@ def test_any_bytes_give_rows_or_faults(data: bytes) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(list(CELLS)), st.text(max_size=12)), max_size=4))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_any_cells_give_a_row_or_faults(changes: list[tuple[str, str]]) -> None:
     """Whatever is written into the cells of a good row, it is an order or it has a fault."""
     found = read(table(dict(changes)))
@@ -239,6 +242,35 @@ def test_the_limit_of_the_price_can_be_raised() -> None:
     (fault,) = read(table({"price": "1500"})).faults
     assert 'price: "1500": SGD 1500.00 is above the limit of SGD 1000.00' in fault
     assert read(table({"price": "1500"}), max_price=Money.of("2000", "SGD")).order.price == Money.of("1500", "SGD")
+
+
+def test_a_wrong_required_value_does_not_hide_the_other_faults() -> None:
+    """What is right of the row is checked as if the rest were right too."""
+    cells = {
+        "from_time_window.start_time_utc": "yesterday",
+        "to_address.zip_code": "",
+        "service_type": "ftll",
+        "price": "0.50",
+        "to_time_window.start_time_utc": "2030-03-05T07:00:00Z",
+    }
+    assert sorted(read(table(cells)).places, key=str) == [
+        (2, "from_time_window.start_time_utc"),
+        (2, "price"),
+        (2, "service_type"),
+        (2, "to_address"),
+        (2, "to_time_window.end_time_utc"),
+    ]
+
+
+def test_every_required_field_has_a_stand_in_that_is_right() -> None:
+    """An order of stand-ins alone has no fault."""
+    assert STAND_INS.keys() == set(order_shape().required)
+    assert [each.path for each in check_order(Order(**STAND_INS), now=NOW)] == ["from_time_window.end_time_utc"]
+
+
+def test_a_currency_that_is_none_is_one_fault() -> None:
+    """The amounts beside it are not wrong as well."""
+    assert read(table({"currency": "sgd"})).places == [(2, "currency")]
 
 
 def test_a_pickup_that_is_over_is_a_warning_and_the_order_a_row() -> None:

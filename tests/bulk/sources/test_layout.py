@@ -37,7 +37,7 @@ def test_required_columns_that_are_missing_are_told_once_and_rows_are_still_read
     """Faults of the cells are found also when no order can be made."""
     columns = [name for name in CELLS if name not in ("service_type", "from_time_window.end_time_utc")]
     columns = [name for name in columns if not name.startswith("to_address.")]
-    found = read(table({"price": "x"}, {"price": "y"}, columns=columns))
+    found = read(table({"price": "x"}, {"price": "0.50"}, columns=columns))
     missing = [(1, "from_time_window.end_time_utc"), (1, "service_type"), (1, "to_address")]
     assert sorted(found.places, key=str) == [*missing, (2, "price"), (3, "price")]
 

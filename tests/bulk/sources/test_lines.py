@@ -6,7 +6,7 @@ import tracemalloc
 from typing import BinaryIO, cast
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async.bulk.sources.lines import MAX_LINE, not_text, physical_lines
@@ -35,6 +35,7 @@ def lines_of(data: bytes, few: int = 1 << 20) -> list[bytes | None]:
 @example(b"\xef\xbb\xbfa\n", 1)
 @example(b"\xef\xbb", 1)
 @example(b"a\n\xef\xbb\xbf", 2)
+@settings(deadline=None)
 def test_lines_do_not_hang_on_how_the_bytes_arrive(data: bytes, few: int) -> None:
     """However they are cut, the lines are those of the whole, without the mark at the start and only there."""
     assert lines_of(data, few) == data.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True)

@@ -66,7 +66,16 @@ def test_a_file_of_nothing_else_is_given_up() -> None:
     assert "the rest of the file was not read" in found.faults[-1]
 
 
+def test_a_value_that_is_too_long() -> None:
+    """It is a fault of its line, and the next row is read."""
+    head, row = two_lines()
+    found = read(head + row.replace("7 Loyang", "7" * 200_000) + row)
+    assert found.places == [(2, None)]
+    assert "longer than" in found.faults[0]
+    assert [each.line for each in found.rows] == [3]
+
+
 def test_a_value_without_end_stays_small() -> None:
     """More than any order needs is not taken into memory."""
-    found = read("tracking_id\n" + '"' + "a\n" * 200_000)
+    found = read("tracking_id\n" + '"' + "a\n" * 100_000)
     assert (2, None) in found.places

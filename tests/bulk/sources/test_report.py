@@ -16,6 +16,7 @@ def test_a_value_stays_on_its_line_and_is_shortened() -> None:
     """A line break or an escape sequence of a terminal in a value does nothing, and a novel is not printed."""
     assert str(Fault(file="f", value="a\nb\x1b[31m", rule="r")) == 'f: "a\\nb\\u001b[31m": r'
     assert len(str(Fault(file="f", value="x" * 1000, rule="r"))) < 80
+    assert len(Fault(file="f", column="c" * 10**6, value="x" * 10**6, rule="r").value or "") == 200
     assert "é" in str(Fault(file="f", value="é", rule="r"))
 
 
