@@ -5,12 +5,14 @@ The document shows no error body and no header, so a message is taken from where
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
+
+from gotsurge_async.redact import without
 
 _MESSAGE_KEYS = (
     "message",
@@ -28,8 +30,12 @@ _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn
 _MOST = 300
 
 
-def service_message(body: bytes) -> str:
-    """The sentence that an error answer holds, from JSON of any shape, HTML or text; "" if it holds none."""
+def service_message(body: bytes, secrets: Iterable[str] = ()) -> str:
+    """The sentence that an error answer holds, from JSON of any shape, HTML or text; "" if it holds none.
+
+    Args:
+        secrets: what was sent and must not be shown, should the service quote it.
+    """
     text = body[:65_536].decode("utf-8", "replace").strip()
     if not text:
         return ""
@@ -37,7 +43,7 @@ def service_message(body: bytes) -> str:
         found = _find(msgspec.json.decode(body), depth=0)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = _from_markup(text) if text.startswith("<") else text
-    return _short(found)
+    return _short(without(found, secrets))
 
 
 def _find(value: Any, depth: int) -> str:
@@ -73,6 +79,32 @@ def _from_markup(text: str) -> str:
 def _short(text: str) -> str:
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= _MOST else f"{line[: _MOST - 3]}..."
+
+
+_ROW = re.compile(r"\btasks?[.\[/](\d{1,3})\b")
+
+
+def named_rows(body: bytes) -> tuple[int, ...]:
+    """The indices (from 0) of a batch that a refusal names: as ``index``, or in a path such as ``tasks[3].price``."""
+    try:
+        tree = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ()
+    rows: set[int] = set()
+    waiting, seen = [tree], 0
+    while waiting and seen < 10_000:
+        value, seen = waiting.pop(), seen + 1
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            index = value.get("index")
+            if type(index) is int:
+                rows.add(index)
+            waiting += value.values()
+            waiting += value  # errors by path: {"tasks[3].price": "too low"}
+        elif isinstance(value, str) and len(value) <= _MOST:
+            rows.update(int(found) for found in _ROW.findall(value))
+    return tuple(sorted(rows))
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

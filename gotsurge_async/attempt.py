@@ -1,14 +1,14 @@
 """One try of one call: what is sent, what became of it, and the error that says so."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 import attrs
 
-from gotsurge_async.answers import request_id, retry_after, service_message
+from gotsurge_async.answers import named_rows, request_id, retry_after, service_message
 from gotsurge_async.endpoints import Endpoint
-from gotsurge_async.errors import CallError, NotSent, OutcomeUnknown, RateLimited, rejection_class
+from gotsurge_async.errors import BadRequest, CallError, NotSent, OutcomeUnknown, RateLimited, rejection_class
 from gotsurge_async.redact import Secret
 from gotsurge_async.retry import Outcome, outcome_of
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport
@@ -59,6 +59,15 @@ def build_request(
     return Request(method=endpoint.verb, url=f"{url}?{query}" if query else url, headers=headers, body=body)
 
 
+def hidden_values(model: object) -> list[str]:
+    """The texts of a model that its repr leaves out: its secrets."""
+    cls: Any = type(model)
+    if not attrs.has(cls):
+        return []
+    values = (getattr(model, field.name) for field in attrs.fields(cls) if field.repr is False)
+    return [value for value in values if isinstance(value, str)]
+
+
 async def attempt(transport: Transport, request: Request) -> Attempt:
     """Send once, and say what became of it. Only a cancellation passes through: then the outcome is unknown."""
     try:
@@ -71,9 +80,15 @@ async def attempt(transport: Transport, request: Request) -> Attempt:
 
 
 def error_of(
-    endpoint: Endpoint[Any], failed: Attempt, *, attempts: int, sent: bytes | None, now: datetime
+    endpoint: Endpoint[Any],
+    failed: Attempt,
+    *,
+    attempts: int,
+    sent: bytes | None,
+    now: datetime,
+    secrets: Iterable[str] = (),
 ) -> CallError:
-    """The error for a call that ended with ``failed``."""
+    """The error for a call that ended with ``failed``; ``secrets`` are hidden where the service quotes them."""
     details: dict[str, Any] = {
         "operation": endpoint.name,
         "status": failed.status,
@@ -81,7 +96,7 @@ def error_of(
         "attempts": attempts,
     }
     if failed.response is not None:
-        details["service_message"] = service_message(failed.response.body)
+        details["service_message"] = service_message(failed.response.body, secrets)
     if failed.outcome is Outcome.NOT_SENT:
         return NotSent(failed.reason, **details)
     if failed.outcome is Outcome.UNKNOWN:
@@ -90,4 +105,7 @@ def error_of(
         )
     if failed.outcome is Outcome.RATE_LIMITED:
         return RateLimited("too many requests", retry_after=failed.retry_after(now), **details)
-    return rejection_class(failed.status or 400)("", **details)
+    cls = rejection_class(failed.status or 400)
+    if cls is BadRequest and failed.response is not None:
+        return BadRequest("", rows=named_rows(failed.response.body), **details)
+    return cls("", **details)

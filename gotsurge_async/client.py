@@ -87,6 +87,7 @@ class GotSurge:
             transport=self._transport,
             clock=clock,
             profile=self.profile,
+            hooks=self.hooks,
         )
         self.tokens = TokenManager(
             token_store or MemoryStore(),

@@ -1,19 +1,18 @@
 """What a create did with each of its orders."""
 
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
-from types import TracebackType
-from typing import Generic, NamedTuple, Self, TypeVar, cast
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from typing import Generic, NamedTuple, TypeVar, cast
 
 import attrs
 
 from gotsurge_async import codec
-from gotsurge_async.batcher import Batcher
 from gotsurge_async.endpoints import Endpoint
 from gotsurge_async.errors import CallError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, Rejected, SignInNeeded
 from gotsurge_async.hooks import ChunkDone
 from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt
 from gotsurge_async.session import Session
+from gotsurge_async.streams import ResultStream
 
 T = TypeVar("T")
 
@@ -177,7 +176,7 @@ async def create_chunk(
     return results_of_receipts(orders, identities, receipts)
 
 
-class PushStream:
+class PushStream(ResultStream[Order, OrderResult[Order]]):
     """The results of a push without a ledger, one for each order, as they come.
 
     ``async for result in stream``; in an ``async with`` block it also ends cleanly when the loop is left early. Then,
@@ -196,60 +195,22 @@ class PushStream:
         size: int,
         concurrency: int,
     ) -> None:
+        super().__init__(orders, size=size, concurrency=concurrency)
         self._session = session
         self._endpoint = endpoint
-        self._batcher: Batcher[Order, list[OrderResult[Order]]] = Batcher(
-            orders, self._send, size=size, concurrency=concurrency
-        )
-        self._stopper: GotSurgeError | None = None
-        self._results: AsyncGenerator[OrderResult[Order], None] | None = None
 
-    @property
-    def in_flight(self) -> list[Order]:
-        """The orders that were given to a call whose result has not been yielded."""
-        return self._batcher.in_flight
-
-    def __aiter__(self) -> AsyncIterator[OrderResult[Order]]:
-        self._results = self._run()
-        return self._results
-
-    async def aclose(self) -> None:
-        """Cancel what is in flight, and leave no task."""
-        if self._results is not None:
-            await self._results.aclose()
-        await self._batcher.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    async def _run(self) -> AsyncGenerator[OrderResult[Order], None]:
-        try:
-            async for results in self._batcher:
-                for result in results:
-                    yield result
-        finally:
-            await self._batcher.aclose()
-        if self._stopper is not None:
-            raise self._stopper
-
-    async def _send(self, orders: Sequence[Order]) -> list[OrderResult[Order]]:
+    async def _send(self, items: Sequence[Order]) -> list[OrderResult[Order]]:
         started = self._session.clock.monotonic()
         results = await create_chunk(
             self._session,
             self._endpoint,
-            orders,
-            [codec.encode(order) for order in orders],
-            [Identity(order.tracking_id, order.invoice_number) for order in orders],
+            items,
+            [codec.encode(order) for order in items],
+            [Identity(order.tracking_id, order.invoice_number) for order in items],
         )
         first = results[0]
         if isinstance(first, Unsent) and stops_all(first.error):
-            self._stopper = first.error
-            self._batcher.stop()
+            self._stop(first.error)
         self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
         return results
 

@@ -1,7 +1,9 @@
 """Events that a user can listen to. Every event is a frozen value without secrets and bodies."""
 
+import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 import attrs
@@ -10,10 +12,47 @@ logger = logging.getLogger("gotsurge_async")
 
 
 @attrs.frozen(kw_only=True)
+class CallStarted:
+    """A call begins: one or more requests follow, and one `CallDone` ends it.
+
+    Attributes:
+        call: a number that the events of one call share; no other call of the client has it.
+        operation: the name in the endpoint table.
+        method: the HTTP verb.
+        path: the endpoint's path with its names in braces, as ``/tasks/{task_id}``; never the values.
+        server: scheme, host and port of the API, as ``https://app.gotsurge.co``.
+    """
+
+    call: int
+    operation: str
+    method: str
+    path: str
+    server: str
+
+
+@attrs.frozen(kw_only=True)
+class CallDone:
+    """A call has ended, after all its tries and waits.
+
+    Attributes:
+        call: the number of its `CallStarted`.
+        operation: the name in the endpoint table.
+        seconds: from its start.
+        error: the name of the class of what it raised, such as ``RateLimited``; "" when it succeeded.
+    """
+
+    call: int
+    operation: str
+    seconds: float
+    error: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class RequestDone:
     """One try of one call has ended.
 
     Attributes:
+        call: the number of its `CallStarted`.
         operation: the name in the endpoint table.
         method: the HTTP verb.
         status: None when no answer came; then ``reason`` says why.
@@ -22,6 +61,7 @@ class RequestDone:
         request_id: the service's own id of the request, if it gave one.
     """
 
+    call: int = 0
     operation: str
     method: str
     status: int | None
@@ -35,6 +75,7 @@ class RequestDone:
 class RetryPlanned:
     """A call will be tried again after ``wait`` seconds; ``attempt`` has just failed."""
 
+    call: int = 0
     operation: str
     attempt: int
     wait: float
@@ -74,7 +115,7 @@ class ChunkDone:
     seconds: float
 
 
-Event = RequestDone | RetryPlanned | TokenRefreshed | SignInRequired | ChunkDone
+Event = CallStarted | CallDone | RequestDone | RetryPlanned | TokenRefreshed | SignInRequired | ChunkDone
 Hook = Callable[[Event], None]
 
 
@@ -83,6 +124,7 @@ class Hooks:
 
     def __init__(self, *listeners: Hook) -> None:
         self._listeners = list(listeners)
+        self._numbers = itertools.count(1)
 
     def add(self, listener: Hook) -> Callable[[], None]:
         """Listen from now on; the function returned ends it."""
@@ -96,3 +138,30 @@ class Hooks:
                 listener(event)
             except Exception:
                 logger.exception("a hook failed on %s", type(event).__name__)
+
+    @contextmanager
+    def call(
+        self, *, operation: str, method: str, path: str, server: str, monotonic: Callable[[], float]
+    ) -> Iterator[int]:
+        """Tell of the start and the end of a call, whatever ends it; gives the call's number."""
+        number, started, error = next(self._numbers), monotonic(), ""
+        self.emit(CallStarted(call=number, operation=operation, method=method, path=path, server=server))
+        try:
+            yield number
+        except BaseException as raised:
+            error = type(raised).__name__
+            raise
+        finally:
+            self.emit(CallDone(call=number, operation=operation, seconds=monotonic() - started, error=error))
+
+    def request_done(self, event: RequestDone) -> None:
+        """Log a try in one line, and tell of it."""
+        logger.debug(
+            "%s %s in %.0f ms, attempt %d, request id %s",
+            event.operation,
+            event.status or event.reason,
+            event.seconds * 1000,
+            event.attempt,
+            event.request_id,
+        )
+        self.emit(event)

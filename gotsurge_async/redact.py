@@ -1,9 +1,9 @@
 """What may be shown. Everything is hidden unless it is listed here."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 HIDDEN = "***"
 
@@ -77,3 +77,11 @@ def url_for_log(url: str) -> str:
     except ValueError:
         return HIDDEN
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """The text with every secret hidden, also where it stands percent-encoded: services quote what they refuse."""
+    for secret in secrets:
+        for form in {secret, quote(secret, safe=""), quote(secret)} if secret else ():
+            text = text.replace(form, HIDDEN)
+    return text

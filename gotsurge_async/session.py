@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import attrs
 
 from gotsurge_async import codec
-from gotsurge_async.attempt import Attempt, attempt, build_request, error_of
+from gotsurge_async.attempt import Attempt, attempt, build_request, error_of, hidden_values
 from gotsurge_async.auth.tokens import TokenManager
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import RetryPolicy
@@ -21,7 +21,7 @@ from gotsurge_async.errors import CallError, ClientClosed, EndpointsAssumed, Unr
 from gotsurge_async.hooks import Hooks, RequestDone, RetryPlanned
 from gotsurge_async.limiter import Limiter
 from gotsurge_async.models.tasks import Message
-from gotsurge_async.redact import Secret
+from gotsurge_async.redact import Secret, url_for_log
 from gotsurge_async.retry import Outcome, decide
 from gotsurge_async.transports.base import Request, Response, Transport
 
@@ -142,10 +142,19 @@ class Session:
             decode=decode or (lambda answer: _decode(answer, resolved.response)),
             before_send=before_send,
             after_send=after_send,
+            # Calls without a bearer token carry secrets of their own, in their path or their body.
+            secrets=() if resolved.bearer else (*(path or {}).values(), *hidden_values(body)),
         )
         self._enter()
         try:
-            return cast("T", await self._run(call))
+            with self.hooks.call(
+                operation=resolved.name,
+                method=resolved.verb,
+                path=resolved.path,
+                server=url_for_log(self._api_base),
+                monotonic=self.clock.monotonic,
+            ) as number:
+                return cast("T", await self._run(attrs.evolve(call, number=number)))
         finally:
             self._leave()
 
@@ -164,7 +173,7 @@ class Session:
                     reason = str(error) if call.endpoint.bearer else "the answer cannot be read"
                     done = attrs.evolve(done, outcome=Outcome.UNKNOWN, reason=reason)
                     if whole:  # but not what was promised: another try would not mend that
-                        raise self._error(call, done, tries) from None
+                        raise self._error(call, done, tries, bearer) from None
             if done.status == 401 and bearer is not None and not replayed_401:
                 self.tokens.invalidate(bearer)
                 replayed_401 = True
@@ -179,7 +188,7 @@ class Session:
                 retry_after=done.retry_after(self.clock.now()),
             )
             if wait is None:
-                raise self._error(call, done, tries)
+                raise self._error(call, done, tries, bearer)
             self._tell_retry(call, done, tries, wait)
             await self.clock.sleep(wait)
 
@@ -195,8 +204,15 @@ class Session:
         self._tell(call, request, done, tries, self.clock.monotonic() - started)
         return done
 
-    def _error(self, call: "_Call", done: Attempt, tries: int) -> CallError:
-        return error_of(call.endpoint, done, attempts=tries, sent=call.body, now=self.clock.now())
+    def _error(self, call: "_Call", done: Attempt, tries: int, bearer: Secret | None) -> CallError:
+        return error_of(
+            call.endpoint,
+            done,
+            attempts=tries,
+            sent=None if call.secrets else call.body,
+            now=self.clock.now(),
+            secrets=(*call.secrets, *([bearer.reveal()] if bearer else [])),
+        )
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
@@ -205,6 +221,7 @@ class Session:
             if done.response is not None:
                 answers.append(done.response)
         event = RequestDone(
+            call=call.number,
             operation=call.endpoint.name,
             method=request.method,
             status=done.status,
@@ -213,20 +230,13 @@ class Session:
             request_id=done.request_id,
             reason=done.reason,
         )
-        logger.debug(
-            "%s %s in %.0f ms, attempt %d, request id %s",
-            event.operation,
-            event.status or event.reason,
-            seconds * 1000,
-            tries,
-            event.request_id,
-        )
-        self.hooks.emit(event)
+        self.hooks.request_done(event)
 
     def _tell_retry(self, call: "_Call", done: Attempt, tries: int, wait: float) -> None:
         reason = done.reason or f"HTTP {done.status}"
         logger.info("%s: %s, again in %.1f s", call.endpoint.name, reason, wait)
-        self.hooks.emit(RetryPlanned(operation=call.endpoint.name, attempt=tries, wait=wait, reason=reason))
+        event = RetryPlanned(call=call.number, operation=call.endpoint.name, attempt=tries, wait=wait, reason=reason)
+        self.hooks.emit(event)
 
     # --- who may call, and who is calling -----------------------------------------------------------------------------
 
@@ -257,6 +267,8 @@ class _Call:
     decode: Callable[[bytes], Any]
     before_send: Callable[[], None] | None
     after_send: Callable[[], None] | None
+    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
+    number: int = 0
 
     def request(self, api_base: str, bearer: Secret | None) -> Request:
         return build_request(self.endpoint, api_base, path=self.path, query=self.query, body=self.body, bearer=bearer)

@@ -28,8 +28,8 @@ FLOORS = {
         "profile_import",
     },
     2: {"clock", "transports", "auth", "limiter", "hooks", "attempt"},
-    3: {"session", "batcher", "creates", "resources", "client"},
-    4: {"bulk", "webhooks", "distributed"},
+    3: {"session", "batcher", "streams", "creates", "resources", "client"},
+    4: {"telemetry", "bulk", "webhooks", "distributed"},
     5: {"simulator", "testing", "cli", "__main__"},
 }
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

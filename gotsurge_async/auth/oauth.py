@@ -10,16 +10,17 @@ import attrs
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.attempt import attempt, build_request, error_of
+from gotsurge_async.attempt import Attempt, attempt, build_request, error_of, hidden_values
 from gotsurge_async.auth.records import Tokens
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Credentials, Environment
 from gotsurge_async.endpoints import AUTH_EXCHANGE, AUTH_REFRESH, Endpoint, Profile
 from gotsurge_async.errors import ConfigError, InvalidData, OutcomeUnknown
+from gotsurge_async.hooks import Hooks, RequestDone
 from gotsurge_async.models.auth import ExchangeRequest, RefreshRequest, TokenAnswer
-from gotsurge_async.redact import Secret
+from gotsurge_async.redact import Secret, url_for_log
 from gotsurge_async.retry import Outcome
-from gotsurge_async.transports.base import Transport
+from gotsurge_async.transports.base import Request, Transport
 
 LIFE = timedelta(days=30)
 """How long a bearer token lasts when it does not say so itself (section "Demo Oauth2")."""
@@ -34,6 +35,7 @@ class OAuth:
     transport: Transport
     clock: Clock
     profile: Profile = attrs.field(factory=Profile)
+    hooks: Hooks = attrs.field(factory=Hooks)
 
     def authorization_url(self, redirect_url: str, *, state: str = "") -> str:
         """Where to send the user's browser; it comes back to ``redirect_url`` with ``code`` and ``state``."""
@@ -83,10 +85,22 @@ class OAuth:
         request = build_request(
             resolved, self.environment.api_base, path={}, query="", body=codec.encode(body), bearer=None
         )
-        done = await attempt(self.transport, request)
+        with self.hooks.call(
+            operation=resolved.name,
+            method=resolved.verb,
+            path=resolved.path,
+            server=url_for_log(self.environment.api_base),
+            monotonic=self.clock.monotonic,
+        ) as number:
+            return await self._answer(resolved, request, hidden_values(body), number)
+
+    async def _answer(
+        self, resolved: Endpoint[TokenAnswer], request: Request, secrets: list[str], number: int
+    ) -> TokenAnswer:
+        done = await self._try(resolved, request, number)
         if done.outcome is not Outcome.ANSWERED or done.response is None:
             # What was sent holds secrets: the error does not carry it.
-            raise error_of(resolved, done, attempts=1, sent=None, now=self.clock.now())
+            raise error_of(resolved, done, attempts=1, sent=None, now=self.clock.now(), secrets=secrets)
         try:
             return codec.decode(done.response.body, TokenAnswer)
         except InvalidData as error:
@@ -97,6 +111,23 @@ class OAuth:
                 status=done.status,
                 request_id=done.request_id,
             ) from None
+
+    async def _try(self, resolved: Endpoint[TokenAnswer], request: Request, number: int) -> Attempt:
+        started = self.clock.monotonic()
+        done = await attempt(self.transport, request)
+        self.hooks.request_done(
+            RequestDone(
+                call=number,
+                operation=resolved.name,
+                method=request.method,
+                status=done.status,
+                seconds=self.clock.monotonic() - started,
+                attempt=1,
+                request_id=done.request_id,
+                reason=done.reason,
+            )
+        )
+        return done
 
 
 def tokens_from(bearer: str, *, refresh: Secret | str | None = None, issued_at: datetime) -> Tokens:
