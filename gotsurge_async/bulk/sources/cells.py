@@ -132,7 +132,7 @@ def time_parser(zone: ZoneInfo | None) -> Parse:
 def _in_zone(naive: datetime, zone: ZoneInfo | None) -> datetime:
     if zone is None:
         raise ValueError(
-            f"this time has no time zone: write it as {naive.isoformat()}+08:00, "
+            f"this time has no time zone: write it with one, such as {naive.isoformat()}+08:00, "
             "or name the zone of the whole file (--timezone Asia/Singapore)"
         )
     try:
