@@ -4,7 +4,7 @@ The first value of every switch is the simulator's default. :data:`SWITCHES` lis
 line that offers them and for tests that run a client over every value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, cast
 
@@ -49,12 +49,17 @@ def _number(default: int) -> Any:
     return field(default=default, validator=[validators.instance_of(int), validators.ge(1)])
 
 
+def _texts(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
 @frozen(kw_only=True)
 class SimulatorOptions:
-    """How this simulator reads the document. Every field is a switch of :data:`SWITCHES`, save the last two.
+    """How this simulator reads the document. Every field is a switch of :data:`SWITCHES`, save the last three.
 
-    ``body_limit`` is the longest request body in bytes (longer ones are refused with 413); ``seed`` drives
-    what is shuffled.
+    ``redirect_urls`` are addresses that partners have registered besides those on this machine, which are all
+    known: a consent or a session goes nowhere else. ``body_limit`` is the longest request body in bytes (longer
+    ones are refused with 413); ``seed`` drives what is shuffled.
     """
 
     create_rule: Literal["all-or-nothing", "partial", "partial-refused"] = _switch(
@@ -137,6 +142,7 @@ class SimulatorOptions:
     )
     meta_total: bool = _switch("whether meta of a list says the total", True, False)
     per_page_limit: Literal[1000, 3] = _switch("the most that a page holds, whatever per_page asks for", 1000, 3)
+    redirect_urls: tuple[str, ...] = field(default=(), converter=_texts)
     body_limit: int = _number(1 << 20)
     seed: int = _number(1)
 

@@ -16,6 +16,7 @@ from .clock import SystemTime, TellsTime
 from .description import add_description
 from .faults import Fault, FaultBook
 from .options import SimulatorOptions
+from .pages import add_pages
 from .service import Service
 
 HOST = "127.0.0.1"
@@ -50,6 +51,7 @@ class Simulator:
         app = web.Application(client_max_size=self._service.options.body_limit)
         add_operations(app, self._service, self._faults)
         add_back_door(app, self._service, self._faults)
+        add_pages(app, self._service)
         add_description(app)
         # Nobody waits for a simulator's last answers: what is still delayed at the end is cancelled.
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
@@ -155,8 +157,9 @@ class Simulator:
         """Where it is and who may use it, credentials included, as lines for a person at a terminal."""
         lines = [f"GotSurge simulator, API base {self.api_base}"]
         for account in self.accounts.values():
+            user = self._service.caller(account.name).user
             keys = f"client_key {account.client_key}, secret_key {account.secret_key}"
-            lines.append(f"account {account.name}: {keys}")
+            lines.append(f"account {account.name}: {keys}; sign in as {user.email}, password {user.password}")
         return lines
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from .accounts import Account, fixed_accounts, fixed_users
 from .book import TaskBook
+from .browsers import BrowserBook
 from .calls import Calls
 from .clock import Clock, TellsTime, write_instant
 from .life import TRANSITIONS
@@ -31,6 +32,7 @@ class Service:
         self.book = TaskBook()
         self.organizations = OrganizationBook(self.accounts.values())
         self.sign_in = SignIn(jwt=self.options.tokens == "jwt", rotation=self.options.refresh_rotation)
+        self.browsers = BrowserBook()
         self.calls = Calls()
         self.random = Random(self.options.seed)  # noqa: S311 - repeatable on purpose, no secret
 
