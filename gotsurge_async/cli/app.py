@@ -2,6 +2,7 @@
 
 import click
 
+from gotsurge_async.cli.endpoints import endpoints
 from gotsurge_async.cli.push import push
 from gotsurge_async.cli.simulator import simulator
 from gotsurge_async.version import __version__
@@ -22,3 +23,4 @@ def gotsurge() -> None:
 
 gotsurge.add_command(push)
 gotsurge.add_command(simulator)
+gotsurge.add_command(endpoints)
