@@ -11,6 +11,7 @@
     ├── ConfigError (also ValueError)     settings that are missing, malformed or contradict each other
     ├── InvalidData (also ValueError)     data that we refuse to send, or cannot read; carries `problems`
     │   └── UnreadableAnswer              an answer that is not what the operation promises
+    ├── SignInFailed                      a sign-in was begun, and did not end in tokens
     ├── SignInNeeded                      no token that works, and none to be had without a person
     └── CallError                         one call to the service did not succeed
         ├── NotSent                       certainly never processed
@@ -89,6 +90,18 @@ class UnreadableAnswer(InvalidData):
     """An answer of the service that is no JSON, or not the JSON that the operation promises."""
 
 
+class SignInFailed(GotSurgeError):
+    """A sign-in was begun, and did not end in tokens (section "Basic Oauth2 steps").
+
+    Attributes:
+        reason: ``refused`` by the person, ``state`` unknown or of another browser, no ``code``, ``timeout``, ``origin``.
+    """
+
+    def __init__(self, message: str = "", *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class SignInNeeded(GotSurgeError):
     """No bearer token that works, and none to be had without a person signing in (section "Basic Oauth2 steps")."""
 
@@ -145,7 +158,15 @@ class Rejected(CallError):
 
 
 class BadRequest(Rejected):
-    """400, 422, or another 4xx without a class of its own; a redirect to elsewhere (301, 307, 308), too."""
+    """400, 422, or another 4xx without a class of its own; a redirect to elsewhere (301, 307, 308), too.
+
+    Attributes:
+        rows: for a batch, the indices (from 0) that the service named as the ones to blame; empty if it named none.
+    """
+
+    def __init__(self, message: str = "", *, rows: tuple[int, ...] = (), **details: Any) -> None:
+        super().__init__(message, **details)
+        self.rows = rows
 
 
 class Unauthorized(Rejected):
@@ -165,7 +186,14 @@ class Conflict(Rejected):
 
 
 class VersionConflict(Conflict):
-    """An update made from a revision that is no longer the newest: read the task and try again."""
+    """An update made from a revision that is no longer the newest: read the task and try again.
+
+    ``task`` is the task as it was read after the conflict, None if the service does not tell its revision.
+    """
+
+    def __init__(self, message: str = "", *, task: Any = None, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.task = task
 
 
 class TooLateToCancel(Rejected):

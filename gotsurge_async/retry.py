@@ -45,6 +45,11 @@ def may_repeat(replay: Replay, outcome: Outcome) -> bool:
     return outcome in (Outcome.NOT_SENT, Outcome.RATE_LIMITED)
 
 
+def backoff(policy: RetryPolicy, attempt: int, random: float) -> float:
+    """Seconds to wait after try number ``attempt`` (from 1): up to a bound that doubles, by ``random`` in [0, 1)."""
+    return min(policy.cap, policy.base * 2.0 ** min(attempt - 1, 60)) * random
+
+
 def decide(
     policy: RetryPolicy,
     replay: Replay,
@@ -66,7 +71,7 @@ def decide(
     """
     if not may_repeat(replay, outcome) or attempt >= policy.attempts:
         return None
-    wait = min(policy.cap, policy.base * 2.0 ** min(attempt - 1, 60)) * random
+    wait = backoff(policy, attempt, random)
     if retry_after is not None:
         if retry_after > policy.longest_retry_after:
             return None

@@ -59,7 +59,7 @@ class Session:
         self._limiter = limiter
         self._api_base = api_base
         self._profile = profile
-        self._policy = policy
+        self.policy = policy
         self._create_on_assumed = create_on_assumed
         self._random = random or Random()  # noqa: S311 - spreads retries in time, guards nothing
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -179,7 +179,7 @@ class Session:
                 replayed_401 = True
                 continue
             wait = decide(
-                self._policy,
+                self.policy,
                 call.endpoint.replay,
                 done.outcome,
                 attempt=tries,

@@ -1,72 +1,37 @@
 """The push with a ledger: never an order twice, never one lost, and what is not known is named."""
 
-import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from itertools import islice
-from types import TracebackType
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
 
-from gotsurge_async import codec
-from gotsurge_async.batcher import Batcher, chunks_of
-from gotsurge_async.bulk.ledger import (
-    Admission,
-    Ledger,
-    Mode,
-    NewOrder,
-    OrderState,
-    Outcome,
-    PendingOrder,
-    Run,
-    RunState,
-)
-from gotsurge_async.bulk.sources import Fault, Source
+from gotsurge_async.batcher import Batcher
+from gotsurge_async.bulk.brakes import Brakes, BrakeWatch, LimitReached
+from gotsurge_async.bulk.claims import CLAIM_LIFE, whole
+from gotsurge_async.bulk.direct import DirectSender, Results
+from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, OrderRow, OrderState, PendingOrder, Run, RunState
+from gotsurge_async.bulk.loading import Loader
+from gotsurge_async.bulk.refusals import OnRefusedChunk
+from gotsurge_async.bulk.sources import Source
+from gotsurge_async.bulk.two_phase import TwoPhaseSender
 from gotsurge_async.client import GotSurge
-from gotsurge_async.clock import Clock
-from gotsurge_async.creates import (
-    Created,
-    Identity,
-    InDoubt,
-    OrderResult,
-    Refused,
-    Unsent,
-    chunk_done,
-    create_chunk,
-    stops_all,
+from gotsurge_async.creates import Created, Unsent, chunk_done, stops_all
+from gotsurge_async.endpoints import (
+    CHUNK,
+    DRAFTS_CREATE,
+    PLATFORM_TASKS_GET,
+    PLATFORM_TASKS_LIST,
+    TASKS_CREATE,
+    TASKS_GET,
+    Endpoint,
 )
-from gotsurge_async.endpoints import CHUNK, TASKS_CREATE
-from gotsurge_async.errors import GotSurgeError, InvalidData, NotSent, OutcomeUnknown, Problem
-from gotsurge_async.models.tasks import Order
+from gotsurge_async.errors import CallError, Forbidden, GotSurgeError, NotFound
+from gotsurge_async.models.tasks import Order, Task, TaskStatus
 
 T = TypeVar("T")
 
-BLOCK = 500
-"""Orders that are read, and put into the ledger, at a time."""
-CLAIM_LIFE = 60.0
-"""Seconds after which a claim is too old to be sent on: the process may have been frozen, and another taken over."""
-
-
-class ClaimTooOld(GotSurgeError):
-    """Too long passed between the claim of a chunk and its sending; nothing was sent."""
-
-
-class UnusableSource(InvalidData):
-    """A source with faults: nothing of it is in the ledger, and nothing was sent.
-
-    Attributes:
-        faults: the first thousand, each with its place.
-        count: how many there are.
-    """
-
-    def __init__(self, message: str = "", faults: Sequence[Fault] = (), count: int = 0) -> None:
-        super().__init__(message, [Problem("", str(fault)) for fault in faults])
-        self.faults = tuple(faults)
-        self.count = count
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.args[0], self.faults, self.count))
+_CONFIRM_TRIES = 5
+_CONFIRM_WAIT = 1.0
 
 
 @attrs.frozen(kw_only=True)
@@ -76,10 +41,12 @@ class Sent:
     Attributes:
         stopped_by: the error that a person must act on before the rest can go; None if there was none.
         interrupted: `Push.stop` was called.
+        lost_drafts: keys of orders for which an unused draft may exist that the ledger does not name (two-phase).
     """
 
     stopped_by: GotSurgeError | None = None
     interrupted: bool = False
+    lost_drafts: frozenset[str] = frozenset()
 
 
 class Push:
@@ -96,11 +63,17 @@ class Push:
     in doubt: looked up, or decided by a person, never blindly sent again. A key (the tracking id, unless a source says
     otherwise) is pushed once in an environment, over all runs and files.
 
+    A run that an earlier process left is taken up with ``await ledger.hold(run_id)`` and sent with the same `send`.
+
     Args:
+        mode: two-phase (platform partners; exactly once) or direct (at most once); see `choose_mode`. It is kept with
+            the run, and a run that is taken up goes on in its own.
         concurrency: chunks in flight, the client's limit unless given.
         chunk: orders in a call, 1 to 20.
         environment: the name under which keys are unique, the client's environment unless given.
-        claim_life: seconds, see `CLAIM_LIFE`.
+        on_refused_chunk: hold or split; unless given, hold in direct mode and split in two-phase mode.
+        brakes: what stops the push before its end.
+        claim_life: seconds, see `claims.CLAIM_LIFE`.
     """
 
     def __init__(
@@ -108,18 +81,25 @@ class Push:
         gs: GotSurge,
         ledger: Ledger,
         *,
+        mode: Mode | str = Mode.DIRECT,
         concurrency: int | None = None,
         chunk: int = CHUNK,
         environment: str | None = None,
+        on_refused_chunk: OnRefusedChunk | str | None = None,
+        brakes: Brakes | None = None,
         claim_life: float = CLAIM_LIFE,
     ) -> None:
+        self.mode = Mode(mode)
+        self._gs = gs
         self._session = gs.session
         self._ledger = ledger
         self._concurrency = concurrency or gs.limits.concurrency
         self._chunk = chunk
         self._environment = environment or gs.environment.name
+        self._on_refused_chunk = None if on_refused_chunk is None else OnRefusedChunk(on_refused_chunk)
+        self._brakes = brakes or Brakes()
         self._claim_life = claim_life
-        self._batcher: Batcher[PendingOrder, list[OrderResult[PendingOrder]]] | None = None
+        self._batcher: Batcher[Any, Results] | None = None
         self._stopper: GotSurgeError | None = None
         self._interrupted = False
 
@@ -136,25 +116,7 @@ class Push:
             RunHeld: some of its orders wait in a run that another process is sending.
             LedgerError: the ledger cannot be written.
         """
-        rows = source.rows()
-        first = await asyncio.to_thread(_block, rows)  # the header is read with the first row
-        run = await self._ledger.begin(
-            environment=self._environment,
-            mode=Mode.DIRECT,
-            source=source.name,
-            columns=source.columns,
-            options=options,
-        )
-        async with _DiscardOnError(run):
-            block = first
-            while block:
-                await run.add(
-                    [NewOrder(row.line, row.key, row.payload, row.original, row.fingerprint) for row in block]
-                )
-                block = await asyncio.to_thread(_block, rows)
-            if not source.report.ok:
-                raise UnusableSource(f"{source.name} has faults", source.report.faults, source.report.fault_count)
-            return run, await self._admit(run, source.name, source.sha256)
+        return await self._loader.source(source, options)
 
     async def load_orders(
         self,
@@ -173,35 +135,24 @@ class Push:
             UnusableSource: an order without a key, or a key twice.
             RunHeld, LedgerError: as `load_source`.
         """
-        run = await self._ledger.begin(environment=self._environment, mode=Mode.DIRECT, source=name)
-        async with _DiscardOnError(run):
-            number = 0
-            async for block in chunks_of(orders, BLOCK):
-                rows = []
-                for order in block:
-                    number += 1
-                    order_key = key(order)
-                    if not order_key:
-                        fault = Fault(file=name, line=number, rule="the order has no key: give it a tracking_id")
-                        raise UnusableSource(f"{name} has faults", [fault], 1)
-                    rows.append(NewOrder(number, order_key, codec.encode(order)))
-                await run.add(rows)
-            return run, await self._admit(run, name, None)
+        return await self._loader.orders(orders, key, name)
 
-    async def _admit(self, run: Run, name: str, sha256: str | None) -> Admission:
-        admission = await run.admit(source_sha256=sha256)
-        if admission.doubled:
-            faults = [
-                Fault(
-                    file=name,
-                    line=doubled.line,
-                    value=doubled.key,
-                    rule=f"this key stands in line {doubled.first_line} already: one order, one key",
-                )
-                for doubled in admission.doubled
-            ]
-            raise UnusableSource(f"{name} has faults", faults, len(faults))
-        return admission
+    @property
+    def _loader(self) -> Loader:
+        return Loader(self._ledger, self._environment, self.mode)
+
+    async def choose_mode(self) -> Mode:
+        """Ask the service what the account may do: two-phase for a platform partner, direct for a plain one.
+
+        Raises:
+            CallError: the service does not say; nothing is assumed then.
+        """
+        try:
+            await self._session.call(PLATFORM_TASKS_LIST, query={"page": 1, "per_page": 1})
+            self.mode = Mode.TWO_PHASE
+        except (Forbidden, NotFound):
+            self.mode = Mode.DIRECT
+        return self.mode
 
     # --- sending ----------------------------------------------------------------------------------------------------
 
@@ -212,169 +163,135 @@ class Push:
             self._batcher.stop()
 
     async def send(self, run: Run) -> Sent:
-        """Send what is pending in the run, and record what becomes of it.
+        """Bring the run to its end: what an earlier process left in the middle first, then what is pending.
 
-        Cancelling it records what is in flight as in doubt.
+        Cancelling it records what is in flight: as in doubt, or in two-phase mode as what a later `send` takes up.
 
         Raises:
+            EndpointsAssumed: this client does not create on paths that are a guess; nothing was sent.
             LedgerError: the ledger cannot be written; nothing is sent that is not recorded.
         """
+        two_phase = run.info.mode is Mode.TWO_PHASE
+        self._session.resolve(DRAFTS_CREATE if two_phase else TASKS_CREATE)
         self._stopper = None
-        await run.start()
-        self._batcher = Batcher(
-            _flat(run.pending()),
-            lambda orders: self._send_chunk(run, orders),
-            size=self._chunk,
-            concurrency=self._concurrency,
+        drafter = TwoPhaseSender(
+            self._session,
+            policy=self._session.policy,
+            on_refused_chunk=self._on_refused_chunk or OnRefusedChunk.SPLIT,
         )
-        if self._interrupted:
-            self._batcher.stop()
+        direct = DirectSender(
+            self._session,
+            claim_life=self._claim_life,
+            on_refused_chunk=self._on_refused_chunk or OnRefusedChunk.HOLD,
+        )
+        await _recover(run, drafter)
+        watch = BrakeWatch(self._brakes)
+        await watch.begin(run)
+        await run.start()
+
+        async def send(orders: Sequence[PendingOrder]) -> Results:
+            return await self._watched(watch, orders, lambda: (drafter if two_phase else direct).send(run, orders))
+
+        async def finish(rows: Sequence[OrderRow]) -> Results:
+            return await self._watched(None, (), lambda: drafter.finish(run, rows))
+
         try:
-            async with self._batcher as batches:
-                async for _ in batches:
-                    pass
+            if two_phase:
+                await self._batches(run.rows((OrderState.DRAFTED, OrderState.BROADCASTING)), finish)
+            if self._brakes.canary:
+                await self._send_canary(run, send)
+            await self._batches(_flat(run.pending()), send)
         finally:
-            await _whole(self._finish(run))
-        return Sent(stopped_by=self._stopper, interrupted=self._interrupted)
+            await whole(_end(run, drafter))
+        return Sent(stopped_by=self._stopper, interrupted=self._interrupted, lost_drafts=frozenset(drafter.lost_drafts))
 
-    @staticmethod
-    async def _finish(run: Run) -> None:
-        left = (await run.counts())[OrderState.PENDING]
-        await run.finish(RunState.STOPPED if left else RunState.DONE)
+    async def _batches(
+        self, items: AsyncIterable[T], send: Callable[[Sequence[T]], Awaitable[Results]], keep: Results | None = None
+    ) -> None:
+        """Give items to ``send`` in chunks, unless the push was stopped; the results go to ``keep``, if it is given."""
+        batcher = self._batcher = Batcher(items, send, size=self._chunk, concurrency=self._concurrency)
+        if self._interrupted or self._stopper is not None:
+            batcher.stop()
+        async with batcher as batches:
+            async for results in batches:
+                if keep is not None:
+                    keep += results
 
-    async def _send_chunk(self, run: Run, orders: Sequence[PendingOrder]) -> list[OrderResult[PendingOrder]]:
+    async def _watched(
+        self,
+        watch: BrakeWatch | None,
+        orders: Sequence[PendingOrder],
+        send: Callable[[], Awaitable[Results]],
+    ) -> Results:
+        """Send a chunk, count it, tell of it, and stop the push where the next ones would fail too."""
         started = self._session.clock.monotonic()
-        results: list[OrderResult[PendingOrder]] = []
-        for left in reversed(range(_CLAIMS)):
-            claimed = set(await self._claim(run, orders))
-            orders = [order for order in orders if order.id in claimed]  # the others were taken over meanwhile
-            if not orders:
-                break
-            results = await self._create(run, orders)
-            await _whole(self._record(run, results))
-            too_old = isinstance(results[0], Unsent) and isinstance(results[0].error, ClaimTooOld)
-            if not (too_old and left) or self._interrupted:
+        results: Results = []
+        try:
+            if watch is not None:
+                watch.reserve(orders)
+            results = await send()
+            if watch is not None:
+                watch.count(orders, results)
+        except LimitReached as error:
+            self._halt(error)
+        for result in results:
+            # Not even after all tries: the next chunk would meet the same.
+            if isinstance(result, Unsent):
+                self._halt(result.error)
                 break
         if results:
-            self._note_stopper(results[0])
             self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
         return results
 
-    async def _claim(self, run: Run, orders: Sequence[PendingOrder]) -> list[int]:
-        claiming = asyncio.ensure_future(run.claim([order.id for order in orders]))
-        try:
-            return await _whole(claiming)
-        except asyncio.CancelledError:
-            if not claiming.cancelled() and claiming.exception() is None:
-                await _whole(run.release_claim(claiming.result()))  # nothing of them was sent
-            raise
+    def _halt(self, error: GotSurgeError) -> None:
+        """Take no more chunks. Of several reasons, one that a person must mend is told."""
+        if self._stopper is None or stops_all(error):
+            self._stopper = error
+        if self._batcher is not None:
+            self._batcher.stop()
 
-    async def _create(self, run: Run, orders: Sequence[PendingOrder]) -> list[OrderResult[PendingOrder]]:
-        """Send one claimed chunk."""
-        claim = _Claim(self._session.clock, self._claim_life)
-        try:
-            return await create_chunk(
-                self._session,
-                TASKS_CREATE,
-                orders,
-                [order.payload for order in orders],
-                [Identity.of(order.payload) for order in orders],
-                before_send=claim.leave,
-                after_send=claim.land,
-            )
-        except ClaimTooOld as error:  # whatever was tried before on this claim was answered: not now
-            return [Unsent(order=order, error=error) for order in orders]
-        except (asyncio.CancelledError, GotSurgeError):  # a usage error, for instance, which says nothing of orders
-            await _whole(self._record(run, claim.cancelled(orders)))
-            raise
+    async def _send_canary(self, run: Run, send: Callable[[Sequence[PendingOrder]], Awaitable[Results]]) -> None:
+        """Send a few orders, and see by reading that they are there, before the rest may go."""
+        results: Results = []
+        await self._batches(_first(run, self._brakes.canary), send, results)
+        endpoint = PLATFORM_TASKS_GET if run.info.mode is Mode.TWO_PHASE else TASKS_GET
+        for result in results:
+            if not isinstance(result, Created):
+                self._halt(LimitReached(f"the canary: order {result.order.key} was not created"))
+            elif not await self._is_there(endpoint, result.receipt.id):
+                self._halt(LimitReached(f"the canary: order {result.order.key} was created, and cannot be read"))
 
-    async def _record(self, run: Run, results: Sequence[OrderResult[PendingOrder]]) -> None:
-        unsent = [result.order.id for result in results if isinstance(result, Unsent)]
-        outcomes = [_outcome(result) for result in results if not isinstance(result, Unsent)]
-        if outcomes:
-            await run.record(outcomes)
-        if unsent:
-            await run.release_claim(unsent)
-
-    def _note_stopper(self, result: OrderResult[PendingOrder]) -> None:
-        """When a chunk could not be sent after all attempts, the next ones could not either: stop, and say why."""
-        if isinstance(result, Unsent) and not (self._stopper is not None and stops_all(self._stopper)):
-            self._stopper = result.error
-            if self._batcher is not None:
-                self._batcher.stop()
+    async def _is_there(self, endpoint: Endpoint[Task], task_id: str) -> bool:
+        for left in reversed(range(_CONFIRM_TRIES)):
+            try:
+                task = await self._session.call(endpoint, path={"task_id": task_id})
+            except CallError:
+                if left:  # what was just created may take a moment to be seen
+                    await self._session.clock.sleep(_CONFIRM_WAIT)
+                continue
+            return task.current_status not in (TaskStatus.CANCELLED, TaskStatus.EXPIRED)
+        return False
 
 
-_CLAIMS = 6
-"""How often a chunk is claimed anew when waiting, for a 429 say, outlasted its claim."""
+async def _recover(run: Run, drafter: TwoPhaseSender) -> None:
+    """Settle what was claimed and never came to an end; a draft may exist of what was being drafted."""
+    async for row in run.rows((OrderState.DRAFTING,)):
+        drafter.lost_drafts.add(row.key)
+    await run.recover()
 
 
-class _Claim:
-    """Guards the sending of a claimed chunk, and knows whether a try is on its way."""
-
-    def __init__(self, clock: Clock, life: float) -> None:
-        self._clock = clock
-        self._ends = clock.monotonic() + life
-        self._life = life
-        self._on_its_way = False
-
-    def leave(self) -> None:
-        if self._clock.monotonic() > self._ends:
-            raise ClaimTooOld(f"more than {self._life:.0f} s passed between the claim and the sending")
-        self._on_its_way = True
-
-    def land(self) -> None:
-        self._on_its_way = False
-
-    def cancelled(self, orders: Sequence[PendingOrder]) -> list[OrderResult[PendingOrder]]:
-        """What a cancellation means for the chunk."""
-        if self._on_its_way:
-            error = OutcomeUnknown("interrupted before the answer came", operation=TASKS_CREATE.name)
-            return [InDoubt(order=order, error=error) for order in orders]
-        return [Unsent(order=order, error=NotSent("interrupted", operation=TASKS_CREATE.name)) for order in orders]
+async def _end(run: Run, drafter: TwoPhaseSender) -> None:
+    await _recover(run, drafter)
+    counts = await run.counts()
+    left = sum(counts[state] for state in (OrderState.PENDING, OrderState.DRAFTED, OrderState.BROADCASTING))
+    await run.finish(RunState.STOPPED if left else RunState.DONE)
 
 
-def _outcome(result: OrderResult[PendingOrder]) -> Outcome:
-    match result:
-        case Created(order=order, receipt=receipt):
-            return Outcome(order.id, OrderState.CREATED, task_id=receipt.id, status=receipt.current_status)
-        case Refused(order=order, error=error):
-            return Outcome(order.id, OrderState.REJECTED, error=str(error))
-        case InDoubt(order=order, error=error):
-            return Outcome(order.id, OrderState.IN_DOUBT, error=str(error))
-        case Unsent():
-            raise AssertionError("what was not sent has no outcome: its claim is released")
-
-
-class _DiscardOnError:
-    """Removes a run that could not be loaded whole, also when loading was cancelled."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    async def __aenter__(self) -> None:
-        return None
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            # Best effort: a run that stays behind in the state "loading" is never sent, and is swept away later.
-            with suppress(GotSurgeError):
-                await _whole(self._run.discard())
-
-
-async def _whole(work: Awaitable[T]) -> T:
-    """Await something that must not be left half done: a cancellation waits for its end, and is raised then."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
-
-
-def _block(rows: Iterator[T]) -> list[T]:
-    return list(islice(rows, BLOCK))
+async def _first(run: Run, count: int) -> AsyncIterator[PendingOrder]:
+    async for page in run.pending(count):
+        for order in page[:count]:
+            yield order
+        return
 
 
 async def _flat(pages: AsyncIterator[list[PendingOrder]]) -> AsyncIterator[PendingOrder]:

@@ -1,0 +1,99 @@
+"""What stops a push before its end: too many refusals, too many doubts, too much money."""
+
+from collections.abc import Sequence
+
+import attrs
+import msgspec
+
+from gotsurge_async.bulk.ledger import OrderState, PendingOrder, Run
+from gotsurge_async.creates import Created, InDoubt, OrderResult, Refused
+from gotsurge_async.errors import GotSurgeError
+from gotsurge_async.money import Money
+
+
+class LimitReached(GotSurgeError):
+    """A limit that the user set has stopped the push; the rest was not sent."""
+
+
+@attrs.frozen(kw_only=True)
+class Brakes:
+    """Limits of a push; None for none.
+
+    Attributes:
+        max_errors: refused orders.
+        max_in_doubt: orders in doubt.
+        max_spend: the sum of the prices of what is created or in doubt. Of one currency, or of any if it has none.
+        canary: so many orders are sent first, and each must be confirmed by a read before the rest goes.
+    """
+
+    max_errors: int | None = None
+    max_in_doubt: int | None = None
+    max_spend: Money | None = None
+    canary: int = 0
+
+
+class _Priced(msgspec.Struct):
+    price: int = 0
+    currency: str | None = None
+
+
+_priced = msgspec.json.Decoder(_Priced)
+
+
+class BrakeWatch:
+    """Counts what a push did against its `Brakes`."""
+
+    def __init__(self, brakes: Brakes) -> None:
+        self._brakes = brakes
+        self._refused = 0
+        self._in_doubt = 0
+        self._spent = 0
+
+    async def begin(self, run: Run) -> None:
+        """Count what earlier processes did in this run."""
+        counts = await run.counts()
+        self._refused = counts[OrderState.REJECTED]
+        self._in_doubt = counts[OrderState.IN_DOUBT]
+        if self._brakes.max_spend is not None:
+            live = (OrderState.CREATED, OrderState.IN_DOUBT, OrderState.DRAFTED, OrderState.BROADCASTING)
+            async for row in run.rows(live):
+                self._spent += _priced.decode(row.payload).price
+
+    def reserve(self, orders: Sequence[PendingOrder]) -> None:
+        """Count the prices of orders that are about to be sent.
+
+        Raises:
+            LimitReached: they would go beyond the limit; they are not counted, and must not be sent.
+        """
+        limit = self._brakes.max_spend
+        if limit is None:
+            return
+        prices = [_priced.decode(order.payload) for order in orders]
+        for price, order in zip(prices, orders, strict=True):
+            if limit.currency and price.price and price.currency != limit.currency:
+                raise LimitReached(
+                    f"order {order.key} is priced in {price.currency or 'no currency'}, and the limit in "
+                    f"{limit.currency}: they cannot be added up"
+                )
+        total = self._spent + sum(price.price for price in prices)
+        if total > limit.millicents:
+            raise LimitReached(f"the next orders would bring the spend above {limit}")
+        self._spent = total
+
+    def count(self, orders: Sequence[PendingOrder], results: Sequence[OrderResult[PendingOrder]]) -> None:
+        """Count what became of orders whose prices were reserved.
+
+        Raises:
+            LimitReached: of refusals or doubts.
+        """
+        if self._brakes.max_spend is not None:
+            kept = {result.order.id for result in results if isinstance(result, Created | InDoubt)}
+            self._spent -= sum(_priced.decode(order.payload).price for order in orders if order.id not in kept)
+        self._refused += sum(isinstance(result, Refused) for result in results)
+        self._in_doubt += sum(isinstance(result, InDoubt) for result in results)
+        for count, limit, what in (
+            (self._refused, self._brakes.max_errors, "refused"),
+            (self._in_doubt, self._brakes.max_in_doubt, "in doubt"),
+        ):
+            if limit is not None and count > limit:
+                raise LimitReached(f"{count} orders are {what}, and the limit is {limit}")

@@ -1,0 +1,121 @@
+"""Direct mode: one call creates and broadcasts. At most once, and what is unknown is named."""
+
+import asyncio
+from collections.abc import Sequence
+
+from gotsurge_async.bulk.claims import Claim, ClaimTooOld, whole
+from gotsurge_async.bulk.ledger import OrderState, Outcome, PendingOrder, Run
+from gotsurge_async.bulk.refusals import OnRefusedChunk, held, parts_to_send
+from gotsurge_async.creates import Created, Identity, InDoubt, OrderResult, Refused, Unsent, create_chunk
+from gotsurge_async.endpoints import TASKS_CREATE
+from gotsurge_async.errors import GotSurgeError, NotSent, OutcomeUnknown
+from gotsurge_async.session import Session
+
+Results = list[OrderResult[PendingOrder]]
+
+_CLAIMS = 6
+"""How often a chunk is claimed anew when waiting, for a 429 say, outlasted its claim."""
+
+
+class DirectSender:
+    """Sends pending orders of a run, a chunk at a time: claim, send, record.
+
+    Args:
+        claim_life: seconds, see `claims.CLAIM_LIFE`.
+        on_refused_chunk: what becomes of a chunk that the service refused as a whole.
+    """
+
+    def __init__(self, session: Session, *, claim_life: float, on_refused_chunk: OnRefusedChunk) -> None:
+        self._session = session
+        self._claim_life = claim_life
+        self._on_refused_chunk = on_refused_chunk
+
+    async def send(self, run: Run, orders: Sequence[PendingOrder]) -> Results:
+        """Send a chunk; its results are in the ledger on return. Orders that another run took over have none."""
+        results: Results = []
+        for left in reversed(range(_CLAIMS)):
+            orders = await self._claim(run, orders)
+            if not orders:
+                break
+            results = await self._send_claimed(run, orders)
+            await whole(_record(run, results))
+            too_old = isinstance(results[0], Unsent) and isinstance(results[0].error, ClaimTooOld)
+            if not (too_old and left):
+                break
+        return results
+
+    async def _claim(self, run: Run, orders: Sequence[PendingOrder]) -> list[PendingOrder]:
+        claiming = asyncio.ensure_future(run.claim([order.id for order in orders]))
+        try:
+            claimed = set(await whole(claiming))
+        except asyncio.CancelledError:
+            if not claiming.cancelled() and claiming.exception() is None:
+                await whole(run.release_claim(claiming.result()))  # nothing of them was sent
+            raise
+        return [order for order in orders if order.id in claimed]
+
+    async def _send_claimed(self, run: Run, orders: Sequence[PendingOrder]) -> Results:
+        """Send one claimed chunk, and parts of it again if that is wanted; in the ledger all are claimed meanwhile."""
+        claim = Claim(self._session.clock, self._claim_life)
+        done: Results = []
+        waiting: list[Sequence[PendingOrder]] = [orders]
+        part: Sequence[PendingOrder] = ()
+        try:
+            while waiting:
+                part = waiting.pop()
+                results = await self._create(claim, part)
+                settled, again = parts_to_send(results, self._on_refused_chunk)
+                done += settled
+                waiting += again
+        except (asyncio.CancelledError, GotSurgeError):  # a usage error, for instance, which says nothing of orders
+            unsent = [order for each in waiting for order in each]
+            await whole(_record(run, [*done, *_unfinished(claim, part), *_never_sent(unsent)]))
+            raise
+        return held(done, self._on_refused_chunk)
+
+    async def _create(self, claim: Claim, orders: Sequence[PendingOrder]) -> Results:
+        try:
+            return await create_chunk(
+                self._session,
+                TASKS_CREATE,
+                orders,
+                [order.payload for order in orders],
+                [Identity.of(order.payload) for order in orders],
+                before_send=claim.leave,
+                after_send=claim.land,
+            )
+        except ClaimTooOld as error:  # whatever was tried before on this claim was answered: not now
+            return [Unsent(order=order, error=error) for order in orders]
+
+
+def _unfinished(claim: Claim, orders: Sequence[PendingOrder]) -> Results:
+    """What an interruption means for the part of a chunk that was being sent."""
+    if claim.on_its_way:
+        error = OutcomeUnknown("interrupted before the answer came", operation=TASKS_CREATE.name)
+        return [InDoubt(order=order, error=error) for order in orders]
+    return _never_sent(orders)
+
+
+def _never_sent(orders: Sequence[PendingOrder]) -> Results:
+    return [Unsent(order=order, error=NotSent("interrupted", operation=TASKS_CREATE.name)) for order in orders]
+
+
+async def _record(run: Run, results: Results) -> None:
+    unsent = [result.order.id for result in results if isinstance(result, Unsent)]
+    outcomes = [_outcome(result) for result in results if not isinstance(result, Unsent)]
+    if outcomes:
+        await run.record(outcomes)
+    if unsent:
+        await run.release_claim(unsent)
+
+
+def _outcome(result: OrderResult[PendingOrder]) -> Outcome:
+    match result:
+        case Created(order=order, receipt=receipt):
+            return Outcome(order.id, OrderState.CREATED, task_id=receipt.id, status=receipt.current_status)
+        case Refused(order=order, error=error):
+            return Outcome(order.id, OrderState.REJECTED, error=str(error))
+        case InDoubt(order=order, error=error):
+            return Outcome(order.id, OrderState.IN_DOUBT, error=str(error))
+        case Unsent():
+            raise AssertionError("what was not sent has no outcome: its claim is released")

@@ -1,0 +1,132 @@
+"""Orders into the ledger, all or none, before anything is sent."""
+
+import asyncio
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
+from types import TracebackType
+from typing import Any, TypeVar
+
+import attrs
+
+from gotsurge_async import codec
+from gotsurge_async.batcher import chunks_of
+from gotsurge_async.bulk.claims import whole
+from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, Run
+from gotsurge_async.bulk.sources import Fault, Source
+from gotsurge_async.errors import GotSurgeError, InvalidData, Problem
+from gotsurge_async.models.tasks import Order
+
+T = TypeVar("T")
+
+BLOCK = 500
+"""Orders that are read, and put into the ledger, at a time."""
+
+
+class UnusableSource(InvalidData):
+    """A source with faults: nothing of it is in the ledger, and nothing was sent.
+
+    Attributes:
+        faults: the first thousand, each with its place.
+        count: how many there are.
+    """
+
+    def __init__(self, message: str = "", faults: Sequence[Fault] = (), count: int = 0) -> None:
+        super().__init__(message, [Problem("", str(fault)) for fault in faults])
+        self.faults = tuple(faults)
+        self.count = count
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.args[0], self.faults, self.count))
+
+
+@attrs.frozen
+class Loader:
+    """Puts orders into the ledger. A run that is returned is held: close it.
+
+    Args:
+        environment: the name under which keys are unique.
+        mode: how the run will be sent.
+    """
+
+    ledger: Ledger
+    environment: str
+    mode: Mode
+
+    async def source(self, source: Source, options: Mapping[str, Any] | None = None) -> tuple[Run, Admission]:
+        """See `Push.load_source`."""
+        rows = source.rows()
+        block = await asyncio.to_thread(_block, rows)  # the header is read with the first row
+        run = await self.ledger.begin(
+            environment=self.environment,
+            mode=self.mode,
+            source=source.name,
+            columns=source.columns,
+            options=options,
+        )
+        async with _DiscardOnError(run):
+            while block:
+                await run.add(
+                    [NewOrder(row.line, row.key, row.payload, row.original, row.fingerprint) for row in block]
+                )
+                block = await asyncio.to_thread(_block, rows)
+            if not source.report.ok:
+                raise UnusableSource(f"{source.name} has faults", source.report.faults, source.report.fault_count)
+            return run, await _admit(run, source.name, source.sha256)
+
+    async def orders(
+        self, orders: Iterable[Order] | AsyncIterable[Order], key: Callable[[Order], str | None], name: str
+    ) -> tuple[Run, Admission]:
+        """See `Push.load_orders`."""
+        run = await self.ledger.begin(environment=self.environment, mode=self.mode, source=name)
+        async with _DiscardOnError(run):
+            number = 0
+            async for block in chunks_of(orders, BLOCK):
+                rows = []
+                for order in block:
+                    number += 1
+                    order_key = key(order)
+                    if not order_key:
+                        fault = Fault(file=name, line=number, rule="the order has no key: give it a tracking_id")
+                        raise UnusableSource(f"{name} has faults", [fault], 1)
+                    rows.append(NewOrder(number, order_key, codec.encode(order)))
+                await run.add(rows)
+            return run, await _admit(run, name, None)
+
+
+async def _admit(run: Run, name: str, sha256: str | None) -> Admission:
+    admission = await run.admit(source_sha256=sha256)
+    if admission.doubled:
+        faults = [
+            Fault(
+                file=name,
+                line=doubled.line,
+                value=doubled.key,
+                rule=f"this key stands in line {doubled.first_line} already: one order, one key",
+            )
+            for doubled in admission.doubled
+        ]
+        raise UnusableSource(f"{name} has faults", faults, len(faults))
+    return admission
+
+
+class _DiscardOnError:
+    """Removes a run that could not be loaded whole, also when loading was cancelled."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            # Best effort: a run that stays behind in the state "loading" is never sent, and is swept away later.
+            with suppress(GotSurgeError):
+                await whole(self._run.discard())
+
+
+def _block(rows: Iterator[T]) -> list[T]:
+    return list(islice(rows, BLOCK))
