@@ -6,6 +6,7 @@ one that we gave up on later. So the classes are tested narrow first, and everyt
 """
 
 import asyncio
+import re
 
 import aiohttp
 from yarl import URL
@@ -15,6 +16,8 @@ from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Resp
 
 MAX_ANSWER = 64 * 1024 * 1024
 """The largest answer that is read, in bytes; a page of 200 tasks is about half a million."""
+
+_HEADER = re.compile(r"[\t -~]*")
 
 
 class AiohttpTransport:
@@ -40,24 +43,20 @@ class AiohttpTransport:
             NothingSent: no connection could be made.
             MaybeSent: anything later.
         """
+        url = _checked_url(request)
         session = self._open()
         try:
             async with session.request(
-                request.method,
-                # The path is percent-encoded already; yarl must not decode "%2F" in it.
-                URL(request.url, encoded=True),
-                data=request.body,
-                headers=request.headers,
-                allow_redirects=False,
+                request.method, url, data=request.body, headers=request.headers, allow_redirects=False
             ) as answer:
                 body = await _read(answer)
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Response(status=answer.status, headers=headers, body=body)
+                return Response(status=answer.status, headers=answer.headers, body=body)
         except TransportError:
             raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # "from None": the library's exceptions carry the request with its headers, and so the token.
-            raise _classify(error) from None
+            failure = _classify(error)
+        # Out here, so that nothing hangs on it: the library's exceptions carry the request, and so the token.
+        raise failure
 
     async def close(self) -> None:
         """Close the session. Requests in flight end as "maybe sent": drain first."""
@@ -86,6 +85,22 @@ class AiohttpTransport:
         return self._session
 
 
+def _checked_url(request: Request) -> URL:
+    """The URL, if it and the headers can be sent at all: found out later, it would count as "maybe sent"."""
+    if any(not _HEADER.fullmatch(value) for value in request.headers.values()):
+        raise NothingSent("a header holds a character that HTTP has no place for: look at the token")
+    url = None
+    try:
+        # The path is percent-encoded already; yarl must not decode "%2F" in it.
+        url = URL(request.url, encoded=True)
+        port = url.port  # parsed when it is asked for
+    except ValueError:
+        port = None
+    if url is None or port is None:
+        raise NothingSent("the URL cannot be used")
+    return url
+
+
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
     if (answer.content_length or 0) <= MAX_ANSWER:
         blocks, size = [], 0
@@ -107,7 +122,7 @@ def _classify(error: Exception) -> TransportError:
             return NothingSent(f"no connection in time: {reason}")
         case aiohttp.ClientConnectorError():  # refused, DNS, TLS; a child of ClientOSError, which proves nothing
             return NothingSent(f"no connection: {reason}")
-        case aiohttp.InvalidURL() | aiohttp.InvalidUrlClientError():
+        case aiohttp.InvalidURL() | aiohttp.InvalidUrlClientError() | aiohttp.NonHttpUrlClientError():
             return NothingSent("the URL cannot be used")
         case aiohttp.ServerDisconnectedError():
             return MaybeSent("the server closed the connection before it answered")

@@ -23,12 +23,19 @@ class Request:
         return f"Request({self.method} {url_for_log(self.url)}, {headers_for_log(self.headers)}, {size} bytes)"
 
 
+def _lower_case(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
 @attrs.frozen(kw_only=True, repr=False)
 class Response:
-    """One whole HTTP answer, of any status. ``headers`` has lower-case names; of a name that comes twice, the last."""
+    """One whole HTTP answer, of any status.
+
+    ``headers`` has lower-case names, however they were given; of a name that comes twice, the last.
+    """
 
     status: int
-    headers: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = attrs.field(default=MappingProxyType({}), converter=_lower_case)
     body: bytes = b""
 
     def __repr__(self) -> str:

@@ -1,0 +1,87 @@
+"""Servers that misbehave, over real sockets, and what they saw."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class Connection:
+    """One connection as a peer sees it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    async def head(self) -> bytes:
+        """Read up to the end of the request's headers."""
+        return await self.reader.readuntil(b"\r\n\r\n")
+
+    async def request(self) -> bytes:
+        """Read a request whole."""
+        head = await self.head()
+        lengths = [int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+        return head + (await self.reader.readexactly(lengths[0]) if lengths else b"")
+
+    async def say(self, data: bytes) -> None:
+        """Write, and see it off."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    def reset(self) -> None:
+        """Close with RST instead of FIN."""
+        raw = self.writer.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+
+class Peer:
+    """A server that does with each connection what the test says."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.connections = 0
+        self.requests: list[bytes] = []
+        """Those that were read whole."""
+
+    async def whole(self, connection: Connection) -> bytes:
+        """Read a request whole and note it."""
+        request = await connection.request()
+        self.requests.append(request)
+        return request
+
+
+Behaviour = Callable[[Peer, Connection], Awaitable[None]]
+
+
+@asynccontextmanager
+async def peer(behaviour: Behaviour, **options: object) -> AsyncIterator[Peer]:
+    """Serve ``behaviour`` on a free port of this machine; each connection is closed when it ends."""
+    serving = Peer()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            await behaviour(serving, Connection(reader, writer))
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, **options)  # type: ignore[arg-type]
+    host, port = server.sockets[0].getsockname()
+    serving.url = f"http://{host}:{port}"
+    try:
+        yield serving
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()

@@ -1,0 +1,128 @@
+"""`gotsurge_async.transports.aiohttp`: what each failure of aiohttp proves."""
+
+import asyncio
+import ssl
+import traceback
+from unittest.mock import Mock
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+from yarl import URL
+
+from gotsurge_async.transports.aiohttp import AiohttpTransport
+from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport, TransportError
+
+TOKEN = "planted-token"
+PATH = "planted-path"
+URL_TEXT = f"https://api.example/{PATH}"
+POST = Request(method="POST", url=URL_TEXT, headers={"Authorization": f"Bearer {TOKEN}"}, body=b"{}")
+KEY = Mock(host="api.example", port=443, is_ssl=True, ssl=True)
+INFO = aiohttp.RequestInfo(URL(URL_TEXT), "POST", Mock(__repr__=lambda _: TOKEN), URL(URL_TEXT))
+REFUSED = ConnectionRefusedError(111, "Connection refused")
+UNVERIFIED = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate")
+
+FAILURES = [
+    (aiohttp.ClientConnectorError(KEY, REFUSED), NothingSent, "no connection: Connection refused"),
+    (
+        aiohttp.ClientConnectorDNSError(KEY, OSError(None, "Name or service not known")),
+        NothingSent,
+        "no connection: Name or service not known",
+    ),
+    (aiohttp.ClientConnectorSSLError(KEY, OSError(1, "wrong version number")), NothingSent, "wrong version number"),
+    (aiohttp.ClientConnectorCertificateError(KEY, UNVERIFIED), NothingSent, "self-signed certificate"),
+    (aiohttp.ClientProxyConnectionError(KEY, REFUSED), NothingSent, "Connection refused"),
+    (aiohttp.ConnectionTimeoutError("Connection timeout to host"), NothingSent, "no connection in time"),
+    (aiohttp.InvalidURL(URL_TEXT), NothingSent, "the URL cannot be used"),
+    (aiohttp.ServerDisconnectedError(), MaybeSent, "closed the connection before it answered"),
+    (aiohttp.ClientOSError(104, "Connection reset by peer"), MaybeSent, "broke: Connection reset by peer"),
+    (aiohttp.ClientConnectionResetError("Cannot write to closing transport"), MaybeSent, "the connection broke"),
+    (aiohttp.SocketTimeoutError("Timeout on reading data"), MaybeSent, "no answer in time"),
+    (aiohttp.ServerTimeoutError(), MaybeSent, "no answer in time"),
+    (TimeoutError(), MaybeSent, "no answer in time"),
+    (aiohttp.ClientPayloadError("not enough data"), MaybeSent, "the answer broke off"),
+    (aiohttp.ClientResponseError(INFO, (), status=400, message="bad"), MaybeSent, "the answer is not HTTP"),
+    (aiohttp.ClientConnectionError("Connector is closed"), MaybeSent, "broke: ClientConnectionError"),
+    (BrokenPipeError(32, "Broken pipe"), MaybeSent, "broke: Broken pipe"),
+    (ValueError("something new"), MaybeSent, "broke: something new"),
+]
+
+
+async def send(request: Request) -> Response:
+    """Send one request with a transport of its own."""
+    transport: Transport = AiohttpTransport()
+    try:
+        return await transport.send(request)
+    finally:
+        await transport.close()
+
+
+@pytest.mark.parametrize(("failure", "verdict", "reason"), FAILURES, ids=lambda value: type(value).__name__)
+async def test_a_failure_is_told_as_what_it_proves(
+    http: aioresponses, failure: Exception, verdict: type[TransportError], reason: str
+) -> None:
+    """Only a connection that was never made is "nothing sent"; all else is "maybe sent", in words without a secret."""
+    http.post(URL_TEXT, exception=failure)
+    with pytest.raises(TransportError) as caught:
+        await send(POST)
+    assert type(caught.value) is verdict
+    assert reason in caught.value.reason
+    assert caught.value.reason == str(caught.value)
+    text = "".join(traceback.format_exception(caught.value))
+    assert TOKEN not in text
+    assert PATH not in text
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+async def test_a_cancellation_passes_through(http: aioresponses) -> None:
+    """A cancelled request ends as cancelled, not as a failure of the transport."""
+    http.post(URL_TEXT, exception=asyncio.CancelledError())
+    with pytest.raises(asyncio.CancelledError):
+        await send(POST)
+
+
+@pytest.mark.parametrize("status", [200, 204, 301, 400, 401, 404, 429, 500, 503])
+async def test_every_answer_is_returned(http: aioresponses, status: int) -> None:
+    """Whatever its status, a whole answer comes back as it was, with header names in lower case."""
+    http.post(URL_TEXT, status=status, body=b'{"a":1}', headers={"Retry-After": "3", "ETag": '"x"'})
+    response = await send(POST)
+    assert (response.status, response.body) == (status, b'{"a":1}')
+    assert response.headers["retry-after"] == "3"
+    assert response.headers["etag"] == '"x"'
+
+
+async def test_what_is_sent_is_what_was_given(http: aioresponses) -> None:
+    """Verb, URL, headers and body go to aiohttp as they are, and redirects are not followed."""
+    url = "https://api.example/a%2Fb?x=y"
+    http.patch(url, body=b"")
+    await send(Request(method="PATCH", url=url, headers={"X-A": "1"}, body=b"\x00\xff"))
+    ((key, (call,)),) = http.requests.items()
+    assert key == ("PATCH", URL(url, encoded=True))
+    assert key[1].raw_path == "/a%2Fb"
+    assert call.kwargs["data"] == b"\x00\xff"
+    assert call.kwargs["headers"] == {"X-A": "1"}
+    assert call.kwargs["allow_redirects"] is False
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\x00b", "tok\u2028en", "naïve\u20ac", "\udcff"])
+async def test_a_header_that_http_has_no_place_for_is_never_sent(value: str) -> None:
+    """A token with a line break, a control character or anything beyond ASCII is "nothing sent", and is not shown."""
+    with pytest.raises(NothingSent, match="a header holds a character") as caught:
+        await send(Request(method="POST", url="http://127.0.0.1:9/", headers={"Authorization": value}))
+    assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://", "https://host:port/x", "https://[::1/x", "ftp://127.0.0.1/x", "/x", ""])
+async def test_a_url_that_cannot_be_used_is_never_sent(url: str) -> None:
+    """What is no URL of HTTP is "nothing sent"."""
+    with pytest.raises(NothingSent, match="the URL cannot be used"):
+        await send(Request(method="POST", url=url, body=b"{}"))
+
+
+async def test_a_closed_transport_sends_nothing() -> None:
+    """After closing, which may be done twice, every request is "nothing sent"."""
+    transport = AiohttpTransport()
+    await transport.close()
+    await transport.close()
+    with pytest.raises(NothingSent, match="the transport is closed"):
+        await transport.send(POST)

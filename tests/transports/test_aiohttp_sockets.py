@@ -1,0 +1,466 @@
+"""`gotsurge_async.transports.aiohttp` over real sockets, with peers that misbehave: what each failure proves."""
+
+import asyncio
+import gzip
+import socket
+import ssl
+import threading
+import traceback
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+
+import pytest
+import trustme
+
+from gotsurge_async.config import Timeouts
+from gotsurge_async.transports import aiohttp as module
+from gotsurge_async.transports.aiohttp import AiohttpTransport
+from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, TransportError
+
+from .peers import OK, Behaviour, Connection, Peer, peer
+
+TOKEN = "planted-token"
+PATH = "planted-path"
+BODY = b'{"tasks":[' + b" " * 32_000 + b"]}"
+QUICK = Timeouts(pool=5.0, connect=5.0, read=0.2)
+REPEATED_BY_AIOHTTP = ("GET", "PUT", "DELETE")
+
+
+@asynccontextmanager
+async def a_transport(timeouts: Timeouts | None = None) -> AsyncIterator[AiohttpTransport]:
+    """A transport that is closed in the end."""
+    transport = AiohttpTransport(timeouts)
+    try:
+        yield transport
+    finally:
+        await transport.close()
+
+
+def request(url: str, verb: str = "POST") -> Request:
+    """A request with a secret in its path and its headers, and 32 KB of body if its verb has one."""
+    return Request(
+        method=verb,
+        url=f"{url}/{PATH}",
+        headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
+        body=None if verb == "GET" else BODY,
+    )
+
+
+async def failure(transport: AiohttpTransport, sent: Request) -> TransportError:
+    """The failure of a request; it shows no secret, and nothing of aiohttp hangs on it."""
+    with pytest.raises(TransportError) as caught:
+        await transport.send(sent)
+    error = caught.value
+    text = "".join(traceback.format_exception(error))
+    assert TOKEN not in text
+    assert PATH not in text
+    assert error.__cause__ is error.__context__ is None
+    return error
+
+
+async def fails(
+    behaviour: Behaviour, timeouts: Timeouts | None = None, verb: str = "POST"
+) -> tuple[Peer, TransportError]:
+    """What the peer saw, and how a request to it failed."""
+    async with peer(behaviour) as serving, a_transport(timeouts) as transport:
+        return serving, await failure(transport, request(serving.url, verb))
+
+
+# --- no connection: certainly not sent --------------------------------------------------------------------------------
+
+
+async def test_a_refused_connection_sends_nothing() -> None:
+    """Where nobody listens, nothing was sent."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        async with a_transport() as transport:
+            assert isinstance(await failure(transport, request(url)), NothingSent)
+
+
+async def test_an_unknown_host_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that the resolver does not know ends before anything was sent."""
+
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    async with a_transport() as transport:
+        error = await failure(transport, request("http://nowhere.invalid"))
+    assert isinstance(error, NothingSent)
+    assert "Name or service not known" in error.reason
+
+
+async def test_a_bad_certificate_sends_nothing() -> None:
+    """A server with a certificate that the system does not trust gets no byte of the request."""
+
+    async def answers(serving: Peer, connection: Connection) -> None:
+        await serving.whole(connection)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    loop_errors: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, problem: loop_errors.append(problem))
+    async with peer(answers, ssl=context) as serving, a_transport() as transport:
+        error = await failure(transport, request(serving.url.replace("http", "https")))
+        assert isinstance(error, NothingSent)
+        assert "certificate" in error.reason
+        assert serving.requests == []
+
+
+async def test_https_to_a_plain_port_sends_nothing() -> None:
+    """A TLS handshake with a server of plain HTTP fails before the request is sent."""
+
+    async def answers(serving: Peer, connection: Connection) -> None:
+        await connection.reader.read(1)
+        await connection.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with peer(answers) as serving, a_transport() as transport:
+        error = await failure(transport, request(serving.url.replace("http", "https")))
+    assert isinstance(error, NothingSent)
+    assert serving.requests == []
+
+
+@pytest.fixture
+def deaf_url() -> Iterator[str]:
+    """A port on which connecting hangs: its queue is full, and nobody accepts."""
+    with ExitStack() as stack:
+        deaf = stack.enter_context(socket.socket())
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(deaf.getsockname())
+        yield f"http://127.0.0.1:{deaf.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("timeouts", [Timeouts(connect=0.1), Timeouts(pool=0.1)], ids=["connect", "pool"])
+async def test_a_connection_that_hangs_sends_nothing(deaf_url: str, timeouts: Timeouts) -> None:
+    """When connecting takes too long, by either limit, nothing was sent."""
+    async with a_transport(timeouts) as transport:
+        error = await failure(transport, request(deaf_url))
+    assert isinstance(error, NothingSent)
+    assert "in time" in error.reason
+
+
+# --- a connection that breaks: maybe sent -----------------------------------------------------------------------------
+
+
+async def accepts_and_closes(serving: Peer, connection: Connection) -> None:
+    """Close at once."""
+
+
+async def accepts_and_resets(serving: Peer, connection: Connection) -> None:
+    """Reset at once."""
+    connection.reset()
+
+
+async def reads_headers_and_closes(serving: Peer, connection: Connection) -> None:
+    """Read no more than the headers."""
+    await connection.head()
+
+
+async def reads_a_part_and_resets(serving: Peer, connection: Connection) -> None:
+    """Read the headers and a part of the body, if there is one."""
+    if not (await connection.head()).startswith(b"GET"):
+        await connection.reader.readexactly(1000)
+    connection.reset()
+
+
+async def reads_all_and_closes(serving: Peer, connection: Connection) -> None:
+    """Read everything, answer nothing."""
+    await serving.whole(connection)
+
+
+async def reads_all_and_resets(serving: Peer, connection: Connection) -> None:
+    """Read everything, answer nothing, reset."""
+    await serving.whole(connection)
+    connection.reset()
+
+
+def says(data: bytes) -> Behaviour:
+    """Read everything, say something and close."""
+
+    async def behaviour(serving: Peer, connection: Connection) -> None:
+        await serving.whole(connection)
+        await connection.say(data)
+
+    behaviour.__name__ = data[:40].decode("latin-1")
+    return behaviour
+
+
+PACKED = gzip.compress(b'{"tasks":[]}')
+BREAKERS: list[Behaviour] = [accepts_and_closes, accepts_and_resets, reads_headers_and_closes, reads_a_part_and_resets]
+AFTER_ALL: list[Behaviour] = [
+    reads_all_and_closes,
+    reads_all_and_resets,
+    says(b"HTTP/1.1 200 OK\r\nContent-Le"),
+    says(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"),
+    says(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"a"'),
+    says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnot a length\r\n"),
+    says(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 7\r\n\r\nnothing"),
+    says(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 25\r\n\r\n" + PACKED[:15] + b"\x00" * 10),
+    says(b"GARBAGE instead of HTTP\r\n\r\n"),
+    says(b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n"),
+    says(b"HTTP/1.1 999999 What\r\n\r\n"),
+    says(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 20_000 + b"\r\n\r\n"),
+]
+
+
+@pytest.mark.parametrize("verb", ["POST", "PATCH", *REPEATED_BY_AIOHTTP])
+@pytest.mark.parametrize("behaviour", BREAKERS + AFTER_ALL, ids=lambda behaviour: behaviour.__name__)
+async def test_a_connection_that_breaks_may_have_sent(behaviour: Behaviour, verb: str) -> None:
+    """However the answer fails to come, the request may have been processed, and no verb is sent a second time."""
+    serving, error = await fails(behaviour, verb=verb)
+    assert isinstance(error, MaybeSent)
+    assert serving.connections == 1
+    assert len(serving.requests) == (behaviour in AFTER_ALL)
+
+
+async def test_an_answer_that_does_not_come_may_come_too_late() -> None:
+    """When reading takes too long the request may have been processed: the server has it."""
+
+    async def waits(serving: Peer, connection: Connection) -> None:
+        await serving.whole(connection)
+        await asyncio.Event().wait()
+
+    serving, error = await fails(waits, QUICK)
+    assert isinstance(error, MaybeSent)
+    assert error.reason == "no answer in time"
+    assert len(serving.requests) == 1
+
+
+async def test_an_answer_that_stops_is_not_waited_for_forever() -> None:
+    """The limit holds between any two reads of an answer, too."""
+
+    async def stops(serving: Peer, connection: Connection) -> None:
+        await serving.whole(connection)
+        await connection.say(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{")
+        await asyncio.Event().wait()
+
+    _, error = await fails(stops, QUICK)
+    assert isinstance(error, MaybeSent)
+
+
+async def test_an_answer_without_a_length_may_be_cut() -> None:
+    """Without Content-Length a cut answer looks whole: it comes back as it is, for the reader of its JSON to refuse."""
+    async with peer(says(b'HTTP/1.1 200 OK\r\n\r\n{"tasks":[')) as serving, a_transport() as transport:
+        response = await transport.send(request(serving.url))
+    assert (response.status, response.body) == (200, b'{"tasks":[')
+
+
+async def test_a_cancelled_request_may_be_read_later() -> None:
+    """A request that was given up in flight reaches the server all the same."""
+    arrived, go_on, read = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def reads_late(serving: Peer, connection: Connection) -> None:
+        await connection.head()
+        arrived.set()
+        await go_on.wait()
+        await connection.reader.readexactly(len(BODY))
+        read.set()
+
+    async with peer(reads_late) as serving, a_transport() as transport:
+        sending = asyncio.create_task(transport.send(request(serving.url)))
+        await arrived.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        go_on.set()
+        await read.wait()
+
+
+async def test_closing_ends_what_is_in_flight() -> None:
+    """A request in flight when the transport is closed may have been sent."""
+    arrived = asyncio.Event()
+
+    async def waits(serving: Peer, connection: Connection) -> None:
+        await serving.whole(connection)
+        arrived.set()
+        await asyncio.Event().wait()
+
+    async with peer(waits) as serving, a_transport() as transport:
+        sending = asyncio.create_task(failure(transport, request(serving.url)))
+        await arrived.wait()
+        await transport.close()
+        assert isinstance(await sending, MaybeSent)
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [503, 413])
+async def test_an_answer_before_the_body_was_read_is_an_answer(status: int) -> None:
+    """A server that answers after the headers and hangs up has said what it has to say."""
+
+    async def refuses(serving: Peer, connection: Connection) -> None:
+        await connection.head()
+        await connection.say(f"HTTP/1.1 {status} No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno".encode())
+        # Hanging up with unread data would reset the connection, and with it the answer.
+        await connection.reader.readexactly(len(BODY))
+
+    async with peer(refuses) as serving, a_transport() as transport:
+        response = await transport.send(request(serving.url))
+    assert (response.status, response.body) == (status, b"no")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"tasks":[]}',
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"tas\r\n7\r\nks":[]}\r\n0\r\n\r\n',
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(PACKED), PACKED),
+        b'HTTP/1.0 200 OK\r\n\r\n{"tasks":[]}',
+    ],
+    ids=["length", "chunked", "gzip", "close"],
+)
+async def test_a_whole_answer_is_read_in_every_form(answer: bytes) -> None:
+    """Length, chunks, compression and the end of the connection each end an answer."""
+    async with peer(says(answer)) as serving, a_transport() as transport:
+        assert (await transport.send(request(serving.url))).body == b'{"tasks":[]}'
+
+
+async def test_the_bytes_sent_are_the_bytes_given() -> None:
+    """The server sees verb, encoded path, headers and body exactly, and the body once."""
+    async with peer(says(OK)) as serving, a_transport() as transport:
+        await transport.send(
+            Request(method="PATCH", url=f"{serving.url}/a%2Fb%20c?x=%26", headers={"X-A": "1"}, body=BODY)
+        )
+    head, _, body = serving.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"PATCH /a%2Fb%20c?x=%26 HTTP/1.1\r\n")
+    assert b"\r\nX-A: 1\r\n" in head + b"\r\n"
+    assert body == BODY
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(status: int) -> None:
+    """A token goes to the API base and nowhere else: a redirect is an answer like any other."""
+    async with peer(says(OK)) as other, a_transport() as transport:
+        answer = f"HTTP/1.1 {status} Moved\r\nLocation: {other.url}/\r\nContent-Length: 0\r\n\r\n".encode()
+        async with peer(says(answer)) as serving:
+            response = await transport.send(request(serving.url))
+        assert response.status == status
+        assert other.connections == 0
+
+
+async def answers_for_long(serving: Peer, connection: Connection) -> None:
+    """Answer request after request on one connection, with a cookie each."""
+    while True:
+        await serving.whole(connection)
+        await connection.say(OK.replace(b"\r\n", b"\r\nSet-Cookie: a=planted\r\n", 1))
+
+
+async def test_cookies_are_not_kept() -> None:
+    """What a server sets is not sent back to it."""
+    async with peer(answers_for_long) as serving, a_transport() as transport:
+        for _ in range(2):
+            await transport.send(request(serving.url))
+    assert serving.connections == 1
+    assert b"planted" not in serving.requests[1].replace(PATH.encode(), b"").replace(TOKEN.encode(), b"")
+
+
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy variable does not lead the token elsewhere."""
+    async with peer(says(OK)) as proxy, peer(says(OK)) as serving, a_transport() as transport:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        await transport.send(request(serving.url))
+        assert (proxy.connections, serving.connections) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"x" * 1_000_000),
+    ],
+    ids=["length", "chunked", "gzip"],
+)
+async def test_an_endless_answer_is_not_read(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    """An answer over the limit, also one that only unpacks to more, is given up; it may have been processed."""
+    monkeypatch.setattr(module, "MAX_ANSWER", 1000)
+    _, error = await fails(says(answer))
+    assert isinstance(error, MaybeSent)
+    assert error.reason == "the answer is larger than 1000 bytes"
+
+
+# --- kept connections -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["POST", *REPEATED_BY_AIOHTTP])
+async def test_a_kept_connection_that_breaks_is_not_used_twice(verb: str) -> None:
+    """When a kept connection breaks under a request, it is not sent again by itself, whatever its verb."""
+
+    async def breaks_at_the_second(serving: Peer, connection: Connection) -> None:
+        await serving.whole(connection)
+        await connection.say(OK)
+        await serving.whole(connection)
+
+    async with peer(breaks_at_the_second) as serving, a_transport() as transport:
+        await transport.send(request(serving.url, verb))
+        assert isinstance(await failure(transport, request(serving.url, verb)), MaybeSent)
+        assert (serving.connections, len(serving.requests)) == (1, 2)
+
+
+def kept(transport: AiohttpTransport) -> bool:
+    """Whether the transport holds a connection that it takes for open."""
+    assert transport._session is not None
+    assert transport._session.connector is not None
+    return any(
+        connection.is_connected() for each in transport._session.connector._conns.values() for connection, _ in each
+    )
+
+
+async def test_an_idle_connection_seen_closing_is_replaced() -> None:
+    """When the loop has seen the server close, the next request takes a new connection."""
+    closed = asyncio.Event()
+
+    async def answers_once(serving: Peer, connection: Connection) -> None:
+        await serving.whole(connection)
+        await connection.say(OK)
+        connection.writer.close()
+        await connection.writer.wait_closed()
+        closed.set()
+
+    async with peer(answers_once) as serving, a_transport() as transport:
+        await transport.send(request(serving.url))
+        await closed.wait()
+        while kept(transport):  # noqa: ASYNC110 - the end of the connection is on its way through the loop
+            await asyncio.sleep(0)
+        response = await transport.send(request(serving.url))
+        assert response.status == 200
+        assert serving.connections == 2
+
+
+@pytest.mark.parametrize("verb", ["POST", *REPEATED_BY_AIOHTTP])
+async def test_an_idle_connection_not_yet_seen_closing_may_have_sent(verb: str) -> None:
+    """When the server closed and the loop has not seen it, the request is "maybe sent" and goes out once."""
+    closed = threading.Event()
+    received: list[bytes] = []
+
+    def answer_once(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            data = b""
+            while b"\r\n\r\n" not in data or (verb != "GET" and not data.endswith(BODY)):
+                data += connection.recv(65_536)
+            received.append(data)
+            connection.sendall(OK)
+            answered.wait()
+        closed.set()
+
+    answered = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=answer_once, args=(listener,), daemon=True)
+        server.start()
+        async with a_transport() as transport:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            assert isinstance(await transport.send(request(url, verb)), Response)
+            answered.set()
+            closed.wait()  # blocks the loop on purpose: it must not see the end of the connection
+            error = await failure(transport, request(url, verb))
+        server.join()
+    assert isinstance(error, MaybeSent)
+    assert len(received) == 1
