@@ -94,7 +94,7 @@ class SignInFailed(GotSurgeError):
     """A sign-in was begun, and did not end in tokens (section "Basic Oauth2 steps").
 
     Attributes:
-        reason: ``refused`` by the person, ``state`` unknown or of another browser, no ``code``, ``timeout``, ``origin``.
+        reason: ``refused`` by the person; ``state`` unknown or of another browser; no ``code``; ``timeout``.
     """
 
     def __init__(self, message: str = "", *, reason: str = "") -> None:

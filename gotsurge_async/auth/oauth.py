@@ -3,7 +3,7 @@
 import base64
 import binascii
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import attrs
@@ -14,16 +14,26 @@ from gotsurge_async.attempt import Attempt, attempt, build_request, error_of, hi
 from gotsurge_async.auth.records import Tokens
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Credentials, Environment
-from gotsurge_async.endpoints import AUTH_EXCHANGE, AUTH_REFRESH, Endpoint, Profile
+from gotsurge_async.endpoints import AUTH_EXCHANGE, AUTH_REFRESH, SSO_EXCHANGE, Endpoint, Profile
 from gotsurge_async.errors import ConfigError, InvalidData, OutcomeUnknown
 from gotsurge_async.hooks import Hooks, RequestDone
-from gotsurge_async.models.auth import ExchangeRequest, RefreshRequest, TokenAnswer
+from gotsurge_async.models.auth import ExchangeRequest, RefreshRequest, SsoAnswer, SsoRequest, TokenAnswer, User
 from gotsurge_async.redact import Secret, url_for_log
 from gotsurge_async.retry import Outcome
 from gotsurge_async.transports.base import Request, Transport
 
+A = TypeVar("A", TokenAnswer, SsoAnswer)
+
 LIFE = timedelta(days=30)
 """How long a bearer token lasts when it does not say so itself (section "Demo Oauth2")."""
+
+
+@attrs.frozen(kw_only=True)
+class SignedIn:
+    """What a single sign-on gave: tokens, and whose they are."""
+
+    tokens: Tokens
+    user: User | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -68,6 +78,17 @@ class OAuth:
         request = RefreshRequest(client_key=self._credentials().client_key, refresh_token=refresh_token.reveal())
         return self._tokens(await self._call(AUTH_REFRESH, request), refresh_token)
 
+    async def exchange_session(self, session_id: str) -> SignedIn:
+        """SSO Exchange Token: tokens for the session id that the browser brought, and the user (platform partners).
+
+        Raises:
+            Rejected: the session id is wrong, used or too old.
+            NotSent, OutcomeUnknown: no answer; the session id may be used up.
+        """
+        answer = await self._call(SSO_EXCHANGE, SsoRequest(session_id=session_id))
+        tokens = tokens_from(answer.bearer_token, refresh=answer.refresh_token, issued_at=self.clock.now())
+        return SignedIn(tokens=tokens, user=answer.user)
+
     def _credentials(self) -> Credentials:
         if self.credentials is None:
             raise ConfigError("signing in needs the client key: set GOTSURGE_CLIENT_KEY")
@@ -80,7 +101,7 @@ class OAuth:
             issued_at=answer.server_time or self.clock.now(),
         )
 
-    async def _call(self, endpoint: Endpoint[TokenAnswer], body: ExchangeRequest | RefreshRequest) -> TokenAnswer:
+    async def _call(self, endpoint: Endpoint[A], body: ExchangeRequest | RefreshRequest | SsoRequest) -> A:
         resolved = self.profile.resolve(endpoint)
         request = build_request(
             resolved, self.environment.api_base, path={}, query="", body=codec.encode(body), bearer=None
@@ -94,15 +115,13 @@ class OAuth:
         ) as number:
             return await self._answer(resolved, request, hidden_values(body), number)
 
-    async def _answer(
-        self, resolved: Endpoint[TokenAnswer], request: Request, secrets: list[str], number: int
-    ) -> TokenAnswer:
+    async def _answer(self, resolved: Endpoint[A], request: Request, secrets: list[str], number: int) -> A:
         done = await self._try(resolved, request, number)
         if done.outcome is not Outcome.ANSWERED or done.response is None:
             # What was sent holds secrets: the error does not carry it.
             raise error_of(resolved, done, attempts=1, sent=None, now=self.clock.now(), secrets=secrets)
         try:
-            return codec.decode(done.response.body, TokenAnswer)
+            return codec.decode(done.response.body, resolved.response)
         except InvalidData as error:
             paths = ", ".join(problem.path for problem in error.problems)
             raise OutcomeUnknown(
@@ -112,7 +131,7 @@ class OAuth:
                 request_id=done.request_id,
             ) from None
 
-    async def _try(self, resolved: Endpoint[TokenAnswer], request: Request, number: int) -> Attempt:
+    async def _try(self, resolved: Endpoint[Any], request: Request, number: int) -> Attempt:
         started = self.clock.monotonic()
         done = await attempt(self.transport, request)
         self.hooks.request_done(

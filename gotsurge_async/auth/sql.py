@@ -220,7 +220,9 @@ class SqlBoard:
                     delete(leases_table).where(_is(name, holder), leases_table.c.beat == int(beat)),
                 )
             row = {"name": name, "holder": me, "beat": 0}
-            return db.execute(_dialect_insert(db, leases_table).values(row).on_conflict_do_nothing()).rowcount == 1
+            db.execute(_dialect_insert(db, leases_table).values(row).on_conflict_do_nothing())
+            # The count of inserted rows is not told by every driver.
+            return db.scalar(select(leases_table.c.holder).where(leases_table.c.name == name)) == me
 
         return await self._store.run(take)
 

@@ -70,6 +70,7 @@ class TokenManager:
         self._told = False  # that a person must sign in
         self._in_hand = False  # a refresh call is under way, or its result is not stored yet
         self._task: asyncio.Task[Tokens] | None = None
+        self._loading: asyncio.Task[Tokens] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
@@ -122,6 +123,9 @@ class TokenManager:
         if keeper is not None:
             keeper.cancel()
             await asyncio.wait([keeper])
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait([self._loading])
         if self._task is not None:
             if not self._in_hand:  # it waits for another process, or for the next try
                 self._task.cancel()
@@ -130,11 +134,22 @@ class TokenManager:
     # --- what is stale, and who renews ------------------------------------------------------------------------------
 
     async def _load(self) -> Tokens:
-        tokens = await self._store.load(self.account)
-        if tokens is None:
-            raise SignInNeeded(account=self.account)
-        self._use(tokens)
-        return tokens
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._read(), name=f"gotsurge tokens of {self.account}, first look")
+            self._loading.add_done_callback(self._loaded)
+        return await asyncio.shield(self._loading)
+
+    def _loaded(self, task: asyncio.Task[Tokens]) -> None:
+        self._loading = None
+        if not task.cancelled():
+            task.exception()  # whoever waited has it
+
+    async def _read(self) -> Tokens:
+        tokens = await self._stored()
+        if self._tokens is None:  # else a renewal was faster, and what we have read may be old by now
+            self._use(tokens)
+            return tokens
+        return self._tokens
 
     def _use(self, tokens: Tokens) -> None:
         life = tokens.expires_at - tokens.issued_at
@@ -178,17 +193,17 @@ class TokenManager:
 
     async def _refresh(self, force: bool) -> Tokens:
         """Lock, read again, renew only if what is stored is stale too, store, and only then use."""
-        stale = self._tokens
         try:
             async with self._store.lock(self.account):
                 stored = await self._stored()
-                other = stale is not None and not same_pair(stored, stale)
-                if other and not force and not self._must_refresh(stored):
-                    self._use(stored)  # another process was first
-                    return stored
-                if not force and self._is_dead(stored):
+                if not same_pair(stored, self._tokens) or stored.refused_at is not None:
                     self._use(stored)
-                    raise self._dead()
+                if not force:
+                    must = self._must_refresh(stored)
+                    if not must and not self._should_refresh(stored):
+                        return stored  # another process was first
+                    if must and self._is_dead(stored):
+                        raise self._dead()
                 renewed = await self._renew(stored)
                 if renewed is None or not await self._store.replace(self.account, stored, renewed):
                     return await self._overtaken(stored)

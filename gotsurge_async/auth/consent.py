@@ -1,0 +1,146 @@
+"""A consent from its beginning to its tokens, and the state that ties the two (section "Basic Oauth2 steps").
+
+The state is random, good once and for ten minutes. It is kept as a hash, and looked up by it, so neither a look into
+the store nor the time that a look-up takes tells a state that is good. In a web service it is tied to the browser as
+well: else somebody could have another person's browser finish a sign-in that is not theirs.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import attrs
+
+from gotsurge_async.auth.oauth import OAuth
+from gotsurge_async.auth.records import Tokens
+from gotsurge_async.errors import SignInFailed
+
+STATE_LIFE = timedelta(minutes=10)
+"""How long a consent may take, from the start to the redirect."""
+MOST_PENDING = 10_000
+"""Consents under way that a `MemoryStates` remembers: the oldest are forgotten, so nobody can fill the memory."""
+
+
+@attrs.frozen(kw_only=True)
+class Pending:
+    """A consent under way.
+
+    Attributes:
+        account: under which name the tokens will be kept.
+        browser: a hash of what the browser was given to hold, "" at a terminal.
+        ends: when it is too late, aware.
+    """
+
+    account: str
+    browser: str = ""
+    ends: datetime
+
+
+class StateStore(Protocol):
+    """Remembers consents under way. ``key`` is a hash of the state; `take` gives each one once."""
+
+    async def put(self, key: str, pending: Pending) -> None:
+        """Remember a consent."""
+        ...
+
+    async def take(self, key: str) -> Pending | None:
+        """Forget a consent and return it, in one step; None when it is not known."""
+        ...
+
+
+class MemoryStates:
+    """Remembers consents in this process: a service of several processes needs `gotsurge_async.auth.sql.SqlStates`."""
+
+    def __init__(self) -> None:
+        self._pending: dict[str, Pending] = {}
+
+    async def put(self, key: str, pending: Pending) -> None:
+        """Remember a consent."""
+        while len(self._pending) >= MOST_PENDING:
+            del self._pending[next(iter(self._pending))]
+        self._pending[key] = pending
+
+    async def take(self, key: str) -> Pending | None:
+        """Forget a consent and return it."""
+        return self._pending.pop(key, None)
+
+
+@attrs.frozen(kw_only=True)
+class Begun:
+    """A consent that has begun: where to send the browser, and the state that must come back."""
+
+    url: str = attrs.field(repr=False)
+    state: str = attrs.field(repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Finished:
+    """A consent that ended in tokens, which nobody has stored yet."""
+
+    account: str
+    tokens: Tokens
+
+
+class Consent:
+    """Begins and finishes consents.
+
+    Args:
+        redirect_url: where GotSurge sends the browser back to.
+        states: where consents under way are remembered; in memory unless given.
+    """
+
+    def __init__(self, oauth: OAuth, redirect_url: str, *, states: StateStore | None = None) -> None:
+        self.redirect_url = redirect_url
+        self._oauth = oauth
+        self._states = states or MemoryStates()
+
+    async def begin(self, account: str = "default", *, browser: str = "") -> Begun:
+        """Begin a consent.
+
+        Args:
+            account: under which name the tokens will be kept.
+            browser: a secret that the browser holds in a cookie, and must bring back.
+
+        Raises:
+            ConfigError: no client key is known.
+        """
+        state = secrets.token_urlsafe(32)
+        url = self._oauth.authorization_url(self.redirect_url, state=state)
+        ends = self._oauth.clock.now() + STATE_LIFE
+        await self._states.put(_hash(state), Pending(account=account, browser=_hash(browser), ends=ends))
+        return Begun(url=url, state=state)
+
+    async def finish(self, query: Mapping[str, str], *, browser: str = "") -> Finished:
+        """Finish a consent with the query of the redirect.
+
+        Raises:
+            SignInFailed: refused, or a state or code that is missing, unknown, used, too old, or another browser's.
+            Rejected: the service does not take the code.
+            NotSent, OutcomeUnknown: no answer to the exchange; begin anew.
+        """
+        state = query.get("state", "")
+        pending = await self._states.take(_hash(state)) if state else None
+        if query.get("error") and (pending is not None or not state):
+            # Only a refusal may come without a state: it gives nothing to anybody.
+            said = query.get("error_description") or query["error"]
+            raise SignInFailed(f"GotSurge did not grant access: {_plain(said)}", reason="refused")
+        if pending is None or not hmac.compare_digest(pending.browser, _hash(browser)):
+            raise SignInFailed(
+                "this sign-in was not begun here, or was finished already: begin it anew", reason="state"
+            )
+        if self._oauth.clock.now() >= pending.ends:
+            raise SignInFailed("this sign-in took too long: begin it anew", reason="timeout")
+        if not query.get("code"):
+            raise SignInFailed("GotSurge sent no code: begin the sign-in anew", reason="code")
+        return Finished(account=pending.account, tokens=await self._oauth.exchange(query["code"]))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _plain(text: str) -> str:
+    return "".join(c for c in text if c.isprintable())[:200]

@@ -1,0 +1,275 @@
+"""The pages of a sign-in inside a web service: start, callback, and receive-session. They know no web framework.
+
+`gotsurge_async.auth.web.aiohttp` and `gotsurge_async.auth.web.asgi` serve them.
+"""
+
+import html
+import inspect
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+import msgspec
+
+from gotsurge_async.auth.consent import STATE_LIFE, Consent, StateStore
+from gotsurge_async.auth.oauth import OAuth
+from gotsurge_async.auth.records import Tokens
+from gotsurge_async.errors import ConfigError, GotSurgeError, Rejected, SignInFailed
+from gotsurge_async.models.auth import User
+
+COOKIE = "gotsurge_sign_in"
+LARGEST_BODY = 16 * 1024
+"""Bytes; a session id is some dozens."""
+
+Keep = Callable[[str, Tokens], Awaitable[None]]
+Account = str | Callable[[Any, User | None], "str | Awaitable[str | None] | None"]
+
+_NONCE = re.compile(r"[\w-]{20,100}", re.ASCII)
+_SESSION_ID = re.compile(r"[\w.~+/=-]{8,4096}", re.ASCII)
+
+
+@attrs.frozen(kw_only=True)
+class WebRequest:
+    """A request as the pages see it. ``headers`` has lower-case names; ``native`` is the framework's own request."""
+
+    method: str
+    query: Mapping[str, str] = attrs.field(repr=False)
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes = attrs.field(default=b"", repr=False)
+    native: Any = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class WebAnswer:
+    """An answer, for an adapter to send."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
+    body: bytes = attrs.field(default=b"", repr=False)
+
+
+class SignInPages:
+    """The pages of a web service that signs accounts in.
+
+    Args:
+        oauth: the client's, ``gs.oauth``.
+        keep: stores the tokens under the name of an account, ``gs.adopt``.
+        redirect_url: the public URL of the callback page, as GotSurge knows it; with https, cookies are marked secure.
+        account: the name to keep the tokens under, or a function (plain or async) of the framework's request and, for
+            an SSO, the user; it returns None for a visitor who may not sign in. Never take the name from the request
+            unchecked: whoever visits could put their own tokens in another's place.
+        after: where the browser goes when all is done, a path of the service.
+        states: where consents under way are remembered; a service of several processes needs a shared one.
+        sso_origin: the origin of the GotSurge pages that post session ids, such as ``https://app.gotsurge.co``; the
+            host of the consent page unless given.
+    """
+
+    def __init__(
+        self,
+        oauth: OAuth,
+        keep: Keep,
+        *,
+        redirect_url: str,
+        account: Account = "default",
+        after: str = "/",
+        states: StateStore | None = None,
+        sso_origin: str | None = None,
+    ) -> None:
+        parts = urlsplit(redirect_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment:
+            raise ConfigError(
+                "redirect_url is the public URL of the callback page, such as https://example.com/callback"
+            )
+        self._oauth = oauth
+        self._keep = keep
+        self._account = account
+        self._after = after
+        self._consent = Consent(oauth, redirect_url, states=states)
+        self._origin = f"{parts.scheme}://{parts.netloc}".lower()
+        self._cookie_path = parts.path or "/"
+        self._secure = parts.scheme == "https"
+        self._sso_origin = sso_origin or oauth.environment.consent_base
+
+    async def handle(self, page: str, request: WebRequest) -> WebAnswer:
+        """Answer a request for ``start``, ``callback`` or ``receive-session``."""
+        pages = {
+            ("GET", "start"): self.start,
+            ("GET", "callback"): self.callback,
+            ("GET", "receive-session"): self.receive_page,
+            ("POST", "receive-session"): self.receive,
+        }
+        handler = pages.get((request.method, page))
+        if handler is None:
+            known = any(name == page for _, name in pages)
+            return _page(405 if known else 404, "Nothing here", "There is no such page.")
+        return await handler(request)
+
+    async def start(self, request: WebRequest) -> WebAnswer:
+        """Send the browser to the consent page."""
+        account = await self._account_of(request, None)
+        if account is None:
+            return _page(403, "Not for you", "You may not sign in to GotSurge here.")
+        # A cookie that is there is kept: a second tab must not spoil the first one's sign-in.
+        browser = _cookie(request) or secrets.token_urlsafe(32)
+        begun = await self._consent.begin(account, browser=browser)
+        return _redirect(302, begun.url, self._set_cookie(browser, int(STATE_LIFE.total_seconds())))
+
+    async def callback(self, request: WebRequest) -> WebAnswer:
+        """Take the code that the browser brings back, exchange it, and keep the tokens."""
+        try:
+            done = await self._consent.finish(request.query, browser=_cookie(request) or "")
+            await self._keep(done.account, done.tokens)
+        except SignInFailed as error:
+            return _page(403 if error.reason == "refused" else 400, "Not signed in", f"{error}.")
+        except GotSurgeError as error:
+            return _failed(error)
+        return _redirect(303, self._after, self._set_cookie("", 0))
+
+    async def receive_page(self, _: WebRequest) -> WebAnswer:
+        """The page that waits for GotSurge's ``postMessage`` with a session id (section "SSO Steps", 3)."""
+        nonce = secrets.token_urlsafe(16)
+        script = _SCRIPT.replace("SENDER", _in_script(self._sso_origin))
+        body = (
+            f'<h1>GotSurge</h1><p id="said" role="status">Signing you in …</p><script nonce="{nonce}">{script}</script>'
+        )
+        policy = (
+            f"default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; connect-src 'self'; "
+            f"base-uri 'none'; form-action 'none'; frame-ancestors {self._sso_origin}"
+        )
+        return _html(200, "Signing in", body, policy)
+
+    async def receive(self, request: WebRequest) -> WebAnswer:
+        """Exchange the session id that our own page posts, and keep the tokens (section "SSO Steps", 4)."""
+        # Exactly our own origin: else any page could sign a visitor in to an account of its choice.
+        if request.headers.get("origin", "").lower() != self._origin:
+            return _json(403, {"message": "This comes from another site."})
+        session_id = _session_id(request)
+        if session_id is None:
+            return _json(400, {"message": "There is no session_id."})
+        try:
+            signed_in = await self._oauth.exchange_session(session_id)
+            account = await self._account_of(request, signed_in.user)
+            if account is None:
+                return _json(403, {"message": "You may not sign in to GotSurge here."})
+            await self._keep(account, signed_in.tokens)
+        except Rejected:
+            return _json(400, {"message": "GotSurge does not take this session: sign in again."})
+        except GotSurgeError:
+            return _json(502, {"message": "GotSurge could not be asked: try again."})
+        return _json(200, {"next": self._after})
+
+    async def _account_of(self, request: WebRequest, user: User | None) -> str | None:
+        if isinstance(self._account, str):
+            return self._account
+        name = self._account(request.native, user)
+        return await name if inspect.isawaitable(name) else name
+
+    def _set_cookie(self, value: str, seconds: int) -> str:
+        # Lax: the browser comes back from another site, by a link.
+        secure = "; Secure" if self._secure else ""
+        return f"{COOKIE}={value}; Path={self._common_path()}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+
+    def _common_path(self) -> str:
+        # start and callback stand in the same folder
+        return self._cookie_path.rsplit("/", 1)[0] or "/"
+
+
+_SCRIPT = """
+"use strict";
+const sender = SENDER;
+const said = document.getElementById("said");
+let taken = false;
+function sessionIdOf(data) {
+  if (typeof data === "string") {
+    try { data = JSON.parse(data); } catch { return data; }
+  }
+  return data && typeof data === "object" ? data.session_id : null;
+}
+window.addEventListener("message", async (event) => {
+  if (event.origin !== sender || taken) return;
+  const id = sessionIdOf(event.data);
+  if (typeof id !== "string" || !id) return;
+  taken = true;
+  try {
+    const answer = await fetch(window.location.pathname, {
+      method: "POST",
+      headers: {"Content-Type": "application/json"},
+      body: JSON.stringify({session_id: id}),
+      credentials: "same-origin",
+    });
+    const content = await answer.json();
+    if (answer.ok) window.location.replace(content.next);
+    else said.textContent = content.message;
+  } catch {
+    said.textContent = "The sign-in did not reach its end: try again.";
+  }
+});
+for (const other of new Set([window.opener, window.parent])) {
+  if (other && other !== window) other.postMessage({ready: true}, sender);
+}
+"""
+
+_STYLE = (
+    "body{font:1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:4rem auto;padding:0 1rem;color:#1c2733}"
+    "h1{font-size:1.4rem}@media(prefers-color-scheme:dark){body{background:#12181f;color:#e6edf3}}"
+)
+_NO_SCRIPT = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_COMMON = (("Cache-Control", "no-store"), ("Referrer-Policy", "no-referrer"), ("X-Content-Type-Options", "nosniff"))
+
+
+def _html(status: int, title: str, body: str, policy: str = _NO_SCRIPT) -> WebAnswer:
+    page = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>{body}</body></html>\n'
+    )
+    headers = (("Content-Type", "text/html; charset=utf-8"), ("Content-Security-Policy", policy), *_COMMON)
+    return WebAnswer(status=status, headers=headers, body=page.encode())
+
+
+def _page(status: int, title: str, text: str) -> WebAnswer:
+    return _html(status, title, f"<h1>{html.escape(title)}</h1><p>{html.escape(text)}</p>")
+
+
+def _failed(error: GotSurgeError) -> WebAnswer:
+    if isinstance(error, Rejected):
+        return _page(400, "Not signed in", "GotSurge does not take this code: begin the sign-in anew.")
+    return _page(502, "Not signed in", "GotSurge could not be asked: begin the sign-in anew.")
+
+
+def _redirect(status: int, where: str, cookie: str) -> WebAnswer:
+    return WebAnswer(status=status, headers=(("Location", where), ("Set-Cookie", cookie), *_COMMON))
+
+
+def _json(status: int, content: dict[str, str]) -> WebAnswer:
+    headers = (("Content-Type", "application/json"), *_COMMON)
+    return WebAnswer(status=status, headers=headers, body=msgspec.json.encode(content))
+
+
+def _in_script(text: str) -> str:
+    """A text as a JavaScript literal that cannot end its script element."""
+    return msgspec.json.encode(text).decode().replace("<", "\\u003c")
+
+
+def _cookie(request: WebRequest) -> str | None:
+    try:
+        found = SimpleCookie(request.headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return found.value if found is not None and _NONCE.fullmatch(found.value) else None
+
+
+def _session_id(request: WebRequest) -> str | None:
+    if len(request.body) > LARGEST_BODY:
+        return None
+    try:
+        content = msgspec.json.decode(request.body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    found = content.get("session_id")
+    return found if isinstance(found, str) and _SESSION_ID.fullmatch(found) else None
