@@ -404,13 +404,17 @@ def unstructure_changes(changes: TaskChanges) -> dict[str, Any]:
     Raises:
         InvalidData: amounts in two currencies.
     """
-    plain = {name: unstructure(value) for name, value in changes.items()}
+    plain = {name: _unstructure_any(value) for name, value in changes.items()}
     currencies = {value.currency for value in changes.values() if isinstance(value, Money)}
     if len(currencies) > 1:
         raise InvalidData("", [Problem("currency", f"amounts in {' and '.join(sorted(currencies))} in one update")])
     if currencies:
         plain["currency"] = currencies.pop()
     return plain
+
+
+def _unstructure_any(value: Any) -> Any:
+    return [unstructure(each) for each in value] if isinstance(value, list | tuple) else unstructure(value)
 
 
 @functools.cache

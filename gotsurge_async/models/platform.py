@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any
 
 import attrs
+from attrs.converters import optional
 
 from gotsurge_async.models.base import Model, optional_utc, settle_times
-from gotsurge_async.models.tasks import Task
+from gotsurge_async.models.tasks import Task, TaskStatus
 from gotsurge_async.money import Money
 
 
@@ -139,7 +140,7 @@ class UpdatedTask(Model):
 
     id: str
     tracking_id: str | None = None
-    current_status: str | None = None
+    current_status: TaskStatus | None = attrs.field(default=None, converter=optional(TaskStatus))
 
 
 @attrs.frozen(kw_only=True)

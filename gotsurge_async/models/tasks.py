@@ -333,6 +333,7 @@ class TaskChanges(TypedDict, total=False):
     pickup_note_to_driver: str | None
     delivery_note_to_driver: str | None
     cargo_net_quantity: int | None
+    cargo_details: tuple[CargoDetail, ...] | None
     price: Money | None
     org_id: str | None
     total_item_weight: float | None

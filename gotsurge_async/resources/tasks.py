@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import attrs
 
-from gotsurge_async.endpoints import CHUNK, TASKS_CANCEL, TASKS_CREATE, TASKS_GET
-from gotsurge_async.errors import OutcomeUnknown, Rejected, TooLateToCancel, TooManyInOneCall
-from gotsurge_async.models.tasks import Cancellation, CreatedTasks, Message, Order, Task, TaskBatch, TaskStatus
+from gotsurge_async.endpoints import TASKS_CANCEL, TASKS_CREATE, TASKS_GET
+from gotsurge_async.errors import OutcomeUnknown, Rejected, TooLateToCancel
+from gotsurge_async.models.tasks import Cancellation, CreatedTasks, Message, Order, Task, TaskStatus
+from gotsurge_async.resources.reading import create_tasks, read_task
 from gotsurge_async.session import Session
 
 _NO_STATE = (401, 403, 404, 429)
@@ -26,7 +27,8 @@ class Tasks:
         Drivers are asked at once. Never repeated when the answer was lost.
 
         Returns:
-            The tasks as the service answers them: match them by tracking_id, their order is not promised.
+            The tasks as the service answers them: match them by tracking_id, their order is not promised, nor that
+            there is one for each order.
 
         Raises:
             TooManyInOneCall: more than 20: `GotSurge.push` takes any number.
@@ -34,8 +36,7 @@ class Tasks:
             OutcomeUnknown: nobody can say whether the orders were created.
             NotSent: they certainly were not.
         """
-        check_chunk(len(orders), "orders", "gs.push(orders)")
-        return await self._session.call(TASKS_CREATE, body=TaskBatch(tasks=tuple(orders)))
+        return await create_tasks(self._session, TASKS_CREATE, orders, "gs.push(orders)")
 
     async def get(self, task_id: str) -> Task:
         """Read a task (section "Task Detail"). Safe to repeat.
@@ -43,7 +44,7 @@ class Tasks:
         Raises:
             NotFound: no such task, or not this account's.
         """
-        return await self._session.call(TASKS_GET, path={"task_id": task_id})
+        return await read_task(self._session, TASKS_GET, task_id)
 
     async def cancel(self, task_id: str, *, reason: str) -> Message:
         """Cancel a task that is still broadcasting (section "Cancel Task").
@@ -87,15 +88,3 @@ def _may_be_cancelled(task: Task) -> bool:
     return task.current_status is not None and (
         task.current_status.is_draft or task.current_status == TaskStatus.BROADCASTING
     )
-
-
-def check_chunk(count: int, what: str, helper: str) -> None:
-    """Hold the limit of one call.
-
-    Raises:
-        TooManyInOneCall: more than 20, or none; names what takes any number.
-    """
-    if count > CHUNK:
-        raise TooManyInOneCall(f"one call takes at most {CHUNK} {what}, not {count}: {helper} takes any number")
-    if count < 1:
-        raise TooManyInOneCall(f"one call takes 1 to {CHUNK} {what}, not none")

@@ -1,0 +1,112 @@
+"""Lists that come in pages: all items, or page by page."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+import attrs
+
+from gotsurge_async.endpoints import Endpoint
+from gotsurge_async.errors import UsageError
+from gotsurge_async.models.platform import PageMeta
+from gotsurge_async.session import Session
+
+
+class _Page(Protocol):
+    @property
+    def meta(self) -> PageMeta | None: ...
+
+
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+PageT = TypeVar("PageT", bound=_Page)
+ItemT = TypeVar("ItemT", bound=_Named)
+
+
+class Listing(Generic[PageT, ItemT]):
+    """A list of the service, read page by page as it is asked for::
+
+        async for organization in gs.platform.organizations.list(): ...
+        async for page in gs.platform.organizations.list().pages(): ...
+
+    Each loop reads the list anew. Pages shift while they are read, when items come and go: one that was seen already
+    is left out, and one that is missing proves nothing. Reading ends when the service's total is reached, else at a
+    page that is not full, and always at a page that brings nothing new, so a service that answers the same page for
+    ever ends it too. Every page is safe to repeat.
+
+    Raises, in the loop:
+        Rejected, NotSent, OutcomeUnknown: a page could not be read, as often as it was tried.
+    """
+
+    def __init__(self, read: Callable[[int], Awaitable[PageT]], items: str, per_page: int) -> None:
+        if per_page < 1:
+            raise UsageError(f"a page holds at least one item, not {per_page}")
+        self._read = read
+        self._items = items
+        self._per_page = per_page
+
+    async def page(self, number: int) -> PageT:
+        """One page as the service gives it, from 1.
+
+        Raises:
+            UsageError: a number below 1.
+        """
+        if number < 1:
+            raise UsageError(f"pages are counted from 1, there is no page {number}")
+        return await self._read(number)
+
+    async def pages(self) -> AsyncGenerator[PageT, None]:
+        """Page by page, with what stands beside the items; each without the items of the pages before."""
+        seen: set[str] = set()
+        number = 0
+        while True:
+            number += 1
+            page = await self.page(number)
+            items = self._of(page)
+            new = {item.id: item for item in items if item.id not in seen}
+            if not new and number > 1:
+                return
+            seen.update(new)
+            page_type: Any = page
+            yield cast("PageT", attrs.evolve(page_type, **{self._items: tuple(new.values())}))
+            if not new or self._was_last(page.meta, len(items), len(seen)):
+                return
+
+    async def __aiter__(self) -> AsyncGenerator[ItemT, None]:
+        pages = self.pages()
+        try:
+            async for page in pages:
+                for item in self._of(page):
+                    yield item
+        finally:
+            await pages.aclose()
+
+    def _of(self, page: PageT) -> tuple[ItemT, ...]:
+        return cast("tuple[ItemT, ...]", getattr(page, self._items))
+
+    def _was_last(self, meta: PageMeta | None, length: int, seen: int) -> bool:
+        if meta is not None and meta.total is not None:
+            return seen >= meta.total
+        # A service may hold less on a page than it was asked for, and then says so.
+        full = (meta.per_page if meta is not None else None) or self._per_page
+        return length < full
+
+
+def listing(
+    session: Session,
+    endpoint: Endpoint[PageT],
+    items: str,
+    *,
+    per_page: int,
+    query: Mapping[str, str] | None = None,
+    decode: Callable[[bytes], PageT],
+) -> "Listing[PageT, Any]":
+    """The list that an endpoint serves, whose pages hold their items in the field ``items``."""
+
+    async def read(number: int) -> PageT:
+        asked: dict[str, str | int] = {"page": number, "per_page": per_page, **(query or {})}
+        return await session.call(endpoint, query=asked, decode=decode)
+
+    return Listing(read, items, per_page)

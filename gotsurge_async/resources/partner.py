@@ -1,0 +1,57 @@
+"""`gs.partner`: what GotSurge knows about the partner itself (section "Partner Detail")."""
+
+import base64
+from typing import Literal
+
+import attrs
+
+from gotsurge_async.config import Credentials
+from gotsurge_async.endpoints import PARTNER_DETAIL
+from gotsurge_async.errors import ConfigError, UsageError
+from gotsurge_async.models.auth import PartnerDetail
+from gotsurge_async.redact import Secret
+from gotsurge_async.session import Session
+
+SignatureForm = Literal["base64", "base64url", "hex"]
+"""How a signature is written: the document says "base64" and "lowercase hex (base 64) encoding"."""
+
+
+@attrs.frozen
+class Partner:
+    """Read the partner's own record."""
+
+    _session: Session
+    _credentials: Credentials | None
+
+    async def detail(self, *, signature: SignatureForm = "base64") -> PartnerDetail:
+        """Read who the client key belongs to, and where its webhooks go (section "Partner Detail"). Safe to repeat.
+
+        The call is signed with the client key and the secret key, not with a bearer token: no sign-in is needed.
+
+        Args:
+            signature: ``base64`` of ``client_key:secret_key`` (percent-encoded in the path), ``base64url``, or ``hex``:
+                the base64 text in lower-case hexadecimal. Try another one when the service refuses the first.
+
+        Returns:
+            The record. Its ``secret_key`` is the partner's secret: its repr does not show it.
+
+        Raises:
+            ConfigError: the client has no credentials, or no secret key.
+            Rejected: the service does not know this signature.
+        """
+        return await self._session.call(PARTNER_DETAIL, path={"signature": self._signature(signature).reveal()})
+
+    def _signature(self, form: str) -> Secret:
+        if self._credentials is None or self._credentials.secret_key is None:
+            raise ConfigError("Partner Detail is signed: set GOTSURGE_CLIENT_KEY and GOTSURGE_SECRET_KEY")
+        plain = f"{self._credentials.client_key}:{self._credentials.secret_key.reveal()}".encode()
+        match form:
+            case "base64":
+                signature = base64.b64encode(plain)
+            case "base64url":
+                signature = base64.urlsafe_b64encode(plain)
+            case "hex":
+                signature = base64.b64encode(plain).hex().encode()
+            case _:
+                raise UsageError(f"a signature is base64, base64url or hex, not {form!r}")
+        return Secret(signature.decode())

@@ -1,0 +1,33 @@
+"""`gs.platform`: what only platform partners may do (section "Platform Partners")."""
+
+import attrs
+
+from gotsurge_async.resources.platform.drafts import Drafts
+from gotsurge_async.resources.platform.organizations import Organizations
+from gotsurge_async.resources.platform.tasks import PlatformTasks
+from gotsurge_async.resources.platform.users import Users
+from gotsurge_async.session import Session
+
+
+@attrs.frozen
+class Platform:
+    """The resources of a platform partner.
+
+    Attributes:
+        organizations: the merchants whom the partner manages.
+        users: invitations.
+        tasks: tasks of the partner and its organizations.
+        drafts: tasks that no driver sees until they are broadcast.
+    """
+
+    organizations: Organizations
+    users: Users
+    tasks: PlatformTasks
+    drafts: Drafts
+
+    @classmethod
+    def of(cls, session: Session, *, concurrency: int) -> "Platform":
+        """The resources over one session; ``concurrency`` is how many calls the methods for many keep in flight."""
+        return cls(
+            Organizations(session), Users(session), PlatformTasks(session, concurrency), Drafts(session, concurrency)
+        )

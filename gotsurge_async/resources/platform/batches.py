@@ -1,0 +1,95 @@
+"""Many tasks named by their ids: one result for each, whatever number they are."""
+
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Generic, TypeVar, cast
+
+import attrs
+
+from gotsurge_async.creates import stops_all
+from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown, SignInNeeded
+from gotsurge_async.models.platform import TrackingAssignment, TrackingRequest, UpdatedTask, UpdatedTasks
+from gotsurge_async.resources.reading import check_chunk
+from gotsurge_async.session import Session
+from gotsurge_async.streams import ResultStream
+
+T = TypeVar("T")
+
+TrackingPair = tuple[str, str]
+"""A task's id, and the tracking id that it is to carry."""
+
+
+@attrs.frozen(kw_only=True)
+class Updated(Generic[T]):
+    """The service did as asked: ``task`` is what it told of it. ``item`` is what was given."""
+
+    item: T
+    task: UpdatedTask
+
+
+@attrs.frozen(kw_only=True)
+class NotUpdated(Generic[T]):
+    """The service did not, or does not say that it did. ``item`` is what was given; giving it again does no harm."""
+
+    item: T
+    error: GotSurgeError
+
+
+UpdateResult = Updated[T] | NotUpdated[T]
+
+
+def tracking_request(tracking_ids: Mapping[str, str], helper: str) -> TrackingRequest:
+    """The body that gives tasks their tracking ids; ``helper`` is named when there are more than 20."""
+    check_chunk(len(tracking_ids), "tasks", helper)
+    return TrackingRequest(
+        tasks=tuple(TrackingAssignment(id=task_id, tracking_id=name) for task_id, name in tracking_ids.items())
+    )
+
+
+def tracking_pairs(
+    tracking_ids: Mapping[str, str] | Iterable[TrackingPair] | AsyncIterable[TrackingPair],
+) -> Iterable[TrackingPair] | AsyncIterable[TrackingPair]:
+    """The pairs, whichever way they were given."""
+    if isinstance(tracking_ids, Mapping):
+        return cast("Mapping[str, str]", tracking_ids).items()
+    return tracking_ids
+
+
+class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
+    """An `Updated` or a `NotUpdated` for each item that was given, as they come.
+
+    ``async for result in stream``; in an ``async with`` block it also ends cleanly when the loop is left early. A
+    chunk that the service refuses as a whole gives a `NotUpdated` for each of its items.
+
+    When the service no longer takes the account's token, no more chunks are sent, and the error is raised after the
+    last result.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        items: Iterable[T] | AsyncIterable[T],
+        *,
+        send: Callable[[Sequence[T]], Awaitable[UpdatedTasks]],
+        task_id: Callable[[T], str],
+        size: int,
+        concurrency: int,
+    ) -> None:
+        super().__init__(items, size=size, concurrency=concurrency)
+        self._session = session
+        self._call = send
+        self._task_id = task_id
+
+    async def _send(self, items: Sequence[T]) -> list[UpdateResult[T]]:
+        try:
+            answer = await self._call(items)
+        except (CallError, SignInNeeded) as error:
+            if stops_all(error):
+                self._stop(error)
+            return [NotUpdated(item=item, error=error) for item in items]
+        found = {task.id: task for task in answer.updated_tasks}
+        return [self._result(item, found.get(self._task_id(item))) for item in items]
+
+    def _result(self, item: T, task: UpdatedTask | None) -> UpdateResult[T]:
+        if task is not None:
+            return Updated(item=item, task=task)
+        return NotUpdated(item=item, error=OutcomeUnknown("the service answers without naming this task", status=200))

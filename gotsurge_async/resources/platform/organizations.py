@@ -1,0 +1,108 @@
+"""`gs.platform.organizations`: the merchants whom a platform partner manages."""
+
+import attrs
+
+from gotsurge_async.endpoints import (
+    ORGANIZATIONS_CREATE,
+    ORGANIZATIONS_GET,
+    ORGANIZATIONS_LIST,
+    ORGANIZATIONS_ROLES,
+)
+from gotsurge_async.errors import GotSurgeError, InvalidData, OutcomeUnknown, Problem
+from gotsurge_async.models.platform import Organization, OrganizationPage, OrganizationRequest, Role, RoleList
+from gotsurge_async.resources.listing import Listing, listing
+from gotsurge_async.resources.reading import reader
+from gotsurge_async.session import Session
+
+_RESERVED = frozenset(("root", "sysadmin", "admin", "sys", "system", "freelancedriver"))
+_PROTECTED = ("versafleet", "gotsurge")
+
+
+@attrs.frozen
+class Organizations:
+    """Create and read organizations."""
+
+    _session: Session
+
+    async def create(self, business_name: str) -> Organization:
+        """Create an organization (section "Create Associated Organization").
+
+        Never repeated. When the answer was lost, the organization is looked for by its name, which no two can have:
+        found in the list, it is returned.
+
+        Args:
+            business_name: letters, digits, space, dash and underscore; no reserved word; unique.
+
+        Raises:
+            InvalidData: the name breaks a rule; nothing was sent.
+            Rejected: the service refuses it; a name that is taken, for instance.
+            OutcomeUnknown: the answer was lost, and the list does not show the organization, which proves nothing.
+        """
+        _check_name(business_name)
+        try:
+            answer = await self._session.call(
+                ORGANIZATIONS_CREATE, body=OrganizationRequest(business_name=business_name)
+            )
+        except OutcomeUnknown as error:
+            found = await self._find(business_name)
+            if found is None:
+                raise error from None
+            return found
+        return answer.organization
+
+    async def get(self, org_id: str) -> Organization:
+        """Read an organization (section "Associated Organization Detail"). Safe to repeat.
+
+        Raises:
+            NotFound: no such organization, or not one of the partner's.
+        """
+        answer = await self._session.call(ORGANIZATIONS_GET, path={"org_id": org_id})
+        return answer.organization
+
+    def list(self, *, per_page: int = 200) -> Listing[OrganizationPage, Organization]:
+        """List the partner's organizations (section "Associated Organization List"). Safe to repeat.
+
+        ``async for organization in gs.platform.organizations.list()`` reads all pages; see `Listing`.
+        """
+        return listing(
+            self._session, ORGANIZATIONS_LIST, "organizations", per_page=per_page, decode=reader(OrganizationPage)
+        )
+
+    async def roles(self, org_id: str) -> tuple[Role, ...]:
+        """List what a user can be in an organization (section "List Roles"). Safe to repeat.
+
+        Raises:
+            NotFound: no such organization, or not one of the partner's.
+        """
+        answer = await self._session.call(ORGANIZATIONS_ROLES, path={"org_id": org_id}, decode=reader(RoleList))
+        return answer.roles
+
+    async def _find(self, business_name: str) -> Organization | None:
+        try:
+            async for organization in self.list():
+                if organization.business_name == business_name:
+                    return organization
+        except GotSurgeError:  # then it is as unknown as before
+            return None
+        return None
+
+
+def _check_name(name: str) -> None:
+    problems = list(_name_problems(name))
+    if problems:
+        raise InvalidData("", [Problem("business_name", message, name) for message in problems])
+
+
+def _name_problems(name: str) -> "list[str]":
+    lower = name.strip().lower()
+    found = []
+    if not lower:
+        found.append("must not be blank")
+    # Which letters the service takes is not said: those of other scripts are left for it to judge.
+    odd = sorted({character for character in name if not (character.isalnum() or character in " -_")})
+    if odd:
+        found.append(f"consists of letters, digits, space, dash and underscore, not {' '.join(map(repr, odd))}")
+    if lower in _RESERVED:
+        found.append("is a reserved word")
+    found += [f"must not contain {word!r}" for word in _PROTECTED if word in lower]
+    return found

@@ -1,0 +1,154 @@
+"""`gs.platform.tasks`: tasks of a platform partner and its organizations."""
+
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from typing import Literal, Unpack
+
+import attrs
+
+from gotsurge_async.creates import PushStream
+from gotsurge_async.endpoints import (
+    CHUNK,
+    PATCH_TRACKING_IDS,
+    PLATFORM_TASKS_CREATE,
+    PLATFORM_TASKS_GET,
+    PLATFORM_TASKS_LIST,
+)
+from gotsurge_async.errors import UsageError
+from gotsurge_async.models.platform import TaskPage, UpdatedTasks
+from gotsurge_async.models.tasks import CreatedTasks, Order, Task, TaskChanges
+from gotsurge_async.resources.listing import Listing, listing
+from gotsurge_async.resources.platform.batches import TrackingPair, UpdateStream, tracking_pairs, tracking_request
+from gotsurge_async.resources.platform.updates import update_task
+from gotsurge_async.resources.reading import create_tasks, read_task, reader
+from gotsurge_async.session import Session
+
+
+@attrs.frozen
+class PlatformTasks:
+    """Create, list, read and change tasks. Only the platform partner's OrgAdmin may."""
+
+    _session: Session
+    _concurrency: int
+
+    async def create(self, orders: Sequence[Order]) -> CreatedTasks:
+        """Create and broadcast 1 to 20 orders in one call (section "Platform Partners", "Create Tasks").
+
+        Drivers are asked at once. Never repeated when the answer was lost: ``gs.platform.drafts`` is the way that can
+        be repeated. An order's ``org_id`` says for which organization it is; the partner itself unless given.
+
+        Returns:
+            The tasks as the service answers them: match them by tracking_id, their order is not promised, nor that
+            there is one for each order.
+
+        Raises:
+            TooManyInOneCall: more than 20: `create_all` takes any number.
+            Rejected: the service refused the chunk.
+            OutcomeUnknown: nobody can say whether the orders were created.
+            NotSent: they certainly were not.
+        """
+        return await create_tasks(self._session, PLATFORM_TASKS_CREATE, orders, "gs.platform.tasks.create_all(orders)")
+
+    def create_all(
+        self, orders: Iterable[Order] | AsyncIterable[Order], *, concurrency: int | None = None, chunk: int = CHUNK
+    ) -> PushStream:
+        """Create and broadcast any number of orders, as `GotSurge.push` does for a plain partner."""
+        return PushStream(
+            self._session, PLATFORM_TASKS_CREATE, orders, size=chunk, concurrency=concurrency or self._concurrency
+        )
+
+    def list(self, *, per_page: int = 200, order: Literal["asc", "desc"] = "asc") -> Listing[TaskPage, Task]:
+        """List the tasks of the partner and its organizations (section "Task List"). Safe to repeat.
+
+        ``async for task in gs.platform.tasks.list()`` reads all pages; see `Listing`. Whether drafts are among them is
+        not promised.
+
+        Args:
+            per_page: how many tasks to ask for at once; the service may give less.
+            order: "asc" or "desc".
+        """
+        if order not in ("asc", "desc"):
+            raise UsageError(f'the order is "asc" or "desc", not {order!r}')
+        return listing(
+            self._session,
+            PLATFORM_TASKS_LIST,
+            "tasks",
+            per_page=per_page,
+            query={"order": order},
+            decode=reader(TaskPage),
+        )
+
+    async def get(self, task_id: str) -> Task:
+        """Read a task (section "Platform Partners", "Task Detail"). Safe to repeat.
+
+        Returns:
+            The task. Its ``version_rev`` is what `update` needs; it is None when the service names it nowhere.
+
+        Raises:
+            NotFound: no such task, or not this account's.
+        """
+        return await read_task(self._session, PLATFORM_TASKS_GET, task_id)
+
+    async def update(
+        self, task: Task | str, /, *, version_rev: str | None = None, **changes: Unpack[TaskChanges]
+    ) -> Task:
+        """Change a task (section "Update Task")::
+
+            task = await gs.platform.tasks.get(task_id)
+            task = await gs.platform.tasks.update(task, group_tag="MV Example", officer_contact=None)
+
+        Only what is given is sent; None clears. The revision guards it: an update made from an old one changes nothing.
+
+        Converges: when the answer was lost, the task is read. If it has a new revision and shows the changes, they are
+        done; if it still has the old revision they are sent again.
+
+        Args:
+            task: the task as it was read, or its id together with ``version_rev``.
+            version_rev: the revision that the changes are made from, instead of the task's own.
+            changes: see `TaskChanges`. Items, attachments, the proof of delivery and the driver cannot be changed.
+
+        Returns:
+            The task as it is now, with its new revision.
+
+        Raises:
+            UsageError: nothing to change, or no revision to make the change from.
+            InvalidData: a field that cannot be updated; amounts in two currencies.
+            TypeError, ValueError: a price that is not `Money`, a time without a zone.
+            VersionConflict: somebody changed the task since: its ``task`` is the newest, if the service tells.
+            Rejected: the service refused the change.
+            OutcomeUnknown: the answer was lost, again and again, and the task does not show what became of it.
+        """
+        return await update_task(self._session, task, version_rev, changes)
+
+    async def patch_tracking_ids(self, tracking_ids: Mapping[str, str]) -> UpdatedTasks:
+        """Give 1 to 20 tasks other tracking ids (section "Patch Tracking IDs"). Safe to repeat.
+
+        Args:
+            tracking_ids: the new tracking id of each task, by the task's id.
+
+        Raises:
+            TooManyInOneCall: more than 20: `patch_all_tracking_ids` takes any number.
+            NotFound: one of the ids is no task of this account's; then none was changed.
+        """
+        body = tracking_request(tracking_ids, "gs.platform.tasks.patch_all_tracking_ids(pairs)")
+        return await self._session.call(PATCH_TRACKING_IDS, body=body, decode=reader(UpdatedTasks))
+
+    def patch_all_tracking_ids(
+        self,
+        tracking_ids: Mapping[str, str] | Iterable[TrackingPair] | AsyncIterable[TrackingPair],
+        *,
+        concurrency: int | None = None,
+        chunk: int = CHUNK,
+    ) -> UpdateStream[TrackingPair]:
+        """`patch_tracking_ids` for any number: chunks of at most 20, results as they come, see `UpdateStream`.
+
+        Args:
+            tracking_ids: pairs of a task's id and its new tracking id, or a mapping.
+        """
+        return UpdateStream(
+            self._session,
+            tracking_pairs(tracking_ids),
+            send=lambda chunk_of: self.patch_tracking_ids(dict(chunk_of)),
+            task_id=lambda pair: pair[0],
+            size=chunk,
+            concurrency=concurrency or self._concurrency,
+        )

@@ -1,0 +1,97 @@
+"""`gs.prices`: what a delivery will cost (section "Price")."""
+
+import warnings
+from collections.abc import Sequence
+from typing import cast
+
+import attrs
+
+from gotsurge_async import codec
+from gotsurge_async.answers import request_id, service_message
+from gotsurge_async.endpoints import PRICES_RECOMMEND, Endpoint
+from gotsurge_async.errors import BadRequest, UnreadableAnswer, UsageError
+from gotsurge_async.models.base import Model
+from gotsurge_async.models.places import Address
+from gotsurge_async.models.prices import PriceRequest, PriceVehicle, Quote, Stop
+from gotsurge_async.session import Session
+
+PRICED_DELIVERIES = 10
+"""The service looks at no more: of more deliveries it prices the 10 farthest."""
+_SUCCESS = "success"
+
+
+@attrs.frozen
+class Prices:
+    """Ask for prices."""
+
+    _session: Session
+
+    async def recommend(
+        self, *, stops: Sequence[Stop | Address], service_type: PriceVehicle | str | None = None
+    ) -> Quote:
+        """Ask what a route costs (section "Get price recommendation"). Safe to repeat.
+
+        Args:
+            stops: the pickup first, then 1 to 10 deliveries: each a `Stop` (latitude and longitude in degrees, or an
+                address) or an `Address`.
+            service_type: the vehicle, as prices call it: a `PriceVehicle`, which knows others than an order's
+                `VehiclePreference`.
+
+        Returns:
+            The quote; its fees are `Money`. With more than 10 deliveries the service prices only the 10 farthest: then
+            a `UserWarning` is given, and ``quote.partial`` is True.
+
+        Raises:
+            UsageError: no delivery.
+            BadRequest: there is no price for this; also when the service says so in an answer with status 200.
+        """
+        if len(stops) < 2:
+            raise UsageError("a price needs at least two stops: the pickup first, then 1 to 10 deliveries")
+        partial = len(stops) - 1 > PRICED_DELIVERIES
+        if partial:
+            warnings.warn(
+                f"{len(stops) - 1} deliveries: the service prices only the {PRICED_DELIVERIES} farthest", stacklevel=2
+            )
+        request = PriceRequest(service_type=service_type, stops=tuple(map(_stop, stops)))
+        with self._session.recording() as answers:
+            quote = await self._session.call(_ENDPOINT, body=request, decode=_read)
+        if isinstance(quote, _NoPrice):
+            answer = answers[-1]
+            raise BadRequest(
+                "the service has no price for this",
+                operation=PRICES_RECOMMEND.name,
+                status=answer.status,
+                service_message=service_message(answer.body),
+                request_id=request_id(answer.headers),
+            )
+        return attrs.evolve(quote, partial=partial)
+
+
+@attrs.frozen
+class _NoPrice:
+    """An answer that says in its code, whatever its status, that there is no price."""
+
+
+@attrs.frozen(kw_only=True)
+class _Head(Model):
+    """Of an answer, only what says whether the rest is a quote."""
+
+    code: str | None = None
+
+
+def _read(body: bytes) -> Quote | _NoPrice:
+    # The code first: what stands beside another one than "success" need not be a quote.
+    code = codec.decode(body, _Head).code
+    if code is not None and code.strip().lower() != _SUCCESS:
+        return _NoPrice()
+    quote = codec.decode(body, Quote)
+    if quote.total_fee is None and quote.average_fee is None:
+        raise UnreadableAnswer("the answer names no fee")
+    return quote
+
+
+_ENDPOINT = cast("Endpoint[Quote | _NoPrice]", PRICES_RECOMMEND)
+
+
+def _stop(place: Stop | Address) -> Stop:
+    return Stop(address=place) if isinstance(place, Address) else place

@@ -1,0 +1,83 @@
+"""What all resources share: reading answers that may hold less than the document promises."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import attrs
+
+from gotsurge_async import codec
+from gotsurge_async.endpoints import CHUNK, Endpoint
+from gotsurge_async.errors import TooManyInOneCall, UnreadableAnswer
+from gotsurge_async.models.base import Model
+from gotsurge_async.models.tasks import CreatedTasks, Order, Task, TaskBatch
+from gotsurge_async.session import Session
+
+M = TypeVar("M", bound=Model)
+
+_REVISION = re.compile(r"\d+-[0-9A-Za-z]+")
+
+
+def check_chunk(count: int, what: str, helper: str) -> None:
+    """Hold the limit of one call.
+
+    Raises:
+        TooManyInOneCall: more than 20, or none; names what takes any number.
+    """
+    if count > CHUNK:
+        raise TooManyInOneCall(f"one call takes at most {CHUNK} {what}, not {count}: {helper} takes any number")
+    if count < 1:
+        raise TooManyInOneCall(f"one call takes 1 to {CHUNK} {what}, not none")
+
+
+def reader(cls: type[M]) -> Callable[[bytes], M]:
+    """How to read an answer whose fields may all be missing: one that holds only others is not that answer.
+
+    A success that says ``{"code": "error"}`` must not be taken for an empty list.
+    """
+
+    def read(body: bytes) -> M:
+        answer = codec.decode(body, cls)
+        if answer.extra and answer == cls(extra=answer.extra):
+            raise UnreadableAnswer("the answer holds nothing of what was asked for")
+        return answer
+
+    return read
+
+
+async def create_tasks(
+    session: Session, endpoint: Endpoint[CreatedTasks], orders: Sequence[Order], helper: str
+) -> CreatedTasks:
+    """Create 1 to 20 orders in one call; an answer without any task leaves open what became of them.
+
+    Raises:
+        TooManyInOneCall: more than 20; ``helper`` takes any number.
+    """
+    check_chunk(len(orders), "orders", helper)
+    return await session.call(endpoint, body=TaskBatch(tasks=tuple(orders)), decode=_created)
+
+
+def _created(body: bytes) -> CreatedTasks:
+    created = codec.decode(body, CreatedTasks)
+    if not created.tasks:
+        raise UnreadableAnswer("the answer names no task")
+    return created
+
+
+async def read_task(session: Session, endpoint: Endpoint[Task], task_id: str, *, body: object = None) -> Task:
+    """A call whose answer is a task; its revision comes from the ETag header where the task does not name it."""
+    with session.recording() as answers:
+        task = await session.call(endpoint, path={"task_id": task_id}, body=body)
+    return with_revision(task, answers[-1].headers) if answers else task
+
+
+def with_revision(task: Task, headers: Mapping[str, str]) -> Task:
+    """The task with the revision that an ETag header names.
+
+    Only text of the form that the document shows ("0-xxxxxxxx") is taken: a web server may put an ETag of its own
+    there, which no update would accept.
+    """
+    tag = headers.get("etag", "").removeprefix("W/").strip('"')
+    if task.version_rev is not None or not _REVISION.fullmatch(tag):
+        return task
+    return attrs.evolve(task, version_rev=tag)
