@@ -25,6 +25,9 @@ BUSY_SECONDS = 60.0
 WRITER_CACHE_KIB = 16 * 1024
 """The writer's page cache. With SQLite's 2 MiB the index over a million keys is read back page by page."""
 
+JOURNAL_LIMIT = 64 * 1024 * 1024
+"""Bytes that the write-ahead log keeps after an admission of millions made it grow."""
+
 _WRITER = "ledger_writer"
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING; UPDATE … FROM came with 3.33
 
@@ -109,6 +112,7 @@ async def writer_connection(engine: AsyncEngine) -> AsyncConnection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         await _write_ahead(driver)
         await driver.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+        await driver.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT}")
         return await connection.execution_options(**{_WRITER: True})
     except BaseException:
         await connection.close()

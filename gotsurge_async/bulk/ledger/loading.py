@@ -39,6 +39,21 @@ _INSERT_PAYLOADS = insert(payloads).from_select(
 )
 
 
+def check_keys(rows: Sequence[NewOrder]) -> None:
+    """Refuse keys that a database would cut off or not take."""
+    for row in rows:
+        if not row.key or "\0" in row.key or not (row.key.isascii() or _is_text(row.key)):
+            raise ValueError(f"line {row.line}: {row.key!r} cannot be a key: give text, without NUL characters")
+
+
+def _is_text(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def add(connection: Connection, run_id: str, environment: str, rows: Sequence[NewOrder], now: int) -> None:
     """Put orders in as ``loading``."""
     # Numbered by us and not by the database: both tables need the number, and no database returns a

@@ -69,12 +69,10 @@ class Run:
         """Put orders in, some thousand at a time. Nothing of them may be sent before ``admit``.
 
         Raises:
-            ValueError: a key is empty or holds a NUL, which databases cut off.
+            ValueError: a key is empty, or holds what databases do not take: a NUL or half a surrogate pair.
         """
         self._check_loading()
-        for row in rows:
-            if not row.key or "\0" in row.key:
-                raise ValueError(f"line {row.line}: a key must not be empty nor hold a NUL character, as {row.key!r}")
+        loading.check_keys(rows)
         if not rows:
             return
         now = self._store.now()
@@ -111,7 +109,13 @@ class Run:
                 connection.execute(update(runs).where(runs.c.id == self.id).values(source_sha256=source_sha256))
             return admit(connection, self.id, self.info.environment, now, take)
 
-        admission = await self._write(job, after=rivals.close)
+        # Until it is known that nothing was admitted: a call that is cancelled here may still come to pass.
+        self._loading = False
+        try:
+            admission = await self._write(job, after=rivals.close)
+        except Exception:
+            self._loading = True
+            raise
         self._loading = bool(admission.doubled)
         return admission
 

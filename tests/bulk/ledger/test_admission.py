@@ -1,5 +1,7 @@
 """Which order of which run owns a key."""
 
+import asyncio
+
 import pytest
 
 from gotsurge_async.bulk.ledger import (
@@ -7,8 +9,10 @@ from gotsurge_async.bulk.ledger import (
     Admission,
     Counts,
     Doubled,
+    IllegalTransition,
     Ledger,
     OrderState,
+    Outcome,
     Run,
     RunHeld,
     RunState,
@@ -194,6 +198,21 @@ async def test_rules_meet_in_one_admission(ledger: Ledger) -> None:
     assert await run.admit() == Admission(pending=3, already_pushed=3, in_doubt=2, superseded=1)
     live = [row.key for info in await ledger.runs() for row in [r async for r in ledger.rows(info.id, LIVE)]]
     assert sorted(live) == [f"TRK-{line}" for line in range(1, 7)]
+    await run.close()
+
+
+async def test_an_admission_is_not_disturbed_by_another_write(ledger: Ledger) -> None:
+    """An admission that is undone because a write beside it failed is tried again, and locks the same runs again."""
+    dead, other = await loaded(ledger, [order(1)]), await loaded(ledger, [order(2)])
+    await dead.close()
+    run = await begun(ledger)
+    await run.add([order(1)])
+    admission, failed = await asyncio.gather(
+        run.admit(), other.record([Outcome(1, OrderState.CREATED)]), return_exceptions=True
+    )
+    assert admission == Admission(pending=1, superseded=1)
+    assert isinstance(failed, IllegalTransition)
+    await other.close()
     await run.close()
 
 

@@ -74,6 +74,21 @@ async def test_closing_leaves_one_file_no_task_and_no_thread(path: Path) -> None
         await begun(ledger)
 
 
+async def test_a_cancelled_close_is_finished(path: Path) -> None:
+    """A close whose caller is cancelled goes on, and closing again waits for its end."""
+    ledger = await Ledger.open(path)
+    writing = asyncio.create_task(begun(ledger))
+    closing = asyncio.create_task(ledger.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await ledger.close()
+    with pytest.raises(LedgerClosed):
+        await writing
+    assert [file.name for file in path.parent.iterdir()] == ["ledger.db"]
+
+
 async def test_a_url_is_as_good_as_a_path(path: Path) -> None:
     """`sqlite:///PATH` opens the same ledger as PATH."""
     async with await Ledger.open(f"sqlite:///{path}") as ledger:

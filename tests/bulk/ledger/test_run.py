@@ -304,11 +304,11 @@ async def test_an_admitted_run_takes_no_more_orders(ledger: Ledger) -> None:
     await run.close()
 
 
-@pytest.mark.parametrize("key", ["", "a\0b"])
-async def test_a_key_that_databases_cut_off_is_refused(ledger: Ledger, key: str) -> None:
-    """An empty key, or one with a NUL in it, is refused with its line."""
+@pytest.mark.parametrize("key", ["", "a\0b", "a\ud800"])
+async def test_a_key_that_databases_do_not_take_is_refused(ledger: Ledger, key: str) -> None:
+    """An empty key, or one with a NUL or half a surrogate pair in it, is refused with its line."""
     run = await begun(ledger)
-    with pytest.raises(ValueError, match="line 7: a key"):
+    with pytest.raises(ValueError, match=r"line 7: .* cannot be a key"):
         await run.add([order(1), order(7, key)])
     assert (await run.counts()).total == 0
     await run.close()
@@ -340,6 +340,22 @@ async def test_a_cancelled_claim_comes_to_pass_as_a_whole(ledger: Ledger) -> Non
     rest = await run.claim(everything)
     assert len(rest) % 10 == 0
     assert (await run.counts()).sending == 40
+    await run.close()
+
+
+async def test_a_cancelled_admission_closes_the_door(ledger: Ledger) -> None:
+    """An admission whose caller was cancelled may have come to pass: no order can be added after it."""
+    run = await begun(ledger)
+    await run.add(orders(3))
+    admitting = asyncio.create_task(run.admit())
+    await asyncio.sleep(0)
+    admitting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await admitting
+    with pytest.raises(LedgerError, match="was admitted"):
+        await run.add([order(4)])
+    await run.recover()  # waits for the writer
+    assert await run.counts() == Counts(pending=3)
     await run.close()
 
 
