@@ -18,6 +18,7 @@ from gotsurge_async.errors import UsageError
 
 T = TypeVar("T")
 R = TypeVar("R")
+_Done = asyncio.Queue[tuple[int, R] | None]
 
 
 class Batcher(Generic[T, R]):
@@ -88,8 +89,9 @@ class Batcher(Generic[T, R]):
         await self.aclose()
 
     async def _run(self) -> AsyncGenerator[R, None]:
-        done: asyncio.Queue[tuple[int, R] | None] = asyncio.Queue(self._concurrency)
-        workers = [asyncio.create_task(self._work(done)) for _ in range(self._concurrency)]
+        done: _Done[R] = asyncio.Queue()
+        room = asyncio.Semaphore(self._concurrency)  # bounds the results that wait, but never a worker that ends
+        workers = [asyncio.create_task(self._work(done, room)) for _ in range(self._concurrency)]
         working = len(workers)
         try:
             while working:
@@ -97,6 +99,7 @@ class Batcher(Generic[T, R]):
                 if ended is None:
                     working -= 1
                     continue
+                room.release()
                 number, result = ended
                 del self._under_way[number]
                 yield result
@@ -108,16 +111,19 @@ class Batcher(Generic[T, R]):
         if self._error is not None:
             raise self._error
 
-    async def _work(self, done: "asyncio.Queue[tuple[int, R] | None]") -> None:
+    async def _work(self, done: "_Done[R]", room: asyncio.Semaphore) -> None:
         try:
             while (chunk := await self._next_chunk()) is not None:
                 number = id(chunk)
                 self._under_way[number] = chunk
-                await done.put((number, await self._send(chunk)))
-        except Exception as error:  # raised by _run, when the others have finished
+                result = await self._send(chunk)
+                await room.acquire()
+                done.put_nowait((number, result))
+        except (Exception, asyncio.CancelledError) as error:
+            # Raised by _run, when the others have finished; a call that was cancelled from elsewhere counts as well.
             self._stopped = True
             self._error = self._error or error
-        await done.put(None)
+        done.put_nowait(None)
 
     async def _next_chunk(self) -> Sequence[T] | None:
         async with self._reading:
