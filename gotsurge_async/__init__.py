@@ -36,8 +36,20 @@ from gotsurge_async.errors import (
     VersionConflict,
     WrongLoop,
 )
-from gotsurge_async.hooks import ChunkDone, Event, RequestDone, RetryPlanned, TokenRefreshed
+from gotsurge_async.hooks import CallDone, CallStarted, ChunkDone, Event, RequestDone, RetryPlanned, TokenRefreshed
+from gotsurge_async.models.auth import PartnerDetail, User
 from gotsurge_async.models.places import Address, Contact, TimeWindow
+from gotsurge_async.models.platform import (
+    Organization,
+    OrganizationPage,
+    PageMeta,
+    PriceStep,
+    Role,
+    TaskPage,
+    UpdatedTask,
+    UpdatedTasks,
+)
+from gotsurge_async.models.prices import PriceVehicle, Quote, Stop
 from gotsurge_async.models.tasks import (
     BroadcastPreference,
     CargoDetail,
@@ -50,11 +62,15 @@ from gotsurge_async.models.tasks import (
     ServiceType,
     StatusEntry,
     Task,
+    TaskChanges,
     TaskStatus,
     VehiclePreference,
 )
 from gotsurge_async.money import Money
 from gotsurge_async.redact import Secret
+from gotsurge_async.resources.listing import Listing
+from gotsurge_async.resources.partner import SignatureForm
+from gotsurge_async.resources.platform.batches import NotUpdated, Updated, UpdateResult, UpdateStream
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport
 from gotsurge_async.version import __version__
 
@@ -63,7 +79,9 @@ __all__ = [
     "Address",
     "BadRequest",
     "BroadcastPreference",
+    "CallDone",
     "CallError",
+    "CallStarted",
     "CargoDetail",
     "ChunkDone",
     "ClientClosed",
@@ -86,21 +104,30 @@ __all__ = [
     "InvalidData",
     "Item",
     "Limits",
+    "Listing",
     "MaybeSent",
     "MemoryStore",
     "Message",
     "Money",
     "NotFound",
     "NotSent",
+    "NotUpdated",
     "NothingSent",
     "OAuth",
     "Order",
     "OrderResult",
+    "Organization",
+    "OrganizationPage",
     "OutcomeUnknown",
+    "PageMeta",
+    "PartnerDetail",
     "PayloadTooLarge",
+    "PriceStep",
+    "PriceVehicle",
     "Problem",
     "Profile",
     "PushStream",
+    "Quote",
     "RateLimited",
     "Receipt",
     "Refused",
@@ -111,11 +138,16 @@ __all__ = [
     "Response",
     "RetryPlanned",
     "RetryPolicy",
+    "Role",
     "Secret",
     "ServiceType",
     "SignInNeeded",
+    "SignatureForm",
     "StatusEntry",
+    "Stop",
     "Task",
+    "TaskChanges",
+    "TaskPage",
     "TaskStatus",
     "TimeWindow",
     "Timeouts",
@@ -128,7 +160,13 @@ __all__ = [
     "Unauthorized",
     "UnreadableAnswer",
     "Unsent",
+    "UpdateResult",
+    "UpdateStream",
+    "Updated",
+    "UpdatedTask",
+    "UpdatedTasks",
     "UsageError",
+    "User",
     "VehiclePreference",
     "VersionConflict",
     "WrongLoop",

@@ -38,13 +38,15 @@ NOT_ON_FLOOR_1 = {"asyncio", "logging", "socket", "ssl", "threading", "subproces
 MOST_LINES = 450
 
 PUBLIC_NAMES = """
-    ENDPOINTS Address BadRequest BroadcastPreference CallError CargoDetail ChunkDone ClientClosed ConfigError Conflict
-    Contact Created CreatedTasks Credentials Driver Endpoint EndpointsAssumed Environment Event FileStore Forbidden
-    GotSurge GotSurgeError InDoubt InvalidData Item Limits MaybeSent MemoryStore Message Money NotFound NotSent
-    NothingSent OAuth Order OrderResult OutcomeUnknown PayloadTooLarge Problem Profile PushStream RateLimited Receipt
-    Refused Rejected Replay Request RequestDone Response RetryPlanned RetryPolicy Secret ServiceType SignInNeeded
-    StatusEntry Task TaskStatus TimeWindow Timeouts TokenRefreshed TokenStore Tokens TooLateToCancel TooManyInOneCall
-    Transport Unauthorized UnreadableAnswer Unsent UsageError VehiclePreference VersionConflict WrongLoop __version__
+    ENDPOINTS Address BadRequest BroadcastPreference CallDone CallError CallStarted CargoDetail ChunkDone ClientClosed
+    ConfigError Conflict Contact Created CreatedTasks Credentials Driver Endpoint EndpointsAssumed Environment Event
+    FileStore Forbidden GotSurge GotSurgeError InDoubt InvalidData Item Limits Listing MaybeSent MemoryStore Message
+    Money NotFound NotSent NotUpdated NothingSent OAuth Order OrderResult Organization OrganizationPage OutcomeUnknown
+    PageMeta PartnerDetail PayloadTooLarge PriceStep PriceVehicle Problem Profile PushStream Quote RateLimited Receipt
+    Refused Rejected Replay Request RequestDone Response RetryPlanned RetryPolicy Role Secret ServiceType SignInNeeded
+    SignatureForm StatusEntry Stop Task TaskChanges TaskPage TaskStatus TimeWindow Timeouts TokenRefreshed TokenStore
+    Tokens TooLateToCancel TooManyInOneCall Transport Unauthorized UnreadableAnswer Unsent UpdateResult UpdateStream
+    Updated UpdatedTask UpdatedTasks UsageError User VehiclePreference VersionConflict WrongLoop __version__
 """
 
 
