@@ -101,10 +101,11 @@ def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[R
     """Find the receipt of each order.
 
     The document promises neither the order of the answer nor that it is whole. So an order is matched by tracking id,
-    else by invoice number, else by position if the counts agree; never with a receipt that names another id.
+    else by invoice number, else by position if the counts agree and nothing that was matched stands elsewhere; never
+    with a receipt that names another id.
     """
     if len(identities) == len(receipts) and all(
-        identity.tracking_id is not None and identity.tracking_id == receipt.tracking_id
+        identity.tracking_id is not None and identity.tracking_id == receipt.tracking_id and _agree(identity, receipt)
         for identity, receipt in zip(identities, receipts, strict=True)
     ):
         return list(receipts)  # as nearly always
@@ -121,10 +122,11 @@ def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[R
                 found[number] = same.popleft()
         taken = {id(receipt) for receipt in found}
         left = [receipt for receipt in left if id(receipt) not in taken]
-    if len(identities) == len(receipts):
-        unused = {id(receipt) for receipt in left}
+    if len(identities) == len(receipts) and all(
+        each is None or each is receipt for each, receipt in zip(found, receipts, strict=True)
+    ):
         for number, (identity, receipt) in enumerate(zip(identities, receipts, strict=True)):
-            if found[number] is None and id(receipt) in unused and _agree(identity, receipt):
+            if _agree(identity, receipt):
                 found[number] = receipt
     return found
 
