@@ -42,7 +42,7 @@ def service_message(body: bytes, secrets: Iterable[str] = ()) -> str:
     try:
         found = _find(msgspec.json.decode(body), depth=0)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = _from_markup(text) if text.startswith("<") else text
+        found = _from_markup(text[:8_192]) if text.startswith("<") else text
     return _short(without(found, secrets))
 
 
@@ -72,8 +72,11 @@ def _located(value: Mapping[str, Any], found: str) -> str:
 
 def _from_markup(text: str) -> str:
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-    inner = title.group(1) if title else re.sub(r"<[^>]+>", " ", text)
-    return html.unescape(inner)
+    if title and re.search(r"[^\W\d_]", title.group(1)):
+        return html.unescape(title.group(1))
+    # No title, or one that is only the status again: then what the page shows.
+    shown = re.sub(r"<(head|script|style)\b.*?</\1>", " ", text, flags=re.IGNORECASE | re.DOTALL)
+    return html.unescape(re.sub(r"<[^>]+>", " ", shown))
 
 
 def _short(text: str) -> str:

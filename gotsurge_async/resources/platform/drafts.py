@@ -92,8 +92,7 @@ class Drafts:
         """Broadcast 1 to 20 drafts, each with its tracking id (section "Broadcast with Tracking"). Safe to repeat.
 
         As `broadcast`. The service gives tracking ids only to what this very call broadcasts: a task that was
-        broadcast by an earlier one and is read with another tracking id, or none, is given its own by Patch Tracking
-        IDs.
+        broadcast by an earlier one, and is not told to carry its tracking id, is given it by Patch Tracking IDs.
 
         Args:
             tracking_ids: the tracking id of each draft, by the draft's id.
@@ -159,10 +158,10 @@ class Drafts:
             named = {task.id for task in answer.updated_tasks}
             read = await self._read([task_id for task_id in task_ids if task_id not in named], None)
         named = {task.id for task in answer.updated_tasks}
-        others = [task for task in read if task.id not in named]
+        tasks = [*answer.updated_tasks, *(_told(task) for task in read if task.id not in named)]
         if tracking_ids is not None:
-            await self._track(others, tracking_ids)
-        return attrs.evolve(answer, updated_tasks=(*answer.updated_tasks, *map(_told, others)))
+            tasks = await self._track(tasks, tracking_ids)
+        return attrs.evolve(answer, updated_tasks=tuple(tasks))
 
     async def _read(self, task_ids: Sequence[str], refusal: Rejected | None) -> list[Task]:
         """The tasks as they stand; an id that names none is what the refusal was about, if there was one."""
@@ -173,19 +172,23 @@ class Drafts:
                 raise
             raise refusal from None
 
-    async def _track(self, tasks: Sequence[Task], tracking_ids: Mapping[str, str]) -> None:
+    async def _track(self, tasks: Sequence[UpdatedTask], tracking_ids: Mapping[str, str]) -> list[UpdatedTask]:
+        """Give those that are broadcast, and are not told to carry their tracking id, their own."""
         wrong = {
             task.id: tracking_ids[task.id]
             for task in tasks
-            if not _is_draft(task)
-            and task.current_status != TaskStatus.CANCELLED
+            if task.id in tracking_ids
             and task.tracking_id != tracking_ids[task.id]
+            and task.current_status != TaskStatus.CANCELLED
+            and not _is_draft(task)
         }
-        if wrong:
-            await self._session.call(PATCH_TRACKING_IDS, body=tracking_request(wrong, ""), decode=reader(UpdatedTasks))
+        if not wrong:
+            return list(tasks)
+        await self._session.call(PATCH_TRACKING_IDS, body=tracking_request(wrong, ""), decode=reader(UpdatedTasks))
+        return [attrs.evolve(task, tracking_id=wrong.get(task.id, task.tracking_id)) for task in tasks]
 
 
-def _is_draft(task: Task) -> bool:
+def _is_draft(task: Task | UpdatedTask) -> bool:
     return task.current_status is not None and task.current_status.is_draft
 
 
