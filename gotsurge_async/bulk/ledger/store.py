@@ -1,10 +1,9 @@
 """An open ledger file: the connections to it, the one writer, the locks beside it, and the clock."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -30,6 +29,7 @@ class Store:
         self._engine = engine
         self._connection = connection
         self._writer = Writer(connection, self.path)
+        self._reads: set[asyncio.Task[Any]] = set()
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -69,17 +69,25 @@ class Store:
         """Run a job that only reads, on a connection of its own: it sees all that was durable before."""
         if self._closing is not None:
             raise LedgerClosed("is closed", path=self.path)
-        async with self._reading() as connection:
-            return await connection.run_sync(job)
+        # A task of its own, which ends in its own time when the caller is cancelled: cut off in the middle,
+        # a connection is lost, and with it a thread.
+        reading = asyncio.create_task(self._read(job), name="gotsurge-ledger-read")
+        self._reads.add(reading)
+        reading.add_done_callback(self._forget)
+        return await asyncio.shield(reading)
 
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+    async def _read(self, job: Callable[[Connection], T]) -> T:
         with translated(self.path):
             async with self._engine.connect() as connection:
-                yield connection
+                return await connection.run_sync(job)
+
+    def _forget(self, reading: "asyncio.Task[Any]") -> None:
+        self._reads.discard(reading)
+        if not reading.cancelled():
+            reading.exception()  # looked at, also when the caller has gone
 
     async def close(self) -> None:
-        """Write what waits, then close every connection; a caller that is cancelled does not stop it."""
+        """Write what waits, end what is read, close every connection; a caller that is cancelled does not stop it."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(), name="gotsurge-ledger-close")
         await asyncio.shield(self._closing)
@@ -87,6 +95,8 @@ class Store:
     async def _close(self) -> None:
         try:
             await self._writer.close()
+            if self._reads:
+                await asyncio.wait(self._reads)
         finally:
             with translated(self.path):
                 try:

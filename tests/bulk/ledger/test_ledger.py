@@ -274,6 +274,11 @@ async def test_cancelled_reads_leave_the_ledger_whole(ledger: Ledger) -> None:
         await asyncio.wait([reading])
     assert (await run.counts()).pending == 500
     await run.close()
+    late = asyncio.create_task(ledger.runs())
+    await asyncio.sleep(0)
+    late.cancel()
+    await ledger.close()
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("gotsurge-ledger")]
 
 
 async def test_an_operator_settles_what_is_in_doubt(ledger: Ledger, clock: TurnedClock) -> None:
