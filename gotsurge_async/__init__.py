@@ -4,7 +4,8 @@ The names below are the public API; `gotsurge_async.bulk` holds the push with a 
 your own tests need. Importing the package does not import aiohttp.
 """
 
-from gotsurge_async.auth.oauth import OAuth
+from gotsurge_async.auth.oauth import OAuth, SignedIn
+from gotsurge_async.auth.sealing import Sealer
 from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials, Environment, Limits, RetryPolicy, Timeouts
@@ -27,6 +28,7 @@ from gotsurge_async.errors import (
     Problem,
     RateLimited,
     Rejected,
+    SignInFailed,
     SignInNeeded,
     TooLateToCancel,
     TooManyInOneCall,
@@ -36,7 +38,16 @@ from gotsurge_async.errors import (
     VersionConflict,
     WrongLoop,
 )
-from gotsurge_async.hooks import CallDone, CallStarted, ChunkDone, Event, RequestDone, RetryPlanned, TokenRefreshed
+from gotsurge_async.hooks import (
+    CallDone,
+    CallStarted,
+    ChunkDone,
+    Event,
+    RequestDone,
+    RetryPlanned,
+    SignInRequired,
+    TokenRefreshed,
+)
 from gotsurge_async.models.auth import PartnerDetail, User
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.platform import (
@@ -139,10 +150,14 @@ __all__ = [
     "RetryPlanned",
     "RetryPolicy",
     "Role",
+    "Sealer",
     "Secret",
     "ServiceType",
+    "SignInFailed",
     "SignInNeeded",
+    "SignInRequired",
     "SignatureForm",
+    "SignedIn",
     "StatusEntry",
     "Stop",
     "Task",

@@ -22,6 +22,10 @@ from gotsurge_async.hooks import Hook, Hooks
 from gotsurge_async.limiter import Limiter
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.redact import Secret, as_secret
+from gotsurge_async.resources.partner import Partner
+from gotsurge_async.resources.platform import Platform
+from gotsurge_async.resources.prices import Prices
+from gotsurge_async.resources.sso import Sso
 from gotsurge_async.resources.tasks import Tasks
 from gotsurge_async.session import Session
 from gotsurge_async.transports.base import Response, Transport
@@ -74,42 +78,48 @@ class GotSurge:
         assumed_endpoints: Literal["accept", "refuse"] | None = None,
     ) -> None:
         self._state: Literal["new", "open", "closed"] = "new"
-        self.profile = _profile(profile)
-        self.environment = _environment(environment, api_base, self.profile)
-        self.hooks = Hooks(*hooks)
-        self.limits = limits or Limits()
         clock = clock or SystemClock()
-        policy = retry or RetryPolicy()
-        self._transport = transport or _aiohttp_transport(timeouts)
-        self.oauth = OAuth(
-            environment=self.environment,
+        limits = limits or Limits()
+        known = _profile(profile)
+        place = _environment(environment, api_base, known)
+        told = Hooks(*hooks)
+        sender = transport or _aiohttp_transport(timeouts)
+        self._shared = _Shared(
+            environment=place,
             credentials=credentials,
-            transport=self._transport,
+            transport=sender,
+            oauth=OAuth(
+                environment=place, credentials=credentials, transport=sender, clock=clock, profile=known, hooks=told
+            ),
+            store=token_store or MemoryStore(),
+            limits=limits,
+            limiter=Limiter(limits, clock),
+            profile=known,
+            policy=retry or RetryPolicy(),
+            hooks=told,
             clock=clock,
-            profile=self.profile,
-            hooks=self.hooks,
-        )
-        self.tokens = TokenManager(
-            token_store or MemoryStore(),
-            self.oauth.refresh,
-            account=account,
-            clock=clock,
-            hooks=self.hooks,
-            policy=policy,
+            create_on_assumed=(assumed_endpoints or _assume(place)) == "accept",
         )
         self._given = _given_tokens(as_secret(bearer_token), as_secret(refresh_token), clock)
-        self._session = Session(
-            transport=self._transport,
-            tokens=self.tokens,
-            limiter=Limiter(self.limits, clock),
-            api_base=self.environment.api_base,
-            profile=self.profile,
-            policy=policy,
-            hooks=self.hooks,
-            clock=clock,
-            create_on_assumed=(assumed_endpoints or _assume(self.environment)) == "accept",
-        )
+        self._main: Self | None = None
+        self._others: dict[str, Self] = {}
+        self._join(account)
+
+    def _join(self, account: str) -> None:
+        """Make what this account has of its own, and take the rest from what is shared."""
+        shared = self._shared
+        self.profile = shared.profile
+        self.environment = shared.environment
+        self.hooks = shared.hooks
+        self.limits = shared.limits
+        self.oauth = shared.oauth
+        self.tokens = shared.tokens_of(account)
+        self._session = shared.session_of(self.tokens)
         self.tasks = Tasks(self._session)
+        self.prices = Prices(self._session)
+        self.partner = Partner(self._session, shared.credentials)
+        self.platform = Platform.of(self._session, concurrency=self.limits.concurrency)
+        self.sso = Sso(self.oauth)
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] | None = None, **options: Any) -> Self:
@@ -124,6 +134,38 @@ class GotSurge:
             "profile": settings.profile,
         }
         return cls(**(given | options))
+
+    def as_account(self, account: str) -> Self:
+        """The same client for another account: it shares connections, limits and hooks, and has tokens of its own.
+
+        It is opened and closed with this client, which renews its token in the background from now on. Asked again
+        for the same name, it is the same object::
+
+            async with GotSurge(..., token_store=store) as gs:
+                await gs.as_account("acme").tasks.create(orders)
+
+        Args:
+            account: the name under which the token store keeps the account's tokens.
+        """
+        main = self._main or self
+        if account == main.tokens.account:
+            return main
+        if account not in main._others:
+            other = type(main).__new__(type(main))
+            other._state = "new"
+            other._shared = main._shared
+            other._given = None
+            other._main = main
+            other._others = {}
+            other._join(account)
+            if main._state == "open":
+                other._begin()
+            main._others[account] = other
+        return main._others[account]
+
+    async def adopt(self, account: str, tokens: Tokens) -> None:
+        """Store the tokens that a sign-in gave to an account, and use them from now on."""
+        await self.as_account(account).tokens.adopt(tokens)
 
     async def sign_in(self, code: str) -> None:
         """Exchange the code of a consent for tokens, store them and use them (section "Exchange Token").
@@ -180,31 +222,43 @@ class GotSurge:
         Raises:
             UsageError: it was opened before.
         """
+        if self._main is not None:
+            raise UsageError("an account's client is opened and closed with the client that it was made of")
         if self._state != "new":
             raise UsageError("a client is opened once: make a new one")
         self._state = "open"
         try:
             if self._given is not None:
                 await self.tokens.adopt(self._given)
-            self._session.open()
-            self.tokens.start()
+            for member in self._members():
+                member._begin()
         except BaseException:
             await self.close()
             raise
         return self
 
+    def _members(self) -> list["GotSurge"]:
+        return [self, *self._others.values()]
+
+    def _begin(self) -> None:
+        self._state = "open"
+        self._session.open()
+        self.tokens.start()
+
     async def close(self) -> None:
         """Wait for calls under way, end the background work, close the connections. Idempotent."""
-        if self._state == "closed":
+        if self._state == "closed" or self._main is not None:
             return
-        self._state = "closed"
+        members = self._members()
+        for member in members:
+            member._state = "closed"
         try:
-            await self._session.close()
+            await asyncio.gather(*(member._session.close() for member in members))
         finally:
             try:
-                await self.tokens.close()
+                await asyncio.gather(*(member.tokens.close() for member in members))
             finally:
-                await self._transport.close()
+                await self._shared.transport.close()
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -221,6 +275,42 @@ class GotSurge:
 
     def __repr__(self) -> str:
         return f"<GotSurge {self.environment.name}, {self._state}>"
+
+
+@attrs.frozen(kw_only=True)
+class _Shared:
+    """What all accounts of a client share."""
+
+    environment: Environment
+    credentials: Credentials | None
+    transport: Transport
+    oauth: OAuth
+    store: TokenStore
+    limits: Limits
+    limiter: Limiter
+    profile: Profile
+    policy: RetryPolicy
+    hooks: Hooks
+    clock: Clock
+    create_on_assumed: bool
+
+    def tokens_of(self, account: str) -> TokenManager:
+        return TokenManager(
+            self.store, self.oauth.refresh, account=account, clock=self.clock, hooks=self.hooks, policy=self.policy
+        )
+
+    def session_of(self, tokens: TokenManager) -> Session:
+        return Session(
+            transport=self.transport,
+            tokens=tokens,
+            limiter=self.limiter,
+            api_base=self.environment.api_base,
+            profile=self.profile,
+            policy=self.policy,
+            hooks=self.hooks,
+            clock=self.clock,
+            create_on_assumed=self.create_on_assumed,
+        )
 
 
 def _profile(profile: Profile | Mapping[str, Any] | str | Path | None) -> Profile:

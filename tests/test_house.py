@@ -23,6 +23,7 @@ FLOORS = {
         "redact",
         "answers",
         "version",
+        "assumptions",
         "openapi",
         "openapi_reader",
         "profile_import",
@@ -47,6 +48,7 @@ PUBLIC_NAMES = """
     SignatureForm StatusEntry Stop Task TaskChanges TaskPage TaskStatus TimeWindow Timeouts TokenRefreshed TokenStore
     Tokens TooLateToCancel TooManyInOneCall Transport Unauthorized UnreadableAnswer Unsent UpdateResult UpdateStream
     Updated UpdatedTask UpdatedTasks UsageError User VehiclePreference VersionConflict WrongLoop __version__
+    Sealer SignInFailed SignInRequired SignedIn
 """
 
 

@@ -31,6 +31,10 @@ class Sealer:
     """
 
     def __init__(self, keys: Iterable[str | Secret]) -> None:
+        self._path: Path | None = None
+        self._take(keys)
+
+    def _take(self, keys: Iterable[str | Secret]) -> None:
         try:
             from cryptography.fernet import Fernet, MultiFernet
         except ModuleNotFoundError:
@@ -55,7 +59,14 @@ class Sealer:
         env = os.environ if variables is None else variables
         if env.get(KEYS_VARIABLE):
             return cls(key.strip() for key in env[KEYS_VARIABLE].split(",") if key.strip())
-        return cls(read_keys(env[KEY_FILE_VARIABLE])) if env.get(KEY_FILE_VARIABLE) else None
+        return cls.from_file(env[KEY_FILE_VARIABLE]) if env.get(KEY_FILE_VARIABLE) else None
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """With the keys of a file. It is read again when no key fits, so that a running program survives a rotation."""
+        sealer = cls(read_keys(path))
+        sealer._path = Path(path)
+        return sealer
 
     def seal(self, content: bytes) -> str:
         """Encrypt with the newest key."""
@@ -69,10 +80,14 @@ class Sealer:
         """
         from cryptography.fernet import InvalidToken
 
-        try:
-            return self._fernet.decrypt(sealed)
-        except (InvalidToken, ValueError):
-            raise ConfigError("the stored tokens cannot be decrypted: none of the token keys fits") from None
+        for again in (self._path is not None, False):
+            try:
+                return self._fernet.decrypt(sealed)
+            except (InvalidToken, ValueError):
+                if not again or self._path is None:
+                    break
+                self._take(read_keys(self._path))
+        raise ConfigError("the stored tokens cannot be decrypted: none of the token keys fits")
 
     def is_newest(self, sealed: str) -> bool:
         """Whether the newest key sealed it."""

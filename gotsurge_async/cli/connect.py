@@ -13,7 +13,9 @@ import msgspec
 import platformdirs
 
 from gotsurge_async.answers import service_message
-from gotsurge_async.auth.stores import FileStore, MemoryStore
+from gotsurge_async.auth.stores import MemoryStore, TokenStore
+from gotsurge_async.cli.credentials import find_credentials
+from gotsurge_async.cli.token_store import account_name, open_token_store
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials, Environment, Limits, Settings, from_env
 from gotsurge_async.errors import SignInNeeded
@@ -28,8 +30,7 @@ SIMULATED = "simulator"
 """The name of the books of ``--simulate``: every throw-away simulator is the same one to the ledger."""
 
 HOW_TO_SIGN_IN = (
-    "no sign-in: set GOTSURGE_BEARER_TOKEN, or GOTSURGE_REFRESH_TOKEN with GOTSURGE_CLIENT_KEY; "
-    "to try without credentials use --simulate"
+    "not signed in: run `gotsurge auth login`, or set GOTSURGE_BEARER_TOKEN; to try without credentials use --simulate"
 )
 
 
@@ -53,6 +54,11 @@ class Target:
             raise click.UsageError("--simulate brings its own GotSurge: leave --env and --api-base out")
         if not self.simulate and not self.env and not os.environ.get("GOTSURGE_ENV"):
             raise click.UsageError("say where to: --simulate, or --env local, sandbox or production")
+
+    def check_place(self) -> None:
+        """`check`, where there is no ``--simulate``."""
+        if not self.env and not os.environ.get("GOTSURGE_ENV"):
+            raise click.UsageError("say where to: --env local, sandbox or production")
 
     @property
     def books(self) -> str:
@@ -99,11 +105,6 @@ def default_ledger(target: Target, out: Path) -> Path:
     return out / "ledger.db"
 
 
-def token_file() -> Path:
-    """Where tokens are kept: GOTSURGE_TOKEN_FILE, or the user's configuration folder."""
-    return Path(os.environ.get("GOTSURGE_TOKEN_FILE") or platformdirs.user_config_path("gotsurge") / "tokens.json")
-
-
 @asynccontextmanager
 async def connected(target: Target, limits: Limits | None = None) -> AsyncIterator[GotSurge]:
     """A client that is signed in.
@@ -118,30 +119,45 @@ async def connected(target: Target, limits: Limits | None = None) -> AsyncIterat
             async with _simulated(Settings(environment=environment), target.account, limits) as gs:
                 yield gs
         return
-    settings = _settings(target)
+    settings = read_settings(target)
     has_token = settings.bearer_token is not None or settings.refresh_token is not None
-    if settings.environment.name == "local" and not has_token:
-        async with _simulated(settings, target.account, limits) as gs:
+    async with _token_store(has_token) as store:
+        account = account_name(settings.environment, target.account)
+        if settings.environment.name == "local" and not has_token and await store.load(account) is None:
+            async with _simulated(settings, target.account, limits) as gs:
+                yield gs
+            return
+        async with GotSurge(
+            settings.environment,
+            credentials=find_credentials(settings, target.account),
+            bearer_token=settings.bearer_token,
+            refresh_token=settings.refresh_token,
+            token_store=store,
+            account=account,
+            limits=limits,
+            profile=settings.profile,
+            assumed_endpoints="accept" if target.accept_assumed else None,
+        ) as gs:
+            if await gs.tokens.current() is None:
+                raise SignInNeeded(HOW_TO_SIGN_IN)
             yield gs
+
+
+@asynccontextmanager
+async def _token_store(has_token: bool) -> AsyncIterator[TokenStore]:
+    if has_token:  # tokens of the environment variables are not written anywhere
+        yield MemoryStore()
         return
-    async with GotSurge(
-        settings.environment,
-        credentials=settings.credentials,
-        bearer_token=settings.bearer_token,
-        refresh_token=settings.refresh_token,
-        # Tokens of the environment variables are not written anywhere.
-        token_store=MemoryStore() if has_token else FileStore(token_file()),
-        account=target.account or settings.environment.name,
-        limits=limits,
-        profile=settings.profile,
-        assumed_endpoints="accept" if target.accept_assumed else None,
-    ) as gs:
-        if await gs.tokens.current() is None:
-            raise SignInNeeded(HOW_TO_SIGN_IN)
-        yield gs
+    async with open_token_store() as store:
+        yield store
 
 
-def _settings(target: Target) -> Settings:
+def read_settings(target: Target) -> Settings:
+    """The settings of the environment variables, as the options change them.
+
+    Raises:
+        ConfigError: they cannot be right.
+    """
     variables = dict(os.environ)
     if target.env:
         variables["GOTSURGE_ENV"] = target.env

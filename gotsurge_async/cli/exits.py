@@ -12,7 +12,9 @@ from gotsurge_async.errors import (
     CallError,
     ConfigError,
     EndpointsAssumed,
+    Forbidden,
     GotSurgeError,
+    SignInFailed,
     SignInNeeded,
     Unauthorized,
     UsageError,
@@ -59,7 +61,7 @@ def exit_code_of(error: GotSurgeError) -> Exit:
     """The exit code that an error stands for."""
     if isinstance(error, RunHeld):
         return Exit.HELD
-    if isinstance(error, SignInNeeded | Unauthorized):
+    if isinstance(error, SignInNeeded | SignInFailed | Unauthorized | Forbidden):
         return Exit.SIGN_IN
     if isinstance(error, ConfigError | UsageError):
         return Exit.USAGE

@@ -1,0 +1,283 @@
+"""``gotsurge auth``: sign in, and look after what keeps a machine signed in."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import click
+
+from gotsurge_async.auth.records import Tokens
+from gotsurge_async.cli.connect import Target, read_settings
+from gotsurge_async.cli.credentials import ask_credentials, find_credentials, remember_client_key
+from gotsurge_async.cli.exits import Exit, Failure, told
+from gotsurge_async.cli.output import json_option, print_json, print_table
+from gotsurge_async.cli.sign_in import sign_in_by_hand, sign_in_with_browser
+from gotsurge_async.cli.token_store import account_name, open_token_store, rotate_key
+from gotsurge_async.client import GotSurge
+from gotsurge_async.config import Credentials, Settings
+from gotsurge_async.errors import GotSurgeError, SignInNeeded
+
+REDIRECT_BY_HAND = "http://127.0.0.1:8976/callback"
+"""Where the browser goes when nobody listens: the address is what is copied."""
+
+_env = click.option("--env", type=click.Choice(("local", "sandbox", "production")), help="The GotSurge to sign in to.")
+_api_base = click.option("--api-base", metavar="URL", help="The URL that the API's paths stand on.")
+_account = click.option("--account", metavar="NAME", help="A name of yours, for a second account at the same GotSurge.")
+
+
+@click.group()
+def auth() -> None:
+    """Sign in, and see who is signed in until when.
+
+    Credentials come from GOTSURGE_CLIENT_KEY and GOTSURGE_SECRET_KEY, else from config.toml in your configuration
+    folder (or GOTSURGE_CONFIG_FILE), else they are asked for. Tokens renew themselves; they are kept in a file of your
+    own, or where GOTSURGE_TOKEN_STORE says: the URL of a database, or keyring.
+
+    \b
+    Exit codes:
+      0 signed in     2 wrong usage, settings or files
+      1 a call failed 4 not signed in, or a sign-in that was refused
+    """
+
+
+@attrs.frozen
+class _Place:
+    """Whose tokens, and where."""
+
+    settings: Settings
+    account: str | None
+
+    @classmethod
+    def of(cls, env: str | None, api_base: str | None, account: str | None) -> "_Place":
+        target = Target(env=env, api_base=api_base, account=account)
+        target.check_place()
+        return cls(read_settings(target), account)
+
+    @property
+    def name(self) -> str:
+        return account_name(self.settings.environment, self.account)
+
+    @asynccontextmanager
+    async def client(self, credentials: Credentials | None) -> AsyncIterator[GotSurge]:
+        """A client that is not open: its parts are used one by one."""
+        async with open_token_store() as store:
+            gs = GotSurge(
+                self.settings.environment,
+                credentials=credentials,
+                token_store=store,
+                account=self.name,
+                profile=self.settings.profile,
+            )
+            try:
+                yield gs
+            finally:
+                await gs.close()
+
+
+@auth.command()
+@_env
+@_api_base
+@_account
+@click.option("--no-browser", is_flag=True, help="Print the page's address, and take the one that it leads to.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Of this machine, for the way back.  [default: any]"
+)
+@click.option(
+    "--redirect-url", metavar="URL", default=REDIRECT_BY_HAND, help="With --no-browser: where GotSurge sends back to."
+)
+@click.option(
+    "--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds to wait for you."
+)
+@json_option
+def login(
+    env: str | None,
+    api_base: str | None,
+    account: str | None,
+    no_browser: bool,
+    port: int,
+    redirect_url: str,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Sign in: open GotSurge's consent page in the browser, and keep the tokens that it gives."""
+
+    async def work() -> None:
+        place = _Place.of(env, api_base, account)
+        known = find_credentials(place.settings, account)
+        asked = known is None or known.secret_key is None
+        credentials = ask_credentials(known) if asked or known is None else known
+        async with place.client(credentials) as gs:
+            if no_browser:
+                done = await sign_in_by_hand(
+                    gs.oauth, place.name, redirect_url=redirect_url, say=_say, ask=_ask_address
+                )
+            else:
+                done = await sign_in_with_browser(gs.oauth, place.name, port=port, timeout=timeout, say=_say)
+            await gs.tokens.adopt(done.tokens)
+            who = await _who(gs)
+        if known is None and (path := remember_client_key(place.settings.environment.name, credentials.client_key)):
+            _say(f"the client key is in {path} now: renewing needs it; the secret key is not kept")
+        _tell_one(place.name, done.tokens, as_json, who)
+
+    _run(work())
+
+
+@auth.command()
+@_env
+@_api_base
+@_account
+@json_option
+def status(env: str | None, api_base: str | None, account: str | None, as_json: bool) -> None:
+    """Say whether an account is signed in, and until when. Nothing is sent."""
+
+    async def work() -> None:
+        place = _Place.of(env, api_base, account)
+        async with open_token_store() as store:
+            tokens = await store.load(place.name)
+        if tokens is None:
+            raise SignInNeeded(f"{place.name} is not signed in: gotsurge auth login", account=place.name)
+        _tell_one(place.name, tokens, as_json)
+        if _state(tokens) in ("ended", "refused"):
+            raise SystemExit(int(Exit.SIGN_IN))
+
+    _run(work())
+
+
+@auth.command()
+@_env
+@_api_base
+@_account
+@json_option
+def refresh(env: str | None, api_base: str | None, account: str | None, as_json: bool) -> None:
+    """Renew an account's token now. Nobody needs to: tokens renew themselves."""
+
+    async def work() -> None:
+        place = _Place.of(env, api_base, account)
+        async with place.client(find_credentials(place.settings, account)) as gs:
+            tokens = await gs.tokens.renew()
+        _tell_one(place.name, tokens, as_json)
+
+    _run(work())
+
+
+@auth.command()
+@_env
+@_api_base
+@_account
+@json_option
+def logout(env: str | None, api_base: str | None, account: str | None, as_json: bool) -> None:
+    """Forget an account's tokens on this machine. GotSurge offers no way to make them worthless."""
+
+    async def work() -> None:
+        place = _Place.of(env, api_base, account)
+        async with open_token_store() as store:
+            was = place.name in await store.accounts()
+            async with store.lock(place.name):
+                await store.delete(place.name)
+        if as_json:
+            print_json({"account": place.name, "signed_out": was})
+        else:
+            click.echo(f"{place.name}: {'signed out' if was else 'was not signed in'}")
+
+    _run(work())
+
+
+@auth.command()
+@json_option
+def accounts(as_json: bool) -> None:
+    """List all accounts whose tokens are kept here. Nothing is sent."""
+
+    async def work() -> None:
+        async with open_token_store() as store:
+            kept = [(name, await store.load(name)) for name in await store.accounts()]
+        rows = [_described(name, tokens) for name, tokens in kept if tokens is not None]
+        if as_json:
+            print_json({"accounts": rows})
+        else:
+            print_table(
+                ("ACCOUNT", "STATE", "UNTIL"), [(row["account"], row["state"], row["expires_at"]) for row in rows]
+            )
+
+    _run(work())
+
+
+@auth.command("rotate-key")
+@json_option
+def rotate(as_json: bool) -> None:
+    """Encrypt all tokens with a new key.
+
+    Without GOTSURGE_TOKEN_KEYS a new key is put in front of the key file, which is made if it is missing: from then on
+    tokens are encrypted. With it, the first of its keys is taken, and the others can be removed afterwards.
+    """
+
+    async def work() -> None:
+        count, path = await rotate_key()
+        if as_json:
+            print_json({"accounts": count, "key_file": str(path) if path else None})
+        elif path:
+            click.echo(f"{count} accounts are encrypted with a new key, in {path}: keep a copy of it elsewhere")
+        else:
+            click.echo(f"{count} accounts are encrypted with the first of your keys: the others can go")
+
+    _run(work())
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    with told():
+        try:
+            asyncio.run(work)
+        except KeyboardInterrupt:
+            raise Failure("interrupted: nothing was changed", Exit.INTERRUPTED) from None
+
+
+def _ask_address() -> str:
+    return str(click.prompt("Address", err=True))
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+async def _who(gs: GotSurge) -> str | None:
+    """The partner's name, if the service tells it: the sign-in has succeeded without."""
+    with suppress(GotSurgeError):
+        async with asyncio.timeout(10), gs:
+            return (await gs.partner.detail()).name
+    return None
+
+
+def _state(tokens: Tokens) -> str:
+    if tokens.expires_at <= datetime.now(UTC):
+        return "ended" if tokens.refresh is None or tokens.refused_at else "renewable"
+    return "refused" if tokens.refused_at else "signed in"
+
+
+_SAID = {
+    "signed in": "signed in until {until}{renews}",
+    "renewable": "the token has ended, and is renewed at the next call",
+    "ended": "not signed in any more: gotsurge auth login",
+    "refused": "works until {until}, then it ends: the renewal was refused, sign in again with gotsurge auth login",
+}
+
+
+def _described(name: str, tokens: Tokens) -> dict[str, Any]:
+    return {
+        "account": name,
+        "state": _state(tokens),
+        "expires_at": tokens.expires_at.isoformat(timespec="seconds"),
+        "renews_itself": tokens.refresh is not None and tokens.refused_at is None,
+    }
+
+
+def _tell_one(name: str, tokens: Tokens, as_json: bool, who: str | None = None) -> None:
+    row = _described(name, tokens) | ({"partner": who} if who else {})
+    if as_json:
+        print_json(row)
+        return
+    renews = ", and renews itself" if row["renews_itself"] else ", and cannot renew itself"
+    until = f"{tokens.expires_at:%Y-%m-%d %H:%M} UTC"
+    said = _SAID[row["state"]].format(until=until, renews=renews)
+    click.echo(f"{name}{f' ({who})' if who else ''}: {said}")

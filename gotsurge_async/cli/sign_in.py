@@ -1,0 +1,119 @@
+"""A sign-in at a terminal: the browser goes to the consent page, and comes back to a port of this machine."""
+
+import asyncio
+import html
+import webbrowser
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import parse_qsl, urlsplit
+
+from aiohttp import web
+
+from gotsurge_async.auth.consent import Consent, Finished
+from gotsurge_async.auth.oauth import OAuth
+from gotsurge_async.errors import ConfigError, GotSurgeError, SignInFailed
+
+HOST = "127.0.0.1"
+PATH = "/callback"
+
+Say = Callable[[str], None]
+
+
+async def sign_in_with_browser(oauth: OAuth, account: str, *, port: int, timeout: float, say: Say) -> Finished:
+    """Open a browser at the consent page, and wait for it to come back.
+
+    Args:
+        port: of this machine, 0 for any.
+        timeout: seconds to wait for the person.
+
+    Raises:
+        SignInFailed: refused, not finished in time, or what came back is not what was begun.
+        CallError: the exchange of the code did not succeed.
+        ConfigError: the port cannot be used, or no client key is known.
+    """
+    loopback = _Loopback()
+    async with loopback.listening(port) as redirect_url:
+        consent = Consent(oauth, redirect_url)
+        begun = await consent.begin(account)
+        # Not waited for: some browsers only return when they are closed.
+        opening = asyncio.create_task(_open(begun.url, timeout, say))
+        try:
+            return await loopback.finished(consent, timeout)
+        finally:
+            opening.cancel()
+            await asyncio.wait([opening])
+
+
+async def _open(url: str, timeout: float, say: Say) -> None:
+    say(f"sign in with the browser that opens (at most {timeout:.0f} s)")
+    if not await asyncio.to_thread(webbrowser.open, url):
+        say(f"no browser opens here: go to\n\n{url}\n")
+
+
+async def sign_in_by_hand(
+    oauth: OAuth, account: str, *, redirect_url: str, say: Say, ask: Callable[[], str]
+) -> Finished:
+    """Print the consent page's URL, and take the URL that the browser came back to.
+
+    Raises:
+        SignInFailed, CallError, ConfigError: as `sign_in_with_browser`.
+    """
+    consent = Consent(oauth, redirect_url)
+    begun = await consent.begin(account)
+    say(f"Open this page in a browser, on any machine:\n\n{begun.url}\n")
+    say("Afterwards the browser shows a page that cannot be found, or an empty one: copy its address.")
+    pasted = (await asyncio.to_thread(ask)).strip()
+    return await consent.finish(dict(parse_qsl(urlsplit(pasted).query, keep_blank_values=True)))
+
+
+class _Loopback:
+    """Listens for the one redirect, and answers the browser when its end is known."""
+
+    def __init__(self) -> None:
+        self._came: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
+        self._told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    @asynccontextmanager
+    async def listening(self, port: int) -> AsyncIterator[str]:
+        """Listen on the loopback interface; the redirect URL."""
+        app = web.Application()
+        app.router.add_get(PATH, self._callback, allow_head=False)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
+        await runner.setup()
+        try:
+            try:
+                await web.TCPSite(runner, HOST, port).start()
+            except OSError as error:
+                raise ConfigError(f"cannot listen on port {port}: {error.strerror or error}") from None
+            yield f"http://{HOST}:{runner.addresses[0][1]}{PATH}"
+        finally:
+            if not self._told.done():
+                self._told.set_result("The sign-in was given up.")
+            await runner.cleanup()
+
+    async def finished(self, consent: Consent, timeout: float) -> Finished:
+        """Wait for the redirect, finish the consent, and tell the browser."""
+        try:
+            async with asyncio.timeout(timeout):
+                query = await self._came
+        except TimeoutError:
+            raise SignInFailed(f"nobody signed in within {timeout:.0f} s: begin anew", reason="timeout") from None
+        try:
+            done = await consent.finish(query)
+        except GotSurgeError as error:
+            self._told.set_result(f"Not signed in: {error}.")
+            raise
+        self._told.set_result("You are signed in. You can close this window, and go back to the terminal.")
+        return done
+
+    async def _callback(self, request: web.Request) -> web.Response:
+        if not self._came.done():
+            self._came.set_result(dict(request.query))
+        text = html.escape(await asyncio.shield(self._told))
+        page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>GotSurge</title><p id="said">{text}</p>'
+        headers = {
+            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",
+        }
+        return web.Response(text=page, content_type="text/html", headers=headers)

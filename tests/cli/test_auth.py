@@ -1,0 +1,248 @@
+import json
+import stat
+import sys
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import aiohttp
+import pytest
+
+from gotsurge_async.simulator import Simulator
+from tests.auth.browser import Pages, consent
+from tests.cli.kit import Finished, gotsurge, start, write_orders
+
+ROOT = Path(__file__).parents[2]
+SECRETS = ("plain-secret-key", "plain-password")
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with Simulator() as simulator:
+        yield simulator
+
+
+class Person:
+    """Somebody at a terminal, with a home of their own."""
+
+    def __init__(self, home: Path, simulator: Simulator) -> None:
+        self.home = home
+        self.simulator = simulator
+        self.tokens = home / "config" / "tokens.json"
+        self.config = home / "config" / "config.toml"
+        self.keys = {"GOTSURGE_CLIENT_KEY": "plain-client-key", "GOTSURGE_SECRET_KEY": "plain-secret-key"}
+
+    def variables(self, how: str = "allow") -> dict[str, str]:
+        return {
+            "GOTSURGE_TOKEN_FILE": str(self.tokens),
+            "GOTSURGE_CONFIG_FILE": str(self.config),
+            "XDG_DATA_HOME": str(self.home / "data"),
+            "BROWSER": f"{sys.executable} -m tests.auth.browser {how} %s",
+            "PYTHONPATH": str(ROOT),
+        }
+
+    async def runs(
+        self, *words: str, how: str = "allow", env: Mapping[str, str] | None = None, stdin: bytes = b""
+    ) -> Finished:
+        """Run ``gotsurge WORDS --env local --api-base …``."""
+        finished = await gotsurge(
+            *(*words, "--env", "local", "--api-base", self.simulator.api_base),
+            cwd=self.home,
+            stdin=stdin,
+            env={**self.variables(how), **(self.keys if env is None else env)},
+        )
+        for secret in (*SECRETS, *self.secrets()):
+            assert secret not in finished.out + finished.err
+        return finished
+
+    def secrets(self) -> list[str]:
+        """The tokens in the file, if there is one that is not encrypted."""
+        if not self.tokens.exists():
+            return []
+        records = json.loads(self.tokens.read_text()).values()
+        return [record[name] for record in records for name in ("bearer_token", "refresh_token") if name in record]
+
+
+@pytest.fixture
+def person(tmp_path: Path, simulator: Simulator) -> Person:
+    return Person(tmp_path, simulator)
+
+
+async def test_a_login_keeps_the_tokens(person: Person) -> None:
+    """After the consent in a browser the tokens are in a file of the user's own, and `auth login` says until when."""
+    done = await person.runs("auth", "login", "--json")
+    assert done.code == 0, done.err
+    assert done.document["state"] == "signed in"
+    assert done.document["renews_itself"] is True
+    assert done.document["partner"] == "Plain Partner"
+    assert stat.S_IMODE(person.tokens.stat().st_mode) == 0o600
+    assert stat.S_IMODE(person.tokens.parent.stat().st_mode) == 0o700
+    assert [path.name for path in person.tokens.parent.iterdir()] == ["tokens.json"]
+
+
+async def test_a_login_lasts_for_a_push(person: Person) -> None:
+    """After a login a push needs no credentials in its environment: it sends with the tokens that are kept."""
+    assert (await person.runs("auth", "login")).code == 0
+    orders = write_orders(person.home / "orders.csv", range(3))
+    calls = person.simulator.audit()["calls"]
+    pushed = await person.runs("push", str(orders), env={})
+    assert pushed.code == 0, pushed.err
+    assert person.simulator.audit()["tasks"] == 3
+    assert person.simulator.audit()["calls"]["auth.exchange"] == calls["auth.exchange"] == 1
+
+
+async def test_what_is_kept_is_told(person: Person) -> None:
+    """`auth status` and `auth accounts` show who is signed in, with exit code 0, and 4 when nobody is."""
+    assert (await person.runs("auth", "status")).code == 4
+    assert (await person.runs("auth", "login", "--account", "acme")).code == 0
+    status = await person.runs("auth", "status", "--account", "acme")
+    assert (status.code, "/acme: signed in until" in status.out) == (0, True)
+    assert (await person.runs("auth", "status")).code == 4
+    listed = await gotsurge("auth", "accounts", "--json", cwd=person.home, env=person.variables())
+    (only,) = listed.document["accounts"]
+    assert only["account"].endswith("/acme")
+
+
+async def test_a_refresh_by_hand(person: Person) -> None:
+    """`auth refresh` gets a new token, and stores it."""
+    await person.runs("auth", "login")
+    before = person.secrets()
+    assert (await person.runs("auth", "refresh")).code == 0
+    assert person.secrets()[0] != before[0]
+    assert person.simulator.audit()["calls"]["auth.refresh"] == 1
+
+
+async def test_a_dead_refresh_token_is_a_state(person: Person) -> None:
+    """When the user has withdrawn consent, `auth refresh` and then `auth status` say so, with exit code 4."""
+    await person.runs("auth", "login")
+    person.simulator.revoke("plain")
+    assert (await person.runs("auth", "refresh")).code == 4
+    status = await person.runs("auth", "status")
+    assert status.code == 4
+    assert "sign in again" in status.out
+    assert (await person.runs("auth", "login")).code == 0
+    assert (await person.runs("auth", "status")).code == 0
+
+
+async def test_a_logout_forgets(person: Person) -> None:
+    """After `auth logout` nothing of the tokens is left in the file."""
+    await person.runs("auth", "login")
+    bearer, refresh = person.secrets()
+    assert (await person.runs("auth", "logout")).code == 0
+    assert bearer not in person.tokens.read_text()
+    assert refresh not in person.tokens.read_text()
+    assert (await person.runs("auth", "status")).code == 4
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("refuse", "did not grant access: The user refused"),
+        ("tamper", "was not begun here"),
+        ("close", "nobody signed in within 2 s"),
+    ],
+)
+async def test_a_login_that_fails_has_a_clear_end(person: Person, how: str, said: str) -> None:
+    """A refusal, another state and a closed window end with exit code 4 and a sentence, and nothing is kept."""
+    done = await person.runs("auth", "login", "--timeout", "2" if how == "close" else "60", how=how)
+    assert done.code == 4
+    assert said in done.err
+    assert not person.tokens.exists()
+    assert person.simulator.audit()["calls"].get("auth.exchange", 0) == 0
+
+
+async def test_a_login_without_a_browser(person: Person) -> None:
+    """With --no-browser the page's address is printed, and the address that the browser came back to is taken."""
+    process = await start(
+        *("auth", "login", "--no-browser", "--env", "local", "--api-base", person.simulator.api_base),
+        cwd=person.home,
+        env={**person.variables(), **person.keys},
+    )
+    assert process.stderr is not None
+    assert process.stdin is not None
+    url = ""
+    while not url.startswith("http"):
+        line = await process.stderr.readline()
+        assert line
+        url = line.decode().strip()
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        back = await consent(Pages(session), url)
+    assert dict(parse_qsl(urlsplit(back).query)).keys() == {"code", "state"}
+    out, err = await process.communicate(f"{back}\n".encode())
+    assert process.returncode == 0, err.decode()
+    assert b"signed in until" in out
+
+
+@pytest.mark.parametrize("pasted", ["http://127.0.0.1/callback?code=x", "nonsense", "http://x/?code=a&state=b"])
+async def test_a_pasted_address_is_checked(person: Person, pasted: str) -> None:
+    """An address without the state of this login is refused, and its code is not exchanged."""
+    done = await person.runs("auth", "login", "--no-browser", stdin=f"{pasted}\n".encode())
+    assert done.code == 4
+    assert person.simulator.audit()["calls"].get("auth.exchange", 0) == 0
+
+
+async def test_credentials_of_the_configuration_file(person: Person) -> None:
+    """Credentials are taken from config.toml, unless others may read it."""
+    person.config.parent.mkdir()
+    person.config.write_text('[local]\nclient_key = "plain-client-key"\nsecret_key = "plain-secret-key"\n')
+    person.config.chmod(0o644)
+    refused = await person.runs("auth", "login", env={})
+    assert refused.code == 2
+    assert "chmod 600" in refused.err
+    person.config.chmod(0o600)
+    assert (await person.runs("auth", "login", env={})).code == 0
+
+
+async def test_credentials_are_asked_for(person: Person) -> None:
+    """Without any they are asked for; the client key is remembered for renewing, the secret key is not."""
+    done = await person.runs("auth", "login", env={}, stdin=b"plain-client-key\nplain-secret-key\n")
+    assert done.code == 0, done.err
+    assert "plain-client-key" in person.config.read_text()
+    assert "plain-secret-key" not in person.config.read_text()
+    assert stat.S_IMODE(person.config.stat().st_mode) == 0o600
+    assert (await person.runs("auth", "refresh", env={})).code == 0
+
+
+async def test_keys_rotate(person: Person) -> None:
+    """`auth rotate-key` encrypts what is kept, and again with another key; the tokens stay what they were."""
+    await person.runs("auth", "login")
+    secrets = person.secrets()
+    for accounts in (1, 1):
+        rotated = await gotsurge("auth", "rotate-key", "--json", cwd=person.home, env=person.variables())
+        assert rotated.code == 0, rotated.err
+        assert rotated.document["accounts"] == accounts
+        assert not any(secret in person.tokens.read_text() for secret in secrets)
+        assert (await person.runs("auth", "refresh")).code == 0
+    keys = person.home / "data" / "gotsurge" / "token-keys"
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o600
+    assert len(keys.read_text().split()) == 2
+
+
+async def test_tokens_in_a_database(person: Person) -> None:
+    """With GOTSURGE_TOKEN_STORE the tokens are in a database, encrypted; without a key nothing is kept there."""
+    database = person.home / "tokens.db"
+    store = {"GOTSURGE_TOKEN_STORE": f"sqlite+aiosqlite:///{database}"}
+    refused = await person.runs("auth", "login", env={**person.keys, **store})
+    assert refused.code == 2
+    assert "rotate-key" in refused.err
+    made = await gotsurge("auth", "rotate-key", cwd=person.home, env={**person.variables(), **store})
+    assert made.code == 0, made.err
+    assert (await person.runs("auth", "login", env={**person.keys, **store})).code == 0
+    assert (await person.runs("auth", "status", env=store)).code == 0
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+    assert b"bearer" not in database.read_bytes()
+
+
+async def test_a_login_can_be_interrupted(person: Person) -> None:
+    """Ctrl-C while the browser is open ends the command with exit code 130."""
+    process = await start(
+        *("auth", "login", "--env", "local", "--api-base", person.simulator.api_base),
+        cwd=person.home,
+        env={**person.variables("close"), **person.keys},
+    )
+    assert process.stderr is not None
+    await process.stderr.readline()
+    process.send_signal(2)
+    _, err = await process.communicate()
+    assert process.returncode == 130, err
+    assert b"Traceback" not in err
