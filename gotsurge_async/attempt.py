@@ -95,7 +95,8 @@ def error_of(
         "request_id": failed.request_id,
         "attempts": attempts,
     }
-    if failed.response is not None:
+    # A success that could not be read holds data, not a word on what is wrong.
+    if failed.response is not None and outcome_of(failed.response.status) is not Outcome.ANSWERED:
         details["service_message"] = service_message(failed.response.body, secrets)
     if failed.outcome is Outcome.NOT_SENT:
         return NotSent(failed.reason, **details)

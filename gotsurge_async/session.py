@@ -17,7 +17,7 @@ from gotsurge_async.auth.tokens import TokenManager
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.endpoints import Endpoint, Profile, Replay
-from gotsurge_async.errors import CallError, ClientClosed, EndpointsAssumed, UnreadableAnswer, WrongLoop
+from gotsurge_async.errors import CallError, ClientClosed, EndpointsAssumed, NotSent, UnreadableAnswer, WrongLoop
 from gotsurge_async.hooks import Hooks, RequestDone, RetryPlanned
 from gotsurge_async.limiter import Limiter
 from gotsurge_async.models.tasks import Message
@@ -126,7 +126,8 @@ class Session:
 
         Raises:
             Rejected: the service said no.
-            NotSent: no connection could be made, as often as it was tried.
+            NotSent: no connection could be made, as often as it was tried; or there was no token to sign the call with,
+                because the service could not be reached for a new one.
             OutcomeUnknown: the request left, and nobody can say whether it was processed; also when an answer came
                 that cannot be read.
             SignInNeeded: there is no token that works.
@@ -160,9 +161,14 @@ class Session:
 
     async def _run(self, call: "_Call") -> Any:
         started, tries, replayed_401 = self.clock.monotonic(), 0, False
+        done = bearer = None
         while True:
+            if call.endpoint.bearer:
+                try:
+                    bearer = await self.tokens.bearer()
+                except CallError as error:
+                    raise self._without_token(call, error, done, tries, bearer) from None
             tries += 1
-            bearer = await self.tokens.bearer() if call.endpoint.bearer else None
             done = await self._try(call, bearer, tries)
             if done.outcome is Outcome.ANSWERED and done.response is not None:
                 try:
@@ -203,6 +209,17 @@ class Session:
                 call.after_send()
         self._tell(call, request, done, tries, self.clock.monotonic() - started)
         return done
+
+    def _without_token(
+        self, call: "_Call", error: CallError, done: Attempt | None, tries: int, bearer: Secret | None
+    ) -> CallError:
+        """The error of a call for whose next try there is no token: what failed is the renewal, the call was not sent.
+
+        Unless an earlier try of it may have been processed: then that is what there is to say.
+        """
+        if done is not None and done.outcome is Outcome.UNKNOWN:
+            return self._error(call, done, tries, bearer)
+        return NotSent(f"no token to sign it with: {error}", operation=call.endpoint.name, attempts=max(tries, 1))
 
     def _error(self, call: "_Call", done: Attempt, tries: int, bearer: Secret | None) -> CallError:
         return error_of(
