@@ -2,6 +2,8 @@
 
 import click
 
+from gotsurge_async.cli.auth import auth
+from gotsurge_async.cli.doctor import doctor
 from gotsurge_async.cli.endpoints import endpoints
 from gotsurge_async.cli.push import push
 from gotsurge_async.cli.simulator import simulator
@@ -23,4 +25,6 @@ def gotsurge() -> None:
 
 gotsurge.add_command(push)
 gotsurge.add_command(simulator)
+gotsurge.add_command(doctor)
 gotsurge.add_command(endpoints)
+gotsurge.add_command(auth)

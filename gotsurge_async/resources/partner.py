@@ -39,19 +39,27 @@ class Partner:
             ConfigError: the client has no credentials, or no secret key.
             Rejected: the service does not know this signature.
         """
-        return await self._session.call(PARTNER_DETAIL, path={"signature": self._signature(signature).reveal()})
+        return await self._session.call(
+            PARTNER_DETAIL, path={"signature": signature_of(self._credentials, signature).reveal()}
+        )
 
-    def _signature(self, form: str) -> Secret:
-        if self._credentials is None or self._credentials.secret_key is None:
-            raise ConfigError("Partner Detail is signed: set GOTSURGE_CLIENT_KEY and GOTSURGE_SECRET_KEY")
-        plain = f"{self._credentials.client_key}:{self._credentials.secret_key.reveal()}".encode()
-        match form:
-            case "base64":
-                signature = base64.b64encode(plain)
-            case "base64url":
-                signature = base64.urlsafe_b64encode(plain)
-            case "hex":
-                signature = base64.b64encode(plain).hex().encode()
-            case _:
-                raise UsageError(f"a signature is base64, base64url or hex, not {form!r}")
-        return Secret(signature.decode())
+
+def signature_of(credentials: Credentials | None, form: SignatureForm = "base64") -> Secret:
+    """The signature of Partner Detail. It carries the secret key: it is a secret as well.
+
+    Raises:
+        ConfigError: no credentials, or no secret key.
+    """
+    if credentials is None or credentials.secret_key is None:
+        raise ConfigError("Partner Detail is signed: set GOTSURGE_CLIENT_KEY and GOTSURGE_SECRET_KEY")
+    plain = f"{credentials.client_key}:{credentials.secret_key.reveal()}".encode()
+    match form:
+        case "base64":
+            signature = base64.b64encode(plain)
+        case "base64url":
+            signature = base64.urlsafe_b64encode(plain)
+        case "hex":
+            signature = base64.b64encode(plain).hex().encode()
+        case _:
+            raise UsageError(f"a signature is base64, base64url or hex, not {form!r}")
+    return Secret(signature.decode())

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from gotsurge_async.cli.app import gotsurge
 from gotsurge_async.endpoints import ENDPOINTS, Profile
 from gotsurge_async.openapi import document, document_text
+from tests.cli.runner import Runner
 
 
-def run(*words: str | Path, stdin: str | bytes | None = None, **variables: str) -> Result:
+def run(*words: str | Path, stdin: str | None = None, **variables: str) -> Result:
     """Run ``gotsurge WORDS``."""
-    return CliRunner(env={"GOTSURGE_PROFILE": None, **variables}).invoke(gotsurge, list(map(str, words)), input=stdin)
+    return Runner(Path("nowhere"))(*words, stdin=stdin, **variables)
 
 
 def elsewhere(prefix: str = "/v2") -> dict[str, Any]:
