@@ -123,17 +123,23 @@ class Hooks:
     """Calls each listener in turn; one that raises is logged and does not disturb the call."""
 
     def __init__(self, *listeners: Hook) -> None:
-        self._listeners = list(listeners)
+        self._keys = itertools.count()
+        self._listeners = {next(self._keys): listener for listener in listeners}
         self._numbers = itertools.count(1)
 
     def add(self, listener: Hook) -> Callable[[], None]:
-        """Listen from now on; the function returned ends it."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        """Listen from now on; the function returned ends it, and may be called again."""
+        key = next(self._keys)
+        self._listeners[key] = listener
+
+        def leave() -> None:
+            self._listeners.pop(key, None)
+
+        return leave
 
     def emit(self, event: Event) -> None:
         """Tell all listeners."""
-        for listener in tuple(self._listeners):
+        for listener in tuple(self._listeners.values()):
             try:
                 listener(event)
             except Exception:

@@ -1,0 +1,141 @@
+"""`gotsurge_async.limiter`: how many at once, and how many a second."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gotsurge_async.config import Limits
+from gotsurge_async.limiter import Limiter
+from gotsurge_async.testing import ManualClock
+
+
+async def test_no_more_than_the_places_are_taken() -> None:
+    """However many come, only so many are inside at once, and all get in."""
+    limiter = Limiter(Limits(concurrency=3), ManualClock())
+    inside = most = through = 0
+
+    async def enter() -> None:
+        nonlocal inside, most, through
+        async with limiter:
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0)
+            inside -= 1
+        through += 1
+
+    await asyncio.gather(*(enter() for _ in range(20)))
+    assert (most, through) == (3, 20)
+
+
+async def test_turns_are_spaced_evenly() -> None:
+    """With a rate the first goes at once and each next one an interval later: no second holds a burst."""
+    clock = ManualClock()
+    limiter = Limiter(Limits(concurrency=100, rate=4.0), clock)
+    times: list[float] = []
+
+    async def enter() -> None:
+        async with limiter:
+            times.append(clock.monotonic())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(9):
+            group.create_task(enter())
+        await clock.advance(2.0)
+    assert times == [0.25 * turn for turn in range(9)]
+
+
+async def test_idle_time_is_not_saved_up() -> None:
+    """After a pause the rate begins anew: what was not used is gone."""
+    clock = ManualClock()
+    limiter = Limiter(Limits(rate=2.0), clock)
+    async with limiter:
+        pass
+    await clock.advance(100)
+    times: list[float] = []
+
+    async def enter() -> None:
+        async with limiter:
+            times.append(clock.monotonic())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(enter())
+        await clock.advance(1.0)
+    assert times == [100.0, 100.5, 101.0]
+
+
+@given(
+    rate=st.floats(0.5, 50),
+    concurrency=st.integers(1, 5),
+    arrivals=st.lists(st.floats(0, 3), min_size=1, max_size=12),
+    stay=st.floats(0, 2),
+)
+async def test_the_rate_holds_whoever_comes_when(
+    rate: float, concurrency: int, arrivals: list[float], stay: float
+) -> None:
+    """Between two entries lies at least an interval, and never are more inside than there are places."""
+    clock = ManualClock()
+    limiter = Limiter(Limits(concurrency=concurrency, rate=rate), clock)
+    times: list[float] = []
+    inside = 0
+
+    async def enter(at: float) -> None:
+        nonlocal inside
+        await clock.sleep(at)
+        async with limiter:
+            times.append(clock.monotonic())
+            inside += 1
+            assert inside <= concurrency
+            await clock.sleep(stay)
+            inside -= 1
+
+    async with asyncio.TaskGroup() as group:
+        for at in arrivals:
+            group.create_task(enter(at))
+        await clock.advance(1000)
+    assert len(times) == len(arrivals)
+    assert all(later - earlier >= 1 / rate - 1e-9 for earlier, later in pairwise(times))
+
+
+@pytest.mark.parametrize("rate", [None, 0.1], ids=["for a place", "for a turn"])
+async def test_a_cancelled_wait_leaks_no_place(rate: float | None) -> None:
+    """Who is cancelled while waiting, for a place or for a turn, leaves the place to the next."""
+    clock = ManualClock()
+    limiter = Limiter(Limits(concurrency=1, rate=rate), clock)
+    go_on = asyncio.Event()
+    entered: list[str] = []
+
+    async def enter(name: str, stay: bool = False) -> None:
+        async with limiter:
+            entered.append(name)
+            if stay:
+                await go_on.wait()
+
+    first = asyncio.create_task(enter("first", stay=rate is None))
+    await clock.settle()
+    waiting = [asyncio.create_task(enter(name)) for name in ("b", "c")]
+    await clock.settle()
+    for task in waiting:
+        task.cancel()
+    await clock.settle()
+    assert all(task.cancelled() for task in waiting)
+    go_on.set()
+    await first
+    last = asyncio.create_task(enter("last"))
+    await clock.advance(100)
+    assert last.done()
+    assert entered == ["first", "last"]
+
+
+async def test_an_error_inside_gives_the_place_back() -> None:
+    """Whatever ends the block, the next may enter."""
+    limiter = Limiter(Limits(concurrency=1), ManualClock())
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="inside"):
+            async with limiter:
+                raise RuntimeError("inside")
+    async with limiter:
+        pass
