@@ -77,7 +77,8 @@ class BrakeWatch:
                 )
         total = self._spent + sum(price.price for price in prices)
         if total > limit.millicents:
-            raise LimitReached(f"the next orders would bring the spend above {limit}")
+            shown = f"{limit.currency} {limit.amount:,.2f}".strip()
+            raise LimitReached(f"the next orders would bring the spend above {shown}")
         self._spent = total
 
     def count(self, orders: Sequence[PendingOrder], results: Sequence[OrderResult[PendingOrder]]) -> None:

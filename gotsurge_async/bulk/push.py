@@ -27,11 +27,11 @@ from gotsurge_async.endpoints import (
 )
 from gotsurge_async.errors import CallError, Forbidden, GotSurgeError, NotFound
 from gotsurge_async.models.tasks import Order, Task, TaskStatus
+from gotsurge_async.retry import backoff
 
 T = TypeVar("T")
 
 _CONFIRM_TRIES = 5
-_CONFIRM_WAIT = 1.0
 
 
 @attrs.frozen(kw_only=True)
@@ -267,7 +267,8 @@ class Push:
                 task = await self._session.call(endpoint, path={"task_id": task_id})
             except CallError:
                 if left:  # what was just created may take a moment to be seen
-                    await self._session.clock.sleep(_CONFIRM_WAIT)
+                    wait = backoff(self._session.policy, _CONFIRM_TRIES - left, 1.0)
+                    await self._session.clock.sleep(wait)
                 continue
             return task.current_status not in (TaskStatus.CANCELLED, TaskStatus.EXPIRED)
         return False

@@ -13,6 +13,7 @@ from gotsurge_async.errors import (
     ConfigError,
     EndpointsAssumed,
     Forbidden,
+    Forbidden,
     GotSurgeError,
     SignInFailed,
     SignInNeeded,

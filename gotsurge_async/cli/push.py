@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gotsurge_async.bulk import FileMap, SourceOptions
+from gotsurge_async.bulk import Brakes, FileMap, SourceOptions
 from gotsurge_async.cli.connect import Target, default_ledger, target_options
 from gotsurge_async.cli.exits import told
 from gotsurge_async.cli.push_job import PushJob, PushOptions
@@ -58,6 +58,26 @@ class MoneyAmount(click.ParamType[Money]):
 @click.option(
     "--max-price", type=MoneyAmount(), help="The greatest price that passes.  [default: 1000 of any currency]"
 )
+@click.option(
+    "--mode",
+    type=click.Choice(("auto", "two-phase", "direct")),
+    default="auto",
+    show_default=True,
+    help="two-phase (drafts, then their broadcast: exactly once) is for platform partners; direct is at most once; "
+    "auto asks what the account may do.",
+)
+@click.option(
+    "--on-refused-chunk",
+    type=click.Choice(("hold", "split")),
+    help="Hold all orders of a chunk that was refused, or split it until the bad ones are alone.  "
+    "[default: hold in direct mode, split in two-phase]",
+)
+@click.option(
+    "--canary", type=click.IntRange(0), default=0, metavar="N", help="Send N orders and read them back first."
+)
+@click.option("--max-errors", type=click.IntRange(0), metavar="N", help="Stop when more are refused.")
+@click.option("--max-in-doubt", type=click.IntRange(0), metavar="N", help="Stop when more are in doubt.")
+@click.option("--max-spend", type=MoneyAmount(), help="Stop before the sum of the prices goes above.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
 def push(
@@ -80,6 +100,12 @@ def push(
     out: Path,
     dry_run: bool,
     max_price: Money | None,
+    mode: str,
+    on_refused_chunk: str | None,
+    canary: int,
+    max_errors: int | None,
+    max_in_doubt: int | None,
+    max_spend: Money | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -126,6 +152,9 @@ def push(
             target=target,
             limits=Limits(concurrency=concurrency, rate=rate),
             batch_size=batch_size,
+            mode=mode,
+            on_refused_chunk=on_refused_chunk,
+            brakes=Brakes(canary=canary, max_errors=max_errors, max_in_doubt=max_in_doubt, max_spend=max_spend),
             ledger=ledger or default_ledger(target, out),
             out=out,
             as_json=as_json,

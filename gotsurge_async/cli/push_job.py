@@ -13,8 +13,10 @@ import click
 from rich.console import Console
 
 from gotsurge_async.bulk import (
+    Brakes,
     Ledger,
     LedgerError,
+    Mode,
     Push,
     Run,
     Sent,
@@ -47,6 +49,9 @@ class PushOptions:
     target: Target
     limits: Limits
     batch_size: int
+    mode: str = "auto"
+    on_refused_chunk: str | None = None
+    brakes: Brakes = Brakes()
     ledger: Path
     out: Path
     as_json: bool
@@ -60,6 +65,7 @@ class PushOptions:
             "batch_size": self.batch_size,
             "concurrency": self.limits.concurrency,
             "rate": self.limits.rate,
+            "on_refused_chunk": self.on_refused_chunk,
         }
 
 
@@ -112,8 +118,19 @@ class PushJob:
         ):
             gs.session.resolve(TASKS_CREATE)  # before the file is read, not after
             gs.hooks.add(progress)
-            push = Push(gs, ledger, chunk=options.batch_size, environment=options.target.books)
+            push = Push(
+                gs,
+                ledger,
+                chunk=options.batch_size,
+                environment=options.target.books,
+                on_refused_chunk=options.on_refused_chunk,
+                brakes=options.brakes,
+            )
+            await self._choose_mode(push)
             run, admission = await self._load(push)
+            if not options.quiet:
+                means = "exactly once" if push.mode is Mode.TWO_PHASE else "at most once"
+                self._say(f"{admission.pending:,} orders to send, in {push.mode} mode: {means}")
             async with run:
                 interrupts.on_stop = push.stop
                 started = time.monotonic()
@@ -125,6 +142,12 @@ class PushJob:
                 summary = await write_results(ledger, run.info, options.out, seconds=seconds)
         self._tell(summary, sent)
         return _exit_code(summary, sent, interrupts)
+
+    async def _choose_mode(self, push: Push) -> None:
+        if self._options.mode != "auto":
+            push.mode = Mode(self._options.mode)
+            return
+        await push.choose_mode()
 
     async def _load(self, push: Push) -> tuple[Run, Admission]:
         with open_source(self._options.file, options=self._options.source) as source:

@@ -1,0 +1,217 @@
+"""The two-phase push over real HTTP, judged by what the simulator has."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gotsurge_async import Limits, Money, Order, RetryPolicy, Timeouts
+from gotsurge_async.bulk import Brakes, Ledger, LimitReached, Mode, OrderState, Push, Run
+from gotsurge_async.clock import SystemClock
+from gotsurge_async.errors import Forbidden
+from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
+from gotsurge_async.testing import simulated
+from tests.kit import order, orders
+
+QUICK = RetryPolicy(attempts=8, base=0.01, cap=0.05)
+
+
+@asynccontextmanager
+async def pushing(
+    tmp_path: Path, *, account: str = "platform", options: SimulatorOptions | None = None, **push: Any
+) -> AsyncIterator[tuple[Push, Simulator]]:
+    """A two-phase push to a simulator."""
+    push.setdefault("mode", Mode.TWO_PHASE)
+    async with (
+        Simulator(options=options or SimulatorOptions()) as simulator,
+        simulated(
+            account, simulator=simulator, retry=QUICK, timeouts=Timeouts(read=1.0), limits=Limits(concurrency=4)
+        ) as gs,
+        await Ledger.open(tmp_path / "ledger.db", clock=SystemClock().now) as ledger,
+    ):
+        yield Push(gs, ledger, **push), simulator
+
+
+def exactly_once(simulator: Simulator, wanted: list[Order]) -> None:
+    """Every order is a task, once."""
+    audit = simulator.audit()
+    assert audit["doubled"] == {}
+    assert set(audit["by_tracking_id"]) == {each.tracking_id for each in wanted}
+
+
+async def states(run: Run) -> dict[OrderState, int]:
+    """How many orders are in each state."""
+    counts = await run.counts()
+    return {state: counts[state] for state in OrderState if counts[state]}
+
+
+async def test_drafts_are_recorded_broadcast_and_read(tmp_path: Path) -> None:
+    """A push of 50 orders ends with 50 tasks past draft, each recorded with its id."""
+    wanted = orders(50)
+    async with pushing(tmp_path) as (push, simulator):
+        run, _ = await push.load_orders(wanted)
+        async with run:
+            assert (await push.send(run)).stopped_by is None
+            assert await states(run) == {OrderState.CREATED: 50}
+            rows = [row async for row in run.rows()]
+        exactly_once(simulator, wanted)
+    assert all(row.task_id and row.status == "broadcasting" for row in rows)
+
+
+@pytest.mark.parametrize("shape", ["list", "map", "single"])
+@pytest.mark.parametrize("updated", ["ids", "tasks"])
+async def test_every_shape_of_the_answers_will_do(tmp_path: Path, shape: str, updated: str) -> None:
+    """Drafts may come as a list, keyed by id or as one object, and broadcasts may name ids or tasks."""
+    wanted = orders(3)
+    options = SimulatorOptions.from_mapping({"draft_tasks": shape, "updated_tasks": updated})
+    async with pushing(tmp_path, options=options, chunk=1) as (push, simulator):
+        run, _ = await push.load_orders(wanted)
+        async with run:
+            await push.send(run)
+            assert await states(run) == {OrderState.CREATED: 3}
+        exactly_once(simulator, wanted)
+
+
+@pytest.mark.parametrize("rebroadcast", ["refused", "skipped", "passes"])
+async def test_lost_answers_everywhere_end_created_once(tmp_path: Path, rebroadcast: str) -> None:
+    """With a fifth of all answers lost before or after the effect, every order is a task once and none is in doubt."""
+    wanted = orders(200)
+    options = SimulatorOptions.from_mapping({"rebroadcast": rebroadcast})
+    async with pushing(tmp_path, options=options) as (push, simulator):
+        for operation in ("platform.drafts.create", "platform.drafts.broadcast", "platform.tasks.get"):
+            simulator.order_fault(Fault(operation=operation, when="after", kind="reset", rate=0.2, seed=1))
+            simulator.order_fault(Fault(operation=operation, when="before", kind="garbage", rate=0.1, seed=2))
+        run, _ = await push.load_orders(wanted)
+        async with run:
+            sent = await push.send(run)
+            simulator.clear_faults()
+            if sent.stopped_by is not None:  # so many in a row were lost that it gave up: taken up again
+                await push.send(run)
+            assert await states(run) == {OrderState.CREATED: 200}
+        assert sent.lost_drafts
+        exactly_once(simulator, wanted)
+        assert simulator.audit()["drafts"] > 0  # the orphans, which nobody broadcast
+
+
+async def test_a_bad_order_is_found_and_the_rest_goes(tmp_path: Path) -> None:
+    """A chunk of drafts that is refused is split until the bad order is alone; all others are created."""
+    good = orders(39)
+    bad = order("BAD", vehicle_preference="hovercraft")
+    for names_rows in (True, False):
+        options = SimulatorOptions.from_mapping({"refusal_names_rows": names_rows})
+        folder = tmp_path / str(names_rows)
+        async with pushing(folder, options=options) as (push, simulator):
+            run, _ = await push.load_orders([*good[:7], bad, *good[7:]])
+            async with run:
+                await push.send(run)
+                rejected = [row async for row in run.rows((OrderState.REJECTED,))]
+                assert await states(run) == {OrderState.CREATED: 39, OrderState.REJECTED: 1}
+            exactly_once(simulator, good)
+        assert [row.key for row in rejected] == ["BAD"]
+        assert "422" in (rejected[0].error or "")
+
+
+async def test_direct_mode_holds_a_refused_chunk(tmp_path: Path) -> None:
+    """In direct mode nothing of a refused chunk is sent again, and the error of each order says why."""
+    bad = order("BAD", vehicle_preference="hovercraft")
+    async with pushing(tmp_path, mode=Mode.DIRECT, account="plain") as (push, simulator):
+        run, _ = await push.load_orders([*orders(4), bad])
+        async with run:
+            await push.send(run)
+            rows = {row.key: row.error or "" async for row in run.rows()}
+        assert simulator.audit()["calls"]["tasks.create"] == 1
+        assert simulator.audit()["tasks"] == 0
+    assert all("refused-with-chunk" in rows[f"T-{number}"] for number in range(4))
+    assert "refused-with-chunk" not in rows["BAD"]
+
+
+async def test_direct_mode_splits_when_told(tmp_path: Path) -> None:
+    """With on_refused_chunk="split" the good orders of a refused chunk are created, in direct mode too."""
+    bad = order("BAD", vehicle_preference="hovercraft")
+    async with pushing(tmp_path, mode=Mode.DIRECT, account="plain", on_refused_chunk="split") as (push, simulator):
+        run, _ = await push.load_orders([*orders(9), bad])
+        async with run:
+            await push.send(run)
+            assert await states(run) == {OrderState.CREATED: 9, OrderState.REJECTED: 1}
+        exactly_once(simulator, orders(9))
+
+
+@pytest.mark.parametrize(("account", "mode"), [("platform", Mode.TWO_PHASE), ("plain", Mode.DIRECT)])
+async def test_the_service_is_asked_what_the_account_may(tmp_path: Path, account: str, mode: Mode) -> None:
+    """auto is two-phase for a platform partner, and direct for a plain one."""
+    async with pushing(tmp_path, account=account) as (push, _):
+        assert await push.choose_mode() is mode
+
+
+async def test_a_plain_partner_is_not_silently_sent_direct(tmp_path: Path) -> None:
+    """A two-phase push that the account may not make sends nothing, and says so."""
+    async with pushing(tmp_path, account="plain") as (push, simulator):
+        run, _ = await push.load_orders(orders(3))
+        async with run:
+            sent = await push.send(run)
+            assert isinstance(sent.stopped_by, Forbidden)
+            assert await states(run) == {OrderState.PENDING: 3}
+        assert simulator.audit()["tasks"] == 0
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_the_canary_goes_first(tmp_path: Path, mode: Mode) -> None:
+    """With a canary of 3 whose read fails, 3 orders are there and the rest was not sent."""
+    read = "platform.tasks.get" if mode is Mode.TWO_PHASE else "tasks.get"
+    options = SimulatorOptions.from_mapping({"updated_tasks": "tasks"})
+    async with pushing(tmp_path, mode=mode, options=options, brakes=Brakes(canary=3)) as (push, simulator):
+        fault = Fault(operation=read, when="before", kind="status", status=404)
+        simulator.order_fault(fault)
+        run, _ = await push.load_orders(orders(50))
+        async with run:
+            sent = await push.send(run)
+            assert isinstance(sent.stopped_by, LimitReached)
+            assert simulator.audit()["tasks"] == 3
+            simulator.clear_faults()
+            assert (await push.send(run)).stopped_by is None
+        exactly_once(simulator, orders(50))
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_the_spend_stays_under_its_limit(tmp_path: Path, mode: Mode) -> None:
+    """Orders of SGD 5.00 with a limit of SGD 60 stop after twelve, also when the run is taken up again."""
+    brakes = Brakes(max_spend=Money.of(60, "SGD"))
+    async with pushing(tmp_path, mode=mode, brakes=brakes, chunk=4) as (push, simulator):
+        run, _ = await push.load_orders(orders(50))
+        async with run:
+            for _ in range(2):
+                sent = await push.send(run)
+                assert isinstance(sent.stopped_by, LimitReached)
+                assert simulator.audit()["tasks"] == 12
+
+
+async def test_too_many_refusals_stop_the_push(tmp_path: Path) -> None:
+    """With max_errors the push stops soon after it is passed; the rest was not sent."""
+    wrong = [order(f"B-{number}", vehicle_preference="hovercraft") for number in range(100)]
+    async with pushing(tmp_path, mode=Mode.DIRECT, chunk=1, concurrency=1, brakes=Brakes(max_errors=5)) as (
+        push,
+        simulator,
+    ):
+        run, _ = await push.load_orders(wrong)
+        async with run:
+            sent = await push.send(run)
+            assert await states(run) == {OrderState.REJECTED: 6, OrderState.PENDING: 94}
+        assert isinstance(sent.stopped_by, LimitReached)
+        assert simulator.audit()["tasks"] == 0
+
+
+async def test_too_many_doubts_stop_the_push(tmp_path: Path) -> None:
+    """With max_in_doubt=0 the first lost answer stops the push."""
+    async with pushing(tmp_path, mode=Mode.DIRECT, chunk=5, concurrency=1, brakes=Brakes(max_in_doubt=0)) as (
+        push,
+        simulator,
+    ):
+        simulator.order_fault(Fault(operation="tasks.create", when="after", kind="reset"))
+        run, _ = await push.load_orders(orders(50))
+        async with run:
+            sent = await push.send(run)
+            assert await states(run) == {OrderState.IN_DOUBT: 5, OrderState.PENDING: 45}
+        assert isinstance(sent.stopped_by, LimitReached)
+        assert simulator.audit()["tasks"] == 5
