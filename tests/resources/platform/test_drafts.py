@@ -1,0 +1,165 @@
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gotsurge_async import Created, Forbidden, NotFound, OutcomeUnknown, Rejected, TaskStatus, TooManyInOneCall, Updated
+from gotsurge_async.simulator import Fault
+
+from ...contract.kit import World, sent, world
+from ...kit import orders
+
+BROADCAST = "platform.drafts.broadcast"
+NOBODY = "00000000-0000-4000-8000-0000000000ff"
+
+
+async def drafts(place: World, count: int = 3) -> list[str]:
+    """The ids of some drafts, in order of their tracking ids."""
+    created = await place.gs.platform.drafts.create(orders(count, "D-"))
+    return [task.id for task in created.tasks]
+
+
+@pytest.mark.parametrize("kind", ["reset", "status", "half", "garbage"])
+@pytest.mark.parametrize("rebroadcast", ["refused", "skipped", "passes"])
+async def test_a_lost_broadcast_is_repeated_and_doubles_nothing(kind: Any, rebroadcast: Any) -> None:
+    """When the answer is lost after the effect, the repeat finds every task broadcast, whatever it makes of them."""
+    async with world(rebroadcast=rebroadcast) as place:
+        ids = await drafts(place)
+        place.simulator.order_fault(Fault(operation=BROADCAST, when="after", kind=kind, times=1))
+        told = (await place.gs.platform.drafts.broadcast(ids)).updated_tasks
+        assert sorted(task.id for task in told) == sorted(ids)
+        assert {task.current_status for task in told} == {TaskStatus.BROADCASTING}
+        assert place.simulator.audit()["by_tracking_id"] == {"D-0": 1, "D-1": 1, "D-2": 1}
+
+
+async def test_one_that_is_no_draft_does_not_hold_up_the_others() -> None:
+    """After a refusal, those that are still drafts are broadcast, and only they."""
+    async with world(rebroadcast="refused") as place:
+        first, second, third = await drafts(place)
+        await place.gs.platform.drafts.broadcast([first])
+        place.simulator.move(second, "cancelled")
+        place.spy.requests.clear()
+        told = {
+            task.id: task for task in (await place.gs.platform.drafts.broadcast([first, second, third])).updated_tasks
+        }
+        assert told[first].current_status == "broadcasting"
+        assert told[second].current_status == "cancelled"
+        assert told[third].current_status == "broadcasting"
+        assert sent(place.spy.requests[-1]) == {"task_ids": [third]}
+
+
+async def test_an_id_named_twice() -> None:
+    """An id that is named twice is one task."""
+    async with world() as place:
+        ids = await drafts(place, 1)
+        assert len((await place.gs.platform.drafts.broadcast(ids * 2)).updated_tasks) == 1
+
+
+async def test_an_unknown_id_is_what_the_refusal_is_about() -> None:
+    """A refusal that names no task of ours stays what the service said, and nothing is broadcast."""
+    async with world() as place:
+        ids = await drafts(place)
+        with pytest.raises(NotFound, match=NOBODY):
+            await place.gs.platform.drafts.broadcast([*ids, NOBODY])
+        assert place.simulator.audit()["tasks"] == 0
+
+
+async def test_a_refusal_of_what_is_still_a_draft() -> None:
+    """When all are drafts and the service refuses them, its refusal is raised and nothing is sent again."""
+    async with world() as place:
+        ids = await drafts(place)
+        place.simulator.order_fault(Fault(operation=BROADCAST, when="before", kind="status", status=422))
+        with pytest.raises(Rejected) as caught:
+            await place.gs.platform.drafts.broadcast(ids)
+        assert caught.value.status == 422
+        assert place.simulator.audit()["calls"][BROADCAST] == 1
+
+
+async def test_more_than_twenty() -> None:
+    """21 of anything are refused, and each message names the method for many."""
+    async with world() as place:
+        resource, many = place.gs.platform.drafts, [str(number) for number in range(21)]
+        with pytest.raises(TooManyInOneCall, match="broadcast_all\\(task_ids\\)"):
+            await resource.broadcast(many)
+        with pytest.raises(TooManyInOneCall, match="broadcast_all_with_tracking\\(pairs\\)"):
+            await resource.broadcast_with_tracking(dict.fromkeys(many, "T"))
+        with pytest.raises(TooManyInOneCall, match="patch_all_tracking_ids\\(pairs\\)"):
+            await place.gs.platform.tasks.patch_tracking_ids(dict.fromkeys(many, "T"))
+        assert place.spy.requests == []
+
+
+async def test_any_number() -> None:
+    """Drafts, broadcasts and tracking ids go through in chunks of 20, a result for each."""
+    async with world() as place:
+        made = [result async for result in place.gs.platform.drafts.create_all(orders(45, "M-"))]
+        receipts = [result.receipt for result in made if isinstance(result, Created)]
+        assert len(receipts) == 45
+        ids = [receipt.id for receipt in receipts]
+        sent = [result async for result in place.gs.platform.drafts.broadcast_all(ids)]
+        assert {result.item for result in sent if isinstance(result, Updated)} == set(ids)
+        pairs = {task_id: f"NEW-{number}" for number, task_id in enumerate(ids)}
+        patched = [result async for result in place.gs.platform.tasks.patch_all_tracking_ids(pairs, concurrency=2)]
+        assert {result.task.tracking_id for result in patched if isinstance(result, Updated)} == set(pairs.values())
+        calls = place.simulator.audit()["calls"]
+        assert (calls["platform.drafts.create"], calls[BROADCAST], calls["platform.tasks.patch_tracking_ids"]) == (
+            3,
+            3,
+            3,
+        )
+
+
+async def test_any_number_with_tracking() -> None:
+    """Pairs from an async source are broadcast with their tracking ids, chunk by chunk."""
+    async with world() as place:
+        ids = await drafts(place, 5)
+
+        async def pairs() -> AsyncIterator[tuple[str, str]]:
+            for number, task_id in enumerate(ids):
+                yield task_id, f"P-{number}"
+
+        stream = place.gs.platform.drafts.broadcast_all_with_tracking(pairs(), chunk=2)
+        results = [result async for result in stream]
+        assert {(result.item[0], result.task.tracking_id) for result in results if isinstance(result, Updated)} == {
+            (task_id, f"P-{number}") for number, task_id in enumerate(ids)
+        }
+        assert place.simulator.audit()["doubled"] == {}
+
+
+@pytest.mark.parametrize("echo", ["always", "never"])
+@pytest.mark.parametrize("rebroadcast", ["refused", "skipped", "passes"])
+async def test_a_lost_broadcast_with_tracking_brings_the_tracking_ids(rebroadcast: Any, echo: Any) -> None:
+    """When the answer is lost, each task still ends broadcast once and under its tracking id, told or not."""
+    async with world(rebroadcast=rebroadcast, tracking_id_echo=echo) as place:
+        ids = await drafts(place)
+        operation = "platform.drafts.broadcast_with_tracking"
+        place.simulator.order_fault(Fault(operation=operation, when="after", kind="reset", times=1))
+        wanted = {task_id: f"T-{number}" for number, task_id in enumerate(ids)}
+        told = (await place.gs.platform.drafts.broadcast_with_tracking(wanted)).updated_tasks
+        assert {task.id: task.tracking_id for task in told} == wanted
+        assert place.simulator.audit()["by_tracking_id"] == {"T-0": 1, "T-1": 1, "T-2": 1}
+
+
+async def test_a_cancelled_draft_keeps_its_tracking_id() -> None:
+    """A draft that was cancelled is neither broadcast nor given the tracking id."""
+    async with world(rebroadcast="skipped") as place:
+        first, second = await drafts(place, 2)
+        place.simulator.move(first, "cancelled")
+        await place.gs.platform.drafts.broadcast_with_tracking({first: "T-0", second: "T-1"})
+        assert place.simulator.audit()["by_tracking_id"] == {"T-1": 1}
+        assert "platform.tasks.patch_tracking_ids" not in place.simulator.audit()["calls"]
+
+
+async def test_a_lost_draft_create_is_not_repeated() -> None:
+    """A draft create whose answer is lost is in doubt after one try: nobody knows the ids."""
+    async with world() as place:
+        place.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+        with pytest.raises(OutcomeUnknown):
+            await place.gs.platform.drafts.create(orders(2))
+        assert place.simulator.audit()["calls"]["platform.drafts.create"] == 1
+
+
+async def test_only_a_platform_partner_may() -> None:
+    """A plain partner is forbidden to make drafts."""
+    async with world("plain") as place:
+        with pytest.raises(Forbidden):
+            await place.gs.platform.drafts.create(orders(1))

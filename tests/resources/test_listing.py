@@ -1,0 +1,141 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gotsurge_async import Organization, OrganizationPage, OutcomeUnknown, PageMeta, UsageError
+from gotsurge_async.resources.listing import Listing
+
+from ..kit import answer
+from .kit import client
+
+
+class Service:
+    """A service that serves some ids in pages, and counts what it is asked."""
+
+    def __init__(self, ids: list[str], *, most: int = 1000, **told: bool) -> None:
+        self.ids = ids
+        self.most = most
+        self.told = told
+        self.asked: list[int] = []
+
+    def listing(self, per_page: int = 2) -> Listing[OrganizationPage, Organization]:
+        """The list as a client reads it."""
+        self.size = min(per_page, self.most)
+        return Listing(self.read, "organizations", per_page)
+
+    async def read(self, number: int) -> OrganizationPage:
+        self.asked.append(number)
+        assert len(self.asked) < 200, "this does not end"
+        ids = self.page(number)
+        meta: dict[str, Any] = {"page": number}
+        if self.told.get("per_page", True):
+            meta["per_page"] = self.size
+        if self.told.get("total"):
+            meta["total"] = len(self.ids)
+        return OrganizationPage(meta=PageMeta(**meta), organizations=tuple(Organization(id=each) for each in ids))
+
+    def page(self, number: int) -> list[str]:
+        return self.ids[(number - 1) * self.size : number * self.size]
+
+
+class Stuck(Service):
+    """Answers the first page whatever page it is asked for."""
+
+    def page(self, number: int) -> list[str]:
+        return super().page(1)
+
+
+class Shifting(Service):
+    """A new item stands in front after every page, so each page begins with the end of the one before."""
+
+    def page(self, number: int) -> list[str]:
+        found = super().page(number)
+        self.ids.insert(0, f"new {number}")
+        return found
+
+
+async def ids_of(listing: Listing[OrganizationPage, Organization]) -> list[str]:
+    return [each.id async for each in listing]
+
+
+@given(st.integers(0, 9), st.integers(1, 4), st.booleans(), st.booleans(), st.integers(1, 4))
+async def test_every_item_comes_once(count: int, per_page: int, total: bool, told: bool, most: int) -> None:
+    """All items come, in order and once, whatever a page holds and whatever the service tells of it."""
+    if not (total or told):
+        most = per_page  # a service that gives less than was asked for, and says nothing, ends the list there
+    service = Service([f"o{number}" for number in range(count)], most=most, total=total, per_page=told)
+    assert await ids_of(service.listing(per_page)) == service.ids
+
+
+async def test_the_total_ends_it() -> None:
+    """With a total no page is asked for in vain, also when the last one is full."""
+    service = Service(["a", "b", "c", "d"], total=True)
+    assert await ids_of(service.listing(2)) == ["a", "b", "c", "d"]
+    assert service.asked == [1, 2]
+
+
+async def test_a_short_page_ends_it() -> None:
+    """Without a total, a page that is not full is the last; an empty list is one page."""
+    service = Service(["a", "b", "c"])
+    assert await ids_of(service.listing(2)) == ["a", "b", "c"]
+    assert service.asked == [1, 2]
+    nothing = Service([])
+    assert await ids_of(nothing.listing(2)) == []
+    assert nothing.asked == [1]
+
+
+@pytest.mark.parametrize("total", [True, False])
+async def test_a_page_that_never_changes_ends_it(total: bool) -> None:
+    """A service that answers the same page for ever ends the list, also when its total promises more."""
+    service = Stuck([f"o{number}" for number in range(50)], total=total)
+    assert await ids_of(service.listing(2)) == ["o0", "o1"]
+    assert service.asked == [1, 2]
+
+
+async def test_pages_that_shift_bring_nothing_twice() -> None:
+    """Items that move to the next page while it is asked for are not given again."""
+    service = Shifting(["a", "b", "c", "d", "e"])
+    found = await ids_of(service.listing(3))
+    assert found == ["a", "b", "c", "d", "e"]
+    assert len(found) == len(set(found))
+
+
+async def test_page_by_page() -> None:
+    """Pages come with what stands beside their items, each without what came before, and each loop begins anew."""
+    service = Shifting(["a", "b", "c"])
+    listing = service.listing(2)
+    pages = [page async for page in listing.pages()]
+    assert [[each.id for each in page.organizations] for page in pages] == [["a", "b"], ["c"]]
+    assert [page.meta.page if page.meta else None for page in pages] == [1, 2]
+    assert "new 1" in await ids_of(listing)
+
+
+async def test_one_page() -> None:
+    """A page can be read by its number; there is none below 1, and none of less than one item."""
+    listing = Service(["a", "b", "c"]).listing(2)
+    assert [each.id for each in (await listing.page(2)).organizations] == ["c"]
+    with pytest.raises(UsageError, match="counted from 1"):
+        await listing.page(0)
+    with pytest.raises(UsageError, match="at least one item"):
+        Service([]).listing(0)
+
+
+async def test_an_error_of_a_page_ends_the_loop() -> None:
+    """A page that cannot be read raises in the loop, after the items of the pages before."""
+    found: list[str] = []
+
+    async def read(listing: Listing[OrganizationPage, Organization]) -> None:
+        async for each in listing:
+            found.append(each.id)  # noqa: PERF401 - what came before the error counts
+
+    good = answer({"organizations": [{"id": "a"}], "meta": {"total": 5}})
+    async with client([good, answer(b"<html>", 200), answer(b"<html>", 200), answer(b"<html>", 200)]) as (gs, sent):
+        with pytest.raises(OutcomeUnknown):
+            await read(gs.platform.organizations.list(per_page=1))
+        assert found == ["a"]
+        assert [request.url.partition("?")[2] for request in sent.sent[:2]] == [
+            "page=1&per_page=1",
+            "page=2&per_page=1",
+        ]

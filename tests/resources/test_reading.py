@@ -1,0 +1,84 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gotsurge_async import GotSurge, OutcomeUnknown, TooManyInOneCall, UnreadableAnswer
+from gotsurge_async.codec import decode
+from gotsurge_async.models.platform import OrganizationPage, RoleList
+from gotsurge_async.models.tasks import Task
+from gotsurge_async.resources.reading import check_chunk, reader, with_revision
+
+from ..kit import answer, order, orders
+from .kit import client
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_a_call_takes_up_to_twenty(count: int) -> None:
+    """1 to 20 items pass."""
+    check_chunk(count, "orders", "gs.push(orders)")
+
+
+def test_more_than_twenty_are_told_where_to_go() -> None:
+    """21 items are refused, and the message names what takes any number."""
+    with pytest.raises(TooManyInOneCall, match=r"at most 20 orders, not 21: gs\.push\(orders\) takes any number"):
+        check_chunk(21, "orders", "gs.push(orders)")
+    with pytest.raises(TooManyInOneCall, match="not none"):
+        check_chunk(0, "orders", "gs.push(orders)")
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"roles":null}', b'{"roles":[]}'])
+def test_an_empty_list_is_one(body: bytes) -> None:
+    """An empty list, null or nothing at all in its place is no items."""
+    assert reader(RoleList)(body).roles == ()
+
+
+def test_another_answer_is_not_an_empty_list() -> None:
+    """A success that holds only what nobody asked for is not taken for a list without items."""
+    with pytest.raises(UnreadableAnswer, match="nothing of what was asked for"):
+        reader(OrganizationPage)(b'{"code":"error","message":"not today"}')
+    assert reader(OrganizationPage)(b'{"meta":{"page":1},"more":1}').organizations == ()
+
+
+@pytest.mark.parametrize(
+    "create", [lambda gs: gs.tasks.create, lambda gs: gs.platform.tasks.create, lambda gs: gs.platform.drafts.create]
+)
+async def test_a_create_that_names_no_task_is_in_doubt(create: Callable[[GotSurge], Any]) -> None:
+    """A success without a task leaves open what became of the orders; a create is sent once all the same."""
+    async with client(lambda _: answer({"code": "error"})) as (gs, transport):
+        with pytest.raises(OutcomeUnknown, match="names no task") as caught:
+            await create(gs)([order()])
+        assert caught.value.sent == transport.sent[0].body
+        with pytest.raises(TooManyInOneCall, match=r"push\(orders\)|create_all\(orders\)"):
+            await create(gs)(orders(21))
+        assert len(transport.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("etag", "revision"),
+    [
+        ('"3-1a2b3c4d"', "3-1a2b3c4d"),
+        ('W/"3-1a2b3c4d"', "3-1a2b3c4d"),
+        ("3-1a2b3c4d", "3-1a2b3c4d"),
+        ('W/"5f-kJx0dQ9vZ2+a"', None),
+        ('"33a64df551425fcc55e4d42a148795d9f25f89d4"', None),
+        ("", None),
+    ],
+)
+def test_a_revision_comes_from_the_etag(etag: str, revision: str | None) -> None:
+    """An ETag that looks like a revision of the document is one; that of a web server is not."""
+    task = decode(b'{"id":"t"}', Task)
+    assert with_revision(task, {"etag": etag} if etag else {}).version_rev == revision
+
+
+def test_the_task_knows_its_revision_best() -> None:
+    """A revision in the task itself goes before the ETag."""
+    task = decode(b'{"id":"t","version_rev":"1-a"}', Task)
+    assert with_revision(task, {"etag": '"2-b"'}).version_rev == "1-a"
+
+
+async def test_both_reads_take_the_etag() -> None:
+    """A task that is read by either operation carries the revision of the ETag header."""
+    async with client(lambda _: answer({"id": "t"}, etag='"7-0000000a"')) as (gs, _):
+        assert (await gs.tasks.get("t")).version_rev == "7-0000000a"
+        assert (await gs.platform.tasks.get("t")).version_rev == "7-0000000a"
