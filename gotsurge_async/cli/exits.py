@@ -13,7 +13,6 @@ from gotsurge_async.errors import (
     ConfigError,
     EndpointsAssumed,
     Forbidden,
-    Forbidden,
     GotSurgeError,
     SignInFailed,
     SignInNeeded,
