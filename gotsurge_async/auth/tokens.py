@@ -66,6 +66,7 @@ class TokenManager:
         self._random = random or Random()  # noqa: S311 - spreads renewals in time, guards nothing
         self._tokens: Tokens | None = None
         self._refresh_at: datetime | None = None
+        self._renewed_at: float | None = None
         self._rejected: Secret | None = None
         self._told = False  # that a person must sign in
         self._in_hand = False  # a refresh call is under way, or its result is not stored yet
@@ -162,11 +163,19 @@ class TokenManager:
         self._changed.set()
 
     def _must_refresh(self, tokens: Tokens) -> bool:
-        return tokens.bearer == self._rejected or tokens.expires_at - self._clock.now() <= HARD_LIMIT
+        if tokens.bearer == self._rejected:
+            return True
+        ends = tokens.expires_at - self._clock.now() <= HARD_LIMIT
+        return ends and not (self._just_renewed() and same_pair(tokens, self._tokens))
+
+    def _just_renewed(self) -> bool:
+        """Whether we have new tokens, too new to have ended: if they seem so, it is a clock that is wrong."""
+        past = None if self._renewed_at is None else self._clock.monotonic() - self._renewed_at
+        return past is not None and past < HARD_LIMIT.total_seconds()
 
     def _should_refresh(self, tokens: Tokens) -> bool:
         due = self._refresh_at is not None and self._clock.now() >= self._refresh_at
-        return due and tokens.refresh is not None and not self._is_dead(tokens)
+        return due and not self._just_renewed() and tokens.refresh is not None and not self._is_dead(tokens)
 
     def _is_dead(self, tokens: Tokens) -> bool:
         """Whether the refresh token was refused, not long ago by either clock."""
@@ -209,6 +218,7 @@ class TokenManager:
                     return await self._overtaken(stored)
         finally:
             self._in_hand = False
+        self._renewed_at = self._clock.monotonic()
         self._use(renewed)
         self._hooks.emit(TokenRefreshed(account=self.account, expires_at=renewed.expires_at))
         return renewed
@@ -299,7 +309,8 @@ class TokenManager:
     def _seconds_left(self) -> float:
         if self._refresh_at is None or self._tokens is None or self._tokens.refresh is None or self._told:
             return LONGEST_SLEEP
-        return min(LONGEST_SLEEP, max(0.0, (self._refresh_at - self._clock.now()).total_seconds()))
+        least = HARD_LIMIT.total_seconds() if self._just_renewed() else 0.0
+        return min(LONGEST_SLEEP, max(least, (self._refresh_at - self._clock.now()).total_seconds()))
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, or until the tokens change (a sign-in)."""
