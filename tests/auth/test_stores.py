@@ -1,0 +1,235 @@
+"""`gotsurge_async.auth.stores`: tokens in memory and in a file."""
+
+import asyncio
+import os
+import stat
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gotsurge_async.auth.records import from_record, same_pair, to_record
+from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.redact import Secret
+from tests.kit import NOW
+from tests.strategies import json_values
+
+PLANTED = "planted-bearer"
+
+
+def tokens(name: str = PLANTED, refresh: str | None = "planted-refresh", **changes: Any) -> Tokens:
+    """Tokens with a name of their own."""
+    return Tokens(bearer=Secret(name), refresh=refresh, issued_at=NOW, expires_at=NOW + timedelta(days=30), **changes)
+
+
+Make = Callable[[Path], TokenStore]
+STORES: list[Make] = [lambda _: MemoryStore(), lambda folder: FileStore(folder / "tokens" / "tokens.json")]
+
+
+@pytest.fixture(params=STORES, ids=["memory", "file"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> TokenStore:
+    """A store without tokens."""
+    made: TokenStore = request.param(tmp_path)
+    return made
+
+
+@pytest.fixture
+def file_store(tmp_path: Path) -> FileStore:
+    """A store in a file that does not exist yet."""
+    return FileStore(tmp_path / "tokens.json")
+
+
+async def test_each_account_has_its_tokens(store: TokenStore) -> None:
+    """What is saved under a name is loaded under it, until it is deleted; the others stay."""
+    assert await store.load("a") is None
+    await store.save("a", tokens("bearer-a"))
+    await store.save("b", tokens("bearer-b", refresh=None, refused_at=NOW))
+    assert await store.load("a") == tokens("bearer-a")
+    assert await store.load("b") == tokens("bearer-b", refresh=None, refused_at=NOW)
+    assert await store.accounts() == ["a", "b"]
+    await store.delete("a")
+    await store.delete("a")
+    assert await store.load("a") is None
+    assert await store.load("b") == tokens("bearer-b", refresh=None, refused_at=NOW)
+
+
+async def test_tokens_are_replaced_only_in_place_of_those_they_were_made_from(store: TokenStore) -> None:
+    """`replace` keeps the new ones if the old ones are still there, and says whether it did."""
+    await store.save("a", tokens("one"))
+    assert await store.replace("a", tokens("one"), tokens("two"))
+    assert not await store.replace("a", tokens("one"), tokens("three"))
+    assert not await store.replace("a", tokens("two", refresh="other"), tokens("three"))
+    assert not await store.replace("nobody", tokens("one"), tokens("three"))
+    assert await store.load("a") == tokens("two")
+    assert await store.load("nobody") is None
+
+
+async def test_the_lock_excludes_the_others(store: TokenStore) -> None:
+    """Of many that want to renew one account, one at a time holds its lock; another account is not held up."""
+    inside = most = 0
+
+    async def renew() -> None:
+        nonlocal inside, most
+        async with store.lock("a"):
+            inside += 1
+            most = max(most, inside)
+            async with store.lock("b"):
+                await asyncio.sleep(0)
+            inside -= 1
+
+    await asyncio.gather(*(renew() for _ in range(4)))
+    assert most == 1
+
+
+async def test_a_cancelled_holder_frees_the_lock(store: TokenStore) -> None:
+    """Whoever is cancelled while waiting for the lock, or holding it, leaves it to the next."""
+    held = asyncio.Event()
+
+    async def hold() -> None:
+        async with store.lock("a"):
+            held.set()
+            await asyncio.Event().wait()
+
+    first = asyncio.create_task(hold())
+    await held.wait()
+    second = asyncio.create_task(hold())
+    await asyncio.sleep(0)
+    for task in (second, first):
+        task.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+    async with asyncio.timeout(4), store.lock("a"):
+        pass
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+async def test_only_the_owner_reads_the_file(tmp_path: Path) -> None:
+    """The file has mode 0600 and a folder made for it 0700, also where everything else is open to all."""
+    before = os.umask(0)
+    try:
+        store = FileStore(tmp_path / "new" / "tokens.json")
+        await store.save("a", tokens())
+        await store.save("b", tokens())
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(store.path.parent.stat().st_mode) == 0o700
+    assert [path.name for path in store.path.parent.iterdir()] == ["tokens.json"]
+
+
+async def test_the_file_is_replaced_as_a_whole(file_store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that fails leaves the file as it was, no half of a file beside it, and an error that says why."""
+    await file_store.save("a", tokens("one"))
+    before = file_store.path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(ConfigError, match="No space left on device") as caught:
+            await file_store.save("a", tokens("two"))
+    assert str(file_store.path) in str(caught.value)
+    assert file_store.path.read_bytes() == before
+    assert [path.name for path in file_store.path.parent.iterdir()] == ["tokens.json"]
+    await file_store.save("a", tokens("three"))
+    assert await file_store.load("a") == tokens("three")
+
+
+async def test_two_stores_on_one_file_lose_nothing(file_store: FileStore) -> None:
+    """Accounts saved at the same time through several stores on one file are all in it."""
+    stores = [FileStore(file_store.path) for _ in range(3)]
+    await asyncio.gather(*(store.save(f"a{number}", tokens()) for number, store in enumerate(stores)))
+    assert await file_store.accounts() == ["a0", "a1", "a2"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"text"',
+        b"\xff\xfe",
+        b'{"a": 5}',
+        b'{"a": {}}',
+        b'{"a": []}',
+        b'{"a": {"bearer_token": 5, "refresh_token": null, "issued_at": "2026-01-01T00:00:00+00:00", '
+        b'"expires_at": "2026-01-01T00:00:00+00:00"}}',
+        b'{"a": {"bearer_token": "b", "refresh_token": 5, "issued_at": "2026-01-01T00:00:00+00:00", '
+        b'"expires_at": "2026-01-01T00:00:00+00:00"}}',
+        b'{"a": {"bearer_token": "b", "refresh_token": null, "issued_at": "2026-01-01T00:00:00", '
+        b'"expires_at": "2026-01-01T00:00:00"}}',
+        b'{"a": {"bearer_token": "b", "refresh_token": null, "issued_at": "soon", "expires_at": "later"}}',
+    ],
+)
+async def test_a_damaged_file_is_an_error_that_names_it(file_store: FileStore, content: bytes) -> None:
+    """What this class did not write is a ConfigError with the path of the file, and none of its content."""
+    file_store.path.write_bytes(content)
+    with pytest.raises(ConfigError, match="damaged: sign in again after removing") as caught:
+        await file_store.load("a")
+    assert str(file_store.path) in str(caught.value)
+
+
+async def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A folder in the place of the file, or a file in the place of its folder, is a ConfigError with the reason."""
+    with pytest.raises(ConfigError, match=f"cannot read the token file {tmp_path}: Is a directory"):
+        await FileStore(tmp_path).load("a")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigError, match="cannot make the folder of the token file"):
+        await FileStore(tmp_path / "file" / "tokens.json").save("a", tokens())
+
+
+# --- records ----------------------------------------------------------------------------------------------------------
+
+instants = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+any_tokens = st.builds(
+    Tokens,
+    bearer=st.text(st.characters(exclude_categories=["Cs"])).map(Secret),
+    refresh=st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+    issued_at=instants,
+    expires_at=instants,
+    refused_at=st.none() | instants,
+)
+
+
+@given(any_tokens)
+def test_a_record_keeps_everything(kept: Tokens) -> None:
+    """Tokens are the same after they were written as JSON and read."""
+    record = msgspec.json.decode(msgspec.json.encode(to_record(kept, None)))
+    assert from_record(record, None, "here") == kept
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(any_tokens, st.data())
+def test_any_record_gives_tokens_or_our_error(kept: Tokens, data: st.DataObject) -> None:
+    """Whatever stands in the place of tokens is refused, or gives tokens of text and aware times."""
+    record: Any = to_record(kept, None)
+    if data.draw(st.booleans()):
+        record[data.draw(st.sampled_from(sorted(record)))] = data.draw(json_values)
+    else:
+        record = data.draw(json_values)
+    try:
+        read = from_record(record, None, "here")
+    except ConfigError:
+        return
+    assert isinstance(read.bearer.reveal(), str)
+    assert read.refresh is None or isinstance(read.refresh.reveal(), str)
+    times = [read.issued_at, read.expires_at, read.refused_at or NOW]
+    assert all(moment.utcoffset() == timedelta(0) for moment in times)
+
+
+@given(any_tokens, any_tokens)
+def test_a_pair_is_known_by_its_secrets(one: Tokens, other: Tokens) -> None:
+    """Two tokens are the same pair if bearer and refresh token are equal, whatever their times."""
+    assert same_pair(one, one)
+    assert same_pair(None, None)
+    assert not same_pair(one, None)
+    assert same_pair(one, other) == (one.bearer == other.bearer and one.refresh == other.refresh)

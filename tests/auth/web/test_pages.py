@@ -1,0 +1,193 @@
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gotsurge_async import NotFound, User
+from gotsurge_async.auth.web.pages import LARGEST_BODY, SignInPages
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.simulator import Fault, Simulator
+from tests.auth.browser import Pages, consent
+from tests.auth.web.kit import HOME, Partner, partner
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with Simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture(params=["aiohttp", "starlette", "asgi"])
+async def service(request: pytest.FixtureRequest, simulator: Simulator) -> AsyncIterator[Partner]:
+    async with partner(request.param, simulator) as service:
+        yield service
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """A browser with its cookies."""
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        yield session
+
+
+@pytest.fixture
+def browser(session: aiohttp.ClientSession) -> Pages:
+    return Pages(session)
+
+
+async def test_start_consent_callback_token(service: Partner, browser: Pages) -> None:
+    """From the start page over GotSurge's consent back to the service: then the client calls with the new token."""
+    back = await consent(browser, service.url("start"))
+    assert await browser.go(back) == HOME
+    with pytest.raises(NotFound):
+        await service.gs.tasks.get("00000000-0000-4000-8000-000000000000")
+    assert await service.store.accounts() == ["default"]
+
+
+async def test_a_refusal_is_shown(service: Partner, browser: Pages) -> None:
+    """Who refuses at the consent page sees so, and nothing is kept."""
+    page = await browser.go(await consent(browser, service.url("start"), "refuse"))
+    assert (browser.status, "did not grant access" in page) == (403, True)
+    assert await service.store.accounts() == []
+
+
+@pytest.mark.parametrize("query", ["", "?code=x", "?state=x&code=y", "?error=a&state=x", "?error=%3Cscript%3E"])
+async def test_a_callback_that_nobody_began(service: Partner, browser: Pages, query: str) -> None:
+    """A callback without a state of this service exchanges nothing, and echoes nothing that a browser could run."""
+    page = await browser.go(service.url(f"callback{query}"))
+    assert browser.status in (400, 403)
+    assert "<script" not in page
+    assert await service.store.accounts() == []
+
+
+async def test_a_state_is_good_once(service: Partner, browser: Pages, simulator: Simulator) -> None:
+    """The same callback a second time is refused, and its code is not sent again."""
+    back = await consent(browser, service.url("start"))
+    await browser.go(back)
+    await browser.go(back)
+    assert browser.status == 400
+    assert simulator.audit()["calls"]["auth.exchange"] == 1
+
+
+async def test_a_state_belongs_to_its_browser(service: Partner, browser: Pages) -> None:
+    """A callback that was begun in another browser is refused: nobody signs a visitor in to an account of their own."""
+    back = await consent(browser, service.url("start"))
+    async with aiohttp.ClientSession() as another:
+        page = Pages(another)
+        await page.go(back)
+        assert page.status == 400
+    assert await service.store.accounts() == []
+
+
+async def test_two_tabs_do_not_disturb_each_other(service: Partner, browser: Pages) -> None:
+    """A second sign-in that begins in the same browser leaves the first one's state good."""
+    first = await consent(browser, service.url("start"))
+    await browser.go(service.url("start"))
+    assert await browser.go(first) == HOME
+
+
+async def test_a_code_that_is_refused_is_told(service: Partner, browser: Pages, simulator: Simulator) -> None:
+    """When GotSurge does not take the code, or cannot be asked, a page says so and nothing is kept."""
+    back = await consent(browser, service.url("start"))
+    simulator.order_fault(Fault(operation="auth.exchange", kind="status", status=503))
+    page = await browser.go(back)
+    assert (browser.status, "could not be asked" in page) == (502, True)
+    simulator.clear_faults()
+    back = await consent_again(browser, service)
+    assert "does not take this code" in await browser.go(re.sub("code=[^&]*", "code=wrong", back))
+    assert await service.store.accounts() == []
+
+
+async def consent_again(browser: Pages, service: Partner) -> str:
+    """Consent when the browser is signed in at GotSurge already."""
+    await browser.go(service.url("start"))
+    await browser.submit(decision="allow", follow=False)
+    return browser.location
+
+
+async def test_pages_are_guarded(service: Partner, session: aiohttp.ClientSession) -> None:
+    """No page is cached, tells its address on, or runs foreign scripts; the cookie is out of the scripts' reach."""
+    async with session.get(service.url("start"), allow_redirects=False) as answer:
+        cookie = answer.headers["Set-Cookie"]
+        assert all(part in cookie for part in ("HttpOnly", "SameSite=Lax", "Path=/gotsurge"))
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+    async with session.get(service.url("receive-session")) as answer:
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(("method", "page", "status"), [("POST", "start", 405), ("GET", "nothing", 404)])
+async def test_other_pages_are_not_there(
+    service: Partner, session: aiohttp.ClientSession, method: str, page: str, status: int
+) -> None:
+    """Another page, or another verb, is refused."""
+    async with session.request(method, service.url(page)) as answer:
+        assert answer.status == status
+
+
+def test_the_redirect_url_is_a_url(simulator: Simulator) -> None:
+    """A redirect URL that no browser could come back to is refused when the pages are made."""
+    with pytest.raises(ConfigError, match="public URL"):
+        SignInPages(None, None, redirect_url="/callback")  # type: ignore[arg-type]
+
+
+# --- SSO ------------------------------------------------------------------------------------------------------------
+
+
+def by_user(_: Any, user: User | None) -> str | None:
+    """Whose tokens these are: the user's own."""
+    return user.email if user else None
+
+
+@pytest.fixture(params=["aiohttp", "starlette", "asgi"])
+async def platform(request: pytest.FixtureRequest, simulator: Simulator) -> AsyncIterator[Partner]:
+    async with partner(request.param, simulator, key="platform", account=by_user) as service:
+        yield service
+
+
+async def post_session(session: aiohttp.ClientSession, service: Partner, body: Any, origin: str | None = None) -> int:
+    """What the receive-session page does."""
+    headers = {"Origin": service.base if origin is None else origin} if origin != "" else {}
+    data = {"data": body} if isinstance(body, bytes) else {"json": body}
+    async with session.post(service.url("receive-session"), headers=headers, **data) as answer:
+        await answer.read()
+        return answer.status
+
+
+async def test_a_session_becomes_tokens(
+    platform: Partner, session: aiohttp.ClientSession, simulator: Simulator
+) -> None:
+    """A session id that our own page posts is exchanged once, and the tokens are kept under the user's account."""
+    body = {"session_id": simulator.new_session("platform")}
+    assert await post_session(session, platform, body) == 200
+    assert await platform.store.accounts() == ["platform@example.com"]
+    page = await platform.gs.as_account("platform@example.com").platform.organizations.list().page(1)
+    assert page.organizations is not None
+    assert await post_session(session, platform, body) == 400
+
+
+@pytest.mark.parametrize("origin", ["", "null", "http://evil.example", "{base}.evil.example", "{base}/"])
+async def test_a_session_from_another_origin_is_refused(
+    platform: Partner, session: aiohttp.ClientSession, simulator: Simulator, origin: str
+) -> None:
+    """Only exactly our own origin may post a session id: the id is not even exchanged else."""
+    body = {"session_id": simulator.new_session("platform")}
+    assert await post_session(session, platform, body, origin.format(base=platform.base)) == 403
+    assert simulator.audit()["calls"].get("platform.sso.exchange", 0) == 0
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"session_id": 5}', b'{"session_id": "a b"}', b'"x"', b" " * (LARGEST_BODY + 9)]
+)
+async def test_what_is_no_session_is_refused(platform: Partner, session: aiohttp.ClientSession, body: bytes) -> None:
+    """A body without a session id is refused, and nothing is sent to GotSurge."""
+    assert await post_session(session, platform, body) == 400
+
+
+async def test_a_visitor_without_an_account_is_refused(simulator: Simulator, browser: Pages) -> None:
+    """Where the service names no account for a visitor, nobody is sent to the consent page."""
+    async with partner("aiohttp", simulator, account=lambda request, user: None) as service:
+        await browser.go(service.url("start"))
+        assert browser.status == 403
