@@ -8,6 +8,7 @@ import msgspec
 
 from gotsurge_async.auth.sealing import KEY_FILE_VARIABLE, KEYS_VARIABLE, Sealer
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.models.base import optional_utc, utc
 from gotsurge_async.redact import Secret, as_secret
 
 
@@ -22,6 +23,16 @@ class Tokens:
 
     bearer: Secret
     refresh: Secret | None = attrs.field(default=None, converter=as_secret)
+    issued_at: datetime
+    expires_at: datetime
+    refused_at: datetime | None = None
+
+
+class _Record(msgspec.Struct):
+    """Tokens as they are written."""
+
+    bearer_token: str
+    refresh_token: str | None
     issued_at: datetime
     expires_at: datetime
     refused_at: datetime | None = None
@@ -60,15 +71,15 @@ def from_record(record: Any, sealer: Sealer | None, where: str) -> Tokens:
             )
         record = msgspec.json.decode(sealer.open(record["sealed"]))
     try:
-        refused_at = record.get("refused_at")
+        kept = msgspec.convert(record, _Record)
         return Tokens(
-            bearer=Secret(record["bearer_token"]),
-            refresh=record["refresh_token"],
-            issued_at=datetime.fromisoformat(record["issued_at"]),
-            expires_at=datetime.fromisoformat(record["expires_at"]),
-            refused_at=datetime.fromisoformat(refused_at) if refused_at else None,
+            bearer=Secret(kept.bearer_token),
+            refresh=kept.refresh_token,
+            issued_at=utc(kept.issued_at),
+            expires_at=utc(kept.expires_at),
+            refused_at=optional_utc(kept.refused_at),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (msgspec.ValidationError, ValueError):
         raise ConfigError(f"the tokens in {where} are damaged: sign in again after removing them") from None
 
 

@@ -161,12 +161,18 @@ async def test_two_stores_on_one_file_lose_nothing(file_store: FileStore) -> Non
         b'{"a": 5}',
         b'{"a": {}}',
         b'{"a": []}',
-        b'{"a": {"bearer_token": 5, "refresh_token": null, "issued_at": "2026-01-01T00:00:00+00:00", '
-        b'"expires_at": "2026-01-01T00:00:00+00:00"}}',
-        b'{"a": {"bearer_token": "b", "refresh_token": 5, "issued_at": "2026-01-01T00:00:00+00:00", '
-        b'"expires_at": "2026-01-01T00:00:00+00:00"}}',
-        b'{"a": {"bearer_token": "b", "refresh_token": null, "issued_at": "2026-01-01T00:00:00", '
-        b'"expires_at": "2026-01-01T00:00:00"}}',
+        (
+            b'{"a": {"bearer_token": 5, "refresh_token": null, "issued_at": "2026-01-01T00:00:00+00:00", '
+            b'"expires_at": "2026-01-01T00:00:00+00:00"}}'
+        ),
+        (
+            b'{"a": {"bearer_token": "b", "refresh_token": 5, "issued_at": "2026-01-01T00:00:00+00:00", '
+            b'"expires_at": "2026-01-01T00:00:00+00:00"}}'
+        ),
+        (
+            b'{"a": {"bearer_token": "b", "refresh_token": null, "issued_at": "2026-01-01T00:00:00", '
+            b'"expires_at": "2026-01-01T00:00:00"}}'
+        ),
         b'{"a": {"bearer_token": "b", "refresh_token": null, "issued_at": "soon", "expires_at": "later"}}',
     ],
 )
