@@ -160,8 +160,20 @@ def write_private(path: Path, content: bytes, what: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink(missing_ok=True)
         raise ConfigError(f"cannot write {what} {path}: {error.strerror or error}") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in the folder durable: until then a power failure may bring the old file back."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -143,6 +143,21 @@ async def test_the_file_is_replaced_as_a_whole(file_store: FileStore, monkeypatc
     assert await file_store.load("a") == tokens("three")
 
 
+async def test_what_was_saved_outlives_a_power_failure(file_store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On return the new file and its name in the folder have been forced to the disk, in this order."""
+    forced: list[str] = []
+    real = os.fsync
+
+    def note(descriptor: int) -> None:
+        real(descriptor)
+        kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        forced.append(f"{kind}, {'there' if file_store.path.exists() else 'not yet there'}")
+
+    monkeypatch.setattr(os, "fsync", note)
+    await file_store.save("a", tokens())
+    assert forced == ["file, not yet there", "folder, there"]
+
+
 async def test_two_stores_on_one_file_lose_nothing(file_store: FileStore) -> None:
     """Accounts saved at the same time through several stores on one file are all in it."""
     stores = [FileStore(file_store.path) for _ in range(3)]
