@@ -167,6 +167,15 @@ def _jwt_expiry(token: str) -> datetime | None:
     try:
         claims: Any = msgspec.json.decode(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
         ends = claims["exp"]
-        return datetime.fromtimestamp(ends, UTC) if isinstance(ends, int | float) else None
-    except (binascii.Error, msgspec.DecodeError, KeyError, TypeError, ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(ends, UTC) if type(ends) in (int, float) else None
+    except (
+        binascii.Error,
+        msgspec.DecodeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        OSError,
+        RecursionError,
+    ):
         return None
