@@ -18,7 +18,7 @@ HEADER = (
     "vehicle_preference,service_type,client_time_utc,price,currency"
 )
 ROW = (
-    "{key},7 Loyang Way,Marina South Pier,2030-03-04T01:00:00Z,2030-03-04T02:00:00Z,2030-03-04T03:00:00Z,"
+    "{key},{key} Loyang Way,Marina South Pier,2030-03-04T01:00:00Z,2030-03-04T02:00:00Z,2030-03-04T03:00:00Z,"
     "2030-03-04T04:00:00Z,squad,car,ftl,2030-03-04T00:00:00Z,48.50,SGD"
 )
 
