@@ -4,9 +4,15 @@ import click
 
 from gotsurge_async.cli.auth import auth
 from gotsurge_async.cli.doctor import doctor
+from gotsurge_async.cli.drafts import drafts
 from gotsurge_async.cli.endpoints import endpoints
+from gotsurge_async.cli.orgs import orgs
+from gotsurge_async.cli.price import price
 from gotsurge_async.cli.push import push
 from gotsurge_async.cli.simulator import simulator
+from gotsurge_async.cli.tasks import tasks
+from gotsurge_async.cli.tracking import tracking
+from gotsurge_async.cli.users import users
 from gotsurge_async.version import __version__
 
 
@@ -28,3 +34,9 @@ gotsurge.add_command(simulator)
 gotsurge.add_command(doctor)
 gotsurge.add_command(endpoints)
 gotsurge.add_command(auth)
+gotsurge.add_command(tasks)
+gotsurge.add_command(price)
+gotsurge.add_command(drafts)
+gotsurge.add_command(tracking)
+gotsurge.add_command(orgs)
+gotsurge.add_command(users)

@@ -56,7 +56,7 @@ def call(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:
         except OutcomeUnknown as error:
             raise _unknown(error) from None
         except KeyboardInterrupt:
-            raise Failure("interrupted", Exit.INTERRUPTED) from None
+            raise Failure("interrupted: what was in flight may have been done", Exit.INTERRUPTED) from None
 
 
 async def _work(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:

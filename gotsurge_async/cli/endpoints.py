@@ -26,7 +26,7 @@ profile_option = click.option(
 output_option = click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE.")
 
 
-@click.group()
+@click.group(short_help="Verbs and paths: shown, confirmed.")
 def endpoints() -> None:
     """Which verbs and paths are used, and which of them are confirmed.
 

@@ -1,7 +1,6 @@
 """`gotsurge doctor`: what it shows, what it never shows, and what it makes of answers."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,6 @@ from tests.cli.runner import Runner, local
 from tests.running import running_simulator
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with running_simulator() as simulator:
-        yield simulator
-
-
 @attrs.frozen
 class Doctor:
     """Runs ``gotsurge doctor WORDS``."""
@@ -32,8 +25,8 @@ class Doctor:
 
 
 @pytest.fixture
-def doctor(tmp_path: Path) -> Doctor:
-    return Doctor(Runner(tmp_path))
+def doctor(run: Runner) -> Doctor:
+    return Doctor(run)
 
 
 def probe(done: Result, operation: str) -> Any:
@@ -58,14 +51,12 @@ def test_a_healthy_simulator_is_told_as_such(doctor: Doctor, simulator: Simulato
 
 def test_it_sends_gets_only(doctor: Doctor, simulator: Simulator) -> None:
     """Beside the sign-in to the simulator nothing but the two reads has come in."""
-    simulator.reset()
     doctor(*local(simulator))
     assert simulator.audit()["calls"] == {"auth.exchange": 1, "partner.detail": 1, "tasks.get": 1}
 
 
 def test_offline_nothing_is_sent(doctor: Doctor, simulator: Simulator) -> None:
     """No call, and exit 4 because there is no token."""
-    simulator.reset()
     done = doctor(*local(simulator), "--offline", "--json")
     assert done.exit_code == 4
     assert json.loads(done.stdout)["probes"] == []

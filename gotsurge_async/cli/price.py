@@ -1,0 +1,69 @@
+"""``gotsurge price``: what a delivery should cost."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from gotsurge_async.cli.calls import call, takes_target
+from gotsurge_async.cli.connect import Target
+from gotsurge_async.cli.output import json_option, print_json, print_record, shown
+from gotsurge_async.models.places import Address
+from gotsurge_async.models.prices import PriceVehicle, Stop
+
+_POINT = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*,\s*([+-]?\d+(?:\.\d+)?)\s*")
+
+
+class Place(click.ParamType[Stop]):
+    """``1.2966,103.7764`` (latitude, longitude in degrees), or an address."""
+
+    name = "place"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Stop:
+        if isinstance(value, Stop):
+            return value
+        point = _POINT.fullmatch(value)
+        if point is None:
+            if not value.strip():
+                self.fail("say where: LATITUDE,LONGITUDE or an address", param, ctx)
+            return Stop(address=Address(street_address=value.strip()))
+        latitude, longitude = map(float, point.groups())
+        if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+            self.fail(f"{value!r} is not on the globe: the latitude comes first, then the longitude", param, ctx)
+        return Stop(latitude=latitude, longitude=longitude)
+
+
+@click.command()
+@click.option("--from", "pickup", type=Place(), required=True, metavar="PLACE", help="The pickup.")
+@click.option(
+    "--to", "deliveries", type=Place(), required=True, multiple=True, metavar="PLACE", help="A delivery; 1 to 10."
+)
+@click.option(
+    "--vehicle", type=click.Choice([each.value for each in PriceVehicle]), required=True, help="What it is moved with."
+)
+@takes_target
+@json_option
+def price(target: Target, pickup: Stop, deliveries: Sequence[Stop], vehicle: str, as_json: bool) -> None:
+    """Ask what a delivery should cost.
+
+    A PLACE is LATITUDE,LONGITUDE in degrees, or an address. Of more than 10 deliveries the service prices only the 10
+    farthest; a warning says so.
+
+    \b
+    gotsurge price --from 1.2966,103.7764 --to 1.2700,103.8600 --vehicle car --simulate
+    """
+    quote = call(target, lambda gs: gs.prices.recommend(stops=[pickup, *deliveries], service_type=vehicle))
+    if as_json:
+        print_json(quote)
+        return
+    distance = quote.distance or {}
+    print_record(
+        [
+            ("total fee", quote.total_fee),
+            ("average fee", quote.average_fee),
+            ("deliveries priced", quote.total_waypoint),
+            ("distance", ", ".join(f"{name} {shown(value)}" for name, value in distance.items())),
+            ("partial", "yes: only the 10 farthest deliveries" if quote.partial else None),
+        ]
+    )

@@ -1,0 +1,219 @@
+"""``gotsurge tasks``: create, read, change, cancel."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import click
+
+from gotsurge_async.cli.calls import call, for_platform, takes_target
+from gotsurge_async.cli.changes import Changes
+from gotsurge_async.cli.connect import Target
+from gotsurge_async.cli.orders import Outcome, read_orders
+from gotsurge_async.cli.output import json_option, print_json, print_record, print_table, shown
+from gotsurge_async.cli.push import MoneyAmount
+from gotsurge_async.client import GotSurge
+from gotsurge_async.models.places import Address, Contact, TimeWindow
+from gotsurge_async.models.tasks import Task
+from gotsurge_async.money import Money
+
+platform_option = click.option("--platform", is_flag=True, help="As a platform partner, for an organization of yours.")
+timezone_option = click.option("--timezone", metavar="TZ", help="Of times without one, such as Asia/Singapore.")
+max_price_option = click.option(
+    "--max-price", type=MoneyAmount(), help="The greatest price that passes.  [default: 1000 of any currency]"
+)
+
+
+@click.group(short_help="Create, read, change and cancel orders.")
+def tasks() -> None:
+    """Create, read, change and cancel tasks, as GotSurge calls orders.
+
+    For more than 20 orders, and for files, there is gotsurge push: it keeps books, and never sends an order twice.
+    """
+
+
+@tasks.command()
+@click.argument("file", metavar="FILE")
+@takes_target
+@platform_option
+@timezone_option
+@max_price_option
+@json_option
+def create(
+    target: Target, file: str, platform: bool, timezone: str | None, max_price: Money | None, as_json: bool
+) -> None:
+    """Create and broadcast the 1 to 20 orders of FILE in one call; - reads standard input.
+
+    FILE is JSON in the API's own shape: one order, a list, or {"tasks": [...]}. In it, as in the API, an amount is a
+    whole number of thousandths of a cent: 4850000 is 48.50. Each order needs a tracking_id, by which the answer is
+    matched. Drivers are asked at once.
+
+    Nothing is written down: when an answer is lost, the order is in doubt, and sending it again may send a second
+    driver.
+
+    \b
+    Exit codes:
+      0 all created    2 wrong usage or input    4 sign-in failed
+      1 refused        3 in doubt                5 not sent: no connection
+    """
+    orders = read_orders(file, timezone=timezone, max_price=max_price)
+
+    async def work(gs: GotSurge) -> Outcome:
+        return await Outcome.of(gs.platform.tasks.create_all(orders) if platform else gs.push(orders))
+
+    outcome = call(for_platform(target) if platform else target, work)
+    outcome.tell(as_json=as_json)
+    raise SystemExit(int(outcome.exit_code))
+
+
+@tasks.command()
+@click.argument("task_id")
+@takes_target
+@platform_option
+@json_option
+def get(target: Target, task_id: str, platform: bool, as_json: bool) -> None:
+    """Show a task."""
+
+    async def work(gs: GotSurge) -> Task:
+        return await (gs.platform.tasks.get(task_id) if platform else gs.tasks.get(task_id))
+
+    show_task(call(for_platform(target) if platform else target, work), as_json=as_json)
+
+
+@tasks.command()
+@click.argument("task_id")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; GotSurge and the drivers see it.")
+@takes_target
+@json_option
+def cancel(target: Target, task_id: str, reason: str, as_json: bool) -> None:
+    """Cancel a task that no driver has accepted yet.
+
+    One that is cancelled already counts as done. Exit code 1: it is too late, and the message says where the task
+    stands.
+    """
+    message = call(target, lambda gs: gs.tasks.cancel(task_id, reason=reason))
+    if as_json:
+        print_json(message)
+    else:
+        click.echo(shown(message.message) or "cancelled")
+
+
+@tasks.command("list")
+@click.option("--order", type=click.Choice(("asc", "desc")), default="asc", show_default=True, help="Of creation.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show no more than N.")
+@click.option("--per-page", type=click.IntRange(1, 1000), default=200, show_default=True, help="Tasks in a call.")
+@takes_target
+@json_option
+def list_(target: Target, order: Literal["asc", "desc"], limit: int | None, per_page: int, as_json: bool) -> None:
+    """List the tasks of a platform partner and its organizations."""
+
+    async def work(gs: GotSurge) -> list[Task]:
+        return await _first(gs.platform.tasks.list(order=order, per_page=min(per_page, limit or per_page)), limit)
+
+    found = call(for_platform(target), work)
+    if as_json:
+        print_json(found)
+        return
+    columns = ("id", "tracking_id", "status", "price", "pickup", "delivery", "updated")
+    print_table(columns, map(_row, found))
+
+
+@tasks.command()
+@click.argument("task_id")
+@click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="May be given again.")
+@click.option("--clear", "clears", multiple=True, metavar="FIELD", help="Empty a field; may be given again.")
+@click.option("--version-rev", metavar="REV", help="The revision to change; without it the task is read first.")
+@takes_target
+@json_option
+def update(
+    target: Target,
+    task_id: str,
+    sets: Sequence[str],
+    clears: Sequence[str],
+    version_rev: str | None,
+    as_json: bool,
+) -> None:
+    """Change fields of a task of a platform partner.
+
+    \b
+    Values are written as people write them:
+      --set group_tag="MV Example"                    text
+      --set price=48.50  or  --set price="SGD 48.50"  money, in units of the currency
+      --set client_time_utc=2030-03-04T01:00:00Z      a time with its zone
+      --set to_contact='{"name": "Ng"}'               an object, as JSON; it replaces the old one
+
+    Only what is given is sent. With --version-rev nothing is changed if somebody has changed the task since. Items,
+    attachments, driver and proof of delivery cannot be changed.
+    """
+    changes = Changes.read(sets, clears)
+
+    async def work(gs: GotSurge) -> Task:
+        if version_rev is not None:
+            return await gs.platform.tasks.update(task_id, version_rev=version_rev, **changes.for_currency(None))
+        task = await gs.platform.tasks.get(task_id)
+        return await gs.platform.tasks.update(task, **changes.for_currency(task.currency))
+
+    show_task(call(for_platform(target), work), as_json=as_json)
+
+
+async def _first(listing: Any, limit: int | None) -> list[Task]:
+    found: list[Task] = []
+    async for task in listing:
+        found.append(task)
+        if len(found) == limit:
+            break
+    return found
+
+
+def _row(task: Task) -> list[Any]:
+    return [
+        task.id,
+        task.tracking_id,
+        task.current_status,
+        task.price,
+        task.from_time_window and task.from_time_window.start_time_utc,
+        task.to_time_window and task.to_time_window.start_time_utc,
+        task.updated_at,
+    ]
+
+
+def show_task(task: Task, *, as_json: bool) -> None:
+    """Print a task."""
+    if as_json:
+        print_json(task)
+        return
+    print_record(
+        [
+            ("id", task.id),
+            ("tracking_id", task.tracking_id),
+            ("invoice_number", task.invoice_number),
+            ("group_tag", task.group_tag),
+            ("status", task.current_status),
+            ("price", task.price),
+            ("pickup", _place(task.from_address, task.from_time_window, task.from_contact)),
+            ("delivery", _place(task.to_address, task.to_time_window, task.to_contact)),
+            ("vehicle", task.vehicle_preference),
+            ("service", task.service_type),
+            ("broadcast to", task.broadcast_preference),
+            ("driver", task.driver and _joined(task.driver.name, task.driver.phone, task.driver.vehicle_name)),
+            ("distance", None if task.distance_in_meters is None else f"{task.distance_in_meters:,.0f} m"),
+            ("organization", task.org_id),
+            ("items", len(task.items) or None),
+            ("history", ", ".join(f"{entry.status} {shown(entry.updated_at)}" for entry in task.statuses)),
+            ("revision", task.version_rev),
+        ]
+    )
+
+
+def _place(address: Address | None, window: TimeWindow | None, contact: Contact | None) -> str:
+    parts = []
+    if address is not None:
+        parts.append(_joined(address.building_name, address.street_address, address.city, address.zip_code))
+    if window is not None:
+        parts.append(f"{shown(window.start_time_utc)} to {shown(window.end_time_utc)}")
+    if contact is not None:
+        parts.append(_joined(contact.name, contact.phone, contact.vessel_name))
+    return "; ".join(filter(None, parts))
+
+
+def _joined(*parts: str | None) -> str:
+    return ", ".join(filter(None, parts))

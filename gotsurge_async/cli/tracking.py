@@ -1,0 +1,35 @@
+"""``gotsurge tracking``: the tracking ids of tasks."""
+
+from collections.abc import Sequence
+
+import click
+
+from gotsurge_async.cli.calls import call, for_platform, takes_target
+from gotsurge_async.cli.connect import Target
+from gotsurge_async.cli.output import json_option
+from gotsurge_async.cli.updates import Updates, pairs_of, words_of
+from gotsurge_async.client import GotSurge
+
+
+@click.group(short_help="Change tracking ids.")
+def tracking() -> None:
+    """Change the tracking ids of tasks (platform partners)."""
+
+
+@tracking.command()
+@click.argument("pairs", nargs=-1, required=True, metavar="TASK_ID=TRACKING_ID...")
+@takes_target
+@json_option
+def patch(target: Target, pairs: Sequence[str], as_json: bool) -> None:
+    """Give tasks other tracking ids. Repeating it does no harm.
+
+    A single - reads a line for each task from standard input. Exit code 1: some were not changed.
+    """
+    wanted = pairs_of(words_of(pairs))
+
+    async def work(gs: GotSurge) -> Updates[tuple[str, str]]:
+        return await Updates.of(gs.platform.tasks.patch_all_tracking_ids(wanted))
+
+    updates = call(for_platform(target), work)
+    updates.tell(as_json=as_json)
+    raise SystemExit(int(updates.exit_code))

@@ -1,0 +1,49 @@
+"""``gotsurge users``: people of a platform partner's organizations."""
+
+from collections.abc import Sequence
+
+import click
+
+from gotsurge_async.cli.calls import call, for_platform, takes_target
+from gotsurge_async.cli.connect import Target
+from gotsurge_async.cli.output import json_option, print_json, shown
+from gotsurge_async.client import GotSurge
+from gotsurge_async.errors import UsageError
+from gotsurge_async.models.platform import Role
+from gotsurge_async.models.tasks import Message
+
+
+@click.group(short_help="Invite people into organizations.")
+def users() -> None:
+    """Invite people into the organizations of a platform partner."""
+
+
+@users.command()
+@click.argument("emails", nargs=-1, required=True, metavar="EMAIL...")
+@click.option("--org", "org_id", required=True, metavar="ORG_ID", help="The organization.")
+@click.option("--role", required=True, metavar="ROLE", help="A role's id or name, as gotsurge orgs roles lists them.")
+@takes_target
+@json_option
+def invite(target: Target, emails: Sequence[str], org_id: str, role: str, as_json: bool) -> None:
+    """Invite people by email.
+
+    Exit code 3: the answer was lost, and they may have been invited.
+    """
+
+    async def work(gs: GotSurge) -> Message:
+        found = _role(role, await gs.platform.organizations.roles(org_id))
+        return await gs.platform.users.invite(emails, org_id=org_id, role_id=found.id)
+
+    message = call(for_platform(target), work)
+    if as_json:
+        print_json(message)
+    else:
+        click.echo(shown(message.message) or "invited")
+
+
+def _role(wanted: str, roles: Sequence[Role]) -> Role:
+    for role in roles:
+        if wanted == role.id or wanted.lower() == (role.name or "").lower():
+            return role
+    names = ", ".join(role.name or role.id for role in roles) or "none"
+    raise UsageError(f"the organization has no role {wanted!r}; its roles are: {names}")

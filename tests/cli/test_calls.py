@@ -1,0 +1,86 @@
+"""`gotsurge_async.cli.calls`: where to, and how what goes wrong is told."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import click
+import pytest
+
+from gotsurge_async.cli.calls import call, for_platform
+from gotsurge_async.cli.connect import Target
+from gotsurge_async.cli.exits import Failure
+from gotsurge_async.client import GotSurge
+from gotsurge_async.errors import OutcomeUnknown
+from gotsurge_async.simulator import Simulator
+from tests.cli.runner import Runner, local
+
+
+@pytest.mark.parametrize(
+    ("target", "account"),
+    [
+        (Target(simulate=True), "platform"),
+        (Target(env="local"), "platform"),
+        (Target(simulate=True, account="plain"), "plain"),
+        (Target(env="sandbox"), None),
+        (Target(env="production", account="acme"), "acme"),
+    ],
+)
+def test_a_command_for_platform_partners_takes_their_account_on_a_simulator(
+    target: Target, account: str | None
+) -> None:
+    """Elsewhere, and where one is named, the account stays as it is."""
+    assert for_platform(target).account == account
+
+
+def raising(error: BaseException) -> Callable[[GotSurge], Awaitable[Any]]:
+    """Work that goes wrong."""
+
+    async def work(_: GotSurge) -> None:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (OutcomeUnknown("lost", operation="tasks.create"), 3, "look before you try again"),
+        (OutcomeUnknown("lost", operation="platform.tasks.update"), 3, "look before you try again"),
+        (OutcomeUnknown("lost", operation="tasks.get"), 1, "no harm to try again"),
+        (OutcomeUnknown("lost"), 3, "look before you try again"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_a_lost_answer_is_in_doubt_only_where_a_repeat_may_act_twice(
+    error: BaseException, code: int, told: str
+) -> None:
+    """3 for what must not be repeated, 1 for what may be, 130 for Ctrl-C."""
+    with pytest.raises(Failure) as caught:
+        call(Target(simulate=True), raising(error))
+    assert caught.value.code == code
+    assert told in caught.value.message
+
+
+def test_a_target_that_contradicts_itself_is_wrong_usage() -> None:
+    """Nothing is started."""
+    with pytest.raises(click.UsageError):
+        call(Target(simulate=True, env="sandbox"), raising(AssertionError()))
+
+
+def test_every_command_that_makes_calls_has_the_same_options() -> None:
+    """--simulate, --env, --api-base, --account, --accept-assumed-endpoints and --json are on each of them."""
+    from gotsurge_async.cli.app import gotsurge
+
+    wanted = {"simulate", "env", "api_base", "account", "accept_assumed_endpoints", "as_json"}
+    groups = [gotsurge.commands[name] for name in ("tasks", "drafts", "tracking", "orgs", "users")]
+    leaves = [each for group in groups if isinstance(group, click.Group) for each in group.commands.values()]
+    for command in (*leaves, gotsurge.commands["price"], gotsurge.commands["doctor"]):
+        assert wanted <= {parameter.name for parameter in command.params}, command.name
+
+
+def test_the_account_that_is_named_is_used(run: Runner, simulator: Simulator) -> None:
+    """A plain account may not list the tasks of platform partners; exit 4, and JSON stays empty."""
+    done = run("tasks", "list", *local(simulator), "--account", "plain", "--json")
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert json.loads(run("tasks", "list", *local(simulator), "--json").stdout) == []

@@ -1,0 +1,32 @@
+"""`gotsurge_async.cli.orders`: results of a few orders. Reading is tested with the command, in test_tasks.py."""
+
+from typing import Any
+
+import pytest
+
+from gotsurge_async.cli.exits import Exit
+from gotsurge_async.cli.orders import Outcome
+from gotsurge_async.creates import Created, InDoubt, Refused, Unsent
+from gotsurge_async.errors import BadRequest, GotSurgeError, NotSent, OutcomeUnknown, SignInNeeded
+from gotsurge_async.models.tasks import Receipt
+from tests.kit import order
+
+DONE = Created(order=order("A"), receipt=Receipt(id="1"))
+REFUSED = Refused(order=order("B"), error=BadRequest("no"))
+LOST = InDoubt(order=order("C"), error=OutcomeUnknown("lost"))
+UNSENT = Unsent(order=order("D"), error=NotSent("no connection"))
+
+
+@pytest.mark.parametrize(
+    ("results", "error", "code"),
+    [
+        ([DONE], None, Exit.CREATED),
+        ([DONE, REFUSED], None, Exit.REFUSED),
+        ([REFUSED, UNSENT], None, Exit.STOPPED),
+        ([UNSENT], SignInNeeded(), Exit.SIGN_IN),
+        ([UNSENT, LOST], SignInNeeded(), Exit.IN_DOUBT),
+    ],
+)
+def test_the_exit_code_is_the_worst_that_happened(results: list[Any], error: GotSurgeError | None, code: Exit) -> None:
+    """Doubt before what a person must mend, that before what was not sent, that before refusals."""
+    assert Outcome(results, error).exit_code is code

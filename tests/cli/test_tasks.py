@@ -1,0 +1,319 @@
+"""`gotsurge tasks` against a simulator over real HTTP."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from gotsurge_async.simulator import Fault, Simulator
+from tests.cli.runner import Runner, local
+from tests.simulator.kit import order as plain_order
+
+
+def order(tracking_id: Any, **changes: Any) -> dict[str, Any]:
+    """An order that is good for years."""
+    window = {"start_time_utc": "2090-01-02T02:00:00Z", "end_time_utc": "2090-01-02T04:00:00Z"}
+    later = {"start_time_utc": "2090-01-02T05:00:00Z", "end_time_utc": "2090-01-02T07:00:00Z"}
+    return plain_order(tracking_id, from_time_window=window, to_time_window=later, **changes)
+
+
+def written(path: Path, content: Any) -> Path:
+    """A file with this JSON."""
+    path.write_text(json.dumps(content))
+    return path
+
+
+def created(run: Runner, simulator: Simulator, *orders: dict[str, Any], platform: bool = False) -> list[str]:
+    """The ids of new tasks."""
+    words = ["--platform"] if platform else []
+    done = run("tasks", "create", "-", *local(simulator), "--json", *words, stdin=json.dumps(list(orders)))
+    assert done.exit_code == 0, done.output
+    return [row["id"] for row in json.loads(done.stdout)["orders"]]
+
+
+def lines(done: Result) -> list[list[str]]:
+    """Standard output as cells."""
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("platform", [False, True])
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(order("A")),
+        json.dumps([order("A")], indent=2),
+        json.dumps({"tasks": [order("A")]}),
+        json.dumps(order("A")) + "\n",
+    ],
+    ids=["one", "list", "body", "line"],
+)
+def test_an_order_is_created_in_one_call(run: Runner, simulator: Simulator, content: str, platform: bool) -> None:
+    """From standard input, in any of the shapes: a row with the task's id, exit 0, one call."""
+    done = run("tasks", "create", "-", *local(simulator), *(["--platform"] if platform else []), stdin=content)
+    assert (done.exit_code, done.stderr) == (0, "")
+    heading, row = lines(done)
+    assert heading == ["tracking_id", "result", "id", "status", "error"]
+    assert (row[:2], row[3:]) == (["A", "created"], ["broadcasting", ""])
+    audit = simulator.audit()
+    assert audit["by_tracking_id"] == {"A": 1}
+    assert audit["calls"]["platform.tasks.create" if platform else "tasks.create"] == 1
+
+
+def test_many_lines_are_many_orders(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+    """A file of JSON Lines goes out in one call, and --json counts the results."""
+    (tmp_path / "o.jsonl").write_text("\n".join(json.dumps(order(name)) for name in "ABC"))
+    done = run("tasks", "create", tmp_path / "o.jsonl", *local(simulator), "--json")
+    found = json.loads(done.stdout)
+    assert {name: found[name] for name in ("created", "refused", "in_doubt", "not_sent")} == {
+        "created": 3,
+        "refused": 0,
+        "in_doubt": 0,
+        "not_sent": 0,
+    }
+    assert simulator.audit()["calls"]["tasks.create"] == 1
+
+
+@pytest.mark.parametrize("count", [0, 21])
+def test_none_and_more_than_20_are_refused(run: Runner, simulator: Simulator, count: int) -> None:
+    """Exit 2, nothing is sent, and the message names gotsurge push."""
+    done = run("tasks", "create", "-", *local(simulator), stdin=json.dumps([order(str(n)) for n in range(count)]))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "gotsurge push" in done.stderr
+    assert simulator.audit()["calls"] == {}
+
+
+def test_every_fault_is_told_before_anything_is_sent(run: Runner, simulator: Simulator) -> None:
+    """By the number of the order and the field, exit 2."""
+    orders = [order("A"), order("B", price=100_000), order("C", vehicle_preference="cra", colour="red"), 7]
+    done = run("tasks", "create", "-", *local(simulator), stdin=json.dumps(orders))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "-: order 2: price" in done.stderr
+    assert "SGD 1.00 is under the least price of SGD 2.00" in done.stderr
+    assert "order 3: vehicle_preference" in done.stderr
+    assert "order 3: colour" in done.stderr
+    assert "order 4: is no order" in done.stderr
+    assert done.stderr.splitlines()[-1] == "nothing was sent"
+    assert simulator.audit()["calls"] == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "- is not JSON"),
+        ('{"a": 1}\n{', "line 2 of it is not either"),
+        (json.dumps([order("A"), order("A")]), "tracking_id A stands there twice"),
+        (json.dumps(order(...)), "tracking_id"),
+    ],
+)
+def test_what_cannot_be_orders_is_refused(run: Runner, simulator: Simulator, content: str, told: str) -> None:
+    """Exit 2, with the reason; nothing is sent."""
+    done = run("tasks", "create", "-", *local(simulator), stdin=content)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert told in done.stderr
+    assert simulator.audit()["calls"] == {}
+
+
+def test_a_file_that_is_not_there_is_told(run: Runner, simulator: Simulator) -> None:
+    """Exit 2."""
+    done = run("tasks", "create", "none.json", *local(simulator))
+    assert done.exit_code == 2
+    assert "none.json: No such file" in done.stderr
+
+
+def test_a_price_above_the_limit_needs_a_word(run: Runner, simulator: Simulator) -> None:
+    """1000 units pass without; --max-price raises the limit, as for a push."""
+    dear = json.dumps(order("A", price=200_000_000))
+    assert run("tasks", "create", "-", *local(simulator), stdin=dear).exit_code == 2
+    assert run("tasks", "create", "-", *local(simulator), "--max-price", "2000", stdin=dear).exit_code == 0
+
+
+def test_times_without_a_zone_need_one(run: Runner, simulator: Simulator) -> None:
+    """--timezone reads them."""
+    naive = json.dumps(order("A", client_time_utc="2026-01-01T08:00:00"))
+    assert run("tasks", "create", "-", *local(simulator), stdin=naive).exit_code == 2
+    done = run("tasks", "create", "-", *local(simulator), "--timezone", "Asia/Singapore", "--json", stdin=naive)
+    task_id = json.loads(done.stdout)["orders"][0]["id"]
+    found = json.loads(run("tasks", "get", task_id, *local(simulator), "--json").stdout)
+    assert found["client_time_utc"] == "2026-01-01T00:00:00Z"
+
+
+def test_a_pickup_that_is_over_is_a_warning(run: Runner, simulator: Simulator) -> None:
+    """It is told on stderr, and sent all the same."""
+    past = json.dumps(
+        plain_order(
+            "A", from_time_window={"start_time_utc": "2020-01-01T00:00:00Z", "end_time_utc": "2020-01-01T01:00:00Z"}
+        )
+    )
+    done = run("tasks", "create", "-", *local(simulator), stdin=past)
+    assert done.exit_code == 0
+    assert done.stderr.startswith("warning: -: order 1: from_time_window.end_time_utc")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "word"),
+    [
+        (Fault(operation="tasks.create", when="after", kind="reset"), 3, "in doubt"),
+        (Fault(operation="tasks.create", when="before", kind="status", status=422), 1, "refused"),
+    ],
+    ids=["lost", "refused"],
+)
+def test_what_went_wrong_is_a_row_and_an_exit_code(
+    run: Runner, simulator: Simulator, fault: Fault, code: int, word: str
+) -> None:
+    """A lost answer is in doubt (3), a refusal is refused (1), and neither is sent again."""
+    simulator.order_fault(fault)
+    done = run("tasks", "create", "-", *local(simulator), stdin=json.dumps([order("A"), order("B")]))
+    assert done.exit_code == code
+    assert [row[:3] for row in lines(done)[1:]] == [["A", word, ""], ["B", word, ""]]
+    assert all("tasks.create" in row[4] for row in lines(done)[1:])
+    assert simulator.audit()["calls"]["tasks.create"] == 1
+
+
+def test_a_token_that_is_refused_is_a_matter_of_signing_in(run: Runner, simulator: Simulator) -> None:
+    """Exit 4; the orders were not sent, and say so."""
+    done = run("tasks", "create", "-", *local(simulator), stdin=json.dumps(order("A")), GOTSURGE_BEARER_TOKEN="wrong")
+    assert done.exit_code == 4
+    assert lines(done)[1][:2] == ["A", "not sent"]
+    assert "Error: " in done.stderr
+    assert "wrong" not in done.output
+
+
+def test_nobody_signed_in_is_told(run: Runner) -> None:
+    """Exit 4, and how to sign in; without a place to go exit 2."""
+    done = run("tasks", "get", "x", "--env", "sandbox")
+    assert (done.exit_code, done.stdout) == (4, "")
+    assert "gotsurge auth login" in done.stderr
+    assert run("tasks", "get", "x").exit_code == 2
+
+
+def test_production_does_not_create_on_a_guess(run: Runner) -> None:
+    """Assumed endpoints are refused with exit 2, before anything is sent, and the option that allows it is named."""
+    done = run("tasks", "create", "-", "--env", "production", stdin=json.dumps(order("A")), GOTSURGE_BEARER_TOKEN="any")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "--accept-assumed-endpoints" in done.stderr
+
+
+@pytest.mark.parametrize("platform", [False, True])
+def test_a_task_is_shown(run: Runner, simulator: Simulator, platform: bool) -> None:
+    """A line a field, money in units of its currency; --json is the API's own object."""
+    (task_id,) = created(run, simulator, order("A"), platform=platform)
+    words = ["tasks", "get", task_id, *local(simulator), *(["--platform"] if platform else [])]
+    done = run(*words)
+    assert (done.exit_code, done.stderr) == (0, "")
+    fields = dict(lines(done))
+    assert fields["id"] == task_id
+    assert (fields["tracking_id"], fields["price"], fields["status"]) == ("A", "SGD 5.00", "broadcasting")
+    assert fields["pickup"] == "1 Pioneer Rd; 2090-01-02 02:00:00Z to 2090-01-02 04:00:00Z; Ng, +6581234567"
+    assert fields["delivery"].endswith("Master, MV EXAMPLE")
+    assert fields["distance"].endswith(" m")
+    assert "driver" not in fields
+    found = json.loads(run(*words, "--json").stdout)
+    assert (found["id"], found["price"], found["current_status"]) == (task_id, 500_000, "broadcasting")
+
+
+def test_a_task_that_is_not_there_is_a_refusal(run: Runner, simulator: Simulator) -> None:
+    """Exit 1, the service's words on stderr, nothing on stdout."""
+    done = run("tasks", "get", "none", *local(simulator))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "tasks.get: HTTP 404: There is no such task" in done.stderr
+
+
+def test_a_lost_read_can_be_tried_again(run: Runner, simulator: Simulator) -> None:
+    """An answer that is no task is no doubt about an effect: exit 1."""
+    simulator.order_fault(Fault(operation="tasks.get", when="before", kind="status", status=302))
+    done = run("tasks", "get", "x", *local(simulator))
+    assert done.exit_code == 1
+    assert "no harm to try again" in done.stderr
+
+
+def test_a_task_is_cancelled(run: Runner, simulator: Simulator) -> None:
+    """The service's message, exit 0, also when it was cancelled before."""
+    (task_id,) = created(run, simulator, order("A"))
+    words = ["tasks", "cancel", task_id, "--reason", "wrong", *local(simulator)]
+    first = run(*words)
+    assert (first.exit_code, first.stdout, first.stderr) == (0, "Successfully cancel the task\n", "")
+    again = run(*words, "--json")
+    assert (again.exit_code, json.loads(again.stdout)) == (0, {"message": "the task is cancelled"})
+
+
+def test_too_late_to_cancel_says_where_the_task_stands(run: Runner, simulator: Simulator) -> None:
+    """Exit 1, with the status."""
+    (task_id,) = created(run, simulator, order("A"))
+    simulator.move(task_id, "accepted")
+    done = run("tasks", "cancel", task_id, "--reason", "wrong", *local(simulator))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "the task is accepted" in done.stderr
+
+
+def test_tasks_are_listed(run: Runner, simulator: Simulator) -> None:
+    """A row each, over several pages, in the order that was asked for, no more than the limit."""
+    ids = created(run, simulator, *(order(f"T-{n}") for n in range(5)), platform=True)
+    done = run("tasks", "list", *local(simulator), "--per-page", "2")
+    heading, *rows = lines(done)
+    assert heading == ["id", "tracking_id", "status", "price", "pickup", "delivery", "updated"]
+    assert [row[0] for row in rows] == ids
+    assert rows[0][2:4] == ["broadcasting", "SGD 5.00"]
+    newest = run("tasks", "list", *local(simulator), "--order", "desc", "--limit", "2", "--json")
+    assert [task["id"] for task in json.loads(newest.stdout)] == ids[:-3:-1]
+
+
+def test_fields_are_changed(run: Runner, simulator: Simulator) -> None:
+    """Text, money in the task's own currency, an object, a time, and a field that is cleared; the rest stays."""
+    (task_id,) = created(run, simulator, order("A", group_tag="old", delivery_note_to_driver="ring"), platform=True)
+    done = run(
+        *("tasks", "update", task_id, *local(simulator), "--json"),
+        *("--set", "group_tag=MV = Example", "--set", "price=48.50", "--set", "max_price=SGD 60"),
+        *("--set", 'to_contact={"name": "Tan"}', "--set", "cargo_net_quantity=7", "--set", "total_item_weight=2.5"),
+        *("--set", "client_time_utc=2026-01-01T08:00:00+08:00", "--set", "vehicle_preference=car"),
+        *("--set", 'cargo_details=[{"name": "Rope"}]', "--clear", "delivery_note_to_driver"),
+    )
+    assert (done.exit_code, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    assert (found["group_tag"], found["price"], found["max_price"]) == ("MV = Example", 4_850_000, 6_000_000)
+    assert (found["to_contact"], found["cargo_net_quantity"]) == ({"name": "Tan"}, 7)
+    assert (found["client_time_utc"], found["vehicle_preference"]) == ("2026-01-01T00:00:00Z", "car")
+    assert (found["total_item_weight"], found["cargo_details"]) == (2.5, [{"name": "Rope"}])
+    assert "delivery_note_to_driver" not in found
+    assert found["invoice_number"] == "INV-1"
+
+
+def test_an_old_revision_changes_nothing(run: Runner, simulator: Simulator) -> None:
+    """--version-rev guards the change: exit 1 and the newest revision when somebody was faster."""
+    (task_id,) = created(run, simulator, order("A"), platform=True)
+    words = ["tasks", "update", task_id, *local(simulator), "--set"]
+    before = json.loads(run(*words, "group_tag=one", "--json").stdout)["version_rev"]
+    newer = json.loads(run(*words, "group_tag=two", "--json").stdout)["version_rev"]
+    done = run(*words, "group_tag=three", "--version-rev", before)
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert newer in done.stderr
+    done = run(*words, "group_tag=three", "--version-rev", newer)
+    assert dict(lines(done))["group_tag"] == "three"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "say what to change"),
+        (["--set", "price"], "is not FIELD=VALUE"),
+        (["--set", "=1"], "is not FIELD=VALUE"),
+        (["--set", "price=1,50x"], "price: '1,50x' is not an amount such as 1000 or SGD 1000.00"),
+        (["--set", "cargo_net_quantity=2.5"], "cargo_net_quantity: '2.5' is not a whole number"),
+        (["--set", "total_item_weight=much"], "total_item_weight: 'much' is not a number"),
+        (["--set", "client_time_utc=2026-01-01T08:00:00"], "client_time_utc: "),
+        (["--set", "to_contact=Tan"], "to_contact: "),
+        (["--set", 'to_contact={"name": 7}'], "to_contact: name: "),
+        (["--set", "cargo_details={}"], "cargo_details: "),
+        (["--set", "group_tag=a", "--clear", "group_tag"], "group_tag is given twice"),
+        (["--set", "items=[]"], "the items of a task cannot be changed"),
+        (["--set", "grup_tag=a"], "did you mean group_tag?"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused(run: Runner, simulator: Simulator, words: list[str], told: str) -> None:
+    """Exit 2 with the field and the reason; the task is not touched."""
+    (task_id,) = created(run, simulator, order("A"), platform=True)
+    done = run("tasks", "update", task_id, *local(simulator), *words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert told in " ".join(done.stderr.split())
+    assert "platform.tasks.update" not in simulator.audit()["calls"]
