@@ -50,7 +50,8 @@ class Tasks:
         """Cancel a task that is still broadcasting (section "Cancel Task").
 
         Converges: when the service refuses, or its answer is lost, the task is read. A task that is cancelled counts as
-        done, whoever did it; one that is still to be cancelled is asked for again.
+        done, whoever did it; one that is still to be cancelled is asked for again. Of one that does not tell its status
+        nothing is concluded: what became of the cancel is raised.
 
         Args:
             reason: for GotSurge and the drivers; not empty.
@@ -70,9 +71,11 @@ class Tasks:
                 task = await self.get(task_id)
                 if task.current_status == TaskStatus.CANCELLED:
                     return Message(message="the task is cancelled")
-                if not _may_be_cancelled(task):
+                if task.current_status is None:
+                    raise
+                if not _may_be_cancelled(task.current_status):
                     raise TooLateToCancel(
-                        f"the task is {task.current_status or 'in a state that the service does not tell'}",
+                        f"the task is {task.current_status}",
                         task=task,
                         operation=error.operation,
                         status=error.status,
@@ -84,7 +87,5 @@ class Tasks:
         raise AssertionError("the last try returns or raises")
 
 
-def _may_be_cancelled(task: Task) -> bool:
-    return task.current_status is not None and (
-        task.current_status.is_draft or task.current_status == TaskStatus.BROADCASTING
-    )
+def _may_be_cancelled(status: TaskStatus) -> bool:
+    return status.is_draft or status == TaskStatus.BROADCASTING

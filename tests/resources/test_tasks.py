@@ -1,0 +1,184 @@
+"""`gs.tasks`: create, read and cancel orders of a plain partner."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gotsurge_async import GotSurge, OutcomeUnknown
+from gotsurge_async.errors import (
+    BadRequest,
+    CallError,
+    Conflict,
+    Forbidden,
+    InvalidData,
+    NotFound,
+    RateLimited,
+    TooLateToCancel,
+    TooManyInOneCall,
+    Unauthorized,
+    UsageError,
+)
+from gotsurge_async.transports.base import MaybeSent, Request, Response
+from gotsurge_async.transports.memory import Scripted
+from tests.kit import answer, order, orders
+
+from .kit import client
+
+REASON = "the vessel sails tomorrow"
+
+
+def task(status: str | None = "broadcasting", **fields: Any) -> Response:
+    """The answer of a read."""
+    return answer({"id": "t-1", "current_status": status, **fields})
+
+
+def calls(gs_sent: list[Request]) -> list[str]:
+    """The verb and the path of each request."""
+    return [f"{request.method} {request.url.rpartition('/v1')[2]}" for request in gs_sent]
+
+
+CANCEL, READ = "POST /tasks/t-1/cancel", "GET /tasks/t-1"
+
+
+async def test_orders_are_created_in_one_call() -> None:
+    """One to twenty orders go out in one request, and their tasks come back with what the service said of them."""
+    async with client([answer({"tasks": [{"id": "t-1", "tracking_id": "T-0"}], "server_time": None})]) as (
+        gs,
+        transport,
+    ):
+        created = await gs.tasks.create(orders(20))
+    assert [(each.id, each.tracking_id) for each in created.tasks] == [("t-1", "T-0")]
+    body = json.loads(transport.sent[0].body or b"")
+    assert [each["tracking_id"] for each in body["tasks"]] == [f"T-{number}" for number in range(20)]
+    assert calls(transport.sent) == ["POST /tasks"]
+
+
+@pytest.mark.parametrize(("count", "message"), [(0, "not none"), (21, r"not 21: gs\.push\(orders\) takes any number")])
+async def test_a_call_takes_one_to_twenty(count: int, message: str) -> None:
+    """No order, or more than twenty, is an error that names what takes any number; nothing is sent."""
+    async with client([]) as (gs, transport):
+        with pytest.raises(TooManyInOneCall, match=message):
+            await gs.tasks.create(orders(count))
+    assert transport.sent == []
+
+
+async def test_an_order_that_json_cannot_hold_is_refused() -> None:
+    """A price that no number of JSON holds and the like ends before anything is sent."""
+    async with client([]) as (gs, transport):
+        with pytest.raises(InvalidData, match="total_item_weight is nan"):
+            await gs.tasks.create([order(total_item_weight=float("nan"))])
+    assert transport.sent == []
+
+
+async def test_a_task_is_read() -> None:
+    """A task comes back whole, with what its class does not name, and its revision from an ETag."""
+    async with client([answer({"id": "a b", "new": 1}, etag='"0-abc12345"')]) as (gs, transport):
+        read = await gs.tasks.get("a b")
+    assert (read.id, read.extra, read.version_rev) == ("a b", {"new": 1}, "0-abc12345")
+    assert calls(transport.sent) == ["GET /tasks/a%20b"]
+
+
+async def test_a_task_without_a_name_is_not_asked_for() -> None:
+    """An empty id would be another path: nothing is sent."""
+    async with client([]) as (gs, transport):
+        for call in (gs.tasks.get(""), gs.tasks.cancel("", reason=REASON)):
+            with pytest.raises(UsageError, match="task_id is text"):
+                await call
+    assert transport.sent == []
+
+
+# --- cancel -----------------------------------------------------------------------------------------------------------
+
+
+async def cancelled(script: list[Scripted]) -> tuple[str | None, list[str]]:
+    """The message of a cancel, and the calls that it took."""
+    async with client(script) as (gs, transport):
+        done = await gs.tasks.cancel("t-1", reason=REASON)
+    return done.message, calls(transport.sent)
+
+
+async def test_a_cancel_is_one_call_when_it_is_accepted() -> None:
+    """The reason goes out, and the service's message comes back."""
+    async with client([answer({"message": "done"})]) as (gs, transport):
+        assert (await gs.tasks.cancel("t-1", reason=REASON)).message == "done"
+    assert json.loads(transport.sent[0].body or b"") == {"reason": REASON}
+    assert await cancelled([answer(None, 204)]) == (None, [CANCEL])
+
+
+@pytest.mark.parametrize(
+    "first", [answer({}, 400), answer({}, 409), answer({}, 422), MaybeSent("lost"), answer({}, 500), answer(b"{")]
+)
+async def test_a_task_that_is_cancelled_already_is_done(first: Scripted) -> None:
+    """After a refusal or a lost answer the task is read: cancelled is cancelled, whoever did it."""
+    assert await cancelled([first, task("cancelled")]) == ("the task is cancelled", [CANCEL, READ])
+
+
+@pytest.mark.parametrize("status", ["broadcasting", "pending_broadcast", "draft"])
+async def test_a_lost_cancel_is_asked_for_again(status: str) -> None:
+    """When the answer was lost and the task still stands, the cancel is repeated."""
+    script: list[Scripted] = [MaybeSent("lost"), task(status), answer({"message": "done"})]
+    assert await cancelled(script) == ("done", [CANCEL, READ, CANCEL])
+
+
+async def test_a_cancel_that_is_lost_for_ever_is_unknown() -> None:
+    """After three lost answers, and a task that still stands, the outcome is unknown."""
+    async with client([MaybeSent("lost"), task()] * 3) as (gs, transport):
+        with pytest.raises(OutcomeUnknown, match=r"tasks\.cancel: lost"):
+            await gs.tasks.cancel("t-1", reason=REASON)
+    assert calls(transport.sent) == [CANCEL, READ] * 3
+
+
+@pytest.mark.parametrize("first", [answer({"message": "too late"}, 409, x_request_id="r-1"), MaybeSent("lost")])
+@pytest.mark.parametrize("status", ["accepted", "pickup_arriving", "complete", "expired", "something_new"])
+async def test_a_task_that_has_moved_on_is_too_late(first: Scripted, status: str) -> None:
+    """Past broadcasting a cancel is TooLateToCancel, and carries the task as it was read."""
+    async with client([first, task(status, tracking_id="T-1")]) as (gs, transport):
+        with pytest.raises(TooLateToCancel, match=f"the task is {status}") as caught:
+            await gs.tasks.cancel("t-1", reason=REASON)
+    assert caught.value.task.tracking_id == "T-1"
+    assert caught.value.task.current_status == status
+    assert caught.value.operation == "tasks.cancel"
+    assert calls(transport.sent) == [CANCEL, READ]
+
+
+@pytest.mark.parametrize(
+    ("status", "cls"), [(401, Unauthorized), (403, Forbidden), (404, NotFound), (429, RateLimited)]
+)
+async def test_a_refusal_that_is_not_about_the_task_is_raised(
+    monkeypatch: pytest.MonkeyPatch, status: int, cls: type[CallError]
+) -> None:
+    """A refusal of the account, of the id or of the rate says nothing of the task: it is not read."""
+
+    def refuse(_: Request) -> Response:
+        return answer({}, status)
+
+    async with client(refuse) as (gs, transport):
+        monkeypatch.setattr(gs.tokens, "invalidate", lambda _: None)
+        with pytest.raises(cls):
+            await gs.tasks.cancel("t-1", reason=REASON)
+    assert set(calls(transport.sent)) == {CANCEL}
+
+
+@pytest.mark.parametrize(("status", "cls"), [(400, BadRequest), (409, Conflict)])
+async def test_a_refusal_although_the_task_still_stands_is_raised(status: int, cls: type[CallError]) -> None:
+    """When a cancel is refused and the task could be cancelled, it is the cancel that was wrong."""
+    async with client([answer({"message": "give a reason"}, status), task()]) as (gs, transport):
+        with pytest.raises(cls, match="give a reason"):
+            await gs.tasks.cancel("t-1", reason="")
+    assert calls(transport.sent) == [CANCEL, READ]
+
+
+@pytest.mark.parametrize("first", [answer({}, 409), MaybeSent("lost")])
+async def test_a_task_that_does_not_tell_its_state_is_not_called_too_late(first: Scripted) -> None:
+    """Where the read task names no status, what became of the cancel is all there is to say."""
+    async with client([first, task(None)]) as (gs, _):
+        with pytest.raises((Conflict, OutcomeUnknown)) as caught:
+            await gs.tasks.cancel("t-1", reason=REASON)
+    assert caught.value.operation == "tasks.cancel"
+
+
+async def test_the_client_holds_the_resource() -> None:
+    """`gs.tasks` is one object for the life of the client."""
+    gs = GotSurge("sandbox")
+    assert gs.tasks is gs.tasks
