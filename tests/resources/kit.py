@@ -13,7 +13,9 @@ AT_ONCE = RetryPolicy(attempts=3, base=0.0, cap=0.0)
 
 @asynccontextmanager
 async def client(
-    answers: Handler | Iterable[Scripted], credentials: Credentials | None = CREDENTIALS
+    answers: Handler | Iterable[Scripted],
+    credentials: Credentials | None = CREDENTIALS,
+    refresh_token: str | None = None,
 ) -> AsyncIterator[tuple[GotSurge, MemoryTransport]]:
     """A client with a bearer token, and its transport, which knows what was sent."""
     transport = MemoryTransport(answers)
@@ -22,6 +24,7 @@ async def client(
         api_base="http://127.0.0.1:1/api/partnership/v1",
         credentials=credentials,
         bearer_token="a-bearer-token",
+        refresh_token=refresh_token,
         transport=transport,
         clock=ManualClock(),
         retry=AT_ONCE,

@@ -1,0 +1,111 @@
+"""Traces for OpenTelemetry: a span for every call of a client. Needs the extra ``otel``.
+
+::
+
+    from gotsurge_async import GotSurge
+    from gotsurge_async.telemetry import Tracing
+
+    async with GotSurge(..., hooks=[Tracing()]) as gs: ...
+
+A span covers a whole call with its tries and waits, and follows the semantic conventions of HTTP clients. It shows
+neither URLs nor headers nor bodies: a path may carry a signature or a task's id, so only its template is told.
+"""
+
+from urllib.parse import urlsplit
+
+import attrs
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider, get_tracer
+
+from gotsurge_async.hooks import CallDone, CallStarted, Event, RequestDone, RetryPlanned
+from gotsurge_async.version import __version__
+
+
+@attrs.define
+class _Call:
+    """What is known of a call under way."""
+
+    span: Span
+    status: int | None = None
+    tries: int = 0
+
+
+class Tracing:
+    """A hook that makes a span of every call; the span that is current where the call is made is its parent.
+
+    Name and attributes (HTTP client spans)::
+
+        POST /tasks/{task_id}/cancel
+        http.request.method, http.response.status_code, http.request.resend_count, server.address, server.port,
+        url.scheme, url.template, error.type, gotsurge.operation, gotsurge.request_id
+
+    A call that raises ends with the status ERROR; every wait before another try is the event ``gotsurge.retry``.
+
+    Args:
+        tracer_provider: the program's own unless given.
+
+    One object serves one client: calls are told apart by their numbers, which each client counts by itself.
+    """
+
+    def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
+        self._tracer: Tracer = get_tracer("gotsurge_async", __version__, tracer_provider)
+        self._calls: dict[int, _Call] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Take an event of the client's hooks."""
+        match event:
+            case CallStarted():
+                self._start(event)
+            case RequestDone():
+                self._tried(event)
+            case RetryPlanned():
+                self._waits(event)
+            case CallDone():
+                self._end(event)
+            case _:
+                pass
+
+    def _start(self, event: CallStarted) -> None:
+        server = urlsplit(event.server)
+        attributes: dict[str, str | int] = {
+            "http.request.method": event.method,
+            "server.address": server.hostname or "",
+            "server.port": server.port or (443 if server.scheme == "https" else 80),
+            "url.scheme": server.scheme,
+            "url.template": event.path,
+            "gotsurge.operation": event.operation,
+        }
+        span = self._tracer.start_span(f"{event.method} {event.path}", kind=SpanKind.CLIENT, attributes=attributes)
+        self._calls[event.call] = _Call(span)
+
+    def _tried(self, event: RequestDone) -> None:
+        call = self._calls.get(event.call)
+        if call is not None:
+            call.status = event.status
+            call.tries += 1
+            if event.request_id:
+                call.span.set_attribute("gotsurge.request_id", event.request_id)
+
+    def _waits(self, event: RetryPlanned) -> None:
+        call = self._calls.get(event.call)
+        if call is not None:
+            about: dict[str, str | int | float] = {
+                "attempt": event.attempt,
+                "wait_seconds": event.wait,
+                "reason": event.reason,
+            }
+            call.span.add_event("gotsurge.retry", about)
+
+    def _end(self, event: CallDone) -> None:
+        call = self._calls.pop(event.call, None)
+        if call is None:
+            return
+        span = call.span
+        if call.status is not None:
+            span.set_attribute("http.response.status_code", call.status)
+        if call.tries > 1:
+            span.set_attribute("http.request.resend_count", call.tries - 1)
+        if event.error:
+            failed = call.status is not None and call.status >= 400
+            span.set_attribute("error.type", str(call.status) if failed else event.error)
+            span.set_status(Status(StatusCode.ERROR, event.error))
+        span.end()
