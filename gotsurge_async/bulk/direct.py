@@ -34,10 +34,12 @@ class DirectSender:
         """Send a chunk; its results are in the ledger on return. Orders that another run took over have none."""
         results: Results = []
         for left in reversed(range(_CLAIMS)):
+            # Its life begins before it is written: a process may be frozen right after the write.
+            claim = Claim(self._session.clock, self._claim_life)
             orders = await self._claim(run, orders)
             if not orders:
                 break
-            results = await self._send_claimed(run, orders)
+            results = await self._send_claimed(run, claim, orders)
             await whole(_record(run, results))
             too_old = isinstance(results[0], Unsent) and isinstance(results[0].error, ClaimTooOld)
             if not (too_old and left):
@@ -54,9 +56,8 @@ class DirectSender:
             raise
         return [order for order in orders if order.id in claimed]
 
-    async def _send_claimed(self, run: Run, orders: Sequence[PendingOrder]) -> Results:
+    async def _send_claimed(self, run: Run, claim: Claim, orders: Sequence[PendingOrder]) -> Results:
         """Send one claimed chunk, and parts of it again if that is wanted; in the ledger all are claimed meanwhile."""
-        claim = Claim(self._session.clock, self._claim_life)
         done: Results = []
         waiting: list[Sequence[PendingOrder]] = [orders]
         part: Sequence[PendingOrder] = ()
