@@ -133,13 +133,12 @@ def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[R
 
 def _agree(identity: Identity, receipt: Receipt) -> bool:
     """Whether the receipt names nothing that the order has otherwise."""
-    return all(
-        mine is None or theirs is None or mine == theirs
-        for mine, theirs in (
-            (identity.tracking_id, receipt.tracking_id),
-            (identity.invoice_number, receipt.invoice_number),
-        )
-    )
+    # Written out: this runs for every order, and as a loop it cost more than all else of the matching.
+    mine, theirs = identity.tracking_id, receipt.tracking_id
+    if mine is not None and theirs is not None and mine != theirs:
+        return False
+    mine, theirs = identity.invoice_number, receipt.invoice_number
+    return mine is None or theirs is None or mine == theirs
 
 
 def _missing(answered: int) -> OutcomeUnknown:

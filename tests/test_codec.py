@@ -376,6 +376,13 @@ def test_a_receipt_keeps_its_task_whole() -> None:
         assert codec.decode(second.raw, Task).id == "b"
 
 
+@pytest.mark.parametrize("value", [b'"QUJD"', b"5", b"null", b"{}"])
+def test_a_field_named_raw_is_not_the_raw_task(value: bytes) -> None:
+    """Whatever a task's own field `raw` holds, a receipt's `raw` is its task's JSON."""
+    task = b'{"id":"a","raw":' + value + b"}"
+    assert [receipt.raw for receipt in codec.decode_receipts(b'{"tasks":[' + task + b"]}")] == [task]
+
+
 @settings(max_examples=25)
 @given(st.lists(models(Task), max_size=3))
 def test_receipts_agree_with_the_full_reading(tasks: list[Task]) -> None:
