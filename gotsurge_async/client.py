@@ -17,7 +17,7 @@ from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.config import Credentials, Environment, Limits, RetryPolicy, Timeouts, from_env
 from gotsurge_async.creates import PushStream
 from gotsurge_async.endpoints import CHUNK, TASKS_CREATE, Profile
-from gotsurge_async.errors import UsageError
+from gotsurge_async.errors import ClientClosed, UsageError
 from gotsurge_async.hooks import Hook, Hooks
 from gotsurge_async.limiter import Limiter
 from gotsurge_async.models.tasks import Order
@@ -173,7 +173,10 @@ class GotSurge:
         Raises:
             Rejected: the code is wrong, used or too old.
             NotSent, OutcomeUnknown: no answer; start the consent anew.
+            ClientClosed: the client is not open; the code was not used.
         """
+        if self._state != "open":
+            raise ClientClosed("sign in inside `async with GotSurge(...) as gs:`")
         await self.tokens.adopt(await self.oauth.exchange(code))
 
     def push(
@@ -196,9 +199,8 @@ class GotSurge:
             concurrency: chunks in flight, the client's own limit unless given.
             chunk: orders in a call, 1 to 20.
         """
-        return PushStream(
-            self._session, TASKS_CREATE, orders, size=chunk, concurrency=concurrency or self.limits.concurrency
-        )
+        in_flight = self.limits.concurrency if concurrency is None else concurrency
+        return PushStream(self._session, TASKS_CREATE, orders, size=chunk, concurrency=in_flight)
 
     @contextmanager
     def raw(self) -> Iterator[list[Response]]:

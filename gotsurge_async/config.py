@@ -160,7 +160,9 @@ def from_env(variables: Mapping[str, str] | None = None) -> Settings:
     Raises:
         ConfigError: an unknown environment, a base that cannot be, a profile that cannot be read.
     """
-    env = {name: value for name, value in (os.environ if variables is None else variables).items() if value}
+    # Stripped: what is read from a file often ends with a line break, which no header could carry.
+    given = os.environ if variables is None else variables
+    env = {name: value.strip() for name, value in given.items() if value.strip()}
 
     def secret(name: str) -> Secret | None:
         return Secret(env[name]) if name in env else None

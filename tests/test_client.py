@@ -1,0 +1,550 @@
+"""`gotsurge_async.client`: puts the parts together, and closes them."""
+
+import asyncio
+import gc
+import json
+import warnings
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gotsurge_async import (
+    ClientClosed,
+    ConfigError,
+    Created,
+    Credentials,
+    EndpointsAssumed,
+    Environment,
+    GotSurge,
+    InDoubt,
+    Limits,
+    MemoryStore,
+    Order,
+    Refused,
+    RetryPolicy,
+    Secret,
+    SignInNeeded,
+    Tokens,
+    Unsent,
+    UsageError,
+)
+from gotsurge_async.hooks import ChunkDone, Event
+from gotsurge_async.testing import ManualClock
+from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
+from gotsurge_async.transports.memory import MemoryTransport
+from tests.kit import NOW, answer, order, orders
+
+BASE = "http://127.0.0.1:1/api/partnership/v1"
+KEYS = Credentials(client_key="key", secret_key="planted-secret-key")
+GIVEN = {"bearer_token": "planted-new", "refresh_token": "planted-refresh"}
+
+
+def serve(request: Request) -> Response:
+    """A service that takes everything."""
+    if request.url.endswith(("/oauth2/token", "/oauth2/refresh")):
+        return answer(GIVEN)
+    if request.method == "POST":
+        return answer(created(request))
+    return answer({"id": request.url.rpartition("/")[2]})
+
+
+def created(request: Request) -> dict[str, Any]:
+    """The answer to a create: a task for each order."""
+    names = [each["tracking_id"] for each in sent(request)]
+    return {"tasks": [{"id": f"id-{name}", "tracking_id": name} for name in names]}
+
+
+def sent(request: Request) -> list[dict[str, Any]]:
+    """The orders in a create."""
+    tasks: list[dict[str, Any]] = json.loads(request.body or b"{}").get("tasks", [])
+    return tasks
+
+
+def make(transport: MemoryTransport | None = None, **options: Any) -> GotSurge:
+    """A client with a token, whose service is a function."""
+    given: dict[str, Any] = {
+        "api_base": BASE,
+        "bearer_token": "planted-bearer",
+        "transport": transport or MemoryTransport(serve),
+        "clock": ManualClock(),
+        "retry": RetryPolicy(attempts=2, base=0.0, cap=0.0),
+    }
+    return GotSurge("local", **(given | options))
+
+
+def others() -> set["asyncio.Task[Any]"]:
+    """All tasks but the test's own."""
+    return asyncio.all_tasks() - {asyncio.current_task()}
+
+
+# --- open and close ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_client_is_open_inside_its_block() -> None:
+    """Calls work inside the block and nowhere else; then the transport is closed, and no task is left."""
+    transport = MemoryTransport(serve)
+    gs = make(transport)
+    assert repr(gs) == "<GotSurge local, new>"
+    with pytest.raises(ClientClosed):
+        await gs.tasks.get("t")
+    async with gs as same:
+        assert same is gs
+        assert repr(gs) == "<GotSurge local, open>"
+        assert (await gs.tasks.get("t")).id == "t"
+    assert repr(gs) == "<GotSurge local, closed>"
+    assert transport.closed
+    assert not others()
+    with pytest.raises(ClientClosed):
+        await gs.tasks.get("t")
+
+
+async def test_it_is_opened_once_and_closed_any_number_of_times() -> None:
+    """A second opening is refused, also after closing; a second closing does nothing."""
+    gs = make()
+    await gs.open()
+    with pytest.raises(UsageError, match="opened once"):
+        await gs.open()
+    await gs.close()
+    await gs.close()
+    with pytest.raises(UsageError, match="opened once"):
+        await gs.open()
+    assert not others()
+
+
+async def test_closing_one_that_was_never_opened_closes_its_transport() -> None:
+    """A client that was made and not used leaves nothing behind when it is closed."""
+    transport = MemoryTransport(serve)
+    await make(transport).close()
+    assert transport.closed
+
+
+async def test_an_error_inside_the_block_closes_it() -> None:
+    """Whatever ends the block, the client is closed, and the error passes through."""
+    transport = MemoryTransport(serve)
+    with pytest.raises(KeyError):
+        async with make(transport):
+            raise KeyError("x")
+    assert transport.closed
+    assert not others()
+
+
+async def test_a_cancelled_block_closes_it() -> None:
+    """Cancelled in the middle of a call, the client is closed before the cancellation passes on."""
+    arrived = asyncio.Event()
+
+    async def hang(_: Request) -> Response:
+        arrived.set()
+        await asyncio.Event().wait()
+        raise AssertionError("never")
+
+    transport = MemoryTransport(hang)
+
+    async def work() -> None:
+        async with make(transport) as gs:
+            await gs.tasks.get("t")
+
+    working = asyncio.create_task(work())
+    await arrived.wait()
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert transport.closed
+    assert not others()
+
+
+async def test_a_second_cancellation_does_not_stop_the_closing() -> None:
+    """Cancelled again while it closes, it returns at once, and the closing ends all the same."""
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: Request) -> Response:
+        arrived.set()
+        await go_on.wait()
+        return answer({"id": "t"})
+
+    transport = MemoryTransport(slow)
+    calls: list[asyncio.Task[Any]] = []
+
+    async def work() -> None:
+        async with make(transport) as gs:
+            calls.append(asyncio.create_task(gs.tasks.get("t")))
+            await asyncio.Event().wait()
+
+    working = asyncio.create_task(work())
+    await arrived.wait()
+    for _ in range(2):
+        working.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert working.cancelled()
+    assert not transport.closed
+    go_on.set()
+    await calls[0]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert transport.closed
+    assert not others()
+
+
+class FullStore(MemoryStore):
+    """A store that cannot write."""
+
+    async def save(self, account: str, tokens: Tokens) -> None:
+        raise ConfigError("cannot write the token file: No space left on device")
+
+
+async def test_an_error_while_opening_leaves_nothing_behind() -> None:
+    """When opening fails the transport is closed, no task is left, and no warning comes."""
+    transport = MemoryTransport(serve)
+    with pytest.raises(ConfigError, match="No space left"):
+        async with make(transport, token_store=FullStore()):
+            raise AssertionError("never opened")
+    assert transport.closed
+    assert not others()
+    gc.collect()
+
+
+async def test_a_client_that_is_forgotten_warns() -> None:
+    """Dropping an open client is a ResourceWarning that names it, and nothing worse."""
+    kept = [await make().open()]
+    tokens = kept[0].tokens
+
+    def forget() -> None:
+        kept.clear()
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match="<GotSurge local, open> was never closed"):
+        forget()
+    await tokens.close()
+
+
+async def test_a_client_that_was_never_opened_does_not_warn() -> None:
+    """Making a client takes nothing that would have to be given back."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gs: GotSurge | None = make()
+        del gs
+        gc.collect()
+
+
+def test_a_client_is_made_outside_of_any_loop() -> None:
+    """A client may be made before the event loop runs, with the real transport too."""
+    gs = GotSurge("sandbox", bearer_token="planted-bearer", limits=Limits(concurrency=2, rate=5.0))
+
+    async def use() -> None:
+        async with gs:
+            pass
+
+    asyncio.run(use())
+
+
+# --- what it is made of -----------------------------------------------------------------------------------------------
+
+
+async def test_two_clients_do_not_see_each_other() -> None:
+    """Tokens, hooks, recordings and closings of one client are nothing to another."""
+    told: list[Event] = []
+    first, second = MemoryTransport(serve), MemoryTransport(serve)
+    async with make(second, bearer_token="planted-two") as two:
+        async with make(first, bearer_token="planted-one", hooks=[told.append]) as one:
+            with one.raw() as answers:
+                await asyncio.gather(one.tasks.get("a"), two.tasks.get("b"))
+            assert [each.body for each in answers] == [b'{"id":"a"}']
+        count = len(told)
+        await two.tasks.get("c")
+        assert len(told) == count
+    assert {request.headers["Authorization"] for request in first.sent} == {"Bearer planted-one"}
+    assert {request.headers["Authorization"] for request in second.sent} == {"Bearer planted-two"}
+
+
+async def test_nothing_of_a_client_shows_a_secret() -> None:
+    """Neither the client nor its parts show a key or a token."""
+    async with make(credentials=KEYS, refresh_token="planted-refresh") as gs:
+        await gs.tasks.get("t")
+        for part in (gs, gs.oauth, gs.environment, gs.tasks, gs.platform, gs.partner, gs.sso, gs.profile, gs.limits):
+            assert "planted" not in repr(part)
+
+
+async def test_the_environment_variables_make_a_client() -> None:
+    """What the variables say holds, and options go before them."""
+    variables = {
+        "GOTSURGE_ENV": "local",
+        "GOTSURGE_API_BASE": "http://127.0.0.1:1/one",
+        "GOTSURGE_CLIENT_KEY": "key",
+        "GOTSURGE_BEARER_TOKEN": "planted-bearer\n",
+    }
+    transport = MemoryTransport(serve)
+    async with GotSurge.from_env(variables, transport=transport, clock=ManualClock()) as gs:
+        await gs.tasks.get("t")
+    assert transport.sent[0].url == "http://127.0.0.1:1/one/tasks/t"
+    assert transport.sent[0].headers["Authorization"] == "Bearer planted-bearer"
+    other = GotSurge.from_env(variables, api_base="http://127.0.0.1:1/two", transport=transport)
+    assert other.environment.api_base == "http://127.0.0.1:1/two"
+
+
+@pytest.mark.parametrize(
+    ("options", "base"),
+    [
+        ({"environment": "sandbox"}, "https://staging.gotsurge.co/api/partnership/v1"),
+        ({"environment": "sandbox", "api_base": "https://a.example/"}, "https://a.example"),
+        ({"environment": "sandbox", "profile": {"api_base": "https://p.example"}}, "https://p.example"),
+        (
+            {"environment": "sandbox", "profile": {"api_base": "https://p.example"}, "api_base": "https://a.example"},
+            "https://a.example",
+        ),
+        ({"environment": Environment.named("sandbox"), "api_base": "https://a.example"}, "https://a.example"),
+        (
+            {
+                "environment": Environment.named("sandbox", api_base="https://e.example"),
+                "profile": {"api_base": "https://p.example"},
+            },
+            "https://e.example",
+        ),
+    ],
+)
+def test_the_api_base_is_the_nearest_word(options: dict[str, Any], base: str) -> None:
+    """An argument goes before an environment object, that before the profile, and that before an environment's name."""
+    assert GotSurge(transport=MemoryTransport(serve), **options).environment.api_base == base
+
+
+def test_another_base_for_a_local_environment_moves_its_consent_page() -> None:
+    """The local consent page stands on the host of the API."""
+    environment = Environment.named("local", api_base="http://127.0.0.1:1/x")
+    gs = GotSurge(environment, api_base="http://127.0.0.1:2/x", transport=MemoryTransport(serve))
+    assert gs.environment.consent_base == "http://127.0.0.1:2"
+
+
+async def test_a_profile_is_taken_in_every_form(tmp_path: Path) -> None:
+    """A mapping, the path of a TOML file and a `Profile` say where a call goes."""
+    mapping = {"endpoints": {"tasks.get": {"path": "/orders/{task_id}"}}}
+    path = tmp_path / "profile.toml"
+    path.write_text('[endpoints."tasks.get"]\npath = "/orders/{task_id}"')
+    for profile in (mapping, path, str(path), make(profile=mapping).profile):
+        transport = MemoryTransport(serve)
+        async with make(transport, profile=profile) as gs:
+            await gs.tasks.get("t")
+        assert transport.sent[0].url == f"{BASE}/orders/t"
+
+
+@pytest.mark.parametrize(
+    ("environment", "options", "creates"),
+    [
+        ("sandbox", {}, True),
+        ("production", {}, False),
+        ("production", {"assumed_endpoints": "accept"}, True),
+        ("production", {"profile": {"endpoints": {"tasks.create": {"path": "/tasks"}}}}, True),
+        ("sandbox", {"assumed_endpoints": "refuse"}, False),
+        (Environment(name="mine", consent_base="", api_base="https://app.gotsurge.co/v1"), {}, False),
+    ],
+)
+async def test_production_does_not_create_on_a_guess(environment: Any, options: dict[str, Any], creates: bool) -> None:
+    """Against production a create on an assumed path is refused, unless it was confirmed or accepted; reads are not."""
+    transport = MemoryTransport(serve)
+    async with GotSurge(environment, bearer_token="b", transport=transport, clock=ManualClock(), **options) as gs:
+        await gs.tasks.get("t")
+        if creates:
+            assert (await gs.tasks.create([order()])).tasks
+        else:
+            with pytest.raises(EndpointsAssumed):
+                await gs.tasks.create([order()])
+    assert len(transport.sent) == 1 + creates
+
+
+# --- signing in -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_code_signs_in() -> None:
+    """The code is exchanged, the tokens are stored under the account, and used."""
+    transport, store = MemoryTransport(serve), MemoryStore()
+    options = {"bearer_token": None, "credentials": KEYS, "token_store": store, "account": "shop"}
+    async with make(transport, **options) as gs:
+        with pytest.raises(SignInNeeded):
+            await gs.tasks.get("t")
+        await gs.sign_in("planted-code")
+        await gs.tasks.get("t")
+    assert transport.sent[1].headers["Authorization"] == "Bearer planted-new"
+    stored = await store.load("shop")
+    assert stored is not None
+    assert stored.refresh == Secret("planted-refresh")
+    async with make(transport, **options) as again:
+        await again.tasks.get("u")
+    assert transport.sent[2].headers["Authorization"] == "Bearer planted-new"
+
+
+async def test_signing_in_needs_an_open_client() -> None:
+    """Before opening and after closing a sign-in is refused, and its code not used up."""
+    transport = MemoryTransport(serve)
+    gs = make(transport, credentials=KEYS)
+    with pytest.raises(ClientClosed):
+        await gs.sign_in("planted-code")
+    async with gs:
+        pass
+    with pytest.raises(ClientClosed):
+        await gs.sign_in("planted-code")
+    assert transport.sent == []
+
+
+async def test_a_refresh_token_alone_is_enough() -> None:
+    """Without a bearer token the first call fetches one."""
+    transport = MemoryTransport(serve)
+    async with make(transport, bearer_token=None, refresh_token="planted-old", credentials=KEYS) as gs:
+        await gs.tasks.get("t")
+    assert [request.url.rpartition("/v1")[2] for request in transport.sent] == ["/oauth2/refresh", "/tasks/t"]
+    assert transport.sent[1].headers["Authorization"] == "Bearer planted-new"
+
+
+async def test_the_token_renews_itself_in_the_background() -> None:
+    """An open client renews its token at about 80 % of its life, without a call."""
+    transport, clock = MemoryTransport(serve), ManualClock()
+    async with make(transport, refresh_token="planted-refresh", credentials=KEYS, clock=clock):
+        await clock.advance(25 * 86_400)
+        assert [request.url.rpartition("/v1")[2] for request in transport.sent] == ["/oauth2/refresh"]
+
+
+async def test_accounts_share_a_client() -> None:
+    """Another account has tokens of its own, and the connections, limits and end of the client."""
+    transport, store = MemoryTransport(serve), MemoryStore()
+    async with make(transport, token_store=store) as gs:
+        acme = gs.as_account("acme")
+        assert gs.as_account("acme") is acme
+        assert acme.as_account("default") is gs
+        with pytest.raises(SignInNeeded) as caught:
+            await acme.tasks.get("t")
+        assert caught.value.account == "acme"
+        await gs.adopt("acme", Tokens(bearer=Secret("b-acme"), issued_at=NOW, expires_at=NOW + timedelta(days=30)))
+        await acme.tasks.get("t")
+        await gs.tasks.get("t")
+        assert [request.headers["Authorization"] for request in transport.sent] == [
+            "Bearer b-acme",
+            "Bearer planted-bearer",
+        ]
+        with pytest.raises(UsageError, match="opened and closed with the client that it was made of"):
+            await acme.open()
+        await acme.close()
+        await acme.tasks.get("u")
+    with pytest.raises(ClientClosed):
+        await acme.tasks.get("t")
+    assert not others()
+
+
+# --- push -------------------------------------------------------------------------------------------------------------
+
+
+async def source(count: int) -> AsyncIterator[Order]:
+    """Orders one by one, asynchronously."""
+    for each in orders(count):
+        yield each
+
+
+async def test_any_number_is_pushed() -> None:
+    """A plain or an async iterable goes out in chunks of twenty, and each order has its result."""
+    for given in (orders(45), iter(orders(45)), source(45)):
+        told: list[Event] = []
+        transport = MemoryTransport(serve)
+        async with make(transport, hooks=[told.append]) as gs:
+            results = [result async for result in gs.push(given)]
+        assert all(isinstance(each, Created) and each.receipt.id == f"id-{each.order.tracking_id}" for each in results)
+        assert sorted(len(sent(request)) for request in transport.sent) == [5, 20, 20]
+        assert sum(event.created for event in told if isinstance(event, ChunkDone)) == len(results) == 45
+
+
+async def test_each_order_is_told_what_became_of_it() -> None:
+    """Created, refused, in doubt and unsent come as they are, chunk by chunk, and the push goes on."""
+
+    def handle(request: Request) -> Response:
+        name = sent(request)[0]["tracking_id"]
+        if name == "T-1":
+            return answer({"message": "price is too low"}, 422)
+        if name == "T-2":
+            raise MaybeSent("the connection broke")
+        if name == "T-3":
+            raise NothingSent("refused")
+        if name == "T-4":
+            return answer({"tasks": []})
+        return answer(created(request))
+
+    async with make(MemoryTransport(handle)) as gs:
+        results = {each.order.tracking_id: each async for each in gs.push(orders(6), chunk=1)}
+    assert {name: type(result) for name, result in results.items()} == {
+        "T-0": Created,
+        "T-1": Refused,
+        "T-2": InDoubt,
+        "T-3": Unsent,
+        "T-4": InDoubt,
+        "T-5": Created,
+    }
+
+
+@pytest.mark.parametrize("options", [{"concurrency": 0}, {"chunk": 0}, {"chunk": 21}])
+async def test_a_push_has_a_size(options: dict[str, int]) -> None:
+    """No chunk in flight, none in a chunk, or more than twenty, is refused."""
+    async with make() as gs:
+        with pytest.raises(UsageError):
+            gs.push(orders(1), **options)
+
+
+async def test_no_more_is_in_flight_than_asked() -> None:
+    """The push keeps to its own number of chunks in flight, and to the client's limit."""
+    now = most = 0
+
+    async def handle(request: Request) -> Response:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        now -= 1
+        return answer(created(request))
+
+    for push, limit, expected in ((2, 16, 2), (8, 3, 3), (None, 4, 4)):
+        most = 0
+        async with make(MemoryTransport(handle), limits=Limits(concurrency=limit)) as gs:
+            assert len([each async for each in gs.push(orders(40), chunk=2, concurrency=push)]) == 40
+        assert most == expected
+
+
+async def test_a_push_ends_when_the_account_is_no_longer_taken() -> None:
+    """After a 401 that cannot be mended no chunk is sent, its orders are unsent, and the error comes last."""
+    seen: list[str] = []
+
+    def handle(request: Request) -> Response:
+        names = [each["tracking_id"] for each in sent(request)]
+        return answer({}, 401) if names[0] == "T-10" else answer(created(request))
+
+    async def read(gs: GotSurge) -> None:
+        async for result in gs.push(source(1000), chunk=5, concurrency=1):
+            seen.append(type(result).__name__)  # noqa: PERF401 - a comprehension would lose what comes before the error
+
+    async with make(MemoryTransport(handle)) as gs:
+        with pytest.raises(SignInNeeded):
+            await read(gs)
+    assert seen == ["Created"] * 10 + ["Unsent"] * 5
+
+
+async def test_a_push_left_early_tells_what_was_in_flight() -> None:
+    """After a break every order that was sent is known: it was yielded, or is in flight."""
+    transport = MemoryTransport(serve)
+    async with make(transport) as gs, gs.push(source(1000), chunk=4, concurrency=3) as stream:
+        seen = []
+        async for result in stream:
+            seen.append(result.order.tracking_id)
+            if len(seen) == 6:
+                break
+        await stream.aclose()
+        known = [*seen, *(each.tracking_id for each in stream.in_flight)]
+    sent_names = [each["tracking_id"] for request in transport.sent for each in sent(request)]
+    assert set(sent_names) <= set(known)
+    assert len(known) == len(set(known))
+    assert not others()
+
+
+async def test_raw_shows_what_came() -> None:
+    """Inside the block every answer is noted with status, headers and body."""
+    script: Sequence[Response] = [answer({}, 429), answer({"id": "t"}, etag="x")]
+    async with make(MemoryTransport(script)) as gs:
+        with gs.raw() as answers:
+            await gs.tasks.get("t")
+        assert [each.status for each in answers] == [429, 200]
+        assert answers[-1].headers["etag"] == "x"
