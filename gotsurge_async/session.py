@@ -25,7 +25,7 @@ from gotsurge_async.redact import Secret, url_for_log
 from gotsurge_async.retry import Outcome, decide
 from gotsurge_async.transports.base import Request, Response, Transport
 
-logger = logging.getLogger("gotsurge_async")
+logger: logging.Logger = logging.getLogger("gotsurge_async")
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Session:
         self.clock = clock
         self.tokens = tokens
         self._transport = transport
-        self._limiter = limiter
+        self.limiter = limiter
         self._api_base = api_base
         self._profile = profile
         self.policy = policy
@@ -200,7 +200,7 @@ class Session:
 
     async def _try(self, call: "_Call", bearer: Secret | None, tries: int) -> Attempt:
         request = call.request(self._api_base, bearer)
-        async with self._limiter:
+        async with self.limiter:
             if call.before_send is not None:
                 call.before_send()
             started = self.clock.monotonic()

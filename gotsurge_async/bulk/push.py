@@ -11,6 +11,7 @@ from gotsurge_async.bulk.claims import CLAIM_LIFE, whole
 from gotsurge_async.bulk.direct import DirectSender, Results
 from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, OrderRow, OrderState, PendingOrder, Run, RunState
 from gotsurge_async.bulk.loading import Loader
+from gotsurge_async.bulk.pace import Pace
 from gotsurge_async.bulk.refusals import OnRefusedChunk
 from gotsurge_async.bulk.sources import Source
 from gotsurge_async.bulk.two_phase import TwoPhaseSender
@@ -89,7 +90,7 @@ class Push:
         brakes: Brakes | None = None,
         claim_life: float = CLAIM_LIFE,
     ) -> None:
-        self.mode = Mode(mode)
+        self.mode: Mode = Mode(mode)
         self._gs = gs
         self._session = gs.session
         self._ledger = ledger
@@ -188,6 +189,7 @@ class Push:
         watch = BrakeWatch(self._brakes)
         await watch.begin(run)
         await run.start()
+        unlisten = self._session.hooks.add(Pace(self._session.limiter, self._session.clock))
 
         async def send(orders: Sequence[PendingOrder]) -> Results:
             return await self._watched(watch, orders, lambda: (drafter if two_phase else direct).send(run, orders))
@@ -202,6 +204,8 @@ class Push:
                 await self._send_canary(run, send)
             await self._batches(_flat(run.pending()), send)
         finally:
+            unlisten()
+            self._session.limiter.resize(self._session.limiter.ceiling)
             await whole(_end(run, drafter))
         return Sent(stopped_by=self._stopper, interrupted=self._interrupted, lost_drafts=frozenset(drafter.lost_drafts))
 

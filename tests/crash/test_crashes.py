@@ -19,12 +19,18 @@ CHAIN = 6
 """The most kills that one push meets."""
 
 
+ONCE = ("add", "admit", "recover", "finish")
+"""Boundaries that a process comes to once, or hardly more."""
+
+
 def death(random: Random, mode: Mode) -> dict[str, str]:
     """Where the next process dies: at a boundary three times out of four, else at any time."""
     if random.random() < 0.25:
         return {"DIE_AFTER": f"{random.uniform(0.0, 0.25):.3f}"}
     names = [name for name in POINTS if mode is Mode.TWO_PHASE or name != "claim_broadcast"]
-    return {"DIE": f"{random.choice(('before', 'after'))}-{random.choice(names)}:{random.randint(1, 6)}"}
+    name = random.choice(names)
+    times = 1 if name in ONCE else random.randint(1, 6)
+    return {"DIE": f"{random.choice(('before', 'after'))}-{name}:{times}"}
 
 
 async def chain(experiment: Experiment, random: Random) -> int:

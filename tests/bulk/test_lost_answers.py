@@ -1,0 +1,79 @@
+"""Everything that can go wrong with an answer, at once, over real HTTP; judged by what the simulator has."""
+
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async import Limits, RetryPolicy, Timeouts
+from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
+from gotsurge_async.clock import SystemClock
+from gotsurge_async.simulator import Fault, Simulator
+from gotsurge_async.testing import simulated
+from tests.kit import orders
+
+PATIENT = RetryPolicy(attempts=12, base=0.01, cap=0.1)
+
+
+def break_answers(simulator: Simulator, rate: float) -> None:
+    """Order every fault there is, before and after the effect; together about ``rate`` of all calls are struck."""
+    kinds = ("reset", "garbage", "half", "status", "delay")
+    share = rate / (2 * len(kinds) + 1)
+    seed = 0
+    for when in ("before", "after"):
+        for kind in kinds:
+            seed += 1
+            simulator.order_fault(Fault(when=when, kind=kind, status=500, seconds=30.0, rate=share, seed=seed))
+    headers = {"Retry-After": "0"}
+    simulator.order_fault(Fault(when="before", kind="status", status=429, headers=headers, rate=share, seed=99))
+
+
+async def push_through(tmp_path: Path, mode: Mode, count: int, rate: float) -> tuple[dict[str, OrderState], Simulator]:
+    """Push orders through a service that breaks its answers; taken up again until nothing is left pending."""
+    async with (
+        Simulator() as simulator,
+        simulated(
+            "platform",
+            simulator=simulator,
+            retry=PATIENT,
+            timeouts=Timeouts(read=0.5),
+            limits=Limits(concurrency=16),
+        ) as gs,
+        await Ledger.open(tmp_path / "ledger.db", clock=SystemClock().now) as ledger,
+    ):
+        push = Push(gs, ledger, mode=mode)
+        run, _ = await push.load_orders(orders(count))
+        break_answers(simulator, rate)
+        async with run:
+            while (await push.send(run)).stopped_by is not None:
+                pass
+            states = {row.key: row.state async for row in run.rows()}
+    return states, simulator
+
+
+def judge(states: dict[str, OrderState], simulator: Simulator, count: int) -> set[str]:
+    """None lost, none doubled; the keys that are in doubt."""
+    audit = simulator.audit()
+    assert audit["doubled"] == {}
+    created = {key for key, state in states.items() if state is OrderState.CREATED}
+    in_doubt = {key for key, state in states.items() if state is OrderState.IN_DOUBT}
+    assert len(created | in_doubt) == count
+    assert created <= set(audit["by_tracking_id"]) <= created | in_doubt
+    return in_doubt
+
+
+SIZES = [400, pytest.param(20_000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+
+
+@pytest.mark.parametrize("count", SIZES)
+async def test_two_phase_ends_with_every_order_created_once(tmp_path: Path, count: int) -> None:
+    """With a tenth of all answers broken, a two-phase push ends with every order created once and none in doubt."""
+    states, simulator = await push_through(tmp_path, Mode.TWO_PHASE, count, 0.1)
+    assert judge(states, simulator, count) == set()
+
+
+@pytest.mark.parametrize("count", SIZES)
+async def test_direct_names_what_it_does_not_know(tmp_path: Path, count: int) -> None:
+    """With a tenth of all answers broken, a direct push doubles nothing, and every order is created or in doubt."""
+    states, simulator = await push_through(tmp_path, Mode.DIRECT, count, 0.1)
+    in_doubt = judge(states, simulator, count)
+    assert 0 < len(in_doubt) < count / 2
