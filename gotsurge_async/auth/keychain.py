@@ -59,7 +59,7 @@ class KeyringStore:
     ) -> None:
         self._locks = Path(locks)
         self._service = service
-        self._backend = backend or _system_keyring()
+        self._backend = _system_keyring() if backend is None else backend
         self._clock = clock or SystemClock()
         self._board = FolderBoard(self._locks)
 

@@ -1,0 +1,90 @@
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.auth.keychain import KeyringStore
+from gotsurge_async.auth.records import Tokens
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.redact import Secret
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Ring(dict[tuple[str, str], str]):
+    """A keyring in memory."""
+
+    def get_password(self, service: str, username: str, /) -> str | None:
+        return self.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str, /) -> None:
+        self[service, username] = password
+
+    def delete_password(self, service: str, username: str, /) -> None:
+        del self[service, username]
+
+
+class LockedRing(Ring):
+    """A keyring that nobody has unlocked."""
+
+    def get_password(self, service: str, username: str, /) -> str | None:
+        raise RuntimeError("planted: locked")
+
+
+def tokens(number: int = 0) -> Tokens:
+    """Tokens of a sign-in."""
+    return Tokens(
+        bearer=Secret(f"bearer-{number}"), refresh="refresh", issued_at=NOW, expires_at=NOW + timedelta(days=30)
+    )
+
+
+async def test_tokens_are_kept(tmp_path: Path) -> None:
+    """What was saved is loaded and listed until it is deleted, and nothing is left then."""
+    ring = Ring()
+    store = KeyringStore(tmp_path / "locks", backend=ring)
+    for account in ("b", "a"):
+        await store.save(account, tokens())
+    assert await store.load("a") == tokens()
+    assert await store.accounts() == ["a", "b"]
+    assert await store.replace("a", tokens(), tokens(1))
+    assert not await store.replace("a", tokens(), tokens(2))
+    assert await store.load("a") == tokens(1)
+    for account in ("a", "b", "c"):
+        await store.delete(account)
+    assert (await store.accounts(), await store.load("a"), len(ring)) == ([], None, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_lock_is_a_lease(tmp_path: Path) -> None:
+    """The lock stands in the folder while it is held."""
+    store = KeyringStore(tmp_path / "locks", backend=Ring())
+    async with store.lock("a"):
+        assert len(list(tmp_path.iterdir())) == 1
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_keyring_that_fails_is_told(tmp_path: Path) -> None:
+    """An error of the keyring becomes ours, without what the keyring said."""
+    with pytest.raises(ConfigError, match=r"cannot be used \(RuntimeError\)") as raised:
+        await KeyringStore(tmp_path / "locks", backend=LockedRing()).load("a")
+    assert "planted" not in str(raised.value)
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot lock"):
+        await KeyringStore(tmp_path / "file" / "locks", backend=Ring()).save("a", tokens())
+
+
+async def test_a_record_that_is_none_is_told(tmp_path: Path) -> None:
+    """An entry that somebody else has written is an error that says what to do."""
+    ring = Ring()
+    ring["gotsurge", "account a"] = "{"
+    with pytest.raises(ConfigError, match="damaged"):
+        await KeyringStore(tmp_path / "locks", backend=ring).load("a")
+
+
+async def test_the_systems_keyring_is_found(tmp_path: Path) -> None:
+    """Without a backend the system's own is taken; where there is none the error says so."""
+    store = KeyringStore(tmp_path / "locks", service="gotsurge-tests-nobody")
+    try:
+        assert await store.load("nobody") is None
+    except ConfigError as error:
+        assert "keep tokens in a file" in str(error)  # noqa: PT017 - either is right, as the machine is

@@ -1,0 +1,187 @@
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from gotsurge_async.auth.records import Tokens
+from gotsurge_async.auth.sealing import Sealer, new_key
+from gotsurge_async.auth.sql import SqlStore
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.redact import Secret
+from tests.postgres import postgresql
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+OLD, NEW = new_key(), new_key()
+
+
+def tokens(number: int = 0) -> Tokens:
+    """Tokens of a sign-in."""
+    return Tokens(
+        bearer=Secret(f"planted-bearer-{number}"),
+        refresh=f"planted-refresh-{number}",
+        issued_at=NOW,
+        expires_at=NOW + timedelta(days=30),
+    )
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgresql() as url:
+        yield url.replace("postgresql://", "postgresql+psycopg://")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+async def url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite+aiosqlite:///{tmp_path / 'folder' / 'tokens.db'}"
+        return
+    where = request.getfixturevalue("server")
+    yield where
+    store = SqlStore(where, None)
+    for account in await store.accounts():
+        await store.delete(account)
+    await store.close()
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[SqlStore]:
+    store = SqlStore(url, Sealer([OLD]))
+    yield store
+    await store.close()
+
+
+async def test_tokens_are_kept(store: SqlStore) -> None:
+    """What was saved is loaded, whole, by account, until it is deleted."""
+    refused = attrs.evolve(tokens(1), refused_at=NOW)
+    await store.save("a", tokens())
+    await store.save("b", refused)
+    assert (await store.load("a"), await store.load("b"), await store.load("c")) == (tokens(), refused, None)
+    await store.save("a", tokens(2))
+    assert await store.load("a") == tokens(2)
+    await store.delete("a")
+    assert await store.accounts() == ["b"]
+
+
+async def test_tokens_are_replaced_only_in_place_of_their_own(store: SqlStore) -> None:
+    """New tokens are stored only if those that they were made from are still there."""
+    assert not await store.replace("a", tokens(), tokens(1))
+    await store.save("a", tokens())
+    assert await store.replace("a", tokens(), tokens(1))
+    assert not await store.replace("a", tokens(), tokens(2))
+    assert await store.load("a") == tokens(1)
+
+
+async def test_of_many_replacements_one_counts(url: str, store: SqlStore) -> None:
+    """Of many that replace the same tokens at once, on connections of their own, exactly one does."""
+    await store.save("a", tokens())
+    others = [SqlStore(url, Sealer([OLD])) for _ in range(4)]
+    done = await asyncio.gather(*(each.replace("a", tokens(), tokens(n + 1)) for n, each in enumerate(others)))
+    assert sorted(done) == [False, False, False, True]
+    assert await store.load("a") == tokens(done.index(True) + 1)
+    for each in others:
+        await each.close()
+
+
+async def test_keys_rotate(url: str, store: SqlStore) -> None:
+    """Sealing anew takes the newest key, what is in clear included; then the old key is not needed any more."""
+    await store.save("a", tokens())
+    clear = SqlStore(url, None)
+    await clear.save("b", tokens(1))
+    with pytest.raises(ConfigError, match="encrypted"):
+        await clear.load("a")
+    with pytest.raises(ConfigError, match="keys"):
+        await clear.reseal()
+    await clear.close()
+    both = SqlStore(url, Sealer([NEW, OLD]))
+    assert (await both.reseal(), await both.reseal()) == (2, 0)
+    await both.close()
+    newest = SqlStore(url, Sealer([NEW]))
+    assert (await newest.load("a"), await newest.load("b")) == (tokens(), tokens(1))
+    await newest.close()
+    with pytest.raises(ConfigError, match="none of the token keys fits"):
+        await store.load("a")
+
+
+async def test_a_dump_shows_no_token(store: SqlStore, tmp_path: Path) -> None:
+    """With a sealer nothing of the tokens is in the database in clear."""
+    await store.save("a", tokens())
+    for file in (tmp_path / "folder").glob("*") if (tmp_path / "folder").exists() else ():
+        assert b"planted" not in file.read_bytes()
+    dumped = await store.run(lambda db: str(db.exec_driver_sql("SELECT * FROM gotsurge_tokens").all()))
+    assert "sealed" in dumped
+    assert "planted" not in dumped
+
+
+async def test_a_cancelled_save_is_whole(store: SqlStore) -> None:
+    """Who is cancelled while it saves has saved, or not; the store works on."""
+    await store.save("a", tokens())
+    saving = asyncio.create_task(store.save("a", tokens(1)))
+    await asyncio.sleep(0)
+    saving.cancel()
+    await asyncio.wait([saving])
+    assert await store.load("a") in (tokens(), tokens(1))
+
+
+async def test_an_engine_stays_the_callers(tmp_path: Path) -> None:
+    """A store on an engine of the caller's works, and closing it leaves the engine usable."""
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
+    store = SqlStore(engine, None)
+    await store.save("a", tokens())
+    await store.close()
+    assert await SqlStore(engine, None).load("a") == tokens()
+    await engine.dispose()
+
+
+async def test_a_sqlite_file_is_private(tmp_path: Path) -> None:
+    """A SQLite file is made for its owner alone, and so is its folder."""
+    store = SqlStore(f"sqlite+aiosqlite:///{tmp_path / 'folder' / 'tokens.db'}", None)
+    await store.save("a", tokens())
+    await store.close()
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
+    assert all(file.stat().st_mode & 0o777 == 0o600 for file in (tmp_path / "folder").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nonsense", "cannot be read"),
+        ("mysql+aiomysql://root:planted-password@h/d", "SQLite or PostgreSQL"),
+        ("sqlite+aiosqlite://", "need a file"),
+        ("sqlite+aiosqlite:////proc/nothing/tokens.db", "cannot make"),
+        ("postgresql+nothing://root:planted-password@h/d", "another driver"),
+    ],
+)
+def test_a_database_that_cannot_be_is_refused(url: str, said: str) -> None:
+    """A URL that cannot be used is refused at once, and its password is not told."""
+    with pytest.raises(ConfigError, match=said) as raised:
+        SqlStore(url, None)
+    assert "planted" not in str(raised.value)
+
+
+async def test_a_broken_database_is_an_error(tmp_path: Path) -> None:
+    """A file that is no database, a record that is none and a server that is not there are errors of ours."""
+    path = tmp_path / "tokens.db"
+    path.write_bytes(b"no database" * 200)
+    store = SqlStore(f"sqlite+aiosqlite:///{path}", None)
+    with pytest.raises(ConfigError, match="cannot be used: file is not a database"):
+        await store.load("a")
+    await store.close()
+    path.unlink()
+    store = SqlStore(f"sqlite+aiosqlite:///{path}", None)
+    await store.save("a", tokens())
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE gotsurge_tokens SET record = '{'")
+    connection.close()
+    with pytest.raises(ConfigError, match="damaged"):
+        await store.load("a")
+    await store.close()
+    store = SqlStore("postgresql+psycopg://root:planted-password@127.0.0.1:1/d", None)
+    with pytest.raises(ConfigError, match="cannot be used") as raised:
+        await store.load("a")
+    assert "planted" not in str(raised.value)
+    await store.close()

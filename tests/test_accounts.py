@@ -1,0 +1,151 @@
+"""Many accounts in one client, and a year in its life, over real HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from gotsurge_async import (
+    ClientClosed,
+    Credentials,
+    Environment,
+    Event,
+    GotSurge,
+    Limits,
+    MemoryStore,
+    NotFound,
+    RequestDone,
+    SignInNeeded,
+    SignInRequired,
+    TokenRefreshed,
+    UsageError,
+)
+from gotsurge_async.simulator import Simulator, SimulatorOptions
+from gotsurge_async.testing import ManualClock
+
+DAY = 86_400.0
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(params=["opaque", "jwt"])
+async def simulator(request: pytest.FixtureRequest, clock: ManualClock) -> AsyncIterator[Simulator]:
+    async with Simulator(options=SimulatorOptions(tokens=request.param), clock=clock) as simulator:
+        yield simulator
+
+
+def client(simulator: Simulator, clock: ManualClock, events: list[Event], store: MemoryStore | None = None) -> GotSurge:
+    """A client of the simulator's plain partner."""
+    keys = simulator.accounts["plain"]
+    return GotSurge(
+        Environment.named("local", api_base=simulator.api_base),
+        credentials=Credentials(client_key=keys.client_key, secret_key=keys.secret_key),
+        token_store=store,
+        limits=Limits(concurrency=2),
+        hooks=[events.append],
+        clock=clock,
+    )
+
+
+async def call(gs: GotSurge) -> None:
+    """A call that works."""
+    with pytest.raises(NotFound):
+        await gs.tasks.get(NOBODY)
+
+
+async def test_accounts_have_tokens_of_their_own(simulator: Simulator, clock: ManualClock) -> None:
+    """Two accounts of one client send with different tokens, and share transport, limits and hooks."""
+    events: list[Event] = []
+    async with client(simulator, clock, events) as gs:
+        acme = gs.as_account("acme")
+        assert gs.as_account("acme") is acme is acme.as_account("acme")
+        assert acme.as_account("default") is gs is gs.as_account("default")
+        await gs.sign_in(simulator.new_code("plain"))
+        with pytest.raises(SignInNeeded):
+            await acme.tasks.get(NOBODY)
+        await gs.adopt("acme", await gs.oauth.exchange(simulator.new_code("plain")))
+        await call(gs)
+        await call(acme)
+        assert await gs.tokens.bearer() != await acme.tokens.bearer()
+        assert acme.limits is gs.limits
+        assert acme.hooks is gs.hooks
+    assert len([event for event in events if isinstance(event, RequestDone)]) == 4
+
+
+async def test_accounts_open_and_close_with_their_client(simulator: Simulator, clock: ManualClock) -> None:
+    """An account's client works while the client is open, also when it was made before, and cannot be opened itself."""
+    gs = client(simulator, clock, [])
+    early = gs.as_account("early")
+    with pytest.raises(ClientClosed):
+        await early.tasks.get(NOBODY)
+    with pytest.raises(UsageError, match="opened and closed with"):
+        await early.open()
+    async with gs:
+        await early.sign_in(simulator.new_code("plain"))
+        await early.close()
+        await call(early)
+    with pytest.raises(ClientClosed):
+        await early.tasks.get(NOBODY)
+    assert asyncio.all_tasks() - {asyncio.current_task()} == {
+        task for task in asyncio.all_tasks() if "gotsurge" not in task.get_name()
+    } - {asyncio.current_task()}
+
+
+async def test_the_background_renews_all_accounts(simulator: Simulator, clock: ManualClock) -> None:
+    """Every account's token is renewed in the background, without a call of that account."""
+    events: list[Event] = []
+    async with client(simulator, clock, events) as gs:
+        for account in ("a", "b", "c"):
+            await gs.adopt(account, await gs.oauth.exchange(simulator.new_code("plain")))
+        await clock.advance(25 * DAY)
+        await simulator.called("auth.refresh", times=3)
+        while len({event.account for event in events if isinstance(event, TokenRefreshed)}) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await clock.advance(10 * DAY)
+        for account in ("a", "b", "c"):
+            await call(gs.as_account(account))
+
+
+async def test_a_year_goes_by(simulator: Simulator, clock: ManualClock) -> None:
+    """Over a year of one call a day no caller sees a 401, and the token is renewed 12 to 16 times."""
+    events: list[Event] = []
+    async with client(simulator, clock, events) as gs:
+        await gs.sign_in(simulator.new_code("plain"))
+        for _ in range(365):
+            await clock.advance(DAY)
+            await call(gs)
+    statuses = {event.status for event in events if isinstance(event, RequestDone)}
+    assert statuses == {200, 404}
+    assert 12 <= simulator.audit()["calls"]["auth.refresh"] <= 16
+    assert not [task for task in asyncio.all_tasks() if "gotsurge" in task.get_name()]
+
+
+async def test_a_laptop_sleeps(simulator: Simulator, clock: ManualClock) -> None:
+    """A machine that was asleep for longer than a token's life renews it at the next call, before it sends."""
+    events: list[Event] = []
+    async with client(simulator, clock, events) as gs:
+        await gs.sign_in(simulator.new_code("plain"))
+        clock._start += timedelta(days=45)  # the wall clock jumps, nobody wakes
+        await call(gs)
+    assert 401 not in [event.status for event in events if isinstance(event, RequestDone)]
+
+
+async def test_a_withdrawn_consent_is_an_event(simulator: Simulator, clock: ManualClock) -> None:
+    """When the consent is withdrawn the user's hook is called once, and callers get `SignInNeeded` until a sign-in."""
+    events: list[Event] = []
+    async with client(simulator, clock, events) as gs:
+        await gs.sign_in(simulator.new_code("plain"))
+        simulator.revoke("plain")
+        for _ in range(3):
+            with pytest.raises(SignInNeeded):
+                await gs.tasks.get(NOBODY)
+        required = [event for event in events if isinstance(event, SignInRequired)]
+        assert [event.account for event in required] == ["default"]
+        assert simulator.audit()["calls"]["auth.refresh"] == 1
+        await gs.sign_in(simulator.new_code("plain"))
+        await call(gs)
