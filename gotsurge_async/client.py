@@ -108,18 +108,18 @@ class GotSurge:
     def _join(self, account: str) -> None:
         """Make what this account has of its own, and take the rest from what is shared."""
         shared = self._shared
-        self.profile = shared.profile
-        self.environment = shared.environment
-        self.hooks = shared.hooks
-        self.limits = shared.limits
-        self.oauth = shared.oauth
-        self.tokens = shared.tokens_of(account)
+        self.profile: Profile = shared.profile
+        self.environment: Environment = shared.environment
+        self.hooks: Hooks = shared.hooks
+        self.limits: Limits = shared.limits
+        self.oauth: OAuth = shared.oauth
+        self.tokens: TokenManager = shared.tokens_of(account)
         self._session = shared.session_of(self.tokens)
-        self.tasks = Tasks(self._session)
-        self.prices = Prices(self._session)
-        self.partner = Partner(self._session, shared.credentials)
-        self.platform = Platform.of(self._session, concurrency=self.limits.concurrency)
-        self.sso = Sso(self.oauth)
+        self.tasks: Tasks = Tasks(self._session)
+        self.prices: Prices = Prices(self._session)
+        self.partner: Partner = Partner(self._session, shared.credentials)
+        self.platform: Platform = Platform.of(self._session, concurrency=self.limits.concurrency)
+        self.sso: Sso = Sso(self.oauth)
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] | None = None, **options: Any) -> Self:

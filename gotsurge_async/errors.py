@@ -79,7 +79,7 @@ class InvalidData(GotSurgeError, ValueError):
 
     def __init__(self, message: str = "", problems: Sequence[Problem] = ()) -> None:
         super().__init__(message, tuple(problems))
-        self.problems = tuple(problems)
+        self.problems: tuple[Problem, ...] = tuple(problems)
 
     def __str__(self) -> str:
         lines = [f"{p.path}: {p.message}" if p.path else p.message for p in self.problems]

@@ -19,7 +19,7 @@ class Limiter:
     """
 
     def __init__(self, limits: Limits, clock: Clock) -> None:
-        self.ceiling = limits.concurrency
+        self.ceiling: int = limits.concurrency
         self._places = limits.concurrency
         self._taken = 0
         self._waiting: deque[asyncio.Future[None]] = deque()

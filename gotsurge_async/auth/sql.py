@@ -1,10 +1,12 @@
 """Tokens in a database, SQLite or PostgreSQL, for a service that runs on several machines (SQLAlchemy, asyncio)."""
 
 import asyncio
+import math
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +29,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from gotsurge_async.auth.consent import STATE_LIFE, Pending
 from gotsurge_async.auth.leases import leased, whole
 from gotsurge_async.auth.records import Tokens, from_record, is_current, same_pair, to_record
 from gotsurge_async.auth.sealing import Sealer
@@ -35,22 +38,22 @@ from gotsurge_async.errors import ConfigError
 
 T = TypeVar("T")
 
-metadata = MetaData()
+metadata: MetaData = MetaData()
 
-tokens_table = Table(
+tokens_table: Table = Table(
     "gotsurge_tokens",
     metadata,
     Column("account", Text, primary_key=True),
     Column("record", Text, nullable=False),
 )
-leases_table = Table(
+leases_table: Table = Table(
     "gotsurge_leases",
     metadata,
     Column("name", Text, primary_key=True),
     Column("holder", Text, nullable=False),
     Column("beat", BigInteger, nullable=False),
 )
-sign_ins_table = Table(
+sign_ins_table: Table = Table(
     "gotsurge_sign_ins",
     metadata,
     Column("state", Text, primary_key=True),
@@ -305,3 +308,38 @@ def _dialect_insert(db: Connection, table: Table) -> Any:
 def _why(error: BaseException) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0][:200]
+
+
+class SqlStates:
+    """Remembers consents under way in the store's database, for a service of several processes or machines.
+
+    A `gotsurge_async.auth.consent.StateStore`. What nobody came back for is forgotten after its time.
+    """
+
+    def __init__(self, store: SqlStore) -> None:
+        self._store = store
+
+    async def put(self, key: str, pending: Pending) -> None:
+        """Remember a consent."""
+        record = msgspec.json.encode({"account": pending.account, "browser": pending.browser}).decode()
+        ends = math.ceil(pending.ends.timestamp())
+        forgotten = ends - int(2 * STATE_LIFE.total_seconds())
+
+        def put(db: Connection) -> None:
+            db.execute(delete(sign_ins_table).where(sign_ins_table.c.ends < forgotten))
+            db.execute(sign_ins_table.insert().values(state=key, record=record, ends=ends))
+
+        await self._store.run(put)
+
+    async def take(self, key: str) -> Pending | None:
+        """Forget a consent and return it, in one step."""
+        taking = (
+            delete(sign_ins_table)
+            .where(sign_ins_table.c.state == key)
+            .returning(sign_ins_table.c.record, sign_ins_table.c.ends)
+        )
+        row = await self._store.run(lambda db: db.execute(taking).first())
+        if row is None:
+            return None
+        ends = datetime.fromtimestamp(row.ends, UTC)
+        return Pending(**msgspec.json.decode(row.record, type=dict[str, str]), ends=ends)

@@ -105,7 +105,7 @@ class FileStore:
     """
 
     def __init__(self, path: str | Path, *, sealer: Sealer | None = None, clock: Clock | None = None) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._sealer = sealer
         self._clock = clock or SystemClock()
         self._board = FolderBoard(self.path)

@@ -18,7 +18,7 @@ from gotsurge_async.hooks import Hooks, SignInRequired, TokenRefreshed
 from gotsurge_async.redact import Secret
 from gotsurge_async.retry import Outcome, decide
 
-logger = logging.getLogger("gotsurge_async.auth")
+logger: logging.Logger = logging.getLogger("gotsurge_async.auth")
 
 REFRESH_AT = 0.8
 """The share of a token's life after which it is renewed: 24 of 30 days, so an outage of days does no harm."""

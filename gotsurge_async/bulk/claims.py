@@ -27,7 +27,7 @@ class Claim:
         self._clock = clock
         self._ends = clock.monotonic() + life
         self._life = life
-        self.on_its_way = False
+        self.on_its_way: bool = False
 
     def leave(self) -> None:
         """A try is about to leave.

@@ -33,7 +33,7 @@ class UnusableSource(InvalidData):
 
     def __init__(self, message: str = "", faults: Sequence[Fault] = (), count: int = 0) -> None:
         super().__init__(message, [Problem("", str(fault)) for fault in faults])
-        self.faults = tuple(faults)
+        self.faults: tuple[Fault, ...] = tuple(faults)
         self.count = count
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -9,21 +9,29 @@ import click
 import msgspec
 
 from gotsurge_async.cli.exits import Exit, Failure, told
-from gotsurge_async.cli.output import json_option, print_json, print_table
+from gotsurge_async.cli.output import F, json_option, print_json, print_table
 from gotsurge_async.config import checked_base
 from gotsurge_async.endpoints import ENDPOINTS, Endpoint, Profile
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.openapi import document_text
 from gotsurge_async.profile_import import Imported, import_document, profile_text
 
-profile_option = click.option(
-    "--profile",
-    type=click.Path(path_type=Path),
-    envvar="GOTSURGE_PROFILE",
-    metavar="FILE",
-    help="A profile of confirmed verbs and paths (GOTSURGE_PROFILE).",
-)
-output_option = click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE.")
+
+def profile_option(command: F) -> F:
+    """The option ``--profile``."""
+    return click.option(
+        "--profile",
+        type=click.Path(path_type=Path),
+        envvar="GOTSURGE_PROFILE",
+        metavar="FILE",
+        help="A profile of confirmed verbs and paths (GOTSURGE_PROFILE).",
+    )(command)
+
+
+def output_option(command: F) -> F:
+    """The option ``--output``."""
+    path = click.Path(path_type=Path)
+    return click.option("-o", "--output", type=path, metavar="FILE", help="Write to FILE.")(command)
 
 
 @click.group(short_help="Verbs and paths: shown, confirmed.")

@@ -9,18 +9,29 @@ from gotsurge_async.cli.calls import call, for_platform, takes_target
 from gotsurge_async.cli.changes import Changes
 from gotsurge_async.cli.connect import Target
 from gotsurge_async.cli.orders import Outcome, read_orders
-from gotsurge_async.cli.output import json_option, print_json, print_record, print_table, shown
+from gotsurge_async.cli.output import F, json_option, print_json, print_record, print_table, shown
 from gotsurge_async.cli.push import MoneyAmount
 from gotsurge_async.client import GotSurge
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.money import Money
 
-platform_option = click.option("--platform", is_flag=True, help="As a platform partner, for an organization of yours.")
-timezone_option = click.option("--timezone", metavar="TZ", help="Of times without one, such as Asia/Singapore.")
-max_price_option = click.option(
-    "--max-price", type=MoneyAmount(), help="The greatest price that passes.  [default: 1000 of any currency]"
-)
+
+def platform_option(command: F) -> F:
+    """The option ``--platform``."""
+    text = "As a platform partner, for an organization of yours."
+    return click.option("--platform", is_flag=True, help=text)(command)
+
+
+def timezone_option(command: F) -> F:
+    """The option ``--timezone``."""
+    return click.option("--timezone", metavar="TZ", help="Of times without one, such as Asia/Singapore.")(command)
+
+
+def max_price_option(command: F) -> F:
+    """The option ``--max-price``."""
+    text = "The greatest price that passes.  [default: 1000 of any currency]"
+    return click.option("--max-price", type=MoneyAmount(), help=text)(command)
 
 
 @click.group(short_help="Create, read, change and cancel orders.")

@@ -1,9 +1,9 @@
 """All that the simulator knows, without HTTP: who there is, what they ordered, what was called."""
 
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .accounts import Account, fixed_accounts, fixed_users
+from .accounts import Account, User, fixed_accounts, fixed_users
 from .book import TaskBook
 from .browsers import BrowserBook
 from .calls import Calls
@@ -14,27 +14,30 @@ from .organizations import OrganizationBook
 from .replies import Caller, Problem, RefusedError
 from .sign_in import SignIn
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class Service:
     """The state of one simulator."""
 
     def __init__(self, options: SimulatorOptions, time: TellsTime) -> None:
         self.options = options
-        self.clock = Clock(time)
-        self.accounts = fixed_accounts()
+        self.clock: Clock = Clock(time)
+        self.accounts: Mapping[str, Account] = fixed_accounts()
         self._written = (float("nan"), "")
         self.reset()
 
     def reset(self) -> None:
         """Forget everything that happened: tasks, tokens, organizations, counts, turned time."""
         self.clock.reset()
-        self.users = {user.email: user for user in fixed_users(self.accounts)}
-        self.book = TaskBook()
-        self.organizations = OrganizationBook(self.accounts.values())
-        self.sign_in = SignIn(jwt=self.options.tokens == "jwt", rotation=self.options.refresh_rotation)
-        self.browsers = BrowserBook()
-        self.calls = Calls()
-        self.random = Random(self.options.seed)  # noqa: S311 - repeatable on purpose, no secret
+        self.users: dict[str, User] = {user.email: user for user in fixed_users(self.accounts)}
+        self.book: TaskBook = TaskBook()
+        self.organizations: OrganizationBook = OrganizationBook(self.accounts.values())
+        self.sign_in: SignIn = SignIn(jwt=self.options.tokens == "jwt", rotation=self.options.refresh_rotation)
+        self.browsers: BrowserBook = BrowserBook()
+        self.calls: Calls = Calls()
+        self.random: Random = Random(self.options.seed)  # noqa: S311 - repeatable on purpose, no secret
 
     def account(self, name: str) -> Account:
         """An account by its name; raises ValueError when there is none."""

@@ -19,7 +19,7 @@ class MemoryTransport:
 
     def __init__(self, answers: Handler | Iterable[Scripted]) -> None:
         self.sent: list[Request] = []
-        self.closed = False
+        self.closed: bool = False
         self._handler: Handler | None = answers if callable(answers) else None
         self._script: deque[Scripted] = deque() if callable(answers) else deque(answers)
 

@@ -30,12 +30,12 @@ from sqlalchemy import (
 from .errors import LedgerError
 from .states import LIVE, OrderState
 
-metadata = MetaData()
+metadata: MetaData = MetaData()
 
 # SQLite numbers rows by itself only where the type is spelled INTEGER.
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
-meta = Table(
+meta: Table = Table(
     "ledger_meta",
     metadata,
     Column("name", Text, primary_key=True),
@@ -43,7 +43,7 @@ meta = Table(
 )
 """``schema_version`` and ``last_order_id``."""
 
-runs = Table(
+runs: Table = Table(
     "runs",
     metadata,
     Column("id", Text, primary_key=True),
@@ -66,7 +66,7 @@ def _quoted(states: Iterable[OrderState]) -> str:
     return ", ".join(f"'{state.value}'" for state in sorted(states))
 
 
-orders = Table(
+orders: Table = Table(
     "orders",
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=False),
@@ -97,7 +97,7 @@ def _partial(name: str, *columns: Column[object], unique: bool, where: str) -> N
 _partial("orders_live_key", orders.c.environment, orders.c.key, unique=True, where="live = 1")
 _partial("orders_live_fingerprint", orders.c.fingerprint, unique=False, where="live = 1 AND fingerprint IS NOT NULL")
 
-payloads = Table(
+payloads: Table = Table(
     "payloads",
     metadata,
     Column("order_id", _Id, ForeignKey("orders.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
@@ -105,7 +105,7 @@ payloads = Table(
     Column("source_row", LargeBinary),
 )
 
-decisions = Table(
+decisions: Table = Table(
     "decisions",
     metadata,
     Column("id", _Id, primary_key=True),

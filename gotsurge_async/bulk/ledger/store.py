@@ -23,8 +23,8 @@ class Store:
     """What `Ledger` and its runs share."""
 
     def __init__(self, path: Path, clock: Clock, engine: AsyncEngine, connection: AsyncConnection) -> None:
-        self.path = str(path)
-        self.locks = RunLocks(path)
+        self.path: str = str(path)
+        self.locks: RunLocks = RunLocks(path)
         self.clock = clock
         self._engine = engine
         self._connection = connection

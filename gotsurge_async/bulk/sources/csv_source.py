@@ -55,7 +55,7 @@ class CsvSource(Source):
             if layout is None:
                 return
             if self.columns is None:
-                self.columns = tuple(layout.names[place] for place in layout.own)
+                self.columns: tuple[str, ...] | None = tuple(layout.names[place] for place in layout.own)
                 if self._items is not None and ITEM_KEY not in layout.index:
                     table.tell(1, ITEM_KEY, None, "there is no such column, and the items are joined by it")
             order = self._order(row, layout)

@@ -40,8 +40,8 @@ class Records:
     """
 
     def __init__(self, lines: Iterator[bytes | None], delimiter: str, wrong: Wrong) -> None:
-        self.lost = 0
-        self.stopped = False
+        self.lost: int = 0
+        self.stopped: bool = False
         self._feed = _Feed(lines)
         self._delimiter = delimiter
         self._wrong = wrong

@@ -41,7 +41,7 @@ class Table:
         self._report = report
         self._records = Records(physical_lines(stream, digest), delimiter, self._unreadable)
         self._narrow = 0
-        self.read_to_end = False
+        self.read_to_end: bool = False
         self._line = 1
         self._cells: list[str] = []
 
