@@ -36,7 +36,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, err: b
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        # An id is there to be copied.
+        table.add_column(column, overflow="fold", no_wrap=column in ("id", "operation"))
     for row in cells:
         # Text of the service is no markup.
         table.add_row(*(Text(cell) for cell in row))

@@ -124,7 +124,7 @@ def list_(target: Target, order: Literal["asc", "desc"], limit: int | None, per_
     if as_json:
         print_json(found)
         return
-    columns = ("id", "tracking_id", "status", "price", "pickup", "delivery", "updated")
+    columns = ("id", "tracking_id", "status", "price", "pickup", "delivery")
     print_table(columns, map(_row, found))
 
 
@@ -183,7 +183,6 @@ def _row(task: Task) -> list[Any]:
         task.price,
         task.from_time_window and task.from_time_window.start_time_utc,
         task.to_time_window and task.to_time_window.start_time_utc,
-        task.updated_at,
     ]
 
 

@@ -59,6 +59,17 @@ def test_a_terminal_gets_columns(capsys: pytest.CaptureFixture[str], monkeypatch
     assert lines[1].index("SGD") == lines[2].index("SGD")
 
 
+def test_an_id_is_not_broken_over_two_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However narrow the terminal is, an id can be copied; the other columns give way."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    task_id = "5f0c51f2-7c6c-4d5b-a3a4-2f1b6a3a9f10"
+    print_table(["id", "note"], [[task_id, "word " * 40]])
+    assert task_id in capsys.readouterr().out
+
+
 def test_json_is_the_api_s_own(capsys: pytest.CaptureFixture[str]) -> None:
     """A model prints as the API writes it, with money in thousandths of a cent; a list of models as a list."""
     print_json(order("T-1"))

@@ -220,14 +220,6 @@ def test_a_task_that_is_not_there_is_a_refusal(run: Runner, simulator: Simulator
     assert "tasks.get: HTTP 404: There is no such task" in done.stderr
 
 
-def test_a_lost_read_can_be_tried_again(run: Runner, simulator: Simulator) -> None:
-    """An answer that is no task is no doubt about an effect: exit 1."""
-    simulator.order_fault(Fault(operation="tasks.get", when="before", kind="status", status=302))
-    done = run("tasks", "get", "x", *local(simulator))
-    assert done.exit_code == 1
-    assert "no harm to try again" in done.stderr
-
-
 def test_a_task_is_cancelled(run: Runner, simulator: Simulator) -> None:
     """The service's message, exit 0, also when it was cancelled before."""
     (task_id,) = created(run, simulator, order("A"))
@@ -252,7 +244,7 @@ def test_tasks_are_listed(run: Runner, simulator: Simulator) -> None:
     ids = created(run, simulator, *(order(f"T-{n}") for n in range(5)), platform=True)
     done = run("tasks", "list", *local(simulator), "--per-page", "2")
     heading, *rows = lines(done)
-    assert heading == ["id", "tracking_id", "status", "price", "pickup", "delivery", "updated"]
+    assert heading == ["id", "tracking_id", "status", "price", "pickup", "delivery"]
     assert [row[0] for row in rows] == ids
     assert rows[0][2:4] == ["broadcasting", "SGD 5.00"]
     newest = run("tasks", "list", *local(simulator), "--order", "desc", "--limit", "2", "--json")
