@@ -1,0 +1,212 @@
+"""A program that uses every method of the client. It is read by type checkers, and by nobody else."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import assert_type
+
+from gotsurge_async import (
+    Address,
+    CallStarted,
+    CargoDetail,
+    Contact,
+    Created,
+    CreatedTasks,
+    Credentials,
+    Event,
+    FileStore,
+    GotSurge,
+    InDoubt,
+    Item,
+    Limits,
+    Message,
+    Money,
+    NotUpdated,
+    Order,
+    Organization,
+    OrganizationPage,
+    PartnerDetail,
+    Quote,
+    Receipt,
+    Refused,
+    RequestDone,
+    RetryPolicy,
+    Role,
+    Stop,
+    Task,
+    TaskPage,
+    Timeouts,
+    TimeWindow,
+    Tokens,
+    TooLateToCancel,
+    Unsent,
+    Updated,
+    UpdatedTask,
+    UpdatedTasks,
+    VersionConflict,
+)
+from gotsurge_async.telemetry import Tracing
+
+
+def an_order(number: int) -> Order:
+    """An order with every kind of field."""
+    start = datetime(2030, 3, 4, 1, tzinfo=UTC)
+    return Order(
+        tracking_id=f"T-{number}",
+        from_address=Address(street_address="1 Pioneer Rd", latitude=1.3, longitude=103.7),
+        from_time_window=TimeWindow(start_time_utc=start, end_time_utc=start + timedelta(hours=2)),
+        to_address=Address(zip_code="619110"),
+        to_contact=Contact(vessel_name="MV EXAMPLE", vessel_imo=9074729),
+        broadcast_preference="marine",
+        vehicle_preference="van_1.7m",
+        service_type="ftl",
+        price=Money.of("48.50", "SGD"),
+        items=[Item(name="Rope", quantity=2)],
+        client_time_utc=start,
+    )
+
+
+async def orders() -> AsyncIterator[Order]:
+    """Any number of orders, as they come."""
+    for number in range(1000):
+        yield an_order(number)
+
+
+def listen(event: Event) -> None:
+    """A hook."""
+    match event:
+        case CallStarted(operation=operation):
+            assert_type(operation, str)
+        case RequestDone(status=status):
+            assert_type(status, int | None)
+        case _:
+            pass
+
+
+async def main() -> None:
+    """Every method once."""
+    client = GotSurge(
+        "sandbox",
+        credentials=Credentials(client_key="key", secret_key="secret"),
+        token_store=FileStore(Path("tokens.json")),
+        timeouts=Timeouts(read=30),
+        retry=RetryPolicy(attempts=3),
+        limits=Limits(concurrency=8, rate=50),
+        hooks=[listen, Tracing()],
+    )
+    async with client as gs:
+        await sign_in(gs)
+        await plain(gs)
+        await push(gs)
+        await organizations(gs)
+        await platform_tasks(gs)
+        await drafts(gs)
+        with gs.raw() as answers:
+            await gs.tasks.get("id")
+        assert_type(answers[-1].status, int)
+
+
+async def sign_in(gs: GotSurge) -> None:
+    """Tokens, and who one is."""
+    assert_type(gs.oauth.authorization_url("https://example.com/back", state="s"), str)
+    await gs.sign_in("code")
+    tokens = await gs.oauth.exchange("code")
+    assert_type(tokens, Tokens)
+    if tokens.refresh is not None:
+        assert_type(await gs.oauth.refresh(tokens.refresh), Tokens)
+    signed_in = await gs.sso.exchange("session id")
+    await gs.adopt("another", signed_in.tokens)
+    assert_type(gs.as_account("another"), GotSurge)
+    assert_type(await gs.partner.detail(signature="hex"), PartnerDetail)
+
+
+async def plain(gs: GotSurge) -> None:
+    """What any partner may do."""
+    created = await gs.tasks.create([an_order(1)])
+    assert_type(created, CreatedTasks)
+    task = await gs.tasks.get(created.tasks[0].id)
+    assert_type(task, Task)
+    assert_type(task.price, Money | None)
+    try:
+        assert_type(await gs.tasks.cancel(task.id, reason="Wrong information"), Message)
+    except TooLateToCancel as error:
+        print(error.task)
+    quote = await gs.prices.recommend(
+        stops=[Stop(latitude=1.3, longitude=103.7), Address(zip_code="619110")], service_type="car"
+    )
+    assert_type(quote, Quote)
+    assert_type(quote.total_fee, Money | None)
+
+
+async def push(gs: GotSurge) -> None:
+    """Any number of orders."""
+    async for result in gs.push(orders(), concurrency=4):
+        match result:
+            case Created(order=order, receipt=receipt):
+                assert_type(order, Order)
+                assert_type(receipt, Receipt)
+            case Refused(error=error) | InDoubt(error=error) | Unsent(error=error):
+                print(error)
+
+
+async def organizations(gs: GotSurge) -> None:
+    """The merchants of a platform partner."""
+    organization = await gs.platform.organizations.create("ABC Merchant")
+    assert_type(organization, Organization)
+    listing = gs.platform.organizations.list(per_page=50)
+    async for each in listing:
+        assert_type(each, Organization)
+    async for page in listing.pages():
+        assert_type(page, OrganizationPage)
+    assert_type(await listing.page(2), OrganizationPage)
+    assert_type(await gs.platform.organizations.get(organization.id), Organization)
+    roles = await gs.platform.organizations.roles(organization.id)
+    assert_type(roles, tuple[Role, ...])
+    invited = await gs.platform.users.invite(["a@example.com"], org_id=organization.id, role_id=roles[0].id)
+    assert_type(invited, Message)
+
+
+async def platform_tasks(gs: GotSurge) -> None:
+    """Tasks of a platform partner."""
+    assert_type(await gs.platform.tasks.create([an_order(1)]), CreatedTasks)
+    async for result in gs.platform.tasks.create_all(orders()):
+        print(result)
+    async for task in gs.platform.tasks.list(order="desc"):
+        assert_type(task, Task)
+    async for page in gs.platform.tasks.list().pages():
+        assert_type(page, TaskPage)
+    read = await gs.platform.tasks.get("id")
+    try:
+        changed = await gs.platform.tasks.update(
+            read,
+            group_tag="MV Example",
+            to_contact=None,
+            price=Money.of("52", "SGD"),
+            cargo_details=(CargoDetail(name="Rope"),),
+        )
+        assert_type(changed, Task)
+    except VersionConflict as error:
+        await gs.platform.tasks.update("id", version_rev="0-a", group_tag=str(error))
+    assert_type(await gs.platform.tasks.patch_tracking_ids({"id": "T-1"}), UpdatedTasks)
+    async for patched in gs.platform.tasks.patch_all_tracking_ids([("id", "T-1")]):
+        match patched:
+            case Updated(item=item, task=updated):
+                assert_type(item, tuple[str, str])
+                assert_type(updated, UpdatedTask)
+            case NotUpdated(error=failed):
+                print(failed)
+
+
+async def drafts(gs: GotSurge) -> None:
+    """Drafts, and their broadcast."""
+    created = await gs.platform.drafts.create([an_order(1)])
+    ids = [task.id for task in created.tasks]
+    async for result in gs.platform.drafts.create_all(orders()):
+        print(result)
+    assert_type(await gs.platform.drafts.broadcast(ids), UpdatedTasks)
+    async for broadcast in gs.platform.drafts.broadcast_all(ids):
+        assert_type(broadcast, Updated[str] | NotUpdated[str])
+    tracking_ids = dict.fromkeys(ids, "T-1")
+    assert_type(await gs.platform.drafts.broadcast_with_tracking(tracking_ids), UpdatedTasks)
+    async for tracked in gs.platform.drafts.broadcast_all_with_tracking(tracking_ids):
+        print(tracked)
