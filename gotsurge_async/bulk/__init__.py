@@ -5,36 +5,55 @@ Needs the extra ``cli``: ``pip install "gotsurge-async[cli]"``.
 
 from gotsurge_async.bulk.brakes import Brakes, LimitReached
 from gotsurge_async.bulk.checks import Finding, Severity, check_order
+from gotsurge_async.bulk.evidence import Doubt, Evidence, Findings, RecordedTasks, Sighting, TaskList
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld
 from gotsurge_async.bulk.loading import UnusableSource
 from gotsurge_async.bulk.push import Push, Sent
+from gotsurge_async.bulk.reconcile import Absent, Orphan, Reconciled, Reconciler, Settled, Unsettled, find_orphans
 from gotsurge_async.bulk.refusals import OnRefusedChunk
 from gotsurge_async.bulk.results import Summary, Verdict, write_results
 from gotsurge_async.bulk.sources import Fault, FileMap, Source, SourceOptions, SourceReport, open_source
+from gotsurge_async.bulk.undo import Undo, Undoing, Undone
 
 __all__ = [
+    "Absent",
     "Brakes",
+    "Doubt",
+    "Evidence",
     "Fault",
     "FileMap",
     "Finding",
+    "Findings",
     "Ledger",
     "LedgerError",
     "LimitReached",
     "Mode",
     "OnRefusedChunk",
     "OrderState",
+    "Orphan",
     "Push",
+    "Reconciled",
+    "Reconciler",
+    "RecordedTasks",
     "Run",
     "RunHeld",
     "Sent",
+    "Settled",
     "Severity",
+    "Sighting",
     "Source",
     "SourceOptions",
     "SourceReport",
     "Summary",
+    "TaskList",
+    "Undo",
+    "Undoing",
+    "Undone",
+    "Unsettled",
     "UnusableSource",
     "Verdict",
     "check_order",
+    "find_orphans",
     "open_source",
     "write_results",
 ]

@@ -25,6 +25,7 @@ from .records import (
     OrderRow,
     Outcome,
     PendingOrder,
+    Remark,
     RunInfo,
     Similar,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "OrderState",
     "Outcome",
     "PendingOrder",
+    "Remark",
     "Run",
     "RunHeld",
     "RunInfo",

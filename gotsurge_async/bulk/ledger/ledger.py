@@ -175,6 +175,23 @@ class Ledger:
                 finally:
                     lock.release()
 
+    async def is_held(self, run_id: str) -> bool:
+        """Whether a living process, this one included, has a run in its hands."""
+        for _ in range(_PROBES):
+            lock = self._store.locks.take(run_id)
+            if lock is not None:
+                lock.release()
+                return False
+            await asyncio.sleep(_PROBE_SECONDS)
+        return True
+
+    async def recorded(self, environment: str, task_ids: Sequence[str]) -> dict[str, int]:
+        """Which of some tasks are recorded in any run of an environment: each with the id of its order.
+
+        It reads all orders: ask for many tasks at once.
+        """
+        return await self._store.read(lambda connection: queries.recorded(connection, environment, task_ids))
+
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
         """The runs, newest first."""
         return await self._store.read(lambda connection: queries.all_runs(connection, limit))

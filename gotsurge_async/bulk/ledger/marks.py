@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindpara
 from .admission import CRASHED
 from .bundles import ROWS, bundle, ids_in, incoming, place
 from .errors import IllegalTransition
-from .records import Outcome
+from .records import Outcome, Remark
 from .schema import in_states, orders
 from .states import CLAIMED, LIVE, TRANSITIONS, OrderState, sources
 
@@ -155,6 +155,32 @@ def record(connection: Connection, many: Sequence[Results]) -> list[None]:
             _complain_of(connection, many[0].run_id, ids, TRANSITIONS.keys() - {state}, f"become {state}")
             raise _puzzling(many[0].run_id, f"become {state}")
     return [None] * len(many)
+
+
+def _remarking() -> Update:
+    rows = incoming()
+    return (
+        update(orders)
+        .where(
+            orders.c.id == place(rows, 0),
+            func.coalesce(orders.c.run_id, "") == place(rows, 1),
+            orders.c.state == place(rows, 2),
+        )
+        .values(
+            status=func.coalesce(place(rows, 3), orders.c.status),
+            error=func.coalesce(place(rows, 4), orders.c.error),
+            updated_at=place(rows, 5),
+        )
+    )
+
+
+_REMARK = _remarking()
+
+
+def remark(connection: Connection, run_id: str, remarks: Sequence[Remark], now: int) -> None:
+    """Note what was learnt about orders that stay in their states."""
+    rows = [(each.id, run_id, each.state.value, _clean(each.status), _clean(each.error), now) for each in remarks]
+    connection.execute(_REMARK, {ROWS: bundle(rows)})
 
 
 def _clean(text: str | None) -> str | None:

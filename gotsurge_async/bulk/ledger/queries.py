@@ -5,9 +5,9 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, select, tuple_
+from sqlalchemy import Connection, Row, Select, Text, and_, bindparam, func, literal_column, or_, select, tuple_
 
-from .bundles import outgoing, unbundle
+from .bundles import ROWS, bundle, outgoing, unbundle
 from .errors import NoSuchRun
 from .records import Counts, Decision, Holder, OrderRow, PendingOrder, RunInfo, Similar
 from .schema import decisions, in_states, is_live, orders, payloads, runs
@@ -84,6 +84,21 @@ def similar(connection: Connection, run_id: str) -> list[Similar]:
         )
         for key, line, other_key, other_run, other_line, other_state in found
     ]
+
+
+def recorded(connection: Connection, environment: str, task_ids: Sequence[str]) -> dict[str, int]:
+    """Which of some tasks are recorded, each with the id of its order."""
+    named = func.json_each(bindparam(ROWS, type_=Text)).table_valued("value")
+    found = connection.execute(
+        select(orders.c.task_id, orders.c.id).where(
+            orders.c.environment == environment,
+            orders.c.task_id.in_(select(named.c.value)),
+            # What only repeats the task of another run's order does not own it.
+            orders.c.state != literal_column(f"'{OrderState.ALREADY_PUSHED.value}'"),
+        ),
+        {ROWS: bundle(list(task_ids))},
+    )
+    return {row.task_id: row.id for row in found}
 
 
 def decided(connection: Connection, run_id: str) -> list[Decision]:

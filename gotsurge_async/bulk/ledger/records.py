@@ -51,6 +51,19 @@ class Outcome:
 
 
 @frozen
+class Remark:
+    """What was learnt about an order that stays in its state."""
+
+    id: int
+    state: OrderState
+    """The state it is in; in another one, nothing is noted."""
+    status: str | None = None
+    """The service's word for where the task stands; None keeps the one that is recorded."""
+    error: str | None = None
+    """For people; None keeps the one that is recorded."""
+
+
+@frozen
 class OrderRow:
     """An order as the ledger has it."""
 

@@ -11,7 +11,7 @@ from . import loading, marks, queries
 from .admission import admit
 from .errors import LedgerClosed, LedgerError, RunHeld
 from .holder import RunLock
-from .records import Admission, Counts, NewOrder, OrderRow, Outcome, PendingOrder, RunInfo, Similar
+from .records import Admission, Counts, NewOrder, OrderRow, Outcome, PendingOrder, Remark, RunInfo, Similar
 from .schema import runs
 from .states import Mode, OrderState, RunState
 from .store import Store
@@ -183,6 +183,12 @@ class Run:
         now = self._store.now()
         self._check()
         await self._store.request(marks.record, marks.Results(self.id, results, now))
+
+    async def remark(self, remarks: Sequence[Remark]) -> None:
+        """Note what was learnt about orders that stay in their states; one that is in another state is left alone."""
+        now = self._store.now()
+        if remarks:
+            await self._write(lambda connection: marks.remark(connection, self.id, remarks, now))
 
     async def recover(self) -> Counts:
         """Settle what a process that ended without a word left behind; call it first on a run that was taken up.

@@ -319,3 +319,28 @@ async def test_an_operator_cannot_settle_what_is_known(ledger: Ledger) -> None:
     assert len(await ledger.decisions(run.id)) == 1
     assert await states(ledger, run) == {"TRK-1": "created"}
     await run.close()
+
+
+async def test_recorded_tasks_are_known_with_their_orders(ledger: Ledger) -> None:
+    """Of some task ids those are named that an order of the environment owns, each with its order."""
+    run = await loaded(ledger, orders(2))
+    await bring(run, OrderState.CREATED)
+    other = await loaded(ledger, orders(1), environment="sandbox")
+    await bring(other, OrderState.CREATED)
+    again = await loaded(ledger, orders(2))
+    rows = {row.task_id: row.id async for row in run.rows()}
+    elsewhere = [row.task_id or "" async for row in other.rows()]
+    assert [row.task_id async for row in again.rows()] == list(rows)
+    assert await ledger.recorded("simulator", [*map(str, rows), *elsewhere, "unknown"]) == rows
+    assert await ledger.recorded("simulator", []) == {}
+    for each in (run, other, again):
+        await each.close()
+
+
+async def test_whether_a_run_is_held_can_be_asked(ledger: Ledger, path: Path) -> None:
+    """A run is held until it is closed, also as another process sees it."""
+    run = await loaded(ledger, orders(1))
+    async with await Ledger.open(path) as other:
+        assert await other.is_held(run.id)
+        await run.close()
+        assert not await other.is_held(run.id)

@@ -13,6 +13,7 @@ from gotsurge_async.bulk.ledger import (
     NewOrder,
     OrderState,
     Outcome,
+    Remark,
     RunState,
 )
 
@@ -374,3 +375,23 @@ async def test_similar_orders_are_shown(ledger: Ledger) -> None:
     assert await elsewhere.similar() == []
     for run in (first, second, elsewhere):
         await run.close()
+
+
+async def test_remarks_change_what_is_said_and_no_state(ledger: Ledger) -> None:
+    """A remark notes status and error of an order in the state that it names, and leaves any other alone."""
+    run = await loaded(ledger, orders(2))
+    await bring(run, OrderState.IN_DOUBT)
+    first, second = await ids(run)
+    await run.remark(
+        [
+            Remark(first, OrderState.IN_DOUBT, error="two tasks: A\0B"),
+            Remark(second, OrderState.CREATED, status="cancelled", error="no"),
+        ]
+    )
+    rows = [row async for row in run.rows()]
+    assert [(row.state, row.status, row.error) for row in rows] == [
+        (OrderState.IN_DOUBT, "broadcasting", "two tasks: A\ufffdB"),
+        (OrderState.IN_DOUBT, "broadcasting", None),
+    ]
+    await run.remark([])
+    await run.close()

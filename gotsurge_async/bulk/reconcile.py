@@ -1,0 +1,256 @@
+"""Orders in doubt, settled by evidence. What is not proven stays in doubt; nothing is ever sent here."""
+
+from collections.abc import Collection, Sequence
+from enum import StrEnum
+
+import attrs
+
+from gotsurge_async.bulk.claims import whole
+from gotsurge_async.bulk.evidence import (
+    SETTLE,
+    Doubt,
+    Evidence,
+    Findings,
+    RecordedTasks,
+    Sighting,
+    TaskList,
+    listed,
+)
+from gotsurge_async.bulk.ledger import Ledger, Mode, OrderRow, OrderState, Outcome, Remark, Run, RunState
+from gotsurge_async.client import GotSurge
+from gotsurge_async.models.tasks import TaskStatus
+
+_DOUBTFUL = (OrderState.IN_DOUBT, OrderState.BROADCASTING)
+"""A broadcast that an earlier process began is settled by the same look."""
+_BLOCK = 500
+_ENDED_EARLY = frozenset((TaskStatus.CANCELLED, TaskStatus.EXPIRED))
+
+
+class Absent(StrEnum):
+    """What it means that an order was not found."""
+
+    IN_DOUBT = "in_doubt"
+    """Nothing: absence proves nothing."""
+    NOT_CREATED = "not_created"
+    """That it was not created, if a whole list was read twice with time between. Its key may be pushed again."""
+
+
+@attrs.frozen(kw_only=True)
+class Settled:
+    """An order that is no longer in doubt."""
+
+    key: str
+    task_id: str | None = None
+    status: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Unsettled:
+    """An order that stays in doubt, and why.
+
+    Attributes:
+        task_ids: the tasks that were seen for it.
+        doubled: it was created more than once. Cancel all tasks but one, and look again.
+    """
+
+    key: str
+    reason: str
+    task_ids: tuple[str, ...] = ()
+    doubled: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Reconciled:
+    """What became of the orders in doubt of a run.
+
+    Attributes:
+        created: they exist, also where the task was cancelled or has expired since.
+        drafted: their recorded draft was never broadcast: resume the run.
+        not_created: taken for not created, because that was asked for; their keys may be pushed again.
+        in_doubt: they stay in doubt.
+        troubles: what kept the evidence from looking, or from looking to the end.
+    """
+
+    run: str
+    created: tuple[Settled, ...] = ()
+    drafted: tuple[Settled, ...] = ()
+    not_created: tuple[Settled, ...] = ()
+    in_doubt: tuple[Unsettled, ...] = ()
+    troubles: tuple[str, ...] = ()
+
+    @property
+    def doubled(self) -> tuple[Unsettled, ...]:
+        """Orders that were created more than once; they are in doubt too."""
+        return tuple(order for order in self.in_doubt if order.doubled)
+
+
+class Reconciler:
+    """Settles orders in doubt::
+
+        result = await Reconciler(gs, ledger).reconcile(run_id)
+
+    Args:
+        evidence: where to look, in this order; each is asked for what those before it left open. Unless given: the
+            recorded tasks, then the platform's Task List.
+        absent: what it means that an order was not found.
+        settle: seconds between the two scans of the Task List.
+    """
+
+    def __init__(
+        self,
+        gs: GotSurge,
+        ledger: Ledger,
+        *,
+        evidence: Sequence[Evidence] | None = None,
+        absent: Absent | str = Absent.IN_DOUBT,
+        settle: float = SETTLE,
+    ) -> None:
+        self._ledger = ledger
+        self._evidence = (RecordedTasks(gs), TaskList(gs, ledger, settle=settle)) if evidence is None else evidence
+        self._absent = Absent(absent)
+
+    async def reconcile(self, run_id: str) -> Reconciled:
+        """Settle what can be settled of a run, which is held meanwhile.
+
+        Raises:
+            RunHeld: another process has it.
+            NoSuchRun, LedgerError: there is no such run, or the ledger fails.
+            CallError: the account's token is no longer taken.
+        """
+        async with await self._ledger.hold(run_id) as run:
+            return await self.reconcile_held(run)
+
+    async def reconcile_held(self, run: Run) -> Reconciled:
+        """The same for a run that is held already."""
+        await run.recover()
+        rows = {row.id: row async for row in run.rows(_DOUBTFUL)}
+        findings = await self._look(run, [Doubt.of(row) for row in rows.values()])
+        verdicts = [_judge(run.info.mode, row, findings, self._absent) for row in rows.values()]
+        outcomes = [verdict for verdict in verdicts if isinstance(verdict, Outcome)]
+        remarks = {
+            row.id: Remark(row.id, row.state, error=verdict.reason)
+            for row, verdict in zip(rows.values(), verdicts, strict=True)
+            if isinstance(verdict, Unsettled)
+        }
+        for start in range(0, len(outcomes), _BLOCK):
+            await whole(run.record(outcomes[start : start + _BLOCK]))
+        await whole(run.remark(list(remarks.values())))
+        await whole(_finish(run))
+
+        def settled(state: OrderState) -> tuple[Settled, ...]:
+            return tuple(
+                Settled(key=rows[each.id].key, task_id=each.task_id, status=each.status)
+                for each in outcomes
+                if each.state is state
+            )
+
+        return Reconciled(
+            run=run.id,
+            created=settled(OrderState.CREATED),
+            drafted=settled(OrderState.DRAFTED),
+            not_created=settled(OrderState.REJECTED),
+            in_doubt=tuple(verdict for verdict in verdicts if isinstance(verdict, Unsettled)),
+            troubles=(findings.trouble,) if findings.trouble else (),
+        )
+
+    async def _look(self, run: Run, doubts: Sequence[Doubt]) -> Findings:
+        """Ask one evidence after the other, each for what is still open."""
+        seen: dict[int, Sequence[Sighting]] = {}
+        unclear: dict[int, str] = {}
+        absent: set[int] = set()
+        troubles: list[str] = []
+        left = list(doubts)
+        for evidence in self._evidence:
+            if not left:
+                break
+            found = await evidence.look(run.info, left)
+            seen.update(found.seen)
+            unclear.update(found.unclear)
+            absent |= found.absent
+            if found.trouble:
+                troubles.append(found.trouble)
+            left = [doubt for doubt in left if doubt.id not in found.seen]
+        # What one evidence has seen, another one's not seeing it does not take away.
+        absent -= seen.keys() | unclear.keys()
+        return Findings(seen=seen, unclear=unclear, absent=frozenset(absent), trouble="; ".join(troubles))
+
+
+def _judge(mode: Mode, row: OrderRow, findings: Findings, absent: Absent) -> Outcome | Unsettled:
+    """What the findings mean for one order."""
+    seen = findings.seen.get(row.id, ())
+    if seen:
+        return _judge_seen(mode, row, seen)
+    if row.id in findings.absent and absent is Absent.NOT_CREATED:
+        why = "not on the Task List, which was read twice; taken for not created, as was asked for"
+        return Outcome(row.id, OrderState.REJECTED, error=why)
+    return Unsettled(key=row.key, reason=findings.unclear.get(row.id) or row.error or "not found")
+
+
+def _judge_seen(mode: Mode, row: OrderRow, seen: Sequence[Sighting]) -> Outcome | Unsettled:
+    ids = tuple(each.task_id for each in seen)
+    live = [each for each in seen if each.status is not None and not each.status.is_draft]
+    active = [each for each in live if each.status not in _ENDED_EARLY]
+    if len(active) > 1:
+        told = listed([each.task_id for each in active])
+        reason = f"created more than once: {told}; cancel all but one, then reconcile again"
+        return Unsettled(key=row.key, reason=reason, task_ids=ids, doubled=True)
+    if live:
+        task = (active or live)[0]
+        return Outcome(row.id, OrderState.CREATED, task_id=task.task_id, status=task.status)
+    drafts = {each.task_id: each.status for each in seen if each.status is not None}
+    if mode is Mode.TWO_PHASE and row.task_id in drafts:
+        return Outcome(row.id, OrderState.DRAFTED, task_id=row.task_id, status=drafts[row.task_id])
+    # A draft that is not the recorded one may be a leftover, and in direct mode the task may be about to be
+    # broadcast: neither proves that the order was created, nor that it was not.
+    states = ", ".join(sorted({str(each.status or "in a state that is not told") for each in seen}))
+    reason = f"{listed(ids)} may be its own, and is {states}: that does not prove that it was broadcast"
+    return Unsettled(key=row.key, reason=reason, task_ids=ids)
+
+
+async def _finish(run: Run) -> None:
+    counts = await run.counts()
+    left = sum(counts[state] for state in (OrderState.PENDING, OrderState.DRAFTED, OrderState.BROADCASTING))
+    await run.finish(RunState.STOPPED if left else RunState.DONE)
+
+
+@attrs.frozen(kw_only=True)
+class Orphan:
+    """A draft that carries the tracking id of an order, and is not the one that the ledger has for it.
+
+    Nobody broadcasts it, so it calls no driver; it may be cancelled.
+    """
+
+    key: str
+    tracking_id: str
+    task_id: str
+
+
+async def find_orphans(gs: GotSurge, run: Run, keys: Collection[str]) -> list[Orphan]:
+    """Look on the Task List for unused drafts of some orders of a run; `Sent.lost_drafts` names those to look for.
+
+    Whether drafts are listed is not promised: finding none does not prove that there are none.
+
+    Args:
+        run: held, since its orders are read.
+        keys: keys of its orders.
+
+    Raises:
+        CallError: the list could not be read, as often as it was tried; a plain partner has none.
+    """
+    wanted = frozenset(keys)
+    owners: dict[str, str] = {}
+    recorded: set[str] = set()
+    if wanted:
+        async for row in run.rows():
+            if row.task_id:
+                recorded.add(row.task_id)
+            if row.key in wanted and (tracking_id := Doubt.of(row).tracking_id):
+                owners[tracking_id] = row.key
+    orphans: list[Orphan] = []
+    if owners:
+        async for task in gs.platform.tasks.list():
+            key = owners.get(task.tracking_id or "")
+            is_draft = task.current_status is not None and task.current_status.is_draft
+            if key is not None and is_draft and task.id not in recorded:
+                orphans.append(Orphan(key=key, tracking_id=task.tracking_id or "", task_id=task.id))
+    return orphans

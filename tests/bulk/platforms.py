@@ -1,0 +1,79 @@
+"""Pushes to a simulator, and what is left of them in the ledger."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from gotsurge_async import GotSurge, Limits, Order, RetryPolicy, Timeouts
+from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
+from gotsurge_async.clock import SystemClock
+from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
+from gotsurge_async.testing import simulated
+
+QUICK = RetryPolicy(attempts=3, base=0.001, cap=0.01)
+
+
+class HastyClock(SystemClock):
+    """The machine's time, in which nobody waits; ``slept`` notes how long they would have."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        """Note it, and go on."""
+        self.slept.append(seconds)
+
+
+@attrs.frozen
+class Place:
+    """A client that is signed in to a simulator, and a ledger."""
+
+    simulator: Simulator
+    gs: GotSurge
+    ledger: Ledger
+    clock: HastyClock
+
+    async def push(self, orders: Sequence[Order], *, mode: Mode = Mode.DIRECT, **options: Any) -> str:
+        """Push orders; the id of the run, which is closed."""
+        push = Push(self.gs, self.ledger, mode=mode, **options)
+        run, _ = await push.load_orders(orders)
+        async with run:
+            await push.send(run)
+        return run.id
+
+    async def lose(self, orders: Sequence[Order], *, when: Any = "after", **options: Any) -> str:
+        """Push orders in direct mode, and lose every answer; ``when`` says whether before or after the effect."""
+        self.simulator.order_fault(Fault(operation="tasks.create", when=when, kind="reset"))
+        run_id = await self.push(orders, **options)
+        self.simulator.clear_faults()
+        return run_id
+
+    async def states(self, run_id: str) -> dict[str, OrderState]:
+        """The state of each key."""
+        return {row.key: row.state async for row in self.ledger.rows(run_id)}
+
+    async def tasks(self, run_id: str) -> dict[str, str]:
+        """The recorded task of each key."""
+        return {row.key: row.task_id or "" async for row in self.ledger.rows(run_id)}
+
+
+@asynccontextmanager
+async def place(tmp_path: Path, account: str = "platform", **switches: Any) -> AsyncIterator[Place]:
+    """A simulator, a client of an account, and a ledger on disk."""
+    clock = HastyClock()
+    async with (
+        Simulator(options=SimulatorOptions.from_mapping(switches)) as simulator,
+        simulated(
+            account,
+            simulator=simulator,
+            retry=QUICK,
+            timeouts=Timeouts(read=2.0),
+            limits=Limits(concurrency=4),
+            clock=clock,
+        ) as gs,
+        await Ledger.open(tmp_path / "ledger.db", clock=clock.now) as ledger,
+    ):
+        yield Place(simulator, gs, ledger, clock)

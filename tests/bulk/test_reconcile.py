@@ -1,0 +1,282 @@
+"""Orders in doubt, settled by what the simulator shows, over real HTTP."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gotsurge_async.bulk import Absent, Doubt, Findings, Mode, OrderState, Push, Reconciler, Sighting, find_orphans
+from gotsurge_async.bulk.ledger import NoSuchRun, RunHeld, RunInfo, RunState
+from gotsurge_async.models.tasks import TaskStatus
+from gotsurge_async.simulator import Fault
+from tests.bulk.platforms import Place, place
+from tests.kit import order, orders
+
+SETTLE = 30.0
+
+
+async def keep_lost_draft(here: Place, **options: Any) -> tuple[str, str]:
+    """A two-phase run whose one order was broadcasting when its process ended; its recorded task."""
+    push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE, **options)
+    run, _ = await push.load_orders([order("T-0")])
+    async with run:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", when="before", kind="status"))
+        await push.send(run)
+        ids = [row.id async for row in run.rows((OrderState.DRAFTED,))]
+        await run.claim_broadcast(ids)
+    here.simulator.clear_faults()
+    return run.id, (await here.tasks(run.id))["T-0"]
+
+
+@pytest.mark.parametrize("dates", ["z", "offset", "fraction", "naive"])
+async def test_what_was_created_is_found_by_tracking_id(tmp_path: Path, dates: str) -> None:
+    """Orders whose answers were lost after the effect end created, each with its own task, in every form of dates."""
+    async with place(tmp_path, dates=dates) as here:
+        run_id = await here.lose(orders(45))
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert (len(result.created), result.in_doubt, result.troubles) == (45, (), ())
+        assert set((await here.states(run_id)).values()) == {OrderState.CREATED}
+        for key, task_id in (await here.tasks(run_id)).items():
+            assert (await here.gs.platform.tasks.get(task_id)).tracking_id == key
+        assert (await here.ledger.run(run_id)).state is RunState.DONE
+        # Found in one scan: nobody waited for a second one.
+        assert SETTLE not in here.clock.slept
+
+
+async def test_every_page_is_read(tmp_path: Path) -> None:
+    """Orders on later pages are found too."""
+    async with place(tmp_path, per_page_limit=3) as here:
+        await here.push(orders(10, "OLD-"))
+        run_id = await here.lose(orders(10))
+        assert len((await Reconciler(here.gs, here.ledger).reconcile(run_id)).created) == 10
+
+
+@pytest.mark.parametrize("account", ["platform", "plain"])
+async def test_absence_proves_nothing(tmp_path: Path, account: str) -> None:
+    """What is not found stays in doubt, after a second scan with the settle time before it."""
+    async with place(tmp_path, account) as here:
+        run_id = await here.lose(orders(3), when="before")
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert {each.key for each in result.in_doubt} == {"T-0", "T-1", "T-2"}
+        assert set((await here.states(run_id)).values()) == {OrderState.IN_DOUBT}
+        assert (SETTLE in here.clock.slept) == (account == "platform")
+        assert here.simulator.audit()["tasks"] == 0
+
+
+async def test_a_plain_partner_is_told_what_to_do(tmp_path: Path) -> None:
+    """Without a Task List the sentence names webhooks and gotsurge resolve, and absent orders are not given up."""
+    async with place(tmp_path, "plain") as here:
+        run_id = await here.lose(orders(1))
+        result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+        assert [each.key for each in result.in_doubt] == ["T-0"]
+        assert "webhook" in result.troubles[0]
+        assert "gotsurge resolve" in result.troubles[0]
+
+
+async def test_absent_means_not_created_when_asked_for(tmp_path: Path) -> None:
+    """With that choice, what two scans did not show is rejected, and its key can be pushed again."""
+    async with place(tmp_path) as here:
+        run_id = await here.lose(orders(2), when="before")
+        await here.push(orders(1, "OTHER-"))
+        result = await Reconciler(here.gs, here.ledger, absent=Absent.NOT_CREATED).reconcile(run_id)
+        assert {each.key for each in result.not_created} == {"T-0", "T-1"}
+        assert SETTLE in here.clock.slept
+        again = await here.push(orders(2))
+        assert set((await here.states(again)).values()) == {OrderState.CREATED}
+        assert here.simulator.audit()["doubled"] == {}
+
+
+@pytest.mark.parametrize("trouble", ["status", "reset"])
+async def test_a_scan_that_broke_off_gives_up_nothing(tmp_path: Path, trouble: Any) -> None:
+    """When the list cannot be read to its end, absence does not count even where it was asked to."""
+    async with place(tmp_path, per_page_limit=3) as here:
+        await here.push(orders(5, "OTHER-"))
+        run_id = await here.lose(orders(2), when="before")
+        here.simulator.order_fault(
+            Fault(operation="platform.tasks.list", when="before", kind=trouble, status=500, rate=0.5, seed=4)
+        )
+        here.simulator.order_fault(Fault(operation="platform.tasks.list", when="before", kind=trouble, status=500))
+        result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+        assert "could not be read" in result.troubles[0]
+        assert len(result.in_doubt) == 2
+
+
+async def test_tasks_without_names_keep_orders_in_doubt(tmp_path: Path) -> None:
+    """Where the service shows neither tracking id nor invoice number, a nameless task may be any order's."""
+    async with place(tmp_path, tracking_id_echo="never") as here:
+        run_id = await here.lose(orders(2))
+        result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+        assert len(result.in_doubt) == 2
+        assert result.not_created == ()
+
+
+async def test_invoice_numbers_prove_where_tracking_ids_are_not_shown(tmp_path: Path) -> None:
+    """An invoice number of one order alone, with the same pickup, finds its task; one that orders share does not."""
+    async with place(tmp_path, tracking_id_echo="never") as here:
+        known = [order("A", invoice_number="INV-A"), order("B", invoice_number="INV-B")]
+        shared = [order("C", invoice_number="INV-C"), order("D", invoice_number="INV-C")]
+        run_id = await here.lose([*known, *shared])
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert {each.key for each in result.created} == {"A", "B"}
+        assert {each.key for each in result.in_doubt} == {"C", "D"}
+        assert all("may be another order's" in each.reason for each in result.in_doubt)
+        rows = {row.key: row.error async for row in here.ledger.rows(run_id, (OrderState.IN_DOUBT,))}
+        assert all("may be another order's" in (error or "") for error in rows.values())
+
+
+async def test_another_orders_task_is_never_taken(tmp_path: Path) -> None:
+    """A task that the ledger has under another order proves nothing, whatever names it shares."""
+    async with place(tmp_path, tracking_id_echo="reads") as here:
+        await here.push([order("A", invoice_number="INV-1")])
+        twin = order("A", invoice_number="INV-1")
+        push = Push(here.gs, here.ledger)
+        here.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="reset"))
+        run, _ = await push.load_orders([twin], key=lambda _: "another key")
+        async with run:
+            await push.send(run)
+        here.simulator.clear_faults()
+        result = await Reconciler(here.gs, here.ledger).reconcile(run.id)
+        assert [each.key for each in result.in_doubt] == ["another key"]
+
+
+async def test_an_older_order_with_the_same_tracking_id_is_not_taken(tmp_path: Path) -> None:
+    """A task of another pickup, made without this ledger, does not count as the order in doubt."""
+    async with place(tmp_path) as here:
+        old = order("T-0")
+        window = old.from_time_window
+        await here.gs.tasks.create(
+            [
+                order(
+                    "T-0",
+                    from_time_window=type(window)(
+                        start_time_utc=window.start_time_utc.replace(hour=1), end_time_utc=window.end_time_utc
+                    ),
+                )
+            ]
+        )
+        run_id = await here.lose([old], when="before")
+        result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+        assert [each.key for each in result.in_doubt] == ["T-0"]
+
+
+async def test_a_task_that_ended_early_was_created(tmp_path: Path) -> None:
+    """A task found cancelled or expired means that the order was created."""
+    async with place(tmp_path) as here:
+        run_id = await here.lose(orders(2))
+        found = [task async for task in here.gs.platform.tasks.list()]
+        here.simulator.move(found[0].id, "cancelled")
+        here.simulator.move(found[1].id, "expired")
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert {each.status for each in result.created} == {"cancelled", "expired"}
+
+
+async def test_a_double_is_named_and_stays_in_doubt(tmp_path: Path) -> None:
+    """Two tasks of one order are told with both ids, in the ledger too; with one of them cancelled it is settled."""
+    async with place(tmp_path) as here:
+        run_id = await here.lose(orders(1))
+        await here.gs.tasks.create(orders(1))
+        reconciler = Reconciler(here.gs, here.ledger)
+        result = await reconciler.reconcile(run_id)
+        (double,) = result.doubled
+        assert double in result.in_doubt
+        assert len(double.task_ids) == 2
+        (row,) = [row async for row in here.ledger.rows(run_id)]
+        assert row.state is OrderState.IN_DOUBT
+        assert all(task_id in (row.error or "") for task_id in double.task_ids)
+        await here.gs.tasks.cancel(double.task_ids[1], reason="a double")
+        result = await reconciler.reconcile(run_id)
+        assert [each.task_id for each in result.created] == [double.task_ids[0]]
+
+
+@pytest.mark.parametrize("drafts_listed", [True, False])
+async def test_a_recorded_draft_is_drafted_again_and_broadcast_by_a_resume(tmp_path: Path, drafts_listed: bool) -> None:
+    """A two-phase order whose recorded task is still a draft is drafted, and a resume creates it once."""
+    async with place(tmp_path, drafts_listed=drafts_listed) as here:
+        run_id, task_id = await keep_lost_draft(here)
+        # Another process that pushes the same key leaves it in doubt: nobody is alive to tell.
+        await here.push([order("T-0")], mode=Mode.TWO_PHASE)
+        assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT}
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert [(each.key, each.task_id) for each in result.drafted] == [("T-0", task_id)]
+        assert (await here.ledger.run(run_id)).state is RunState.STOPPED
+        async with await here.ledger.hold(run_id) as run:
+            await Push(here.gs, here.ledger).send(run)
+        assert await here.states(run_id) == {"T-0": OrderState.CREATED}
+        assert here.simulator.audit()["by_tracking_id"] == {"T-0": 1}
+
+
+async def test_a_recorded_task_past_draft_is_created(tmp_path: Path) -> None:
+    """A broadcast that a crash interrupted is settled by its recorded task, without any scan."""
+    async with place(tmp_path) as here:
+        run_id, task_id = await keep_lost_draft(here)
+        await here.gs.platform.drafts.broadcast([task_id])
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert [(each.key, each.task_id) for each in result.created] == [("T-0", task_id)]
+        assert "platform.tasks.list" not in here.simulator.audit()["calls"]
+
+
+async def test_a_draft_that_is_not_the_recorded_one_settles_nothing(tmp_path: Path) -> None:
+    """In direct mode a draft under the order's tracking id is named, and the order stays in doubt."""
+    async with place(tmp_path) as here:
+        run_id = await here.lose(orders(1), when="before")
+        await here.gs.platform.drafts.create(orders(1))
+        (left,) = (await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)).in_doubt
+        assert "does not prove" in left.reason
+        assert len(left.task_ids) == 1
+
+
+async def test_what_a_crash_left_sending_is_in_doubt_first(tmp_path: Path) -> None:
+    """Orders that were being sent when their process ended are looked up like any other in doubt."""
+    async with place(tmp_path) as here:
+        run, _ = await Push(here.gs, here.ledger).load_orders(orders(2))
+        async with run:
+            await run.claim([row.id async for row in run.rows()])
+        await here.gs.tasks.create(orders(1))
+        result = await Reconciler(here.gs, here.ledger).reconcile(run.id)
+        assert await here.states(run.id) == {"T-0": OrderState.CREATED, "T-1": OrderState.IN_DOUBT}
+        assert len(result.created) == 1
+
+
+async def test_other_evidence_can_be_given(tmp_path: Path) -> None:
+    """Whatever knows of tasks can settle orders: the reconciler asks it, and only for what is open."""
+    asked: list[list[str]] = []
+
+    class Told:
+        """Knows of the first order that it is asked for."""
+
+        async def look(self, run: RunInfo, doubts: Sequence[Doubt]) -> Findings:
+            asked.append([doubt.key for doubt in doubts])
+            return Findings(seen={doubts[0].id: [Sighting(task_id="X", status=TaskStatus.ACCEPTED)]})
+
+    async with place(tmp_path, "plain") as here:
+        run_id = await here.lose(orders(2))
+        result = await Reconciler(here.gs, here.ledger, evidence=[Told(), Told()]).reconcile(run_id)
+        assert asked == [["T-0", "T-1"], ["T-1"]]
+        assert {each.task_id for each in result.created} == {"X"}
+
+
+async def test_a_run_in_other_hands_is_left_alone(tmp_path: Path) -> None:
+    """A run that is held, or does not exist, is an error that says so."""
+    async with place(tmp_path) as here:
+        run, _ = await Push(here.gs, here.ledger).load_orders(orders(1))
+        async with run:
+            with pytest.raises(RunHeld):
+                await Reconciler(here.gs, here.ledger).reconcile(run.id)
+        with pytest.raises(NoSuchRun):
+            await Reconciler(here.gs, here.ledger).reconcile("nothing")
+
+
+async def test_orphans_are_found(tmp_path: Path) -> None:
+    """Drafts of lost answers are found by their tracking ids; the recorded drafts are not among them."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+        push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
+        run, _ = await push.load_orders(orders(3))
+        async with run:
+            sent = await push.send(run)
+            orphans = await find_orphans(here.gs, run, sent.lost_drafts)
+            assert await find_orphans(here.gs, run, ()) == []
+        assert {each.key for each in orphans} == {"T-0", "T-1", "T-2"}
+        assert not {each.task_id for each in orphans} & set((await here.tasks(run.id)).values())
+        assert here.simulator.audit()["drafts"] == 3

@@ -1,0 +1,88 @@
+"""Taking a run back, over real HTTP."""
+
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.bulk import Mode, OrderState, Undo
+from gotsurge_async.bulk.ledger import RunHeld
+from gotsurge_async.errors import Unauthorized, UsageError
+from gotsurge_async.simulator import Fault
+from tests.bulk.platforms import place
+from tests.kit import order, orders
+
+
+@pytest.mark.parametrize(("account", "mode"), [("plain", Mode.DIRECT), ("platform", Mode.TWO_PHASE)])
+async def test_what_is_broadcasting_is_cancelled(tmp_path: Path, account: str, mode: Mode) -> None:
+    """Each order is cancelled, already cancelled, or too late, and is told so; again, all that can be is cancelled."""
+    async with place(tmp_path, account) as here:
+        run_id = await here.push(orders(30), mode=mode)
+        tasks = await here.tasks(run_id)
+        here.simulator.move(tasks["T-3"], "accepted")
+        here.simulator.move(tasks["T-4"], "cancelled")
+        here.simulator.move(tasks["T-5"], "expired")
+        undone = await Undo(here.gs, here.ledger).undo(run_id, reason="wrong file")
+        assert len(undone.cancelled) == 27
+        assert [each.key for each in undone.already_cancelled] == ["T-4"]
+        assert {each.key: each.status for each in undone.too_late} == {"T-3": "accepted", "T-5": "expired"}
+        assert (undone.failed, undone.in_doubt, undone.waiting, undone.stopped_by) == ((), 0, 0, None)
+        again = await Undo(here.gs, here.ledger).undo(run_id)
+        assert (len(again.cancelled), len(again.already_cancelled), len(again.too_late)) == (0, 28, 2)
+        rows = {row.key: row.status async for row in here.ledger.rows(run_id)}
+    assert {key for key, status in rows.items() if status == "cancelled"} == set(tasks) - {"T-3", "T-5"}
+
+
+async def test_an_undone_order_keeps_its_key(tmp_path: Path) -> None:
+    """A cancelled order was created: the same key is not pushed again."""
+    async with place(tmp_path) as here:
+        await Undo(here.gs, here.ledger).undo(await here.push(orders(2)))
+        again = await here.push(orders(2))
+        assert set((await here.states(again)).values()) == {OrderState.ALREADY_PUSHED}
+
+
+async def test_lost_answers_of_cancels_converge(tmp_path: Path) -> None:
+    """A cancel whose answer was lost counts as cancelled, once the task shows it."""
+    async with place(tmp_path) as here:
+        run_id = await here.push(orders(10))
+        here.simulator.order_fault(Fault(operation="tasks.cancel", when="after", kind="reset"))
+        undone = await Undo(here.gs, here.ledger).undo(run_id)
+        assert len(undone.cancelled) == 10
+
+
+async def test_one_failure_does_not_stop_the_others(tmp_path: Path) -> None:
+    """An order that cannot be read has failed, with its error; the others are cancelled."""
+    async with place(tmp_path) as here:
+        run_id = await here.push(orders(5))
+        here.simulator.order_fault(Fault(operation="tasks.get", when="before", kind="status", status=400, times=1))
+        undone = await Undo(here.gs, here.ledger, concurrency=1).undo(run_id)
+        assert (len(undone.cancelled), len(undone.failed)) == (4, 1)
+        assert "400" in undone.failed[0].error
+
+
+async def test_it_stops_where_every_call_would_fail(tmp_path: Path) -> None:
+    """Without a token that works nothing more is tried."""
+    async with place(tmp_path) as here:
+        run_id = await here.push(orders(50))
+        here.simulator.order_fault(Fault(operation="tasks.get", when="before", kind="status", status=401))
+        undone = await Undo(here.gs, here.ledger, concurrency=1).undo(run_id)
+        assert isinstance(undone.stopped_by, Unauthorized)
+        assert len(undone.failed) == 1
+
+
+async def test_what_cannot_be_taken_back_is_counted(tmp_path: Path) -> None:
+    """Orders in doubt have no task to cancel, and are counted."""
+    async with place(tmp_path, "plain") as here:
+        run_id = await here.lose([order("LOST")])
+        undone = await Undo(here.gs, here.ledger).undo(run_id)
+        assert (undone.cancelled, undone.in_doubt) == ((), 1)
+
+
+async def test_a_reason_is_needed_and_the_run_is_held(tmp_path: Path) -> None:
+    """The service wants a reason, and a run in other hands is left alone."""
+    async with place(tmp_path, "plain") as here:
+        run_id = await here.push(orders(1))
+        with pytest.raises(UsageError):
+            await Undo(here.gs, here.ledger).undo(run_id, reason=" ")
+        async with await here.ledger.hold(run_id):
+            with pytest.raises(RunHeld):
+                await Undo(here.gs, here.ledger).undo(run_id)
