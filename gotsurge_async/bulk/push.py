@@ -1,6 +1,6 @@
 """The push with a ledger: never an order twice, never one lost, and what is not known is named."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -12,6 +12,7 @@ from gotsurge_async.bulk.direct import DirectSender, Results
 from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, OrderRow, OrderState, PendingOrder, Run, RunState
 from gotsurge_async.bulk.loading import Loader
 from gotsurge_async.bulk.pace import Pace
+from gotsurge_async.bulk.reconcile import find_orphans
 from gotsurge_async.bulk.refusals import OnRefusedChunk
 from gotsurge_async.bulk.sources import Source
 from gotsurge_async.bulk.two_phase import TwoPhaseSender
@@ -179,6 +180,7 @@ class Push:
             self._session,
             policy=self._session.policy,
             on_refused_chunk=self._on_refused_chunk or OnRefusedChunk.SPLIT,
+            find_drafts=self._find_drafts,
         )
         direct = DirectSender(
             self._session,
@@ -208,6 +210,9 @@ class Push:
             self._session.limiter.resize(self._session.limiter.ceiling)
             await whole(_end(run, drafter))
         return Sent(stopped_by=self._stopper, interrupted=self._interrupted, lost_drafts=frozenset(drafter.lost_drafts))
+
+    async def _find_drafts(self, run: Run, keys: Collection[str]) -> dict[str, str]:
+        return {orphan.key: orphan.task_id for orphan in await find_orphans(self._gs, run, keys)}
 
     async def _batches(
         self, items: AsyncIterable[T], send: Callable[[Sequence[T]], Awaitable[Results]], keep: Results | None = None

@@ -6,7 +6,7 @@ still a draft is broadcast again, which acts on drafts only.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -44,6 +44,7 @@ class TwoPhaseSender:
     Args:
         policy: how often a draft create or a broadcast whose answer was lost is tried anew, and how it waits.
         on_refused_chunk: what becomes of a chunk of drafts that the service refused as a whole.
+        find_drafts: looks up the task ids of drafts that exist for some keys of a run, and are not recorded.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class TwoPhaseSender:
         *,
         policy: RetryPolicy,
         on_refused_chunk: OnRefusedChunk,
+        find_drafts: Callable[[Run, Collection[str]], Awaitable[Mapping[str, str]]],
         random: Random | None = None,
     ) -> None:
         self.lost_drafts: set[str] = set()
         self._session = session
         self._policy = policy
         self._on_refused_chunk = on_refused_chunk
+        self._find_drafts = find_drafts
         self._random = random or Random()  # noqa: S311 - spreads retries in time, guards nothing
 
     async def send(self, run: Run, orders: Sequence[PendingOrder]) -> Results:
@@ -93,7 +96,7 @@ class TwoPhaseSender:
             lost: list[PendingOrder] = []
             error: GotSurgeError | None = None
             for part in waiting:
-                settled = await self._draft_part(part)
+                settled = await self._adopt(run, await self._draft_part(part))
                 await whole(_record_drafts(run, settled))
                 drafts += [Draft(each.order, each.receipt.id) for each in settled if isinstance(each, Created)]
                 results += [each for each in settled if isinstance(each, Refused | Unsent)]
@@ -126,6 +129,20 @@ class TwoPhaseSender:
             done += settled
             waiting += again
         return held(done, self._on_refused_chunk)
+
+    async def _adopt(self, run: Run, results: Results) -> Results:
+        """Take a draft whose answer was lost for the order's own, where the service refused to make a second one."""
+        keys = {each.order.key for each in results if isinstance(each, Refused)} & self.lost_drafts
+        if not keys:
+            return results
+        try:
+            found = await self._find_drafts(run, keys)
+        except CallError:
+            found = {}
+        return [
+            Created(order=each.order, receipt=Receipt(id=found[each.order.key])) if each.order.key in found else each
+            for each in results
+        ]
 
     # --- broadcasts ---------------------------------------------------------------------------------------------------
 
