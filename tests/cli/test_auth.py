@@ -124,6 +124,21 @@ async def test_a_dead_refresh_token_is_a_state(person: Person) -> None:
     assert (await person.runs("auth", "status")).code == 0
 
 
+async def test_a_push_without_consent_keeps_its_orders(person: Person) -> None:
+    """When consent is withdrawn a push ends with exit code 4 and its orders pending; after a login they are created."""
+    await person.runs("auth", "login")
+    orders = write_orders(person.home / "orders.csv", range(50))
+    person.simulator.revoke("plain")
+    stopped = await person.runs("push", str(orders), "--mode", "direct", "--json")
+    assert stopped.code == 4, stopped.err
+    assert (stopped.document["created"], stopped.document["unprocessed"], stopped.document["in_doubt"]) == (0, 50, 0)
+    assert "sign in again" in stopped.err
+    assert (await person.runs("auth", "login")).code == 0
+    pushed = await person.runs("push", str(orders), "--json")
+    assert (pushed.code, pushed.document["created"]) == (0, 50), pushed.err
+    assert person.simulator.audit()["tasks"] == 50
+
+
 async def test_a_logout_forgets(person: Person) -> None:
     """After `auth logout` nothing of the tokens is left in the file."""
     await person.runs("auth", "login")
