@@ -330,7 +330,8 @@ class TokenManager:
         if self._told:
             return
         self._told = True
-        ends = self._tokens.expires_at if self._tokens else None
+        works = self._tokens is not None and self._tokens.bearer != self._rejected
+        ends = self._tokens.expires_at if self._tokens and works else None
         until = f"; calls work until {ends:%Y-%m-%d %H:%M} UTC" if ends and ends > self._clock.now() else ""
         logger.error("account %s: %s%s", self.account, reason, until)
         self._hooks.emit(SignInRequired(account=self.account, reason=reason, works_until=ends if until else None))

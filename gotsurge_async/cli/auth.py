@@ -1,6 +1,7 @@
 """``gotsurge auth``: sign in, and look after what keeps a machine signed in."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -226,6 +227,7 @@ def rotate(as_json: bool) -> None:
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
+    logging.getLogger("gotsurge_async").addHandler(logging.NullHandler())  # what goes wrong is told once, by the error
     with told():
         try:
             asyncio.run(work)
@@ -259,7 +261,7 @@ _SAID = {
     "signed in": "signed in until {until}{renews}",
     "renewable": "the token has ended, and is renewed at the next call",
     "ended": "not signed in any more: gotsurge auth login",
-    "refused": "works until {until}, then it ends: the renewal was refused, sign in again with gotsurge auth login",
+    "refused": "sign in again with gotsurge auth login: the renewal was refused, and the token ends at {until}",
 }
 
 
