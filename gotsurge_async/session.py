@@ -175,8 +175,10 @@ class Session:
                     return call.decode(done.response.body)
                 except UnreadableAnswer as error:
                     whole = codec.is_json(done.response.body)
-                    # The answers to calls without a bearer token hold secrets: those are not quoted.
-                    reason = str(error) if call.endpoint.bearer else "the answer cannot be read"
+                    # The answers to calls without a bearer token hold secrets: those are not quoted, nor one that
+                    # holds ours.
+                    quotable = bearer is not None and bearer.reveal().encode() not in done.response.body
+                    reason = str(error) if quotable else "the answer cannot be read"
                     done = attrs.evolve(done, outcome=Outcome.UNKNOWN, reason=reason)
                     if whole:  # but not what was promised: another try would not mend that
                         raise self._error(call, done, tries, bearer) from None

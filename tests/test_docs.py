@@ -1,0 +1,104 @@
+"""The examples of README.md and of every page in docs/ run.
+
+What a reader may take for granted, and so may an example:
+
+- Each block that begins with three backticks and ``python`` is run, in the order of its page; those of a page share
+  their names, as the cells of a notebook do. A page starts with fresh names and a fresh simulator.
+- A block may use ``await``, ``async with`` and ``async for`` at its top level, or ``asyncio.run(main())``.
+- The ``GOTSURGE_…`` variables lead to the simulator: ``GotSurge.from_env()`` is a client of its account ``platform``,
+  with a bearer token.
+- These names are there: ``gs``, such a client, open; ``order`` and ``orders``, one order and 45 of them; ``code``,
+  what a consent has given; ``simulator``. Whatever is written goes to an empty folder.
+- No block is left out. What is not to be run is not marked as ``python``.
+"""
+
+import ast
+import asyncio
+import inspect
+import re
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gotsurge_async import GotSurge
+from gotsurge_async.simulator import Simulator
+
+from .kit import order, orders
+from .running import running_simulator
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if "```python" in path.read_text()
+]
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> Iterator[types.CodeType]:
+    """The blocks of a page, compiled so that a traceback names the page and its line."""
+    text = page.read_text(encoding="utf-8")
+    for found in _BLOCK.finditer(text):
+        above = "\n" * text[: found.start(1)].count("\n")
+        yield compile(above + found[1], str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def run(page: Path, names: dict[str, Any], runner: asyncio.Runner) -> int:
+    """Run the blocks of a page; says how many there were."""
+    count = 0
+    for code in blocks(page):
+        count += 1
+        if code.co_flags & inspect.CO_COROUTINE:
+            runner.run(types.FunctionType(code, names)())
+        else:
+            exec(code, names)  # noqa: S102 - our own pages
+    return count
+
+
+def variables(simulator: Simulator) -> dict[str, str]:
+    """What leads to the simulator."""
+    keys = simulator.accounts["platform"]
+    return {
+        "GOTSURGE_ENV": "local",
+        "GOTSURGE_API_BASE": simulator.api_base,
+        "GOTSURGE_CLIENT_KEY": keys.client_key,
+        "GOTSURGE_SECRET_KEY": keys.secret_key,
+    }
+
+
+async def a_bearer_token(simulator: Simulator) -> str:
+    """One that the simulator takes."""
+    async with GotSurge.from_env() as gs:
+        return (await gs.oauth.exchange(simulator.new_code("platform"))).bearer.reveal()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_examples_run(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every example of the page runs to its end against a simulator."""
+    monkeypatch.chdir(tmp_path)
+    with running_simulator() as simulator, asyncio.Runner() as runner:
+        for name, value in variables(simulator).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("GOTSURGE_BEARER_TOKEN", runner.run(a_bearer_token(simulator)))
+        gs = GotSurge.from_env()
+        runner.run(gs.open())
+        names = {
+            "__name__": "__main__",
+            "gs": gs,
+            "order": order(),
+            "orders": orders(45, "DOC-"),
+            "code": simulator.new_code("platform"),
+            "simulator": simulator,
+        }
+        try:
+            assert run(page, names, runner) >= 1
+        finally:
+            runner.run(gs.close())
+
+
+def test_no_example_is_overlooked() -> None:
+    """Every fence that says python opens a block that is found, also an indented or a badly closed one."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert len(re.findall(r"```\s*py", text)) == len(_BLOCK.findall(text))
