@@ -8,7 +8,7 @@ from datetime import datetime
 
 import attrs
 
-logger = logging.getLogger("gotsurge_async")
+logger: logging.Logger = logging.getLogger("gotsurge_async")
 
 
 @attrs.frozen(kw_only=True)
@@ -137,6 +137,11 @@ class Hooks:
 
         return leave
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody would learn of a request: a listener, or the log."""
+        return bool(self._listeners) or logger.isEnabledFor(logging.DEBUG)
+
     def emit(self, event: Event) -> None:
         """Tell all listeners."""
         for listener in tuple(self._listeners.values()):
@@ -150,7 +155,11 @@ class Hooks:
         self, *, operation: str, method: str, path: str, server: str, monotonic: Callable[[], float]
     ) -> Iterator[int]:
         """Tell of the start and the end of a call, whatever ends it; gives the call's number."""
-        number, started, error = next(self._numbers), monotonic(), ""
+        number = next(self._numbers)
+        if not self._listeners:
+            yield number
+            return
+        started, error = monotonic(), ""
         self.emit(CallStarted(call=number, operation=operation, method=method, path=path, server=server))
         try:
             yield number

@@ -58,6 +58,7 @@ class Session:
         self._transport = transport
         self.limiter = limiter
         self._api_base = api_base
+        self._server = url_for_log(api_base)
         self._profile = profile
         self.policy = policy
         self._create_on_assumed = create_on_assumed
@@ -135,27 +136,29 @@ class Session:
         """
         self._check_usable()
         resolved = self.resolve(endpoint)
-        call = _Call(
-            endpoint=resolved,
-            path=path or {},
-            query=urlencode(query) if query else "",
-            body=body if body is None or isinstance(body, bytes) else codec.encode(body),
-            decode=decode or (lambda answer: _decode(answer, resolved.response)),
-            before_send=before_send,
-            after_send=after_send,
-            # Calls without a bearer token carry secrets of their own, in their path or their body.
-            secrets=() if resolved.bearer else (*(path or {}).values(), *hidden_values(body)),
-        )
+        encoded = body if body is None or isinstance(body, bytes) else codec.encode(body)
         self._enter()
         try:
             with self.hooks.call(
                 operation=resolved.name,
                 method=resolved.verb,
                 path=resolved.path,
-                server=url_for_log(self._api_base),
+                server=self._server,
                 monotonic=self.clock.monotonic,
             ) as number:
-                return cast("T", await self._run(attrs.evolve(call, number=number)))
+                call = _Call(
+                    endpoint=resolved,
+                    path=path or {},
+                    query=urlencode(query) if query else "",
+                    body=encoded,
+                    decode=decode or (lambda answer: _decode(answer, resolved.response)),
+                    before_send=before_send,
+                    after_send=after_send,
+                    # Calls without a bearer token carry secrets of their own, in their path or their body.
+                    secrets=() if resolved.bearer else (*(path or {}).values(), *hidden_values(body)),
+                    number=number,
+                )
+                return cast("T", await self._run(call))
         finally:
             self._leave()
 
@@ -239,6 +242,8 @@ class Session:
         for answers in self._recorders.get():
             if done.response is not None:
                 answers.append(done.response)
+        if not self.hooks.watched:
+            return
         event = RequestDone(
             call=call.number,
             operation=call.endpoint.name,
@@ -287,7 +292,7 @@ class _Call:
     before_send: Callable[[], None] | None
     after_send: Callable[[], None] | None
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
-    number: int = 0
+    number: int
 
     def request(self, api_base: str, bearer: Secret | None) -> Request:
         return build_request(self.endpoint, api_base, path=self.path, query=self.query, body=self.body, bearer=bearer)
