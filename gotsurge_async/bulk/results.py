@@ -73,9 +73,13 @@ class Summary:
     orders_per_second: float
     files: Mapping[str, str]
     """success, failed, unprocessed, in_doubt and summary: where the result files are."""
+    orphan_drafts: Sequence[str] = ()
+    """Task ids of unused drafts whose answers were lost (two-phase): no driver knows of them, and nobody will."""
 
 
-async def write_results(ledger: Ledger, run: RunInfo, folder: Path, *, seconds: float = 0.0) -> Summary:
+async def write_results(
+    ledger: Ledger, run: RunInfo, folder: Path, *, seconds: float = 0.0, orphan_drafts: Sequence[str] = ()
+) -> Summary:
     """Write the result files of a run, and count.
 
     ``RUN-success``, ``RUN-failed``, ``RUN-unprocessed`` and ``RUN-in-doubt`` hold the rows as they were read, with
@@ -105,6 +109,7 @@ async def write_results(ledger: Ledger, run: RunInfo, folder: Path, *, seconds: 
                 seconds=round(seconds, 3),
                 orders_per_second=round(counts[Verdict.CREATED] / seconds, 1) if seconds else 0.0,
                 files=files,
+                orphan_drafts=tuple(orphan_drafts),
             )
             await asyncio.to_thread(_finish, writers, summary, undo)
     except OSError as error:

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from gotsurge_async.bulk import Ledger, LedgerError, Mode, Push, Run, Sent, Summary, write_results
+from gotsurge_async.bulk.reconcile import find_orphans
 from gotsurge_async.cli.connect import Target
 from gotsurge_async.cli.exits import Exit, exit_code_of
 from gotsurge_async.cli.interrupts import Interrupts
@@ -18,6 +19,7 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Limits
 from gotsurge_async.creates import stops_all
+from gotsurge_async.errors import GotSurgeError
 
 
 @attrs.frozen(kw_only=True)
@@ -78,7 +80,8 @@ class RunJob:
             seconds = time.monotonic() - started if waiting else 0.0
             if sent is None:
                 return Exit.IN_DOUBT
-            summary = await write_results(ledger, run.info, options.out, seconds=seconds)
+            orphans = await self._orphans(gs, run, sent)
+            summary = await write_results(ledger, run.info, options.out, seconds=seconds, orphan_drafts=orphans)
         self._tell(summary, sent)
         return _exit_code(summary, sent, interrupts)
 
@@ -92,6 +95,21 @@ class RunJob:
         except LedgerError as error:
             self._say(f"{error}\nstopped at once: what was in flight is in doubt, the rest was not sent (run {run.id})")
             return None
+
+    async def _orphans(self, gs: GotSurge, run: Run, sent: Sent) -> list[str]:
+        """The drafts whose answers were lost, as far as the service shows them."""
+        if not sent.lost_drafts or sent.interrupted:
+            return []
+        try:
+            orphans = [orphan.task_id for orphan in await find_orphans(gs, run, sent.lost_drafts)]
+        except GotSurgeError as error:
+            self._say(
+                f"{len(sent.lost_drafts):,} orders may have left an unused draft each; the list tells nothing: {error}"
+            )
+            return []
+        if orphans:
+            self._say(f"{len(orphans):,} unused drafts were left, which no driver sees: {', '.join(orphans[:20])}")
+        return orphans
 
     # --- telling ----------------------------------------------------------------------------------------------------
 

@@ -336,3 +336,15 @@ async def test_orders_that_wait_in_a_run_that_is_going_on_are_refused(tmp_path: 
         first.kill()
         await first.wait()
         assert simulator.audit()["doubled"] == {}
+
+
+async def test_unused_drafts_are_listed(tmp_path: Path) -> None:
+    """A two-phase push that lost the answers of draft creates lists the drafts that nobody will broadcast."""
+    write_orders(tmp_path / "orders.csv", range(100))
+    async with Simulator() as simulator:
+        simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=2))
+        done = await push(simulator, tmp_path, "orders.csv", "--account", "platform")
+        audit = simulator.audit()
+    assert (done.code, done.document["created"], audit["doubled"]) == (0, 100, {})
+    assert len(done.document["orphan_drafts"]) == audit["drafts"] == 40
+    assert "40 unused drafts" in done.err
