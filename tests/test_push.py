@@ -1,0 +1,141 @@
+"""`GotSurge.push`: any number of orders, without a ledger; and what came raw."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from gotsurge_async import (
+    Created,
+    GotSurge,
+    InDoubt,
+    Limits,
+    Order,
+    Refused,
+    SignInNeeded,
+    Unsent,
+    UsageError,
+)
+from gotsurge_async.hooks import ChunkDone, Event
+from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
+from gotsurge_async.transports.memory import MemoryTransport
+from tests.clients import created, make, others, sent, serve
+from tests.kit import answer, orders
+
+
+async def source(count: int) -> AsyncIterator[Order]:
+    """Orders one by one, asynchronously."""
+    for each in orders(count):
+        yield each
+
+
+async def test_any_number_is_pushed() -> None:
+    """A plain or an async iterable goes out in chunks of twenty, and each order has its result."""
+    for given in (orders(45), iter(orders(45)), source(45)):
+        told: list[Event] = []
+        transport = MemoryTransport(serve)
+        async with make(transport, hooks=[told.append]) as gs:
+            results = [result async for result in gs.push(given)]
+        assert all(isinstance(each, Created) and each.receipt.id == f"id-{each.order.tracking_id}" for each in results)
+        assert sorted(len(sent(request)) for request in transport.sent) == [5, 20, 20]
+        assert sum(event.created for event in told if isinstance(event, ChunkDone)) == len(results) == 45
+
+
+async def test_each_order_is_told_what_became_of_it() -> None:
+    """Created, refused, in doubt and unsent come as they are, chunk by chunk, and the push goes on."""
+
+    def handle(request: Request) -> Response:
+        name = sent(request)[0]["tracking_id"]
+        if name == "T-1":
+            return answer({"message": "price is too low"}, 422)
+        if name == "T-2":
+            raise MaybeSent("the connection broke")
+        if name == "T-3":
+            raise NothingSent("refused")
+        if name == "T-4":
+            return answer({"tasks": []})
+        return answer(created(request))
+
+    async with make(MemoryTransport(handle)) as gs:
+        results = {each.order.tracking_id: each async for each in gs.push(orders(6), chunk=1)}
+    assert {name: type(result) for name, result in results.items()} == {
+        "T-0": Created,
+        "T-1": Refused,
+        "T-2": InDoubt,
+        "T-3": Unsent,
+        "T-4": InDoubt,
+        "T-5": Created,
+    }
+
+
+@pytest.mark.parametrize("options", [{"concurrency": 0}, {"chunk": 0}, {"chunk": 21}])
+async def test_a_push_has_a_size(options: dict[str, int]) -> None:
+    """No chunk in flight, none in a chunk, or more than twenty, is refused."""
+    async with make() as gs:
+        with pytest.raises(UsageError):
+            gs.push(orders(1), **options)
+
+
+async def test_no_more_is_in_flight_than_asked() -> None:
+    """The push keeps to its own number of chunks in flight, and to the client's limit."""
+    now = most = 0
+
+    async def handle(request: Request) -> Response:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        now -= 1
+        return answer(created(request))
+
+    for push, limit, expected in ((2, 16, 2), (8, 3, 3), (None, 4, 4)):
+        most = 0
+        async with make(MemoryTransport(handle), limits=Limits(concurrency=limit)) as gs:
+            assert len([each async for each in gs.push(orders(40), chunk=2, concurrency=push)]) == 40
+        assert most == expected
+
+
+async def test_a_push_ends_when_the_account_is_no_longer_taken() -> None:
+    """After a 401 that cannot be mended no chunk is sent, its orders are unsent, and the error comes last."""
+    seen: list[str] = []
+
+    def handle(request: Request) -> Response:
+        names = [each["tracking_id"] for each in sent(request)]
+        return answer({}, 401) if names[0] == "T-10" else answer(created(request))
+
+    async def read(gs: GotSurge) -> None:
+        async for result in gs.push(source(1000), chunk=5, concurrency=1):
+            seen.append(type(result).__name__)  # noqa: PERF401 - a comprehension would lose what comes before the error
+
+    async with make(MemoryTransport(handle)) as gs:
+        with pytest.raises(SignInNeeded):
+            await read(gs)
+    assert seen == ["Created"] * 10 + ["Unsent"] * 5
+
+
+async def test_a_push_left_early_tells_what_was_in_flight() -> None:
+    """After a break every order that was sent is known: it was yielded, or is in flight."""
+    transport = MemoryTransport(serve)
+    async with make(transport) as gs, gs.push(source(1000), chunk=4, concurrency=3) as stream:
+        seen = []
+        async for result in stream:
+            seen.append(result.order.tracking_id)
+            if len(seen) == 6:
+                break
+        await stream.aclose()
+        known = [*seen, *(each.tracking_id for each in stream.in_flight)]
+    sent_names = [each["tracking_id"] for request in transport.sent for each in sent(request)]
+    assert set(sent_names) <= set(known)
+    assert len(known) == len(set(known))
+    assert not others()
+
+
+async def test_raw_shows_what_came() -> None:
+    """Inside the block every answer is noted with status, headers and body."""
+    script: Sequence[Response] = [answer({}, 429), answer({"id": "t"}, etag="x")]
+    async with make(MemoryTransport(script)) as gs:
+        with gs.raw() as answers:
+            await gs.tasks.get("t")
+        assert [each.status for each in answers] == [429, 200]
+        assert answers[-1].headers["etag"] == "x"
