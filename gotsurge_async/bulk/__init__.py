@@ -8,10 +8,12 @@ from gotsurge_async.bulk.checks import Finding, Severity, check_order
 from gotsurge_async.bulk.evidence import Doubt, Evidence, Findings, RecordedTasks, Sighting, TaskList
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld
 from gotsurge_async.bulk.loading import UnusableSource
+from gotsurge_async.bulk.plan import Plan, Planner, check_plan
 from gotsurge_async.bulk.push import Push, Sent
 from gotsurge_async.bulk.reconcile import Absent, Orphan, Reconciled, Reconciler, Settled, Unsettled, find_orphans
 from gotsurge_async.bulk.refusals import OnRefusedChunk
 from gotsurge_async.bulk.results import Summary, Verdict, write_results
+from gotsurge_async.bulk.retry import load_refused
 from gotsurge_async.bulk.sources import Fault, FileMap, Source, SourceOptions, SourceReport, open_source
 from gotsurge_async.bulk.undo import Undo, Undoing, Undone
 
@@ -31,6 +33,8 @@ __all__ = [
     "OnRefusedChunk",
     "OrderState",
     "Orphan",
+    "Plan",
+    "Planner",
     "Push",
     "Reconciled",
     "Reconciler",
@@ -53,7 +57,9 @@ __all__ = [
     "UnusableSource",
     "Verdict",
     "check_order",
+    "check_plan",
     "find_orphans",
+    "load_refused",
     "open_source",
     "write_results",
 ]

@@ -14,6 +14,7 @@ from gotsurge_async.batcher import chunks_of
 from gotsurge_async.bulk.claims import whole
 from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, Run
 from gotsurge_async.bulk.sources import Fault, Source
+from gotsurge_async.bulk.sources.base import fingerprint_of
 from gotsurge_async.errors import GotSurgeError, InvalidData, Problem
 from gotsurge_async.models.tasks import Order
 
@@ -89,7 +90,8 @@ class Loader:
                     if not order_key:
                         fault = Fault(file=name, line=number, rule="the order has no key: give it a tracking_id")
                         raise UnusableSource(f"{name} has faults", [fault], 1)
-                    rows.append(NewOrder(number, order_key, codec.encode(order)))
+                    plain = codec.unstructure(order)
+                    rows.append(NewOrder(number, order_key, codec.encode(plain), None, fingerprint_of(plain)))
                 await run.add(rows)
             return run, await _admit(run, name, None)
 

@@ -18,6 +18,7 @@ from gotsurge_async.bulk import (
     Source,
     SourceOptions,
     UnusableSource,
+    check_plan,
     open_source,
 )
 from gotsurge_async.bulk.ledger import Admission, Similar
@@ -40,6 +41,7 @@ class PushOptions(SendOptions):
     mode: str = "auto"
     on_refused_chunk: str | None = None
     brakes: Brakes = Brakes()
+    plan: Path | None = None
 
     def remembered(self) -> Mapping[str, Any]:
         """What the ledger keeps with the run, so that its result files can be written again."""
@@ -113,6 +115,8 @@ class PushJob(RunJob):
 
     async def _load(self, push: Push) -> tuple[Run, Admission]:
         with open_source(self._options.file, options=self._options.source) as source:
+            if self._options.plan is not None:
+                source = check_plan(self._options.plan, source)
             run, admission = await push.load_source(source, options=self._options.remembered())
             self._tell_warnings(source)
         try:

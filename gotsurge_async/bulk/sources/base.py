@@ -37,6 +37,12 @@ STAND_INS: Mapping[str, Any] = {
 _TELLING = ("from_address", "to_address", "from_time_window", "to_time_window", "invoice_number")
 
 
+def fingerprint_of(order: Mapping[str, Any]) -> bytes:
+    """What is the same for the same pickup, delivery, windows and invoice; of an order as plain values."""
+    same = codec.encode([order.get(name) for name in _TELLING])
+    return hashlib.blake2b(same, digest_size=16).digest()
+
+
 class SourceRow(NamedTuple):
     """One good order of a file."""
 
@@ -115,9 +121,7 @@ class Source(abc.ABC):
     @staticmethod
     def _row(line: int, key: str, order: Order, original: bytes) -> SourceRow:
         plain = codec.unstructure(order)
-        same = codec.encode([plain.get(name) for name in _TELLING])
-        fingerprint = hashlib.blake2b(same, digest_size=16).digest()
-        return SourceRow(line, key, order, codec.encode(plain), original, fingerprint)
+        return SourceRow(line, key, order, codec.encode(plain), original, fingerprint_of(plain))
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,45 @@
+"""The refused orders of a run, once more, in a run of their own."""
+
+import msgspec
+
+from gotsurge_async.batcher import chunks_of
+from gotsurge_async.bulk.claims import whole
+from gotsurge_async.bulk.ledger import Admission, Ledger, NewOrder, OrderRow, OrderState, Run
+from gotsurge_async.bulk.loading import BLOCK
+from gotsurge_async.bulk.sources.base import fingerprint_of
+from gotsurge_async.errors import UsageError
+
+
+async def load_refused(ledger: Ledger, run_id: str) -> tuple[Run, Admission]:
+    """Put the refused orders of a run into a new one, as they stand in the ledger: the file is not read again.
+
+    An order that was created meanwhile by another run is not sent again: it counts as already pushed. The new run is
+    of the same environment and mode, and is held: send it with `Push.send`, and close it.
+
+    Raises:
+        UsageError: the run has no refused orders.
+        NoSuchRun, LedgerError: there is no such run, or the ledger fails.
+        RunHeld: some of the orders wait in a run that another process is sending.
+    """
+    old = await ledger.run(run_id)
+    if not (await ledger.counts(run_id))[OrderState.REJECTED]:
+        raise UsageError(f"run {run_id} has no refused orders: there is nothing to try again")
+    run = await ledger.begin(
+        environment=old.environment,
+        mode=old.mode,
+        source=old.source,
+        source_sha256=old.source_sha256,
+        columns=old.columns,
+        options={**old.options, "retry_of": run_id},
+    )
+    try:
+        async for rows in chunks_of(ledger.rows(run_id, (OrderState.REJECTED,)), BLOCK):
+            await run.add([_again(row) for row in rows])
+        return run, await run.admit()
+    except BaseException:
+        await whole(run.discard())
+        raise
+
+
+def _again(row: OrderRow) -> NewOrder:
+    return NewOrder(row.line, row.key, row.payload, row.source_row, fingerprint_of(msgspec.json.decode(row.payload)))

@@ -1,0 +1,117 @@
+"""Time windows that leave drivers no time: rules of thumb, and all of them warnings."""
+
+from datetime import datetime, timedelta
+from math import asin, cos, radians, sin, sqrt
+
+import attrs
+import msgspec
+
+EARTH_RADIUS = 6371.0088
+"""Kilometres."""
+
+
+class Window(msgspec.Struct):
+    """From when until when."""
+
+    start_time_utc: datetime
+    end_time_utc: datetime
+
+
+class Planned(msgspec.Struct):
+    """What a plan looks at of an order; amounts in thousandths of a cent."""
+
+    from_address: msgspec.Raw
+    to_address: msgspec.Raw
+    from_time_window: Window
+    vehicle_preference: str
+    to_time_window: Window | None = None
+    price: int | None = None
+    currency: str | None = None
+
+
+class Place(msgspec.Struct):
+    """Degrees."""
+
+    latitude: float | None = None
+    longitude: float | None = None
+
+    @property
+    def point(self) -> tuple[float, float] | None:
+        """Latitude and longitude, if both are there."""
+        return None if self.latitude is None or self.longitude is None else (self.latitude, self.longitude)
+
+
+_planned = msgspec.json.Decoder(Planned)
+_place = msgspec.json.Decoder(Place)
+
+
+def planned(payload: bytes) -> Planned:
+    """An order that is JSON text."""
+    return _planned.decode(payload)
+
+
+def point_of(address: msgspec.Raw) -> tuple[float, float] | None:
+    """Where an address is, if it says so in degrees."""
+    return _place.decode(address).point
+
+
+@attrs.frozen(kw_only=True)
+class Tight:
+    """An order whose windows are too narrow: its line, its key, and why."""
+
+    line: int
+    key: str
+    rule: str
+
+
+@attrs.frozen(kw_only=True)
+class WindowRules:
+    """When a window is too narrow.
+
+    Attributes:
+        shortest_pickup: minutes; a pickup window that is shorter is hard to meet.
+        lead: minutes; a pickup that ends sooner than that from now is hard to take.
+        speed: kilometres an hour that a driver makes on the road.
+        detour: how many times longer than the line through the air the road is.
+    """
+
+    shortest_pickup: float = 15.0
+    lead: float = 60.0
+    speed: float = 40.0
+    detour: float = 1.3
+
+    def broken(self, order: Planned, now: datetime) -> list[str]:
+        """What is too narrow about an order; the way counts only where both addresses have coordinates."""
+        told: list[str] = []
+        pickup, delivery = order.from_time_window, order.to_time_window
+        length = _minutes(pickup.end_time_utc - pickup.start_time_utc)
+        if length < self.shortest_pickup:
+            told.append(f"the pickup window lasts {length:.0f} minutes")
+        left = _minutes(pickup.end_time_utc - now)
+        if left < 0:
+            told.append("the pickup is over")
+        elif left < self.lead:
+            told.append(f"the pickup ends in {left:.0f} minutes")
+        start, end = point_of(order.from_address), point_of(order.to_address)
+        if delivery is not None and start is not None and end is not None:
+            kilometres = self.detour * _kilometres(start, end)
+            way = 60 * kilometres / self.speed
+            time = _minutes(delivery.end_time_utc - pickup.start_time_utc)
+            if time < way:
+                told.append(
+                    f"{kilometres:.0f} km take {way:.0f} minutes at {self.speed:.0f} km/h, and from the start of the "
+                    f"pickup to the end of the delivery there are {time:.0f}"
+                )
+        return told
+
+
+def _minutes(span: timedelta) -> float:
+    return span.total_seconds() / 60
+
+
+def _kilometres(start: tuple[float, float], end: tuple[float, float]) -> float:
+    """The line through the air."""
+    latitude, other = radians(start[0]), radians(end[0])
+    across = sin((other - latitude) / 2) ** 2
+    along = cos(latitude) * cos(other) * sin(radians(end[1] - start[1]) / 2) ** 2
+    return 2 * EARTH_RADIUS * asin(min(1.0, sqrt(across + along)))
