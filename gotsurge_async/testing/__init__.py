@@ -10,7 +10,8 @@ Time is passed in wherever this package waits, so a test turns it instead of wai
             await clock.advance(25 * 86_400)  # 25 days, in milliseconds
             ...
 
-`simulated` gives a client that is signed in to a simulator of its own, over real HTTP.
+`simulated` gives a client that is signed in to a simulator of its own, over real HTTP; `gotsurge_async.testing.plugin`
+has these things as fixtures for pytest. `gotsurge_async.transports.memory.MemoryTransport` answers without a network.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""`gotsurge_async.testing`: a clock that a test turns."""
+"""`gotsurge_async.testing.ManualClock`: a clock that a test turns."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta, timezone

@@ -1,0 +1,37 @@
+"""Fixtures for pytest and pytest-asyncio, for the tests of a program that uses this package.
+
+In the ``conftest.py`` at the top of the tests::
+
+    pytest_plugins = ["gotsurge_async.testing.plugin"]
+
+It is not loaded by itself: who only uses the package gets no fixtures.
+"""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from gotsurge_async.client import GotSurge
+from gotsurge_async.simulator import Simulator
+from gotsurge_async.testing import ManualClock, simulated
+
+
+@pytest.fixture
+def gotsurge_clock() -> ManualClock:
+    """A clock that stands still until the test advances it."""
+    return ManualClock()
+
+
+@pytest_asyncio.fixture
+async def gotsurge_simulator() -> AsyncIterator[Simulator]:
+    """A GotSurge of this test's own, over real HTTP on a free port of this machine."""
+    async with Simulator() as simulator:
+        yield simulator
+
+
+@pytest_asyncio.fixture
+async def gotsurge(gotsurge_simulator: Simulator) -> AsyncIterator[GotSurge]:
+    """An open client, signed in to ``gotsurge_simulator`` as the platform partner, who may call every operation."""
+    async with simulated("platform", simulator=gotsurge_simulator) as gs:
+        yield gs

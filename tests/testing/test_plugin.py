@@ -1,0 +1,59 @@
+"""`gotsurge_async.testing.plugin` and `simulated`: what the tests of a program that uses this package get."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.simulator import Simulator
+from gotsurge_async.testing import simulated
+from tests.kit import order
+
+SAMPLE = """
+from gotsurge_async import GotSurge
+from gotsurge_async.simulator import Simulator
+from gotsurge_async.testing import ManualClock
+
+
+{mark}
+async def test_a_client(gotsurge: GotSurge, gotsurge_simulator: Simulator) -> None:
+    assert [task async for task in gotsurge.platform.tasks.list()] == []
+    assert gotsurge_simulator.audit()["calls"]["platform.tasks.list"] == 1
+
+
+{mark}
+async def test_a_clock(gotsurge_clock: ManualClock) -> None:
+    await gotsurge_clock.advance(60)
+    assert gotsurge_clock.monotonic() == 60
+"""
+
+
+@pytest.mark.parametrize("mode", ["auto", "strict"])
+def test_the_fixtures_work_in_somebody_s_tests(tmp_path: Path, mode: str) -> None:
+    """A conftest of one line gives a client, its simulator and a clock, in either mode of pytest-asyncio."""
+    mark = "@pytest.mark.asyncio" if mode == "strict" else ""
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["gotsurge_async.testing.plugin"]\n')
+    (tmp_path / "pytest.ini").write_text(
+        f"[pytest]\nasyncio_mode = {mode}\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
+    )
+    (tmp_path / "test_sample.py").write_text("import pytest\n" + SAMPLE.format(mark=mark))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+    assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("account", ["plain", "platform"])
+async def test_a_client_is_signed_in_to_a_simulator_of_its_own(account: str) -> None:
+    """`simulated` is a client that can create at once, as either account."""
+    async with simulated(account) as gs:
+        assert len((await gs.tasks.create([order()])).tasks) == 1
+
+
+async def test_two_clients_may_share_a_simulator() -> None:
+    """Given a running simulator, the client signs in to that one, and leaves it running."""
+    async with Simulator() as simulator:
+        for number in range(2):
+            async with simulated(simulator=simulator) as gs:
+                await gs.tasks.create([order(f"T-{number}")])
+        assert simulator.audit()["by_tracking_id"] == {"T-0": 1, "T-1": 1}
