@@ -7,8 +7,12 @@ from gotsurge_async.cli.doctor import doctor
 from gotsurge_async.cli.drafts import drafts
 from gotsurge_async.cli.endpoints import endpoints
 from gotsurge_async.cli.orgs import orgs
+from gotsurge_async.cli.plan import plan
 from gotsurge_async.cli.price import price
 from gotsurge_async.cli.push import push
+from gotsurge_async.cli.resume import resume, retry
+from gotsurge_async.cli.runs import resolve, results, runs, status
+from gotsurge_async.cli.settle import reconcile, undo
 from gotsurge_async.cli.simulator import simulator
 from gotsurge_async.cli.tasks import tasks
 from gotsurge_async.cli.tracking import tracking
@@ -30,6 +34,15 @@ def gotsurge() -> None:
 
 
 gotsurge.add_command(push)
+gotsurge.add_command(plan)
+gotsurge.add_command(runs)
+gotsurge.add_command(status)
+gotsurge.add_command(resume)
+gotsurge.add_command(results)
+gotsurge.add_command(retry)
+gotsurge.add_command(reconcile)
+gotsurge.add_command(resolve)
+gotsurge.add_command(undo)
 gotsurge.add_command(simulator)
 gotsurge.add_command(doctor)
 gotsurge.add_command(endpoints)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import attrs
 import click
 
-from gotsurge_async.cli.connect import Target, connected, target_options
+from gotsurge_async.cli.connect import Target, connected, place_options, target_options
 from gotsurge_async.cli.exits import Exit, Failure, told
 from gotsurge_async.client import GotSurge
 from gotsurge_async.endpoints import ENDPOINTS, Replay
@@ -20,10 +20,23 @@ T = TypeVar("T")
 
 def takes_target(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that choose a GotSurge; it gets them as one `Target`, its argument ``target``."""
+    return target_options(_with_target(command))
 
+
+def takes_place(command: Callable[..., None]) -> Callable[..., None]:
+    """The same without ``--simulate``: for commands about earlier runs, of which a new simulator knows nothing."""
+    return place_options(_with_target(command))
+
+
+def _with_target(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def with_target(
-        *, simulate: bool, env: str | None, api_base: str | None, accept_assumed_endpoints: bool, **rest: Any
+        *,
+        simulate: bool = False,
+        env: str | None,
+        api_base: str | None,
+        accept_assumed_endpoints: bool,
+        **rest: Any,
     ) -> None:
         target = Target(
             simulate=simulate,
@@ -34,7 +47,7 @@ def takes_target(command: Callable[..., None]) -> Callable[..., None]:
         )
         command(target=target, **rest)
 
-    return target_options(with_target)
+    return with_target
 
 
 def for_platform(target: Target) -> Target:

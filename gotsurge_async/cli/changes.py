@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.cli.push import MoneyAmount
+from gotsurge_async.cli.reading import MoneyAmount
 from gotsurge_async.models.base import Model, OpenEnum
 from gotsurge_async.models.tasks import TaskChanges
 from gotsurge_async.money import Money

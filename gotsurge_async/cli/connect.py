@@ -73,6 +73,12 @@ class Target:
 
 def target_options(command: F) -> F:
     """The options that choose a GotSurge."""
+    command = place_options(command)
+    return click.option("--simulate", is_flag=True, help="Start a throw-away simulator and talk to it.")(command)
+
+
+def place_options(command: F) -> F:
+    """The same where a throw-away simulator would be of no use."""
     for option in (
         click.option(
             "--accept-assumed-endpoints",
@@ -90,7 +96,6 @@ def target_options(command: F) -> F:
             type=click.Choice(("local", "sandbox", "production")),
             help="The GotSurge to talk to; local is a simulator that runs at --api-base.",
         ),
-        click.option("--simulate", is_flag=True, help="Start a throw-away simulator and talk to it."),
     ):
         command = option(command)
     return command

@@ -1,7 +1,7 @@
 """What ``gotsurge push`` does: check, sign in, load, send, and tell."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,6 +26,7 @@ from gotsurge_async.cli.connect import Target, connected
 from gotsurge_async.cli.exits import Exit
 from gotsurge_async.cli.interrupts import Interrupts
 from gotsurge_async.cli.run_job import RunJob, SendOptions
+from gotsurge_async.config import Limits
 from gotsurge_async.endpoints import TASKS_CREATE
 
 SHOWN_WARNINGS = 10
@@ -37,6 +38,8 @@ class PushOptions(SendOptions):
 
     file: str
     source: SourceOptions
+    target: Target
+    limits: Limits
     batch_size: int
     mode: str = "auto"
     on_refused_chunk: str | None = None
@@ -147,12 +150,17 @@ class PushJob(RunJob):
             self._say(f"… and {len(pairs) - SHOWN_WARNINGS:,} more orders that look like another one")
 
     def _tell_faults(self, error: UnusableSource) -> Exit:
-        for fault in error.faults:
-            self._say(str(fault))
-        if error.count > len(error.faults):
-            self._say(f"… and {error.count - len(error.faults):,} more")
-        self._say(f"{error.count:,} {'fault' if error.count == 1 else 'faults'}: nothing was sent")
-        if self._options.as_json:
-            faults = [attrs.asdict(fault) for fault in error.faults]
-            click.echo(json.dumps({"faults": faults, "count": error.count}, indent=2))
-        return Exit.USAGE
+        return tell_faults(error, self._say, as_json=self._options.as_json)
+
+
+def tell_faults(error: UnusableSource, say: Callable[[str], None], *, as_json: bool) -> Exit:
+    """Tell what is wrong with a file, fault by fault."""
+    for fault in error.faults:
+        say(str(fault))
+    if error.count > len(error.faults):
+        say(f"… and {error.count - len(error.faults):,} more")
+    say(f"{error.count:,} {'fault' if error.count == 1 else 'faults'}: nothing was sent")
+    if as_json:
+        faults = [attrs.asdict(fault) for fault in error.faults]
+        click.echo(json.dumps({"faults": faults, "count": error.count}, indent=2))
+    return Exit.USAGE

@@ -11,23 +11,19 @@ from rich.console import Console
 
 from gotsurge_async.bulk import Ledger, LedgerError, Mode, Push, Run, Sent, Summary, write_results
 from gotsurge_async.bulk.reconcile import find_orphans
-from gotsurge_async.cli.connect import Target
 from gotsurge_async.cli.exits import Exit, exit_code_of
 from gotsurge_async.cli.interrupts import Interrupts
 from gotsurge_async.cli.progress import PushProgress
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
-from gotsurge_async.config import Limits
 from gotsurge_async.creates import stops_all
 from gotsurge_async.errors import GotSurgeError
 
 
 @attrs.frozen(kw_only=True)
 class SendOptions:
-    """What the user said about a sending: where to, how fast, into which books, and how to tell of it."""
+    """What the user said about a sending: into which books, and how to tell of it."""
 
-    target: Target
-    limits: Limits
     ledger: Path
     out: Path
     as_json: bool

@@ -1,0 +1,87 @@
+"""What the commands about earlier runs share: which ledger, which run, and whose it is."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import click
+
+from gotsurge_async.bulk import Ledger, Mode
+from gotsurge_async.bulk.ledger import RunInfo
+from gotsurge_async.cli.connect import SIMULATED, Target, default_ledger
+from gotsurge_async.cli.exits import Exit, Failure, told
+from gotsurge_async.clock import SystemClock
+from gotsurge_async.errors import ConfigError, UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+OUT = Path("gotsurge-results")
+
+
+def ledger_option(command: F) -> F:
+    """The option ``--ledger``."""
+    return click.option(
+        "--ledger", type=click.Path(path_type=Path), metavar="PATH", help="The books; as gotsurge push finds them."
+    )(command)
+
+
+def books_options(command: F) -> F:
+    """The options of a command that only reads and writes the ledger."""
+    environment = click.option(
+        "--env",
+        type=click.Choice((SIMULATED, "local", "sandbox", "production")),
+        help="Whose runs; it also tells which ledger, unless --ledger does.",
+    )
+    return environment(ledger_option(command))
+
+
+def find_ledger(ledger: Path | None, env: str | None, out: Path = OUT) -> Path:
+    """The ledger that the options mean."""
+    return ledger or default_ledger(Target(simulate=env == SIMULATED, env=env), out)
+
+
+@asynccontextmanager
+async def open_books(path: Path) -> AsyncIterator[Ledger]:
+    """An existing ledger.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not await asyncio.to_thread(path.exists):
+        raise ConfigError(
+            f"there is no ledger at {path}: --ledger names one, and --env sandbox or production that of real pushes"
+        )
+    async with await Ledger.open(path, clock=SystemClock().now) as ledger:
+        yield ledger
+
+
+def run_told(work: Coroutine[Any, Any, T]) -> T:
+    """Run something to its end; what goes wrong is told on stderr and ends the process."""
+    with told():
+        try:
+            return asyncio.run(work)
+        except KeyboardInterrupt:
+            raise Failure("interrupted", Exit.INTERRUPTED) from None
+
+
+def target_of(run: RunInfo, target: Target) -> Target:
+    """The target for going on with a run: its own environment, and the account that it was made with.
+
+    Raises:
+        UsageError: the options name another environment or account.
+    """
+    if run.environment == SIMULATED:
+        raise UsageError(f"run {run.id} was sent to a throw-away simulator, which is gone: push its file again")
+    if target.books != run.environment:
+        raise UsageError(f"run {run.id} is of {run.environment}, not of {target.books}: say --env {run.environment}")
+    account = run.options.get("account")
+    if account and target.account and target.account != account:
+        raise UsageError(f"run {run.id} was made with the account {account}, not with {target.account}")
+    account = target.account or account
+    if account is None and not target.is_real and run.mode is Mode.TWO_PHASE:
+        account = "platform"  # of a simulator's two accounts the only one that can have made it
+    return attrs.evolve(target, account=account)

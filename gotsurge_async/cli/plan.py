@@ -1,0 +1,110 @@
+"""``gotsurge plan``: a look at a file before it is pushed."""
+
+from pathlib import Path
+
+import click
+
+from gotsurge_async.bulk import Plan, Planner, SourceOptions, UnusableSource, open_source
+from gotsurge_async.cli.books import run_told
+from gotsurge_async.cli.calls import takes_target
+from gotsurge_async.cli.connect import Target, connected
+from gotsurge_async.cli.exits import Exit
+from gotsurge_async.cli.output import json_option, print_record
+from gotsurge_async.cli.push_job import tell_faults
+from gotsurge_async.cli.reading import reading_options
+
+SHOWN = 10
+
+
+@click.command(short_help="Check a file, and say what its push would cost.")
+@click.argument("file", metavar="FILE")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PLAN.json", help="Write the plan there.")
+@click.option("--quote", is_flag=True, help="Ask the service for the price of each route; needs --env or --simulate.")
+@reading_options
+@takes_target
+@json_option
+def plan(file: str, output: Path | None, quote: bool, source: SourceOptions, target: Target, as_json: bool) -> None:
+    """Check FILE as a push would, and say how many orders it has, what they cost, and which windows are too narrow.
+
+    The plan holds the SHA-256 of the file: gotsurge push FILE --plan PLAN.json refuses any other.
+
+    A window is too narrow where a pickup lasts less than 15 minutes, or ends within the hour, or where the way cannot
+    be driven at 40 km/h between the start of the pickup and the end of the delivery. The way is 1.3 times the line
+    through the air, and known only where both addresses have coordinates.
+
+    Nothing is sent, but for --quote: then each distinct route is priced once.
+
+    \b
+    Exit codes:
+      0 the file can be pushed         2 it has faults, or wrong usage
+    """
+    if quote:
+        target.check()
+
+    async def make() -> Plan:
+        with open_source(file, options=source) as opened:
+            if not quote:
+                return await Planner(now=source.now).plan(opened)
+            async with connected(target) as gs:
+                return await Planner(now=source.now, gs=gs).plan(opened)
+
+    async def tell() -> Exit:
+        try:
+            made = await make()
+        except UnusableSource as error:
+            return tell_faults(error, _say, as_json=as_json)
+        if output is not None:
+            made.save(output)
+        if as_json:
+            click.echo(made.to_json(), nl=False)
+        else:
+            _tell(made, output)
+        return Exit.CREATED
+
+    raise SystemExit(int(run_told(tell())))
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _tell(made: Plan, output: Path | None) -> None:
+    quotes = made.quotes
+    print_record(
+        [
+            ("file", made.file),
+            ("orders", f"{made.orders:,}"),
+            ("spend", _amounts(made.spend)),
+            ("without a price", f"{made.without_price:,}" if made.without_price else None),
+            *(
+                (
+                    (
+                        "recommended",
+                        f"{_amounts(quotes.total)} for {quotes.orders:,} orders on {quotes.routes:,} routes",
+                    ),
+                    ("without a quote", "; ".join(quotes.reasons) or None),
+                )
+                if quotes is not None
+                else ()
+            ),
+            ("sha256", made.sha256),
+        ]
+    )
+    tight = [f"{made.file}:{each.line}: {each.key}: {each.rule}" for each in made.tight]
+    for lines, count, what in (
+        (tight, made.tight_count, "windows that are too narrow"),
+        (made.similar, made.similar_count, "orders that look like another one"),
+        (made.warnings, made.warning_count, "other warnings"),
+    ):
+        if count:
+            click.echo(f"{count:,} {what}:")
+            for line in lines[:SHOWN]:
+                click.echo(f"  {line}")
+            if count > SHOWN:
+                click.echo(f"  … and {count - SHOWN:,} more{': the plan lists them' if output else ''}")
+    if output is not None:
+        click.echo(f"gotsurge push with --plan {output} takes this file, and no other")
+
+
+def _amounts(spend: dict[str, str]) -> str:
+    return ", ".join(f"{currency} {amount}".strip() for currency, amount in spend.items()) or "nothing"

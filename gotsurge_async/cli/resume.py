@@ -1,0 +1,180 @@
+"""``gotsurge resume`` and ``gotsurge retry``: going on with a run, and trying its refused orders again."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from gotsurge_async.bulk import Brakes, Ledger, OrderState, Push, Run, load_refused
+from gotsurge_async.bulk.ledger import RunInfo, RunState
+from gotsurge_async.cli.books import OUT, ledger_option, open_books, run_told, target_of
+from gotsurge_async.cli.calls import takes_place
+from gotsurge_async.cli.connect import Target, connected, default_ledger
+from gotsurge_async.cli.exits import Exit
+from gotsurge_async.cli.interrupts import Interrupts
+from gotsurge_async.cli.output import json_option
+from gotsurge_async.cli.reading import MoneyAmount
+from gotsurge_async.cli.run_job import RunJob, SendOptions
+from gotsurge_async.config import Limits
+from gotsurge_async.errors import UsageError
+from gotsurge_async.money import Money
+
+_WAITING = (OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED, OrderState.BROADCASTING)
+
+
+@attrs.frozen(kw_only=True)
+class GoOnOptions(SendOptions):
+    """What the user said about going on; what was not said is as the run has it."""
+
+    run_id: str | None
+    target: Target
+    concurrency: int | None
+    rate: float | None
+    brakes: Brakes
+
+
+def going_on_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that resume and retry share; brakes are those of this sending."""
+    for option in (
+        click.option("--quiet", is_flag=True, help="No progress on stderr."),
+        json_option,
+        click.option("--max-spend", type=MoneyAmount(), help="Stop before the sum of the prices goes above."),
+        click.option("--max-in-doubt", type=click.IntRange(0), metavar="N", help="Stop when more are in doubt."),
+        click.option("--max-errors", type=click.IntRange(0), metavar="N", help="Stop when more are refused."),
+        click.option(
+            "--out",
+            type=click.Path(path_type=Path),
+            default=OUT,
+            show_default=True,
+            help="Folder of the result files.",
+        ),
+        ledger_option,
+        click.option(
+            "--rate",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="PER_SECOND",
+            help="Calls a second.  [default: as before]",
+        ),
+        click.option(
+            "--concurrency", type=click.IntRange(1, 1024), help="Calls in flight.  [default: as before]", metavar="N"
+        ),
+        takes_place,
+    ):
+        command = option(command)
+    return command
+
+
+class GoOnJob(RunJob):
+    """The sending of a run that is in the ledger already."""
+
+    def __init__(self, options: GoOnOptions) -> None:
+        super().__init__(options)
+        self._options = options
+
+    async def _run(self, interrupts: Interrupts) -> Exit:
+        options = self._options
+        async with open_books(options.ledger) as ledger:
+            info = await self._find(ledger)
+            target = target_of(info, options.target)
+            known = info.options
+            limits = Limits(
+                concurrency=options.concurrency or known.get("concurrency") or Limits().concurrency,
+                rate=options.rate or known.get("rate"),
+            )
+            async with connected(target, limits) as gs:
+                push = Push(
+                    gs,
+                    ledger,
+                    mode=info.mode,
+                    environment=info.environment,
+                    on_refused_chunk=known.get("on_refused_chunk"),
+                    brakes=options.brakes,
+                    **({"chunk": known["batch_size"]} if known.get("batch_size") else {}),
+                )
+                run = await self._take_up(ledger, info)
+                counts = await run.counts()
+                waiting = sum(counts[state] for state in _WAITING)
+                return await self._deliver(gs, ledger, push, run, waiting=waiting, interrupts=interrupts)
+
+    async def _find(self, ledger: Ledger) -> RunInfo:
+        if self._options.run_id is not None:
+            return await ledger.run(self._options.run_id)
+        environment = self._options.target.books
+        for info in await ledger.runs():
+            if info.environment == environment and info.state is not RunState.LOADING:
+                return info
+        raise UsageError(f"the ledger {ledger.path} has no run of {environment}")
+
+    async def _take_up(self, ledger: Ledger, info: RunInfo) -> Run:
+        return await ledger.hold(info.id)
+
+
+class RetryJob(GoOnJob):
+    """The sending of a run's refused orders, in a run of their own."""
+
+    async def _take_up(self, ledger: Ledger, info: RunInfo) -> Run:
+        run, admission = await load_refused(ledger, info.id)
+        if admission.already_pushed:
+            self._say(f"{admission.already_pushed:,} of them were pushed by another run since")
+        return run
+
+
+@click.command(short_help="Go on with a run.")
+@click.argument("run_id", metavar="[RUN]", required=False)
+@click.option("--last", is_flag=True, help="The newest run of the environment.")
+@going_on_options
+def resume(run_id: str | None, last: bool, **options: Any) -> None:
+    """Go on with RUN: what a crash, a limit or Ctrl-C left is sent, in the mode in which the run was begun.
+
+    The orders come from the ledger: the file may have changed, or be gone. What is in doubt is not sent; see gotsurge
+    reconcile and gotsurge resolve. Output and exit codes are those of gotsurge push.
+    """
+    if last == (run_id is not None):
+        raise click.UsageError("say which run, or --last; gotsurge runs lists them")
+    _go_on(GoOnJob, run_id, **options)
+
+
+@click.command(short_help="Try the refused orders of a run again.")
+@click.argument("run_id", metavar="RUN")
+@click.option("--failed", is_flag=True, required=True, help="The orders that were refused.")
+@going_on_options
+def retry(run_id: str, failed: bool, **options: Any) -> None:
+    """Put the refused orders of RUN into a new run, as they stand in the ledger, and send it.
+
+    For orders that were refused for a passing reason, or only because another order of their chunk was wrong. One that
+    is wrong itself is refused again: mend it in RUN-failed.csv (gotsurge results), and push that. Output and exit codes
+    are those of gotsurge push.
+    """
+    _go_on(RetryJob, run_id, **options)
+
+
+def _go_on(
+    job: type[GoOnJob],
+    run_id: str | None,
+    *,
+    target: Target,
+    ledger: Path | None,
+    out: Path,
+    concurrency: int | None,
+    rate: float | None,
+    max_errors: int | None,
+    max_in_doubt: int | None,
+    max_spend: Money | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    target.check_place()
+    options = GoOnOptions(
+        run_id=run_id,
+        target=target,
+        concurrency=concurrency,
+        rate=rate,
+        brakes=Brakes(max_errors=max_errors, max_in_doubt=max_in_doubt, max_spend=max_spend),
+        ledger=ledger or default_ledger(target, out),
+        out=out,
+        as_json=as_json,
+        quiet=quiet,
+    )
+    raise SystemExit(int(run_told(job(options).run())))

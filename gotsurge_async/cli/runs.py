@@ -1,0 +1,261 @@
+"""``gotsurge runs``, ``status``, ``results`` and ``resolve``: what the ledger says, and what people say to it."""
+
+import getpass
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from gotsurge_async.bulk import Ledger, OrderState, RunHeld, write_results
+from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState
+from gotsurge_async.cli.books import OUT, books_options, find_ledger, open_books, run_told
+from gotsurge_async.cli.exits import Exit
+from gotsurge_async.cli.output import json_option, print_json, print_record, print_table
+from gotsurge_async.cli.run_job import tell_summary
+from gotsurge_async.errors import ConfigError
+
+_WORDS: Mapping[str, tuple[OrderState, ...]] = {
+    "created": (OrderState.CREATED,),
+    "refused": (OrderState.REJECTED,),
+    "in_doubt": (OrderState.IN_DOUBT, OrderState.SENDING, OrderState.BROADCASTING),
+    "unprocessed": (
+        OrderState.LOADING,
+        OrderState.PENDING,
+        OrderState.DRAFTING,
+        OrderState.DRAFTED,
+        OrderState.SUPERSEDED,
+    ),
+    "already_pushed": (OrderState.ALREADY_PUSHED,),
+}
+"""The words of a push's summary, and the states of the ledger that they stand for."""
+
+
+@attrs.frozen
+class _Told:
+    """A run, its counts, and whether a process has it at this moment."""
+
+    info: RunInfo
+    counts: Counts
+    held: bool
+
+    @classmethod
+    async def of(cls, ledger: Ledger, info: RunInfo) -> "_Told":
+        return cls(info, await ledger.counts(info.id), await ledger.is_held(info.id))
+
+    @property
+    def state(self) -> str:
+        """Where the run stands, in a word; a crash leaves no word of its own in the ledger."""
+        if self.held:
+            return "being sent" if self.info.state is RunState.SENDING else f"{self.info.state} (held)"
+        return "broken off" if self.info.state is RunState.SENDING else self.info.state
+
+    def number(self, word: str) -> int:
+        """How many orders a word of the summary stands for."""
+        return sum(self.counts[state] for state in _WORDS[word])
+
+    def document(self) -> dict[str, Any]:
+        """All of it, for programs."""
+        info = self.info
+        return {
+            "run": info.id,
+            "state": info.state,
+            "held": self.held,
+            "holder": attrs.asdict(info.holder) if info.holder is not None and self.held else None,
+            "environment": info.environment,
+            "mode": info.mode,
+            "source": info.source,
+            "source_sha256": info.source_sha256,
+            "created_at": info.created_at,
+            "finished_at": info.finished_at,
+            "options": dict(info.options),
+            "orders": self.counts.total,
+            **{word: self.number(word) for word in _WORDS},
+            "states": {state.value: self.counts[state] for state in OrderState if self.counts[state]},
+        }
+
+
+@click.command(short_help="List the runs of the ledger.")
+@books_options
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="The newest so many.")
+@json_option
+def runs(ledger: Path | None, env: str | None, limit: int, as_json: bool) -> None:
+    """List the runs of the ledger, the newest first."""
+
+    async def read() -> list[_Told]:
+        async with open_books(find_ledger(ledger, env)) as books:
+            wanted = [info for info in await books.runs() if env in (None, info.environment)]
+            return [await _Told.of(books, info) for info in wanted[:limit]]
+
+    found = run_told(read())
+    if as_json:
+        print_json([each.document() for each in found])
+        return
+    columns = ("RUN", "STATE", "ENVIRONMENT", "MODE", "ORDERS", "CREATED", "REFUSED", "IN DOUBT", "UNPROCESSED", "FROM")
+    print_table(
+        columns,
+        (
+            (
+                each.info.id,
+                each.state,
+                each.info.environment,
+                each.info.mode,
+                each.counts.total,
+                *(each.number(word) for word in ("created", "refused", "in_doubt", "unprocessed")),
+                each.info.source,
+            )
+            for each in found
+        ),
+    )
+
+
+@click.command(short_help="Show where a run stands.")
+@click.argument("run_id", metavar="RUN")
+@books_options
+@click.option("--file", type=click.Path(path_type=Path), help="Tell whether RUN was made from this file, as it is now.")
+@json_option
+def status(run_id: str, ledger: Path | None, env: str | None, file: Path | None, as_json: bool) -> None:
+    """Show where RUN stands, what is to be done about it, and what people have decided.
+
+    \b
+    Exit codes:
+      0 told
+      1 FILE is not the one that RUN was made from, or has changed since
+      2 no such run, ledger or file
+    """
+
+    async def read() -> tuple[_Told, list[dict[str, Any]]]:
+        async with open_books(find_ledger(ledger, env)) as books:
+            found = await _Told.of(books, await books.run(run_id))
+            return found, [attrs.asdict(decision) for decision in await books.decisions(run_id)]
+
+    found, decisions = run_told(read())
+    same = None if file is None else run_told(_is_made_from(found.info, file))
+    if as_json:
+        same_file = {} if same is None else {"same_file": same}
+        print_json({**found.document(), "decisions": decisions, **same_file})
+    else:
+        _tell_status(found, decisions)
+        if same is not None:
+            verdict = "is the one" if same else "is NOT the one, or has changed since"
+            click.echo(f"{file} {verdict} that run {run_id} was made from")
+    raise SystemExit(int(Exit.REFUSED if same is False else Exit.CREATED))
+
+
+async def _is_made_from(info: RunInfo, file: Path) -> bool:
+    if info.source_sha256 is None:
+        raise ConfigError(f"run {info.id} was not made from a file")
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest() == info.source_sha256
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+def _tell_status(found: _Told, decisions: list[dict[str, Any]]) -> None:
+    info, counts = found.info, found.counts
+    holder = info.holder if found.held else None
+    print_record(
+        [
+            ("run", info.id),
+            ("state", found.state),
+            ("held by", f"process {holder.pid} on {holder.host} since {holder.since:%H:%M:%S} UTC" if holder else None),
+            ("environment", info.environment),
+            ("mode", info.mode),
+            ("from", info.source),
+            ("begun", info.created_at),
+            ("ended", info.finished_at),
+            ("orders", f"{counts.total:,}"),
+            *((word.replace("_", " "), f"{n:,}" if (n := found.number(word)) else None) for word in _WORDS),
+        ]
+    )
+    for decision in decisions:
+        what = f"created as {decision['task_id']}" if decision["created"] else "not created"
+        click.echo(f"{decision['key']}: {what}, said {decision['by']} at {decision['at']:%Y-%m-%d %H:%M} UTC")
+    if found.held:
+        return
+    place = f"{info.id} --env {info.environment}"
+    for word, command in (
+        ("unprocessed", f"gotsurge resume {place}"),
+        ("in_doubt", f"gotsurge reconcile {place}"),
+        ("refused", f"gotsurge retry {place} --failed"),
+    ):
+        number = found.number(word) - (counts[OrderState.SUPERSEDED] if word == "unprocessed" else 0)
+        if number and info.state is not RunState.LOADING:
+            click.echo(f"{number:,} {word.replace('_', ' ')}: {command}")
+
+
+@click.command(short_help="Write the result files of a run again.")
+@click.argument("run_id", metavar="RUN")
+@books_options
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=OUT, show_default=True, help="Folder of the result files."
+)
+@json_option
+def results(run_id: str, ledger: Path | None, env: str | None, out: Path, as_json: bool) -> None:
+    """Write the result files of RUN again, as things stand in the ledger now, and print its summary."""
+
+    async def write() -> None:
+        async with open_books(find_ledger(ledger, env)) as books:
+            tell_summary(await write_results(books, await books.run(run_id), out), as_json=as_json)
+
+    run_told(write())
+
+
+@click.command(short_help="Say what became of an order in doubt.")
+@click.argument("run_id", metavar="RUN")
+@books_options
+@click.option("--key", required=True, help="The key of the order: its tracking id, unless the push said otherwise.")
+@click.option("--created", metavar="TASK_ID", help="It exists: this is its task.")
+@click.option("--not-created", is_flag=True, help="It does not exist: its key may be pushed again.")
+@click.option("--by", metavar="NAME", help="Who says so.  [default: the user of this machine]")
+@json_option
+def resolve(
+    run_id: str,
+    ledger: Path | None,
+    env: str | None,
+    key: str,
+    created: str | None,
+    not_created: bool,
+    by: str | None,
+    as_json: bool,
+) -> None:
+    """Say what became of an order of RUN that is in doubt, when you have looked it up; your word is recorded.
+
+    Think twice before --not-created: an order that does exist is then sent a second time, to a second driver.
+    """
+    if (created is not None) == not_created:
+        raise click.UsageError("say either --created TASK_ID or --not-created")
+    if created is not None and not created.strip():
+        raise click.UsageError("--created names the task that exists")
+    who = by or _user()
+
+    async def write() -> None:
+        async with open_books(find_ledger(ledger, env)) as books:
+            await _settle_crash(books, run_id)
+            await books.resolve(run_id, key, by=who, created=created, not_created=not_created)
+
+    run_told(write())
+    if as_json:
+        print_json({"run": run_id, "key": key, "created": created is not None, "task_id": created, "by": who})
+    else:
+        said = f"created as {created}" if created is not None else "not created"
+        click.echo(f"{key} of run {run_id}: {said}, says {who}")
+
+
+async def _settle_crash(books: Ledger, run_id: str) -> None:
+    """What was being sent when a process ended is in doubt; a process that lives settles that itself."""
+    try:
+        async with await books.hold(run_id) as run:
+            await run.recover()
+    except RunHeld:
+        return
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        raise click.UsageError("say who you are: --by NAME") from None

@@ -1,0 +1,190 @@
+"""``gotsurge reconcile`` and ``gotsurge undo``: finding out what became of orders, and taking them back."""
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from gotsurge_async.bulk import Absent, Ledger, OrderState, Reconciled, Reconciler, RunHeld, Undo, Undone
+from gotsurge_async.bulk.evidence import SETTLE
+from gotsurge_async.bulk.ledger import RunInfo, RunState
+from gotsurge_async.bulk.undo import REASON
+from gotsurge_async.cli.books import OUT, ledger_option, open_books, run_told, target_of
+from gotsurge_async.cli.calls import takes_place
+from gotsurge_async.cli.connect import Target, connected, default_ledger
+from gotsurge_async.cli.exits import Exit, exit_code_of
+from gotsurge_async.cli.output import json_option, print_json, print_table
+
+SHOWN = 20
+"""How many orders are listed for people; --json lists all."""
+
+_DOUBTFUL = (OrderState.IN_DOUBT, OrderState.SENDING, OrderState.BROADCASTING)
+
+
+@click.command(short_help="Find out what became of orders in doubt.")
+@click.argument("run_id", metavar="[RUN]", required=False)
+@takes_place
+@ledger_option
+@click.option(
+    "--absent-means-not-created",
+    is_flag=True,
+    help="Take an order for not created that two readings of the whole Task List did not show.",
+)
+@click.option(
+    "--settle",
+    type=click.FloatRange(min=0),
+    default=SETTLE,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between the two readings.",
+)
+@json_option
+def reconcile(
+    run_id: str | None,
+    target: Target,
+    ledger: Path | None,
+    absent_means_not_created: bool,
+    settle: float,
+    as_json: bool,
+) -> None:
+    """Find out what became of the orders in doubt of RUN, or of all runs of the environment.
+
+    Recorded tasks are read by their ids; others are looked for on the Task List of the platform partner, by tracking
+    id, then by invoice number. What is found is created, or is drafted again and sent by gotsurge resume. What is not
+    found stays in doubt: absence proves nothing. Plain partners have no Task List: gotsurge resolve takes your word.
+
+    \b
+    Exit codes:
+      0 nothing is in doubt any more   3 some are still in doubt
+      2 wrong usage                    4 sign-in failed
+      6 another process has a run
+    """
+    target.check_place()
+
+    async def work() -> tuple[list[Reconciled], list[RunHeld]]:
+        done: list[Reconciled] = []
+        held: list[RunHeld] = []
+        async with open_books(ledger or default_ledger(target, OUT)) as books:
+            for info in await _wanted(books, run_id, target):
+                async with connected(target_of(info, target)) as gs:
+                    absent = Absent.NOT_CREATED if absent_means_not_created else Absent.IN_DOUBT
+                    try:
+                        done.append(await Reconciler(gs, books, absent=absent, settle=settle).reconcile(info.id))
+                    except RunHeld as error:
+                        if run_id is not None:
+                            raise
+                        held.append(error)
+        return done, held
+
+    done, held = run_told(work())
+    if as_json:
+        print_json({"runs": [_document(each) for each in done], "held": [error.run_id for error in held]})
+    else:
+        _tell(done)
+    for error in held:
+        click.echo(str(error), err=True)
+    doubt = any(each.in_doubt for each in done)
+    raise SystemExit(int(Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED))
+
+
+async def _wanted(books: Ledger, run_id: str | None, target: Target) -> list[RunInfo]:
+    """The run that was named, or all of the environment in which something is in doubt."""
+    if run_id is not None:
+        return [await books.run(run_id)]
+    found = []
+    for info in await books.runs():
+        if info.environment == target.books and info.state is not RunState.LOADING:
+            counts = await books.counts(info.id)
+            if any(counts[state] for state in _DOUBTFUL):
+                found.append(info)
+    return found
+
+
+def _document(result: Reconciled) -> dict[str, Any]:
+    return {**attrs.asdict(result), "doubled": [order.key for order in result.doubled]}
+
+
+def _tell(done: list[Reconciled]) -> None:
+    if not any((each.created, each.drafted, each.not_created, each.in_doubt) != ((), (), (), ()) for each in done):
+        click.echo("nothing is in doubt")
+        return
+    for result in done:
+        for trouble in result.troubles:
+            click.echo(trouble, err=True)
+        told = {
+            "created": result.created,
+            "drafted (gotsurge resume sends them)": result.drafted,
+            "taken for not created": result.not_created,
+            "in doubt": result.in_doubt,
+        }
+        words = ", ".join(f"{len(orders):,} {word}" for word, orders in told.items() if orders)
+        click.echo(f"run {result.run}: {words or 'nothing was in doubt'}")
+        # Doubles first: they are the ones that cost money.
+        unsettled = sorted(result.in_doubt, key=lambda order: not order.doubled)
+        if unsettled:
+            print_table(("KEY", "WHY"), [(order.key, order.reason) for order in unsettled[:SHOWN]])
+        _tell_more(len(unsettled))
+
+
+@click.command(short_help="Cancel what is still broadcasting of a run.")
+@click.argument("run_id", metavar="RUN")
+@takes_place
+@ledger_option
+@click.option("--reason", default=REASON, show_default=True, help="For GotSurge and the drivers.")
+@click.option("--concurrency", type=click.IntRange(1, 1024), metavar="N", help="Calls in flight.  [default: 16]")
+@json_option
+def undo(run_id: str, target: Target, ledger: Path | None, reason: str, concurrency: int | None, as_json: bool) -> None:
+    """Cancel every order of RUN that no driver has taken yet, and say what was too late.
+
+    It may be repeated. Cancelled orders keep their keys: the same file does not push them again.
+
+    \b
+    Exit codes:
+      0 all are cancelled              1 some were too late, or could not be cancelled
+      2 wrong usage                    3 some are in doubt, and may exist
+      4 sign-in failed                 6 another process has the run
+    """
+    target.check_place()
+
+    async def work() -> Undone:
+        async with open_books(ledger or default_ledger(target, OUT)) as books:
+            info = await books.run(run_id)
+            async with connected(target_of(info, target)) as gs:
+                return await Undo(gs, books, concurrency=concurrency).undo(run_id, reason=reason)
+
+    done = run_told(work())
+    if as_json:
+        document = attrs.asdict(done, filter=lambda attribute, _: attribute.name != "stopped_by")
+        print_json({**document, "stopped_by": None if done.stopped_by is None else str(done.stopped_by)})
+    else:
+        _tell_undone(done)
+    if done.stopped_by is not None:
+        click.echo(f"stopped: {done.stopped_by}", err=True)
+        raise SystemExit(int(exit_code_of(done.stopped_by)))
+    if done.in_doubt:
+        raise SystemExit(int(Exit.IN_DOUBT))
+    raise SystemExit(int(Exit.REFUSED if done.too_late or done.failed else Exit.CREATED))
+
+
+def _tell_undone(done: Undone) -> None:
+    told = {
+        "cancelled": len(done.cancelled),
+        "already cancelled": len(done.already_cancelled),
+        "too late": len(done.too_late),
+        "failed": len(done.failed),
+        "in doubt": done.in_doubt,
+        "never sent": done.waiting,
+    }
+    words = ", ".join(f"{number:,} {word}" for word, number in told.items() if number)
+    click.echo(f"run {done.run}: {words or 'nothing to cancel'}")
+    left = [*done.too_late, *done.failed]
+    if left:
+        rows = [(order.key, order.task_id, order.status or "", order.error) for order in left[:SHOWN]]
+        print_table(("KEY", "TASK", "STATUS", "WHY"), rows)
+    _tell_more(len(left))
+
+
+def _tell_more(number: int) -> None:
+    if number > SHOWN:
+        click.echo(f"… and {number - SHOWN:,} more: --json lists all")
