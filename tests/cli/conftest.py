@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.simulator import Simulator
+from tests.cli.desk import Desk
 from tests.cli.runner import Runner
 from tests.running import running_simulator
 
@@ -26,3 +27,15 @@ def simulator(served: Simulator) -> Simulator:
     """The module's simulator as if it had just started."""
     served.reset()
     return served
+
+
+@pytest.fixture
+def desk(run: Runner, simulator: Simulator, tmp_path: Path) -> Desk:
+    """A desk of the plain partner."""
+    return Desk(run, simulator, tmp_path)
+
+
+@pytest.fixture
+def platform_desk(run: Runner, simulator: Simulator, tmp_path: Path) -> Desk:
+    """A desk of the platform partner."""
+    return Desk(run, simulator, tmp_path, account="platform")

@@ -1,0 +1,56 @@
+"""`gotsurge plan`, and a push that is held to its plan."""
+
+import json
+
+from gotsurge_async.simulator import Simulator
+from tests.cli.desk import Desk
+from tests.cli.kit import write_orders
+
+
+def test_a_plan_is_told_and_written(desk: Desk) -> None:
+    """Orders, spend and hash are told; the plan's file is JSON with the same; nothing is sent anywhere."""
+    file = write_orders(desk.folder / "orders.csv", range(3))
+    output = desk.folder / "plan.json"
+    done = desk.run("plan", file, "-o", output)
+    assert done.exit_code == 0
+    assert "orders\t3" in done.stdout
+    assert "spend\tSGD 145.50" in done.stdout
+    assert json.loads(output.read_text())["spend"] == {"SGD": "145.50"}
+    document = json.loads(desk.run("plan", file, "--json").stdout)
+    assert document | {"made_at": ""} == json.loads(output.read_text()) | {"made_at": ""}
+
+
+def test_faults_are_told_as_a_push_tells_them(desk: Desk) -> None:
+    """A faulty file has no plan: exit 2, the faults by line, and as JSON if asked."""
+    file = write_orders(desk.folder / "orders.csv", ["A", "A"])
+    done = desk.run("plan", file, "-o", desk.folder / "plan.json")
+    assert (done.exit_code, "orders.csv:3: " in done.stderr) == (2, True)
+    assert not (desk.folder / "plan.json").exists()
+    assert json.loads(desk.run("plan", file, "--json").stdout)["count"] == 1
+
+
+def test_a_push_is_held_to_its_plan(desk: Desk) -> None:
+    """The planned file is pushed; one that changed since is exit 2, and nothing of it is sent."""
+    file = write_orders(desk.folder / "orders.csv", range(2))
+    output = desk.folder / "plan.json"
+    assert desk.run("plan", file, "-o", output).exit_code == 0
+    words = [*desk.place, *desk.ledger, "--out", desk.folder / "out", "--plan", output]
+    write_orders(file, range(3))
+    changed = desk.run("push", file, *words)
+    assert (changed.exit_code, "not the file of the plan" in changed.stderr) == (2, True)
+    assert desk.simulator.audit()["tasks"] == 0
+    write_orders(file, range(2))
+    assert desk.run("push", file, *words).exit_code == 0
+    assert desk.simulator.audit()["tasks"] == 2
+    assert desk.run("push", file, *words[:-1], desk.folder / "none.json").exit_code == 2
+
+
+def test_quotes_need_a_place_and_price_each_route(desk: Desk, simulator: Simulator) -> None:
+    """--quote without a place is wrong usage; with one, orders without a price say why."""
+    file = write_orders(desk.folder / "orders.csv", range(2))
+    assert desk.run("plan", file, "--quote").exit_code == 2
+    done = desk.run("plan", file, "--quote", *desk.place, "--json")
+    quotes = json.loads(done.stdout)["quotes"]
+    assert (done.exit_code, quotes["routes"], quotes["orders"] + quotes["without_quote"]) == (0, 2, 2)
+    assert simulator.audit()["calls"]["prices.recommend"] == 2
+    assert "recommended" in desk.run("plan", file, "--quote", *desk.place).stdout

@@ -1,0 +1,163 @@
+"""`gotsurge resume` and `gotsurge retry`, over real HTTP."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from gotsurge_async.bulk import Ledger
+from gotsurge_async.simulator import Fault, Simulator
+from tests.cli.desk import Desk
+from tests.cli.kit import gotsurge, start, write_orders
+from tests.cli.runner import Runner, local
+
+STOP = ("--max-spend", "100", "--batch-size", "1", "--concurrency", "1")
+"""Two orders of SGD 48.50, and no more."""
+
+
+def stopped(desk: Desk, *keys: str) -> str:
+    """A run that was stopped after two orders."""
+    done, summary = desk.push(*keys, words=STOP)
+    assert (done.exit_code, summary["created"]) == (5, 2)
+    return str(summary["run"])
+
+
+@pytest.mark.parametrize("account", ["plain", "platform"])
+def test_a_stopped_run_goes_on_in_its_mode(run: Runner, desk: Desk, account: str) -> None:
+    """What was left is sent, each order once, by the account and in the mode of the push, though the file is gone."""
+    desk = Desk(run, desk.simulator, desk.folder, account)
+    run_id = stopped(desk, "A", "B", "C", "D", "E")
+    (desk.folder / "orders.csv").unlink()
+    by_its_account = Desk(run, desk.simulator, desk.folder)
+    done = by_its_account.call("resume", run_id, "--out", desk.folder / "out", "--json", "--quiet")
+    summary = desk.document(done)
+    assert (done.exit_code, summary["run"], summary["created"], summary["orders"]) == (0, run_id, 5, 5)
+    audit = desk.simulator.audit()
+    assert (audit["tasks"], audit["doubled"]) == (5, {})
+    assert ("platform.drafts.create" in audit["calls"]) == (account == "platform")
+    # One order a call, as the push said.
+    assert audit["calls"]["tasks.create" if account == "plain" else "platform.drafts.create"] == 5
+
+
+def test_the_last_run_goes_on(desk: Desk) -> None:
+    """--last is the newest run of the environment, told as a push tells its own."""
+    desk.push("X")
+    run_id = stopped(desk, "A", "B", "C")
+    done = desk.call("resume", "--last", "--out", desk.folder / "out")
+    assert done.exit_code == 0
+    assert f"run {run_id}, 3 orders" in done.stdout
+    assert done.stdout.splitlines()[-1] == "3 created"
+    assert "1 orders to send, in direct mode: at most once" in done.stderr
+    again = desk.call("resume", "--last", "--out", desk.folder / "out", "--json", "--quiet")
+    assert (again.exit_code, desk.document(again)["created"]) == (0, 3)
+    assert desk.simulator.audit()["tasks"] == 4
+
+
+def test_limits_hold_for_a_resume_too(desk: Desk) -> None:
+    """A resume has brakes of its own, which count what the run did before: exit 5."""
+    run_id = stopped(desk, "A", "B", "C", "D")
+    done = desk.call("resume", run_id, "--out", desk.folder / "out", "--max-spend", "150", "--json")
+    assert (done.exit_code, desk.document(done)["created"]) == (5, 3)
+
+
+def test_what_is_in_doubt_is_not_sent(desk: Desk) -> None:
+    """A resume leaves doubts as they are: exit 3."""
+    run_id = desk.push_lost("A", "B")
+    done = desk.call("resume", run_id, "--out", desk.folder / "out", "--json", "--quiet")
+    assert (done.exit_code, desk.document(done)["in_doubt"]) == (3, 2)
+    assert desk.simulator.audit()["tasks"] == 2
+
+
+def test_another_environment_is_refused(desk: Desk) -> None:
+    """A run is not sent to a place that it was not meant for, nor by another account: exit 2, and nothing is sent."""
+    run_id = stopped(desk, "A", "B", "C")
+    other = desk.run("resume", run_id, *desk.ledger, "--env", "sandbox", GOTSURGE_BEARER_TOKEN="t")
+    assert (other.exit_code, f"run {run_id} is of local" in other.stderr) == (2, True)
+    desk.run("push", desk.folder / "orders.csv", "--simulate", *desk.ledger, "--out", desk.folder / "out")
+    simulated = desk.document(desk.books("runs", "--json", "--env", "simulator"))[0]["run"]
+    gone = desk.call("resume", simulated)
+    assert (gone.exit_code, "throw-away" in gone.stderr) == (2, True)
+    assert desk.run("resume", run_id, *desk.ledger).exit_code == 2
+    assert desk.simulator.audit()["tasks"] == 2
+
+
+def test_another_account_is_refused(platform_desk: Desk) -> None:
+    """Orders of one account are never sent by another."""
+    run_id = stopped(platform_desk, "A", "B", "C")
+    plain = Desk(platform_desk.run, platform_desk.simulator, platform_desk.folder, "plain")
+    done = plain.call("resume", run_id)
+    assert (done.exit_code, "made with the account platform" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("words", [(), ("RUN", "--last")])
+def test_it_must_be_said_which_run(desk: Desk, words: tuple[str, ...]) -> None:
+    """Neither a run nor --last, or both, is wrong usage."""
+    assert desk.call("resume", *words).exit_code == 2
+
+
+def test_there_may_be_no_last_run(desk: Desk) -> None:
+    """A ledger without a run of the environment is told."""
+    desk.run("push", Path("/dev/null"), "--format", "csv", "--simulate", *desk.ledger, "--out", desk.folder / "out")
+    desk.push("A")
+    done = desk.run("resume", "--last", *desk.ledger, "--env", "sandbox", GOTSURGE_BEARER_TOKEN="t")
+    assert (done.exit_code, "no run of sandbox" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["reconcile", "undo"])
+def test_a_run_in_other_hands_is_exit_6(desk: Desk, command: str) -> None:
+    """The holder is named, and nothing is done."""
+    run_id = stopped(desk, "A", "B", "C")
+
+    async def hold() -> Result:
+        async with await Ledger.open(desk.folder / "ledger.db") as ledger, await ledger.hold(run_id):
+            return await asyncio.to_thread(desk.call, command, run_id)
+
+    done = asyncio.run(hold())
+    assert (done.exit_code, f"held by process {os.getpid()}" in done.stderr) == (6, True)
+    assert desk.simulator.audit()["tasks"] == 2
+
+
+async def test_a_resume_of_a_run_in_other_hands_is_exit_6(tmp_path: Path) -> None:
+    """Two processes never send one run."""
+    write_orders(tmp_path / "orders.csv", range(40))
+    async with Simulator() as simulator:
+        simulator.order_fault(Fault(operation="tasks.create", when="before", kind="delay", seconds=30))
+        first = await start("push", "orders.csv", *local(simulator), "--quiet", "--ledger", "ledger.db", cwd=tmp_path)
+        await simulator.called("tasks.create", times=1)
+        second = await gotsurge("resume", "--last", *local(simulator), "--ledger", "ledger.db", cwd=tmp_path)
+        assert (second.code, f"process {first.pid}" in second.err) == (6, True)
+        first.kill()
+        await first.wait()
+        simulator.clear_faults()
+        third = await gotsurge("resume", "--last", *local(simulator), "--ledger", "ledger.db", "--json", cwd=tmp_path)
+        assert (third.code, third.document["in_doubt"]) == (3, 40)
+        assert simulator.audit()["doubled"] == {}
+
+
+def test_refused_orders_are_tried_again(desk: Desk) -> None:
+    """A new run has only the refused orders, from the ledger, and creates them; the old one is as it was."""
+    desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
+    done, summary = desk.push("A", "B", "C", words=("--batch-size", "2", "--concurrency", "1"))
+    assert (done.exit_code, summary["refused"]) == (1, 2)
+    (desk.folder / "orders.csv").unlink()
+    again = desk.call("retry", summary["run"], "--failed", "--out", desk.folder / "out", "--json", "--quiet")
+    document = desk.document(again)
+    assert (again.exit_code, document["created"], document["orders"]) == (0, 2, 2)
+    assert document["run"] != summary["run"]
+    assert Path(document["files"]["success"]).read_text().count("\n") == 3
+    assert desk.simulator.audit()["tasks"] == 3
+    assert desk.document(desk.books("status", document["run"], "--json"))["options"]["retry_of"] == summary["run"]
+    # They are created by now.
+    third = desk.call("retry", summary["run"], "--failed", "--out", desk.folder / "out", "--json")
+    assert (third.exit_code, desk.document(third)["already_pushed"]) == (0, 2)
+    assert "2 of them were pushed by another run since" in third.stderr
+
+
+def test_nothing_to_retry_is_told(desk: Desk) -> None:
+    """A run without refused orders, and a retry that does not say of what, are exit 2."""
+    _, summary = desk.push("A")
+    done = desk.call("retry", summary["run"], "--failed")
+    assert (done.exit_code, "no refused orders" in done.stderr) == (2, True)
+    assert desk.call("retry", summary["run"]).exit_code == 2

@@ -1,0 +1,167 @@
+"""`gotsurge runs`, `status`, `results` and `resolve`: the ledger, looked at and spoken to."""
+
+import asyncio
+import csv
+import getpass
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from gotsurge_async.bulk import Ledger
+from gotsurge_async.simulator import Fault
+from tests.cli.desk import Desk
+from tests.cli.runner import Runner
+
+
+def test_runs_are_listed_newest_first(desk: Desk) -> None:
+    """Each run is a line with its counts; --limit and --env choose, and --json is a list."""
+    _, first = desk.push("A", "B")
+    second = desk.push_lost("C")
+    done = desk.books("runs")
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert lines[0][:3] == ["RUN", "STATE", "ENVIRONMENT"]
+    assert [line[0] for line in lines[1:]] == [second, first["run"]]
+    assert lines[2][1:9] == ["done", "local", "direct", "2", "2", "0", "0", "0"]
+    documents = desk.document(desk.books("runs", "--json"))
+    assert [(each["run"], each["created"], each["in_doubt"]) for each in documents] == [
+        (second, 0, 1),
+        (first["run"], 2, 0),
+    ]
+    assert len(desk.document(desk.books("runs", "--json", "--limit", "1"))) == 1
+    assert desk.document(desk.books("runs", "--json", "--env", "sandbox")) == []
+
+
+def test_without_a_ledger_nothing_is_made(run: Runner, tmp_path: Path) -> None:
+    """A ledger that does not exist is told with what to say instead, and is not made."""
+    done = run("runs", "--ledger", tmp_path / "none.db")
+    assert done.exit_code == 2
+    assert "--ledger" in done.stderr
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_the_ledger_of_real_pushes_is_found_by_the_environment(run: Runner, tmp_path: Path) -> None:
+    """--env sandbox means the user's own ledger, --env simulator the one beside the results."""
+    assert str(tmp_path / "data") in run("runs", "--env", "sandbox").stderr
+    assert "gotsurge-results" in run("runs", "--env", "simulator").stderr
+    assert "elsewhere.db" in run("runs", GOTSURGE_LEDGER=str(tmp_path / "elsewhere.db")).stderr
+
+
+def test_status_tells_counts_and_what_to_do(desk: Desk) -> None:
+    """Orders in doubt, refused and unprocessed are counted, each with the command that goes on."""
+    run_id = desk.push_lost("A", "B")
+    done = desk.books("status", run_id)
+    assert done.exit_code == 0
+    assert "in doubt\t2" in done.stdout
+    assert f"2 in doubt: gotsurge reconcile {run_id} --env local" in done.stdout
+    desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
+    _, refused = desk.push("C", "D", words=("--max-errors", "0", "--batch-size", "1", "--concurrency", "1"))
+    told = desk.books("status", refused["run"]).stdout
+    assert f"1 refused: gotsurge retry {refused['run']} --env local --failed" in told
+    assert f"1 unprocessed: gotsurge resume {refused['run']} --env local" in told
+    document = desk.document(desk.books("status", refused["run"], "--json"))
+    assert document["states"] == {"pending": 1, "rejected": 1}
+    assert (document["held"], document["holder"], document["state"]) == (False, None, "stopped")
+
+
+def test_a_file_that_changed_is_told_from_the_runs_own(desk: Desk) -> None:
+    """--file compares by hash: exit 0 for the same bytes, 1 for others, 2 where there is nothing to compare."""
+    _, summary = desk.push("A")
+    file = desk.folder / "orders.csv"
+    same = desk.books("status", summary["run"], "--file", file)
+    assert (same.exit_code, "is the one" in same.stdout) == (0, True)
+    file.write_text(file.read_text() + "\n")
+    other = desk.books("status", summary["run"], "--file", file, "--json")
+    assert (other.exit_code, desk.document(other)["same_file"]) == (1, False)
+    assert "NOT the one" in desk.books("status", summary["run"], "--file", file).stdout
+    assert desk.books("status", summary["run"], "--file", desk.folder / "none.csv").exit_code == 2
+
+
+def test_a_run_that_is_held_is_told_as_being_sent(desk: Desk) -> None:
+    """Who holds a run is named; a run whose process ended in the middle is broken off."""
+    _, summary = desk.push("A")
+
+    async def hold() -> Result:
+        async with await Ledger.open(desk.folder / "ledger.db") as ledger, await ledger.hold(summary["run"]) as run:
+            await run.start()
+            return await asyncio.to_thread(desk.books, "status", summary["run"])
+
+    done = asyncio.run(hold())
+    assert "state\tbeing sent" in done.stdout
+    assert f"held by\tprocess {os.getpid()}" in done.stdout
+    assert "broken off" in desk.books("runs").stdout
+
+
+def test_results_are_written_again(desk: Desk) -> None:
+    """The files are those of the push, as things stand now, and the summary is printed."""
+    run_id = desk.push_lost("A", "B")
+    assert desk.books("resolve", run_id, "--key", "A", "--created", "task-a", "--by", "Mei").exit_code == 0
+    done = desk.books("results", run_id, "--out", desk.folder / "again", "--json")
+    summary = desk.document(done)
+    assert (done.exit_code, summary["created"], summary["in_doubt"]) == (0, 1, 1)
+    with (desk.folder / "again" / f"{run_id}-success.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["tracking_id"], row["gs_task_id"]) == ("A", "task-a")
+    told = desk.books("results", run_id, "--out", desk.folder / "again").stdout
+    assert told.splitlines()[-1] == "1 created, 1 in doubt"
+    assert " in 0.0 s" not in told
+
+
+def test_an_unknown_run_is_told(desk: Desk) -> None:
+    """Every command says which run is not there, exit 2."""
+    desk.push("A")
+    for command, *words in (
+        ("status", "nothing"),
+        ("results", "nothing"),
+        ("resolve", "nothing", "--key", "A", "--not-created", "--by", "me"),
+    ):
+        done = desk.books(command, *words)
+        assert (done.exit_code, "no run nothing" in done.stderr) == (2, True)
+
+
+def test_a_persons_word_settles_an_order(desk: Desk) -> None:
+    """The word is recorded with name and time, is shown by status, and a key that was not created can be pushed."""
+    run_id = desk.push_lost("A", "B", when="before")
+    created = desk.books("resolve", run_id, "--key", "A", "--created", "task-a", "--by", "Mei")
+    assert created.stdout == f"A of run {run_id}: created as task-a, says Mei\n"
+    done = desk.books("resolve", run_id, "--key", "B", "--not-created", "--json")
+    assert desk.document(done) == {
+        "run": run_id,
+        "key": "B",
+        "created": False,
+        "task_id": None,
+        "by": getpass.getuser(),
+    }
+    told = desk.books("status", run_id).stdout
+    assert "A: created as task-a, said Mei at " in told
+    decisions = desk.document(desk.books("status", run_id, "--json"))["decisions"]
+    assert [(each["key"], each["by"]) for each in decisions] == [("A", "Mei"), ("B", getpass.getuser())]
+    _, summary = desk.push("A", "B")
+    assert (summary["created"], summary["already_pushed"]) == (1, 1)
+    assert desk.simulator.audit()["by_tracking_id"] == {"B": 1}
+
+
+@pytest.mark.parametrize("words", [(), ("--created", "x", "--not-created"), ("--created", " ")])
+def test_a_word_must_be_one(desk: Desk, words: tuple[str, ...]) -> None:
+    """Neither word, both, or a task without a name is wrong usage."""
+    assert desk.books("resolve", "R", "--key", "A", *words).exit_code == 2
+
+
+def test_what_is_known_cannot_be_resolved(desk: Desk) -> None:
+    """An order that is created is not in doubt: the command says so and changes nothing."""
+    _, summary = desk.push("A")
+    done = desk.books("resolve", summary["run"], "--key", "A", "--not-created")
+    assert (done.exit_code, "not in doubt" in done.stderr) == (2, True)
+
+
+def test_what_a_crash_left_can_be_resolved(desk: Desk) -> None:
+    """An order that was being sent when its process ended is in doubt to whoever looks."""
+    _, summary = desk.push("A", words=("--max-spend", "1"))
+
+    async def crash() -> None:
+        async with await Ledger.open(desk.folder / "ledger.db") as ledger, await ledger.hold(summary["run"]) as run:
+            await run.claim([row.id async for row in run.rows()])
+
+    asyncio.run(crash())
+    assert desk.books("resolve", summary["run"], "--key", "A", "--not-created").exit_code == 0
