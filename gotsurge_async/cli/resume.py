@@ -143,9 +143,9 @@ def resume(run_id: str | None, last: bool, **options: Any) -> None:
 def retry(run_id: str, failed: bool, **options: Any) -> None:
     """Put the refused orders of RUN into a new run, as they stand in the ledger, and send it.
 
-    For orders that were refused for a passing reason, or only because another order of their chunk was wrong. One that
-    is wrong itself is refused again: mend it in RUN-failed.csv (gotsurge results), and push that. Output and exit codes
-    are those of gotsurge push.
+    For orders that were refused for a passing reason, or only because another order of their chunk was wrong. A refusal
+    is taken at its word, that nothing was created. An order that is wrong itself is refused again: mend it in
+    RUN-failed.csv (gotsurge results), and push that. Output and exit codes are those of gotsurge push.
     """
     _go_on(RetryJob, run_id, **options)
 
