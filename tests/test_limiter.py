@@ -139,3 +139,76 @@ async def test_an_error_inside_gives_the_place_back() -> None:
                 raise RuntimeError("inside")
     async with limiter:
         pass
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.just(("enter", 0)),
+            st.tuples(st.sampled_from(["leave", "cancel", "cancel as it is let in"]), st.integers(0, 20)),
+            st.tuples(st.just("resize"), st.integers(-1, 7)),
+            st.just(("rest", 0)),
+        ),
+        max_size=40,
+    )
+)
+async def test_places_are_neither_lost_nor_made_up(steps: list[tuple[str, int]]) -> None:
+    """Whoever comes, leaves or is cancelled at whatever moment, and however it is resized, the places add up."""
+    clock = ManualClock()
+    limiter = Limiter(Limits(concurrency=4), clock)
+    inside: list[asyncio.Event] = []
+    tasks: list[asyncio.Task[None]] = []
+    bound = 4  # the most places since it last came to rest: who was let in then stays
+
+    async def enter() -> None:
+        go_on = asyncio.Event()
+        async with limiter:
+            inside.append(go_on)
+            try:
+                await go_on.wait()
+            finally:
+                inside.remove(go_on)
+
+    for step, number in steps:
+        running = [task for task in tasks if not task.done()]
+        if step == "enter":
+            tasks.append(asyncio.create_task(enter()))
+        elif step == "resize":
+            limiter.resize(number)
+            assert limiter.places == min(max(number, 1), 4)
+            bound = max(bound, limiter.places)
+        elif step == "rest":
+            await clock.settle()
+            assert len(inside) <= bound
+            bound = max(limiter.places, len(inside))
+        elif step == "leave" and inside:
+            inside[number % len(inside)].set()
+        elif running:
+            if step != "cancel" and inside:
+                inside[0].set()
+                await asyncio.sleep(0)
+            running[number % len(running)].cancel()
+    limiter.resize(4)
+    await clock.settle()
+    assert len(inside) == min(4, sum(not task.done() for task in tasks))
+    while inside:
+        inside[0].set()
+        await clock.settle()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    async with asyncio.timeout(5), limiter, limiter, limiter, limiter:
+        assert limiter.places == 4
+
+
+async def test_places_are_given_in_order() -> None:
+    """Who asked first is let in first."""
+    clock = ManualClock()
+    limiter = Limiter(Limits(concurrency=2), clock)
+    order: list[int] = []
+
+    async def enter(number: int) -> None:
+        async with limiter:
+            order.append(number)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(enter(number) for number in range(20)))
+    assert order == list(range(20))
