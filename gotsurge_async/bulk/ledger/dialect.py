@@ -3,19 +3,17 @@
 Only SQLite is here, and in `bundles`. Everything else in this package is SQL that PostgreSQL understands as well.
 """
 
-import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import O_CREAT, O_EXCL, O_RDWR, close
 from os import open as os_open
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from .errors import LedgerBusy, LedgerError, LedgerUnusable
 
@@ -47,7 +45,7 @@ _ADVICE = {
 def ledger_url(where: str | Path) -> URL:
     """The database URL of a path or of a URL as a user writes it."""
     if isinstance(where, Path) or "://" not in where:
-        return URL.create("sqlite+aiosqlite", database=str(where))
+        return URL.create("sqlite+pysqlite", database=str(where))
     try:
         url = make_url(where)
     except ArgumentError as error:
@@ -56,7 +54,7 @@ def ledger_url(where: str | Path) -> URL:
         raise LedgerError(f"a ledger in {url.get_backend_name()} is not supported; give the path of a file")
     if url.database in (None, "", ":memory:"):
         raise LedgerError("a ledger must outlive the process; give the path of a file")
-    return url.set(drivername="sqlite+aiosqlite")
+    return url.set(drivername="sqlite+pysqlite")
 
 
 def ledger_path(url: URL) -> Path:
@@ -75,17 +73,18 @@ def make_file(path: Path) -> None:
                 folder.mkdir(mode=0o700, exist_ok=True)
         with suppress(FileExistsError):
             close(os_open(path, O_CREAT | O_EXCL | O_RDWR, 0o600))
-        # A file that cannot be opened is found out here: aiosqlite would leave a thread behind that stumbles
-        # over the event loop, if that is closed at once, as a program does that ends with the error.
+        # A file that cannot be opened is found out here, by the error of the system itself.
         sqlite3.connect(path).close()
 
 
-def make_engine(url: URL) -> AsyncEngine:
+def make_engine(url: URL) -> Engine:
     """An engine whose connections are durable, patient, and leave transactions to us."""
-    # hide_parameters: an error of the database must not print an order.
-    engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
-    event.listen(engine.sync_engine, "connect", _set_up)
-    event.listen(engine.sync_engine, "begin", _begin)
+    # Not bound to the thread that made it: who opens a connection, uses it and closes it are different threads, one
+    # after the other. hide_parameters: an error of the database must not print an order.
+    arguments = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+    engine = create_engine(url, hide_parameters=True, connect_args=arguments)
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -105,31 +104,31 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
 
 
-async def writer_connection(engine: AsyncEngine) -> AsyncConnection:
+def writer_connection(engine: Engine) -> Connection:
     """The one connection that writes: its transactions exclude every other writer, of any process."""
-    connection = await engine.connect()
+    connection = engine.connect()
     try:
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        await _write_ahead(driver)
-        await driver.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
-        await driver.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT}")
-        return await connection.execution_options(**{_WRITER: True})
+        driver: Any = connection.connection.driver_connection
+        _write_ahead(driver)
+        driver.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
+        driver.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT}")
+        return connection.execution_options(**{_WRITER: True})
     except BaseException:
-        await connection.close()
+        connection.close()
         raise
 
 
-async def _write_ahead(driver: Any) -> None:
+def _write_ahead(driver: sqlite3.Connection) -> None:
     # The file remembers it. Two processes that open a new file at once collide here, and SQLite does not
     # wait for this lock as it does for others.
     give_up = monotonic() + BUSY_SECONDS
     while True:
         try:
-            await driver.execute("PRAGMA journal_mode = WAL")
+            driver.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
             if not str(error.sqlite_errorname).startswith("SQLITE_BUSY") or monotonic() > give_up:
                 raise
-            await asyncio.sleep(0.02)
+            sleep(0.02)
         else:
             return
 

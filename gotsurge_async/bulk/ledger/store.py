@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import URL, Connection, Engine
 
 from .dialect import ledger_path, ledger_url, make_engine, make_file, translated, writer_connection
 from .errors import LedgerClosed
@@ -18,18 +18,23 @@ from .writer import Job, Kind, Writer
 A = TypeVar("A")
 T = TypeVar("T")
 
+READERS = 4
+"""Threads that read, at most: as many reads go on at once."""
+
 
 class Store:
     """What `Ledger` and its runs share."""
 
-    def __init__(self, path: Path, clock: Clock, engine: AsyncEngine, connection: AsyncConnection) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, engine: Engine, connection: Connection, thread: ThreadPoolExecutor
+    ) -> None:
         self.path: str = str(path)
         self.locks: RunLocks = RunLocks(path)
         self.clock = clock
         self._engine = engine
-        self._connection = connection
-        self._writer = Writer(connection, self.path)
-        self._reads: set[asyncio.Task[Any]] = set()
+        self._writer = Writer(connection, self.path, thread)
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="gotsurge-ledger-reader")
+        self._reads: set[asyncio.Future[Any]] = set()
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -37,21 +42,15 @@ class Store:
         """Open the file, make it if it is absent, and bring it to this program's schema."""
         url = ledger_url(where)
         path = ledger_path(url)
-        make_file(path)
-        with translated(path):
-            engine = make_engine(url)
-            try:
-                connection = await writer_connection(engine)
-                try:
-                    async with connection.begin():
-                        await connection.run_sync(prepare, str(path), migrations)
-                except BaseException:
-                    await connection.close()
-                    raise
-            except BaseException:
-                await engine.dispose()
-                raise
-            return cls(path, clock, engine, connection)
+        thread = ThreadPoolExecutor(1, thread_name_prefix="gotsurge-ledger-writer")
+        opening = thread.submit(_open, url, path, migrations)
+        try:
+            engine, connection = await asyncio.shield(asyncio.wrap_future(opening))
+        except BaseException:
+            opening.add_done_callback(_close_again)  # a thread cannot be cancelled: it may open all the same
+            thread.shutdown(wait=False)
+            raise
+        return cls(path, clock, engine, connection, thread)
 
     def now(self) -> int:
         """The clock's time, as it is stored."""
@@ -69,19 +68,17 @@ class Store:
         """Run a job that only reads, on a connection of its own: it sees all that was durable before."""
         if self._closing is not None:
             raise LedgerClosed("is closed", path=self.path)
-        # A task of its own, which ends in its own time when the caller is cancelled: cut off in the middle,
-        # a connection is lost, and with it a thread.
-        reading = asyncio.create_task(self._read(job), name="gotsurge-ledger-read")
+        reading = asyncio.get_running_loop().run_in_executor(self._readers, self._read, job)
         self._reads.add(reading)
         reading.add_done_callback(self._forget)
+        # It ends in its own time when the caller is cancelled, and `close` waits for that.
         return await asyncio.shield(reading)
 
-    async def _read(self, job: Callable[[Connection], T]) -> T:
-        with translated(self.path):
-            async with self._engine.connect() as connection:
-                return await connection.run_sync(job)
+    def _read(self, job: Callable[[Connection], T]) -> T:
+        with translated(self.path), self._engine.connect() as connection:
+            return job(connection)
 
-    def _forget(self, reading: "asyncio.Task[Any]") -> None:
+    def _forget(self, reading: "asyncio.Future[Any]") -> None:
         self._reads.discard(reading)
         if not reading.cancelled():
             reading.exception()  # looked at, also when the caller has gone
@@ -98,8 +95,31 @@ class Store:
             if self._reads:
                 await asyncio.wait(self._reads)
         finally:
+            self._readers.shutdown()
             with translated(self.path):
-                try:
-                    await self._connection.close()
-                finally:
-                    await self._engine.dispose()
+                self._engine.dispose()
+
+
+def _open(url: URL, path: Path, migrations: Sequence[Migration]) -> tuple[Engine, Connection]:
+    make_file(path)
+    with translated(path):
+        engine = make_engine(url)
+        try:
+            connection = writer_connection(engine)
+            try:
+                with connection.begin():
+                    prepare(connection, str(path), migrations)
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException:
+            engine.dispose()
+            raise
+    return engine, connection
+
+
+def _close_again(opening: "Future[tuple[Engine, Connection]]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        engine, connection = opening.result()
+        connection.close()
+        engine.dispose()

@@ -2,21 +2,23 @@
 
 Jobs queue up while a commit is on its way; then all that have come run in one transaction, with one commit for all.
 No timer: a job that comes alone is committed at once, and many that come together share the wait for the disk. Jobs of
-one kind share a statement as well: that is worth more than the commit, since each statement costs several hops to the
-driver's thread.
+one kind share a statement as well.
+
+A whole transaction is one visit to the writer's thread. An asynchronous driver goes there and back for every step of
+every statement, some fifteen times; that cost more than all that SQLite itself does.
 """
 
 import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from typing import Any, Generic, TypeVar
 
-from attrs import define
+from attrs import define, frozen
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .dialect import translate
 from .errors import LedgerClosed, LedgerError, LedgerUnusable
@@ -42,10 +44,20 @@ class _Ticket(Generic[A, T]):
 
 
 class Writer:
-    """Runs jobs in transactions on one connection, and answers each when its work is durable."""
+    """Runs jobs in transactions, and answers each when its work is durable.
 
-    def __init__(self, connection: AsyncConnection, path: str, *, limit: int = QUEUE_LIMIT) -> None:
+    Args:
+        connection: the writer's own, which it closes.
+        path: for errors.
+        thread: the one thread in which it works, which it ends.
+        limit: see `QUEUE_LIMIT`.
+    """
+
+    def __init__(
+        self, connection: Connection, path: str, thread: ThreadPoolExecutor, *, limit: int = QUEUE_LIMIT
+    ) -> None:
         self._connection = connection
+        self._thread = thread
         self._path = path
         self._slots = asyncio.Semaphore(limit)
         self._waiting: deque[_Ticket[Any, Any]] = deque()
@@ -92,10 +104,17 @@ class Writer:
         return await asyncio.shield(ticket.future)
 
     async def close(self) -> None:
-        """Finish what waits, then stop. The connection is the caller's to close."""
+        """Finish what waits, then stop, and close the connection."""
         self._closing = True
         self._wake.set()
-        await asyncio.shield(self._task)
+        try:
+            await asyncio.shield(self._task)
+        finally:
+            await self._in_thread(self._connection.close)
+            self._thread.shutdown()
+
+    async def _in_thread(self, do: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, do, *arguments)
 
     def _refuse_if_over(self) -> None:
         if self._fatal is not None:
@@ -139,47 +158,73 @@ class Writer:
         if self._fatal is not None:
             _refuse(batch, self._fatal)
             return ()
-        try:
-            await self._connection.begin()
-        except Exception as error:
-            return await self._give_up(batch, error)
-        try:
-            answers = await self._connection.run_sync(_do_all, batch)
-        except Exception as error:
-            if _is_of_the_database(error) and isinstance(translate(error, self._path), LedgerUnusable):
-                return await self._give_up(batch, error, fatal=True)
-            if len(batch) == 1:
-                return await self._give_up(batch, error)
-            # One job spoiled it. The others are innocent, and were undone with it: all again, each for itself.
-            await self._undo()
+        end = await self._in_thread(self._transaction, batch)
+        self._fatal = end.fatal
+        if end.spoiled:
             return [[ticket] for ticket in batch]
-        try:
-            await self._connection.commit()
-        except Exception as error:
-            return await self._give_up(batch, error, fatal=True)
-        for ticket, answer in answers:
+        if end.error is not None:
+            _refuse(batch, end.error)
+            return ()
+        for ticket, answer in end.answers:
             ticket.future.set_result(answer)
         return ()
 
-    async def _give_up(
-        self, batch: Sequence[_Ticket[Any, Any]], error: Exception, *, fatal: bool = False
-    ) -> Sequence[Sequence[_Ticket[Any, Any]]]:
-        """Undo the transaction and tell every caller of it; after a fatal error, every later caller too."""
-        await self._undo()
+    def _transaction(self, batch: Sequence[_Ticket[Any, Any]]) -> "_End":
+        """Begin, do, commit, or undo; in the writer's thread."""
+        connection = self._connection
+        try:
+            connection.begin()
+        except Exception as error:
+            return self._give_up(error)
+        try:
+            answers = _do_all(connection, batch)
+        except Exception as error:
+            if _is_of_the_database(error) and isinstance(translate(error, self._path), LedgerUnusable):
+                return self._give_up(error, fatal=True)
+            if len(batch) == 1:
+                return self._give_up(error)
+            # One job spoiled it. The others are innocent, and were undone with it: all again, each for itself.
+            return _End(fatal=self._undo(), spoiled=True)
+        try:
+            connection.commit()
+        except Exception as error:
+            return self._give_up(error, fatal=True)
+        return _End(answers=answers)
+
+    def _give_up(self, error: Exception, *, fatal: bool = False) -> "_End":
+        """Undo the transaction; every caller is told of the error, and after a fatal one every later caller too."""
+        lost = self._undo()
         told = translate(error, self._path) if _is_of_the_database(error) else error
         if told is not error:
             told.__cause__ = error
         if fatal or isinstance(told, LedgerUnusable):
-            self._fatal = told if isinstance(told, LedgerUnusable) else LedgerUnusable(str(told), path=self._path)
-        _refuse(batch, told)
-        return ()
+            lost = told if isinstance(told, LedgerUnusable) else LedgerUnusable(str(told), path=self._path)
+        return _End(error=told, fatal=lost)
 
-    async def _undo(self) -> None:
+    def _undo(self) -> LedgerError | None:
         try:
-            await self._connection.rollback()
+            self._connection.rollback()
         except Exception as error:
             # The connection itself is lost. The error that led here is the one to tell; this one bars what follows.
-            self._fatal = LedgerUnusable(f"lost its connection ({error})", path=self._path)
+            return LedgerUnusable(f"lost its connection ({error})", path=self._path)
+        return None
+
+
+@frozen(kw_only=True)
+class _End:
+    """How a transaction ended.
+
+    Attributes:
+        answers: of each job, when it is durable.
+        spoiled: whether one of several jobs failed, and all were undone.
+        error: why all were refused.
+        fatal: what every later caller is told.
+    """
+
+    answers: Sequence[tuple[_Ticket[Any, Any], Any]] = ()
+    spoiled: bool = False
+    error: Exception | None = None
+    fatal: LedgerError | None = None
 
 
 def _one_by_one(connection: Connection, jobs: Sequence[Job[Any]]) -> list[Any]:

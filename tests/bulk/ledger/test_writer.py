@@ -2,14 +2,14 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, event, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import Pool
 
 from gotsurge_async.bulk.ledger import (
@@ -48,21 +48,21 @@ def counted_commits() -> Iterator[list[Connection]]:
 
 
 @pytest.fixture
-async def engine(path: Path) -> AsyncIterator[AsyncEngine]:
+def engine(path: Path) -> Iterator[Engine]:
     """An engine on a new file."""
     made = make_engine(ledger_url(path))
     yield made
-    await made.dispose()
+    made.dispose()
 
 
 @pytest.fixture
-async def connection(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+def connection(engine: Engine) -> Iterator[Connection]:
     """A writer's connection, to a file with one table."""
-    made = await writer_connection(engine)
-    async with made.begin():
-        await made.execute(text("CREATE TABLE t (n INTEGER PRIMARY KEY)"))
+    made = writer_connection(engine)
+    with made.begin():
+        made.execute(text("CREATE TABLE t (n INTEGER PRIMARY KEY)"))
     yield made
-    await made.close()
+    made.close()
 
 
 def put(connection: Connection, number: int) -> int:
@@ -71,15 +71,15 @@ def put(connection: Connection, number: int) -> int:
     return number
 
 
-async def numbers(engine: AsyncEngine) -> list[int]:
+async def numbers(engine: Engine) -> list[int]:
     """What is in the table for everybody to see."""
-    async with engine.connect() as reader:
-        return list(await reader.scalars(text("SELECT n FROM t ORDER BY n")))
+    with engine.connect() as reader:
+        return list(reader.scalars(text("SELECT n FROM t ORDER BY n")))
 
 
-async def test_jobs_that_come_together_share_a_commit(engine: AsyncEngine, connection: AsyncConnection) -> None:
+async def test_jobs_that_come_together_share_a_commit(engine: Engine, connection: Connection) -> None:
     """Many jobs at once are one commit, and each gets its own result when that is durable."""
-    writer = Writer(connection, "x")
+    writer = Writer(connection, "x", ThreadPoolExecutor(1))
     with counted_commits() as commits:
         results = await asyncio.gather(*(writer.run(lambda c, n=n: put(c, n)) for n in range(200)))  # type: ignore[misc]
     assert results == list(range(200)) == await numbers(engine)
@@ -87,9 +87,9 @@ async def test_jobs_that_come_together_share_a_commit(engine: AsyncEngine, conne
     await writer.close()
 
 
-async def test_a_lone_job_does_not_wait_for_company(connection: AsyncConnection) -> None:
+async def test_a_lone_job_does_not_wait_for_company(connection: Connection) -> None:
     """Jobs one after the other are a commit each."""
-    writer = Writer(connection, "x")
+    writer = Writer(connection, "x", ThreadPoolExecutor(1))
     with counted_commits() as commits:
         for number in range(5):
             await writer.run(lambda c, n=number: put(c, n))  # type: ignore[misc]
@@ -97,9 +97,9 @@ async def test_a_lone_job_does_not_wait_for_company(connection: AsyncConnection)
     await writer.close()
 
 
-async def test_requests_of_a_kind_are_done_together(connection: AsyncConnection) -> None:
+async def test_requests_of_a_kind_are_done_together(connection: Connection) -> None:
     """All requests of one kind in a transaction are given to it at once, and answered each in its place."""
-    writer = Writer(connection, "x")
+    writer = Writer(connection, "x", ThreadPoolExecutor(1))
     calls: list[list[int]] = []
 
     def double(_: Connection, requests: Any) -> list[int]:
@@ -112,9 +112,9 @@ async def test_requests_of_a_kind_are_done_together(connection: AsyncConnection)
     await writer.close()
 
 
-async def test_a_job_that_fails_fails_alone(engine: AsyncEngine, connection: AsyncConnection) -> None:
+async def test_a_job_that_fails_fails_alone(engine: Engine, connection: Connection) -> None:
     """Of jobs in one transaction, those that raise are undone and told, the others are committed."""
-    writer = Writer(connection, "x")
+    writer = Writer(connection, "x", ThreadPoolExecutor(1))
     await writer.run(lambda c: put(c, 3))
 
     def half(database: Connection) -> None:
@@ -131,14 +131,14 @@ async def test_a_job_that_fails_fails_alone(engine: AsyncEngine, connection: Asy
     await writer.close()
 
 
-async def test_a_failed_commit_fails_everybody(engine: AsyncEngine, connection: AsyncConnection) -> None:
+async def test_a_failed_commit_fails_everybody(engine: Engine, connection: Connection) -> None:
     """When a commit fails every caller of it is told, nothing is written, and later jobs fail at once the same way."""
-    writer = Writer(connection, "x")
+    writer = Writer(connection, "x", ThreadPoolExecutor(1))
 
     def broken(_: Connection) -> None:
         raise sqlite3.OperationalError("the disk went away")
 
-    with listening(engine.sync_engine, "commit", broken):
+    with listening(engine, "commit", broken):
         ended = await asyncio.gather(
             *(writer.run(lambda c, n=n: put(c, n)) for n in range(5)),  # type: ignore[misc]
             return_exceptions=True,
@@ -151,9 +151,9 @@ async def test_a_failed_commit_fails_everybody(engine: AsyncEngine, connection: 
     await writer.close()
 
 
-async def test_the_queue_is_bounded(engine: AsyncEngine, connection: AsyncConnection) -> None:
+async def test_the_queue_is_bounded(engine: Engine, connection: Connection) -> None:
     """No more jobs are taken into a transaction than the queue holds; all are done in the end."""
-    writer = Writer(connection, "x", limit=10)
+    writer = Writer(connection, "x", ThreadPoolExecutor(1), limit=10)
     with counted_commits() as commits:
         await asyncio.gather(*(writer.run(lambda c, n=n: put(c, n)) for n in range(95)))  # type: ignore[misc]
     assert len(commits) == 10
@@ -161,9 +161,9 @@ async def test_the_queue_is_bounded(engine: AsyncEngine, connection: AsyncConnec
     await writer.close()
 
 
-async def test_closing_finishes_what_waits(engine: AsyncEngine, connection: AsyncConnection) -> None:
+async def test_closing_finishes_what_waits(engine: Engine, connection: Connection) -> None:
     """Close writes what was queued before it, refuses what comes after, also what waits for a place in the queue."""
-    writer = Writer(connection, "x", limit=3)
+    writer = Writer(connection, "x", ThreadPoolExecutor(1), limit=3)
     asked = [asyncio.create_task(writer.run(lambda c, n=n: put(c, n))) for n in range(8)]  # type: ignore[misc]
     await asyncio.sleep(0)
     await writer.close()
@@ -175,9 +175,9 @@ async def test_closing_finishes_what_waits(engine: AsyncEngine, connection: Asyn
         await writer.run(lambda c: put(c, 9))
 
 
-async def test_a_cancelled_caller_does_not_undo_its_job(engine: AsyncEngine, connection: AsyncConnection) -> None:
+async def test_a_cancelled_caller_does_not_undo_its_job(engine: Engine, connection: Connection) -> None:
     """A job whose caller was cancelled is done all the same, and its end is still heard; others are not disturbed."""
-    writer = Writer(connection, "x")
+    writer = Writer(connection, "x", ThreadPoolExecutor(1))
     heard: list[str] = []
     asked = [
         asyncio.create_task(writer.run(lambda c, n=n: put(c, n), after=lambda n=n: heard.append(str(n))))  # type: ignore[misc]
@@ -193,9 +193,9 @@ async def test_a_cancelled_caller_does_not_undo_its_job(engine: AsyncEngine, con
     await writer.close()
 
 
-async def test_a_writer_that_is_stopped_in_the_middle_leaves_nobody_waiting(connection: AsyncConnection) -> None:
+async def test_a_writer_that_is_stopped_in_the_middle_leaves_nobody_waiting(connection: Connection) -> None:
     """When the writer's own task is cancelled, callers whose job is under way, queued or before the queue are told."""
-    writer = Writer(connection, "x", limit=2)
+    writer = Writer(connection, "x", ThreadPoolExecutor(1), limit=2)
     asked = [asyncio.create_task(writer.run(lambda c, n=n: put(c, n))) for n in range(6)]  # type: ignore[misc]
     for _ in range(4):
         await asyncio.sleep(0)
