@@ -348,3 +348,19 @@ async def test_unused_drafts_are_listed(tmp_path: Path) -> None:
     assert (done.code, done.document["created"], audit["doubled"]) == (0, 100, {})
     assert len(done.document["orphan_drafts"]) == audit["drafts"] == 40
     assert "40 unused drafts" in done.err
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database, but a text that somebody saved here by mistake", b"SQLite format 3\0"]
+)
+async def test_a_ledger_that_cannot_be_used_is_told(tmp_path: Path, content: bytes) -> None:
+    """A ledger that is no database, or a cut one, is named; nothing is sent, and the file is left as it was."""
+    write_orders(tmp_path / "orders.csv", range(3))
+    (tmp_path / "ledger.db").write_bytes(content)
+    async with Simulator() as simulator:
+        done = await push(simulator, tmp_path, "orders.csv", "--ledger", "ledger.db")
+        assert simulator.audit()["tasks"] == 0
+    assert done.code == 2
+    assert "ledger.db" in done.err
+    assert "Traceback" not in done.err
+    assert (tmp_path / "ledger.db").read_bytes() == content

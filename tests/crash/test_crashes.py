@@ -10,6 +10,7 @@ import pytest
 
 from gotsurge_async.bulk import Mode
 from gotsurge_async.simulator import Simulator
+from tests.conftest import CRASH_SEED
 from tests.crash.kit import KILLED, Experiment, bearer_token
 from tests.crash.pusher import HELD, POINTS, REFUSED
 
@@ -50,8 +51,6 @@ async def chain(experiment: Experiment, random: Random) -> int:
 @pytest.mark.parametrize("mode", list(Mode))
 async def test_a_push_survives_every_death(tmp_path: Path, mode: Mode) -> None:
     """However often the process is killed with -9, no order is lost, none doubled, and what is unknown is named."""
-    seed = int(os.environ.get("CRASH_SEED", "20261124"))
-    print(f"CRASH_SEED={seed}")
     kills = started = 0
     async with Simulator() as simulator:
         token = await bearer_token(simulator)
@@ -62,7 +61,7 @@ async def test_a_push_survives_every_death(tmp_path: Path, mode: Mode) -> None:
                 started += 1
                 prefix = f"{mode}-{started}-"
                 experiment = Experiment(simulator, token, tmp_path / f"{prefix}.db", prefix, 60, mode)
-                kills += await chain(experiment, Random(f"{seed} {prefix}"))
+                kills += await chain(experiment, Random(f"{CRASH_SEED} {prefix}"))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(os.cpu_count() or 1):
