@@ -1,0 +1,209 @@
+"""Our own client."""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks import orders, server
+from benchmarks.work import Setting, Work, chunks, in_parallel
+from gotsurge_async import Created, GotSurge, Limits, Order
+
+
+class Ours(Work):
+    """A client that is signed in by a token."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.gs: GotSurge
+
+    async def open(self) -> None:
+        self.gs = await client(self.setting).open()
+
+    async def close(self) -> None:
+        await self.gs.close()
+
+
+def client(setting: Setting) -> GotSurge:
+    """A client for the server of a setting."""
+    limits = Limits(concurrency=setting.concurrency)
+    return GotSurge("local", api_base=setting.api_base, bearer_token=server.BEARER, limits=limits)
+
+
+class Push(Ours):
+    """``gs.push``: receipts, each with its task's raw bytes."""
+
+    reads = "receipts (id, tracking id, status), each task's bytes kept; matched to each order"
+
+    async def open(self) -> None:
+        await super().open()
+        self._orders = orders.models(self.setting.count)
+
+    async def run(self) -> int:
+        created = 0
+        async for result in self.gs.push(self._orders):
+            if type(result) is Created and result.receipt.id:
+                created += 1
+        return created
+
+
+class LedgerPush(Push):
+    """``bulk.Push`` with a new ledger on disk: loaded, admitted, claimed, sent, recorded."""
+
+    reads = "receipts; every state of every order durable (SQLite, synchronous FULL)"
+
+    async def run(self) -> int:
+        return await durable_push(self.gs, self._orders)
+
+
+async def durable_push(gs: GotSurge, some: Iterable[Order]) -> int:
+    """Push through a new ledger in a folder of its own; gives how many were created."""
+    from gotsurge_async.bulk import Ledger
+    from gotsurge_async.bulk import Push as DurablePush
+
+    with TemporaryDirectory(prefix="gotsurge-bench-") as folder:
+        async with await Ledger.open(Path(folder) / "ledger.db") as ledger:
+            push = DurablePush(gs, ledger)
+            run, _ = await push.load_orders(some)
+            async with run:
+                await push.send(run)
+                return (await run.counts()).created
+
+
+class Create(Ours):
+    """``gs.tasks.create``: the answer as whole objects."""
+
+    reads = "whole tasks as objects, unknown fields kept"
+
+    async def open(self) -> None:
+        await super().open()
+        self._chunks = chunks(orders.models(self.setting.count))
+
+    async def run(self) -> int:
+        return await in_parallel(self._chunks, self._send, self.setting.concurrency)
+
+    async def _send(self, chunk: Sequence[Order]) -> int:
+        created = await self.gs.tasks.create(chunk)
+        tasks = {task.tracking_id: task for task in created.tasks}
+        assert all(tasks[order.tracking_id].extra for order in chunk)
+        return len(created.tasks)
+
+
+class Get(Ours):
+    """One small task after another."""
+
+    reads = "the task as an object, unknown fields kept"
+
+    async def run(self) -> int:
+        self.latencies = []
+        for _ in range(self.setting.count):
+            started = time.perf_counter()
+            assert (await self.gs.tasks.get("one")).id
+            self.latencies.append(time.perf_counter() - started)
+        return self.setting.count
+
+
+class Pages(Ours):
+    """``gs.platform.tasks.list``."""
+
+    reads = "whole tasks as objects, unknown fields kept"
+
+    async def run(self) -> int:
+        read = 0
+        for _ in range(self.setting.count // (server.PAGE * server.PAGES)):
+            async for task in self.gs.platform.tasks.list(per_page=server.PAGE):
+                assert task.extra
+                read += 1
+        return read
+
+
+class Heartbeat(Push):
+    """The push, beside a task that wants to be woken every few milliseconds."""
+
+    EVERY = 0.005
+
+    async def run(self) -> int:
+        late: list[float] = []
+        beat = asyncio.create_task(self._beat(late))
+        try:
+            return await self.push()
+        finally:
+            beat.cancel()
+            self.facts = _heartbeat(late)
+
+    async def push(self) -> int:
+        """What is done meanwhile."""
+        return await super().run()
+
+    async def _beat(self, late: list[float]) -> None:
+        clock = time.perf_counter
+        while True:
+            asked = clock()
+            await asyncio.sleep(self.EVERY)
+            late.append(max(0.0, clock() - asked - self.EVERY))
+
+
+class LedgerHeartbeat(Heartbeat):
+    """The same through a ledger."""
+
+    reads = LedgerPush.reads
+
+    async def push(self) -> int:
+        return await durable_push(self.gs, self._orders)
+
+
+def _heartbeat(late: list[float]) -> dict[str, float]:
+    late.sort()
+    return {
+        "beats": len(late),
+        "within_50_ms": sum(1 for seconds in late if seconds <= 0.05) / len(late) if late else 1.0,
+        **{
+            name: late[min(int(len(late) * part), len(late) - 1)] * 1000 if late else 0.0
+            for name, part in (("median_ms", 0.5), ("p99_ms", 0.99), ("p999_ms", 0.999), ("worst_ms", 1.0))
+        },
+    }
+
+
+class Stream(Ours):
+    """The push of orders that are made one by one, with the process's memory over time."""
+
+    reads = Push.reads
+
+    async def run(self) -> int:
+        sampler = asyncio.create_task(self._sample())
+        try:
+            return await self.push(orders.endless_models(self.setting.count))
+        finally:
+            sampler.cancel()
+            self.facts["memory"].append([time.perf_counter() - self._started, resident()])
+
+    async def push(self, some: Iterable[Order]) -> int:
+        """Push a stream of orders."""
+        created = 0
+        async for result in self.gs.push(some):
+            created += type(result) is Created
+        return created
+
+    async def _sample(self) -> None:
+        self._started = time.perf_counter()
+        self.facts = {"memory": []}
+        while True:
+            self.facts["memory"].append([time.perf_counter() - self._started, resident()])
+            await asyncio.sleep(0.2)
+
+
+class LedgerStream(Stream):
+    """The same through a ledger."""
+
+    reads = LedgerPush.reads
+
+    async def push(self, some: Iterable[Order]) -> int:
+        return await durable_push(self.gs, some)
+
+
+def resident() -> int:
+    """Bytes of memory that this process has in use now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)

@@ -1,0 +1,20 @@
+"""The benchmarks by name, in the order in which they run."""
+
+from collections.abc import Mapping
+
+from benchmarks.suites import Suite, calls, codecs, whole
+
+SUITES: Mapping[str, Suite] = {
+    "push": calls.push,
+    "ledger": calls.ledger,
+    "command": whole.command,
+    "create": calls.create,
+    "get": calls.get,
+    "pages": calls.pages,
+    "encode": codecs.encode,
+    "decode": codecs.decode,
+    "import": whole.imports,
+    "memory": whole.memory,
+    "heartbeat": whole.heartbeat,
+    "scaling": whole.scaling,
+}

@@ -1,0 +1,83 @@
+"""Benchmarks in which peers make the same calls: push, ledger, create, get, pages."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from benchmarks.processes import Server
+from benchmarks.rounds import Entrant, Outcome, compete
+from benchmarks.server import PAGE, PAGES
+from benchmarks.suites import Size
+
+BY_HAND = "aiohttp + orjson by hand (b)"
+OURS = "gotsurge_async"
+
+PUSH = (
+    Entrant(BY_HAND, "by_hand:Dicts"),
+    Entrant("aiohttp, ready bytes", "by_hand:ReadyBytes"),
+    Entrant(OURS, "ours:Push"),
+    Entrant("attrs + stock cattrs on aiohttp", "stock_cattrs:Push", 0.5),
+    Entrant("httpx + pydantic, receipts", "httpx_pydantic:Push", 0.5),
+    Entrant("httpx + pydantic, whole tasks", "httpx_pydantic:Create", 0.5),
+    Entrant("openai client, generic post", "openai_client:Push", 0.5),
+    Entrant("requests, 20 tasks a call", "requests_loop:Twenty", 0.5),
+    Entrant("requests, 1 task a call", "requests_loop:One", 0.1),
+)
+LEDGER = (
+    Entrant(BY_HAND, "by_hand:Dicts"),
+    Entrant(OURS, "ours:Push"),
+    Entrant("gotsurge_async, durable ledger", "ours:LedgerPush"),
+)
+CREATE = (
+    Entrant(BY_HAND, "by_hand:Dicts"),
+    Entrant(OURS, "ours:Create"),
+    Entrant("attrs + stock cattrs on aiohttp", "stock_cattrs:Create", 0.5),
+    Entrant("httpx + pydantic", "httpx_pydantic:Create", 0.5),
+    Entrant("openai client, its own models", "openai_client:Create", 0.5),
+)
+GET = (
+    Entrant("aiohttp + orjson by hand", "by_hand:Get"),
+    Entrant(OURS, "ours:Get"),
+    Entrant("httpx + pydantic", "httpx_pydantic:Get"),
+    Entrant("openai client, generic get", "openai_client:Get"),
+    Entrant("requests", "requests_loop:Get"),
+)
+PAGES_READ = (
+    Entrant("aiohttp + orjson by hand", "by_hand:Pages"),
+    Entrant(OURS, "ours:Pages"),
+    Entrant("attrs + stock cattrs on aiohttp", "stock_cattrs:Pages"),
+    Entrant("httpx + pydantic", "httpx_pydantic:Pages"),
+)
+
+
+def push(server: Server, size: Size) -> Mapping[str, Any]:
+    """Orders out, receipts in; no ledger."""
+    return told("order", compete(PUSH, units=size.units(1000, 20), rounds=size.times(11), server=server, multiple=20))
+
+
+def ledger(server: Server, size: Size) -> Mapping[str, Any]:
+    """The same push through a durable ledger: loaded, admitted, claimed, sent and recorded."""
+    units = size.units(4000, 20)
+    return told("order", compete(LEDGER, units=units, rounds=size.times(9), server=server, multiple=20))
+
+
+def create(server: Server, size: Size) -> Mapping[str, Any]:
+    """Creates of 20 tasks whose answers are read whole."""
+    return told("order", compete(CREATE, units=size.units(1000, 20), rounds=size.times(11), server=server, multiple=20))
+
+
+def get(server: Server, size: Size) -> Mapping[str, Any]:
+    """One small GET after another: latency and CPU of a call."""
+    return told("call", compete(GET, units=size.units(500), rounds=size.times(11), server=server, concurrency=1))
+
+
+def pages(server: Server, size: Size) -> Mapping[str, Any]:
+    """Lists in pages of 200 tasks, read into whole objects."""
+    units = size.units(2000, PAGE * PAGES)
+    return told("task", compete(PAGES_READ, units=units, rounds=size.times(9), server=server, multiple=PAGE * PAGES))
+
+
+def told(unit: str, outcomes: list[Outcome]) -> Mapping[str, Any]:
+    """What a table needs."""
+    return {"unit": unit, "outcomes": [attrs.asdict(outcome) for outcome in outcomes]}
