@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,7 +63,13 @@ async def start(*words: str | Path, cwd: Path, env: Mapping[str, str] | None = N
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        preexec_fn=_heed_interrupts,
     )
+
+
+def _heed_interrupts() -> None:
+    """Let Ctrl-C be heard, also where the tests run in the background of a shell, which ignores it for them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 async def finish(process: asyncio.subprocess.Process, stdin: bytes = b"") -> Finished:

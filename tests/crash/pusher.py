@@ -9,6 +9,7 @@ again brings the push to its end. Environment variables:
     PUSHER_DIE        POINT:N: kill this process with SIGKILL when it comes to a point for the N-th time
     PUSHER_DIE_AFTER  seconds after which it is killed, wherever it is
     PUSHER_FREEZE     POINT:N: stop this process with SIGSTOP there
+    PUSHER_CONCURRENCY, PUSHER_CLAIM_LIFE  calls in flight, seconds
     PUSHER_BLIND      send again what was being sent, as a careless program would: the control of the experiment
 """
 
@@ -104,7 +105,7 @@ async def main(api_base: str, ledger_path: str, prefix: str, count: str, mode: s
             api_base=api_base,
             bearer_token=os.environ["PUSHER_TOKEN"],
             retry=RetryPolicy(attempts=8, base=0.01, cap=0.05),
-            limits=Limits(concurrency=3),
+            limits=Limits(concurrency=int(os.environ.get("PUSHER_CONCURRENCY", "3"))),
         ) as gs,
         await Ledger.open(Path(ledger_path), clock=SystemClock().now) as ledger,
     ):

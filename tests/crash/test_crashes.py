@@ -93,6 +93,10 @@ async def test_a_blind_resend_doubles(tmp_path: Path) -> None:
             await experiment.judge()
 
 
+ALONE = {"CONCURRENCY": "1"}
+"""One call in flight: no other chunk is just being written, so the frozen process holds no lock of the database."""
+
+
 async def stopped(process: asyncio.subprocess.Process) -> None:
     """Wait until a process is frozen."""
     await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
@@ -103,7 +107,7 @@ async def test_a_frozen_process_keeps_its_run(tmp_path: Path) -> None:
     async with Simulator() as simulator:
         token = await bearer_token(simulator)
         experiment = Experiment(simulator, token, tmp_path / "ledger.db", "F-", 30, Mode.DIRECT)
-        frozen = await experiment.start(FREEZE="after-claim:2")
+        frozen = await experiment.start(FREEZE="after-claim:2", **ALONE)
         await stopped(frozen)
         assert await experiment.run() == HELD
         frozen.send_signal(signal.SIGCONT)
@@ -117,7 +121,7 @@ async def test_a_process_that_wakes_too_late_does_not_send(tmp_path: Path) -> No
     async with Simulator() as simulator:
         token = await bearer_token(simulator)
         experiment = Experiment(simulator, token, tmp_path / "ledger.db", "G-", 30, Mode.DIRECT)
-        frozen = await experiment.start(FREEZE="after-claim:2", CLAIM_LIFE="0.3")
+        frozen = await experiment.start(FREEZE="after-claim:2", CLAIM_LIFE="0.3", **ALONE)
         await stopped(frozen)
         for lock in await asyncio.to_thread(lambda: list(tmp_path.glob("*.lock"))):
             lock.unlink()  # a lock can be lost: a network file system, a careless clean-up
