@@ -7,7 +7,6 @@ import html
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -122,6 +121,9 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
         return None
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value):
         return float(value)
+    # Imported here: it brings half of the package email, for a header that hardly ever comes as a date.
+    from email.utils import parsedate_to_datetime
+
     try:
         date = parsedate_to_datetime(value)
     except (ValueError, OverflowError):

@@ -10,27 +10,13 @@ import cattrs
 import msgspec
 from cattrs.gen import make_dict_structure_fn
 
-from gotsurge_async.codec.shapes import is_model
+from gotsurge_async.codec.shapes import is_model, money_from_wire, shown
 from gotsurge_async.codec.writing import writer_of
 from gotsurge_async.errors import InvalidData, Problem
 from gotsurge_async.models.base import OpenEnum, read_utc
 from gotsurge_async.money import Money
 
 T = TypeVar("T")
-
-
-def money_from_wire(cls: type, value: Any) -> Any:
-    """What msgspec cannot make by itself: money, whose currency stands beside it and is filled in by the model."""
-    if cls is Money:
-        if type(value) is not int:
-            raise ValueError(f"expected a whole number of thousandths of a cent, not {shown(value)}")
-        return Money(millicents=value, currency="")
-    raise NotImplementedError(cls)
-
-
-def shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _strict(expected: str, *accepted: type) -> Callable[[Any, Any], Any]:

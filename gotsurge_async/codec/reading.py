@@ -4,8 +4,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gotsurge_async.codec.converting import money_from_wire, structure_slowly
-from gotsurge_async.codec.shapes import fold
+from gotsurge_async.codec.shapes import fold, money_from_wire
 from gotsurge_async.errors import InvalidData, UnreadableAnswer
 
 T = TypeVar("T")
@@ -35,6 +34,9 @@ def structure(tree: Any, cls: type[T]) -> T:
     try:
         return msgspec.convert(tree, cls, strict=True, dec_hook=money_from_wire)
     except msgspec.ValidationError:
+        # Imported here: cattrs costs a tenth of the package's import, and is needed only for what is wrong.
+        from gotsurge_async.codec.converting import structure_slowly
+
         return structure_slowly(tree, cls)
 
 

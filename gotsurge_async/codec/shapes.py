@@ -11,6 +11,7 @@ import attrs
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.platform import UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks, Task
+from gotsurge_async.money import Money
 
 Tree = dict[str, Any]
 
@@ -19,8 +20,9 @@ Tree = dict[str, Any]
 class _Shape:
     """What `fold` must know of a class."""
 
+    adapt: Callable[[Tree], None] | None
     known: frozenset[str]
-    nested: tuple[tuple[str, type, bool], ...]  # field, class, whether there are many
+    nested: "tuple[tuple[str, _Shape, bool], ...]"  # field, shape of its class, whether there are many
     many: tuple[str, ...]  # fields that are lists: null is read as none
 
 
@@ -35,9 +37,9 @@ def _shape(cls: Any) -> _Shape:
         inner, is_many = inner_type(hints[field.name])
         if is_many:
             many.append(field.name)
-        if isinstance(inner, type) and issubclass(inner, Model):
-            nested.append((field.name, inner, is_many))
-    return _Shape(frozenset(known), tuple(nested), tuple(many))
+        if is_model(inner):
+            nested.append((field.name, _shape(inner), is_many))
+    return _Shape(_ADAPTERS.get(cls), frozenset(known), tuple(nested), tuple(many))
 
 
 def inner_type(hint: Any) -> tuple[Any, bool]:
@@ -56,12 +58,15 @@ def is_model(cls: Any) -> bool:
 
 def fold(tree: Any, cls: type) -> None:
     """Move what ``cls`` does not name into ``tree["extra"]``, here and below, and bring open shapes to one."""
-    if type(tree) is not dict or not attrs.has(cls):
+    if attrs.has(cls):
+        _fold(tree, _shape(cls))
+
+
+def _fold(tree: Any, shape: _Shape) -> None:
+    if type(tree) is not dict:
         return
-    adapt = _ADAPTERS.get(cls)
-    if adapt is not None:
-        adapt(tree)
-    shape = _shape(cls)
+    if shape.adapt is not None:
+        shape.adapt(tree)
     if not tree.keys() <= shape.known:
         tree["extra"] = {name: tree.pop(name) for name in tree.keys() - shape.known}
     for name in shape.many:
@@ -74,9 +79,24 @@ def fold(tree: Any, cls: type) -> None:
         if many:
             if type(value) is list:
                 for each in value:
-                    fold(each, inner)
+                    _fold(each, inner)
         else:
-            fold(value, inner)
+            _fold(value, inner)
+
+
+def money_from_wire(cls: type, value: Any) -> Any:
+    """What msgspec cannot make by itself: money, whose currency stands beside it and is filled in by the model."""
+    if cls is Money:
+        if type(value) is not int:
+            raise ValueError(f"expected a whole number of thousandths of a cent, not {shown(value)}")
+        return Money(millicents=value, currency="")
+    raise NotImplementedError(cls)
+
+
+def shown(value: Any) -> str:
+    """A value for a message, its start if it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 # --- what the document leaves open, brought to one shape ------------------------------------------------------------

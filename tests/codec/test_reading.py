@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async import codec
-from gotsurge_async.codec.converting import money_from_wire
-from gotsurge_async.codec.shapes import fold
+from gotsurge_async.codec.converting import converter
+from gotsurge_async.codec.shapes import fold, money_from_wire
 from gotsurge_async.errors import InvalidData, UnreadableAnswer
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.tasks import (
@@ -81,7 +81,7 @@ def reference(value: Any) -> Any:
 @given(any_model)
 def test_the_converter_writes_the_same(model: Model) -> None:
     """What cattrs makes of a model, inside a list too, is what `encode` writes."""
-    written = msgspec.json.encode(codec.converter.unstructure([model]))
+    written = msgspec.json.encode(converter.unstructure([model]))
     assert json.loads(written) == [json.loads(codec.encode(model))]
 
 
@@ -107,7 +107,7 @@ def test_the_fast_way_and_the_converter_agree(cls: type[Model], data: st.DataObj
     folded = copy.deepcopy(tree)
     fold(folded, cls)
     try:
-        slow = codec.converter.structure(folded, cls)
+        slow = converter.structure(folded, cls)
     except (cattrs.BaseValidationError, ValueError, TypeError, AttributeError, KeyError):
         slow = None
     fast = read(json.dumps(tree).encode(), cls)
