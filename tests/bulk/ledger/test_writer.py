@@ -195,7 +195,8 @@ async def test_a_cancelled_caller_does_not_undo_its_job(engine: Engine, connecti
 
 async def test_a_writer_that_is_stopped_in_the_middle_leaves_nobody_waiting(connection: Connection) -> None:
     """When the writer's own task is cancelled, callers whose job is under way, queued or before the queue are told."""
-    writer = Writer(connection, "x", ThreadPoolExecutor(1), limit=2)
+    thread = ThreadPoolExecutor(1)
+    writer = Writer(connection, "x", thread, limit=2)
     asked = [asyncio.create_task(writer.run(lambda c, n=n: put(c, n))) for n in range(6)]  # type: ignore[misc]
     for _ in range(4):
         await asyncio.sleep(0)
@@ -203,6 +204,7 @@ async def test_a_writer_that_is_stopped_in_the_middle_leaves_nobody_waiting(conn
     task.cancel()
     ended = await asyncio.gather(*asked, return_exceptions=True)
     assert all(isinstance(end, LedgerUnusable | LedgerClosed) for end in ended)
+    thread.shutdown()  # what it was doing ends in its own time: only then may the connection be closed
 
 
 async def test_a_full_disk_stops_the_ledger(path: Path) -> None:
