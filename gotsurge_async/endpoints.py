@@ -5,7 +5,6 @@ place, until a `Profile` says otherwise.
 """
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -311,6 +310,8 @@ class Profile:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read a profile from a TOML file."""
+        import tomllib  # here: few have a profile in a file
+
         try:
             mapping = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:

@@ -1,6 +1,5 @@
 """What may be shown. Everything is hidden unless it is listed here."""
 
-import hmac
 from collections.abc import Iterable, Mapping
 from typing import NoReturn
 from urllib.parse import quote, urlsplit
@@ -46,6 +45,8 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
+        import hmac  # here: it loads OpenSSL's digests, and few programs compare secrets
+
         mine, theirs = (each._value.encode("utf-8", "surrogatepass") for each in (self, other))
         return hmac.compare_digest(mine, theirs)
 

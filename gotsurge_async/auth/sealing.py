@@ -8,7 +8,6 @@ keys come from the environment or from a file elsewhere, never from where the to
 import contextlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
@@ -150,6 +149,8 @@ def write_private(path: Path, content: bytes, what: str) -> None:
     Raises:
         ConfigError: it cannot be written.
     """
+    import tempfile  # here: it loads much, and only who keeps tokens in files needs it
+
     temporary = None
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
