@@ -9,18 +9,21 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import platformdirs
 
 from gotsurge_async.auth.keychain import KeyringStore
 from gotsurge_async.auth.sealing import KEY_FILE_VARIABLE, KEYS_VARIABLE, Sealer, new_key, read_keys, write_keys
-from gotsurge_async.auth.sql import SqlStore
 from gotsurge_async.auth.stores import FileStore
 from gotsurge_async.config import Environment
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.redact import Secret
 
-Store = FileStore | SqlStore | KeyringStore
+if TYPE_CHECKING:
+    from gotsurge_async.auth.sql import SqlStore
+
+Store: TypeAlias = "FileStore | SqlStore | KeyringStore"
 
 KEPT_KEYS = 2
 """Keys that a rotation leaves in the key file: the new one, and the one that running programs may still write with."""
@@ -63,6 +66,9 @@ async def open_token_store() -> AsyncIterator[Store]:
         raise ConfigError("GOTSURGE_TOKEN_STORE is keyring or the URL of a database; a file is GOTSURGE_TOKEN_FILE")
     if sealer is None:
         raise ConfigError("tokens in a database are encrypted: make a key with `gotsurge auth rotate-key`")
+    # Imported here: it brings the whole of SQLAlchemy's object mapper, a tenth of a second for every command.
+    from gotsurge_async.auth.sql import SqlStore
+
     store = SqlStore(where, sealer)
     try:
         yield store
