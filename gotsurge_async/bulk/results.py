@@ -7,8 +7,8 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any
@@ -92,7 +92,7 @@ async def write_results(
     """
     counts: Counter[Verdict] = Counter()
     try:
-        with ExitStack() as undo:
+        async with _undoing() as undo:
             writers = await asyncio.to_thread(_open_writers, run, folder, undo)
             async for rows in chunks_of(ledger.rows(run.id), 1000):
                 counts.update(await asyncio.to_thread(_write, writers, rows))
@@ -115,6 +115,16 @@ async def write_results(
     except OSError as error:
         raise ConfigError(f"cannot write the result files in {folder}: {error.strerror or error}") from None
     return summary
+
+
+@asynccontextmanager
+async def _undoing() -> AsyncIterator[ExitStack]:
+    """What is to be closed and removed in the end, in a thread: a slow disk must not hold the event loop."""
+    undo = ExitStack()
+    try:
+        yield undo
+    finally:
+        await asyncio.to_thread(undo.close)
 
 
 class _File:
