@@ -69,7 +69,7 @@ def create(server: Server, size: Size) -> Mapping[str, Any]:
 
 def get(server: Server, size: Size) -> Mapping[str, Any]:
     """One small GET after another: latency and CPU of a call."""
-    return told("call", compete(GET, units=size.units(500), rounds=size.times(11), server=server, concurrency=1))
+    return told("call", compete(GET, units=size.units(300), rounds=size.times(11), server=server, concurrency=1))
 
 
 def pages(server: Server, size: Size) -> Mapping[str, Any]:
