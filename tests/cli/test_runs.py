@@ -41,8 +41,11 @@ def test_without_a_ledger_nothing_is_made(run: Runner, tmp_path: Path) -> None:
     assert not (tmp_path / "none.db").exists()
 
 
-def test_the_ledger_of_real_pushes_is_found_by_the_environment(run: Runner, tmp_path: Path) -> None:
+def test_the_ledger_of_real_pushes_is_found_by_the_environment(
+    run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """--env sandbox means the user's own ledger, --env simulator the one beside the results."""
+    monkeypatch.chdir(tmp_path)  # the checkout may hold the results of somebody's first push
     assert str(tmp_path / "data") in run("runs", "--env", "sandbox").stderr
     assert "gotsurge-results" in run("runs", "--env", "simulator").stderr
     assert "elsewhere.db" in run("runs", GOTSURGE_LEDGER=str(tmp_path / "elsewhere.db")).stderr
