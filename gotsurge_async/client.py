@@ -44,7 +44,8 @@ class GotSurge:
         api_base: the URL that the paths stand on, instead of the profile's or the environment's. A profile's goes
             before that of an environment given by name; an `Environment` says it itself.
         credentials: the partner's keys; needed to sign in and to renew tokens.
-        bearer_token, refresh_token: tokens from elsewhere, for a client without a sign-in of its own.
+        bearer_token, refresh_token: tokens from elsewhere, for a client without a sign-in of its own. At every opening
+            they replace what ``token_store`` keeps for the account: give no store that holds renewed ones.
         token_store: where tokens are kept; in memory unless given.
         account: the name under which the store keeps the tokens.
         transport: another way to send; the client closes it.
