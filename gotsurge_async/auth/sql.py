@@ -71,7 +71,8 @@ class SqlStore:
     """Keeps tokens in a database.
 
     Nothing is locked while a token is renewed: the lock is a lease in a row of its own, kept alive by its holder. Every
-    transaction is one or two statements, and PostgreSQL ends one whose process was frozen in it.
+    transaction is one or two statements, and PostgreSQL ends one whose process was frozen in it. SQLite cannot: a process
+    frozen in the milliseconds of a write keeps everybody else out until it wakes or is killed.
 
     Args:
         database: a URL with an asynchronous driver (``sqlite+aiosqlite:///…``, ``postgresql+psycopg://…``), or an
@@ -307,7 +308,10 @@ def _dialect_insert(db: Connection, table: Table) -> Any:
 
 def _why(error: BaseException) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    return (str(cause).strip().splitlines() or [type(cause).__name__])[0][:200]
+    why = (str(cause).strip().splitlines() or [type(cause).__name__])[0][:200]
+    if why == "database is locked":
+        why += ": another process is writing, or was frozen while it wrote; wake or end it"
+    return why
 
 
 class SqlStates:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -105,6 +106,29 @@ async def gone(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
+async def freeze(process: asyncio.subprocess.Process, where: str) -> None:
+    """Freeze a worker between two of its writes; frozen in one, it would keep SQLite locked, which nobody can mend."""
+    while True:
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.to_thread(os.waitid, os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
+        if not where.startswith("sqlite") or await asyncio.to_thread(can_write, where.partition("///")[2]):
+            return
+        process.send_signal(signal.SIGCONT)
+
+
+def can_write(path: str) -> bool:
+    """Whether nobody keeps a SQLite file locked."""
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
 def tell(process: asyncio.subprocess.Process) -> None:
     """Let a worker go on."""
     assert process.stdin is not None
@@ -162,7 +186,7 @@ async def test_a_frozen_holder_frees_the_rest(fleet: Fleet) -> None:
     async with fleet.worker("hold") as holder:
         tell(holder)
         assert await line(holder) == "held"
-        holder.send_signal(signal.SIGSTOP)
+        await freeze(holder, fleet.where)
         async with asyncio.timeout(60):
             seen = await fleet.run()
         assert fleet.refreshes == 1

@@ -185,3 +185,19 @@ async def test_a_broken_database_is_an_error(tmp_path: Path) -> None:
         await store.load("a")
     assert "planted" not in str(raised.value)
     await store.close()
+
+
+async def test_a_write_that_never_ends_is_told_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process keeps SQLite locked, as one frozen in a write does, callers are told why; then all goes on."""
+    monkeypatch.setattr("gotsurge_async.auth.sql._PATIENCE", 0.1)
+    path = tmp_path / "tokens.db"
+    store = SqlStore(f"sqlite+aiosqlite:///{path}", None)
+    await store.save("acme", tokens())
+    frozen = sqlite3.connect(path, isolation_level=None)
+    frozen.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ConfigError, match="locked: another process is writing, or was frozen while it wrote"):
+        await store.load("acme")
+    frozen.execute("ROLLBACK")
+    frozen.close()
+    assert await store.load("acme") == tokens()
+    await store.close()
