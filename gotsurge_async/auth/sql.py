@@ -71,8 +71,8 @@ class SqlStore:
     """Keeps tokens in a database.
 
     Nothing is locked while a token is renewed: the lock is a lease in a row of its own, kept alive by its holder. Every
-    transaction is one or two statements, and PostgreSQL ends one whose process was frozen in it. SQLite cannot: a process
-    frozen in the milliseconds of a write keeps everybody else out until it wakes or is killed.
+    transaction is one or two statements, and PostgreSQL ends one whose process was frozen in it. SQLite cannot: a
+    process frozen in the milliseconds of a write keeps everybody else out until it wakes or is killed.
 
     Args:
         database: a URL with an asynchronous driver (``sqlite+aiosqlite:///…``, ``postgresql+psycopg://…``), or an
