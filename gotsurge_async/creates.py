@@ -10,7 +10,7 @@ from gotsurge_async import codec
 from gotsurge_async.endpoints import Endpoint
 from gotsurge_async.errors import CallError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, Rejected, SignInNeeded
 from gotsurge_async.hooks import ChunkDone
-from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt
+from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, TaskBatch
 from gotsurge_async.session import Session
 from gotsurge_async.streams import ResultStream
 
@@ -151,7 +151,7 @@ async def create_chunk(
     session: Session,
     endpoint: Endpoint[CreatedTasks],
     orders: Sequence[T],
-    payloads: Sequence[bytes],
+    body: bytes,
     identities: Sequence[Identity],
     *,
     before_send: Callable[[], None] | None = None,
@@ -161,13 +161,13 @@ async def create_chunk(
 
     Args:
         orders: whatever the caller knows its orders by; each comes back in its result.
-        payloads: the JSON text of each order.
+        body: the JSON text of all of them, as `codec.encode_batch` makes it.
         before_send, after_send: see `Session.call`.
     """
     try:
         receipts = await session.call(
             cast("Endpoint[list[Receipt]]", endpoint),
-            body=codec.encode_batch(payloads),
+            body=body,
             decode=codec.decode_receipts,
             before_send=before_send,
             after_send=after_send,
@@ -206,7 +206,7 @@ class PushStream(ResultStream[Order, OrderResult[Order]]):
             self._session,
             self._endpoint,
             items,
-            [codec.encode(order) for order in items],
+            codec.encode(TaskBatch(tasks=tuple(items))),
             [Identity(order.tracking_id, order.invoice_number) for order in items],
         )
         first = results[0]

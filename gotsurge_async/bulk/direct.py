@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from gotsurge_async import codec
 from gotsurge_async.bulk.claims import Claim, ClaimTooOld, whole
 from gotsurge_async.bulk.ledger import OrderState, Outcome, PendingOrder, Run
 from gotsurge_async.bulk.refusals import OnRefusedChunk, held, parts_to_send
@@ -80,7 +81,7 @@ class DirectSender:
                 self._session,
                 TASKS_CREATE,
                 orders,
-                [order.payload for order in orders],
+                codec.encode_batch([order.payload for order in orders]),
                 [Identity.of(order.payload) for order in orders],
                 before_send=claim.leave,
                 after_send=claim.land,

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
+from gotsurge_async import codec
 from gotsurge_async.batcher import chunks_of
 from gotsurge_async.bulk.claims import whole
 from gotsurge_async.bulk.direct import Results
@@ -122,7 +123,7 @@ class TwoPhaseSender:
                 self._session,
                 DRAFTS_CREATE,
                 part,
-                [order.payload for order in part],
+                codec.encode_batch([order.payload for order in part]),
                 [Identity.of(order.payload) for order in part],
             )
             settled, again = parts_to_send(results, self._on_refused_chunk)

@@ -1,10 +1,11 @@
 """Reading: bytes, plain values, models."""
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from gotsurge_async.codec.shapes import fold, money_from_wire
+from gotsurge_async.codec.wires import reader
 from gotsurge_async.errors import InvalidData, UnreadableAnswer
 
 T = TypeVar("T")
@@ -16,6 +17,13 @@ def decode(body: bytes, cls: type[T]) -> T:
     Raises:
         UnreadableAnswer: ``body`` is no JSON, or not the JSON of ``cls``; ``problems`` lists every fault.
     """
+    kind: Any = cls
+    read = reader(kind)
+    if read is not None:
+        try:
+            return cast("T", read(body))
+        except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
+            pass  # unusual, or wrong: the general way finds out
     try:
         return structure(_plain(body), cls)
     except InvalidData as error:
