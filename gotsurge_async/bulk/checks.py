@@ -16,8 +16,7 @@ from enum import StrEnum
 from math import inf
 from typing import Any, NamedTuple
 
-from gotsurge_async.models.places import Address, Contact, TimeWindow
-from gotsurge_async.models.tasks import Item, Order
+from gotsurge_async.models.tasks import BroadcastPreference, Item, Order, ServiceType, VehiclePreference
 from gotsurge_async.money import MILLICENTS_PER_UNIT, Money
 
 MIN_PRICE = 200_000
@@ -51,8 +50,15 @@ Found = Callable[[Finding], None]
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 _PHONE_DECORATION = re.compile(r"[\s().\-/]+")
+_PICKUP_START, _PICKUP_END = "from_time_window.start_time_utc", "from_time_window.end_time_utc"
+_DELIVERY_START, _DELIVERY_END = "to_time_window.start_time_utc", "to_time_window.end_time_utc"
 _ITEM_MEASURES = ("quantity", "weight", "volume", "length", "width", "height")
 _LONGEST_NAME = 100
+_KNOWN = {
+    "broadcast_preference": dict.fromkeys(map(str, BroadcastPreference)),
+    "vehicle_preference": dict.fromkeys(map(str, VehiclePreference)),
+    "service_type": dict.fromkeys(map(str, ServiceType)),
+}
 _TOTALS = ("total_item_weight", "total_item_volume", "total_item_quantity")
 
 
@@ -66,18 +72,25 @@ def check_order(order: Order, *, now: datetime, max_price: Money | None = None, 
             for every currency if it has none. Without it, or for another currency, 1000 units of the order's currency.
         zone: the time zone in which messages show times.
     """
+    return check_plain(order, now, max_price, zone)
+
+
+def check_plain(order: Any, now: datetime, max_price: Money | None, zone: tzinfo) -> list[Finding]:
+    """`check_order` for anything with the attributes of an `Order`.
+
+    Amounts may be whole numbers of thousandths of a cent, times are in UTC, and what is not given is None.
+    """
     findings: list[Finding] = []
     found = findings.append
     _check_enums(order, found)
     _check_address("from_address", order.from_address, found)
     _check_address("to_address", order.to_address, found)
-    for path, contact in (
-        ("from_contact", order.from_contact),
-        ("to_contact", order.to_contact),
-        ("officer_contact", order.officer_contact),
-    ):
-        if contact is not None:
-            _check_contact(path, contact, found)
+    if order.from_contact is not None:
+        _check_contact("from_contact", order.from_contact, found)
+    if order.to_contact is not None:
+        _check_contact("to_contact", order.to_contact, found)
+    if order.officer_contact is not None:
+        _check_contact("officer_contact", order.officer_contact, found)
     _check_windows(order, now, zone, found)
     _check_money(order, max_price, found)
     _check_counts(order, found)
@@ -107,24 +120,25 @@ def imo_check_digit(number: int) -> int:
     return sum(int(digit) * weight for digit, weight in zip(str(number)[:6], range(7, 1, -1), strict=True)) % 10
 
 
-# --- the rules, one function each ------------------------------------------------------------------------------------
+@functools.lru_cache(maxsize=1024)
+def _is_imo(number: int) -> bool:
+    return 1_000_000 <= number <= 9_999_999 and number % 10 == imo_check_digit(number)
 
 
-def _check_enums(order: Order, found: Found) -> None:
-    for path, value in (
-        ("broadcast_preference", order.broadcast_preference),
-        ("vehicle_preference", order.vehicle_preference),
-        ("service_type", order.service_type),
-    ):
-        if not value.known:
-            known = [str(member) for member in type(value)]
+# --- the rules, one function each: nearly every order is good, so each is quick to see that nothing is wrong ----------
+
+
+def _check_enums(order: Any, found: Found) -> None:
+    for path, known in _KNOWN.items():
+        value = getattr(order, path)
+        if value not in known:
             near = nearest(value, known)
             hint = f'did you mean "{near}"? ' if near else ""
             found(Finding(path, f"is not known; {hint}One of {', '.join(known)}", value=str(value)))
 
 
-def _check_address(path: str, address: Address, found: Found) -> None:
-    latitude, longitude = address.latitude, address.longitude
+def _check_address(path: str, address: Any, found: Found) -> None:
+    latitude, longitude, altitude = address.latitude, address.longitude, address.altitude
     if latitude is not None and not -90 <= latitude <= 90:
         found(Finding(f"{path}.latitude", "latitude is in degrees, from -90 to 90", value=latitude))
     if longitude is not None and not -180 <= longitude <= 180:
@@ -132,22 +146,22 @@ def _check_address(path: str, address: Address, found: Found) -> None:
     if (latitude is None) != (longitude is None):
         given, missing = ("longitude", "latitude") if latitude is None else ("latitude", "longitude")
         found(Finding(f"{path}.{missing}", f"is missing, but {path}.{given} is given: give both or neither"))
-    if address.altitude is not None and not -inf < address.altitude < inf:
-        found(Finding(f"{path}.altitude", "altitude is a number of metres", value=address.altitude))
+    if altitude is not None and not -inf < altitude < inf:
+        found(Finding(f"{path}.altitude", "altitude is a number of metres", value=altitude))
     if latitude is None and not (address.street_address or address.building_name or address.zip_code):
         message = "does not say where: give at least a street_address, a zip_code, or latitude and longitude"
         found(Finding(path, message))
 
 
-def _check_contact(path: str, contact: Contact, found: Found) -> None:
+def _check_contact(path: str, contact: Any, found: Found) -> None:
     phone, imo = contact.phone, contact.vessel_imo
     if phone and not _PHONE.fullmatch(phone):
         found(Finding(f"{path}.phone", _phone_message(phone), value=phone))
-    if imo is None:
+    if imo is None or _is_imo(imo):
         return
     if not 1_000_000 <= imo <= 9_999_999:
         found(Finding(f"{path}.vessel_imo", "an IMO number has seven digits", value=imo))
-    elif imo % 10 != imo_check_digit(imo):
+    else:
         message = "is no IMO number: its last digit does not fit the first six, so one digit is mistyped"
         found(Finding(f"{path}.vessel_imo", message, value=imo))
 
@@ -161,76 +175,75 @@ def _phone_message(phone: str) -> str:
     return "a phone number starts with + and the country, then digits only, such as +6561234567"
 
 
-def _check_windows(order: Order, now: datetime, zone: tzinfo, found: Found) -> None:
+def _check_windows(order: Any, now: datetime, zone: tzinfo, found: Found) -> None:
     pickup, delivery = order.from_time_window, order.to_time_window
+    pickup_start, pickup_end = pickup.start_time_utc, pickup.end_time_utc
 
-    def in_order(first: datetime, first_path: str, second: datetime, second_path: str, message: str) -> None:
-        if second < first:
-            detail = f"{message} ({first_path} is {_shown(first, zone)})"
-            found(Finding(second_path, detail, value=_shown(second, zone)))
+    def wrong(first: datetime, first_path: str, second: datetime, second_path: str, message: str) -> None:
+        detail = f"{message} ({first_path} is {_shown(first, zone)})"
+        found(Finding(second_path, detail, value=_shown(second, zone)))
 
-    _check_window("from_time_window", pickup, "the pickup ends before it starts", in_order)
+    if pickup_end < pickup_start:
+        wrong(pickup_start, _PICKUP_START, pickup_end, _PICKUP_END, "the pickup ends before it starts")
     if delivery is not None:
-        in_order(
-            pickup.end_time_utc,
-            "from_time_window.end_time_utc",
-            delivery.start_time_utc,
-            "to_time_window.start_time_utc",
-            "the delivery starts before the pickup has ended",
-        )
-        _check_window("to_time_window", delivery, "the delivery ends before it starts", in_order)
-    if pickup.end_time_utc < now:
-        ended = _shown(pickup.end_time_utc, zone)
+        start, end = delivery.start_time_utc, delivery.end_time_utc
+        if start < pickup_end:
+            wrong(pickup_end, _PICKUP_END, start, _DELIVERY_START, "the delivery starts before the pickup has ended")
+        if end < start:
+            wrong(start, _DELIVERY_START, end, _DELIVERY_END, "the delivery ends before it starts")
+    if pickup_end < now:
         message = f"the pickup is already over (it is {_shown(now, zone)})"
-        found(Finding("from_time_window.end_time_utc", message, Severity.WARNING, ended))
-
-
-def _check_window(path: str, window: TimeWindow, message: str, in_order: Callable[..., None]) -> None:
-    start, end = f"{path}.start_time_utc", f"{path}.end_time_utc"
-    in_order(window.start_time_utc, start, window.end_time_utc, end, message)
+        found(Finding(_PICKUP_END, message, Severity.WARNING, _shown(pickup_end, zone)))
 
 
 def _shown(moment: datetime, zone: tzinfo) -> str:
     return moment.astimezone(zone).isoformat().replace("+00:00", "Z")
 
 
-def _check_money(order: Order, max_price: Money | None, found: Found) -> None:
-    currency = order.currency
+def _check_money(order: Any, max_price: Money | None, found: Found) -> None:
+    currency: str = order.currency or ""
     if currency and not _CURRENCY.fullmatch(currency):
         found(Finding("currency", "a currency is three capital letters (ISO 4217), such as SGD", value=currency))
     limit = DEFAULT_MAX_PRICE
     if max_price is not None and max_price.currency in ("", currency):
         limit = max_price.millicents
     for path in Order.MONEY:
-        money: Money | None = getattr(order, path)
-        if money is None:
+        amount = _millicents(getattr(order, path))
+        if amount is None:
             continue
-        amount = money.millicents
         if not currency:
             found(Finding(path, "has no currency: give the currency too, such as SGD", value=amount))
         if amount < 0:
-            found(Finding(path, f"{money} is less than nothing", value=amount))
+            found(Finding(path, f"{_money(amount, currency)} is less than nothing", value=amount))
         elif path == "price" and amount < MIN_PRICE:
-            least = Money(millicents=MIN_PRICE, currency="").in_currency(currency or "")
-            found(Finding(path, f"{money} is under the least price of {least}", value=amount))
+            least = _money(MIN_PRICE, currency)
+            found(Finding(path, f"{_money(amount, currency)} is under the least price of {least}", value=amount))
         elif amount > limit:
-            most = Money(millicents=limit, currency="").in_currency(currency or "")
-            message = f"{money} is above the limit of {most}; if it is meant, raise the limit (--max-price)"
-            found(Finding(path, message, value=amount))
-    if order.min_price is not None and order.max_price is not None and order.max_price < order.min_price:
-        message = f"{order.max_price} is under min_price, {order.min_price}"
-        found(Finding("max_price", message, value=order.max_price.millicents))
+            most = f"the limit of {_money(limit, currency)}; if it is meant, raise the limit (--max-price)"
+            found(Finding(path, f"{_money(amount, currency)} is above {most}", value=amount))
+    low, high = _millicents(order.min_price), _millicents(order.max_price)
+    if low is not None and high is not None and high < low:
+        message = f"{_money(high, currency)} is under min_price, {_money(low, currency)}"
+        found(Finding("max_price", message, value=high))
 
 
-def _check_counts(order: Order, found: Found) -> None:
+def _millicents(amount: Money | int | None) -> int | None:
+    return amount.millicents if isinstance(amount, Money) else amount
+
+
+def _money(millicents: int, currency: str) -> Money:
+    return Money(millicents=millicents, currency="").in_currency(currency)
+
+
+def _check_counts(order: Any, found: Found) -> None:
     count = order.cargo_net_quantity
     if count is not None and count < 0:
         found(Finding("cargo_net_quantity", "is a number of pieces, 0 or more", value=count))
     for path in _TOTALS:
         _check_measure(path, getattr(order, path), found)
-    for index, item in enumerate(order.items):
+    for index, item in enumerate(order.items or ()):
         check_item(item, found, prefix=f"items[{index}].")
-    for index, detail in enumerate(order.cargo_details):
+    for index, detail in enumerate(order.cargo_details or ()):
         check_item(detail, found, prefix=f"cargo_details[{index}].")
 
 

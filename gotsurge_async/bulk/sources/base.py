@@ -4,11 +4,12 @@ import abc
 import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.checks import Finding, check_order
+from gotsurge_async.bulk.checks import Finding, check_plain
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.report import SourceReport
 from gotsurge_async.models.places import Address, TimeWindow
@@ -35,12 +36,21 @@ STAND_INS: Mapping[str, Any] = {
 """A right value for each field that an order cannot be made without, for checking what else is wrong with it."""
 
 _TELLING = ("from_address", "to_address", "from_time_window", "to_time_window", "invoice_number")
+_telling = attrgetter(*_TELLING)
 
 
 def fingerprint_of(order: Mapping[str, Any]) -> bytes:
     """What is the same for the same pickup, delivery, windows and invoice; of an order as plain values."""
-    same = codec.encode([order.get(name) for name in _TELLING])
-    return hashlib.blake2b(same, digest_size=16).digest()
+    return _fingerprint([order.get(name) for name in _TELLING])
+
+
+def fingerprint_of_struct(order: Any) -> bytes:
+    """The same of an order as a struct."""
+    return _fingerprint(list(_telling(order)))
+
+
+def _fingerprint(telling: list[Any]) -> bytes:
+    return hashlib.blake2b(codec.encode(telling), digest_size=16).digest()
 
 
 class SourceRow(NamedTuple):
@@ -50,13 +60,17 @@ class SourceRow(NamedTuple):
     """The physical line on which it starts, from 1."""
     key: str
     """What tells it from every other order."""
-    order: Order
     payload: bytes
     """The order as JSON text, as a create sends it (`gotsurge_async.codec.encode_batch`)."""
     original: bytes
     """A CSV row as a JSON list of its cells, in the order of `Source.columns`; a JSON line as it came."""
     fingerprint: bytes
     """16 bytes, the same for the same pickup, delivery, windows and invoice: for finding one order under two keys."""
+
+    @property
+    def order(self) -> Order:
+        """The order, read from ``payload`` each time."""
+        return codec.decode(self.payload, Order)
 
 
 class Source(abc.ABC):
@@ -109,8 +123,8 @@ class Source(abc.ABC):
         if self._owned:
             self._stream.close()
 
-    def _check(self, order: Order) -> list[Finding]:
-        return check_order(order, now=self._now, max_price=self._max_price, zone=self._zone)
+    def _check(self, order: Any) -> list[Finding]:
+        return check_plain(order, self._now, self._max_price, self._zone)
 
     def _check_the_rest(self, values: Mapping[str, Any]) -> list[Finding]:
         """What is wrong with an order of which something required is missing, apart from that."""
@@ -121,7 +135,7 @@ class Source(abc.ABC):
     @staticmethod
     def _row(line: int, key: str, order: Order, original: bytes) -> SourceRow:
         plain = codec.unstructure(order)
-        return SourceRow(line, key, order, codec.encode(plain), original, fingerprint_of(plain))
+        return SourceRow(line, key, codec.encode(plain), original, fingerprint_of(plain))
 
     def __enter__(self) -> Self:
         return self

@@ -28,7 +28,7 @@ _WITH_CURRENCY = re.compile(
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)(:\d\d(?:\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
 _SHORTENED = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
 
-_TIMES_REMEMBERED = 4096
+_REMEMBERED = 4096
 _FRACTION_DIGITS = 5
 
 
@@ -80,12 +80,17 @@ def parse_bool(text: str) -> bool:
 
 def parse_money(text: str) -> Money:
     """A decimal amount in units of the currency, which stands in a column of its own and is filled in later."""
+    return Money(millicents=parse_millicents(text), currency="")
+
+
+def parse_millicents(text: str) -> int:
+    """The same in thousandths of a cent."""
     match = _MONEY.fullmatch(text)
     if match is None:
         raise ValueError(_money_rule(text))
     sign, whole, fraction = match.groups("")
     millicents = int(whole) * MILLICENTS_PER_UNIT + int(fraction.ljust(_FRACTION_DIGITS, "0"))
-    return Money(millicents=-millicents if sign == "-" else millicents, currency="")
+    return -millicents if sign == "-" else millicents
 
 
 def _money_rule(text: str) -> str:
@@ -109,7 +114,7 @@ def time_parser(zone: ZoneInfo | None) -> Parse:
     fill most files, so the last ones are remembered.
     """
 
-    @functools.lru_cache(maxsize=_TIMES_REMEMBERED)
+    @functools.lru_cache(maxsize=_REMEMBERED)
     def parse_time(text: str) -> datetime:
         match = _TIME.fullmatch(text)
         if match is None:

@@ -3,15 +3,19 @@
 from collections.abc import Iterator
 from typing import BinaryIO
 
+import msgspec
+
 from gotsurge_async import codec
-from gotsurge_async.bulk.sources.base import IN_DOUBT, MAY_EXIST, SHORTENED, Source, SourceRow
+from gotsurge_async.bulk.sources.base import IN_DOUBT, MAY_EXIST, SHORTENED, Source, SourceRow, fingerprint_of_struct
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet
 from gotsurge_async.bulk.sources.fields import ITEM_KEY, item_shape, order_shape
-from gotsurge_async.bulk.sources.items import ItemStore
+from gotsurge_async.bulk.sources.items import NO_ITEMS, ItemStore
 from gotsurge_async.bulk.sources.layout import Layout, Reading
 from gotsurge_async.bulk.sources.options import SourceOptions, delimiter_character
+from gotsurge_async.bulk.sources.quick import Quick, quick_reader
+from gotsurge_async.bulk.sources.records import Record
 from gotsurge_async.bulk.sources.report import SourceReport
-from gotsurge_async.bulk.sources.table import Table, TableRow
+from gotsurge_async.bulk.sources.table import Table
 from gotsurge_async.models.tasks import Order
 
 
@@ -34,6 +38,7 @@ class CsvSource(Source):
         self._table = Table(name, stream, self._digest, _delimiter(options, name), reading, report)
         self._items: ItemStore | None = None
         self._key_name = options.key
+        self._quick: Quick | None = None
         self._nameless = False  # whether the tracking id of a row is there, but cannot be read
         if items is not None and options.items is not None:
             reading = Reading(shape=item_shape(), column_map=options.file_map.items, key=ITEM_KEY, zone=zone, now=now)
@@ -50,19 +55,15 @@ class CsvSource(Source):
         if self._items is not None:
             self._items.load()
         table = self._table
-        for row in table.rows():
+        for record in table.rows():
             layout = table.layout
             if layout is None:
                 return
             if self.columns is None:
-                self.columns: tuple[str, ...] | None = tuple(layout.names[place] for place in layout.own)
-                if self._items is not None and ITEM_KEY not in layout.index:
-                    table.tell(1, ITEM_KEY, None, "there is no such column, and the items are joined by it")
-            order = self._order(row, layout)
-            key = self._key(row, layout)
-            if order is not None and key and not table.bad:
-                cells = [row.cells[place] for place in layout.own] if layout.fed_back else row.cells
-                yield self._row(row.line, key, order, codec.encode(cells))
+                self._begin(layout)
+            row = self._quick_row(record, layout) or self._careful_row(record, layout)
+            if row is not None:
+                yield row
         self._exhausted = table.read_to_end
         self._tell_orphans()
 
@@ -72,9 +73,39 @@ class CsvSource(Source):
             self._items.close()
         super().close()
 
-    def _order(self, row: TableRow, layout: Layout) -> Order | None:
+    def _begin(self, layout: Layout) -> None:
+        self.columns = tuple(layout.names[place] for place in layout.own)
+        if self._items is not None and ITEM_KEY not in layout.index:
+            self._table.tell(1, ITEM_KEY, None, "there is no such column, and the items are joined by it")
+        self._quick = quick_reader(layout, IN_DOUBT)
+
+    def _quick_row(self, row: Record, layout: Layout) -> SourceRow | None:
+        """The row in the fast way; None if it is not plainly right."""
+        if self._quick is None or self._table.bad:
+            return None
+        try:
+            key, order = self._quick(row.cells)
+        except ValueError:
+            return None
+        if self._check(order):
+            return None
+        if self._items is not None and order.tracking_id:
+            items = self._items.take_text(order.tracking_id)
+            order.items = msgspec.Raw(items) if items != NO_ITEMS else None
+        return SourceRow(row.line, key, codec.encode(order), _original(row, layout), fingerprint_of_struct(order))
+
+    def _careful_row(self, row: Record, layout: Layout) -> SourceRow | None:
+        """The row, or None if something is wrong with it; that is told."""
+        order = self._order(row, layout)
+        key = self._key(row, layout)
+        if order is None or not key or self._table.bad:
+            return None
+        return self._row(row.line, key, order, _original(row, layout))
+
+    def _order(self, row: Record, layout: Layout) -> Order | None:
         """The order of a row, or None if it cannot be made; what is wrong with it is told."""
-        values, table = row.values, self._table
+        table = self._table
+        values = table.values()
         tracking_id = values.get(ITEM_KEY)
         if tracking_id is None:
             self._nameless |= ITEM_KEY in table.bad or self._key_name == ITEM_KEY
@@ -94,7 +125,7 @@ class CsvSource(Source):
             table.wrong(finding.path, finding.message, finding.severity, finding.value)
         return order if layout.complete else None
 
-    def _key(self, row: TableRow, layout: Layout) -> str | None:
+    def _key(self, row: Record, layout: Layout) -> str | None:
         place, table = layout.key, self._table
         if layout.status is not None and row.cells[layout.status].strip() == IN_DOUBT:
             table.wrong_cell(layout.status, MAY_EXIST)
@@ -117,6 +148,10 @@ class CsvSource(Source):
             return
         if not (layout.fed_back or self._table.lost or self._nameless):
             self._items.tell_orphans(self.name)
+
+
+def _original(row: Record, layout: Layout) -> bytes:
+    return codec.encode([row.cells[place] for place in layout.own] if layout.fed_back else row.cells)
 
 
 def _delimiter(options: SourceOptions, name: str) -> str:

@@ -8,7 +8,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 import msgspec
 
@@ -17,12 +17,15 @@ from gotsurge_async.bulk.checks import check_item
 from gotsurge_async.bulk.sources.fields import ITEM_KEY
 from gotsurge_async.bulk.sources.layout import Reading
 from gotsurge_async.bulk.sources.report import SourceReport
-from gotsurge_async.bulk.sources.table import Table, TableRow
+from gotsurge_async.bulk.sources.table import Table
 from gotsurge_async.models.tasks import Item
 
 _BLOCK = 1_000
 _TABLE = "CREATE TABLE items (id INTEGER PRIMARY KEY, tracking_id TEXT, line INTEGER, count INTEGER, items BLOB)"
 _FIND = "SELECT id, items FROM items WHERE tracking_id = ? ORDER BY id"
+
+NO_ITEMS = b"[]"
+"""What `ItemStore.take_text` gives for an order without items."""
 
 _items = msgspec.json.Decoder(tuple[Item, ...])
 
@@ -73,14 +76,16 @@ class ItemStore:
 
     def take(self, tracking_id: str) -> tuple[Item, ...]:
         """The items of an order, in the order of the file."""
-        rows = self._db.execute(
-            "SELECT id, items FROM items WHERE tracking_id = ? ORDER BY id", (tracking_id,)
-        ).fetchall()
-        found: tuple[Item, ...] = ()
-        for number, items in rows:
+        return _items.decode(self.take_text(tracking_id))
+
+    def take_text(self, tracking_id: str) -> bytes:
+        """The same as JSON text."""
+        rows = self._db.execute(_FIND, (tracking_id,)).fetchall()
+        for number, _ in rows:
             self._taken[number] = 1
-            found += _items.decode(items)
-        return found
+        if len(rows) == 1:
+            return cast("bytes", rows[0][1])
+        return b"[" + b",".join(items[1:-1] for _, items in rows) + b"]"
 
     def tell_orphans(self, orders: str) -> None:
         """Report the items that no order of the file ``orders`` has taken.
@@ -107,7 +112,7 @@ class ItemStore:
         tracking_id, line = "", 0
         items: list[bytes] = []
         for row in self._table.rows():
-            found = self._item(row)
+            found = self._item()
             if found is None:
                 continue
             its_order, item = found
@@ -120,16 +125,17 @@ class ItemStore:
         if items:
             yield _run(tracking_id, line, items)
 
-    def _item(self, row: TableRow) -> tuple[str, bytes] | None:
+    def _item(self) -> tuple[str, bytes] | None:
         table, layout = self._table, self._table.layout
         if layout is None or not layout.complete:
             return None
-        tracking_id = row.values.pop(ITEM_KEY, None)
+        values = table.values()
+        tracking_id = values.pop(ITEM_KEY, None)
         if tracking_id is None:
             table.wrong(ITEM_KEY, "is required: it says whose item this is")
-        elif not row.values and not table.bad:
+        elif not values and not table.bad:
             table.wrong(ITEM_KEY, "this row says nothing of the item")
-        item = Item(**row.values)
+        item = Item(**values)
         check_item(item, lambda finding: table.wrong(finding.path, finding.message, finding.severity, finding.value))
         return None if table.bad or tracking_id is None else (tracking_id, codec.encode(item))
 

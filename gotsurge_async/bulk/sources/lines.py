@@ -2,6 +2,7 @@
 
 import codecs
 from collections.abc import Iterator
+from itertools import chain
 from typing import BinaryIO, Protocol
 
 MAX_LINE = 1 << 20
@@ -35,6 +36,11 @@ def physical_lines(stream: BinaryIO, digest: Digest) -> Iterator[bytes | None]:
 
     A line of more than `MAX_LINE` bytes is given as None, and never held whole.
     """
+    return chain.from_iterable(line_blocks(stream, digest))
+
+
+def line_blocks(stream: BinaryIO, digest: Digest) -> Iterator[list[bytes | None]]:
+    """The same lines as `physical_lines`, as many together as came in one reading of the file."""
     rest = b""
     too_long = False
     first = True
@@ -49,18 +55,19 @@ def physical_lines(stream: BinaryIO, digest: Digest) -> Iterator[bytes | None]:
         lines = text.splitlines(keepends=True)
         # A CR at the end may be the half of a CRLF.
         rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
-        for line in lines:
-            if too_long or len(line) > MAX_LINE:
-                too_long = False
-                yield None
-            else:
-                yield line
+        given: list[bytes | None] = [*lines]
+        if len(text) > MAX_LINE:
+            given = [line if len(line) <= MAX_LINE else None for line in lines]
+        if too_long and given:
+            given[0], too_long = None, False
+        if given:
+            yield given
         if len(rest) > MAX_LINE:
             rest, too_long = rest[-1:], True
     if too_long:
-        yield None
+        yield [None]
     elif rest:
-        yield rest
+        yield [rest]
 
 
 def not_text(start: bytes) -> str | None:

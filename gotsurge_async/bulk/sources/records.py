@@ -3,11 +3,15 @@
 Two things need care. A record may run over many lines, so lines are counted where they are fed to the CSV reader. And
 a quote that is never closed would take the whole rest of the file into one value: when that is seen, the lines after
 the one with the quote are read again as records of their own, so that one such fault does not hide all others.
+
+Most files need neither: so a file is read fast, by whole blocks of lines, up to the first record that is not plainly
+right, and with care from there on.
 """
 
 import csv
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from gotsurge_async.bulk.sources.lines import MAX_LINE, TOO_LONG, not_text
@@ -39,15 +43,34 @@ class Records:
         stopped: whether the end of the file was given up.
     """
 
-    def __init__(self, lines: Iterator[bytes | None], delimiter: str, wrong: Wrong) -> None:
+    def __init__(self, blocks: Iterator[list[bytes | None]], delimiter: str, wrong: Wrong) -> None:
         self.lost: int = 0
         self.stopped: bool = False
-        self._feed = _Feed(lines)
+        self._blocks = blocks
         self._delimiter = delimiter
         self._wrong = wrong
 
     def __iter__(self) -> Iterator[Record]:
-        feed = self._feed
+        texts = _Texts(self._blocks)
+        yield from self._fast(texts)
+        yield from self._careful(_Feed(chain(texts.rest(), chain.from_iterable(self._blocks)), texts.start - 1))
+
+    def _fast(self, texts: "_Texts") -> Iterator[Record]:
+        """Records up to the first that may be wrong, with which ``texts`` then starts."""
+        reader = csv.reader(chain.from_iterable(texts), delimiter=self._delimiter, strict=True)
+        line = 1
+        try:
+            for cells in reader:
+                last = reader.line_num
+                texts.start = last + 1
+                # A spreadsheet leaves rows of empty cells below its table.
+                if any(map(str.strip, cells)):
+                    yield Record(line, cells, False, last)
+                line = last + 1
+        except csv.Error:
+            return
+
+    def _careful(self, feed: "_Feed") -> Iterator[Record]:
         reader = csv.reader(feed, delimiter=self._delimiter, strict=True)
         restarts = 0
         while True:
@@ -68,16 +91,54 @@ class Records:
                     self._wrong(feed.start, "too many faults of this kind: the rest of the file was not read")
                     return
                 continue
-            # A spreadsheet leaves rows of empty cells below its table.
             if any(map(str.strip, cells)):
                 yield Record(feed.start, cells, feed.damaged, feed.number)
+
+
+class _Texts:
+    """Gives the CSV reader block after block of lines, until one that holds a line that is no text or too long.
+
+    Attributes:
+        start: the line on which the current record starts; the reader of the records sets it.
+    """
+
+    def __init__(self, blocks: Iterator[list[bytes | None]]) -> None:
+        self.start = 1
+        self._blocks = blocks
+        self._kept: list[bytes | None] = []
+        self._first = 1  # the number of the first line that is kept
+
+    def __iter__(self) -> Iterator[list[str]]:
+        for block in self._blocks:
+            self._kept = self.rest() + block
+            self._first = self.start
+            texts = _texts(self._kept)
+            if texts is None:
+                return
+            yield texts[len(texts) - len(block) :]
+
+    def rest(self) -> list[bytes | None]:
+        """What was read of the file from the current record on."""
+        return self._kept[self.start - self._first :]
+
+
+def _texts(lines: list[bytes | None]) -> list[str] | None:
+    """The text of some lines, or None if one of them is to be read with care."""
+    raw: list[bytes] = [line for line in lines if line is not None]
+    whole = b"".join(raw)
+    if len(raw) < len(lines) or len(whole) > MAX_LINE or b"\0" in whole or not_text(whole):
+        return None
+    try:
+        return [line.decode() for line in raw]
+    except UnicodeDecodeError:
+        return None
 
 
 class _Feed:
     """Gives the CSV reader line after line, and remembers those of the current record."""
 
-    def __init__(self, lines: Iterator[bytes | None]) -> None:
-        self.number = 0
+    def __init__(self, lines: Iterator[bytes | None], number: int) -> None:
+        self.number = number
         self.start = 1
         self.damaged = False
         self.refused: str | None = None

@@ -1,11 +1,11 @@
 """A CSV file with a header: its rows as values, and everything that is wrong with them at its place."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from gotsurge_async.bulk.checks import Severity
 from gotsurge_async.bulk.sources.layout import Layout, Reading, make_layout
-from gotsurge_async.bulk.sources.lines import NOT_UTF8, Digest, physical_lines
+from gotsurge_async.bulk.sources.lines import NOT_UTF8, Digest, line_blocks
 from gotsurge_async.bulk.sources.records import Record, Records
 from gotsurge_async.bulk.sources.report import Fault, SourceReport
 
@@ -13,16 +13,8 @@ _DELIMITERS = ",;\t|"
 _NUL = "holds a NUL byte: save the file as CSV UTF-8"
 
 
-class TableRow(NamedTuple):
-    """One row that could be cut into cells. ``values`` holds what is right of it; the rest is in ``Table.bad``."""
-
-    line: int
-    cells: list[str]
-    values: dict[str, Any]
-
-
 class Table:
-    """Reads one CSV file; the row that was given last is the current one, to which `wrong` speaks.
+    """Reads one CSV file; the row that was given last is the current one, of which `values` and `wrong` speak.
 
     Attributes:
         layout: what the header says, once the first row was asked for; None if there is no header to use.
@@ -39,7 +31,7 @@ class Table:
         self._delimiter = delimiter
         self._reading = reading
         self._report = report
-        self._records = Records(physical_lines(stream, digest), delimiter, self._unreadable)
+        self._records = Records(line_blocks(stream, digest), delimiter, self._unreadable)
         self._narrow = 0
         self.read_to_end: bool = False
         self._line = 1
@@ -50,8 +42,8 @@ class Table:
         """How many rows could not be cut into cells, so that nothing is known of them."""
         return self._records.lost + self._narrow
 
-    def rows(self) -> Iterator[TableRow]:
-        """The rows that can be cut into cells, in the order of the file."""
+    def rows(self) -> Iterator[Record]:
+        """The rows that can be cut into cells, as many as the header has, in the order of the file."""
         records = iter(self._records)
         layout = self._header(records)
         if layout is None:
@@ -63,7 +55,8 @@ class Table:
             any_row = True
             self._line, cells = record.line, record.cells
             self._cells = cells
-            self.bad = set()
+            if self.bad:
+                self.bad = set()
             if len(cells) != width and not self._fits(record, width):
                 self._narrow += 1
                 continue
@@ -72,10 +65,14 @@ class Table:
             for index in layout.unnamed:
                 if cells[index].strip():
                     self.wrong_cell(index, "stands in a column without a name: name the column in the header")
-            yield TableRow(record.line, cells, layout.read(cells, self.wrong))
+            yield record
         self.read_to_end = not self._records.stopped
         if not any_row and not self._records.lost:
             self.tell(self._line, None, None, "there is no row below the header", Severity.WARNING)
+
+    def values(self) -> dict[str, Any]:
+        """What is right of the fields of the current row; the rest is in ``bad``."""
+        return {} if self.layout is None else self.layout.read(self._cells, self.wrong)
 
     # --- what is wrong ---
 
