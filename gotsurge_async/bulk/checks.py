@@ -10,7 +10,7 @@ rule. Taken literally only past pickups would be allowed: a pickup that is alrea
 import difflib
 import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from math import inf
@@ -54,11 +54,9 @@ _PICKUP_START, _PICKUP_END = "from_time_window.start_time_utc", "from_time_windo
 _DELIVERY_START, _DELIVERY_END = "to_time_window.start_time_utc", "to_time_window.end_time_utc"
 _ITEM_MEASURES = ("quantity", "weight", "volume", "length", "width", "height")
 _LONGEST_NAME = 100
-_KNOWN = {
-    "broadcast_preference": dict.fromkeys(map(str, BroadcastPreference)),
-    "vehicle_preference": dict.fromkeys(map(str, VehiclePreference)),
-    "service_type": dict.fromkeys(map(str, ServiceType)),
-}
+_PREFERENCES = dict.fromkeys(map(str, BroadcastPreference))
+_VEHICLES = dict.fromkeys(map(str, VehiclePreference))
+_SERVICES = dict.fromkeys(map(str, ServiceType))
 _TOTALS = ("total_item_weight", "total_item_volume", "total_item_quantity")
 
 
@@ -129,12 +127,18 @@ def _is_imo(number: int) -> bool:
 
 
 def _check_enums(order: Any, found: Found) -> None:
-    for path, known in _KNOWN.items():
-        value = getattr(order, path)
-        if value not in known:
-            near = nearest(value, known)
-            hint = f'did you mean "{near}"? ' if near else ""
-            found(Finding(path, f"is not known; {hint}One of {', '.join(known)}", value=str(value)))
+    if order.broadcast_preference not in _PREFERENCES:
+        found(_unknown("broadcast_preference", order.broadcast_preference, _PREFERENCES))
+    if order.vehicle_preference not in _VEHICLES:
+        found(_unknown("vehicle_preference", order.vehicle_preference, _VEHICLES))
+    if order.service_type not in _SERVICES:
+        found(_unknown("service_type", order.service_type, _SERVICES))
+
+
+def _unknown(path: str, value: str, known: Collection[str]) -> Finding:
+    near = nearest(value, known)
+    hint = f'did you mean "{near}"? ' if near else ""
+    return Finding(path, f"is not known; {hint}One of {', '.join(known)}", value=str(value))
 
 
 def _check_address(path: str, address: Any, found: Found) -> None:
@@ -208,26 +212,27 @@ def _check_money(order: Any, max_price: Money | None, found: Found) -> None:
     if max_price is not None and max_price.currency in ("", currency):
         limit = max_price.millicents
     for path in Order.MONEY:
-        amount = _millicents(getattr(order, path))
-        if amount is None:
+        given = getattr(order, path)
+        if given is None:
             continue
+        amount = _millicents(given)
         if not currency:
             found(Finding(path, "has no currency: give the currency too, such as SGD", value=amount))
         if amount < 0:
             found(Finding(path, f"{_money(amount, currency)} is less than nothing", value=amount))
         elif path == "price" and amount < MIN_PRICE:
-            least = _money(MIN_PRICE, currency)
-            found(Finding(path, f"{_money(amount, currency)} is under the least price of {least}", value=amount))
+            message = f"{_money(amount, currency)} is under the least price of {_money(MIN_PRICE, currency)}"
+            found(Finding(path, message, value=amount))
         elif amount > limit:
-            most = f"the limit of {_money(limit, currency)}; if it is meant, raise the limit (--max-price)"
-            found(Finding(path, f"{_money(amount, currency)} is above {most}", value=amount))
-    low, high = _millicents(order.min_price), _millicents(order.max_price)
-    if low is not None and high is not None and high < low:
-        message = f"{_money(high, currency)} is under min_price, {_money(low, currency)}"
-        found(Finding("max_price", message, value=high))
+            above = f"{_money(amount, currency)} is above the limit of {_money(limit, currency)}"
+            found(Finding(path, f"{above}; if it is meant, raise the limit (--max-price)", value=amount))
+    least, most = order.min_price, order.max_price
+    if least is not None and most is not None and most < least:
+        low, high = _money(_millicents(least), currency), _money(_millicents(most), currency)
+        found(Finding("max_price", f"{high} is under min_price, {low}", value=high.millicents))
 
 
-def _millicents(amount: Money | int | None) -> int | None:
+def _millicents(amount: Money | int) -> int:
     return amount.millicents if isinstance(amount, Money) else amount
 
 

@@ -1,12 +1,14 @@
 """What every source of orders offers, and the last step that all have in common: checked, encoded, named."""
 
 import abc
-import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
+from hashlib import blake2b, sha256
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
+
+import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks import Finding, check_plain
@@ -20,6 +22,9 @@ IN_DOUBT = "in_doubt"
 
 MAY_EXIST = "this order may exist already: resolve it first (gotsurge reconcile, gotsurge resolve), then push again"
 SHORTENED = "a spreadsheet has shortened this number, and others to the same: make the column text, and export again"
+
+encode_plain = msgspec.json.Encoder().encode
+"""JSON text of text, finite numbers, times, and lists and structs of them: `codec.encode` without its questions."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -41,16 +46,12 @@ _telling = attrgetter(*_TELLING)
 
 def fingerprint_of(order: Mapping[str, Any]) -> bytes:
     """What is the same for the same pickup, delivery, windows and invoice; of an order as plain values."""
-    return _fingerprint([order.get(name) for name in _TELLING])
+    return blake2b(codec.encode([order.get(name) for name in _TELLING]), digest_size=16).digest()
 
 
 def fingerprint_of_struct(order: Any) -> bytes:
     """The same of an order as a struct."""
-    return _fingerprint(list(_telling(order)))
-
-
-def _fingerprint(telling: list[Any]) -> bytes:
-    return hashlib.blake2b(codec.encode(telling), digest_size=16).digest()
+    return blake2b(encode_plain(_telling(order)), digest_size=16).digest()
 
 
 class SourceRow(NamedTuple):
@@ -97,7 +98,7 @@ class Source(abc.ABC):
         self._now = options.now
         self._max_price = options.max_price
         self._zone: tzinfo = options.zone() or UTC
-        self._digest = hashlib.sha256()
+        self._digest = sha256()
         self._exhausted = False
 
     @abc.abstractmethod

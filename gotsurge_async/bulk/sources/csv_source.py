@@ -5,8 +5,15 @@ from typing import BinaryIO
 
 import msgspec
 
-from gotsurge_async import codec
-from gotsurge_async.bulk.sources.base import IN_DOUBT, MAY_EXIST, SHORTENED, Source, SourceRow, fingerprint_of_struct
+from gotsurge_async.bulk.sources.base import (
+    IN_DOUBT,
+    MAY_EXIST,
+    SHORTENED,
+    Source,
+    SourceRow,
+    encode_plain,
+    fingerprint_of_struct,
+)
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet
 from gotsurge_async.bulk.sources.fields import ITEM_KEY, item_shape, order_shape
 from gotsurge_async.bulk.sources.items import NO_ITEMS, ItemStore
@@ -92,7 +99,7 @@ class CsvSource(Source):
         if self._items is not None and order.tracking_id:
             items = self._items.take_text(order.tracking_id)
             order.items = msgspec.Raw(items) if items != NO_ITEMS else None
-        return SourceRow(row.line, key, codec.encode(order), _original(row, layout), fingerprint_of_struct(order))
+        return SourceRow(row.line, key, encode_plain(order), _original(row, layout), fingerprint_of_struct(order))
 
     def _careful_row(self, row: Record, layout: Layout) -> SourceRow | None:
         """The row, or None if something is wrong with it; that is told."""
@@ -151,7 +158,7 @@ class CsvSource(Source):
 
 
 def _original(row: Record, layout: Layout) -> bytes:
-    return codec.encode([row.cells[place] for place in layout.own] if layout.fed_back else row.cells)
+    return encode_plain([row.cells[place] for place in layout.own] if layout.fed_back else row.cells)
 
 
 def _delimiter(options: SourceOptions, name: str) -> str:
