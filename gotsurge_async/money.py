@@ -135,6 +135,11 @@ class Money:
         return other.millicents
 
 
+def as_given(millicents: int, currency: str) -> Money:
+    """An amount of the service, with the currency that stands beside it, which is taken as it came."""
+    return _rebuild(Money, millicents, currency)
+
+
 def _rebuild(cls: type[_M], millicents: int, currency: str) -> _M:
     money = object.__new__(cls)
     object.__setattr__(money, "millicents", millicents)

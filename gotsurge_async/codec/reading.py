@@ -5,7 +5,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from gotsurge_async.codec.shapes import fold, money_from_wire
-from gotsurge_async.codec.wires import reader
+from gotsurge_async.codec.tasks import reader
 from gotsurge_async.errors import InvalidData, UnreadableAnswer
 
 T = TypeVar("T")
