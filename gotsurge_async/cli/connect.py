@@ -20,7 +20,6 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials, Environment, Limits, Settings, from_env
 from gotsurge_async.errors import SignInNeeded
 from gotsurge_async.redact import Secret
-from gotsurge_async.simulator import Simulator
 from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import Request, TransportError
 
@@ -119,6 +118,8 @@ async def connected(target: Target, limits: Limits | None = None) -> AsyncIterat
         ConfigError: the environment variables or the profile cannot be right.
     """
     if target.simulate:
+        from gotsurge_async.simulator import Simulator  # with a web server, which nothing else needs
+
         async with Simulator() as simulator:
             environment = Environment.named("local", api_base=simulator.api_base)
             async with _simulated(Settings(environment=environment), target.account, limits) as gs:

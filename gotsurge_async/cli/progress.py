@@ -3,19 +3,13 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from typing import TYPE_CHECKING
 
 from gotsurge_async.hooks import ChunkDone, Event
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
 LINE_EVERY = 5.0
 """Seconds between two lines where there is no terminal."""
@@ -26,12 +20,10 @@ class PushProgress:
 
     Args:
         console: where to show it; on a terminal it is a bar.
-        quiet: show nothing.
     """
 
-    def __init__(self, console: Console, *, quiet: bool) -> None:
+    def __init__(self, console: "Console") -> None:
         self._console = console
-        self._quiet = quiet
         self._total = 0
         self._done = 0
         self._failed = 0
@@ -44,19 +36,10 @@ class PushProgress:
         """Show the progress of ``total`` orders inside the block."""
         self._total, self._started = total, time.monotonic()
         self._next_line = self._started + LINE_EVERY
-        if self._quiet or not self._console.is_terminal:
+        if not self._console.is_terminal:
             yield
             return
-        with Progress(
-            SpinnerColumn(),
-            TextColumn("[bold]pushing"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:,.0f} orders/s"),
-            TextColumn("[red]{task.fields[failed]} failed", justify="right"),
-            TimeRemainingColumn(),
-            console=self._console,
-        ) as bar:
+        with _bar(self._console) as bar:
             self._bar = (bar, bar.add_task("push", total=total, rate=0.0, failed=0))
             try:
                 yield
@@ -74,10 +57,33 @@ class PushProgress:
         if self._bar is not None:
             bar, task = self._bar
             bar.update(task, completed=self._done, rate=rate, failed=self._failed)
-        elif not self._quiet and not self._console.is_terminal and now >= self._next_line:
+        elif not self._console.is_terminal and now >= self._next_line:
             self._next_line = now + LINE_EVERY
             left = (self._total - self._done) / max(rate, 1e-9)
             self._console.print(
                 f"{self._done:,} of {self._total:,} orders, {self._failed:,} failed, {rate:,.0f} orders/s, "
                 f"{left:,.0f} s left"
             )
+
+
+def _bar(console: "Console") -> "Progress":
+    # Loaded where there is a terminal to draw on.
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("[bold]pushing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:,.0f} orders/s"),
+        TextColumn("[red]{task.fields[failed]} failed", justify="right"),
+        TimeRemainingColumn(),
+        console=console,
+    )

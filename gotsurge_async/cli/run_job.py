@@ -3,11 +3,13 @@
 import asyncio
 import json
 import time
+from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import click
-from rich.console import Console
 
 from gotsurge_async.bulk import Ledger, LedgerError, Mode, Push, Run, Sent, Summary, write_results
 from gotsurge_async.bulk.reconcile import find_orphans
@@ -18,6 +20,9 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.creates import stops_all
 from gotsurge_async.errors import GotSurgeError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @attrs.frozen(kw_only=True)
@@ -36,7 +41,12 @@ class RunJob:
     def __init__(self, options: SendOptions) -> None:
         self._send_options = options
         self._clock = SystemClock()
-        self._console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+    @cached_property
+    def _console(self) -> "Console":
+        from rich.console import Console  # loaded when there is something to say
+
+        return Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
     async def run(self) -> Exit:
         """Send, and tell how it went; the exit code is returned."""
@@ -63,15 +73,16 @@ class RunJob:
             waiting: how many orders are to be sent.
         """
         options = self._send_options
-        progress = PushProgress(self._console, quiet=options.quiet)
-        gs.hooks.add(progress)
+        progress = None if options.quiet else PushProgress(self._console)
+        if progress is not None:
+            gs.hooks.add(progress)
         if not options.quiet:
             means = "exactly once" if run.info.mode is Mode.TWO_PHASE else "at most once"
             self._say(f"{waiting:,} orders to send, in {run.info.mode} mode: {means}")
         async with run:
             interrupts.on_stop = push.stop
             started = time.monotonic()
-            with progress.of(waiting):
+            with progress.of(waiting) if progress is not None else nullcontext():
                 sent = await self._send(push, run, interrupts)
             seconds = time.monotonic() - started if waiting else 0.0
             if sent is None:
