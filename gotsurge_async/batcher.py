@@ -10,6 +10,7 @@ from collections.abc import (
     Iterable,
     Sequence,
 )
+from itertools import islice
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -132,18 +133,16 @@ class Batcher(Generic[T, R]):
 
 async def chunks_of(items: Iterable[T] | AsyncIterable[T], size: int) -> AsyncGenerator[Sequence[T], None]:
     """Cut a plain or an async iterable into lists of ``size``, the last one shorter."""
+    if not isinstance(items, AsyncIterable):
+        left = iter(items)
+        while some := list(islice(left, size)):
+            yield some
+        return
     chunk: list[T] = []
-    if isinstance(items, AsyncIterable):
-        async for item in items:
-            chunk.append(item)
-            if len(chunk) == size:
-                yield chunk
-                chunk = []
-    else:
-        for item in items:
-            chunk.append(item)
-            if len(chunk) == size:
-                yield chunk
-                chunk = []
+    async for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
     if chunk:
         yield chunk

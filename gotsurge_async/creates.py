@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
-from typing import Generic, NamedTuple, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import attrs
 
@@ -20,16 +20,8 @@ STOPPERS = (401, 403)
 """Statuses that say nothing about the orders: every later chunk would meet them too."""
 
 
-class Identity(NamedTuple):
-    """What an order is known by in the answer of its create."""
-
-    tracking_id: str | None
-    invoice_number: str | None
-
-    @classmethod
-    def of(cls, payload: bytes) -> "Identity":
-        """The identity of an order that is JSON text already."""
-        return cls(*codec.decode_names(payload))
+Identity = tuple[str | None, str | None]
+"""What an order is known by in the answer of its create: its tracking id and its invoice number."""
 
 
 @attrs.frozen(kw_only=True)
@@ -104,20 +96,18 @@ def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[R
     else by invoice number, else by position if the counts agree and nothing that was matched stands elsewhere; never
     with a receipt that names another id.
     """
-    if len(identities) == len(receipts) and all(
-        identity.tracking_id is not None and identity.tracking_id == receipt.tracking_id and _agree(identity, receipt)
-        for identity, receipt in zip(identities, receipts, strict=True)
-    ):
+    named = [(receipt.tracking_id, receipt.invoice_number) for receipt in receipts]
+    if named == list(identities) and None not in [tracking_id for tracking_id, _ in named]:
         return list(receipts)  # as nearly always
     found: list[Receipt | None] = [None] * len(identities)
     left = list(receipts)
-    for name in ("tracking_id", "invoice_number"):
+    for place, name in enumerate(("tracking_id", "invoice_number")):
         by_name: dict[str, deque[Receipt]] = {}
         for receipt in left:
             if (key := getattr(receipt, name)) is not None:
                 by_name.setdefault(key, deque()).append(receipt)
         for number, identity in enumerate(identities):
-            same = by_name.get(getattr(identity, name) or "")
+            same = by_name.get(identity[place] or "")
             if found[number] is None and same and _agree(identity, same[0]):
                 found[number] = same.popleft()
         taken = {id(receipt) for receipt in found}
@@ -134,10 +124,10 @@ def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[R
 def _agree(identity: Identity, receipt: Receipt) -> bool:
     """Whether the receipt names nothing that the order has otherwise."""
     # Written out: this runs for every order, and as a loop it cost more than all else of the matching.
-    mine, theirs = identity.tracking_id, receipt.tracking_id
+    mine, theirs = identity[0], receipt.tracking_id
     if mine is not None and theirs is not None and mine != theirs:
         return False
-    mine, theirs = identity.invoice_number, receipt.invoice_number
+    mine, theirs = identity[1], receipt.invoice_number
     return mine is None or theirs is None or mine == theirs
 
 
@@ -207,12 +197,13 @@ class PushStream(ResultStream[Order, OrderResult[Order]]):
             self._endpoint,
             items,
             codec.encode(TaskBatch(tasks=tuple(items))),
-            [Identity(order.tracking_id, order.invoice_number) for order in items],
+            [(order.tracking_id, order.invoice_number) for order in items],
         )
         first = results[0]
         if isinstance(first, Unsent) and stops_all(first.error):
             self._stop(first.error)
-        self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
+        if self._session.hooks.watched:
+            self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
         return results
 
 

@@ -7,7 +7,7 @@ from gotsurge_async import codec
 from gotsurge_async.bulk.claims import Claim, ClaimTooOld, whole
 from gotsurge_async.bulk.ledger import OrderState, Outcome, PendingOrder, Run
 from gotsurge_async.bulk.refusals import OnRefusedChunk, held, parts_to_send
-from gotsurge_async.creates import Created, Identity, InDoubt, OrderResult, Refused, Unsent, create_chunk
+from gotsurge_async.creates import Created, InDoubt, OrderResult, Refused, Unsent, create_chunk
 from gotsurge_async.endpoints import TASKS_CREATE
 from gotsurge_async.errors import GotSurgeError, NotSent, OutcomeUnknown
 from gotsurge_async.session import Session
@@ -82,7 +82,7 @@ class DirectSender:
                 TASKS_CREATE,
                 orders,
                 codec.encode_batch([order.payload for order in orders]),
-                [Identity.of(order.payload) for order in orders],
+                [codec.decode_names(order.payload) for order in orders],
                 before_send=claim.leave,
                 after_send=claim.land,
             )

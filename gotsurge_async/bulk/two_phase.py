@@ -17,7 +17,7 @@ from gotsurge_async.bulk.direct import Results
 from gotsurge_async.bulk.ledger import OrderRow, OrderState, Outcome, PendingOrder, Run
 from gotsurge_async.bulk.refusals import OnRefusedChunk, held, parts_to_send
 from gotsurge_async.config import RetryPolicy
-from gotsurge_async.creates import Created, Identity, InDoubt, OrderResult, Refused, Unsent, create_chunk, stops_all
+from gotsurge_async.creates import Created, InDoubt, OrderResult, Refused, Unsent, create_chunk, stops_all
 from gotsurge_async.endpoints import CHUNK, DRAFTS_BROADCAST, DRAFTS_CREATE, PLATFORM_TASKS_GET
 from gotsurge_async.errors import BadRequest, CallError, Conflict, GotSurgeError, NotFound, OutcomeUnknown
 from gotsurge_async.models.platform import BroadcastRequest
@@ -124,7 +124,7 @@ class TwoPhaseSender:
                 DRAFTS_CREATE,
                 part,
                 codec.encode_batch([order.payload for order in part]),
-                [Identity.of(order.payload) for order in part],
+                [codec.decode_names(order.payload) for order in part],
             )
             settled, again = parts_to_send(results, self._on_refused_chunk)
             done += settled

@@ -1,13 +1,12 @@
 """What a push keeps of the answers to its creates: a few fields of each task, and its JSON text."""
 
+from typing import Any
+
 import msgspec
 
+from gotsurge_async.codec.wires import open_twin
 from gotsurge_async.errors import UnreadableAnswer
 from gotsurge_async.models.tasks import Receipt, TaskStatus
-
-
-class _Receipts(msgspec.Struct):
-    tasks: list[Receipt]
 
 
 class _RawTasks(msgspec.Struct):
@@ -18,19 +17,24 @@ class _OpenAnswer(msgspec.Struct):
     tasks: msgspec.Raw
 
 
-class _TaskHead(msgspec.Struct):
+class _TaskHead(msgspec.Struct, gc=False):
     id: str | None = None
     tracking_id: str | None = None
     invoice_number: str | None = None
     current_status: TaskStatus | None = None
 
 
-_receipts = msgspec.json.Decoder(_Receipts)
+class _TaskHeads(msgspec.Struct):
+    tasks: list[_TaskHead]
+
+
+_task_heads = msgspec.json.Decoder(_TaskHeads)
 _raw_tasks = msgspec.json.Decoder(_RawTasks)
 _open_answer = msgspec.json.Decoder(_OpenAnswer)
 _raw_list = msgspec.json.Decoder(list[msgspec.Raw])
 _raw_map = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _task_head = msgspec.json.Decoder(_TaskHead)
+_OpenReceipt: Any = open_twin(Receipt)
 
 
 def decode_receipts(body: bytes) -> list[Receipt]:
@@ -40,16 +44,38 @@ def decode_receipts(body: bytes) -> list[Receipt]:
         UnreadableAnswer: no JSON, no ``tasks``, or a task without an id.
     """
     try:
-        # The usual answer, a list of tasks: read twice by two decoders, which costs less than a call for each task.
-        receipts = _receipts.decode(body).tasks
-        raws = _raw_tasks.decode(body).tasks
+        heads = _task_heads.decode(body).tasks  # the usual answer, a list of tasks
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _open_receipts(body)
-    for receipt, raw in zip(receipts, raws, strict=True):
-        if not receipt.id:
+    text = _Texts(body).text
+    receipts: list[Receipt] = []
+    for head in heads:
+        if not head.id:
             return _open_receipts(body)
-        object.__setattr__(receipt, "raw", bytes(raw))
+        receipt = _OpenReceipt.__new__(_OpenReceipt)
+        receipt.id = head.id
+        receipt.tracking_id = head.tracking_id
+        receipt.invoice_number = head.invoice_number
+        receipt.current_status = head.current_status
+        receipt._raw = (text, len(receipts))
+        receipt.__class__ = Receipt
+        receipts.append(receipt)
     return receipts
+
+
+class _Texts:
+    """The texts of an answer's tasks. They are found when the first is asked for: to look for them takes a pass."""
+
+    __slots__ = ("_body", "_tasks")
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._tasks: list[msgspec.Raw] | None = None
+
+    def text(self, number: int) -> bytes:
+        if self._tasks is None:
+            self._tasks = _raw_tasks.decode(self._body).tasks
+        return bytes(self._tasks[number])
 
 
 def _open_receipts(body: bytes) -> list[Receipt]:

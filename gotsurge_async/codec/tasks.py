@@ -1,6 +1,7 @@
 """The fast readers of tasks, and of answers that hold a list of them."""
 
 import functools
+import re
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from gotsurge_async.models.tasks import Task
 
 MOST_MORE = 32
 """So many fields that no document names are read as quickly as those that one does."""
+
+_PLAIN_NAME = re.compile(r"[\w.:-]+")
 
 _OTHER_REVISIONS = frozenset(("_rev", "rev"))
 
@@ -84,7 +87,7 @@ class _TaskReader:
                 raise ValueError("the revision stands under another name")
             task.extra.update((name, msgspec.json.decode(its[name])) for name in unknown)
             found |= unknown
-        self._remember(found - _OTHER_REVISIONS)
+        self._remember({name for name in found - _OTHER_REVISIONS if _PLAIN_NAME.fullmatch(name)})
         return answer
 
     def _remember(self, names: set[str]) -> None:

@@ -36,33 +36,43 @@ def fields_of(cls: Any) -> list[Any]:
 @functools.cache
 def packer(cls: Any) -> Callable[[Any], Wire]:
     """Generate the function that makes the wire of a ``cls``; ValueError if ``extra`` holds something anywhere."""
+    scope: dict[str, Any] = {"refuse": _refuse}
+    return _made(["def pack(model):", f"    return {_packed(cls, 'model', scope)}"], "pack", scope)
+
+
+def _packed(cls: Any, model: str, scope: dict[str, Any]) -> str:
+    """The expression for the wire of a model that has a name; one expression to the bottom, as calls cost more."""
     hints = typing.get_type_hints(cls)
     fields = fields_of(cls)
     # What is None is not written. gc=False: a wire lives for a moment, and is in no circle.
-    wire = msgspec.defstruct(
+    wire = f"Wire{len(scope)}"
+    scope[wire] = msgspec.defstruct(
         f"{cls.__name__}Out", [(field.name, Any, None) for field in fields], omit_defaults=True, gc=False
     )
-    scope: dict[str, Any] = {"Wire": wire}
     arguments = []  # by place: a third faster than by name
     for field in fields:
-        name = field.name
-        inner, many = inner_type(hints[name])
-        value = f"model.{name}"
+        inner, many = inner_type(hints[field.name])
+        value, each = f"{model}.{field.name}", f"{model}_{field.name}"
         if is_model(inner):
-            scope[f"pack_{name}"] = packer(inner)
-            each = f"[pack_{name}(each) for each in {value}]"
-            if many and field.default is not attrs.NOTHING:
-                each = f"{each} if {value} else None"
-            one = f"None if (value := {value}) is None else pack_{name}(value)"
-            value = each if many else one
+            inside = _packed(inner, each, scope)
+            if many:
+                value = f"[{inside} for {each} in {value}] if {value} else {[] if _is_required(field) else None}"
+            else:
+                value = f"None if ({each} := {value}) is None else {inside}"
         elif inner is Money:
-            value = f"None if (value := {value}) is None else value.millicents"
-        elif many and field.default is not attrs.NOTHING:
+            value = f"None if ({each} := {value}) is None else {each}.millicents"
+        elif many and not _is_required(field):
             value = f"{value} or None"
         arguments.append(value)
-    lines = ["def pack(model):", "    if model.extra:", "        raise ValueError('extra')"]
-    lines.append(f"    return Wire({', '.join(arguments)})")
-    return _made(lines, "pack", scope)
+    return f"({wire}({', '.join(arguments)}) if not {model}.extra else refuse())"
+
+
+def _is_required(field: Any) -> bool:
+    return field.default is attrs.NOTHING
+
+
+def _refuse() -> None:
+    raise ValueError("unknown fields to write")
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -105,7 +115,7 @@ def unpacker(cls: Any) -> Callable[[Wire], Any]:
     Past the converters and ``__attrs_post_init__``, whose work it does: times in UTC, amounts in their task's currency.
     """
     hints = typing.get_type_hints(cls)
-    scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "Open": _open_twin(cls), "UTC": UTC}
+    scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "Open": open_twin(cls), "UTC": UTC}
     scope |= {"as_given": as_given, "read_utc": read_utc}
     lines = ["def unpack(wire):", "    model = new(Open)", "    model.extra = {}"]
     has_currency = hasattr(cls, "currency")
@@ -127,7 +137,7 @@ def unpacker(cls: Any) -> Callable[[Wire], Any]:
     return _made(lines, "unpack", scope)
 
 
-def _open_twin(cls: Any) -> Any:
+def open_twin(cls: Any) -> Any:
     """A class of the same slots that is not frozen.
 
     Python stores into the slots of such a class five times faster than a frozen one's can be set from outside. An

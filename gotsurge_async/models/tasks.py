@@ -3,7 +3,7 @@
 GotSurge calls an order a task. Here `Order` is what we write and `Task` is what the service tells.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, ClassVar, TypedDict
 
@@ -292,14 +292,22 @@ class Receipt:
         id: the task's id, by which GotSurge knows it.
         tracking_id, invoice_number: as the service echoed them, if it did.
         current_status: where the task stands.
-        raw: the task's JSON text; `gotsurge_async.codec.decode(receipt.raw, Task)` reads it whole.
+        raw: the task's JSON text; `gotsurge_async.codec.decode(receipt.raw, Task)` reads it whole. It is cut out of the
+            answer when it is asked for, and not compared.
     """
 
     id: str
     tracking_id: str | None = None
     invoice_number: str | None = None
     current_status: TaskStatus | None = None
-    raw: bytes = attrs.field(default=b"", repr=False)
+    _raw: bytes | tuple[Callable[[int], bytes], int] = attrs.field(default=b"", repr=False, eq=False)
+
+    @property
+    def raw(self) -> bytes:  # told of in the class, with the other attributes
+        if isinstance(self._raw, bytes):
+            return self._raw
+        text, number = self._raw
+        return text(number)
 
 
 @attrs.frozen(kw_only=True)
