@@ -13,7 +13,7 @@ Orders and tasks, which come and go by the thousand, have a faster way beside th
 
 from gotsurge_async.codec.reading import decode, is_json, structure
 from gotsurge_async.codec.receipts import decode_names, decode_receipts
-from gotsurge_async.codec.writing import encode, encode_batch, unstructure, unstructure_changes
+from gotsurge_async.codec.writing import encode, encode_batch, encode_order, unstructure, unstructure_changes
 
 __all__ = [
     "decode",
@@ -21,6 +21,7 @@ __all__ = [
     "decode_receipts",
     "encode",
     "encode_batch",
+    "encode_order",
     "is_json",
     "structure",
     "unstructure",

@@ -27,15 +27,28 @@ def encode(value: Any) -> bytes:
     """
     cls: Any = type(value)
     if cls is Order or cls is TaskBatch:
-        try:
-            text = _encoder.encode(packer(cls)(value))
-        except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
-            text = b"null"
-        # The encoder writes null for a number that JSON has no form for; and what is null on purpose is rare.
-        if b"null" not in text:
-            return text
+        return encode_order(value)[0]
+    return _general(value)[0]
+
+
+def encode_order(order: Order | TaskBatch) -> tuple[bytes, Any]:
+    """The JSON text of an order, as `encode`, and what it was written of: a struct, or a dict of plain values."""
+    cls: Any = type(order)
     try:
-        return _encoder.encode(unstructure(value))
+        wire = packer(cls)(order)
+        text = _encoder.encode(wire)
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+        text = b"null"
+    # The encoder writes null for a number that JSON has no form for; and what is null on purpose is rare.
+    if b"null" not in text:
+        return text, wire
+    return _general(order)
+
+
+def _general(value: Any) -> tuple[bytes, Any]:
+    try:
+        plain = unstructure(value)
+        return _encoder.encode(plain), plain
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidData(f"cannot be written as JSON: {error}") from None
 

@@ -9,6 +9,7 @@ rows as they come.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -29,8 +30,8 @@ from sqlalchemy import (
 
 ROWS = "rows"
 """The parameter with the plain values of the rows of `incoming`."""
-BYTES = "bytes"
-"""The parameter with the bytes that `bytes_at` cuts up."""
+_DIGITS = 15
+"""The width of a number in a bundle of numbers: a column of them is cut without being parsed."""
 
 
 def incoming() -> TableValuedAlias:
@@ -43,9 +44,41 @@ def place(rows: TableValuedAlias, index: int) -> ColumnElement[Any]:
     return func.json_extract(rows.c.value, literal_column(f"'$[{index}]'"))
 
 
-def bytes_at(rows: TableValuedAlias, index: int) -> ColumnElement[Any]:
-    """The bytes whose first place in the parameter ``BYTES`` and length stand at ``index`` and after it, or NULL."""
-    return func.substr(bindparam(BYTES, type_=LargeBinary), place(rows, index), place(rows, index + 1))
+def listed() -> TableValuedAlias:
+    """The members of the list that the parameter ``ROWS`` carries: a ``value`` each, and a ``key`` from 0.
+
+    What else there is to each row is taken from columns, see `number_at` and `bytes_at`.
+    """
+    return func.json_each(bindparam(ROWS, type_=Text)).table_valued("key", "value", name="listed")
+
+
+def number_at(rows: TableValuedAlias, column: str, place: int = 0, width: int = 1) -> ColumnElement[int]:
+    """The number of each of the `listed` rows in a column that `numbers` made; ``width`` of them belong to a row."""
+    start = (rows.c.key * width + place) * _DIGITS + 1
+    return cast(func.substr(bindparam(column, type_=LargeBinary), start, _DIGITS), Integer)
+
+
+def bytes_at(rows: TableValuedAlias, column: str) -> ColumnElement[bytes]:
+    """The bytes of each of the `listed` rows, or NULL, in a column that `bytes_column` made."""
+    start = func.nullif(number_at(rows, f"{column}_spans", 0, 2), 0)
+    return func.substr(bindparam(column, type_=LargeBinary), start, number_at(rows, f"{column}_spans", 1, 2))
+
+
+def numbers(values: Iterable[int]) -> bytes:
+    """A column for `number_at`, of numbers from 0 to 10¹⁵ - 1."""
+    return b"".join([b"%15d" % value for value in values])
+
+
+def bytes_column(column: str, values: Sequence[bytes | None]) -> dict[str, bytes]:
+    """The parameters of a column for `bytes_at`."""
+    lengths = [0 if value is None else len(value) for value in values]
+    # The first byte is nobody's: SQLite takes empty bytes for NULL, and every part of them too.
+    starts = accumulate(lengths, initial=2)
+    spans = [
+        b"%15d%15d" % (0 if value is None else start, length)
+        for value, start, length in zip(values, starts, lengths, strict=False)
+    ]
+    return {column: b"\0" + b"".join(value for value in values if value), f"{column}_spans": b"".join(spans)}
 
 
 def named() -> TableValuedAlias:
@@ -69,28 +102,6 @@ def ids_in(column: ColumnElement[int]) -> ColumnElement[bool]:
 def bundle(rows: Iterable[Any]) -> str:
     """What to give as ``ROWS``: a tuple of plain values for each row, or a number for each, or a dict for `named`."""
     return msgspec.json.encode(rows if isinstance(rows, list | dict) else list(rows)).decode()
-
-
-class Bytes:
-    """What to give as ``BYTES``, put together value by value."""
-
-    def __init__(self) -> None:
-        # Never empty as a whole: SQLite takes an empty one for NULL, and every part of it too.
-        self._parts = [b"\0"]
-        self._length = 1
-
-    def put(self, value: bytes | None) -> tuple[int, int | None]:
-        """Put a value in; returns what `bytes_at` wants to know of it."""
-        if value is None:
-            return (1, None)
-        first = self._length + 1
-        self._parts.append(value)
-        self._length += len(value)
-        return (first, len(value))
-
-    def whole(self) -> bytes:
-        """All of it."""
-        return b"".join(self._parts)
 
 
 def outgoing(rows: Select[*tuple[Any, ...]], plain: Sequence[str], binary: Sequence[str]) -> Select[*tuple[Any, ...]]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, bindparam, delete, insert, literal, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, delete, insert, literal, select, update
 
-from .bundles import BYTES, ROWS, Bytes, bundle, bytes_at, incoming, place
+from .bundles import ROWS, bundle, bytes_at, bytes_column, listed, number_at, numbers
 from .errors import LedgerError
 from .records import NewOrder
 from .schema import meta, orders, payloads, runs
@@ -19,14 +19,15 @@ _TAKE_IDS = (
     .returning(meta.c.value)
 )
 
-_rows = incoming()
+_rows = listed()
+_id = bindparam("first_id", type_=BigInteger) + _rows.c.key
 _INSERT_ORDERS = insert(orders).from_select(
     ["id", "line", "key", "fingerprint", "run_id", "environment", "state", "live", "updated_at"],
     select(
-        place(_rows, 0),
-        place(_rows, 1),
-        place(_rows, 2),
-        bytes_at(_rows, 3),
+        _id,
+        number_at(_rows, "lines"),
+        _rows.c.value,
+        bytes_at(_rows, "prints"),
         bindparam("of_run"),
         bindparam("in_environment"),
         literal(OrderState.LOADING.value),
@@ -35,7 +36,7 @@ _INSERT_ORDERS = insert(orders).from_select(
     ),
 )
 _INSERT_PAYLOADS = insert(payloads).from_select(
-    ["order_id", "payload", "source_row"], select(place(_rows, 0), bytes_at(_rows, 1), bytes_at(_rows, 3))
+    ["order_id", "payload", "source_row"], select(_id, bytes_at(_rows, "contents"), bytes_at(_rows, "sources"))
 )
 
 
@@ -59,16 +60,26 @@ def add(connection: Connection, run_id: str, environment: str, rows: Sequence[Ne
     # Numbered by us and not by the database: both tables need the number, and no database returns a
     # million of them as fast as one counts by one.
     last: int = connection.execute(_TAKE_IDS, {"n": len(rows)}).scalar_one()
-    numbered = list(enumerate(rows, last - len(rows) + 1))
-    prints = Bytes()
-    bundled = bundle([(order_id, row.line, row.key, *prints.put(row.fingerprint)) for order_id, row in numbered])
-    fixed = {"of_run": run_id, "in_environment": environment, "now": now}
-    connection.execute(_INSERT_ORDERS, {**fixed, ROWS: bundled, BYTES: prints.whole()})
-    content = Bytes()
-    bundled = bundle(
-        [(order_id, *content.put(row.payload), *content.put(row.source_row)) for order_id, row in numbered]
+    common = {"first_id": last - len(rows) + 1, ROWS: bundle([row.key for row in rows])}
+    connection.execute(
+        _INSERT_ORDERS,
+        {
+            **common,
+            **bytes_column("prints", [row.fingerprint for row in rows]),
+            "lines": numbers(row.line for row in rows),
+            "of_run": run_id,
+            "in_environment": environment,
+            "now": now,
+        },
     )
-    connection.execute(_INSERT_PAYLOADS, {ROWS: bundled, BYTES: content.whole()})
+    connection.execute(
+        _INSERT_PAYLOADS,
+        {
+            **common,
+            **bytes_column("contents", [row.payload for row in rows]),
+            **bytes_column("sources", [row.source_row for row in rows]),
+        },
+    )
 
 
 def discard_some(connection: Connection, run_id: str, path: str) -> bool:

@@ -9,13 +9,17 @@ from hypothesis import strategies as st
 from sqlalchemy import Column, Connection, Integer, MetaData, Table, create_engine, select
 
 from gotsurge_async.bulk.ledger.bundles import (
-    BYTES,
     ROWS,
-    Bytes,
     bundle,
     bytes_at,
+    bytes_column,
     ids_in,
     incoming,
+    listed,
+    named,
+    number,
+    number_at,
+    numbers,
     outgoing,
     place,
     unbundle,
@@ -40,19 +44,33 @@ def database_in_memory() -> Iterator[Connection]:
 @given(st.lists(ROW, max_size=30))
 def test_rows_go_in_and_come_out_unchanged(rows: list[tuple[Any, ...]]) -> None:
     """Numbers, text, bytes of any kind, and what is absent pass through SQLite in one parameter and one row."""
-    content = Bytes()
-    given_rows = bundle([(n, text, *content.put(some), *content.put(more)) for n, text, some, more in rows])
-    into = incoming()
-    page = select(
-        place(into, 0).label("number"),
-        place(into, 1).label("text"),
-        bytes_at(into, 2).label("some"),
-        bytes_at(into, 4).label("more"),
+    whole, texts, some, more = zip(*rows, strict=True) if rows else ((), (), (), ())
+    into, beside = incoming(), listed()
+    plain = select(place(into, 0).label("number"), place(into, 1).label("text"))
+    columns = {**bytes_column("some", some), **bytes_column("more", more)}
+    cut = select(
+        number_at(beside, "places").label("number"),
+        beside.c.value.label("text"),
+        bytes_at(beside, "some").label("some"),
+        bytes_at(beside, "more").label("more"),
     )
-    statement = outgoing(page, ("number", "text"), ("some", "more"))
     with database_in_memory() as database:
-        found = database.execute(statement, {ROWS: given_rows, BYTES: content.whole()}).one()
-    assert unbundle(found, 2) == [list(row) for row in rows]
+        given_rows: dict[str, Any] = {ROWS: bundle(list(zip(whole, texts, strict=True)))}
+        found = database.execute(outgoing(plain, ("number", "text"), ()), given_rows).one()
+        assert unbundle(found, 0) == [[number, text] for number, text, _, _ in rows]
+        given_rows = {ROWS: bundle(list(texts)), "places": numbers(range(len(rows))), **columns}
+        found = database.execute(outgoing(cut, ("number", "text"), ("some", "more")), given_rows).one()
+    assert unbundle(found, 2) == [[place, *row[1:]] for place, row in enumerate(rows)]
+
+
+@given(st.dictionaries(st.integers(0, 2**53), st.none() | TEXT, max_size=30))
+def test_the_members_of_an_object_are_numbers_and_values(members: dict[int, str | None]) -> None:
+    """`named` gives each number with its text."""
+    into = named()
+    statement = select(number(into), into.c.value)
+    with database_in_memory() as database:
+        found = database.execute(statement, {ROWS: bundle(members)}).all()
+    assert {row[0]: row[1] for row in found} == members
 
 
 @given(st.sets(st.integers(0, 50)), st.sets(st.integers(0, 50), min_size=1))
