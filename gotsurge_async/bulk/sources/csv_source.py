@@ -19,7 +19,6 @@ from gotsurge_async.bulk.sources.fields import ITEM_KEY, item_shape, order_shape
 from gotsurge_async.bulk.sources.items import NO_ITEMS, ItemStore
 from gotsurge_async.bulk.sources.layout import Layout, Reading
 from gotsurge_async.bulk.sources.options import SourceOptions, delimiter_character
-from gotsurge_async.bulk.sources.quick import Quick, quick_reader
 from gotsurge_async.bulk.sources.records import Record
 from gotsurge_async.bulk.sources.report import SourceReport
 from gotsurge_async.bulk.sources.table import Table
@@ -45,7 +44,6 @@ class CsvSource(Source):
         self._table = Table(name, stream, self._digest, _delimiter(options, name), reading, report)
         self._items: ItemStore | None = None
         self._key_name = options.key
-        self._quick: Quick | None = None
         self._nameless = False  # whether the tracking id of a row is there, but cannot be read
         if items is not None and options.items is not None:
             reading = Reading(shape=item_shape(), column_map=options.file_map.items, key=ITEM_KEY, zone=zone, now=now)
@@ -84,16 +82,13 @@ class CsvSource(Source):
         self.columns = tuple(layout.names[place] for place in layout.own)
         if self._items is not None and ITEM_KEY not in layout.index:
             self._table.tell(1, ITEM_KEY, None, "there is no such column, and the items are joined by it")
-        self._quick = quick_reader(layout, IN_DOUBT)
 
     def _quick_row(self, row: Record, layout: Layout) -> SourceRow | None:
         """The row in the fast way; None if it is not plainly right."""
-        if self._quick is None or self._table.bad:
+        found = self._table.quick()
+        if found is None:
             return None
-        try:
-            key, order = self._quick(row.cells)
-        except ValueError:
-            return None
+        key, order = found
         if self._check(order):
             return None
         if self._items is not None and order.tracking_id:

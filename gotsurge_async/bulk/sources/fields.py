@@ -47,11 +47,13 @@ class Shape:
     """What the rows of a table may give, and must.
 
     Attributes:
+        model: the class of what a row is about.
         columns: every column, by dotted name.
         objects: the objects inside: name -> its class, and whether it is required.
         required: the fields and objects that every row must give.
     """
 
+    model: type[Model]
     columns: Mapping[str, Column]
     objects: Mapping[str, tuple[type[Model], bool]]
     required: tuple[str, ...]
@@ -61,13 +63,13 @@ class Shape:
 def order_shape() -> Shape:
     """What a row of an orders file may give."""
     objects = {name: (kind, required) for name, kind, required in _fields(Order) if _is_model(kind)}
-    return Shape(order_columns(), objects, tuple(name for name, _, required in _fields(Order) if required))
+    return Shape(Order, order_columns(), objects, tuple(name for name, _, required in _fields(Order) if required))
 
 
 @functools.cache
 def item_shape() -> Shape:
     """What a row of an items file may give."""
-    return Shape(item_columns(), {}, (ITEM_KEY,))
+    return Shape(Item, item_columns(), {}, (ITEM_KEY,))
 
 
 def _columns(cls: type) -> Iterator[tuple[str, Column]]:

@@ -13,7 +13,8 @@ from typing import BinaryIO, NamedTuple, cast
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.checks import check_item
+from gotsurge_async.bulk.checks import Finding, check_item
+from gotsurge_async.bulk.sources.base import encode_plain
 from gotsurge_async.bulk.sources.fields import ITEM_KEY
 from gotsurge_async.bulk.sources.layout import Reading
 from gotsurge_async.bulk.sources.report import SourceReport
@@ -24,6 +25,7 @@ _BLOCK = 1_000
 _TABLE = "CREATE TABLE items (id INTEGER PRIMARY KEY, tracking_id TEXT, line INTEGER, count INTEGER, items BLOB)"
 _FIND = "SELECT id, items FROM items WHERE tracking_id = ? ORDER BY id"
 
+_NOTHING = b"{}"
 NO_ITEMS = b"[]"
 """What `ItemStore.take_text` gives for an order without items."""
 
@@ -112,7 +114,7 @@ class ItemStore:
         tracking_id, line = "", 0
         items: list[bytes] = []
         for row in self._table.rows():
-            found = self._item()
+            found = self._quick_item() or self._careful_item()
             if found is None:
                 continue
             its_order, item = found
@@ -125,7 +127,17 @@ class ItemStore:
         if items:
             yield _run(tracking_id, line, items)
 
-    def _item(self) -> tuple[str, bytes] | None:
+    def _quick_item(self) -> tuple[str, bytes] | None:
+        """The tracking id and the item of the current row in the fast way; None if it is not plainly right."""
+        found = self._table.quick()
+        if found is None:
+            return None
+        wrong: list[Finding] = []
+        check_item(found[1], wrong.append)
+        item = encode_plain(found[1])
+        return None if wrong or item == _NOTHING else (found[0], item)
+
+    def _careful_item(self) -> tuple[str, bytes] | None:
         table, layout = self._table, self._table.layout
         if layout is None or not layout.complete:
             return None

@@ -1,9 +1,9 @@
 """The fast way of a row that is right: from its cells to what is sent, without the objects between.
 
-A header is made into one straight function, which takes the cells of a row and gives the order as msgspec structs; they
-are checked as they are, and written. Whatever is not plainly right (a cell that cannot be read, something required
-that is empty) raises, and the row is read as `Layout.read` and `Order` do, which tell what is wrong. For a row that is
-right both ways give the same bytes; tests hold that they do.
+A header is made into one straight function, which takes the cells of a row and gives the order, or the item, as msgspec
+structs; they are checked as they are, and written. Whatever is not plainly right (a cell that cannot be read, something
+required that is empty) raises, and the row is read as `Layout.read` and the models do, which tell what is wrong. For a
+row that is right both ways give the same bytes; tests hold that they do.
 """
 
 import functools
@@ -22,21 +22,22 @@ from gotsurge_async.bulk.sources.cells import (
     shortened_by_spreadsheet,
 )
 from gotsurge_async.bulk.sources.layout import Layout, Slots
-from gotsurge_async.models.tasks import Order
+from gotsurge_async.models.base import Model
 from gotsurge_async.money import Money
 
 Quick = Callable[[Sequence[str]], tuple[str, Any]]
-"""The cells of a row -> its key, and its order as a struct; ValueError for a row that is not plainly right."""
+"""The cells of a row -> its key, and a struct of what it gives; ValueError for a row that is not plainly right."""
 
 _REMEMBERED = 4096
 _PARSERS: Mapping[Parse, Parse] = {parse_money: parse_millicents, parse_float: parse_float, parse_int: parse_int}
 """How values of a struct are read, each remembered: few cells of a file are the only ones of their text."""
 
 
-def quick_reader(layout: Layout, forbidden: str) -> Quick | None:
+def quick_reader(layout: Layout, model: type[Model], forbidden: str) -> Quick | None:
     """Generate the function that reads the rows below a header; None if the header alone is not right.
 
     Args:
+        model: the class of what a row is about.
         forbidden: the ``gs_status`` with which a row is not plainly right.
     """
     if not layout.complete or not all(group.complete for group in layout.groups):
@@ -53,7 +54,7 @@ def quick_reader(layout: Layout, forbidden: str) -> Quick | None:
         "def read(cells):",
         f"    {''.join(f'cell{place}, ' for place in range(len(layout.names)))} = map(strip, cells)",
         *([] if layout.status is None else [f"    if cell{layout.status} == forbidden: missing()"]),
-        f"    return key(cell{layout.key}), {_made(Order, values, scope)}",
+        f"    return key(cell{layout.key}), {_made(model, values, scope)}",
     ]
     exec("\n".join(lines), scope)  # noqa: S102 - made of numbers, and of the field names of our own classes
     return cast("Quick", scope["read"])

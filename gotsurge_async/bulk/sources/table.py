@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from gotsurge_async.bulk.checks import Severity
+from gotsurge_async.bulk.sources.base import IN_DOUBT
 from gotsurge_async.bulk.sources.layout import Layout, Reading, make_layout
 from gotsurge_async.bulk.sources.lines import NOT_UTF8, Digest, line_blocks
+from gotsurge_async.bulk.sources.quick import Quick, quick_reader
 from gotsurge_async.bulk.sources.records import Record, Records
 from gotsurge_async.bulk.sources.report import Fault, SourceReport
 
@@ -14,7 +16,7 @@ _NUL = "holds a NUL byte: save the file as CSV UTF-8"
 
 
 class Table:
-    """Reads one CSV file; the row that was given last is the current one, of which `values` and `wrong` speak.
+    """Reads one CSV file; the row that was given last is the current one, of which `quick`, `values` and `wrong` speak.
 
     Attributes:
         layout: what the header says, once the first row was asked for; None if there is no header to use.
@@ -32,6 +34,7 @@ class Table:
         self._reading = reading
         self._report = report
         self._records = Records(line_blocks(stream, digest), delimiter, self._unreadable)
+        self._quick: Quick | None = None
         self._narrow = 0
         self.read_to_end: bool = False
         self._line = 1
@@ -49,6 +52,7 @@ class Table:
         if layout is None:
             return
         self.layout = layout
+        self._quick = quick_reader(layout, self._reading.shape.model, IN_DOUBT)
         width = len(layout.names)
         any_row = False
         for record in records:
@@ -73,6 +77,15 @@ class Table:
     def values(self) -> dict[str, Any]:
         """What is right of the fields of the current row; the rest is in ``bad``."""
         return {} if self.layout is None else self.layout.read(self._cells, self.wrong)
+
+    def quick(self) -> tuple[str, Any] | None:
+        """The key of the current row, and a struct of what it gives; None for one that is not plainly right."""
+        if self._quick is None or self.bad:
+            return None
+        try:
+            return self._quick(self._cells)
+        except ValueError:
+            return None
 
     # --- what is wrong ---
 

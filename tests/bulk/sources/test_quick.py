@@ -1,6 +1,7 @@
 """Rows that are right, read the fast way: the same bytes as the careful way, and the same faults."""
 
 import hashlib
+import tempfile
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gotsurge_async.bulk.sources import ColumnMap, FileMap, order_columns
+from gotsurge_async.bulk.sources import ColumnMap, FileMap, item_columns, order_columns
 from gotsurge_async.bulk.sources.csv_source import CsvSource
+from gotsurge_async.bulk.sources.items import ItemStore
 from gotsurge_async.bulk.sources.lines import line_blocks
 from gotsurge_async.bulk.sources.records import Record, Records
 from gotsurge_async.models.tasks import Order
@@ -25,7 +27,7 @@ CONSTANTS = FileMap(orders=ColumnMap(constants={"price": "7.50", "to_address.cou
 
 def read_with_care(data: str, **options: Any) -> Read:
     """Read a file without the fast way."""
-    with patch("gotsurge_async.bulk.sources.csv_source.quick_reader", return_value=None):
+    with patch("gotsurge_async.bulk.sources.table.quick_reader", return_value=None):
         return read(data, **options)
 
 
@@ -69,9 +71,21 @@ def test_items_are_the_same(tmp_path: Path) -> None:
     rows = ("tracking_id", "name", "quantity"), ("A", "a1", "2"), ("B", "b1", "2.5"), ("A", "a2", "")
     items = write(tmp_path / "items.csv", plain_table(*rows))
     text = table({"tracking_id": "A"}, {"tracking_id": "B"}, {"tracking_id": "C"})
-    found = read(text, items=items)
+    with patch.object(ItemStore, "_careful_item", side_effect=AssertionError):
+        found = read(text, items=items)
     assert [len(row.order.items) for row in found.rows] == [2, 1, 0]
     assert found == read_with_care(text, items=items)
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(item_columns())), _cells | st.text(max_size=12)), max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_any_cells_of_items_give_the_same_rows_and_faults(changes: list[tuple[str, str]]) -> None:
+    """An item that says nothing, or something wrong, is told as if there were no fast way."""
+    good = {**dict.fromkeys(item_columns(), ""), "tracking_id": "SHS-1", "name": "Rope", "quantity": "2"}
+    with tempfile.TemporaryDirectory() as folder:
+        rows = good.values(), {**good, **dict(changes)}.values()
+        items = write(Path(folder, "items.csv"), plain_table(good, *rows))
+        assert read(table({}), items=items) == read_with_care(table({}), items=items)
 
 
 @pytest.mark.parametrize("file_map", [FileMap(), CONSTANTS])
