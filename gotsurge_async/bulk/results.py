@@ -165,14 +165,14 @@ class _CsvWriter(_Writer):
         cells = _decode_cells(row.source_row or b"[]")
         if len(cells) < len(self._columns):
             cells += [""] * (len(self._columns) - len(cells))
-        cells += map(_defused, _told(row, verdict))
+        cells += (_defused(row.task_id), verdict, _defused(row.error))
         return csv_line(cells, self._delimiter)
 
 
 class _JsonWriter(_Writer):
     def encode(self, row: OrderRow, verdict: Verdict) -> bytes:
         tree = _decode_fields(row.source_row or row.payload)
-        told = zip(FEEDBACK, _told(row, verdict), strict=True)
+        told = zip(FEEDBACK, (row.task_id or "", verdict, row.error or ""), strict=True)
         return msgspec.json.encode(tree | dict(told)) + b"\n"
 
 
@@ -184,7 +184,7 @@ _decode_fields: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[st
 def csv_line(cells: Sequence[str], delimiter: str) -> bytes:
     """A row of at least two cells as `csv.writer` writes it, which looks at each character and takes twice as long."""
     line = delimiter.join(cells)
-    if '"' in line or "\n" in line or "\r" in line or line.count(delimiter) >= len(cells):
+    if '"' in line or "\n" in line or "\r" in line:
         line = delimiter.join(
             [
                 f'"{cell.replace(_QUOTE, _TWO_QUOTES)}"'
@@ -193,16 +193,16 @@ def csv_line(cells: Sequence[str], delimiter: str) -> bytes:
                 for cell in cells
             ]
         )
+    elif line.count(delimiter) >= len(cells):
+        line = delimiter.join([f'"{cell}"' if delimiter in cell else cell for cell in cells])
     return f"{line}\r\n".encode()
 
 
-def _told(row: OrderRow, verdict: Verdict) -> tuple[str, str, str]:
-    return (row.task_id or "", verdict.value, row.error or "")
-
-
-def _defused(text: str) -> str:
+def _defused(text: str | None) -> str:
     """Text of the service, in a cell that a spreadsheet does not take for a formula."""
-    return f" {text}" if text[:1] in ("=", "+", "-", "@") else text
+    if not text:
+        return ""
+    return f" {text}" if text[0] in "=+-@" else text
 
 
 def _open_writers(run: RunInfo, folder: Path, undo: ExitStack) -> dict[str, _Writer]:
