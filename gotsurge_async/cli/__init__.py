@@ -1,19 +1,20 @@
 """The command ``gotsurge``."""
 
 import sys
+from importlib.util import find_spec
 
 _NEEDED = ("click", "rich", "sqlalchemy", "aiosqlite", "platformdirs")
 
 
 def main() -> None:
     """Run the command; ends the process."""
-    try:
-        from gotsurge_async.cli.app import gotsurge
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _NEEDED:
-            raise
+    # Looked for, and not loaded: each command loads what it needs of them.
+    missing = next((name for name in _NEEDED if find_spec(name) is None), None)
+    if missing is not None:
         print(  # noqa: T201 - the command's own output starts here
-            f'gotsurge needs {error.name}: pip install "gotsurge-async[cli]"', file=sys.stderr
+            f'gotsurge needs {missing}: pip install "gotsurge-async[cli]"', file=sys.stderr
         )
         sys.exit(2)
+    from gotsurge_async.cli.app import gotsurge
+
     gotsurge()

@@ -6,10 +6,12 @@ import sys
 import click
 import pytest
 
+from gotsurge_async.cli import main
 from gotsurge_async.cli.app import OnDemand, gotsurge
 
 _LOADED = """
 import sys
+from gotsurge_async.cli import main
 from gotsurge_async.cli.app import gotsurge
 gotsurge(["push", "--help"], standalone_mode=False)
 print(*sys.modules, file=sys.stderr)
@@ -40,3 +42,14 @@ def test_commands_are_a_mapping() -> None:
     assert (len(commands), commands.get("more"), commands.get("none")) == (2, more, None)
     del commands["more"], commands["price"]
     assert not commands
+
+
+def test_a_package_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is done, also where the command would come to it late or never."""
+    monkeypatch.setattr("gotsurge_async.cli.find_spec", lambda name: None if name == "rich" else object())
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == 'gotsurge needs rich: pip install "gotsurge-async[cli]"\n'

@@ -1,6 +1,5 @@
 """What a user may say about a file of orders: its format, its columns, its times."""
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
 from pathlib import Path
@@ -79,6 +78,8 @@ class FileMap:
         Raises:
             ConfigError: it cannot be read, is no TOML, or names a field that does not exist.
         """
+        import tomllib  # few pushes have a map
+
         try:
             with Path(path).open("rb") as file:
                 table = tomllib.load(file)
