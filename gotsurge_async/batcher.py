@@ -22,6 +22,13 @@ R = TypeVar("R")
 _Done = asyncio.Queue[tuple[int, R] | None]
 
 
+class Pages(Generic[T]):
+    """Items that come in lists of any length."""
+
+    def __init__(self, pages: AsyncIterable[Sequence[T]]) -> None:
+        self.pages = pages
+
+
 class Batcher(Generic[T, R]):
     """Cuts ``items`` into chunks, gives each to ``send``, and yields what ``send`` returned, as it comes.
 
@@ -33,7 +40,7 @@ class Batcher(Generic[T, R]):
     and is raised then.
 
     Args:
-        items: read once, by one task at a time.
+        items: read once, by one task at a time. `Pages` are not taken apart item by item.
         send: gets 1 to ``size`` items.
         size: items in a chunk, 1 to 20.
         concurrency: chunks in flight.
@@ -41,7 +48,7 @@ class Batcher(Generic[T, R]):
 
     def __init__(
         self,
-        items: Iterable[T] | AsyncIterable[T],
+        items: "Iterable[T] | AsyncIterable[T] | Pages[T]",
         send: Callable[[Sequence[T]], Awaitable[R]],
         *,
         size: int = CHUNK,
@@ -51,7 +58,7 @@ class Batcher(Generic[T, R]):
             raise UsageError(f"a chunk has 1 to {CHUNK} items, not {size}")
         if concurrency < 1:
             raise UsageError(f"at least one chunk is in flight, not {concurrency}")
-        self._chunks = chunks_of(items, size)
+        self._chunks = chunks_of_pages(items, size) if isinstance(items, Pages) else chunks_of(items, size)
         self._send = send
         self._concurrency = concurrency
         self._reading = asyncio.Lock()
@@ -146,3 +153,16 @@ async def chunks_of(items: Iterable[T] | AsyncIterable[T], size: int) -> AsyncGe
             chunk = []
     if chunk:
         yield chunk
+
+
+async def chunks_of_pages(items: Pages[T], size: int) -> AsyncGenerator[Sequence[T], None]:
+    """Cut lists into lists of ``size``, across their borders; the last one shorter."""
+    left: Sequence[T] = ()
+    async for page in items.pages:
+        left = [*left, *page]
+        whole = len(left) - len(left) % size
+        for start in range(0, whole, size):
+            yield left[start : start + size]
+        left = left[whole:]
+    if left:
+        yield left

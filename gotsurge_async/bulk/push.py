@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from gotsurge_async.batcher import Batcher
+from gotsurge_async.batcher import Batcher, Pages
 from gotsurge_async.bulk.brakes import Brakes, BrakeWatch, LimitReached
 from gotsurge_async.bulk.claims import CLAIM_LIFE, whole
 from gotsurge_async.bulk.direct import DirectSender, Results
@@ -204,7 +204,7 @@ class Push:
                 await self._batches(run.rows((OrderState.DRAFTED, OrderState.BROADCASTING)), finish)
             if self._brakes.canary:
                 await self._send_canary(run, send)
-            await self._batches(_flat(run.pending()), send)
+            await self._batches(Pages(run.pending()), send)
         finally:
             unlisten()
             self._session.limiter.resize(self._session.limiter.ceiling)
@@ -215,7 +215,10 @@ class Push:
         return {orphan.key: orphan.task_id for orphan in await find_orphans(self._gs, run, keys)}
 
     async def _batches(
-        self, items: AsyncIterable[T], send: Callable[[Sequence[T]], Awaitable[Results]], keep: Results | None = None
+        self,
+        items: AsyncIterable[T] | Pages[T],
+        send: Callable[[Sequence[T]], Awaitable[Results]],
+        keep: Results | None = None,
     ) -> None:
         """Give items to ``send`` in chunks, unless the push was stopped; the results go to ``keep``, if it is given."""
         batcher = self._batcher = Batcher(items, send, size=self._chunk, concurrency=self._concurrency)
@@ -302,9 +305,3 @@ async def _first(run: Run, count: int) -> AsyncIterator[PendingOrder]:
         for order in page[:count]:
             yield order
         return
-
-
-async def _flat(pages: AsyncIterator[list[PendingOrder]]) -> AsyncIterator[PendingOrder]:
-    async for page in pages:
-        for order in page:
-            yield order

@@ -17,7 +17,6 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     LargeBinary,
-    Row,
     Select,
     TableValuedAlias,
     Text,
@@ -113,7 +112,7 @@ def outgoing(rows: Select[*tuple[Any, ...]], plain: Sequence[str], binary: Seque
     return select(func.json_group_array(func.json_array(*values)), *joined)
 
 
-def unbundle(row: Row[*tuple[Any, ...]], binary: int) -> list[list[Any]]:
+def unbundle(row: Sequence[Any], binary: int) -> list[list[Any]]:
     """The rows of `outgoing`, the ``binary`` columns of bytes last."""
     found: list[list[Any]] = msgspec.json.decode(row[0])
     for back in range(binary, 0, -1):

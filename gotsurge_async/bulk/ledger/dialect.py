@@ -23,6 +23,9 @@ BUSY_SECONDS = 60.0
 WRITER_CACHE_KIB = 16 * 1024
 """The writer's page cache. With SQLite's 2 MiB the index over a million keys is read back page by page."""
 
+PAGE_BYTES = 8192
+"""The pages of a new file. With SQLite's 4096, two orders fill a page, and loading takes a tenth more."""
+
 JOURNAL_LIMIT = 64 * 1024 * 1024
 """Bytes that the write-ahead log keeps after an admission of millions made it grow."""
 
@@ -109,6 +112,7 @@ def writer_connection(engine: Engine) -> Connection:
     connection = engine.connect()
     try:
         driver: Any = connection.connection.driver_connection
+        driver.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         _write_ahead(driver)
         driver.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
         driver.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT}")

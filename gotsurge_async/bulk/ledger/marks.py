@@ -7,11 +7,12 @@ once, with one statement for all of them.
 from collections.abc import Iterable, Sequence
 
 from attrs import frozen
-from sqlalchemy import ColumnElement, Connection, Select, Update, and_, bindparam, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, func, select, update
 
 from .admission import CRASHED
 from .bundles import ROWS, bundle, ids_in, incoming, named, number, place
 from .errors import IllegalTransition
+from .prepared import Prepared
 from .records import Outcome, Remark
 from .schema import in_states, orders
 from .states import CLAIMED, LIVE, TRANSITIONS, OrderState, sources
@@ -30,13 +31,24 @@ def _which(run_id: str, ids: Sequence[int]) -> dict[str, object]:
     return {ROWS: bundle(ids), "of_run": run_id}
 
 
-def _claiming(source: OrderState, target: OrderState) -> tuple[Select[int], Update]:
-    """How many of some orders are free, and the statement that claims those."""
+@frozen
+class _Claiming:
+    """How many of some orders are free, the statement that claims those, and the one that also names them."""
+
+    count: Prepared
+    claim: Prepared
+    claim_and_name: Prepared
+
+
+def _claiming(source: OrderState, target: OrderState) -> _Claiming:
     free = and_(_ids(), in_states(orders.c.state, (source,)))
-    claim = update(orders).where(free)
-    return (
-        select(func.count()).select_from(orders).where(free),
-        claim.values(state=target.value, claimed_at=bindparam("now"), updated_at=bindparam("now")),
+    claim = (
+        update(orders).where(free).values(state=target.value, claimed_at=bindparam("now"), updated_at=bindparam("now"))
+    )
+    return _Claiming(
+        Prepared(select(func.count()).select_from(orders).where(free)),
+        Prepared(claim),
+        Prepared(claim.returning(orders.c.id)),
     )
 
 
@@ -62,7 +74,7 @@ _RELEASE = (
 )
 
 
-def _recording(target: OrderState) -> Update:
+def _recording(target: OrderState) -> Prepared:
     tasks = named()
     changes: dict[str, object] = {
         "state": target.value,
@@ -75,7 +87,7 @@ def _recording(target: OrderState) -> Update:
         # Only where it changes: to set it at all, even to what it is, rewrites both indexes over live orders, and
         # that costs four times what all else of the mark does.
         changes["live"] = 0
-    return (
+    return Prepared(
         update(orders)
         .where(
             orders.c.id == number(tasks),
@@ -117,15 +129,12 @@ def claim(connection: Connection, claims: Sequence[Claim]) -> list[set[int]]:
     return [granted[id(wish)] for wish in claims]
 
 
-def _claim(
-    connection: Connection, statements: tuple[Select[int], Update], parameters: dict[str, object], ids: set[int]
-) -> set[int]:
-    count, claim = statements
+def _claim(connection: Connection, claiming: _Claiming, parameters: dict[str, object], ids: set[int]) -> set[int]:
     # Almost always all are free, and then counting spares us to have each of them returned (see `bundles`).
-    if connection.scalar(count, parameters) == len(ids):
-        connection.execute(claim, parameters)
+    if claiming.count.run(connection, parameters).fetchone() == (len(ids),):
+        claiming.claim.run(connection, parameters)
         return ids
-    return set(connection.scalars(claim.returning(orders.c.id), parameters))
+    return {order_id for (order_id,) in claiming.claim_and_name.run(connection, parameters)}
 
 
 def release(connection: Connection, run_id: str, ids: Sequence[int], now: int) -> None:
@@ -160,7 +169,7 @@ def record(connection: Connection, many: Sequence[Results]) -> list[None]:
             "error": _clean(error),
             "now": now,
         }
-        if connection.execute(_RECORD[state], parameters).rowcount != len(outcomes):
+        if _RECORD[state].run(connection, parameters).rowcount != len(outcomes):
             # The writer undoes all and asks again for each alone; then the one that is to blame is `many[0]`.
             ids = [outcome.id for outcome in many[0].outcomes if outcome.state is state]
             _complain_of(connection, many[0].run_id, ids, TRANSITIONS.keys() - {state}, f"become {state}")

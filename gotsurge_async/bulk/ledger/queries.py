@@ -5,10 +5,11 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Text, and_, bindparam, func, literal_column, or_, select, tuple_
+from sqlalchemy import Connection, Row, Text, and_, bindparam, func, literal_column, or_, select, tuple_
 
 from .bundles import ROWS, bundle, outgoing, unbundle
 from .errors import NoSuchRun
+from .prepared import Prepared
 from .records import Counts, Decision, Holder, OrderRow, PendingOrder, RunInfo, Similar
 from .schema import decisions, in_states, is_live, orders, payloads, runs
 from .states import Mode, OrderState, RunState
@@ -148,7 +149,7 @@ async def _pages(
     )
     if states is not None:
         page = page.where(in_states(orders.c.state, states))
-    statement = outgoing(page, plain, binary)
+    statement = Prepared(outgoing(page, plain, binary))
     line, order_id = -1, -1
     while True:
         row = await store.read(partial(_one, statement, {"after_line": line, "after_id": order_id}))
@@ -161,10 +162,9 @@ async def _pages(
         line, order_id = rows[-1][:2]
 
 
-def _one(
-    statement: Select[*tuple[Any, ...]], parameters: Mapping[str, int], connection: Connection
-) -> Row[*tuple[Any, ...]]:
-    return connection.execute(statement, parameters).one()
+def _one(statement: Prepared, parameters: Mapping[str, int], connection: Connection) -> Sequence[Any]:
+    row: Sequence[Any] = statement.run(connection, parameters).fetchone()
+    return row
 
 
 def _order(row: Sequence[Any]) -> OrderRow:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    false,
     inspect,
     literal_column,
     select,
@@ -122,7 +123,8 @@ Index("decisions_of_run", decisions.c.run_id, decisions.c.id)
 
 def in_states(column: ColumnElement[str], states: Iterable[OrderState]) -> ColumnElement[bool]:
     """``column IN ('…', …)`` with the names written out, so that one statement serves an executemany as it stands."""
-    return column.in_([literal_column(f"'{state.value}'") for state in sorted(states)])
+    names = [literal_column(f"'{state.value}'") for state in sorted(states)]
+    return column.in_(names) if names else false()
 
 
 def is_live(column: ColumnElement[int]) -> ColumnElement[bool]:

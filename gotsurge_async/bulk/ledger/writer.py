@@ -95,7 +95,6 @@ class Writer:
                 after()
             raise
         ticket = _Ticket(kind, request, asyncio.get_running_loop().create_future())
-        ticket.future.add_done_callback(_take_note)
         if after is not None:
             call = after
             ticket.future.add_done_callback(lambda _: call())
@@ -256,9 +255,3 @@ def _again(error: E) -> E:
     twin = copy(error)
     twin.__cause__ = error.__cause__
     return twin
-
-
-def _take_note(future: "asyncio.Future[Any]") -> None:
-    """Look at the result, so that one whose caller was cancelled is not reported as never retrieved."""
-    if not future.cancelled():
-        future.exception()
