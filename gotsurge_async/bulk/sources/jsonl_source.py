@@ -9,11 +9,21 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks import Finding, Severity
-from gotsurge_async.bulk.sources.base import IN_DOUBT, MAY_EXIST, SHORTENED, STAND_INS, Source, SourceRow
+from gotsurge_async.bulk.sources.base import (
+    IN_DOUBT,
+    MAY_EXIST,
+    SHORTENED,
+    STAND_INS,
+    Source,
+    SourceRow,
+    encode_plain,
+    fingerprint_of_struct,
+)
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet, time_parser
 from gotsurge_async.bulk.sources.fields import FEEDBACK, inner_models, known_names, order_columns
 from gotsurge_async.bulk.sources.lines import NOT_UTF8, TOO_LONG, not_text, physical_lines
 from gotsurge_async.bulk.sources.options import SourceOptions, did_you_mean
+from gotsurge_async.bulk.sources.quick_json import json_reader
 from gotsurge_async.bulk.sources.report import Fault, SourceReport
 from gotsurge_async.errors import InvalidData
 from gotsurge_async.models.tasks import Order
@@ -34,6 +44,10 @@ class JsonlSource(Source):
         self._allow_unknown = options.allow_unknown
         self._parse_time = time_parser(options.zone())
         self._times = [(column.parent, column.field) for column in order_columns().values() if column.kind is datetime]
+        self._quick = json_reader(self._parse_time)
+        # The fast way knows a key that is a text of the order itself.
+        column = order_columns().get(self._key_path)
+        self._quick_key = self._key_path if column and column.parent is None and column.kind is str else None
         self._line = 0
         self._raw = b""
         self._bad: set[str] = set()
@@ -54,7 +68,7 @@ class JsonlSource(Source):
                 continue
             any_line = True
             try:
-                row = self._read()
+                row = self._quick_row() or self._careful_row()
             except RecursionError:
                 self._wrong("", "is nested too deep")
                 continue
@@ -65,7 +79,21 @@ class JsonlSource(Source):
             self._line = 1
             self._wrong("", "the file is empty: it has one order a line, as a JSON object")
 
-    def _read(self) -> SourceRow | None:
+    def _quick_row(self) -> SourceRow | None:
+        """The row in the fast way; None if it is not plainly right."""
+        if self._quick_key is None:
+            return None
+        try:
+            order = self._quick(self._raw)
+            key = getattr(order, self._quick_key)
+            if not key or key != key.strip() or shortened_by_spreadsheet(key) or self._check(order):
+                return None
+            return SourceRow(self._line, key, encode_plain(order), self._raw, fingerprint_of_struct(order))
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            return None
+
+    def _careful_row(self) -> SourceRow | None:
+        """The row, or None if something is wrong with it; that is told."""
         tree = self._parsed()
         if tree is None:
             return None
