@@ -123,7 +123,7 @@ Index("decisions_of_run", decisions.c.run_id, decisions.c.id)
 
 def in_states(column: ColumnElement[str], states: Iterable[OrderState]) -> ColumnElement[bool]:
     """``column IN ('…', …)`` with the names written out, so that one statement serves an executemany as it stands."""
-    names = [literal_column(f"'{state.value}'") for state in sorted(states)]
+    names: list[ColumnElement[str]] = [literal_column(f"'{state.value}'") for state in sorted(states)]
     return column.in_(names) if names else false()
 
 
