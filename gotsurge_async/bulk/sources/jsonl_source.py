@@ -240,8 +240,9 @@ def _unknown_fields(tree: Any, cls: type, prefix: str = "") -> Iterator[tuple[st
     if not isinstance(tree, dict):
         return
     known = known_names(cls)
-    for name in tree.keys() - known:
-        yield f"{prefix}{name}", known
+    for name in tree:
+        if name not in known:
+            yield f"{prefix}{name}", known
     for name, inner, many in inner_models(cls):
         value = tree.get(name)
         if value is None:

@@ -72,6 +72,13 @@ def test_any_values_give_a_row_or_faults(changes: dict[str, Any]) -> None:
     assert bool(found.rows) is found.report.ok
 
 
+def test_unknown_fields_are_told_in_their_order() -> None:
+    """The same file gives the same report, each time."""
+    names = [f"unknown_{number}" for number in range(9)]
+    found = read(good_json(**dict.fromkeys(names, 1)))
+    assert [column for _, column in found.places] == names
+
+
 @given(st.integers(850, 1010), st.sampled_from(("price", "epod", "nonsense", "items")))
 @settings(max_examples=60, deadline=None)
 def test_any_depth_gives_a_row_or_a_fault(depth: int, field: str) -> None:
