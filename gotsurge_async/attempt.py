@@ -17,7 +17,7 @@ from gotsurge_async.version import __version__
 USER_AGENT = f"gotsurge-async/{__version__}"
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)  # not frozen: one is made for each try, in half the time
 class Attempt:
     """What became of one try: the outcome, and the answer or the reason why there is none."""
 

@@ -111,6 +111,7 @@ class Session:
         query: Mapping[str, str | int] | None = None,
         body: Any = None,
         decode: Callable[[bytes], Any] | None = None,
+        read: Callable[[Response], Any] | None = None,
         before_send: Callable[[], None] | None = None,
         after_send: Callable[[], None] | None = None,
     ) -> T:
@@ -121,6 +122,7 @@ class Session:
             query: what stands behind the question mark.
             body: a model, plain values, or bytes that are JSON already. It is encoded once; each try sends the same.
             decode: reads the answer's body instead of the endpoint's response class.
+            read: the same for the whole answer, with its headers.
             before_send: called right before each try leaves; what it raises ends the call, and that try is not sent.
             after_send: called when a try has ended; not for one that was cancelled on its way, so that who cancelled
                 the call can tell whether anything may have been processed.
@@ -151,7 +153,8 @@ class Session:
                     path=path or {},
                     query=urlencode(query) if query else "",
                     body=encoded,
-                    decode=decode or (lambda answer: _decode(answer, resolved.response)),
+                    decode=decode,
+                    read=read,
                     before_send=before_send,
                     after_send=after_send,
                     # Calls without a bearer token carry secrets of their own, in their path or their body.
@@ -175,7 +178,7 @@ class Session:
             done = await self._try(call, bearer, tries)
             if done.outcome is Outcome.ANSWERED and done.response is not None:
                 try:
-                    return call.decode(done.response.body)
+                    return call.value_of(done.response)
                 except UnreadableAnswer as error:
                     whole = codec.is_json(done.response.body)
                     # The answers to calls without a bearer token hold secrets: those are not quoted, nor one that
@@ -280,7 +283,7 @@ class Session:
             self._idle.set()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class _Call:
     """What stays the same over all tries of a call."""
 
@@ -288,7 +291,8 @@ class _Call:
     path: Mapping[str, str]
     query: str
     body: bytes | None
-    decode: Callable[[bytes], Any]
+    decode: Callable[[bytes], Any] | None
+    read: Callable[[Response], Any] | None
     before_send: Callable[[], None] | None
     after_send: Callable[[], None] | None
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
@@ -297,8 +301,13 @@ class _Call:
     def request(self, api_base: str, bearer: Secret | None) -> Request:
         return build_request(self.endpoint, api_base, path=self.path, query=self.query, body=self.body, bearer=bearer)
 
-
-def _decode(body: bytes, cls: type[Any]) -> Any:
-    if cls is Message and not body.strip():  # 204, or an empty 200: done, and nothing to say
-        return Message()
-    return codec.decode(body, cls)
+    def value_of(self, answer: Response) -> Any:
+        """What the call gives; raises UnreadableAnswer."""
+        if self.read is not None:
+            return self.read(answer)
+        if self.decode is not None:
+            return self.decode(answer.body)
+        cls = self.endpoint.response
+        if cls is Message and not answer.body.strip():  # 204, or an empty 200: done, and nothing to say
+            return Message()
+        return codec.decode(answer.body, cls)

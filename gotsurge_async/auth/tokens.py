@@ -83,9 +83,10 @@ class TokenManager:
             CallError: the token has ended, and the service could not be reached for a new one.
         """
         tokens = self._tokens or await self._load()
-        if self._must_refresh(tokens):
+        now = self._clock.now()
+        if self._must_refresh(tokens, now):
             tokens = await self._refreshed()
-        elif self._should_refresh(tokens):
+        elif self._should_refresh(tokens, now):
             self._start_refresh()  # nobody waits for this one
         return tokens.bearer
 
@@ -162,10 +163,10 @@ class TokenManager:
             self._told = False
         self._changed.set()
 
-    def _must_refresh(self, tokens: Tokens) -> bool:
-        if tokens.bearer == self._rejected:
+    def _must_refresh(self, tokens: Tokens, now: datetime) -> bool:
+        if self._rejected is not None and tokens.bearer == self._rejected:
             return True
-        ends = tokens.expires_at - self._clock.now() <= HARD_LIMIT
+        ends = tokens.expires_at - now <= HARD_LIMIT
         return ends and not (self._just_renewed() and same_pair(tokens, self._tokens))
 
     def _just_renewed(self) -> bool:
@@ -173,8 +174,8 @@ class TokenManager:
         past = None if self._renewed_at is None else self._clock.monotonic() - self._renewed_at
         return past is not None and past < HARD_LIMIT.total_seconds()
 
-    def _should_refresh(self, tokens: Tokens) -> bool:
-        due = self._refresh_at is not None and self._clock.now() >= self._refresh_at
+    def _should_refresh(self, tokens: Tokens, now: datetime) -> bool:
+        due = self._refresh_at is not None and now >= self._refresh_at
         return due and not self._just_renewed() and tokens.refresh is not None and not self._is_dead(tokens)
 
     def _is_dead(self, tokens: Tokens) -> bool:
@@ -208,8 +209,8 @@ class TokenManager:
                 if not same_pair(stored, self._tokens) or stored.refused_at is not None:
                     self._use(stored)
                 if not force:
-                    must = self._must_refresh(stored)
-                    if not must and not self._should_refresh(stored):
+                    must = self._must_refresh(stored, self._clock.now())
+                    if not must and not self._should_refresh(stored, self._clock.now()):
                         return stored  # another process was first
                     if must and self._is_dead(stored):
                         raise self._dead()
@@ -239,7 +240,7 @@ class TokenManager:
             self._use(dead)
             raise self._dead()
         self._use(stored)
-        if self._must_refresh(stored):
+        if self._must_refresh(stored, self._clock.now()):
             raise NotSent("the tokens were replaced meanwhile by others that have ended", operation=AUTH_REFRESH.name)
         return stored
 
@@ -303,7 +304,7 @@ class TokenManager:
                 self._use(tokens)
         if tokens.refused_at is not None and not self._told:
             self._tell_sign_in(str(self._dead()))
-        if self._should_refresh(tokens):
+        if self._should_refresh(tokens, self._clock.now()):
             await self._refreshed()
 
     def _seconds_left(self) -> float:

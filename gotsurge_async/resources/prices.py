@@ -2,18 +2,18 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import cast
 
 import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.answers import request_id, service_message
-from gotsurge_async.endpoints import PRICES_RECOMMEND, Endpoint
+from gotsurge_async.endpoints import PRICES_RECOMMEND
 from gotsurge_async.errors import BadRequest, UnreadableAnswer, UsageError
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.places import Address
 from gotsurge_async.models.prices import PriceRequest, PriceVehicle, Quote, Stop
 from gotsurge_async.session import Session
+from gotsurge_async.transports.base import Response
 
 PRICED_DELIVERIES = 10
 """The service looks at no more: of more deliveries it prices the 10 farthest."""
@@ -53,23 +53,8 @@ class Prices:
                 f"{len(stops) - 1} deliveries: the service prices only the {PRICED_DELIVERIES} farthest", stacklevel=2
             )
         request = PriceRequest(service_type=service_type, stops=tuple(map(_stop, stops)))
-        with self._session.recording() as answers:
-            quote = await self._session.call(_ENDPOINT, body=request, decode=_read)
-        if isinstance(quote, _NoPrice):
-            answer = answers[-1]
-            raise BadRequest(
-                "the service has no price for this",
-                operation=PRICES_RECOMMEND.name,
-                status=answer.status,
-                service_message=service_message(answer.body),
-                request_id=request_id(answer.headers),
-            )
+        quote = await self._session.call(PRICES_RECOMMEND, body=request, read=_read)
         return attrs.evolve(quote, partial=partial)
-
-
-@attrs.frozen
-class _NoPrice:
-    """An answer that says in its code, whatever its status, that there is no price."""
 
 
 @attrs.frozen(kw_only=True)
@@ -79,18 +64,21 @@ class _Head(Model):
     code: str | None = None
 
 
-def _read(body: bytes) -> Quote | _NoPrice:
-    # The code first: what stands beside another one than "success" need not be a quote.
-    code = codec.decode(body, _Head).code
+def _read(answer: Response) -> Quote:
+    # The code first, whatever the status: what stands beside another one than "success" need not be a quote.
+    code = codec.decode(answer.body, _Head).code
     if code is not None and code.strip().lower() != _SUCCESS:
-        return _NoPrice()
-    quote = codec.decode(body, Quote)
+        raise BadRequest(
+            "the service has no price for this",
+            operation=PRICES_RECOMMEND.name,
+            status=answer.status,
+            service_message=service_message(answer.body),
+            request_id=request_id(answer.headers),
+        )
+    quote = codec.decode(answer.body, Quote)
     if quote.total_fee is None and quote.average_fee is None:
         raise UnreadableAnswer("the answer names no fee")
     return quote
-
-
-_ENDPOINT = cast("Endpoint[Quote | _NoPrice]", PRICES_RECOMMEND)
 
 
 def _stop(place: Stop | Address) -> Stop:

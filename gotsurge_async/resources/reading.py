@@ -1,7 +1,7 @@
 """What all resources share: reading answers that may hold less than the document promises."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import attrs
@@ -12,6 +12,7 @@ from gotsurge_async.errors import TooManyInOneCall, UnreadableAnswer
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.tasks import CreatedTasks, Order, Task, TaskBatch
 from gotsurge_async.session import Session
+from gotsurge_async.transports.base import Response
 
 M = TypeVar("M", bound=Model)
 
@@ -66,18 +67,18 @@ def _created(body: bytes) -> CreatedTasks:
 
 async def read_task(session: Session, endpoint: Endpoint[Task], task_id: str, *, body: object = None) -> Task:
     """A call whose answer is a task; its revision comes from the ETag header where the task does not name it."""
-    with session.recording() as answers:
-        task = await session.call(endpoint, path={"task_id": task_id}, body=body)
-    return with_revision(task, answers[-1].headers) if answers else task
+    return await session.call(endpoint, path={"task_id": task_id}, body=body, read=_task_with_revision)
 
 
-def with_revision(task: Task, headers: Mapping[str, str]) -> Task:
+def _task_with_revision(answer: Response) -> Task:
     """The task with the revision that an ETag header names.
 
     Only text of the form that the document shows ("0-xxxxxxxx") is taken: a web server may put an ETag of its own
     there, which no update would accept.
     """
-    tag = headers.get("etag", "").removeprefix("W/").strip('"')
-    if task.version_rev is not None or not _REVISION.fullmatch(tag):
+    task = codec.decode(answer.body, Task)
+    tag = answer.headers.get("etag")
+    if tag is None or task.version_rev is not None:
         return task
-    return attrs.evolve(task, version_rev=tag)
+    tag = tag.removeprefix("W/").strip('"')
+    return attrs.evolve(task, version_rev=tag) if _REVISION.fullmatch(tag) else task

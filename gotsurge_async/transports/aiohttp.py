@@ -87,7 +87,8 @@ class AiohttpTransport:
 
 def _checked_url(request: Request) -> URL:
     """The URL, if it and the headers can be sent at all: found out later, it would count as "maybe sent"."""
-    if any(not _HEADER.fullmatch(value) for value in request.headers.values()):
+    texts = "".join(request.headers.values())
+    if not (texts.isascii() and texts.isprintable()) and not _HEADER.fullmatch(texts):
         raise NothingSent("a header holds a character that HTTP has no place for: look at the token")
     url = None
     try:

@@ -4,10 +4,8 @@ from typing import Any
 import pytest
 
 from gotsurge_async import GotSurge, OutcomeUnknown, TooManyInOneCall, UnreadableAnswer
-from gotsurge_async.codec import decode
 from gotsurge_async.models.platform import OrganizationPage, RoleList
-from gotsurge_async.models.tasks import Task
-from gotsurge_async.resources.reading import check_chunk, reader, with_revision
+from gotsurge_async.resources.reading import check_chunk, reader
 
 from ..kit import answer, order, orders
 from .kit import client
@@ -65,16 +63,16 @@ async def test_a_create_that_names_no_task_is_in_doubt(create: Callable[[GotSurg
         ("", None),
     ],
 )
-def test_a_revision_comes_from_the_etag(etag: str, revision: str | None) -> None:
+async def test_a_revision_comes_from_the_etag(etag: str, revision: str | None) -> None:
     """An ETag that looks like a revision of the document is one; that of a web server is not."""
-    task = decode(b'{"id":"t"}', Task)
-    assert with_revision(task, {"etag": etag} if etag else {}).version_rev == revision
+    async with client(lambda _: answer({"id": "t"}, **({"etag": etag} if etag else {}))) as (gs, _):
+        assert (await gs.tasks.get("t")).version_rev == revision
 
 
-def test_the_task_knows_its_revision_best() -> None:
+async def test_the_task_knows_its_revision_best() -> None:
     """A revision in the task itself goes before the ETag."""
-    task = decode(b'{"id":"t","version_rev":"1-a"}', Task)
-    assert with_revision(task, {"etag": '"2-b"'}).version_rev == "1-a"
+    async with client(lambda _: answer({"id": "t", "version_rev": "1-a"}, etag='"2-b"')) as (gs, _):
+        assert (await gs.tasks.get("t")).version_rev == "1-a"
 
 
 async def test_both_reads_take_the_etag() -> None:
