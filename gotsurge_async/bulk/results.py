@@ -14,8 +14,7 @@ from typing import IO, Any
 import attrs
 import msgspec
 
-from gotsurge_async.batcher import chunks_of
-from gotsurge_async.bulk.ledger import Ledger, OrderRow, OrderState, RunInfo
+from gotsurge_async.bulk.ledger import Ledger, OrderState, ResultRow, RunInfo
 from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.errors import ConfigError
 
@@ -39,7 +38,7 @@ FILES = {
 }
 """The file in which an order stands."""
 
-_VERDICTS = {
+_VERDICTS: Mapping[str, Verdict] = {
     OrderState.CREATED: Verdict.CREATED,
     OrderState.REJECTED: Verdict.REFUSED,
     OrderState.IN_DOUBT: Verdict.IN_DOUBT,
@@ -49,9 +48,9 @@ _VERDICTS = {
 }
 
 
-def verdict_of(row: OrderRow) -> Verdict:
+def verdict_of(row: ResultRow) -> Verdict:
     """What became of an order; one whose key is in doubt in another run is in doubt here too."""
-    if row.state is OrderState.ALREADY_PUSHED:
+    if row.state == OrderState.ALREADY_PUSHED:
         return Verdict.IN_DOUBT if row.status == Verdict.IN_DOUBT else Verdict.ALREADY_PUSHED
     return _VERDICTS.get(row.state, Verdict.UNPROCESSED)
 
@@ -92,7 +91,7 @@ async def write_results(
     try:
         async with _undoing() as undo:
             writers = await asyncio.to_thread(_open_writers, run, folder, undo)
-            async for rows in chunks_of(ledger.rows(run.id), 1000):
+            async for rows in ledger.results(run.id):
                 counts.update(await asyncio.to_thread(_write, writers, rows))
             files = {name.replace("-", "_"): str(writer.path) for name, writer in writers.items()}
             files["summary"] = str(folder / f"{run.id}-summary.json")
@@ -147,7 +146,7 @@ class _Writer(_File):
     def begin(self) -> None:
         """Write what stands above the rows."""
 
-    def encode(self, row: OrderRow, verdict: Verdict) -> bytes:
+    def encode(self, row: ResultRow, verdict: Verdict) -> bytes:
         """One row, with what became of it."""
         raise NotImplementedError
 
@@ -161,8 +160,8 @@ class _CsvWriter(_Writer):
     def begin(self) -> None:
         self.stream.write(csv_line([*self._columns, *FEEDBACK], self._delimiter))
 
-    def encode(self, row: OrderRow, verdict: Verdict) -> bytes:
-        cells = _decode_cells(row.source_row or b"[]")
+    def encode(self, row: ResultRow, verdict: Verdict) -> bytes:
+        cells = _decode_cells(row.source)
         if len(cells) < len(self._columns):
             cells += [""] * (len(self._columns) - len(cells))
         cells += (_defused(row.task_id), verdict, _defused(row.error))
@@ -170,8 +169,8 @@ class _CsvWriter(_Writer):
 
 
 class _JsonWriter(_Writer):
-    def encode(self, row: OrderRow, verdict: Verdict) -> bytes:
-        tree = _decode_fields(row.source_row or row.payload)
+    def encode(self, row: ResultRow, verdict: Verdict) -> bytes:
+        tree = _decode_fields(row.source)
         told = zip(FEEDBACK, (row.task_id or "", verdict, row.error or ""), strict=True)
         return msgspec.json.encode(tree | dict(told)) + b"\n"
 
@@ -218,7 +217,7 @@ def _open_writers(run: RunInfo, folder: Path, undo: ExitStack) -> dict[str, _Wri
     return writers
 
 
-def _write(writers: Mapping[str, _Writer], rows: Sequence[OrderRow]) -> Counter[Verdict]:
+def _write(writers: Mapping[str, _Writer], rows: Sequence[ResultRow]) -> Counter[Verdict]:
     verdicts = [verdict_of(row) for row in rows]
     lines: dict[str, list[bytes]] = {name: [] for name in writers}
     for row, verdict in zip(rows, verdicts, strict=True):

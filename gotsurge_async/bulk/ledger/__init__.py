@@ -26,6 +26,7 @@ from .records import (
     Outcome,
     PendingOrder,
     Remark,
+    ResultRow,
     RunInfo,
     Similar,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "Outcome",
     "PendingOrder",
     "Remark",
+    "ResultRow",
     "Run",
     "RunHeld",
     "RunInfo",

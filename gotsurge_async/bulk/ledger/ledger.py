@@ -13,7 +13,7 @@ from sqlalchemy import Connection, insert, select, update
 from . import queries
 from .errors import IllegalTransition, LedgerError, NoSuchRun
 from .holder import RunLock, this_process
-from .records import Counts, Decision, OrderRow, RunInfo, Similar
+from .records import Counts, Decision, OrderRow, ResultRow, RunInfo, Similar
 from .run import Run, discard, held
 from .schema import decisions, in_states, orders, runs
 from .states import Mode, OrderState, RunState
@@ -209,6 +209,10 @@ class Ledger:
     ) -> AsyncIterator[OrderRow]:
         """The orders of a run in some states (None: in all), by line; whoever holds it."""
         return queries.whole_rows(self._store, run_id, states, batch)
+
+    def results(self, run_id: str, *, batch: int = 1000) -> AsyncIterator[list[ResultRow]]:
+        """What became of the orders of a run, by line, in lists of up to ``batch``: what its result files say."""
+        return queries.result_pages(self._store, run_id, batch)
 
     async def similar(self, run: Run | str) -> list[Similar]:
         """See `Run.similar`."""

@@ -5,12 +5,12 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, and_, bindparam, func, literal_column, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Text, and_, bindparam, func, literal_column, or_, select, tuple_
 
 from .bundles import ROWS, bundle, outgoing, unbundle
 from .errors import NoSuchRun
 from .prepared import Prepared
-from .records import Counts, Decision, Holder, OrderRow, PendingOrder, RunInfo, Similar
+from .records import Counts, Decision, Holder, OrderRow, PendingOrder, ResultRow, RunInfo, Similar
 from .schema import decisions, in_states, is_live, orders, payloads, runs
 from .states import Mode, OrderState, RunState
 from .store import Store
@@ -19,12 +19,19 @@ from .times import from_microseconds
 SIMILAR_LIMIT = 1000
 """How many pairs of similar orders one look lists."""
 
-_PENDING = ("line", "id", "key"), ("payload",)
-_WHOLE = (
-    ("line", "id", "key", "state", "task_id", "status", "error", "claimed_at", "updated_at"),
-    ("payload", "source_row"),
-)
+_Columns = tuple[Sequence[ColumnElement[Any]], Sequence[ColumnElement[bytes]]]
 """The columns of a page, which begin with its order: the plain ones, and those of bytes."""
+
+_PLACE = (orders.c.line, orders.c.id)
+_PENDING: _Columns = (*_PLACE, orders.c.key), (payloads.c.payload,)
+_RESULTS: _Columns = (
+    (*_PLACE, orders.c.state, orders.c.task_id, orders.c.status, orders.c.error),
+    (func.coalesce(payloads.c.source_row, payloads.c.payload).label("source"),),
+)
+_WHOLE: _Columns = (
+    (*_PLACE, *(orders.c[name] for name in ("key", "state", "task_id", "status", "error", "claimed_at", "updated_at"))),
+    (payloads.c.payload, payloads.c.source_row),
+)
 
 
 def run_info(connection: Connection, run_id: str, path: str) -> RunInfo:
@@ -117,6 +124,12 @@ async def pending_pages(store: Store, run_id: str, batch: int) -> AsyncIterator[
         yield [PendingOrder(order_id, line, key, payload) for line, order_id, key, payload in page]
 
 
+async def result_pages(store: Store, run_id: str, batch: int) -> AsyncIterator[list[ResultRow]]:
+    """What became of the orders of a run, page by page."""
+    async for page in _pages(store, _RESULTS, run_id, None, batch):
+        yield list(map(ResultRow._make, page))
+
+
 async def whole_rows(
     store: Store, run_id: str, states: Iterable[OrderState] | None, batch: int
 ) -> AsyncIterator[OrderRow]:
@@ -128,7 +141,7 @@ async def whole_rows(
 
 async def _pages(
     store: Store,
-    columns: tuple[Sequence[str], Sequence[str]],
+    columns: _Columns,
     run_id: str,
     states: Iterable[OrderState] | None,
     batch: int,
@@ -138,7 +151,7 @@ async def _pages(
         raise ValueError(f"a batch has at least 1 order, not {batch}")
     plain, binary = columns
     page = (
-        select(*(orders.c[name] for name in plain), *(payloads.c[name] for name in binary))
+        select(*plain, *binary)
         .join(payloads, payloads.c.order_id == orders.c.id)
         .where(
             orders.c.run_id == run_id,
@@ -149,7 +162,7 @@ async def _pages(
     )
     if states is not None:
         page = page.where(in_states(orders.c.state, states))
-    statement = Prepared(outgoing(page, plain, binary))
+    statement = Prepared(outgoing(page, [column.name for column in plain], [column.name for column in binary]))
     line, order_id = -1, -1
     while True:
         row = await store.read(partial(_one, statement, {"after_line": line, "after_id": order_id}))

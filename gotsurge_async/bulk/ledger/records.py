@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import field, frozen
 
@@ -78,6 +78,20 @@ class OrderRow:
     error: str | None
     claimed_at: datetime | None
     updated_at: datetime
+
+
+class ResultRow(NamedTuple):
+    """What became of an order, and what it was read from. A tuple: results are read by the million."""
+
+    line: int
+    id: int
+    state: str
+    """The value of an `OrderState`."""
+    task_id: str | None
+    status: str | None
+    error: str | None
+    source: bytes
+    """The row of the source, or the payload of an order that has none."""
 
 
 @frozen(kw_only=True)

@@ -221,6 +221,23 @@ async def test_what_was_in_doubt_is_found_out(ledger: Ledger) -> None:
     await run.close()
 
 
+async def test_results_say_what_became_of_each_order(ledger: Ledger) -> None:
+    """Results come by line, in pages, with the row of the source, or the payload where there is none."""
+    run = await loaded(ledger, [order(2), NewOrder(3, "k", b"{}", None), order(1)])
+    (first, *_) = await ids(run)
+    await run.claim([first])
+    await run.record([Outcome(first, OrderState.CREATED, "task-1", "broadcasting")])
+    pages = [page async for page in ledger.results(run.id, batch=2)]
+    assert [len(page) for page in pages] == [2, 1]
+    told = [(row.line, row.state, row.task_id, row.status, row.error, row.source) for page in pages for row in page]
+    assert told == [
+        (1, "created", "task-1", "broadcasting", None, order(1).source_row),
+        (2, "pending", None, None, None, order(2).source_row),
+        (3, "pending", None, None, None, b"{}"),
+    ]
+    await run.close()
+
+
 async def test_rows_come_by_line_and_state(ledger: Ledger) -> None:
     """Rows come by line, however they were put in and paged, and only those of the states asked for."""
     lines = [5, 3, 9, 1, 7, 3]
