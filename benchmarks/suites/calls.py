@@ -53,18 +53,18 @@ PAGES_READ = (
 
 def push(server: Server, size: Size) -> Mapping[str, Any]:
     """Orders out, receipts in; no ledger."""
-    return told("order", compete(PUSH, units=size.units(1000, 20), rounds=size.times(11), server=server, multiple=20))
+    return told("order", compete(PUSH, units=size.units(4000, 20), rounds=size.times(9), server=server, multiple=20))
 
 
 def ledger(server: Server, size: Size) -> Mapping[str, Any]:
     """The same push through a durable ledger: loaded, admitted, claimed, sent and recorded."""
-    units = size.units(4000, 20)
-    return told("order", compete(LEDGER, units=units, rounds=size.times(9), server=server, multiple=20))
+    units = size.units(20_000, 20)  # a new ledger costs some 30 ms, which few orders would have to bear
+    return told("order", compete(LEDGER, units=units, rounds=size.times(7), server=server, multiple=20))
 
 
 def create(server: Server, size: Size) -> Mapping[str, Any]:
     """Creates of 20 tasks whose answers are read whole."""
-    return told("order", compete(CREATE, units=size.units(1000, 20), rounds=size.times(11), server=server, multiple=20))
+    return told("order", compete(CREATE, units=size.units(4000, 20), rounds=size.times(9), server=server, multiple=20))
 
 
 def get(server: Server, size: Size) -> Mapping[str, Any]:

@@ -28,7 +28,7 @@ from benchmarks.work import Setting
 
 def command(server: Server, size: Size) -> Mapping[str, Any]:
     """``gotsurge push`` of a CSV with 30 columns, the whole process from its start to its end."""
-    units, rounds = size.units(20_000, 20), size.times(3)
+    units, rounds = size.units(20_000, 20), size.times(5)
     ours: list[tuple[float, float]] = []
     base: list[float] = []
     busy: list[float] = []
