@@ -4,12 +4,11 @@ Python's SQLite driver lets go of the interpreter before every step and takes it
 executemany or of a result is a step. While the event loop is busy in its own thread, each taking back may wait for
 5 ms: reading a page of 1000 orders then takes seconds. Bundled, a thousand rows are one step.
 
-This is SQLite's way (JSON for plain values, one long value for bytes). PostgreSQL would have unnest() here, and its
-rows as they come.
+This is SQLite's way (JSON for plain values, one long value for bytes; `prepared` for rows that are put in). PostgreSQL
+would have unnest() here, and its rows as they come.
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -29,8 +28,6 @@ from sqlalchemy import (
 
 ROWS = "rows"
 """The parameter with the plain values of the rows of `incoming`."""
-_DIGITS = 15
-"""The width of a number in a bundle of numbers: a column of them is cut without being parsed."""
 
 
 def incoming() -> TableValuedAlias:
@@ -41,43 +38,6 @@ def incoming() -> TableValuedAlias:
 def place(rows: TableValuedAlias, index: int) -> ColumnElement[Any]:
     """The value at a place of each row: text, a whole number or NULL."""
     return func.json_extract(rows.c.value, literal_column(f"'$[{index}]'"))
-
-
-def listed() -> TableValuedAlias:
-    """The members of the list that the parameter ``ROWS`` carries: a ``value`` each, and a ``key`` from 0.
-
-    What else there is to each row is taken from columns, see `number_at` and `bytes_at`.
-    """
-    return func.json_each(bindparam(ROWS, type_=Text)).table_valued("key", "value", name="listed")
-
-
-def number_at(rows: TableValuedAlias, column: str, place: int = 0, width: int = 1) -> ColumnElement[int]:
-    """The number of each of the `listed` rows in a column that `numbers` made; ``width`` of them belong to a row."""
-    start = (rows.c.key * width + place) * _DIGITS + 1
-    return cast(func.substr(bindparam(column, type_=LargeBinary), start, _DIGITS), Integer)
-
-
-def bytes_at(rows: TableValuedAlias, column: str) -> ColumnElement[bytes]:
-    """The bytes of each of the `listed` rows, or NULL, in a column that `bytes_column` made."""
-    start = func.nullif(number_at(rows, f"{column}_spans", 0, 2), 0)
-    return func.substr(bindparam(column, type_=LargeBinary), start, number_at(rows, f"{column}_spans", 1, 2))
-
-
-def numbers(values: Iterable[int]) -> bytes:
-    """A column for `number_at`, of numbers from 0 to 10¹⁵ - 1."""
-    return b"".join([b"%15d" % value for value in values])
-
-
-def bytes_column(column: str, values: Sequence[bytes | None]) -> dict[str, bytes]:
-    """The parameters of a column for `bytes_at`."""
-    lengths = [0 if value is None else len(value) for value in values]
-    # The first byte is nobody's: SQLite takes empty bytes for NULL, and every part of them too.
-    starts = accumulate(lengths, initial=2)
-    spans = [
-        b"%15d%15d" % (0 if value is None else start, length)
-        for value, start, length in zip(values, starts, lengths, strict=False)
-    ]
-    return {column: b"\0" + b"".join(value for value in values if value), f"{column}_spans": b"".join(spans)}
 
 
 def named() -> TableValuedAlias:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import BigInteger, Connection, bindparam, delete, insert, literal, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from .bundles import ROWS, bundle, bytes_at, bytes_column, listed, number_at, numbers
 from .errors import LedgerError
+from .prepared import PreparedInsert
 from .records import NewOrder
 from .schema import meta, orders, payloads, runs
 from .states import OrderState, RunState
@@ -19,25 +19,12 @@ _TAKE_IDS = (
     .returning(meta.c.value)
 )
 
-_rows = listed()
-_id = bindparam("first_id", type_=BigInteger) + _rows.c.key
-_INSERT_ORDERS = insert(orders).from_select(
-    ["id", "line", "key", "fingerprint", "run_id", "environment", "state", "live", "updated_at"],
-    select(
-        _id,
-        number_at(_rows, "lines"),
-        _rows.c.value,
-        bytes_at(_rows, "prints"),
-        bindparam("of_run"),
-        bindparam("in_environment"),
-        literal(OrderState.LOADING.value),
-        literal(0),
-        bindparam("now"),
-    ),
+_INSERT_ORDERS = PreparedInsert(
+    insert(orders),
+    ("id", "run_id", "line", "environment", "key", "state", "live", "fingerprint", "updated_at"),
 )
-_INSERT_PAYLOADS = insert(payloads).from_select(
-    ["order_id", "payload", "source_row"], select(_id, bytes_at(_rows, "contents"), bytes_at(_rows, "sources"))
-)
+_INSERT_PAYLOADS = PreparedInsert(insert(payloads), ("order_id", "payload", "source_row"))
+_LOADING = OrderState.LOADING.value
 
 
 def check_keys(rows: Sequence[NewOrder]) -> None:
@@ -60,25 +47,16 @@ def add(connection: Connection, run_id: str, environment: str, rows: Sequence[Ne
     # Numbered by us and not by the database: both tables need the number, and no database returns a
     # million of them as fast as one counts by one.
     last: int = connection.execute(_TAKE_IDS, {"n": len(rows)}).scalar_one()
-    common = {"first_id": last - len(rows) + 1, ROWS: bundle([row.key for row in rows])}
-    connection.execute(
-        _INSERT_ORDERS,
-        {
-            **common,
-            **bytes_column("prints", [row.fingerprint for row in rows]),
-            "lines": numbers(row.line for row in rows),
-            "of_run": run_id,
-            "in_environment": environment,
-            "now": now,
-        },
+    ids = range(last - len(rows) + 1, last + 1)
+    _INSERT_ORDERS.run(
+        connection,
+        [
+            (order_id, run_id, row.line, environment, row.key, _LOADING, 0, row.fingerprint, now)
+            for order_id, row in zip(ids, rows, strict=True)
+        ],
     )
-    connection.execute(
-        _INSERT_PAYLOADS,
-        {
-            **common,
-            **bytes_column("contents", [row.payload for row in rows]),
-            **bytes_column("sources", [row.source_row for row in rows]),
-        },
+    _INSERT_PAYLOADS.run(
+        connection, [(order_id, row.payload, row.source_row) for order_id, row in zip(ids, rows, strict=True)]
     )
 
 

@@ -4,30 +4,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Column, Connection, Integer, MetaData, Table, create_engine, select
+from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Table, Text, create_engine, insert, select
 
 from gotsurge_async.bulk.ledger.bundles import (
     ROWS,
     bundle,
-    bytes_at,
-    bytes_column,
     ids_in,
     incoming,
-    listed,
     named,
     number,
-    number_at,
-    numbers,
     outgoing,
     place,
     unbundle,
 )
+from gotsurge_async.bulk.ledger.prepared import AT_ONCE, PreparedInsert
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 ROW = st.tuples(st.integers(-(2**63), 2**63 - 1), st.none() | TEXT, st.binary(), st.none() | st.binary())
 NUMBERS = Table("t", MetaData(), Column("id", Integer, primary_key=True))
+NAMES = ("id", "number", "text", "some", "more")
+THINGS = Table(
+    "things",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("number", Integer),
+    Column("text", Text),
+    Column("some", LargeBinary),
+    Column("more", LargeBinary),
+)
+
+
+def put_in(database: Connection, rows: list[tuple[Any, ...]]) -> None:
+    """Make the table of things, of these."""
+    THINGS.create(database)
+    PreparedInsert(insert(THINGS), NAMES).run(database, rows)
 
 
 @contextmanager
@@ -43,24 +56,24 @@ def database_in_memory() -> Iterator[Connection]:
 
 @given(st.lists(ROW, max_size=30))
 def test_rows_go_in_and_come_out_unchanged(rows: list[tuple[Any, ...]]) -> None:
-    """Numbers, text, bytes of any kind, and what is absent pass through SQLite in one parameter and one row."""
-    whole, texts, some, more = zip(*rows, strict=True) if rows else ((), (), (), ())
-    into, beside = incoming(), listed()
+    """Numbers, text, bytes of any kind, and what is absent pass through SQLite, in and out in one step."""
+    into = incoming()
     plain = select(place(into, 0).label("number"), place(into, 1).label("text"))
-    columns = {**bytes_column("some", some), **bytes_column("more", more)}
-    cut = select(
-        number_at(beside, "places").label("number"),
-        beside.c.value.label("text"),
-        bytes_at(beside, "some").label("some"),
-        bytes_at(beside, "more").label("more"),
-    )
     with database_in_memory() as database:
-        given_rows: dict[str, Any] = {ROWS: bundle(list(zip(whole, texts, strict=True)))}
+        given_rows: dict[str, Any] = {ROWS: bundle([row[:2] for row in rows])}
         found = database.execute(outgoing(plain, ("number", "text"), ()), given_rows).one()
-        assert unbundle(found, 0) == [[number, text] for number, text, _, _ in rows]
-        given_rows = {ROWS: bundle(list(texts)), "places": numbers(range(len(rows))), **columns}
-        found = database.execute(outgoing(cut, ("number", "text"), ("some", "more")), given_rows).one()
-    assert unbundle(found, 2) == [[place, *row[1:]] for place, row in enumerate(rows)]
+        assert unbundle(found, 0) == [list(row[:2]) for row in rows]
+        put_in(database, [(place, *row) for place, row in enumerate(rows)])
+        found = database.execute(outgoing(select(THINGS).order_by("id"), NAMES[:3], NAMES[3:])).one()
+    assert unbundle(found, 2) == [[place, *row] for place, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize("count", [1, AT_ONCE, AT_ONCE + 1, 3 * AT_ONCE])
+def test_any_number_of_rows_go_in(count: int) -> None:
+    """More rows than a statement takes are put in by several."""
+    with database_in_memory() as database:
+        put_in(database, [(place, place, None, b"", None) for place in range(count)])
+        assert database.scalars(select(THINGS.c.number).order_by("id")).all() == list(range(count))
 
 
 @given(st.dictionaries(st.integers(0, 2**53), st.none() | TEXT, max_size=30))
