@@ -68,7 +68,8 @@ def _fold(tree: Any, shape: _Shape) -> None:
     if shape.adapt is not None:
         shape.adapt(tree)
     if not tree.keys() <= shape.known:
-        tree["extra"] = {name: tree.pop(name) for name in tree.keys() - shape.known}
+        # In one order, whatever the hashes of the names: an order's text and its fingerprint are made of them.
+        tree["extra"] = {name: tree.pop(name) for name in sorted(tree.keys() - shape.known)}
     for name in shape.many:
         if tree.get(name, ()) is None:
             del tree[name]

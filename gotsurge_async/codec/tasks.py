@@ -82,11 +82,11 @@ class _TaskReader:
         parts = self._parts(body)
         found: set[str] = set()
         for task, its in zip(self._tasks(answer), self._tasks(parts), strict=True):
-            unknown = its.keys() - self._known
-            if task.version_rev is None and unknown & _OTHER_REVISIONS:
+            unknown = sorted(its.keys() - self._known)  # as they stand when they are remembered
+            if task.version_rev is None and not _OTHER_REVISIONS.isdisjoint(unknown):
                 raise ValueError("the revision stands under another name")
             task.extra.update((name, msgspec.json.decode(its[name])) for name in unknown)
-            found |= unknown
+            found.update(unknown)
         self._remember({name for name in found - _OTHER_REVISIONS if _PLAIN_NAME.fullmatch(name)})
         return answer
 

@@ -113,6 +113,16 @@ def test_unknown_fields_are_kept_and_written_back() -> None:
     assert json.loads(codec.encode(task)) == json.loads(body)
 
 
+@pytest.mark.parametrize("tree", [{"id": "a"}, {"id": "a", "driver": {"rank": 1}}], ids=["fast", "general"])
+def test_unknown_fields_stand_in_one_order(tree: dict[str, Any]) -> None:
+    """However they came, and whatever the hashes of this process, they are kept in the order of their names."""
+    names = [f"new_{number}" for number in range(8)]
+    for given in (names, names[::-1]):
+        body = msgspec.json.encode(tree | dict.fromkeys(given, 1))
+        for _ in range(2):
+            assert list(codec.decode(body, Task).extra) == names
+
+
 def test_money_takes_the_currency_beside_it() -> None:
     """Amounts are read in the task's currency; without one they keep none."""
     task = codec.decode(b'{"id":"a","price":200000,"min_price":150000,"currency":"SGD"}', Task)

@@ -72,6 +72,16 @@ def test_any_values_give_a_row_or_faults(changes: dict[str, Any]) -> None:
     assert bool(found.rows) is found.report.ok
 
 
+def test_unknown_fields_make_no_other_order_of_one() -> None:
+    """The text and the fingerprint of an order do not hang on where they stand, nor on this process."""
+    names = [f"new_{number}" for number in range(8)]
+    addresses = [{"street_address": "7 Loyang Way 4", **dict.fromkeys(each, "x")} for each in (names, names[::-1])]
+    one, other = read(*(good_json(from_address=address) for address in addresses), allow_unknown=True).rows
+    assert one.payload == other.payload
+    assert one.fingerprint == other.fingerprint
+    assert list(json.loads(one.payload)["from_address"]) == [*names, "street_address"]
+
+
 def test_unknown_fields_are_told_in_their_order() -> None:
     """The same file gives the same report, each time."""
     names = [f"unknown_{number}" for number in range(9)]
