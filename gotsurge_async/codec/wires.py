@@ -35,8 +35,11 @@ def fields_of(cls: Any) -> list[Any]:
 
 @functools.cache
 def packer(cls: Any) -> Callable[[Any], Wire]:
-    """Generate the function that makes the wire of a ``cls``; ValueError if ``extra`` holds something anywhere."""
-    scope: dict[str, Any] = {"refuse": _refuse}
+    """Generate the function that makes the wire of a ``cls``.
+
+    It raises ValueError if ``extra`` holds something anywhere, or where a number should be is something else.
+    """
+    scope: dict[str, Any] = {"refuse": _refuse, "numbers": (float, int)}
     return _made(["def pack(model):", f"    return {_packed(cls, 'model', scope)}"], "pack", scope)
 
 
@@ -61,6 +64,8 @@ def _packed(cls: Any, model: str, scope: dict[str, Any]) -> str:
                 value = f"None if ({each} := {value}) is None else {inside}"
         elif inner is Money:
             value = f"None if ({each} := {value}) is None else {each}.millicents"
+        elif inner is float:
+            value = f"None if ({each} := {value}) is None else {each} if {each}.__class__ in numbers else refuse()"
         elif many and not _is_required(field):
             value = f"{value} or None"
         arguments.append(value)
@@ -72,7 +77,7 @@ def _is_required(field: Any) -> bool:
 
 
 def _refuse() -> None:
-    raise ValueError("unknown fields to write")
+    raise ValueError("something that a wire does not carry")
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import math
+from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -108,6 +109,22 @@ def test_a_number_that_json_has_no_form_for_is_refused(number: float) -> None:
         for model in (order(**changes), TaskBatch(tasks=(order(**changes),))):
             with pytest.raises(InvalidData, match=r"quantity|latitude"):
                 codec.encode(model)
+
+
+@pytest.mark.parametrize("value", ["4", b"4", [4]])
+def test_what_is_no_number_is_not_written_for_one(value: Any) -> None:
+    """The service would be left to guess what a text in the place of a number means."""
+    for changes in ({"items": [Item(quantity=value)]}, {"total_item_weight": value}):
+        for model in (order(**changes), TaskBatch(tasks=(order(**changes),))):
+            with pytest.raises(InvalidData, match="must be real number"):
+                codec.encode(model)
+
+
+def test_any_kind_of_number_is_written_as_the_general_way_writes_it() -> None:
+    """Also what no wire carries, such as decimals."""
+    for value in (4, 4.5, True, Decimal("4.50")):
+        model = order(items=[Item(quantity=value)])  # type: ignore[arg-type]
+        assert codec.encode(model) == msgspec.json.encode(codec.unstructure(model))
 
 
 def test_null_in_a_free_object_is_written() -> None:
