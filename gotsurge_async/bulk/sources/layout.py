@@ -40,6 +40,11 @@ class Slots:
         """The fields that a row can give."""
         return frozenset((*(slot[1] for slot in self.texts), *(slot[1] for slot in self.parsed), *self.constants))
 
+    @property
+    def doubled(self) -> bool:
+        """Whether a field has both a column and a constant: a fault of the header, and its cells may hold more."""
+        return any(slot[1] in self.constants for slot in (*self.texts, *self.parsed))
+
     def read(self, cells: Sequence[str], wrong: Wrong) -> dict[str, Any]:
         """The fields that a row gives; an empty cell gives nothing."""
         values = {field: cell for index, field in self.texts if (cell := cells[index])}

@@ -42,6 +42,8 @@ def quick_reader(layout: Layout, model: type[Model], forbidden: str) -> Quick | 
     """
     if not layout.complete or not all(group.complete for group in layout.groups):
         return None
+    if any(slots.doubled for slots in (layout.slots, *(group.slots for group in layout.groups))):
+        return None
     scope: dict[str, Any] = {"strip": str.strip, "key": _key, "missing": _missing, "forbidden": forbidden}
     values = _values(layout.slots, layout.required, "constant", scope)
     for group in layout.groups:

@@ -66,6 +66,16 @@ def test_constants_are_the_same() -> None:
     assert found == read_with_care(text, file_map=CONSTANTS)
 
 
+@pytest.mark.parametrize("field", ["price", "from_address.latitude"])
+def test_a_column_that_is_a_constant_too_hides_no_fault(field: str) -> None:
+    """The cells of a field that the map gives as well are looked at, as without the fast way."""
+    options: dict[str, Any] = {"file_map": FileMap(orders=ColumnMap(constants={field: "7.50"}))}
+    text = table({field: "seven"})
+    found = read(text, **options)
+    assert found.places == [(1, field), (2, field)]
+    assert found == read_with_care(text, **options)
+
+
 def test_items_are_the_same(tmp_path: Path) -> None:
     """Also those that stand apart in their file, and of an order that has none."""
     rows = ("tracking_id", "name", "quantity"), ("A", "a1", "2"), ("B", "b1", "2.5"), ("A", "a2", "")
