@@ -86,7 +86,7 @@ class JsonlSource(Source):
         try:
             order = self._quick(self._raw)
             key = getattr(order, self._quick_key)
-            if not key or key != key.strip() or shortened_by_spreadsheet(key) or self._check(order):
+            if not key or "\0" in key or key != key.strip() or shortened_by_spreadsheet(key) or self._check(order):
                 return None
             return SourceRow(self._line, key, encode_plain(order), self._raw, fingerprint_of_struct(order))
         except (ValueError, TypeError, OverflowError, RecursionError):
@@ -151,6 +151,8 @@ class JsonlSource(Source):
             return None
         if key != key.strip():
             self._wrong(path, "has white space around it")
+        if "\0" in key:
+            self._wrong(path, "holds a NUL character, which a ledger cannot keep")
         if shortened_by_spreadsheet(key):
             self._wrong(path, SHORTENED)
         return key

@@ -155,6 +155,13 @@ def test_a_wrong_required_value_does_not_hide_the_other_faults() -> None:
     ]
 
 
+@pytest.mark.parametrize("options", [{}, {"key": "to_address.zip_code"}])
+def test_a_key_that_no_ledger_keeps_is_a_fault_like_others(options: dict[str, str]) -> None:
+    """It is told with its line, and so is what is wrong further on."""
+    found = read(good_json(tracking_id="A\0", to_address={"zip_code": "B\0"}), good_json(price=1), **options)
+    assert found.places == [(1, options.get("key", "tracking_id")), (2, "price")]
+
+
 class TestUnknownFields:
     """Fields that the document does not name."""
 
