@@ -86,14 +86,30 @@ class Loader:
                 rows = []
                 for order in block:
                     number += 1
-                    order_key = key(order)
-                    if not order_key:
-                        fault = Fault(file=name, line=number, rule="the order has no key: give it a tracking_id")
-                        raise UnusableSource(f"{name} has faults", [fault], 1)
+                    order_key = _key(order, key, name, number)
                     payload, plain = codec.encode_order(order)
                     rows.append(NewOrder(number, order_key, payload, None, _fingerprint(plain)))
                 await run.add(rows)
             return run, await _admit(run, name, None)
+
+
+def _key(order: Order, key: Callable[[Order], str | None], name: str, number: int) -> str:
+    """The key of an order whose names can be compared with those in an answer.
+
+    Classes do not check the types of what a program gives them. A number would be found out when its chunk is claimed
+    already, and all orders of the chunk would be in doubt.
+    """
+    given: Any = key(order)
+    names: dict[str, Any] = {"the key": given, "tracking_id": order.tracking_id, "invoice_number": order.invoice_number}
+    for column, value in names.items():
+        if value is not None and not isinstance(value, str):
+            rule = f"is text, not {type(value).__name__}"
+            fault = Fault(file=name, line=number, column=column, value=str(value), rule=rule)
+            raise UnusableSource(f"{name} has faults", [fault], 1)
+    if not given:
+        fault = Fault(file=name, line=number, rule="the order has no key: give it a tracking_id")
+        raise UnusableSource(f"{name} has faults", [fault], 1)
+    return str(given)
 
 
 async def _admit(run: Run, name: str, sha256: str | None) -> Admission:

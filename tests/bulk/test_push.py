@@ -272,6 +272,20 @@ async def test_a_ledger_that_fails_stops_the_sending(tmp_path: Path, monkeypatch
     assert service.creates == []
 
 
+@pytest.mark.parametrize("changes", [{"tracking_id": 5}, {"invoice_number": 2030}])
+async def test_names_of_orders_are_text(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """A number in the place of a name refuses all orders before one is claimed: none is in doubt for it."""
+    service = Service()
+    async with pushing(tmp_path, service) as (push, ledger):
+        orders = [order("A"), order(**{"tracking_id": "B", **changes})]
+        with pytest.raises(UnusableSource, match="is text, not int"):
+            await push.load_orders(orders)
+        with pytest.raises(UnusableSource, match="is text, not int"):
+            await push.load_orders(orders, key=lambda order: str(order.tracking_id))
+        assert await ledger.runs() == []
+    assert service.creates == []
+
+
 async def test_orders_need_a_key_of_their_own(tmp_path: Path) -> None:
     """An order without a key, or with one that stands twice, is refused, and nothing is in the ledger."""
     async with pushing(tmp_path, Service()) as (push, ledger):
