@@ -166,8 +166,9 @@ def make_layout(header: Sequence[str], reading: Reading, wrong: Wrong) -> Layout
     names = tuple(name.strip() for name in header)
     index = _fields_of(names, reading, wrong)
     constants = _constants(reading)
-    for field in constants.keys() & index.keys():
-        wrong(names[index[field]], f"the map gives {field} as a constant too: remove one of them")
+    for field, place in index.items():
+        if field in constants:
+            wrong(names[place], f"the map gives {field} as a constant too: remove one of them")
     groups = _groups(index, constants, reading)
     missing = _tell_missing_columns(index, constants, groups, reading, wrong)
     key = index.get(reading.key, names.index(reading.key) if reading.key in names else None)

@@ -128,6 +128,12 @@ def test_a_constant_and_a_column_for_one_field() -> None:
     assert found.places == [(1, "service_type")]
 
 
+def test_columns_that_a_map_gives_too_are_told_in_their_order() -> None:
+    """Two readings of a file say the same, in every process."""
+    found = read(table({}), file_map=FileMap(orders=ColumnMap(constants=CELLS)))
+    assert found.places == [(1, name) for name in CELLS]
+
+
 def test_a_constant_is_read_as_a_cell_is() -> None:
     """One that its field does not take stops before the first row."""
     with pytest.raises(ConfigError, match=r"price.*money is a decimal"):
