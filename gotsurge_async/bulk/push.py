@@ -134,7 +134,7 @@ class Push:
             name: what the run's source is called.
 
         Raises:
-            UnusableSource: an order without a key, or a key twice.
+            UnusableSource: an order without a key, a key twice, or a tracking id or invoice number that is no text.
             RunHeld, LedgerError: as `load_source`.
         """
         return await self._loader.orders(orders, key, name)
