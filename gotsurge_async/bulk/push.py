@@ -304,4 +304,6 @@ async def _first(run: Run, count: int) -> AsyncIterator[PendingOrder]:
     async for page in run.pending(count):
         for order in page[:count]:
             yield order
-        return
+        count -= len(page)
+        if count <= 0:
+            return

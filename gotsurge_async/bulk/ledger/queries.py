@@ -1,11 +1,25 @@
 """What is asked of the ledger: each function reads, and runs on a connection of its own."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Text, and_, bindparam, func, literal_column, or_, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Row,
+    Text,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+)
 
 from .bundles import ROWS, bundle, outgoing, unbundle
 from .errors import NoSuchRun
@@ -18,6 +32,11 @@ from .times import from_microseconds
 
 SIMILAR_LIMIT = 1000
 """How many pairs of similar orders one look lists."""
+
+FIRST_PAGE = 100
+"""Orders that are read at first, when their size is not known."""
+PAGE_BYTES = 8 * 1024 * 1024
+"""What the orders of a page may have together, if they are like those before."""
 
 _Columns = tuple[Sequence[ColumnElement[Any]], Sequence[ColumnElement[bytes]]]
 """The columns of a page, which begin with its order: the plain ones, and those of bytes."""
@@ -146,7 +165,11 @@ async def _pages(
     states: Iterable[OrderState] | None,
     batch: int,
 ) -> AsyncIterator[list[list[Any]]]:
-    """Page after page, each beginning after a place (``line``, ``id``) that the index finds: no page costs more."""
+    """Page after page, each beginning after a place (``line``, ``id``) that the index finds: no page costs more.
+
+    A page is one row of the database, with the bytes of all its orders in one value, so it has ``batch`` orders only
+    where they are of a usual size.
+    """
     if batch < 1:
         raise ValueError(f"a batch has at least 1 order, not {batch}")
     plain, binary = columns
@@ -158,25 +181,36 @@ async def _pages(
             tuple_(orders.c.line, orders.c.id) > tuple_(bindparam("after_line"), bindparam("after_id")),
         )
         .order_by(orders.c.line, orders.c.id)
-        .limit(batch)
+        .limit(bindparam("size", type_=BigInteger))
     )
     if states is not None:
         page = page.where(in_states(orders.c.state, states))
     statement = Prepared(outgoing(page, [column.name for column in plain], [column.name for column in binary]))
-    line, order_id = -1, -1
+    line, order_id, size = -1, -1, min(batch, FIRST_PAGE)
     while True:
-        row = await store.read(partial(_one, statement, {"after_line": line, "after_id": order_id}))
+        row = await store.read(partial(_one, statement, {"after_line": line, "after_id": order_id, "size": size}))
+        if row is None:
+            size = (size + 1) // 2
+            continue
         rows = unbundle(row, len(binary))
         rows.sort(key=itemgetter(0, 1))  # as they most likely are: a bundle promises no order
         if rows:
             yield rows
-        if len(rows) < batch:
+        if len(rows) < size:
             return
         line, order_id = rows[-1][:2]
+        found = sum(len(whole or b"") for whole in row[1:])
+        size = min(batch, max(1, size * PAGE_BYTES // max(1, found)))
 
 
-def _one(statement: Prepared, parameters: Mapping[str, int], connection: Connection) -> Sequence[Any]:
-    row: Sequence[Any] = statement.run(connection, parameters).fetchone()
+def _one(statement: Prepared, parameters: Mapping[str, int], connection: Connection) -> Sequence[Any] | None:
+    """The row of a page; None if it is larger than the database can give."""
+    try:
+        row: Sequence[Any] = statement.run(connection, parameters).fetchone()
+    except sqlite3.Error as error:
+        if parameters["size"] > 1 and error.sqlite_errorname == "SQLITE_TOOBIG":
+            return None
+        raise
     return row
 
 

@@ -1,8 +1,10 @@
 """A run from its beginning to its end."""
 
 import asyncio
+import sqlite3
 
 import pytest
+from sqlalchemy import event
 
 from gotsurge_async.bulk.ledger import (
     Counts,
@@ -235,6 +237,32 @@ async def test_results_say_what_became_of_each_order(ledger: Ledger) -> None:
         (2, "pending", None, None, None, order(2).source_row),
         (3, "pending", None, None, None, b"{}"),
     ]
+    await run.close()
+
+
+async def test_large_orders_come_in_small_pages(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page holds fewer orders where they are large, and at least one, and none is left out."""
+    monkeypatch.setattr("gotsurge_async.bulk.ledger.queries.FIRST_PAGE", 4)
+    monkeypatch.setattr("gotsurge_async.bulk.ledger.queries.PAGE_BYTES", 10_000)
+    sizes = [10] * 30 + [4_000] * 30 + [20_000] * 3
+    run = await loaded(ledger, [NewOrder(line, f"k{line}", b"x" * size, None) for line, size in enumerate(sizes, 1)])
+    pages = [[(each.line, len(each.payload)) for each in page] async for page in run.pending(20)]
+    assert [each for page in pages for each in page] == list(enumerate(sizes, 1))
+    assert [len(page) for page in pages] == [4, 20, 20, 3, 2, 2, 2, 2, 2, 2, 2, 1, 1]
+    await run.close()
+
+
+async def test_a_page_that_is_too_large_for_the_database_is_cut(ledger: Ledger) -> None:
+    """Orders whose page goes beyond what SQLite holds in one value are read in smaller pages."""
+
+    def limit(driver: sqlite3.Connection, _: object) -> None:
+        driver.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10_000)
+
+    event.listen(ledger._store._engine, "connect", limit)
+    run = await loaded(ledger, [NewOrder(line, f"k{line}", b"x" * 1_000, None) for line in range(1, 51)])
+    pages = [[each.line for each in page] async for page in run.pending()]
+    assert [line for page in pages for line in page] == list(range(1, 51))
+    assert all(len(page) < 10 for page in pages)
     await run.close()
 
 
