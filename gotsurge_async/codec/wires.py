@@ -34,6 +34,14 @@ def fields_of(cls: Any) -> list[Any]:
 
 
 @functools.cache
+def writing_wire(cls: Any) -> Any:
+    """The struct that has the fields of ``cls`` but ``extra``, and is written without those that are None."""
+    # gc=False: a wire lives for a moment, and is in no circle.
+    fields = [(field.name, Any, None) for field in fields_of(cls)]
+    return msgspec.defstruct(f"{cls.__name__}Out", fields, omit_defaults=True, gc=False)
+
+
+@functools.cache
 def packer(cls: Any) -> Callable[[Any], Wire]:
     """Generate the function that makes the wire of a ``cls``.
 
@@ -47,11 +55,8 @@ def _packed(cls: Any, model: str, scope: dict[str, Any]) -> str:
     """The expression for the wire of a model that has a name; one expression to the bottom, as calls cost more."""
     hints = typing.get_type_hints(cls)
     fields = fields_of(cls)
-    # What is None is not written. gc=False: a wire lives for a moment, and is in no circle.
-    wire = f"Wire{len(scope)}"
-    scope[wire] = msgspec.defstruct(
-        f"{cls.__name__}Out", [(field.name, Any, None) for field in fields], omit_defaults=True, gc=False
-    )
+    wire = f"{cls.__name__}Wire"
+    scope[wire] = writing_wire(cls)
     arguments = []  # by place: a third faster than by name
     for field in fields:
         inner, many = inner_type(hints[field.name])

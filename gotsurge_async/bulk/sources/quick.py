@@ -10,9 +10,6 @@ import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
-import attrs
-import msgspec
-
 from gotsurge_async.bulk.sources.cells import (
     Parse,
     parse_float,
@@ -22,6 +19,7 @@ from gotsurge_async.bulk.sources.cells import (
     shortened_by_spreadsheet,
 )
 from gotsurge_async.bulk.sources.layout import Layout, Slots
+from gotsurge_async.codec.wires import writing_wire
 from gotsurge_async.models.base import Model
 from gotsurge_async.money import Money
 
@@ -62,17 +60,9 @@ def quick_reader(layout: Layout, model: type[Model], forbidden: str) -> Quick | 
     return cast("Quick", scope["read"])
 
 
-@functools.cache
-def struct_of(cls: Any) -> Any:
-    """The struct with the fields of ``cls`` but ``extra``, that is written without those that are None."""
-    fields = [(field.name, Any, None) for field in attrs.fields(cls) if field.name != "extra"]
-    # gc=False: it lives for a moment, and is in no circle.
-    return msgspec.defstruct(cls.__name__, fields, omit_defaults=True, gc=False)
-
-
 def _made(cls: Any, values: Mapping[str, str], scope: dict[str, Any]) -> str:
     """The expression that makes the struct of ``cls`` of the expressions of its fields."""
-    struct = struct_of(cls)
+    struct = writing_wire(cls)
     scope[struct.__name__] = struct
     arguments = [values.get(name, "None") for name in struct.__struct_fields__]
     return f"{struct.__name__}({', '.join(arguments)})"  # by place: a third faster than by name
