@@ -14,7 +14,7 @@ from gotsurge_async.batcher import chunks_of
 from gotsurge_async.bulk.claims import whole
 from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, Run
 from gotsurge_async.bulk.sources import Fault, Source
-from gotsurge_async.bulk.sources.base import fingerprint_of, fingerprint_of_struct
+from gotsurge_async.bulk.sources.base import fingerprint_of
 from gotsurge_async.errors import GotSurgeError, InvalidData, Problem
 from gotsurge_async.models.tasks import Order
 
@@ -88,7 +88,7 @@ class Loader:
                     number += 1
                     order_key = _key(order, key, name, number)
                     payload, plain = codec.encode_order(order)
-                    rows.append(NewOrder(number, order_key, payload, None, _fingerprint(plain)))
+                    rows.append(NewOrder(number, order_key, payload, None, fingerprint_of(plain)))
                 await run.add(rows)
             return run, await _admit(run, name, None)
 
@@ -144,10 +144,6 @@ class _DiscardOnError:
             # Best effort: a run that stays behind in the state "loading" is never sent, and is swept away later.
             with suppress(GotSurgeError):
                 await whole(self._run.discard())
-
-
-def _fingerprint(plain: Any) -> bytes:
-    return fingerprint_of(plain) if isinstance(plain, dict) else fingerprint_of_struct(plain)
 
 
 def _block(rows: Iterator[T]) -> list[T]:

@@ -44,14 +44,10 @@ _TELLING = ("from_address", "to_address", "from_time_window", "to_time_window", 
 _telling = attrgetter(*_TELLING)
 
 
-def fingerprint_of(order: Mapping[str, Any]) -> bytes:
-    """What is the same for the same pickup, delivery, windows and invoice; of an order as plain values."""
-    return blake2b(codec.encode([order.get(name) for name in _TELLING]), digest_size=16).digest()
-
-
-def fingerprint_of_struct(order: Any) -> bytes:
-    """The same of an order as a struct."""
-    return blake2b(encode_plain(_telling(order)), digest_size=16).digest()
+def fingerprint_of(order: Any) -> bytes:
+    """What is the same for the same pickup, delivery, windows and invoice; of an order as a struct or plain values."""
+    telling = [order.get(name) for name in _TELLING] if isinstance(order, dict) else _telling(order)
+    return blake2b(encode_plain(telling), digest_size=16).digest()
 
 
 class SourceRow(NamedTuple):

@@ -12,7 +12,7 @@ from gotsurge_async.bulk.sources.base import (
     Source,
     SourceRow,
     encode_plain,
-    fingerprint_of_struct,
+    fingerprint_of,
 )
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet
 from gotsurge_async.bulk.sources.fields import ITEM_KEY, item_shape, order_shape
@@ -94,7 +94,7 @@ class CsvSource(Source):
         if self._items is not None and order.tracking_id:
             items = self._items.take_text(order.tracking_id)
             order.items = msgspec.Raw(items) if items != NO_ITEMS else None
-        return SourceRow(row.line, key, encode_plain(order), _original(row, layout), fingerprint_of_struct(order))
+        return SourceRow(row.line, key, encode_plain(order), _original(row, layout), fingerprint_of(order))
 
     def _careful_row(self, row: Record, layout: Layout) -> SourceRow | None:
         """The row, or None if something is wrong with it; that is told."""

@@ -17,7 +17,7 @@ from gotsurge_async.bulk.sources.base import (
     Source,
     SourceRow,
     encode_plain,
-    fingerprint_of_struct,
+    fingerprint_of,
 )
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet, time_parser
 from gotsurge_async.bulk.sources.fields import FEEDBACK, inner_models, known_names, order_columns
@@ -88,7 +88,7 @@ class JsonlSource(Source):
             key = getattr(order, self._quick_key)
             if not key or "\0" in key or key != key.strip() or shortened_by_spreadsheet(key) or self._check(order):
                 return None
-            return SourceRow(self._line, key, encode_plain(order), self._raw, fingerprint_of_struct(order))
+            return SourceRow(self._line, key, encode_plain(order), self._raw, fingerprint_of(order))
         except (ValueError, TypeError, OverflowError, RecursionError):
             return None
 
