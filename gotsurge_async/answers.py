@@ -3,7 +3,6 @@
 The document shows no error body and no header, so a message is taken from wherever it stands.
 """
 
-import html
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -70,6 +69,8 @@ def _located(value: Mapping[str, Any], found: str) -> str:
 
 
 def _from_markup(text: str) -> str:
+    import html  # here: it loads a table of all entities, and few services answer with pages
+
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     if title and re.search(r"[^\W\d_]", title.group(1)):
         return html.unescape(title.group(1))

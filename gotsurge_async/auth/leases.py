@@ -10,7 +10,6 @@ the old ones are still there (`TokenStore.replace`).
 
 import asyncio
 import os
-import secrets
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -52,7 +51,7 @@ class Board(Protocol):
 @asynccontextmanager
 async def leased(board: Board, name: str, clock: Clock) -> AsyncIterator[None]:
     """Hold the lease ``name`` inside the block; waits until it is free, or its holder seems dead."""
-    me = secrets.token_hex(8)
+    me = os.urandom(8).hex()  # as `secrets` does it, which loads much
     await _take(board, name, me, clock)
     beating = asyncio.create_task(_beat(board, name, me, clock), name=f"gotsurge lease of {name}")
     try:
