@@ -89,10 +89,12 @@ class Endpoint(Generic[T]):
         Raises:
             UsageError: a value that is no text, or would lead to another path: "", "." and "..".
         """
+        quoted = {}
         for name, value in values.items():
             if not isinstance(value, str) or value in ("", ".", ".."):
                 raise UsageError(f"{self.name}: {name} is text that names one thing, not {value!r}")
-        return self.path.format_map({name: quote(value, safe="") for name, value in values.items()})
+            quoted[name] = quote(value, safe="")
+        return self.path.format_map(quoted)
 
 
 PARTNER_DETAIL = Endpoint(

@@ -104,13 +104,12 @@ def _checked_url(request: Request) -> URL:
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
     if (answer.content_length or 0) <= MAX_ANSWER:
-        blocks, size = [], 0
-        async for block in answer.content.iter_any():
+        content, blocks, size = answer.content, [], 0
+        while not content.at_eof() and size <= MAX_ANSWER:
+            block = await content.readany()
             blocks.append(block)
             size += len(block)
-            if size > MAX_ANSWER:
-                break
-        else:
+        if size <= MAX_ANSWER:
             return blocks[0] if len(blocks) == 1 else b"".join(blocks)
     answer.close()
     raise MaybeSent(f"the answer is larger than {MAX_ANSWER} bytes")
