@@ -2,6 +2,9 @@
 
 Other things run on a machine, and its speed changes from second to second. So each round runs every work once, one
 right after another, a work is compared with the baseline of its own round, and the median over the rounds counts.
+
+A process has its own luck for as long as it lives: how its names hash, where malloc put its blocks. Where that matters,
+the rounds are shared among several processes for each work.
 """
 
 import statistics
@@ -82,26 +85,29 @@ def compete(
     latency: float = 0.0,
     multiple: int = 1,
     warm: int = 1,
+    processes: int = 1,
 ) -> list[Outcome]:
     """Run ``rounds`` rounds of all entrants, of which the first is the baseline.
 
     Args:
         units: orders, calls or tasks in a round; a multiple of ``multiple``.
-        warm: rounds before those that count.
+        warm: rounds before those that count, in each process.
+        processes: for each work, one after another; each does its part of the rounds.
     """
+    origin = server.origin if server else ""
+    counts = {each.name: max(multiple, round(units * each.share) // multiple * multiple) for each in entrants}
     found: dict[str, _Rounds] = {}
-    with ExitStack() as stack:
-        workers: list[tuple[Entrant, Worker, int]] = []
-        for entrant in entrants:
-            count = max(multiple, round(units * entrant.share) // multiple * multiple)
-            origin = server.origin if server else ""
-            setting = Setting(origin=origin, count=count, concurrency=concurrency)
-            worker = stack.enter_context(Worker(f"benchmarks.peers.{entrant.work}", setting))
-            workers.append((entrant, worker, count))
-            found[entrant.name] = _Rounds(worker.reads, count)
-        for number in range(-warm, rounds):
-            for entrant, worker, count in workers:
-                _one(worker, count, server, latency, found[entrant.name] if number >= 0 else None)
+    for process in range(min(processes, rounds)):
+        with ExitStack() as stack:
+            workers: list[tuple[Worker, int, _Rounds]] = []
+            for each in entrants:
+                setting = Setting(origin=origin, count=counts[each.name], concurrency=concurrency)
+                worker = stack.enter_context(Worker(f"benchmarks.peers.{each.work}", setting))
+                its = found.setdefault(each.name, _Rounds(worker.reads, setting.count))
+                workers.append((worker, setting.count, its))
+            for number in range(-warm, len(range(process, rounds, processes))):
+                for worker, count, its in workers:
+                    _one(worker, count, server, latency, its if number >= 0 else None)
     base = found[entrants[0].name]
     return [_outcome(name, its, base) for name, its in found.items()]
 

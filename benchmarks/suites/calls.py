@@ -53,7 +53,8 @@ PAGES_READ = (
 
 def push(server: Server, size: Size) -> Mapping[str, Any]:
     """Orders out, receipts in; no ledger."""
-    return told("order", compete(PUSH, units=size.units(4000, 20), rounds=size.times(9), server=server, multiple=20))
+    units = size.units(4000, 20)
+    return told("order", compete(PUSH, units=units, rounds=size.times(9), server=server, multiple=20, processes=3))
 
 
 def ledger(server: Server, size: Size) -> Mapping[str, Any]:
@@ -64,12 +65,14 @@ def ledger(server: Server, size: Size) -> Mapping[str, Any]:
 
 def create(server: Server, size: Size) -> Mapping[str, Any]:
     """Creates of 20 tasks whose answers are read whole."""
-    return told("order", compete(CREATE, units=size.units(4000, 20), rounds=size.times(9), server=server, multiple=20))
+    units = size.units(4000, 20)
+    return told("order", compete(CREATE, units=units, rounds=size.times(9), server=server, multiple=20, processes=3))
 
 
 def get(server: Server, size: Size) -> Mapping[str, Any]:
     """One small GET after another: latency and CPU of a call."""
-    return told("call", compete(GET, units=size.units(300), rounds=size.times(11), server=server, concurrency=1))
+    units = size.units(300)
+    return told("call", compete(GET, units=units, rounds=size.times(21), server=server, concurrency=1, processes=7))
 
 
 def pages(server: Server, size: Size) -> Mapping[str, Any]:
