@@ -1,7 +1,10 @@
 """`gotsurge_async.transports.aiohttp`: what each failure of aiohttp proves."""
 
 import asyncio
+import platform
 import ssl
+import subprocess
+import sys
 import traceback
 from unittest.mock import Mock
 
@@ -15,6 +18,25 @@ from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Resp
 
 TOKEN = "planted-token"
 PATH = "planted-path"
+READS_AFTER_A_REQUEST = """
+import asyncio, resource, socket
+from gotsurge_async.transports.aiohttp import AiohttpTransport
+from gotsurge_async.transports.base import NothingSent, Request
+
+async def request() -> None:
+    try:
+        await AiohttpTransport().send(Request(method="GET", url="http://127.0.0.1:9/"))
+    except NothingSent:
+        pass
+
+asyncio.run(request())
+left, right = socket.socketpair()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(1000):
+    left.send(b"{}")
+    right.recv(256 * 1024)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
 URL_TEXT = f"https://api.example/{PATH}"
 POST = Request(method="POST", url=URL_TEXT, headers={"Authorization": f"Bearer {TOKEN}"}, body=b"{}")
 KEY = Mock(host="api.example", port=443, is_ssl=True, ssl=True)
@@ -126,3 +148,11 @@ async def test_a_closed_transport_sends_nothing() -> None:
     await transport.close()
     with pytest.raises(NothingSent, match="the transport is closed"):
         await transport.send(POST)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="how glibc gives memory back")
+def test_reading_does_not_map_memory_anew_for_each_answer() -> None:
+    """After the first request, blocks of the size that asyncio reads into are used again: no page faults for each."""
+    command = [sys.executable, "-c", READS_AFTER_A_REQUEST]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(told.stdout) < 500
