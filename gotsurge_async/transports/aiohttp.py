@@ -92,7 +92,7 @@ def _keep_read_buffers() -> None:
     glibc gives a block of that size back to the system at once, and maps and clears a new one for the next read, until
     a larger one has been freed. Most processes never free one, and pay some 20 us a call. Elsewhere this does nothing.
     """
-    bytes(512 * 1024)
+    bytes(2048 * 1024)
 
 
 def _checked_url(request: Request) -> URL:
