@@ -38,7 +38,7 @@ def encode_order(order: Order | TaskBatch) -> tuple[bytes, Any]:
         wire = packer(cls)(order)
         text = _encoder.encode(wire)
     except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
-        text = b"null"
+        return _general(order)
     # The encoder writes null for a number that JSON has no form for; and what is null on purpose is rare.
     if b"null" not in text:
         return text, wire

@@ -300,7 +300,7 @@ class Receipt:
     tracking_id: str | None = None
     invoice_number: str | None = None
     current_status: TaskStatus | None = None
-    _raw: bytes | tuple[Callable[[int], bytes], int] = attrs.field(default=b"", repr=False, eq=False)
+    _raw: bytes | tuple[Callable[[int], bytes], int] = attrs.field(default=b"", alias="raw", repr=False, eq=False)
 
     @property
     def raw(self) -> bytes:  # told of in the class, with the other attributes
