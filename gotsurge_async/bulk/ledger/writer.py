@@ -1,8 +1,9 @@
 """The one task that writes.
 
 Jobs queue up while a commit is on its way; then all that have come run in one transaction, with one commit for all.
-No timer: a job that comes alone is committed at once, and many that come together share the wait for the disk. Jobs of
-one kind share a statement as well.
+No timer: a job that comes alone is committed at once, and many that come together share the wait for the disk. Those
+who were just answered are given the few turns of the event loop in which they ask again, or they would for ever be
+served by every other transaction. Jobs of one kind share a statement as well.
 
 A whole transaction is one visit to the writer's thread. An asynchronous driver goes there and back for every step of
 every statement, some fifteen times; that cost more than all that SQLite itself does.
@@ -34,6 +35,12 @@ Kind = Callable[[Connection, Sequence[A]], Sequence[T]]
 
 QUEUE_LIMIT = 1024
 """Jobs that may wait; more make their callers wait."""
+
+QUIET_TURNS = 6
+"""Turns of the event loop without a new job after which a transaction begins.
+
+An answer passes through three shields and tasks before its caller goes on, and the next job through as many.
+"""
 
 
 @define(eq=False)
@@ -127,6 +134,7 @@ class Writer:
                 await self._wake.wait()
                 self._wake.clear()
                 while self._waiting:
+                    await self._all_came()
                     batch = list(self._waiting)
                     self._waiting.clear()
                     for _ in batch:
@@ -140,6 +148,14 @@ class Writer:
                 self._slots.release()
             _refuse(self._waiting, LedgerClosed("was closed before this was written", path=self._path))
             self._waiting.clear()
+
+    async def _all_came(self) -> None:
+        """Return when no new job came for a while."""
+        seen = quiet = 0
+        while quiet < QUIET_TURNS:
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if len(self._waiting) == seen else 0
+            seen = len(self._waiting)
 
     async def _settle(self, batch: Sequence[_Ticket[Any, Any]]) -> None:
         """Run a batch, and answer every ticket of it, whatever happens."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -94,6 +95,35 @@ async def test_a_lone_job_does_not_wait_for_company(connection: Connection) -> N
         for number in range(5):
             await writer.run(lambda c, n=number: put(c, n))  # type: ignore[misc]
     assert len(commits) == 5
+    await writer.close()
+
+
+async def test_callers_in_two_groups_become_one(engine: Engine, connection: Connection) -> None:
+    """Callers that came during the commit of others share the next ones with them, and do not alternate for ever."""
+    writer = Writer(connection, "x", ThreadPoolExecutor(1))
+    loop, began, others_are_here = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    async def ask(*some: int) -> None:
+        for number in some:
+            await writer.run(lambda c, n=number: put(c, n))  # type: ignore[misc]
+
+    def wait(_: Connection) -> None:
+        loop.call_soon_threadsafe(began.set)
+        others_are_here.wait()
+
+    async def first() -> None:
+        await writer.run(wait)
+        await ask(*range(10))
+
+    async def second() -> None:
+        await began.wait()
+        loop.call_soon(others_are_here.set)  # after the first of them is in the queue
+        await ask(*range(10, 20))
+
+    with counted_commits() as commits:
+        await asyncio.gather(first(), second())
+    assert await numbers(engine) == list(range(20))
+    assert len(commits) <= 12
     await writer.close()
 
 
