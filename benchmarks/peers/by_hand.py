@@ -95,6 +95,14 @@ class Get(ByHand):
         return self.setting.count
 
 
+class LuckyGet(Get):
+    """The same where malloc keeps the blocks that asyncio reads into, as it does by luck in some processes."""
+
+    async def open(self) -> None:
+        await super().open()
+        bytes(2048 * 1024)
+
+
 class Pages(ByHand):
     """Pages of 200 tasks as dicts."""
 

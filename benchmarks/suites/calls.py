@@ -39,6 +39,7 @@ CREATE = (
 GET = (
     Entrant("aiohttp + orjson by hand", "by_hand:Get"),
     Entrant(OURS, "ours:Get"),
+    Entrant("aiohttp + orjson, lucky process", "by_hand:LuckyGet"),
     Entrant("httpx + pydantic", "httpx_pydantic:Get"),
     Entrant("openai client, generic get", "openai_client:Get"),
     Entrant("requests", "requests_loop:Get"),
@@ -72,7 +73,7 @@ def create(server: Server, size: Size) -> Mapping[str, Any]:
 def get(server: Server, size: Size) -> Mapping[str, Any]:
     """One small GET after another: latency and CPU of a call."""
     units = size.units(300)
-    return told("call", compete(GET, units=units, rounds=size.times(21), server=server, concurrency=1, processes=7))
+    return told("call", compete(GET, units=units, rounds=size.times(15), server=server, concurrency=1, processes=15))
 
 
 def pages(server: Server, size: Size) -> Mapping[str, Any]:
