@@ -1,7 +1,7 @@
 """What every source of orders offers, and the last step that all have in common: checked, encoded, named."""
 
 import abc
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
 from hashlib import blake2b, sha256
 from operator import attrgetter
@@ -23,7 +23,7 @@ IN_DOUBT = "in_doubt"
 MAY_EXIST = "this order may exist already: resolve it first (gotsurge reconcile, gotsurge resolve), then push again"
 SHORTENED = "a spreadsheet has shortened this number, and others to the same: make the column text, and export again"
 
-encode_plain = msgspec.json.Encoder().encode
+encode_plain: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 """JSON text of text, finite numbers, times, and lists and structs of them: `codec.encode` without its questions."""
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)

@@ -79,7 +79,7 @@ class CsvSource(Source):
         super().close()
 
     def _begin(self, layout: Layout) -> None:
-        self.columns = tuple(layout.names[place] for place in layout.own)
+        self.columns: tuple[str, ...] | None = tuple(layout.names[place] for place in layout.own)
         if self._items is not None and ITEM_KEY not in layout.index:
             self._table.tell(1, ITEM_KEY, None, "there is no such column, and the items are joined by it")
 
