@@ -44,6 +44,7 @@ def add_back_door(app: web.Application, service: Service, faults: FaultBook) -> 
     app.router.add_post(f"{PREFIX}/session", door.session)
     app.router.add_post(f"{PREFIX}/revoke", door.revoke)
     app.router.add_post(f"{PREFIX}/tasks/{{task_id}}/status", door.move)
+    app.router.add_delete(f"{PREFIX}/tasks/{{task_id}}", door.remove)
 
 
 class _BackDoor:
@@ -112,6 +113,9 @@ class _BackDoor:
             self._service.move(request.match_info["task_id"], wanted.status, force=wanted.force)
 
         return _done(move)
+
+    async def remove(self, request: web.Request) -> web.Response:
+        return _done(lambda: self._service.remove(request.match_info["task_id"]))
 
     def _person(self, body: bytes) -> Caller:
         wanted: _PersonBody = read_body(body, _PersonBody)

@@ -80,6 +80,7 @@ class TaskBook:
 
     def __init__(self) -> None:
         self._tasks: dict[str, TaskRecord] = {}
+        self._added = 0
         self._listed: dict[str, list[TaskRecord]] = {}
         self._broadcast: Counter[str] = Counter()
         self._drafts: Counter[str] = Counter()
@@ -91,15 +92,16 @@ class TaskBook:
 
     def new_id(self) -> str:
         """An id for the next task."""
-        return f"{self._prefix}-0000-4000-8000-{len(self._tasks) + 1:012x}"
+        return f"{self._prefix}-0000-4000-8000-{self._added + 1:012x}"
 
     def new_group(self) -> str:
         """An id for the tasks that are created together from here on."""
-        return f"{self._prefix}-0001-4000-8000-{len(self._tasks) + 1:012x}"
+        return f"{self._prefix}-0001-4000-8000-{self._added + 1:012x}"
 
     def add(self, record: TaskRecord, *, listed: bool) -> None:
         """Take a task in; ``listed`` says whether Task List shows it from now on."""
         self._tasks[record.id] = record
+        self._added += 1  # and never lowered: an id is given out once
         if listed:
             self.show(record)
         if record.draft:
@@ -108,6 +110,15 @@ class TaskBook:
         else:
             self._broadcast_count += 1
             self._count_broadcast(record.tracking_id, 1)
+
+    def remove(self, record: TaskRecord) -> None:
+        """Have no such task any more. What drivers were shown stays in the count."""
+        del self._tasks[record.id]
+        if record.listed:
+            self._listed[record.owner].remove(record)
+        if record.draft:
+            self._draft_count -= 1
+            _lower(self._drafts, record.tracking_id)
 
     def show(self, record: TaskRecord) -> None:
         """Show a task in its owner's list from now on."""

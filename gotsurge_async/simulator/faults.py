@@ -1,7 +1,11 @@
 """Faults that can be ordered: what goes wrong, at which operation, how often, before or after the effect.
 
 The fate of the n-th matching call depends on the fault's seed and on n alone, so that a run with faults can
-be repeated.
+be repeated. Several faults are a script. This one has the third call act and loses its answer; from the fourth call
+on the service is down, until the faults are cleared::
+
+    simulator.order_fault(Fault(when="after", kind="reset", after_calls=2, times=1))
+    simulator.order_fault(Fault(kind="status", status=503, after_calls=3))
 """
 
 from collections.abc import Collection, Mapping
@@ -19,18 +23,25 @@ def _frozen_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
     return MappingProxyType(dict(headers))
 
 
+def _frozen_names(names: Collection[str]) -> tuple[str, ...]:
+    return tuple(names)
+
+
 @frozen(kw_only=True)
 class Fault:
     """One thing that goes wrong.
 
-    ``operation`` is a name of the endpoint table or ``"*"``. ``when`` says whether it strikes before the
-    operation took effect or after. ``kind``: ``reset`` ends the connection by a TCP RST; ``delay`` waits
-    ``seconds`` (real ones) and goes on; ``status`` answers ``status`` with ``headers``; ``garbage`` answers what
-    is not HTTP; ``half`` sends half an answer and closes. ``rate`` is the share of matching calls that are
-    struck, drawn from ``seed``; ``times`` ends the fault after so many strikes, None never does.
+    ``operation`` is a name of the endpoint table or ``"*"``; calls of the operations in ``spares`` are left alone,
+    and not counted. ``when`` says whether it strikes before the operation took effect or after. ``kind``: ``reset``
+    ends the connection by a TCP RST; ``delay`` waits ``seconds`` (real ones) and goes on; ``status`` answers
+    ``status`` with ``headers``; ``garbage`` answers what is not HTTP; ``half`` sends half an answer and closes.
+    It begins after ``after_calls`` matching calls, counted from when it was ordered. ``rate`` is the share of
+    matching calls that are struck, drawn from ``seed``; ``times`` ends the fault after so many strikes, None never
+    does.
     """
 
     operation: str = field(default=EVERY_OPERATION, validator=validators.instance_of(str))
+    spares: tuple[str, ...] = field(default=(), converter=_frozen_names)
     when: Literal["before", "after"] = field(default="before", validator=validators.in_(("before", "after")))
     kind: Literal["reset", "delay", "status", "garbage", "half"] = field(
         default="reset", validator=validators.in_(("reset", "delay", "status", "garbage", "half"))
@@ -38,6 +49,7 @@ class Fault:
     status: int = field(default=500, validator=[validators.ge(200), validators.le(599)])
     headers: Mapping[str, str] = field(factory=dict, converter=_frozen_headers)
     seconds: float = field(default=1.0, validator=validators.ge(0))
+    after_calls: int = field(default=0, validator=validators.ge(0))
     rate: float = field(default=1.0, validator=[validators.ge(0), validators.le(1)])
     times: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     seed: int = 1
@@ -47,16 +59,22 @@ class Fault:
         """Whether nothing more happens to a call that this struck."""
         return self.kind != "delay"
 
+    def is_about(self, operation: str) -> bool:
+        """Whether a call of the operation is counted, and may be struck."""
+        return self.operation in (operation, EVERY_OPERATION) and operation not in self.spares
+
 
 class _FaultBody(msgspec.Struct, forbid_unknown_fields=True):
     """The JSON form of a fault; ranges are the business of :class:`Fault`."""
 
     operation: str = EVERY_OPERATION
+    spares: tuple[str, ...] = ()
     when: str = "before"
     kind: str = "reset"
     status: int = 500
     headers: dict[str, str] = {}
     seconds: float = 1.0
+    after_calls: int = 0
     rate: float = 1.0
     times: int | None = None
     seed: int = 1
@@ -75,15 +93,18 @@ def fault_from_json(body: bytes) -> Fault:
 class _Ordered:
     fault: Fault
     random: Random
+    met: int = 0
     struck: int = 0
 
     def meets(self, operation: str) -> bool:
         """Whether a call to the operation, the next in line, is struck."""
-        if self.fault.operation not in (operation, EVERY_OPERATION):
+        if not self.fault.is_about(operation):
             return False
+        self.met += 1
         # Drawn even when the fault is used up: the n-th call's fate must not depend on anything but n.
         hit = self.random.random() < self.fault.rate
-        return hit and (self.fault.times is None or self.struck < self.fault.times)
+        used_up = self.fault.times is not None and self.struck >= self.fault.times
+        return hit and self.met > self.fault.after_calls and not used_up
 
 
 @frozen
@@ -106,9 +127,11 @@ class FaultBook:
 
     def order(self, fault: Fault) -> None:
         """Have a fault strike from now on; raises ValueError when there is no such operation."""
-        if fault.operation != EVERY_OPERATION and fault.operation not in self._operations:
-            known = ", ".join(sorted(self._operations))
-            raise ValueError(f"there is no operation {fault.operation!r}; the operations are: {known}")
+        named = fault.spares if fault.operation == EVERY_OPERATION else (fault.operation, *fault.spares)
+        for operation in named:
+            if operation not in self._operations:
+                known = ", ".join(sorted(self._operations))
+                raise ValueError(f"there is no operation {operation!r}; the operations are: {known}")
         self._ordered.append(_Ordered(fault, Random(fault.seed)))  # noqa: S311 - repeatable on purpose, no secret
 
     def clear(self) -> None:

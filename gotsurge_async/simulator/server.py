@@ -153,6 +153,13 @@ class Simulator:
         """
         self._service.move(task_id, status, force=force)
 
+    def remove(self, task_id: str) -> None:
+        """Have a task vanish: it is in no list, and cannot be read. What drivers were shown stays in the audit.
+
+        Raises LookupError for an unknown task.
+        """
+        self._service.remove(task_id)
+
     def describe(self) -> list[str]:
         """Where it is and who may use it, credentials included, as lines for a person at a terminal."""
         lines = [f"GotSurge simulator, API base {self.api_base}"]

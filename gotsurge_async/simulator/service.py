@@ -4,7 +4,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from .accounts import Account, User, fixed_accounts, fixed_users
-from .book import TaskBook
+from .book import TaskBook, TaskRecord
 from .browsers import BrowserBook
 from .calls import Calls
 from .clock import Clock, TellsTime, write_instant
@@ -64,9 +64,7 @@ class Service:
         does not let follow, unless ``force``.
         """
         now = self.clock.now()
-        record = self.book.find(task_id)
-        if record is None:
-            raise LookupError(f"there is no task {task_id!r}")
+        record = self._find(task_id)
         record.settle(now)
         if status not in TRANSITIONS:
             raise ValueError(f"there is no status {status!r}; the statuses are: {', '.join(TRANSITIONS)}")
@@ -75,6 +73,16 @@ class Service:
             allowed = ", ".join(sorted(following)) or "nothing"
             raise ValueError(f"{status} does not follow {record.status}; what may: {allowed}")
         self.book.move(record, status, now)
+
+    def remove(self, task_id: str) -> None:
+        """Forget a task, as if it had never been; raises LookupError for an unknown one."""
+        self.book.remove(self._find(task_id))
+
+    def _find(self, task_id: str) -> TaskRecord:
+        record = self.book.find(task_id)
+        if record is None:
+            raise LookupError(f"there is no task {task_id!r}")
+        return record
 
     def check_client(self, client_key: str, secret_key: str | None) -> None:
         """Refuse a partner's credentials when no account has them; a secret of None is not looked at."""

@@ -73,6 +73,21 @@ async def test_a_task_can_be_moved_over_http(plain: Client) -> None:
     assert (answer.status, answer.json) == (404, {"message": "there is no task 'none'"})
 
 
+async def test_a_task_can_be_made_to_vanish(platform: Client) -> None:
+    """A draft that vanished is in no list and cannot be read or broadcast; a task that drivers saw stays counted."""
+    (draft,) = await platform.draft(order("A"))
+    task = (await platform.create(order("B"))).json["tasks"][0]["id"]
+    assert (await platform.call("DELETE", f"/_simulator/tasks/{draft}")).status == 200
+    platform.simulator.remove(task)
+    assert (await platform.get("/platform/tasks"))["tasks"] == []
+    assert (await platform.call("GET", f"/platform/tasks/{draft}")).status == 404
+    assert (await platform.call("POST", "/platform/tasks/drafts/broadcast", {"task_ids": [draft]})).status == 404
+    audit = platform.simulator.audit()
+    assert (audit["by_tracking_id"], audit["drafts"], audit["drafts_by_tracking_id"]) == ({"B": 1}, 0, {})
+    answer = await platform.call("DELETE", f"/_simulator/tasks/{draft}")
+    assert (answer.status, answer.json) == (404, {"message": f"there is no task {draft!r}"})
+
+
 async def test_a_reset_forgets_everything(plain: Client) -> None:
     """After a reset there are no tasks, faults, counts or tokens, and the clock is not turned."""
     await plain.create(order())

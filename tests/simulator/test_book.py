@@ -17,6 +17,8 @@ class BookMachine(RuleBasedStateMachine):
     def start(self) -> None:
         self.book = TaskBook()
         self.records: list[TaskRecord] = []
+        self.removed: list[TaskRecord] = []
+        self.ids: set[str] = set()
 
     @rule(name=st.sampled_from(NAMES), draft=st.booleans(), listed=st.booleans())
     def add(self, name: str, draft: bool, listed: bool) -> None:
@@ -34,8 +36,19 @@ class BookMachine(RuleBasedStateMachine):
             updated_at=0.0,
             draft=draft,
         )
+        assert record.id not in self.ids
+        self.ids.add(record.id)
         self.book.add(record, listed=listed or not draft)
         self.records.append(record)
+
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        if self.records:
+            record = data.draw(st.sampled_from(self.records))
+            self.book.remove(record)
+            self.records.remove(record)
+            self.removed.append(record)
+            assert self.book.find(record.id) is None
 
     @rule(data=st.data(), name=st.sampled_from(NAMES))
     def retrack(self, data: st.DataObject, name: str) -> None:
@@ -52,15 +65,17 @@ class BookMachine(RuleBasedStateMachine):
         """What the audit keeps is what counting all over again gives."""
         if not hasattr(self, "book"):
             return
-        assert self.book.audit() == recount(self.records)
+        counted = [*self.records, *(record for record in self.removed if not record.draft)]
+        assert self.book.audit() == recount(counted)
         for name in NAMES[1:]:
-            assert self.book.in_use(name, drafts_too=True) == any(r.tracking_id == name for r in self.records)
+            assert self.book.in_use(name, drafts_too=True) == any(r.tracking_id == name for r in counted)
 
     @invariant()
     def every_task_is_listed_once(self) -> None:
         """Task List shows every broadcast task once, and no draft that was to be hidden."""
         if hasattr(self, "book"):
             listed = self.book.listed("me")
+            assert {record.id for record in listed} <= {record.id for record in self.records}
             assert len(listed) == len({record.id for record in listed})
             assert {r.id for r in self.records if not r.draft} <= {r.id for r in listed}
 

@@ -1,5 +1,6 @@
 import re
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,8 @@ faults = st.builds(
     operation=st.sampled_from(["*", *OPERATIONS]),
     when=st.sampled_from(["before", "after"]),
     kind=st.sampled_from(["reset", "delay", "status", "garbage", "half"]),
+    spares=st.sampled_from([(), ("tasks.get",)]),
+    after_calls=st.integers(0, 5),
     rate=st.floats(0, 1),
     times=st.none() | st.integers(1, 10),
     seed=st.integers(),
@@ -37,8 +40,8 @@ def test_the_same_seed_strikes_the_same_calls(fault: Fault, names: list[str]) ->
 @given(faults, calls)
 def test_other_operations_do_not_move_the_strikes(fault: Fault, names: list[str]) -> None:
     """The n-th matching call is struck or not, whatever else was called in between."""
-    matching = [name for name in names if fault.operation in ("*", name)]
-    among_all = [hit for name, hit in zip(names, struck(fault, names), strict=True) if fault.operation in ("*", name)]
+    matching = [name for name in names if fault.is_about(name)]
+    among_all = [hit for name, hit in zip(names, struck(fault, names), strict=True) if fault.is_about(name)]
     assert struck(fault, matching) == among_all
 
 
@@ -47,6 +50,34 @@ def test_a_fault_ends_after_its_times(fault: Fault, names: list[str]) -> None:
     """A fault never strikes more often than its times."""
     count = sum(struck(fault, names))
     assert fault.times is None or count <= fault.times
+
+
+@given(faults, calls)
+def test_a_fault_begins_after_its_calls(fault: Fault, names: list[str]) -> None:
+    """No call is struck before so many matching ones, and a later beginning changes nothing else."""
+    matching = [name for name in names if fault.is_about(name)]
+    at_once = struck(attrs.evolve(fault, after_calls=0, times=None), matching)
+    later = struck(attrs.evolve(fault, times=None), matching)
+    assert later == [hit and number >= fault.after_calls for number, hit in enumerate(at_once)]
+
+
+def test_a_script_of_two_faults() -> None:
+    """The third call acts and its answer is lost; from the fourth on the service is down, for two calls."""
+    book = FaultBook(OPERATIONS)
+    lost = Fault(when="after", kind="reset", after_calls=2, times=1)
+    down = Fault(kind="status", status=503, after_calls=3, times=2)
+    book.order(lost)
+    book.order(down)
+    plans = [book.plan(name) for name in ("tasks.get", "tasks.create", "tasks.create", *["tasks.get"] * 3)]
+    assert [plan.before for plan in plans] == [(), (), (), (down,), (down,), ()]
+    assert [plan.after for plan in plans] == [(), (), (lost,), (), (), ()]
+
+
+def test_a_spared_operation_is_left_alone() -> None:
+    """An operation that a fault spares is neither struck nor counted."""
+    fault = Fault(spares=["tasks.get"], after_calls=1)
+    calls = ["tasks.get", "tasks.create", "tasks.get", "tasks.create"]
+    assert struck(fault, calls) == [False, False, False, True]
 
 
 @given(st.integers(), st.floats(0.2, 0.8))
@@ -79,6 +110,8 @@ def test_an_unknown_operation_is_refused() -> None:
     """A fault for an operation that is not there is refused, and the known ones are named."""
     with pytest.raises(ValueError, match=r"'tasks\.make'; the operations are: tasks\.create, tasks\.get"):
         FaultBook(OPERATIONS).order(Fault(operation="tasks.make"))
+    with pytest.raises(ValueError, match=r"'tasks\.make'; the operations are: tasks\.create, tasks\.get"):
+        FaultBook(OPERATIONS).order(Fault(spares=["tasks.get", "tasks.make"]))
 
 
 @pytest.mark.parametrize(
@@ -93,6 +126,7 @@ def test_an_unknown_operation_is_refused() -> None:
         (b'{"status": "500"}', "Expected `int`, got `str`"),
         (b'{"status": 99}', "'status' must be >= 200"),
         (b'{"times": 0}', "'times' must be >= 1"),
+        (b'{"after_calls": -1}', "'after_calls' must be >= 0"),
         (b'{"seconds": -1}', "'seconds' must be >= 0"),
         (b'{"headers": {"Retry-After": 1}}', "Expected `str`, got `int`"),
         (b'{"speling": 1}', "unknown field `speling`"),
@@ -107,7 +141,8 @@ def test_a_fault_that_makes_no_sense_is_refused(body: bytes, message: str) -> No
 def test_a_fault_can_be_written_as_json() -> None:
     """Every field of a fault can be given as JSON."""
     body = b"""{"operation": "tasks.create", "when": "after", "kind": "status", "status": 429,
-                "headers": {"Retry-After": "1"}, "seconds": 0.5, "rate": 0.05, "times": 3, "seed": 9}"""
+                "headers": {"Retry-After": "1"}, "seconds": 0.5, "rate": 0.05, "times": 3, "seed": 9,
+                "after_calls": 2, "spares": ["auth.refresh"]}"""
     assert fault_from_json(body) == Fault(
         operation="tasks.create",
         when="after",
@@ -118,4 +153,6 @@ def test_a_fault_can_be_written_as_json() -> None:
         rate=0.05,
         times=3,
         seed=9,
+        after_calls=2,
+        spares=("auth.refresh",),
     )
