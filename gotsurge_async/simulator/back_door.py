@@ -36,6 +36,7 @@ def add_back_door(app: web.Application, service: Service, faults: FaultBook) -> 
     """Serve the back door."""
     door = _BackDoor(service, faults)
     app.router.add_get(f"{PREFIX}/audit", door.audit)
+    app.router.add_get(f"{PREFIX}/tasks", door.tasks)
     app.router.add_post(f"{PREFIX}/faults", door.order_fault)
     app.router.add_delete(f"{PREFIX}/faults", door.clear_faults)
     app.router.add_post(f"{PREFIX}/clock", door.advance)
@@ -54,6 +55,10 @@ class _BackDoor:
 
     async def audit(self, _: web.Request) -> web.Response:
         return _respond(json_reply(self._service.audit()))
+
+    async def tasks(self, request: web.Request) -> web.Response:
+        prefix = request.query.get("prefix", "")
+        return _respond(json_reply({"tasks": self._service.book.histories(prefix)}))
 
     async def order_fault(self, request: web.Request) -> web.Response:
         body = await request.read()

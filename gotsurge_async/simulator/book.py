@@ -189,6 +189,19 @@ class TaskBook:
             "drafts_by_tracking_id": {name: count for name, count in self._drafts.items() if name},
         }
 
+    def histories(self, prefix: str = "") -> list[dict[str, Any]]:
+        """Every task whose tracking id begins so: its ids, whether it is a draft, each status with its time."""
+        return [
+            {
+                "id": record.id,
+                "tracking_id": record.tracking_id,
+                "draft": record.draft,
+                "history": [list(entry) for entry in record.history],
+            }
+            for record in self._tasks.values()
+            if record.tracking_id.startswith(prefix)
+        ]
+
     def _count_broadcast(self, tracking_id: str, change: int) -> None:
         counts = self._broadcast
         count = counts[tracking_id] = counts[tracking_id] + change

@@ -113,6 +113,16 @@ class Simulator:
         """
         return self._service.audit()
 
+    def tasks(self, prefix: str = "") -> list[dict[str, Any]]:
+        """Every task whose tracking id begins with ``prefix``, drafts and cancelled ones included::
+
+            {"id": "…", "tracking_id": "A", "draft": False, "history": [["broadcasting", 1767225600.0]]}
+
+        Times are seconds since the epoch, of the simulator's clock. The history's first entry is the task's first
+        status, its last the present one.
+        """
+        return self._service.book.histories(prefix)
+
     async def called(self, operation: str, *, times: int = 1) -> None:
         """Wait until an operation was called so often, since the start or the last reset."""
         await self._service.calls.reached(operation, times)

@@ -23,6 +23,26 @@ async def test_the_audit_counts_tasks_by_tracking_id(plain: Client) -> None:
     }
 
 
+async def test_the_tasks_are_told_with_what_became_of_each(platform: Client) -> None:
+    """Drafts, broadcast and cancelled tasks are told by tracking id, each with its statuses and their times."""
+    drafts = (await platform.call("POST", "/platform/tasks/drafts", {"tasks": [order("K-1"), order("K-2")]})).json
+    first, second = (task["id"] for task in drafts["tasks"])
+    await platform.call("POST", "/platform/tasks/drafts/broadcast", {"task_ids": [first]})
+    await platform.call("POST", f"/tasks/{first}/cancel", {"reason": "gone"})
+    await platform.create(order("L-1"))
+    told = (await platform.call("GET", "/_simulator/tasks?prefix=K-")).json["tasks"]
+    assert told == platform.simulator.tasks("K-")
+    assert [(task["id"], task["tracking_id"], task["draft"]) for task in told] == [
+        (first, "K-1", False),
+        (second, "K-2", True),
+    ]
+    assert [[status for status, _ in task["history"]] for task in told] == [
+        ["pending_broadcast", "broadcasting", "cancelled"],
+        ["pending_broadcast"],
+    ]
+    assert len(platform.simulator.tasks()) == 3
+
+
 async def test_the_audit_suffers_no_faults(plain: Client) -> None:
     """Faults of every operation leave the back door alone."""
     await plain.call("POST", "/_simulator/faults", {"operation": "*", "kind": "reset"})
