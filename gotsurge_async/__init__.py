@@ -4,6 +4,7 @@ The names below are the public API; `gotsurge_async.bulk` holds the push with a 
 your own tests need. Importing the package does not import aiohttp.
 """
 
+import gotsurge_async.starting  # noqa: F401 - first of all: see there
 from gotsurge_async.auth.oauth import OAuth, SignedIn
 from gotsurge_async.auth.sealing import Sealer
 from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore

@@ -23,6 +23,7 @@ FLOORS = {
         "redact",
         "answers",
         "version",
+        "starting",
         "assumptions",
         "openapi",
         "openapi_reader",

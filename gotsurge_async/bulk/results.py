@@ -1,13 +1,17 @@
 """Result files: each row of the source in exactly one of four, with what became of it."""
 
 import asyncio
+import errno
 import json
 import os
+import re
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from enum import StrEnum
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +32,8 @@ class Verdict(StrEnum):
     UNPROCESSED = "unprocessed"
     IN_DOUBT = "in_doubt"
 
+
+_DONE = (Verdict.CREATED, Verdict.ALREADY_PUSHED)
 
 FILES = {
     Verdict.CREATED: "success",
@@ -56,6 +62,17 @@ def verdict_of(row: ResultRow) -> Verdict:
 
 
 @attrs.frozen(kw_only=True)
+class Reason:
+    """Why some orders of a run were not created."""
+
+    verdict: str
+    """The value of a `Verdict`."""
+    reason: str
+    """What was said of each of them, without what differs from one to the next; "" where nothing was said."""
+    count: int
+
+
+@attrs.frozen(kw_only=True)
 class Summary:
     """How a run ended. The first seven are counts of orders; ``seconds`` are those of the sending."""
 
@@ -69,13 +86,21 @@ class Summary:
     seconds: float
     orders_per_second: float
     files: Mapping[str, str]
-    """success, failed, unprocessed, in_doubt and summary: where the result files are."""
+    """success, failed, unprocessed, in_doubt and summary: where the result files are; empty if none were written."""
+    reasons: Sequence[Reason] = ()
+    """Why orders were not created: for each verdict the most frequent reasons first, at most ten."""
     orphan_drafts: Sequence[str] = ()
     """Task ids of unused drafts whose answers were lost (two-phase): no driver knows of them, and nobody will."""
 
 
 async def write_results(
-    ledger: Ledger, run: RunInfo, folder: Path, *, seconds: float = 0.0, orphan_drafts: Sequence[str] = ()
+    ledger: Ledger,
+    run: RunInfo,
+    folder: Path,
+    *,
+    seconds: float = 0.0,
+    orphan_drafts: Sequence[str] = (),
+    stopped: str = "",
 ) -> Summary:
     """Write the result files of a run, and count.
 
@@ -83,35 +108,143 @@ async def write_results(
     gs_task_id, gs_status and gs_error: as CSV for a CSV source and as JSON Lines otherwise. The first three can be
     pushed again. ``RUN-summary.json`` holds the `Summary`. Files have mode 0600, and appear whole or not at all.
 
+    Args:
+        stopped: why the sending ended early, for orders of which nothing else is known.
+
     Raises:
         ConfigError: the folder cannot be written.
         LedgerError: the ledger cannot be read.
     """
-    counts: Counter[Verdict] = Counter()
+    tally = _Tally(stopped)
     try:
         async with _undoing() as undo:
             writers = await asyncio.to_thread(_open_writers, run, folder, undo)
             async for rows in ledger.results(run.id):
-                counts.update(await asyncio.to_thread(_write, writers, rows))
+                await asyncio.to_thread(_write, writers, rows, tally)
             files = {name.replace("-", "_"): str(writer.path) for name, writer in writers.items()}
             files["summary"] = str(folder / f"{run.id}-summary.json")
-            summary = Summary(
-                run=run.id,
-                orders=counts.total(),
-                created=counts[Verdict.CREATED],
-                refused=counts[Verdict.REFUSED],
-                in_doubt=counts[Verdict.IN_DOUBT],
-                unprocessed=counts[Verdict.UNPROCESSED],
-                already_pushed=counts[Verdict.ALREADY_PUSHED],
-                seconds=round(seconds, 3),
-                orders_per_second=round(counts[Verdict.CREATED] / seconds, 1) if seconds else 0.0,
-                files=files,
-                orphan_drafts=tuple(orphan_drafts),
-            )
+            summary = tally.summary(run, seconds, files, orphan_drafts)
             await asyncio.to_thread(_finish, writers, summary, undo)
     except OSError as error:
-        raise ConfigError(f"cannot write the result files in {folder}: {error.strerror or error}") from None
+        raise _unwritable(folder, error) from None
     return summary
+
+
+async def count_results(
+    ledger: Ledger, run: RunInfo, *, seconds: float = 0.0, orphan_drafts: Sequence[str] = (), stopped: str = ""
+) -> Summary:
+    """The summary that `write_results` gives, and no files.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    tally = _Tally(stopped)
+    async for rows in ledger.results(run.id):
+        await asyncio.to_thread(tally.take, rows)
+    return tally.summary(run, seconds, {}, orphan_drafts)
+
+
+def try_folder(folder: Path, size: int) -> None:
+    """See that result files can be written in a folder, which is made if it is absent; nothing is left in it.
+
+    Args:
+        size: bytes for which there should be room.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix=".gotsurge-")
+        try:
+            os.write(descriptor, b"\0" * _PROBE)
+            if size > _PROBE and hasattr(os, "posix_fallocate"):
+                _reserve(descriptor, size)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+            Path(name).unlink()
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+
+
+_PROBE = 4096
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        if error.errno in _FULL:  # any other says that this file system cannot reserve
+            raise
+
+
+def _unwritable(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot write the result files in {folder}: {error.strerror or error}")
+
+
+# --- counting --------------------------------------------------------------------------------------------------------
+
+_SHOWN_REASONS = 10
+_MOST_REASONS = 1_000
+"""Different reasons that are counted apart: a service may say something else of every order."""
+_OTHERS = "other reasons"
+_OWN_WORDS = re.compile(
+    r" \(request id [^)]*\)|\(\d+ attempts\)|\[\d+\]|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
+)
+"""What an error says of one order, or of one call, alone."""
+
+
+@lru_cache(maxsize=1024)
+def _common(error: str) -> str:
+    """An error without what differs from one order to the next."""
+    return _OWN_WORDS.sub("", error).strip()
+
+
+class _Tally:
+    """Counts what became of orders, and why."""
+
+    def __init__(self, stopped: str) -> None:
+        self._stopped = stopped
+        self._counts: Counter[Verdict] = Counter()
+        self._reasons: Counter[tuple[Verdict, str]] = Counter()
+
+    def take(self, rows: Sequence[ResultRow]) -> list[Verdict]:
+        """Count some orders; what became of each is returned."""
+        verdicts = [verdict_of(row) for row in rows]
+        self._counts.update(verdicts)
+        for row, verdict in zip(rows, verdicts, strict=True):
+            if verdict not in _DONE:
+                said = row.error or (self._stopped if verdict is Verdict.UNPROCESSED else "")
+                reason = verdict, _common(said)
+                if reason not in self._reasons and len(self._reasons) >= _MOST_REASONS:
+                    reason = verdict, _OTHERS
+                self._reasons[reason] += 1
+        return verdicts
+
+    def summary(self, run: RunInfo, seconds: float, files: Mapping[str, str], orphan_drafts: Sequence[str]) -> Summary:
+        """All that was counted."""
+        counts = self._counts
+        return Summary(
+            run=run.id,
+            orders=counts.total(),
+            created=counts[Verdict.CREATED],
+            refused=counts[Verdict.REFUSED],
+            in_doubt=counts[Verdict.IN_DOUBT],
+            unprocessed=counts[Verdict.UNPROCESSED],
+            already_pushed=counts[Verdict.ALREADY_PUSHED],
+            seconds=round(seconds, 3),
+            orders_per_second=round(counts[Verdict.CREATED] / seconds, 1) if seconds else 0.0,
+            files=files,
+            reasons=tuple(self._top_reasons()),
+            orphan_drafts=tuple(orphan_drafts),
+        )
+
+    def _top_reasons(self) -> Iterator[Reason]:
+        for verdict in Verdict:
+            mine = ((why, n) for (of, why), n in self._reasons.most_common() if of is verdict)
+            yield from (Reason(verdict=verdict.value, reason=why, count=n) for why, n in islice(mine, _SHOWN_REASONS))
 
 
 @asynccontextmanager
@@ -217,15 +350,13 @@ def _open_writers(run: RunInfo, folder: Path, undo: ExitStack) -> dict[str, _Wri
     return writers
 
 
-def _write(writers: Mapping[str, _Writer], rows: Sequence[ResultRow]) -> Counter[Verdict]:
-    verdicts = [verdict_of(row) for row in rows]
+def _write(writers: Mapping[str, _Writer], rows: Sequence[ResultRow], tally: _Tally) -> None:
     lines: dict[str, list[bytes]] = {name: [] for name in writers}
-    for row, verdict in zip(rows, verdicts, strict=True):
+    for row, verdict in zip(rows, tally.take(rows), strict=True):
         name = FILES[verdict]
         lines[name].append(writers[name].encode(row, verdict))
     for name, writer in writers.items():
         writer.stream.write(b"".join(lines[name]))
-    return Counter(verdicts)
 
 
 def _finish(writers: Mapping[str, _Writer], summary: Summary, undo: ExitStack) -> None:

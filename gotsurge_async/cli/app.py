@@ -4,9 +4,12 @@ import gc
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from importlib import import_module
+from typing import Any
 
 import click
 
+from gotsurge_async.cli.exits import always_a_document
+from gotsurge_async.starting import heed_interrupts
 from gotsurge_async.version import __version__
 
 
@@ -74,7 +77,31 @@ _COMMANDS = OnDemand(
 """Every command, by the file of this folder in which it is."""
 
 
-@click.group(commands=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Gotsurge(click.Group):
+    """A group in which every command that is given ``--json`` prints one document, whatever happens."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_WANTED] = "--json" in args
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        found = super().resolve_command(ctx, args)
+        heed_interrupts()  # all is loaded: from here on a command ends as it sees fit
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with always_a_document(ctx, bool(ctx.meta.get(_WANTED))):
+            return super().invoke(ctx)
+
+
+_WANTED = "gotsurge_async.cli.document_is_wanted"
+
+
+@click.group(
+    cls=Gotsurge, commands=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="gotsurge")
 def gotsurge() -> None:
     """Put delivery orders into GotSurge.

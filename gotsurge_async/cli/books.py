@@ -12,7 +12,7 @@ import click
 from gotsurge_async.bulk import Ledger, Mode
 from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.cli.connect import SIMULATED, Target, default_ledger
-from gotsurge_async.cli.exits import Exit, Failure, told
+from gotsurge_async.cli.exits import told
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import ConfigError, UsageError
 
@@ -20,6 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 OUT = Path("gotsurge-results")
+"""Where result files go unless ``--out`` says otherwise."""
 
 
 def ledger_option(command: F) -> F:
@@ -59,13 +60,14 @@ async def open_books(path: Path) -> AsyncIterator[Ledger]:
         yield ledger
 
 
-def run_told(work: Coroutine[Any, Any, T]) -> T:
-    """Run something to its end; what goes wrong is told on stderr and ends the process."""
-    with told():
-        try:
-            return asyncio.run(work)
-        except KeyboardInterrupt:
-            raise Failure("interrupted", Exit.INTERRUPTED) from None
+def run_told(work: Coroutine[Any, Any, T], run: str | Callable[[], str | None] | None = None) -> T:
+    """Run something to its end; what goes wrong is told on stderr and ends the process.
+
+    Args:
+        run: the run that it is about, or what gives it.
+    """
+    with told(run if callable(run) else lambda: run):
+        return asyncio.run(work)
 
 
 def target_of(run: RunInfo, target: Target) -> Target:

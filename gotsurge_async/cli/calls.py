@@ -80,7 +80,7 @@ async def _work(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:
 def _unknown(error: OutcomeUnknown) -> Failure:
     endpoint = ENDPOINTS.get(error.operation)
     if endpoint is not None and endpoint.replay is Replay.SAFE:
-        return Failure(f"{error}\nit does no harm to try again", Exit.REFUSED)
+        return Failure(f"{error}\nit does no harm to try again", Exit.UNREACHABLE)
     return Failure(f"{error}\nthe service may have done it: look before you try again", Exit.IN_DOUBT)
 
 

@@ -15,6 +15,7 @@ import platformdirs
 from gotsurge_async.answers import service_message
 from gotsurge_async.auth.stores import MemoryStore, TokenStore
 from gotsurge_async.cli.credentials import find_credentials
+from gotsurge_async.cli.exits import Unreachable
 from gotsurge_async.cli.token_store import account_name, open_token_store
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials, Environment, Limits, Settings, from_env
@@ -115,6 +116,7 @@ async def connected(target: Target, limits: Limits | None = None) -> AsyncIterat
 
     Raises:
         SignInNeeded: there is no token that works.
+        Unreachable: no simulator answers where one should.
         ConfigError: the environment variables or the profile cannot be right.
     """
     if target.simulate:
@@ -194,7 +196,7 @@ async def _back_door(origin: str, path: str, body: Mapping[str, str]) -> dict[st
         request = Request(method="POST", url=origin + path, headers=headers, body=msgspec.json.encode(body))
         answer = await transport.send(request)
     except TransportError as error:
-        raise SignInNeeded(f"no simulator at {origin} ({error.reason}): start one with `gotsurge simulator`") from None
+        raise Unreachable(f"no simulator at {origin} ({error.reason}): start one with `gotsurge simulator`") from None
     finally:
         await transport.close()
     if answer.status != 200:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gotsurge_async import codec
+from gotsurge_async.cli.exits import print_text
 from gotsurge_async.money import Money
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,7 +25,7 @@ def json_option(command: F) -> F:
 def print_json(value: Any) -> None:
     """Print models, or plain values, as one JSON document: the shape, and the units, of the API's own JSON."""
     text = msgspec.json.format(codec.encode(_plain(value)), indent=2)
-    click.echo(text.decode())
+    print_text(text.decode())
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, err: bool = False) -> None:

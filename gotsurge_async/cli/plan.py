@@ -8,9 +8,9 @@ from gotsurge_async.bulk import Plan, Planner, SourceOptions, UnusableSource, op
 from gotsurge_async.cli.books import run_told
 from gotsurge_async.cli.calls import takes_target
 from gotsurge_async.cli.connect import Target, connected
-from gotsurge_async.cli.exits import Exit
+from gotsurge_async.cli.exits import Exit, print_text
 from gotsurge_async.cli.output import json_option, print_record
-from gotsurge_async.cli.push_job import tell_faults
+from gotsurge_async.cli.push_job import told_faults
 from gotsurge_async.cli.reading import reading_options
 
 SHOWN = 10
@@ -52,11 +52,11 @@ def plan(file: str, output: Path | None, quote: bool, source: SourceOptions, tar
         try:
             made = await make()
         except UnusableSource as error:
-            return tell_faults(error, _say, as_json=as_json)
+            raise told_faults(error, _say) from None
         if output is not None:
             made.save(output)
         if as_json:
-            click.echo(made.to_json(), nl=False)
+            print_text(made.to_json().decode().rstrip("\n"))
         else:
             _tell(made, output)
         return Exit.CREATED

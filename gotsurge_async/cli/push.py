@@ -9,7 +9,7 @@ from gotsurge_async.bulk import Brakes, SourceOptions
 from gotsurge_async.cli.connect import Target, default_ledger, target_options
 from gotsurge_async.cli.exits import told
 from gotsurge_async.cli.push_job import PushJob, PushOptions
-from gotsurge_async.cli.reading import MoneyAmount, reading_options
+from gotsurge_async.cli.reading import MoneyAmount, reading_options, reading_words
 from gotsurge_async.config import Limits
 from gotsurge_async.money import Money
 
@@ -93,7 +93,8 @@ def push(
     unless --ledger or GOTSURGE_LEDGER names another.
 
     Result files in --out: RUN-success, RUN-failed, RUN-unprocessed, RUN-in-doubt and RUN-summary.json. All but the
-    in-doubt file can be pushed again.
+    in-doubt file can be pushed again. The folder is tried before anything is sent. With --json there is one document
+    on standard output, whatever happens.
 
     Credentials come from GOTSURGE_CLIENT_KEY, GOTSURGE_SECRET_KEY, GOTSURGE_BEARER_TOKEN and GOTSURGE_REFRESH_TOKEN;
     a bearer token alone is enough.
@@ -103,14 +104,17 @@ def push(
       0 all created             4 sign-in failed
       1 some refused            5 stopped by a limit, the rest was not sent
       2 wrong usage or input    6 another process has the run
-      3 some in doubt           130 interrupted (Ctrl-C once drains, twice aborts)
+      3 some in doubt           8 the service cannot be reached; nothing is in doubt
+      9 all sent, and the result files could not be written: gotsurge results RUN
+      130, 143 interrupted by Ctrl-C, by SIGTERM (once drains, twice aborts)
     """
     target = Target(
         simulate=simulate, env=env, api_base=api_base, account=account, accept_assumed=accept_assumed_endpoints
     )
     if not dry_run:
         target.check()
-    with told():
+    job: PushJob | None = None
+    with told(lambda: None if job is None else job.run_id):
         options = PushOptions(
             file=file,
             source=source,
@@ -123,6 +127,7 @@ def push(
             brakes=Brakes(canary=canary, max_errors=max_errors, max_in_doubt=max_in_doubt, max_spend=max_spend),
             ledger=ledger or default_ledger(target, out),
             out=out,
+            reading=reading_words(click.get_current_context().params),
             as_json=as_json,
             quiet=quiet,
         )

@@ -1,6 +1,5 @@
 """What ``gotsurge push`` does: check, sign in, load, send, and tell."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,8 +21,9 @@ from gotsurge_async.bulk import (
     open_source,
 )
 from gotsurge_async.bulk.ledger import Admission, Similar
+from gotsurge_async.bulk.sources.opening import STDIN
 from gotsurge_async.cli.connect import Target, connected
-from gotsurge_async.cli.exits import Exit
+from gotsurge_async.cli.exits import Exit, Failure, Told, print_document
 from gotsurge_async.cli.interrupts import Interrupts
 from gotsurge_async.cli.run_job import RunJob, SendOptions
 from gotsurge_async.config import Limits
@@ -45,9 +45,11 @@ class PushOptions(SendOptions):
     on_refused_chunk: str | None = None
     brakes: Brakes = Brakes()
     plan: Path | None = None
+    reading: Sequence[str] = ()
+    """The words of the options that say how to read the file."""
 
-    def remembered(self) -> Mapping[str, Any]:
-        """What the ledger keeps with the run, so that its result files can be written again."""
+    def remembered(self, api_base: str) -> Mapping[str, Any]:
+        """What the ledger keeps with the run, so that it can be gone on with, and its result files written again."""
         delimiter = self.source.delimiter
         return {
             "delimiter": "\t" if delimiter in ("tab", "\\t") else delimiter,
@@ -56,7 +58,18 @@ class PushOptions(SendOptions):
             "rate": self.limits.rate,
             "on_refused_chunk": self.on_refused_chunk,
             "account": self.target.account,
+            # A throw-away simulator has an address that is another one's tomorrow.
+            "api_base": None if self.target.simulate else api_base,
+            "reading": list(self.reading),
         }
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the result files will have: the rows, and what became of each."""
+        try:
+            return 2 * Path(self.file).stat().st_size if self.file != STDIN else 0
+        except OSError:  # that there is no such file is told where it is opened
+            return 0
 
 
 class PushJob(RunJob):
@@ -67,11 +80,11 @@ class PushJob(RunJob):
         self._options = options
 
     async def run(self) -> Exit:
-        """Push, and tell how it went; the exit code is returned."""
+        """See `RunJob.run`."""
         try:
             return await super().run()
         except UnusableSource as error:
-            return self._tell_faults(error)
+            raise told_faults(error, self._say) from None
 
     async def dry_run(self) -> Exit:
         """Read and check the file in a ledger of its own, which is thrown away."""
@@ -81,18 +94,19 @@ class PushJob(RunJob):
                 connected(Target(simulate=True)) as gs,
             ):
                 try:
-                    run, admission = await self._load(Push(gs, ledger))
+                    run, admission = await self._load(Push(gs, ledger), gs.environment.api_base)
                 except UnusableSource as error:
-                    return self._tell_faults(error)
+                    raise told_faults(error, self._say) from None
                 await run.close()
         if self._options.as_json:
-            click.echo(json.dumps({"orders": admission.pending, "faults": []}, indent=2))
+            print_document({"orders": admission.pending, "faults": []})
         else:
             click.echo(f"{admission.pending:,} orders, no faults; nothing was sent")
         return Exit.CREATED
 
     async def _run(self, interrupts: Interrupts) -> Exit:
         options = self._options
+        await self._try_out(options.size)
         async with (
             connected(options.target, options.limits) as gs,
             await Ledger.open(options.ledger, clock=self._clock.now) as ledger,
@@ -107,7 +121,7 @@ class PushJob(RunJob):
                 brakes=options.brakes,
             )
             await self._choose_mode(push)
-            run, admission = await self._load(push)
+            run, admission = await self._load(push, gs.environment.api_base)
             return await self._deliver(gs, ledger, push, run, waiting=admission.pending, interrupts=interrupts)
 
     async def _choose_mode(self, push: Push) -> None:
@@ -116,11 +130,11 @@ class PushJob(RunJob):
             return
         await push.choose_mode()
 
-    async def _load(self, push: Push) -> tuple[Run, Admission]:
+    async def _load(self, push: Push, api_base: str) -> tuple[Run, Admission]:
         with open_source(self._options.file, options=self._options.source) as source:
             if self._options.plan is not None:
                 source = check_plan(self._options.plan, source)
-            run, admission = await push.load_source(source, options=self._options.remembered())
+            run, admission = await push.load_source(source, options=self._options.remembered(api_base))
             self._tell_warnings(source)
         try:
             self._tell_similar(await run.similar())
@@ -149,18 +163,14 @@ class PushJob(RunJob):
         if len(pairs) > SHOWN_WARNINGS:
             self._say(f"… and {len(pairs) - SHOWN_WARNINGS:,} more orders that look like another one")
 
-    def _tell_faults(self, error: UnusableSource) -> Exit:
-        return tell_faults(error, self._say, as_json=self._options.as_json)
 
-
-def tell_faults(error: UnusableSource, say: Callable[[str], None], *, as_json: bool) -> Exit:
-    """Tell what is wrong with a file, fault by fault."""
+def told_faults(error: UnusableSource, say: Callable[[str], None]) -> Failure:
+    """Tell what is wrong with a file, fault by fault; the failure that is to be raised says how many there are."""
     for fault in error.faults:
         say(str(fault))
     if error.count > len(error.faults):
         say(f"… and {error.count - len(error.faults):,} more")
-    say(f"{error.count:,} {'fault' if error.count == 1 else 'faults'}: nothing was sent")
-    if as_json:
-        faults = [attrs.asdict(fault) for fault in error.faults]
-        click.echo(json.dumps({"faults": faults, "count": error.count}, indent=2))
-    return Exit.USAGE
+    faults = [attrs.asdict(fault) for fault in error.faults]
+    text = f"{error.count:,} {'fault' if error.count == 1 else 'faults'}: nothing was sent"
+    say(text)
+    return Told(text, Exit.USAGE, more={"faults": faults, "count": error.count})

@@ -1,7 +1,7 @@
 """The options that say how to read a file of orders."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from gotsurge_async.bulk import FileMap, SourceOptions
+from gotsurge_async.bulk.sources.fields import ITEM_KEY
 from gotsurge_async.cli.exits import told
 from gotsurge_async.money import Money
 
@@ -74,3 +75,24 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     ):
         with_source = option(with_source)
     return with_source
+
+
+def reading_words(options: Mapping[str, Any]) -> list[str]:
+    """The words of these options, as they were given to a command: what its result files are to be read with again.
+
+    Args:
+        options: the parameters of the command, by their names.
+    """
+    words: list[str] = []
+    for option, name, unless in (
+        ("--items", "items", None),
+        ("--map", "map_", None),
+        ("--timezone", "timezone", None),
+        ("--delimiter", "delimiter", None),
+        ("--key", "key", ITEM_KEY),
+        ("--max-price", "max_price", None),
+    ):
+        value = options.get(name)
+        if value is not None and value != unless:
+            words += [option, f"{value.currency} {value.amount}".strip() if isinstance(value, Money) else str(value)]
+    return words

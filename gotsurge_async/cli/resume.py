@@ -16,7 +16,7 @@ from gotsurge_async.cli.exits import Exit
 from gotsurge_async.cli.interrupts import Interrupts
 from gotsurge_async.cli.output import json_option
 from gotsurge_async.cli.reading import MoneyAmount
-from gotsurge_async.cli.run_job import RunJob, SendOptions
+from gotsurge_async.cli.run_job import ROW, RunJob, SendOptions
 from gotsurge_async.config import Limits
 from gotsurge_async.errors import UsageError
 from gotsurge_async.money import Money
@@ -33,6 +33,7 @@ class GoOnOptions(SendOptions):
     concurrency: int | None
     rate: float | None
     brakes: Brakes
+    on_refused_chunk: str | None = None
 
 
 def going_on_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -71,12 +72,16 @@ class GoOnJob(RunJob):
 
     def __init__(self, options: GoOnOptions) -> None:
         super().__init__(options)
+        self.run_id = options.run_id
         self._options = options
 
     async def _run(self, interrupts: Interrupts) -> Exit:
         options = self._options
         async with open_books(options.ledger) as ledger:
             info = await self._find(ledger)
+            self.run_id = info.id
+            counts = await ledger.counts(info.id)
+            await self._try_out(counts.total * ROW)
             target = target_of(info, options.target)
             known = info.options
             limits = Limits(
@@ -89,7 +94,7 @@ class GoOnJob(RunJob):
                     ledger,
                     mode=info.mode,
                     environment=info.environment,
-                    on_refused_chunk=known.get("on_refused_chunk"),
+                    on_refused_chunk=options.on_refused_chunk or known.get("on_refused_chunk"),
                     brakes=options.brakes,
                     **({"chunk": known["batch_size"]} if known.get("batch_size") else {}),
                 )
@@ -138,14 +143,20 @@ def resume(run_id: str | None, last: bool, **options: Any) -> None:
 
 @click.command(short_help="Try the refused orders of a run again.")
 @click.argument("run_id", metavar="RUN")
-@click.option("--failed", is_flag=True, required=True, help="The orders that were refused.")
+@click.option("--failed", is_flag=True, hidden=True, help="The orders that were refused: as without it.")
+@click.option(
+    "--on-refused-chunk",
+    type=click.Choice(("hold", "split")),
+    help="Hold all orders of a chunk that is refused, or split it until the bad ones are alone.  [default: as before]",
+)
 @going_on_options
 def retry(run_id: str, failed: bool, **options: Any) -> None:
     """Put the refused orders of RUN into a new run, as they stand in the ledger, and send it.
 
-    For orders that were refused for a passing reason, or only because another order of their chunk was wrong. A refusal
-    is taken at its word, that nothing was created. An order that is wrong itself is refused again: mend it in
-    RUN-failed.csv (gotsurge results), and push that. Output and exit codes are those of gotsurge push.
+    For orders that were refused for a passing reason, or only because another order of their chunk was wrong: then
+    --on-refused-chunk split finds the one that is. A refusal is taken at its word, that nothing was created. An order
+    that is wrong itself is refused again: mend it in RUN-failed.csv (gotsurge results), and push that. Output and exit
+    codes are those of gotsurge push.
     """
     _go_on(RetryJob, run_id, **options)
 
@@ -164,6 +175,7 @@ def _go_on(
     max_spend: Money | None,
     as_json: bool,
     quiet: bool,
+    on_refused_chunk: str | None = None,
 ) -> None:
     target.check_place()
     options = GoOnOptions(
@@ -172,9 +184,11 @@ def _go_on(
         concurrency=concurrency,
         rate=rate,
         brakes=Brakes(max_errors=max_errors, max_in_doubt=max_in_doubt, max_spend=max_spend),
+        on_refused_chunk=on_refused_chunk,
         ledger=ledger or default_ledger(target, out),
         out=out,
         as_json=as_json,
         quiet=quiet,
     )
-    raise SystemExit(int(run_told(job(options).run())))
+    going_on = job(options)
+    raise SystemExit(int(run_told(going_on.run(), lambda: going_on.run_id)))

@@ -1,28 +1,35 @@
 """What all commands share that send a run: signals, progress, result files, the summary, the exit code."""
 
 import asyncio
-import json
 import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
 from gotsurge_async.bulk import Ledger, LedgerError, Mode, Push, Run, Sent, Summary, write_results
 from gotsurge_async.bulk.reconcile import find_orphans
-from gotsurge_async.cli.exits import Exit, exit_code_of
+from gotsurge_async.bulk.results import Reason, count_results, try_folder
+from gotsurge_async.cli.exits import Exit, Failure, exit_code_of, is_unreachable, print_document
 from gotsurge_async.cli.interrupts import Interrupts
+from gotsurge_async.cli.next_steps import Standing, Step, next_steps
 from gotsurge_async.cli.progress import PushProgress
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.creates import stops_all
-from gotsurge_async.errors import GotSurgeError
+from gotsurge_async.errors import ConfigError, GotSurgeError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+ROW = 600
+"""About how many bytes of the result files an order takes."""
 
 
 @attrs.frozen(kw_only=True)
@@ -36,9 +43,14 @@ class SendOptions:
 
 
 class RunJob:
-    """The sending of one run."""
+    """The sending of one run.
+
+    Attributes:
+        run_id: the run, once it is known.
+    """
 
     def __init__(self, options: SendOptions) -> None:
+        self.run_id: str | None = None
         self._send_options = options
         self._clock = SystemClock()
 
@@ -49,7 +61,11 @@ class RunJob:
         return Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
     async def run(self) -> Exit:
-        """Send, and tell how it went; the exit code is returned."""
+        """Send, and tell how it went; the exit code is returned.
+
+        Raises:
+            Failure: nothing was sent, or the ledger failed; also when it was interrupted before anything was sent.
+        """
         interrupts = Interrupts(self._say)
         with interrupts.caught():
             try:
@@ -57,12 +73,22 @@ class RunJob:
             except asyncio.CancelledError:
                 if interrupts.code is None:
                     raise
-                self._say("interrupted: nothing was sent")
-                return interrupts.code
+                raise Failure("interrupted: nothing was sent", interrupts.code, run=self.run_id) from None
 
     async def _run(self, interrupts: Interrupts) -> Exit:
         """Find or load the run, and `_deliver` it."""
         raise NotImplementedError
+
+    async def _try_out(self, size: int) -> None:
+        """See that the result files can be written, before anything is loaded or sent.
+
+        Args:
+            size: bytes that they may need.
+
+        Raises:
+            ConfigError: they cannot.
+        """
+        await asyncio.to_thread(try_folder, self._send_options.out, size)
 
     async def _deliver(
         self, gs: GotSurge, ledger: Ledger, push: Push, run: Run, *, waiting: int, interrupts: Interrupts
@@ -72,6 +98,7 @@ class RunJob:
         Args:
             waiting: how many orders are to be sent.
         """
+        self.run_id = run.id
         options = self._send_options
         progress = None if options.quiet else PushProgress(self._console)
         if progress is not None:
@@ -85,14 +112,18 @@ class RunJob:
             with progress.of(waiting) if progress is not None else nullcontext():
                 sent = await self._send(push, run, interrupts)
             seconds = time.monotonic() - started if waiting else 0.0
-            if sent is None:
-                return Exit.IN_DOUBT
             orphans = await self._orphans(gs, run, sent)
-            summary = await write_results(ledger, run.info, options.out, seconds=seconds, orphan_drafts=orphans)
-        self._tell(summary, sent)
-        return _exit_code(summary, sent, interrupts)
+            told = await self._results(ledger, run, sent, seconds, orphans)
+        code = _exit_code(told, sent, interrupts)
+        tell_ending(
+            attrs.evolve(told, stopped=None if sent.stopped_by is None else f"stopped: {sent.stopped_by}"),
+            code,
+            say=self._say,
+            as_json=options.as_json,
+        )
+        return code
 
-    async def _send(self, push: Push, run: Run, interrupts: Interrupts) -> Sent | None:
+    async def _send(self, push: Push, run: Run, interrupts: Interrupts) -> Sent:
         try:
             return await push.send(run)
         except asyncio.CancelledError:
@@ -100,8 +131,18 @@ class RunJob:
                 raise
             return Sent(interrupted=True)
         except LedgerError as error:
-            self._say(f"{error}\nstopped at once: what was in flight is in doubt, the rest was not sent (run {run.id})")
-            return None
+            raise self._ledger_failed(run, error) from None
+        except GotSurgeError as error:  # a sign-in that ended in the middle of a chunk, for instance
+            return Sent(stopped_by=error)
+
+    def _ledger_failed(self, run: Run, error: LedgerError) -> Failure:
+        """Nobody can read what became of the orders: the careful word is in doubt."""
+        text = f"{error}\nwhat was in flight is in doubt, the rest was not sent (run {run.id})"
+        steps = next_steps(self._standing(run, {"unprocessed": 1}))
+        more = {"next": [step.command for step in steps]}
+        return Failure(
+            "\n".join([text, *(f"next: {step.command}" for step in steps)]), Exit.IN_DOUBT, run=run.id, more=more
+        )
 
     async def _orphans(self, gs: GotSurge, run: Run, sent: Sent) -> list[str]:
         """The drafts whose answers were lost, as far as the service shows them."""
@@ -118,30 +159,92 @@ class RunJob:
             self._say(f"{len(orphans):,} unused drafts were left, which no driver sees: {', '.join(orphans[:20])}")
         return orphans
 
+    async def _results(self, ledger: Ledger, run: Run, sent: Sent, seconds: float, orphans: Sequence[str]) -> "Ending":
+        """Write the result files; where that fails, count all the same."""
+        stopped = str(sent.stopped_by) if sent.stopped_by else "interrupted" if sent.interrupted else ""
+        failed = None
+        try:
+            try:
+                summary = await write_results(
+                    ledger, run.info, self._send_options.out, seconds=seconds, orphan_drafts=orphans, stopped=stopped
+                )
+            except ConfigError as error:
+                failed = f"{error}; the ledger has everything"
+                summary = await count_results(ledger, run.info, seconds=seconds, orphan_drafts=orphans, stopped=stopped)
+        except LedgerError as error:
+            raise self._ledger_failed(run, error) from None
+        counts = {word: getattr(summary, word) for word in _COUNTED}
+        standing = self._standing(run, counts, summary.files)
+        sign_in = sent.stopped_by is not None and exit_code_of(sent.stopped_by) is Exit.SIGN_IN
+        steps = next_steps(attrs.evolve(standing, sign_in=sign_in, results_failed=failed is not None))
+        return Ending(summary=summary, steps=steps, failed=failed)
+
+    def _standing(self, run: Run, counts: Mapping[str, int], files: Mapping[str, str] | None = None) -> Standing:
+        options = self._send_options
+        return Standing(info=run.info, counts=counts, files=files or {}, ledger=options.ledger, out=options.out)
+
     # --- telling ----------------------------------------------------------------------------------------------------
 
     def _say(self, text: str) -> None:
         self._console.print(text)
 
-    def _tell(self, summary: Summary, sent: Sent) -> None:
-        if sent.stopped_by is not None:
-            self._say(f"stopped: {sent.stopped_by}")
-        tell_summary(summary, as_json=self._send_options.as_json)
+
+_COUNTED = ("refused", "in_doubt", "unprocessed")
+_OF_FILE = {"failed": "refused", "unprocessed": "unprocessed", "in_doubt": "in_doubt"}
+SHOWN_REASONS = 3
+"""How many reasons of each kind are told to people; --json has more."""
 
 
-_COUNTED = {"failed": "refused", "unprocessed": "unprocessed", "in_doubt": "in_doubt"}
+@attrs.frozen(kw_only=True)
+class Ending:
+    """What is told in the end about a run.
+
+    Attributes:
+        steps: what to type next.
+        stopped: why the sending ended early, if it did.
+        failed: why there are no result files, if there are none.
+    """
+
+    summary: Summary
+    steps: Sequence[Step] = ()
+    stopped: str | None = None
+    failed: str | None = None
+
+    def document(self, code: Exit) -> dict[str, Any]:
+        """All of it, for programs."""
+        error = "; ".join(text for text in (self.stopped, self.failed) if text) or None
+        return {
+            **attrs.asdict(self.summary),
+            "exit": int(code),
+            "error": error,
+            "next": [step.command for step in self.steps],
+        }
 
 
-def tell_summary(summary: Summary, *, as_json: bool) -> None:
-    """Print what became of a run's orders, and where its result files are."""
+def tell_ending(ending: Ending, code: Exit, *, say: Callable[[str], None], as_json: bool) -> None:
+    """Print what became of a run's orders, why, where its result files are, and what to type next.
+
+    Args:
+        say: tells people what is no data.
+    """
+    for text in (ending.stopped, ending.failed):
+        if text:
+            say(text)
     if as_json:
-        click.echo(json.dumps(attrs.asdict(summary), indent=2))
+        print_document(ending.document(code))
         return
+    _tell_summary(ending.summary)
+    for step in ending.steps:
+        say(str(step))
+
+
+def _tell_summary(summary: Summary) -> None:
     took = f" in {summary.seconds:.1f} s" if summary.seconds else ""
-    click.echo(f"run {summary.run}, {summary.orders:,} orders{took}, result files:")
+    click.echo(f"run {summary.run}, {summary.orders:,} orders{took}{', result files:' if summary.files else ''}")
     for name, path in summary.files.items():
-        count = getattr(summary, _COUNTED.get(name, ""), None)
+        count = getattr(summary, _OF_FILE.get(name, ""), None)
         click.echo(f"  {path}{'' if count is None else f'  ({count:,})'}")
+    _tell_reasons(summary.reasons)
     told = {
         "already pushed": summary.already_pushed,
         "refused": summary.refused,
@@ -151,14 +254,31 @@ def tell_summary(summary: Summary, *, as_json: bool) -> None:
     click.echo(", ".join([f"{summary.created:,} created", *(f"{n:,} {word}" for word, n in told.items() if n)]))
 
 
-def _exit_code(summary: Summary, sent: Sent, interrupts: Interrupts) -> Exit:
-    """The worst that happened: an interrupt, then doubt, then what a person must mend, then refusals."""
+def _tell_reasons(reasons: Sequence[Reason]) -> None:
+    for verdict, mine in groupby(reasons, key=lambda each: each.verdict):
+        told = [each for each in mine if each.reason]
+        if not told:
+            continue
+        click.echo(f"why {verdict.replace('_', ' ')}:")
+        for each in told[:SHOWN_REASONS]:
+            click.echo(f"  {each.count:,} × {each.reason}")
+        if len(told) > SHOWN_REASONS:
+            click.echo("  … and for other reasons")
+
+
+def _exit_code(ending: Ending, sent: Sent, interrupts: Interrupts) -> Exit:
+    """The worst that happened: an interrupt, then doubt, then result files that are missing, then what a person must
+    mend, then refusals."""
+    summary = ending.summary
     if interrupts.code is not None:
         return interrupts.code
     if summary.in_doubt:
         return Exit.IN_DOUBT
+    if ending.failed is not None:
+        return Exit.RESULTS_FAILED
     if sent.stopped_by is not None:
-        return exit_code_of(sent.stopped_by) if stops_all(sent.stopped_by) else Exit.STOPPED
+        told = stops_all(sent.stopped_by) or is_unreachable(sent.stopped_by)
+        return exit_code_of(sent.stopped_by) if told else Exit.STOPPED
     if summary.unprocessed:
         return Exit.STOPPED
     return Exit.REFUSED if summary.refused else Exit.CREATED

@@ -1,5 +1,6 @@
 """``gotsurge runs``, ``status``, ``results`` and ``resolve``: what the ledger says, and what people say to it."""
 
+import asyncio
 import getpass
 import hashlib
 from collections.abc import Mapping
@@ -11,10 +12,12 @@ import click
 
 from gotsurge_async.bulk import Ledger, OrderState, RunHeld, write_results
 from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState
+from gotsurge_async.bulk.results import try_folder
 from gotsurge_async.cli.books import OUT, books_options, find_ledger, open_books, run_told
 from gotsurge_async.cli.exits import Exit
+from gotsurge_async.cli.next_steps import Standing, Step, next_steps
 from gotsurge_async.cli.output import json_option, print_json, print_record, print_table
-from gotsurge_async.cli.run_job import tell_summary
+from gotsurge_async.cli.run_job import ROW, Ending, tell_ending
 from gotsurge_async.errors import ConfigError
 
 _WORDS: Mapping[str, tuple[OrderState, ...]] = {
@@ -40,10 +43,19 @@ class _Told:
     info: RunInfo
     counts: Counts
     held: bool
+    ledger: str
 
     @classmethod
     async def of(cls, ledger: Ledger, info: RunInfo) -> "_Told":
-        return cls(info, await ledger.counts(info.id), await ledger.is_held(info.id))
+        return cls(info, await ledger.counts(info.id), await ledger.is_held(info.id), ledger.path)
+
+    def steps(self) -> list[Step]:
+        """What to type next; nothing while somebody goes on with it, or where nothing was admitted."""
+        if self.held or self.info.state is RunState.LOADING:
+            return []
+        counts = {word: self.number(word) for word in _WORDS}
+        counts["unprocessed"] -= self.counts[OrderState.SUPERSEDED]
+        return next_steps(Standing(info=self.info, counts=counts, ledger=self.ledger))
 
     @property
     def state(self) -> str:
@@ -73,6 +85,7 @@ class _Told:
             "options": dict(info.options),
             "orders": self.counts.total,
             **{word: self.number(word) for word in _WORDS},
+            "next": [step.command for step in self.steps()],
             "states": {state.value: self.counts[state] for state in OrderState if self.counts[state]},
         }
 
@@ -131,8 +144,8 @@ def status(run_id: str, ledger: Path | None, env: str | None, file: Path | None,
             found = await _Told.of(books, await books.run(run_id))
             return found, [attrs.asdict(decision) for decision in await books.decisions(run_id)]
 
-    found, decisions = run_told(read())
-    same = None if file is None else run_told(_is_made_from(found.info, file))
+    found, decisions = run_told(read(), run_id)
+    same = None if file is None else run_told(_is_made_from(found.info, file), run_id)
     if as_json:
         same_file = {} if same is None else {"same_file": same}
         print_json({**found.document(), "decisions": decisions, **same_file})
@@ -174,17 +187,8 @@ def _tell_status(found: _Told, decisions: list[dict[str, Any]]) -> None:
     for decision in decisions:
         what = f"created as {decision['task_id']}" if decision["created"] else "not created"
         click.echo(f"{decision['key']}: {what}, said {decision['by']} at {decision['at']:%Y-%m-%d %H:%M} UTC")
-    if found.held:
-        return
-    place = f"{info.id} --env {info.environment}"
-    for word, command in (
-        ("unprocessed", f"gotsurge resume {place}"),
-        ("in_doubt", f"gotsurge reconcile {place}"),
-        ("refused", f"gotsurge retry {place} --failed"),
-    ):
-        number = found.number(word) - (counts[OrderState.SUPERSEDED] if word == "unprocessed" else 0)
-        if number and info.state is not RunState.LOADING:
-            click.echo(f"{number:,} {word.replace('_', ' ')}: {command}")
+    for step in found.steps():
+        click.echo(str(step))
 
 
 @click.command(short_help="Write the result files of a run again.")
@@ -197,11 +201,21 @@ def _tell_status(found: _Told, decisions: list[dict[str, Any]]) -> None:
 def results(run_id: str, ledger: Path | None, env: str | None, out: Path, as_json: bool) -> None:
     """Write the result files of RUN again, as things stand in the ledger now, and print its summary."""
 
-    async def write() -> None:
+    async def write() -> Ending:
         async with open_books(find_ledger(ledger, env)) as books:
-            tell_summary(await write_results(books, await books.run(run_id), out), as_json=as_json)
+            info = await books.run(run_id)
+            await asyncio.to_thread(try_folder, out, ROW * (await books.counts(run_id)).total)
+            summary = await write_results(books, info, out)
+            counts = {word: getattr(summary, word) for word in ("refused", "in_doubt", "unprocessed")}
+            standing = Standing(info=info, counts=counts, files=summary.files, ledger=books.path, out=out)
+            # Whoever has the run goes on with it.
+            return Ending(summary=summary, steps=() if await books.is_held(run_id) else next_steps(standing))
 
-    run_told(write())
+    tell_ending(run_told(write(), run_id), Exit.CREATED, say=_say, as_json=as_json)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 @click.command(short_help="Say what became of an order in doubt.")
@@ -237,7 +251,7 @@ def resolve(
             await _settle_crash(books, run_id)
             await books.resolve(run_id, key, by=who, created=created, not_created=not_created)
 
-    run_told(write())
+    run_told(write(), run_id)
     if as_json:
         print_json({"run": run_id, "key": key, "created": created is not None, "task_id": created, "by": who})
     else:

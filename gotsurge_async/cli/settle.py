@@ -77,7 +77,7 @@ def reconcile(
                         held.append(error)
         return done, held
 
-    done, held = run_told(work())
+    done, held = run_told(work(), run_id)
     if as_json:
         print_json({"runs": [_document(each) for each in done], "held": [error.run_id for error in held]})
     else:
@@ -153,7 +153,7 @@ def undo(run_id: str, target: Target, ledger: Path | None, reason: str, concurre
             async with connected(target_of(info, target)) as gs:
                 return await Undo(gs, books, concurrency=concurrency).undo(run_id, reason=reason)
 
-    done = run_told(work())
+    done = run_told(work(), run_id)
     if as_json:
         document = attrs.asdict(done, filter=lambda attribute, _: attribute.name != "stopped_by")
         print_json({**document, "stopped_by": None if done.stopped_by is None else str(done.stopped_by)})

@@ -47,7 +47,7 @@ def raising(error: BaseException) -> Callable[[GotSurge], Awaitable[Any]]:
     [
         (OutcomeUnknown("lost", operation="tasks.create"), 3, "look before you try again"),
         (OutcomeUnknown("lost", operation="platform.tasks.update"), 3, "look before you try again"),
-        (OutcomeUnknown("lost", operation="tasks.get"), 1, "no harm to try again"),
+        (OutcomeUnknown("lost", operation="tasks.get"), 8, "no harm to try again"),
         (OutcomeUnknown("lost"), 3, "look before you try again"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
@@ -55,7 +55,7 @@ def raising(error: BaseException) -> Callable[[GotSurge], Awaitable[Any]]:
 def test_a_lost_answer_is_in_doubt_only_where_a_repeat_may_act_twice(
     error: BaseException, code: int, told: str
 ) -> None:
-    """3 for what must not be repeated, 1 for what may be, 130 for Ctrl-C."""
+    """3 for what must not be repeated, 8 for what may be, 130 for Ctrl-C."""
     with pytest.raises(Failure) as caught:
         call(Target(simulate=True), raising(error))
     assert caught.value.code == code
@@ -80,7 +80,8 @@ def test_every_command_that_makes_calls_has_the_same_options() -> None:
 
 
 def test_the_account_that_is_named_is_used(run: Runner, simulator: Simulator) -> None:
-    """A plain account may not list the tasks of platform partners; exit 4, and JSON stays empty."""
+    """A plain account may not list the tasks of platform partners; exit 4, and the document says so."""
     done = run("tasks", "list", *local(simulator), "--account", "plain", "--json")
-    assert (done.exit_code, done.stdout) == (4, "")
+    told = json.loads(done.stdout)
+    assert (done.exit_code, told["exit"], "403" in told["error"], told["run"]) == (4, 4, True, None)
     assert json.loads(run("tasks", "list", *local(simulator), "--json").stdout) == []

@@ -246,7 +246,7 @@ async def test_a_dry_run_sends_and_writes_nothing(tmp_path: Path) -> None:
         (["nowhere.csv", "--simulate"], 2, "nowhere.csv"),
         (["orders.csv", "--simulate", "--env", "local"], 2, "--simulate"),
         (["orders.csv", "--env", "sandbox"], 4, "GOTSURGE_BEARER_TOKEN"),
-        (["orders.csv", "--env", "local", "--api-base", "http://127.0.0.1:9/api"], 4, "gotsurge simulator"),
+        (["orders.csv", "--env", "local", "--api-base", "http://127.0.0.1:9/api"], 8, "gotsurge simulator"),
         (["orders.csv", "--env", "sandbox", "--api-base", "http://example.com/api"], 2, "https"),
         (["orders.csv", "--simulate", "--batch-size", "21"], 2, "20"),
         (["orders.csv", "--simulate", "--ledger", "/proc/ledger.db"], 2, "/proc/ledger.db"),
@@ -256,7 +256,7 @@ async def test_a_dry_run_sends_and_writes_nothing(tmp_path: Path) -> None:
 async def test_what_cannot_be_is_told_with_its_exit_code(
     tmp_path: Path, words: list[str], code: int, hint: str
 ) -> None:
-    """Wrong usage is exit 2 and a missing sign-in exit 4, with a sentence that says what to do, and no traceback."""
+    """Wrong usage is exit 2, a missing sign-in 4, nobody there 8; a sentence says what to do, and no traceback."""
     write_orders(tmp_path / "orders.csv", range(3))
     (tmp_path / "home").mkdir()
     done = await gotsurge("push", *words, cwd=tmp_path, env={"HOME": str(tmp_path / "home")})

@@ -156,8 +156,25 @@ def test_refused_orders_are_tried_again(desk: Desk) -> None:
 
 
 def test_nothing_to_retry_is_told(desk: Desk) -> None:
-    """A run without refused orders, and a retry that does not say of what, are exit 2."""
+    """A run without refused orders is exit 2."""
     _, summary = desk.push("A")
-    done = desk.call("retry", summary["run"], "--failed")
+    done = desk.call("retry", summary["run"])
     assert (done.exit_code, "no refused orders" in done.stderr) == (2, True)
-    assert desk.call("retry", summary["run"]).exit_code == 2
+
+
+def test_a_retry_can_split(desk: Desk) -> None:
+    """What was held for one bad order is created, and the bad one is alone."""
+    simulator = desk.simulator
+    simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
+    _, summary = desk.push("A", "B", "C", "D")
+    assert summary["refused"] == 4
+    # The whole chunk, the half with the bad one, and the bad one itself.
+    for calls in (0, 1, 2):
+        simulator.order_fault(
+            Fault(operation="tasks.create", when="before", kind="status", status=422, after_calls=calls, times=1)
+        )
+    words = ["--on-refused-chunk", "split", "--concurrency", "1", "--out", desk.folder / "out", "--json", "--quiet"]
+    done = desk.call("retry", summary["run"], *words)
+    document = desk.document(done)
+    assert (done.exit_code, document["created"], document["refused"]) == (1, 3, 1)
+    assert "--failed" not in desk.run("retry", "--help").stdout

@@ -57,13 +57,15 @@ def test_status_tells_counts_and_what_to_do(desk: Desk) -> None:
     done = desk.books("status", run_id)
     assert done.exit_code == 0
     assert "in doubt\t2" in done.stdout
-    assert f"2 in doubt: gotsurge reconcile {run_id} --env local" in done.stdout
+    where = f"--env local --api-base {desk.simulator.api_base} --ledger {desk.folder / 'ledger.db'}"
+    assert f"2 in doubt: gotsurge reconcile {run_id} {where}\n" in done.stdout
     desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
     _, refused = desk.push("C", "D", words=("--max-errors", "0", "--batch-size", "1", "--concurrency", "1"))
     told = desk.books("status", refused["run"]).stdout
-    assert f"1 refused: gotsurge retry {refused['run']} --env local --failed" in told
-    assert f"1 unprocessed: gotsurge resume {refused['run']} --env local" in told
+    assert f"1 refused: gotsurge retry {refused['run']} {where}\n" in told
+    assert f"1 unprocessed: gotsurge resume {refused['run']} {where}\n" in told
     document = desk.document(desk.books("status", refused["run"], "--json"))
+    assert document["next"] == [f"gotsurge {word} {refused['run']} {where}" for word in ("resume", "retry")]
     assert document["states"] == {"pending": 1, "rejected": 1}
     assert (document["held"], document["holder"], document["state"]) == (False, None, "stopped")
 

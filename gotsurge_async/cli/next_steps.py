@@ -1,0 +1,138 @@
+"""What to type next about a run: one place makes these commands, for the end of a push and for ``gotsurge status``."""
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import attrs
+
+from gotsurge_async.bulk import Mode
+from gotsurge_async.bulk.ledger import RunInfo
+from gotsurge_async.cli.books import OUT
+from gotsurge_async.cli.connect import SIMULATED, Target, default_ledger
+from gotsurge_async.config import Environment
+from gotsurge_async.errors import ConfigError
+
+
+@attrs.frozen
+class Step:
+    """One command, and what it is for."""
+
+    why: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.why}: {self.command}"
+
+
+@attrs.frozen(kw_only=True)
+class Standing:
+    """Where a run stands, as far as the next step hangs on it.
+
+    Attributes:
+        counts: the words of the summary, such as ``in_doubt``, each with its number of orders.
+        files: the result files by the names of `Summary.files`; empty if none were written.
+        ledger: the file.
+        out: the folder of the result files.
+        sign_in: whether there is no token that works.
+        results_failed: whether the result files could not be written.
+    """
+
+    info: RunInfo
+    counts: Mapping[str, int]
+    ledger: str | Path
+    files: Mapping[str, str] = attrs.field(factory=dict)
+    out: Path = OUT
+    sign_in: bool = False
+    results_failed: bool = False
+
+
+def next_steps(standing: Standing) -> list[Step]:
+    """The commands that go on with a run, the most pressing first."""
+    return list(_steps(standing))
+
+
+def _steps(standing: Standing) -> Iterator[Step]:
+    info, counts = standing.info, standing.counts
+    simulated = info.environment == SIMULATED
+    if standing.results_failed:
+        yield Step("the result files, in another folder", _command("results", _which(standing), "--out FOLDER"))
+    if standing.sign_in and not simulated:
+        account = info.options.get("account")
+        named = f"--account {shlex.quote(account)}" if account else ""
+        yield Step("sign in", _command("auth login", f"--env {info.environment}", named))
+    if number := counts.get("unprocessed", 0):
+        why = f"{number:,} unprocessed"
+        if not simulated:
+            yield Step(why, _command("resume", _which(standing, calls=True), _out(standing)))
+        elif (file := standing.files.get("unprocessed")) is not None:
+            yield Step(why, _push(standing, file))
+    if number := counts.get("in_doubt", 0):
+        yield from _settle(standing, f"{number:,} in doubt", simulated)
+    if number := counts.get("refused", 0):
+        file = standing.files.get("failed")
+        if file is not None:
+            yield Step(f"{number:,} refused, when {file} is mended", _push(standing, file))
+        elif not simulated:
+            yield Step(f"{number:,} refused", _command("retry", _which(standing, calls=True)))
+
+
+def _settle(standing: Standing, why: str, simulated: bool) -> Iterator[Step]:
+    if not simulated:
+        yield Step(why, _command("reconcile", _which(standing, calls=True)))
+    if simulated or standing.info.mode is Mode.DIRECT:  # a plain partner has no list in which reconcile could look
+        file = standing.files.get("in_doubt", standing.out / f"{standing.info.id}-in-doubt.csv")
+        by_hand = _command("resolve", _which(standing), f"--file {shlex.quote(str(file))}")
+        yield Step(f"{why}, when you have looked them up and filled gs_task_id in", by_hand)
+
+
+def _command(name: str, *words: str) -> str:
+    return " ".join(["gotsurge", name, *(word for word in words if word)])
+
+
+def _which(standing: Standing, *, calls: bool = False) -> str:
+    """The run, and the options that are needed to find it; with ``calls`` also those to reach its GotSurge."""
+    words = [standing.info.id, f"--env {standing.info.environment}"]
+    if calls and (api_base := _api_base(standing.info)):
+        words.append(f"--api-base {shlex.quote(api_base)}")
+    return " ".join([*words, *_ledger(standing)])
+
+
+def _ledger(standing: Standing) -> list[str]:
+    target = Target(simulate=standing.info.environment == SIMULATED, env=standing.info.environment)
+    if Path(standing.ledger).resolve() == default_ledger(target, OUT).resolve():
+        return []
+    return [f"--ledger {shlex.quote(str(Path(standing.ledger).absolute()))}"]
+
+
+def _out(standing: Standing) -> str:
+    return "" if standing.out == OUT else f"--out {shlex.quote(str(standing.out))}"
+
+
+def _api_base(info: RunInfo) -> str | None:
+    """The API base of a run, unless its environment or this shell says it."""
+    api_base: str | None = info.options.get("api_base")
+    if api_base is None or api_base == os.environ.get("GOTSURGE_API_BASE"):
+        return None
+    try:
+        return None if Environment.named(info.environment).api_base == api_base else api_base
+    except ConfigError:  # local has none of its own
+        return api_base
+
+
+def _push(standing: Standing, file: str) -> str:
+    """A push of a result file, read as the source was."""
+    info = standing.info
+    place = "--simulate" if info.environment == SIMULATED else f"--env {info.environment}"
+    api_base, account = _api_base(info), info.options.get("account")
+    return _command(
+        "push",
+        shlex.quote(file),
+        place,
+        f"--api-base {shlex.quote(api_base)}" if api_base else "",
+        f"--account {shlex.quote(account)}" if account else "",
+        *map(shlex.quote, info.options.get("reading", ())),
+        *_ledger(standing),
+        _out(standing),
+    )

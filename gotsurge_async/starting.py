@@ -1,0 +1,40 @@
+"""Ctrl-C and SIGTERM while the command ``gotsurge`` is still being loaded: it ends at once, without a traceback.
+
+Loading takes some tenths of a second, and begins with the package's front; so this is the first thing that it imports.
+In a program that imports the package as a library nothing is touched.
+"""
+
+import os
+import signal
+import sys
+from pathlib import PurePath
+from types import FrameType
+
+_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+_UNTOUCHED = (signal.SIG_DFL, signal.default_int_handler)
+
+
+def _is_command() -> bool:
+    """Whether this process is the command, as a script or as ``python -m``, and nothing else."""
+    name = sys.argv[0] if sys.argv else ""
+    if name == "-m":  # what it stands for is still being looked for
+        words = sys.orig_argv
+        return "-m" in words and words[words.index("-m") + 1 :][:1] == [__name__.partition(".")[0]]
+    return PurePath(name).stem == "gotsurge"
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    os._exit(_CODES[signal.Signals(number)])  # nothing was begun that would have to be ended
+
+
+def heed_interrupts() -> None:
+    """Let Ctrl-C be raised as KeyboardInterrupt again; SIGTERM goes on to end the process at once."""
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+if _is_command():
+    for _number in _CODES:
+        # One that the parent lets us ignore, as nohup does, stays ignored.
+        if signal.getsignal(_number) in _UNTOUCHED:
+            signal.signal(_number, _leave)

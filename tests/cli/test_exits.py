@@ -1,0 +1,181 @@
+"""Exit codes, and the one document that ``--json`` gives whatever happens."""
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from gotsurge_async.bulk import Ledger
+from gotsurge_async.cli.exits import Exit, exit_code_of
+from gotsurge_async.errors import ConfigError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, SignInNeeded
+from gotsurge_async.simulator import Fault, Simulator
+from tests.cli.desk import Desk
+from tests.cli.kit import finish, start, write_orders
+from tests.cli.runner import local
+
+NOBODY = ["--env", "local", "--api-base", "http://127.0.0.1:9/api"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (NotSent("refused"), Exit.UNREACHABLE),
+        (OutcomeUnknown("HTTP 503", operation="platform.tasks.list"), Exit.UNREACHABLE),
+        (OutcomeUnknown("HTTP 503", operation="platform.drafts.create"), Exit.UNREACHABLE),
+        (OutcomeUnknown("HTTP 503", operation="tasks.create"), Exit.REFUSED),
+        (RateLimited("later"), Exit.REFUSED),
+        (SignInNeeded(), Exit.SIGN_IN),
+        (ConfigError("no"), Exit.USAGE),
+    ],
+)
+def test_an_error_stands_for_a_code(error: GotSurgeError, code: Exit) -> None:
+    """Not reached, or no answer to what may be repeated, is a code of its own."""
+    assert exit_code_of(error) is code
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["push", "orders.csv", *NOBODY], 8, "gotsurge simulator"),
+        (["push", "orders.csv", *NOBODY, "--mode", "direct"], 8, "gotsurge simulator"),
+        (["push", "orders.csv"], 2, "--simulate"),
+        (["push", "orders.csv", "--simulate", "--batch-size", "many"], 2, "many"),
+        (["push", "orders.csv", "--simulate", "--no-such-option"], 2, "--no-such-option"),
+        (["push", "none.csv", "--simulate"], 2, "none.csv"),
+        (["push", "wrong.csv", "--simulate"], 2, "1 fault"),
+        (["push", "wrong.csv", "--dry-run"], 2, "1 fault"),
+        (["push", "orders.csv", "--simulate", "--map", "none.toml"], 2, "none.toml"),
+        (["push", "orders.csv", "--simulate", "--ledger", "orders.csv"], 2, "orders.csv"),
+        (["push", "orders.csv", "--env", "sandbox"], 4, "auth login"),
+        (["plan", "wrong.csv"], 2, "1 fault"),
+        (["plan", "none.csv"], 2, "none.csv"),
+        (["runs", "--ledger", "none.db"], 2, "none.db"),
+        (["status", "RUN", "--ledger", "none.db"], 2, "none.db"),
+        (["results", "RUN", "--ledger", "none.db"], 2, "none.db"),
+        (["resolve", "RUN", "--ledger", "none.db", "--key", "A", "--not-created"], 2, "none.db"),
+        (["resolve", "RUN"], 2, "--key"),
+        (["resume", "RUN", *NOBODY, "--ledger", "none.db"], 2, "none.db"),
+        (["retry", "RUN", *NOBODY, "--ledger", "none.db"], 2, "none.db"),
+        (["reconcile", *NOBODY, "--ledger", "none.db"], 2, "none.db"),
+        (["undo", "RUN", *NOBODY, "--ledger", "none.db"], 2, "none.db"),
+        (["undo", "RUN"], 2, "say where to"),
+    ],
+)
+def test_a_failure_is_a_document_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, said: str
+) -> None:
+    """Whatever is wrong, with --json standard output is one document with the error, its code and the run."""
+    monkeypatch.chdir(desk.folder)
+    write_orders(desk.folder / "orders.csv", ["A"])
+    wrong = write_orders(desk.folder / "wrong.csv", ["A"])
+    wrong.write_text(wrong.read_text().replace("48.50", "zero"))
+    done = desk.run(*words, "--json")
+    document = desk.document(done)
+    assert (done.exit_code, document["exit"]) == (code, code), done.output
+    assert said in document["error"]
+    assert "run" in document
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "results", "resume", "retry", "reconcile", "undo"])
+def test_a_failure_names_the_run(desk: Desk, command: str) -> None:
+    """The document of a command about a run has its id, also when there is no such run."""
+    desk.push("A")
+    call = desk.books if command in ("status", "results") else desk.call
+    document = desk.document(call(command, "nothing", "--json"))
+    assert (document["exit"], "no run nothing" in document["error"]) == (2, True)
+    assert document["run"] in ("nothing", None)
+
+
+def test_a_run_in_other_hands_is_a_document(desk: Desk) -> None:
+    """Exit 6, the holder and the run are in it."""
+    _, summary = desk.push("A")
+
+    async def hold() -> Result:
+        async with await Ledger.open(desk.folder / "ledger.db") as ledger, await ledger.hold(summary["run"]):
+            return await asyncio.to_thread(desk.call, "undo", summary["run"], "--json")
+
+    done = asyncio.run(hold())
+    document = desk.document(done)
+    assert (done.exit_code, document["exit"], document["run"]) == (6, 6, summary["run"])
+    assert "held by" in document["error"]
+
+
+async def test_an_interrupt_before_anything_was_sent_is_a_document(tmp_path: Path) -> None:
+    """Ctrl-C while the service is asked what the account may do: exit 130, and nothing was sent."""
+    write_orders(tmp_path / "orders.csv", range(3))
+    async with Simulator() as simulator:
+        simulator.order_fault(Fault(operation="platform.tasks.list", when="before", kind="delay", seconds=30))
+        process = await start("push", "orders.csv", *local(simulator), "--json", cwd=tmp_path)
+        await simulator.called("platform.tasks.list")
+        process.send_signal(signal.SIGINT)
+        done = await finish(process)
+    assert done.code == 130
+    assert done.document == {"error": "interrupted: nothing was sent", "exit": 130, "run": None}
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let retries wait for no time at all."""
+    monkeypatch.setattr("random.Random.random", lambda _: 0.0)
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("mode", ["auto", "direct", "two-phase"])
+def test_a_connection_that_is_refused_is_one_code(desk: Desk, mode: str) -> None:
+    """Nobody listens: exit 8 in every mode, and where a run was made, its orders wait in it."""
+    file = write_orders(desk.folder / "orders.csv", ["A", "B"])
+    place = ["--env", "sandbox", "--api-base", "http://127.0.0.1:9/api", *desk.ledger, "--out", desk.folder / "out"]
+    done = desk.run("push", file, *place, "--mode", mode, "--json", "--quiet", GOTSURGE_BEARER_TOKEN="t")
+    document = desk.document(done)
+    assert (done.exit_code, document["exit"]) == (8, 8), done.output
+    if mode != "auto":
+        assert (document["unprocessed"], document["in_doubt"]) == (2, 0)
+        where = f"--env sandbox --api-base http://127.0.0.1:9/api --ledger {desk.folder / 'ledger.db'}"
+        assert document["next"] == [f"gotsurge resume {document['run']} {where} --out {desk.folder / 'out'}"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_service_that_is_down_is_one_code(platform_desk: Desk) -> None:
+    """Drafts that get no answer leave nothing in doubt: exit 8; a limit on calls is exit 5, as any other limit."""
+    desk = platform_desk
+    desk.simulator.order_fault(Fault(operation="platform.drafts.create", when="before", kind="status", status=503))
+    done, summary = desk.push("A", "B")
+    assert (done.exit_code, summary["unprocessed"], summary["in_doubt"]) == (8, 2, 0)
+    assert [(each["verdict"], each["count"]) for each in summary["reasons"]] == [("unprocessed", 2)]
+    assert "503" in summary["reasons"][0]["reason"]
+    desk.simulator.clear_faults()
+    late = Fault(
+        operation="platform.drafts.create", when="before", kind="status", status=429, headers={"Retry-After": "999"}
+    )
+    desk.simulator.order_fault(late)
+    done, summary = desk.push("A", "B")
+    assert (done.exit_code, summary["unprocessed"]) == (5, 2)
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("account", ["plain", "platform"])
+def test_a_sign_in_that_dies_is_told_with_all_that_was_done(desk: Desk, account: str) -> None:
+    """The token ends in the middle: summary, files and the command that signs in; exit 4, or 3 with doubts."""
+    desk = Desk(desk.run, desk.simulator, desk.folder, account)
+    dead = ["tasks.create"] if account == "plain" else ["platform.drafts.broadcast", "platform.tasks.get"]
+    for operation in (*dead, "auth.refresh"):
+        desk.simulator.order_fault(Fault(operation=operation, when="before", kind="status", status=401))
+    done, summary = desk.push("A", "B")
+    assert done.exit_code == (3 if summary["in_doubt"] else 4)
+    assert (summary["in_doubt"] + summary["unprocessed"], summary["orders"]) == (2, 2)
+    assert Path(summary["files"]["unprocessed"]).exists()
+    assert "sign in" in summary["error"]
+    assert summary["next"][0] == f"gotsurge auth login --env local --account {account}" or account == "plain"
+    assert summary["next"][0].startswith("gotsurge auth login --env local")
+    desk.simulator.clear_faults()
+
+
+def test_a_summary_says_its_code_and_no_error(desk: Desk) -> None:
+    """A push that went well has exit 0 and no error in its document."""
+    _, summary = desk.push("A")
+    assert (summary["exit"], summary["error"], summary["next"], summary["reasons"]) == (0, None, [], [])
+    assert json.loads(Path(summary["files"]["summary"]).read_text())["created"] == 1
