@@ -7,7 +7,6 @@ In a program that imports the package as a library nothing is touched.
 import os
 import signal
 import sys
-from pathlib import PurePath
 from types import FrameType
 
 _CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -20,7 +19,7 @@ def _is_command() -> bool:
     if name == "-m":  # what it stands for is still being looked for
         words = sys.orig_argv
         return "-m" in words and words[words.index("-m") + 1 :][:1] == [__name__.partition(".")[0]]
-    return PurePath(name).stem == "gotsurge"
+    return name.replace("\\", "/").rpartition("/")[2].removesuffix(".exe") == "gotsurge"
 
 
 def _leave(number: int, _: FrameType | None) -> None:
