@@ -165,6 +165,7 @@ def make_layout(header: Sequence[str], reading: Reading, wrong: Wrong) -> Layout
     """
     names = tuple(name.strip() for name in header)
     index = _fields_of(names, reading, wrong)
+    _tell_unmapped(names, reading, wrong)
     constants = _constants(reading)
     for field, place in index.items():
         if field in constants:
@@ -207,6 +208,15 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
         else:
             index[field] = place
     return index
+
+
+def _tell_unmapped(names: Sequence[str], reading: Reading, wrong: Wrong) -> None:
+    """Tell each column that the map names and the file lacks: else its field would be left out of every order."""
+    column_map = reading.column_map
+    for name, field in column_map.columns.items():
+        if name not in names:
+            hint = did_you_mean(name, [each for each in names if each and each not in column_map.columns])
+            wrong(name, f"{column_map.where} takes {field} from this column, and the file has none of that name{hint}")
 
 
 def _unknown(name: str, reading: Reading) -> str:

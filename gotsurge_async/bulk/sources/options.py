@@ -28,11 +28,15 @@ class ColumnMap:
         constants: a field -> the value that it has in every row, written as in a cell. "now" in a field that is a
             time stands for the time of the push.
         ignore: columns of the file that are not read; "*" for all that are not known.
+        where: what faults call it.
+
+    A file that lacks one of ``columns`` has a fault: nothing is left out without a word.
     """
 
     columns: Mapping[str, str] = attrs.field(factory=dict)
     constants: Mapping[str, str] = attrs.field(factory=dict)
     ignore: frozenset[str] = frozenset()
+    where: str = attrs.field(default="the map", eq=False)
 
     def check(self, known: Iterable[str], where: str) -> None:
         """See that every field is one of ``known``, and given once.
@@ -167,7 +171,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def _column_map(table: Mapping[str, Any], where: str) -> ColumnMap:
-    names = [field.name for field in attrs.fields(ColumnMap)]
+    names = ["columns", "constants", "ignore"]
     for name in table:
         if name not in names:
             raise ConfigError(f'{where}: "{name}" is none of {", ".join(names)}{did_you_mean(name, names)}')
@@ -179,7 +183,7 @@ def _column_map(table: Mapping[str, Any], where: str) -> ColumnMap:
     if not isinstance(ignore, list) or not all(isinstance(name, str) for name in ignore):
         raise ConfigError(f'{where}: ignore is a list of column names, such as ["Remark"]')
     flat = {name: _cell(value, f"{where}: constants: {name}") for name, value in _flattened(constants)}
-    return ColumnMap(columns=columns, constants=flat, ignore=frozenset(ignore))
+    return ColumnMap(columns=columns, constants=flat, ignore=frozenset(ignore), where=f"the map {where}")
 
 
 def _flattened(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -138,3 +138,20 @@ def test_a_constant_is_read_as_a_cell_is() -> None:
     """One that its field does not take stops before the first row."""
     with pytest.raises(ConfigError, match=r"price.*money is a decimal"):
         read(table({}), file_map=FileMap(orders=ColumnMap(constants={"price": "1,50"})))
+
+
+def test_a_column_that_the_map_names_must_be_there(tmp_path: Path) -> None:
+    """An order does not go out without its price because the column is called otherwise; the nearest is offered."""
+    path = write(tmp_path / "map.toml", '[columns]\nfare = "price"\n"Ref." = "invoice_number"\n')
+    cells = {name: cell for name, cell in CELLS.items() if name not in ("price", "invoice_number")}
+    text = table({"Fare": "48.50"}, columns=[*cells, "Fare"])
+    found = read(text, file_map=FileMap.load(path))
+    assert found.faults == [
+        'orders.csv:1: Fare: there is no such column; did you mean "fare"?',
+        f"orders.csv:1: fare: the map {path} takes price from this column, and the file has none of that name; "
+        'did you mean "Fare"?',
+        f"orders.csv:1: Ref.: the map {path} takes invoice_number from this column, and the file has none of that name",
+    ]
+    path.write_text('ignore = ["*"]\n[columns]\nfare = "price"\n')
+    (fault,) = read(text, file_map=FileMap.load(path)).faults
+    assert fault.endswith('did you mean "Fare"?')
