@@ -110,6 +110,15 @@ def default_ledger(target: Target, out: Path) -> Path:
     return out / "ledger.db"
 
 
+def server_of(api_base: str) -> str:
+    """What is the same of two API bases that are one server."""
+    parts = urlsplit(api_base)
+    host = (parts.hostname or "").rstrip(".")
+    host = "127.0.0.1" if host in ("localhost", "::1") else host
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    return f"{host}:{port}{parts.path.rstrip('/')}"
+
+
 @asynccontextmanager
 async def connected(target: Target, limits: Limits | None = None) -> AsyncIterator[GotSurge]:
     """A client that is signed in.

@@ -22,7 +22,7 @@ from gotsurge_async.bulk import (
 )
 from gotsurge_async.bulk.ledger import Admission, Similar
 from gotsurge_async.bulk.sources.opening import STDIN
-from gotsurge_async.cli.connect import Target, connected
+from gotsurge_async.cli.connect import Target, connected, server_of
 from gotsurge_async.cli.exits import Exit, Failure, Told, print_document
 from gotsurge_async.cli.interrupts import Interrupts
 from gotsurge_async.cli.run_job import RunJob, SendOptions
@@ -30,6 +30,8 @@ from gotsurge_async.config import Limits
 from gotsurge_async.endpoints import TASKS_CREATE
 
 SHOWN_WARNINGS = 10
+LOOKED_BACK = 1_000
+"""How many earlier runs are asked where they went."""
 
 
 @attrs.frozen(kw_only=True)
@@ -120,6 +122,7 @@ class PushJob(RunJob):
                 on_refused_chunk=options.on_refused_chunk,
                 brakes=options.brakes,
             )
+            await self._tell_other_names(ledger, gs.environment.api_base)
             await self._choose_mode(push)
             run, admission = await self._load(push, gs.environment.api_base)
             return await self._deliver(gs, ledger, push, run, waiting=admission.pending, interrupts=interrupts)
@@ -144,6 +147,23 @@ class PushJob(RunJob):
         return run, admission
 
     # --- telling ----------------------------------------------------------------------------------------------------
+
+    async def _tell_other_names(self, ledger: Ledger, api_base: str) -> None:
+        """Warn where the ledger knows this server under another environment's name: keys are unique within one."""
+        target = self._options.target
+        if target.simulate:
+            return
+        server = server_of(api_base)
+        names = {
+            info.environment
+            for info in await ledger.runs(LOOKED_BACK)
+            if info.environment != target.books and server_of(info.options.get("api_base") or "") == server
+        }
+        for name in sorted(names):
+            self._say(
+                f"warning: runs of the environment {name} in this ledger went to {api_base} too: an order that was "
+                f"pushed there is not known here, and would be created a second time (say --env {name})"
+            )
 
     def _tell_warnings(self, source: Source) -> None:
         for warning in source.report.warnings[:SHOWN_WARNINGS]:

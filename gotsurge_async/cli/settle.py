@@ -1,5 +1,7 @@
 """``gotsurge reconcile`` and ``gotsurge undo``: finding out what became of orders, and taking them back."""
 
+import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from gotsurge_async.bulk.undo import REASON
 from gotsurge_async.cli.books import OUT, ledger_option, open_books, run_told, target_of
 from gotsurge_async.cli.calls import takes_place
 from gotsurge_async.cli.connect import Target, connected, default_ledger
-from gotsurge_async.cli.exits import Exit, exit_code_of
+from gotsurge_async.cli.exits import Exit, Failure, exit_code_of
 from gotsurge_async.cli.output import json_option, print_json, print_table
 
 SHOWN = 20
@@ -133,8 +135,17 @@ def _tell(done: list[Reconciled]) -> None:
 @ledger_option
 @click.option("--reason", default=REASON, show_default=True, help="For GotSurge and the drivers.")
 @click.option("--concurrency", type=click.IntRange(1, 1024), metavar="N", help="Calls in flight.  [default: 16]")
+@click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
 @json_option
-def undo(run_id: str, target: Target, ledger: Path | None, reason: str, concurrency: int | None, as_json: bool) -> None:
+def undo(
+    run_id: str,
+    target: Target,
+    ledger: Path | None,
+    reason: str,
+    concurrency: int | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Cancel every order of RUN that no driver has taken yet, and say what was too late.
 
     It may be repeated. Cancelled orders keep their keys: the same file does not push them again.
@@ -150,6 +161,8 @@ def undo(run_id: str, target: Target, ledger: Path | None, reason: str, concurre
     async def work() -> Undone:
         async with open_books(ledger or default_ledger(target, OUT)) as books:
             info = await books.run(run_id)
+            if not yes:
+                await _ask(books, info)
             async with connected(target_of(info, target)) as gs:
                 return await Undo(gs, books, concurrency=concurrency).undo(run_id, reason=reason)
 
@@ -165,6 +178,21 @@ def undo(run_id: str, target: Target, ledger: Path | None, reason: str, concurre
     if done.in_doubt:
         raise SystemExit(int(Exit.IN_DOUBT))
     raise SystemExit(int(Exit.REFUSED if done.too_late or done.failed else Exit.CREATED))
+
+
+async def _ask(books: Ledger, info: RunInfo) -> None:
+    """At a terminal, let a person see what is about to be cancelled; a script has said what it wants."""
+    if not at_a_terminal():
+        return
+    number = (await books.counts(info.id))[OrderState.CREATED]
+    question = f"Cancel {number:,} orders of run {info.id} ({info.environment}, from {info.source})?"
+    if not await asyncio.to_thread(click.confirm, question, err=True):
+        raise Failure("nothing was cancelled", Exit.USAGE, run=info.id)
+
+
+def at_a_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _tell_undone(done: Undone) -> None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
 from gotsurge_async.bulk import Ledger
+from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator import Fault, Simulator
 from tests.cli.desk import Desk
 from tests.cli.kit import gotsurge, start, write_orders
@@ -178,3 +180,15 @@ def test_a_retry_can_split(desk: Desk) -> None:
     document = desk.document(done)
     assert (done.exit_code, document["created"], document["refused"]) == (1, 3, 1)
     assert "--failed" not in desk.run("retry", "--help").stdout
+
+
+def test_the_last_run_is_the_last_that_was_begun(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that was set back does not bring an older run to the front, neither for --last nor in the list."""
+    desk.push("X")
+    monkeypatch.setattr(SystemClock, "now", lambda _: datetime(2001, 2, 3, tzinfo=UTC))
+    _, summary = desk.push("A")
+    monkeypatch.undo()
+    done = desk.call("resume", "--last", "--out", desk.folder / "out", "--json", "--quiet")
+    assert desk.document(done)["run"] == summary["run"]
+    assert summary["run"].startswith("2001")
+    assert desk.document(desk.books("runs", "--json"))[0]["run"] == summary["run"]

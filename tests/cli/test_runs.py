@@ -170,3 +170,16 @@ def test_what_a_crash_left_can_be_resolved(desk: Desk) -> None:
 
     asyncio.run(crash())
     assert desk.books("resolve", summary["run"], "--key", "A", "--not-created").exit_code == 0
+
+
+def test_one_server_under_two_names_is_warned_of(desk: Desk) -> None:
+    """A key is unique within an environment: the same server as another one would get the order a second time."""
+    first, _ = desk.push("A")
+    assert "warning" not in first.stderr
+    again, _ = desk.push("A")
+    assert "warning" not in again.stderr
+    file, base = desk.folder / "orders.csv", desk.simulator.api_base.replace("127.0.0.1", "localhost")
+    place = ["--env", "sandbox", "--api-base", base, *desk.ledger, "--out", desk.folder / "out"]
+    other = desk.run("push", file, *place, GOTSURGE_BEARER_TOKEN="t")
+    assert "warning: runs of the environment local in this ledger" in other.stderr
+    assert "(say --env local)" in other.stderr

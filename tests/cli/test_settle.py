@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from gotsurge_async.simulator import Fault
 from tests.cli.desk import Desk
 
@@ -95,3 +97,21 @@ def test_an_undo_stops_where_nobody_is_signed_in(desk: Desk) -> None:
     desk.simulator.order_fault(Fault(operation="tasks.get", when="before", kind="status", status=401))
     done = desk.call("undo", summary["run"])
     assert (done.exit_code, "stopped: " in done.stderr) == (4, True)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize(("words", "answer", "cancelled"), [((), "n", 0), ((), "y", 2), (("--yes",), "n", 2)])
+def test_a_person_is_asked_before_an_undo(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, terminal: bool, words: tuple[str, ...], answer: str, cancelled: int
+) -> None:
+    """At a terminal, unless --yes: how many orders, of which run; a script is not asked."""
+    _, summary = desk.push("A", "B")
+    monkeypatch.setattr("gotsurge_async.cli.settle.at_a_terminal", lambda: terminal)
+    done = desk.run("undo", summary["run"], *desk.ledger, *desk.place, *words, stdin=f"{answer}\n")
+    asked = f"Cancel 2 orders of run {summary['run']} (local, from " in done.stderr
+    assert asked == (terminal and not words)
+    cancelled = cancelled if terminal else 2
+    assert (done.exit_code, desk.simulator.audit()["calls"].get("tasks.cancel", 0)) == (
+        0 if cancelled else 2,
+        cancelled,
+    )

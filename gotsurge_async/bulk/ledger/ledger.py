@@ -193,7 +193,7 @@ class Ledger:
         return await self._store.read(lambda connection: queries.recorded(connection, environment, task_ids))
 
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
-        """The runs, newest first."""
+        """The runs, newest first: as they were begun, also where the clock was set back since."""
         return await self._store.read(lambda connection: queries.all_runs(connection, limit))
 
     async def run(self, run_id: str) -> RunInfo:

@@ -62,8 +62,8 @@ def run_info(connection: Connection, run_id: str, path: str) -> RunInfo:
 
 
 def all_runs(connection: Connection, limit: int | None) -> list[RunInfo]:
-    """The runs, newest first."""
-    newest_first = select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc()).limit(limit)
+    """The runs, newest first: as they came into the ledger, whatever the clock said then."""
+    newest_first = select(runs).order_by(literal_column("runs.rowid").desc()).limit(limit)
     return [_info(row) for row in connection.execute(newest_first)]
 
 
