@@ -59,7 +59,8 @@ _COMMANDS = OnDemand(
     {
         "push": ("push",),
         "plan": ("plan",),
-        "runs": ("runs", "status", "results", "resolve"),
+        "runs": ("runs", "status", "results"),
+        "resolve": ("resolve",),
         "resume": ("resume", "retry"),
         "settle": ("reconcile", "undo"),
         "simulator": ("simulator",),

@@ -125,6 +125,9 @@ def told(run: Callable[[], str | None] = lambda: None) -> Iterator[None]:
         raise Failure(str(error), exit_code_of(error), run=run()) from None
     except KeyboardInterrupt:
         raise Failure("interrupted", Exit.INTERRUPTED, run=run()) from None
+    except Failure as error:
+        error.run = error.run or run()
+        raise
 
 
 # --- for programs ----------------------------------------------------------------------------------------------------

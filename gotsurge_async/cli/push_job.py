@@ -184,13 +184,17 @@ class PushJob(RunJob):
             self._say(f"… and {len(pairs) - SHOWN_WARNINGS:,} more orders that look like another one")
 
 
-def told_faults(error: UnusableSource, say: Callable[[str], None]) -> Failure:
-    """Tell what is wrong with a file, fault by fault; the failure that is to be raised says how many there are."""
+def told_faults(error: UnusableSource, say: Callable[[str], None], so: str = "nothing was sent") -> Failure:
+    """Tell what is wrong with a file, fault by fault; the failure that is to be raised says how many there are.
+
+    Args:
+        so: what follows from it.
+    """
     for fault in error.faults:
         say(str(fault))
     if error.count > len(error.faults):
         say(f"… and {error.count - len(error.faults):,} more")
     faults = [attrs.asdict(fault) for fault in error.faults]
-    text = f"{error.count:,} {'fault' if error.count == 1 else 'faults'}: nothing was sent"
+    text = f"{error.count:,} {'fault' if error.count == 1 else 'faults'}: {so}"
     say(text)
     return Told(text, Exit.USAGE, more={"faults": faults, "count": error.count})

@@ -1,7 +1,6 @@
-"""``gotsurge runs``, ``status``, ``results`` and ``resolve``: what the ledger says, and what people say to it."""
+"""``gotsurge runs``, ``status`` and ``results``: what the ledger says."""
 
 import asyncio
-import getpass
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import attrs
 import click
 
-from gotsurge_async.bulk import Ledger, OrderState, RunHeld, write_results
+from gotsurge_async.bulk import Ledger, OrderState, write_results
 from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState
 from gotsurge_async.bulk.results import try_folder
 from gotsurge_async.cli.books import OUT, books_options, find_ledger, open_books, run_told
@@ -216,60 +215,3 @@ def results(run_id: str, ledger: Path | None, env: str | None, out: Path, as_jso
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
-
-
-@click.command(short_help="Say what became of an order in doubt.")
-@click.argument("run_id", metavar="RUN")
-@books_options
-@click.option("--key", required=True, help="The key of the order: its tracking id, unless the push said otherwise.")
-@click.option("--created", metavar="TASK_ID", help="It exists: this is its task.")
-@click.option("--not-created", is_flag=True, help="It does not exist: its key may be pushed again.")
-@click.option("--by", metavar="NAME", help="Who says so.  [default: the user of this machine]")
-@json_option
-def resolve(
-    run_id: str,
-    ledger: Path | None,
-    env: str | None,
-    key: str,
-    created: str | None,
-    not_created: bool,
-    by: str | None,
-    as_json: bool,
-) -> None:
-    """Say what became of an order of RUN that is in doubt, when you have looked it up; your word is recorded.
-
-    Think twice before --not-created: an order that does exist is then sent a second time, to a second driver.
-    """
-    if (created is not None) == not_created:
-        raise click.UsageError("say either --created TASK_ID or --not-created")
-    if created is not None and not created.strip():
-        raise click.UsageError("--created names the task that exists")
-    who = by or _user()
-
-    async def write() -> None:
-        async with open_books(find_ledger(ledger, env)) as books:
-            await _settle_crash(books, run_id)
-            await books.resolve(run_id, key, by=who, created=created, not_created=not_created)
-
-    run_told(write(), run_id)
-    if as_json:
-        print_json({"run": run_id, "key": key, "created": created is not None, "task_id": created, "by": who})
-    else:
-        said = f"created as {created}" if created is not None else "not created"
-        click.echo(f"{key} of run {run_id}: {said}, says {who}")
-
-
-async def _settle_crash(books: Ledger, run_id: str) -> None:
-    """What was being sent when a process ended is in doubt; a process that lives settles that itself."""
-    try:
-        async with await books.hold(run_id) as run:
-            await run.recover()
-    except RunHeld:
-        return
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        raise click.UsageError("say who you are: --by NAME") from None

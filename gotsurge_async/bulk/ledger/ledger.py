@@ -10,12 +10,12 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, insert, select, update
 
-from . import queries
-from .errors import IllegalTransition, LedgerError, NoSuchRun
+from . import queries, resolving
+from .errors import LedgerError
 from .holder import RunLock, this_process
 from .records import Counts, Decision, OrderRow, ResultRow, RunInfo, Similar
 from .run import Run, discard, held
-from .schema import decisions, in_states, orders, runs
+from .schema import runs
 from .states import Mode, OrderState, RunState
 from .store import Store
 from .times import Clock, to_microseconds, utc_now
@@ -241,35 +241,35 @@ class Ledger:
         """
         if (created is not None) == not_created:
             raise ValueError("say either created=TASK_ID or not_created=True")
+        await self.resolve_all(run_id, {key: created}, by=by)
+
+    async def resolve_all(
+        self,
+        run_id: str,
+        words: Mapping[str, str | None],
+        *,
+        by: str,
+        states: Iterable[OrderState] = (OrderState.IN_DOUBT,),
+    ) -> None:
+        """An operator's words about orders in doubt, recorded with name and time; all of them, or none.
+
+        Args:
+            words: of each key the id of the task that exists, or None if there is none.
+            by: who says so.
+            states: those that are in doubt; more than the state ``in_doubt`` where the caller holds the run.
+
+        Raises:
+            NoSuchRun: the run does not exist, or has no such order.
+            IllegalTransition: one is not in doubt.
+        """
         now = self._store.now()
 
         def job(connection: Connection) -> None:
             queries.run_info(connection, run_id, self.path)
-            row = connection.execute(
-                select(orders.c.id, orders.c.state).where(orders.c.run_id == run_id, orders.c.key == key)
-            ).first()
-            if row is None:
-                raise NoSuchRun(f"run {run_id} has no order {key}", path=self.path)
-            if row.state != OrderState.IN_DOUBT:
-                raise IllegalTransition(f"order {key} of run {run_id} is {row.state}, not in doubt", path=self.path)
-            said = f"{'created' if created is not None else 'not created'}, says {by}"
-            where = update(orders).where(orders.c.id == row.id, in_states(orders.c.state, (OrderState.IN_DOUBT,)))
-            if created is not None:
-                change = where.values(state=OrderState.CREATED.value, task_id=created, error=None, updated_at=now)
-            else:
-                change = where.values(state=OrderState.REJECTED.value, live=0, error=said, updated_at=now)
-            connection.execute(change)
-            connection.execute(
-                insert(decisions),
-                {
-                    "run_id": run_id,
-                    "order_id": row.id,
-                    "key": key,
-                    "created": int(created is not None),
-                    "task_id": created,
-                    "decided_by": by,
-                    "decided_at": now,
-                },
-            )
+            resolving.resolve(connection, run_id, words, states, by=by, now=now, path=self.path)
 
         await self._store.write(job)
+
+    async def owners(self, environment: str, keys: Sequence[str]) -> dict[str, str]:
+        """The runs that own some keys of an environment, for those that are owned."""
+        return await self._store.read(lambda connection: resolving.owners(connection, environment, keys))

@@ -1,0 +1,67 @@
+"""People's words about orders in doubt, written into the ledger; and which run an order's key belongs to."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import Connection, Select, Text, bindparam, func, insert, select, update
+
+from .bundles import ROWS, bundle
+from .errors import IllegalTransition, NoSuchRun
+from .schema import decisions, in_states, is_live, orders
+from .states import OrderState
+
+
+def _named() -> Select[tuple[str]]:
+    return select(func.json_each(bindparam(ROWS, type_=Text)).table_valued("value").c.value)
+
+
+_OF_RUN = select(orders.c.key, orders.c.id, orders.c.state).where(
+    orders.c.run_id == bindparam("of_run"), orders.c.key.in_(_named())
+)
+
+
+def resolve(
+    connection: Connection,
+    run_id: str,
+    words: Mapping[str, str | None],
+    states: Iterable[OrderState],
+    *,
+    by: str,
+    now: int,
+    path: str,
+) -> None:
+    """Record words: the order of a key is this task, or with None it does not exist, and its key is free.
+
+    Raises:
+        NoSuchRun: the run has no such order.
+        IllegalTransition: one is in none of ``states``.
+    """
+    states = frozenset(states)
+    found = {row.key: row for row in connection.execute(_OF_RUN, {"of_run": run_id, ROWS: bundle(list(words))})}
+    for key in words:
+        if key not in found:
+            raise NoSuchRun(f"run {run_id} has no order {key}", path=path)
+        if found[key].state not in states:
+            raise IllegalTransition(f"order {key} of run {run_id} is {found[key].state}, not in doubt", path=path)
+    here = update(orders).where(orders.c.id == bindparam("order"), in_states(orders.c.state, states))
+    created = here.values(state=OrderState.CREATED.value, task_id=bindparam("task"), error=None, updated_at=now)
+    said = f"not created, says {by}"
+    not_created = here.values(state=OrderState.REJECTED.value, live=0, error=said, updated_at=now)
+    for key, task_id in words.items():
+        order = found[key].id
+        if task_id is not None:
+            connection.execute(created, {"order": order, "task": task_id})
+        else:
+            connection.execute(not_created, {"order": order})
+        word = {"run_id": run_id, "order_id": order, "key": key, "created": int(task_id is not None)}
+        connection.execute(insert(decisions), {**word, "task_id": task_id, "decided_by": by, "decided_at": now})
+
+
+def owners(connection: Connection, environment: str, keys: Sequence[str]) -> dict[str, str]:
+    """The run that owns each of some keys, for those that are owned."""
+    found = connection.execute(
+        select(orders.c.key, orders.c.run_id).where(
+            orders.c.environment == environment, is_live(orders.c.live), orders.c.key.in_(_named())
+        ),
+        {ROWS: bundle(list(keys))},
+    )
+    return {row.key: row.run_id for row in found}

@@ -1,0 +1,210 @@
+"""``gotsurge resolve``: what people found out about orders in doubt."""
+
+import getpass
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from gotsurge_async.bulk import Ledger, UnusableSource
+from gotsurge_async.bulk.ledger import RunInfo
+from gotsurge_async.bulk.resolving import PersonsWord, Resolved, Resolver, words_of_file
+from gotsurge_async.cli.books import books_options, find_ledger, open_books, run_told, target_of
+from gotsurge_async.cli.connect import SIMULATED, Target, connected
+from gotsurge_async.cli.exits import Failure, Unreachable, exit_code_of, print_document
+from gotsurge_async.cli.next_steps import Standing, Step, next_steps
+from gotsurge_async.cli.output import json_option
+from gotsurge_async.cli.push_job import told_faults
+from gotsurge_async.client import GotSurge
+from gotsurge_async.errors import CallError, ConfigError, GotSurgeError, SignInNeeded
+
+
+@attrs.frozen(kw_only=True)
+class _Options:
+    run_id: str
+    ledger: Path
+    target: Target
+    check: bool
+    by: str
+    file: Path | None
+    words: tuple[PersonsWord, ...]
+
+
+@click.command(short_help="Say what became of orders in doubt.")
+@click.argument("run_id", metavar="RUN")
+@books_options
+@click.option("--api-base", metavar="URL", help="The URL that the API's paths stand on.  [default: as the run had it]")
+@click.option("--account", metavar="NAME", help="The account that reads the tasks.  [default: as the run had it]")
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    help="The key of an order: its tracking id, unless the push said otherwise. May be repeated.",
+)
+@click.option(
+    "--created",
+    multiple=True,
+    metavar="TASK_ID",
+    help="It exists: this is its task. One for each --key, in their order.",
+)
+@click.option("--not-created", is_flag=True, help="They do not exist: their keys may be pushed again.")
+@click.option("--file", type=click.Path(path_type=Path), help="RUN-in-doubt.csv or .jsonl, filled in; see below.")
+@click.option("--no-check", is_flag=True, help="Do not read the tasks: GotSurge cannot be reached from here.")
+@click.option("--by", metavar="NAME", help="Who says so.  [default: the user of this machine]")
+@json_option
+def resolve(
+    run_id: str,
+    ledger: Path | None,
+    env: str | None,
+    api_base: str | None,
+    account: str | None,
+    keys: tuple[str, ...],
+    created: tuple[str, ...],
+    not_created: bool,
+    file: Path | None,
+    no_check: bool,
+    by: str | None,
+    as_json: bool,
+) -> None:
+    """Say what became of orders of RUN that are in doubt, when you have looked them up; your word is recorded.
+
+    In --file, the in-doubt file of the run, gs_task_id with a task says that the order is this one, and gs_status
+    not_created that there is none. Rows that you leave as they are stay in doubt.
+
+    All words are taken, or none. A task must exist, be no draft, be no other order's, and stand for one order only;
+    what can be read is read before your word is believed.
+
+    Think twice before you say not created: an order that does exist is then sent a second time, to a second driver.
+
+    \b
+    Exit codes:
+      0 recorded                       4 sign-in failed
+      2 wrong usage, or a word that cannot be true; nothing was recorded
+      8 the service cannot be reached: --no-check does without it
+    """
+    options = _Options(
+        run_id=run_id,
+        ledger=find_ledger(ledger, env),
+        target=Target(api_base=api_base, account=account),
+        check=not no_check,
+        by=by or _user(),
+        file=file,
+        words=_words(keys, created, not_created, file),
+    )
+    resolved, untouched, steps = run_told(_resolve(options), run_id)
+    if as_json:
+        print_document(_document(options, resolved, untouched, steps))
+        return
+    _tell(options, resolved, untouched)
+    for step in steps:
+        click.echo(str(step), err=True)
+
+
+def _words(
+    keys: tuple[str, ...], created: tuple[str, ...], not_created: bool, file: Path | None
+) -> tuple[PersonsWord, ...]:
+    if file is not None:
+        if keys or created or not_created:
+            raise click.UsageError("--file says it all: leave --key, --created and --not-created out")
+        return ()
+    if not keys:
+        raise click.UsageError("say which order, by --key, or give the filled in --file")
+    if bool(created) == not_created:
+        raise click.UsageError("say either --created TASK_ID or --not-created")
+    if not_created:
+        return tuple(PersonsWord(key=key) for key in keys)
+    if len(created) != len(keys):
+        raise click.UsageError(f"{len(keys)} --key and {len(created)} --created: each order is one task")
+    if not all(task_id.strip() for task_id in created):
+        raise click.UsageError("--created names the task that exists")
+    return tuple(PersonsWord(key=key, task_id=task_id.strip()) for key, task_id in zip(keys, created, strict=True))
+
+
+async def _resolve(options: _Options) -> tuple[Resolved, int, list[Step]]:
+    try:
+        async with open_books(options.ledger) as books, AsyncExitStack() as stack:
+            info = await books.run(options.run_id)
+            words, untouched = options.words, 0
+            if options.file is not None:
+                found = await words_of_file(books, info.id, options.file)
+                words, untouched = found.words, found.untouched
+
+            async def connect() -> GotSurge:
+                return await stack.enter_async_context(connected(_target(info, options.target)))
+
+            # A throw-away simulator is gone: nothing can be read there.
+            check = options.check and info.environment != SIMULATED
+            resolver = Resolver(books, connect if check else None, file=str(options.file or "resolve"))
+            try:
+                resolved = await resolver.resolve(info.id, words, by=options.by)
+            except (CallError, SignInNeeded, ConfigError, Unreachable) as error:
+                raise _unchecked(error, info.id) from None
+            return resolved, untouched, await _steps(books, info, resolved)
+    except UnusableSource as error:
+        raise told_faults(error, _say, "nothing was recorded") from None
+
+
+def _target(info: RunInfo, target: Target) -> Target:
+    api_base = target.api_base or os.environ.get("GOTSURGE_API_BASE") or info.options.get("api_base")
+    return target_of(info, attrs.evolve(target, env=info.environment, api_base=api_base))
+
+
+def _unchecked(error: GotSurgeError, run_id: str) -> Failure:
+    text = f"{error}\nthe tasks could not be read, and nothing was recorded: --no-check takes your word as it is"
+    return Failure(text, exit_code_of(error), run=run_id)
+
+
+async def _steps(books: Ledger, info: RunInfo, resolved: Resolved) -> list[Step]:
+    if await books.is_held(info.id):
+        return []
+    return next_steps(Standing(info=info, counts={"in_doubt": resolved.left}, ledger=books.path))
+
+
+def _document(options: _Options, resolved: Resolved, untouched: int, steps: list[Step]) -> dict[str, Any]:
+    after = {"left_in_doubt": resolved.left, "next": [step.command for step in steps]}
+    if len(options.words) == 1:
+        (word,) = options.words
+        said = {"key": word.key, "created": word.task_id is not None, "task_id": word.task_id, "by": options.by}
+        return {"run": options.run_id, **said, **after}
+    return {
+        "run": options.run_id,
+        "by": options.by,
+        "created": [{"key": word.key, "task_id": word.task_id} for word in resolved.created],
+        "not_created": [{"key": word.key} for word in resolved.not_created],
+        "said_before": len(resolved.before),
+        "untouched": untouched,
+        **after,
+    }
+
+
+def _tell(options: _Options, resolved: Resolved, untouched: int) -> None:
+    for word in (*resolved.created, *resolved.not_created)[:SHOWN]:
+        said = f"created as {word.task_id}" if word.task_id is not None else "not created"
+        click.echo(f"{word.key} of run {options.run_id}: {said}, says {options.by}")
+    told = {
+        "created": len(resolved.created),
+        "not created": len(resolved.not_created),
+        "known before": len(resolved.before),
+        "rows left as they were": untouched,
+        "still in doubt": resolved.left,
+    }
+    if options.file is not None or len(options.words) > 1:
+        click.echo(", ".join(f"{number:,} {word}" for word, number in told.items() if number) or "nothing to record")
+
+
+SHOWN = 20
+"""How many words are repeated to people."""
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        raise click.UsageError("say who you are: --by NAME") from None

@@ -1,0 +1,255 @@
+"""`gotsurge resolve`: people's words about orders in doubt, one or a file of them."""
+
+import asyncio
+import csv
+import getpass
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gotsurge_async.bulk import Ledger
+from gotsurge_async.simulator import Fault
+from tests.cli.desk import Desk
+
+
+def tasks_of(desk: Desk) -> dict[str, str]:
+    """The task of each tracking id that the simulator has."""
+    return {each["tracking_id"]: each["id"] for each in desk.simulator.tasks() if not each["draft"]}
+
+
+def fill(desk: Desk, run_id: str, **cells: tuple[str, str]) -> Path:
+    """Fill in the in-doubt file of a run: of each key the task and the status."""
+    path = desk.folder / "out" / f"{run_id}-in-doubt.csv"
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        if row["tracking_id"] in cells:
+            row["gs_task_id"], row["gs_status"] = cells[row["tracking_id"]]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def states(desk: Desk, run_id: str) -> dict[str, int]:
+    """The states of the orders of a run."""
+    found: dict[str, int] = desk.document(desk.books("status", run_id, "--json"))["states"]
+    return found
+
+
+def test_a_persons_word_settles_an_order(desk: Desk) -> None:
+    """The word is recorded with name and time, is shown by status, and a key that was not created can be pushed."""
+    run_id = desk.push_lost("A", "B", when="before")
+    created = desk.books("resolve", run_id, "--key", "A", "--created", "task-a", "--by", "Mei", "--no-check")
+    assert created.stdout == f"A of run {run_id}: created as task-a, says Mei\n"
+    done = desk.books("resolve", run_id, "--key", "B", "--not-created", "--json")
+    said = {"key": "B", "created": False, "task_id": None, "by": getpass.getuser()}
+    assert desk.document(done) == {"run": run_id, **said, "left_in_doubt": 0, "next": []}
+    told = desk.books("status", run_id).stdout
+    assert "A: created as task-a, said Mei at " in told
+    decisions = desk.document(desk.books("status", run_id, "--json"))["decisions"]
+    assert [(each["key"], each["by"]) for each in decisions] == [("A", "Mei"), ("B", getpass.getuser())]
+    _, summary = desk.push("A", "B")
+    assert (summary["created"], summary["already_pushed"]) == (1, 1)
+    assert desk.simulator.audit()["by_tracking_id"] == {"B": 1}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--key", "A"),
+        ("--not-created",),
+        ("--key", "A", "--created", "x", "--not-created"),
+        ("--key", "A", "--created", " "),
+        ("--key", "A", "--key", "B", "--created", "x"),
+        ("--key", "A", "--not-created", "--file", "x.csv"),
+    ],
+)
+def test_a_word_must_be_one(desk: Desk, words: tuple[str, ...]) -> None:
+    """Neither word, both, a task without a name, or fewer tasks than orders is wrong usage."""
+    assert desk.books("resolve", "R", *words).exit_code == 2
+
+
+def test_what_is_known_cannot_be_resolved(desk: Desk) -> None:
+    """An order that is created is not in doubt: the command says so and changes nothing."""
+    _, summary = desk.push("A")
+    done = desk.books("resolve", summary["run"], "--key", "A", "--not-created")
+    assert (done.exit_code, "not in doubt" in done.stderr) == (2, True)
+
+
+def test_what_a_crash_left_can_be_resolved(desk: Desk) -> None:
+    """An order that was being sent when its process ended is in doubt to whoever looks."""
+    _, summary = desk.push("A", words=("--max-spend", "1"))
+
+    async def crash() -> None:
+        async with await Ledger.open(desk.folder / "ledger.db") as ledger, await ledger.hold(summary["run"]) as run:
+            await run.claim([row.id async for row in run.rows()])
+
+    asyncio.run(crash())
+    assert desk.books("resolve", summary["run"], "--key", "A", "--not-created").exit_code == 0
+
+
+def test_several_keys_are_resolved_at_once(desk: Desk) -> None:
+    """Each --key with its --created, or all of them not created."""
+    run_id = desk.push_lost("A", "B", "C", "D")
+    tasks = tasks_of(desk)
+    words = ("--key", "A", "--created", tasks["A"], "--key", "B", "--created", tasks["B"])
+    done = desk.books("resolve", run_id, *words)
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "2 created, 2 still in doubt")
+    assert f"2 in doubt: gotsurge reconcile {run_id}" in done.stderr
+    done = desk.books("resolve", run_id, "--key", "C", "--key", "D", "--not-created", "--json")
+    document = desk.document(done)
+    assert (document["not_created"], document["left_in_doubt"]) == ([{"key": "C"}, {"key": "D"}], 0)
+    assert states(desk, run_id) == {"created": 2, "rejected": 2}
+
+
+def test_a_filled_in_file_is_resolved(desk: Desk) -> None:
+    """A task in gs_task_id, not_created in gs_status; what was left alone stays in doubt, and is counted."""
+    run_id = desk.push_lost("A", "B", "C")
+    task = tasks_of(desk)["A"]
+    path = fill(desk, run_id, A=(task, "in_doubt"), B=("", "Not created"))
+    done = desk.books("resolve", run_id, "--file", path, "--by", "Mei", "--json")
+    document = desk.document(done)
+    assert done.exit_code == 0
+    assert document | {"next": []} == {
+        "run": run_id,
+        "by": "Mei",
+        "created": [{"key": "A", "task_id": task}],
+        "not_created": [{"key": "B"}],
+        "said_before": 0,
+        "untouched": 1,
+        "left_in_doubt": 1,
+        "next": [],
+    }
+    # The same file with one more row filled in: what was said before is no contradiction.
+    path = fill(desk, run_id, C=("", "not_created"))
+    document = desk.document(desk.books("resolve", run_id, "--file", path, "--json"))
+    assert (document["said_before"], document["not_created"], document["left_in_doubt"]) == (2, [{"key": "C"}], 0)
+    assert states(desk, run_id) == {"created": 1, "rejected": 2}
+
+
+def test_a_file_with_faults_changes_nothing(desk: Desk) -> None:
+    """Every fault has its line, none of the words is recorded, and JSON lists them."""
+    run_id = desk.push_lost("A", "B", "C", "D", "E", "F")
+    tasks = tasks_of(desk)
+    path = fill(
+        desk, run_id, A=("", "created"), B=(tasks["B"], "not_created"), C=("", "perhaps"), D=(tasks["D"], "created")
+    )
+    done = desk.books("resolve", run_id, "--file", path, "--json")
+    document = desk.document(done)
+    assert (done.exit_code, document["exit"], document["count"], document["run"]) == (2, 2, 3, run_id)
+    assert [fault["line"] for fault in document["faults"]] == [2, 3, 4]
+    assert "3 faults: nothing was recorded" in done.stderr
+    assert states(desk, run_id) == {"in_doubt": 6}
+    path = fill(
+        desk,
+        run_id,
+        A=("no-such-task", "created"),
+        B=(tasks["C"], "created"),
+        C=(tasks["D"], "created"),
+        D=(tasks["D"], "created"),
+        E=("", "not_created"),
+    )
+    document = desk.document(desk.books("resolve", run_id, "--file", path, "--json"))
+    (twice,) = document["faults"]
+    assert (twice["line"], twice["rule"]) == (5, f"task {tasks['D']} is said to be C too")
+    path = fill(desk, run_id, C=("", "in_doubt"))
+    told = desk.books("resolve", run_id, "--file", path).stderr
+    assert "in-doubt.csv:2: A: GotSurge has no task no-such-task" in told
+    assert f"in-doubt.csv:3: B: task {tasks['C']} is another order's: its tracking_id is C" in told
+    assert states(desk, run_id) == {"in_doubt": 6}
+
+
+def test_a_task_of_another_order_is_refused(desk: Desk) -> None:
+    """The ledger knows it, also where nothing is read."""
+    desk.push("X")
+    run_id = desk.push_lost("A")
+    done = desk.books("resolve", run_id, "--key", "A", "--created", tasks_of(desk)["X"], "--no-check")
+    assert (done.exit_code, "is recorded for another order" in done.stderr) == (2, True)
+    again = desk.push("A")[1]
+    assert again["in_doubt"] == 1
+    other = desk.books("resolve", again["run"], "--key", "A", "--not-created")
+    assert f"is in doubt in run {run_id}: gotsurge resolve {run_id}" in other.stderr
+
+
+def test_a_draft_is_not_created(platform_desk: Desk) -> None:
+    """A draft calls no driver."""
+    desk = platform_desk
+    run_id = desk.push_lost("A", when="before")
+    made = desk.run("drafts", "create", order_file(desk), *desk.place, "--json")
+    draft = desk.document(made)["orders"][0]["id"]
+    done = desk.books("resolve", run_id, "--key", "A", "--created", draft)
+    assert (done.exit_code, "is a draft" in done.stderr) == (2, True), done.output
+
+
+def order_file(desk: Desk) -> Path:
+    """One order as the API has it."""
+    window: dict[str, Any] = {"start_time_utc": "2030-03-04T01:00:00Z", "end_time_utc": "2030-03-04T02:00:00Z"}
+    order = {
+        "tracking_id": "A",
+        "from_address": {"street_address": "7 Loyang Way"},
+        "to_address": {"street_address": "Marina South Pier"},
+        "from_time_window": window,
+        "broadcast_preference": "squad",
+        "vehicle_preference": "car",
+        "service_type": "ftl",
+        "client_time_utc": "2030-03-04T00:00:00Z",
+    }
+    path = desk.folder / "order.json"
+    path.write_text(json.dumps(order))
+    return path
+
+
+def test_a_task_that_cannot_be_read_needs_no_check(desk: Desk) -> None:
+    """Nobody answers: exit 8, nothing is recorded, and the sentence says how to do without."""
+    run_id = desk.push_lost("A")
+    task = tasks_of(desk)["A"]
+    words = (run_id, "--key", "A", "--created", task)
+    done = desk.books("resolve", *words, "--api-base", "http://127.0.0.1:9/api", "--json")
+    document = desk.document(done)
+    assert (done.exit_code, "--no-check" in document["error"], document["run"]) == (8, True, run_id)
+    assert states(desk, run_id) == {"in_doubt": 1}
+    assert desk.books("resolve", *words, "--api-base", "http://127.0.0.1:9/api", "--no-check").exit_code == 0
+
+
+def test_a_file_from_a_spreadsheet_and_one_that_is_none(desk: Desk) -> None:
+    """A byte order mark and another delimiter are read; a file without the columns of a push is refused."""
+    run_id = desk.push_lost("A", "B")
+    path = fill(desk, run_id, A=("", "not_created"))
+    with path.open(newline="") as file:
+        rows = list(csv.reader(file))
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=";").writerows(rows)
+    assert desk.books("resolve", run_id, "--file", path).exit_code == 0
+    assert states(desk, run_id) == {"in_doubt": 1, "rejected": 1}
+    done = desk.books("resolve", run_id, "--file", desk.folder / "orders.csv")
+    assert (done.exit_code, "gs_task_id" in done.stderr) == (2, True)
+    assert desk.books("resolve", run_id, "--file", desk.folder / "none.csv").exit_code == 2
+
+
+def test_json_lines_can_be_filled_in_too(desk: Desk) -> None:
+    """A push of JSON Lines has JSON Lines as its in-doubt file."""
+    (desk.folder / "orders.jsonl").write_text(json.dumps(json.loads(order_file(desk).read_text())) + "\n")
+    run_id = desk.push_lost("Z")
+    desk.simulator.order_fault(Fault(operation="tasks.create", when="after", kind="reset"))
+    pushed = desk.run(
+        "push",
+        desk.folder / "orders.jsonl",
+        *desk.place,
+        *desk.ledger,
+        "--out",
+        desk.folder / "out",
+        "--json",
+        "--quiet",
+    )
+    desk.simulator.clear_faults()
+    summary = desk.document(pushed)
+    assert summary["run"] != run_id
+    path = Path(summary["files"]["in_doubt"])
+    row = json.loads(path.read_text())
+    path.write_text(json.dumps({**row, "gs_task_id": tasks_of(desk)["A"]}) + "\n")
+    done = desk.books("resolve", summary["run"], "--file", path)
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "1 created"), done.output
