@@ -1,7 +1,7 @@
 """What a create did with each of its orders."""
 
 from collections import Counter, deque
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from typing import Generic, TypeVar, cast
 
 import attrs
@@ -11,6 +11,7 @@ from gotsurge_async.endpoints import Endpoint
 from gotsurge_async.errors import CallError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, Rejected, SignInNeeded
 from gotsurge_async.hooks import ChunkDone
 from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, TaskBatch
+from gotsurge_async.retry import Outcome
 from gotsurge_async.session import Session
 from gotsurge_async.streams import ResultStream
 
@@ -96,6 +97,7 @@ def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[R
     else by invoice number, else by position if the counts agree and nothing that was matched stands elsewhere; never
     with a receipt that names another id.
     """
+    receipts = _told_apart(receipts)
     named = [(receipt.tracking_id, receipt.invoice_number) for receipt in receipts]
     if named == list(identities) and None not in [tracking_id for tracking_id, _ in named]:
         return list(receipts)  # as nearly always
@@ -121,6 +123,20 @@ def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[R
     return found
 
 
+def _told_apart(receipts: Sequence[Receipt]) -> Sequence[Receipt]:
+    """The receipts by which orders can be told apart: a task that stands twice counts once if it says whose it is."""
+    if len({receipt.id for receipt in receipts}) == len(receipts):
+        return receipts
+    by_task: dict[str, list[Receipt]] = {}
+    for receipt in receipts:
+        by_task.setdefault(receipt.id, []).append(receipt)
+    return [
+        same[0]
+        for same in by_task.values()
+        if len(same) == 1 or (same[0].tracking_id is not None and len({each.tracking_id for each in same}) == 1)
+    ]
+
+
 def _agree(identity: Identity, receipt: Receipt) -> bool:
     """Whether the receipt names nothing that the order has otherwise."""
     # Written out: this runs for every order, and as a loop it cost more than all else of the matching.
@@ -144,8 +160,8 @@ async def create_chunk(
     body: bytes,
     identities: Sequence[Identity],
     *,
-    before_send: Callable[[], None] | None = None,
-    after_send: Callable[[], None] | None = None,
+    before_send: Callable[[], Awaitable[None]] | None = None,
+    after_send: Callable[[Outcome, int | None], None] | None = None,
 ) -> list[OrderResult[T]]:
     """Create one chunk, and say what became of each of its orders.
 

@@ -1,11 +1,29 @@
-"""How many calls at once, and how many a second."""
+"""How many calls at once, and how many a second; and the pace of pushes, which changes the first by what answers say.
+
+The pace: additive increase, multiplicative decrease. About one more place for every round of calls that went well, half
+of them gone at a 429, a quarter when answers take much longer than they can. The ceiling is the client's limit.
+"""
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Limits
+from gotsurge_async.hooks import Event, Hooks, RequestDone
+
+SLOW = 3.0
+"""Answers that take so many times what the quickest took are slow."""
+SLOW_SECONDS = 0.5
+"""Answers quicker than this are never slow."""
+COOL_DOWN = 1.0
+"""Seconds between two decreases: the calls in flight still tell of the pace before the first one."""
+_FORGET = 1.001
+"""How the quickest answer is forgotten, by each that follows: a service may have become slower for good."""
+_WEIGHT = 0.1
+"""What one answer counts in the average."""
 
 
 class Limiter:
@@ -26,6 +44,8 @@ class Limiter:
         self._interval = 1.0 / limits.rate if limits.rate else 0.0
         self._next_turn = 0.0
         self._clock = clock
+        self._pushes = 0
+        self._unlisten: Callable[[], None] | None = None
 
     @property
     def places(self) -> int:
@@ -36,6 +56,20 @@ class Limiter:
         """Have so many places from now on, at least 1 and at most the ceiling; nobody in flight loses one."""
         self._places = max(1, min(places, self.ceiling))
         self._admit()
+
+    @contextmanager
+    def paced(self, hooks: Hooks) -> Iterator[None]:
+        """Adapt the places to what the answers say, inside the block; several pushes of a client share one pace."""
+        if not self._pushes:
+            self._unlisten = hooks.add(Pace(self, self._clock))
+        self._pushes += 1
+        try:
+            yield
+        finally:
+            self._pushes -= 1
+            if not self._pushes and self._unlisten is not None:
+                self._unlisten()
+                self.resize(self.ceiling)
 
     async def __aenter__(self) -> None:
         await self._take_place()
@@ -81,3 +115,43 @@ class Limiter:
         self._next_turn = turn + self._interval
         if turn > now:
             await self._clock.sleep(turn - now)
+
+
+class Pace:
+    """Listens to a client's requests, and resizes its limiter."""
+
+    def __init__(self, limiter: Limiter, clock: Clock) -> None:
+        self._limiter = limiter
+        self._clock = clock
+        self._earned = 0.0
+        self._quickest = float("inf")
+        self._average: float | None = None
+        self._cool_at = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Take an event of the client in."""
+        if not isinstance(event, RequestDone) or event.status is None:
+            return
+        if event.status == 429:
+            self._decrease(0.5)
+        elif event.status < 400:
+            self._quickest = min(self._quickest * _FORGET, event.seconds)
+            average = event.seconds if self._average is None else self._average
+            self._average = average + _WEIGHT * (event.seconds - average)
+            if self._average > max(SLOW * self._quickest, SLOW_SECONDS):
+                self._decrease(0.75)
+            else:
+                self._increase()
+
+    def _decrease(self, factor: float) -> None:
+        now = self._clock.monotonic()
+        if now >= self._cool_at:
+            self._cool_at = now + COOL_DOWN
+            self._earned = 0.0
+            self._limiter.resize(int(self._limiter.places * factor))
+
+    def _increase(self) -> None:
+        self._earned += 1.0 / self._limiter.places
+        if self._earned >= 1.0:
+            self._earned = 0.0
+            self._limiter.resize(self._limiter.places + 1)

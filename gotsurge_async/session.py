@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from random import Random
@@ -112,8 +112,8 @@ class Session:
         body: Any = None,
         decode: Callable[[bytes], Any] | None = None,
         read: Callable[[Response], Any] | None = None,
-        before_send: Callable[[], None] | None = None,
-        after_send: Callable[[], None] | None = None,
+        before_send: Callable[[], Awaitable[None]] | None = None,
+        after_send: Callable[[Outcome, int | None], None] | None = None,
     ) -> T:
         """Make one call, as often as its endpoint allows, and read its answer.
 
@@ -124,8 +124,9 @@ class Session:
             decode: reads the answer's body instead of the endpoint's response class.
             read: the same for the whole answer, with its headers.
             before_send: called right before each try leaves; what it raises ends the call, and that try is not sent.
-            after_send: called when a try has ended; not for one that was cancelled on its way, so that who cancelled
-                the call can tell whether anything may have been processed.
+            after_send: called with the outcome, and the status if there was an answer, when a try has ended; not for
+                one that was cancelled on its way, so that who cancelled the call can tell whether anything may have
+                been processed.
 
         Raises:
             Rejected: the service said no.
@@ -210,11 +211,11 @@ class Session:
         request = call.request(self._api_base, bearer)
         async with self.limiter:
             if call.before_send is not None:
-                call.before_send()
+                await call.before_send()
             started = self.clock.monotonic()
             done = await attempt(self._transport, request)
             if call.after_send is not None:
-                call.after_send()
+                call.after_send(done.outcome, done.status)
         self._tell(call, request, done, tries, self.clock.monotonic() - started)
         return done
 
@@ -293,8 +294,8 @@ class _Call:
     body: bytes | None
     decode: Callable[[bytes], Any] | None
     read: Callable[[Response], Any] | None
-    before_send: Callable[[], None] | None
-    after_send: Callable[[], None] | None
+    before_send: Callable[[], Awaitable[None]] | None
+    after_send: Callable[[Outcome, int | None], None] | None
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
     number: int
 

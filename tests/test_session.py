@@ -21,6 +21,7 @@ from gotsurge_async.errors import (
     SignInNeeded,
     WrongLoop,
 )
+from gotsurge_async.retry import Outcome
 from gotsurge_async.transports.base import NothingSent, Request, Response
 from tests.kit import answer
 from tests.rig import BASE, EVERY, TASK, Rig, arguments
@@ -97,7 +98,7 @@ async def test_before_send_is_asked_before_each_try() -> None:
     """It is called once a try, right before; what it raises ends the call with that try not sent."""
     asked: list[int] = []
 
-    def ask() -> None:
+    async def ask() -> None:
         asked.append(len(rig.transport.sent))
         if len(asked) == 3:
             raise PermissionError("the claim is gone")
@@ -112,7 +113,7 @@ async def test_before_send_is_asked_before_each_try() -> None:
 
 async def test_after_send_tells_of_every_try_that_ended() -> None:
     """It is called once a try has an outcome, and not for one that was cancelled on its way."""
-    ended: list[int] = []
+    ended: list[tuple[Outcome, int | None]] = []
     hang = asyncio.Event()
 
     async def handle(_: Request) -> Response:
@@ -122,14 +123,14 @@ async def test_after_send_tells_of_every_try_that_ended() -> None:
 
     async with Rig(handle) as rig:
         calling = asyncio.create_task(
-            rig.session.call(TASKS_GET, path={"task_id": "x"}, after_send=lambda: ended.append(1))
+            rig.session.call(TASKS_GET, path={"task_id": "x"}, after_send=lambda *told: ended.append(told))
         )
         await rig.clock.advance(10)
         assert len(rig.transport.sent) == 2
         calling.cancel()
         with pytest.raises(asyncio.CancelledError):
             await calling
-    assert ended == [1]
+    assert ended == [(Outcome.RATE_LIMITED, 429)]
 
 
 # --- who may call -----------------------------------------------------------------------------------------------------

@@ -10,9 +10,13 @@ from gotsurge_async.creates import Created, InDoubt, OrderResult, Refused
 from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.money import Money
 
+DOUBTS_IN_A_ROW = 5
+REFUSALS_IN_A_ROW = 10
+"""Chunks; what stops a push unless the user says otherwise."""
+
 
 class LimitReached(GotSurgeError):
-    """A limit that the user set has stopped the push; the rest was not sent."""
+    """A limit has stopped the push; the rest was not sent."""
 
 
 @attrs.frozen(kw_only=True)
@@ -22,12 +26,16 @@ class Brakes:
     Attributes:
         max_errors: refused orders.
         max_in_doubt: orders in doubt.
+        doubts_in_a_row: chunks, one after the other, of which nothing is known: the service is down, or the way to it.
+        refusals_in_a_row: chunks, one after the other, that were refused whole: something is wrong with all orders.
         max_spend: the sum of the prices of what is created or in doubt. Of one currency, or of any if it has none.
         canary: so many orders are sent first, and each must be confirmed by a read before the rest goes.
     """
 
     max_errors: int | None = None
     max_in_doubt: int | None = None
+    doubts_in_a_row: int | None = DOUBTS_IN_A_ROW
+    refusals_in_a_row: int | None = REFUSALS_IN_A_ROW
     max_spend: Money | None = None
     canary: int = 0
 
@@ -48,6 +56,8 @@ class BrakeWatch:
         self._refused = 0
         self._in_doubt = 0
         self._spent = 0
+        self._doubts_in_a_row = 0
+        self._refusals_in_a_row = 0
 
     async def begin(self, run: Run) -> None:
         """Count what earlier processes did in this run."""
@@ -98,3 +108,17 @@ class BrakeWatch:
         ):
             if limit is not None and count > limit:
                 raise LimitReached(f"{count} orders are {what}, and the limit is {limit}")
+        self._count_chunk(results)
+
+    def _count_chunk(self, results: Sequence[OrderResult[PendingOrder]]) -> None:
+        kinds = {type(result) for result in results}
+        if not kinds:
+            return
+        self._doubts_in_a_row = self._doubts_in_a_row + 1 if kinds == {InDoubt} else 0
+        self._refusals_in_a_row = self._refusals_in_a_row + 1 if kinds == {Refused} else 0
+        for in_a_row, limit, what in (
+            (self._doubts_in_a_row, self._brakes.doubts_in_a_row, "in doubt: the service, or the way to it, is down"),
+            (self._refusals_in_a_row, self._brakes.refusals_in_a_row, "refused: mend what they have in common"),
+        ):
+            if limit is not None and in_a_row >= limit:
+                raise LimitReached(f"{in_a_row} chunks in a row are {what}")

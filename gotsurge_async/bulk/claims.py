@@ -1,47 +1,72 @@
 """Claimed chunks: who may send them, until when, and what must not be left half done."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TypeVar
 
+from gotsurge_async.bulk.ledger import PendingOrder, Run
 from gotsurge_async.clock import Clock
-from gotsurge_async.errors import GotSurgeError
+from gotsurge_async.creates import STOPPERS
+from gotsurge_async.retry import Outcome
 
 T = TypeVar("T")
 
 CLAIM_LIFE = 60.0
-"""Seconds after which a claim is too old to be sent on: the process may have been frozen, and another taken over."""
-
-
-class ClaimTooOld(GotSurgeError):
-    """Too long passed between the claim of a chunk and its sending; nothing was sent."""
+"""Seconds that a claim is good for: the process may have been frozen since, and another one have taken over."""
 
 
 class Claim:
-    """Guards the sending of a claimed chunk, and knows whether a try is on its way.
+    """A claimed chunk while it is sent: it leaves only while its claim is young, and knows what may have come of it.
 
-    ``leave`` and ``land`` are the ``before_send`` and ``after_send`` of `Session.call`.
+    ``leave`` and ``land`` are the ``before_send`` and ``after_send`` of `Session.call`. Make it before the claim is
+    written: a process may be frozen right after the write.
+
+    Attributes:
+        ids: the orders that are claimed.
+        on_its_way: a try left, and has not ended.
+        may_have_acted: a try was answered, or broken off: the service may have processed all of it.
+        refused: a try was refused, which need not mean all of its orders.
     """
 
-    def __init__(self, clock: Clock, life: float) -> None:
-        self._clock = clock
-        self._ends = clock.monotonic() + life
-        self._life = life
+    def __init__(self, run: Run, clock: Clock, life: float) -> None:
+        self.ids: Sequence[int] = ()
         self.on_its_way: bool = False
+        self.may_have_acted: bool = False
+        self.refused: bool = False
+        self._run = run
+        self._clock = clock
+        self._old_at = clock.monotonic() + life / 2
+        self._life = life
 
-    def leave(self) -> None:
-        """A try is about to leave.
+    async def leave(self) -> None:
+        """A try is about to leave. An old claim is renewed first, which the ledger refuses if it is another's by now.
 
         Raises:
-            ClaimTooOld: it must not.
+            LedgerError: it must not leave.
         """
-        if self._clock.monotonic() > self._ends:
-            raise ClaimTooOld(f"more than {self._life:.0f} s passed between the claim and the sending")
+        while (now := self._clock.monotonic()) > self._old_at:
+            # Young from before the write, as at first: if that takes its whole life, once more.
+            self._old_at = now + self._life / 2
+            await whole(self._run.renew_claim(self.ids))
         self.on_its_way = True
 
-    def land(self) -> None:
+    def land(self, outcome: Outcome, status: int | None) -> None:
         """The try has ended."""
         self.on_its_way = False
+        self.may_have_acted |= outcome in (Outcome.ANSWERED, Outcome.UNKNOWN)
+        self.refused |= outcome is Outcome.REJECTED and status not in STOPPERS
+
+
+async def claim_pending(run: Run, orders: Sequence[PendingOrder]) -> list[PendingOrder]:
+    """Claim orders that wait; those that are claimed now are returned, the others were taken over meanwhile."""
+    claiming = asyncio.ensure_future(run.claim([order.id for order in orders]))
+    try:
+        claimed = set(await whole(claiming))
+    except asyncio.CancelledError:
+        if not claiming.cancelled() and claiming.exception() is None:
+            await whole(run.release_claim(claiming.result()))  # nothing of them was sent
+        raise
+    return [order for order in orders if order.id in claimed]
 
 
 async def whole(work: Awaitable[T]) -> T:

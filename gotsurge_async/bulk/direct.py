@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.claims import Claim, ClaimTooOld, whole
+from gotsurge_async.bulk.claims import Claim, claim_pending, whole
 from gotsurge_async.bulk.ledger import OrderState, Outcome, PendingOrder, Run
 from gotsurge_async.bulk.refusals import OnRefusedChunk, held, parts_to_send
 from gotsurge_async.creates import Created, InDoubt, OrderResult, Refused, Unsent, create_chunk
@@ -13,9 +13,6 @@ from gotsurge_async.errors import GotSurgeError, NotSent, OutcomeUnknown
 from gotsurge_async.session import Session
 
 Results = list[OrderResult[PendingOrder]]
-
-_CLAIMS = 6
-"""How often a chunk is claimed anew when waiting, for a 429 say, outlasted its claim."""
 
 
 class DirectSender:
@@ -33,29 +30,15 @@ class DirectSender:
 
     async def send(self, run: Run, orders: Sequence[PendingOrder]) -> Results:
         """Send a chunk; its results are in the ledger on return. Orders that another run took over have none."""
-        results: Results = []
-        for left in reversed(range(_CLAIMS)):
-            # Its life begins before it is written: a process may be frozen right after the write.
-            claim = Claim(self._session.clock, self._claim_life)
-            orders = await self._claim(run, orders)
-            if not orders:
-                break
-            results = await self._send_claimed(run, claim, orders)
-            await whole(_record(run, results))
-            too_old = isinstance(results[0], Unsent) and isinstance(results[0].error, ClaimTooOld)
-            if not (too_old and left):
-                break
+        # Its life begins before it is written: a process may be frozen right after the write.
+        claim = Claim(run, self._session.clock, self._claim_life)
+        orders = await claim_pending(run, orders)
+        if not orders:
+            return []
+        claim.ids = [order.id for order in orders]
+        results = await self._send_claimed(run, claim, orders)
+        await whole(_record(run, results))
         return results
-
-    async def _claim(self, run: Run, orders: Sequence[PendingOrder]) -> list[PendingOrder]:
-        claiming = asyncio.ensure_future(run.claim([order.id for order in orders]))
-        try:
-            claimed = set(await whole(claiming))
-        except asyncio.CancelledError:
-            if not claiming.cancelled() and claiming.exception() is None:
-                await whole(run.release_claim(claiming.result()))  # nothing of them was sent
-            raise
-        return [order for order in orders if order.id in claimed]
 
     async def _send_claimed(self, run: Run, claim: Claim, orders: Sequence[PendingOrder]) -> Results:
         """Send one claimed chunk, and parts of it again if that is wanted; in the ledger all are claimed meanwhile."""
@@ -76,18 +59,15 @@ class DirectSender:
         return held(done, self._on_refused_chunk)
 
     async def _create(self, claim: Claim, orders: Sequence[PendingOrder]) -> Results:
-        try:
-            return await create_chunk(
-                self._session,
-                TASKS_CREATE,
-                orders,
-                codec.encode_batch([order.payload for order in orders]),
-                [codec.decode_names(order.payload) for order in orders],
-                before_send=claim.leave,
-                after_send=claim.land,
-            )
-        except ClaimTooOld as error:  # whatever was tried before on this claim was answered: not now
-            return [Unsent(order=order, error=error) for order in orders]
+        return await create_chunk(
+            self._session,
+            TASKS_CREATE,
+            orders,
+            codec.encode_batch([order.payload for order in orders]),
+            [codec.decode_names(order.payload) for order in orders],
+            before_send=claim.leave,
+            after_send=claim.land,
+        )
 
 
 def _unfinished(claim: Claim, orders: Sequence[PendingOrder]) -> Results:

@@ -1,7 +1,7 @@
 """Orders into the ledger, all or none, before anything is sent."""
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from types import TracebackType
@@ -48,11 +48,13 @@ class Loader:
     Args:
         environment: the name under which keys are unique.
         mode: how the run will be sent.
+        settle: finds out, before a run is admitted, what became of orders in doubt whose keys it has.
     """
 
     ledger: Ledger
     environment: str
     mode: Mode
+    settle: Callable[[Run], Awaitable[None]] | None = None
 
     async def source(self, source: Source, options: Mapping[str, Any] | None = None) -> tuple[Run, Admission]:
         """See `Push.load_source`."""
@@ -73,7 +75,7 @@ class Loader:
                 block = await asyncio.to_thread(_block, rows)
             if not source.report.ok:
                 raise UnusableSource(f"{source.name} has faults", source.report.faults, source.report.fault_count)
-            return run, await _admit(run, source.name, source.sha256)
+            return run, await self._admit(run, source.name, source.sha256)
 
     async def orders(
         self, orders: Iterable[Order] | AsyncIterable[Order], key: Callable[[Order], str | None], name: str
@@ -90,7 +92,12 @@ class Loader:
                     payload, plain = codec.encode_order(order)
                     rows.append(NewOrder(number, order_key, payload, None, fingerprint_of(plain)))
                 await run.add(rows)
-            return run, await _admit(run, name, None)
+            return run, await self._admit(run, name, None)
+
+    async def _admit(self, run: Run, name: str, sha256: str | None) -> Admission:
+        if self.settle is not None:
+            await self.settle(run)
+        return await _admit(run, name, sha256)
 
 
 def _key(order: Order, key: Callable[[Order], str | None], name: str, number: int) -> str:

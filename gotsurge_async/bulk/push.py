@@ -1,6 +1,17 @@
 """The push with a ledger: never an order twice, never one lost, and what is not known is named."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import attrs
@@ -9,10 +20,10 @@ from gotsurge_async.batcher import Batcher, Pages
 from gotsurge_async.bulk.brakes import Brakes, BrakeWatch, LimitReached
 from gotsurge_async.bulk.claims import CLAIM_LIFE, whole
 from gotsurge_async.bulk.direct import DirectSender, Results
-from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, OrderRow, OrderState, PendingOrder, Run, RunState
+from gotsurge_async.bulk.evidence import RecordedTasks
+from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, OrderRow, OrderState, PendingOrder, Run, RunHeld
 from gotsurge_async.bulk.loading import Loader
-from gotsurge_async.bulk.pace import Pace
-from gotsurge_async.bulk.reconcile import find_orphans
+from gotsurge_async.bulk.reconcile import Reconciler, find_orphans
 from gotsurge_async.bulk.refusals import OnRefusedChunk
 from gotsurge_async.bulk.sources import Source
 from gotsurge_async.bulk.two_phase import TwoPhaseSender
@@ -34,6 +45,9 @@ from gotsurge_async.retry import backoff
 T = TypeVar("T")
 
 _CONFIRM_TRIES = 5
+
+_TO_FINISH = (OrderState.DRAFTED, OrderState.BROADCASTING, OrderState.IN_DOUBT)
+"""What has a recorded draft, in two-phase mode: it is read, and broadcast if it is a draft still."""
 
 
 @attrs.frozen(kw_only=True)
@@ -141,7 +155,16 @@ class Push:
 
     @property
     def _loader(self) -> Loader:
-        return Loader(self._ledger, self._environment, self.mode)
+        return Loader(self._ledger, self._environment, self.mode, self._settle_rivals)
+
+    async def _settle_rivals(self, run: Run) -> None:
+        """Read the tasks of orders in doubt elsewhere whose keys stand in the run, so that it is known whose they are.
+
+        What cannot be read now stays in doubt, and so does not go out by this run either.
+        """
+        for rival in await run.doubtful_rivals():
+            with suppress(RunHeld, CallError):
+                await Reconciler(self._gs, self._ledger, evidence=[RecordedTasks(self._gs)]).reconcile(rival)
 
     async def choose_mode(self) -> Mode:
         """Ask the service what the account may do: two-phase for a platform partner, direct for a plain one.
@@ -179,6 +202,7 @@ class Push:
         drafter = TwoPhaseSender(
             self._session,
             policy=self._session.policy,
+            claim_life=self._claim_life,
             on_refused_chunk=self._on_refused_chunk or OnRefusedChunk.SPLIT,
             find_drafts=self._find_drafts,
         )
@@ -187,28 +211,33 @@ class Push:
             claim_life=self._claim_life,
             on_refused_chunk=self._on_refused_chunk or OnRefusedChunk.HOLD,
         )
-        await _recover(run, drafter)
         watch = BrakeWatch(self._brakes)
-        await watch.begin(run)
-        await run.start()
-        unlisten = self._session.hooks.add(Pace(self._session.limiter, self._session.clock))
 
         async def send(orders: Sequence[PendingOrder]) -> Results:
-            return await self._watched(watch, orders, lambda: (drafter if two_phase else direct).send(run, orders))
+            if not two_phase:
+                return await self._watched(watch, orders, direct.send(run, orders))
+            results = await self._watched(watch, orders, drafter.send(run, orders))
+            self._halt_if(drafter.stopped_by)
+            return results
 
         async def finish(rows: Sequence[OrderRow]) -> Results:
-            return await self._watched(None, (), lambda: drafter.finish(run, rows))
+            results = await self._watched(None, (), drafter.finish(run, rows))
+            self._halt_if(drafter.stopped_by)
+            return results
 
+        await run.start()
         try:
-            if two_phase:
-                await self._batches(run.rows((OrderState.DRAFTED, OrderState.BROADCASTING)), finish)
-            if self._brakes.canary:
-                await self._send_canary(run, send)
-            await self._batches(Pages(run.pending()), send)
+            await run.recover()
+            drafter.lost_drafts.update(await run.lost_drafts())
+            await watch.begin(run)
+            with self._session.limiter.paced(self._session.hooks):
+                if two_phase:
+                    await self._batches(run.rows(_TO_FINISH), finish)
+                if self._brakes.canary:
+                    await self._send_canary(run, send)
+                await self._batches(Pages(run.pending()), send)
         finally:
-            unlisten()
-            self._session.limiter.resize(self._session.limiter.ceiling)
-            await whole(_end(run, drafter))
+            await whole(run.finish())
         return Sent(stopped_by=self._stopper, interrupted=self._interrupted, lost_drafts=frozenset(drafter.lost_drafts))
 
     async def _find_drafts(self, run: Run, keys: Collection[str]) -> dict[str, str]:
@@ -233,7 +262,7 @@ class Push:
         self,
         watch: BrakeWatch | None,
         orders: Sequence[PendingOrder],
-        send: Callable[[], Awaitable[Results]],
+        sending: Coroutine[Any, Any, Results],
     ) -> Results:
         """Send a chunk, count it, tell of it, and stop the push where the next ones would fail too."""
         started = self._session.clock.monotonic()
@@ -241,10 +270,11 @@ class Push:
         try:
             if watch is not None:
                 watch.reserve(orders)
-            results = await send()
+            results = await sending
             if watch is not None:
                 watch.count(orders, results)
         except LimitReached as error:
+            sending.close()
             self._halt(error)
         for result in results:
             # Not even after all tries: the next chunk would meet the same.
@@ -254,6 +284,10 @@ class Push:
         if results:
             self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
         return results
+
+    def _halt_if(self, error: GotSurgeError | None) -> None:
+        if error is not None:
+            self._halt(error)
 
     def _halt(self, error: GotSurgeError) -> None:
         """Take no more chunks. Of several reasons, one that a person must mend is told."""
@@ -284,20 +318,6 @@ class Push:
                 continue
             return task.current_status not in (TaskStatus.CANCELLED, TaskStatus.EXPIRED)
         return False
-
-
-async def _recover(run: Run, drafter: TwoPhaseSender) -> None:
-    """Settle what was claimed and never came to an end; a draft may exist of what was being drafted."""
-    async for row in run.rows((OrderState.DRAFTING,)):
-        drafter.lost_drafts.add(row.key)
-    await run.recover()
-
-
-async def _end(run: Run, drafter: TwoPhaseSender) -> None:
-    await _recover(run, drafter)
-    counts = await run.counts()
-    left = sum(counts[state] for state in (OrderState.PENDING, OrderState.DRAFTED, OrderState.BROADCASTING))
-    await run.finish(RunState.STOPPED if left else RunState.DONE)
 
 
 async def _first(run: Run, count: int) -> AsyncIterator[PendingOrder]:

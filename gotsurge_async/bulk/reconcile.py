@@ -16,7 +16,7 @@ from gotsurge_async.bulk.evidence import (
     TaskList,
     listed,
 )
-from gotsurge_async.bulk.ledger import Ledger, Mode, OrderRow, OrderState, Outcome, Remark, Run, RunState
+from gotsurge_async.bulk.ledger import Ledger, Mode, OrderRow, OrderState, Outcome, Remark, Run
 from gotsurge_async.client import GotSurge
 from gotsurge_async.models.tasks import TaskStatus
 
@@ -64,8 +64,9 @@ class Reconciled:
     """What became of the orders in doubt of a run.
 
     Attributes:
-        created: they exist, also where the task was cancelled or has expired since.
-        drafted: their recorded draft was never broadcast: resume the run.
+        created: they exist, also where the task has expired since.
+        cancelled: their task was cancelled; their keys may be pushed again.
+        drafted: their recorded draft is a draft still, and may be broadcast at any time: resume the run, which does.
         not_created: taken for not created, because that was asked for; their keys may be pushed again.
         in_doubt: they stay in doubt.
         troubles: what kept the evidence from looking, or from looking to the end.
@@ -73,6 +74,7 @@ class Reconciled:
 
     run: str
     created: tuple[Settled, ...] = ()
+    cancelled: tuple[Settled, ...] = ()
     drafted: tuple[Settled, ...] = ()
     not_created: tuple[Settled, ...] = ()
     in_doubt: tuple[Unsettled, ...] = ()
@@ -132,10 +134,11 @@ class Reconciler:
             for row, verdict in zip(rows.values(), verdicts, strict=True)
             if isinstance(verdict, Unsettled)
         }
-        for start in range(0, len(outcomes), _BLOCK):
-            await whole(run.record(outcomes[start : start + _BLOCK]))
+        changes = [each for each in outcomes if each.state is not rows[each.id].state]
+        for start in range(0, len(changes), _BLOCK):
+            await whole(run.record(changes[start : start + _BLOCK]))
         await whole(run.remark(list(remarks.values())))
-        await whole(_finish(run))
+        await whole(run.finish())
 
         def settled(state: OrderState) -> tuple[Settled, ...]:
             return tuple(
@@ -147,7 +150,8 @@ class Reconciler:
         return Reconciled(
             run=run.id,
             created=settled(OrderState.CREATED),
-            drafted=settled(OrderState.DRAFTED),
+            cancelled=settled(OrderState.CANCELLED),
+            drafted=settled(OrderState.BROADCASTING),
             not_created=settled(OrderState.REJECTED),
             in_doubt=tuple(verdict for verdict in verdicts if isinstance(verdict, Unsettled)),
             troubles=(findings.trouble,) if findings.trouble else (),
@@ -194,23 +198,26 @@ def _judge_seen(mode: Mode, row: OrderRow, seen: Sequence[Sighting]) -> Outcome 
         told = listed([each.task_id for each in active])
         reason = f"created more than once: {told}; cancel all but one, then reconcile again"
         return Unsettled(key=row.key, reason=reason, task_ids=ids, doubled=True)
+    if row.task_id:
+        # It is only ever broadcast by this draft: another task of its name is somebody else's doing.
+        strange = [each.task_id for each in active if each.task_id != row.task_id]
+        if strange:
+            reason = f"{listed(strange)} has its name, and is not its recorded draft {row.task_id}"
+            return Unsettled(key=row.key, reason=reason, task_ids=ids)
+        live = active = [each for each in live if each.task_id == row.task_id]
     if live:
         task = (active or live)[0]
-        return Outcome(row.id, OrderState.CREATED, task_id=task.task_id, status=task.status)
+        state = OrderState.CANCELLED if task.status == TaskStatus.CANCELLED else OrderState.CREATED
+        error = "cancelled at the service" if state is OrderState.CANCELLED else None
+        return Outcome(row.id, state, task_id=task.task_id, status=task.status, error=error)
     drafts = {each.task_id: each.status for each in seen if each.status is not None}
     if mode is Mode.TWO_PHASE and row.task_id in drafts:
-        return Outcome(row.id, OrderState.DRAFTED, task_id=row.task_id, status=drafts[row.task_id])
+        return Outcome(row.id, OrderState.BROADCASTING, task_id=row.task_id, status=drafts[row.task_id])
     # A draft that is not the recorded one may be a leftover, and in direct mode the task may be about to be
     # broadcast: neither proves that the order was created, nor that it was not.
     states = ", ".join(sorted({str(each.status or "in a state that is not told") for each in seen}))
     reason = f"{listed(ids)} may be its own, and is {states}: that does not prove that it was broadcast"
     return Unsettled(key=row.key, reason=reason, task_ids=ids)
-
-
-async def _finish(run: Run) -> None:
-    counts = await run.counts()
-    left = sum(counts[state] for state in (OrderState.PENDING, OrderState.DRAFTED, OrderState.BROADCASTING))
-    await run.finish(RunState.STOPPED if left else RunState.DONE)
 
 
 @attrs.frozen(kw_only=True)
@@ -253,4 +260,16 @@ async def find_orphans(gs: GotSurge, run: Run, keys: Collection[str]) -> list[Or
             is_draft = task.current_status is not None and task.current_status.is_draft
             if key is not None and is_draft and task.id not in recorded:
                 orphans.append(Orphan(key=key, tracking_id=task.tracking_id or "", task_id=task.id))
+    return orphans
+
+
+async def note_orphans(gs: GotSurge, run: Run, keys: Collection[str]) -> list[Orphan]:
+    """`find_orphans`, and note them in the ledger, where ``undo --drafts`` finds them.
+
+    Raises:
+        CallError: as `find_orphans`.
+        LedgerError: the ledger cannot be written.
+    """
+    orphans = await find_orphans(gs, run, keys)
+    await whole(run.note_unused([(orphan.key, orphan.task_id) for orphan in orphans]))
     return orphans

@@ -46,6 +46,7 @@ FILES = {
 
 _VERDICTS: Mapping[str, Verdict] = {
     OrderState.CREATED: Verdict.CREATED,
+    OrderState.ALREADY_PUSHED: Verdict.ALREADY_PUSHED,
     OrderState.REJECTED: Verdict.REFUSED,
     OrderState.IN_DOUBT: Verdict.IN_DOUBT,
     # Claimed, and nobody is sending: only a crash leaves these, and then nothing is known.
@@ -56,8 +57,6 @@ _VERDICTS: Mapping[str, Verdict] = {
 
 def verdict_of(row: ResultRow) -> Verdict:
     """What became of an order; one whose key is in doubt in another run is in doubt here too."""
-    if row.state == OrderState.ALREADY_PUSHED:
-        return Verdict.IN_DOUBT if row.status == Verdict.IN_DOUBT else Verdict.ALREADY_PUSHED
     return _VERDICTS.get(row.state, Verdict.UNPROCESSED)
 
 

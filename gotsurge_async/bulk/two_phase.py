@@ -2,19 +2,23 @@
 
 A lost answer to a draft create costs an unused draft: the order is drafted anew, and only the recorded draft is ever
 broadcast. A lost answer to a broadcast is settled by reading the task: whatever is past draft is done, and what is
-still a draft is broadcast again, which acts on drafts only.
+still a draft is broadcast again, by the same id, which acts on drafts only. Once a broadcast may have left, nothing but
+such a read settles its orders: when it fails as well they stay ``broadcasting``, in doubt, until somebody can read.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from random import Random
 from typing import NamedTuple
 
+import attrs
+
 from gotsurge_async import codec
 from gotsurge_async.batcher import chunks_of
-from gotsurge_async.bulk.claims import whole
+from gotsurge_async.bulk.claims import Claim, claim_pending, whole
 from gotsurge_async.bulk.direct import Results
-from gotsurge_async.bulk.ledger import OrderRow, OrderState, Outcome, PendingOrder, Run
+from gotsurge_async.bulk.ledger import LedgerError, OrderRow, OrderState, Outcome, PendingOrder, Remark, Run
 from gotsurge_async.bulk.refusals import OnRefusedChunk, held, parts_to_send
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.creates import Created, InDoubt, OrderResult, Refused, Unsent, create_chunk, stops_all
@@ -36,14 +40,23 @@ class Draft(NamedTuple):
     task_id: str
 
 
+class Settled(NamedTuple):
+    """What became of a draft: for the caller, and for the ledger."""
+
+    result: OrderResult[PendingOrder]
+    outcome: Outcome
+
+
 class TwoPhaseSender:
     """Sends orders of a run as drafts and broadcasts them, a chunk at a time.
 
     Attributes:
         lost_drafts: keys of orders for which a draft may exist that is not recorded.
+        stopped_by: the error that kept broadcasts from being settled: more of them would meet it too.
 
     Args:
         policy: how often a draft create or a broadcast whose answer was lost is tried anew, and how it waits.
+        claim_life: seconds, see `claims.CLAIM_LIFE`.
         on_refused_chunk: what becomes of a chunk of drafts that the service refused as a whole.
         find_drafts: looks up the task ids of drafts that exist for some keys of a run, and are not recorded.
     """
@@ -53,67 +66,79 @@ class TwoPhaseSender:
         session: Session,
         *,
         policy: RetryPolicy,
+        claim_life: float,
         on_refused_chunk: OnRefusedChunk,
         find_drafts: Callable[[Run, Collection[str]], Awaitable[Mapping[str, str]]],
         random: Random | None = None,
     ) -> None:
         self.lost_drafts: set[str] = set()
+        self.stopped_by: GotSurgeError | None = None
         self._session = session
         self._policy = policy
+        self._claim_life = claim_life
         self._on_refused_chunk = on_refused_chunk
         self._find_drafts = find_drafts
         self._random = random or Random()  # noqa: S311 - spreads retries in time, guards nothing
 
     async def send(self, run: Run, orders: Sequence[PendingOrder]) -> Results:
         """Draft a chunk of pending orders, and broadcast the drafts; its results are in the ledger on return."""
-        claimed = set(await whole(run.claim([order.id for order in orders])))
-        orders = [order for order in orders if order.id in claimed]  # the others were taken over meanwhile
-        results, drafts = await self._draft(run, orders)
+        claim = Claim(run, self._session.clock, self._claim_life)
+        orders = await claim_pending(run, orders)
+        claim.ids = [order.id for order in orders]
+        results, drafts = await self._draft(run, claim, orders)
         return [*results, *await self.broadcast(run, drafts)]
 
     async def finish(self, run: Run, rows: Sequence[OrderRow]) -> Results:
-        """Bring orders to their end that an earlier process left drafted, or in the middle of their broadcast."""
+        """Bring orders to their end that were left drafted or broadcast, or in doubt with a task that can be read."""
         results: Results = []
-        known = [Draft(_order(row), row.task_id) for row in rows if row.task_id]
-        on_their_way = {row.id for row in rows if row.state is OrderState.BROADCASTING}
+        known = [(row.state, Draft(_order(row), row.task_id)) for row in rows if row.task_id]
         async for part in chunks_of(known, CHUNK):
-            waiting = [draft for draft in part if draft.order.id not in on_their_way]
-            claimed = [draft for draft in part if draft.order.id in on_their_way]
-            if claimed:
-                results += await self._settle(run, claimed)
-            results += await self.broadcast(run, waiting)
+            doubts = [draft for state, draft in part if state is OrderState.IN_DOUBT]
+            claimed = set(await whole(run.claim_doubts([draft.order.id for draft in doubts]))) if doubts else set()
+            to_read = [draft for state, draft in part if state is OrderState.BROADCASTING or draft.order.id in claimed]
+            if to_read:
+                results += await self._settle(run, to_read, may_have_acted=True)
+            results += await self.broadcast(run, [draft for state, draft in part if state is OrderState.DRAFTED])
         return results
 
     # --- drafts -----------------------------------------------------------------------------------------------------
 
-    async def _draft(self, run: Run, orders: Sequence[PendingOrder]) -> tuple[Results, list[Draft]]:
+    async def _draft(self, run: Run, claim: Claim, orders: Sequence[PendingOrder]) -> tuple[Results, list[Draft]]:
         """Make drafts of claimed orders, anew while answers are lost; what has no draft in the end has a result."""
         results: Results = []
         drafts: list[Draft] = []
-        waiting: list[Sequence[PendingOrder]] = [orders] if orders else []
+        waiting: Sequence[PendingOrder] = orders
         tries = 0
-        while waiting:
-            tries += 1
-            lost: list[PendingOrder] = []
-            error: GotSurgeError | None = None
-            for part in waiting:
-                settled = await self._adopt(run, await self._draft_part(part))
+        try:
+            while waiting:
+                tries += 1
+                settled = await self._adopt(run, await self._draft_part(claim, waiting))
+                lost = [each for each in settled if isinstance(each, InDoubt)]
+                waiting = [each.order for each in lost]
+                claim.ids = [order.id for order in waiting]
                 await whole(_record_drafts(run, settled))
+                if lost:
+                    self.lost_drafts.update(order.key for order in waiting)
+                    await whole(run.lose_drafts(claim.ids))
                 drafts += [Draft(each.order, each.receipt.id) for each in settled if isinstance(each, Created)]
                 results += [each for each in settled if isinstance(each, Refused | Unsent)]
-                lost += [each.order for each in settled if isinstance(each, InDoubt)]
-                error = next((each.error for each in settled if isinstance(each, InDoubt)), error)
-            self.lost_drafts.update(order.key for order in lost)
-            waiting = [lost] if lost else []
-            if lost and error is not None:
-                if tries >= self._policy.attempts:
-                    await whole(run.release_claim([order.id for order in lost]))
-                    results += [Unsent(order=order, error=error) for order in lost]
+                if lost and tries >= self._policy.attempts:
+                    await whole(run.release_claim(claim.ids))
+                    results += [Unsent(order=each.order, error=each.error) for each in lost]
                     break
-                await self._session.clock.sleep(backoff(self._policy, tries, self._random.random()))
+                if lost:
+                    await self._session.clock.sleep(backoff(self._policy, tries, self._random.random()))
+        except (asyncio.CancelledError, GotSurgeError):
+            # Whatever was on its way is an unused draft at the most.
+            with suppress(LedgerError):  # then whoever takes the run up settles them
+                if claim.on_its_way:
+                    self.lost_drafts.update(order.key for order in waiting)
+                    await whole(run.lose_drafts(claim.ids))
+                await whole(run.release_claim(claim.ids))
+            raise
         return results, drafts
 
-    async def _draft_part(self, orders: Sequence[PendingOrder]) -> Results:
+    async def _draft_part(self, claim: Claim, orders: Sequence[PendingOrder]) -> Results:
         """One draft create, and its parts again where the service refused it as a whole and splitting is wanted."""
         done: Results = []
         waiting: list[Sequence[PendingOrder]] = [orders]
@@ -125,6 +150,8 @@ class TwoPhaseSender:
                 part,
                 codec.encode_batch([order.payload for order in part]),
                 [codec.decode_names(order.payload) for order in part],
+                before_send=claim.leave,
+                after_send=claim.land,
             )
             settled, again = parts_to_send(results, self._on_refused_chunk)
             done += settled
@@ -149,72 +176,168 @@ class TwoPhaseSender:
 
     async def broadcast(self, run: Run, drafts: Sequence[Draft]) -> Results:
         """Broadcast recorded drafts, until each is known to be past draft."""
+        if not drafts:
+            return []
         claimed = set(await whole(run.claim_broadcast([draft.order.id for draft in drafts])))
-        return await self._settle(run, [draft for draft in drafts if draft.order.id in claimed], read_first=False)
+        mine = [draft for draft in drafts if draft.order.id in claimed]
+        return await self._settle(run, mine, may_have_acted=False)
 
-    async def _settle(self, run: Run, drafts: Sequence[Draft], *, read_first: bool = True) -> Results:
-        """Bring claimed drafts to their end: broadcast what is a draft, read what the answer does not prove."""
-        results: Results = []
+    async def _settle(self, run: Run, drafts: Sequence[Draft], *, may_have_acted: bool) -> Results:
+        """Bring claimed drafts to their end: broadcast what is a draft, read what the answer does not prove.
+
+        ``may_have_acted``: an earlier broadcast of them may have; they are read before anything is sent.
+        """
+        tried = _Tried(acted={draft.task_id for draft in drafts} if may_have_acted else set())
         left = list(drafts)
+        results: Results = []
+        try:
+            error = await self._settle_all(run, left, results, tried, read_first=may_have_acted)
+        except (asyncio.CancelledError, GotSurgeError):
+            with suppress(LedgerError):  # then whoever takes the run up settles them
+                await whole(run.release_claim([draft.order.id for draft in left if not tried.may_have(draft)]))
+            raise
+        return results if error is None else [*results, *await self._give_up(run, left, tried, error)]
+
+    async def _settle_all(
+        self, run: Run, left: list[Draft], results: Results, tried: "_Tried", *, read_first: bool
+    ) -> GotSurgeError | None:
+        """Take drafts out of ``left`` as their ``results`` are known; the error is what kept some from it."""
         errors: dict[str, CallError] = {}
-        one_by_one = False
         for tries in range(1, self._policy.attempts + 1):
-            proven: dict[str, TaskStatus] = {}
-            errors.clear()
-            if not (read_first and tries == 1):
-                async for part in chunks_of(left, 1 if one_by_one else CHUNK):
-                    error = await self._broadcast_call(part, proven)
-                    if error is not None and stops_all(error):
-                        return [*results, *await self._give_up(run, left, error)]
-                    errors.update({draft.task_id: error for draft in part if error is not None})
-            refusals = errors if one_by_one else {}
-            looked_up = await asyncio.gather(*(self._look(draft, proven, refusals) for draft in left))
-            settled = [result for result in looked_up if result is not None]
-            await whole(run.record([_outcome(result) for result in settled]))
-            results += settled
-            left = [draft for draft, result in zip(left, looked_up, strict=True) if result is None]
-            if not left:
-                return results
+            if tries > 1:
+                await self._session.clock.sleep(backoff(self._policy, tries - 1, self._random.random()))
             # One bad draft may have refused its whole chunk.
             one_by_one = any(isinstance(error, _REFUSALS) for error in errors.values())
-            await self._session.clock.sleep(backoff(self._policy, tries, self._random.random()))
+            proven: dict[str, TaskStatus] = {}
+            errors = {}
+            if not (read_first and tries == 1):
+                async for part in chunks_of(tuple(left), 1 if one_by_one else CHUNK):
+                    failed = await self._broadcast_call(run, part, proven, tried)
+                    if failed is not None:
+                        if stops_all(failed):
+                            return failed
+                        errors.update((draft.task_id, failed) for draft in part)
+            refusals = errors if one_by_one else {}
+            looks = await asyncio.gather(*(self._look(draft, proven, refusals, tried) for draft in left))
+            settled = [each for each in looks if isinstance(each, Settled)]
+            await whole(_record_settled(run, settled, left, results))
+            for draft, look in zip(tuple(left), [each for each in looks if not isinstance(each, Settled)], strict=True):
+                if look is not None:
+                    if stops_all(look):
+                        return look
+                    errors.setdefault(draft.task_id, look)
+            if not left:
+                return None
         still = OutcomeUnknown("the task is still a draft after its broadcast", operation=DRAFTS_BROADCAST.name)
-        return [*results, *await self._give_up(run, left, next(iter(errors.values()), still))]
+        return next(iter(errors.values()), still)
 
-    async def _broadcast_call(self, drafts: Sequence[Draft], proven: dict[str, TaskStatus]) -> CallError | None:
-        """Broadcast once; tasks that the answer shows past draft are put into ``proven``."""
-        request = BroadcastRequest(task_ids=tuple(draft.task_id for draft in drafts))
+    async def _broadcast_call(
+        self, run: Run, drafts: Sequence[Draft], proven: dict[str, TaskStatus], tried: "_Tried"
+    ) -> CallError | None:
+        """Broadcast once; tasks that the answer shows past draft are put into ``proven``.
+
+        What may have been processed is put into ``tried``, also when this is cancelled.
+        """
+        claim = Claim(run, self._session.clock, self._claim_life)
+        claim.ids = [draft.order.id for draft in drafts]
+        task_ids = tuple(draft.task_id for draft in drafts)
         try:
-            answer = await self._session.call(DRAFTS_BROADCAST, body=request)
+            answer = await self._session.call(
+                DRAFTS_BROADCAST,
+                body=BroadcastRequest(task_ids=task_ids),
+                before_send=claim.leave,
+                after_send=claim.land,
+            )
         except CallError as error:
             return error
+        finally:
+            if claim.may_have_acted or claim.on_its_way:
+                tried.acted.update(task_ids)
+            elif claim.refused:
+                tried.refused.update(task_ids)
         for task in answer.updated_tasks:
             if task.current_status is not None and not TaskStatus(task.current_status).is_draft:
                 proven[task.id] = TaskStatus(task.current_status)
         return None
 
     async def _look(
-        self, draft: Draft, proven: Mapping[str, TaskStatus], refusals: Mapping[str, CallError]
-    ) -> OrderResult[PendingOrder] | None:
-        """What became of a draft, read unless the broadcast's answer proved it; None if it is not settled yet."""
-        status = proven.get(draft.task_id)
+        self,
+        draft: Draft,
+        proven: Mapping[str, TaskStatus],
+        refusals: Mapping[str, CallError],
+        tried: "_Tried",
+    ) -> Settled | CallError | None:
+        """What became of a draft, read unless the broadcast's answer proved it.
+
+        None if it is a draft still; the error if it could not be read.
+        """
+        order, task_id = draft
+        status = proven.get(task_id)
         if status is None:
             try:
-                task = await self._session.call(PLATFORM_TASKS_GET, path={"task_id": draft.task_id})
+                task = await self._session.call(PLATFORM_TASKS_GET, path={"task_id": task_id})
             except NotFound as gone:
-                return InDoubt(order=draft.order, error=gone)
-            except CallError:
-                return None
+                outcome = Outcome(order.id, OrderState.IN_DOUBT, error=f"its draft is gone: {gone}")
+                return Settled(InDoubt(order=order, error=gone), outcome)
+            except CallError as error:
+                return error
             status = task.current_status
+        if status == TaskStatus.CANCELLED:
+            said = "cancelled at the service"
+            outcome = Outcome(order.id, OrderState.CANCELLED, status=status, error=said)
+            return Settled(Refused(order=order, error=Conflict(said, operation=DRAFTS_BROADCAST.name)), outcome)
         if status is not None and not status.is_draft:
-            return Created(order=draft.order, receipt=Receipt(id=draft.task_id, current_status=status))
-        error = refusals.get(draft.task_id)
-        return Refused(order=draft.order, error=error) if isinstance(error, _REFUSALS) else None
+            receipt = Receipt(id=task_id, current_status=status)
+            outcome = Outcome(order.id, OrderState.CREATED, task_id=task_id, status=status)
+            return Settled(Created(order=order, receipt=receipt), outcome)
+        tried.refused.discard(task_id)  # a draft still: the refusal was of this one, too
+        refusal = refusals.get(task_id)
+        # Nothing acted, then, unless an earlier broadcast is on its way somewhere.
+        if isinstance(refusal, _REFUSALS) and task_id not in tried.acted:
+            said_no = f"its draft stays unused: {refusal}"
+            outcome = Outcome(order.id, OrderState.REJECTED, status=TaskStatus.DRAFT, error=said_no)
+            return Settled(Refused(order=order, error=refusal), outcome)
+        return None
 
-    async def _give_up(self, run: Run, drafts: Sequence[Draft], error: GotSurgeError) -> Results:
-        """Leave drafts as they are: recorded, to be broadcast by a later resume."""
-        await whole(run.release_claim([draft.order.id for draft in drafts]))
-        return [Unsent(order=draft.order, error=error) for draft in drafts]
+    async def _give_up(self, run: Run, drafts: Sequence[Draft], tried: "_Tried", error: GotSurgeError) -> Results:
+        """Leave drafts to a later resume: as drafts where certainly nothing left, else to be read by their ids."""
+        self.stopped_by = error
+        unsent = [draft.order for draft in drafts if not tried.may_have(draft)]
+        doubtful = [draft.order for draft in drafts if tried.may_have(draft)]
+        doubt = OutcomeUnknown(f"its broadcast may have acted: {error}", operation=DRAFTS_BROADCAST.name)
+        if unsent:
+            await whole(run.release_claim([order.id for order in unsent]))
+        remarks = [Remark(order.id, OrderState.BROADCASTING, error=str(doubt)) for order in doubtful]
+        await whole(run.remark(remarks))
+        return [
+            *(Unsent(order=order, error=error) for order in unsent),
+            *(InDoubt(order=order, error=doubt) for order in doubtful),
+        ]
+
+
+@attrs.frozen
+class _Tried:
+    """Which tasks earlier broadcasts may have acted on.
+
+    Attributes:
+        acted: a broadcast of them was answered or broken off; it may act even after they were read as drafts.
+        refused: a broadcast of them and others was refused, perhaps for the others, and they were not read since.
+    """
+
+    acted: set[str] = attrs.field(factory=set)
+    refused: set[str] = attrs.field(factory=set)
+
+    def may_have(self, draft: Draft) -> bool:
+        """Whether a driver may know of it."""
+        return draft.task_id in self.acted or draft.task_id in self.refused
+
+
+async def _record_settled(run: Run, settled: Sequence[Settled], left: list[Draft], results: Results) -> None:
+    if settled:
+        await run.record([each.outcome for each in settled])
+        results += [each.result for each in settled]
+        done = {each.outcome.id for each in settled}
+        left[:] = [draft for draft in left if draft.order.id not in done]
 
 
 async def _record_drafts(run: Run, results: Results) -> None:
@@ -231,19 +354,6 @@ def _draft_outcome(result: Created[PendingOrder] | Refused[PendingOrder]) -> Out
         return Outcome(result.order.id, OrderState.REJECTED, error=str(result.error))
     receipt = result.receipt
     return Outcome(result.order.id, OrderState.DRAFTED, task_id=receipt.id, status=receipt.current_status)
-
-
-def _outcome(result: object) -> Outcome:
-    match result:
-        case Created(order=order, receipt=receipt):
-            return Outcome(order.id, OrderState.CREATED, task_id=receipt.id, status=receipt.current_status)
-        case Refused(order=order, error=error):
-            return Outcome(
-                order.id, OrderState.REJECTED, status=TaskStatus.DRAFT, error=f"its draft stays unused: {error}"
-            )
-        case InDoubt(order=order, error=error):
-            return Outcome(order.id, OrderState.IN_DOUBT, error=f"its draft is gone: {error}")
-    raise AssertionError(f"no outcome: {result!r}")
 
 
 def _order(row: OrderRow) -> PendingOrder:

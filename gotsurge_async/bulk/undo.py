@@ -1,12 +1,13 @@
 """Taking a run back: what is still broadcasting is cancelled, and what was too late is named."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import attrs
 
 from gotsurge_async.batcher import Batcher
 from gotsurge_async.bulk.claims import whole
-from gotsurge_async.bulk.ledger import Ledger, Mode, OrderRow, OrderState, Remark, Run
+from gotsurge_async.bulk.ledger import DOUBTFUL, WAITING, Ledger, Mode, OrderRow, OrderState, Outcome, Remark, Run
+from gotsurge_async.bulk.reconcile import note_orphans
 from gotsurge_async.client import GotSurge
 from gotsurge_async.creates import stops_all
 from gotsurge_async.errors import CallError, TooLateToCancel, UsageError
@@ -14,8 +15,8 @@ from gotsurge_async.models.tasks import Task, TaskStatus
 
 REASON = "The order was taken back by its sender."
 
-_WAITING = (OrderState.PENDING, OrderState.DRAFTED)
-_UNKNOWN = (OrderState.IN_DOUBT, OrderState.SENDING, OrderState.DRAFTING, OrderState.BROADCASTING)
+_WITH_TASK = (OrderState.CREATED, OrderState.BROADCASTING, OrderState.IN_DOUBT)
+"""What may have called a driver, and has a task that can be cancelled if one is recorded."""
 
 
 @attrs.frozen(kw_only=True)
@@ -41,9 +42,11 @@ class Undone:
         cancelled: by this undo.
         already_cancelled: before it.
         too_late: a driver has them, or they have ended: ``status`` says which.
+        drafts: unused drafts that were cancelled, if that was asked for.
         failed: the call failed; again is harmless.
         in_doubt: how many orders have no known task that could be cancelled: reconcile or resolve them first.
         waiting: how many orders were never broadcast, and would be by a resume.
+        unused_drafts: how many drafts are left that no order will be broadcast by.
         stopped_by: the error that a person must act on before the rest can be cancelled.
     """
 
@@ -52,8 +55,10 @@ class Undone:
     already_cancelled: tuple[Undoing, ...] = ()
     too_late: tuple[Undoing, ...] = ()
     failed: tuple[Undoing, ...] = ()
+    drafts: tuple[Undoing, ...] = ()
     in_doubt: int = 0
     waiting: int = 0
+    unused_drafts: int = 0
     stopped_by: CallError | None = None
 
 
@@ -62,8 +67,8 @@ class Undo:
 
         undone = await Undo(gs, ledger).undo(run_id, reason="wrong file")
 
-    It may be repeated: an order that is cancelled already is only read. The orders stay ``created`` in the ledger, with
-    the status "cancelled": their keys are not pushed again.
+    It may be repeated: an order that is cancelled already is only read. What is cancelled, now or before, becomes
+    ``cancelled`` in the ledger, and its key is free: the mended order can be pushed.
 
     Args:
         concurrency: cancels in flight, the client's limit unless given.
@@ -74,11 +79,12 @@ class Undo:
         self._ledger = ledger
         self._concurrency = concurrency or gs.limits.concurrency
 
-    async def undo(self, run_id: str, *, reason: str = REASON) -> Undone:
+    async def undo(self, run_id: str, *, reason: str = REASON, drafts: bool = False) -> Undone:
         """Cancel what can be cancelled of a run, which is held meanwhile.
 
         Args:
             reason: for GotSurge and the drivers; not empty.
+            drafts: cancel its drafts, too, that were never broadcast; their orders are cancelled with them.
 
         Raises:
             UsageError: no reason.
@@ -88,51 +94,69 @@ class Undo:
         if not reason.strip():
             raise UsageError("say why the orders are cancelled: the service wants a reason")
         async with await self._ledger.hold(run_id) as run:
-            return await self._undo(run, reason)
+            await run.recover()
+            return await self._undo(run, reason, drafts=drafts)
 
-    async def _undo(self, run: Run, reason: str) -> Undone:
-        sorted_out: dict[str, list[Undoing]] = {
-            name: [] for name in ("cancelled", "already_cancelled", "too_late", "failed")
-        }
+    async def _undo(self, run: Run, reason: str, *, drafts: bool) -> Undone:
+        names = ("cancelled", "already_cancelled", "too_late", "failed", "drafts")
+        sorted_out: dict[str, list[Undoing]] = {name: [] for name in names}
         stoppers: list[CallError] = []
 
-        async def cancel(rows: Sequence[OrderRow]) -> None:
-            for row in rows:
+        # Those that an earlier undo, or a reconciliation, has found or made so.
+        async for row in run.rows((OrderState.CANCELLED,)):
+            told = Undoing(key=row.key, task_id=row.task_id or "", status=row.status)
+            sorted_out["already_cancelled"].append(told)
+
+        async def cancel(jobs: Sequence[_Job]) -> None:
+            for job in jobs:
                 try:
-                    name, done = await self._cancel(run.info.mode, row, reason)
+                    name, done = await self._cancel(run.info.mode, job, reason)
                 except CallError as error:
-                    name, done = "failed", Undoing(key=row.key, task_id=row.task_id or "", error=str(error))
+                    name, done = "failed", Undoing(key=job.key, task_id=job.task_id, error=str(error))
                     if stops_all(error):
                         stoppers.append(error)
                         batcher.stop()
-                sorted_out[name].append(done)
-                if done.status and done.status != row.status:
-                    await whole(run.remark([Remark(row.id, row.state, status=done.status)]))
+                else:
+                    await whole(_note(run, job, name, done))
+                sorted_out["drafts" if job.draft and name.endswith("cancelled") else name].append(done)
 
-        # One order a chunk: each is a call of its own.
-        batcher: Batcher[OrderRow, None] = Batcher(
-            run.rows((OrderState.CREATED,)), cancel, size=1, concurrency=self._concurrency
+        # One task a chunk: each is a call of its own.
+        batcher: Batcher[_Job, None] = Batcher(
+            self._jobs(run, drafts=drafts), cancel, size=1, concurrency=self._concurrency
         )
         async with batcher as batches:
             async for _ in batches:
                 pass
         counts = await run.counts()
+        unused = await self._ledger.unused_drafts(run.id)
         return Undone(
             run=run.id,
             **{name: tuple(orders) for name, orders in sorted_out.items()},
-            in_doubt=sum(counts[state] for state in _UNKNOWN),
-            waiting=sum(counts[state] for state in _WAITING),
+            in_doubt=counts.of(DOUBTFUL),
+            waiting=counts.of(WAITING),
+            unused_drafts=sum(not draft.cancelled for draft in unused),
             stopped_by=stoppers[0] if stoppers else None,
         )
 
-    async def _cancel(self, mode: Mode, row: OrderRow, reason: str) -> tuple[str, Undoing]:
+    async def _jobs(self, run: Run, *, drafts: bool) -> AsyncIterator["_Job"]:
+        states = (*_WITH_TASK, OrderState.DRAFTED) if drafts else _WITH_TASK
+        async for row in run.rows(states):
+            if row.task_id:
+                yield _Job(row.key, row.task_id, row, draft=row.state is OrderState.DRAFTED)
+        if not drafts:
+            return
+        if run.info.mode is Mode.TWO_PHASE and (lost := await run.lost_drafts()):
+            await note_orphans(self._gs, run, lost)
+        for draft in await self._ledger.unused_drafts(run.id):
+            if not draft.cancelled:
+                yield _Job(draft.key, draft.task_id, None, draft=True)
+
+    async def _cancel(self, mode: Mode, job: "_Job", reason: str) -> tuple[str, Undoing]:
         """Cancel one task; it is read first, since afterwards nobody could tell who cancelled it."""
-        task_id = row.task_id
-        if not task_id:
-            return "failed", Undoing(key=row.key, task_id="", error="the ledger has no task id of it")
+        task_id = job.task_id
         read = self._gs.platform.tasks.get if mode is Mode.TWO_PHASE else self._gs.tasks.get
         task: Task = await read(task_id)
-        told = Undoing(key=row.key, task_id=task_id, status=task.current_status)
+        told = Undoing(key=job.key, task_id=task_id, status=task.current_status)
         if task.current_status == TaskStatus.CANCELLED:
             return "already_cancelled", told
         try:
@@ -141,3 +165,31 @@ class Undo:
             status = late.task.current_status if late.task is not None else None
             return "too_late", attrs.evolve(told, status=status, error=str(late))
         return "cancelled", attrs.evolve(told, status=str(TaskStatus.CANCELLED))
+
+
+@attrs.frozen
+class _Job:
+    """A task that is to be cancelled.
+
+    Attributes:
+        row: the order that it is recorded for; None for a draft that no order has.
+        draft: it was never broadcast.
+    """
+
+    key: str
+    task_id: str
+    row: OrderRow | None
+    draft: bool
+
+
+async def _note(run: Run, job: _Job, name: str, done: Undoing) -> None:
+    """Write down what was learnt of a task."""
+    cancelled = name.endswith("cancelled")
+    if job.row is None:
+        if cancelled:
+            await run.unused_cancelled([job.task_id])
+    elif cancelled:
+        said = "taken back" if name == "cancelled" else "cancelled at the service"
+        await run.record([Outcome(job.row.id, OrderState.CANCELLED, status=done.status, error=said)])
+    elif done.status and done.status != job.row.status:
+        await run.remark([Remark(job.row.id, job.row.state, status=done.status)])

@@ -160,15 +160,17 @@ async def test_an_older_order_with_the_same_tracking_id_is_not_taken(tmp_path: P
         assert [each.key for each in result.in_doubt] == ["T-0"]
 
 
-async def test_a_task_that_ended_early_was_created(tmp_path: Path) -> None:
-    """A task found cancelled or expired means that the order was created."""
+async def test_a_task_that_ended_early_was_there(tmp_path: Path) -> None:
+    """A task found expired means that the order was created, one found cancelled that it was taken back."""
     async with place(tmp_path) as here:
         run_id = await here.lose(orders(2))
         found = [task async for task in here.gs.platform.tasks.list()]
         here.simulator.move(found[0].id, "cancelled")
         here.simulator.move(found[1].id, "expired")
         result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
-        assert {each.status for each in result.created} == {"cancelled", "expired"}
+        assert [each.status for each in result.created] == ["expired"]
+        assert [each.status for each in result.cancelled] == ["cancelled"]
+        assert not result.in_doubt
 
 
 async def test_a_double_is_named_and_stays_in_doubt(tmp_path: Path) -> None:
@@ -190,13 +192,10 @@ async def test_a_double_is_named_and_stays_in_doubt(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("drafts_listed", [True, False])
-async def test_a_recorded_draft_is_drafted_again_and_broadcast_by_a_resume(tmp_path: Path, drafts_listed: bool) -> None:
-    """A two-phase order whose recorded task is still a draft is drafted, and a resume creates it once."""
+async def test_a_recorded_draft_is_broadcast_again_by_a_resume(tmp_path: Path, drafts_listed: bool) -> None:
+    """A two-phase order whose recorded task is still a draft is named, and a resume broadcasts that one, once."""
     async with place(tmp_path, drafts_listed=drafts_listed) as here:
         run_id, task_id = await keep_lost_draft(here)
-        # Another process that pushes the same key leaves it in doubt: nobody is alive to tell.
-        await here.push([order("T-0")], mode=Mode.TWO_PHASE)
-        assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT}
         result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
         assert [(each.key, each.task_id) for each in result.drafted] == [("T-0", task_id)]
         assert (await here.ledger.run(run_id)).state is RunState.STOPPED
@@ -204,6 +203,30 @@ async def test_a_recorded_draft_is_drafted_again_and_broadcast_by_a_resume(tmp_p
             await Push(here.gs, here.ledger).send(run)
         assert await here.states(run_id) == {"T-0": OrderState.CREATED}
         assert here.simulator.audit()["by_tracking_id"] == {"T-0": 1}
+
+
+async def test_the_same_push_again_settles_what_was_broadcasting(tmp_path: Path) -> None:
+    """An order whose broadcast was interrupted goes on in the next push of it, by its recorded draft."""
+    async with place(tmp_path) as here:
+        run_id, task_id = await keep_lost_draft(here)
+        again = await here.push([order("T-0")], mode=Mode.TWO_PHASE)
+        assert await here.states(again) == {"T-0": OrderState.CREATED}
+        assert await here.tasks(again) == {"T-0": task_id}
+        assert await here.states(run_id) == {"T-0": OrderState.SUPERSEDED}
+        assert here.simulator.audit()["by_tracking_id"] == {"T-0": 1}
+
+
+@pytest.mark.parametrize("acted", [True, False])
+async def test_a_changed_order_in_doubt_is_read_before_it_is_pushed(tmp_path: Path, acted: bool) -> None:
+    """A changed order whose old draft may be out is not sent: the old one is read, and is known or in doubt."""
+    async with place(tmp_path) as here:
+        run_id, task_id = await keep_lost_draft(here)
+        if acted:
+            await here.gs.platform.drafts.broadcast([task_id])
+        again = await here.push([order("T-0", invoice_number="changed")], mode=Mode.TWO_PHASE)
+        assert await here.states(run_id) == {"T-0": OrderState.CREATED if acted else OrderState.BROADCASTING}
+        assert (await here.ledger.counts(again)).in_doubt == (0 if acted else 1)
+        assert here.simulator.audit()["by_tracking_id"] == ({"T-0": 1} if acted else {})
 
 
 async def test_a_recorded_task_past_draft_is_created(tmp_path: Path) -> None:

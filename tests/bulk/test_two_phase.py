@@ -215,3 +215,96 @@ async def test_too_many_doubts_stop_the_push(tmp_path: Path) -> None:
             assert await states(run) == {OrderState.IN_DOUBT: 5, OrderState.PENDING: 45}
         assert isinstance(sent.stopped_by, LimitReached)
         assert simulator.audit()["tasks"] == 5
+
+
+# --- two faults in a row ----------------------------------------------------------------------------------------------
+
+BLIND = {
+    "401": Fault(operation="platform.tasks.get", kind="status", status=401),
+    "503": Fault(operation="platform.tasks.get", kind="status", status=503),
+    "reset": Fault(operation="platform.tasks.get", kind="reset"),
+}
+
+
+@pytest.mark.parametrize("blind", BLIND)
+async def test_a_broadcast_that_may_have_acted_stays_so(tmp_path: Path, blind: str) -> None:
+    """When its answer is lost and the read fails too, an order is in doubt and stays broadcasting until it is read."""
+    async with pushing(tmp_path) as (push, simulator):
+        simulator.order_fault(Fault(operation="platform.drafts.broadcast", when="after", kind="reset"))
+        simulator.order_fault(BLIND[blind])
+        run, _ = await push.load_orders(orders(3))
+        async with run:
+            assert (await push.send(run)).stopped_by is not None
+            assert await states(run) == {OrderState.BROADCASTING: 3}
+            assert all("may have acted" in (row.error or "") for row in [row async for row in run.rows()])
+            simulator.clear_faults()
+            assert (await push.send(run)).stopped_by is None
+            assert await states(run) == {OrderState.CREATED: 3}
+        exactly_once(simulator, orders(3))
+
+
+@pytest.mark.parametrize("status", [401, 429])
+async def test_a_broadcast_that_certainly_never_left_is_a_draft(tmp_path: Path, status: int) -> None:
+    """Drafts whose broadcast was refused before anything was done wait for it, and are not in doubt."""
+    async with pushing(tmp_path) as (push, simulator):
+        simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=status))
+        run, _ = await push.load_orders(orders(3))
+        async with run:
+            await push.send(run)
+            assert await states(run) == {OrderState.DRAFTED: 3}
+
+
+async def test_a_lost_broadcast_is_no_draft_for_a_429_that_follows(tmp_path: Path) -> None:
+    """What may have acted at the first try may have acted, though every later try was certainly not processed."""
+    async with pushing(tmp_path) as (push, simulator):
+        simulator.order_fault(Fault(operation="platform.drafts.broadcast", when="after", kind="reset", times=1))
+        simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=429, after_calls=1))
+        simulator.order_fault(BLIND["503"])
+        run, _ = await push.load_orders(orders(3))
+        async with run:
+            await push.send(run)
+            assert await states(run) == {OrderState.BROADCASTING: 3}
+
+
+async def test_a_draft_cancelled_at_the_service_is_never_called_created(tmp_path: Path) -> None:
+    """An order whose draft somebody cancelled before the broadcast is cancelled, and its key can be pushed again."""
+    async with pushing(tmp_path) as (push, simulator):
+        simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=429))
+        run, _ = await push.load_orders(orders(2))
+        async with run:
+            await push.send(run)
+            tasks = {row.key: row.task_id or "" async for row in run.rows()}
+            simulator.move(tasks["T-0"], "cancelled")
+            simulator.clear_faults()
+            await push.send(run)
+            assert await states(run) == {OrderState.CREATED: 1, OrderState.CANCELLED: 1}
+        again, admission = await push.load_orders(orders(2))
+        assert (admission.pending, admission.already_pushed) == (1, 1)
+        async with again:
+            await push.send(again)
+        exactly_once(simulator, orders(2))
+
+
+async def test_doubts_in_a_row_stop_the_push(tmp_path: Path) -> None:
+    """A service that is down does not put a whole file in doubt: after five chunks in a row the rest is not sent."""
+    async with pushing(tmp_path, mode=Mode.DIRECT, chunk=1, concurrency=1) as (push, simulator):
+        simulator.order_fault(Fault(operation="tasks.create", kind="status", status=503))
+        run, _ = await push.load_orders(orders(50))
+        async with run:
+            sent = await push.send(run)
+            assert await states(run) == {OrderState.IN_DOUBT: 5, OrderState.PENDING: 45}
+        assert "5 chunks in a row are in doubt" in str(sent.stopped_by)
+
+
+async def test_refusals_in_a_row_stop_the_push_unless_they_may_not(tmp_path: Path) -> None:
+    """Ten chunks that were refused whole, one after the other, stop the push; without that limit all are tried."""
+    wrong = [order(f"B-{number}", vehicle_preference="hovercraft") for number in range(20)]
+    for limit, refused in ((10, 10), (None, 20)):
+        brakes = Brakes(refusals_in_a_row=limit)
+        folder = tmp_path / str(limit)
+        async with pushing(folder, mode=Mode.DIRECT, chunk=1, concurrency=1, brakes=brakes) as (push, _):
+            run, _ = await push.load_orders(wrong)
+            async with run:
+                sent = await push.send(run)
+                assert (await run.counts()).rejected == refused
+            assert (sent.stopped_by is None) is (limit is None)

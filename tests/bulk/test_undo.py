@@ -32,12 +32,43 @@ async def test_what_is_broadcasting_is_cancelled(tmp_path: Path, account: str, m
     assert {key for key, status in rows.items() if status == "cancelled"} == set(tasks) - {"T-3", "T-5"}
 
 
-async def test_an_undone_order_keeps_its_key(tmp_path: Path) -> None:
-    """A cancelled order was created: the same key is not pushed again."""
+async def test_an_undone_order_frees_its_key(tmp_path: Path) -> None:
+    """What was taken back is cancelled in the ledger, and the mended order of the same key is pushed."""
     async with place(tmp_path) as here:
-        await Undo(here.gs, here.ledger).undo(await here.push(orders(2)))
+        run_id = await here.push(orders(2))
+        await Undo(here.gs, here.ledger).undo(run_id)
+        assert set((await here.states(run_id)).values()) == {OrderState.CANCELLED}
         again = await here.push(orders(2))
-        assert set((await here.states(again)).values()) == {OrderState.ALREADY_PUSHED}
+        assert set((await here.states(again)).values()) == {OrderState.CREATED}
+        assert set(here.simulator.audit()["by_tracking_id"].values()) <= {1, 2}
+
+
+async def test_what_is_on_its_way_is_read_and_taken_back(tmp_path: Path) -> None:
+    """A broadcast whose answer was lost is not said to be unsent: its task is read, and cancelled."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", when="after", kind="reset"))
+        here.simulator.order_fault(Fault(operation="platform.tasks.get", kind="status", status=503))
+        run_id = await here.push(orders(3), mode=Mode.TWO_PHASE)
+        assert set((await here.states(run_id)).values()) == {OrderState.BROADCASTING}
+        here.simulator.clear_faults()
+        undone = await Undo(here.gs, here.ledger).undo(run_id)
+        assert (len(undone.cancelled), undone.in_doubt, undone.waiting) == (3, 0, 0)
+
+
+async def test_drafts_are_left_unless_they_are_wanted_too(tmp_path: Path) -> None:
+    """Drafts that were never broadcast, recorded or lost, are cancelled when that is asked for."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=429))
+        run_id = await here.push(orders(3), mode=Mode.TWO_PHASE)
+        assert set((await here.states(run_id)).values()) == {OrderState.DRAFTED}
+        here.simulator.clear_faults()
+        undone = await Undo(here.gs, here.ledger).undo(run_id)
+        assert (undone.cancelled, undone.drafts, undone.waiting) == ((), (), 3)
+        undone = await Undo(here.gs, here.ledger).undo(run_id, drafts=True)
+        assert (undone.cancelled, len(undone.drafts), undone.waiting, undone.unused_drafts) == ((), 6, 0, 0)
+        assert all(draft.cancelled for draft in await here.ledger.unused_drafts(run_id))
+        assert [task.current_status async for task in here.gs.platform.tasks.list()] == ["cancelled"] * 6
 
 
 async def test_lost_answers_of_cancels_converge(tmp_path: Path) -> None:

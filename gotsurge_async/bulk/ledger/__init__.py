@@ -13,6 +13,7 @@ from .errors import (
     LedgerUnusable,
     NoSuchRun,
     RunHeld,
+    RunLost,
 )
 from .ledger import Ledger
 from .records import (
@@ -29,14 +30,34 @@ from .records import (
     ResultRow,
     RunInfo,
     Similar,
+    UnusedDraft,
 )
 from .run import Run
-from .states import CLAIMED, LIVE, TRANSITIONS, Mode, OrderState, RunState
+from .states import (
+    CLAIMED,
+    DOUBTFUL,
+    FINAL,
+    LIVE,
+    TRANSITIONS,
+    UNFINISHED,
+    UNPROCESSED,
+    WAITING,
+    Mode,
+    OrderState,
+    RunState,
+    Word,
+    word_of,
+)
 
 __all__ = [
     "CLAIMED",
+    "DOUBTFUL",
+    "FINAL",
     "LIVE",
     "TRANSITIONS",
+    "UNFINISHED",
+    "UNPROCESSED",
+    "WAITING",
     "Admission",
     "Counts",
     "Decision",
@@ -60,6 +81,10 @@ __all__ = [
     "Run",
     "RunHeld",
     "RunInfo",
+    "RunLost",
     "RunState",
     "Similar",
+    "UnusedDraft",
+    "Word",
+    "word_of",
 ]

@@ -5,14 +5,14 @@ are taken over or given up are locked meanwhile, so none of them can wake up in 
 alive, and keeps its orders.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, literal, select, update
 from sqlalchemy.sql.dml import Update
 
 from .records import Admission, Doubled
-from .schema import in_states, is_live, orders, runs
-from .states import OrderState, RunState, sources
+from .schema import in_states, is_live, orders, payloads, runs, unused_drafts
+from .states import CLAIMED, DOUBTFUL, UNFINISHED, WAITING, Mode, OrderState, RunState
 
 DOUBLED_LIMIT = 1000
 """How many repeated keys one admission lists."""
@@ -22,45 +22,58 @@ CRASHED = "the process ended before the answer was recorded"
 
 _ours = orders.alias("ours")
 _theirs = orders.alias("theirs")
+_our_payload = payloads.alias("our_payload")
+_their_payload = payloads.alias("their_payload")
+_their_run = runs.alias("their_run")
 
-_CRASHED = sources(OrderState.IN_DOUBT)
-"""With nobody alive to tell, something may exist of these."""
-
-_HARMLESS = sources(OrderState.SUPERSEDED)
+_NEVER_BROADCAST = WAITING
 """With nobody alive to broadcast it, nothing of these ever calls a driver: at most an unused draft is left."""
 
-_UNDECIDED = _CRASHED | _HARMLESS
+_WITH_DRAFT = (OrderState.DRAFTED, OrderState.BROADCASTING, OrderState.IN_DOUBT)
+"""Of these a draft may be recorded, whose broadcast acts once, whoever asks for it and how often."""
+
+_UNDECIDED = UNFINISHED | CLAIMED
 """Only the holder of their run may know what these mean: it may be sending at this moment."""
 
 
-def admit(connection: Connection, run_id: str, environment: str, now: int, take: Callable[[str], None]) -> Admission:
+def admit(
+    connection: Connection, run_id: str, environment: str, mode: Mode, now: int, take: Callable[[str], None]
+) -> Admission:
     """Admit the loading orders of a run.
 
-    ``take`` locks another run until the transaction is over, or raises RunHeld.
+    ``take`` locks another run until the transaction is over, and fences whoever had it; or raises RunHeld.
     """
     doubled = _doubled(connection, run_id)
     if doubled:
         return Admission(doubled=doubled)
-    superseded = already = in_doubt = 0
+    inherited = superseded = already = in_doubt = 0
     rivals = _rivals(connection, run_id, environment)
-    states = {state for _, state in rivals}
-    for rival in sorted({rival for rival, state in rivals if state in _UNDECIDED}):
+    states = {state for _, state, _ in rivals}
+    can_inherit = mode is Mode.TWO_PHASE
+    for rival in sorted({run for run, state, read in rivals if state in _UNDECIDED or (read and can_inherit)}):
         take(rival)
-    if states & _CRASHED:
-        _give_up_crashed(connection, run_id, environment, now)
-    if states & _HARMLESS:
+    if can_inherit and not states.isdisjoint(_WITH_DRAFT):
+        inherited = _inherit_drafts(connection, run_id, environment, now)
+    if not states.isdisjoint(_NEVER_BROADCAST):
         superseded = _take_over(connection, run_id, environment, now)
-    if states & (_CRASHED | {OrderState.IN_DOUBT}):
-        in_doubt = _stand_back(connection, run_id, environment, now, OrderState.IN_DOUBT)
+    if OrderState.SENDING in states:
+        _give_up_crashed(connection, run_id, environment, now)
+    if not states.isdisjoint(DOUBTFUL):
+        in_doubt = _stand_back(connection, run_id, environment, now, DOUBTFUL)
     if OrderState.CREATED in states:
-        already = _stand_back(connection, run_id, environment, now, OrderState.CREATED)
+        already = _stand_back(connection, run_id, environment, now, (OrderState.CREATED,))
     pending = connection.execute(
         update(orders)
         .where(orders.c.run_id == run_id, in_states(orders.c.state, (OrderState.LOADING,)))
         .values(state=OrderState.PENDING.value, live=1, updated_at=now)
     ).rowcount
     connection.execute(update(runs).where(runs.c.id == run_id).values(state=RunState.READY.value))
-    return Admission(pending=pending, already_pushed=already + in_doubt, in_doubt=in_doubt, superseded=superseded)
+    return Admission(
+        pending=pending + inherited,
+        already_pushed=already + in_doubt,
+        in_doubt=in_doubt,
+        superseded=superseded + inherited,
+    )
 
 
 def _doubled(connection: Connection, run_id: str) -> tuple[Doubled, ...]:
@@ -86,19 +99,20 @@ def _doubled(connection: Connection, run_id: str) -> tuple[Doubled, ...]:
     return tuple(Doubled(key=row.key, first_line=row.first_line, line=row.line) for row in found)
 
 
-def _rivals(connection: Connection, run_id: str, environment: str) -> set[tuple[str, OrderState]]:
-    """The runs that own a key of ours, each with the states of these orders."""
+def _rivals(connection: Connection, run_id: str, environment: str) -> set[tuple[str, OrderState, bool]]:
+    """The runs that own a key of ours, each with the states of these orders, and whether their doubts can be read."""
     live_at_all = select(literal(1)).where(orders.c.environment == environment, is_live(orders.c.live)).limit(1)
     if connection.scalar(live_at_all) is None:  # the first run of a ledger: spare it a million look-ups
         return set()
+    can_be_read = and_(_theirs.c.state == OrderState.IN_DOUBT.value, _theirs.c.task_id.is_not(None))
     found = connection.execute(
-        select(_theirs.c.run_id, _theirs.c.state)
+        select(_theirs.c.run_id, _theirs.c.state, can_be_read.label("can_be_read"))
         .select_from(_ours)
         .join(_theirs, _same_key(environment))
         .where(_ours.c.run_id == run_id, in_states(_ours.c.state, (OrderState.LOADING,)))
         .distinct()
     )
-    return {(row.run_id, OrderState(row.state)) for row in found}
+    return {(row.run_id, OrderState(row.state), bool(row.can_be_read)) for row in found}
 
 
 def _same_key(environment: str) -> ColumnElement[bool]:
@@ -119,25 +133,98 @@ def _rows_in_our_way(run_id: str, environment: str, states: Iterable[OrderState]
 
 def _give_up_crashed(connection: Connection, run_id: str, environment: str, now: int) -> None:
     connection.execute(
-        _rows_in_our_way(run_id, environment, _CRASHED).values(
+        _rows_in_our_way(run_id, environment, (OrderState.SENDING,)).values(
             state=OrderState.IN_DOUBT.value, error=CRASHED, updated_at=now
         )
     )
 
 
-def _take_over(connection: Connection, run_id: str, environment: str, now: int) -> int:
+def _inherit_drafts(connection: Connection, run_id: str, environment: str, now: int) -> int:
+    """Go on with the recorded drafts of the same orders; returns how many there are.
+
+    An order of which anything else has changed is not the same: its draft would bring the old one to a driver.
+    """
+    may_have_acted = _theirs.c.state != OrderState.DRAFTED.value
+    connection.execute(
+        update(orders)
+        .where(
+            orders.c.run_id == run_id,
+            in_states(orders.c.state, (OrderState.LOADING,)),
+            _theirs.c.environment == environment,
+            _theirs.c.key == orders.c.key,
+            is_live(_theirs.c.live),
+            in_states(_theirs.c.state, _WITH_DRAFT),
+            _theirs.c.task_id.is_not(None),
+            _their_run.c.id == _theirs.c.run_id,
+            _their_run.c.mode == Mode.TWO_PHASE.value,
+            _our_payload.c.order_id == orders.c.id,
+            _their_payload.c.order_id == _theirs.c.id,
+            _our_payload.c.payload == _their_payload.c.payload,
+        )
+        .values(
+            task_id=_theirs.c.task_id,
+            status=_theirs.c.status,
+            # When its broadcast was claimed, if it was: what it becomes below.
+            claimed_at=case((may_have_acted, func.coalesce(_theirs.c.claimed_at, now)), else_=None),
+            lost_drafts=_theirs.c.lost_drafts,
+            updated_at=now,
+        )
+    )
+    with_draft = (
+        orders.c.run_id == run_id,
+        in_states(orders.c.state, (OrderState.LOADING,)),
+        orders.c.task_id.is_not(None),
+    )
+    # The other row lets go of the key first: a key is live once.
+    connection.execute(
+        _rows_in_our_way(run_id, environment, _WITH_DRAFT)
+        .where(_ours.c.task_id.is_not(None))
+        .values(state=OrderState.SUPERSEDED.value, live=0, error=f"taken over by run {run_id}", updated_at=now)
+    )
     return connection.execute(
-        _rows_in_our_way(run_id, environment, _HARMLESS).values(
+        update(orders)
+        .where(*with_draft)
+        .values(
+            state=case((orders.c.claimed_at.is_(None), OrderState.DRAFTED.value), else_=OrderState.BROADCASTING.value),
+            live=1,
+        )
+    ).rowcount
+
+
+def _take_over(connection: Connection, run_id: str, environment: str, now: int) -> int:
+    """Take orders over of which nothing was broadcast; what drafts there are of them stay unused."""
+    lost = _theirs.c.lost_drafts + case((_theirs.c.state == OrderState.DRAFTING.value, 1), else_=0)
+    connection.execute(
+        update(orders)
+        .where(
+            orders.c.run_id == run_id,
+            in_states(orders.c.state, (OrderState.LOADING,)),
+            _theirs.c.environment == environment,
+            _theirs.c.key == orders.c.key,
+            is_live(_theirs.c.live),
+            in_states(_theirs.c.state, _NEVER_BROADCAST),
+            lost > 0,
+        )
+        .values(lost_drafts=lost)
+    )
+    drafts = select(_theirs.c.task_id, literal(run_id), _theirs.c.key, literal(now)).where(
+        _ours.c.run_id == run_id,
+        in_states(_ours.c.state, (OrderState.LOADING,)),
+        _same_key(environment),
+        in_states(_theirs.c.state, (OrderState.DRAFTED,)),
+        _theirs.c.task_id.is_not(None),
+    )
+    connection.execute(insert(unused_drafts).from_select(["task_id", "run_id", "key", "noted_at"], drafts))
+    return connection.execute(
+        _rows_in_our_way(run_id, environment, _NEVER_BROADCAST).values(
             state=OrderState.SUPERSEDED.value, live=0, error=f"taken over by run {run_id}", updated_at=now
         )
     ).rowcount
 
 
-def _stand_back(connection: Connection, run_id: str, environment: str, now: int, owned: OrderState) -> int:
-    """Leave those of our orders alone whose key another run owns in the state ``owned``."""
-    known = owned is OrderState.CREATED
-    status: ColumnElement[str] = func.coalesce(_theirs.c.status, owned.value) if known else literal(owned.value)
-    said = "created by run " if known else "in doubt in run "
+def _stand_back(connection: Connection, run_id: str, environment: str, now: int, owned: Collection[OrderState]) -> int:
+    """Leave those of our orders alone whose key another run owns in one of the states ``owned``."""
+    said = "created by run " if OrderState.CREATED in owned else "in doubt in run "
     return connection.execute(
         update(orders)
         .where(
@@ -146,13 +233,36 @@ def _stand_back(connection: Connection, run_id: str, environment: str, now: int,
             _theirs.c.environment == environment,
             _theirs.c.key == orders.c.key,
             is_live(_theirs.c.live),
-            in_states(_theirs.c.state, (owned,)),
+            in_states(_theirs.c.state, owned),
         )
         .values(
             state=OrderState.ALREADY_PUSHED.value,
             task_id=_theirs.c.task_id,
-            status=status,
+            status=_theirs.c.status,
             error=literal(said).concat(_theirs.c.run_id),
             updated_at=now,
         )
     ).rowcount
+
+
+def doubtful_rivals(connection: Connection, run_id: str, environment: str, mode: Mode) -> list[str]:
+    """The runs that hold a key of our loading orders in doubt, with a task that can be read.
+
+    Of the same order in two-phase mode the draft is inherited, and read when this run is sent; these are the others.
+    """
+    found = connection.scalars(
+        select(_theirs.c.run_id)
+        .select_from(_ours)
+        .join(_theirs, _same_key(environment))
+        .join(_our_payload, _our_payload.c.order_id == _ours.c.id)
+        .join(_their_payload, _their_payload.c.order_id == _theirs.c.id)
+        .where(
+            _ours.c.run_id == run_id,
+            in_states(_ours.c.state, (OrderState.LOADING,)),
+            in_states(_theirs.c.state, (OrderState.BROADCASTING, OrderState.IN_DOUBT)),
+            _theirs.c.task_id.is_not(None),
+            *(() if mode is Mode.DIRECT else (_our_payload.c.payload != _their_payload.c.payload,)),
+        )
+        .distinct()
+    )
+    return sorted(found)

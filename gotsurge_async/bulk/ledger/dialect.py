@@ -30,6 +30,7 @@ JOURNAL_LIMIT = 64 * 1024 * 1024
 """Bytes that the write-ahead log keeps after an admission of millions made it grow."""
 
 _WRITER = "ledger_writer"
+_MOUNTS = Path("/proc/self/mountinfo")
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING; UPDATE … FROM came with 3.33
 
 _ADVICE = {
@@ -66,8 +67,11 @@ def ledger_path(url: URL) -> Path:
     return Path(database.removeprefix("file:")).absolute()
 
 
-def make_file(path: Path) -> None:
-    """Create the file, for the owner alone (SQLite gives its -wal and -shm the same mode), and absent folders."""
+def make_file(path: Path) -> Path:
+    """Create the file, for the owner alone (SQLite gives its -wal and -shm the same mode), and absent folders.
+
+    Returns its one true path, without symbolic links.
+    """
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise LedgerUnusable(f"needs SQLite 3.35 or newer, this Python has {sqlite3.sqlite_version}", path=str(path))
     with translated(path):
@@ -76,8 +80,37 @@ def make_file(path: Path) -> None:
                 folder.mkdir(mode=0o700, exist_ok=True)
         with suppress(FileExistsError):
             close(os_open(path, O_CREAT | O_EXCL | O_RDWR, 0o600))
+        real = path.resolve()
+        refuse_second_name(real)
         # A file that cannot be opened is found out here, by the error of the system itself.
         sqlite3.connect(path).close()
+    return real
+
+
+def refuse_second_name(real: Path) -> None:
+    """Refuse a file that has another name of its own.
+
+    SQLite keeps its write-ahead log by the name of the file. Under two names there are two of them, and neither shows
+    what was written through the other: what one process has claimed, another one would send.
+
+    Raises:
+        LedgerUnusable: a hard link, or a file that is mounted by itself.
+    """
+    links = real.stat().st_nlink
+    if links > 1 and real.is_file():
+        raise LedgerUnusable(f"has {links} names (hard links), and must have one: remove the others", path=str(real))
+    if _MOUNTS.is_file() and is_mount_point(real, _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")):
+        raise LedgerUnusable(
+            "is mounted as a file of its own, so that it has another name elsewhere: mount its folder instead",
+            path=str(real),
+        )
+
+
+def is_mount_point(real: Path, mounts: str) -> bool:
+    """Whether a path stands as a mount point in the text of Linux's mountinfo."""
+    # The fifth field of a line; blanks in it are written in octal.
+    point = str(real).replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
+    return any(line.split(" ")[4] == point for line in mounts.splitlines() if line.count(" ") > 4)
 
 
 def make_engine(url: URL) -> Engine:

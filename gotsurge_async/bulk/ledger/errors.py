@@ -9,6 +9,7 @@
         ├── LedgerClosed           used after it was closed
         ├── NoSuchRun              no run, or no order, of that name
         ├── RunHeld                another process has the run
+        ├── RunLost                another process has taken the run over: nothing more of it is sent here
         └── IllegalTransition      an order is not in a state from which it may go where it was sent
 """
 
@@ -78,6 +79,13 @@ class RunHeld(LedgerError):
         since = f" since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else ""
         where = f"ledger {self.path}: " if self.path else ""
         return f"{where}run {self.run_id} is held by {by}{since}; wait until it ends, or stop it first"
+
+
+class RunLost(LedgerError):
+    """Another process has taken this run over, while this one was frozen or its lock was gone.
+
+    What this process still had in its hands is settled by the other one. Nothing was written, nothing more is sent.
+    """
 
 
 class IllegalTransition(LedgerError):

@@ -36,7 +36,12 @@ class RunLock:
 
 
 class RunLocks:
-    """The locks of one ledger's runs: ``<ledger path>.<run id>.lock``."""
+    """The locks of one ledger's runs: ``<ledger path>.<run id>.lock``, beside the file itself.
+
+    Args:
+        ledger: resolved, so that symbolic links and relative paths lead to the same locks. A file with two names that
+            are both its own is refused when a ledger is opened (`dialect.refuse_second_name`).
+    """
 
     def __init__(self, ledger: Path) -> None:
         self._ledger = ledger

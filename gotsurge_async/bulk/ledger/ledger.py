@@ -10,10 +10,10 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, insert, select, update
 
-from . import queries, resolving
+from . import marks, queries, resolving
 from .errors import LedgerError
 from .holder import RunLock, this_process
-from .records import Counts, Decision, OrderRow, ResultRow, RunInfo, Similar
+from .records import Counts, Decision, OrderRow, ResultRow, RunInfo, Similar, UnusedDraft
 from .run import Run, discard, held
 from .schema import runs
 from .states import Mode, OrderState, RunState
@@ -107,6 +107,7 @@ class Ledger:
                 "holder_pid": holder.pid,
                 "holder_host": holder.host,
                 "holder_since": to_microseconds(holder.since),
+                "epoch": 1,
             }
 
             def job(connection: Connection, row: dict[str, Any] = row) -> RunInfo | None:
@@ -119,7 +120,7 @@ class Ledger:
                 info = await self._store.write(job)
                 if info is not None:
                     await self._sweep()
-                    return Run(self._store, info, lock)
+                    return Run(self._store, info, lock, epoch=1)
             except BaseException:
                 lock.release()
                 raise
@@ -135,7 +136,7 @@ class Ledger:
         """
         lock = await self._take(run_id)
 
-        def job(connection: Connection) -> RunInfo:
+        def job(connection: Connection) -> tuple[RunInfo, int]:
             if queries.run_info(connection, run_id, self.path).state is RunState.LOADING:
                 raise LedgerError(f"run {run_id} ended while it was read in; push its source again", path=self.path)
             holder = this_process(self._store.clock())
@@ -144,10 +145,12 @@ class Ledger:
                 .where(runs.c.id == run_id)
                 .values(holder_pid=holder.pid, holder_host=holder.host, holder_since=to_microseconds(holder.since))
             )
-            return queries.run_info(connection, run_id, self.path)
+            epoch = marks.take_over(connection, run_id)
+            return queries.run_info(connection, run_id, self.path), epoch
 
         try:
-            return Run(self._store, await self._store.write(job), lock)
+            info, epoch = await self._store.write(job)
+            return Run(self._store, info, lock, epoch)
         except BaseException:
             lock.release()
             raise
@@ -201,8 +204,12 @@ class Ledger:
         return await self._store.read(lambda connection: queries.run_info(connection, run_id, self.path))
 
     async def counts(self, run_id: str) -> Counts:
-        """How many orders of a run are in each state; whoever holds it."""
-        return await self._store.read(lambda connection: queries.counts(connection, run_id))
+        """How many orders of a run are in each state, whoever holds it.
+
+        One whose key another run owns counts as what became of it there: ``already_pushed`` (created), ``in_doubt``, or
+        ``superseded`` (it waits there, or is free again).
+        """
+        return await self._store.read(lambda connection: queries.standing(connection, run_id))
 
     def rows(
         self, run_id: str, states: Iterable[OrderState] | None = None, *, batch: int = 1000
@@ -218,6 +225,10 @@ class Ledger:
         """See `Run.similar`."""
         run_id = run if isinstance(run, str) else run.id
         return await self._store.read(lambda connection: queries.similar(connection, run_id))
+
+    async def unused_drafts(self, run_id: str) -> list[UnusedDraft]:
+        """The drafts of a run that no order will be broadcast by; they may be cancelled."""
+        return await self._store.read(lambda connection: queries.unused(connection, run_id))
 
     async def decisions(self, run_id: str) -> list[Decision]:
         """The operators' words about orders of a run, oldest first."""

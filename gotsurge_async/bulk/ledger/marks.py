@@ -1,24 +1,72 @@
 """The writes that move orders from state to state; each is conditional on the state they are in.
 
 A function here is run by the writer: it may be undone and run again. ``claim`` and ``record`` serve many callers at
-once, with one statement for all of them.
+once, with one statement for all of them. Every write carries the epoch under which its run is held, and is refused
+when another holder has raised it since (see `fence`): the writer's transaction excludes all others, so what was
+looked at still holds when it is written.
 """
 
 from collections.abc import Iterable, Sequence
 
 from attrs import frozen
-from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, case, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from .admission import CRASHED
 from .bundles import ROWS, bundle, ids_in, incoming, named, number, place
-from .errors import IllegalTransition
+from .errors import IllegalTransition, RunLost
 from .prepared import Prepared
 from .records import Outcome, Remark
-from .schema import in_states, orders
+from .schema import in_states, meta, orders, runs, unused_drafts
 from .states import CLAIMED, LIVE, TRANSITIONS, OrderState, sources
 
-RECORDED = (OrderState.CREATED, OrderState.DRAFTED, OrderState.REJECTED, OrderState.IN_DOUBT)
-"""The states that an outcome may have."""
+RECORDED = {
+    OrderState.CREATED: sources(OrderState.CREATED),
+    # Only what was being drafted: one that is on its way to be broadcast, or was, keeps the draft it has.
+    OrderState.DRAFTED: frozenset({OrderState.DRAFTING}),
+    # Its recorded draft was seen to be one still: it is broadcast again, by the same id.
+    OrderState.BROADCASTING: frozenset({OrderState.IN_DOUBT}),
+    OrderState.REJECTED: sources(OrderState.REJECTED),
+    OrderState.IN_DOUBT: sources(OrderState.IN_DOUBT),
+    OrderState.CANCELLED: sources(OrderState.CANCELLED),
+}
+"""The states that an outcome may have, and those in which the order must be found."""
+
+_EPOCH = Prepared(select(runs.c.epoch).where(runs.c.id == bindparam("of_run")))
+_COUNT = Prepared(update(meta).where(meta.c.name == "counter").values(value=meta.c.value + 1))
+
+
+def fence(connection: Connection, run_id: str, epoch: int) -> None:
+    """Let only the present holder of a run write.
+
+    Raises:
+        RunLost: another one has taken the run over since.
+    """
+    if _EPOCH.run(connection, {"of_run": run_id}).fetchone() != (epoch,):
+        raise RunLost(f"run {run_id} was taken over by another process: nothing more of it is sent by this one")
+
+
+def take_over(connection: Connection, run_id: str) -> int:
+    """Raise a run's epoch, and return it: from now on whoever had the run before is refused."""
+    raised = update(runs).where(runs.c.id == run_id).values(epoch=runs.c.epoch + 1).returning(runs.c.epoch)
+    return int(connection.execute(raised).scalar_one())
+
+
+def count(connection: Connection) -> None:
+    """Raise the counter by which an older copy of the ledger is told from a newer one."""
+    _COUNT.run(connection, {})
 
 
 def _ids() -> ColumnElement[bool]:
@@ -29,6 +77,9 @@ def _ids() -> ColumnElement[bool]:
 
 def _which(run_id: str, ids: Sequence[int]) -> dict[str, object]:
     return {ROWS: bundle(ids), "of_run": run_id}
+
+
+_OF_THE_EPOCH = orders.c.epoch == bindparam("of_epoch")
 
 
 @frozen
@@ -42,8 +93,17 @@ class _Claiming:
 
 def _claiming(source: OrderState, target: OrderState) -> _Claiming:
     free = and_(_ids(), in_states(orders.c.state, (source,)))
+    if source is OrderState.IN_DOUBT:
+        free = and_(free, orders.c.task_id.is_not(None))
     claim = (
-        update(orders).where(free).values(state=target.value, claimed_at=bindparam("now"), updated_at=bindparam("now"))
+        update(orders)
+        .where(free)
+        .values(
+            state=target.value,
+            claimed_at=bindparam("now"),
+            updated_at=bindparam("now"),
+            epoch=bindparam("of_epoch"),
+        )
     )
     return _Claiming(
         Prepared(select(func.count()).select_from(orders).where(free)),
@@ -58,12 +118,13 @@ _CLAIM = {
         (OrderState.PENDING, OrderState.SENDING),
         (OrderState.PENDING, OrderState.DRAFTING),
         (OrderState.DRAFTED, OrderState.BROADCASTING),
+        (OrderState.IN_DOUBT, OrderState.BROADCASTING),
     )
 }
 
 _RELEASE = (
     update(orders)
-    .where(_ids(), in_states(orders.c.state, CLAIMED))
+    .where(_ids(), in_states(orders.c.state, CLAIMED), _OF_THE_EPOCH)
     .values(
         state=case(
             (orders.c.state == OrderState.BROADCASTING.value, OrderState.DRAFTED.value), else_=OrderState.PENDING.value
@@ -71,6 +132,12 @@ _RELEASE = (
         claimed_at=None,
         updated_at=bindparam("now"),
     )
+)
+
+_RENEW = Prepared(
+    update(orders)
+    .where(_ids(), in_states(orders.c.state, CLAIMED), _OF_THE_EPOCH)
+    .values(claimed_at=bindparam("now"), updated_at=bindparam("now"))
 )
 
 
@@ -92,7 +159,9 @@ def _recording(target: OrderState) -> Prepared:
         .where(
             orders.c.id == number(tasks),
             func.coalesce(orders.c.run_id, "") == bindparam("of_run"),
-            in_states(orders.c.state, sources(target)),
+            in_states(orders.c.state, RECORDED[target]),
+            # A task id that was recorded is never replaced.
+            or_(orders.c.task_id.is_(None), tasks.c.value.is_(None), orders.c.task_id == tasks.c.value),
         )
         .values(**changes)
     )
@@ -106,6 +175,7 @@ class Claim:
     """A wish to move those of some orders that are in ``source`` to ``target``."""
 
     run_id: str
+    epoch: int
     ids: Sequence[int]
     source: OrderState
     target: OrderState
@@ -114,18 +184,21 @@ class Claim:
 
 def claim(connection: Connection, claims: Sequence[Claim]) -> list[set[int]]:
     """Grant claims: to each the ids that it has now, and that no other has."""
-    kinds: dict[tuple[str, OrderState, OrderState], list[Claim]] = {}
+    kinds: dict[tuple[str, int, OrderState, OrderState], list[Claim]] = {}
     for wish in claims:
-        kinds.setdefault((wish.run_id, wish.source, wish.target), []).append(wish)
+        kinds.setdefault((wish.run_id, wish.epoch, wish.source, wish.target), []).append(wish)
     granted: dict[int, set[int]] = {}
-    for (run_id, source, target), wishes in kinds.items():
+    for (run_id, epoch, source, target), wishes in kinds.items():
+        fence(connection, run_id, epoch)
         ids = [order_id for wish in wishes for order_id in wish.ids]
         # The earliest of their times: a claim must not look younger than it is.
         now = min(wish.now for wish in wishes)
-        free = _claim(connection, _CLAIM[source, target], {**_which(run_id, ids), "now": now}, set(ids))
+        parameters = {**_which(run_id, ids), "of_epoch": epoch, "now": now}
+        free = _claim(connection, _CLAIM[source, target], parameters, set(ids))
         for wish in wishes:
             granted[id(wish)] = free.intersection(wish.ids)
             free -= granted[id(wish)]
+    count(connection)
     return [granted[id(wish)] for wish in claims]
 
 
@@ -137,11 +210,20 @@ def _claim(connection: Connection, claiming: _Claiming, parameters: dict[str, ob
     return {order_id for (order_id,) in claiming.claim_and_name.run(connection, parameters)}
 
 
-def release(connection: Connection, run_id: str, ids: Sequence[int], now: int) -> None:
+def release(connection: Connection, run_id: str, epoch: int, ids: Sequence[int], now: int) -> None:
     """Undo claims."""
+    fence(connection, run_id, epoch)
     _complain_of(connection, run_id, ids, TRANSITIONS.keys() - CLAIMED, "be released")
-    if connection.execute(_RELEASE, {**_which(run_id, ids), "now": now}).rowcount != len(ids):
+    parameters = {**_which(run_id, ids), "of_epoch": epoch, "now": now}
+    if connection.execute(_RELEASE, parameters).rowcount != len(ids):
         raise _puzzling(run_id, "be released")
+
+
+def renew(connection: Connection, run_id: str, epoch: int, ids: Sequence[int], now: int) -> None:
+    """Make claims young again, if they still are the holder's."""
+    fence(connection, run_id, epoch)
+    if _RENEW.run(connection, {**_which(run_id, ids), "of_epoch": epoch, "now": now}).rowcount != len(ids):
+        raise _puzzling(run_id, "be claimed on")
 
 
 @frozen
@@ -149,6 +231,7 @@ class Results:
     """Outcomes to record, all or none."""
 
     run_id: str
+    epoch: int
     outcomes: Sequence[Outcome]
     now: int
 
@@ -157,6 +240,8 @@ def record(connection: Connection, many: Sequence[Results]) -> list[None]:
     """Record outcomes."""
     # What is the same for many orders is given once: taking it out of each row costs more than the update of the row.
     kinds: dict[tuple[str, OrderState, str | None, str | None], list[Outcome]] = {}
+    for run_id, epoch in {(results.run_id, results.epoch) for results in many}:
+        fence(connection, run_id, epoch)
     for results in many:
         for new in results.outcomes:
             kinds.setdefault((results.run_id, new.state, new.status, new.error), []).append(new)
@@ -197,8 +282,9 @@ def _remarking() -> Update:
 _REMARK = _remarking()
 
 
-def remark(connection: Connection, run_id: str, remarks: Sequence[Remark], now: int) -> None:
+def remark(connection: Connection, run_id: str, epoch: int, remarks: Sequence[Remark], now: int) -> None:
     """Note what was learnt about orders that stay in their states."""
+    fence(connection, run_id, epoch)
     rows = [(each.id, run_id, each.state.value, _clean(each.status), _clean(each.error), now) for each in remarks]
     connection.execute(_REMARK, {ROWS: bundle(rows)})
 
@@ -210,23 +296,48 @@ def _clean(text: str | None) -> str | None:
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
-def recover(connection: Connection, run_id: str, now: int) -> None:
-    """Settle what a process that ended without a word left behind."""
-    for source, target, error in (
-        (OrderState.SENDING, OrderState.IN_DOUBT, CRASHED),
-        (OrderState.DRAFTING, OrderState.PENDING, None),
+def recover(connection: Connection, run_id: str, epoch: int, now: int) -> None:
+    """Settle what earlier holders of a run left claimed; what was claimed under this epoch is left alone."""
+    fence(connection, run_id, epoch)
+    for source, target, changes in (
+        (OrderState.SENDING, OrderState.IN_DOUBT, {"error": CRASHED}),
+        (OrderState.DRAFTING, OrderState.PENDING, {"error": None, "lost_drafts": orders.c.lost_drafts + 1}),
     ):
         connection.execute(
             update(orders)
-            .where(orders.c.run_id == run_id, in_states(orders.c.state, (source,)))
-            .values(state=target.value, error=error, updated_at=now)
+            .where(orders.c.run_id == run_id, in_states(orders.c.state, (source,)), orders.c.epoch < epoch)
+            .values(state=target.value, updated_at=now, **changes)
         )
 
 
-def _are(run_id: str, ids: Sequence[int]) -> ColumnElement[bool]:
-    # The run is only a guard. Named bare, SQLite would look for the orders through the index over runs, and
-    # read the whole run to find twenty rows.
-    return and_(orders.c.id.in_(ids), func.coalesce(orders.c.run_id, "") == run_id)
+def lose_drafts(connection: Connection, run_id: str, epoch: int, ids: Sequence[int], now: int) -> None:
+    """Note that a draft may exist of each, whose id nobody knows."""
+    fence(connection, run_id, epoch)
+    lost = orders.c.lost_drafts + literal_column("1")
+    connection.execute(update(orders).where(_ids()).values(lost_drafts=lost, updated_at=now), _which(run_id, ids))
+
+
+def note_unused(connection: Connection, run_id: str, epoch: int, drafts: Sequence[tuple[str, str]], now: int) -> None:
+    """Note drafts, given as key and task id, that no order will be broadcast by; one that is noted stays as it is."""
+    fence(connection, run_id, epoch)
+    known = set(connection.scalars(select(unused_drafts.c.task_id)))
+    rows = {
+        task_id: {"task_id": task_id, "run_id": run_id, "key": key, "noted_at": now}
+        for key, task_id in drafts
+        if task_id not in known
+    }
+    if rows:
+        connection.execute(insert(unused_drafts), list(rows.values()))
+
+
+def unused_cancelled(connection: Connection, run_id: str, epoch: int, task_ids: Sequence[str], now: int) -> None:
+    """Note that unused drafts were cancelled."""
+    fence(connection, run_id, epoch)
+    connection.execute(
+        update(unused_drafts)
+        .where(unused_drafts.c.run_id == run_id, unused_drafts.c.task_id.in_(task_ids))
+        .values(cancelled_at=now)
+    )
 
 
 def _complain_of(
@@ -245,4 +356,6 @@ def _complain_of(
 
 
 def _puzzling(run_id: str, wish: str) -> IllegalTransition:
-    return IllegalTransition(f"an order of run {run_id} is named twice, does not exist, or did {wish} before")
+    return IllegalTransition(
+        f"an order of run {run_id} is named twice, does not exist, has another task id, or did {wish} before"
+    )

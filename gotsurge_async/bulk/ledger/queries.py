@@ -14,8 +14,10 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    case,
     func,
     literal_column,
+    not_,
     or_,
     select,
     tuple_,
@@ -24,9 +26,9 @@ from sqlalchemy import (
 from .bundles import ROWS, bundle, outgoing, unbundle
 from .errors import NoSuchRun
 from .prepared import Prepared
-from .records import Counts, Decision, Holder, OrderRow, PendingOrder, ResultRow, RunInfo, Similar
-from .schema import decisions, in_states, is_live, orders, payloads, runs
-from .states import Mode, OrderState, RunState
+from .records import Counts, Decision, Holder, OrderRow, PendingOrder, ResultRow, RunInfo, Similar, UnusedDraft
+from .schema import decisions, in_states, is_live, orders, payloads, runs, unused_drafts
+from .states import DOUBTFUL, Mode, OrderState, RunState
 from .store import Store
 from .times import from_microseconds
 
@@ -43,8 +45,31 @@ _Columns = tuple[Sequence[ColumnElement[Any]], Sequence[ColumnElement[bytes]]]
 
 _PLACE = (orders.c.line, orders.c.id)
 _PENDING: _Columns = (*_PLACE, orders.c.key), (payloads.c.payload,)
+
+_owner = orders.alias("owner")
+_IS_ANOTHERS = in_states(orders.c.state, (OrderState.ALREADY_PUSHED, OrderState.SUPERSEDED))
+"""What became of such an order is what became of its key, in whatever run that is by now."""
+_OWNER = and_(
+    _IS_ANOTHERS, _owner.c.environment == orders.c.environment, _owner.c.key == orders.c.key, is_live(_owner.c.live)
+)
+
+
+def _as_owned(name: str) -> ColumnElement[Any]:
+    return case((_IS_ANOTHERS, _owner.c[name]), else_=orders.c[name]).label(name)
+
+
+def _named(state: OrderState) -> ColumnElement[str]:
+    return literal_column(f"'{state.value}'")
+
+
+_STATE = case(
+    (not_(_IS_ANOTHERS), orders.c.state),
+    (in_states(_owner.c.state, (OrderState.CREATED,)), _named(OrderState.ALREADY_PUSHED)),
+    (in_states(_owner.c.state, DOUBTFUL), _named(OrderState.IN_DOUBT)),
+    else_=_named(OrderState.SUPERSEDED),
+).label("state")
 _RESULTS: _Columns = (
-    (*_PLACE, orders.c.state, orders.c.task_id, orders.c.status, orders.c.error),
+    (*_PLACE, _STATE, _as_owned("task_id"), _as_owned("status"), orders.c.error),
     (func.coalesce(payloads.c.source_row, payloads.c.payload).label("source"),),
 )
 _WHOLE: _Columns = (
@@ -71,6 +96,17 @@ def counts(connection: Connection, run_id: str) -> Counts:
     """How many orders of a run are in each state."""
     found = connection.execute(
         select(orders.c.state, func.count()).where(orders.c.run_id == run_id).group_by(orders.c.state)
+    )
+    return Counts(**{str(state): int(n) for state, n in found})
+
+
+def standing(connection: Connection, run_id: str) -> Counts:
+    """The same, where an order whose key another run owns counts as what became of it there."""
+    found = connection.execute(
+        select(_STATE, func.count())
+        .select_from(orders.outerjoin(_owner, _OWNER))
+        .where(orders.c.run_id == run_id)
+        .group_by(_STATE)
     )
     return Counts(**{str(state): int(n) for state, n in found})
 
@@ -137,6 +173,34 @@ def decided(connection: Connection, run_id: str) -> list[Decision]:
     ]
 
 
+def lost_drafts(connection: Connection, run_id: str) -> list[str]:
+    """The keys of orders of which more drafts may exist than are known."""
+    known = (
+        select(func.count())
+        .where(unused_drafts.c.run_id == orders.c.run_id, unused_drafts.c.key == orders.c.key)
+        .scalar_subquery()
+    )
+    lost = select(orders.c.key).where(
+        orders.c.run_id == run_id, orders.c.lost_drafts > literal_column("0"), orders.c.lost_drafts > known
+    )
+    return list(connection.scalars(lost))
+
+
+def unused(connection: Connection, run_id: str) -> list[UnusedDraft]:
+    """The drafts of a run that no order will be broadcast by: those that were noted, and those of refused orders."""
+    noted = select(unused_drafts.c.key, unused_drafts.c.task_id, unused_drafts.c.cancelled_at).where(
+        unused_drafts.c.run_id == run_id
+    )
+    refused = select(orders.c.key, orders.c.task_id, literal_column("NULL")).where(
+        orders.c.run_id == run_id,
+        in_states(orders.c.state, (OrderState.REJECTED,)),
+        orders.c.task_id.is_not(None),
+        orders.c.task_id.not_in(select(unused_drafts.c.task_id).where(unused_drafts.c.run_id == run_id)),
+    )
+    found = connection.execute(noted.union_all(refused))
+    return [UnusedDraft(key, task_id, cancelled_at is not None) for key, task_id, cancelled_at in found]
+
+
 async def pending_pages(store: Store, run_id: str, batch: int) -> AsyncIterator[list[PendingOrder]]:
     """The pending orders of a run, page by page."""
     async for page in _pages(store, _PENDING, run_id, (OrderState.PENDING,), batch):
@@ -175,7 +239,7 @@ async def _pages(
     plain, binary = columns
     page = (
         select(*plain, *binary)
-        .join(payloads, payloads.c.order_id == orders.c.id)
+        .select_from(orders.join(payloads, payloads.c.order_id == orders.c.id).outerjoin(_owner, _OWNER))
         .where(
             orders.c.run_id == run_id,
             tuple_(orders.c.line, orders.c.id) > tuple_(bindparam("after_line"), bindparam("after_id")),

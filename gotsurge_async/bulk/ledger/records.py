@@ -1,6 +1,6 @@
 """The plain values that go into the ledger and come out of it. All times are aware UTC datetimes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -41,9 +41,10 @@ class Outcome:
 
     id: int
     state: OrderState
-    """``created``, ``drafted``, ``rejected`` or ``in_doubt``."""
+    """What `marks.RECORDED` names: ``created``, ``drafted``, ``rejected``, ``in_doubt``, ``cancelled``, or
+    ``broadcasting`` for an order in doubt whose recorded draft was seen to be one still."""
     task_id: str | None = None
-    """The service's id of the task; None keeps the one that is recorded."""
+    """The service's id of the task; None keeps the one that is recorded, which is never replaced by another."""
     status: str | None = None
     """The service's word for where the task stands; None keeps the one that is recorded."""
     error: str | None = None
@@ -94,6 +95,15 @@ class ResultRow(NamedTuple):
     """The row of the source, or the payload of an order that has none."""
 
 
+@frozen
+class UnusedDraft:
+    """A draft that no order will be broadcast by: no driver knows of it. It may be cancelled."""
+
+    key: str
+    task_id: str
+    cancelled: bool
+
+
 @frozen(kw_only=True)
 class Counts:
     """How many orders of a run are in each state."""
@@ -109,6 +119,7 @@ class Counts:
     in_doubt: int = 0
     already_pushed: int = 0
     superseded: int = 0
+    cancelled: int = 0
 
     def __getitem__(self, state: OrderState) -> int:
         return int(getattr(self, state.value))
@@ -116,7 +127,11 @@ class Counts:
     @property
     def total(self) -> int:
         """All orders of the run."""
-        return sum(self[state] for state in OrderState)
+        return self.of(OrderState)
+
+    def of(self, states: Iterable[OrderState]) -> int:
+        """The orders in some states."""
+        return sum(self[state] for state in states)
 
 
 @frozen

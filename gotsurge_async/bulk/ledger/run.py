@@ -8,12 +8,12 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection, update
 
 from . import loading, marks, queries
-from .admission import admit
+from .admission import admit, doubtful_rivals
 from .errors import LedgerClosed, LedgerError, RunHeld
 from .holder import RunLock
 from .records import Admission, Counts, NewOrder, OrderRow, Outcome, PendingOrder, Remark, RunInfo, Similar
 from .schema import runs
-from .states import Mode, OrderState, RunState
+from .states import UNFINISHED, Mode, OrderState, RunState
 from .store import Store
 
 T = TypeVar("T")
@@ -25,14 +25,18 @@ class Run:
     All that it writes is durable when the call returns. A call that is cancelled may still come to pass, as a whole
     or not at all: read before acting on it again.
 
-    Every method raises LedgerClosed after ``close``, and LedgerUnusable once the file or its disk failed.
+    Every method raises LedgerClosed after ``close``, and LedgerUnusable once the file or its disk failed. Everything
+    that is written carries the epoch under which the run is held, and raises RunLost when another process has taken
+    the run over since: a lock can be lost, by a careless clean-up or on a network file system.
     """
 
-    def __init__(self, store: Store, info: RunInfo, lock: RunLock) -> None:
+    def __init__(self, store: Store, info: RunInfo, lock: RunLock, epoch: int) -> None:
         self.info = info
         """The run as it was when it was begun or taken up."""
         self._store = store
         self._lock = lock
+        self._epoch = epoch
+        self._sending = False
         self._loading = info.state is RunState.LOADING
 
     @property
@@ -55,7 +59,8 @@ class Run:
 
         def job(connection: Connection) -> None:
             nobody = {"holder_pid": None, "holder_host": None, "holder_since": None}
-            connection.execute(update(runs).where(runs.c.id == self.id).values(nobody))
+            mine = (runs.c.id == self.id, runs.c.epoch == self._epoch)
+            connection.execute(update(runs).where(*mine).values(nobody))
 
         try:
             await self._store.write(job, after=self._lock.release)
@@ -76,15 +81,16 @@ class Run:
         if not rows:
             return
         now = self._store.now()
-        await self._write(lambda connection: loading.add(connection, self.id, self.info.environment, rows, now))
+        await self._fenced(lambda connection: loading.add(connection, self.id, self.info.environment, rows, now))
 
     async def admit(self, *, source_sha256: str | None = None) -> Admission:
         """Let the orders in, all or none: each becomes ``pending``, or ``already_pushed`` if its key is taken.
 
         A key that is created or in doubt in another run is already pushed. One that only waits, or only has a draft,
-        in a run that nobody holds is taken over from it (that row is ``superseded``); one that such a run was sending
-        when it ended is in doubt from now on. With a key twice in the run nothing is admitted: see
-        ``Admission.doubled``, and ``discard``.
+        in a run that nobody holds is taken over from it (that row is ``superseded``). Of the same order, in two-phase
+        mode, its recorded draft comes along, also if it may have been broadcast: this run then reads and broadcasts
+        that one, by the same id. What such a run was sending in direct mode when it ended is in doubt from now on.
+        With a key twice in the run nothing is admitted: see ``Admission.doubled``, and ``discard``.
 
         Args:
             source_sha256: the digest of the source, if it is known only now.
@@ -98,16 +104,19 @@ class Run:
 
         def job(connection: Connection) -> Admission:
             rivals.close()  # those of an attempt that was undone
+            marks.fence(connection, self.id, self._epoch)
 
             def take(rival: str) -> None:
                 lock = self._store.locks.take(rival)
                 if lock is None:
                     raise held(connection, rival, self._store.path)
                 rivals.callback(lock.release)
+                marks.take_over(connection, rival)
 
             if source_sha256 is not None:
                 connection.execute(update(runs).where(runs.c.id == self.id).values(source_sha256=source_sha256))
-            return admit(connection, self.id, self.info.environment, now, take)
+            marks.count(connection)
+            return admit(connection, self.id, self.info.environment, self.info.mode, now, take)
 
         # Until it is known that nothing was admitted: a call that is cancelled here may still come to pass.
         self._loading = False
@@ -119,6 +128,12 @@ class Run:
         self._loading = bool(admission.doubled)
         return admission
 
+    async def doubtful_rivals(self) -> list[str]:
+        """The runs that hold keys of this one in doubt, and a task that can be read; before ``admit``."""
+        self._check_loading()
+        asked = (self.id, self.info.environment, self.info.mode)
+        return await self._store.read(lambda connection: doubtful_rivals(connection, *asked))
+
     async def discard(self) -> None:
         """Remove the run and all its orders, and close it; only before it was admitted."""
         self._check()
@@ -128,16 +143,41 @@ class Run:
     # Sending
 
     async def start(self) -> None:
-        """Say that the run is being sent."""
-        self._check_admitted()
-        await self._set_state(RunState.SENDING, finished_at=None)
+        """Say that the run is being sent, under a new epoch; what was claimed before is for ``recover``.
 
-    async def finish(self, state: RunState) -> None:
-        """Say that the run is ``done``, or ``stopped`` with orders left."""
-        if state not in (RunState.DONE, RunState.STOPPED):
-            raise ValueError(f"a run finishes as done or stopped, not as {state}")
+        Raises:
+            LedgerError: it is being sent already, by another task of this process.
+        """
         self._check_admitted()
-        await self._set_state(state, finished_at=self._store.now())
+        if self._sending:
+            raise LedgerError(f"run {self.id} is being sent by this process already", path=self._store.path)
+        self._sending = True
+
+        def job(connection: Connection) -> int:
+            marks.fence(connection, self.id, self._epoch)
+            sending = {"state": RunState.SENDING.value, "finished_at": None}
+            connection.execute(update(runs).where(runs.c.id == self.id).values(sending))
+            return marks.take_over(connection, self.id)
+
+        try:
+            self._epoch = await self._write(job)
+        except BaseException:
+            self._sending = False
+            raise
+
+    async def finish(self) -> RunState:
+        """Say that the sending is over: the run is ``done``, or ``stopped`` with orders left; which, is returned."""
+        self._check_admitted()
+        self._sending = False
+        now = self._store.now()
+
+        def job(connection: Connection) -> RunState:
+            left = queries.counts(connection, self.id).of(UNFINISHED)
+            state = RunState.STOPPED if left else RunState.DONE
+            connection.execute(update(runs).where(runs.c.id == self.id).values(state=state.value, finished_at=now))
+            return state
+
+        return await self._fenced(job)
 
     def pending(self, batch: int = 1000) -> AsyncIterator[list[PendingOrder]]:
         """The orders that wait, by line, ``batch`` at a time; memory stays flat.
@@ -160,16 +200,31 @@ class Run:
         """Claim drafted orders for their broadcast: ``broadcasting``. Returns the ids that are claimed now."""
         return await self._claim(ids, OrderState.DRAFTED, OrderState.BROADCASTING)
 
-    async def release_claim(self, ids: Sequence[int]) -> None:
-        """Give claimed orders back that were certainly never sent, or only as a draft whose answer was lost.
+    async def claim_doubts(self, ids: Sequence[int]) -> list[int]:
+        """Claim orders in doubt that have a recorded task, to read it: ``broadcasting``. Returns the ids claimed."""
+        return await self._claim(ids, OrderState.IN_DOUBT, OrderState.BROADCASTING)
 
-        ``sending`` and ``drafting`` become ``pending`` again, ``broadcasting`` becomes ``drafted``.
+    async def renew_claim(self, ids: Sequence[int]) -> None:
+        """Make the claim of some orders young again, right before they are sent.
+
+        Raises:
+            IllegalTransition: one of them is not claimed any more; nothing may be sent.
+            RunLost: the run is another process's now; nothing may be sent.
+        """
+        now = self._store.now()
+        await self._write(lambda connection: marks.renew(connection, self.id, self._epoch, ids, now))
+
+    async def release_claim(self, ids: Sequence[int]) -> None:
+        """Give claimed orders back of which certainly nothing was processed.
+
+        ``sending`` and ``drafting`` become ``pending`` again, ``broadcasting`` becomes ``drafted``: that only if no
+        broadcast of them left.
 
         Raises:
             IllegalTransition: one of them is not claimed; none was released.
         """
         now = self._store.now()
-        await self._write(lambda connection: marks.release(connection, self.id, ids, now))
+        await self._write(lambda connection: marks.release(connection, self.id, self._epoch, ids, now))
 
     async def record(self, results: Sequence[Outcome]) -> None:
         """Record what became of claimed orders, a chunk at a time; also what was found out about orders in doubt.
@@ -182,23 +237,39 @@ class Run:
                 raise ValueError(f"an outcome is one of {', '.join(marks.RECORDED)}, not {result.state}")
         now = self._store.now()
         self._check()
-        await self._store.request(marks.record, marks.Results(self.id, results, now))
+        await self._store.request(marks.record, marks.Results(self.id, self._epoch, results, now))
 
     async def remark(self, remarks: Sequence[Remark]) -> None:
         """Note what was learnt about orders that stay in their states; one that is in another state is left alone."""
         now = self._store.now()
         if remarks:
-            await self._write(lambda connection: marks.remark(connection, self.id, remarks, now))
+            await self._write(lambda connection: marks.remark(connection, self.id, self._epoch, remarks, now))
 
     async def recover(self) -> Counts:
-        """Settle what a process that ended without a word left behind; call it first on a run that was taken up.
+        """Settle what earlier holders left in the middle; call it first on a run that was taken up.
 
-        ``sending`` becomes ``in_doubt``, ``drafting`` becomes ``pending``; ``broadcasting`` stays, to be read by its
-        task id. Returns the counts after it.
+        Of what they had claimed ``sending`` becomes ``in_doubt``, ``drafting`` becomes ``pending``; ``broadcasting``
+        stays, to be read by its task id. What this holder claimed itself is left alone. Returns the counts after it.
         """
         now = self._store.now()
-        await self._write(lambda connection: marks.recover(connection, self.id, now))
+        await self._write(lambda connection: marks.recover(connection, self.id, self._epoch, now))
         return await self.counts()
+
+    async def lose_drafts(self, ids: Sequence[int]) -> None:
+        """Note that a draft may exist of each order, whose id nobody knows; no driver does."""
+        now = self._store.now()
+        await self._write(lambda connection: marks.lose_drafts(connection, self.id, self._epoch, ids, now))
+
+    async def note_unused(self, drafts: Sequence[tuple[str, str]]) -> None:
+        """Note drafts, given as key and task id, that no order will be broadcast by."""
+        now = self._store.now()
+        if drafts:
+            await self._write(lambda connection: marks.note_unused(connection, self.id, self._epoch, drafts, now))
+
+    async def unused_cancelled(self, task_ids: Sequence[str]) -> None:
+        """Note that unused drafts were cancelled."""
+        now = self._store.now()
+        await self._write(lambda connection: marks.unused_cancelled(connection, self.id, self._epoch, task_ids, now))
 
     # Looking
 
@@ -206,6 +277,11 @@ class Run:
         """How many orders are in each state."""
         self._check()
         return await self._store.read(lambda connection: queries.counts(connection, self.id))
+
+    async def lost_drafts(self) -> list[str]:
+        """The keys of orders of which a draft may exist whose id nobody knows."""
+        self._check()
+        return await self._store.read(lambda connection: queries.lost_drafts(connection, self.id))
 
     def rows(self, states: Iterable[OrderState] | None = None, *, batch: int = 1000) -> AsyncIterator[OrderRow]:
         """The orders in some states (None: in all), by line; ``batch`` are read at a time, so memory stays flat."""
@@ -223,16 +299,15 @@ class Run:
     async def _claim(self, ids: Sequence[int], source: OrderState, target: OrderState) -> list[int]:
         now = self._store.now()
         self._check()
-        claimed = await self._store.request(marks.claim, marks.Claim(self.id, ids, source, target, now))
+        claimed = await self._store.request(marks.claim, marks.Claim(self.id, self._epoch, ids, source, target, now))
         return [order_id for order_id in ids if order_id in claimed]
 
-    async def _set_state(self, state: RunState, *, finished_at: int | None) -> None:
-        def job(connection: Connection) -> None:
-            connection.execute(
-                update(runs).where(runs.c.id == self.id).values(state=state.value, finished_at=finished_at)
-            )
+    async def _fenced(self, job: Callable[[Connection], T]) -> T:
+        def mine(connection: Connection) -> T:
+            marks.fence(connection, self.id, self._epoch)
+            return job(connection)
 
-        await self._write(job)
+        return await self._write(mine)
 
     async def _write(self, job: Callable[[Connection], T], *, after: Callable[[], None] | None = None) -> T:
         self._check()

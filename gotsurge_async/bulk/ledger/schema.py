@@ -33,6 +33,9 @@ from .states import LIVE, OrderState
 
 metadata: MetaData = MetaData()
 
+FIRST_VALUES = (("last_order_id", 0), ("counter", 0))
+"""What a new ledger's `meta` holds besides its version."""
+
 # SQLite numbers rows by itself only where the type is spelled INTEGER.
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
@@ -42,7 +45,7 @@ meta: Table = Table(
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-"""``schema_version`` and ``last_order_id``."""
+"""``schema_version``, ``last_order_id``, and ``counter``, which every admission and every claim raises."""
 
 runs: Table = Table(
     "runs",
@@ -60,6 +63,8 @@ runs: Table = Table(
     Column("holder_host", Text),
     Column("holder_since", BigInteger),
     Column("finished_at", BigInteger),
+    # Raised by whoever takes the run into its hands: what an earlier holder writes after that is refused.
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
 )
 
 
@@ -85,6 +90,10 @@ orders: Table = Table(
     Column("fingerprint", LargeBinary),
     Column("claimed_at", BigInteger),
     Column("updated_at", BigInteger, nullable=False),
+    # The epoch of the run under which it was claimed.
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
+    # How many drafts may exist of it that nobody knows the id of.
+    Column("lost_drafts", SmallInteger, nullable=False, server_default="0"),
     CheckConstraint(f"live = CASE WHEN state IN ({_quoted(LIVE)}) THEN 1 ELSE 0 END", name="live_follows_state"),
 )
 Index("orders_of_run", orders.c.run_id, orders.c.line, orders.c.id)
@@ -105,6 +114,18 @@ payloads: Table = Table(
     Column("payload", LargeBinary, nullable=False),
     Column("source_row", LargeBinary),
 )
+
+unused_drafts: Table = Table(
+    "unused_drafts",
+    metadata,
+    Column("task_id", Text, primary_key=True),
+    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("noted_at", BigInteger, nullable=False),
+    Column("cancelled_at", BigInteger),
+)
+"""Drafts that no order will be broadcast by: no driver knows of them, and they may be cancelled."""
+Index("unused_drafts_of_run", unused_drafts.c.run_id)
 
 decisions: Table = Table(
     "decisions",
@@ -134,7 +155,20 @@ def is_live(column: ColumnElement[int]) -> ColumnElement[bool]:
 
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: Sequence[Migration] = ()
+
+def _fence(connection: Connection) -> None:
+    """1 → 2: epochs, drafts that nobody uses, and the counter."""
+    for change in (
+        "ALTER TABLE runs ADD COLUMN epoch BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE orders ADD COLUMN epoch BIGINT NOT NULL DEFAULT 0",
+        "ALTER TABLE orders ADD COLUMN lost_drafts SMALLINT NOT NULL DEFAULT 0",
+    ):
+        connection.exec_driver_sql(change)
+    unused_drafts.create(connection)
+    connection.execute(meta.insert(), {"name": "counter", "value": 0})
+
+
+MIGRATIONS: Sequence[Migration] = (_fence,)
 """``MIGRATIONS[n]`` turns a ledger of version n + 1 into one of version n + 2."""
 
 
@@ -147,7 +181,8 @@ def prepare(connection: Connection, path: str, migrations: Sequence[Migration] =
             raise LedgerError("is a database, but not a ledger; give the path of another file", path=path)
         metadata.create_all(connection, checkfirst=False)
         connection.execute(
-            meta.insert(), [{"name": "schema_version", "value": newest}, {"name": "last_order_id", "value": 0}]
+            meta.insert(),
+            [{"name": name, "value": value} for name, value in (("schema_version", newest), *FIRST_VALUES)],
         )
         return
     found = connection.scalar(select(meta.c.value).where(meta.c.name == "schema_version"))

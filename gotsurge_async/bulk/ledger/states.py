@@ -1,4 +1,7 @@
-"""The states of orders and runs, and the one table that says which may follow which."""
+"""The states of orders and runs: which may follow which, and what each means for people.
+
+Whatever must know which orders wait, are in flight, are in doubt or may be pushed again asks here.
+"""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -32,6 +35,7 @@ class OrderState(StrEnum):
 
     Direct: ``pending → sending → created | rejected | in_doubt``.
     Two-phase: ``pending → drafting → drafted → broadcasting → created``.
+    Afterwards: ``created → cancelled``.
     """
 
     LOADING = "loading"
@@ -45,7 +49,8 @@ class OrderState(StrEnum):
     DRAFTED = "drafted"
     """A draft exists and its task id is recorded; it was not broadcast."""
     BROADCASTING = "broadcasting"
-    """Claimed for the broadcast of its recorded draft. Found after a crash it is read, by its id."""
+    """The broadcast of its recorded draft is on its way, or left and was not answered. Only a read of its task, by the
+    recorded id, says what became of it; until then it is in doubt unless a living process has it."""
     CREATED = "created"
     REJECTED = "rejected"
     """The service said no, and nothing exists of it. Its key may be pushed again."""
@@ -54,7 +59,9 @@ class OrderState(StrEnum):
     ALREADY_PUSHED = "already_pushed"
     """Its key is created or in doubt in another run: nothing of it is sent."""
     SUPERSEDED = "superseded"
-    """A later run took it over before anything of it could act. Its key lives on there."""
+    """A later run took it over, with its draft if it is the same order. Its key lives on there."""
+    CANCELLED = "cancelled"
+    """It was there and was taken back, or its draft was, before anybody broadcast it. Its key may be pushed again."""
 
 
 LIVE = frozenset(
@@ -71,11 +78,59 @@ LIVE = frozenset(
 """The states in which an order owns its key: at most one row for each environment and key, over all runs."""
 
 CLAIMED = frozenset({OrderState.SENDING, OrderState.DRAFTING, OrderState.BROADCASTING})
-"""The states in which bytes may be on their way."""
+"""Bytes may be on their way: in flight, while a living process has the run."""
+
+DOUBTFUL = frozenset({OrderState.IN_DOUBT, OrderState.SENDING, OrderState.BROADCASTING})
+"""In doubt, when no living process has the run: sent, and nobody knows."""
+
+WAITING = frozenset({OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED})
+"""Nothing of these ever called a driver, and nobody will be called before somebody sends the run."""
+
+UNFINISHED = WAITING | {OrderState.BROADCASTING}
+"""What a resume goes on with; a run with none of these is done."""
+
+UNPROCESSED = WAITING | {OrderState.LOADING, OrderState.SUPERSEDED}
+"""Certainly not there by this run: they may be pushed again."""
+
+FINAL = frozenset({OrderState.REJECTED, OrderState.ALREADY_PUSHED, OrderState.SUPERSEDED, OrderState.CANCELLED})
+"""Nothing follows these."""
+
+
+class Word(StrEnum):
+    """What became of an order, in the words of summaries, result files and ``status``."""
+
+    CREATED = "created"
+    REFUSED = "refused"
+    IN_DOUBT = "in_doubt"
+    UNPROCESSED = "unprocessed"
+    IN_FLIGHT = "in_flight"
+    CANCELLED = "cancelled"
+    ALREADY_PUSHED = "already_pushed"
+
+
+def word_of(state: OrderState, *, held: bool = False) -> Word:
+    """The word for a state; ``held`` says whether a living process has the run, and may be sending at this moment."""
+    if held and state in CLAIMED:
+        return Word.IN_FLIGHT
+    if state in DOUBTFUL:
+        return Word.IN_DOUBT
+    if state in UNPROCESSED:
+        return Word.UNPROCESSED
+    return _WORDS[state]
+
+
+_WORDS = {
+    OrderState.CREATED: Word.CREATED,
+    OrderState.REJECTED: Word.REFUSED,
+    OrderState.CANCELLED: Word.CANCELLED,
+    OrderState.ALREADY_PUSHED: Word.ALREADY_PUSHED,
+}
 
 TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = MappingProxyType(
     {
-        OrderState.LOADING: frozenset({OrderState.PENDING, OrderState.ALREADY_PUSHED}),
+        OrderState.LOADING: frozenset(
+            {OrderState.PENDING, OrderState.ALREADY_PUSHED, OrderState.DRAFTED, OrderState.BROADCASTING}
+        ),
         OrderState.PENDING: frozenset({OrderState.SENDING, OrderState.DRAFTING, OrderState.SUPERSEDED}),
         OrderState.SENDING: frozenset(
             {OrderState.CREATED, OrderState.REJECTED, OrderState.IN_DOUBT, OrderState.PENDING}
@@ -83,15 +138,32 @@ TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = MappingProxyType(
         OrderState.DRAFTING: frozenset(
             {OrderState.DRAFTED, OrderState.REJECTED, OrderState.PENDING, OrderState.SUPERSEDED}
         ),
-        OrderState.DRAFTED: frozenset({OrderState.BROADCASTING, OrderState.REJECTED, OrderState.SUPERSEDED}),
+        OrderState.DRAFTED: frozenset({OrderState.BROADCASTING, OrderState.SUPERSEDED, OrderState.CANCELLED}),
+        # Back to drafted only while certainly nothing left; superseded only by a run that goes on with the same draft.
         OrderState.BROADCASTING: frozenset(
-            {OrderState.CREATED, OrderState.REJECTED, OrderState.IN_DOUBT, OrderState.DRAFTED}
+            {
+                OrderState.CREATED,
+                OrderState.REJECTED,
+                OrderState.IN_DOUBT,
+                OrderState.DRAFTED,
+                OrderState.CANCELLED,
+                OrderState.SUPERSEDED,
+            }
         ),
-        OrderState.IN_DOUBT: frozenset({OrderState.CREATED, OrderState.REJECTED, OrderState.DRAFTED}),
-        OrderState.CREATED: frozenset(),
+        OrderState.IN_DOUBT: frozenset(
+            {
+                OrderState.CREATED,
+                OrderState.REJECTED,
+                OrderState.BROADCASTING,
+                OrderState.CANCELLED,
+                OrderState.SUPERSEDED,
+            }
+        ),
+        OrderState.CREATED: frozenset({OrderState.CANCELLED}),
         OrderState.REJECTED: frozenset(),
         OrderState.ALREADY_PUSHED: frozenset(),
         OrderState.SUPERSEDED: frozenset(),
+        OrderState.CANCELLED: frozenset(),
     }
 )
 """Which state may follow which; every write of the ledger is conditional on it."""

@@ -26,10 +26,10 @@ class Store:
     """What `Ledger` and its runs share."""
 
     def __init__(
-        self, path: Path, clock: Clock, engine: Engine, connection: Connection, thread: ThreadPoolExecutor
+        self, path: Path, real: Path, clock: Clock, engine: Engine, connection: Connection, thread: ThreadPoolExecutor
     ) -> None:
         self.path: str = str(path)
-        self.locks: RunLocks = RunLocks(path)
+        self.locks: RunLocks = RunLocks(real)
         self.clock = clock
         self._engine = engine
         self._writer = Writer(connection, self.path, thread)
@@ -45,12 +45,12 @@ class Store:
         thread = ThreadPoolExecutor(1, thread_name_prefix="gotsurge-ledger-writer")
         opening = thread.submit(_open, url, path, migrations)
         try:
-            engine, connection = await asyncio.shield(asyncio.wrap_future(opening))
+            real, engine, connection = await asyncio.shield(asyncio.wrap_future(opening))
         except BaseException:
             opening.add_done_callback(_close_again)  # a thread cannot be cancelled: it may open all the same
             thread.shutdown(wait=False)
             raise
-        return cls(path, clock, engine, connection, thread)
+        return cls(path, real, clock, engine, connection, thread)
 
     def now(self) -> int:
         """The clock's time, as it is stored."""
@@ -100,8 +100,8 @@ class Store:
                 self._engine.dispose()
 
 
-def _open(url: URL, path: Path, migrations: Sequence[Migration]) -> tuple[Engine, Connection]:
-    make_file(path)
+def _open(url: URL, path: Path, migrations: Sequence[Migration]) -> tuple[Path, Engine, Connection]:
+    real = make_file(path)
     with translated(path):
         engine = make_engine(url)
         try:
@@ -115,11 +115,11 @@ def _open(url: URL, path: Path, migrations: Sequence[Migration]) -> tuple[Engine
         except BaseException:
             engine.dispose()
             raise
-    return engine, connection
+    return real, engine, connection
 
 
-def _close_again(opening: "Future[tuple[Engine, Connection]]") -> None:
+def _close_again(opening: "Future[tuple[Path, Engine, Connection]]") -> None:
     if not opening.cancelled() and opening.exception() is None:
-        engine, connection = opening.result()
+        _, engine, connection = opening.result()
         connection.close()
         engine.dispose()

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import attrs
 import pytest
 
 from gotsurge_async.bulk.ledger import (
@@ -15,7 +16,9 @@ from gotsurge_async.bulk.ledger import (
     Outcome,
     Run,
     RunHeld,
+    RunLost,
     RunState,
+    marks,
 )
 
 from .kit import begun, bring, ids, loaded, only, order, orders, states
@@ -99,11 +102,8 @@ async def test_an_order_in_doubt_is_not_pushed_again(ledger: Ledger) -> None:
     await second.add([order(1)])
     assert await second.admit() == Admission(already_pushed=1, in_doubt=1)
     row = await only(second)
-    assert (row.state, row.status, row.error) == (
-        OrderState.ALREADY_PUSHED,
-        "in_doubt",
-        f"in doubt in run {first.id}",
-    )
+    assert (row.state, row.error) == (OrderState.ALREADY_PUSHED, f"in doubt in run {first.id}")
+    assert (await ledger.counts(second.id)).in_doubt == 1
     await first.close()
     await second.close()
 
@@ -143,14 +143,16 @@ async def test_a_dead_run_gives_up_what_never_acted(ledger: Ledger, state: Order
 
 @pytest.mark.parametrize("state", [OrderState.SENDING, OrderState.BROADCASTING])
 async def test_what_a_dead_run_was_sending_is_in_doubt(ledger: Ledger, state: OrderState) -> None:
-    """A key on its way in a run that nobody holds is in doubt there from now on, and already pushed here."""
+    """A key on its way in a run that nobody holds is in doubt, and already pushed here, where it cannot be read."""
     first = await brought(ledger, state)
     await first.close()
     second = await begun(ledger)
     await second.add(orders(2))
     assert await second.admit() == Admission(pending=1, already_pushed=1, in_doubt=1)
-    assert await states(ledger, first) == {"TRK-1": "in_doubt"}
+    still = "broadcasting" if state is OrderState.BROADCASTING else "in_doubt"
+    assert await states(ledger, first) == {"TRK-1": still}
     assert await states(ledger, second) == {"TRK-1": "already_pushed", "TRK-2": "pending"}
+    assert (await ledger.counts(second.id)).in_doubt == 1
     assert [row.task_id is not None async for row in ledger.rows(first.id)] == [state is OrderState.BROADCASTING]
     await second.close()
 
@@ -233,3 +235,81 @@ async def test_an_admission_frees_the_runs_it_looked_at(ledger: Ledger) -> None:
         assert len(await ids(again, OrderState.PENDING)) == int(refused)
         await again.close()
     await run.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "here"),
+    [
+        (OrderState.DRAFTED, OrderState.DRAFTED),
+        (OrderState.BROADCASTING, OrderState.BROADCASTING),
+        (OrderState.IN_DOUBT, OrderState.BROADCASTING),
+    ],
+)
+async def test_the_same_order_comes_with_its_draft(ledger: Ledger, state: OrderState, here: OrderState) -> None:
+    """A recorded draft of a dead run goes on in the new one, to be broadcast or read by its id, and nowhere else."""
+    first = await loaded(ledger, [order(1)], mode="two-phase")
+    await bring(first, state)
+    task_id = (await only(first)).task_id
+    await first.close()
+    second = await begun(ledger, mode="two-phase")
+    await second.add(orders(2))
+    assert await second.doubtful_rivals() == []
+    assert await second.admit() == Admission(pending=2, superseded=1)
+    row = await only(second, here)
+    assert (row.key, row.task_id) == ("TRK-1", task_id)
+    assert await states(ledger, first) == {"TRK-1": "superseded"}
+    with pytest.raises(RunLost):
+        await reclaim(ledger, first)
+    await second.close()
+
+
+async def reclaim(ledger: Ledger, run: Run) -> None:
+    """What a process does that was frozen while its run was taken over: it goes on."""
+    await ledger._store.request(marks.record, marks.Results(run.id, 1, [], 0))
+
+
+@pytest.mark.parametrize("state", [OrderState.BROADCASTING, OrderState.IN_DOUBT])
+async def test_a_changed_order_does_not_take_a_draft_that_may_be_out(ledger: Ledger, state: OrderState) -> None:
+    """An order that differs from the one in doubt is not sent, and the run that must be read for it is named."""
+    first = await loaded(ledger, [order(1)], mode="two-phase")
+    await bring(first, state)
+    await first.close()
+    second = await begun(ledger, mode="two-phase")
+    await second.add([attrs.evolve(order(1), payload=b'{"tracking_id": "TRK-1", "changed": true}')])
+    assert await second.doubtful_rivals() == [first.id]
+    assert await second.admit() == Admission(already_pushed=1, in_doubt=1)
+    assert await states(ledger, first) == {"TRK-1": state.value}
+    await second.close()
+
+
+async def test_a_changed_order_leaves_a_draft_unused_that_was_never_broadcast(ledger: Ledger) -> None:
+    """An order that changed while only its draft existed is drafted anew; the other draft is listed as unused."""
+    first = await loaded(ledger, [order(1)], mode="two-phase")
+    await bring(first, OrderState.DRAFTED)
+    task_id = (await only(first)).task_id
+    await first.close()
+    second = await begun(ledger, mode="two-phase")
+    await second.add([attrs.evolve(order(1), payload=b'{"tracking_id": "TRK-1", "changed": true}')])
+    assert await second.admit() == Admission(pending=1, superseded=1)
+    assert [draft.task_id for draft in await ledger.unused_drafts(second.id)] == [task_id]
+    assert (await only(second)).task_id is None
+    await second.close()
+
+
+async def test_an_order_is_told_by_whoever_owns_its_key(ledger: Ledger) -> None:
+    """The results and counts of a run follow an order to the run that took it over, and say what became of it there."""
+    first = await brought(ledger, OrderState.PENDING)
+    await first.close()
+    second = await loaded(ledger, [order(1)])
+    assert (await ledger.counts(first.id)).superseded == 1
+    for state, told in ((OrderState.IN_DOUBT, "in_doubt"), (OrderState.CREATED, "already_pushed")):
+        if state is OrderState.IN_DOUBT:
+            await bring(second, state)
+        else:
+            await second.record([Outcome((await only(second)).id, state, status="accepted")])
+        (page,) = [page async for page in ledger.results(first.id)]
+        assert (page[0].state, page[0].task_id) == (told, (await only(second)).task_id)
+        assert (await ledger.counts(first.id))[OrderState(told)] == 1
+    await second.record([Outcome((await only(second)).id, OrderState.CANCELLED)])
+    assert (await ledger.counts(first.id)).superseded == 1
+    await second.close()

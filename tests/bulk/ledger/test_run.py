@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from pathlib import Path
 
 import pytest
 from sqlalchemy import event
@@ -16,7 +17,9 @@ from gotsurge_async.bulk.ledger import (
     OrderState,
     Outcome,
     Remark,
+    RunLost,
     RunState,
+    UnusedDraft,
 )
 
 from .kit import START, TurnedClock, begun, bring, ids, loaded, only, order, orders, states
@@ -45,7 +48,7 @@ async def test_an_order_goes_from_pending_to_created(ledger: Ledger, clock: Turn
     row = await only(run)
     assert (row.state, row.task_id, row.status, row.error) == (OrderState.CREATED, "task-1", "broadcasting", None)
     assert (row.updated_at - START).total_seconds() == 10
-    await run.finish(RunState.DONE)
+    assert await run.finish() is RunState.DONE
     info = await ledger.run(run.id)
     assert (info.state, info.finished_at) == (RunState.DONE, clock.now)
     await run.close()
@@ -193,6 +196,8 @@ async def test_a_crash_is_settled(ledger: Ledger) -> None:
     """After a crash what was being sent is in doubt, what was being drafted waits, a broadcast stays to be read."""
     sent = await loaded(ledger, orders(2))
     await sent.claim((await ids(sent))[:1])
+    assert (await sent.recover()).sending == 1  # its own claims are its own business
+    await sent.start()
     counts = await sent.recover()
     assert (counts.in_doubt, counts.pending) == (1, 1)
     assert "process ended" in str((await only(sent, OrderState.IN_DOUBT)).error)
@@ -201,25 +206,27 @@ async def test_a_crash_is_settled(ledger: Ledger) -> None:
     first, second, third, _ = await phased.claim(await ids(phased))
     await phased.record([Outcome(each, OrderState.DRAFTED, f"task-{each}") for each in (first, second)])
     await phased.claim_broadcast([first])
+    await phased.start()
     counts = await phased.recover()
+    assert await phased.lost_drafts() == ["TRK-13", "TRK-14"]
     assert counts == Counts(broadcasting=1, drafted=1, pending=2)
     assert await phased.claim([third]) == [third]
     await phased.close()
 
 
 async def test_what_was_in_doubt_is_found_out(ledger: Ledger) -> None:
-    """An order in doubt can be recorded as created, rejected, or as the draft that it still is."""
+    """An order in doubt can be recorded as created, rejected, or as one whose draft is to be broadcast again."""
     run = await loaded(ledger, orders(3))
     await bring(run, OrderState.IN_DOUBT)
     one, two, three = await ids(run)
     await run.record(
         [
-            Outcome(one, OrderState.CREATED, "task-1"),
+            Outcome(one, OrderState.CREATED, f"task-{one}"),
             Outcome(two, OrderState.REJECTED, error="looked twice, not there"),
-            Outcome(three, OrderState.DRAFTED, "task-3"),
+            Outcome(three, OrderState.BROADCASTING, f"task-{three}"),
         ]
     )
-    assert await states(ledger, run) == {"TRK-1": "created", "TRK-2": "rejected", "TRK-3": "drafted"}
+    assert await states(ledger, run) == {"TRK-1": "created", "TRK-2": "rejected", "TRK-3": "broadcasting"}
     await run.close()
 
 
@@ -335,7 +342,7 @@ async def test_an_admitted_run_takes_no_more_orders(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match="was not admitted yet"):
         await run.start()
     with pytest.raises(LedgerError, match="was not admitted yet"):
-        await run.finish(RunState.DONE)
+        await run.finish()
     await run.add([])
     await run.add(orders(1))
     assert [page async for page in run.pending()] == []
@@ -345,8 +352,104 @@ async def test_an_admitted_run_takes_no_more_orders(ledger: Ledger) -> None:
         await run.add([order(2)])
     with pytest.raises(LedgerError, match="was admitted"):
         await run.admit()
-    with pytest.raises(ValueError, match="finishes as done or stopped"):
-        await run.finish(RunState.SENDING)
+    assert await run.finish() is RunState.STOPPED
+    await run.close()
+
+
+async def test_a_run_is_sent_by_one_task_at_a_time(ledger: Ledger) -> None:
+    """A second start before the first sending has finished is refused; after it, it is not."""
+    run = await loaded(ledger, orders(1))
+    await run.start()
+    with pytest.raises(LedgerError, match="being sent by this process already"):
+        await run.start()
+    await run.finish()
+    await run.start()
+    await run.close()
+
+
+async def test_a_holder_that_was_taken_over_writes_nothing(ledger: Ledger, path: Path) -> None:
+    """When a lock was lost and another holder has the run, nothing that the first one still writes goes through."""
+    run = await loaded(ledger, orders(4), mode="two-phase")
+    await run.start()
+    first, second, third, _ = await ids(run)
+    await run.claim([first, second])
+    await run.record([Outcome(first, OrderState.DRAFTED, "task-1")])
+    await run.claim_broadcast([first])
+    for lock in path.parent.glob("*.lock"):
+        lock.unlink()
+    other = await ledger.hold(run.id)
+    await other.start()
+    await other.recover()
+    before = await states(ledger, run)
+    for write in (
+        run.record([Outcome(second, OrderState.DRAFTED, "task-of-a-frozen-process")]),
+        run.record([Outcome(first, OrderState.CREATED, "task-1")]),
+        run.claim([third]),
+        run.claim_broadcast([first]),
+        run.renew_claim([first]),
+        run.release_claim([first]),
+        run.remark([Remark(first, OrderState.BROADCASTING, error="late")]),
+        run.note_unused([("TRK-1", "task-9")]),
+        run.recover(),
+        run.finish(),
+    ):
+        with pytest.raises(RunLost, match="taken over by another process"):
+            await write
+    assert await states(ledger, run) == before
+    await run.close()
+    assert (await ledger.run(run.id)).holder is not None  # the other one's name stays
+    await other.close()
+
+
+async def test_a_task_id_that_was_recorded_is_never_replaced(ledger: Ledger) -> None:
+    """Neither a second draft nor another outcome puts another task in the place of a recorded one."""
+    run = await loaded(ledger, orders(1), mode="two-phase")
+    (one,) = await run.claim(await ids(run))
+    await run.record([Outcome(one, OrderState.DRAFTED, "task-1")])
+    with pytest.raises(IllegalTransition):
+        await run.record([Outcome(one, OrderState.DRAFTED, "task-2")])
+    await run.claim_broadcast([one])
+    with pytest.raises(IllegalTransition):
+        await run.record([Outcome(one, OrderState.DRAFTED, "task-2")])
+    with pytest.raises(IllegalTransition):
+        await run.record([Outcome(one, OrderState.CREATED, "task-2")])
+    await run.record([Outcome(one, OrderState.CREATED, status="broadcasting")])
+    assert (await only(run)).task_id == "task-1"
+    await run.close()
+
+
+async def test_a_claim_is_renewed_while_it_is_held(ledger: Ledger, clock: TurnedClock) -> None:
+    """Renewing makes a claim young; what is no longer claimed is not renewed."""
+    run = await loaded(ledger, orders(2))
+    claimed = await run.claim(await ids(run))
+    clock.turn(40)
+    await run.renew_claim(claimed)
+    assert {row.claimed_at async for row in run.rows()} == {clock.now}
+    await run.release_claim(claimed[:1])
+    with pytest.raises(IllegalTransition):
+        await run.renew_claim(claimed)
+    await run.close()
+
+
+async def test_lost_and_unused_drafts_are_remembered(ledger: Ledger) -> None:
+    """A draft whose answer was lost is counted until it is found; one that is found or refused is listed."""
+    run = await loaded(ledger, orders(3), mode="two-phase")
+    first, second, third = await run.claim(await ids(run))
+    await run.lose_drafts([first])
+    await run.release_claim([first, third])
+    assert await run.lost_drafts() == ["TRK-1"]
+    await run.note_unused([("TRK-1", "task-9"), ("TRK-1", "task-9")])
+    await run.note_unused([("TRK-1", "task-9")])
+    assert await run.lost_drafts() == []
+    await run.record([Outcome(second, OrderState.DRAFTED, "task-2")])
+    await run.claim_broadcast([second])
+    await run.record([Outcome(second, OrderState.REJECTED)])
+    assert await ledger.unused_drafts(run.id) == [
+        UnusedDraft("TRK-1", "task-9", cancelled=False),
+        UnusedDraft("TRK-2", "task-2", cancelled=False),
+    ]
+    await run.unused_cancelled(["task-9"])
+    assert [draft.cancelled for draft in await ledger.unused_drafts(run.id)] == [True, False]
     await run.close()
 
 

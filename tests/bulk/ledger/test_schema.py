@@ -7,9 +7,12 @@ import pytest
 from sqlalchemy import Connection
 
 from gotsurge_async.bulk.ledger import LIVE, Ledger, LedgerError, OrderState
+from gotsurge_async.bulk.ledger.schema import MIGRATIONS
 from gotsurge_async.bulk.ledger.store import Store
 
 from .kit import TurnedClock, loaded, order
+
+NEWEST = 1 + len(MIGRATIONS)
 
 
 def add_a_column(connection: Connection) -> None:
@@ -39,11 +42,11 @@ async def test_an_older_ledger_is_migrated_once(path: Path, clock: TurnedClock) 
         run = await loaded(ledger, [order(1)])
         await run.close()
     for _ in range(2):
-        store = await Store.open(path, clock, [add_a_column])
+        store = await Store.open(path, clock, [*MIGRATIONS, add_a_column])
         await store.close()
     columns, version = columns_and_version(path)
     assert "note" in columns
-    assert version == 2
+    assert version == NEWEST + 1
 
 
 async def test_a_failed_migration_leaves_the_ledger_as_it_was(path: Path, clock: TurnedClock) -> None:
@@ -51,15 +54,16 @@ async def test_a_failed_migration_leaves_the_ledger_as_it_was(path: Path, clock:
     await (await Ledger.open(path, clock=clock)).close()
     before = columns_and_version(path)
     with pytest.raises(LedgerError):
-        await Store.open(path, clock, [add_a_column, fail])
+        await Store.open(path, clock, [*MIGRATIONS, add_a_column, fail])
     assert columns_and_version(path) == before
 
 
 async def test_a_newer_ledger_is_refused(path: Path, clock: TurnedClock) -> None:
     """A ledger of a newer version is not touched, and the error says that it is newer and what to do."""
-    store = await Store.open(path, clock, [add_a_column])
+    store = await Store.open(path, clock, [*MIGRATIONS, add_a_column])
     await store.close()
-    with pytest.raises(LedgerError, match=r"newer version \(schema 2, this program knows 1\); use a newer"):
+    told = rf"newer version \(schema {NEWEST + 1}, this program knows {NEWEST}\); use a newer"
+    with pytest.raises(LedgerError, match=told):
         await Ledger.open(path, clock=clock)
 
 
@@ -83,3 +87,38 @@ async def test_a_key_is_live_once_and_liveness_follows_the_state(ledger: Ledger,
     finally:
         database.close()
     await run.close()
+
+
+async def test_a_ledger_of_version_1_is_brought_over(path: Path, clock: TurnedClock) -> None:
+    """What the first version wrote is taken up: its runs are sent on, and its tables are those of today."""
+    async with await Ledger.open(path, clock=clock) as ledger:
+        run = await loaded(ledger, [order(1)])
+        await run.claim([row.id async for row in run.rows()])
+        await run.close()
+    new = schema_of(path)
+    database = sqlite3.connect(path)
+    database.executescript(
+        """
+        ALTER TABLE runs DROP COLUMN epoch;
+        ALTER TABLE orders DROP COLUMN epoch;
+        ALTER TABLE orders DROP COLUMN lost_drafts;
+        DROP TABLE unused_drafts;
+        DELETE FROM ledger_meta WHERE name = 'counter';
+        UPDATE ledger_meta SET value = 1 WHERE name = 'schema_version';
+        """
+    )
+    database.close()
+    async with await Ledger.open(path, clock=clock) as ledger, await ledger.hold(run.id) as taken_up:
+        await taken_up.start()
+        assert (await taken_up.recover()).in_doubt == 1
+    assert schema_of(path) == new
+
+
+def schema_of(path: Path) -> dict[str, set[tuple[str, str, int]]]:
+    """The columns of each table: name, type, and whether NULL is refused."""
+    database = sqlite3.connect(path)
+    try:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: {row[1:4] for row in database.execute(f"PRAGMA table_info({name})")} for name in tables}
+    finally:
+        database.close()
