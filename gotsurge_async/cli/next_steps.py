@@ -62,14 +62,14 @@ def _steps(standing: Standing) -> Iterator[Step]:
         account = info.options.get("account")
         named = f"--account {shlex.quote(account)}" if account else ""
         yield Step("sign in", _command("auth login", f"--env {info.environment}", named))
+    if number := counts.get("in_doubt", 0):
+        yield from _settle(standing, f"{number:,} in doubt", simulated)
     if number := counts.get("unprocessed", 0):
         why = f"{number:,} unprocessed"
         if not simulated:
             yield Step(why, _command("resume", _which(standing, calls=True), _out(standing)))
         elif (file := standing.files.get("unprocessed")) is not None:
             yield Step(why, _push(standing, file))
-    if number := counts.get("in_doubt", 0):
-        yield from _settle(standing, f"{number:,} in doubt", simulated)
     if number := counts.get("refused", 0):
         file = standing.files.get("failed")
         if file is not None:
@@ -82,9 +82,10 @@ def _settle(standing: Standing, why: str, simulated: bool) -> Iterator[Step]:
     if not simulated:
         yield Step(why, _command("reconcile", _which(standing, calls=True)))
     if simulated or standing.info.mode is Mode.DIRECT:  # a plain partner has no list in which reconcile could look
-        file = standing.files.get("in_doubt", standing.out / f"{standing.info.id}-in-doubt.csv")
+        ending = "jsonl" if standing.info.columns is None else "csv"
+        file = standing.files.get("in_doubt", standing.out / f"{standing.info.id}-in-doubt.{ending}")
         by_hand = _command("resolve", _which(standing), f"--file {shlex.quote(str(file))}")
-        yield Step(f"{why}, when you have looked them up and filled gs_task_id in", by_hand)
+        yield Step(f"{why}, when you have looked them up and filled in what you found", by_hand)
 
 
 def _command(name: str, *words: str) -> str:

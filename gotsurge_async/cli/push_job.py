@@ -63,6 +63,7 @@ class PushOptions(SendOptions):
             # A throw-away simulator has an address that is another one's tomorrow.
             "api_base": None if self.target.simulate else api_base,
             "reading": list(self.reading),
+            "out": str(self.out),
         }
 
     @property

@@ -12,7 +12,7 @@ import click
 from gotsurge_async.bulk import Ledger, UnusableSource
 from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.bulk.resolving import PersonsWord, Resolved, Resolver, words_of_file
-from gotsurge_async.cli.books import books_options, find_ledger, open_books, run_told, target_of
+from gotsurge_async.cli.books import OUT, books_options, find_ledger, open_books, run_told, target_of
 from gotsurge_async.cli.connect import SIMULATED, Target, connected
 from gotsurge_async.cli.exits import Failure, Unreachable, exit_code_of, print_document
 from gotsurge_async.cli.next_steps import Standing, Step, next_steps
@@ -160,7 +160,8 @@ def _unchecked(error: GotSurgeError, run_id: str) -> Failure:
 async def _steps(books: Ledger, info: RunInfo, resolved: Resolved) -> list[Step]:
     if await books.is_held(info.id):
         return []
-    return next_steps(Standing(info=info, counts={"in_doubt": resolved.left}, ledger=books.path))
+    out = Path(info.options.get("out") or OUT)
+    return next_steps(Standing(info=info, counts={"in_doubt": resolved.left}, ledger=books.path, out=out))
 
 
 def _document(options: _Options, resolved: Resolved, untouched: int, steps: list[Step]) -> dict[str, Any]:

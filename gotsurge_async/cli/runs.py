@@ -54,7 +54,8 @@ class _Told:
             return []
         counts = {word: self.number(word) for word in _WORDS}
         counts["unprocessed"] -= self.counts[OrderState.SUPERSEDED]
-        return next_steps(Standing(info=self.info, counts=counts, ledger=self.ledger))
+        out = Path(self.info.options.get("out") or OUT)
+        return next_steps(Standing(info=self.info, counts=counts, ledger=self.ledger, out=out))
 
     @property
     def state(self) -> str:

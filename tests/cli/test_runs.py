@@ -62,9 +62,13 @@ def test_status_tells_counts_and_what_to_do(desk: Desk) -> None:
     _, refused = desk.push("C", "D", words=("--max-errors", "0", "--batch-size", "1", "--concurrency", "1"))
     told = desk.books("status", refused["run"]).stdout
     assert f"1 refused: gotsurge retry {refused['run']} {where}\n" in told
-    assert f"1 unprocessed: gotsurge resume {refused['run']} {where}\n" in told
+    assert f"1 unprocessed: gotsurge resume {refused['run']} {where} --out " in told
     document = desk.document(desk.books("status", refused["run"], "--json"))
-    assert document["next"] == [f"gotsurge {word} {refused['run']} {where}" for word in ("resume", "retry")]
+    out = f" --out {desk.folder / 'out'}"
+    assert document["next"] == [
+        f"gotsurge resume {refused['run']} {where}{out}",
+        f"gotsurge retry {refused['run']} {where}",
+    ]
     assert document["states"] == {"pending": 1, "rejected": 1}
     assert (document["held"], document["holder"], document["state"]) == (False, None, "stopped")
 

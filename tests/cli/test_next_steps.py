@@ -1,0 +1,126 @@
+"""The commands that are told at the end of a push: they can be typed as they stand."""
+
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gotsurge_async.bulk import Mode
+from gotsurge_async.bulk.ledger import RunInfo, RunState
+from gotsurge_async.cli.next_steps import Standing, next_steps
+from gotsurge_async.simulator import Fault
+from tests.cli.desk import Desk
+
+
+def told(counts: dict[str, int], *, environment: str = "sandbox", mode: Mode = Mode.DIRECT, **rest: Any) -> list[str]:
+    """The commands about a run, without ``gotsurge``."""
+    known = {"options": rest.pop("options", {}), "columns": rest.pop("columns", ("tracking_id",))}
+    info = RunInfo(
+        id="RUN",
+        created_at=datetime(2030, 3, 4, tzinfo=UTC),
+        state=RunState.STOPPED,
+        environment=environment,
+        mode=mode,
+        source="orders.csv",
+        source_sha256=None,
+        holder=None,
+        finished_at=None,
+        **known,
+    )
+    standing = Standing(info=info, counts=counts, **{"ledger": "/books/l.db", **rest})
+    return [step.command.removeprefix("gotsurge ") for step in next_steps(standing)]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GOTSURGE_LEDGER", "GOTSURGE_API_BASE", "GOTSURGE_ENV"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_nothing_is_left_to_do() -> None:
+    """A run that went well needs no command."""
+    assert told({}) == told({"created": 3, "refused": 0, "in_doubt": 0, "unprocessed": 0}) == []
+
+
+def test_each_word_has_its_command() -> None:
+    """Doubts first, since nothing else settles them; a plain partner's need a person."""
+    where = "RUN --env sandbox --ledger /books/l.db"
+    assert told({"in_doubt": 1, "unprocessed": 1, "refused": 1}) == [
+        f"reconcile {where}",
+        f"resolve {where} --file gotsurge-results/RUN-in-doubt.csv",
+        f"resume {where}",
+        f"retry {where}",
+    ]
+    assert told({"in_doubt": 1}, mode=Mode.TWO_PHASE) == [f"reconcile {where}"]
+    assert told({"in_doubt": 1}, columns=None)[1].endswith("RUN-in-doubt.jsonl")
+
+
+def test_a_refused_row_is_mended_in_its_file() -> None:
+    """The push of the failed file reads it as the source was read."""
+    options = {"reading": ["--map", "my map.toml", "--timezone", "Asia/Singapore"], "account": "acme"}
+    (command,) = told({"refused": 2}, files={"failed": "out/RUN-failed.csv"}, options=options)
+    assert command == (
+        "push out/RUN-failed.csv --env sandbox --account acme --map 'my map.toml' --timezone Asia/Singapore "
+        "--ledger /books/l.db"
+    )
+
+
+def test_only_what_is_needed_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The ledger unless it is found without, the API base unless the environment or the shell says it."""
+    monkeypatch.setenv("GOTSURGE_LEDGER", "/books/l.db")
+    known = {"options": {"api_base": "https://staging.gotsurge.co/api/partnership/v1"}}
+    assert told({"unprocessed": 1}, **known) == ["resume RUN --env sandbox"]
+    other = {"options": {"api_base": "https://example.com/api"}}
+    assert told({"unprocessed": 1}, **other) == ["resume RUN --env sandbox --api-base https://example.com/api"]
+    local = {"environment": "local", "options": {"api_base": "http://127.0.0.1:1/a"}}
+    assert told({"unprocessed": 1}, **local) == ["resume RUN --env local --api-base http://127.0.0.1:1/a"]
+    monkeypatch.setenv("GOTSURGE_API_BASE", "http://127.0.0.1:1/a")
+    assert told({"unprocessed": 1}, **local) == ["resume RUN --env local"]
+    assert told({"unprocessed": 1}, ledger=tmp_path / "b c.db")[0].endswith(f"--ledger '{tmp_path}/b c.db'")
+
+
+def test_a_throw_away_simulator_is_gone() -> None:
+    """Its orders can only be pushed again, to a new one."""
+    files = {"unprocessed": "out/RUN-unprocessed.csv", "in_doubt": "out/RUN-in-doubt.csv"}
+    assert told({"in_doubt": 1, "unprocessed": 1}, environment="simulator", files=files) == [
+        "resolve RUN --env simulator --ledger /books/l.db --file out/RUN-in-doubt.csv",
+        "push out/RUN-unprocessed.csv --simulate --ledger /books/l.db",
+    ]
+
+
+def test_what_must_come_first_does() -> None:
+    """A sign-in, and result files that are missing."""
+    commands = told({"unprocessed": 1}, sign_in=True, results_failed=True, options={"account": "acme"})
+    assert commands == [
+        "results RUN --env sandbox --ledger /books/l.db --out FOLDER",
+        "auth login --env sandbox --account acme",
+        "resume RUN --env sandbox --ledger /books/l.db",
+    ]
+
+
+def test_the_commands_of_a_push_work_as_they_stand(desk: Desk) -> None:
+    """Typed one after the other they bring every order to its end."""
+    desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
+    words = ("--batch-size", "1", "--concurrency", "1", "--max-errors", "0")
+    _, summary = desk.push("A", "B", words=words)
+    for command in summary["next"]:
+        done = desk.run(*shlex.split(command)[1:], "--quiet", "--json")
+        assert done.exit_code in (0, 1), done.output
+    assert desk.simulator.audit()["by_tracking_id"] == {"A": 1, "B": 1}
+
+
+def test_reasons_are_counted_without_what_tells_one_from_another(desk: Desk) -> None:
+    """Why orders were not created is told to people, and in JSON with counts, the most frequent first."""
+    for status, times in ((422, 1), (409, 2)):
+        desk.simulator.order_fault(
+            Fault(operation="tasks.create", when="before", kind="status", status=status, times=times)
+        )
+    file = desk.push("A", "B", "C", words=("--batch-size", "1", "--concurrency", "1"))[1]
+    reasons = file["reasons"]
+    assert [(each["verdict"], each["count"]) for each in reasons] == [("refused", 2), ("refused", 1)]
+    assert ("409" in reasons[0]["reason"], "422" in reasons[1]["reason"]) == (True, True)
+    assert "request id" not in str(reasons)
+    told_ = desk.books("results", file["run"], "--out", desk.folder / "again").stdout
+    assert f"why refused:\n  2 × {reasons[0]['reason']}\n  1 × {reasons[1]['reason']}\n" in told_
