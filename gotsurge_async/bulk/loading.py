@@ -11,6 +11,7 @@ import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.batcher import chunks_of
+from gotsurge_async.bulk.changes import note_changes
 from gotsurge_async.bulk.claims import whole
 from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, Run
 from gotsurge_async.bulk.sources import Fault, Source
@@ -97,7 +98,10 @@ class Loader:
     async def _admit(self, run: Run, name: str, sha256: str | None) -> Admission:
         if self.settle is not None:
             await self.settle(run)
-        return await _admit(run, name, sha256)
+        admission = await _admit(run, name, sha256)
+        if not admission.already_pushed:
+            return admission
+        return attrs.evolve(admission, changed=await note_changes(run))
 
 
 def _key(order: Order, key: Callable[[Order], str | None], name: str, number: int) -> str:

@@ -16,6 +16,7 @@ from .errors import (
     RunLost,
 )
 from .ledger import Ledger
+from .queries import Rival
 from .records import (
     Admission,
     Counts,
@@ -38,6 +39,7 @@ from .states import (
     DOUBTFUL,
     FINAL,
     LIVE,
+    OWNED_ELSEWHERE,
     TRANSITIONS,
     UNFINISHED,
     UNPROCESSED,
@@ -54,6 +56,7 @@ __all__ = [
     "DOUBTFUL",
     "FINAL",
     "LIVE",
+    "OWNED_ELSEWHERE",
     "TRANSITIONS",
     "UNFINISHED",
     "UNPROCESSED",
@@ -78,6 +81,7 @@ __all__ = [
     "PendingOrder",
     "Remark",
     "ResultRow",
+    "Rival",
     "Run",
     "RunHeld",
     "RunInfo",

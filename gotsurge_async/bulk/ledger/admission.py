@@ -234,9 +234,15 @@ def _stand_back(connection: Connection, run_id: str, environment: str, now: int,
             _theirs.c.key == orders.c.key,
             is_live(_theirs.c.live),
             in_states(_theirs.c.state, owned),
+            _our_payload.c.order_id == orders.c.id,
+            _their_payload.c.order_id == _theirs.c.id,
         )
         .values(
-            state=OrderState.ALREADY_PUSHED.value,
+            # Byte for byte, at first: `changes` looks at what it says.
+            state=case(
+                (_our_payload.c.payload == _their_payload.c.payload, OrderState.ALREADY_PUSHED.value),
+                else_=OrderState.CHANGED.value,
+            ),
             task_id=_theirs.c.task_id,
             status=_theirs.c.status,
             error=literal(said).concat(_theirs.c.run_id),

@@ -226,6 +226,10 @@ class Ledger:
         run_id = run if isinstance(run, str) else run.id
         return await self._store.read(lambda connection: queries.similar(connection, run_id))
 
+    async def pushed(self, environment: str, keys: Sequence[str]) -> dict[str, tuple[str, OrderState, bytes]]:
+        """The orders that some keys were pushed with: the run, the state there, and the text."""
+        return await self._store.read(lambda connection: queries.pushed(connection, environment, keys))
+
     async def unused_drafts(self, run_id: str) -> list[UnusedDraft]:
         """The drafts of a run that no order will be broadcast by; they may be cancelled."""
         return await self._store.read(lambda connection: queries.unused(connection, run_id))

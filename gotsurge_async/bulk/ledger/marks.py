@@ -29,7 +29,7 @@ from .bundles import ROWS, bundle, ids_in, incoming, named, number, place
 from .errors import IllegalTransition, RunLost
 from .prepared import Prepared
 from .records import Outcome, Remark
-from .schema import in_states, meta, orders, runs, unused_drafts
+from .schema import in_states, meta, orders, payloads, runs, unused_drafts
 from .states import CLAIMED, LIVE, TRANSITIONS, OrderState, sources
 
 RECORDED = {
@@ -308,6 +308,52 @@ def recover(connection: Connection, run_id: str, epoch: int, now: int) -> None:
             .where(orders.c.run_id == run_id, in_states(orders.c.state, (source,)), orders.c.epoch < epoch)
             .values(state=target.value, updated_at=now, **changes)
         )
+
+
+def change(connection: Connection, run_id: str, epoch: int, changed: Sequence[tuple[int, str]], now: int) -> None:
+    """Note that orders, given by id, differ from what their keys were pushed with; the text says in what."""
+    fence(connection, run_id, epoch)
+    for order_id, told in changed:
+        connection.execute(
+            update(orders)
+            .where(
+                orders.c.id == order_id,
+                in_states(orders.c.state, (OrderState.CHANGED,)),
+            )
+            .values(error=_clean(told), updated_at=now)
+        )
+
+
+def same(connection: Connection, run_id: str, epoch: int, ids: Sequence[int], now: int) -> None:
+    """Note that orders do not differ from what their keys were pushed with."""
+    fence(connection, run_id, epoch)
+    connection.execute(
+        update(orders)
+        .where(_ids(), in_states(orders.c.state, (OrderState.CHANGED,)))
+        .values(state=OrderState.ALREADY_PUSHED.value, updated_at=now),
+        _which(run_id, ids),
+    )
+
+
+def replace(
+    connection: Connection, run_id: str, epoch: int, order_id: int, other_id: int, status: str | None, now: int
+) -> None:
+    """Note that the order that was pushed under a key was changed at the service into the one of this run."""
+    fence(connection, run_id, epoch)
+    new = select(payloads.c.payload).where(payloads.c.order_id == order_id).scalar_subquery()
+    print_ = select(orders.c.fingerprint).where(orders.c.id == order_id).scalar_subquery()
+    connection.execute(update(payloads).where(payloads.c.order_id == other_id).values(payload=new))
+    updated = f"changed by run {run_id}"
+    connection.execute(
+        update(orders)
+        .where(orders.c.id == other_id)
+        .values(status=_clean(status), error=updated, fingerprint=print_, updated_at=now)
+    )
+    connection.execute(
+        update(orders)
+        .where(orders.c.id == order_id, in_states(orders.c.state, (OrderState.CHANGED,)))
+        .values(state=OrderState.ALREADY_PUSHED.value, error="its task was changed into this", updated_at=now)
+    )
 
 
 def lose_drafts(connection: Connection, run_id: str, epoch: int, ids: Sequence[int], now: int) -> None:

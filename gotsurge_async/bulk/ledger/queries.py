@@ -6,6 +6,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
+from attrs import frozen
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -28,7 +29,7 @@ from .errors import NoSuchRun
 from .prepared import Prepared
 from .records import Counts, Decision, Holder, OrderRow, PendingOrder, ResultRow, RunInfo, Similar, UnusedDraft
 from .schema import decisions, in_states, is_live, orders, payloads, runs, unused_drafts
-from .states import DOUBTFUL, Mode, OrderState, RunState
+from .states import DOUBTFUL, OWNED_ELSEWHERE, Mode, OrderState, RunState
 from .store import Store
 from .times import from_microseconds
 
@@ -47,8 +48,7 @@ _PLACE = (orders.c.line, orders.c.id)
 _PENDING: _Columns = (*_PLACE, orders.c.key), (payloads.c.payload,)
 
 _owner = orders.alias("owner")
-_IS_ANOTHERS = in_states(orders.c.state, (OrderState.ALREADY_PUSHED, OrderState.SUPERSEDED))
-"""What became of such an order is what became of its key, in whatever run that is by now."""
+_IS_ANOTHERS = in_states(orders.c.state, OWNED_ELSEWHERE)
 _OWNER = and_(
     _IS_ANOTHERS, _owner.c.environment == orders.c.environment, _owner.c.key == orders.c.key, is_live(_owner.c.live)
 )
@@ -64,7 +64,13 @@ def _named(state: OrderState) -> ColumnElement[str]:
 
 _STATE = case(
     (not_(_IS_ANOTHERS), orders.c.state),
-    (in_states(_owner.c.state, (OrderState.CREATED,)), _named(OrderState.ALREADY_PUSHED)),
+    (
+        in_states(_owner.c.state, (OrderState.CREATED,)),
+        case(
+            (in_states(orders.c.state, (OrderState.CHANGED,)), _named(OrderState.CHANGED)),
+            else_=_named(OrderState.ALREADY_PUSHED),
+        ),
+    ),
     (in_states(_owner.c.state, DOUBTFUL), _named(OrderState.IN_DOUBT)),
     else_=_named(OrderState.SUPERSEDED),
 ).label("state")
@@ -157,7 +163,7 @@ def recorded(connection: Connection, environment: str, task_ids: Sequence[str]) 
             orders.c.environment == environment,
             orders.c.task_id.in_(select(named.c.value)),
             # What only repeats the task of another run's order does not own it.
-            orders.c.state != literal_column(f"'{OrderState.ALREADY_PUSHED.value}'"),
+            not_(_IS_ANOTHERS),
         ),
         {ROWS: bundle(list(task_ids))},
     )
@@ -171,6 +177,65 @@ def decided(connection: Connection, run_id: str) -> list[Decision]:
         Decision(row.run_id, row.key, bool(row.created), row.task_id, row.decided_by, from_microseconds(row.decided_at))
         for row in found
     ]
+
+
+@frozen
+class Rival:
+    """An order of a run, and the order that its key was pushed with, by whatever run."""
+
+    id: int
+    line: int
+    key: str
+    payload: bytes
+    other_id: int
+    other_run: str
+    other_state: OrderState
+    other_payload: bytes
+    task_id: str | None
+
+
+def rivals(connection: Connection, run_id: str, states: Iterable[OrderState], after: int, limit: int) -> list[Rival]:
+    """Orders of a run in some states, by id, whose key another order has that was sent with another text."""
+    theirs = payloads.alias("their_payload")
+    found = connection.execute(
+        select(
+            orders.c.id,
+            orders.c.line,
+            orders.c.key,
+            payloads.c.payload,
+            _owner.c.id,
+            _owner.c.run_id,
+            _owner.c.state,
+            theirs.c.payload,
+            _owner.c.task_id,
+        )
+        .select_from(
+            orders.join(payloads, payloads.c.order_id == orders.c.id)
+            .join(_owner, _OWNER)
+            .join(theirs, theirs.c.order_id == _owner.c.id)
+        )
+        .where(
+            orders.c.run_id == run_id,
+            in_states(orders.c.state, states),
+            orders.c.id > after,
+            payloads.c.payload != theirs.c.payload,
+        )
+        .order_by(orders.c.id)
+        .limit(limit)
+    )
+    return [Rival(*row[:6], OrderState(row[6]), *row[7:]) for row in found]
+
+
+def pushed(connection: Connection, environment: str, keys: Sequence[str]) -> dict[str, tuple[str, OrderState, bytes]]:
+    """The orders that some keys were pushed with: the run, the state there, and the text that was or will be sent."""
+    named = func.json_each(bindparam(ROWS, type_=Text)).table_valued("value")
+    found = connection.execute(
+        select(orders.c.key, orders.c.run_id, orders.c.state, payloads.c.payload)
+        .join(payloads, payloads.c.order_id == orders.c.id)
+        .where(orders.c.environment == environment, is_live(orders.c.live), orders.c.key.in_(select(named.c.value))),
+        {ROWS: bundle(list(keys))},
+    )
+    return {key: (run_id, OrderState(state), payload) for key, run_id, state, payload in found}
 
 
 def lost_drafts(connection: Connection, run_id: str) -> list[str]:

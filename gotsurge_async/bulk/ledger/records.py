@@ -118,6 +118,7 @@ class Counts:
     rejected: int = 0
     in_doubt: int = 0
     already_pushed: int = 0
+    changed: int = 0
     superseded: int = 0
     cancelled: int = 0
 
@@ -157,6 +158,8 @@ class Admission:
     already_pushed: int = 0
     """Orders whose key is created or in doubt in another run; of these ``in_doubt`` are in doubt."""
     in_doubt: int = 0
+    changed: int = 0
+    """Orders of those already pushed that differ from what was pushed: what they say now was never sent."""
     superseded: int = 0
     """Orders taken over from other runs; they count as ``pending`` here."""
 

@@ -11,6 +11,7 @@ from . import loading, marks, queries
 from .admission import admit, doubtful_rivals
 from .errors import LedgerClosed, LedgerError, RunHeld
 from .holder import RunLock
+from .queries import Rival
 from .records import Admission, Counts, NewOrder, OrderRow, Outcome, PendingOrder, Remark, RunInfo, Similar
 from .schema import runs
 from .states import UNFINISHED, Mode, OrderState, RunState
@@ -254,6 +255,29 @@ class Run:
         now = self._store.now()
         await self._write(lambda connection: marks.recover(connection, self.id, self._epoch, now))
         return await self.counts()
+
+    async def rivals(self, states: Iterable[OrderState], after: int, limit: int = 500) -> list[Rival]:
+        """Orders in some states whose keys were pushed with another text, after the one of an id; by id."""
+        self._check()
+        return await self._store.read(lambda connection: queries.rivals(connection, self.id, states, after, limit))
+
+    async def change(self, changed: Sequence[tuple[int, str]]) -> None:
+        """Note that orders differ from what their keys were pushed with: ids, and in what, for people."""
+        now = self._store.now()
+        if changed:
+            await self._write(lambda connection: marks.change(connection, self.id, self._epoch, changed, now))
+
+    async def same(self, ids: Sequence[int]) -> None:
+        """Note that orders do not differ from what their keys were pushed with."""
+        now = self._store.now()
+        if ids:
+            await self._write(lambda connection: marks.same(connection, self.id, self._epoch, ids, now))
+
+    async def replace(self, rival: Rival, status: str | None) -> None:
+        """Note that the order that a key was pushed with was changed at the service into the one of this run."""
+        now = self._store.now()
+        ids = (rival.id, rival.other_id)
+        await self._write(lambda connection: marks.replace(connection, self.id, self._epoch, *ids, status, now))
 
     async def lose_drafts(self, ids: Sequence[int]) -> None:
         """Note that a draft may exist of each order, whose id nobody knows; no driver does."""

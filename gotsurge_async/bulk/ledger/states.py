@@ -58,6 +58,8 @@ class OrderState(StrEnum):
     """Sent, and nobody knows whether it was processed: never sent again without evidence."""
     ALREADY_PUSHED = "already_pushed"
     """Its key is created or in doubt in another run: nothing of it is sent."""
+    CHANGED = "changed"
+    """The same, but the order differs from the one that its key was pushed with: what it says now was never sent."""
     SUPERSEDED = "superseded"
     """A later run took it over, with its draft if it is the same order. Its key lives on there."""
     CANCELLED = "cancelled"
@@ -92,8 +94,11 @@ UNFINISHED = WAITING | {OrderState.BROADCASTING}
 UNPROCESSED = WAITING | {OrderState.LOADING, OrderState.SUPERSEDED}
 """Certainly not there by this run: they may be pushed again."""
 
-FINAL = frozenset({OrderState.REJECTED, OrderState.ALREADY_PUSHED, OrderState.SUPERSEDED, OrderState.CANCELLED})
-"""Nothing follows these."""
+OWNED_ELSEWHERE = frozenset({OrderState.ALREADY_PUSHED, OrderState.CHANGED, OrderState.SUPERSEDED})
+"""Another run has, or had, the key: what became of such an order is what became of its key there."""
+
+FINAL = OWNED_ELSEWHERE | {OrderState.REJECTED, OrderState.CANCELLED}
+"""Nothing of these is sent any more."""
 
 
 class Word(StrEnum):
@@ -106,6 +111,7 @@ class Word(StrEnum):
     IN_FLIGHT = "in_flight"
     CANCELLED = "cancelled"
     ALREADY_PUSHED = "already_pushed"
+    CHANGED = "changed"
 
 
 def word_of(state: OrderState, *, held: bool = False) -> Word:
@@ -124,6 +130,7 @@ _WORDS = {
     OrderState.REJECTED: Word.REFUSED,
     OrderState.CANCELLED: Word.CANCELLED,
     OrderState.ALREADY_PUSHED: Word.ALREADY_PUSHED,
+    OrderState.CHANGED: Word.CHANGED,
 }
 
 TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = MappingProxyType(
@@ -161,7 +168,8 @@ TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = MappingProxyType(
         ),
         OrderState.CREATED: frozenset({OrderState.CANCELLED}),
         OrderState.REJECTED: frozenset(),
-        OrderState.ALREADY_PUSHED: frozenset(),
+        OrderState.ALREADY_PUSHED: frozenset({OrderState.CHANGED}),
+        OrderState.CHANGED: frozenset({OrderState.ALREADY_PUSHED}),
         OrderState.SUPERSEDED: frozenset(),
         OrderState.CANCELLED: frozenset(),
     }

@@ -1,0 +1,183 @@
+"""Orders that were changed after their keys had been pushed: told, never taken for sent, and brought over if asked."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+import msgspec
+
+from gotsurge_async import codec
+from gotsurge_async.batcher import Batcher, chunks_of
+from gotsurge_async.bulk.claims import whole
+from gotsurge_async.bulk.ledger import Ledger, OrderState, Rival, Run
+from gotsurge_async.client import GotSurge
+from gotsurge_async.creates import stops_all
+from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown
+from gotsurge_async.models.tasks import Order, TaskChanges
+
+_NOT_COMPARED = frozenset({"client_time_utc"})
+"""When a table was made is no part of what is delivered."""
+_BLOCK = 500
+_ENDED = ("complete", "cancelled", "expired", "unsuccessful_pickup", "unsuccessful_delivery")
+
+
+def differing(mine: bytes, theirs: bytes) -> list[str]:
+    """The fields in which two orders differ, dotted, such as ``to_address.zip_code``; lists are one field."""
+    fields = _differing(msgspec.json.decode(mine), msgspec.json.decode(theirs), "")
+    return [field for field in fields if field not in _NOT_COMPARED]
+
+
+def _differing(mine: Any, theirs: Any, path: str) -> Iterator[str]:
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        for name in sorted(mine.keys() | theirs.keys()):
+            yield from _differing(mine.get(name), theirs.get(name), f"{path}.{name}" if path else name)
+    elif mine != theirs:
+        yield path
+
+
+async def note_changes(run: Run) -> int:
+    """Say of the changed orders of an admitted run in what they differ; returns how many there are.
+
+    The admission compares texts. Those that say the same, but for when they were made, are not changed after all.
+    """
+    found = 0
+    async for block in _rivals(run):
+        fields = await asyncio.to_thread(lambda rivals: [_fields(rival) for rival in rivals], block)
+        changed = [(rival.id, _told(rival.other_run, each)) for rival, each in zip(block, fields, strict=True) if each]
+        await run.change(changed)
+        await run.same([rival.id for rival, each in zip(block, fields, strict=True) if not each])
+        found += len(changed)
+    return found
+
+
+async def _rivals(run: Run) -> AsyncIterator[list[Rival]]:
+    after = -1
+    while block := await run.rivals((OrderState.CHANGED,), after):
+        yield block
+        after = block[-1].id
+
+
+def _fields(rival: Rival) -> list[str]:
+    return differing(rival.payload, rival.other_payload)
+
+
+def _told(run_id: str, fields: Sequence[str]) -> str:
+    return f"pushed by run {run_id}, and differs from what was sent: {', '.join(fields)}"
+
+
+@attrs.frozen(kw_only=True)
+class Known:
+    """What a ledger knows of the orders of a file, before they are pushed.
+
+    Attributes:
+        already_pushed: orders whose keys are created or in doubt; of these ``in_doubt`` are in doubt.
+        changed: those of them that differ from what was sent, ``(line, key, what is told)``; the first thousand.
+        changed_count: how many there are.
+    """
+
+    already_pushed: int = 0
+    in_doubt: int = 0
+    changed: tuple[tuple[int, str, str], ...] = ()
+    changed_count: int = 0
+
+
+_PUSHED = frozenset({OrderState.CREATED, OrderState.IN_DOUBT, OrderState.SENDING, OrderState.BROADCASTING})
+_KEPT = 1000
+
+
+async def compare(run: Run, ledger: Ledger, environment: str) -> Known:
+    """Hold the orders of a run, in whatever ledger it is, against what another ledger has of their keys."""
+    already = in_doubt = changed_count = 0
+    changed: list[tuple[int, str, str]] = []
+    async for block in chunks_of(run.rows(), _BLOCK):
+        known = await ledger.pushed(environment, [row.key for row in block])
+        for row in block:
+            other_run, state, payload = known.get(row.key, ("", OrderState.PENDING, b""))
+            if state not in _PUSHED:
+                continue
+            already += 1
+            in_doubt += state is not OrderState.CREATED
+            fields = differing(row.payload, payload) if payload != row.payload else []
+            if fields:
+                changed_count += 1
+                if len(changed) < _KEPT:
+                    changed.append((row.line, row.key, _told(other_run, fields)))
+    return Known(already_pushed=already, in_doubt=in_doubt, changed=tuple(changed), changed_count=changed_count)
+
+
+@attrs.frozen(kw_only=True)
+class Replaced:
+    """What became of changed orders.
+
+    Attributes:
+        replaced: tasks that are now as the orders say.
+        left: tasks that are as they were, or of which that is not known; each order tells why.
+        stopped_by: the error that a person must act on before the rest can be changed.
+    """
+
+    replaced: int = 0
+    left: int = 0
+    stopped_by: GotSurgeError | None = None
+
+
+async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replaced:
+    """Change the tasks of changed orders into what the orders say now (section "Update Task"; platform partners).
+
+    A task that has ended is left alone, and so are items, which no update can change: the order says what to do.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    replaced = left = 0
+    stopped_by: GotSurgeError | None = None
+
+    async def change(rivals: Sequence[Rival]) -> None:
+        nonlocal replaced, left, stopped_by
+        for rival in rivals:
+            try:
+                told = await _replace(gs, run, rival)
+            except CallError as error:
+                known = "nobody knows whether it was changed" if isinstance(error, OutcomeUnknown) else "not changed"
+                told = f"{known}: {error}"
+                if stops_all(error):
+                    stopped_by = error
+                    batcher.stop()
+            if told:
+                left += 1
+                told = f"{_told(rival.other_run, _fields(rival))}; {told}"
+                await whole(run.change([(rival.id, told)]))
+            else:
+                replaced += 1
+
+    async def each() -> AsyncIterator[Rival]:
+        async for block in _rivals(run):
+            for rival in block:
+                yield rival
+
+    batcher: Batcher[Rival, None] = Batcher(each(), change, size=1, concurrency=concurrency)
+    async with batcher as batches:
+        async for _ in batches:
+            pass
+    return Replaced(replaced=replaced, left=left, stopped_by=stopped_by)
+
+
+async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
+    """Change one task; says why not, or "" when it is done."""
+    if rival.other_state is not OrderState.CREATED or not rival.task_id:
+        return f"its order is {rival.other_state} there: reconcile that run first"
+    fields = dict.fromkeys(path.partition(".")[0] for path in _fields(rival))
+    fixed = [name for name in fields if name not in TaskChanges.__annotations__ and name != "currency"]
+    if fixed:
+        return f"{', '.join(fixed)} cannot be changed in a task: undo it and push this again"
+    task = await gs.platform.tasks.get(rival.task_id)
+    if task.current_status in _ENDED:
+        return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"
+    changed = await gs.platform.tasks.update(task, **_values(codec.decode(rival.payload, Order), fields))
+    await whole(run.replace(rival, changed.current_status))
+    return ""
+
+
+def _values(order: Order, fields: Iterable[str]) -> Mapping[str, Any]:
+    names = ["price" if name == "currency" else name for name in fields]
+    return {name: getattr(order, name) for name in names}
