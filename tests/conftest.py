@@ -2,10 +2,23 @@
 
 import os
 
+import pytest
+
+from tests.promise.tally import told
+
 CRASH_SEED = int(os.environ.get("CRASH_SEED", "20261124"))
 """Where the crash tests begin their choices of where a process dies."""
 
 
 def pytest_report_header() -> str:
-    """Print the seed, so that a failure can be repeated: ``CRASH_SEED=... python -m pytest -m slow tests/crash``."""
+    """Print the seed, so that a failure can be repeated: ``CRASH_SEED=... python -m pytest -m slow tests/promise``."""
     return f"CRASH_SEED={CRASH_SEED}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how much the tests of the promise did, and what their judge found, over all processes."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    properties = [report.user_properties for report in reports if getattr(report, "when", None) == "teardown"]
+    line = told(properties)
+    if line:
+        terminalreporter.write_line(f"the promise: {line}")

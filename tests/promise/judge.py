@@ -82,20 +82,20 @@ class Words:
     """What a command said.
 
     Attributes:
-        code: its exit code.
+        code: its exit code; None of one that only looks, whose code says nothing of orders.
         document: what it printed with ``--json``; None if it printed none.
         status: what ``gotsurge status RUN --json`` said right after it; None if that was not asked.
         rows: the keys of the orders that its run has; None where nobody knows.
     """
 
-    code: int
+    code: int | None
     document: Mapping[str, Any] | None = None
     status: Mapping[str, Any] | None = None
     rows: frozenset[str] | None = None
 
     @classmethod
     def said(
-        cls, code: int, out: str, *, status: Mapping[str, Any] | None = None, rows: Iterable[str] | None = None
+        cls, code: int | None, out: str, *, status: Mapping[str, Any] | None = None, rows: Iterable[str] | None = None
     ) -> "Words":
         """From an exit code and the standard output of a command with ``--json``."""
         try:
@@ -260,9 +260,9 @@ def _judge_row(row: Row, live: Sequence[Task], finder: _Finder) -> None:
         finder.lie(f"{row.key} is said to be cancelled, and is {', '.join(ids)}")
 
 
-def _judge_code(code: int, counts: Mapping[str, int], finder: _Finder) -> None:
+def _judge_code(code: int | None, counts: Mapping[str, int], finder: _Finder) -> None:
     """The exit code against the rows: 3 before all else, 0 for nothing but created rows."""
-    if code in INTERRUPTED:
+    if code is None or code in INTERRUPTED:
         return
     told = ", ".join(f"{number} {word}" for word, number in counts.items())
     if (code == IN_DOUBT) != bool(counts.get("in_doubt")):

@@ -1,0 +1,106 @@
+"""Starts commands by forking a process that has imported everything, and has neither a thread nor an event loop.
+
+    python -m tests.promise.forkserver
+
+An order is a line of JSON on stdin, its report one on stdout, one at a time: a command takes some 0.1 s instead of 0.5.
+"""
+
+import gc
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from gotsurge_async.cli import app, main
+from tests.promise.boundaries import SIGNALS, Boundaries
+
+PATIENCE = 100
+"""Seconds after which a command that does not end is killed, by SIGALRM."""
+
+
+def import_all() -> None:
+    """Load every command, and what they load when they need it."""
+    import asyncio  # noqa: F401
+    import sqlite3  # noqa: F401
+
+    import aiohttp  # noqa: F401
+
+    for name in app.gotsurge.commands:
+        app.gotsurge.commands[name]
+    for name in ("rich.console", "rich.progress", "gotsurge_async.transports.aiohttp"):
+        __import__(name)
+
+
+def serve() -> None:
+    """Take orders until stdin ends; a child returns from here by SystemExit."""
+    print(json.dumps({"ready": os.getpid()}), flush=True)
+    frozen: set[int] = set()
+    # Not by lines of a buffer: a child must not inherit half of an order.
+    while line := _line():
+        order = json.loads(line)
+        if "wake" in order:
+            os.kill(order["wake"], signal.SIGCONT)
+            report = _wait(order["wake"])
+        else:
+            pid = os.fork()
+            if pid == 0:
+                _be_the_command(order)
+            report = _wait(pid)
+        (frozen.add if report.get("stopped") else frozen.discard)(report["pid"])
+        print(json.dumps(report), flush=True)
+    for pid in frozen:
+        os.kill(pid, signal.SIGKILL)
+
+
+def _line() -> bytes:
+    read = b""
+    while not read.endswith(b"\n"):
+        block = os.read(0, 1)
+        if not block:
+            return b""
+        read += block
+    return read
+
+
+def _wait(pid: int) -> dict[str, Any]:
+    _, status = os.waitpid(pid, os.WUNTRACED)
+    if os.WIFSTOPPED(status):
+        return {"pid": pid, "stopped": True}
+    return {"pid": pid, "code": os.waitstatus_to_exitcode(status)}
+
+
+def _be_the_command(order: dict[str, Any]) -> None:
+    """Become ``gotsurge WORDS``, with its traps."""
+    signal.setitimer(signal.ITIMER_REAL, order.get("die_after", PATIENCE))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(order["folder"])
+    for number, name in enumerate(("/dev/null", order["out"], order["err"])):
+        file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(file, number)
+        os.close(file)
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    sys.argv = ["gotsurge", *order["words"]]
+    trap = next((name for name in SIGNALS if name in order), None)
+    boundaries = Boundaries(order[trap] if trap else 0, SIGNALS[trap] if trap else 0, order.get("late", False))
+    boundaries.set_up()
+    try:
+        main()
+        sys.exit(0)
+    except SystemExit:
+        raise
+    except BaseException:
+        traceback.print_exc()
+        sys.exit(70)
+    finally:
+        Path(order["boundaries"]).write_text(json.dumps(boundaries.names))
+
+
+if __name__ == "__main__":
+    import_all()
+    gc.collect()
+    gc.freeze()  # what is never looked at is never copied by a child
+    serve()
