@@ -16,7 +16,7 @@ import msgspec
 
 from gotsurge_async.batcher import Batcher
 from gotsurge_async.bulk.evidence import Doubt
-from gotsurge_async.bulk.ledger import Ledger, Mode, OrderRow, OrderState, RunHeld, RunInfo
+from gotsurge_async.bulk.ledger import DOUBTFUL, OWNED_ELSEWHERE, Ledger, Mode, OrderRow, OrderState, RunHeld, RunInfo
 from gotsurge_async.bulk.loading import UnusableSource
 from gotsurge_async.bulk.sources import Fault
 from gotsurge_async.bulk.sources.fields import FEEDBACK
@@ -24,8 +24,6 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import ConfigError, NotFound
 from gotsurge_async.models.tasks import Task
 
-DOUBTFUL = frozenset({OrderState.IN_DOUBT, OrderState.SENDING, OrderState.BROADCASTING})
-_ANOTHERS = (OrderState.ALREADY_PUSHED, OrderState.SUPERSEDED)
 TASK_ID, STATUS, _ = FEEDBACK
 _SAMPLE = 100
 _DELIMITERS = (",", ";", "\t", "|")
@@ -116,7 +114,7 @@ class Resolver:
             created=tuple(word for word in new if word.task_id is not None),
             not_created=tuple(word for word in new if word.task_id is None),
             before=tuple(word for word in words if word not in new),
-            left=sum(counts[state] for state in DOUBTFUL),
+            left=counts.of(DOUBTFUL),
         )
 
     async def _rows(
@@ -147,15 +145,15 @@ class Resolver:
         """What the ledger knows better."""
         named = [word.task_id for word in words if word.task_id is not None]
         recorded = await self._ledger.recorded(info.environment, named) if named else {}
-        elsewhere = [word.key for word in words if word.key in rows and rows[word.key].state in _ANOTHERS]
-        owners = await self._ledger.owners(info.environment, elsewhere) if elsewhere else {}
+        elsewhere = [word.key for word in words if word.key in rows and rows[word.key].state in OWNED_ELSEWHERE]
+        owners = await self._ledger.pushed(info.environment, elsewhere) if elsewhere else {}
         faults = []
         for word in words:
             row = rows.get(word.key)
             if row is None:
                 faults.append(self._fault(word, f"run {info.id} has no such order"))
-            elif row.state in _ANOTHERS and word.key in owners:
-                run_id = owners[word.key]
+            elif row.state in OWNED_ELSEWHERE and word.key in owners:
+                run_id = owners[word.key][0]
                 faults.append(self._fault(word, f"is in doubt in run {run_id}: gotsurge resolve {run_id}"))
             elif row.state not in states:
                 if not _says_the_same(word, row):

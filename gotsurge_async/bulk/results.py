@@ -1,4 +1,4 @@
-"""Result files: each row of the source in exactly one of four, with what became of it."""
+"""Result files: each row of the source in exactly one of them, with what became of it."""
 
 import asyncio
 import errno
@@ -18,7 +18,7 @@ from typing import IO, Any
 import attrs
 import msgspec
 
-from gotsurge_async.bulk.ledger import Ledger, OrderState, ResultRow, RunInfo
+from gotsurge_async.bulk.ledger import Ledger, OrderState, ResultRow, RunInfo, Word, word_of
 from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.errors import ConfigError
 
@@ -26,11 +26,13 @@ from gotsurge_async.errors import ConfigError
 class Verdict(StrEnum):
     """What became of an order, in the words of the summary."""
 
-    CREATED = "created"
-    ALREADY_PUSHED = "already_pushed"
-    REFUSED = "refused"
-    UNPROCESSED = "unprocessed"
-    IN_DOUBT = "in_doubt"
+    CREATED = Word.CREATED.value
+    ALREADY_PUSHED = Word.ALREADY_PUSHED.value
+    REFUSED = Word.REFUSED.value
+    CANCELLED = Word.CANCELLED.value
+    CHANGED = Word.CHANGED.value
+    UNPROCESSED = Word.UNPROCESSED.value
+    IN_DOUBT = Word.IN_DOUBT.value
 
 
 _DONE = (Verdict.CREATED, Verdict.ALREADY_PUSHED)
@@ -41,23 +43,20 @@ FILES = {
     Verdict.REFUSED: "failed",
     Verdict.UNPROCESSED: "unprocessed",
     Verdict.IN_DOUBT: "in-doubt",
+    Verdict.CANCELLED: "cancelled",
+    Verdict.CHANGED: "changed",
 }
 """The file in which an order stands."""
 
-_VERDICTS: Mapping[str, Verdict] = {
-    OrderState.CREATED: Verdict.CREATED,
-    OrderState.ALREADY_PUSHED: Verdict.ALREADY_PUSHED,
-    OrderState.REJECTED: Verdict.REFUSED,
-    OrderState.IN_DOUBT: Verdict.IN_DOUBT,
-    # Claimed, and nobody is sending: only a crash leaves these, and then nothing is known.
-    OrderState.SENDING: Verdict.IN_DOUBT,
-    OrderState.BROADCASTING: Verdict.IN_DOUBT,
-}
+_SOMETIMES = frozenset({FILES[Verdict.CANCELLED], FILES[Verdict.CHANGED]})
+"""Files that are there only when they have rows."""
+
+_VERDICTS: Mapping[str, Verdict] = {state: Verdict(word_of(state)) for state in OrderState}
 
 
 def verdict_of(row: ResultRow) -> Verdict:
     """What became of an order; one whose key is in doubt in another run is in doubt here too."""
-    return _VERDICTS.get(row.state, Verdict.UNPROCESSED)
+    return _VERDICTS[row.state]
 
 
 @attrs.frozen(kw_only=True)
@@ -73,7 +72,7 @@ class Reason:
 
 @attrs.frozen(kw_only=True)
 class Summary:
-    """How a run ended. The first seven are counts of orders; ``seconds`` are those of the sending."""
+    """How a run ended: counts of orders, and ``seconds``, which are those of the sending."""
 
     run: str
     orders: int
@@ -82,14 +81,17 @@ class Summary:
     in_doubt: int
     unprocessed: int
     already_pushed: int
+    cancelled: int
+    changed: int
     seconds: float
     orders_per_second: float
     files: Mapping[str, str]
-    """success, failed, unprocessed, in_doubt and summary: where the result files are; empty if none were written."""
+    """success, failed, unprocessed, in_doubt and summary, and where there are such orders cancelled and changed: where
+    the result files are; empty if none were written."""
     reasons: Sequence[Reason] = ()
     """Why orders were not created: for each verdict the most frequent reasons first, at most ten."""
     orphan_drafts: Sequence[str] = ()
-    """Task ids of unused drafts whose answers were lost (two-phase): no driver knows of them, and nobody will."""
+    """Task ids of drafts that no order will be broadcast by (two-phase): no driver knows of them, and nobody will."""
 
 
 async def write_results(
@@ -104,8 +106,9 @@ async def write_results(
     """Write the result files of a run, and count.
 
     ``RUN-success``, ``RUN-failed``, ``RUN-unprocessed`` and ``RUN-in-doubt`` hold the rows as they were read, with
-    gs_task_id, gs_status and gs_error: as CSV for a CSV source and as JSON Lines otherwise. The first three can be
-    pushed again. ``RUN-summary.json`` holds the `Summary`. Files have mode 0600, and appear whole or not at all.
+    gs_task_id, gs_status and gs_error: as CSV for a CSV source and as JSON Lines otherwise; ``RUN-cancelled`` and
+    ``RUN-changed`` are there when they have rows. All but the in-doubt file can be pushed again. ``RUN-summary.json``
+    holds the `Summary`. Files have mode 0600, and appear whole or not at all.
 
     Args:
         stopped: why the sending ended early, for orders of which nothing else is known.
@@ -120,10 +123,13 @@ async def write_results(
             writers = await asyncio.to_thread(_open_writers, run, folder, undo)
             async for rows in ledger.results(run.id):
                 await asyncio.to_thread(_write, writers, rows, tally)
-            files = {name.replace("-", "_"): str(writer.path) for name, writer in writers.items()}
+            absent = _SOMETIMES - {FILES[verdict] for verdict in tally.verdicts}
+            written = {name: writer for name, writer in writers.items() if name not in absent}
+            files = {name.replace("-", "_"): str(writer.path) for name, writer in written.items()}
             files["summary"] = str(folder / f"{run.id}-summary.json")
             summary = tally.summary(run, seconds, files, orphan_drafts)
-            await asyncio.to_thread(_finish, writers, summary, undo)
+            await asyncio.to_thread(_finish, written, summary, undo)
+            await asyncio.to_thread(_remove, [writers[name].path for name in absent])
     except OSError as error:
         raise _unwritable(folder, error) from None
     return summary
@@ -209,6 +215,11 @@ class _Tally:
         self._counts: Counter[Verdict] = Counter()
         self._reasons: Counter[tuple[Verdict, str]] = Counter()
 
+    @property
+    def verdicts(self) -> frozenset[Verdict]:
+        """Those that there were."""
+        return frozenset(self._counts)
+
     def take(self, rows: Sequence[ResultRow]) -> list[Verdict]:
         """Count some orders; what became of each is returned."""
         verdicts = [verdict_of(row) for row in rows]
@@ -233,6 +244,8 @@ class _Tally:
             in_doubt=counts[Verdict.IN_DOUBT],
             unprocessed=counts[Verdict.UNPROCESSED],
             already_pushed=counts[Verdict.ALREADY_PUSHED],
+            cancelled=counts[Verdict.CANCELLED],
+            changed=counts[Verdict.CHANGED],
             seconds=round(seconds, 3),
             orders_per_second=round(counts[Verdict.CREATED] / seconds, 1) if seconds else 0.0,
             files=files,
@@ -363,3 +376,9 @@ def _finish(writers: Mapping[str, _Writer], summary: Summary, undo: ExitStack) -
     told.stream.write(json.dumps(attrs.asdict(summary), indent=2).encode() + b"\n")
     for file in (*writers.values(), told):
         file.put_in_place()
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    """Remove files of an earlier time, when they had rows."""
+    for path in paths:
+        path.unlink(missing_ok=True)

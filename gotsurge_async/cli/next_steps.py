@@ -7,8 +7,8 @@ from pathlib import Path
 
 import attrs
 
-from gotsurge_async.bulk import Mode
-from gotsurge_async.bulk.ledger import RunInfo
+from gotsurge_async.bulk import Ledger, Mode, OrderState
+from gotsurge_async.bulk.ledger import DOUBTFUL, WAITING, Counts, RunInfo, Word, word_of
 from gotsurge_async.cli.books import OUT
 from gotsurge_async.cli.connect import SIMULATED, Target, default_ledger
 from gotsurge_async.config import Environment
@@ -37,6 +37,7 @@ class Standing:
         out: the folder of the result files.
         sign_in: whether there is no token that works.
         results_failed: whether the result files could not be written.
+        elsewhere: whether all that is in doubt is so in another run, which has the keys.
     """
 
     info: RunInfo
@@ -46,6 +47,23 @@ class Standing:
     out: Path = OUT
     sign_in: bool = False
     results_failed: bool = False
+    elsewhere: bool = False
+
+
+def to_do(counts: Counts) -> dict[str, int]:
+    """The orders of a run for which there is something to do, by their words."""
+    words = {word.value: counts.of(state for state in OrderState if word_of(state) is word) for word in Word}
+    # What another run has taken over is that run's.
+    return {**words, Word.UNPROCESSED.value: counts.of(WAITING)}
+
+
+async def doubts_elsewhere(ledger: Ledger, run_id: str, counts: Counts) -> bool:
+    """Whether the orders of a run that are in doubt are all so in another run, which has their keys."""
+    if not counts.of(DOUBTFUL):
+        return False
+    async for _ in ledger.rows(run_id, DOUBTFUL, batch=1):
+        return False
+    return True
 
 
 def next_steps(standing: Standing) -> list[Step]:
@@ -79,6 +97,11 @@ def _steps(standing: Standing) -> Iterator[Step]:
 
 
 def _settle(standing: Standing, why: str, simulated: bool) -> Iterator[Step]:
+    if standing.elsewhere:
+        place = _which(standing, calls=True).removeprefix(f"{standing.info.id} ")
+        if not simulated:
+            yield Step(f"{why}, in earlier runs", _command("reconcile", place))
+        return
     if not simulated:
         yield Step(why, _command("reconcile", _which(standing, calls=True)))
     if simulated or standing.info.mode is Mode.DIRECT:  # a plain partner has no list in which reconcile could look

@@ -3,15 +3,16 @@
 import asyncio
 from pathlib import Path
 
+import attrs
 import click
 
 from gotsurge_async.bulk import Brakes, SourceOptions
+from gotsurge_async.cli.brake_options import brake_options
 from gotsurge_async.cli.connect import Target, default_ledger, target_options
 from gotsurge_async.cli.exits import told
 from gotsurge_async.cli.push_job import PushJob, PushOptions
-from gotsurge_async.cli.reading import MoneyAmount, reading_options, reading_words
+from gotsurge_async.cli.reading import reading_options, reading_words
 from gotsurge_async.config import Limits
-from gotsurge_async.money import Money
 
 
 @click.command(short_help="Push a file of orders.")
@@ -47,9 +48,7 @@ from gotsurge_async.money import Money
 @click.option(
     "--canary", type=click.IntRange(0), default=0, metavar="N", help="Send N orders and read them back first."
 )
-@click.option("--max-errors", type=click.IntRange(0), metavar="N", help="Stop when more are refused.")
-@click.option("--max-in-doubt", type=click.IntRange(0), metavar="N", help="Stop when more are in doubt.")
-@click.option("--max-spend", type=MoneyAmount(), help="Stop before the sum of the prices goes above.")
+@brake_options
 @click.option(
     "--plan",
     "plan_",
@@ -76,9 +75,7 @@ def push(
     mode: str,
     on_refused_chunk: str | None,
     canary: int,
-    max_errors: int | None,
-    max_in_doubt: int | None,
-    max_spend: Money | None,
+    brakes: Brakes,
     plan_: Path | None,
     as_json: bool,
     quiet: bool,
@@ -92,20 +89,20 @@ def push(
     The ledger of simulated pushes is ledger.db in the --out folder. Real ones share one ledger in your data folder,
     unless --ledger or GOTSURGE_LEDGER names another.
 
-    Result files in --out: RUN-success, RUN-failed, RUN-unprocessed, RUN-in-doubt and RUN-summary.json. All but the
-    in-doubt file can be pushed again. The folder is tried before anything is sent. With --json there is one document
-    on standard output, whatever happens.
+    Result files in --out: RUN-success, RUN-failed, RUN-unprocessed, RUN-in-doubt and RUN-summary.json, and where there
+    are such orders RUN-cancelled and RUN-changed. All but the in-doubt file can be pushed again. The folder is tried
+    before anything is sent. With --json there is one document on standard output, whatever happens.
 
     Credentials come from GOTSURGE_CLIENT_KEY, GOTSURGE_SECRET_KEY, GOTSURGE_BEARER_TOKEN and GOTSURGE_REFRESH_TOKEN;
     a bearer token alone is enough.
 
     \b
     Exit codes:
-      0 all created             4 sign-in failed
-      1 some refused            5 stopped by a limit, the rest was not sent
-      2 wrong usage or input    6 another process has the run
-      3 some in doubt           8 the service cannot be reached; nothing is in doubt
-      9 all sent, and the result files could not be written: gotsurge results RUN
+      0 all created                    5 stopped by a limit, the rest was not sent
+      1 some refused, or cancelled     6 another process has the run
+      2 wrong usage or input           7 some rows were changed since they were sent
+      3 some in doubt                  8 the service cannot be reached; nothing is in doubt
+      4 sign-in failed                 9 sent, but no result files: gotsurge results RUN
       130, 143 interrupted by Ctrl-C, by SIGTERM (once drains, twice aborts)
     """
     target = Target(
@@ -124,7 +121,7 @@ def push(
             batch_size=batch_size,
             mode=mode,
             on_refused_chunk=on_refused_chunk,
-            brakes=Brakes(canary=canary, max_errors=max_errors, max_in_doubt=max_in_doubt, max_spend=max_spend),
+            brakes=attrs.evolve(brakes, canary=canary),
             ledger=ledger or default_ledger(target, out),
             out=out,
             reading=reading_words(click.get_current_context().params),

@@ -7,21 +7,18 @@ from typing import Any
 import attrs
 import click
 
-from gotsurge_async.bulk import Brakes, Ledger, OrderState, Push, Run, load_refused
-from gotsurge_async.bulk.ledger import RunInfo, RunState
+from gotsurge_async.bulk import Brakes, Ledger, Push, Run, load_refused
+from gotsurge_async.bulk.ledger import UNFINISHED, RunInfo, RunState
 from gotsurge_async.cli.books import OUT, ledger_option, open_books, run_told, target_of
+from gotsurge_async.cli.brake_options import brake_options
 from gotsurge_async.cli.calls import takes_place
 from gotsurge_async.cli.connect import Target, connected, default_ledger
 from gotsurge_async.cli.exits import Exit
 from gotsurge_async.cli.interrupts import Interrupts
 from gotsurge_async.cli.output import json_option
-from gotsurge_async.cli.reading import MoneyAmount
 from gotsurge_async.cli.run_job import ROW, RunJob, SendOptions
 from gotsurge_async.config import Limits
 from gotsurge_async.errors import UsageError
-from gotsurge_async.money import Money
-
-_WAITING = (OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED, OrderState.BROADCASTING)
 
 
 @attrs.frozen(kw_only=True)
@@ -41,9 +38,7 @@ def going_on_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--quiet", is_flag=True, help="No progress on stderr."),
         json_option,
-        click.option("--max-spend", type=MoneyAmount(), help="Stop before the sum of the prices goes above."),
-        click.option("--max-in-doubt", type=click.IntRange(0), metavar="N", help="Stop when more are in doubt."),
-        click.option("--max-errors", type=click.IntRange(0), metavar="N", help="Stop when more are refused."),
+        brake_options,
         click.option(
             "--out",
             type=click.Path(path_type=Path),
@@ -100,7 +95,7 @@ class GoOnJob(RunJob):
                 )
                 run = await self._take_up(ledger, info)
                 counts = await run.counts()
-                waiting = sum(counts[state] for state in _WAITING)
+                waiting = counts.of(UNFINISHED)
                 return await self._deliver(gs, ledger, push, run, waiting=waiting, interrupts=interrupts)
 
     async def _find(self, ledger: Ledger) -> RunInfo:
@@ -170,9 +165,7 @@ def _go_on(
     out: Path,
     concurrency: int | None,
     rate: float | None,
-    max_errors: int | None,
-    max_in_doubt: int | None,
-    max_spend: Money | None,
+    brakes: Brakes,
     as_json: bool,
     quiet: bool,
     on_refused_chunk: str | None = None,
@@ -183,7 +176,7 @@ def _go_on(
         target=target,
         concurrency=concurrency,
         rate=rate,
-        brakes=Brakes(max_errors=max_errors, max_in_doubt=max_in_doubt, max_spend=max_spend),
+        brakes=brakes,
         on_refused_chunk=on_refused_chunk,
         ledger=ledger or default_ledger(target, out),
         out=out,

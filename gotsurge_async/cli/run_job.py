@@ -13,11 +13,11 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Ledger, LedgerError, Mode, Push, Run, Sent, Summary, write_results
-from gotsurge_async.bulk.reconcile import find_orphans
+from gotsurge_async.bulk.reconcile import note_orphans
 from gotsurge_async.bulk.results import Reason, count_results, try_folder
 from gotsurge_async.cli.exits import Exit, Failure, exit_code_of, is_unreachable, print_document
 from gotsurge_async.cli.interrupts import Interrupts
-from gotsurge_async.cli.next_steps import Standing, Step, next_steps
+from gotsurge_async.cli.next_steps import Standing, Step, doubts_elsewhere, next_steps, to_do
 from gotsurge_async.cli.progress import PushProgress
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
@@ -112,7 +112,7 @@ class RunJob:
             with progress.of(waiting) if progress is not None else nullcontext():
                 sent = await self._send(push, run, interrupts)
             seconds = time.monotonic() - started if waiting else 0.0
-            orphans = await self._orphans(gs, run, sent)
+            orphans = await self._orphans(gs, ledger, run, sent)
             told = await self._results(ledger, run, sent, seconds, orphans)
         code = _exit_code(told, sent, interrupts)
         tell_ending(
@@ -144,20 +144,23 @@ class RunJob:
             "\n".join([text, *(f"next: {step.command}" for step in steps)]), Exit.IN_DOUBT, run=run.id, more=more
         )
 
-    async def _orphans(self, gs: GotSurge, run: Run, sent: Sent) -> list[str]:
-        """The drafts whose answers were lost, as far as the service shows them."""
-        if not sent.lost_drafts or sent.interrupted:
-            return []
+    async def _orphans(self, gs: GotSurge, ledger: Ledger, run: Run, sent: Sent) -> list[str]:
+        """The drafts that no order will be broadcast by, as far as they are known, or the service shows them."""
+        if sent.lost_drafts and not sent.interrupted:
+            try:
+                await note_orphans(gs, run, sent.lost_drafts)
+            except LedgerError as error:
+                raise self._ledger_failed(run, error) from None
+            except GotSurgeError as error:
+                number = len(sent.lost_drafts)
+                self._say(f"{number:,} orders may have left an unused draft each; the list tells nothing: {error}")
         try:
-            orphans = [orphan.task_id for orphan in await find_orphans(gs, run, sent.lost_drafts)]
-        except GotSurgeError as error:
-            self._say(
-                f"{len(sent.lost_drafts):,} orders may have left an unused draft each; the list tells nothing: {error}"
-            )
-            return []
-        if orphans:
-            self._say(f"{len(orphans):,} unused drafts were left, which no driver sees: {', '.join(orphans[:20])}")
-        return orphans
+            unused = [draft.task_id for draft in await ledger.unused_drafts(run.id) if not draft.cancelled]
+        except LedgerError as error:
+            raise self._ledger_failed(run, error) from None
+        if unused:
+            self._say(f"{len(unused):,} unused drafts were left, which no driver sees: {', '.join(unused[:20])}")
+        return unused
 
     async def _results(self, ledger: Ledger, run: Run, sent: Sent, seconds: float, orphans: Sequence[str]) -> "Ending":
         """Write the result files; where that fails, count all the same."""
@@ -171,12 +174,17 @@ class RunJob:
             except ConfigError as error:
                 failed = f"{error}; the ledger has everything"
                 summary = await count_results(ledger, run.info, seconds=seconds, orphan_drafts=orphans, stopped=stopped)
+            counts = await ledger.counts(run.id)
+            elsewhere = await doubts_elsewhere(ledger, run.id, counts)
         except LedgerError as error:
             raise self._ledger_failed(run, error) from None
-        counts = {word: getattr(summary, word) for word in _COUNTED}
-        standing = self._standing(run, counts, summary.files)
-        sign_in = sent.stopped_by is not None and exit_code_of(sent.stopped_by) is Exit.SIGN_IN
-        steps = next_steps(attrs.evolve(standing, sign_in=sign_in, results_failed=failed is not None))
+        standing = attrs.evolve(
+            self._standing(run, to_do(counts), summary.files),
+            sign_in=sent.stopped_by is not None and exit_code_of(sent.stopped_by) is Exit.SIGN_IN,
+            results_failed=failed is not None,
+            elsewhere=elsewhere,
+        )
+        steps = next_steps(standing)
         return Ending(summary=summary, steps=steps, failed=failed)
 
     def _standing(self, run: Run, counts: Mapping[str, int], files: Mapping[str, str] | None = None) -> Standing:
@@ -189,8 +197,7 @@ class RunJob:
         self._console.print(text)
 
 
-_COUNTED = ("refused", "in_doubt", "unprocessed")
-_OF_FILE = {"failed": "refused", "unprocessed": "unprocessed", "in_doubt": "in_doubt"}
+_OF_FILE = {"failed": "refused", **{name: name for name in ("unprocessed", "in_doubt", "cancelled", "changed")}}
 SHOWN_REASONS = 3
 """How many reasons of each kind are told to people; --json has more."""
 
@@ -250,6 +257,8 @@ def _tell_summary(summary: Summary) -> None:
         "refused": summary.refused,
         "in doubt": summary.in_doubt,
         "unprocessed": summary.unprocessed,
+        "cancelled": summary.cancelled,
+        "changed since": summary.changed,
     }
     click.echo(", ".join([f"{summary.created:,} created", *(f"{n:,} {word}" for word, n in told.items() if n)]))
 
@@ -281,4 +290,6 @@ def _exit_code(ending: Ending, sent: Sent, interrupts: Interrupts) -> Exit:
         return exit_code_of(sent.stopped_by) if told else Exit.STOPPED
     if summary.unprocessed:
         return Exit.STOPPED
-    return Exit.REFUSED if summary.refused else Exit.CREATED
+    if summary.refused or summary.cancelled:
+        return Exit.REFUSED
+    return Exit.CHANGED if summary.changed else Exit.CREATED

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +9,14 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Ledger, OrderState, write_results
-from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState
+from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState, Word, word_of
 from gotsurge_async.bulk.results import try_folder
 from gotsurge_async.cli.books import OUT, books_options, find_ledger, open_books, run_told
 from gotsurge_async.cli.exits import Exit
-from gotsurge_async.cli.next_steps import Standing, Step, next_steps
+from gotsurge_async.cli.next_steps import Standing, Step, doubts_elsewhere, next_steps, to_do
 from gotsurge_async.cli.output import json_option, print_json, print_record, print_table
 from gotsurge_async.cli.run_job import ROW, Ending, tell_ending
 from gotsurge_async.errors import ConfigError
-
-_WORDS: Mapping[str, tuple[OrderState, ...]] = {
-    "created": (OrderState.CREATED,),
-    "refused": (OrderState.REJECTED,),
-    "in_doubt": (OrderState.IN_DOUBT, OrderState.SENDING, OrderState.BROADCASTING),
-    "unprocessed": (
-        OrderState.LOADING,
-        OrderState.PENDING,
-        OrderState.DRAFTING,
-        OrderState.DRAFTED,
-        OrderState.SUPERSEDED,
-    ),
-    "already_pushed": (OrderState.ALREADY_PUSHED,),
-}
-"""The words of a push's summary, and the states of the ledger that they stand for."""
 
 
 @attrs.frozen
@@ -43,19 +27,26 @@ class _Told:
     counts: Counts
     held: bool
     ledger: str
+    elsewhere: bool
+    """Whether all that is in doubt is so in another run."""
 
     @classmethod
     async def of(cls, ledger: Ledger, info: RunInfo) -> "_Told":
-        return cls(info, await ledger.counts(info.id), await ledger.is_held(info.id), ledger.path)
+        counts, held = await ledger.counts(info.id), await ledger.is_held(info.id)
+        return cls(info, counts, held, ledger.path, await doubts_elsewhere(ledger, info.id, counts))
 
     def steps(self) -> list[Step]:
         """What to type next; nothing while somebody goes on with it, or where nothing was admitted."""
         if self.held or self.info.state is RunState.LOADING:
             return []
-        counts = {word: self.number(word) for word in _WORDS}
-        counts["unprocessed"] -= self.counts[OrderState.SUPERSEDED]
-        out = Path(self.info.options.get("out") or OUT)
-        return next_steps(Standing(info=self.info, counts=counts, ledger=self.ledger, out=out))
+        standing = Standing(
+            info=self.info,
+            counts=to_do(self.counts),
+            ledger=self.ledger,
+            out=Path(self.info.options.get("out") or OUT),
+            elsewhere=self.elsewhere,
+        )
+        return next_steps(standing)
 
     @property
     def state(self) -> str:
@@ -64,9 +55,9 @@ class _Told:
             return "being sent" if self.info.state is RunState.SENDING else f"{self.info.state} (held)"
         return "broken off" if self.info.state is RunState.SENDING else self.info.state
 
-    def number(self, word: str) -> int:
-        """How many orders a word of the summary stands for."""
-        return sum(self.counts[state] for state in _WORDS[word])
+    def number(self, word: Word) -> int:
+        """How many orders a word stands for; what a living process is sending is in flight, and not in doubt."""
+        return self.counts.of(state for state in OrderState if word_of(state, held=self.held) == word)
 
     def document(self) -> dict[str, Any]:
         """All of it, for programs."""
@@ -84,10 +75,13 @@ class _Told:
             "finished_at": info.finished_at,
             "options": dict(info.options),
             "orders": self.counts.total,
-            **{word: self.number(word) for word in _WORDS},
+            **{word.value: self.number(word) for word in Word},
             "next": [step.command for step in self.steps()],
             "states": {state.value: self.counts[state] for state in OrderState if self.counts[state]},
         }
+
+
+_COLUMNS = (Word.CREATED, Word.REFUSED, Word.IN_DOUBT, Word.UNPROCESSED, Word.IN_FLIGHT, Word.CANCELLED)
 
 
 @click.command(short_help="List the runs of the ledger.")
@@ -106,7 +100,8 @@ def runs(ledger: Path | None, env: str | None, limit: int, as_json: bool) -> Non
     if as_json:
         print_json([each.document() for each in found])
         return
-    columns = ("RUN", "STATE", "ENVIRONMENT", "MODE", "ORDERS", "CREATED", "REFUSED", "IN DOUBT", "UNPROCESSED", "FROM")
+    words = [word.replace("_", " ").upper() for word in _COLUMNS]
+    columns = ("RUN", "STATE", "ENVIRONMENT", "MODE", "ORDERS", *words, "FROM")
     print_table(
         columns,
         (
@@ -116,7 +111,7 @@ def runs(ledger: Path | None, env: str | None, limit: int, as_json: bool) -> Non
                 each.info.environment,
                 each.info.mode,
                 each.counts.total,
-                *(each.number(word) for word in ("created", "refused", "in_doubt", "unprocessed")),
+                *(each.number(word) for word in _COLUMNS),
                 each.info.source,
             )
             for each in found
@@ -139,18 +134,19 @@ def status(run_id: str, ledger: Path | None, env: str | None, file: Path | None,
       2 no such run, ledger or file
     """
 
-    async def read() -> tuple[_Told, list[dict[str, Any]]]:
+    async def read() -> tuple[_Told, list[dict[str, Any]], list[str]]:
         async with open_books(find_ledger(ledger, env)) as books:
             found = await _Told.of(books, await books.run(run_id))
-            return found, [attrs.asdict(decision) for decision in await books.decisions(run_id)]
+            unused = [draft.task_id for draft in await books.unused_drafts(run_id) if not draft.cancelled]
+            return found, [attrs.asdict(decision) for decision in await books.decisions(run_id)], unused
 
-    found, decisions = run_told(read(), run_id)
+    found, decisions, unused = run_told(read(), run_id)
     same = None if file is None else run_told(_is_made_from(found.info, file), run_id)
     if as_json:
         same_file = {} if same is None else {"same_file": same}
-        print_json({**found.document(), "decisions": decisions, **same_file})
+        print_json({**found.document(), "decisions": decisions, "unused_drafts": unused, **same_file})
     else:
-        _tell_status(found, decisions)
+        _tell_status(found, decisions, unused)
         if same is not None:
             verdict = "is the one" if same else "is NOT the one, or has changed since"
             click.echo(f"{file} {verdict} that run {run_id} was made from")
@@ -167,7 +163,7 @@ async def _is_made_from(info: RunInfo, file: Path) -> bool:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
 
 
-def _tell_status(found: _Told, decisions: list[dict[str, Any]]) -> None:
+def _tell_status(found: _Told, decisions: list[dict[str, Any]], unused: list[str]) -> None:
     info, counts = found.info, found.counts
     holder = info.holder if found.held else None
     print_record(
@@ -181,7 +177,8 @@ def _tell_status(found: _Told, decisions: list[dict[str, Any]]) -> None:
             ("begun", info.created_at),
             ("ended", info.finished_at),
             ("orders", f"{counts.total:,}"),
-            *((word.replace("_", " "), f"{n:,}" if (n := found.number(word)) else None) for word in _WORDS),
+            *((word.replace("_", " "), f"{n:,}" if (n := found.number(word)) else None) for word in Word),
+            ("unused drafts", f"{len(unused):,}" if unused else None),
         ]
     )
     for decision in decisions:
@@ -205,11 +202,21 @@ def results(run_id: str, ledger: Path | None, env: str | None, out: Path, as_jso
         async with open_books(find_ledger(ledger, env)) as books:
             info = await books.run(run_id)
             await asyncio.to_thread(try_folder, out, ROW * (await books.counts(run_id)).total)
-            summary = await write_results(books, info, out)
-            counts = {word: getattr(summary, word) for word in ("refused", "in_doubt", "unprocessed")}
-            standing = Standing(info=info, counts=counts, files=summary.files, ledger=books.path, out=out)
-            # Whoever has the run goes on with it.
-            return Ending(summary=summary, steps=() if await books.is_held(run_id) else next_steps(standing))
+            unused = [draft.task_id for draft in await books.unused_drafts(run_id) if not draft.cancelled]
+            summary = await write_results(books, info, out, orphan_drafts=unused)
+            if await books.is_held(run_id):
+                _say("a process has the run: what it is sending stands in the in-doubt file until it ends")
+                return Ending(summary=summary)
+            counts = await books.counts(run_id)
+            standing = Standing(
+                info=info,
+                counts=to_do(counts),
+                files=summary.files,
+                ledger=books.path,
+                out=out,
+                elsewhere=await doubts_elsewhere(books, run_id, counts),
+            )
+            return Ending(summary=summary, steps=next_steps(standing))
 
     tell_ending(run_told(write(), run_id), Exit.CREATED, say=_say, as_json=as_json)
 

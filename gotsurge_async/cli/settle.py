@@ -10,7 +10,7 @@ import click
 
 from gotsurge_async.bulk import Absent, Ledger, OrderState, Reconciled, Reconciler, RunHeld, Undo, Undone
 from gotsurge_async.bulk.evidence import SETTLE
-from gotsurge_async.bulk.ledger import RunInfo, RunState
+from gotsurge_async.bulk.ledger import DOUBTFUL, RunInfo, RunState
 from gotsurge_async.bulk.undo import REASON
 from gotsurge_async.cli.books import OUT, ledger_option, open_books, run_told, target_of
 from gotsurge_async.cli.calls import takes_place
@@ -20,8 +20,6 @@ from gotsurge_async.cli.output import json_option, print_json, print_table
 
 SHOWN = 20
 """How many orders are listed for people; --json lists all."""
-
-_DOUBTFUL = (OrderState.IN_DOUBT, OrderState.SENDING, OrderState.BROADCASTING)
 
 
 @click.command(short_help="Find out what became of orders in doubt.")
@@ -53,8 +51,9 @@ def reconcile(
     """Find out what became of the orders in doubt of RUN, or of all runs of the environment.
 
     Recorded tasks are read by their ids; others are looked for on the Task List of the platform partner, by tracking
-    id, then by invoice number. What is found is created, or is drafted again and sent by gotsurge resume. What is not
-    found stays in doubt: absence proves nothing. Plain partners have no Task List: gotsurge resolve takes your word.
+    id, then by invoice number. What is found is created or cancelled; what is a draft still is for gotsurge resume,
+    which broadcasts it and no other. What is not found stays in doubt: absence proves nothing. Plain partners have no
+    Task List: gotsurge resolve takes your word.
 
     \b
     Exit codes:
@@ -86,7 +85,8 @@ def reconcile(
         _tell(done)
     for error in held:
         click.echo(str(error), err=True)
-    doubt = any(each.in_doubt for each in done)
+    # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
+    doubt = any(each.in_doubt or each.drafted for each in done)
     raise SystemExit(int(Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED))
 
 
@@ -96,10 +96,9 @@ async def _wanted(books: Ledger, run_id: str | None, target: Target) -> list[Run
         return [await books.run(run_id)]
     found = []
     for info in await books.runs():
-        if info.environment == target.books and info.state is not RunState.LOADING:
-            counts = await books.counts(info.id)
-            if any(counts[state] for state in _DOUBTFUL):
-                found.append(info)
+        mine = info.environment == target.books and info.state is not RunState.LOADING
+        if mine and (await books.counts(info.id)).of(DOUBTFUL):
+            found.append(info)
     return found
 
 
@@ -108,7 +107,7 @@ def _document(result: Reconciled) -> dict[str, Any]:
 
 
 def _tell(done: list[Reconciled]) -> None:
-    if not any((each.created, each.drafted, each.not_created, each.in_doubt) != ((), (), (), ()) for each in done):
+    if not any(any((each.created, each.cancelled, each.drafted, each.not_created, each.in_doubt)) for each in done):
         click.echo("nothing is in doubt")
         return
     for result in done:
@@ -116,7 +115,8 @@ def _tell(done: list[Reconciled]) -> None:
             click.echo(trouble, err=True)
         told = {
             "created": result.created,
-            "drafted (gotsurge resume sends them)": result.drafted,
+            "cancelled": result.cancelled,
+            "still drafts, which gotsurge resume broadcasts": result.drafted,
             "taken for not created": result.not_created,
             "in doubt": result.in_doubt,
         }
@@ -135,6 +135,7 @@ def _tell(done: list[Reconciled]) -> None:
 @ledger_option
 @click.option("--reason", default=REASON, show_default=True, help="For GotSurge and the drivers.")
 @click.option("--concurrency", type=click.IntRange(1, 1024), metavar="N", help="Calls in flight.  [default: 16]")
+@click.option("--drafts", is_flag=True, help="Cancel unused drafts too, which no driver sees.")
 @click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
 @json_option
 def undo(
@@ -143,12 +144,14 @@ def undo(
     ledger: Path | None,
     reason: str,
     concurrency: int | None,
+    drafts: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
     """Cancel every order of RUN that no driver has taken yet, and say what was too late.
 
-    It may be repeated. Cancelled orders keep their keys: the same file does not push them again.
+    It may be repeated. Cancelled orders free their keys: mend the file, and push it. With --drafts the drafts of the
+    run that were never broadcast are cancelled too, also those that no order has.
 
     \b
     Exit codes:
@@ -164,7 +167,7 @@ def undo(
             if not yes:
                 await _ask(books, info)
             async with connected(target_of(info, target)) as gs:
-                return await Undo(gs, books, concurrency=concurrency).undo(run_id, reason=reason)
+                return await Undo(gs, books, concurrency=concurrency).undo(run_id, reason=reason, drafts=drafts)
 
     done = run_told(work(), run_id)
     if as_json:
@@ -202,7 +205,9 @@ def _tell_undone(done: Undone) -> None:
         "too late": len(done.too_late),
         "failed": len(done.failed),
         "in doubt": done.in_doubt,
+        "drafts cancelled": len(done.drafts),
         "never sent": done.waiting,
+        "unused drafts left": done.unused_drafts,
     }
     words = ", ".join(f"{number:,} {word}" for word, number in told.items() if number)
     click.echo(f"run {done.run}: {words or 'nothing to cancel'}")

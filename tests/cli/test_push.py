@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.simulator import Fault, Simulator
+from tests.cli.desk import Desk
 from tests.cli.kit import EXAMPLES, HEADER, ROW, Finished, finish, gotsurge, start, write_orders
 
 DAY = 86_400
@@ -155,7 +156,8 @@ async def test_lost_answers_are_in_doubt_and_nothing_is_doubled(tmp_path: Path) 
     async with Simulator() as simulator:
         for when, seed in (("after", 1), ("before", 2)):
             simulator.order_fault(Fault(operation="tasks.create", when=when, kind="reset", rate=0.05, seed=seed))
-        done = await push(simulator, tmp_path, "orders.csv")
+        # Lost answers come sooner than others, so a few of them may well come in a row.
+        done = await push(simulator, tmp_path, "orders.csv", "--stop-after-doubts", "0")
         audit = simulator.audit()
     summary = done.document
     assert done.code == 3
@@ -364,3 +366,19 @@ async def test_a_ledger_that_cannot_be_used_is_told(tmp_path: Path, content: byt
     assert "ledger.db" in done.err
     assert "Traceback" not in done.err
     assert (tmp_path / "ledger.db").read_bytes() == content
+
+
+@pytest.mark.parametrize("kind", ["in doubt", "refused"])
+def test_a_push_that_goes_wrong_throughout_stops_by_itself(desk: Desk, kind: str) -> None:
+    """Chunks in doubt, or refused, in a row end it with the rest unprocessed; an option lifts that."""
+    lost = Fault(operation="tasks.create", when="after", kind="reset")
+    refused = Fault(operation="tasks.create", when="before", kind="status", status=422)
+    desk.simulator.order_fault(lost if kind == "in doubt" else refused)
+    keys, one = [f"T-{number}" for number in range(12)], ("--batch-size", "1", "--concurrency", "1")
+    done, summary = desk.push(*keys, words=one)
+    counts = (done.exit_code, summary["in_doubt"], summary["refused"], summary["unprocessed"])
+    assert counts == ((3, 5, 0, 7) if kind == "in doubt" else (5, 0, 10, 2))
+    assert "in a row" in summary["error"]
+    lifted = ("--stop-after-doubts", "0", "--stop-after-refusals", "0")
+    done = desk.call("resume", summary["run"], *one[2:], *lifted, "--out", desk.folder / "out", "--json", "--quiet")
+    assert desk.document(done)["unprocessed"] == 0

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from gotsurge_async.bulk import Ledger
+from gotsurge_async.bulk import Ledger, OrderState
+from gotsurge_async.bulk.ledger import Outcome
 from gotsurge_async.simulator import Fault
 from tests.cli.desk import Desk
 from tests.cli.runner import Runner
@@ -141,3 +142,61 @@ def test_one_server_under_two_names_is_warned_of(desk: Desk) -> None:
     other = desk.run("push", file, *place, GOTSURGE_BEARER_TOKEN="t")
     assert "warning: runs of the environment local in this ledger" in other.stderr
     assert "(say --env local)" in other.stderr
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_in_flight_in_doubt_and_cancelled_are_three_words(platform_desk: Desk, held: bool) -> None:
+    """What a living process is sending is in flight; of one that is gone it is in doubt, or was never sent."""
+    desk = platform_desk
+    desk.push("A", "B", words=("--max-spend", "1"))
+    _, summary = desk.push("C", "D", "E", "F", words=("--max-spend", "100", "--batch-size", "1", "--concurrency", "1"))
+    assert (summary["created"], summary["unprocessed"]) == (2, 2)
+    run_id = summary["run"]
+
+    async def look() -> dict[str, int]:
+        async with await Ledger.open(desk.folder / "ledger.db") as ledger:
+            async with await ledger.hold(run_id) as run:
+                (created, *_) = [row.id async for row in run.rows((OrderState.CREATED,))]
+                await run.record([Outcome(created, OrderState.CANCELLED)])
+                one, two = [row.id async for row in run.rows((OrderState.PENDING,))]
+                await run.claim([one, two])
+                await run.record([Outcome(one, OrderState.DRAFTED, task_id="draft-1")])
+                await run.claim_broadcast([one])
+                if held:
+                    return await asyncio.to_thread(words)
+            return await asyncio.to_thread(words)
+
+    def words() -> dict[str, int]:
+        document = desk.document(desk.books("status", run_id, "--json"))
+        return {word: document[word] for word in ("created", "cancelled", "in_flight", "in_doubt", "unprocessed")}
+
+    flight = {"in_flight": 2, "in_doubt": 0, "unprocessed": 0}
+    doubt = {"in_flight": 0, "in_doubt": 1, "unprocessed": 1}
+    assert asyncio.run(look()) == {"created": 1, "cancelled": 1, **(flight if held else doubt)}
+
+
+def test_cancelled_orders_have_a_file_of_their_own(desk: Desk) -> None:
+    """It is there when it has rows, can be pushed again, and is gone when it has none any more."""
+    _, summary = desk.push("A", "B")
+    assert "cancelled" not in summary["files"]
+    assert desk.call("undo", summary["run"]).exit_code == 0
+    done = desk.books("results", summary["run"], "--out", desk.folder / "out", "--json")
+    again = desk.document(done)
+    assert (again["cancelled"], again["created"], again["next"]) == (2, 0, [])
+    assert {each["verdict"]: each["count"] for each in again["reasons"]} == {"cancelled": 2}
+    path = Path(again["files"]["cancelled"])
+    with path.open(newline="") as file:
+        assert {row["gs_status"] for row in csv.DictReader(file)} == {"cancelled"}
+    told = desk.books("status", summary["run"]).stdout
+    assert "cancelled\t2" in told
+    pushed = desk.run("push", path, *desk.place, *desk.ledger, "--out", desk.folder / "out", "--json", "--quiet")
+    assert (pushed.exit_code, desk.document(pushed)["created"]) == (0, 2)
+
+
+def test_doubts_of_an_earlier_run_are_settled_there(desk: Desk) -> None:
+    """The same file pushed again names the command that looks through all runs."""
+    desk.push_lost("A")
+    done, summary = desk.push("A")
+    assert (done.exit_code, summary["in_doubt"]) == (3, 1)
+    where = f"--env local --api-base {desk.simulator.api_base} --ledger {desk.folder / 'ledger.db'}"
+    assert summary["next"] == [f"gotsurge reconcile {where}"]

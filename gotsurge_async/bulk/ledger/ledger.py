@@ -284,7 +284,3 @@ class Ledger:
             resolving.resolve(connection, run_id, words, states, by=by, now=now, path=self.path)
 
         await self._store.write(job)
-
-    async def owners(self, environment: str, keys: Sequence[str]) -> dict[str, str]:
-        """The runs that own some keys of an environment, for those that are owned."""
-        return await self._store.read(lambda connection: resolving.owners(connection, environment, keys))

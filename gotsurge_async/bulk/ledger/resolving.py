@@ -1,21 +1,17 @@
-"""People's words about orders in doubt, written into the ledger; and which run an order's key belongs to."""
+"""People's words about orders in doubt, written into the ledger."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-from sqlalchemy import Connection, Select, Text, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Text, bindparam, func, insert, select, update
 
 from .bundles import ROWS, bundle
 from .errors import IllegalTransition, NoSuchRun
-from .schema import decisions, in_states, is_live, orders
+from .schema import decisions, in_states, orders
 from .states import OrderState
 
-
-def _named() -> Select[tuple[str]]:
-    return select(func.json_each(bindparam(ROWS, type_=Text)).table_valued("value").c.value)
-
-
+_named = func.json_each(bindparam(ROWS, type_=Text)).table_valued("value")
 _OF_RUN = select(orders.c.key, orders.c.id, orders.c.state).where(
-    orders.c.run_id == bindparam("of_run"), orders.c.key.in_(_named())
+    orders.c.run_id == bindparam("of_run"), orders.c.key.in_(select(_named.c.value))
 )
 
 
@@ -54,14 +50,3 @@ def resolve(
             connection.execute(not_created, {"order": order})
         word = {"run_id": run_id, "order_id": order, "key": key, "created": int(task_id is not None)}
         connection.execute(insert(decisions), {**word, "task_id": task_id, "decided_by": by, "decided_at": now})
-
-
-def owners(connection: Connection, environment: str, keys: Sequence[str]) -> dict[str, str]:
-    """The run that owns each of some keys, for those that are owned."""
-    found = connection.execute(
-        select(orders.c.key, orders.c.run_id).where(
-            orders.c.environment == environment, is_live(orders.c.live), orders.c.key.in_(_named())
-        ),
-        {ROWS: bundle(list(keys))},
-    )
-    return {row.key: row.run_id for row in found}
