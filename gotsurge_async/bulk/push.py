@@ -241,7 +241,8 @@ class Push:
         return Sent(stopped_by=self._stopper, interrupted=self._interrupted, lost_drafts=frozenset(drafter.lost_drafts))
 
     async def _find_drafts(self, run: Run, keys: Collection[str]) -> dict[str, str]:
-        return {orphan.key: orphan.task_id for orphan in await find_orphans(self._gs, run, keys)}
+        found = {orphan.key: orphan.task_id for orphan in await find_orphans(self._gs, run, keys)}
+        return await run.adoptable(found)
 
     async def _batches(
         self,

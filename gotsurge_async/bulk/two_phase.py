@@ -93,10 +93,10 @@ class TwoPhaseSender:
         results: Results = []
         known = [(row.state, Draft(_order(row), row.task_id)) for row in rows if row.task_id]
         async for part in chunks_of(known, CHUNK):
-            doubts = [draft for state, draft in part if state is OrderState.IN_DOUBT]
-            claimed = set(await whole(run.claim_doubts([draft.order.id for draft in doubts]))) if doubts else set()
-            to_read = [draft for state, draft in part if state is OrderState.BROADCASTING or draft.order.id in claimed]
+            to_read = [draft for state, draft in part if state is not OrderState.DRAFTED]
             if to_read:
+                claimed = set(await whole(run.claim_to_read([draft.order.id for draft in to_read])))
+                to_read = [draft for draft in to_read if draft.order.id in claimed]
                 results += await self._settle(run, to_read, may_have_acted=True)
             results += await self.broadcast(run, [draft for state, draft in part if state is OrderState.DRAFTED])
         return results

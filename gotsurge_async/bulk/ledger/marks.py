@@ -119,6 +119,8 @@ _CLAIM = {
         (OrderState.PENDING, OrderState.DRAFTING),
         (OrderState.DRAFTED, OrderState.BROADCASTING),
         (OrderState.IN_DOUBT, OrderState.BROADCASTING),
+        # By whoever goes on with it: from now on it is this holder's, and an earlier one's no longer.
+        (OrderState.BROADCASTING, OrderState.BROADCASTING),
     )
 }
 

@@ -238,6 +238,24 @@ def pushed(connection: Connection, environment: str, keys: Sequence[str]) -> dic
     return {key: (run_id, OrderState(state), payload) for key, run_id, state, payload in found}
 
 
+def adoptable(connection: Connection, run_id: str, drafts: Mapping[str, str]) -> dict[str, str]:
+    """See `Run.adoptable`."""
+    environment = select(runs.c.environment).where(runs.c.id == run_id).scalar_subquery()
+    named = func.json_each(bindparam(ROWS, type_=Text)).table_valued("value")
+    one_text = connection.scalars(
+        select(orders.c.key)
+        .join(payloads, payloads.c.order_id == orders.c.id)
+        .where(orders.c.environment == environment, orders.c.key.in_(select(named.c.value)))
+        .group_by(orders.c.key)
+        .having(func.min(payloads.c.payload) == func.max(payloads.c.payload)),
+        {ROWS: bundle(list(drafts))},
+    )
+    free = list(one_text)
+    taken = set(connection.scalars(select(unused_drafts.c.task_id).where(unused_drafts.c.task_id.in_(drafts.values()))))
+    taken |= set(connection.scalars(select(orders.c.task_id).where(orders.c.task_id.in_(drafts.values()))))
+    return {key: drafts[key] for key in free if drafts[key] not in taken}
+
+
 def lost_drafts(connection: Connection, run_id: str) -> list[str]:
     """The keys of orders of which more drafts may exist than are known."""
     known = (

@@ -1,6 +1,6 @@
 """One run in this process's hands: its orders go in, are claimed, and their outcomes are recorded."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self, TypeVar
@@ -201,9 +201,16 @@ class Run:
         """Claim drafted orders for their broadcast: ``broadcasting``. Returns the ids that are claimed now."""
         return await self._claim(ids, OrderState.DRAFTED, OrderState.BROADCASTING)
 
-    async def claim_doubts(self, ids: Sequence[int]) -> list[int]:
-        """Claim orders in doubt that have a recorded task, to read it: ``broadcasting``. Returns the ids claimed."""
-        return await self._claim(ids, OrderState.IN_DOUBT, OrderState.BROADCASTING)
+    async def claim_to_read(self, ids: Sequence[int]) -> list[int]:
+        """Claim orders that may have been broadcast, or are in doubt and have a recorded task: ``broadcasting``.
+
+        What became of them is to be read before anything is sent. Returns the ids that are claimed now.
+        """
+        return [
+            order_id
+            for source in (OrderState.BROADCASTING, OrderState.IN_DOUBT)
+            for order_id in await self._claim(ids, source, OrderState.BROADCASTING)
+        ]
 
     async def renew_claim(self, ids: Sequence[int]) -> None:
         """Make the claim of some orders young again, right before they are sent.
@@ -301,6 +308,15 @@ class Run:
         """How many orders are in each state."""
         self._check()
         return await self._store.read(lambda connection: queries.counts(connection, self.id))
+
+    async def adoptable(self, drafts: Mapping[str, str]) -> dict[str, str]:
+        """Which of some drafts, given as key and task id, can only be of the orders of this run.
+
+        Not one whose key any run had with another text, nor one that is recorded or noted anywhere: it may bring
+        another order to a driver.
+        """
+        self._check()
+        return await self._store.read(lambda connection: queries.adoptable(connection, self.id, drafts))
 
     async def lost_drafts(self) -> list[str]:
         """The keys of orders of which a draft may exist whose id nobody knows."""

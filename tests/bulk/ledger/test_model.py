@@ -17,6 +17,7 @@ from gotsurge_async.bulk.ledger import (
     IllegalTransition,
     Ledger,
     Mode,
+    OrderRow,
     OrderState,
     Outcome,
     Run,
@@ -129,6 +130,26 @@ class LedgerMachine(RuleBasedStateMachine):
         assert claimed == [order_id for order_id, key in some.items() if rows[key] is source]
         for order_id in claimed:
             rows[some[order_id]] = target
+
+    @rule(run=open_runs, choice=st.integers(1, 31))
+    def claim_to_read(self, run: Run, choice: int) -> None:
+        """Claim what may have been broadcast, and doubts with a task, to read them."""
+        some = self.chosen(run, choice)
+        rows = self.model[run.id]
+        claimed = self.do(run.claim_to_read(list(some)))
+        known = {row.id for row in self.do(self.tasks(run)) if row.task_id}
+        may = {
+            each
+            for each, key in some.items()
+            if rows[key] is S.BROADCASTING or (rows[key] is S.IN_DOUBT and each in known)
+        }
+        assert set(claimed) == may
+        for order_id in claimed:
+            rows[some[order_id]] = S.BROADCASTING
+
+    async def tasks(self, run: Run) -> list[OrderRow]:
+        """The orders of a run."""
+        return [row async for row in run.rows()]
 
     @rule(run=open_runs, choice=st.integers(1, 31), state=st.sampled_from(list(RECORDED)))
     def record(self, run: Run, choice: int, state: OrderState) -> None:

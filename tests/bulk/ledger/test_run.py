@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from pathlib import Path
 
+import attrs
 import pytest
 from sqlalchemy import event
 
@@ -543,3 +544,36 @@ async def test_remarks_change_what_is_said_and_no_state(ledger: Ledger) -> None:
     ]
     await run.remark([])
     await run.close()
+
+
+async def test_only_a_draft_that_can_be_nobody_elses_is_adopted(ledger: Ledger) -> None:
+    """A draft found by its name is an order's own, unless its key had another text, or the draft is known."""
+    for text in (b"old", b"new"):
+        run = await begun(ledger, mode="two-phase")
+        await run.add([order(1), attrs.evolve(order(2), payload=text), order(3), order(4)])
+        await run.admit()
+        if text == b"old":
+            await run.claim(await ids(run))
+            await run.close()
+    third, fourth = (await run.claim(await ids(run)))[2:]
+    await run.record([Outcome(third, OrderState.DRAFTED, "recorded")])
+    await run.note_unused([("TRK-4", "noted")])
+    drafts = {"TRK-1": "found", "TRK-2": "of-the-old-text", "TRK-3": "recorded", "TRK-4": "noted", "TRK-9": "x"}
+    assert await run.adoptable(drafts) == {"TRK-1": "found"}
+    await run.release_claim([fourth])
+    await run.close()
+
+
+async def test_who_goes_on_with_a_broadcast_owns_its_claim(ledger: Ledger) -> None:
+    """A row that was left broadcasting is claimed anew before it is read, and its claim can be renewed."""
+    run = await loaded(ledger, orders(2), mode="two-phase")
+    await bring(run, OrderState.BROADCASTING)
+    await run.close()
+    other = await ledger.hold(run.id)
+    await other.start()
+    rows = await ids(other)
+    with pytest.raises(IllegalTransition):
+        await other.renew_claim(rows)
+    assert await other.claim_to_read(rows) == rows
+    await other.renew_claim(rows)
+    await other.close()
