@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import attrs
 import msgspec
 
-from gotsurge_async.bulk.ledger import OrderState, PendingOrder, Run
+from gotsurge_async.bulk.ledger import LIVE, OrderState, PendingOrder, Run
 from gotsurge_async.creates import Created, InDoubt, OrderResult, Refused
 from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.money import Money
@@ -65,8 +65,7 @@ class BrakeWatch:
         self._refused = counts[OrderState.REJECTED]
         self._in_doubt = counts[OrderState.IN_DOUBT]
         if self._brakes.max_spend is not None:
-            live = (OrderState.CREATED, OrderState.IN_DOUBT, OrderState.DRAFTED, OrderState.BROADCASTING)
-            async for row in run.rows(live):
+            async for row in run.rows(LIVE - {OrderState.PENDING}):
                 self._spent += _priced.decode(row.payload).price
 
     def reserve(self, orders: Sequence[PendingOrder]) -> None:

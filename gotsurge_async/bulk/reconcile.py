@@ -16,12 +16,10 @@ from gotsurge_async.bulk.evidence import (
     TaskList,
     listed,
 )
-from gotsurge_async.bulk.ledger import Ledger, Mode, OrderRow, OrderState, Outcome, Remark, Run
+from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, Mode, OrderRow, OrderState, Outcome, Remark, Run
 from gotsurge_async.client import GotSurge
 from gotsurge_async.models.tasks import TaskStatus
 
-_DOUBTFUL = (OrderState.IN_DOUBT, OrderState.BROADCASTING)
-"""A broadcast that an earlier process began is settled by the same look."""
 _BLOCK = 500
 _ENDED_EARLY = frozenset((TaskStatus.CANCELLED, TaskStatus.EXPIRED))
 
@@ -125,7 +123,7 @@ class Reconciler:
     async def reconcile_held(self, run: Run) -> Reconciled:
         """The same for a run that is held already."""
         await run.recover()
-        rows = {row.id: row async for row in run.rows(_DOUBTFUL)}
+        rows = {row.id: row async for row in run.rows(DOUBTFUL)}
         findings = await self._look(run, [Doubt.of(row) for row in rows.values()])
         verdicts = [_judge(run.info.mode, row, findings, self._absent) for row in rows.values()]
         outcomes = [verdict for verdict in verdicts if isinstance(verdict, Outcome)]

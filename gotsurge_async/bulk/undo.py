@@ -15,7 +15,7 @@ from gotsurge_async.models.tasks import Task, TaskStatus
 
 REASON = "The order was taken back by its sender."
 
-_WITH_TASK = (OrderState.CREATED, OrderState.BROADCASTING, OrderState.IN_DOUBT)
+_WITH_TASK = DOUBTFUL | {OrderState.CREATED}
 """What may have called a driver, and has a task that can be cancelled if one is recorded."""
 
 
@@ -139,7 +139,7 @@ class Undo:
         )
 
     async def _jobs(self, run: Run, *, drafts: bool) -> AsyncIterator["_Job"]:
-        states = (*_WITH_TASK, OrderState.DRAFTED) if drafts else _WITH_TASK
+        states = _WITH_TASK | {OrderState.DRAFTED} if drafts else _WITH_TASK
         async for row in run.rows(states):
             if row.task_id:
                 yield _Job(row.key, row.task_id, row, draft=row.state is OrderState.DRAFTED)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from gotsurge_async.bulk import Ledger
+from gotsurge_async.bulk import Ledger, Run
+from gotsurge_async.bulk.ledger import LedgerUnusable
 from gotsurge_async.cli.exits import Exit, exit_code_of
 from gotsurge_async.errors import ConfigError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, SignInNeeded
 from gotsurge_async.simulator import Fault, Simulator
@@ -179,3 +180,21 @@ def test_a_summary_says_its_code_and_no_error(desk: Desk) -> None:
     _, summary = desk.push("A")
     assert (summary["exit"], summary["error"], summary["next"], summary["reasons"]) == (0, None, [], [])
     assert json.loads(Path(summary["files"]["summary"]).read_text())["created"] == 1
+
+
+@pytest.mark.parametrize("account", ["plain", "platform"])
+def test_a_ledger_that_fails_in_the_middle_is_a_document(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, account: str
+) -> None:
+    """Nobody can say what became of what was in flight: exit 3, the run, and the command that goes on."""
+    desk = Desk(desk.run, desk.simulator, desk.folder, account)
+
+    async def fail(*_: object) -> None:
+        raise LedgerUnusable("the disk is full", path="ledger.db")
+
+    monkeypatch.setattr(Run, "record", fail)
+    done, document = desk.push("A", "B")
+    assert (done.exit_code, document["exit"]) == (3, 3)
+    assert "the disk is full" in document["error"]
+    assert document["next"][0].startswith(f"gotsurge resume {document['run']} --env local")
+    assert f"next: gotsurge resume {document['run']}" in done.stderr

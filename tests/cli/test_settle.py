@@ -115,3 +115,21 @@ def test_a_person_is_asked_before_an_undo(
         0 if cancelled else 2,
         cancelled,
     )
+
+
+def test_drafts_are_undone_if_asked(platform_desk: Desk) -> None:
+    """Drafts that nobody broadcast are listed by status and results, and cancelled by undo --drafts."""
+    desk = platform_desk
+    desk.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+    _, summary = desk.push("A", "B")
+    assert (summary["created"], len(summary["orphan_drafts"])) == (2, 2)
+    assert "unused drafts\t2" in desk.books("status", summary["run"]).stdout
+    told = desk.document(desk.books("status", summary["run"], "--json"))
+    assert sorted(told["unused_drafts"]) == sorted(summary["orphan_drafts"])
+    results = desk.document(desk.books("results", summary["run"], "--out", desk.folder / "out", "--json"))
+    assert sorted(results["orphan_drafts"]) == sorted(summary["orphan_drafts"])
+    done = desk.call("undo", summary["run"])
+    assert done.stdout == f"run {summary['run']}: 2 cancelled, 2 unused drafts left\n"
+    done = desk.call("undo", summary["run"], "--drafts")
+    assert done.stdout == f"run {summary['run']}: 2 already cancelled, 2 drafts cancelled\n"
+    assert desk.document(desk.books("status", summary["run"], "--json"))["unused_drafts"] == []

@@ -300,6 +300,22 @@ async def test_an_operator_settles_what_is_in_doubt(ledger: Ledger, clock: Turne
     await run.close()
 
 
+async def test_words_about_many_orders_are_taken_all_or_none(ledger: Ledger) -> None:
+    """One of them that cannot be recorded leaves the others as they were."""
+    run = await loaded(ledger, orders(3))
+    await bring(run, OrderState.IN_DOUBT)
+    with pytest.raises(NoSuchRun, match="no order TRK-9"):
+        await ledger.resolve_all(run.id, {"TRK-1": "task-1", "TRK-9": None}, by="mei")
+    assert await ledger.decisions(run.id) == []
+    await ledger.resolve_all(run.id, {"TRK-1": "task-1", "TRK-3": None}, by="mei")
+    assert await states(ledger, run) == {"TRK-1": "created", "TRK-2": "in_doubt", "TRK-3": "rejected"}
+    assert [(each.key, each.task_id) for each in await ledger.decisions(run.id)] == [
+        ("TRK-1", "task-1"),
+        ("TRK-3", None),
+    ]
+    await run.close()
+
+
 async def test_an_operator_cannot_settle_what_is_known(ledger: Ledger) -> None:
     """Only an order in doubt can be resolved, once, with exactly one of the two words; nothing else is recorded."""
     run = await loaded(ledger, [order(1)])
