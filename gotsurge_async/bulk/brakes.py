@@ -6,6 +6,7 @@ import attrs
 import msgspec
 
 from gotsurge_async.bulk.ledger import LIVE, OrderState, PendingOrder, Run
+from gotsurge_async.bulk.payloads import reading_payload
 from gotsurge_async.creates import Created, InDoubt, OrderResult, Refused
 from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.money import Money
@@ -66,7 +67,8 @@ class BrakeWatch:
         self._in_doubt = counts[OrderState.IN_DOUBT]
         if self._brakes.max_spend is not None:
             async for row in run.rows(LIVE - {OrderState.PENDING}):
-                self._spent += _priced.decode(row.payload).price
+                with reading_payload(run.path, row):
+                    self._spent += _priced.decode(row.payload).price
 
     def reserve(self, orders: Sequence[PendingOrder]) -> None:
         """Count the prices of orders that are about to be sent.

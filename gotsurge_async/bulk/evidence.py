@@ -12,6 +12,7 @@ import attrs
 from gotsurge_async import codec
 from gotsurge_async.batcher import Batcher
 from gotsurge_async.bulk.ledger import Ledger, Mode, OrderRow, RunInfo
+from gotsurge_async.bulk.payloads import reading_payload
 from gotsurge_async.client import GotSurge
 from gotsurge_async.creates import stops_all
 from gotsurge_async.errors import CallError, Forbidden, NotFound
@@ -39,9 +40,10 @@ class Doubt:
     """The recorded task, if there is one."""
 
     @classmethod
-    def of(cls, row: OrderRow) -> Self:
-        """The doubt about an order of the ledger."""
-        names = codec.decode(row.payload, _Names)
+    def of(cls, row: OrderRow, path: str = "") -> Self:
+        """The doubt about an order of the ledger at a path; LedgerUnusable if it is damaged."""
+        with reading_payload(path, row):
+            names = codec.decode(row.payload, _Names)
         return cls(
             id=row.id,
             key=row.key,

@@ -23,6 +23,7 @@ from gotsurge_async.bulk.direct import DirectSender, Results
 from gotsurge_async.bulk.evidence import RecordedTasks
 from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, OrderRow, OrderState, PendingOrder, Run, RunHeld
 from gotsurge_async.bulk.loading import Loader
+from gotsurge_async.bulk.payloads import check_payloads
 from gotsurge_async.bulk.reconcile import Reconciler, find_orphans
 from gotsurge_async.bulk.refusals import OnRefusedChunk
 from gotsurge_async.bulk.sources import Source
@@ -268,6 +269,7 @@ class Push:
         """Send a chunk, count it, tell of it, and stop the push where the next ones would fail too."""
         started = self._session.clock.monotonic()
         results: Results = []
+        check_payloads(self._ledger.path, orders)
         try:
             if watch is not None:
                 watch.reserve(orders)

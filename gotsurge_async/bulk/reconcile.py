@@ -124,7 +124,7 @@ class Reconciler:
         """The same for a run that is held already."""
         await run.recover()
         rows = {row.id: row async for row in run.rows(DOUBTFUL)}
-        findings = await self._look(run, [Doubt.of(row) for row in rows.values()])
+        findings = await self._look(run, [Doubt.of(row, run.path) for row in rows.values()])
         verdicts = [_judge(run.info.mode, row, findings, self._absent) for row in rows.values()]
         outcomes = [verdict for verdict in verdicts if isinstance(verdict, Outcome)]
         remarks = {
@@ -249,7 +249,7 @@ async def find_orphans(gs: GotSurge, run: Run, keys: Collection[str]) -> list[Or
         async for row in run.rows():
             if row.task_id:
                 recorded.add(row.task_id)
-            if row.key in wanted and (tracking_id := Doubt.of(row).tracking_id):
+            if row.key in wanted and (tracking_id := Doubt.of(row, run.path).tracking_id):
                 owners[tracking_id] = row.key
     orphans: list[Orphan] = []
     if owners:

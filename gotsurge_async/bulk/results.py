@@ -19,6 +19,7 @@ import attrs
 import msgspec
 
 from gotsurge_async.bulk.ledger import Ledger, OrderState, ResultRow, RunInfo, Word, word_of
+from gotsurge_async.bulk.payloads import reading_payload
 from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.errors import ConfigError
 
@@ -92,6 +93,10 @@ class Summary:
     """Why orders were not created: for each verdict the most frequent reasons first, at most ten."""
     orphan_drafts: Sequence[str] = ()
     """Task ids of drafts that no order will be broadcast by (two-phase): no driver knows of them, and nobody will."""
+    ledger_id: str = ""
+    """Which ledger has the run."""
+    ledger_counter: int = 0
+    """How many admissions and claims it counted: one that counts less is an older copy."""
 
 
 async def write_results(
@@ -118,16 +123,19 @@ async def write_results(
         LedgerError: the ledger cannot be read.
     """
     tally = _Tally(stopped)
+    identity = await ledger.identity()
     try:
         async with _undoing() as undo:
             writers = await asyncio.to_thread(_open_writers, run, folder, undo)
             async for rows in ledger.results(run.id):
-                await asyncio.to_thread(_write, writers, rows, tally)
+                await asyncio.to_thread(_write, ledger.path, writers, rows, tally)
             absent = _SOMETIMES - {FILES[verdict] for verdict in tally.verdicts}
             written = {name: writer for name, writer in writers.items() if name not in absent}
             files = {name.replace("-", "_"): str(writer.path) for name, writer in written.items()}
             files["summary"] = str(folder / f"{run.id}-summary.json")
             summary = tally.summary(run, seconds, files, orphan_drafts)
+            if identity is not None:
+                summary = attrs.evolve(summary, ledger_id=identity.name, ledger_counter=identity.counter)
             await asyncio.to_thread(_finish, written, summary, undo)
             await asyncio.to_thread(_remove, [writers[name].path for name in absent])
     except OSError as error:
@@ -362,11 +370,15 @@ def _open_writers(run: RunInfo, folder: Path, undo: ExitStack) -> dict[str, _Wri
     return writers
 
 
-def _write(writers: Mapping[str, _Writer], rows: Sequence[ResultRow], tally: _Tally) -> None:
+def _write(path: str, writers: Mapping[str, _Writer], rows: Sequence[ResultRow], tally: _Tally) -> None:
     lines: dict[str, list[bytes]] = {name: [] for name in writers}
     for row, verdict in zip(rows, tally.take(rows), strict=True):
         name = FILES[verdict]
-        lines[name].append(writers[name].encode(row, verdict))
+        try:
+            lines[name].append(writers[name].encode(row, verdict))
+        except (ValueError, TypeError):
+            with reading_payload(path, row):
+                raise
     for name, writer in writers.items():
         writer.stream.write(b"".join(lines[name]))
 

@@ -6,6 +6,7 @@ from gotsurge_async.batcher import chunks_of
 from gotsurge_async.bulk.claims import whole
 from gotsurge_async.bulk.ledger import Admission, Ledger, NewOrder, OrderRow, OrderState, Run
 from gotsurge_async.bulk.loading import BLOCK
+from gotsurge_async.bulk.payloads import reading_payload
 from gotsurge_async.bulk.sources.base import fingerprint_of
 from gotsurge_async.errors import UsageError
 
@@ -34,12 +35,14 @@ async def load_refused(ledger: Ledger, run_id: str) -> tuple[Run, Admission]:
     )
     try:
         async for rows in chunks_of(ledger.rows(run_id, (OrderState.REJECTED,)), BLOCK):
-            await run.add([_again(row) for row in rows])
+            await run.add([_again(ledger.path, row) for row in rows])
         return run, await run.admit()
     except BaseException:
         await whole(run.discard())
         raise
 
 
-def _again(row: OrderRow) -> NewOrder:
-    return NewOrder(row.line, row.key, row.payload, row.source_row, fingerprint_of(msgspec.json.decode(row.payload)))
+def _again(path: str, row: OrderRow) -> NewOrder:
+    with reading_payload(path, row):
+        fingerprint = fingerprint_of(msgspec.json.decode(row.payload))
+    return NewOrder(row.line, row.key, row.payload, row.source_row, fingerprint)

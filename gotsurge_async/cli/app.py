@@ -62,6 +62,7 @@ _COMMANDS = OnDemand(
         "runs": ("runs", "status", "results"),
         "resolve": ("resolve",),
         "resume": ("resume", "retry"),
+        "ledger": ("ledger",),
         "settle": ("reconcile", "undo"),
         "simulator": ("simulator",),
         "doctor": ("doctor",),

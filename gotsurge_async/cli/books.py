@@ -46,18 +46,31 @@ def find_ledger(ledger: Path | None, env: str | None, out: Path = OUT) -> Path:
 
 
 @asynccontextmanager
-async def open_books(path: Path) -> AsyncIterator[Ledger]:
+async def open_books(path: Path, *, look: bool = False) -> AsyncIterator[Ledger]:
     """An existing ledger.
+
+    Args:
+        look: only to look at it: it may be older than it was, or damaged in part, and need not be ours to write.
 
     Raises:
         ConfigError: there is none.
     """
-    if not await asyncio.to_thread(path.exists):
+    await asyncio.to_thread(must_exist, path)
+    opening = Ledger.look if look else Ledger.open
+    async with await opening(path, clock=SystemClock().now) as ledger:
+        yield ledger
+
+
+def must_exist(path: Path) -> None:
+    """Refuse a path where no ledger is.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not path.exists():
         raise ConfigError(
             f"there is no ledger at {path}: --ledger names one, and --env sandbox or production that of real pushes"
         )
-    async with await Ledger.open(path, clock=SystemClock().now) as ledger:
-        yield ledger
 
 
 def run_told(work: Coroutine[Any, Any, T], run: str | Callable[[], str | None] | None = None) -> T:

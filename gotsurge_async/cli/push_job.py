@@ -22,6 +22,7 @@ from gotsurge_async.bulk import (
 )
 from gotsurge_async.bulk.ledger import Admission, Similar
 from gotsurge_async.bulk.sources.opening import STDIN
+from gotsurge_async.bulk.summaries import refuse_older
 from gotsurge_async.cli.connect import Target, connected, server_of
 from gotsurge_async.cli.exits import Exit, Failure, Told, print_document
 from gotsurge_async.cli.interrupts import Interrupts
@@ -114,6 +115,7 @@ class PushJob(RunJob):
             connected(options.target, options.limits) as gs,
             await Ledger.open(options.ledger, clock=self._clock.now) as ledger,
         ):
+            await refuse_older(ledger, options.out)
             gs.session.resolve(TASKS_CREATE)  # before the file is read, not after
             push = Push(
                 gs,

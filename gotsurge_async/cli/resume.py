@@ -9,6 +9,7 @@ import click
 
 from gotsurge_async.bulk import Brakes, Ledger, Push, Run, load_refused
 from gotsurge_async.bulk.ledger import UNFINISHED, RunInfo, RunState
+from gotsurge_async.bulk.summaries import refuse_older
 from gotsurge_async.cli.books import OUT, ledger_option, open_books, run_told, target_of
 from gotsurge_async.cli.brake_options import brake_options
 from gotsurge_async.cli.calls import takes_place
@@ -73,6 +74,7 @@ class GoOnJob(RunJob):
     async def _run(self, interrupts: Interrupts) -> Exit:
         options = self._options
         async with open_books(options.ledger) as ledger:
+            await refuse_older(ledger, options.out)
             info = await self._find(ledger)
             self.run_id = info.id
             counts = await ledger.counts(info.id)

@@ -92,7 +92,7 @@ def runs(ledger: Path | None, env: str | None, limit: int, as_json: bool) -> Non
     """List the runs of the ledger, the newest first."""
 
     async def read() -> list[_Told]:
-        async with open_books(find_ledger(ledger, env)) as books:
+        async with open_books(find_ledger(ledger, env), look=True) as books:
             wanted = [info for info in await books.runs() if env in (None, info.environment)]
             return [await _Told.of(books, info) for info in wanted[:limit]]
 
@@ -135,7 +135,7 @@ def status(run_id: str, ledger: Path | None, env: str | None, file: Path | None,
     """
 
     async def read() -> tuple[_Told, list[dict[str, Any]], list[str]]:
-        async with open_books(find_ledger(ledger, env)) as books:
+        async with open_books(find_ledger(ledger, env), look=True) as books:
             found = await _Told.of(books, await books.run(run_id))
             unused = [draft.task_id for draft in await books.unused_drafts(run_id) if not draft.cancelled]
             return found, [attrs.asdict(decision) for decision in await books.decisions(run_id)], unused
@@ -199,7 +199,7 @@ def results(run_id: str, ledger: Path | None, env: str | None, out: Path, as_jso
     """Write the result files of RUN again, as things stand in the ledger now, and print its summary."""
 
     async def write() -> Ending:
-        async with open_books(find_ledger(ledger, env)) as books:
+        async with open_books(find_ledger(ledger, env), look=True) as books:
             info = await books.run(run_id)
             await asyncio.to_thread(try_folder, out, ROW * (await books.counts(run_id)).total)
             unused = [draft.task_id for draft in await books.unused_drafts(run_id) if not draft.cancelled]

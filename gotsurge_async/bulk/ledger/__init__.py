@@ -5,11 +5,13 @@ send it, ``record`` its outcomes, until ``pending`` is empty; ``finish`` and ``c
 ``recover``, and on.
 """
 
+from .counter import Identity
 from .errors import (
     IllegalTransition,
     LedgerBusy,
     LedgerClosed,
     LedgerError,
+    LedgerOlder,
     LedgerUnusable,
     NoSuchRun,
     RunHeld,
@@ -66,11 +68,13 @@ __all__ = [
     "Decision",
     "Doubled",
     "Holder",
+    "Identity",
     "IllegalTransition",
     "Ledger",
     "LedgerBusy",
     "LedgerClosed",
     "LedgerError",
+    "LedgerOlder",
     "LedgerUnusable",
     "Mode",
     "NewOrder",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, literal, select, update
 from sqlalchemy.sql.dml import Update
 
+from .reading import readable
 from .records import Admission, Doubled
 from .schema import in_states, is_live, orders, payloads, runs, unused_drafts
 from .states import CLAIMED, DOUBTFUL, UNFINISHED, WAITING, Mode, OrderState, RunState
@@ -112,7 +113,8 @@ def _rivals(connection: Connection, run_id: str, environment: str) -> set[tuple[
         .where(_ours.c.run_id == run_id, in_states(_ours.c.state, (OrderState.LOADING,)))
         .distinct()
     )
-    return {(row.run_id, OrderState(row.state), bool(row.can_be_read)) for row in found}
+    with readable():
+        return {(row.run_id, OrderState(row.state), bool(row.can_be_read)) for row in found}
 
 
 def _same_key(environment: str) -> ColumnElement[bool]:

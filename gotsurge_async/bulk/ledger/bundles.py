@@ -8,7 +8,7 @@ This is SQLite's way (JSON for plain values, one long value for bytes; `prepared
 would have unnest() here, and its rows as they come.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -72,9 +72,16 @@ def outgoing(rows: Select[*tuple[Any, ...]], plain: Sequence[str], binary: Seque
     return select(func.json_group_array(func.json_array(*values)), *joined)
 
 
-def unbundle(row: Sequence[Any], binary: int) -> list[list[Any]]:
-    """The rows of `outgoing`, the ``binary`` columns of bytes last."""
-    found: list[list[Any]] = msgspec.json.decode(row[0])
+def unbundle(row: Sequence[Any], binary: int, decode: Callable[[Any], Any] = msgspec.json.decode) -> list[list[Any]]:
+    """The rows of `outgoing`, the ``binary`` columns of bytes last.
+
+    Args:
+        decode: reads the plain columns, and the lengths, from a JSON array of arrays.
+
+    Raises:
+        ValueError: a value is not of its type (msgspec's errors are such too).
+    """
+    found = [list(values) for values in decode(row[0])]
     for back in range(binary, 0, -1):
         whole: bytes = row[1 + binary - back] or b""
         start = 0
@@ -83,4 +90,6 @@ def unbundle(row: Sequence[Any], binary: int) -> list[list[Any]]:
             if length is not None:
                 values[-back] = whole[start : start + length]
                 start += length
+        if start != len(whole):
+            raise ValueError(f"{len(whole)} bytes where {start} were told")
     return found

@@ -1,6 +1,7 @@
 """All that is particular to a database: how it is opened, how it locks, and what its errors mean.
 
-Only SQLite is here, and in `bundles`. Everything else in this package is SQL that PostgreSQL understands as well.
+Only SQLite is here, in `bundles`, `soundness`, `looking` and `upkeep`. Everything else in this package is SQL that
+PostgreSQL understands as well.
 """
 
 import sqlite3
@@ -15,7 +16,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from .errors import LedgerBusy, LedgerError, LedgerUnusable
+from .errors import RESCUE, LedgerBusy, LedgerError, LedgerUnusable
 
 BUSY_SECONDS = 60.0
 """How long a write waits for another process. An admission of a million orders holds the file for some 10 s."""
@@ -38,12 +39,25 @@ _ADVICE = {
     "SQLITE_READONLY": (LedgerUnusable, "cannot be written to; check the permissions of the file and of its folder"),
     "SQLITE_PERM": (LedgerUnusable, "access denied; check the permissions of the file and of its folder"),
     "SQLITE_CANTOPEN": (LedgerUnusable, "cannot be opened; check that the folder exists and can be written to"),
-    "SQLITE_CORRUPT": (LedgerUnusable, "is damaged; restore it from a copy, or give another path"),
-    "SQLITE_NOTADB": (LedgerUnusable, "is not a database; give the path of a ledger, or of a file that does not exist"),
+    "SQLITE_CORRUPT": (LedgerUnusable, f"is damaged. {RESCUE}"),
+    "SQLITE_NOTADB": (
+        LedgerUnusable,
+        f"is not a database: name the ledger. If this was it, its beginning is damaged. {RESCUE}",
+    ),
+    "SQLITE_MISMATCH": (LedgerUnusable, f"is damaged. {RESCUE}"),
     "SQLITE_IOERR": (LedgerUnusable, "the disk fails to read or write; check it, then resume"),
     "SQLITE_BUSY": (LedgerBusy, "another process kept it locked for too long; try again when that one has ended"),
     "SQLITE_LOCKED": (LedgerBusy, "another connection kept it locked; try again"),
 }
+
+_OF_DAMAGE = (
+    "no such table",
+    "no such column",
+    "Could not decode to UTF-8",
+    "JSON cannot hold BLOB values",
+    "malformed",
+)
+"""How errors begin that have no name of their own, and that only a damaged row or schema can cause."""
 
 
 def ledger_url(where: str | Path) -> URL:
@@ -190,4 +204,6 @@ def translate(error: BaseException, path: str) -> LedgerError:
     for start, (kind, advice) in _ADVICE.items():
         if name.startswith(start):
             return kind(f"{advice} ({cause})", path=path)
+    if isinstance(cause, sqlite3.Error) and str(cause).startswith(_OF_DAMAGE):
+        return LedgerUnusable(f"is damaged. {RESCUE} ({cause})", path=path)
     return LedgerError(f"unexpected error of the database: {cause}", path=path)

@@ -4,7 +4,8 @@
 
     GotSurgeError
     └── LedgerError                what the ledger refuses or cannot do
-        ├── LedgerUnusable         the file or its disk fails; no later write is tried
+        ├── LedgerUnusable         the file or its disk fails, or a row is damaged; no later write is tried
+        │   └── LedgerOlder        an older copy of what was here, or none where one was; nothing may be sent
         ├── LedgerBusy             another process held the file for too long; may be tried again
         ├── LedgerClosed           used after it was closed
         ├── NoSuchRun              no run, or no order, of that name
@@ -16,6 +17,13 @@
 from datetime import datetime
 
 from gotsurge_async.errors import GotSurgeError
+
+RESCUE = (
+    "Begin no other ledger: one that knows of nothing that was sent sends it all again. `gotsurge ledger check` lists "
+    "the damage. Put the newest copy that `gotsurge ledger backup` made in its place, and remove its -wal and -shm "
+    "files; then `gotsurge ledger accept-older` and `gotsurge reconcile`"
+)
+"""What a person does about a ledger that is damaged."""
 
 
 class LedgerError(GotSurgeError):
@@ -34,7 +42,25 @@ class LedgerError(GotSurgeError):
 
 
 class LedgerUnusable(LedgerError):
-    """The file, or the disk under it, fails: nothing more is written, so nothing more may be sent."""
+    """The file, a row of it, or the disk under it fails: nothing more is written, so nothing more may be sent."""
+
+
+class LedgerOlder(LedgerUnusable):
+    """An older copy of the ledger that was here, or none where one was: what was sent since would be sent again.
+
+    Attributes:
+        counter: how many admissions and claims this one knows of; 0 where there is none.
+        newest: how many there were, as is written beside it or in a summary.
+        where: the file that says so.
+    """
+
+    def __init__(
+        self, message: str = "", *, counter: int = 0, newest: int = 0, where: str = "", path: str = ""
+    ) -> None:
+        super().__init__(message, path=path)
+        self.counter = counter
+        self.newest = newest
+        self.where = where
 
 
 class LedgerBusy(LedgerError):

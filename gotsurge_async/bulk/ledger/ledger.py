@@ -11,8 +11,10 @@ from typing import Any, Self
 from sqlalchemy import Connection, insert, select, update
 
 from . import marks, queries, resolving
-from .errors import LedgerError
+from .counter import Identity, identity_of, refuse_older
+from .errors import LedgerError, LedgerUnusable
 from .holder import RunLock, this_process
+from .looking import is_locked
 from .records import Counts, Decision, OrderRow, ResultRow, RunInfo, Similar, UnusedDraft
 from .run import Run, discard, held
 from .schema import runs
@@ -45,9 +47,20 @@ class Ledger:
 
         Raises:
             LedgerError: the file is no ledger, or one of a newer version.
-            LedgerUnusable: it cannot be read or written.
+            LedgerOlder: it is an older copy, or is gone: what was sent since would be sent again.
+            LedgerUnusable: it cannot be read or written, or is damaged.
         """
         return cls(await Store.open(where, clock))
+
+    @classmethod
+    async def look(cls, where: str | Path, *, clock: Clock = utc_now) -> Self:
+        """Open a ledger that exists, only to look at it: also one that is older, damaged in part, or not ours to write.
+
+        Raises:
+            LedgerError: there is none, or it is of a newer version.
+            LedgerUnusable: it cannot be read; or, later, from the methods that write.
+        """
+        return cls(await Store.look(where, clock))
 
     async def __aenter__(self) -> Self:
         return self
@@ -181,12 +194,35 @@ class Ledger:
     async def is_held(self, run_id: str) -> bool:
         """Whether a living process, this one included, has a run in its hands."""
         for _ in range(_PROBES):
-            lock = self._store.locks.take(run_id)
+            try:
+                lock = self._store.locks.take(run_id)
+            except LedgerUnusable:
+                if self._store.writes:
+                    raise
+                return is_locked(Path(self.path), run_id)
             if lock is not None:
                 lock.release()
                 return False
             await asyncio.sleep(_PROBE_SECONDS)
         return True
+
+    async def identity(self) -> Identity | None:
+        """Which ledger it is, and its counter of admissions and claims; None if it is from before it had these."""
+        return await self._store.read(identity_of)
+
+    async def refuse_older(self, newest: Identity, where: str) -> None:
+        """Refuse to go on with an older copy.
+
+        Args:
+            newest: what was seen of a ledger elsewhere, in the summary of a run for instance.
+            where: who says so.
+
+        Raises:
+            LedgerOlder: it is this ledger, which counts less.
+        """
+        identity = await self.identity()
+        if identity is not None:
+            refuse_older(identity, newest, where, self.path)
 
     async def recorded(self, environment: str, task_ids: Sequence[str]) -> dict[str, int]:
         """Which of some tasks are recorded in any run of an environment: each with the id of its order.

@@ -1,17 +1,16 @@
 """What is asked of the ledger: each function reads, and runs on a connection of its own."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import frozen
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    Row,
     Text,
     and_,
     bindparam,
@@ -27,11 +26,22 @@ from sqlalchemy import (
 from .bundles import ROWS, bundle, outgoing, unbundle
 from .errors import NoSuchRun
 from .prepared import Prepared
-from .records import Counts, Decision, Holder, OrderRow, PendingOrder, ResultRow, RunInfo, Similar, UnusedDraft
+from .reading import (
+    counts_of,
+    decision_of,
+    order_of,
+    pending_rows,
+    readable,
+    result_rows,
+    run_of,
+    whole_order_rows,
+)
+from .records import Counts, Decision, OrderRow, PendingOrder, ResultRow, RunInfo, Similar, UnusedDraft
 from .schema import decisions, in_states, is_live, orders, payloads, runs, unused_drafts
-from .states import DOUBTFUL, OWNED_ELSEWHERE, Mode, OrderState, RunState
+from .states import DOUBTFUL, OWNED_ELSEWHERE, OrderState
 from .store import Store
-from .times import from_microseconds
+
+T = TypeVar("T")
 
 SIMILAR_LIMIT = 1000
 """How many pairs of similar orders one look lists."""
@@ -41,11 +51,11 @@ FIRST_PAGE = 100
 PAGE_BYTES = 8 * 1024 * 1024
 """What the orders of a page may have together, if they are like those before."""
 
-_Columns = tuple[Sequence[ColumnElement[Any]], Sequence[ColumnElement[bytes]]]
-"""The columns of a page, which begin with its order: the plain ones, and those of bytes."""
+_Columns = tuple[Sequence[ColumnElement[Any]], Sequence[ColumnElement[bytes]], Callable[[Any], Any]]
+"""The columns of a page, which begin with its order: the plain ones, those of bytes, and what reads both."""
 
 _PLACE = (orders.c.line, orders.c.id)
-_PENDING: _Columns = (*_PLACE, orders.c.key), (payloads.c.payload,)
+_PENDING: _Columns = (*_PLACE, orders.c.key), (payloads.c.payload,), pending_rows
 
 _owner = orders.alias("owner")
 _IS_ANOTHERS = in_states(orders.c.state, OWNED_ELSEWHERE)
@@ -77,25 +87,28 @@ _STATE = case(
 _RESULTS: _Columns = (
     (*_PLACE, _STATE, _as_owned("task_id"), _as_owned("status"), orders.c.error),
     (func.coalesce(payloads.c.source_row, payloads.c.payload).label("source"),),
+    result_rows,
 )
 _WHOLE: _Columns = (
     (*_PLACE, *(orders.c[name] for name in ("key", "state", "task_id", "status", "error", "claimed_at", "updated_at"))),
     (payloads.c.payload, payloads.c.source_row),
+    whole_order_rows,
 )
 
 
 def run_info(connection: Connection, run_id: str, path: str) -> RunInfo:
     """One run; raises NoSuchRun."""
-    row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
-    if row is None:
-        raise NoSuchRun(f"has no run {run_id}", path=path)
-    return _info(row)
+    with readable():
+        row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+        if row is not None:
+            return run_of(row)
+    raise NoSuchRun(f"has no run {run_id}", path=path)
 
 
 def all_runs(connection: Connection, limit: int | None) -> list[RunInfo]:
     """The runs, newest first: as they came into the ledger, whatever the clock said then."""
     newest_first = select(runs).order_by(literal_column("runs.rowid").desc()).limit(limit)
-    return [_info(row) for row in connection.execute(newest_first)]
+    return [run_of(row) for row in connection.execute(newest_first)]
 
 
 def counts(connection: Connection, run_id: str) -> Counts:
@@ -103,7 +116,7 @@ def counts(connection: Connection, run_id: str) -> Counts:
     found = connection.execute(
         select(orders.c.state, func.count()).where(orders.c.run_id == run_id).group_by(orders.c.state)
     )
-    return Counts(**{str(state): int(n) for state, n in found})
+    return counts_of(found)
 
 
 def standing(connection: Connection, run_id: str) -> Counts:
@@ -114,7 +127,7 @@ def standing(connection: Connection, run_id: str) -> Counts:
         .where(orders.c.run_id == run_id)
         .group_by(_STATE)
     )
-    return Counts(**{str(state): int(n) for state, n in found})
+    return counts_of(found)
 
 
 def similar(connection: Connection, run_id: str) -> list[Similar]:
@@ -173,10 +186,7 @@ def recorded(connection: Connection, environment: str, task_ids: Sequence[str]) 
 def decided(connection: Connection, run_id: str) -> list[Decision]:
     """The operators' words about a run, oldest first."""
     found = connection.execute(select(decisions).where(decisions.c.run_id == run_id).order_by(decisions.c.id))
-    return [
-        Decision(row.run_id, row.key, bool(row.created), row.task_id, row.decided_by, from_microseconds(row.decided_at))
-        for row in found
-    ]
+    return [decision_of(row) for row in found]
 
 
 @frozen
@@ -302,7 +312,7 @@ async def whole_rows(
     """The orders of a run in some states."""
     async for page in _pages(store, _WHOLE, run_id, states, batch):
         for row in page:
-            yield _order(row)
+            yield order_of(row)
 
 
 async def _pages(
@@ -319,10 +329,13 @@ async def _pages(
     """
     if batch < 1:
         raise ValueError(f"a batch has at least 1 order, not {batch}")
-    plain, binary = columns
+    plain, binary, decode = columns
     page = (
         select(*plain, *binary)
-        .select_from(orders.join(payloads, payloads.c.order_id == orders.c.id).outerjoin(_owner, _OWNER))
+        # An order without a payload is damage that must be seen, not an order less.
+        .select_from(
+            orders.outerjoin(payloads, payloads.c.order_id == orders.c.id).outerjoin(_owner, _OWNER)
+        )
         .where(
             orders.c.run_id == run_id,
             tuple_(orders.c.line, orders.c.id) > tuple_(bindparam("after_line"), bindparam("after_id")),
@@ -335,63 +348,34 @@ async def _pages(
     statement = Prepared(outgoing(page, [column.name for column in plain], [column.name for column in binary]))
     line, order_id, size = -1, -1, min(batch, FIRST_PAGE)
     while True:
-        row = await store.read(partial(_one, statement, {"after_line": line, "after_id": order_id, "size": size}))
-        if row is None:
+        parameters = {"after_line": line, "after_id": order_id, "size": size}
+        page_read = await store.read(partial(_one, statement, parameters, partial(_rows, len(binary), decode)))
+        if page_read is None:
             size = (size + 1) // 2
             continue
-        rows = unbundle(row, len(binary))
+        rows, found = page_read
         rows.sort(key=itemgetter(0, 1))  # as they most likely are: a bundle promises no order
         if rows:
             yield rows
         if len(rows) < size:
             return
         line, order_id = rows[-1][:2]
-        found = sum(len(whole or b"") for whole in row[1:])
         size = min(batch, max(1, size * PAGE_BYTES // max(1, found)))
 
 
-def _one(statement: Prepared, parameters: Mapping[str, int], connection: Connection) -> Sequence[Any] | None:
-    """The row of a page; None if it is larger than the database can give."""
+def _one(
+    statement: Prepared, parameters: Mapping[str, int], read: Callable[[Sequence[Any]], T], connection: Connection
+) -> T | None:
+    """The row of a page, as ``read`` has it; None if it is larger than the database can give."""
     try:
         row: Sequence[Any] = statement.run(connection, parameters).fetchone()
     except sqlite3.Error as error:
         if parameters["size"] > 1 and error.sqlite_errorname == "SQLITE_TOOBIG":
             return None
         raise
-    return row
+    return read(row)
 
 
-def _order(row: Sequence[Any]) -> OrderRow:
-    line, order_id, key, state, task_id, status, error, claimed_at, updated_at, payload, source_row = row
-    return OrderRow(
-        id=order_id,
-        line=line,
-        key=key,
-        state=OrderState(state),
-        payload=payload,
-        source_row=source_row,
-        task_id=task_id,
-        status=status,
-        error=error,
-        claimed_at=None if claimed_at is None else from_microseconds(claimed_at),
-        updated_at=from_microseconds(updated_at),
-    )
-
-
-def _info(row: Row[Any]) -> RunInfo:
-    holder = None
-    if row.holder_pid is not None:
-        holder = Holder(row.holder_pid, row.holder_host, from_microseconds(row.holder_since))
-    return RunInfo(
-        id=row.id,
-        created_at=from_microseconds(row.created_at),
-        state=RunState(row.state),
-        environment=row.environment,
-        mode=Mode(row.mode),
-        source=row.source,
-        source_sha256=row.source_sha256,
-        columns=None if row.columns is None else tuple(row.columns),
-        options=row.options or {},
-        holder=holder,
-        finished_at=None if row.finished_at is None else from_microseconds(row.finished_at),
-    )
+def _rows(binary: int, decode: Callable[[Any], Any], row: Sequence[Any]) -> tuple[list[list[Any]], int]:
+    """The rows of a page, and how many bytes their columns of bytes have together."""
+    return unbundle(row, binary, decode), sum(len(whole or b"") for whole in row[1:])

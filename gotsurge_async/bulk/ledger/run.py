@@ -45,6 +45,11 @@ class Run:
         """Its name: the UTC time of its beginning and four characters, such as ``20261124T233800-k3f9``."""
         return self.info.id
 
+    @property
+    def path(self) -> str:
+        """The ledger's file."""
+        return self._store.path
+
     async def __aenter__(self) -> Self:
         return self
 

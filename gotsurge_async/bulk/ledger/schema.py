@@ -28,7 +28,7 @@ from sqlalchemy import (
     update,
 )
 
-from .errors import LedgerError
+from .errors import RESCUE, LedgerError, LedgerUnusable
 from .states import LIVE, OrderState
 
 metadata: MetaData = MetaData()
@@ -45,7 +45,7 @@ meta: Table = Table(
     Column("name", Text, primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
-"""``schema_version``, ``last_order_id``, and ``counter``, which every admission and every claim raises."""
+"""``schema_version``, ``last_order_id``, ``counter``, which every admission and every claim raises, and more."""
 
 runs: Table = Table(
     "runs",
@@ -153,6 +153,9 @@ def is_live(column: ColumnElement[int]) -> ColumnElement[bool]:
     return column == literal_column("1")
 
 
+_FIRST_TABLES = frozenset({"ledger_meta", "runs", "orders", "payloads", "decisions"})
+"""Those that a ledger of any version has."""
+
 Migration = Callable[[Connection], None]
 
 
@@ -176,25 +179,42 @@ def prepare(connection: Connection, path: str, migrations: Sequence[Migration] =
     """Make an empty database a ledger, or bring an older ledger up to date; inside the caller's transaction."""
     newest = 1 + len(migrations)
     tables = set(inspect(connection).get_table_names())
-    if meta.name not in tables:
-        if tables:
-            raise LedgerError("is a database, but not a ledger; give the path of another file", path=path)
+    # A file of one page is new: SQLite writes the first one when it begins the write-ahead log.
+    if not tables and connection.exec_driver_sql("PRAGMA page_count").scalar_one() <= 1:
         metadata.create_all(connection, checkfirst=False)
         connection.execute(
             meta.insert(),
             [{"name": name, "value": value} for name, value in (("schema_version", newest), *FIRST_VALUES)],
         )
         return
-    found = connection.scalar(select(meta.c.value).where(meta.c.name == "schema_version"))
-    if found is None:
-        raise LedgerError("says no schema version; restore it from a copy, or give another path", path=path)
-    if found > newest:
-        raise LedgerError(
-            f"is of a newer version (schema {found}, this program knows {newest}); "
-            "use a newer gotsurge-async, or give another path",
-            path=path,
-        )
+    found = version_of(connection, path, newest)
     for migration in migrations[found - 1 :]:
         migration(connection)
     # Written in any case: a ledger that cannot be written to must be told now, not when orders are on their way.
     connection.execute(update(meta).where(meta.c.name == "schema_version").values(value=newest))
+
+
+def version_of(connection: Connection, path: str, newest: int = 1 + len(MIGRATIONS)) -> int:
+    """The schema's version that a ledger says it has, 1 to ``newest``.
+
+    Raises:
+        LedgerError: it is no ledger, or one of a newer version.
+        LedgerUnusable: it is damaged.
+    """
+    missing = _FIRST_TABLES - set(inspect(connection).get_table_names())
+    if meta.name in missing:
+        raise LedgerError(
+            f"is a database, but not a ledger: name the ledger. If it was one, it is damaged. {RESCUE}", path=path
+        )
+    if missing:
+        raise LedgerUnusable(f"is damaged (it has no table {min(missing)}). {RESCUE}", path=path)
+    found = connection.scalar(select(meta.c.value).where(meta.c.name == "schema_version"))
+    if not isinstance(found, int) or found < 1:
+        raise LedgerUnusable(f"is damaged (table ledger_meta: the schema version is {found}). {RESCUE}", path=path)
+    if found > newest:
+        raise LedgerError(
+            f"is of a newer version (schema {found}, this program knows {newest}); use a newer gotsurge-async. "
+            "Begin no other ledger: it would know of nothing that was sent",
+            path=path,
+        )
+    return found

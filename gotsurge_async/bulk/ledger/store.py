@@ -3,15 +3,21 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from attrs import frozen
 from sqlalchemy import URL, Connection, Engine
 
+from .counter import Keeper, identified, identity_of, remember
 from .dialect import ledger_path, ledger_url, make_engine, make_file, translated, writer_connection
-from .errors import LedgerClosed
+from .errors import LedgerClosed, LedgerUnusable
 from .holder import RunLocks
-from .schema import MIGRATIONS, Migration, prepare
+from .looking import is_writable, looking_engine, refuse_unwritable
+from .reading import naming_rows
+from .schema import MIGRATIONS, Migration, prepare, version_of
+from .soundness import CHECKED_AT, look_over
 from .times import Clock, to_microseconds
 from .writer import Job, Kind, Writer
 
@@ -25,32 +31,57 @@ READERS = 4
 class Store:
     """What `Ledger` and its runs share."""
 
-    def __init__(
-        self, path: Path, real: Path, clock: Clock, engine: Engine, connection: Connection, thread: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, path: Path, real: Path, clock: Clock, engine: Engine, writer: Writer | None) -> None:
         self.path: str = str(path)
         self.locks: RunLocks = RunLocks(real)
         self.clock = clock
         self._engine = engine
-        self._writer = Writer(connection, self.path, thread)
+        self._writer = writer
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="gotsurge-ledger-reader")
         self._reads: set[asyncio.Future[Any]] = set()
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(cls, where: str | Path, clock: Clock, migrations: Sequence[Migration] = MIGRATIONS) -> Self:
-        """Open the file, make it if it is absent, and bring it to this program's schema."""
+    async def open(
+        cls,
+        where: str | Path,
+        clock: Clock,
+        migrations: Sequence[Migration] = MIGRATIONS,
+        *,
+        accept_older: bool = False,
+    ) -> Self:
+        """Open the file, make it if it is absent, and bring it to this program's schema.
+
+        Args:
+            accept_older: take it also when it is an older copy, or when there was one and there is none.
+        """
         url = ledger_url(where)
         path = ledger_path(url)
         thread = ThreadPoolExecutor(1, thread_name_prefix="gotsurge-ledger-writer")
-        opening = thread.submit(_open, url, path, migrations)
+        opening = thread.submit(_open, url, path, migrations, clock, accept_older)
         try:
-            real, engine, connection = await asyncio.shield(asyncio.wrap_future(opening))
+            opened = await asyncio.shield(asyncio.wrap_future(opening))
         except BaseException:
             opening.add_done_callback(_close_again)  # a thread cannot be cancelled: it may open all the same
             thread.shutdown(wait=False)
             raise
-        return cls(path, real, clock, engine, connection, thread)
+        writer = Writer(opened.connection, str(path), thread, keeper=opened.keeper)
+        return cls(path, opened.real, clock, opened.engine, writer)
+
+    @classmethod
+    async def look(cls, where: str | Path, clock: Clock) -> Self:
+        """Open a ledger that exists, to look at it: nothing is written, and it need not be possible.
+
+        Only an older version is brought to this program's schema first.
+        """
+        path = ledger_path(ledger_url(where))
+        engine = await asyncio.to_thread(_look, path, clock)
+        return cls(path, path.resolve(), clock, engine, None)
+
+    @property
+    def writes(self) -> bool:
+        """Whether it was opened for writing."""
+        return self._writer is not None
 
     def now(self) -> int:
         """The clock's time, as it is stored."""
@@ -58,11 +89,18 @@ class Store:
 
     async def write(self, job: Job[T], *, after: Callable[[], None] | None = None) -> T:
         """Run a job on the writer; see `Writer.run`."""
-        return await self._writer.run(job, after=after)
+        return await self._writing(after).run(job, after=after)
 
     async def request(self, kind: Kind[A, T], request: A) -> T:
         """Have the writer do a request together with others of its kind; see `Writer.request`."""
-        return await self._writer.request(kind, request)
+        return await self._writing().request(kind, request)
+
+    def _writing(self, after: Callable[[], None] | None = None) -> Writer:
+        if self._writer is None:
+            if after is not None:
+                after()
+            raise LedgerUnusable("is only looked at; open it to write", path=self.path)
+        return self._writer
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Run a job that only reads, on a connection of its own: it sees all that was durable before."""
@@ -75,7 +113,11 @@ class Store:
         return await asyncio.shield(reading)
 
     def _read(self, job: Callable[[Connection], T]) -> T:
-        with translated(self.path), self._engine.connect() as connection:
+        with (
+            translated(self.path),
+            self._engine.connect() as connection,
+            naming_rows(connection, self.path),
+        ):
             return job(connection)
 
     def _forget(self, reading: "asyncio.Future[Any]") -> None:
@@ -91,7 +133,8 @@ class Store:
 
     async def _close(self) -> None:
         try:
-            await self._writer.close()
+            if self._writer is not None:
+                await self._writer.close()
             if self._reads:
                 await asyncio.wait(self._reads)
         finally:
@@ -100,26 +143,67 @@ class Store:
                 self._engine.dispose()
 
 
-def _open(url: URL, path: Path, migrations: Sequence[Migration]) -> tuple[Path, Engine, Connection]:
+@frozen
+class _Opened:
+    real: Path
+    engine: Engine
+    connection: Connection
+    keeper: Keeper
+
+    def close(self) -> None:
+        self.connection.close()
+        self.engine.dispose()
+        self.keeper.close()
+
+
+def _open(url: URL, path: Path, migrations: Sequence[Migration], clock: Clock, accept_older: bool) -> _Opened:
+    refuse_unwritable(path)
+    keeper = Keeper(path)
+    if not accept_older:
+        keeper.refuse_loss()
     real = make_file(path)
-    with translated(path):
+    with translated(path), ExitStack() as undo:
         engine = make_engine(url)
+        undo.callback(engine.dispose)
+        connection = writer_connection(engine)
+        undo.callback(connection.close)
+        with connection.begin():
+            prepare(connection, str(path), migrations)
+            if not accept_older:
+                keeper.refuse_older(identity_of(connection))
+            kept = keeper.kept()
+            identity = identified(connection, None if kept is None else kept.id)
+        driver: Any = connection.connection.driver_connection
+        now = to_microseconds(clock())
+        if look_over(driver, str(path), now):
+            with connection.begin():
+                remember(connection, CHECKED_AT, now)
+        keeper.keep_for(identity)
+        undo.pop_all()
+    return _Opened(real, engine, connection, keeper)
+
+
+def _look(path: Path, clock: Clock) -> Engine:
+    with translated(path):
+        if not path.exists():
+            raise LedgerUnusable("does not exist", path=str(path))
+        engine = looking_engine(path)
         try:
-            connection = writer_connection(engine)
-            try:
-                with connection.begin():
-                    prepare(connection, str(path), migrations)
-            except BaseException:
-                connection.close()
-                raise
+            with engine.connect() as connection:
+                older = version_of(connection, str(path)) <= len(MIGRATIONS)
+            if older and not is_writable(path):
+                raise LedgerUnusable(
+                    "is of an older version, and cannot be brought up to date where it is: look at a copy",
+                    path=str(path),
+                )
+            if older:
+                _open(ledger_url(path), path, MIGRATIONS, clock, True).close()
         except BaseException:
             engine.dispose()
             raise
-    return real, engine, connection
+    return engine
 
 
-def _close_again(opening: "Future[tuple[Path, Engine, Connection]]") -> None:
+def _close_again(opening: "Future[_Opened]") -> None:
     if not opening.cancelled() and opening.exception() is None:
-        _, engine, connection = opening.result()
-        connection.close()
-        engine.dispose()
+        opening.result().close()

@@ -21,8 +21,10 @@ from attrs import define, frozen
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from .counter import Keeper, counter_of
 from .dialect import translate
 from .errors import LedgerClosed, LedgerError, LedgerUnusable
+from .reading import Unreadable, damage
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -57,15 +59,23 @@ class Writer:
         connection: the writer's own, which it closes.
         path: for errors.
         thread: the one thread in which it works, which it ends.
+        keeper: told of the counter after each commit.
         limit: see `QUEUE_LIMIT`.
     """
 
     def __init__(
-        self, connection: Connection, path: str, thread: ThreadPoolExecutor, *, limit: int = QUEUE_LIMIT
+        self,
+        connection: Connection,
+        path: str,
+        thread: ThreadPoolExecutor,
+        *,
+        keeper: Keeper | None = None,
+        limit: int = QUEUE_LIMIT,
     ) -> None:
         self._connection = connection
         self._thread = thread
         self._path = path
+        self._keeper = keeper
         self._slots = asyncio.Semaphore(limit)
         self._waiting: deque[_Ticket[Any, Any]] = deque()
         self._wake = asyncio.Event()
@@ -116,8 +126,13 @@ class Writer:
         try:
             await asyncio.shield(self._task)
         finally:
-            await self._in_thread(self._connection.close)
+            await self._in_thread(self._close)
             self._thread.shutdown()
+
+    def _close(self) -> None:
+        self._connection.close()
+        if self._keeper is not None:
+            self._keeper.close()
 
     async def _in_thread(self, do: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, do, *arguments)
@@ -193,6 +208,7 @@ class Writer:
             return self._give_up(error)
         try:
             answers = _do_all(connection, batch)
+            counter = 0 if self._keeper is None else counter_of(connection)
         except Exception as error:
             if _is_of_the_database(error) and isinstance(translate(error, self._path), LedgerUnusable):
                 return self._give_up(error, fatal=True)
@@ -204,17 +220,29 @@ class Writer:
             connection.commit()
         except Exception as error:
             return self._give_up(error, fatal=True)
+        if self._keeper is not None:
+            self._keeper.keep(counter)
         return _End(answers=answers)
 
     def _give_up(self, error: Exception, *, fatal: bool = False) -> "_End":
         """Undo the transaction; every caller is told of the error, and after a fatal one every later caller too."""
+        named = self._named(error)
         lost = self._undo()
-        told = translate(error, self._path) if _is_of_the_database(error) else error
+        told = named if named is not None else translate(error, self._path) if _is_of_the_database(error) else error
         if told is not error:
             told.__cause__ = error
         if fatal or isinstance(told, LedgerUnusable):
             lost = told if isinstance(told, LedgerUnusable) else LedgerUnusable(str(told), path=self._path)
         return _End(error=told, fatal=lost)
+
+    def _named(self, error: Exception) -> LedgerError | None:
+        """The error that names the damaged rows, where such a row is to blame."""
+        if not isinstance(error, Unreadable | SQLAlchemyError | sqlite3.Error):
+            return None
+        try:
+            return damage(self._connection, error, self._path)
+        except Exception:  # the file is worse than that: the error that led here is the one to tell
+            return None
 
     def _undo(self) -> LedgerError | None:
         try:

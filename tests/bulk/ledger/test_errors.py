@@ -10,6 +10,7 @@ from gotsurge_async.bulk.ledger import (
     LedgerBusy,
     LedgerClosed,
     LedgerError,
+    LedgerOlder,
     LedgerUnusable,
     NoSuchRun,
     RunHeld,
@@ -21,6 +22,7 @@ from gotsurge_async.errors import GotSurgeError
     "error",
     [
         *(kind("went wrong", path="/x") for kind in (LedgerError, LedgerUnusable, LedgerBusy, LedgerClosed, NoSuchRun)),
+        LedgerOlder("is an older copy", counter=3, newest=5, where="/x.counter", path="/x"),
         IllegalTransition("no"),
         RunHeld("r-1", pid=7, host="box", since=datetime(2026, 1, 1, tzinfo=UTC), path="/x"),
         RunHeld("r-1"),

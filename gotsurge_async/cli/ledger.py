@@ -1,0 +1,155 @@
+"""``gotsurge ledger``: looking the ledger through, copying it, and going on with an older copy."""
+
+import asyncio
+from pathlib import Path
+
+import attrs
+import click
+
+from gotsurge_async.bulk.ledger.upkeep import Health, accept_older, backup, check
+from gotsurge_async.bulk.summaries import newest_in
+from gotsurge_async.cli.books import OUT, books_options, find_ledger, must_exist, run_told
+from gotsurge_async.cli.exits import Exit, told
+from gotsurge_async.cli.output import json_option, print_json, print_record
+from gotsurge_async.clock import SystemClock
+
+
+@click.group(short_help="Check the ledger, and copy it.")
+def ledger() -> None:
+    """Look after the ledger, the memory of every order that was ever sent."""
+
+
+@ledger.command("check", short_help="Look for damage.")
+@books_options
+@json_option
+def check_(ledger: Path | None, env: str | None, as_json: bool) -> None:
+    """Look the whole ledger through: its pages and indexes, each row, and what must agree between them.
+
+    Nothing is written, and a push may go on meanwhile.
+
+    \b
+    Exit codes:
+      0 it is sound                    1 it is damaged, or older than it was
+      2 wrong usage, or no ledger
+    """
+    path = find_ledger(ledger, env)
+    with told():
+        must_exist(path)
+        found = check(path)
+    if as_json:
+        print_json(_document(found))
+    else:
+        _tell(found)
+    raise SystemExit(int(Exit.REFUSED if found.flaws else Exit.CREATED))
+
+
+def _document(found: Health) -> dict[str, object]:
+    return {**attrs.asdict(found, recurse=False), "flaws": [attrs.asdict(flaw) for flaw in found.flaws]}
+
+
+def _tell(found: Health) -> None:
+    verdict = "sound" if not found.flaws else f"damaged: {len(found.flaws):,} flaws"
+    print_record(
+        [
+            ("ledger", found.path),
+            ("id", found.ledger_id or None),
+            ("counter", f"{found.counter:,}"),
+            ("runs", f"{found.runs:,}"),
+            ("orders", f"{found.orders:,}"),
+            ("verdict", verdict),
+        ]
+    )
+    for flaw in found.flaws:
+        click.echo(str(flaw))
+    if found.flaws:
+        click.echo(
+            "Begin no other ledger, and push nothing: what was sent would be sent again. Put the newest copy that "
+            "`gotsurge ledger backup` made in its place, and remove the -wal and -shm files; then `gotsurge ledger "
+            "accept-older` and `gotsurge reconcile`.",
+            err=True,
+        )
+
+
+@ledger.command("backup", short_help="Copy the ledger while it is used.")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@books_options
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@json_option
+def backup_(file: Path, ledger: Path | None, env: str | None, force: bool, as_json: bool) -> None:
+    """Copy the ledger to FILE as it is at one moment, also while a push goes on; the copy is checked.
+
+    FILE has mode 0600, and appears whole or not at all. To go back to it, put it where the ledger was and remove the
+    -wal and -shm files; what was sent since the copy was made is noticed, and nothing is sent before you say how to
+    go on.
+
+    \b
+    Exit codes:
+      0 FILE is a sound copy
+      2 wrong usage; no ledger, or a damaged one; FILE exists, or cannot be written
+    """
+    path = find_ledger(ledger, env)
+    with told():
+        must_exist(path)
+        copied = backup(path, file, force=force)
+    if as_json:
+        print_json({**_document(copied), "path": str(path), "file": str(file.absolute())})
+    else:
+        click.echo(f"{file}: {copied.runs:,} runs, {copied.orders:,} orders, counter {copied.counter:,}")
+
+
+@ledger.command("accept-older", short_help="Go on with an older copy of the ledger.")
+@books_options
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=OUT,
+    show_default=True,
+    help="Folder of result files, whose summaries tell of newer copies too.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def accept_older_(ledger: Path | None, env: str | None, out: Path, yes: bool, as_json: bool) -> None:
+    """Go on with an older copy of the ledger, or begin anew where it is gone, because there is no newer copy.
+
+    What waited in the copy may have been sent since: all of it is in doubt from now on, for gotsurge reconcile and
+    gotsurge resolve. Of orders that were pushed after the copy was made it knows nothing: do not push their files
+    again, before you have looked their orders up; nor those that it has as refused, if they were tried again since.
+
+    \b
+    Exit codes:
+      0 done
+      2 wrong usage, or the ledger is not older than anything that is known
+      6 another process has a run
+    """
+    path = find_ledger(ledger, env)
+    if not yes:
+        click.confirm(
+            f"{path}: what was sent since this copy was made is not known to it. Is there really no newer copy?",
+            abort=True,
+            err=True,
+        )
+    with told():
+        newest = _newest(path, out)
+    done = run_told(accept_older(path, newest=newest, clock=SystemClock().now))
+    if as_json:
+        print_json(attrs.asdict(done))
+    elif not done.counter:
+        click.echo(f"{path}: a new ledger may begin, which knows of nothing that was sent")
+    else:
+        click.echo(f"{path}: {done.in_doubt:,} orders are in doubt now; gotsurge runs and gotsurge reconcile go on")
+
+
+def _newest(path: Path, out: Path) -> int:
+    """The highest counter of the ledger in the summaries of a folder."""
+
+    async def identity() -> str:
+        from gotsurge_async.bulk import Ledger
+
+        async with await Ledger.look(path) as books:
+            found = await books.identity()
+        return found.name if found is not None else ""
+
+    if not path.exists() or not path.stat().st_size:
+        return 0
+    name = asyncio.run(identity())
+    return newest_in(out, name)[0] if name else 0

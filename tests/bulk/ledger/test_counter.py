@@ -1,0 +1,176 @@
+"""An older copy of a ledger is known for what it is, before anything is sent."""
+
+import shutil
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.bulk.ledger import Identity, Ledger, LedgerError, LedgerOlder, LedgerUnusable, OrderState, RunHeld
+from gotsurge_async.bulk.ledger.counter import Keeper
+from gotsurge_async.bulk.ledger.upkeep import accept_older
+
+from .kit import bring, loaded, order, orders, states
+
+
+def snapshot(path: Path, copy: Path) -> None:
+    """Copy the ledger as it is."""
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+
+
+async def counter(path: Path) -> int:
+    """What the ledger counts."""
+    async with await Ledger.look(path) as ledger:
+        identity = await ledger.identity()
+    assert identity is not None
+    return identity.counter
+
+
+async def push(path: Path, count: int, state: OrderState = OrderState.CREATED) -> None:
+    """Push the first so many orders, to a state."""
+    async with await Ledger.open(path) as ledger:
+        run = await loaded(ledger, orders(count))
+        await bring(run, state)
+        await run.close()
+
+
+async def test_it_counts_admissions_and_claims(ledger: Ledger, path: Path) -> None:
+    """Each admission and each claim raises the counter, and the file beside says the same when it is closed."""
+    seen = [await counter(path)]
+    run = await loaded(ledger, orders(3))
+    seen.append(await counter(path))
+    await bring(run, OrderState.CREATED)
+    seen.append(await counter(path))
+    await run.close()
+    assert seen == [0, 1, 2]
+    kept = Keeper(path).kept()
+    assert kept is not None
+    assert (kept.counter, kept) == (2, await ledger.identity())
+    assert stat.S_IMODE(path.with_name("ledger.db.counter").stat().st_mode) == 0o600
+
+
+async def test_an_older_copy_is_refused(path: Path, tmp_path: Path) -> None:
+    """A backup that is put back is refused for writing, with both numbers and the way out; it can be looked at."""
+    await push(path, 1)
+    snapshot(path, tmp_path / "copy.db")
+    await push(path, 2)
+    shutil.copy(tmp_path / "copy.db", path)
+    with pytest.raises(LedgerOlder, match=r"counts 2 admissions.*counts 4") as caught:
+        await Ledger.open(path)
+    assert (caught.value.counter, caught.value.newest) == (2, 4)
+    assert "accept-older" in str(caught.value)
+    async with await Ledger.look(path) as ledger:
+        assert len(await ledger.runs()) == 1
+        with pytest.raises(LedgerUnusable, match="only looked at"):
+            await ledger.begin(environment="simulator", mode="direct", source="x")
+
+
+async def test_a_ledger_that_is_gone_is_missed(path: Path) -> None:
+    """Where a ledger was, no new one is begun, unless it had sent nothing or a person says so."""
+    await (await Ledger.open(path)).close()
+    path.unlink()
+    await push(path, 1)
+    for gone in (path.unlink, lambda: path.write_bytes(b"")):
+        gone()
+        with pytest.raises(LedgerOlder, match="is gone: there was one here that counted 2"):
+            await Ledger.open(path)
+    assert (await accept_older(path)).counter == 0
+    await push(path, 1)
+
+
+async def test_another_name_of_the_ledger_is_no_way_around(path: Path, tmp_path: Path) -> None:
+    """The counter stands beside the file itself, also when it is opened by a link."""
+    await push(path, 1)
+    shutil.copy(path, tmp_path / "copy.db")
+    (tmp_path / "other").mkdir()
+    link = tmp_path / "other" / "link.db"
+    link.symlink_to(path)
+    await push(link, 2)
+    shutil.copy(tmp_path / "copy.db", path)
+    for name in (path, link):
+        with pytest.raises(LedgerOlder):
+            await Ledger.open(name)
+
+
+async def test_what_waited_in_an_older_copy_is_in_doubt(path: Path, tmp_path: Path) -> None:
+    """After a person accepted it, nothing that may have been sent is sent again, and it is the newest there is."""
+    async with await Ledger.open(path) as ledger:
+        done = await loaded(ledger, [order(1)])
+        await bring(done, OrderState.CREATED)
+        await done.close()
+        waiting = await loaded(ledger, [order(2), order(3)])
+        drafted = await loaded(ledger, [order(4)], mode="two-phase")
+        await bring(drafted, OrderState.DRAFTED)
+        loading = await ledger.begin(environment="simulator", mode="direct", source="x")
+        await loading.add([order(3), order(5), order(6), order(6)])
+        snapshot(path, tmp_path / "copy.db")
+        await loading.discard()
+        await bring(waiting, OrderState.CREATED)
+        await waiting.close()
+        await drafted.close()
+    newest = await counter(path)
+    shutil.copy(tmp_path / "copy.db", path)
+    accepted = await accept_older(path)
+    assert (accepted.in_doubt, accepted.counter) == (5, newest + 1)
+    async with await Ledger.open(path) as ledger:
+        assert await states(ledger, done) == {"TRK-1": "created"}
+        assert await states(ledger, waiting) == {"TRK-2": "in_doubt", "TRK-3": "in_doubt"}
+        (row,) = [row async for row in ledger.rows(drafted.id)]
+        assert (row.state, row.task_id is not None) == (OrderState.IN_DOUBT, True)
+        again = await loaded(ledger, orders(6))
+        assert (await again.counts()).already_pushed == 6
+        await again.close()
+
+
+async def test_what_is_not_older_is_not_accepted(path: Path) -> None:
+    """There is nothing to accept of the newest copy, nor where no ledger was; a run that is held is not touched."""
+    with pytest.raises(LedgerError, match="nothing is known of one"):
+        await accept_older(path)
+    await push(path, 1)
+    with pytest.raises(LedgerError, match="not older than what is known"):
+        await accept_older(path)
+    async with await Ledger.open(path) as ledger:
+        run = await loaded(ledger, [order(7)])
+        with pytest.raises(RunHeld):
+            await accept_older(path, newest=99)
+        await run.close()
+    assert (await accept_older(path, newest=99)).counter == 100
+
+
+async def test_a_summary_tells_of_a_newer_copy(ledger: Ledger) -> None:
+    """What was seen of this ledger elsewhere counts; what was seen of another one does not."""
+    identity = await ledger.identity()
+    assert identity is not None
+    await ledger.refuse_older(Identity(identity.id, 0), "x-summary.json")
+    await ledger.refuse_older(Identity(identity.id + 1, 9), "x-summary.json")
+    with pytest.raises(LedgerOlder, match=r"x-summary\.json counts 9"):
+        await ledger.refuse_older(Identity(identity.id, 9), "x-summary.json")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"gotsurge-ledger", b"\xff" * 80, b"gotsurge-ledger 1 counter 9 12345678\n"], ids=range(4)
+)
+async def test_a_counter_that_is_not_whole_is_written_anew(path: Path, content: bytes) -> None:
+    """A file beside that a crash left half written is none; the ledger, which is whole, writes it again."""
+    await push(path, 1)
+    beside = Keeper(path).path
+    before = beside.read_bytes()
+    beside.write_bytes(content)
+    await (await Ledger.open(path)).close()
+    assert beside.read_bytes() == before
+
+
+async def test_an_older_copy_without_an_id_is_refused(path: Path) -> None:
+    """A copy from before ledgers had an id is older than one that has it."""
+    await push(path, 1)
+    database = sqlite3.connect(path)
+    database.execute("DELETE FROM ledger_meta WHERE name IN ('ledger_id', 'counter')")
+    database.commit()
+    database.close()
+    with pytest.raises(LedgerOlder, match="counts 0"):
+        await Ledger.open(path)
+    assert (await accept_older(path)).counter == 3
+    await push(path, 2)
