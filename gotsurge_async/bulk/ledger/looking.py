@@ -20,10 +20,12 @@ from .errors import LedgerUnusable
 
 LOOK_ON = "`gotsurge runs`, `status`, `results` and `ledger check` look at it all the same"
 
+_EFFECTIVE = os.access in os.supports_effective_ids
+
 
 def is_writable(path: Path) -> bool:
     """Whether this process may write the file, and the files that SQLite puts beside it."""
-    return os.access(path, os.W_OK) and os.access(path.resolve().parent, os.W_OK)
+    return all(os.access(each, os.W_OK, effective_ids=_EFFECTIVE) for each in (path, path.resolve().parent))
 
 
 def refuse_unwritable(path: Path) -> None:

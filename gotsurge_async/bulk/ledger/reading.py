@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from .dialect import translate
 from .errors import RESCUE, LedgerError, LedgerUnusable
 from .records import Counts, Decision, Holder, OrderRow, RunInfo
-from .soundness import SAID, unsound
+from .soundness import SAID, counting, unsound
 from .states import Mode, OrderState, RunState
 from .times import from_microseconds
 
@@ -54,7 +54,7 @@ def damage(connection: Connection, error: Exception, path: str) -> LedgerError |
     if isinstance(error, SQLAlchemyError | sqlite3.Error) and RESCUE not in str(translate(error, path)):
         return None
     driver: Any = connection.connection.driver_connection
-    flaws = unsound(driver, limit=SAID)[:SAID]
+    flaws = (unsound(driver, limit=SAID) + counting(driver))[:SAID]
     places = "; ".join(map(str, flaws)) or f"a row cannot be read: {error}"
     return LedgerUnusable(f"is damaged ({places}). {RESCUE}", path=path)
 

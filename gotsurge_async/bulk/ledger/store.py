@@ -190,7 +190,7 @@ def _look(path: Path, clock: Clock) -> Engine:
         engine = looking_engine(path)
         try:
             with engine.connect() as connection:
-                older = version_of(connection, str(path)) <= len(MIGRATIONS)
+                older = version_of(connection, str(path), 1 + len(MIGRATIONS)) <= len(MIGRATIONS)
             if older and not is_writable(path):
                 raise LedgerUnusable(
                     "is of an older version, and cannot be brought up to date where it is: look at a copy",

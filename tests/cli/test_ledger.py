@@ -1,0 +1,219 @@
+"""`gotsurge ledger`, and every other command on a ledger that is damaged, older, gone, or not ours to write."""
+
+import json
+import random
+import shutil
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from tests.bulk.ledger.powerless import locked_away, powerless
+from tests.cli.desk import Desk
+from tests.cli.kit import write_orders
+
+
+def book(desk: Desk) -> Path:
+    """The ledger's file."""
+    return desk.folder / "ledger.db"
+
+
+def change(path: Path, statement: str) -> None:
+    """Damage a ledger past its checks."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA ignore_check_constraints = ON")
+        database.execute(statement)
+        database.commit()
+
+
+def clean(done: Result) -> Result:
+    """A command that ended with a word and a code, and without a traceback."""
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    assert "Traceback" not in done.output
+    return done
+
+
+def every_command(desk: Desk, run_id: str) -> dict[str, Result]:
+    """Run every command that reads the ledger."""
+    file = desk.folder / "orders.csv"
+    out = ["--out", desk.folder / "out", "--quiet"]
+    return {
+        "runs": clean(desk.books("runs")),
+        "status": clean(desk.books("status", run_id)),
+        "results": clean(desk.books("results", run_id, "--out", desk.folder / "again")),
+        "check": clean(desk.run("ledger", "check", *desk.ledger)),
+        "reconcile": clean(desk.call("reconcile", run_id)),
+        "undo": clean(desk.call("undo", run_id)),
+        "retry": clean(desk.call("retry", run_id, "--failed", *out)),
+        "resume": clean(desk.call("resume", run_id, *out)),
+        "push": clean(desk.call("push", file, *out)),
+    }
+
+
+def tasks(desk: Desk) -> int:
+    """How many tasks the service has."""
+    return int(desk.simulator.audit()["tasks"])
+
+
+def test_a_sound_ledger_is_told_as_such(desk: Desk) -> None:
+    """`ledger check` says what the ledger holds, and ends with 0; as JSON too. Without a ledger it is 2."""
+    desk.push("A", "B")
+    done = clean(desk.run("ledger", "check", *desk.ledger))
+    assert (done.exit_code, "verdict\tsound" in done.stdout, "orders\t2" in done.stdout) == (0, True, True)
+    document = json.loads(desk.run("ledger", "check", *desk.ledger, "--json").stdout)
+    assert (document["orders"], document["flaws"], document["counter"]) == (2, [], 2)
+    assert desk.run("ledger", "check", "--ledger", desk.folder / "none.db").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("statement", "place", "words"),
+    [
+        ("UPDATE orders SET state = 'creaued' WHERE line = 2", "table orders, row 1", ("results", "status", "runs")),
+        ("UPDATE orders SET updated_at = -1 WHERE line = 2", "table orders, row 1", ()),
+        ("UPDATE orders SET key = CAST(x'ff' AS TEXT) WHERE line = 2", "table orders, row 1", ()),
+        ("UPDATE orders SET line = 'x' WHERE line = 2", "table orders, row 1", ("results",)),
+        ("UPDATE runs SET columns = '{]'", "table runs, row 2", ("runs", "status", "results")),
+        ("UPDATE runs SET options = '[1]'", "table runs, row 2", ("runs", "status", "results")),
+        ("UPDATE runs SET mode = 'pigeon'", "table runs, row 2", ("runs", "status", "results")),
+        ("DELETE FROM payloads WHERE order_id = 1", "table orders, row 1", ("results",)),
+    ],
+)
+def test_no_command_runs_into_a_damaged_row(desk: Desk, statement: str, place: str, words: tuple[str, ...]) -> None:
+    """Whatever reads a damaged row names it; what would send or write is refused, and nothing is sent."""
+    _, summary = desk.push("A", "B")
+    change(book(desk), statement)
+    before = tasks(desk)
+    done = every_command(desk, summary["run"])
+    assert tasks(desk) == before
+    for word in (*words, "push", "resume", "retry", "undo", "reconcile"):
+        assert (word, done[word].exit_code) == (word, 2)
+        assert place in done[word].stderr, (word, done[word].stderr)
+        assert "Begin no other ledger" in done[word].stderr
+    assert (done["check"].exit_code, place in done["check"].stdout) == (1, True)
+
+
+@pytest.mark.parametrize("column", ["payload", "source_row"])
+def test_an_order_that_cannot_be_decoded_is_not_sent(desk: Desk, column: str) -> None:
+    """A row of a source or an order that is no JSON any more is named by what reads it, and is not claimed."""
+    _, summary = desk.push("A", "B")
+    change(book(desk), f"UPDATE payloads SET {column} = x'7b22'")  # noqa: S608 - ours
+    change(book(desk), "UPDATE orders SET state = 'pending', task_id = NULL")
+    before = tasks(desk)
+    out = ["--out", desk.folder / "out", "--quiet"]
+    check = clean(desk.run("ledger", "check", *desk.ledger))
+    assert (check.exit_code, f"order 1: {column} cannot be decoded" in check.stdout) == (1, True)
+    if column == "payload":
+        done = clean(desk.call("resume", summary["run"], *out))
+        assert desk.document(desk.books("status", summary["run"], "--json"))["states"] == {"pending": 2}
+    else:
+        done = clean(desk.books("results", summary["run"], "--out", desk.folder / "again"))
+    assert done.exit_code in (2, 3)
+    assert "table payloads, order 1, line 2" in done.stderr
+    assert tasks(desk) == before
+
+
+def test_no_flip_of_a_bit_doubles(desk: Desk) -> None:
+    """Bytes changed anywhere in the file: every command ends with a word, and the same push sends nothing again."""
+    _, summary = desk.push(*"ABCDEFGH")
+    good = book(desk).read_bytes()
+    chance = random.Random(12)
+    before = tasks(desk)
+    refused = 0
+    for _ in range(25):
+        place = chance.randrange(len(good))
+        flipped = bytearray(good)
+        flipped[place] ^= 1 << chance.randrange(8)
+        for beside in desk.folder.glob("ledger.db-*"):
+            beside.unlink()
+        book(desk).write_bytes(flipped)
+        for words in (("runs",), ("status", summary["run"]), ("results", summary["run"], "--out", desk.folder / "x")):
+            clean(desk.books(*map(str, words)))
+        clean(desk.run("ledger", "check", *desk.ledger))
+        pushed = clean(desk.call("push", desk.folder / "orders.csv", "--out", desk.folder / "out", "--quiet"))
+        assert pushed.exit_code in (0, 2), (place, pushed.output)
+        assert tasks(desk) == before, place
+        refused += pushed.exit_code == 2
+    assert refused
+
+
+def test_a_backup_is_made_and_an_older_one_is_noticed(desk: Desk) -> None:
+    """A copy is for its owner alone; put back, it is refused with both numbers until a person accepts it."""
+    desk.push("A")
+    copy = desk.folder / "copy.db"
+    done = clean(desk.run("ledger", "backup", copy, *desk.ledger))
+    assert (done.exit_code, stat.S_IMODE(copy.stat().st_mode)) == (0, 0o600)
+    assert desk.run("ledger", "backup", copy, *desk.ledger).exit_code == 2
+    assert json.loads(desk.run("ledger", "backup", copy, *desk.ledger, "--force", "--json").stdout)["orders"] == 1
+    desk.push("B")
+    summaries = [json.loads(file.read_text()) for file in (desk.folder / "out").glob("*-summary.json")]
+    assert sorted(summary["ledger_counter"] for summary in summaries) == [2, 4]
+    shutil.copy(copy, book(desk))
+    before = tasks(desk)
+    refused = clean(desk.call("push", desk.folder / "orders.csv", "--out", desk.folder / "out", "--quiet"))
+    assert (refused.exit_code, tasks(desk)) == (2, before)
+    assert "counts 2 admissions and claims" in refused.stderr
+    assert "gotsurge ledger accept-older" in refused.stderr
+    assert desk.books("runs").exit_code == 0
+    check = desk.run("ledger", "check", *desk.ledger)
+    assert (check.exit_code, "is an older copy" in check.stdout) == (1, True)
+    assert desk.run("ledger", "accept-older", *desk.ledger, stdin="n\n").exit_code != 0
+    accepted = clean(desk.run("ledger", "accept-older", *desk.ledger, "--yes", "--json"))
+    assert json.loads(accepted.stdout) == {"in_doubt": 0, "counter": 5}
+    assert clean(desk.call("push", desk.folder / "orders.csv", "--out", desk.folder / "out")).exit_code == 0
+
+
+def test_a_whole_folder_that_was_put_back_is_noticed_by_the_summaries(desk: Desk) -> None:
+    """Where the counter beside the ledger is older too, the summaries in --out tell; also for resume."""
+    _, first = desk.push("A")
+    for name in ("ledger.db", "ledger.db.counter"):
+        shutil.copy(desk.folder / name, desk.folder / f"{name}.old")
+    desk.push("B")
+    for name in ("ledger.db", "ledger.db.counter"):
+        shutil.copy(desk.folder / f"{name}.old", desk.folder / name)
+    (desk.folder / "out" / "0-summary.json").write_text("{]")
+    out = ["--out", desk.folder / "out", "--quiet"]
+    for done in (desk.call("push", desk.folder / "orders.csv", *out), desk.call("resume", first["run"], *out)):
+        assert (clean(done).exit_code, "-summary.json counts 4" in done.stderr) == (2, True)
+    accepted = desk.run("ledger", "accept-older", *desk.ledger, "--yes", "--out", desk.folder / "out", "--json")
+    assert json.loads(clean(accepted).stdout)["counter"] == 5
+    assert clean(desk.call("push", desk.folder / "orders.csv", *out)).exit_code == 0
+
+
+def test_a_ledger_that_is_gone_is_not_begun_anew(desk: Desk) -> None:
+    """Where a ledger was, a push is refused until a person says that it is really lost."""
+    desk.push("A")
+    book(desk).unlink()
+    before = tasks(desk)
+    out = ["--out", desk.folder / "out", "--quiet"]
+    refused = clean(desk.call("push", desk.folder / "orders.csv", *out))
+    assert (refused.exit_code, "is gone" in refused.stderr, tasks(desk)) == (2, True, before)
+    assert not book(desk).exists()
+    done = clean(desk.run("ledger", "accept-older", *desk.ledger, "--yes"))
+    assert (done.exit_code, "a new ledger may begin" in done.stdout) == (0, True)
+    assert clean(desk.call("push", write_orders(desk.folder / "orders.csv", ["Z"]), *out)).exit_code == 0
+
+
+def test_a_ledger_that_is_not_ours_to_write_can_be_looked_at(desk: Desk) -> None:
+    """Where neither file nor folder may be written, all that only looks works, and what writes says why it does not."""
+    _, summary = desk.push("A", "B")
+    with locked_away(desk.folder / "ledger.db") as path:
+        ledger = ["--ledger", path]
+        out = desk.folder / "out"
+        # Once for the modules that a command loads when it needs them, and that nobody else may read.
+        for words in (("runs",), ("status", summary["run"]), ("undo", "none"), ("ledger", "check")):
+            clean(desk.run(*words, *desk.ledger, *(desk.place if words[0] == "undo" else [])))
+        with powerless():
+            runs = clean(desk.run("runs", *ledger))
+            status = clean(desk.run("status", summary["run"], *ledger, "--json"))
+            check = clean(desk.run("ledger", "check", *ledger))
+            undo = clean(desk.run("undo", summary["run"], *ledger, *desk.place))
+            backup = clean(desk.run("ledger", "backup", path.parent / "copy.db", *ledger))
+        results = clean(desk.run("results", summary["run"], *ledger, "--out", out))
+        assert [runs.exit_code, status.exit_code, check.exit_code, results.exit_code] == [0, 0, 0, 0]
+        assert (json.loads(status.stdout)["created"], json.loads(status.stdout)["held"]) == (2, False)
+        assert (undo.exit_code, "cannot be written to" in undo.stderr) == (2, True)
+        assert "look at it all the same" in undo.stderr
+        assert (backup.exit_code, "check the path and its permissions" in backup.stderr) == (2, True)
