@@ -269,7 +269,11 @@ class Push:
         """Send a chunk, count it, tell of it, and stop the push where the next ones would fail too."""
         started = self._session.clock.monotonic()
         results: Results = []
-        check_payloads(self._ledger.path, orders)
+        try:
+            check_payloads(self._ledger.path, orders)
+        except BaseException:
+            sending.close()
+            raise
         try:
             if watch is not None:
                 watch.reserve(orders)

@@ -27,6 +27,8 @@ COUNTER, LEDGER_ID = "counter", "ledger_id"
 SYNC_SECONDS = 1.0
 """How often the file beside is forced to the disk, at most."""
 
+_BINARY = getattr(os, "O_BINARY", 0)  # where files are else text
+
 _READ = Prepared(select(meta.c.value).where(meta.c.name == COUNTER))
 _FORMAT = "gotsurge-ledger {id:016x} counter {counter:019d}"
 
@@ -153,7 +155,7 @@ class Keeper:
             self._kept = kept.counter
         with translated(self.path):
             if self.path.exists():
-                self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+                self._file = os.open(self.path, os.O_RDWR | _BINARY)
                 if kept is None:
                     os.ftruncate(self._file, 0)
         self.keep(identity.counter)
@@ -164,8 +166,9 @@ class Keeper:
             return
         with suppress(OSError):
             if self._file is None:
-                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            os.pwrite(self._file, _format(Identity(self._id, counter)), 0)
+                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
+            os.lseek(self._file, 0, os.SEEK_SET)
+            os.write(self._file, _format(Identity(self._id, counter)))
             self._kept = counter
             self._behind = True
             if time.monotonic() - self._synced >= SYNC_SECONDS:

@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 from attrs import frozen
-from sqlalchemy import JSON, Column, Integer, LargeBinary, SmallInteger, Table
+from sqlalchemy import JSON, Column, Integer, LargeBinary, Table
 
 from .errors import RESCUE, LedgerUnusable
-from .schema import decisions, meta, orders, payloads, runs
+from .schema import decisions, meta, orders, payloads, runs, unused_drafts
 from .states import LIVE, Mode, OrderState, RunState
 
-TABLES: Sequence[Table] = (meta, runs, orders, payloads, decisions)
+TABLES: Sequence[Table] = (meta, runs, orders, payloads, unused_drafts, decisions)
 
 ALWAYS = 20_000
 """Orders of a ledger that is looked through whenever it is opened for writing: some 0.1 s."""
@@ -35,6 +35,7 @@ _WORDS: dict[Column[Any], Iterable[str]] = {
     runs.c.state: RunState,
     runs.c.mode: Mode,
 }
+_FLAGS: frozenset[Column[Any]] = frozenset({orders.c.live, decisions.c.created})
 _SHAPES: dict[Column[Any], str] = {runs.c["columns"]: "array", runs.c.options: "object"}
 
 
@@ -55,6 +56,7 @@ _PLACES: dict[Table, Sequence[str]] = {
     runs: ("id",),
     orders: ("id", "run_id", "line", "key"),
     payloads: ("order_id",),
+    unused_drafts: ("task_id", "run_id", "key"),
     decisions: ("id", "run_id", "order_id", "key"),
 }
 """The columns that tell people which row it is."""
@@ -85,7 +87,7 @@ def condition(column: Column[Any]) -> str:
     if isinstance(column.type, LargeBinary):
         rule = f"typeof({name}) = 'blob'"
     elif isinstance(column.type, Integer):
-        most = 1 if isinstance(column.type, SmallInteger) else _LATEST if _is_time(column) else _MOST * 2 - 1
+        most = 1 if column in _FLAGS else _LATEST if _is_time(column) else _MOST * 2 - 1
         rule = f"typeof({name}) = 'integer' AND {name} BETWEEN 0 AND {most}"
     elif isinstance(column.type, JSON):
         rule = (
@@ -190,7 +192,7 @@ def look_over(driver: sqlite3.Connection, path: str, now: int) -> bool:
     if not flaws and due:
         # What names rows comes first: SQLite tells of a part of it without them.
         flaws = unsound(driver) + counting(driver)
-        flaws += [flaw for table in (meta, runs, orders, decisions) for flaw in structure(driver, table)]
+        flaws += [flaw for table in (meta, runs, orders, unused_drafts, decisions) for flaw in structure(driver, table)]
     if flaws:
         raise LedgerUnusable(f"is damaged ({'; '.join(map(str, flaws[:SAID]))}). {RESCUE}", path=path)
     return large and due

@@ -258,6 +258,8 @@ async def accept_older(where: str | Path, *, newest: int = 0, clock: Clock = utc
 
         def job(connection: Connection) -> Accepted:
             doubtful = _put_in_doubt(connection, now)
+            # Whoever had a run of the newer copy in mind, and is frozen, writes nothing more.
+            connection.execute(update(runs).values(epoch=runs.c.epoch + 1))
             set_counter(connection, known + 1)
             remember(connection, "accepted_older_at", now)
             return Accepted(in_doubt=doubtful, counter=counter_of(connection))
