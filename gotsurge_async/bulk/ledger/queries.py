@@ -333,9 +333,7 @@ async def _pages(
     page = (
         select(*plain, *binary)
         # An order without a payload is damage that must be seen, not an order less.
-        .select_from(
-            orders.outerjoin(payloads, payloads.c.order_id == orders.c.id).outerjoin(_owner, _OWNER)
-        )
+        .select_from(orders.outerjoin(payloads, payloads.c.order_id == orders.c.id).outerjoin(_owner, _OWNER))
         .where(
             orders.c.run_id == run_id,
             tuple_(orders.c.line, orders.c.id) > tuple_(bindparam("after_line"), bindparam("after_id")),
