@@ -103,11 +103,12 @@ async def test_a_ledger_of_version_1_is_brought_over(path: Path, clock: TurnedCl
         ALTER TABLE orders DROP COLUMN epoch;
         ALTER TABLE orders DROP COLUMN lost_drafts;
         DROP TABLE unused_drafts;
-        DELETE FROM ledger_meta WHERE name = 'counter';
+        DELETE FROM ledger_meta WHERE name IN ('counter', 'ledger_id');
         UPDATE ledger_meta SET value = 1 WHERE name = 'schema_version';
         """
     )
     database.close()
+    path.with_name(f"{path.name}.counter").unlink()  # nor was there such a file
     async with await Ledger.open(path, clock=clock) as ledger, await ledger.hold(run.id) as taken_up:
         await taken_up.start()
         assert (await taken_up.recover()).in_doubt == 1

@@ -5,6 +5,7 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,9 @@ async def make(path: Path) -> None:
         await bring(two, OrderState.DRAFTED)
         await two.close()
         await (await loaded(ledger, orders(80)[60:])).close()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("INSERT INTO unused_drafts VALUES ('task-9', ?, 'TRK-41', 1, 2)", (two.id,))
+        database.commit()
 
 
 @pytest.fixture
