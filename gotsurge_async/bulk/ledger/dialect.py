@@ -60,6 +60,10 @@ _OF_DAMAGE = (
 """How errors begin that have no name of their own, and that only a damaged row or schema can cause."""
 
 
+BROKEN = (sqlite3.Error, UnicodeDecodeError)
+"""What the driver raises; the second where a damaged name stands in the words of the first."""
+
+
 def ledger_url(where: str | Path) -> URL:
     """The database URL of a path or of a URL as a user writes it."""
     if isinstance(where, Path) or "://" not in where:
@@ -189,7 +193,7 @@ def translated(path: Path | str) -> Iterator[None]:
     """Let no error of the database, its driver or the file system leave but as a LedgerError."""
     try:
         yield
-    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+    except (SQLAlchemyError, *BROKEN, OSError) as error:
         raise translate(error, str(path)) from error
 
 
@@ -200,6 +204,8 @@ def translate(error: BaseException, path: str) -> LedgerError:
         cause = error.orig
     if isinstance(cause, OSError):
         return LedgerUnusable(f"{cause.strerror or cause}; check the path and its permissions", path=path)
+    if isinstance(cause, UnicodeDecodeError):
+        return LedgerUnusable(f"is damaged. {RESCUE} ({cause})", path=path)
     name = str(getattr(cause, "sqlite_errorname", ""))
     for start, (kind, advice) in _ADVICE.items():
         if name.startswith(start):

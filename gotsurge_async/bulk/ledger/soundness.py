@@ -13,6 +13,7 @@ import msgspec
 from attrs import frozen
 from sqlalchemy import JSON, Column, Integer, LargeBinary, Table
 
+from .dialect import BROKEN
 from .errors import RESCUE, LedgerUnusable
 from .schema import decisions, meta, orders, payloads, runs, unused_drafts
 from .states import LIVE, Mode, OrderState, RunState
@@ -136,7 +137,7 @@ def unsound(driver: sqlite3.Connection, tables: Sequence[Table] = TABLES, limit:
                 flaws += _no_text(driver, table, limit)
                 if table is runs:
                     flaws += _columns_that_are_none(driver)
-        except sqlite3.Error as error:
+        except BROKEN as error:
             flaws.append(Flaw(table.name, "", str(error)))
     return flaws
 
@@ -147,7 +148,7 @@ def structure(driver: sqlite3.Connection, table: Table | None = None, limit: int
     try:
         asked = f"({name})" if name else f"({limit})"
         found = [str(message) for (message,) in driver.execute(f"PRAGMA integrity_check{asked}")]
-    except sqlite3.Error as error:
+    except BROKEN as error:
         found = [str(error)]
     return [Flaw(name, "", message) for message in found[:limit] if message != "ok"]
 
@@ -166,7 +167,7 @@ def counting(driver: sqlite3.Connection) -> list[Flaw]:
             "WHERE NOT EXISTS (SELECT 1 FROM payloads WHERE order_id = id) LIMIT 3"
         )
         flaws += [Flaw(orders.name, _row(_PLACES[orders], row), "it has no payload") for row in bare]
-    except sqlite3.Error as error:
+    except BROKEN as error:
         flaws.append(Flaw("", "", str(error)))
     return flaws
 

@@ -14,7 +14,7 @@ from attrs import frozen
 from sqlalchemy import Connection, select, update
 
 from .counter import Identity, Keeper, counter_of, identity_of, remember, set_counter
-from .dialect import ledger_path, ledger_url, translated
+from .dialect import BROKEN, ledger_path, ledger_url, translated
 from .errors import LedgerError, LedgerOlder, LedgerUnusable
 from .looking import look
 from .run import held
@@ -81,7 +81,7 @@ def check(where: str | Path) -> Health:
         with closing(look(path)) as driver:
             driver.execute("BEGIN")  # all of it as it is at one moment
             return _health(driver, path)
-    except (LedgerUnusable, sqlite3.Error) as error:
+    except (LedgerUnusable, *BROKEN) as error:
         return Health(path=str(path), flaws=(Flaw("", "", str(error)),))
 
 
@@ -91,11 +91,11 @@ def _health(driver: sqlite3.Connection, path: Path) -> Health:
         try:
             with bytes_for_text(driver):
                 flaws += look_for(driver)
-        except sqlite3.Error as error:
+        except BROKEN as error:
             flaws.append(Flaw("", "", str(error)))
     flaws += structure(driver, limit=MOST)
     known: dict[str, Any] = {}
-    with suppress(sqlite3.Error):
+    with suppress(*BROKEN):
         known = dict(driver.execute("SELECT name, value FROM ledger_meta").fetchall())
         known["runs"], known["orders"] = driver.execute(
             "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM orders)"

@@ -10,7 +10,6 @@ every statement, some fifteen times; that cost more than all that SQLite itself 
 """
 
 import asyncio
-import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from .counter import Keeper, counter_of
-from .dialect import translate
+from .dialect import BROKEN, translate
 from .errors import LedgerClosed, LedgerError, LedgerUnusable
 from .reading import Unreadable, damage
 
@@ -237,7 +236,7 @@ class Writer:
 
     def _named(self, error: Exception) -> LedgerError | None:
         """The error that names the damaged rows, where such a row is to blame."""
-        if not isinstance(error, Unreadable | SQLAlchemyError | sqlite3.Error):
+        if not isinstance(error, (Unreadable, SQLAlchemyError, *BROKEN)):
             return None
         try:
             return damage(self._connection, error, self._path)
@@ -285,7 +284,7 @@ def _do_all(connection: Connection, batch: Sequence[_Ticket[Any, Any]]) -> list[
 
 
 def _is_of_the_database(error: BaseException) -> bool:
-    return isinstance(error, SQLAlchemyError | sqlite3.Error)
+    return isinstance(error, (SQLAlchemyError, *BROKEN))
 
 
 def _refuse(tickets: Iterable[_Ticket[Any, Any]], error: Exception) -> None:
