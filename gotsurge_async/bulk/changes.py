@@ -11,6 +11,7 @@ from gotsurge_async import codec
 from gotsurge_async.batcher import Batcher, chunks_of
 from gotsurge_async.bulk.claims import whole
 from gotsurge_async.bulk.ledger import Ledger, OrderState, Rival, Run
+from gotsurge_async.bulk.payloads import unreadable
 from gotsurge_async.client import GotSurge
 from gotsurge_async.creates import stops_all
 from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown
@@ -22,9 +23,20 @@ _BLOCK = 500
 _ENDED = ("complete", "cancelled", "expired", "unsuccessful_pickup", "unsuccessful_delivery")
 
 
-def differing(mine: bytes, theirs: bytes) -> list[str]:
-    """The fields in which two orders differ, dotted, such as ``to_address.zip_code``; lists are one field."""
-    fields = _differing(msgspec.json.decode(mine), msgspec.json.decode(theirs), "")
+def differing(mine: bytes, theirs: bytes, which: str = "") -> list[str]:
+    """The fields in which two orders differ, dotted, such as ``to_address.zip_code``; lists are one field.
+
+    Args:
+        which: names them, should one be damaged in the ledger.
+
+    Raises:
+        LedgerUnusable: one of them is no JSON any more.
+    """
+    try:
+        trees = msgspec.json.decode(mine), msgspec.json.decode(theirs)
+    except ValueError as error:
+        raise unreadable(which) from error
+    fields = _differing(*trees, "")
     return [field for field in fields if field not in _NOT_COMPARED]
 
 
@@ -59,7 +71,8 @@ async def _rivals(run: Run) -> AsyncIterator[list[Rival]]:
 
 
 def _fields(rival: Rival) -> list[str]:
-    return differing(rival.payload, rival.other_payload)
+    which = f"order {rival.id} or {rival.other_id}, key {rival.key}"
+    return differing(rival.payload, rival.other_payload, which)
 
 
 def _told(run_id: str, fields: Sequence[str]) -> str:
@@ -98,7 +111,8 @@ async def compare(run: Run, ledger: Ledger, environment: str) -> Known:
                 continue
             already += 1
             in_doubt += state is not OrderState.CREATED
-            fields = differing(row.payload, payload) if payload != row.payload else []
+            which = f"key {row.key} of run {other_run}"
+            fields = differing(row.payload, payload, which) if payload != row.payload else []
             if fields:
                 changed_count += 1
                 if len(changed) < _KEPT:

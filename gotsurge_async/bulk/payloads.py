@@ -23,10 +23,12 @@ def reading_payload(path: str, order: PendingOrder | OrderRow | ResultRow) -> It
         yield
     except (InvalidData, ValueError, TypeError) as error:
         key = "" if isinstance(order, ResultRow) else f", key {order.key}"
-        raise LedgerUnusable(
-            f"is damaged (table payloads, order {order.id}, line {order.line}{key}: no JSON of an order). {RESCUE}",
-            path=path,
-        ) from error
+        raise unreadable(f"order {order.id}, line {order.line}{key}", path) from error
+
+
+def unreadable(which: str, path: str = "") -> LedgerUnusable:
+    """The error for an order of the ledger at a path whose JSON is none any more; ``which`` names it."""
+    return LedgerUnusable(f"is damaged (table payloads, {which}: no JSON of an order). {RESCUE}", path=path)
 
 
 def check_payloads(path: str, orders: Iterable[PendingOrder]) -> None:

@@ -18,6 +18,7 @@ from gotsurge_async.batcher import Batcher
 from gotsurge_async.bulk.evidence import Doubt
 from gotsurge_async.bulk.ledger import DOUBTFUL, OWNED_ELSEWHERE, Ledger, Mode, OrderRow, OrderState, RunHeld, RunInfo
 from gotsurge_async.bulk.loading import UnusableSource
+from gotsurge_async.bulk.payloads import reading_payload
 from gotsurge_async.bulk.sources import Fault
 from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.client import GotSurge
@@ -318,7 +319,13 @@ def _csv_rows(path: Path, text: str, info: RunInfo, sample: Sequence[OrderRow]) 
 
 
 def _cells(row: OrderRow) -> list[str]:
-    return msgspec.json.decode(row.source_row or b"[]", type=list[str])
+    with reading_payload("", row):
+        return msgspec.json.decode(row.source_row or b"[]", type=list[str])
+
+
+def _tree(row: OrderRow) -> dict[str, Any]:
+    with reading_payload("", row):
+        return msgspec.json.decode(row.source_row or row.payload, type=dict[str, Any])
 
 
 def _key_place(width: int, sample: Sequence[tuple[str, Sequence[str]]]) -> int | None:
@@ -330,7 +337,7 @@ def _key_place(width: int, sample: Sequence[tuple[str, Sequence[str]]]) -> int |
 
 
 def _json_rows(path: Path, text: str, sample: Sequence[OrderRow]) -> Iterator[_Row]:
-    trees = [(row.key, msgspec.json.decode(row.source_row or row.payload, type=dict[str, Any])) for row in sample]
+    trees = [(row.key, _tree(row)) for row in sample]
     names = [name for name in (trees[0][1] if trees else ()) if all(str(tree.get(name)) == key for key, tree in trees)]
     if not names:
         raise ConfigError(f"{path}: nothing tells the orders of this run apart in it")

@@ -133,3 +133,13 @@ async def test_a_damaged_row_is_told_by_whatever_reads_it(path: Path) -> None:
             await ledger.counts(run_id)
         with pytest.raises(LedgerUnusable, match="row 2"):
             [page async for page in ledger.results(run_id)]
+
+
+async def test_a_damaged_name_in_the_schema_is_damage_too(path: Path) -> None:
+    """A name that is no text any more, which the driver cannot even tell of, is damage and not an error of Python's."""
+    await pushed(path)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"CREATE TABLE runs", b"CRE\xa1TE TABLE runs", 1))
+    for opening in (Ledger.look, Ledger.open):
+        with pytest.raises(LedgerUnusable, match="is damaged"):
+            await opening(path)
