@@ -51,6 +51,7 @@ class RunJob:
 
     def __init__(self, options: SendOptions) -> None:
         self.run_id: str | None = None
+        self._begun: Run | None = None
         self._send_options = options
         self._clock = SystemClock()
 
@@ -73,7 +74,14 @@ class RunJob:
             except asyncio.CancelledError:
                 if interrupts.code is None:
                     raise
-                raise Failure("interrupted: nothing was sent", interrupts.code, run=self.run_id) from None
+                raise self._interrupted(interrupts.code) from None
+
+    def _interrupted(self, code: Exit) -> Failure:
+        if self._begun is None:
+            return Failure("interrupted: nothing was sent", code, run=self.run_id)
+        steps = next_steps(attrs.evolve(self._standing(self._begun, {}), results_failed=True))
+        text = "interrupted after the sending, before the result files were written; the ledger has everything"
+        return self._failure(text, code, self._begun, steps)
 
     async def _run(self, interrupts: Interrupts) -> Exit:
         """Find or load the run, and `_deliver` it."""
@@ -108,6 +116,7 @@ class RunJob:
             self._say(f"{waiting:,} orders to send, in {run.info.mode} mode: {means}")
         async with run:
             interrupts.on_stop = push.stop
+            self._begun = run
             started = time.monotonic()
             with progress.of(waiting) if progress is not None else nullcontext():
                 sent = await self._send(push, run, interrupts)
@@ -138,11 +147,12 @@ class RunJob:
     def _ledger_failed(self, run: Run, error: LedgerError) -> Failure:
         """Nobody can read what became of the orders: the careful word is in doubt."""
         text = f"{error}\nwhat was in flight is in doubt, the rest was not sent (run {run.id})"
-        steps = next_steps(self._standing(run, {"unprocessed": 1}))
-        more = {"next": [step.command for step in steps]}
-        return Failure(
-            "\n".join([text, *(f"next: {step.command}" for step in steps)]), Exit.IN_DOUBT, run=run.id, more=more
-        )
+        return self._failure(text, Exit.IN_DOUBT, run, next_steps(self._standing(run, {"unprocessed": 1})))
+
+    def _failure(self, text: str, code: Exit, run: Run, steps: Sequence[Step]) -> Failure:
+        """A failure that says what to type next."""
+        lines = [text, *(f"next: {step.command}" for step in steps)]
+        return Failure("\n".join(lines), code, run=run.id, more={"next": [step.command for step in steps]})
 
     async def _orphans(self, gs: GotSurge, ledger: Ledger, run: Run, sent: Sent) -> list[str]:
         """The drafts that no order will be broadcast by, as far as they are known, or the service shows them."""

@@ -182,6 +182,26 @@ def test_a_summary_says_its_code_and_no_error(desk: Desk) -> None:
     assert json.loads(Path(summary["files"]["summary"]).read_text())["created"] == 1
 
 
+async def test_an_interrupt_after_the_sending_does_not_say_that_nothing_was_sent(tmp_path: Path) -> None:
+    """While unused drafts are looked for all is sent: the command that writes the result files is told."""
+    write_orders(tmp_path / "orders.csv", range(3))
+    async with Simulator() as simulator:
+        simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+        simulator.order_fault(Fault(operation="platform.tasks.list", when="before", kind="delay", seconds=30))
+        words = [*local(simulator), "--account", "platform", "--mode", "two-phase", "--json", "--quiet"]
+        process = await start("push", "orders.csv", *words, cwd=tmp_path)
+        await simulator.called("platform.tasks.list")
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert b"stopping" in await process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        done = await finish(process)
+        assert simulator.audit()["tasks"] == 3
+    document = done.document
+    assert (done.code, document["exit"], "after the sending" in document["error"]) == (130, 130, True)
+    assert document["next"] == [f"gotsurge results {document['run']} --env local --out FOLDER"]
+
+
 @pytest.mark.parametrize("account", ["plain", "platform"])
 def test_a_ledger_that_fails_in_the_middle_is_a_document(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, account: str
