@@ -160,6 +160,11 @@ class Experiment:
         return frozenset(f"{self.prefix}{number}" for number in range(self.count))
 
     @property
+    def exactly_once(self) -> bool:
+        """Whether everything must be created in the end, and nothing in doubt."""
+        return self.mode is Mode.TWO_PHASE
+
+    @property
     def file(self) -> Path:
         """The file of all orders."""
         if self._file is None:
@@ -202,7 +207,7 @@ class Experiment:
         self._judge(done, None)
         live = sorted(task.tracking_id for task in self.tasks() if task.live)
         if done.code == 0 and live:
-            self._found(Faults(dishonest=(f"undo says that all is cancelled, and there are {live}",)))
+            self.find(Faults(dishonest=(f"undo says that all is cancelled, and there are {live}",)))
         return done
 
     def resolve_as_absent(self, run: str) -> None:
@@ -243,14 +248,13 @@ class Experiment:
         runs = json.loads(self._type("runs", "--json").out)  # each as `status` tells it
         status = next((run for run in runs if run["run"] == self._document(done).get("run")), None)
         words = Words.said(done.code, done.out, status=status, rows=self.keys)
-        exactly_once = self.mode is Mode.TWO_PHASE
         self._judge(done, None)
-        self._found(judge_end(self.keys, self.tasks(), words, exactly_once=exactly_once))
+        self.find(judge_end(self.keys, self.tasks(), words, exactly_once=self.exactly_once))
         # What was not sent by one run was sent by another, and no run says any more that it is not there.
         for run in runs:
-            for word in ("unprocessed", "in_doubt") if exactly_once else ("unprocessed",):
+            for word in ("unprocessed", "in_doubt") if self.exactly_once else ("unprocessed",):
                 if run[word]:
-                    self._found(Faults(dishonest=(f"run {run['run']} says {run[word]} {word} in the end",)))
+                    self.find(Faults(dishonest=(f"run {run['run']} says {run[word]} {word} in the end",)))
 
     def look_back(self) -> None:
         """Have the result files of every run written, and judge them: what they say must be so today."""
@@ -347,7 +351,7 @@ class Experiment:
             return None
         told = self._type("status", document["run"], "--json")
         if told.code:
-            self._found(Faults(dishonest=(f"status knows nothing of run {document['run']}",)))
+            self.find(Faults(dishonest=(f"status knows nothing of run {document['run']}",)))
             return None
         status: Mapping[str, Any] = json.loads(told.out)
         return status
@@ -357,16 +361,17 @@ class Experiment:
         try:
             document: Mapping[str, Any] = json.loads(done.out) if done.out.strip() else {}
         except ValueError:
-            self._found(Faults(dishonest=(f"this is no JSON: {done.out}",)))
+            self.find(Faults(dishonest=(f"this is no JSON: {done.out}",)))
             return {}
         return document
 
     def _judge(self, done: Finished, words: Words | None) -> None:
         if "Traceback" in done.err or done.code in (BROKEN, TIMED_OUT):
-            self._found(Faults(dishonest=(f"the command broke, or hung ({done.code})",)))
-        self._found(judge(self.keys, self.tasks(), words))
+            self.find(Faults(dishonest=(f"the command broke, or hung ({done.code})",)))
+        self.find(judge(self.keys, self.tasks(), words))
 
-    def _found(self, faults: Faults) -> None:
+    def find(self, faults: Faults) -> None:
+        """Keep faults, with the command at which they were found."""
         if faults:
             self.log.append(f"    !! {faults}")
             self.faults += faults
