@@ -125,6 +125,24 @@ def test_what_is_not_named_is_matched_with_care(
     assert [int(each.id[5:]) if each else None for each in given_out] == list(found)
 
 
+@pytest.mark.parametrize(
+    ("answered", "found"),
+    [
+        # no names, and one task stands twice: whose the others are is a guess as well
+        ([(0, None), (1, None), (1, None)], [None, None, None]),
+        # it says whose it is, and is that one's once
+        ([(0, "A"), (1, "B"), (1, "B")], ["task-0", "task-1", None]),
+        # it says that it is two orders'
+        ([(0, "A"), (1, "B"), (1, "C")], ["task-0", None, None]),
+    ],
+)
+def test_a_task_is_one_orders(answered: Sequence[tuple[int, str | None]], found: Sequence[str | None]) -> None:
+    """A task that stands twice in an answer is nobody's, unless it says whose it is both times."""
+    wanted: list[Identity] = [("A", None), ("B", None), ("C", None)]
+    given_out = match(wanted, [receipt(number, name) for number, name in answered])
+    assert [each.id if each else None for each in given_out] == list(found)
+
+
 def test_an_order_without_a_task_is_in_doubt() -> None:
     """An order that the answer does not name is in doubt, and its error says how many tasks came."""
     results = results_of_receipts(["a", "b"], [("A", None), ("B", None)], [receipt(0, "B")])

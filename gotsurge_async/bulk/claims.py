@@ -21,6 +21,9 @@ class Claim:
     ``leave`` and ``land`` are the ``before_send`` and ``after_send`` of `Session.call`. Make it before the claim is
     written: a process may be frozen right after the write.
 
+    Args:
+        begun: by the clock, before the claim was written; now, unless it is given.
+
     Attributes:
         ids: the orders that are claimed.
         on_its_way: a try left, and has not ended.
@@ -28,14 +31,14 @@ class Claim:
         refused: a try was refused, which need not mean all of its orders.
     """
 
-    def __init__(self, run: Run, clock: Clock, life: float) -> None:
+    def __init__(self, run: Run, clock: Clock, life: float, *, begun: float | None = None) -> None:
         self.ids: Sequence[int] = ()
         self.on_its_way: bool = False
         self.may_have_acted: bool = False
         self.refused: bool = False
         self._run = run
         self._clock = clock
-        self._old_at = clock.monotonic() + life / 2
+        self._old_at = (clock.monotonic() if begun is None else begun) + life / 2
         self._life = life
 
     async def leave(self) -> None:

@@ -6,7 +6,7 @@
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -14,6 +14,7 @@ from typing import Self
 import attrs
 import msgspec
 
+from gotsurge_async.bulk.changes import Known
 from gotsurge_async.bulk.ledger import Ledger, Mode, Run
 from gotsurge_async.bulk.loading import Loader
 from gotsurge_async.bulk.quotes import Quotes, Routes, decimals
@@ -44,6 +45,8 @@ class Plan:
         tight: windows that leave drivers no time; ``tight_count`` says how many there are.
         similar: orders that look like another one of the file, "KEY (line) is like KEY (line)"; likewise.
         warnings: what else looks wrong, likewise.
+        already_pushed: orders whose keys a ledger has, created or in doubt, where one was looked at.
+        changed: those of them that differ from what was sent, "LINE: KEY: …"; ``changed_count`` says how many.
     """
 
     version: int = VERSION
@@ -61,6 +64,9 @@ class Plan:
     similar_count: int = 0
     warnings: tuple[str, ...] = ()
     warning_count: int = 0
+    already_pushed: int = 0
+    changed: tuple[str, ...] = ()
+    changed_count: int = 0
 
     def to_json(self) -> bytes:
         """The plan as JSON text."""
@@ -112,12 +118,21 @@ class Planner:
         now: the present, aware.
         gs: asked for the price of each distinct route, if given.
         rules: when a window is too narrow.
+        known: what a ledger knows of the orders, if it should be told.
     """
 
-    def __init__(self, *, now: datetime, gs: GotSurge | None = None, rules: WindowRules | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        now: datetime,
+        gs: GotSurge | None = None,
+        rules: WindowRules | None = None,
+        known: Callable[[Run], Awaitable[Known]] | None = None,
+    ) -> None:
         self._now = now
         self._gs = gs
         self._rules = rules or WindowRules()
+        self._known = known
 
     async def plan(self, source: Source) -> Plan:
         """Read a source to its end, as a push would, and sum it up. Nothing is sent but requests for prices.
@@ -153,6 +168,7 @@ class Planner:
                 routes.add(order)
         similar = await run.similar()
         quotes = None if self._gs is None else await routes.quote(self._gs)
+        known = Known() if self._known is None else await self._known(run)
         return Plan(
             made_at=self._now,
             file=source.name,
@@ -170,6 +186,9 @@ class Planner:
             similar_count=len(similar),
             warnings=tuple(map(str, source.report.warnings)),
             warning_count=source.report.warning_count,
+            already_pushed=known.already_pushed,
+            changed=tuple(f"{line}: {key}: {told}" for line, key, told in known.changed),
+            changed_count=known.changed_count,
         )
 
 

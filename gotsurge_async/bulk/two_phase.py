@@ -23,7 +23,15 @@ from gotsurge_async.bulk.refusals import OnRefusedChunk, held, parts_to_send
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.creates import Created, InDoubt, OrderResult, Refused, Unsent, create_chunk, stops_all
 from gotsurge_async.endpoints import CHUNK, DRAFTS_BROADCAST, DRAFTS_CREATE, PLATFORM_TASKS_GET
-from gotsurge_async.errors import BadRequest, CallError, Conflict, GotSurgeError, NotFound, OutcomeUnknown
+from gotsurge_async.errors import (
+    BadRequest,
+    CallError,
+    Conflict,
+    GotSurgeError,
+    NotFound,
+    OutcomeUnknown,
+    SignInNeeded,
+)
 from gotsurge_async.models.platform import BroadcastRequest
 from gotsurge_async.models.tasks import Receipt, TaskStatus
 from gotsurge_async.retry import backoff
@@ -95,9 +103,10 @@ class TwoPhaseSender:
         async for part in chunks_of(known, CHUNK):
             to_read = [draft for state, draft in part if state is not OrderState.DRAFTED]
             if to_read:
+                begun = self._session.clock.monotonic()
                 claimed = set(await whole(run.claim_to_read([draft.order.id for draft in to_read])))
                 to_read = [draft for draft in to_read if draft.order.id in claimed]
-                results += await self._settle(run, to_read, may_have_acted=True)
+                results += await self._settle(run, to_read, _Tried({draft.task_id for draft in to_read}, begun=begun))
             results += await self.broadcast(run, [draft for state, draft in part if state is OrderState.DRAFTED])
         return results
 
@@ -178,20 +187,20 @@ class TwoPhaseSender:
         """Broadcast recorded drafts, until each is known to be past draft."""
         if not drafts:
             return []
+        begun = self._session.clock.monotonic()
         claimed = set(await whole(run.claim_broadcast([draft.order.id for draft in drafts])))
         mine = [draft for draft in drafts if draft.order.id in claimed]
-        return await self._settle(run, mine, may_have_acted=False)
+        return await self._settle(run, mine, _Tried(begun=begun))
 
-    async def _settle(self, run: Run, drafts: Sequence[Draft], *, may_have_acted: bool) -> Results:
+    async def _settle(self, run: Run, drafts: Sequence[Draft], tried: "_Tried") -> Results:
         """Bring claimed drafts to their end: broadcast what is a draft, read what the answer does not prove.
 
-        ``may_have_acted``: an earlier broadcast of them may have; they are read before anything is sent.
+        Where an earlier broadcast of them may have acted, they are read before anything is sent.
         """
-        tried = _Tried(acted={draft.task_id for draft in drafts} if may_have_acted else set())
         left = list(drafts)
         results: Results = []
         try:
-            error = await self._settle_all(run, left, results, tried, read_first=may_have_acted)
+            error = await self._settle_all(run, left, results, tried, read_first=bool(tried.acted))
         except (asyncio.CancelledError, GotSurgeError):
             with suppress(LedgerError):  # then whoever takes the run up settles them
                 await whole(run.release_claim([draft.order.id for draft in left if not tried.may_have(draft)]))
@@ -202,7 +211,7 @@ class TwoPhaseSender:
         self, run: Run, left: list[Draft], results: Results, tried: "_Tried", *, read_first: bool
     ) -> GotSurgeError | None:
         """Take drafts out of ``left`` as their ``results`` are known; the error is what kept some from it."""
-        errors: dict[str, CallError] = {}
+        errors: dict[str, CallError | SignInNeeded] = {}
         for tries in range(1, self._policy.attempts + 1):
             if tries > 1:
                 await self._session.clock.sleep(backoff(self._policy, tries - 1, self._random.random()))
@@ -233,12 +242,12 @@ class TwoPhaseSender:
 
     async def _broadcast_call(
         self, run: Run, drafts: Sequence[Draft], proven: dict[str, TaskStatus], tried: "_Tried"
-    ) -> CallError | None:
+    ) -> CallError | SignInNeeded | None:
         """Broadcast once; tasks that the answer shows past draft are put into ``proven``.
 
         What may have been processed is put into ``tried``, also when this is cancelled.
         """
-        claim = Claim(run, self._session.clock, self._claim_life)
+        claim = Claim(run, self._session.clock, self._claim_life, begun=tried.begun)
         claim.ids = [draft.order.id for draft in drafts]
         task_ids = tuple(draft.task_id for draft in drafts)
         try:
@@ -248,7 +257,7 @@ class TwoPhaseSender:
                 before_send=claim.leave,
                 after_send=claim.land,
             )
-        except CallError as error:
+        except (CallError, SignInNeeded) as error:
             return error
         finally:
             if claim.may_have_acted or claim.on_its_way:
@@ -264,9 +273,9 @@ class TwoPhaseSender:
         self,
         draft: Draft,
         proven: Mapping[str, TaskStatus],
-        refusals: Mapping[str, CallError],
+        refusals: Mapping[str, CallError | SignInNeeded],
         tried: "_Tried",
-    ) -> Settled | CallError | None:
+    ) -> Settled | CallError | SignInNeeded | None:
         """What became of a draft, read unless the broadcast's answer proved it.
 
         None if it is a draft still; the error if it could not be read.
@@ -279,7 +288,7 @@ class TwoPhaseSender:
             except NotFound as gone:
                 outcome = Outcome(order.id, OrderState.IN_DOUBT, error=f"its draft is gone: {gone}")
                 return Settled(InDoubt(order=order, error=gone), outcome)
-            except CallError as error:
+            except (CallError, SignInNeeded) as error:
                 return error
             status = task.current_status
         if status == TaskStatus.CANCELLED:
@@ -317,7 +326,7 @@ class TwoPhaseSender:
 
 @attrs.frozen
 class _Tried:
-    """Which tasks earlier broadcasts may have acted on.
+    """Which tasks broadcasts may have acted on, and when their claim was begun, by the clock.
 
     Attributes:
         acted: a broadcast of them was answered or broken off; it may act even after they were read as drafts.
@@ -326,6 +335,7 @@ class _Tried:
 
     acted: set[str] = attrs.field(factory=set)
     refused: set[str] = attrs.field(factory=set)
+    begun: float = attrs.field(kw_only=True)
 
     def may_have(self, draft: Draft) -> bool:
         """Whether a driver may know of it."""

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import attrs
 import click
 
-from gotsurge_async.bulk import Ledger, Mode
+from gotsurge_async.bulk import Ledger, Mode, Run
+from gotsurge_async.bulk.changes import Known, compare
 from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.cli.connect import SIMULATED, Target, default_ledger
 from gotsurge_async.cli.exits import told
@@ -71,6 +72,25 @@ def must_exist(path: Path) -> None:
         raise ConfigError(
             f"there is no ledger at {path}: --ledger names one, and --env sandbox or production that of real pushes"
         )
+
+
+async def known_to(path: Path, run: Run, target: Target) -> Known:
+    """What the ledger that a push would use knows of the orders of a run, which is in a ledger of its own."""
+    if not await asyncio.to_thread(path.exists):
+        return Known()
+    async with open_books(path, look=True) as ledger:
+        return await compare(run, ledger, target.books)
+
+
+def document_of(known: Known) -> dict[str, Any]:
+    """The same, for programs."""
+    changed = [{"line": line, "key": key, "reason": reason} for line, key, reason in known.changed]
+    return {
+        "already_pushed": known.already_pushed,
+        "in_doubt": known.in_doubt,
+        "changed": changed,
+        "changed_count": known.changed_count,
+    }
 
 
 def run_told(work: Coroutine[Any, Any, T], run: str | Callable[[], str | None] | None = None) -> T:

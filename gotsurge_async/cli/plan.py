@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from gotsurge_async.bulk import Plan, Planner, SourceOptions, UnusableSource, open_source
-from gotsurge_async.cli.books import run_told
+from gotsurge_async.bulk import Plan, Planner, Run, SourceOptions, UnusableSource, open_source
+from gotsurge_async.bulk.changes import Known
+from gotsurge_async.cli.books import OUT, known_to, ledger_option, run_told
 from gotsurge_async.cli.calls import takes_target
-from gotsurge_async.cli.connect import Target, connected
+from gotsurge_async.cli.connect import Target, connected, default_ledger
 from gotsurge_async.cli.exits import Exit, print_text
 from gotsurge_async.cli.output import json_option, print_record
 from gotsurge_async.cli.push_job import told_faults
@@ -22,8 +23,17 @@ SHOWN = 10
 @click.option("--quote", is_flag=True, help="Ask the service for the price of each route; needs --env or --simulate.")
 @reading_options
 @takes_target
+@ledger_option
 @json_option
-def plan(file: str, output: Path | None, quote: bool, source: SourceOptions, target: Target, as_json: bool) -> None:
+def plan(
+    file: str,
+    output: Path | None,
+    quote: bool,
+    source: SourceOptions,
+    target: Target,
+    ledger: Path | None,
+    as_json: bool,
+) -> None:
     """Check FILE as a push would, and say how many orders it has, what they cost, and which windows are too narrow.
 
     The plan holds the SHA-256 of the file: gotsurge push FILE --plan PLAN.json refuses any other.
@@ -32,21 +42,27 @@ def plan(file: str, output: Path | None, quote: bool, source: SourceOptions, tar
     be driven at 40 km/h between the start of the pickup and the end of the delivery. The way is 1.3 times the line
     through the air, and known only where both addresses have coordinates.
 
+    Orders that the ledger knows are counted, and those that differ from what was sent are told with their fields.
+
     Nothing is sent, but for --quote: then each distinct route is priced once.
 
     \b
     Exit codes:
       0 the file can be pushed         2 it has faults, or wrong usage
+      7 some of its orders were pushed before, and differ now
     """
     if quote:
         target.check()
 
+    async def known(run: Run) -> Known:
+        return await known_to(ledger or default_ledger(target, OUT), run, target)
+
     async def make() -> Plan:
         with open_source(file, options=source) as opened:
             if not quote:
-                return await Planner(now=source.now).plan(opened)
+                return await Planner(now=source.now, known=known).plan(opened)
             async with connected(target) as gs:
-                return await Planner(now=source.now, gs=gs).plan(opened)
+                return await Planner(now=source.now, gs=gs, known=known).plan(opened)
 
     async def tell() -> Exit:
         try:
@@ -59,7 +75,7 @@ def plan(file: str, output: Path | None, quote: bool, source: SourceOptions, tar
             print_text(made.to_json().decode().rstrip("\n"))
         else:
             _tell(made, output)
-        return Exit.CREATED
+        return Exit.CHANGED if made.changed_count else Exit.CREATED
 
     raise SystemExit(int(run_told(tell())))
 
@@ -75,6 +91,7 @@ def _tell(made: Plan, output: Path | None) -> None:
             ("file", made.file),
             ("orders", f"{made.orders:,}"),
             ("spend", _amounts(made.spend)),
+            ("already pushed", f"{made.already_pushed:,}" if made.already_pushed else None),
             ("without a price", f"{made.without_price:,}" if made.without_price else None),
             *(
                 (
@@ -95,6 +112,7 @@ def _tell(made: Plan, output: Path | None) -> None:
         (tight, made.tight_count, "windows that are too narrow"),
         (made.similar, made.similar_count, "orders that look like another one"),
         (made.warnings, made.warning_count, "other warnings"),
+        (made.changed, made.changed_count, "orders that were pushed before, and differ now"),
     ):
         if count:
             click.echo(f"{count:,} {what}:")

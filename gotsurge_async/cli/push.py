@@ -50,6 +50,11 @@ from gotsurge_async.config import Limits
 )
 @brake_options
 @click.option(
+    "--replace-changed",
+    is_flag=True,
+    help="Change the tasks of orders that were pushed before and differ now (platform partners).",
+)
+@click.option(
     "--plan",
     "plan_",
     type=click.Path(path_type=Path),
@@ -76,6 +81,7 @@ def push(
     on_refused_chunk: str | None,
     canary: int,
     brakes: Brakes,
+    replace_changed: bool,
     plan_: Path | None,
     as_json: bool,
     quiet: bool,
@@ -84,7 +90,7 @@ def push(
 
     The whole file is checked before anything is sent. Every order is in a ledger before it is sent, so an order is
     never sent twice: not after a lost answer, not when the same file is pushed again. An order whose answer was lost
-    is in doubt, and named.
+    is in doubt, and named. An order that was pushed before and differs now is not sent: it is told with its fields.
 
     The ledger of simulated pushes is ledger.db in the --out folder. Real ones share one ledger in your data folder,
     unless --ledger or GOTSURGE_LEDGER names another.
@@ -122,6 +128,7 @@ def push(
             mode=mode,
             on_refused_chunk=on_refused_chunk,
             brakes=attrs.evolve(brakes, canary=canary),
+            replace_changed=replace_changed,
             ledger=ledger or default_ledger(target, out),
             out=out,
             reading=reading_words(click.get_current_context().params),

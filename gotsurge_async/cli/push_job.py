@@ -20,15 +20,19 @@ from gotsurge_async.bulk import (
     check_plan,
     open_source,
 )
-from gotsurge_async.bulk.ledger import Admission, Similar
+from gotsurge_async.bulk.changes import replace_changed
+from gotsurge_async.bulk.ledger import Admission, OrderState, Similar
 from gotsurge_async.bulk.sources.opening import STDIN
 from gotsurge_async.bulk.summaries import refuse_older
+from gotsurge_async.cli.books import document_of, known_to
 from gotsurge_async.cli.connect import Target, connected, server_of
 from gotsurge_async.cli.exits import Exit, Failure, Told, print_document
 from gotsurge_async.cli.interrupts import Interrupts
 from gotsurge_async.cli.run_job import RunJob, SendOptions
+from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Limits
 from gotsurge_async.endpoints import TASKS_CREATE
+from gotsurge_async.errors import UsageError
 
 SHOWN_WARNINGS = 10
 LOOKED_BACK = 1_000
@@ -48,6 +52,7 @@ class PushOptions(SendOptions):
     on_refused_chunk: str | None = None
     brakes: Brakes = Brakes()
     plan: Path | None = None
+    replace_changed: bool = False
     reading: Sequence[str] = ()
     """The words of the options that say how to read the file."""
 
@@ -101,12 +106,16 @@ class PushJob(RunJob):
                     run, admission = await self._load(Push(gs, ledger), gs.environment.api_base)
                 except UnusableSource as error:
                     raise told_faults(error, self._say) from None
-                await run.close()
+                async with run:
+                    known = await known_to(self._options.ledger, run, self._options.target)
+        if known.changed_count:
+            self._tell_changed(known.changed, known.already_pushed, known.changed_count)
         if self._options.as_json:
-            print_document({"orders": admission.pending, "faults": []})
+            print_document({"orders": admission.pending, "faults": [], **document_of(known)})
         else:
-            click.echo(f"{admission.pending:,} orders, no faults; nothing was sent")
-        return Exit.CREATED
+            already = f", {known.already_pushed:,} of them already pushed" if known.already_pushed else ""
+            click.echo(f"{admission.pending:,} orders{already}, no faults; nothing was sent")
+        return Exit.CHANGED if known.changed_count else Exit.CREATED
 
     async def _run(self, interrupts: Interrupts) -> Exit:
         options = self._options
@@ -127,7 +136,11 @@ class PushJob(RunJob):
             )
             await self._tell_other_names(ledger, gs.environment.api_base)
             await self._choose_mode(push)
+            if options.replace_changed and push.mode is Mode.DIRECT:
+                raise UsageError("--replace-changed is for platform partners: a plain one cannot change a task")
             run, admission = await self._load(push, gs.environment.api_base)
+            if admission.changed:
+                await self._handle_changed(gs, run, admission)
             return await self._deliver(gs, ledger, push, run, waiting=admission.pending, interrupts=interrupts)
 
     async def _choose_mode(self, push: Push) -> None:
@@ -149,7 +162,34 @@ class PushJob(RunJob):
             raise
         return run, admission
 
+    async def _handle_changed(self, gs: GotSurge, run: Run, admission: Admission) -> None:
+        """Tell which orders were pushed before and differ now, and change their tasks if that is wanted."""
+        try:
+            if self._options.replace_changed:
+                done = await replace_changed(gs, run, concurrency=self._options.limits.concurrency)
+                self._say(f"{done.replaced:,} tasks were changed into what the orders say now")
+                if not done.left:
+                    return
+            changed: list[tuple[int, str, str]] = []
+            async for row in run.rows((OrderState.CHANGED,), batch=SHOWN_WARNINGS):
+                changed.append((row.line, row.key, row.error or ""))
+                if len(changed) == SHOWN_WARNINGS:
+                    break
+            self._tell_changed(changed, admission.already_pushed, (await run.counts()).changed)
+            if run.info.mode is Mode.TWO_PHASE and not self._options.replace_changed:
+                self._say("--replace-changed changes their tasks, where they are still open")
+        except BaseException:
+            await run.close()
+            raise
+
     # --- telling ----------------------------------------------------------------------------------------------------
+
+    def _tell_changed(self, changed: Sequence[tuple[int, str, str]], already: int, count: int) -> None:
+        self._say(f"{already:,} already pushed, {count:,} of them differ from what was sent; these are not sent:")
+        for line, key, said in changed[:SHOWN_WARNINGS]:
+            self._say(f"  {self._options.file}:{line}: {key}: {said}")
+        if count > SHOWN_WARNINGS:
+            self._say(f"  … and {count - SHOWN_WARNINGS:,} more: the result file `changed` has all")
 
     async def _tell_other_names(self, ledger: Ledger, api_base: str) -> None:
         """Warn where the ledger knows this server under another environment's name: keys are unique within one."""

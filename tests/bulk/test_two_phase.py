@@ -308,3 +308,19 @@ async def test_refusals_in_a_row_stop_the_push_unless_they_may_not(tmp_path: Pat
                 sent = await push.send(run)
                 assert (await run.counts()).rejected == refused
             assert (sent.stopped_by is None) is (limit is None)
+
+
+async def test_waiting_does_not_end_a_split(tmp_path: Path) -> None:
+    """A chunk whose parts take longer than its claim is good for goes on: the claim is renewed before each part."""
+    bad = order("BAD", vehicle_preference="hovercraft")
+    options = SimulatorOptions.from_mapping({"refusal_names_rows": False})
+    async with pushing(
+        tmp_path, mode=Mode.DIRECT, account="plain", options=options, on_refused_chunk="split", claim_life=0.1
+    ) as (push, simulator):
+        simulator.order_fault(Fault(operation="tasks.create", kind="delay", seconds=0.06))
+        simulator.order_fault(Fault(operation="tasks.create", kind="status", status=429, after_calls=1, times=1))
+        run, _ = await push.load_orders([*orders(9), bad])
+        async with run:
+            assert (await push.send(run)).stopped_by is None
+            assert await states(run) == {OrderState.CREATED: 9, OrderState.REJECTED: 1}
+        exactly_once(simulator, orders(9))

@@ -1,0 +1,87 @@
+"""A file that was corrected after it had been pushed, pushed again."""
+
+import csv
+import json
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.cli.desk import Desk
+from tests.cli.kit import write_orders
+
+
+@pytest.fixture
+def platform(desk: Desk) -> Desk:
+    """A desk of a platform partner."""
+    return attrs.evolve(desk, account="platform")
+
+
+def corrected(desk: Desk) -> Path:
+    """The file of three orders, two of which have been corrected."""
+    file = write_orders(desk.folder / "orders.csv", ["A", "B", "C"])
+    text = (
+        file.read_text().replace("\nB,B Loyang Way", "\nB,Tuas South 9").replace("\nC,C Loyang Way", "\nC,Tuas South 7")
+    )
+    file.write_text(text)
+    return file
+
+
+def test_a_corrected_row_is_told_by_line_and_field(desk: Desk) -> None:
+    """It is neither sent nor called a success: exit 7, its line and fields on stderr, and a file of its own."""
+    desk.push("A", "B", "C")
+    file = corrected(desk)
+    words = [*desk.place, *desk.ledger, "--out", desk.folder / "out"]
+    done = desk.run("push", file, *words, "--json", "--quiet")
+    summary = json.loads(done.stdout)
+    assert (done.exit_code, summary["already_pushed"], summary["changed"], summary["created"]) == (7, 1, 2, 0)
+    assert "3 already pushed, 2 of them differ from what was sent" in done.stderr
+    assert f"{file}:3: B: pushed by run" in done.stderr
+    assert "differs from what was sent: from_address.street_address" in done.stderr
+    with Path(summary["files"]["success"]).open(newline="") as stream:
+        assert [row["tracking_id"] for row in csv.DictReader(stream)] == ["A"]
+    with Path(summary["files"]["changed"]).open(newline="") as stream:
+        assert [row["tracking_id"] for row in csv.DictReader(stream)] == ["B", "C"]
+    status = desk.document(desk.books("status", summary["run"], "--json"))
+    assert (status["changed"], status["already_pushed"]) == (2, 1)
+
+
+@pytest.mark.parametrize("command", [["push", "--dry-run"], ["plan"]])
+def test_a_look_tells_the_same(desk: Desk, command: list[str]) -> None:
+    """A dry run and a plan find corrected rows in the ledger, with the same exit code, and write nothing into it."""
+    desk.push("A", "B", "C")
+    file = corrected(desk)
+    name, *words = command
+    before = desk.books("runs", "--json").stdout
+    told = desk.run(name, file, *words, *desk.place, *desk.ledger)
+    assert told.exit_code == 7
+    assert "differs from what was sent: from_address.street_address" in told.output
+    document = json.loads(desk.run(name, file, *words, *desk.place, *desk.ledger, "--json").stdout)
+    assert (document["already_pushed"], document["changed_count"]) == (3, 2)
+    assert desk.books("runs", "--json").stdout == before
+
+
+def test_a_ledger_is_only_looked_at_where_there_is_one(desk: Desk) -> None:
+    """Without a ledger nothing is known, and none is made."""
+    file = corrected(desk)
+    assert desk.run("push", file, "--dry-run", *desk.place, *desk.ledger).exit_code == 0
+    assert not (desk.folder / "ledger.db").exists()
+
+
+def test_tasks_are_changed_if_that_is_asked_for(platform: Desk) -> None:
+    """--replace-changed changes the open tasks of a platform partner; then the file is all pushed, exit 0."""
+    _, first = platform.push("A", "B", "C")
+    file = corrected(platform)
+    words = [*platform.place, *platform.ledger, "--out", platform.folder / "out", "--quiet", "--json"]
+    done = platform.run("push", file, *words, "--replace-changed")
+    assert (done.exit_code, json.loads(done.stdout)["already_pushed"]) == (0, 3)
+    assert "2 tasks were changed into what the orders say now" in done.stderr
+    assert platform.run("push", file, *words).exit_code == 0
+    assert platform.simulator.audit()["by_tracking_id"] == {"A": 1, "B": 1, "C": 1}
+    assert first["created"] == 3
+
+
+def test_a_plain_partner_cannot_change_tasks(desk: Desk) -> None:
+    """It is told so before anything is loaded."""
+    done = desk.run("push", corrected(desk), *desk.place, *desk.ledger, "--replace-changed")
+    assert (done.exit_code, "for platform partners" in done.stderr) == (2, True)
