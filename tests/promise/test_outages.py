@@ -124,12 +124,12 @@ class Stage:
         """
         experiment = self.experiment()
         before = self._station.calls
-        with self._trouble(call, loss, outage):
+        with self.trouble(call, loss, outage):
             done = experiment.push()
         assert self._station.calls - before > call, "no call was lost"
         if experiment.tasks() and '"files"' not in done.out:
             experiment.find(Faults(dishonest=(f"something was sent, and exit {done.code} comes without a summary",)))
-        with nullcontext() if second is None else self._trouble(second, LOST, "503"):
+        with nullcontext() if second is None else self.trouble(second, LOST, "503"):
             FOLLOW_UPS[follow_up](experiment)
         experiment.end()
         what = f"{self.way}: call {call} lost ({loss}), {outage}, {follow_up}"
@@ -137,7 +137,7 @@ class Stage:
         shutil.rmtree(experiment.folder)
 
     @contextmanager
-    def _trouble(self, call: int, loss: Mapping[str, Any], outage: str) -> Iterator[None]:
+    def trouble(self, call: int, loss: Mapping[str, Any], outage: str) -> Iterator[None]:
         """Have a call of the block lost, and the others after it meet an outage."""
         self._station.order(**loss, after_calls=call, times=1)
         following = OUTAGES[outage]
@@ -227,3 +227,15 @@ def test_a_few_outages(stage: Stage, tally: Tally, call: int, outage: str, follo
     """The quick part of the enumeration."""
     stage.play(call, LOST, outage, follow_up)
     assert not tally.verdict, tally.verdict
+
+
+@on([Way(Mode.DIRECT), Way(Mode.TWO_PHASE)])
+def test_a_push_without_a_memory_is_caught(stage: Stage) -> None:
+    """The control: a push that forgot what it sent when its answer was lost doubles, and the same judge says so."""
+    experiment = stage.experiment()
+    with stage.trouble(max(stage.calls()), LOST, "503"):
+        experiment.push()
+    for file in experiment.folder.glob("ledger.db*"):
+        file.unlink()
+    experiment.push()
+    assert experiment.faults.doubles
