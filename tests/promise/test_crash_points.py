@@ -5,14 +5,21 @@ one after, and the push is killed at the first, the second, and so on, until it 
 the same file is pushed once more. All goes through the command line; the judge is `judge`.
 """
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from gotsurge_async.bulk import Mode
-from tests.promise.follow_ups import FOLLOW_UPS, push_again
+from tests.conftest import CRASH_SEED
+from tests.promise.follow_ups import FOLLOW_UPS, push_again, resume, undo
 from tests.promise.station import KILLED, REFUSED_CALLS, Experiment, Station
 from tests.promise.tally import Tally
+
+MOST = 400
+"""More boundaries than any push of five orders has."""
 
 
 def crash(
@@ -29,6 +36,79 @@ def crash(
     # It is the one that died nowhere, and was judged like the others.
     assert not experiment.faults, "\n".join(experiment.log)
     return None
+
+
+def crashes(
+    service: Station, folder: Path, mode: Mode, name: str, *, step: int = 1, refusing: bool = False
+) -> Iterator[tuple[int, Experiment]]:
+    """A push for each of its boundaries, dead there."""
+    for at in range(1, MOST, step):
+        experiment = crash(service, folder, mode, name, at, refusing=refusing)
+        if experiment is None:
+            return
+        yield at, experiment
+        shutil.rmtree(experiment.folder)
+    raise AssertionError("the push never came to its end")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("follow_up", FOLLOW_UPS)
+@pytest.mark.parametrize("mode", list(Mode))
+def test_every_crash_point(service: Station, tally: Tally, folder: Path, mode: Mode, follow_up: str) -> None:
+    """Wherever a push dies and whatever is done then, no order is doubled or lost, and every word is true."""
+    for at, experiment in crashes(service, folder, mode, follow_up, refusing=follow_up == "retry"):
+        FOLLOW_UPS[follow_up](experiment)
+        experiment.end()
+        if follow_up == "push again":
+            experiment.look_back()
+        tally.take(experiment, f"{mode}, crash at {at}, {follow_up}", crashes=1)
+    assert not tally.verdict, tally.verdict
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("mode", list(Mode))
+def test_undo_after_a_crash(service: Station, tally: Tally, folder: Path, mode: Mode) -> None:
+    """What was created before a crash can be taken back, is told so, and is pushed again with the same file."""
+    for at, experiment in crashes(service, folder, mode, "undo", step=3):
+        undo(experiment)
+        experiment.end()
+        tally.take(experiment, f"{mode}, crash at {at}, undo", crashes=1)
+    assert not tally.verdict, tally.verdict
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("mode", list(Mode))
+def test_two_crashes_in_a_row(service: Station, tally: Tally, folder: Path, mode: Mode, first: int) -> None:
+    """What is done after a crash may die too."""
+    follow_up = (resume, push_again)[first]
+    for at, experiment in crashes(service, folder, mode, follow_up.__name__, step=2):
+        # Spread over all boundaries of the follow-up, which has fewer left the later the first crash was.
+        second = 1 + at * 7 % 30
+        follow_up(experiment, die=second)
+        experiment.end()
+        tally.take(experiment, f"{mode}, crash at {at}, {follow_up.__name__} with a crash at {second}", crashes=2)
+    assert not tally.verdict, tally.verdict
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("mode", list(Mode))
+def test_crashes_at_any_time(service: Station, tally: Tally, folder: Path, mode: Mode) -> None:
+    """A larger push with several calls in flight that dies at any time, over and over, comes to a good end."""
+    random = Random(f"{CRASH_SEED} {mode}")
+    for number in range(12):
+        prefix = f"{mode}-any-{number}-"
+        experiment = Experiment(service, folder / prefix, mode, prefix, concurrency=4, count=30)
+        for _ in range(4):
+            follow_up = random.choice((resume, push_again))
+            follow_up(experiment, die_after=random.uniform(0.02, 0.25))
+        experiment.end()
+        tally.take(experiment, f"{mode}, {number}", crashes=4)
+    assert not tally.verdict, tally.verdict
 
 
 @pytest.mark.parametrize(
