@@ -1,5 +1,6 @@
 """What stops a push before its end: too many refusals, too many doubts, too much money."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import attrs
@@ -57,8 +58,11 @@ class BrakeWatch:
         self._refused = 0
         self._in_doubt = 0
         self._spent = 0
-        self._doubts_in_a_row = 0
-        self._refusals_in_a_row = 0
+        # Chunks are counted in the order in which they were begun: those that failed are the quickest to end.
+        self._begun = 0
+        self._ended: dict[int, frozenset[type]] = {}
+        self._next = 0
+        self._in_a_row: Counter[type] = Counter()
 
     async def begin(self, run: Run) -> None:
         """Count what earlier processes did in this run."""
@@ -109,17 +113,26 @@ class BrakeWatch:
         ):
             if limit is not None and count > limit:
                 raise LimitReached(f"{count} orders are {what}, and the limit is {limit}")
-        self._count_chunk(results)
 
-    def _count_chunk(self, results: Sequence[OrderResult[PendingOrder]]) -> None:
-        kinds = {type(result) for result in results}
-        if not kinds:
-            return
-        self._doubts_in_a_row = self._doubts_in_a_row + 1 if kinds == {InDoubt} else 0
-        self._refusals_in_a_row = self._refusals_in_a_row + 1 if kinds == {Refused} else 0
-        for in_a_row, limit, what in (
-            (self._doubts_in_a_row, self._brakes.doubts_in_a_row, "in doubt: the service, or the way to it, is down"),
-            (self._refusals_in_a_row, self._brakes.refusals_in_a_row, "refused: mend what they have in common"),
-        ):
-            if limit is not None and in_a_row >= limit:
-                raise LimitReached(f"{in_a_row} chunks in a row are {what}")
+    def enter(self) -> int:
+        """A chunk is begun; returns its place in the row."""
+        self._begun += 1
+        return self._begun - 1
+
+    def leave(self, place: int, results: Sequence[OrderResult[PendingOrder]]) -> LimitReached | None:
+        """A chunk has ended; returns why the next ones should not be sent, if so many in a row went the same way."""
+        self._ended[place] = frozenset(type(result) for result in results)
+        reached = None
+        while self._next in self._ended:
+            kinds = self._ended.pop(self._next)
+            self._next += 1
+            if not kinds:
+                continue
+            for counted, limit, what in (
+                (InDoubt, self._brakes.doubts_in_a_row, "in doubt: the service, or the way to it, is down"),
+                (Refused, self._brakes.refusals_in_a_row, "refused: mend what they have in common"),
+            ):
+                self._in_a_row[counted] = self._in_a_row[counted] + 1 if kinds == {counted} else 0
+                if limit is not None and self._in_a_row[counted] >= limit:
+                    reached = reached or LimitReached(f"{limit} chunks in a row are {what}")
+        return reached

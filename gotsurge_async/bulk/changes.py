@@ -10,7 +10,7 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.batcher import Batcher, chunks_of
 from gotsurge_async.bulk.claims import whole
-from gotsurge_async.bulk.ledger import Ledger, OrderState, Rival, Run
+from gotsurge_async.bulk.ledger import PUSHED, Ledger, OrderState, Rival, Run
 from gotsurge_async.bulk.payloads import unreadable
 from gotsurge_async.client import GotSurge
 from gotsurge_async.creates import stops_all
@@ -95,7 +95,6 @@ class Known:
     changed_count: int = 0
 
 
-_PUSHED = frozenset({OrderState.CREATED, OrderState.IN_DOUBT, OrderState.SENDING, OrderState.BROADCASTING})
 _KEPT = 1000
 
 
@@ -107,7 +106,7 @@ async def compare(run: Run, ledger: Ledger, environment: str) -> Known:
         known = await ledger.pushed(environment, [row.key for row in block])
         for row in block:
             other_run, state, payload = known.get(row.key, ("", OrderState.PENDING, b""))
-            if state not in _PUSHED:
+            if state not in PUSHED:
                 continue
             already += 1
             in_doubt += state is not OrderState.CREATED

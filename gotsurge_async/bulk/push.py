@@ -21,7 +21,7 @@ from gotsurge_async.bulk.brakes import Brakes, BrakeWatch, LimitReached
 from gotsurge_async.bulk.claims import CLAIM_LIFE, whole
 from gotsurge_async.bulk.direct import DirectSender, Results
 from gotsurge_async.bulk.evidence import RecordedTasks
-from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, OrderRow, OrderState, PendingOrder, Run, RunHeld
+from gotsurge_async.bulk.ledger import WITH_DRAFT, Admission, Ledger, Mode, OrderRow, PendingOrder, Run, RunHeld
 from gotsurge_async.bulk.loading import Loader
 from gotsurge_async.bulk.payloads import check_payloads
 from gotsurge_async.bulk.reconcile import Reconciler, find_orphans
@@ -46,9 +46,6 @@ from gotsurge_async.retry import backoff
 T = TypeVar("T")
 
 _CONFIRM_TRIES = 5
-
-_TO_FINISH = (OrderState.DRAFTED, OrderState.BROADCASTING, OrderState.IN_DOUBT)
-"""What has a recorded draft, in two-phase mode: it is read, and broadcast if it is a draft still."""
 
 
 @attrs.frozen(kw_only=True)
@@ -233,7 +230,7 @@ class Push:
             await watch.begin(run)
             with self._session.limiter.paced(self._session.hooks):
                 if two_phase:
-                    await self._batches(run.rows(_TO_FINISH), finish)
+                    await self._batches(run.rows(WITH_DRAFT), finish)
                 if self._brakes.canary:
                     await self._send_canary(run, send)
                 await self._batches(Pages(run.pending()), send)
@@ -274,6 +271,7 @@ class Push:
         except BaseException:
             sending.close()
             raise
+        place = None if watch is None else watch.enter()
         try:
             if watch is not None:
                 watch.reserve(orders)
@@ -283,6 +281,9 @@ class Push:
         except LimitReached as error:
             sending.close()
             self._halt(error)
+        finally:
+            if watch is not None and place is not None:
+                self._halt_if(watch.leave(place, results))
         for result in results:
             # Not even after all tries: the next chunk would meet the same.
             if isinstance(result, Unsent):

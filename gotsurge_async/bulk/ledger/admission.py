@@ -13,7 +13,7 @@ from sqlalchemy.sql.dml import Update
 from .reading import readable
 from .records import Admission, Doubled
 from .schema import in_states, is_live, orders, payloads, runs, unused_drafts
-from .states import CLAIMED, DOUBTFUL, UNFINISHED, WAITING, Mode, OrderState, RunState
+from .states import CLAIMED, DOUBTFUL, UNFINISHED, WAITING, WITH_DRAFT, Mode, OrderState, RunState
 
 DOUBLED_LIMIT = 1000
 """How many repeated keys one admission lists."""
@@ -26,12 +26,6 @@ _theirs = orders.alias("theirs")
 _our_payload = payloads.alias("our_payload")
 _their_payload = payloads.alias("their_payload")
 _their_run = runs.alias("their_run")
-
-_NEVER_BROADCAST = WAITING
-"""With nobody alive to broadcast it, nothing of these ever calls a driver: at most an unused draft is left."""
-
-_WITH_DRAFT = (OrderState.DRAFTED, OrderState.BROADCASTING, OrderState.IN_DOUBT)
-"""Of these a draft may be recorded, whose broadcast acts once, whoever asks for it and how often."""
 
 _UNDECIDED = UNFINISHED | CLAIMED
 """Only the holder of their run may know what these mean: it may be sending at this moment."""
@@ -53,9 +47,9 @@ def admit(
     can_inherit = mode is Mode.TWO_PHASE
     for rival in sorted({run for run, state, read in rivals if state in _UNDECIDED or (read and can_inherit)}):
         take(rival)
-    if can_inherit and not states.isdisjoint(_WITH_DRAFT):
+    if can_inherit and not states.isdisjoint(WITH_DRAFT):
         inherited = _inherit_drafts(connection, run_id, environment, now)
-    if not states.isdisjoint(_NEVER_BROADCAST):
+    if not states.isdisjoint(WAITING):
         superseded = _take_over(connection, run_id, environment, now)
     if OrderState.SENDING in states:
         _give_up_crashed(connection, run_id, environment, now)
@@ -155,7 +149,7 @@ def _inherit_drafts(connection: Connection, run_id: str, environment: str, now: 
             _theirs.c.environment == environment,
             _theirs.c.key == orders.c.key,
             is_live(_theirs.c.live),
-            in_states(_theirs.c.state, _WITH_DRAFT),
+            in_states(_theirs.c.state, WITH_DRAFT),
             _theirs.c.task_id.is_not(None),
             _their_run.c.id == _theirs.c.run_id,
             _their_run.c.mode == Mode.TWO_PHASE.value,
@@ -179,7 +173,7 @@ def _inherit_drafts(connection: Connection, run_id: str, environment: str, now: 
     )
     # The other row lets go of the key first: a key is live once.
     connection.execute(
-        _rows_in_our_way(run_id, environment, _WITH_DRAFT)
+        _rows_in_our_way(run_id, environment, WITH_DRAFT)
         .where(_ours.c.task_id.is_not(None))
         .values(state=OrderState.SUPERSEDED.value, live=0, error=f"taken over by run {run_id}", updated_at=now)
     )
@@ -204,7 +198,7 @@ def _take_over(connection: Connection, run_id: str, environment: str, now: int) 
             _theirs.c.environment == environment,
             _theirs.c.key == orders.c.key,
             is_live(_theirs.c.live),
-            in_states(_theirs.c.state, _NEVER_BROADCAST),
+            in_states(_theirs.c.state, WAITING),
             lost > 0,
         )
         .values(lost_drafts=lost)
@@ -218,7 +212,7 @@ def _take_over(connection: Connection, run_id: str, environment: str, now: int) 
     )
     connection.execute(insert(unused_drafts).from_select(["task_id", "run_id", "key", "noted_at"], drafts))
     return connection.execute(
-        _rows_in_our_way(run_id, environment, _NEVER_BROADCAST).values(
+        _rows_in_our_way(run_id, environment, WAITING).values(
             state=OrderState.SUPERSEDED.value, live=0, error=f"taken over by run {run_id}", updated_at=now
         )
     ).rowcount

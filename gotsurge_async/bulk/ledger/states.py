@@ -88,6 +88,12 @@ DOUBTFUL = frozenset({OrderState.IN_DOUBT, OrderState.SENDING, OrderState.BROADC
 WAITING = frozenset({OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED})
 """Nothing of these ever called a driver, and nobody will be called before somebody sends the run."""
 
+WITH_DRAFT = frozenset({OrderState.DRAFTED, OrderState.BROADCASTING, OrderState.IN_DOUBT})
+"""Of these a draft may be recorded, in two-phase mode. Its broadcast acts once, whoever asks for it and how often."""
+
+PUSHED = DOUBTFUL | {OrderState.CREATED}
+"""GotSurge has these, or may have: their keys are not pushed by another run."""
+
 UNFINISHED = WAITING | {OrderState.BROADCASTING}
 """What a resume goes on with; a run with none of these is done."""
 

@@ -20,7 +20,7 @@ from .looking import look
 from .run import held
 from .schema import in_states, orders, runs
 from .soundness import Flaw, bytes_for_text, counting, structure, text_of, unsound
-from .states import LIVE, OrderState, RunState
+from .states import LIVE, WAITING, OrderState, RunState
 from .store import Store
 from .times import Clock, utc_now
 
@@ -31,7 +31,6 @@ LOST = "an older copy of the ledger was gone on with: it may have been sent sinc
 """What an order in doubt says in its ``error`` after `accept_older`."""
 
 _LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE))
-_MAY_HAVE_GONE = (OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED)
 
 
 @frozen(kw_only=True)
@@ -272,7 +271,7 @@ async def accept_older(where: str | Path, *, newest: int = 0, clock: Clock = utc
 
 def _put_in_doubt(connection: Connection, now: int) -> int:
     doubt = {"state": OrderState.IN_DOUBT.value, "live": 1, "error": LOST, "updated_at": now}
-    waiting = update(orders).where(in_states(orders.c.state, _MAY_HAVE_GONE)).values(doubt)
+    waiting = update(orders).where(in_states(orders.c.state, WAITING)).values(doubt)
     number = connection.execute(waiting).rowcount
     # What was being loaded was perhaps admitted since. Where another order has its key, that one is in doubt for it.
     loading = update(orders).where(in_states(orders.c.state, (OrderState.LOADING,)))
