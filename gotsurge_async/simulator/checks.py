@@ -142,18 +142,18 @@ REQUIRED = frozenset(TaskShape.__struct_fields__[: -len(TaskShape.__struct_defau
 """The fields that a task cannot be without."""
 
 
+_PICKUP_TEXT = "The pickup start time must be earlier than the end time"
+
+
 def check_task(task: TaskShape, index: int | None) -> list[Problem]:
     """Problems between the fields of a task whose shape is right: money, and the order of its windows."""
     problems: list[Problem] = []
-    if task.price is not UNSET:
-        if task.price < MIN_PRICE:
-            problems.append(Problem(index, "price", "Enter a minimum price from SGD 2.00 (Format: 200000)"))
-        if not task.currency:
-            problems.append(Problem(index, "currency", "Enter the currency of the price (ISO 4217)"))
+    # An empty currency is one: it sets the price to 0.
+    if task.price is not UNSET and task.currency is UNSET:
+        problems.append(Problem(index, "currency", "Enter the currency of the price (ISO 4217)"))
     pickup, delivery = task.from_time_window, task.to_time_window
     if pickup.start_time_utc > pickup.end_time_utc:
-        text = "The pickup start time must be earlier than the end time"
-        problems.append(Problem(index, "from_time_window.start_time_utc", text))
+        problems.append(Problem(index, "from_time_window.start_time_utc", _PICKUP_TEXT))
     if delivery is not UNSET:
         text = "The pickup time must be earlier than the delivery time"
         if pickup.end_time_utc > delivery.start_time_utc:
@@ -161,6 +161,28 @@ def check_task(task: TaskShape, index: int | None) -> list[Problem]:
         if delivery.start_time_utc > delivery.end_time_utc:
             problems.append(Problem(index, "to_time_window.start_time_utc", text))
     return problems
+
+
+def check_new_task(task: TaskShape, index: int, latest_pickup: float) -> list[Problem]:
+    """Problems that only a new task can have: an update is not held to the least price, nor to the latest pickup.
+
+    ``latest_pickup`` is when a pickup ends at the latest, in seconds since the epoch.
+    """
+    problems: list[Problem] = []
+    if task.price is not UNSET and task.price < MIN_PRICE:
+        problems.append(Problem(index, "price", "Enter a minimum price from SGD 2.00 (Format: 200000)"))
+    if task.from_time_window.end_time_utc.timestamp() > latest_pickup:
+        # The document's own text for this, word for word, though it is that of another rule.
+        problems.append(Problem(index, "from_time_window.end_time_utc", _PICKUP_TEXT))
+    return problems
+
+
+def settle_price(content: dict[str, Any]) -> bool:
+    """Set the price to 0 where the currency is empty ("will be set as 0"); says whether it was another."""
+    if content.get("currency") != "" or not content.get("price"):
+        return False
+    content["price"] = 0
+    return True
 
 
 _FIELD_TYPES = get_type_hints(TaskShape, include_extras=True)

@@ -1,5 +1,6 @@
 """New tasks: read, checked and put into the book, all of them or as the options say."""
 
+from math import inf
 from typing import Any
 
 import msgspec
@@ -7,7 +8,7 @@ from attrs import frozen
 from msgspec import UNSET
 
 from .book import History, TaskRecord
-from .checks import MAX_BATCH, TaskShape, read_body, read_task
+from .checks import MAX_BATCH, TaskShape, check_new_task, read_body, read_task, settle_price
 from .life import BROADCASTING, PENDING_BROADCAST
 from .pricing import distance
 from .replies import Call, Caller, Problem, invalid
@@ -45,7 +46,7 @@ def take_in(service: Service, call: Call, caller: Caller, *, draft: bool) -> Int
     """Create the tasks of a call; raises a refusal as the switch ``create_rule`` says."""
     body: Batch = read_body(call.body, Batch)
     check_size("tasks", len(body.tasks))
-    good, problems = _sort_out(service, body.tasks, caller)
+    good, problems = _sort_out(service, body.tasks, caller, _latest_pickup(service, call.now))
     rule = service.options.create_rule
     if problems and (rule == "all-or-nothing" or not good):
         raise invalid(*problems)
@@ -55,17 +56,31 @@ def take_in(service: Service, call: Call, caller: Caller, *, draft: bool) -> Int
     return Intake(tasks, tuple(problems))
 
 
-def _sort_out(service: Service, rows: list[msgspec.Raw], caller: Caller) -> tuple[list[_Row], list[Problem]]:
+_DAY = 86_400.0
+
+
+def _latest_pickup(service: Service, now: float) -> float:
+    """When the pickup of a new task ends at the latest, as the switch ``pickup_end`` says."""
+    if service.options.pickup_end == "any":
+        return inf
+    return now if service.options.pickup_end == "past" else (now // _DAY + 1) * _DAY
+
+
+def _sort_out(
+    service: Service, rows: list[msgspec.Raw], caller: Caller, latest_pickup: float
+) -> tuple[list[_Row], list[Problem]]:
     good: list[_Row] = []
     problems: list[Problem] = []
     seen: set[str] = set()
     for index, raw in enumerate(rows):
         content, task, found = read_task(raw, index)
         if task is not None:
+            found += check_new_task(task, index, latest_pickup)
             found += tracking_problems(service, task.tracking_id or "", seen, index)
             found += organization_problems(service, task, caller, index)
             if not found:
-                good.append(_Row(raw, content, task))
+                source = msgspec.Raw(msgspec.json.encode(content)) if settle_price(content) else raw
+                good.append(_Row(source, content, task))
         problems += found
     return good, problems
 

@@ -70,6 +70,13 @@ class SimulatorOptions:
         "partial-refused",
     )
     created_status: Literal[200, 201] = _switch("the HTTP status of a create", 200, 201)
+    pickup_end: Literal["any", "today", "past"] = _switch(
+        "when the pickup of a new task may end, which the document says to be before or equal to today's date-time: at"
+        " any time; at the latest today, in UTC; at the latest now",
+        "any",
+        "today",
+        "past",
+    )
     answer_order: Literal["same", "shuffled"] = _switch(
         "the order of the tasks in the answer of a create", "same", "shuffled"
     )

@@ -51,17 +51,19 @@ class Quote:
     deliveries: int
 
 
-def quote(vehicle: str, pickup: Point, deliveries: Sequence[Point]) -> Quote | None:
+def quote(vehicle: str | None, pickup: Point, deliveries: Sequence[Point]) -> Quote | None:
     """Price a route from the pickup through the deliveries as given; None where it is too long, or goes nowhere.
 
-    Of more than ten deliveries only the ten farthest from the pickup are looked at.
+    Of more than ten deliveries only the ten farthest from the pickup are looked at. Without a vehicle the fee is the
+    plain one, which no vehicle raises or lowers.
     """
     chosen = _farthest(pickup, deliveries)
     route = [pickup, *chosen]
     metres = sum(distance(*leg) for leg in pairwise(route))
     if not 0 < metres <= LONGEST_ROUTE:
         return None
-    fee = (_BASE_FEE + round(metres) * _FEE_PER_KILOMETRE // 1000) * _PERCENT[vehicle] // 100
+    percent = 100 if vehicle is None else _PERCENT[vehicle]
+    fee = (_BASE_FEE + round(metres) * _FEE_PER_KILOMETRE // 1000) * percent // 100
     return Quote(round(metres), fee, len(chosen))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -10,6 +11,8 @@ from gotsurge_async import Credentials, GotSurge, Request, Response, RetryPolicy
 from gotsurge_async.simulator import Simulator, SimulatorOptions
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.aiohttp import AiohttpTransport
+
+from ..kit import NOW
 
 PATIENCE = RetryPolicy(base=0.0, cap=0.0)
 """Tries again at once: the clock of these tests stands still."""
@@ -58,9 +61,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(account: str = "platform", **switches: Any) -> AsyncIterator[World]:
+async def world(account: str = "platform", *, start: datetime = NOW, **switches: Any) -> AsyncIterator[World]:
     """A simulator with some switches set, over real HTTP, and a client of one of its accounts."""
-    clock = ManualClock()
+    clock = ManualClock(start)
     async with Simulator(options=SimulatorOptions(**switches), clock=clock) as simulator:
         spy = Spy(AiohttpTransport())
         keys = simulator.accounts[account]

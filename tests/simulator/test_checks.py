@@ -86,7 +86,7 @@ async def test_every_wrong_field_is_named(plain: Client) -> None:
     [
         ({"price": 199_999}, "price"),
         ({"currency": ...}, "currency"),
-        ({"currency": ""}, "currency"),
+        ({"price": 199_999, "currency": ""}, "price"),
         ({"from_time_window": {**WINDOW, "end_time_utc": "2026-01-02T01:00:00Z"}}, "from_time_window.start_time_utc"),
         (
             {"from_time_window": {**WINDOW, "end_time_utc": "2026-01-02T13:00:00+06:00"}},
@@ -121,6 +121,18 @@ async def test_what_the_document_allows_is_taken(plain: Client, changes: dict[st
     """The edges of what is allowed, and fields that nobody knows, are taken."""
     answer = await plain.create(order(**changes))
     assert answer.status == 200
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/platform/tasks", "/platform/tasks/drafts"])
+async def test_an_empty_currency_sets_the_price_to_0(platform: Client, path: str) -> None:
+    """A create whose currency is "" is taken, at a price of 0, in its answer and whenever it is read."""
+    answer = await platform.create(order(currency="", min_price=300_000), order(), path=path)
+    assert answer.status == 200
+    task, other = answer.json["tasks"]
+    assert (task["price"], task["currency"], task["min_price"]) == (0, "", 300_000)
+    assert (other["price"], other["currency"]) == (500_000, "SGD")
+    read = await platform.get(f"/tasks/{task['id']}")
+    assert (read["price"], read["items"]) == (0, order()["items"])
 
 
 @pytest.mark.parametrize("count", [0, 21])

@@ -261,6 +261,41 @@ async def test_retry_after(value: str, header: str) -> None:
             assert answer.headers["Date"] == "Thu, 01 Jan 2026 00:00:00 GMT"
 
 
+TODAY = START + 86_400
+"""The midnight of the day on which `kit.order()` is picked up, from 2 to 4 o'clock."""
+
+
+@pytest.mark.parametrize(
+    ("value", "refused", "taken"),
+    [
+        ("any", [], [TODAY - 1, TODAY, TODAY + 4 * 3600]),
+        ("today", [TODAY - 1], [TODAY, TODAY + 4 * 3600]),
+        ("past", [TODAY - 1, TODAY, TODAY + 4 * 3600 - 1], [TODAY + 4 * 3600, TODAY + 5 * 3600]),
+    ],
+)
+async def test_pickup_end(value: str, refused: list[float], taken: list[float]) -> None:
+    """A pickup may end at any time, on the day of the create and before, or at its moment and before."""
+    for moment in (*refused, *taken):
+        async with reading(pickup_end=value) as client:
+            client.simulator.advance(moment - START)
+            answer = await client.create(order())
+            assert answer.status == (422 if moment in refused else 200)
+            if moment in refused:
+                (problem,) = answer.json["errors"]
+                assert problem["field"] == "from_time_window.end_time_utc"
+                assert problem["message"] == "The pickup start time must be earlier than the end time"
+
+
+async def test_an_update_is_not_held_to_the_pickup_end() -> None:
+    """When the pickup may end is a rule of the create: what was taken once can be updated on the day before."""
+    async with reading(pickup_end="today") as client:
+        client.simulator.advance(TODAY - START)
+        task = (await client.create(order())).json["tasks"][0]
+        later = {"start_time_utc": "2026-01-03T02:00:00Z", "end_time_utc": "2026-01-03T04:00:00Z"}
+        body = {"version_rev": task["version_rev"], "from_time_window": later, "to_time_window": None}
+        assert (await client.call("PATCH", f"/platform/tasks/{task['id']}", body)).status == 200
+
+
 @pytest.mark.parametrize(("value", "status"), [("message", 200), ("empty", 204)])
 async def test_cancel_answer(value: str, status: int) -> None:
     """A cancel answers a message, or nothing."""

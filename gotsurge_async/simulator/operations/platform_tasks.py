@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from ..book import TaskRecord
-from ..checks import REQUIRED, TaskShape, read_body, read_task
+from ..checks import REQUIRED, TaskShape, read_body, read_task, settle_price
 from ..intake import organization_problems, take_in, task_distance, tracking_problems
 from ..life import TRANSITIONS
 from ..paging import page_of
@@ -14,7 +14,7 @@ from ..service import Service
 from ..views import OWN_FIELDS, task_view
 from .tasks import created_reply, created_views, find, task_reply
 
-NEVER_UPDATED = OWN_FIELDS | {"items", "attachments", "driver", "org_transporter", "epod"}
+NEVER_UPDATED = OWN_FIELDS | {"items", "attachments", "driver", "org_transporter"}
 """What an update cannot touch: items, attachments, the driver, completion, and what the service decides."""
 
 
@@ -63,6 +63,8 @@ def update(service: Service, call: Call, caller: Caller) -> Reply:
             problems += tracking_problems(service, task.tracking_id, set(), None)
     if task is None or problems:
         raise invalid(*problems)
+    if settle_price(content):
+        source = msgspec.json.encode(content)
     _rewrite(service, record, source, task, call.now)
     return task_reply(service, record, call, caller)
 

@@ -29,10 +29,13 @@ class Stop(msgspec.Struct):
 class PriceBody(msgspec.Struct):
     """The body of Get price recommendation."""
 
-    service_type: Literal[
-        "motorcycle", "car", "mpv", "van_1.7m", "van_2.4m", "lorry_10ft", "lorry_14ft", "lorry_24ft", "lorry_40ft"
-    ]
     stops: list[Stop]
+    service_type: (
+        Literal[
+            "motorcycle", "car", "mpv", "van_1.7m", "van_2.4m", "lorry_10ft", "lorry_14ft", "lorry_24ft", "lorry_40ft"
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 def recommend(service: Service, call: Call, _: Caller) -> Reply:
@@ -42,7 +45,8 @@ def recommend(service: Service, call: Call, _: Caller) -> Reply:
         raise invalid(Problem(None, "stops", "Send the pickup location and at least one delivery location"))
     points = [stop.point for stop in body.stops]
     known = [point for point in points if point is not None]
-    priced = quote(body.service_type, known[0], known[1:]) if len(known) == len(points) else None
+    vehicle = None if body.service_type is UNSET else body.service_type
+    priced = quote(vehicle, known[0], known[1:]) if len(known) == len(points) else None
     if priced is None:
         return _failure(service, len(points) - 1)
     return json_reply(

@@ -12,6 +12,9 @@ from gotsurge_async.simulator.service import Service
 
 from ..kit import START, FakeTime, order
 
+NOW = START + 28 * 3600
+"""When the pickup of `order()` ends: no reading of the document refuses it then."""
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -36,13 +39,13 @@ class Partner:
 
     def __init__(self, switches: dict[str, Any]) -> None:
         self.service = Service(SimulatorOptions.from_mapping(switches), FakeTime())
-        code = self.service.sign_in.new_code(self.service.caller("platform"), START)
-        self.token = self.service.sign_in.exchange_code("platform-client-key", code, START).bearer_token
+        code = self.service.sign_in.new_code(self.service.caller("platform"), NOW)
+        self.token = self.service.sign_in.exchange_code("platform-client-key", code, NOW).bearer_token
         self.path = {"task_id": "none", "org_id": self.service.accounts["platform"].org_id, "signature": "x"}
 
     def call(self, operation: str, body: bytes) -> Reply:
         authorization = f"Bearer {self.token}"
-        call = Call(body=body, path=self.path, query={}, authorization=authorization, now=START)
+        call = Call(body=body, path=self.path, query={}, authorization=authorization, now=NOW)
         return perform(self.service, operation, call)
 
 

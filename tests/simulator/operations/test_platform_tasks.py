@@ -99,11 +99,10 @@ async def test_a_stale_revision_is_refused(platform: Client) -> None:
         ({"items": []}, "items"),
         ({"attachments": []}, "attachments"),
         ({"driver": {}}, "driver"),
-        ({"epod": {}}, "epod"),
         ({"current_status": "complete"}, "current_status"),
         ({"id": OTHER_ID}, "id"),
         ({"from_address": None}, "from_address"),
-        ({"price": 100_000}, "price"),
+        ({"price": -1}, "price"),
         ({"currency": None}, "currency"),
         ({"price": "500000"}, "price"),
         (
@@ -120,6 +119,37 @@ async def test_an_update_that_must_not_be_is_refused(platform: Client, changes: 
     assert answer.status == 422
     assert [error["field"] for error in answer.json["errors"]] == [field]
     assert await platform.get(f"/platform/tasks/{task['id']}") == task
+
+
+@pytest.mark.parametrize("amount", [0, 120_000, 199_999])
+async def test_an_update_takes_any_price_from_0(platform: Client, amount: int) -> None:
+    """The least price is a rule of the create: an update takes less, such as the 120000 of the document's sample."""
+    (task,) = await create(platform, order())
+    changed = await update(platform, task, price=amount, currency="SGD")
+    assert (changed.status, changed.json["price"]) == (200, amount)
+    again = await update(platform, changed.json, group_tag="G")
+    assert (again.status, again.json["price"]) == (200, amount)
+
+
+@pytest.mark.parametrize("changes", [{"currency": ""}, {"currency": "", "price": 700_000}])
+async def test_an_update_without_a_currency_sets_the_price_to_0(platform: Client, changes: dict[str, Any]) -> None:
+    """An empty currency makes the price 0, be it the task's own or one that the update names, and there it stays."""
+    (task,) = await create(platform, order())
+    answer = await update(platform, task, **changes)
+    assert (answer.status, answer.json["price"], answer.json["currency"]) == (200, 0, "")
+    assert (await platform.get(f"/platform/tasks/{task['id']}"))["price"] == 0
+    again = await update(platform, answer.json, group_tag="G", currency="SGD")
+    assert (again.json["price"], again.json["currency"]) == (0, "SGD")
+
+
+async def test_an_update_changes_the_proof_of_delivery(platform: Client) -> None:
+    """epod is a field of an update: it is kept as it is given, null clears it, and the task is not completed by it."""
+    (task,) = await create(platform, order())
+    changed = await update(platform, task, epod={"photos": ["1.jpg"], "required": True})
+    assert (changed.status, changed.json["epod"]) == (200, {"photos": ["1.jpg"], "required": True})
+    assert changed.json["current_status"] == task["current_status"]
+    cleared = await update(platform, changed.json, epod=None)
+    assert (cleared.status, cleared.json["epod"]) == (200, {})
 
 
 @pytest.mark.parametrize("body", [{}, {"version_rev": 1}, {"version_rev": None}, []])

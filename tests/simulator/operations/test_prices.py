@@ -9,7 +9,9 @@ PIER = {"latitude": 1.27, "longitude": 103.86}
 
 
 async def price(client: Client, *stops: Any, service_type: Any = "car") -> Any:
-    return await client.call("POST", "/prices/recommendation", {"service_type": service_type, "stops": list(stops)})
+    content = {"service_type": service_type, "stops": list(stops)}
+    body = {name: value for name, value in content.items() if value is not ...}
+    return await client.call("POST", "/prices/recommendation", body)
 
 
 async def test_a_route_has_a_price(plain: Client) -> None:
@@ -35,6 +37,13 @@ async def test_a_bigger_vehicle_costs_more(plain: Client) -> None:
         for vehicle in ("motorcycle", "car", "mpv", "van_1.7m", "lorry_40ft")
     ]
     assert fees == sorted(set(fees))
+
+
+async def test_a_price_can_be_asked_for_without_a_vehicle(plain: Client) -> None:
+    """service_type is optional: a route without one has the price that no vehicle raises or lowers."""
+    answer = await price(plain, DEPOT, PIER, service_type=...)
+    assert (answer.status, answer.json["code"]) == (200, "success")
+    assert answer.json == (await price(plain, DEPOT, PIER, service_type="mpv")).json
 
 
 async def test_only_the_ten_farthest_deliveries_are_priced(plain: Client) -> None:
