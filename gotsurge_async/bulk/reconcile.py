@@ -261,8 +261,10 @@ async def find_orphans(gs: GotSurge, run: Run, keys: Collection[str]) -> list[Or
     return orphans
 
 
-async def note_orphans(gs: GotSurge, run: Run, keys: Collection[str]) -> list[Orphan]:
+async def note_orphans(gs: GotSurge, run: Run, keys: Collection[str]) -> None:
     """`find_orphans`, and note them in the ledger, where ``undo --drafts`` finds them.
+
+    Not noted is what may be the draft of another run that has the key by now.
 
     Raises:
         CallError: as `find_orphans`.
@@ -270,4 +272,3 @@ async def note_orphans(gs: GotSurge, run: Run, keys: Collection[str]) -> list[Or
     """
     orphans = await find_orphans(gs, run, keys)
     await whole(run.note_unused([(orphan.key, orphan.task_id) for orphan in orphans]))
-    return orphans

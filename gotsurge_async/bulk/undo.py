@@ -159,6 +159,9 @@ class Undo:
         told = Undoing(key=job.key, task_id=task_id, status=task.current_status)
         if task.current_status == TaskStatus.CANCELLED:
             return "already_cancelled", told
+        if job.row is None and (task.current_status is None or not task.current_status.is_draft):
+            # Noted as a draft that nobody uses, and yet it went out: it is somebody's order.
+            return "too_late", attrs.evolve(told, error="it is no unused draft: leave it, or cancel it by its id")
         try:
             await self._gs.tasks.cancel(task_id, reason=reason)
         except TooLateToCancel as late:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async.bulk import Mode, OrderState, Undo
+from gotsurge_async import Money
+from gotsurge_async.bulk import Mode, OrderState, Push, Undo
 from gotsurge_async.bulk.ledger import RunHeld
 from gotsurge_async.errors import Unauthorized, UsageError
 from gotsurge_async.simulator import Fault
@@ -117,3 +118,39 @@ async def test_a_reason_is_needed_and_the_run_is_held(tmp_path: Path) -> None:
         async with await here.ledger.hold(run_id):
             with pytest.raises(RunHeld):
                 await Undo(here.gs, here.ledger).undo(run_id)
+
+
+async def test_drafts_of_a_later_run_are_not_those_of_an_earlier_one(tmp_path: Path) -> None:
+    """Undoing the drafts of a run whose orders another run has taken over leaves that run's drafts to it."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=429))
+        earlier = await here.push(orders(2), mode=Mode.TWO_PHASE)
+        mended = [order(f"T-{number}", price=Money.of("6.00", "SGD")) for number in range(2)]
+        later = await here.push(mended, mode=Mode.TWO_PHASE)
+        drafts = await here.tasks(later)
+        undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
+        assert undone.drafts == ()
+        assert set((await here.states(later)).values()) == {OrderState.DRAFTED}
+        for task_id in drafts.values():
+            assert (await here.gs.platform.tasks.get(task_id)).current_status == "pending_broadcast"
+        # Those of both runs that nobody uses are the later one's to cancel: one lost and one taken over, each.
+        here.simulator.clear_faults()
+        async with await here.ledger.hold(later) as run:
+            await Push(here.gs, here.ledger, mode=Mode.TWO_PHASE).send(run)
+        undone = await Undo(here.gs, here.ledger).undo(later, drafts=True)
+        assert (len(undone.drafts), len(undone.cancelled), undone.unused_drafts) == (4, 2, 0)
+
+
+async def test_what_went_out_is_not_cancelled_as_an_unused_draft(tmp_path: Path) -> None:
+    """A task that is noted as an unused draft, and is none any more, is left alone and told."""
+    async with place(tmp_path) as here:
+        run_id = await here.push(orders(1), mode=Mode.TWO_PHASE)
+        (other,) = (await here.gs.platform.drafts.create([order("OTHER")])).tasks
+        async with await here.ledger.hold(run_id) as run:
+            await run.note_unused([("T-0", other.id)])
+        here.simulator.move(other.id, "broadcasting")
+        undone = await Undo(here.gs, here.ledger).undo(run_id, drafts=True)
+        assert [(each.task_id, each.status) for each in undone.too_late] == [(other.id, "broadcasting")]
+        assert (undone.drafts, undone.unused_drafts) == ((), 1)
+        assert (await here.gs.platform.tasks.get(other.id)).current_status == "broadcasting"

@@ -189,7 +189,8 @@ def _inherit_drafts(connection: Connection, run_id: str, environment: str, now: 
 
 def _take_over(connection: Connection, run_id: str, environment: str, now: int) -> int:
     """Take orders over of which nothing was broadcast; what drafts there are of them stay unused."""
-    lost = _theirs.c.lost_drafts + case((_theirs.c.state == OrderState.DRAFTING.value, 1), else_=0)
+    with_one_more = in_states(_theirs.c.state, (OrderState.DRAFTING, OrderState.DRAFTED))
+    lost = _theirs.c.lost_drafts + case((with_one_more, 1), else_=0)
     connection.execute(
         update(orders)
         .where(

@@ -12,6 +12,7 @@ from attrs import frozen
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Text,
     Update,
     and_,
     bindparam,
@@ -29,7 +30,7 @@ from .bundles import ROWS, bundle, ids_in, incoming, named, number, place
 from .errors import IllegalTransition, RunLost
 from .prepared import Prepared
 from .records import Outcome, Remark
-from .schema import in_states, meta, orders, payloads, runs, unused_drafts
+from .schema import in_states, is_live, meta, orders, payloads, runs, unused_drafts
 from .states import CLAIMED, LIVE, TRANSITIONS, OrderState, sources
 
 RECORDED = {
@@ -366,13 +367,29 @@ def lose_drafts(connection: Connection, run_id: str, epoch: int, ids: Sequence[i
 
 
 def note_unused(connection: Connection, run_id: str, epoch: int, drafts: Sequence[tuple[str, str]], now: int) -> None:
-    """Note drafts, given as key and task id, that no order will be broadcast by; one that is noted stays as it is."""
+    """Note drafts, given as key and task id, that no order will be broadcast by; one that is noted stays as it is.
+
+    Left out is what may be the draft of another run that has the key now: the one that is recorded there, or any while
+    none is.
+    """
     fence(connection, run_id, epoch)
     known = set(connection.scalars(select(unused_drafts.c.task_id)))
+    environment = select(runs.c.environment).where(runs.c.id == run_id).scalar_subquery()
+    named_keys = func.json_each(bindparam(ROWS, type_=Text)).table_valued("value")
+    elsewhere = connection.execute(
+        select(orders.c.key, orders.c.task_id).where(
+            orders.c.environment == environment,
+            orders.c.key.in_(select(named_keys.c.value)),
+            is_live(orders.c.live),
+            orders.c.run_id != run_id,
+        ),
+        {ROWS: bundle([key for key, _ in drafts])},
+    )
+    owned: dict[str, str | None] = {row.key: row.task_id for row in elsewhere}
     rows = {
         task_id: {"task_id": task_id, "run_id": run_id, "key": key, "noted_at": now}
         for key, task_id in drafts
-        if task_id not in known
+        if task_id not in known and (key not in owned or owned[key] not in (None, task_id))
     }
     if rows:
         connection.execute(insert(unused_drafts), list(rows.values()))

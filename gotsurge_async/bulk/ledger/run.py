@@ -297,7 +297,10 @@ class Run:
         await self._write(lambda connection: marks.lose_drafts(connection, self.id, self._epoch, ids, now))
 
     async def note_unused(self, drafts: Sequence[tuple[str, str]]) -> None:
-        """Note drafts, given as key and task id, that no order will be broadcast by."""
+        """Note drafts, given as key and task id, that no order will be broadcast by.
+
+        Left out is what may be the draft of another run that has the key now.
+        """
         now = self._store.now()
         if drafts:
             await self._write(lambda connection: marks.note_unused(connection, self.id, self._epoch, drafts, now))
@@ -324,7 +327,7 @@ class Run:
         return await self._store.read(lambda connection: queries.adoptable(connection, self.id, drafts))
 
     async def lost_drafts(self) -> list[str]:
-        """The keys of orders of which a draft may exist whose id nobody knows."""
+        """The keys of orders of which a draft may exist whose id nobody knows, but for what another run took over."""
         self._check()
         return await self._store.read(lambda connection: queries.lost_drafts(connection, self.id))
 

@@ -92,7 +92,7 @@ orders: Table = Table(
     Column("updated_at", BigInteger, nullable=False),
     # The epoch of the run under which it was claimed.
     Column("epoch", BigInteger, nullable=False, server_default="0"),
-    # How many drafts may exist of it that nobody knows the id of.
+    # How many drafts may exist of it besides its own; those whose ids are known stand in ``unused_drafts``.
     Column("lost_drafts", SmallInteger, nullable=False, server_default="0"),
     CheckConstraint(f"live = CASE WHEN state IN ({_quoted(LIVE)}) THEN 1 ELSE 0 END", name="live_follows_state"),
 )
