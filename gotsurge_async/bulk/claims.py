@@ -62,14 +62,19 @@ class Claim:
 
 async def claim_pending(run: Run, orders: Sequence[PendingOrder]) -> list[PendingOrder]:
     """Claim orders that wait; those that are claimed now are returned, the others were taken over meanwhile."""
-    claiming = asyncio.ensure_future(run.claim([order.id for order in orders]))
+    claimed = await claim_whole(run, run.claim([order.id for order in orders]))
+    return [order for order in orders if order.id in claimed]
+
+
+async def claim_whole(run: Run, claim: Awaitable[Sequence[int]]) -> set[int]:
+    """Await a claim of what is to be sent; a cancellation gives it back, since nothing was sent."""
+    claiming = asyncio.ensure_future(claim)
     try:
-        claimed = set(await whole(claiming))
+        return set(await whole(claiming))
     except asyncio.CancelledError:
         if not claiming.cancelled() and claiming.exception() is None:
-            await whole(run.release_claim(claiming.result()))  # nothing of them was sent
+            await whole(run.release_claim(claiming.result()))
         raise
-    return [order for order in orders if order.id in claimed]
 
 
 async def whole(work: Awaitable[T]) -> T:

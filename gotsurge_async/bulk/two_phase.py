@@ -16,7 +16,7 @@ import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.batcher import chunks_of
-from gotsurge_async.bulk.claims import Claim, claim_pending, whole
+from gotsurge_async.bulk.claims import Claim, claim_pending, claim_whole, whole
 from gotsurge_async.bulk.direct import Results
 from gotsurge_async.bulk.ledger import LedgerError, OrderRow, OrderState, Outcome, PendingOrder, Remark, Run
 from gotsurge_async.bulk.refusals import OnRefusedChunk, held, parts_to_send
@@ -125,10 +125,9 @@ class TwoPhaseSender:
                 lost = [each for each in settled if isinstance(each, InDoubt)]
                 waiting = [each.order for each in lost]
                 claim.ids = [order.id for order in waiting]
+                claim.may_have_acted = False  # all that came of it is noted now
+                self.lost_drafts.update(order.key for order in waiting)
                 await whole(_record_drafts(run, settled))
-                if lost:
-                    self.lost_drafts.update(order.key for order in waiting)
-                    await whole(run.lose_drafts(claim.ids))
                 drafts += [Draft(each.order, each.receipt.id) for each in settled if isinstance(each, Created)]
                 results += [each for each in settled if isinstance(each, Refused | Unsent)]
                 if lost and tries >= self._policy.attempts:
@@ -140,7 +139,7 @@ class TwoPhaseSender:
         except (asyncio.CancelledError, GotSurgeError):
             # Whatever was on its way is an unused draft at the most.
             with suppress(LedgerError):  # then whoever takes the run up settles them
-                if claim.on_its_way:
+                if claim.on_its_way or claim.may_have_acted:
                     self.lost_drafts.update(order.key for order in waiting)
                     await whole(run.lose_drafts(claim.ids))
                 await whole(run.release_claim(claim.ids))
@@ -174,7 +173,7 @@ class TwoPhaseSender:
             return results
         try:
             found = await self._find_drafts(run, keys)
-        except CallError:
+        except (CallError, SignInNeeded):
             found = {}
         return [
             Created(order=each.order, receipt=Receipt(id=found[each.order.key])) if each.order.key in found else each
@@ -188,38 +187,34 @@ class TwoPhaseSender:
         if not drafts:
             return []
         begun = self._session.clock.monotonic()
-        claimed = set(await whole(run.claim_broadcast([draft.order.id for draft in drafts])))
+        claimed = await claim_whole(run, run.claim_broadcast([draft.order.id for draft in drafts]))
         mine = [draft for draft in drafts if draft.order.id in claimed]
         return await self._settle(run, mine, _Tried(begun=begun))
 
     async def _settle(self, run: Run, drafts: Sequence[Draft], tried: "_Tried") -> Results:
-        """Bring claimed drafts to their end: broadcast what is a draft, read what the answer does not prove.
-
-        Where an earlier broadcast of them may have acted, they are read before anything is sent.
-        """
+        """Bring claimed drafts to their end: broadcast what is a draft, read what the answer does not prove."""
         left = list(drafts)
         results: Results = []
         try:
-            error = await self._settle_all(run, left, results, tried, read_first=bool(tried.acted))
+            error = await self._settle_all(run, left, results, tried)
         except (asyncio.CancelledError, GotSurgeError):
             with suppress(LedgerError):  # then whoever takes the run up settles them
                 await whole(run.release_claim([draft.order.id for draft in left if not tried.may_have(draft)]))
             raise
         return results if error is None else [*results, *await self._give_up(run, left, tried, error)]
 
-    async def _settle_all(
-        self, run: Run, left: list[Draft], results: Results, tried: "_Tried", *, read_first: bool
-    ) -> GotSurgeError | None:
+    async def _settle_all(self, run: Run, left: list[Draft], results: Results, tried: "_Tried") -> GotSurgeError | None:
         """Take drafts out of ``left`` as their ``results`` are known; the error is what kept some from it."""
         errors: dict[str, CallError | SignInNeeded] = {}
-        for tries in range(1, self._policy.attempts + 1):
+        # Where an earlier broadcast of them may have acted they are read first, before the first try.
+        for tries in range(0 if tried.acted else 1, self._policy.attempts + 1):
             if tries > 1:
                 await self._session.clock.sleep(backoff(self._policy, tries - 1, self._random.random()))
             # One bad draft may have refused its whole chunk.
             one_by_one = any(isinstance(error, _REFUSALS) for error in errors.values())
             proven: dict[str, TaskStatus] = {}
             errors = {}
-            if not (read_first and tries == 1):
+            if tries:
                 async for part in chunks_of(tuple(left), 1 if one_by_one else CHUNK):
                     failed = await self._broadcast_call(run, part, proven, tried)
                     if failed is not None:
@@ -295,7 +290,9 @@ class TwoPhaseSender:
             said = "cancelled at the service"
             outcome = Outcome(order.id, OrderState.CANCELLED, status=status, error=said)
             return Settled(Refused(order=order, error=Conflict(said, operation=DRAFTS_BROADCAST.name)), outcome)
-        if status is not None and not status.is_draft:
+        if status is None:  # neither a draft nor past it, as far as anybody can tell
+            return OutcomeUnknown("its task does not say where it stands", operation=PLATFORM_TASKS_GET.name)
+        if not status.is_draft:
             receipt = Receipt(id=task_id, current_status=status)
             outcome = Outcome(order.id, OrderState.CREATED, task_id=task_id, status=status)
             return Settled(Created(order=order, receipt=receipt), outcome)
@@ -357,6 +354,9 @@ async def _record_drafts(run: Run, results: Results) -> None:
     unsent = [result.order.id for result in results if isinstance(result, Unsent)]
     if unsent:
         await run.release_claim(unsent)
+    lost = [result.order.id for result in results if isinstance(result, InDoubt)]
+    if lost:
+        await run.lose_drafts(lost)
 
 
 def _draft_outcome(result: Created[PendingOrder] | Refused[PendingOrder]) -> Outcome:
