@@ -115,7 +115,9 @@ def writer_of(cls: Any) -> Callable[[Any], Tree]:
             value = "value.millicents"
         elif inner is float:  # JSON has no such numbers, and the encoder would write null
             value = f"value if isfinite(value) else no_number({name!r}, value)"
-        test = "if value:" if many and field.default is not attrs.NOTHING else "if value is not None:"
+        # No answer holds a field that is False unless it says otherwise: that is our own word (a partial quote).
+        optional = field.default is False or (many and field.default is not attrs.NOTHING)
+        test = "if value:" if optional else "if value is not None:"
         lines += [f"    value = model.{name}", f"    {test} plain[{name!r}] = {value}"]
     lines.append("    return {**model.extra, **plain} if model.extra else plain")
     exec("\n".join(lines), scope)  # noqa: S102 - made of the field names of our own classes

@@ -64,8 +64,9 @@ def reference(value: Any) -> Any:
     """A model as plain values, by a loop over its fields."""
     if isinstance(value, Model):
         fields = {f: getattr(value, f.name) for f in attrs.fields(type(value)) if f.name != "extra"}
-        unset = (None, ())  # what has a default is left out when it says nothing
-        written = {f.name: reference(v) for f, v in fields.items() if f.default is attrs.NOTHING or v not in unset}
+        # What has a default is left out when it says nothing.
+        said = {f: v for f, v in fields.items() if f.default is attrs.NOTHING or (v is not f.default and v != ())}
+        written = {f.name: reference(v) for f, v in said.items()}
         return {**reference(value.extra), **written}
     if isinstance(value, Money):
         return value.millicents
