@@ -288,7 +288,7 @@ class Ledger:
 
         Raises:
             NoSuchRun: the run has no such order.
-            IllegalTransition: it is not in doubt.
+            IllegalTransition: it is not in doubt, or another task is recorded for it.
         """
         if (created is not None) == not_created:
             raise ValueError("say either created=TASK_ID or not_created=True")
@@ -311,7 +311,7 @@ class Ledger:
 
         Raises:
             NoSuchRun: the run does not exist, or has no such order.
-            IllegalTransition: one is not in doubt.
+            IllegalTransition: one is not in doubt, or another task is recorded for it.
         """
         now = self._store.now()
 

@@ -10,7 +10,7 @@ from .schema import decisions, in_states, orders
 from .states import OrderState
 
 _named = func.json_each(bindparam(ROWS, type_=Text)).table_valued("value")
-_OF_RUN = select(orders.c.key, orders.c.id, orders.c.state).where(
+_OF_RUN = select(orders.c.key, orders.c.id, orders.c.state, orders.c.task_id).where(
     orders.c.run_id == bindparam("of_run"), orders.c.key.in_(select(_named.c.value))
 )
 
@@ -29,15 +29,18 @@ def resolve(
 
     Raises:
         NoSuchRun: the run has no such order.
-        IllegalTransition: one is in none of ``states``.
+        IllegalTransition: one is in none of ``states``, or has another task recorded, which is never replaced.
     """
     states = frozenset(states)
     found = {row.key: row for row in connection.execute(_OF_RUN, {"of_run": run_id, ROWS: bundle(list(words))})}
-    for key in words:
+    for key, task_id in words.items():
         if key not in found:
             raise NoSuchRun(f"run {run_id} has no order {key}", path=path)
-        if found[key].state not in states:
-            raise IllegalTransition(f"order {key} of run {run_id} is {found[key].state}, not in doubt", path=path)
+        row = found[key]
+        if row.state not in states:
+            raise IllegalTransition(f"order {key} of run {run_id} is {row.state}, not in doubt", path=path)
+        if None not in (task_id, row.task_id) and task_id != row.task_id:
+            raise IllegalTransition(f"task {row.task_id} is recorded for order {key} of run {run_id}", path=path)
     here = update(orders).where(orders.c.id == bindparam("order"), in_states(orders.c.state, states))
     created = here.values(state=OrderState.CREATED.value, task_id=bindparam("task"), error=None, updated_at=now)
     said = f"not created, says {by}"

@@ -286,15 +286,15 @@ async def test_an_operator_settles_what_is_in_doubt(ledger: Ledger, clock: Turne
     run = await loaded(ledger, orders(3))
     await bring(run, OrderState.IN_DOUBT)
     clock.turn(60)
-    await ledger.resolve(run.id, "TRK-1", created="task-9", by="mei")
+    await ledger.resolve(run.id, "TRK-1", created="task-1", by="mei")
     clock.turn(60)
     await ledger.resolve(run.id, "TRK-2", not_created=True, by="raj")
     rows = {row.key: row async for row in run.rows()}
-    assert (rows["TRK-1"].state, rows["TRK-1"].task_id, rows["TRK-1"].error) == (OrderState.CREATED, "task-9", None)
+    assert (rows["TRK-1"].state, rows["TRK-1"].task_id, rows["TRK-1"].error) == (OrderState.CREATED, "task-1", None)
     assert (rows["TRK-2"].state, rows["TRK-2"].error) == (OrderState.REJECTED, "not created, says raj")
     assert rows["TRK-3"].state is OrderState.IN_DOUBT
     first, second = await ledger.decisions(run.id)
-    assert (first.key, first.created, first.task_id, first.by) == ("TRK-1", True, "task-9", "mei")
+    assert (first.key, first.created, first.task_id, first.by) == ("TRK-1", True, "task-1", "mei")
     assert (second.key, second.created, second.task_id, second.by) == ("TRK-2", False, None, "raj")
     assert (second.at - first.at).total_seconds() == 60
     await run.close()
@@ -360,3 +360,15 @@ async def test_whether_a_run_is_held_can_be_asked(ledger: Ledger, path: Path) ->
         assert await other.is_held(run.id)
         await run.close()
         assert not await other.is_held(run.id)
+
+
+async def test_a_recorded_task_is_not_replaced_by_a_word(ledger: Ledger) -> None:
+    """An order in doubt whose task is recorded can be said to be this one, or not created, but no other one."""
+    run = await loaded(ledger, orders(1), mode=Mode.TWO_PHASE)
+    await bring(run, OrderState.IN_DOUBT)
+    with pytest.raises(IllegalTransition, match="task-1 is recorded"):
+        await ledger.resolve(run.id, "TRK-1", created="task-2", by="mei")
+    assert await ledger.decisions(run.id) == []
+    await ledger.resolve(run.id, "TRK-1", created="task-1", by="mei")
+    assert await states(ledger, run) == {"TRK-1": "created"}
+    await run.close()
