@@ -1,10 +1,9 @@
 """Orders into the ledger, all or none, before anything is sent."""
 
 import asyncio
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import islice
-from types import TracebackType
 from typing import Any, TypeVar
 
 import attrs
@@ -68,7 +67,7 @@ class Loader:
             columns=source.columns,
             options=options,
         )
-        async with _DiscardOnError(run):
+        async with discarded_on_error(run):
             while block:
                 await run.add(
                     [NewOrder(row.line, row.key, row.payload, row.original, row.fingerprint) for row in block]
@@ -83,7 +82,7 @@ class Loader:
     ) -> tuple[Run, Admission]:
         """See `Push.load_orders`."""
         run = await self.ledger.begin(environment=self.environment, mode=self.mode, source=name)
-        async with _DiscardOnError(run):
+        async with discarded_on_error(run):
             number = 0
             async for block in chunks_of(orders, BLOCK):
                 rows = []
@@ -98,10 +97,7 @@ class Loader:
     async def _admit(self, run: Run, name: str, sha256: str | None) -> Admission:
         if self.settle is not None:
             await self.settle(run)
-        admission = await _admit(run, name, sha256)
-        if not admission.already_pushed:
-            return admission
-        return attrs.evolve(admission, changed=await note_changes(run))
+        return await admit(run, name, sha256)
 
 
 def _key(order: Order, key: Callable[[Order], str | None], name: str, number: int) -> str:
@@ -123,7 +119,17 @@ def _key(order: Order, key: Callable[[Order], str | None], name: str, number: in
     return str(given)
 
 
-async def _admit(run: Run, name: str, sha256: str | None) -> Admission:
+async def admit(run: Run, name: str, sha256: str | None = None) -> Admission:
+    """Admit a run that is loaded, and say of its changed orders in what they differ from what was pushed.
+
+    Args:
+        name: of its source.
+        sha256: the digest of its source.
+
+    Raises:
+        UnusableSource: a key stands in it twice.
+        RunHeld, LedgerError: as `Run.admit`.
+    """
     admission = await run.admit(source_sha256=sha256)
     if admission.doubled:
         faults = [
@@ -136,25 +142,23 @@ async def _admit(run: Run, name: str, sha256: str | None) -> Admission:
             for doubled in admission.doubled
         ]
         raise UnusableSource(f"{name} has faults", faults, len(faults))
-    return admission
+    return attrs.evolve(admission, changed=await note_changes(run)) if admission.already_pushed else admission
 
 
-class _DiscardOnError:
-    """Removes a run that could not be loaded whole, also when loading was cancelled."""
+@asynccontextmanager
+async def discarded_on_error(run: Run) -> AsyncIterator[None]:
+    """Around the loading of a run: one that could not be loaded whole is removed, also when loading was cancelled.
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    async def __aenter__(self) -> None:
-        return None
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            # Best effort: a run that stays behind in the state "loading" is never sent, and is swept away later.
-            with suppress(GotSurgeError):
-                await whole(self._run.discard())
+    One that was admitted before something failed stays, in nobody's hands.
+    """
+    try:
+        yield
+    except BaseException:
+        # Best effort: a run that stays behind in the state "loading" is never sent, and is swept away later.
+        with suppress(GotSurgeError):
+            await whole(run.discard())
+        await whole(run.close())
+        raise
 
 
 def _block(rows: Iterator[T]) -> list[T]:

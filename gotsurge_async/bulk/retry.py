@@ -1,13 +1,10 @@
 """The refused orders of a run, once more, in a run of their own."""
 
-import attrs
 import msgspec
 
 from gotsurge_async.batcher import chunks_of
-from gotsurge_async.bulk.changes import note_changes
-from gotsurge_async.bulk.claims import whole
 from gotsurge_async.bulk.ledger import Admission, Ledger, NewOrder, OrderRow, OrderState, Run
-from gotsurge_async.bulk.loading import BLOCK
+from gotsurge_async.bulk.loading import BLOCK, admit, discarded_on_error
 from gotsurge_async.bulk.payloads import reading_payload
 from gotsurge_async.bulk.sources.base import fingerprint_of
 from gotsurge_async.errors import UsageError
@@ -35,14 +32,10 @@ async def load_refused(ledger: Ledger, run_id: str) -> tuple[Run, Admission]:
         columns=old.columns,
         options={**old.options, "retry_of": run_id},
     )
-    try:
+    async with discarded_on_error(run):
         async for rows in chunks_of(ledger.rows(run_id, (OrderState.REJECTED,)), BLOCK):
             await run.add([_again(ledger.path, row) for row in rows])
-        admission = await run.admit()
-        return run, attrs.evolve(admission, changed=await note_changes(run)) if admission.already_pushed else admission
-    except BaseException:
-        await whole(run.discard())
-        raise
+        return run, await admit(run, old.source)
 
 
 def _again(path: str, row: OrderRow) -> NewOrder:

@@ -1,10 +1,12 @@
 """The refused orders of a run, once more."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gotsurge_async.bulk import OrderState, Push, load_refused
+from gotsurge_async.bulk import OrderState, Push, Run, load_refused
+from gotsurge_async.bulk.ledger import LedgerUnusable, RunState
 from gotsurge_async.errors import UsageError
 from gotsurge_async.simulator import Fault
 from tests.bulk.platforms import place
@@ -49,3 +51,25 @@ async def test_orders_that_look_alike_are_still_told(tmp_path: Path) -> None:
         run, _ = await load_refused(here.ledger, first)
         async with run:
             assert [(pair.key, pair.other_key) for pair in await run.similar()] == [("B", "A")]
+
+
+async def test_what_fails_after_the_admission_leaves_the_new_run_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error itself is raised, and the run, which is admitted by then, can be taken up."""
+
+    async def fail(*_: Any) -> None:
+        raise LedgerUnusable("the disk fails")
+
+    async with place(tmp_path, "plain") as here:
+        wrong = [order(f"B-{number}", vehicle_preference="hovercraft") for number in range(2)]
+        first = await here.push(wrong)
+        await here.push([order("B-0")])
+        monkeypatch.setattr(Run, "rivals", fail)
+        push = Push(here.gs, here.ledger)
+        for load in (lambda: load_refused(here.ledger, first), lambda: push.load_orders(orders(1, "B-"))):
+            with pytest.raises(LedgerUnusable, match="the disk fails"):
+                await load()
+            newest, *_ = await here.ledger.runs()
+            async with await here.ledger.hold(newest.id) as run:
+                assert run.info.state is RunState.READY
