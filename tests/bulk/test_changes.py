@@ -149,3 +149,17 @@ async def test_a_file_is_compared_before_it_is_pushed(tmp_path: Path) -> None:
         ((line, key, text),) = known.changed
         assert (line, key) == (2, "T-1")
         assert text.endswith("differs from what was sent: group_tag")
+
+
+async def test_a_run_that_was_taken_over_does_not_claim_what_the_mended_file_created(tmp_path: Path) -> None:
+    """Rows that waited, and were mended and pushed by another run, are changed in the old run's words, not its own."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=401))
+        first = await here.push(orders(2))
+        here.simulator.clear_faults()
+        assert (await here.ledger.counts(first)).pending == 2
+        await here.push([order("T-0"), order("T-1", to_address=ELSEWHERE)])
+        counts = await here.ledger.counts(first)
+        assert (counts.already_pushed, counts.changed, counts.superseded) == (1, 1, 0)
+        (rows,) = [page async for page in here.ledger.results(first)]
+        assert [row.state for row in rows] == [OrderState.ALREADY_PUSHED, OrderState.CHANGED]

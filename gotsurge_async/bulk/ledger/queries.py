@@ -72,14 +72,21 @@ def _named(state: OrderState) -> ColumnElement[str]:
     return literal_column(f"'{state.value}'")
 
 
+def _text_of(order: ColumnElement[int]) -> ColumnElement[bytes]:
+    text = payloads.alias()
+    return select(text.c.payload).where(text.c.order_id == order).scalar_subquery()
+
+
+# A row that was taken over was perhaps mended on the way: what was created there is then not what it says.
+_IS_CHANGED = or_(
+    in_states(orders.c.state, (OrderState.CHANGED,)),
+    and_(in_states(orders.c.state, (OrderState.SUPERSEDED,)), _text_of(orders.c.id) != _text_of(_owner.c.id)),
+)
 _STATE = case(
     (not_(_IS_ANOTHERS), orders.c.state),
     (
         in_states(_owner.c.state, (OrderState.CREATED,)),
-        case(
-            (in_states(orders.c.state, (OrderState.CHANGED,)), _named(OrderState.CHANGED)),
-            else_=_named(OrderState.ALREADY_PUSHED),
-        ),
+        case((_IS_CHANGED, _named(OrderState.CHANGED)), else_=_named(OrderState.ALREADY_PUSHED)),
     ),
     (in_states(_owner.c.state, DOUBTFUL), _named(OrderState.IN_DOUBT)),
     else_=_named(OrderState.SUPERSEDED),
