@@ -20,7 +20,6 @@ from gotsurge_async.models.tasks import Order, TaskChanges
 _NOT_COMPARED = frozenset({"client_time_utc"})
 """When a table was made is no part of what is delivered."""
 _BLOCK = 500
-_ENDED = ("complete", "cancelled", "expired", "unsuccessful_pickup", "unsuccessful_delivery")
 
 
 def differing(mine: bytes, theirs: bytes, which: str = "") -> list[str]:
@@ -184,7 +183,7 @@ async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
     if fixed:
         return f"{', '.join(fixed)} cannot be changed in a task: undo it and push this again"
     task = await gs.platform.tasks.get(rival.task_id)
-    if task.current_status in _ENDED:
+    if task.current_status is not None and task.current_status.is_terminal:
         return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"
     changed = await gs.platform.tasks.update(task, **_values(codec.decode(rival.payload, Order), fields))
     await whole(run.replace(rival, changed.current_status))

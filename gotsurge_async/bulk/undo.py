@@ -6,7 +6,18 @@ import attrs
 
 from gotsurge_async.batcher import Batcher
 from gotsurge_async.bulk.claims import whole
-from gotsurge_async.bulk.ledger import DOUBTFUL, WAITING, Ledger, Mode, OrderRow, OrderState, Outcome, Remark, Run
+from gotsurge_async.bulk.ledger import (
+    DOUBTFUL,
+    PUSHED,
+    WAITING,
+    Ledger,
+    Mode,
+    OrderRow,
+    OrderState,
+    Outcome,
+    Remark,
+    Run,
+)
 from gotsurge_async.bulk.reconcile import note_orphans
 from gotsurge_async.client import GotSurge
 from gotsurge_async.creates import stops_all
@@ -14,9 +25,6 @@ from gotsurge_async.errors import CallError, TooLateToCancel, UsageError
 from gotsurge_async.models.tasks import Task, TaskStatus
 
 REASON = "The order was taken back by its sender."
-
-_WITH_TASK = DOUBTFUL | {OrderState.CREATED}
-"""What may have called a driver, and has a task that can be cancelled if one is recorded."""
 
 
 @attrs.frozen(kw_only=True)
@@ -139,7 +147,7 @@ class Undo:
         )
 
     async def _jobs(self, run: Run, *, drafts: bool) -> AsyncIterator["_Job"]:
-        states = _WITH_TASK | {OrderState.DRAFTED} if drafts else _WITH_TASK
+        states = PUSHED | {OrderState.DRAFTED} if drafts else PUSHED
         async for row in run.rows(states):
             if row.task_id:
                 yield _Job(row.key, row.task_id, row, draft=row.state is OrderState.DRAFTED)

@@ -53,13 +53,13 @@ def number(members: TableValuedAlias) -> ColumnElement[int]:
     return cast(members.c.key, Integer)
 
 
-def ids_in(column: ColumnElement[int]) -> ColumnElement[bool]:
-    """``column`` is one of the numbers that the parameter ``ROWS`` carries (see `bundle`)."""
+def among(column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """``column`` is one of the values, numbers or text, that the parameter ``ROWS`` carries (see `bundle`)."""
     return column.in_(select(func.json_each(bindparam(ROWS, type_=Text)).table_valued("value").c.value))
 
 
 def bundle(rows: Iterable[Any]) -> str:
-    """What to give as ``ROWS``: a tuple of plain values for each row, or a number for each, or a dict for `named`."""
+    """What to give as ``ROWS``: a tuple of plain values for each row, or one value for each, or a dict for `named`."""
     return msgspec.json.encode(rows if isinstance(rows, list | dict) else list(rows)).decode()
 
 

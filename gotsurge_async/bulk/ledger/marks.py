@@ -12,7 +12,6 @@ from attrs import frozen
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Text,
     Update,
     and_,
     bindparam,
@@ -26,7 +25,7 @@ from sqlalchemy import (
 )
 
 from .admission import CRASHED
-from .bundles import ROWS, bundle, ids_in, incoming, named, number, place
+from .bundles import ROWS, among, bundle, incoming, named, number, place
 from .errors import IllegalTransition, RunLost
 from .prepared import Prepared
 from .records import Outcome, Remark
@@ -73,7 +72,7 @@ def count(connection: Connection) -> None:
 def _ids() -> ColumnElement[bool]:
     # The run is only a guard. Named bare, SQLite would look for the orders through the index over runs, and
     # read the whole run to find twenty rows.
-    return and_(ids_in(orders.c.id), func.coalesce(orders.c.run_id, "") == bindparam("of_run"))
+    return and_(among(orders.c.id), func.coalesce(orders.c.run_id, "") == bindparam("of_run"))
 
 
 def _which(run_id: str, ids: Sequence[int]) -> dict[str, object]:
@@ -375,11 +374,10 @@ def note_unused(connection: Connection, run_id: str, epoch: int, drafts: Sequenc
     fence(connection, run_id, epoch)
     known = set(connection.scalars(select(unused_drafts.c.task_id)))
     environment = select(runs.c.environment).where(runs.c.id == run_id).scalar_subquery()
-    named_keys = func.json_each(bindparam(ROWS, type_=Text)).table_valued("value")
     elsewhere = connection.execute(
         select(orders.c.key, orders.c.task_id).where(
             orders.c.environment == environment,
-            orders.c.key.in_(select(named_keys.c.value)),
+            among(orders.c.key),
             is_live(orders.c.live),
             orders.c.run_id != run_id,
         ),

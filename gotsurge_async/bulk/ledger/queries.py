@@ -11,7 +11,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    Text,
     and_,
     bindparam,
     case,
@@ -23,7 +22,7 @@ from sqlalchemy import (
     tuple_,
 )
 
-from .bundles import ROWS, bundle, outgoing, unbundle
+from .bundles import ROWS, among, bundle, outgoing, unbundle
 from .errors import NoSuchRun
 from .prepared import Prepared
 from .reading import (
@@ -177,11 +176,10 @@ def similar(connection: Connection, run_id: str) -> list[Similar]:
 
 def recorded(connection: Connection, environment: str, task_ids: Sequence[str]) -> dict[str, int]:
     """Which of some tasks are recorded, each with the id of its order."""
-    named = func.json_each(bindparam(ROWS, type_=Text)).table_valued("value")
     found = connection.execute(
         select(orders.c.task_id, orders.c.id).where(
             orders.c.environment == environment,
-            orders.c.task_id.in_(select(named.c.value)),
+            among(orders.c.task_id),
             # What only repeats the task of another run's order does not own it.
             not_(_IS_ANOTHERS),
         ),
@@ -245,11 +243,10 @@ def rivals(connection: Connection, run_id: str, states: Iterable[OrderState], af
 
 def pushed(connection: Connection, environment: str, keys: Sequence[str]) -> dict[str, tuple[str, OrderState, bytes]]:
     """The orders that some keys were pushed with: the run, the state there, and the text that was or will be sent."""
-    named = func.json_each(bindparam(ROWS, type_=Text)).table_valued("value")
     found = connection.execute(
         select(orders.c.key, orders.c.run_id, orders.c.state, payloads.c.payload)
         .join(payloads, payloads.c.order_id == orders.c.id)
-        .where(orders.c.environment == environment, is_live(orders.c.live), orders.c.key.in_(select(named.c.value))),
+        .where(orders.c.environment == environment, is_live(orders.c.live), among(orders.c.key)),
         {ROWS: bundle(list(keys))},
     )
     return {key: (run_id, OrderState(state), payload) for key, run_id, state, payload in found}
@@ -258,11 +255,10 @@ def pushed(connection: Connection, environment: str, keys: Sequence[str]) -> dic
 def adoptable(connection: Connection, run_id: str, drafts: Mapping[str, str]) -> dict[str, str]:
     """See `Run.adoptable`."""
     environment = select(runs.c.environment).where(runs.c.id == run_id).scalar_subquery()
-    named = func.json_each(bindparam(ROWS, type_=Text)).table_valued("value")
     one_text = connection.scalars(
         select(orders.c.key)
         .join(payloads, payloads.c.order_id == orders.c.id)
-        .where(orders.c.environment == environment, orders.c.key.in_(select(named.c.value)))
+        .where(orders.c.environment == environment, among(orders.c.key))
         .group_by(orders.c.key)
         .having(func.min(payloads.c.payload) == func.max(payloads.c.payload)),
         {ROWS: bundle(list(drafts))},

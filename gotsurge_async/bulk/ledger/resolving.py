@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import Connection, Text, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
-from .bundles import ROWS, bundle
+from .bundles import ROWS, among, bundle
 from .errors import IllegalTransition, NoSuchRun
 from .schema import decisions, in_states, orders
 from .states import OrderState
 
-_named = func.json_each(bindparam(ROWS, type_=Text)).table_valued("value")
 _OF_RUN = select(orders.c.key, orders.c.id, orders.c.state, orders.c.task_id).where(
-    orders.c.run_id == bindparam("of_run"), orders.c.key.in_(select(_named.c.value))
+    orders.c.run_id == bindparam("of_run"), among(orders.c.key)
 )
 
 
