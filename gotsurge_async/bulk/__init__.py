@@ -6,11 +6,11 @@ Needs the extra ``cli``: ``pip install "gotsurge-async[cli]"``.
 from gotsurge_async.bulk.brakes import Brakes, LimitReached
 from gotsurge_async.bulk.checks import Finding, Severity, check_order
 from gotsurge_async.bulk.evidence import Doubt, Evidence, Findings, RecordedTasks, Sighting, TaskList
-from gotsurge_async.bulk.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld
+from gotsurge_async.bulk.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld, UnusedDraft
 from gotsurge_async.bulk.loading import UnusableSource
 from gotsurge_async.bulk.plan import Plan, Planner, check_plan
 from gotsurge_async.bulk.push import Push, Sent
-from gotsurge_async.bulk.reconcile import Absent, Orphan, Reconciled, Reconciler, Settled, Unsettled, find_orphans
+from gotsurge_async.bulk.reconcile import Absent, Reconciled, Reconciler, Settled, Unsettled, find_unused_drafts
 from gotsurge_async.bulk.refusals import OnRefusedChunk
 from gotsurge_async.bulk.results import Summary, Verdict, write_results
 from gotsurge_async.bulk.retry import load_refused
@@ -32,7 +32,6 @@ __all__ = [
     "Mode",
     "OnRefusedChunk",
     "OrderState",
-    "Orphan",
     "Plan",
     "Planner",
     "Push",
@@ -55,10 +54,11 @@ __all__ = [
     "Undone",
     "Unsettled",
     "UnusableSource",
+    "UnusedDraft",
     "Verdict",
     "check_order",
     "check_plan",
-    "find_orphans",
+    "find_unused_drafts",
     "load_refused",
     "open_source",
     "write_results",

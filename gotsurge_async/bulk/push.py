@@ -24,7 +24,7 @@ from gotsurge_async.bulk.evidence import RecordedTasks
 from gotsurge_async.bulk.ledger import WITH_DRAFT, Admission, Ledger, Mode, OrderRow, PendingOrder, Run, RunHeld
 from gotsurge_async.bulk.loading import Loader
 from gotsurge_async.bulk.payloads import check_payloads
-from gotsurge_async.bulk.reconcile import Reconciler, find_orphans
+from gotsurge_async.bulk.reconcile import Reconciler, find_unused_drafts
 from gotsurge_async.bulk.refusals import OnRefusedChunk
 from gotsurge_async.bulk.sources import Source
 from gotsurge_async.bulk.two_phase import TwoPhaseSender
@@ -239,7 +239,7 @@ class Push:
         return Sent(stopped_by=self._stopper, interrupted=self._interrupted, lost_drafts=frozenset(drafter.lost_drafts))
 
     async def _find_drafts(self, run: Run, keys: Collection[str]) -> dict[str, str]:
-        found = {orphan.key: orphan.task_id for orphan in await find_orphans(self._gs, run, keys)}
+        found = {draft.key: draft.task_id for draft in await find_unused_drafts(self._gs, run, keys)}
         return await run.adoptable(found)
 
     async def _batches(

@@ -16,7 +16,7 @@ from gotsurge_async.bulk.evidence import (
     TaskList,
     listed,
 )
-from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, Mode, OrderRow, OrderState, Outcome, Remark, Run
+from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, Mode, OrderRow, OrderState, Outcome, Remark, Run, UnusedDraft
 from gotsurge_async.client import GotSurge
 from gotsurge_async.models.tasks import TaskStatus
 
@@ -218,21 +218,10 @@ def _judge_seen(mode: Mode, row: OrderRow, seen: Sequence[Sighting]) -> Outcome 
     return Unsettled(key=row.key, reason=reason, task_ids=ids)
 
 
-@attrs.frozen(kw_only=True)
-class Orphan:
-    """A draft that carries the tracking id of an order, and is not the one that the ledger has for it.
-
-    Nobody broadcasts it, so it calls no driver; it may be cancelled.
-    """
-
-    key: str
-    tracking_id: str
-    task_id: str
-
-
-async def find_orphans(gs: GotSurge, run: Run, keys: Collection[str]) -> list[Orphan]:
+async def find_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> list[UnusedDraft]:
     """Look on the Task List for unused drafts of some orders of a run; `Sent.lost_drafts` names those to look for.
 
+    They carry the tracking id of an order, and are not the draft that the run has recorded for it.
     Whether drafts are listed is not promised: finding none does not prove that there are none.
 
     Args:
@@ -251,24 +240,24 @@ async def find_orphans(gs: GotSurge, run: Run, keys: Collection[str]) -> list[Or
                 recorded.add(row.task_id)
             if row.key in wanted and (tracking_id := Doubt.of(row, run.path).tracking_id):
                 owners[tracking_id] = row.key
-    orphans: list[Orphan] = []
+    found: list[UnusedDraft] = []
     if owners:
         async for task in gs.platform.tasks.list():
             key = owners.get(task.tracking_id or "")
             is_draft = task.current_status is not None and task.current_status.is_draft
             if key is not None and is_draft and task.id not in recorded:
-                orphans.append(Orphan(key=key, tracking_id=task.tracking_id or "", task_id=task.id))
-    return orphans
+                found.append(UnusedDraft(key, task.id, cancelled=False))
+    return found
 
 
-async def note_orphans(gs: GotSurge, run: Run, keys: Collection[str]) -> None:
-    """`find_orphans`, and note them in the ledger, where ``undo --drafts`` finds them.
+async def note_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> None:
+    """`find_unused_drafts`, and note them in the ledger, where ``undo --drafts`` finds them.
 
     Not noted is what may be the draft of another run that has the key by now.
 
     Raises:
-        CallError: as `find_orphans`.
+        CallError: as `find_unused_drafts`.
         LedgerError: the ledger cannot be written.
     """
-    orphans = await find_orphans(gs, run, keys)
-    await whole(run.note_unused([(orphan.key, orphan.task_id) for orphan in orphans]))
+    found = await find_unused_drafts(gs, run, keys)
+    await whole(run.note_unused([(draft.key, draft.task_id) for draft in found]))

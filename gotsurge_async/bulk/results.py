@@ -91,7 +91,7 @@ class Summary:
     the result files are; empty if none were written."""
     reasons: Sequence[Reason] = ()
     """Why orders were not created: for each verdict the most frequent reasons first, at most ten."""
-    orphan_drafts: Sequence[str] = ()
+    unused_drafts: Sequence[str] = ()
     """Task ids of drafts that no order will be broadcast by (two-phase): no driver knows of them, and nobody will."""
     ledger_id: str = ""
     """Which ledger has the run."""
@@ -105,7 +105,7 @@ async def write_results(
     folder: Path,
     *,
     seconds: float = 0.0,
-    orphan_drafts: Sequence[str] = (),
+    unused_drafts: Sequence[str] = (),
     stopped: str = "",
 ) -> Summary:
     """Write the result files of a run, and count.
@@ -133,7 +133,7 @@ async def write_results(
             written = {name: writer for name, writer in writers.items() if name not in absent}
             files = {name.replace("-", "_"): str(writer.path) for name, writer in written.items()}
             files["summary"] = str(folder / f"{run.id}-summary.json")
-            summary = tally.summary(run, seconds, files, orphan_drafts)
+            summary = tally.summary(run, seconds, files, unused_drafts)
             if identity is not None:
                 summary = attrs.evolve(summary, ledger_id=identity.name, ledger_counter=identity.counter)
             await asyncio.to_thread(_finish, written, summary, undo)
@@ -144,7 +144,7 @@ async def write_results(
 
 
 async def count_results(
-    ledger: Ledger, run: RunInfo, *, seconds: float = 0.0, orphan_drafts: Sequence[str] = (), stopped: str = ""
+    ledger: Ledger, run: RunInfo, *, seconds: float = 0.0, unused_drafts: Sequence[str] = (), stopped: str = ""
 ) -> Summary:
     """The summary that `write_results` gives, and no files.
 
@@ -154,7 +154,7 @@ async def count_results(
     tally = _Tally(stopped)
     async for rows in ledger.results(run.id):
         await asyncio.to_thread(tally.take, rows)
-    return tally.summary(run, seconds, {}, orphan_drafts)
+    return tally.summary(run, seconds, {}, unused_drafts)
 
 
 def try_folder(folder: Path, size: int) -> None:
@@ -241,7 +241,7 @@ class _Tally:
                 self._reasons[reason] += 1
         return verdicts
 
-    def summary(self, run: RunInfo, seconds: float, files: Mapping[str, str], orphan_drafts: Sequence[str]) -> Summary:
+    def summary(self, run: RunInfo, seconds: float, files: Mapping[str, str], unused_drafts: Sequence[str]) -> Summary:
         """All that was counted."""
         counts = self._counts
         return Summary(
@@ -258,7 +258,7 @@ class _Tally:
             orders_per_second=round(counts[Verdict.CREATED] / seconds, 1) if seconds else 0.0,
             files=files,
             reasons=tuple(self._top_reasons()),
-            orphan_drafts=tuple(orphan_drafts),
+            unused_drafts=tuple(unused_drafts),
         )
 
     def _top_reasons(self) -> Iterator[Reason]:

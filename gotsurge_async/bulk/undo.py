@@ -18,7 +18,7 @@ from gotsurge_async.bulk.ledger import (
     Remark,
     Run,
 )
-from gotsurge_async.bulk.reconcile import note_orphans
+from gotsurge_async.bulk.reconcile import note_unused_drafts
 from gotsurge_async.client import GotSurge
 from gotsurge_async.creates import stops_all
 from gotsurge_async.errors import CallError, TooLateToCancel, UsageError
@@ -154,7 +154,7 @@ class Undo:
         if not drafts:
             return
         if run.info.mode is Mode.TWO_PHASE and (lost := await run.lost_drafts()):
-            await note_orphans(self._gs, run, lost)
+            await note_unused_drafts(self._gs, run, lost)
         for draft in await self._ledger.unused_drafts(run.id):
             if not draft.cancelled:
                 yield _Job(draft.key, draft.task_id, None, draft=True)

@@ -13,7 +13,7 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Ledger, LedgerError, Mode, Push, Run, Sent, Summary, write_results
-from gotsurge_async.bulk.reconcile import note_orphans
+from gotsurge_async.bulk.reconcile import note_unused_drafts
 from gotsurge_async.bulk.results import Reason, count_results, try_folder
 from gotsurge_async.cli.exits import Exit, Failure, exit_code_of, is_unreachable, print_document
 from gotsurge_async.cli.interrupts import Interrupts
@@ -121,8 +121,8 @@ class RunJob:
             with progress.of(waiting) if progress is not None else nullcontext():
                 sent = await self._send(push, run, interrupts)
             seconds = time.monotonic() - started if waiting else 0.0
-            orphans = await self._orphans(gs, ledger, run, sent)
-            told = await self._results(ledger, run, sent, seconds, orphans)
+            unused = await self._unused_drafts(gs, ledger, run, sent)
+            told = await self._results(ledger, run, sent, seconds, unused)
         code = _exit_code(told, sent, interrupts)
         tell_ending(
             attrs.evolve(told, stopped=None if sent.stopped_by is None else f"stopped: {sent.stopped_by}"),
@@ -154,11 +154,11 @@ class RunJob:
         lines = [text, *(f"next: {step.command}" for step in steps)]
         return Failure("\n".join(lines), code, run=run.id, more={"next": [step.command for step in steps]})
 
-    async def _orphans(self, gs: GotSurge, ledger: Ledger, run: Run, sent: Sent) -> list[str]:
+    async def _unused_drafts(self, gs: GotSurge, ledger: Ledger, run: Run, sent: Sent) -> list[str]:
         """The drafts that no order will be broadcast by, as far as they are known, or the service shows them."""
         if sent.lost_drafts and not sent.interrupted:
             try:
-                await note_orphans(gs, run, sent.lost_drafts)
+                await note_unused_drafts(gs, run, sent.lost_drafts)
             except LedgerError as error:
                 raise self._ledger_failed(run, error) from None
             except GotSurgeError as error:
@@ -172,18 +172,18 @@ class RunJob:
             self._say(f"{len(unused):,} unused drafts were left, which no driver sees: {', '.join(unused[:20])}")
         return unused
 
-    async def _results(self, ledger: Ledger, run: Run, sent: Sent, seconds: float, orphans: Sequence[str]) -> "Ending":
+    async def _results(self, ledger: Ledger, run: Run, sent: Sent, seconds: float, unused: Sequence[str]) -> "Ending":
         """Write the result files; where that fails, count all the same."""
         stopped = str(sent.stopped_by) if sent.stopped_by else "interrupted" if sent.interrupted else ""
         failed = None
         try:
             try:
                 summary = await write_results(
-                    ledger, run.info, self._send_options.out, seconds=seconds, orphan_drafts=orphans, stopped=stopped
+                    ledger, run.info, self._send_options.out, seconds=seconds, unused_drafts=unused, stopped=stopped
                 )
             except ConfigError as error:
                 failed = f"{error}; the ledger has everything"
-                summary = await count_results(ledger, run.info, seconds=seconds, orphan_drafts=orphans, stopped=stopped)
+                summary = await count_results(ledger, run.info, seconds=seconds, unused_drafts=unused, stopped=stopped)
             counts = await ledger.counts(run.id)
             elsewhere = await doubts_elsewhere(ledger, run.id, counts)
         except LedgerError as error:

@@ -203,7 +203,7 @@ def results(run_id: str, ledger: Path | None, env: str | None, out: Path, as_jso
             info = await books.run(run_id)
             await asyncio.to_thread(try_folder, out, ROW * (await books.counts(run_id)).total)
             unused = [draft.task_id for draft in await books.unused_drafts(run_id) if not draft.cancelled]
-            summary = await write_results(books, info, out, orphan_drafts=unused)
+            summary = await write_results(books, info, out, unused_drafts=unused)
             if await books.is_held(run_id):
                 _say("a process has the run: what it is sending stands in the in-doubt file until it ends")
                 return Ending(summary=summary)

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async.bulk import Absent, Doubt, Findings, Mode, OrderState, Push, Reconciler, Sighting, find_orphans
+from gotsurge_async.bulk import (
+    Absent,
+    Doubt,
+    Findings,
+    Mode,
+    OrderState,
+    Push,
+    Reconciler,
+    Sighting,
+    find_unused_drafts,
+)
 from gotsurge_async.bulk.ledger import NoSuchRun, RunHeld, RunInfo, RunState
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.simulator import Fault
@@ -290,7 +300,7 @@ async def test_a_run_in_other_hands_is_left_alone(tmp_path: Path) -> None:
             await Reconciler(here.gs, here.ledger).reconcile("nothing")
 
 
-async def test_orphans_are_found(tmp_path: Path) -> None:
+async def test_unused_drafts_are_found(tmp_path: Path) -> None:
     """Drafts of lost answers are found by their tracking ids; the recorded drafts are not among them."""
     async with place(tmp_path) as here:
         here.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
@@ -298,8 +308,8 @@ async def test_orphans_are_found(tmp_path: Path) -> None:
         run, _ = await push.load_orders(orders(3))
         async with run:
             sent = await push.send(run)
-            orphans = await find_orphans(here.gs, run, sent.lost_drafts)
-            assert await find_orphans(here.gs, run, ()) == []
-        assert {each.key for each in orphans} == {"T-0", "T-1", "T-2"}
-        assert not {each.task_id for each in orphans} & set((await here.tasks(run.id)).values())
+            unused = await find_unused_drafts(here.gs, run, sent.lost_drafts)
+            assert await find_unused_drafts(here.gs, run, ()) == []
+        assert {each.key for each in unused} == {"T-0", "T-1", "T-2"}
+        assert not {each.task_id for each in unused} & set((await here.tasks(run.id)).values())
         assert here.simulator.audit()["drafts"] == 3

@@ -92,7 +92,7 @@ async def test_lost_answers_everywhere_end_created_once(tmp_path: Path, rebroadc
             assert await states(run) == {OrderState.CREATED: 200}
         assert sent.lost_drafts
         exactly_once(simulator, wanted)
-        assert simulator.audit()["drafts"] > 0  # the orphans, which nobody broadcast
+        assert simulator.audit()["drafts"] > 0  # those that nobody broadcast
 
 
 async def test_a_bad_order_is_found_and_the_rest_goes(tmp_path: Path) -> None:

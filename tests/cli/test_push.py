@@ -348,7 +348,7 @@ async def test_unused_drafts_are_listed(tmp_path: Path) -> None:
         done = await push(simulator, tmp_path, "orders.csv", "--account", "platform")
         audit = simulator.audit()
     assert (done.code, done.document["created"], audit["doubled"]) == (0, 100, {})
-    assert len(done.document["orphan_drafts"]) == audit["drafts"] == 40
+    assert len(done.document["unused_drafts"]) == audit["drafts"] == 40
     assert "40 unused drafts" in done.err
 
 

@@ -122,12 +122,12 @@ def test_drafts_are_undone_if_asked(platform_desk: Desk) -> None:
     desk = platform_desk
     desk.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
     _, summary = desk.push("A", "B")
-    assert (summary["created"], len(summary["orphan_drafts"])) == (2, 2)
+    assert (summary["created"], len(summary["unused_drafts"])) == (2, 2)
     assert "unused drafts\t2" in desk.books("status", summary["run"]).stdout
     told = desk.document(desk.books("status", summary["run"], "--json"))
-    assert sorted(told["unused_drafts"]) == sorted(summary["orphan_drafts"])
+    assert sorted(told["unused_drafts"]) == sorted(summary["unused_drafts"])
     results = desk.document(desk.books("results", summary["run"], "--out", desk.folder / "out", "--json"))
-    assert sorted(results["orphan_drafts"]) == sorted(summary["orphan_drafts"])
+    assert sorted(results["unused_drafts"]) == sorted(summary["unused_drafts"])
     done = desk.call("undo", summary["run"])
     assert done.stdout == f"run {summary['run']}: 2 cancelled, 2 unused drafts left\n"
     done = desk.call("undo", summary["run"], "--drafts")
