@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 from attrs import frozen
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, literal, select, update
 
 from .counter import Identity, Keeper, counter_of, identity_of, remember, set_counter
 from .dialect import BROKEN, ledger_path, ledger_url, translated
@@ -221,7 +221,8 @@ async def accept_older(where: str | Path, *, newest: int = 0, clock: Clock = utc
     """Go on with an older copy of a ledger, or begin anew where it is gone, when there is no newer copy.
 
     What waited when the copy was made may have been sent since: every order that is pending, drafting or drafted, or
-    was still being loaded, is in doubt from now on. Nothing is known of orders that came later.
+    was still being loaded, is in doubt from now on. Recorded drafts of such orders are forgotten: they prove nothing.
+    Nothing is known of orders that came later.
 
     Args:
         newest: the highest counter that was seen of it elsewhere than beside it.
@@ -271,8 +272,18 @@ async def accept_older(where: str | Path, *, newest: int = 0, clock: Clock = utc
 
 def _put_in_doubt(connection: Connection, now: int) -> int:
     doubt = {"state": OrderState.IN_DOUBT.value, "live": 1, "error": LOST, "updated_at": now}
+    # A draft that is recorded here proves nothing: another one may have been made and broadcast since. By its tracking
+    # id an order is found whatever became of it; by a draft that is one still it would be broadcast a second time.
+    forgotten = {
+        "task_id": None,
+        "status": None,
+        "lost_drafts": orders.c.lost_drafts + 1,
+        "error": literal(f"{LOST}; its draft was ").concat(orders.c.task_id),
+    }
+    drafted = update(orders).where(in_states(orders.c.state, (OrderState.DRAFTED,))).values(doubt | forgotten)
+    number = connection.execute(drafted).rowcount
     waiting = update(orders).where(in_states(orders.c.state, WAITING)).values(doubt)
-    number = connection.execute(waiting).rowcount
+    number += connection.execute(waiting).rowcount
     # What was being loaded was perhaps admitted since. Where another order has its key, that one is in doubt for it.
     loading = update(orders).where(in_states(orders.c.state, (OrderState.LOADING,)))
     number += connection.execute(loading.prefix_with("OR IGNORE").values(doubt)).rowcount
