@@ -105,7 +105,13 @@ class SimulatorOptions:
         "skipped",
         "passes",
     )
-    updated_tasks: Literal["tasks", "ids"] = _switch("what updated_tasks holds: whole tasks, or ids", "tasks", "ids")
+    updated_tasks: Literal["tasks", "ids", "objects", "nothing"] = _switch(
+        "what updated_tasks holds: whole tasks; ids; objects that name an id and nothing else; nothing",
+        "tasks",
+        "ids",
+        "objects",
+        "nothing",
+    )
     error_shape: Literal[
         "errors", "message", "error-string", "error-object", "problem", "list", "text", "html", "empty"
     ] = _switch(
@@ -122,8 +128,12 @@ class SimulatorOptions:
     )
     refusal_names_rows: bool = _switch("whether a refusal says which rows and fields it is about", True, False)
     retry_after: Literal["seconds", "date"] = _switch("the form of a Retry-After header", "seconds", "date")
-    cancel_answer: Literal["message", "empty"] = _switch(
-        "the answer of a cancel: 200 with a message, or 204 with nothing", "message", "empty"
+    cancel_answer: Literal["message", "empty", "object", "null"] = _switch(
+        "the answer of a cancel: 200 with a message; 204 with nothing; 200 with {}; 200 with a message that is null",
+        "message",
+        "empty",
+        "object",
+        "null",
     )
     price_failure: Literal["status", "code"] = _switch(
         'a route that cannot be priced: 422, or 200 with `code: "error"`', "status", "code"
@@ -146,6 +156,70 @@ class SimulatorOptions:
     tokens: Literal["opaque", "jwt"] = _switch("bearer tokens: opaque, or JWTs that carry exp", "opaque", "jwt")
     refresh_rotation: bool = _switch(
         "whether a refresh hands out a new refresh token and ends the one it used", False, True
+    )
+    created_fields: Literal["all", "few"] = _switch(
+        "what the answer of a create shows of a task: all, or only its names, status and revision", "all", "few"
+    )
+    blanks: Literal["usual", "null", "empty", "absent"] = _switch(
+        "what an answer shows for what has no value, be it an object, a list, a text or a window: now this, now that;"
+        " null; {}, [] and ''; nothing",
+        "usual",
+        "null",
+        "empty",
+        "absent",
+    )
+    envelope: Literal["told", "null", "absent"] = _switch(
+        "whether answers say server_time and total_tasks", "told", "null", "absent"
+    )
+    status_history: Literal["steps", "bare", "empty", "null", "absent"] = _switch(
+        "what statuses of a task holds: each step with its time; without; []; null; it is not there",
+        "steps",
+        "bare",
+        "empty",
+        "null",
+        "absent",
+    )
+    unknown_statuses: bool = _switch(
+        "whether tasks show statuses that the document does not list: one in place of broadcasting, and a step more",
+        False,
+        True,
+    )
+    unnamed_objects: Literal["empty", "filled"] = _switch(
+        "objects whose fields the document does not show (org_transporter, vehicle_emissions, client, epod): empty, or"
+        " with objects, lists, nulls and whole numbers as ids in them",
+        "empty",
+        "filled",
+    )
+    attachments: Literal["empty", "objects", "links", "ids", "null"] = _switch(
+        "what attachments of a task holds: nothing, objects, texts, whole numbers, or it is null",
+        "empty",
+        "objects",
+        "links",
+        "ids",
+        "null",
+    )
+    measures: Literal["given", "decimal"] = _switch(
+        "how distances, weights and coordinates are written: 7357 as it was given, or 7357.0", "given", "decimal"
+    )
+    more_fields: Literal["none", "tasks", "everywhere"] = _switch(
+        "fields that the document does not name: none, in tasks, in every object", "none", "tasks", "everywhere"
+    )
+    quote_fields: Literal["all", "null", "absent"] = _switch(
+        "a price: with all its fields; with null for all but the fee; with the fee and its currency alone",
+        "all",
+        "null",
+        "absent",
+    )
+    sso_user: Literal["names", "objects", "empty", "null", "absent"] = _switch(
+        "`user` in the answer of SSO Exchange Token: roles as texts; as objects; {}; null; it is not there",
+        "names",
+        "objects",
+        "empty",
+        "null",
+        "absent",
+    )
+    meta: Literal["told", "empty", "null", "absent"] = _switch(
+        "`meta` of a list: page and per_page; {}; null; it is not there", "told", "empty", "null", "absent"
     )
     meta_total: bool = _switch("whether meta of a list says the total", True, False)
     per_page_limit: Literal[1000, 3] = _switch("the most that a page holds, whatever per_page asks for", 1000, 3)

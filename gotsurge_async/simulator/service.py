@@ -12,6 +12,7 @@ from .life import TRANSITIONS
 from .options import SimulatorOptions
 from .organizations import OrganizationBook
 from .replies import Caller, Problem, RefusedError
+from .shapes import reshapes
 from .sign_in import SignIn
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Service:
 
     def __init__(self, options: SimulatorOptions, time: TellsTime) -> None:
         self.options = options
+        self.reshapes: bool = reshapes(options)
         self.clock: Clock = Clock(time)
         self.accounts: Mapping[str, Account] = fixed_accounts()
         self._written = (float("nan"), "")

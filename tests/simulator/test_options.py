@@ -1,4 +1,7 @@
-"""Each switch does what it says: `test_NAME` shows every value of the switch NAME."""
+"""Each switch does what it says: `test_NAME` shows every value of the switch NAME.
+
+The switches of shapes have theirs in test_shapes.py.
+"""
 
 import base64
 import re
@@ -11,6 +14,7 @@ import pytest
 
 from gotsurge_async.simulator import SWITCHES, Fault, SimulatorOptions
 
+from . import test_shapes
 from .kit import START, Answer, Client, order, signed_in
 
 DRAFTS = "/platform/tasks/drafts"
@@ -37,8 +41,9 @@ async def broadcast(client: Client, *ids: str) -> Answer:
 
 
 def test_every_switch_has_a_test() -> None:
-    """No switch is without a test of its name in this file."""
-    assert [name for name in SWITCHES if f"test_{name}" not in globals()] == []
+    """No switch is without a test of its name, here or among the shapes."""
+    tests = {**globals(), **vars(test_shapes)}
+    assert [name for name in SWITCHES if f"test_{name}" not in tests] == []
 
 
 def test_the_defaults_are_the_first_values() -> None:
@@ -198,14 +203,18 @@ async def test_rebroadcast(value: str, status: int, updated: int | None) -> None
         assert client.simulator.audit()["by_tracking_id"] == {"A": 1, **({"B": 1} if status == 200 else {})}
 
 
-@pytest.mark.parametrize("value", ["tasks", "ids"])
+@pytest.mark.parametrize("value", SWITCHES["updated_tasks"].values)
 async def test_updated_tasks(value: str) -> None:
-    """A broadcast and a patch answer whole tasks, or ids."""
+    """A broadcast and a patch answer whole tasks, ids, objects that name one, or nothing; they act all the same."""
     async with reading(updated_tasks=value) as client:
         (task_id,) = await client.draft(order())
         for answer in (await broadcast(client, task_id), await patch(client, task_id, "X")):
-            (updated,) = answer.json["updated_tasks"]
-            assert (updated if value == "ids" else updated["id"]) == task_id
+            updated = answer.json["updated_tasks"]
+            if value == "tasks":
+                assert updated[0]["current_status"] == "broadcasting"
+            else:
+                assert updated == {"ids": [task_id], "objects": [{"id": task_id}], "nothing": []}[value]
+        assert client.simulator.audit()["by_tracking_id"] == {"X": 1}
 
 
 ROW = {"index": 1, "field": "price", "message": "Enter a minimum price from SGD 2.00 (Format: 200000)"}
@@ -296,14 +305,15 @@ async def test_an_update_is_not_held_to_the_pickup_end() -> None:
         assert (await client.call("PATCH", f"/platform/tasks/{task['id']}", body)).status == 200
 
 
-@pytest.mark.parametrize(("value", "status"), [("message", 200), ("empty", 204)])
+@pytest.mark.parametrize(("value", "status"), [("message", 200), ("empty", 204), ("object", 200), ("null", 200)])
 async def test_cancel_answer(value: str, status: int) -> None:
-    """A cancel answers a message, or nothing."""
+    """A cancel answers a message, nothing at all, an object without one, or one that is null."""
     async with reading(cancel_answer=value) as client:
         task = (await client.create(order())).json["tasks"][0]
         answer = await client.call("POST", f"/tasks/{task['id']}/cancel", {"reason": "x"})
         assert answer.status == status
-        assert bool(answer.body) == (value == "message")
+        bodies = {"message": b'{"message":"Successfully cancel the task"}', "empty": b"", "object": b"{}"}
+        assert answer.body == bodies.get(value, b'{"message":null}')
         assert await client.status(task["id"]) == "cancelled"
 
 

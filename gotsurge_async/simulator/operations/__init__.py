@@ -6,6 +6,7 @@ from types import MappingProxyType
 from ..accounts import ORG_ADMIN
 from ..replies import Call, Caller, RefusedError, Reply, refusal_reply
 from ..service import Service
+from ..shapes import reshaped
 from . import auth, drafts, organizations, platform_tasks, prices, tasks
 
 Public = Callable[[Service, Call], Reply]
@@ -58,15 +59,20 @@ ORGANIZATION_ADMIN: Mapping[str, Private] = MappingProxyType(
 
 
 def perform(service: Service, operation: str, call: Call) -> Reply:
-    """Do what a call asks for, or refuse it; every refusal has the shape that the options ask for."""
+    """Do what a call asks for, or refuse it; every answer has the shape that the options ask for."""
     try:
-        public = PUBLIC.get(operation)
-        if public is not None:
-            return public(service, call)
-        caller = service.sign_in.caller(call.authorization, call.now)
-        return _admitted(operation, caller)(service, call, caller)
+        reply = _performed(service, operation, call)
     except RefusedError as refused:
         return refusal_reply(refused, service.options)
+    return reshaped(reply, operation, service.options) if service.reshapes else reply
+
+
+def _performed(service: Service, operation: str, call: Call) -> Reply:
+    public = PUBLIC.get(operation)
+    if public is not None:
+        return public(service, call)
+    caller = service.sign_in.caller(call.authorization, call.now)
+    return _admitted(operation, caller)(service, call, caller)
 
 
 def _admitted(operation: str, caller: Caller) -> Private:

@@ -137,6 +137,9 @@ def _check_tracking(service: Service, records: list[TaskRecord], wanted: dict[st
 def _updated(service: Service, records: list[TaskRecord], call: Call, caller: Caller) -> Reply:
     server_time = service.instant(call.now)
     updated: list[Any] = [record.id for record in records]
-    if service.options.updated_tasks == "tasks":
+    shape = service.options.updated_tasks
+    if shape == "tasks":
         updated = [task_view(service, record, caller.account, server_time) for record in records]
+    elif shape != "ids":
+        updated = [{"id": record.id} for record in records] if shape == "objects" else []
     return json_reply({"updated_tasks": updated, "server_time": server_time})

@@ -75,4 +75,5 @@ def cancel(service: Service, call: Call, caller: Caller) -> Reply:
     record.enter(CANCELLED, call.now)
     if service.options.cancel_answer == "empty":
         return Reply(204)
-    return json_reply({"message": "Successfully cancel the task"})
+    answers = {"object": {}, "null": {"message": None}}
+    return json_reply(answers.get(service.options.cancel_answer, {"message": "Successfully cancel the task"}))

@@ -1,0 +1,274 @@
+"""Answers of another shape: what the page folds away, and what a service may leave empty, leave out or add.
+
+An operation answers in the usual shape; where the options ask for another, the answer is read again, changed, and
+written anew. So the operations know nothing of it, and an ordinary answer costs nothing more.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from typing import Any
+
+import msgspec
+from attrs import evolve
+
+from .life import BROADCASTING
+from .options import SWITCHES, SimulatorOptions
+from .replies import JSON, Reply
+
+_Object = dict[str, Any]
+
+UNKNOWN_STATUS = "offered_to_drivers"
+"""A status that the document does not list."""
+
+_CREATES = frozenset(("tasks.create", "platform.tasks.create", "platform.drafts.create"))
+_FEW = frozenset(("id", "tracking_id", "invoice_number", "current_status", "version_rev", "_rev", "rev"))
+
+_MEASURES = ("distance_in_meters", "total_item_weight", "total_item_volume", "total_item_quantity")
+_MEASURES_WITHIN: Mapping[str, tuple[str, ...]] = {
+    "items": ("quantity", "weight", "volume", "length", "width", "height"),
+    "cargo_details": ("quantity", "weight", "volume", "length", "width", "height"),
+    "from_address": ("latitude", "longitude", "altitude"),
+    "to_address": ("latitude", "longitude", "altitude"),
+}
+
+_ADDRESS = ("building_name", "city", "state", "country", "zip_code")
+_CONTACT = ("email", "company_name", "vessel_id", "vessel_name", "lighter_boat_name", "vehicle_name", "berth_no")
+_OBJECTS = (
+    "from_contact",
+    "to_contact",
+    "officer_contact",
+    "driver",
+    "org_transporter",
+    "vehicle_emissions",
+    "client",
+    "epod",
+)
+_BLANKS: Mapping[str, Any] = {
+    **{name: {} for name in _OBJECTS},
+    **{name: [] for name in ("items", "cargo_details", "attachments")},
+    **dict.fromkeys(
+        (
+            "tracking_id",
+            "invoice_number",
+            "group_tag",
+            "pickup_note_to_driver",
+            "delivery_note_to_driver",
+            "currency",
+            "total_weight_unit",
+            "platform_id",
+            "vehicle_emissions_type",
+        ),
+        "",
+    ),
+    # There is no empty window, and no empty number.
+    **dict.fromkeys(("to_time_window", "cargo_net_quantity", "total_item_weight", "min_price", "max_price"), None),
+}
+"""What a task may have no value for, and how that value looks when it is empty; None for what cannot be."""
+_BLANKS_WITHIN: Mapping[str, Mapping[str, Any]] = {
+    "from_address": {**dict.fromkeys(_ADDRESS, ""), "altitude": None},
+    "to_address": {**dict.fromkeys(_ADDRESS, ""), "altitude": None},
+    "from_contact": {**dict.fromkeys(_CONTACT, ""), "vessel_imo": None},
+    "to_contact": {**dict.fromkeys(_CONTACT, ""), "vessel_imo": None},
+}
+_BLANKS_OF_OTHERS: Mapping[str, Any] = {
+    **dict.fromkeys(("webhook_url", "updated_by", "squad_code"), ""),
+    "fleet_types": [],
+}
+"""The same of a partner and of an organization."""
+
+_FILLED: _Object = {
+    "org_transporter": {
+        "id": 17,
+        "name": "Harbour Trucks",
+        "fleet": [{"plate": "GBA 1234 X", "tonnes": 1.5}],
+        "of": None,
+    },
+    "vehicle_emissions": {"co2": {"value": 1.25, "unit": "kg"}, "since": None},
+    "client": {"id": 4, "tags": [], "organization": {"name": "ABC Merchant"}},
+    "epod": {"photos": [{"url": "https://example.com/1.jpg"}], "signature": None, "count": 1},
+}
+_ATTACHMENTS: _Object = {
+    "objects": [{"id": 1, "url": "https://example.com/1.pdf", "size": None}, {}],
+    "links": ["https://example.com/1.pdf"],
+    "ids": [1, 2],
+    "null": None,
+}
+_MORE: _Object = {"x_number": 7, "x_nothing": None, "x_object": {"id": 1, "list": [{}, [], ""]}, "x_list": []}
+
+
+def reshapes(options: SimulatorOptions) -> bool:
+    """Whether any switch asks for another shape than the usual one."""
+    return any(getattr(options, name) != SWITCHES[name].default for name in _CHANGES)
+
+
+def reshaped(reply: Reply, operation: str, options: SimulatorOptions) -> Reply:
+    """A success as the switches of shapes have it; refusals have a switch of their own."""
+    if reply.status >= 300 or not reply.body or reply.content_type != JSON:
+        return reply
+    content = msgspec.json.decode(reply.body)
+    for name, change in _CHANGES.items():
+        value = getattr(options, name)
+        if value != SWITCHES[name].default:
+            change(content, operation, value)
+    return evolve(reply, body=msgspec.json.encode(content))
+
+
+def _tasks_in(content: _Object) -> list[_Object]:
+    if "task_creation_group" in content:
+        return [content]
+    found: Any = content.get("tasks", content.get("updated_tasks", ()))
+    if isinstance(found, dict):
+        found = (found,) if "task_creation_group" in found else found.values()
+    return [task for task in found if isinstance(task, dict) and "task_creation_group" in task]
+
+
+def _blank(holder: _Object, names: Mapping[str, Any], style: str) -> None:
+    """Show what has no value as null, as the empty value of its type, or not at all. 0 and false are values."""
+    for name, empty in names.items():
+        if holder.get(name) not in (None, "", [], {}):
+            continue
+        if style == "absent":
+            holder.pop(name, None)
+        elif style == "null":
+            holder[name] = None
+        elif empty is not None:
+            holder[name] = deepcopy(empty)
+
+
+def _blanks(content: _Object, _: str, style: str) -> None:
+    for task in _tasks_in(content):
+        _blank(task, _BLANKS, style)
+        for name, within in _BLANKS_WITHIN.items():
+            if task.get(name):
+                _blank(task[name], within, style)
+    organizations = content.get("organizations", [content["organization"]] if "organization" in content else [])
+    for holder in (*organizations, *([content] if "webhook_url" in content else ())):
+        _blank(holder, {name: empty for name, empty in _BLANKS_OF_OTHERS.items() if name in holder}, style)
+
+
+def _envelope(content: _Object, _: str, style: str) -> None:
+    for holder in (content, *_tasks_in(content)):
+        for name in ("server_time", "total_tasks"):
+            if name in holder:
+                _replace(holder, name, style)
+
+
+def _replace(holder: _Object, name: str, style: str) -> None:
+    if style == "absent":
+        del holder[name]
+    else:
+        holder[name] = {} if style == "empty" else None
+
+
+def _meta(content: _Object, _: str, style: str) -> None:
+    if "meta" in content:
+        _replace(content, "meta", style)
+
+
+def _sso_user(content: _Object, operation: str, style: str) -> None:
+    if operation != "platform.sso.exchange":
+        return
+    if style == "objects":
+        content["user"]["roles"] = [{"id": 1, "name": name} for name in content["user"]["roles"]]
+    else:
+        _replace(content, "user", style)
+
+
+def _created_fields(content: _Object, operation: str, _: str) -> None:
+    if operation not in _CREATES:
+        return
+    for task in _tasks_in(content):
+        for name in task.keys() - _FEW:
+            del task[name]
+
+
+def _unknown_statuses(content: _Object, _: str, __: bool) -> None:
+    for task in _tasks_in(content):
+        if task["current_status"] == BROADCASTING:
+            task["current_status"] = UNKNOWN_STATUS
+        first = task["statuses"][0]
+        task["statuses"].insert(0, {"status": "received", "updated_at": first["updated_at"], "by": {"id": 1}})
+
+
+def _status_history(content: _Object, _: str, style: str) -> None:
+    for task in _tasks_in(content):
+        if style == "absent":
+            del task["statuses"]
+        elif style == "bare":
+            task["statuses"] = [{"status": entry["status"], "updated_at": None} for entry in task["statuses"]]
+        else:
+            task["statuses"] = [] if style == "empty" else None
+
+
+def _unnamed_objects(content: _Object, _: str, __: str) -> None:
+    for task in _tasks_in(content):
+        for name, value in _FILLED.items():
+            task[name] = task.get(name) or deepcopy(value)
+
+
+def _attachments(content: _Object, _: str, style: str) -> None:
+    for task in _tasks_in(content):
+        task["attachments"] = deepcopy(_ATTACHMENTS[style])
+
+
+def _measures(content: _Object, _: str, __: str) -> None:
+    for task in _tasks_in(content):
+        _decimals(task, _MEASURES)
+        for name, within in _MEASURES_WITHIN.items():
+            found = task.get(name) or []
+            for holder in found if isinstance(found, list) else [found]:
+                _decimals(holder, within)
+
+
+def _decimals(holder: _Object, names: Iterable[str]) -> None:
+    for name in names:
+        if name in holder:
+            holder[name] = float(holder[name])
+
+
+def _quote_fields(content: _Object, operation: str, style: str) -> None:
+    if operation != "prices.recommend" or content.get("code") != "success":
+        return
+    content["code"] = "Success"
+    for name in ("average_fee", "distance", "total_waypoint", *(("code",) if style == "absent" else ())):
+        _replace(content, name, style)
+
+
+def _more_fields(content: _Object, _: str, where: str) -> None:
+    if where == "tasks":
+        for task in _tasks_in(content):
+            task.update(deepcopy(_MORE))
+        return
+    _add_everywhere(content)
+
+
+def _add_everywhere(value: Any) -> None:
+    if isinstance(value, list):
+        for each in value:
+            _add_everywhere(each)
+    elif isinstance(value, dict):
+        keyed = value.get("tasks")
+        for name, each in value.items():
+            if name == "tasks" and isinstance(keyed, dict) and "id" not in keyed:
+                _add_everywhere(list(keyed.values()))  # an object by ids: another name in it would be another task
+            else:
+                _add_everywhere(each)
+        value.update(deepcopy(_MORE))
+
+
+_CHANGES: Mapping[str, Callable[[_Object, str, Any], None]] = {
+    # Tasks are known by a field that the one of few fields has not: it comes after all that looks for them.
+    "unknown_statuses": _unknown_statuses,
+    "status_history": _status_history,
+    "unnamed_objects": _unnamed_objects,
+    "attachments": _attachments,
+    "measures": _measures,
+    "blanks": _blanks,
+    "meta": _meta,
+    "sso_user": _sso_user,
+    "quote_fields": _quote_fields,
+    "envelope": _envelope,
+    "created_fields": _created_fields,
+    "more_fields": _more_fields,
+}
+"""What each switch changes, in this order."""
