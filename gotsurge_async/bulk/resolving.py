@@ -16,7 +16,17 @@ import msgspec
 
 from gotsurge_async.batcher import Batcher
 from gotsurge_async.bulk.evidence import Doubt
-from gotsurge_async.bulk.ledger import DOUBTFUL, OWNED_ELSEWHERE, Ledger, Mode, OrderRow, OrderState, RunHeld, RunInfo
+from gotsurge_async.bulk.ledger import (
+    DOUBTFUL,
+    OWNED_ELSEWHERE,
+    Ledger,
+    Mode,
+    OrderRow,
+    OrderState,
+    Run,
+    RunHeld,
+    RunInfo,
+)
 from gotsurge_async.bulk.loading import UnusableSource
 from gotsurge_async.bulk.payloads import reading_payload
 from gotsurge_async.bulk.sources import Fault
@@ -99,7 +109,8 @@ class Resolver:
             GotSurgeError: a task could not be read, or what ``connect`` raises.
         """
         info = await self._ledger.run(run_id)
-        async with _held(self._ledger, run_id) as states:
+        async with _held(self._ledger, run_id) as run:
+            states = DOUBTFUL if run is not None else frozenset({OrderState.IN_DOUBT})
             rows = await self._rows(run_id, words, states)
             faults = [*self._doubled(words), *await self._contradictions(info, words, rows, states)]
             if not faults:
@@ -109,7 +120,11 @@ class Resolver:
                 faults.sort(key=lambda fault: fault.line or 0)
                 raise UnusableSource(f"{self._file} has faults", faults, len(faults))
             new = [word for word in words if rows[word.key].state in states]
-            await self._ledger.resolve_all(run_id, {word.key: word.task_id for word in new}, by=by, states=states)
+            said = {word.key: word.task_id for word in new}
+            if run is not None:
+                await run.resolve_all(said, by=by)
+            else:
+                await self._ledger.resolve_all(run_id, said, by=by)
         counts = await self._ledger.counts(run_id)
         return Resolved(
             created=tuple(word for word in new if word.task_id is not None),
@@ -221,16 +236,16 @@ def _wrong(word: PersonsWord, row: OrderRow, task: Task) -> str:
 
 
 @asynccontextmanager
-async def _held(ledger: Ledger, run_id: str) -> AsyncIterator[frozenset[OrderState]]:
-    """Hold the run, and give the states that are in doubt; a process that lives knows of its own claims itself."""
+async def _held(ledger: Ledger, run_id: str) -> AsyncIterator[Run | None]:
+    """Hold the run, unless a process that lives has it, which knows of its own claims itself."""
     try:
         run = await ledger.hold(run_id)
     except RunHeld:
-        yield frozenset({OrderState.IN_DOUBT})
+        yield None
         return
     async with run:
         await run.recover()
-        yield DOUBTFUL
+        yield run
 
 
 # --- the file --------------------------------------------------------------------------------------------------------

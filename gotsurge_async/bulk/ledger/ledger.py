@@ -294,20 +294,14 @@ class Ledger:
             raise ValueError("say either created=TASK_ID or not_created=True")
         await self.resolve_all(run_id, {key: created}, by=by)
 
-    async def resolve_all(
-        self,
-        run_id: str,
-        words: Mapping[str, str | None],
-        *,
-        by: str,
-        states: Iterable[OrderState] = (OrderState.IN_DOUBT,),
-    ) -> None:
+    async def resolve_all(self, run_id: str, words: Mapping[str, str | None], *, by: str) -> None:
         """An operator's words about orders in doubt, recorded with name and time; all of them, or none.
+
+        Whoever holds the run knows more of them to be in doubt: see `Run.resolve_all`.
 
         Args:
             words: of each key the id of the task that exists, or None if there is none.
             by: who says so.
-            states: those that are in doubt; more than the state ``in_doubt`` where the caller holds the run.
 
         Raises:
             NoSuchRun: the run does not exist, or has no such order.
@@ -317,6 +311,7 @@ class Ledger:
 
         def job(connection: Connection) -> None:
             queries.run_info(connection, run_id, self.path)
-            resolving.resolve(connection, run_id, words, states, by=by, now=now, path=self.path)
+            in_doubt = (OrderState.IN_DOUBT,)
+            resolving.resolve(connection, run_id, words, in_doubt, by=by, now=now, path=self.path)
 
         await self._store.write(job)

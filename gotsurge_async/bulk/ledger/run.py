@@ -7,14 +7,14 @@ from typing import Self, TypeVar
 
 from sqlalchemy import Connection, update
 
-from . import loading, marks, queries
+from . import loading, marks, queries, resolving
 from .admission import admit, doubtful_rivals
 from .errors import LedgerClosed, LedgerError, RunHeld
 from .holder import RunLock
 from .queries import Rival
 from .records import Admission, Counts, NewOrder, OrderRow, Outcome, PendingOrder, Remark, RunInfo, Similar
 from .schema import runs
-from .states import UNFINISHED, Mode, OrderState, RunState
+from .states import DOUBTFUL, UNFINISHED, Mode, OrderState, RunState
 from .store import Store
 
 T = TypeVar("T")
@@ -257,6 +257,22 @@ class Run:
         now = self._store.now()
         if remarks:
             await self._write(lambda connection: marks.remark(connection, self.id, self._epoch, remarks, now))
+
+    async def resolve_all(self, words: Mapping[str, str | None], *, by: str) -> None:
+        """An operator's words about orders in doubt, as `Ledger.resolve_all` takes them.
+
+        In doubt is here also what an earlier holder was sending or broadcasting: call ``recover`` first.
+
+        Raises:
+            NoSuchRun: the run has no such order.
+            IllegalTransition: one is not in doubt, or another task is recorded for it.
+        """
+        now = self._store.now()
+        await self._fenced(
+            lambda connection: resolving.resolve(
+                connection, self.id, words, DOUBTFUL, by=by, now=now, path=self._store.path
+            )
+        )
 
     async def recover(self) -> Counts:
         """Settle what earlier holders left in the middle; call it first on a run that was taken up.

@@ -391,6 +391,7 @@ async def test_a_holder_that_was_taken_over_writes_nothing(ledger: Ledger, path:
         run.release_claim([first]),
         run.remark([Remark(first, OrderState.BROADCASTING, error="late")]),
         run.note_unused([("TRK-1", "task-9")]),
+        run.resolve_all({"TRK-1": None}, by="mei"),
         run.recover(),
         run.finish(),
     ):
