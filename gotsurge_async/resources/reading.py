@@ -1,10 +1,11 @@
 """What all resources share: reading answers that may hold less than the document promises."""
 
 import re
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import attrs
+import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.endpoints import CHUNK, Endpoint
@@ -34,16 +35,23 @@ def check_chunk(count: int, what: str, helper: str) -> None:
 def reader(cls: type[M]) -> Callable[[bytes], M]:
     """How to read an answer whose fields may all be missing: one that holds only others is not that answer.
 
-    A success that says ``{"code": "error"}`` must not be taken for an empty list.
+    A success that says ``{"code": "error"}`` must not be taken for an empty list. One that names the list, empty as it
+    is, may have any other fields beside it.
     """
 
     def read(body: bytes) -> M:
         answer = codec.decode(body, cls)
-        if answer.extra and answer == cls(extra=answer.extra):
+        if answer.extra and answer == cls(extra=answer.extra) and not _says_more_than(answer.extra, body):
             raise UnreadableAnswer("the answer holds nothing of what was asked for")
         return answer
 
     return read
+
+
+def _says_more_than(unknown: Mapping[str, Any], body: bytes) -> bool:
+    """Whether an answer has a field that is known, and not null: a model does not tell an empty list from none."""
+    plain: dict[str, Any] = msgspec.json.decode(body)
+    return any(value is not None for name, value in plain.items() if name not in unknown)
 
 
 async def create_tasks(

@@ -78,7 +78,9 @@ async def reads(place: World) -> None:
     assert (task.id, task.updated_at) == (created.tasks[0].id, now)
     assert task.server_time == (now if options.envelope == "told" else None)
     steps = [step.updated_at for step in task.statuses]
-    assert steps == {"steps": [now] * (1 + options.unknown_statuses), "bare": [None]}.get(options.status_history, [])
+    shown: dict[str, list[Any]] = {"steps": [now], "bare": [None]}
+    times = shown.get(options.status_history, [])
+    assert steps == times * (1 + options.unknown_statuses)
     assert (task.current_status in set(TaskStatus)) is not options.unknown_statuses
     sent = order()
     assert task.from_time_window is not None
@@ -243,13 +245,43 @@ DAY: list[Callable[[World], Awaitable[None]]] = [
 ]
 
 
+async def a_day(place: World) -> None:
+    """Each kind of work once, each in a fresh simulator."""
+    for work in DAY:
+        place.simulator.reset()
+        await place.gs.sign_in(place.simulator.new_code("platform"))
+        await work(place)
+
+
 @pytest.mark.parametrize(("name", "value"), READINGS)
 async def test_a_day_under_every_reading(name: str, value: Any) -> None:
     """Whatever the service makes of an open point, each kind of work of a partner ends as it should."""
     # Where a pickup may not lie in the future, the day begins when that of the orders ends.
     start = order().from_time_window.end_time_utc if name == "pickup_end" else NOW
     async with world(start=start, **{name: value}) as place:
-        for work in DAY:
-            place.simulator.reset()
-            await place.gs.sign_in(place.simulator.new_code("platform"))
-            await work(place)
+        await a_day(place)
+
+
+SHAPES = (
+    "blanks",
+    "envelope",
+    "status_history",
+    "unknown_statuses",
+    "unnamed_objects",
+    "attachments",
+    "measures",
+    "more_fields",
+    "quote_fields",
+    "sso_user",
+    "meta",
+    "updated_tasks",
+    "created_fields",
+)
+
+
+@pytest.mark.parametrize("which", [1, -1])
+async def test_a_day_with_every_shape_at_once(which: int) -> None:
+    """A service that is odd in every way at once is read as one that is odd in one."""
+    switches: dict[str, Any] = {name: SWITCHES[name].values[which] for name in SHAPES}
+    async with world(**switches) as place:
+        await a_day(place)

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from gotsurge_async import GotSurge, OutcomeUnknown, TooManyInOneCall, UnreadableAnswer
-from gotsurge_async.models.platform import OrganizationPage, RoleList
+from gotsurge_async.models.platform import OrganizationPage, RoleList, UpdatedTasks
 from gotsurge_async.resources.reading import check_chunk, reader
 
 from ..kit import answer, order, orders
@@ -36,6 +36,27 @@ def test_another_answer_is_not_an_empty_list() -> None:
     with pytest.raises(UnreadableAnswer, match="nothing of what was asked for"):
         reader(OrganizationPage)(b'{"code":"error","message":"not today"}')
     assert reader(OrganizationPage)(b'{"meta":{"page":1},"more":1}').organizations == ()
+
+
+@pytest.mark.parametrize(
+    ("cls", "body"),
+    [
+        (RoleList, b'{"roles":[],"count":0}'),
+        (OrganizationPage, b'{"organizations":[],"links":{}}'),
+        (OrganizationPage, b'{"meta":{},"links":{}}'),
+        (UpdatedTasks, b'{"updated_tasks":[],"message":"done"}'),
+    ],
+)
+def test_an_empty_list_beside_what_nobody_knows_is_one(cls: type[Any], body: bytes) -> None:
+    """An answer that names its list is that answer, though the list is empty and all else in it is unknown."""
+    assert reader(cls)(body).extra
+
+
+@pytest.mark.parametrize("body", [b'{"code":"error","roles":null}', b'{"roles":null,"count":0}'])
+def test_a_list_that_is_null_beside_what_nobody_knows_is_none(body: bytes) -> None:
+    """Null in the place of a list is no answer to what was asked for, where all else is unknown."""
+    with pytest.raises(UnreadableAnswer, match="nothing of what was asked for"):
+        reader(RoleList)(body)
 
 
 @pytest.mark.parametrize(
