@@ -1,6 +1,5 @@
 """What stops a push before its end: too many refusals, too many doubts, too much money."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import attrs
@@ -58,11 +57,11 @@ class BrakeWatch:
         self._refused = 0
         self._in_doubt = 0
         self._spent = 0
-        # Chunks are counted in the order in which they were begun: those that failed are the quickest to end.
+        # Chunks stand in a row as they were begun: those that failed are the quickest to end.
         self._begun = 0
         self._ended: dict[int, frozenset[type]] = {}
-        self._next = 0
-        self._in_a_row: Counter[type] = Counter()
+        self._all_ended = 0
+        self._looks_back = max(brakes.doubts_in_a_row or 0, brakes.refusals_in_a_row or 0)
 
     async def begin(self, run: Run) -> None:
         """Count what earlier processes did in this run."""
@@ -121,18 +120,25 @@ class BrakeWatch:
 
     def leave(self, place: int, results: Sequence[OrderResult[PendingOrder]]) -> LimitReached | None:
         """A chunk has ended; returns why the next ones should not be sent, if so many in a row went the same way."""
-        self._ended[place] = frozenset(type(result) for result in results)
+        kinds = self._ended[place] = frozenset(type(result) for result in results)
         reached = None
-        while self._next in self._ended:
-            kinds = self._ended.pop(self._next)
-            self._next += 1
-            if not kinds:
-                continue
-            for counted, limit, what in (
-                (InDoubt, self._brakes.doubts_in_a_row, "in doubt: the service, or the way to it, is down"),
-                (Refused, self._brakes.refusals_in_a_row, "refused: mend what they have in common"),
-            ):
-                self._in_a_row[counted] = self._in_a_row[counted] + 1 if kinds == {counted} else 0
-                if limit is not None and self._in_a_row[counted] >= limit:
-                    reached = reached or LimitReached(f"{limit} chunks in a row are {what}")
+        for counted, limit, what in (
+            (InDoubt, self._brakes.doubts_in_a_row, "in doubt: the service, or the way to it, is down"),
+            (Refused, self._brakes.refusals_in_a_row, "refused: mend what they have in common"),
+        ):
+            if limit is not None and kinds <= {counted} and self._in_a_row(place, counted) >= limit:
+                reached = reached or LimitReached(f"{limit} chunks in a row are {what}")
+        while self._all_ended in self._ended:
+            self._ended.pop(self._all_ended - self._looks_back, None)
+            self._all_ended += 1
         return reached
+
+    def _in_a_row(self, place: int, counted: type) -> int:
+        """How many chunks went one way, side by side with the one at a place; those that have not ended bound them."""
+        number = int(bool(self._ended[place]))
+        for step in (-1, 1):
+            at = place + step
+            while (kinds := self._ended.get(at)) is not None and kinds <= {counted}:
+                number += int(bool(kinds))  # of one that is empty nothing was sent: it neither counts nor ends the row
+                at += step
+        return number

@@ -51,6 +51,23 @@ def test_a_row_is_of_those_begun_not_of_those_ended() -> None:
     assert stopped(BrakeWatch(Brakes()), [[CREATED], *[[LOST]] * 8], shuffled)
 
 
+def test_a_chunk_that_hangs_does_not_hold_the_brakes_off() -> None:
+    """Those begun after a chunk that has no end yet are counted without it: a service that is down may do both."""
+    watch = BrakeWatch(Brakes())
+    chunks = [[CREATED], *[[LOST]] * 5]
+    assert stopped(watch, chunks, range(1, 6)).startswith("5 chunks in a row are in doubt")
+    # Its end joins those on both sides of it.
+    assert not stopped(BrakeWatch(Brakes()), [[LOST]] * 5, (0, 1, 3, 4))
+    assert stopped(BrakeWatch(Brakes()), [[LOST]] * 5, (0, 1, 3, 4, 2))
+
+
+def test_what_was_counted_is_forgotten() -> None:
+    """A push of any length keeps no more of its chunks than the limits look back."""
+    watch = BrakeWatch(Brakes())
+    stopped(watch, [[CREATED]] * 500, range(500))
+    assert len(watch._ended) <= 10
+
+
 def test_the_limits_can_be_lifted() -> None:
     """None never stops."""
     brakes = Brakes(doubts_in_a_row=None, refusals_in_a_row=None)
