@@ -110,7 +110,8 @@ async def updates(place: World) -> None:
     with pytest.raises(VersionConflict) as caught:
         await place.gs.platform.tasks.update(task, group_tag="another")
     assert caught.value.task.version_rev == changed.version_rev
-    await place.gs.platform.tasks.update(changed, group_tag="a third")
+    last = await place.gs.platform.tasks.update(changed, group_tag="a third", price=Money.of("1.20", "SGD"))
+    assert (last.group_tag, last.price) == ("a third", Money.of("1.20", "SGD"))
 
 
 async def broadcasts(place: World) -> None:
@@ -173,11 +174,12 @@ async def cancels(place: World) -> None:
 
 
 async def prices(place: World) -> None:
-    """A route is priced in money; one that has no price is an error, whatever its status."""
+    """A route is priced in money, with a vehicle or without; one that has no price is an error, whatever its status."""
     here, there = Address(latitude=1.3, longitude=103.7), Address(latitude=1.31, longitude=103.8)
     quote = await place.gs.prices.recommend(stops=[here, there], service_type="car")
     assert quote.total_fee is not None
     assert quote.total_fee.currency == "SGD"
+    assert (await place.gs.prices.recommend(stops=[here, there])).total_fee is not None
     with pytest.raises(BadRequest) as caught:
         await place.gs.prices.recommend(stops=[here, Address(street_address="nobody knows where")], service_type="car")
     if place.simulator.options.error_shape != "empty" or place.simulator.options.price_failure == "code":
