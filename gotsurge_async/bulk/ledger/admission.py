@@ -127,6 +127,18 @@ def _rows_in_our_way(run_id: str, environment: str, states: Iterable[OrderState]
     )
 
 
+def _owned_in(run_id: str, environment: str, states: Iterable[OrderState]) -> tuple[ColumnElement[bool], ...]:
+    """Which of our orders an update is about: those whose keys other runs own in one of ``states``."""
+    return (
+        orders.c.run_id == run_id,
+        in_states(orders.c.state, (OrderState.LOADING,)),
+        _theirs.c.environment == environment,
+        _theirs.c.key == orders.c.key,
+        is_live(_theirs.c.live),
+        in_states(_theirs.c.state, states),
+    )
+
+
 def _give_up_crashed(connection: Connection, run_id: str, environment: str, now: int) -> None:
     connection.execute(
         _rows_in_our_way(run_id, environment, (OrderState.SENDING,)).values(
@@ -144,12 +156,7 @@ def _inherit_drafts(connection: Connection, run_id: str, environment: str, now: 
     connection.execute(
         update(orders)
         .where(
-            orders.c.run_id == run_id,
-            in_states(orders.c.state, (OrderState.LOADING,)),
-            _theirs.c.environment == environment,
-            _theirs.c.key == orders.c.key,
-            is_live(_theirs.c.live),
-            in_states(_theirs.c.state, WITH_DRAFT),
+            *_owned_in(run_id, environment, WITH_DRAFT),
             _theirs.c.task_id.is_not(None),
             _their_run.c.id == _theirs.c.run_id,
             _their_run.c.mode == Mode.TWO_PHASE.value,
@@ -194,12 +201,7 @@ def _take_over(connection: Connection, run_id: str, environment: str, now: int) 
     connection.execute(
         update(orders)
         .where(
-            orders.c.run_id == run_id,
-            in_states(orders.c.state, (OrderState.LOADING,)),
-            _theirs.c.environment == environment,
-            _theirs.c.key == orders.c.key,
-            is_live(_theirs.c.live),
-            in_states(_theirs.c.state, WAITING),
+            *_owned_in(run_id, environment, WAITING),
             lost > 0,
         )
         .values(lost_drafts=lost)
@@ -225,12 +227,7 @@ def _stand_back(connection: Connection, run_id: str, environment: str, now: int,
     return connection.execute(
         update(orders)
         .where(
-            orders.c.run_id == run_id,
-            in_states(orders.c.state, (OrderState.LOADING,)),
-            _theirs.c.environment == environment,
-            _theirs.c.key == orders.c.key,
-            is_live(_theirs.c.live),
-            in_states(_theirs.c.state, owned),
+            *_owned_in(run_id, environment, owned),
             _our_payload.c.order_id == orders.c.id,
             _their_payload.c.order_id == _theirs.c.id,
         )
