@@ -1,5 +1,6 @@
 """One run in this process's hands: its orders go in, are claimed, and their outcomes are recorded."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -165,9 +166,14 @@ class Run:
             connection.execute(update(runs).where(runs.c.id == self.id).values(sending))
             return marks.take_over(connection, self.id)
 
+        starting = asyncio.ensure_future(self._write(job))
         try:
-            self._epoch = await self._write(job)
+            self._epoch = await asyncio.shield(starting)
         except BaseException:
+            # One that is cancelled may still come to pass, and its epoch is this holder's then.
+            await asyncio.wait([starting])
+            if not starting.cancelled() and starting.exception() is None:
+                self._epoch = starting.result()
             self._sending = False
             raise
 

@@ -368,6 +368,22 @@ async def test_a_run_is_sent_by_one_task_at_a_time(ledger: Ledger) -> None:
     await run.close()
 
 
+@pytest.mark.parametrize("turns", [1, 2, 5, 10])
+async def test_a_start_that_was_cancelled_loses_nothing(ledger: Ledger, turns: int) -> None:
+    """Whether it came to pass or not, the holder still has its run, and starts it again."""
+    run = await loaded(ledger, orders(1))
+    starting = asyncio.create_task(run.start())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await run.start()
+    assert len(await run.claim(await ids(run))) == 1
+    await run.finish()
+    await run.close()
+
+
 async def test_a_holder_that_was_taken_over_writes_nothing(ledger: Ledger, path: Path) -> None:
     """When a lock was lost and another holder has the run, nothing that the first one still writes goes through."""
     run = await loaded(ledger, orders(4), mode="two-phase")
