@@ -10,7 +10,7 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.batcher import Batcher, chunks_of
 from gotsurge_async.bulk.claims import whole
-from gotsurge_async.bulk.ledger import PUSHED, Ledger, OrderState, Rival, Run
+from gotsurge_async.bulk.ledger import PUSHED, IllegalTransition, Ledger, OrderState, Rival, Run
 from gotsurge_async.bulk.payloads import unreadable
 from gotsurge_async.client import GotSurge
 from gotsurge_async.creates import stops_all
@@ -186,7 +186,10 @@ async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
     if task.current_status is not None and task.current_status.is_terminal:
         return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"
     changed = await gs.platform.tasks.update(task, **_values(codec.decode(rival.payload, Order), fields))
-    await whole(run.replace(rival, changed.current_status))
+    try:
+        await whole(run.replace(rival, changed.current_status))
+    except IllegalTransition:
+        return f"its order was taken back meanwhile: see gotsurge status {rival.other_run}"
     return ""
 
 

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gotsurge_async import Address, Item, Money, Order
-from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
+from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Undo
 from gotsurge_async.bulk.changes import compare, differing, replace_changed
-from gotsurge_async.bulk.ledger import Run
+from gotsurge_async.bulk.ledger import IllegalTransition, Run
 from gotsurge_async.bulk.loading import Loader
 from gotsurge_async.simulator import Fault
 from tests.bulk.platforms import Place, place
@@ -112,6 +113,21 @@ async def test_a_task_is_changed_into_what_the_order_says(tmp_path: Path) -> Non
         async with run:
             assert (await told(run))["T-0"][0] is OrderState.ALREADY_PUSHED
         assert here.simulator.audit()["by_tracking_id"] == {"T-0": 1}
+
+
+async def test_an_order_that_was_taken_back_meanwhile_stays_so(tmp_path: Path) -> None:
+    """What is cancelled by the time its task was changed is not called changed, nor broadcasting."""
+    async with place(tmp_path) as here:
+        first = await here.push(orders(1), mode=Mode.TWO_PHASE)
+        run, _ = await again(here, order("T-0", group_tag="x"))
+        async with run:
+            (rival,) = await run.rivals((OrderState.CHANGED,), -1)
+            await Undo(here.gs, here.ledger).undo(first)
+            with pytest.raises(IllegalTransition, match="not created any more"):
+                await run.replace(rival, "broadcasting")
+            assert (await told(run))["T-0"][0] is OrderState.CHANGED
+        (row,) = [row async for row in here.ledger.rows(first)]
+        assert (row.state, row.status, row.error) == (OrderState.CANCELLED, "cancelled", "taken back")
 
 
 async def test_what_cannot_be_changed_says_what_to_do(tmp_path: Path) -> None:

@@ -320,6 +320,7 @@ def change(connection: Connection, run_id: str, epoch: int, changed: Sequence[tu
             update(orders)
             .where(
                 orders.c.id == order_id,
+                orders.c.run_id == run_id,
                 in_states(orders.c.state, (OrderState.CHANGED,)),
             )
             .values(error=_clean(told), updated_at=now)
@@ -342,6 +343,9 @@ def replace(
 ) -> None:
     """Note that the order that was pushed under a key was changed at the service into the one of this run."""
     fence(connection, run_id, epoch)
+    # It is another run's, which may have been taken back since it was read.
+    if connection.scalar(select(orders.c.state).where(orders.c.id == other_id)) != OrderState.CREATED:
+        raise IllegalTransition("the order that was pushed under the key is not created any more")
     new = select(payloads.c.payload).where(payloads.c.order_id == order_id).scalar_subquery()
     print_ = select(orders.c.fingerprint).where(orders.c.id == order_id).scalar_subquery()
     connection.execute(update(payloads).where(payloads.c.order_id == other_id).values(payload=new))

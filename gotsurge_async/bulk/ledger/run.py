@@ -308,7 +308,11 @@ class Run:
             await self._write(lambda connection: marks.same(connection, self.id, self._epoch, ids, now))
 
     async def replace(self, rival: Rival, status: str | None) -> None:
-        """Note that the order that a key was pushed with was changed at the service into the one of this run."""
+        """Note that the order that a key was pushed with was changed at the service into the one of this run.
+
+        Raises:
+            IllegalTransition: that order is not created any more; nothing was noted.
+        """
         now = self._store.now()
         ids = (rival.id, rival.other_id)
         await self._write(lambda connection: marks.replace(connection, self.id, self._epoch, *ids, status, now))
