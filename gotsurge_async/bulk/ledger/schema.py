@@ -1,8 +1,8 @@
 """The tables, in SQLAlchemy Core, and how an older ledger becomes a newer one.
 
-Orders are cut in two: ``orders`` holds what changes, in narrow rows, and ``payloads`` what changes only with a task that
-was changed at the service. A mark then rewrites one page of the file for a whole chunk instead of one for every second
-order.
+Orders are cut in two: ``orders`` holds what changes, in narrow rows, and ``payloads`` what changes only with a task
+that was changed at the service. A mark then rewrites one page of the file for a whole chunk instead of one for every
+second order.
 """
 
 from collections.abc import Callable, Iterable, Sequence
