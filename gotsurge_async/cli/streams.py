@@ -1,0 +1,92 @@
+"""Standard output and standard error that may break, by a full disk or a reader that has left, without any harm.
+
+What a command says is no part of what it does: a push whose progress nobody reads goes on, and its exit code tells what
+became of the orders, also where the summary could not be written.
+"""
+
+import errno
+import io
+import os
+import sys
+from typing import Any, TextIO
+
+
+class LossyStream(io.RawIOBase):
+    """Bytes for a stream; from the first that cannot be written on, nothing is: a document with a hole would mislead.
+
+    Args:
+        raw: where they go.
+
+    Attributes:
+        trouble: why something was lost, None while nothing was.
+    """
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        super().__init__()
+        self.trouble: str | None = None
+        self._raw = raw
+
+    def write(self, data: Any, /) -> int:
+        """Write, or lose; all of it counts as written once something is lost."""
+        if self.trouble is None:
+            try:
+                written = self._raw.write(data)
+            except OSError as error:
+                self.trouble = error.strerror or str(error)
+            else:
+                if written is not None:
+                    return written
+                self.trouble = os.strerror(errno.EAGAIN)
+        return memoryview(data).nbytes
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def fileno(self) -> int:
+        """The file descriptor."""
+        return self._raw.fileno()
+
+    def isatty(self) -> bool:
+        """Whether somebody reads it at a terminal."""
+        return self._raw.isatty()
+
+
+def _lossy(stream: TextIO | None) -> tuple[TextIO | None, LossyStream | None]:
+    """The same stream, which may break."""
+    buffer = getattr(stream, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)  # where nothing is buffered there is only one
+    if stream is None or not isinstance(raw, io.RawIOBase):
+        return stream, None
+    lossy = LossyStream(raw)
+    return (
+        io.TextIOWrapper(
+            io.BufferedWriter(lossy),
+            encoding=stream.encoding,
+            # A sign that a terminal does not have is no reason to end either.
+            errors="backslashreplace" if stream.errors == "strict" else stream.errors,
+            line_buffering=bool(getattr(stream, "line_buffering", False)),
+            write_through=bool(getattr(stream, "write_through", False)),
+        ),
+        lossy,
+    )
+
+
+class LossyOutput:
+    """Lets both streams break inside the block; that output was lost is told once in its end, where it can be."""
+
+    def __enter__(self) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        sys.stdout, self._out = _lossy(sys.stdout)
+        sys.stderr, _ = _lossy(sys.stderr)
+
+    def __exit__(self, *_: object) -> None:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        if self._out is not None and self._out.trouble is not None and sys.stderr is not None:
+            # The other way round nothing is told: standard output is for data.
+            print(f"the output was not written, or not all of it: {self._out.trouble}", file=sys.stderr)  # noqa: T201
+        if sys.stderr is not None:
+            sys.stderr.flush()

@@ -1,0 +1,83 @@
+"""Standard output and standard error that break: the exit code stays the truth, and nothing stops."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.simulator import Fault, Simulator
+from tests.cli.kit import environment, write_orders
+from tests.cli.runner import local
+
+FULL = Path("/dev/full")
+HOWS = ["closed", *(["full"] if FULL.exists() else [])]
+
+
+@contextmanager
+def broken(how: str) -> Iterator[int]:
+    """A file descriptor that takes nothing."""
+    if how == "full":
+        descriptor = os.open(FULL, os.O_WRONLY)
+    else:
+        reader, descriptor = os.pipe()
+        os.close(reader)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+async def push(
+    simulator: Simulator, folder: Path, stream: str, how: str, words: Sequence[str]
+) -> tuple[int, bytes, bytes]:
+    """Push the orders of the folder with one stream broken; the code, and what was said on both streams."""
+    with broken(how) as descriptor:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gotsurge_async", "push", "orders.csv", *local(simulator), *words),
+            cwd=folder,
+            env=environment(),
+            stdout=descriptor if stream == "stdout" else asyncio.subprocess.PIPE,
+            stderr=descriptor if stream == "stderr" else asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out or b"", err or b""
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["created", "in doubt"])
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+async def test_a_broken_stream_does_not_change_what_a_push_ends_with(
+    tmp_path: Path, stream: str, how: str, lost: bool
+) -> None:
+    """Exit 0 where all is created and 3 where it is in doubt, no traceback, and every order sent once."""
+    write_orders(tmp_path / "orders.csv", range(3))
+    async with Simulator() as simulator:
+        if lost:
+            simulator.order_fault(Fault(operation="tasks.create", when="after", kind="reset"))
+        code, out, err = await push(simulator, tmp_path, stream, how, ["--json"] if how == "full" else [])
+        assert simulator.audit()["tasks"] == 3
+    assert code == (3 if lost else 0), err
+    assert b"Traceback" not in out + err
+    assert err.count(b"the output was not written") == (stream == "stdout")
+    assert list((tmp_path / "gotsurge-results").glob("*-summary.json"))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+async def test_a_sign_that_the_terminal_does_not_have_is_no_error(tmp_path: Path, encoding: str) -> None:
+    """A key that standard output cannot show is shown by its number."""
+    write_orders(tmp_path / "orders.csv", ["A\u2026\u4e2d"])
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gotsurge_async", "plan", "orders.csv"),
+        cwd=tmp_path,
+        env=environment(PYTHONIOENCODING=encoding, PYTHONUTF8="0"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert (process.returncode, b"Traceback" in err) == (0, False), err
+    assert out
