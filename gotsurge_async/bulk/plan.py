@@ -30,6 +30,19 @@ KEPT = 1000
 
 
 @attrs.frozen(kw_only=True)
+class Changed:
+    """An order that was pushed before and differs now."""
+
+    line: int
+    key: str
+    reason: str
+    """By which run it was pushed, and in which fields it differs."""
+
+    def __str__(self) -> str:
+        return f"{self.line}: {self.key}: {self.reason}"
+
+
+@attrs.frozen(kw_only=True)
 class Plan:
     """What a push of a file would do; its JSON is what `save` writes.
 
@@ -45,8 +58,9 @@ class Plan:
         tight: windows that leave drivers no time; ``tight_count`` says how many there are.
         similar: orders that look like another one of the file, "KEY (line) is like KEY (line)"; likewise.
         warnings: what else looks wrong, likewise.
-        already_pushed: orders whose keys a ledger has, created or in doubt, where one was looked at.
-        changed: those of them that differ from what was sent, "LINE: KEY: …"; ``changed_count`` says how many.
+        already_pushed: orders whose keys a ledger has, created or in doubt, where one was looked at; ``in_doubt`` says
+            how many of them are in doubt.
+        changed: those of them that differ from what was sent; ``changed_count`` says how many.
     """
 
     version: int = VERSION
@@ -65,7 +79,8 @@ class Plan:
     warnings: tuple[str, ...] = ()
     warning_count: int = 0
     already_pushed: int = 0
-    changed: tuple[str, ...] = ()
+    in_doubt: int = 0
+    changed: tuple[Changed, ...] = ()
     changed_count: int = 0
 
     def to_json(self) -> bytes:
@@ -187,7 +202,8 @@ class Planner:
             warnings=tuple(map(str, source.report.warnings)),
             warning_count=source.report.warning_count,
             already_pushed=known.already_pushed,
-            changed=tuple(f"{line}: {key}: {told}" for line, key, told in known.changed),
+            in_doubt=known.in_doubt,
+            changed=tuple(Changed(line=line, key=key, reason=told) for line, key, told in known.changed),
             changed_count=known.changed_count,
         )
 

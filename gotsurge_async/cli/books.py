@@ -12,8 +12,11 @@ import click
 from gotsurge_async.bulk import Ledger, Mode, Run
 from gotsurge_async.bulk.changes import Known, compare
 from gotsurge_async.bulk.ledger import RunInfo
+from gotsurge_async.bulk.ledger.counter import Keeper
+from gotsurge_async.bulk.ledger.upkeep import refuse_unfit
+from gotsurge_async.bulk.summaries import refuse_older
 from gotsurge_async.cli.connect import SIMULATED, Target, default_ledger
-from gotsurge_async.cli.exits import told
+from gotsurge_async.cli.exits import Exit, told
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import ConfigError, UsageError
 
@@ -66,20 +69,39 @@ def must_exist(path: Path) -> None:
     """Refuse a path where no ledger is.
 
     Raises:
+        LedgerOlder: there was one, and it is gone.
         ConfigError: there is none.
     """
+    Keeper(path).refuse_loss()
     if not path.exists():
         raise ConfigError(
             f"there is no ledger at {path}: --ledger names one, and --env sandbox or production that of real pushes"
         )
 
 
-async def known_to(path: Path, run: Run, target: Target) -> Known:
-    """What the ledger that a push would use knows of the orders of a run, which is in a ledger of its own."""
+async def known_to(path: Path, run: Run, target: Target, out: Path = OUT) -> Known:
+    """What the ledger that a push would use knows of the orders of a run, which is in a ledger of its own.
+
+    Args:
+        out: the folder of the push's result files, whose summaries may know of a newer copy.
+
+    Raises:
+        LedgerUnusable: it is damaged, older than it was, or gone: the push would be refused too.
+    """
+    await asyncio.to_thread(Keeper(path).refuse_loss)
     if not await asyncio.to_thread(path.exists):
         return Known()
     async with open_books(path, look=True) as ledger:
+        await asyncio.to_thread(refuse_unfit, path, SystemClock().now)
+        await refuse_older(ledger, out)
         return await compare(run, ledger, target.books)
+
+
+def ending_of(*, in_doubt: int, changed: int) -> Exit:
+    """How a look at a file ends: as its push would, as far as the ledger can tell."""
+    if in_doubt:
+        return Exit.IN_DOUBT
+    return Exit.CHANGED if changed else Exit.CREATED
 
 
 def document_of(known: Known) -> dict[str, Any]:

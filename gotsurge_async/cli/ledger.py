@@ -6,7 +6,8 @@ from pathlib import Path
 import attrs
 import click
 
-from gotsurge_async.bulk.ledger.upkeep import Health, accept_older, backup, check
+from gotsurge_async.bulk.ledger.errors import RESCUE, commands_for
+from gotsurge_async.bulk.ledger.upkeep import Health, accept_older, backup, check, refuse_newest
 from gotsurge_async.bulk.summaries import newest_in
 from gotsurge_async.cli.books import OUT, books_options, find_ledger, must_exist, run_told
 from gotsurge_async.cli.exits import Exit, told
@@ -36,11 +37,12 @@ def check_(ledger: Path | None, env: str | None, as_json: bool) -> None:
     with told():
         must_exist(path)
         found = check(path)
+    code = Exit.REFUSED if found.flaws else Exit.CREATED
     if as_json:
-        print_json(_document(found))
+        print_json({**_document(found), "exit": int(code)})
     else:
         _tell(found)
-    raise SystemExit(int(Exit.REFUSED if found.flaws else Exit.CREATED))
+    raise SystemExit(int(code))
 
 
 def _document(found: Health) -> dict[str, object]:
@@ -48,7 +50,11 @@ def _document(found: Health) -> dict[str, object]:
 
 
 def _tell(found: Health) -> None:
-    verdict = "sound" if not found.flaws else f"damaged: {len(found.flaws):,} flaws"
+    number = len(found.flaws) - found.older
+    told = [
+        *(["older than it was"] if found.older else []),
+        *([f"damaged: {number:,} {'flaw' if number == 1 else 'flaws'}"] if number else []),
+    ]
     print_record(
         [
             ("ledger", found.path),
@@ -56,18 +62,13 @@ def _tell(found: Health) -> None:
             ("counter", f"{found.counter:,}"),
             ("runs", f"{found.runs:,}"),
             ("orders", f"{found.orders:,}"),
-            ("verdict", verdict),
+            ("verdict", "; ".join(told) or "sound"),
         ]
     )
     for flaw in found.flaws:
         click.echo(str(flaw))
-    if found.flaws:
-        click.echo(
-            "Begin no other ledger, and push nothing: what was sent would be sent again. Put the newest copy that "
-            "`gotsurge ledger backup` made in its place, and remove the -wal and -shm files; then `gotsurge ledger "
-            "accept-older` and `gotsurge reconcile`.",
-            err=True,
-        )
+    if found.damaged:  # of one that is older, its flaw says what to do
+        click.echo(commands_for(f"{RESCUE}.", found.path), err=True)
 
 
 @ledger.command("backup", short_help="Copy the ledger while it is used.")
@@ -122,21 +123,23 @@ def accept_older_(ledger: Path | None, env: str | None, out: Path, yes: bool, as
       6 another process has a run
     """
     path = find_ledger(ledger, env)
+    with told():
+        newest = _newest(path, out)
+    run_told(refuse_newest(path, newest=newest))
     if not yes:
         click.confirm(
             f"{path}: what was sent since this copy was made is not known to it. Is there really no newer copy?",
             abort=True,
             err=True,
         )
-    with told():
-        newest = _newest(path, out)
     done = run_told(accept_older(path, newest=newest, clock=SystemClock().now))
     if as_json:
         print_json(attrs.asdict(done))
     elif not done.counter:
         click.echo(f"{path}: a new ledger may begin, which knows of nothing that was sent")
     else:
-        click.echo(f"{path}: {done.in_doubt:,} orders are in doubt now; gotsurge runs and gotsurge reconcile go on")
+        on = commands_for("`gotsurge runs` and, for each environment, `gotsurge reconcile`", str(path.absolute()))
+        click.echo(f"{path}: {done.in_doubt:,} orders are in doubt now; {on} go on")
 
 
 def _newest(path: Path, out: Path) -> int:

@@ -1,15 +1,16 @@
 """``gotsurge plan``: a look at a file before it is pushed."""
 
+import json
 from pathlib import Path
 
 import click
 
 from gotsurge_async.bulk import Plan, Planner, Run, SourceOptions, UnusableSource, open_source
 from gotsurge_async.bulk.changes import Known
-from gotsurge_async.cli.books import OUT, known_to, ledger_option, run_told
+from gotsurge_async.cli.books import OUT, ending_of, known_to, ledger_option, run_told
 from gotsurge_async.cli.calls import takes_target
 from gotsurge_async.cli.connect import Target, connected, default_ledger
-from gotsurge_async.cli.exits import Exit, print_text
+from gotsurge_async.cli.exits import Exit, print_document
 from gotsurge_async.cli.output import json_option, print_record
 from gotsurge_async.cli.push_job import told_faults
 from gotsurge_async.cli.reading import reading_options
@@ -42,13 +43,15 @@ def plan(
     be driven at 40 km/h between the start of the pickup and the end of the delivery. The way is 1.3 times the line
     through the air, and known only where both addresses have coordinates.
 
-    Orders that the ledger knows are counted, and those that differ from what was sent are told with their fields.
+    Orders that the ledger knows are counted, also those in doubt, and those that differ from what was sent are told
+    with their fields.
 
     Nothing is sent, but for --quote: then each distinct route is priced once.
 
     \b
     Exit codes:
-      0 the file can be pushed         2 it has faults, or wrong usage
+      0 the file can be pushed         2 it has faults, or wrong usage, or a ledger that a push would refuse
+      3 some of its orders are in doubt since an earlier push
       7 some of its orders were pushed before, and differ now
     """
     if quote:
@@ -71,11 +74,12 @@ def plan(
             raise told_faults(error, _say) from None
         if output is not None:
             made.save(output)
+        code = ending_of(in_doubt=made.in_doubt, changed=made.changed_count)
         if as_json:
-            print_text(made.to_json().decode().rstrip("\n"))
+            print_document({**json.loads(made.to_json()), "exit": int(code)})
         else:
             _tell(made, output)
-        return Exit.CHANGED if made.changed_count else Exit.CREATED
+        return code
 
     raise SystemExit(int(run_told(tell())))
 
@@ -91,7 +95,8 @@ def _tell(made: Plan, output: Path | None) -> None:
             ("file", made.file),
             ("orders", f"{made.orders:,}"),
             ("spend", _amounts(made.spend)),
-            ("already pushed", f"{made.already_pushed:,}" if made.already_pushed else None),
+            ("already pushed", f"{already:,}" if (already := made.already_pushed - made.in_doubt) else None),
+            ("in doubt", f"{made.in_doubt:,}" if made.in_doubt else None),
             ("without a price", f"{made.without_price:,}" if made.without_price else None),
             *(
                 (
@@ -112,7 +117,7 @@ def _tell(made: Plan, output: Path | None) -> None:
         (tight, made.tight_count, "windows that are too narrow"),
         (made.similar, made.similar_count, "orders that look like another one"),
         (made.warnings, made.warning_count, "other warnings"),
-        (made.changed, made.changed_count, "orders that were pushed before, and differ now"),
+        (list(map(str, made.changed)), made.changed_count, "orders that were pushed before, and differ now"),
     ):
         if count:
             click.echo(f"{count:,} {what}:")

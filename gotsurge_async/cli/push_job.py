@@ -24,7 +24,7 @@ from gotsurge_async.bulk.changes import replace_changed
 from gotsurge_async.bulk.ledger import Admission, OrderState, Similar
 from gotsurge_async.bulk.sources.opening import STDIN
 from gotsurge_async.bulk.summaries import refuse_older
-from gotsurge_async.cli.books import document_of, known_to
+from gotsurge_async.cli.books import document_of, ending_of, known_to
 from gotsurge_async.cli.connect import Target, connected, server_of
 from gotsurge_async.cli.exits import Exit, Failure, Told, print_document
 from gotsurge_async.cli.interrupts import Interrupts
@@ -107,15 +107,18 @@ class PushJob(RunJob):
                 except UnusableSource as error:
                     raise told_faults(error, self._say) from None
                 async with run:
-                    known = await known_to(self._options.ledger, run, self._options.target)
+                    known = await known_to(self._options.ledger, run, self._options.target, self._options.out)
+        code = ending_of(in_doubt=known.in_doubt, changed=known.changed_count)
         if known.changed_count:
             self._tell_changed(known.changed, known.already_pushed, known.changed_count)
         if self._options.as_json:
-            print_document({"orders": admission.pending, "faults": [], **document_of(known)})
+            print_document({"orders": admission.pending, "faults": [], **document_of(known), "exit": int(code)})
         else:
-            already = f", {known.already_pushed:,} of them already pushed" if known.already_pushed else ""
-            click.echo(f"{admission.pending:,} orders{already}, no faults; nothing was sent")
-        return Exit.CHANGED if known.changed_count else Exit.CREATED
+            told = {"already pushed": known.already_pushed - known.in_doubt, "in doubt": known.in_doubt}
+            words = ", ".join(f"{number:,} {word}" for word, number in told.items() if number)
+            of_them = f", of them {words}" if words else ""
+            click.echo(f"{admission.pending:,} orders{of_them}, no faults; nothing was sent")
+        return code
 
     async def _run(self, interrupts: Interrupts) -> Exit:
         options = self._options

@@ -217,3 +217,51 @@ def test_a_ledger_that_is_not_ours_to_write_can_be_looked_at(desk: Desk) -> None
         assert (undo.exit_code, "cannot be written to" in undo.stderr) == (2, True)
         assert "look at it all the same" in undo.stderr
         assert (backup.exit_code, "check the path and its permissions" in backup.stderr) == (2, True)
+
+
+def test_a_ledger_with_a_broken_beginning_is_a_document_too(desk: Desk) -> None:
+    """Where tables cannot be read, `check --json` lists them as flaws, and ends with 1."""
+    desk.push("A")
+    for statement in ("DROP TABLE decisions", "ALTER TABLE orders RENAME COLUMN key TO kay"):
+        change(book(desk), statement)
+        done = clean(desk.run("ledger", "check", *desk.ledger, "--json"))
+        document = json.loads(done.stdout)
+        assert (done.exit_code, document["exit"], bool(document["flaws"])) == (1, 1, True)
+
+
+def test_commands_are_printed_for_the_very_ledger(desk: Desk) -> None:
+    """What a refused push, `check` and `accept-older` advise acts on the ledger that is meant, and on no other."""
+    desk.push("A")
+    before = book(desk).read_bytes()
+    desk.push("B")
+    book(desk).write_bytes(before)
+    named = f"--ledger {book(desk)}`"
+    refused = clean(desk.call("push", desk.folder / "orders.csv", "--out", desk.folder / "out", "--quiet"))
+    assert f"`gotsurge ledger accept-older {named}" in refused.stderr
+    check = clean(desk.run("ledger", "check", *desk.ledger))
+    assert f"`gotsurge ledger accept-older {named}" in check.stdout
+    assert "verdict\tolder than it was" in check.stdout
+    assert "damaged" not in check.output
+    accepted = clean(desk.run("ledger", "accept-older", *desk.ledger, "--yes"))
+    assert f"`gotsurge runs {named}" in accepted.stdout
+    change(book(desk), "UPDATE orders SET updated_at = -1")
+    damaged = clean(desk.run("ledger", "check", *desk.ledger))
+    assert "verdict\tdamaged: 1 flaw\n" in damaged.stdout
+    assert f"`gotsurge ledger accept-older {named}" in damaged.stderr
+
+
+def test_nobody_is_asked_about_a_ledger_that_is_not_older(desk: Desk) -> None:
+    """`accept-older` says that it is not older, or never was there, with exit 2, before it asks anything."""
+    desk.push("A")
+    for path, said in ((book(desk), "is not older"), (desk.folder / "none.db", "nothing is known")):
+        done = clean(desk.run("ledger", "accept-older", "--ledger", path, stdin=""))
+        assert (done.exit_code, said in done.stderr, "really" in done.stderr) == (2, True, False)
+
+
+@pytest.mark.parametrize("words", [("runs",), ("ledger", "check"), ("status", "RUN"), ("ledger", "backup", "copy.db")])
+def test_a_ledger_that_is_gone_is_said_to_be(desk: Desk, words: tuple[str, ...]) -> None:
+    """Where the file beside knows of a ledger, no command says that there is none."""
+    desk.push("A")
+    book(desk).unlink()
+    done = clean(desk.run(*words, *desk.ledger))
+    assert (done.exit_code, "is gone" in done.stderr) == (2, True)

@@ -1,6 +1,10 @@
 """`gotsurge plan`, and a push that is held to its plan."""
 
 import json
+import sqlite3
+from contextlib import closing
+
+import pytest
 
 from gotsurge_async.simulator import Simulator
 from tests.cli.desk import Desk
@@ -17,7 +21,7 @@ def test_a_plan_is_told_and_written(desk: Desk) -> None:
     assert "spend\tSGD 145.50" in done.stdout
     assert json.loads(output.read_text())["spend"] == {"SGD": "145.50"}
     document = json.loads(desk.run("plan", file, "--json").stdout)
-    assert document | {"made_at": ""} == json.loads(output.read_text()) | {"made_at": ""}
+    assert document | {"made_at": ""} == json.loads(output.read_text()) | {"made_at": "", "exit": 0}
 
 
 def test_faults_are_told_as_a_push_tells_them(desk: Desk) -> None:
@@ -54,3 +58,41 @@ def test_quotes_need_a_place_and_price_each_route(desk: Desk, simulator: Simulat
     assert (done.exit_code, quotes["routes"], quotes["orders"] + quotes["without_quote"]) == (0, 2, 2)
     assert simulator.audit()["calls"]["prices.recommend"] == 2
     assert "recommended" in desk.run("plan", file, "--quote", *desk.place).stdout
+
+
+@pytest.mark.parametrize("command", [["push", "--dry-run"], ["plan"]], ids=["dry run", "plan"])
+def test_orders_in_doubt_are_told_before_a_push(desk: Desk, command: list[str]) -> None:
+    """What an earlier push left in doubt is counted as such, and ends with 3, as the push itself would."""
+    desk.push("A")
+    desk.push_lost("B", "C")
+    file = write_orders(desk.folder / "orders.csv", list("ABCD"))
+    done = desk.run(*command, file, *desk.place, *desk.ledger)
+    assert done.exit_code == 3
+    assert "2 in doubt" in done.stdout or "in doubt\t2" in done.stdout
+    assert "1 already pushed" in done.stdout or "already pushed\t1" in done.stdout
+    document = json.loads(desk.run(*command, file, *desk.place, *desk.ledger, "--json").stdout)
+    assert (document["already_pushed"], document["in_doubt"], document["exit"]) == (3, 2, 3)
+
+
+@pytest.mark.parametrize("command", [["push"], ["push", "--dry-run"], ["plan"]], ids=["push", "dry run", "plan"])
+@pytest.mark.parametrize("how", ["older", "gone", "damaged"])
+def test_a_ledger_that_a_push_refuses_is_refused_before(desk: Desk, command: list[str], how: str) -> None:
+    """An older, a lost and a damaged ledger end a dry run and a plan with 2 too, in the words of the push."""
+    book = desk.folder / "ledger.db"
+    desk.push("A")
+    before = book.read_bytes()
+    desk.push("B")
+    if how == "older":
+        book.write_bytes(before)
+    elif how == "gone":
+        book.unlink()
+    else:
+        with closing(sqlite3.connect(book)) as database:
+            database.execute("PRAGMA ignore_check_constraints = ON")
+            database.execute("UPDATE orders SET updated_at = -1")
+            database.commit()
+    done = desk.run(*command, desk.folder / "orders.csv", *desk.place, *desk.ledger)
+    said = {"older": "is an older copy", "gone": "is gone", "damaged": "is damaged (table orders"}[how]
+    assert (done.exit_code, said in done.stderr) == (2, True), done.output
+    assert f"--ledger {book}`" in done.stderr
+    assert desk.simulator.audit()["tasks"] == 2

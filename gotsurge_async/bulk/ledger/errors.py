@@ -14,6 +14,8 @@
         └── IllegalTransition      an order is not in a state from which it may go where it was sent
 """
 
+import re
+import shlex
 from datetime import datetime
 
 from gotsurge_async.errors import GotSurgeError
@@ -21,9 +23,17 @@ from gotsurge_async.errors import GotSurgeError
 RESCUE = (
     "Begin no other ledger: one that knows of nothing that was sent sends it all again. `gotsurge ledger check` lists "
     "the damage. Put the newest copy that `gotsurge ledger backup` made in its place, and remove its -wal and -shm "
-    "files; then `gotsurge ledger accept-older` and `gotsurge reconcile`"
+    "files; then `gotsurge ledger accept-older` and, for each environment, `gotsurge reconcile`"
 )
 """What a person does about a ledger that is damaged."""
+
+
+_COMMAND = re.compile(r"`(gotsurge (?:ledger [a-z-]+|reconcile|runs))`")
+
+
+def commands_for(text: str, path: str) -> str:
+    """A text with its commands as they must be typed to act on this very ledger, and on no other."""
+    return _COMMAND.sub(lambda found: f"`{found[1]} --ledger {shlex.quote(path)}`", text) if path else text
 
 
 class LedgerError(GotSurgeError):
@@ -37,8 +47,13 @@ class LedgerError(GotSurgeError):
         super().__init__(message)
         self.path = path
 
+    @property
+    def words(self) -> str:
+        """What happened and what to do, without the path in front."""
+        return commands_for(str(self.args[0]), self.path)
+
     def __str__(self) -> str:
-        return f"ledger {self.path}: {self.args[0]}" if self.path else str(self.args[0])
+        return f"ledger {self.path}: {self.words}" if self.path else self.words
 
 
 class LedgerUnusable(LedgerError):

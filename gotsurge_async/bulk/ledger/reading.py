@@ -51,7 +51,7 @@ def naming_rows(connection: Connection, path: str) -> Iterator[None]:
 
 def damage(connection: Connection, error: Exception, path: str) -> LedgerError | None:
     """The error to tell instead of one that a damaged row may have caused; None if it did not."""
-    if isinstance(error, SQLAlchemyError | sqlite3.Error) and RESCUE not in str(translate(error, path)):
+    if isinstance(error, SQLAlchemyError | sqlite3.Error) and RESCUE not in str(translate(error, path).args[0]):
         return None
     driver: Any = connection.connection.driver_connection
     flaws = (unsound(driver, limit=SAID) + counting(driver))[:SAID]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from attrs import frozen
+from attrs import field, frozen
 from sqlalchemy import JSON, Column, Integer, LargeBinary, Table
 
 from .dialect import BROKEN
@@ -73,7 +73,7 @@ class Flaw:
         what: what is wrong with it.
     """
 
-    table: str
+    table: str = field(converter=str)  # the name of a table is text of a kind of its own, which is not written as JSON
     row: str
     what: str
 

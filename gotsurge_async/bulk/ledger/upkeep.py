@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
@@ -13,16 +13,16 @@ import msgspec
 from attrs import frozen
 from sqlalchemy import Connection, literal, select, update
 
-from .counter import Identity, Keeper, counter_of, identity_of, remember, set_counter
+from .counter import COUNTER, LEDGER_ID, Identity, Keeper, counter_of, identity_of, remember, set_counter
 from .dialect import BROKEN, ledger_path, ledger_url, translated
 from .errors import LedgerError, LedgerOlder, LedgerUnusable
 from .looking import look
 from .run import held
 from .schema import in_states, orders, runs
-from .soundness import Flaw, bytes_for_text, counting, structure, text_of, unsound
+from .soundness import Flaw, bytes_for_text, counting, look_over, structure, text_of, unsound
 from .states import LIVE, WAITING, OrderState, RunState
 from .store import Store
-from .times import Clock, utc_now
+from .times import Clock, to_microseconds, utc_now
 
 MOST = 100
 """How many flaws of a kind are listed."""
@@ -44,6 +44,7 @@ class Health:
         orders: likewise.
         ledger_id: which ledger it is; "" if it is from before it had an id.
         counter: how many admissions and claims it counts.
+        older: whether it is an older copy of what was here, which is one of the flaws.
     """
 
     path: str
@@ -52,6 +53,12 @@ class Health:
     orders: int = 0
     ledger_id: str = ""
     counter: int = 0
+    older: bool = False
+
+    @property
+    def damaged(self) -> bool:
+        """Whether anything is wrong but that it is older."""
+        return len(self.flaws) > self.older
 
 
 @frozen(kw_only=True)
@@ -99,13 +106,13 @@ def _health(driver: sqlite3.Connection, path: Path) -> Health:
         known["runs"], known["orders"] = driver.execute(
             "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM orders)"
         ).fetchone()
-    identity = None
-    if isinstance(known.get("ledger_id"), int) and isinstance(known.get("counter"), int):
-        identity = Identity(known["ledger_id"], known["counter"])
+    identity = _identity(known)
+    older = False
     try:
         Keeper(path).refuse_older(identity)
     except LedgerOlder as error:
-        flaws.append(Flaw("", "", str(error.args[0])))
+        older = True
+        flaws.append(Flaw("", "", error.words))
     return Health(
         path=str(path),
         flaws=tuple(dict.fromkeys(flaws)),
@@ -113,7 +120,28 @@ def _health(driver: sqlite3.Connection, path: Path) -> Health:
         orders=known.get("orders", 0),
         ledger_id=identity.name if identity else "",
         counter=identity.counter if identity else 0,
+        older=older,
     )
+
+
+def refuse_unfit(where: str | Path, clock: Clock = utc_now) -> None:
+    """Refuse a ledger that would be refused where it is opened for writing; nothing is written.
+
+    Raises:
+        LedgerUnusable: it is damaged.
+        LedgerOlder: it is an older copy of what was here.
+    """
+    path = ledger_path(ledger_url(where))
+    with translated(path), closing(look(path)) as driver:
+        driver.execute("BEGIN")
+        look_over(driver, str(path), to_microseconds(clock()))
+        Keeper(path).refuse_older(_identity(dict(driver.execute("SELECT name, value FROM ledger_meta").fetchall())))
+
+
+def _identity(meta: Mapping[str, Any]) -> Identity | None:
+    if isinstance(meta.get(LEDGER_ID), int) and isinstance(meta.get(COUNTER), int):
+        return Identity(meta[LEDGER_ID], meta[COUNTER])
+    return None
 
 
 def _orphans(driver: sqlite3.Connection) -> Iterator[Flaw]:
@@ -217,6 +245,51 @@ def _put_in_place(copy: Path, to: Path, force: bool) -> None:
             os.close(folder)
 
 
+async def refuse_newest(where: str | Path, *, newest: int = 0) -> None:
+    """See that there is something for `accept_older` to accept, before anybody is asked whether to; nothing is written.
+
+    Raises:
+        LedgerError: the ledger is not older than anything that is known, or there never was one.
+    """
+    path = ledger_path(ledger_url(where))
+    keeper = Keeper(path)
+    if _is_gone(keeper, path):
+        return
+    store = await Store.look(path, utc_now)
+    try:
+        _newer(await store.read(identity_of), keeper, newest, path)
+    finally:
+        await store.close()
+
+
+def _is_gone(keeper: Keeper, path: Path) -> bool:
+    """Whether there was a ledger, and is none.
+
+    Raises:
+        LedgerError: there never was one, as far as is known.
+    """
+    if path.exists() and path.stat().st_size:
+        return False
+    kept = keeper.kept()
+    if kept is None or not kept.counter:
+        raise LedgerError("does not exist, and nothing is known of one that did", path=str(path))
+    return True
+
+
+def _newer(identity: Identity | None, keeper: Keeper, newest: int, path: Path) -> int:
+    """The counter of the newest copy that is known of.
+
+    Raises:
+        LedgerError: this one is not older.
+    """
+    kept = keeper.kept()
+    beside = kept.counter if kept is not None and identity is not None and kept.id == identity.id else 0
+    known = max(newest, beside)
+    if identity is not None and known <= identity.counter:
+        raise LedgerError(f"is not older than what is known of it: it counts {identity.counter:,}", path=str(path))
+    return known
+
+
 async def accept_older(where: str | Path, *, newest: int = 0, clock: Clock = utc_now) -> Accepted:
     """Go on with an older copy of a ledger, or begin anew where it is gone, when there is no newer copy.
 
@@ -233,21 +306,14 @@ async def accept_older(where: str | Path, *, newest: int = 0, clock: Clock = utc
     """
     path = ledger_path(ledger_url(where))
     keeper = Keeper(path)
-    kept = keeper.kept()
-    if not path.exists() or not path.stat().st_size:
-        if kept is None or not kept.counter:
-            raise LedgerError("does not exist, and nothing is known of one that did", path=str(path))
+    if _is_gone(keeper, path):
         with translated(keeper.path):
             keeper.path.unlink()
         return Accepted()
     store = await Store.open(path, clock, accept_older=True)
     undo = ExitStack()
     try:
-        identity = await store.read(identity_of)
-        beside = kept.counter if kept is not None and identity is not None and kept.id == identity.id else 0
-        known = max(newest, beside)
-        if identity is not None and known <= identity.counter:
-            raise LedgerError(f"is not older than what is known of it: it counts {identity.counter:,}", path=str(path))
+        known = _newer(await store.read(identity_of), keeper, newest, path)
         unfinished = select(runs.c.id).where(runs.c.state != RunState.DONE.value)
         for run_id in await store.read(lambda connection: connection.scalars(unfinished).all()):
             lock = store.locks.take(run_id)
