@@ -1,6 +1,7 @@
 """Orders that were changed after their keys had been pushed: told, never taken for sent, and brought over if asked."""
 
 import asyncio
+import shlex
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,11 +15,14 @@ from gotsurge_async.bulk.ledger import PUSHED, IllegalTransition, Ledger, OrderS
 from gotsurge_async.bulk.payloads import unreadable
 from gotsurge_async.client import GotSurge
 from gotsurge_async.creates import stops_all
-from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown
+from gotsurge_async.errors import CallError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, SignInNeeded
 from gotsurge_async.models.tasks import Order, TaskChanges
+from gotsurge_async.resources.platform.updates import shows
 
 _NOT_COMPARED = frozenset({"client_time_utc"})
 """When a table was made is no part of what is delivered."""
+_UNCERTAIN = "gotsurge_async:uncertain"
+"""In the text of an order whose task is being changed: the fields that may be as before or as wanted."""
 _BLOCK = 500
 
 
@@ -35,8 +39,9 @@ def differing(mine: bytes, theirs: bytes, which: str = "") -> list[str]:
         trees = msgspec.json.decode(mine), msgspec.json.decode(theirs)
     except ValueError as error:
         raise unreadable(which) from error
-    fields = _differing(*trees, "")
-    return [field for field in fields if field not in _NOT_COMPARED]
+    uncertain = trees[1].pop(_UNCERTAIN, ()) if isinstance(trees[1], dict) else ()
+    fields = [*_differing(*trees, ""), *uncertain]
+    return [field for field in dict.fromkeys(fields) if field not in _NOT_COMPARED]
 
 
 def _differing(mine: Any, theirs: Any, path: str) -> Iterator[str]:
@@ -124,12 +129,14 @@ class Replaced:
 
     Attributes:
         replaced: tasks that are now as the orders say.
-        left: tasks that are as they were, or of which that is not known; each order tells why.
+        left: tasks that are as they were; each order tells why.
+        unknown: tasks of which nobody knows whether they were changed.
         stopped_by: the error that a person must act on before the rest can be changed.
     """
 
     replaced: int = 0
     left: int = 0
+    unknown: int = 0
     stopped_by: GotSurgeError | None = None
 
 
@@ -137,30 +144,36 @@ async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replac
     """Change the tasks of changed orders into what the orders say now (section "Update Task"; platform partners).
 
     A task that has ended is left alone, and so are items, which no update can change: the order says what to do.
+    While nobody knows whether a task was changed, whatever is pushed under its key differs from it, until an update of
+    all its fields has gone through.
 
     Raises:
         LedgerError: the ledger cannot be written.
     """
-    replaced = left = 0
+    replaced = left = unknown = 0
     stopped_by: GotSurgeError | None = None
 
     async def change(rivals: Sequence[Rival]) -> None:
-        nonlocal replaced, left, stopped_by
+        nonlocal replaced, left, unknown, stopped_by
         for rival in rivals:
             try:
                 told = await _replace(gs, run, rival)
-            except CallError as error:
-                known = "nobody knows whether it was changed" if isinstance(error, OutcomeUnknown) else "not changed"
-                told = f"{known}: {error}"
-                if stops_all(error):
+            except OutcomeUnknown as error:
+                unknown += 1
+                told = f"nobody knows whether its task was changed: {error}"
+            except (CallError, SignInNeeded) as error:
+                left += 1
+                told = f"not changed: {error}"
+                # Not even after all tries: the next one would meet the same.
+                if stops_all(error) or isinstance(error, NotSent | RateLimited):
                     stopped_by = error
                     batcher.stop()
+            else:
+                left += bool(told)
+                replaced += not told
             if told:
-                left += 1
                 told = f"{_told(rival.other_run, _fields(rival))}; {told}"
                 await whole(run.change([(rival.id, told)]))
-            else:
-                replaced += 1
 
     async def each() -> AsyncIterator[Rival]:
         async for block in _rivals(run):
@@ -171,7 +184,7 @@ async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replac
     async with batcher as batches:
         async for _ in batches:
             pass
-    return Replaced(replaced=replaced, left=left, stopped_by=stopped_by)
+    return Replaced(replaced=replaced, left=left, unknown=unknown, stopped_by=stopped_by)
 
 
 async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
@@ -179,18 +192,49 @@ async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
     if rival.other_state is not OrderState.CREATED or not rival.task_id:
         return f"its order is {rival.other_state} there: reconcile that run first"
     fields = dict.fromkeys(path.partition(".")[0] for path in _fields(rival))
-    fixed = [name for name in fields if name not in TaskChanges.__annotations__ and name != "currency"]
+    fixed = [name for name in fields if not _can_be_changed(name)]
     if fixed:
-        return f"{', '.join(fixed)} cannot be changed in a task: undo it and push this again"
-    task = await gs.platform.tasks.get(rival.task_id)
+        return f"{', '.join(fixed)} cannot be changed in a task: {_undo(rival)}, and push this again"
+    try:
+        task = await gs.platform.tasks.get(rival.task_id)
+    except OutcomeUnknown as error:
+        return f"its task could not be read, and was not changed: {error}"
     if task.current_status is not None and task.current_status.is_terminal:
         return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"
-    changed = await gs.platform.tasks.update(task, **_values(codec.decode(rival.payload, Order), fields))
+    changes = _values(codec.decode(rival.payload, Order), fields)
+    await whole(
+        run.unsettle(rival, _certain(rival.other_payload, fields), f"its task may have been changed by run {run.id}")
+    )
+    try:
+        changed = await gs.platform.tasks.update(task, **changes)
+    except OutcomeUnknown:
+        raise
+    except GotSurgeError:
+        await whole(run.unsettle(rival, rival.other_payload, ""))
+        raise
+    wanted = {name: value for name, value in msgspec.json.decode(rival.payload).items() if name in fields}
+    if not shows(codec.unstructure(changed), wanted):
+        raise OutcomeUnknown("the update was answered, and the task does not show it")
     try:
         await whole(run.replace(rival, changed.current_status))
     except IllegalTransition:
         return f"its order was taken back meanwhile: see gotsurge status {rival.other_run}"
     return ""
+
+
+def _undo(rival: Rival) -> str:
+    return f"gotsurge undo {rival.other_run} --key {shlex.quote(rival.key)}"
+
+
+def _certain(payload: bytes, fields: Iterable[str]) -> bytes:
+    """An order whose task is being changed: what is certain of it, and the names of the fields that are not."""
+    order = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
+    named = {name: value for name, value in order.items() if name not in fields}
+    return msgspec.json.encode({**named, _UNCERTAIN: sorted(fields)})
+
+
+def _can_be_changed(name: str) -> bool:
+    return name in TaskChanges.__annotations__ or name == "currency"
 
 
 def _values(order: Order, fields: Iterable[str]) -> Mapping[str, Any]:

@@ -190,7 +190,7 @@ def _judge(mode: Mode, row: OrderRow, findings: Findings, absent: Absent) -> Out
 
 def _judge_seen(mode: Mode, row: OrderRow, seen: Sequence[Sighting]) -> Outcome | Unsettled:
     ids = tuple(each.task_id for each in seen)
-    live = [each for each in seen if each.status is not None and not each.status.is_draft]
+    live = [each for each in seen if each.status is not None and each.status.is_past_draft]
     active = [each for each in live if each.status not in _ENDED_EARLY]
     if len(active) > 1:
         told = listed([each.task_id for each in active])

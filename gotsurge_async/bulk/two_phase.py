@@ -34,6 +34,7 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.models.platform import BroadcastRequest
 from gotsurge_async.models.tasks import Receipt, TaskStatus
+from gotsurge_async.resources.reading import read_task
 from gotsurge_async.retry import backoff
 from gotsurge_async.session import Session
 
@@ -260,7 +261,7 @@ class TwoPhaseSender:
             elif claim.refused:
                 tried.refused.update(task_ids)
         for task in answer.updated_tasks:
-            if task.current_status is not None and not TaskStatus(task.current_status).is_draft:
+            if task.current_status is not None and TaskStatus(task.current_status).is_past_draft:
                 proven[task.id] = TaskStatus(task.current_status)
         return None
 
@@ -279,7 +280,7 @@ class TwoPhaseSender:
         status = proven.get(task_id)
         if status is None:
             try:
-                task = await self._session.call(PLATFORM_TASKS_GET, path={"task_id": task_id})
+                task = await read_task(self._session, PLATFORM_TASKS_GET, task_id)
             except NotFound as gone:
                 outcome = Outcome(order.id, OrderState.IN_DOUBT, error=f"its draft is gone: {gone}")
                 return Settled(InDoubt(order=order, error=gone), outcome)
@@ -290,9 +291,10 @@ class TwoPhaseSender:
             said = "cancelled at the service"
             outcome = Outcome(order.id, OrderState.CANCELLED, status=status, error=said)
             return Settled(Refused(order=order, error=Conflict(said, operation=DRAFTS_BROADCAST.name)), outcome)
-        if status is None:  # neither a draft nor past it, as far as anybody can tell
-            return OutcomeUnknown("its task does not say where it stands", operation=PLATFORM_TASKS_GET.name)
-        if not status.is_draft:
+        if status is None or not (status.is_draft or status.is_past_draft):
+            told = "does not say where it stands" if status is None else f"is {status}, which nobody knows"
+            return OutcomeUnknown(f"its task {told}", operation=PLATFORM_TASKS_GET.name)
+        if status.is_past_draft:
             receipt = Receipt(id=task_id, current_status=status)
             outcome = Outcome(order.id, OrderState.CREATED, task_id=task_id, status=status)
             return Settled(Created(order=order, receipt=receipt), outcome)

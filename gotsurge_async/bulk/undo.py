@@ -1,6 +1,6 @@
 """Taking a run back: what is still broadcasting is cancelled, and what was too late is named."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
 import attrs
 
@@ -21,7 +21,7 @@ from gotsurge_async.bulk.ledger import (
 from gotsurge_async.bulk.reconcile import note_unused_drafts
 from gotsurge_async.client import GotSurge
 from gotsurge_async.creates import stops_all
-from gotsurge_async.errors import CallError, TooLateToCancel, UsageError
+from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown, SignInNeeded, TooLateToCancel, UsageError
 from gotsurge_async.models.tasks import Task, TaskStatus
 
 REASON = "The order was taken back by its sender."
@@ -67,7 +67,7 @@ class Undone:
     in_doubt: int = 0
     waiting: int = 0
     unused_drafts: int = 0
-    stopped_by: CallError | None = None
+    stopped_by: CallError | SignInNeeded | None = None
 
 
 class Undo:
@@ -87,15 +87,20 @@ class Undo:
         self._ledger = ledger
         self._concurrency = concurrency or gs.limits.concurrency
 
-    async def undo(self, run_id: str, *, reason: str = REASON, drafts: bool = False) -> Undone:
+    async def undo(
+        self, run_id: str, *, reason: str = REASON, drafts: bool = False, keys: Collection[str] | None = None
+    ) -> Undone:
         """Cancel what can be cancelled of a run, which is held meanwhile.
+
+        An order is in doubt while its task is cancelled, and stays so when nobody knows whether it was.
 
         Args:
             reason: for GotSurge and the drivers; not empty.
+            keys: of the orders that are meant; all, unless given.
             drafts: cancel its drafts, too, that were never broadcast; their orders are cancelled with them.
 
         Raises:
-            UsageError: no reason.
+            UsageError: no reason, or a key that the run does not have.
             RunHeld: another process has it.
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
         """
@@ -103,34 +108,41 @@ class Undo:
             raise UsageError("say why the orders are cancelled: the service wants a reason")
         async with await self._ledger.hold(run_id) as run:
             await run.recover()
-            return await self._undo(run, reason, drafts=drafts)
+            wanted = None if keys is None else frozenset(keys)
+            if wanted is not None and (unknown := wanted - {row.key async for row in run.rows() if row.key in wanted}):
+                raise UsageError(f"run {run_id} has no order {', '.join(sorted(unknown))}")
+            return await self._undo(run, reason, drafts=drafts, keys=wanted)
 
-    async def _undo(self, run: Run, reason: str, *, drafts: bool) -> Undone:
+    async def _undo(self, run: Run, reason: str, *, drafts: bool, keys: frozenset[str] | None) -> Undone:
         names = ("cancelled", "already_cancelled", "too_late", "failed", "drafts")
         sorted_out: dict[str, list[Undoing]] = {name: [] for name in names}
-        stoppers: list[CallError] = []
+        stoppers: list[CallError | SignInNeeded] = []
 
         # Those that an earlier undo, or a reconciliation, has found or made so.
         async for row in run.rows((OrderState.CANCELLED,)):
+            if keys is not None and row.key not in keys:
+                continue
             told = Undoing(key=row.key, task_id=row.task_id or "", status=row.status)
             sorted_out["already_cancelled"].append(told)
 
         async def cancel(jobs: Sequence[_Job]) -> None:
             for job in jobs:
                 try:
-                    name, done = await self._cancel(run.info.mode, job, reason)
-                except CallError as error:
+                    name, done = await self._cancel(run, job, reason)
+                except (CallError, SignInNeeded) as error:
                     name, done = "failed", Undoing(key=job.key, task_id=job.task_id, error=str(error))
                     if stops_all(error):
                         stoppers.append(error)
                         batcher.stop()
+                    if await whole(_note_failure(run, job, error)):
+                        continue  # counted with those in doubt
                 else:
                     await whole(_note(run, job, name, done))
                 sorted_out["drafts" if job.draft and name.endswith("cancelled") else name].append(done)
 
         # One task a chunk: each is a call of its own.
         batcher: Batcher[_Job, None] = Batcher(
-            self._jobs(run, drafts=drafts), cancel, size=1, concurrency=self._concurrency
+            self._jobs(run, drafts=drafts, keys=keys), cancel, size=1, concurrency=self._concurrency
         )
         async with batcher as batches:
             async for _ in batches:
@@ -146,23 +158,23 @@ class Undo:
             stopped_by=stoppers[0] if stoppers else None,
         )
 
-    async def _jobs(self, run: Run, *, drafts: bool) -> AsyncIterator["_Job"]:
+    async def _jobs(self, run: Run, *, drafts: bool, keys: frozenset[str] | None) -> AsyncIterator["_Job"]:
         states = PUSHED | {OrderState.DRAFTED} if drafts else PUSHED
         async for row in run.rows(states):
-            if row.task_id:
+            if row.task_id and (keys is None or row.key in keys):
                 yield _Job(row.key, row.task_id, row, draft=row.state is OrderState.DRAFTED)
         if not drafts:
             return
         if run.info.mode is Mode.TWO_PHASE and (lost := await run.lost_drafts()):
             await note_unused_drafts(self._gs, run, lost)
         for draft in await self._ledger.unused_drafts(run.id):
-            if not draft.cancelled:
+            if not draft.cancelled and (keys is None or draft.key in keys):
                 yield _Job(draft.key, draft.task_id, None, draft=True)
 
-    async def _cancel(self, mode: Mode, job: "_Job", reason: str) -> tuple[str, Undoing]:
+    async def _cancel(self, run: Run, job: "_Job", reason: str) -> tuple[str, Undoing]:
         """Cancel one task; it is read first, since afterwards nobody could tell who cancelled it."""
         task_id = job.task_id
-        read = self._gs.platform.tasks.get if mode is Mode.TWO_PHASE else self._gs.tasks.get
+        read = self._gs.platform.tasks.get if run.info.mode is Mode.TWO_PHASE else self._gs.tasks.get
         task: Task = await read(task_id)
         told = Undoing(key=job.key, task_id=task_id, status=task.current_status)
         if task.current_status == TaskStatus.CANCELLED:
@@ -170,27 +182,53 @@ class Undo:
         if job.row is None and (task.current_status is None or not task.current_status.is_draft):
             # Noted as a draft that nobody uses, and yet it went out: it is somebody's order.
             return "too_late", attrs.evolve(told, error="it is no unused draft: leave it, or cancel it by its id")
+        if job.row is not None and job.row.state is OrderState.CREATED:
+            # Durable before the cancel leaves: nobody may call it created when it has acted.
+            await whole(run.record([Outcome(job.row.id, OrderState.IN_DOUBT, error=_BEING_CANCELLED)]))
+            job.asked = True
         try:
             await self._gs.tasks.cancel(task_id, reason=reason)
         except TooLateToCancel as late:
             status = late.task.current_status if late.task is not None else None
             return "too_late", attrs.evolve(told, status=status, error=str(late))
-        return "cancelled", attrs.evolve(told, status=str(TaskStatus.CANCELLED))
+        # What the answer says is one thing; the key is free only if the task says so.
+        now = (await read(task_id)).current_status
+        if now != TaskStatus.CANCELLED:
+            raise OutcomeUnknown(f"its cancel was answered, and the task is {now or 'in a status that is not told'}")
+        return "cancelled", attrs.evolve(told, status=str(now))
 
 
-@attrs.frozen
+@attrs.define
 class _Job:
     """A task that is to be cancelled.
 
     Attributes:
         row: the order that it is recorded for; None for a draft that no order has.
         draft: it was never broadcast.
+        asked: it was created, and its cancel is about to leave, or has left: the ledger has it in doubt.
     """
 
     key: str
     task_id: str
     row: OrderRow | None
     draft: bool
+    asked: bool = False
+
+
+_BEING_CANCELLED = "it is being taken back, and may be cancelled"
+
+
+async def _note_failure(run: Run, job: _Job, error: GotSurgeError) -> bool:
+    """Write down that a task was not cancelled, or may have been; whether its order is in doubt, is returned."""
+    if job.row is None:
+        return False
+    if not job.asked:  # the read failed
+        return job.row.state in DOUBTFUL
+    if isinstance(error, OutcomeUnknown):
+        await run.remark([Remark(job.row.id, OrderState.IN_DOUBT, error=f"{_BEING_CANCELLED}: {error}")])
+        return True
+    await run.record([Outcome(job.row.id, OrderState.CREATED, error=f"not taken back: {error}")])
+    return False
 
 
 async def _note(run: Run, job: _Job, name: str, done: Undoing) -> None:
@@ -202,5 +240,8 @@ async def _note(run: Run, job: _Job, name: str, done: Undoing) -> None:
     elif cancelled:
         said = "taken back" if name == "cancelled" else "cancelled at the service"
         await run.record([Outcome(job.row.id, OrderState.CANCELLED, status=done.status, error=said)])
+    elif job.asked or (done.status and TaskStatus(done.status).is_past_draft and job.row.state in DOUBTFUL):
+        # Too late: it goes on, and that it is there is known now.
+        await run.record([Outcome(job.row.id, OrderState.CREATED, status=done.status)])
     elif done.status and done.status != job.row.status:
         await run.remark([Remark(job.row.id, job.row.state, status=done.status)])

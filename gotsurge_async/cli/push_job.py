@@ -169,9 +169,13 @@ class PushJob(RunJob):
         """Tell which orders were pushed before and differ now, and change their tasks if that is wanted."""
         try:
             if self._options.replace_changed:
-                done = await replace_changed(gs, run, concurrency=self._options.limits.concurrency)
+                done = self.replaced = await replace_changed(gs, run, concurrency=self._options.limits.concurrency)
                 self._say(f"{done.replaced:,} tasks were changed into what the orders say now")
-                if not done.left:
+                if done.unknown:
+                    self._say(
+                        f"of {done.unknown:,} tasks nobody knows whether they were changed: push this again to see"
+                    )
+                if not (done.left or done.unknown or done.stopped_by):
                     return
             changed: list[tuple[int, str, str]] = []
             async for row in run.rows((OrderState.CHANGED,), batch=SHOWN_WARNINGS):
@@ -188,7 +192,7 @@ class PushJob(RunJob):
     # --- telling ----------------------------------------------------------------------------------------------------
 
     def _tell_changed(self, changed: Sequence[tuple[int, str, str]], already: int, count: int) -> None:
-        self._say(f"{already:,} already pushed, {count:,} of them differ from what was sent; these are not sent:")
+        self._say(f"{already:,} already pushed, {count:,} of them differ from what was sent:")
         for line, key, said in changed[:SHOWN_WARNINGS]:
             self._say(f"  {self._options.file}:{line}: {key}: {said}")
         if count > SHOWN_WARNINGS:

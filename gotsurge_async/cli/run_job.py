@@ -13,6 +13,7 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Ledger, LedgerError, Mode, Push, Run, Sent, Summary, write_results
+from gotsurge_async.bulk.changes import Replaced
 from gotsurge_async.bulk.reconcile import note_unused_drafts
 from gotsurge_async.bulk.results import Reason, count_results, try_folder
 from gotsurge_async.cli.exits import Exit, Failure, exit_code_of, is_unreachable, print_document
@@ -47,10 +48,12 @@ class RunJob:
 
     Attributes:
         run_id: the run, once it is known.
+        replaced: what became of the tasks that were to be changed.
     """
 
     def __init__(self, options: SendOptions) -> None:
         self.run_id: str | None = None
+        self.replaced = Replaced()
         self._begun: Run | None = None
         self._send_options = options
         self._clock = SystemClock()
@@ -123,7 +126,9 @@ class RunJob:
             seconds = time.monotonic() - started if waiting else 0.0
             unused = await self._unused_drafts(gs, ledger, run, sent)
             told = await self._results(ledger, run, sent, seconds, unused)
-        code = _exit_code(told, sent, interrupts)
+        if sent.stopped_by is None and self.replaced.stopped_by is not None:
+            sent = attrs.evolve(sent, stopped_by=self.replaced.stopped_by)
+        code = _exit_code(told, sent, interrupts, self.replaced.unknown)
         tell_ending(
             attrs.evolve(told, stopped=None if sent.stopped_by is None else f"stopped: {sent.stopped_by}"),
             code,
@@ -285,13 +290,13 @@ def _tell_reasons(reasons: Sequence[Reason]) -> None:
             click.echo("  … and for other reasons")
 
 
-def _exit_code(ending: Ending, sent: Sent, interrupts: Interrupts) -> Exit:
+def _exit_code(ending: Ending, sent: Sent, interrupts: Interrupts, unknown: int) -> Exit:
     """The worst that happened: an interrupt, then doubt, then result files that are missing, then what a person must
     mend, then refusals."""
     summary = ending.summary
     if interrupts.code is not None:
         return interrupts.code
-    if summary.in_doubt:
+    if summary.in_doubt or unknown:
         return Exit.IN_DOUBT
     if ending.failed is not None:
         return Exit.RESULTS_FAILED

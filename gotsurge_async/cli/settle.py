@@ -136,6 +136,7 @@ def _tell(done: list[Reconciled]) -> None:
 @click.option("--reason", default=REASON, show_default=True, help="For GotSurge and the drivers.")
 @click.option("--concurrency", type=click.IntRange(1, 1024), metavar="N", help="Calls in flight.  [default: 16]")
 @click.option("--drafts", is_flag=True, help="Cancel unused drafts too, which no driver sees.")
+@click.option("--key", "keys", multiple=True, metavar="KEY", help="Only this order; may be given more than once.")
 @click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
 @json_option
 def undo(
@@ -145,13 +146,15 @@ def undo(
     reason: str,
     concurrency: int | None,
     drafts: bool,
+    keys: tuple[str, ...],
     yes: bool,
     as_json: bool,
 ) -> None:
     """Cancel every order of RUN that no driver has taken yet, and say what was too late.
 
-    It may be repeated. Cancelled orders free their keys: mend the file, and push it. With --drafts the drafts of the
-    run that were never broadcast are cancelled too, also those that no order has.
+    It may be repeated. --key names the orders that are meant, else all are. Cancelled orders free their keys: mend the
+    file, and push it. With --drafts the drafts of the run that were never broadcast are cancelled too, also those that
+    no order has.
 
     \b
     Exit codes:
@@ -165,9 +168,11 @@ def undo(
         async with open_books(ledger or default_ledger(target, OUT)) as books:
             info = await books.run(run_id)
             if not yes:
-                await _ask(books, info)
+                await _ask(books, info, len(keys))
             async with connected(target_of(info, target)) as gs:
-                return await Undo(gs, books, concurrency=concurrency).undo(run_id, reason=reason, drafts=drafts)
+                return await Undo(gs, books, concurrency=concurrency).undo(
+                    run_id, reason=reason, drafts=drafts, keys=keys or None
+                )
 
     done = run_told(work(), run_id)
     if as_json:
@@ -177,17 +182,18 @@ def undo(
         _tell_undone(done)
     if done.stopped_by is not None:
         click.echo(f"stopped: {done.stopped_by}", err=True)
-        raise SystemExit(int(exit_code_of(done.stopped_by)))
     if done.in_doubt:
         raise SystemExit(int(Exit.IN_DOUBT))
+    if done.stopped_by is not None:
+        raise SystemExit(int(exit_code_of(done.stopped_by)))
     raise SystemExit(int(Exit.REFUSED if done.too_late or done.failed else Exit.CREATED))
 
 
-async def _ask(books: Ledger, info: RunInfo) -> None:
+async def _ask(books: Ledger, info: RunInfo, some: int) -> None:
     """At a terminal, let a person see what is about to be cancelled; a script has said what it wants."""
     if not at_a_terminal():
         return
-    number = (await books.counts(info.id))[OrderState.CREATED]
+    number = some or (await books.counts(info.id))[OrderState.CREATED]
     question = f"Cancel {number:,} orders of run {info.id} ({info.environment}, from {info.source})?"
     if not await asyncio.to_thread(click.confirm, question, err=True):
         raise Failure("nothing was cancelled", Exit.USAGE, run=info.id)

@@ -69,11 +69,17 @@ class TaskStatus(OpenEnum):
         return self in (TaskStatus.DRAFT, TaskStatus.PENDING_BROADCAST)
 
     @property
+    def is_past_draft(self) -> bool:
+        """Whether it says that the task is no draft any more: a status that nobody knows says nothing."""
+        return self in _PAST_DRAFT
+
+    @property
     def is_terminal(self) -> bool:
         """Whether nothing more will happen to the task."""
         return self in _TERMINAL
 
 
+_PAST_DRAFT = frozenset(TaskStatus.__members__.values()) - {TaskStatus.DRAFT, TaskStatus.PENDING_BROADCAST}
 _TERMINAL = frozenset(
     (
         TaskStatus.COMPLETE,

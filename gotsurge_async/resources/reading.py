@@ -74,8 +74,20 @@ def _created(body: bytes) -> CreatedTasks:
 
 
 async def read_task(session: Session, endpoint: Endpoint[Task], task_id: str, *, body: object = None) -> Task:
-    """A call whose answer is a task; its revision comes from the ETag header where the task does not name it."""
-    return await session.call(endpoint, path={"task_id": task_id}, body=body, read=_task_with_revision)
+    """A call whose answer is a task; its revision comes from the ETag header where the task does not name it.
+
+    Raises:
+        OutcomeUnknown: among others, where the answer is another task.
+        CallError, SignInNeeded: as `Session.call`.
+    """
+
+    def read(answer: Response) -> Task:
+        task = _task_with_revision(answer)
+        if task.id != task_id:
+            raise UnreadableAnswer(f"asked for the task {task_id}, the answer is of {task.id}")
+        return task
+
+    return await session.call(endpoint, path={"task_id": task_id}, body=body, read=read)
 
 
 def _task_with_revision(answer: Response) -> Task:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import attrs
 
 from gotsurge_async.endpoints import TASKS_CANCEL, TASKS_CREATE, TASKS_GET
-from gotsurge_async.errors import OutcomeUnknown, Rejected, TooLateToCancel
+from gotsurge_async.errors import CallError, OutcomeUnknown, Rejected, SignInNeeded, TooLateToCancel
 from gotsurge_async.models.tasks import Cancellation, CreatedTasks, Message, Order, Task, TaskStatus
 from gotsurge_async.resources.reading import create_tasks, read_task
 from gotsurge_async.session import Session
@@ -68,7 +68,10 @@ class Tasks:
             except (Rejected, OutcomeUnknown) as error:
                 if isinstance(error, Rejected) and error.status in _NO_STATE:
                     raise
-                task = await self.get(task_id)
+                try:
+                    task = await self.get(task_id)
+                except (CallError, SignInNeeded):  # what became of the cancel is the news
+                    raise error from None
                 if task.current_status == TaskStatus.CANCELLED:
                     return Message(message="the task is cancelled")
                 if task.current_status is None:

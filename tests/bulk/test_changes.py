@@ -147,7 +147,7 @@ async def test_what_cannot_be_changed_says_what_to_do(tmp_path: Path) -> None:
             done = await replace_changed(here.gs, run, concurrency=1)
             rows = await told(run)
         assert done.left == 3
-        assert "items cannot be changed in a task: undo it" in rows["T-0"][1]
+        assert "items cannot be changed in a task: gotsurge undo" in rows["T-0"][1]
         assert "its task is expired" in rows["T-1"][1]
         assert "not changed: " in rows["T-2"][1]
         assert {state for state, _ in rows.values()} == {OrderState.CHANGED}
@@ -179,3 +179,47 @@ async def test_a_run_that_was_taken_over_does_not_claim_what_the_mended_file_cre
         assert (counts.already_pushed, counts.changed, counts.superseded) == (1, 1, 0)
         (rows,) = [page async for page in here.ledger.results(first)]
         assert [row.state for row in rows] == [OrderState.ALREADY_PUSHED, OrderState.CHANGED]
+
+
+async def test_a_change_of_which_nothing_is_known_is_not_forgotten(tmp_path: Path) -> None:
+    """When an update's answer is lost and no read tells, neither the old text nor the new one is called sent."""
+    old, new = order("T-0"), order("T-0", group_tag="MV EXAMPLE")
+    async with place(tmp_path) as here:
+        await here.push([old], mode=Mode.TWO_PHASE)
+        run, _ = await again(here, new)
+        here.simulator.order_fault(Fault(operation="platform.tasks.update", when="after", kind="reset", times=1))
+        here.simulator.order_fault(Fault(operation="platform.tasks.get", kind="status", status=503, after_calls=1))
+        async with run:
+            done = await replace_changed(here.gs, run, concurrency=1)
+            assert (done.replaced, done.left, done.unknown) == (0, 0, 1)
+            assert "nobody knows whether its task was changed" in (await told(run))["T-0"][1]
+        here.simulator.clear_faults()
+        for text in (old, new):
+            run, _ = await again(here, text)
+            async with run:
+                assert (await told(run))["T-0"][0] is OrderState.CHANGED
+        run, _ = await again(here, old)
+        async with run:
+            assert (await replace_changed(here.gs, run, concurrency=1)).replaced == 1
+        run, _ = await again(here, old)
+        async with run:
+            assert (await told(run))["T-0"][0] is OrderState.ALREADY_PUSHED
+        (task,) = [task async for task in here.gs.platform.tasks.list()]
+        assert not task.group_tag
+
+
+@pytest.mark.parametrize("status", [401, 429, 503])
+async def test_a_change_that_was_not_made_changes_nothing(tmp_path: Path, status: int) -> None:
+    """Where the update was refused, or its task could not even be read, the old text is still what was sent."""
+    async with place(tmp_path) as here:
+        await here.push(orders(2), mode=Mode.TWO_PHASE)
+        run, _ = await again(here, order("T-0", group_tag="x"), order("T-1", group_tag="x"))
+        operation = "platform.tasks.get" if status == 503 else "platform.tasks.update"
+        here.simulator.order_fault(Fault(operation=operation, kind="status", status=status))
+        async with run:
+            done = await replace_changed(here.gs, run, concurrency=1)
+        assert (done.replaced, done.unknown, done.stopped_by is None) == (0, 0, status == 503)
+        here.simulator.clear_faults()
+        run, _ = await again(here, *orders(2))
+        async with run:
+            assert {state for state, _ in (await told(run)).values()} == {OrderState.ALREADY_PUSHED}

@@ -1,13 +1,16 @@
 """The two-phase push over real HTTP, judged by what the simulator has."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import attrs
+import msgspec
 import pytest
 
-from gotsurge_async import Limits, Money, Order, RetryPolicy, Timeouts
+from gotsurge_async import Limits, Money, Order, Request, Response, RetryPolicy, Timeouts
 from gotsurge_async.bulk import Brakes, Ledger, LimitReached, Mode, OrderState, Push, Run
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import Forbidden
@@ -324,3 +327,47 @@ async def test_waiting_does_not_end_a_split(tmp_path: Path) -> None:
             assert (await push.send(run)).stopped_by is None
             assert await states(run) == {OrderState.CREATED: 9, OrderState.REJECTED: 1}
         exactly_once(simulator, orders(9))
+
+
+@pytest.mark.parametrize("said", ["queued", "DRAFT"])
+async def test_a_status_that_nobody_knows_proves_nothing(tmp_path: Path, said: str) -> None:
+    """A task in an unknown status is not taken for broadcast: its order is in doubt, and is read again later."""
+    async with pushing(tmp_path) as (push, simulator):
+        simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=500))
+        run, _ = await push.load_orders(orders(1))
+        async with run:
+            with odd_reads(push, current_status=said):
+                await push.send(run)
+            assert await states(run) == {OrderState.BROADCASTING: 1}
+            simulator.clear_faults()
+            await push.send(run)
+            assert await states(run) == {OrderState.CREATED: 1}
+        exactly_once(simulator, orders(1))
+
+
+async def test_a_read_of_another_task_proves_nothing(tmp_path: Path) -> None:
+    """An answer that is of another task than was asked for does not make an order created."""
+    async with pushing(tmp_path) as (push, simulator):
+        simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=500))
+        run, _ = await push.load_orders(orders(1))
+        async with run:
+            with odd_reads(push, id="another", current_status="accepted"):
+                await push.send(run)
+            assert await states(run) == {OrderState.BROADCASTING: 1}
+        assert simulator.audit()["tasks"] == 0
+
+
+@contextmanager
+def odd_reads(push: Push, **fields: str) -> Iterator[None]:
+    """Have every read of a task answer with some fields changed, whatever the service says."""
+    transport = push._session._transport
+    send = transport.send
+
+    async def changed(request: Request) -> Response:
+        answer = await send(request)
+        if request.method != "GET" or answer.status != 200:
+            return answer
+        return attrs.evolve(answer, body=msgspec.json.encode(msgspec.json.decode(answer.body) | fields))
+
+    with patch.object(transport, "send", changed):
+        yield

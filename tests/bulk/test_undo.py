@@ -154,3 +154,56 @@ async def test_what_went_out_is_not_cancelled_as_an_unused_draft(tmp_path: Path)
         assert [(each.task_id, each.status) for each in undone.too_late] == [(other.id, "broadcasting")]
         assert (undone.drafts, undone.unused_drafts) == ((), 1)
         assert (await here.gs.platform.tasks.get(other.id)).current_status == "broadcasting"
+
+
+@pytest.mark.parametrize(("account", "mode"), [("plain", Mode.DIRECT), ("platform", Mode.TWO_PHASE)])
+async def test_a_cancel_of_which_nothing_is_known_leaves_a_doubt(tmp_path: Path, account: str, mode: Mode) -> None:
+    """When a cancel's answer is lost and no read tells, the order is in doubt; a later undo settles it."""
+    async with place(tmp_path, account) as here:
+        run_id = await here.push(orders(2), mode=mode)
+        here.simulator.order_fault(Fault(operation="tasks.cancel", when="after", kind="reset", times=1))
+        here.simulator.order_fault(
+            Fault(operation="tasks.get", kind="status", status=503, after_calls=1 - (mode is Mode.TWO_PHASE))
+        )
+        undone = await Undo(here.gs, here.ledger, concurrency=1).undo(run_id, keys=["T-0"])
+        assert (undone.cancelled, undone.failed, undone.in_doubt) == ((), (), 1)
+        assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT, "T-1": OrderState.CREATED}
+        here.simulator.clear_faults()
+        undone = await Undo(here.gs, here.ledger).undo(run_id, keys=["T-0"])
+        assert ([each.key for each in undone.already_cancelled], undone.in_doubt) == (["T-0"], 0)
+        assert await here.states(run_id) == {"T-0": OrderState.CANCELLED, "T-1": OrderState.CREATED}
+
+
+async def test_a_cancel_that_was_refused_leaves_the_order_created(tmp_path: Path) -> None:
+    """Nothing is in doubt when the service says no, or that it is too late."""
+    async with place(tmp_path, "plain") as here:
+        run_id = await here.push(orders(2))
+        here.simulator.move((await here.tasks(run_id))["T-1"], "accepted")
+        here.simulator.order_fault(Fault(operation="tasks.cancel", kind="status", status=400, times=1))
+        undone = await Undo(here.gs, here.ledger, concurrency=1).undo(run_id)
+        assert (len(undone.failed), len(undone.too_late), undone.in_doubt) == (1, 1, 0)
+        assert set((await here.states(run_id)).values()) == {OrderState.CREATED}
+
+
+async def test_one_order_can_be_taken_back(tmp_path: Path) -> None:
+    """Keys name the orders that are meant; one that the run does not have is told, and nothing is cancelled."""
+    async with place(tmp_path, "plain") as here:
+        run_id = await here.push(orders(3))
+        with pytest.raises(UsageError, match="has no order NONE"):
+            await Undo(here.gs, here.ledger).undo(run_id, keys=["T-1", "NONE"])
+        undone = await Undo(here.gs, here.ledger).undo(run_id, keys=["T-1"])
+        assert [each.key for each in undone.cancelled] == ["T-1"]
+        again = await here.push([order("T-1", group_tag="mended")])
+        assert await here.states(again) == {"T-1": OrderState.CREATED}
+
+
+async def test_a_cancel_that_only_says_so_frees_no_key(tmp_path: Path) -> None:
+    """An answer to the cancel is not believed: the task is read, and the order is in doubt unless it is cancelled."""
+    async with place(tmp_path, "plain") as here:
+        run_id = await here.push(orders(1))
+        here.simulator.order_fault(Fault(operation="tasks.cancel", kind="status", status=202))
+        undone = await Undo(here.gs, here.ledger).undo(run_id)
+        assert (undone.cancelled, undone.in_doubt) == ((), 1)
+        assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT}
+        here.simulator.clear_faults()
+        assert len((await Undo(here.gs, here.ledger).undo(run_id)).cancelled) == 1

@@ -338,6 +338,15 @@ def same(connection: Connection, run_id: str, epoch: int, ids: Sequence[int], no
     )
 
 
+def unsettle(
+    connection: Connection, run_id: str, epoch: int, other_id: int, payload: bytes, told: str, now: int
+) -> None:
+    """Give an order that was pushed the text that its task may have: right before it is changed, or when it was not."""
+    fence(connection, run_id, epoch)
+    connection.execute(update(payloads).where(payloads.c.order_id == other_id).values(payload=payload))
+    connection.execute(update(orders).where(orders.c.id == other_id).values(error=_clean(told) or None, updated_at=now))
+
+
 def replace(
     connection: Connection, run_id: str, epoch: int, order_id: int, other_id: int, status: str | None, now: int
 ) -> None:

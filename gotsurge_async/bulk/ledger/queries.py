@@ -15,6 +15,7 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
+    literal,
     literal_column,
     not_,
     or_,
@@ -58,13 +59,19 @@ _PENDING: _Columns = (*_PLACE, orders.c.key), (payloads.c.payload,), pending_row
 
 _owner = orders.alias("owner")
 _IS_ANOTHERS = in_states(orders.c.state, OWNED_ELSEWHERE)
+_IS_FREE = in_states(orders.c.state, (OrderState.REJECTED, OrderState.CANCELLED))
 _OWNER = and_(
-    _IS_ANOTHERS, _owner.c.environment == orders.c.environment, _owner.c.key == orders.c.key, is_live(_owner.c.live)
+    or_(_IS_ANOTHERS, _IS_FREE),
+    _owner.c.environment == orders.c.environment,
+    _owner.c.key == orders.c.key,
+    is_live(_owner.c.live),
 )
+"""The order that has the key of one that is another run's, or that was refused or cancelled and pushed again."""
+_IS_OWNED = _owner.c.id.is_not(None)
 
 
 def _as_owned(name: str) -> ColumnElement[Any]:
-    return case((_IS_ANOTHERS, _owner.c[name]), else_=orders.c[name]).label(name)
+    return case((or_(_IS_ANOTHERS, _IS_OWNED), _owner.c[name]), else_=orders.c[name]).label(name)
 
 
 def _named(state: OrderState) -> ColumnElement[str]:
@@ -79,10 +86,13 @@ def _text_of(order: ColumnElement[int]) -> ColumnElement[bytes]:
 # A row that was taken over was perhaps mended on the way: what was created there is then not what it says.
 _IS_CHANGED = or_(
     in_states(orders.c.state, (OrderState.CHANGED,)),
-    and_(in_states(orders.c.state, (OrderState.SUPERSEDED,)), _text_of(orders.c.id) != _text_of(_owner.c.id)),
+    and_(
+        or_(in_states(orders.c.state, (OrderState.SUPERSEDED,)), _IS_FREE),
+        _text_of(orders.c.id) != _text_of(_owner.c.id),
+    ),
 )
 _STATE = case(
-    (not_(_IS_ANOTHERS), orders.c.state),
+    (and_(not_(_IS_ANOTHERS), not_(_IS_OWNED)), orders.c.state),
     (
         in_states(_owner.c.state, (OrderState.CREATED,)),
         case((_IS_CHANGED, _named(OrderState.CHANGED)), else_=_named(OrderState.ALREADY_PUSHED)),
@@ -90,8 +100,18 @@ _STATE = case(
     (in_states(_owner.c.state, DOUBTFUL), _named(OrderState.IN_DOUBT)),
     else_=_named(OrderState.SUPERSEDED),
 ).label("state")
+_ERROR = case(
+    (and_(_IS_FREE, _IS_OWNED), literal("pushed again by run ").concat(_owner.c.run_id)),
+    (
+        and_(_IS_ANOTHERS, not_(_IS_OWNED)),
+        literal("its key is free again, and may be pushed; it was ").concat(
+            func.coalesce(orders.c.error, "taken over")
+        ),
+    ),
+    else_=orders.c.error,
+).label("error")
 _RESULTS: _Columns = (
-    (*_PLACE, _STATE, _as_owned("task_id"), _as_owned("status"), orders.c.error),
+    (*_PLACE, _STATE, _as_owned("task_id"), _as_owned("status"), _ERROR),
     (func.coalesce(payloads.c.source_row, payloads.c.payload).label("source"),),
     result_rows,
 )

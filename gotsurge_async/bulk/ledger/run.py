@@ -307,6 +307,15 @@ class Run:
         if ids:
             await self._write(lambda connection: marks.same(connection, self.id, self._epoch, ids, now))
 
+    async def unsettle(self, rival: Rival, payload: bytes, told: str) -> None:
+        """Give the order that a key was pushed with another text, before its task is changed or when it was not.
+
+        So whatever is pushed while nobody knows what the task says differs from it, and is not taken for sent.
+        """
+        now = self._store.now()
+        told_to = (rival.other_id, payload, told)
+        await self._write(lambda connection: marks.unsettle(connection, self.id, self._epoch, *told_to, now))
+
     async def replace(self, rival: Rival, status: str | None) -> None:
         """Note that the order that a key was pushed with was changed at the service into the one of this run.
 

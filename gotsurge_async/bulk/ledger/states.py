@@ -172,7 +172,8 @@ TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = MappingProxyType(
                 OrderState.SUPERSEDED,
             }
         ),
-        OrderState.CREATED: frozenset({OrderState.CANCELLED}),
+        # In doubt while it is taken back, and after it if nobody knows whether it was.
+        OrderState.CREATED: frozenset({OrderState.CANCELLED, OrderState.IN_DOUBT}),
         OrderState.REJECTED: frozenset(),
         OrderState.ALREADY_PUSHED: frozenset({OrderState.CHANGED}),
         OrderState.CHANGED: frozenset({OrderState.ALREADY_PUSHED}),

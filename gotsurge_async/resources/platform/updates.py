@@ -129,7 +129,7 @@ class _Update:
 
     def _is_done(self, now: Task) -> bool:
         """Whether the task shows the changes, as another revision than before where revisions are told."""
-        return now.version_rev != self.revision and _shows(codec.unstructure(now), self.wanted)
+        return now.version_rev != self.revision and shows(codec.unstructure(now), self.wanted)
 
     def _conflict(self, error: CallError, now: Task, message: str) -> VersionConflict:
         return VersionConflict(
@@ -143,16 +143,16 @@ class _Update:
         )
 
 
-def _shows(found: Any, wanted: Any) -> bool:
+def shows(found: Any, wanted: Any) -> bool:
     """Whether plain values hold what is wanted; they may hold more. What is to be cleared is empty."""
     if wanted is None:
         return not found
     if isinstance(wanted, Mapping):
-        return isinstance(found, Mapping) and all(_shows(found.get(name), value) for name, value in wanted.items())
+        return isinstance(found, Mapping) and all(shows(found.get(name), value) for name, value in wanted.items())
     if isinstance(wanted, list):
         return (
             isinstance(found, list)
             and len(found) == len(wanted)
-            and all(_shows(mine, value) for mine, value in zip(found, wanted, strict=True))
+            and all(shows(mine, value) for mine, value in zip(found, wanted, strict=True))
         )
     return bool(found == wanted)

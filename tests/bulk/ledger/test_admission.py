@@ -296,6 +296,35 @@ async def test_a_changed_order_leaves_a_draft_unused_that_was_never_broadcast(le
     await second.close()
 
 
+@pytest.mark.parametrize("state", [OrderState.REJECTED, OrderState.CANCELLED])
+async def test_a_free_order_that_was_pushed_again_is_told_by_its_new_run(ledger: Ledger, state: OrderState) -> None:
+    """What was refused or cancelled and pushed again is no longer certainly not there: the new run says what it is."""
+    first = await brought(ledger, OrderState.CREATED if state is OrderState.CANCELLED else state)
+    if state is OrderState.CANCELLED:
+        await first.record([Outcome((await only(first)).id, state)])
+    await first.close()
+    second = await loaded(ledger, [order(1)])
+    assert (await ledger.counts(first.id)).superseded == 1
+    await bring(second, OrderState.CREATED)
+    (page,) = [page async for page in ledger.results(first.id)]
+    assert (page[0].state, page[0].error) == ("already_pushed", f"pushed again by run {second.id}")
+    await second.record([Outcome((await only(second)).id, OrderState.CANCELLED)])
+    assert (await ledger.counts(first.id))[state] == 1
+    await second.close()
+
+
+async def test_what_was_already_pushed_and_taken_back_says_so(ledger: Ledger) -> None:
+    """An order whose owner was cancelled since is unprocessed, and its reason does not say that it is there."""
+    first = await brought(ledger, OrderState.CREATED)
+    second = await loaded(ledger, [order(1)])
+    await first.record([Outcome((await only(first)).id, OrderState.CANCELLED)])
+    (page,) = [page async for page in ledger.results(second.id)]
+    assert page[0].state == "superseded"
+    assert page[0].error == f"its key is free again, and may be pushed; it was created by run {first.id}"
+    await first.close()
+    await second.close()
+
+
 async def test_an_order_is_told_by_whoever_owns_its_key(ledger: Ledger) -> None:
     """The results and counts of a run follow an order to the run that took it over, and say what became of it there."""
     first = await brought(ledger, OrderState.PENDING)

@@ -11,8 +11,8 @@ from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Table
 
 from gotsurge_async.bulk.ledger.bundles import (
     ROWS,
+    among,
     bundle,
-    ids_in,
     incoming,
     named,
     number,
@@ -88,10 +88,10 @@ def test_the_members_of_an_object_are_numbers_and_values(members: dict[int, str 
 
 @given(st.sets(st.integers(0, 50)), st.sets(st.integers(0, 50), min_size=1))
 def test_ids_select_exactly_those_rows(wanted: set[int], there: set[int]) -> None:
-    """`ids_in` is true for the numbers that the parameter carries, and for no other."""
+    """`among` is true for the numbers that the parameter carries, and for no other."""
     with database_in_memory() as database:
         database.exec_driver_sql("CREATE TABLE t (id INTEGER PRIMARY KEY)")
         database.exec_driver_sql("INSERT INTO t VALUES (?)", [(n,) for n in there])
-        statement = select(NUMBERS.c.id).where(ids_in(NUMBERS.c.id))
+        statement = select(NUMBERS.c.id).where(among(NUMBERS.c.id))
         found = set(database.scalars(statement, {ROWS: bundle(sorted(wanted))}))
     assert found == wanted & there

@@ -119,7 +119,7 @@ async def test_what_waited_in_an_older_copy_is_in_doubt(path: Path, tmp_path: Pa
         assert await states(ledger, done) == {"TRK-1": "created"}
         assert await states(ledger, waiting) == {"TRK-2": "in_doubt", "TRK-3": "in_doubt"}
         (row,) = [row async for row in ledger.rows(drafted.id)]
-        assert (row.state, row.task_id is not None) == (OrderState.IN_DOUBT, True)
+        assert (row.state, row.task_id) == (OrderState.IN_DOUBT, None)  # its draft may not be the last one
         again = await loaded(ledger, orders(6))
         assert (await again.counts()).already_pushed == 6
         await again.close()

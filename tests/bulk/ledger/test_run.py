@@ -129,7 +129,7 @@ async def test_only_a_claim_is_released(ledger: Ledger, state: OrderState) -> No
         (OrderState.PENDING, OrderState.CREATED),
         (OrderState.PENDING, OrderState.REJECTED),
         (OrderState.SENDING, OrderState.DRAFTED),
-        (OrderState.CREATED, OrderState.IN_DOUBT),
+        (OrderState.CREATED, OrderState.REJECTED),
         (OrderState.REJECTED, OrderState.CREATED),
     ],
 )
