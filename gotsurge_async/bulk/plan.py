@@ -249,15 +249,20 @@ class _PlannedSource(Source):
         self.columns = self._source.columns
         if self.sha256 is None and not self.report.ok:
             return  # it was not read to its end, and is refused as it is
-        for what, found, wanted in (
-            ("the file", self.sha256, self._plan.sha256),
-            ("the items file", self.items_sha256, self._plan.items_sha256),
-        ):
-            if found != wanted:
-                made = f"{self._path}, which was made of {self._plan.file} at {self._plan.made_at:%Y-%m-%d %H:%M} UTC"
-                self.report.add(
-                    Fault(file=self.name, rule=f"is not {what} of the plan {made}: plan again, or push that")
-                )
+        made = f"{self._path}, which was made of {self._plan.file} at {self._plan.made_at:%Y-%m-%d %H:%M} UTC"
+        if self.sha256 != self._plan.sha256:
+            rule = f"is not the file of the plan {made}: plan again, or push that"
+            self.report.add(Fault(file=self.name, rule=rule))
+        found, wanted = self.items_sha256, self._plan.items_sha256
+        if found == wanted:
+            return
+        if found is None:
+            rule = f"the plan {made}, has an items file too: give it by --items"
+        elif wanted is None:
+            rule = f"the plan {made}, has no items file: leave --items out, or plan again"
+        else:
+            rule = f"the file of --items is not that of the plan {made}: plan again, or give that"
+        self.report.add(Fault(file=self.name, rule=rule))
 
     def close(self) -> None:
         """See `Source.close`."""

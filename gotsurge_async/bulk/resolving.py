@@ -27,6 +27,7 @@ from gotsurge_async.bulk.ledger import (
     RunHeld,
     RunInfo,
 )
+from gotsurge_async.bulk.ledger.states import in_words
 from gotsurge_async.bulk.loading import UnusableSource
 from gotsurge_async.bulk.payloads import reading_payload
 from gotsurge_async.bulk.sources import Fault
@@ -174,7 +175,7 @@ class Resolver:
             elif row.state not in states:
                 if not _says_the_same(word, row):
                     as_ = f" as {row.task_id}" if row.state is OrderState.CREATED and row.task_id else ""
-                    faults.append(self._fault(word, f"is {row.state}{as_}, not in doubt"))
+                    faults.append(self._fault(word, f"is {in_words(row.state, held=True)}{as_}, not in doubt"))
             elif word.task_id is not None and row.task_id and word.task_id != row.task_id:
                 faults.append(self._fault(word, f"task {row.task_id} is recorded for it, and no other can be its own"))
             elif word.task_id is not None and recorded.get(word.task_id, row.id) != row.id:

@@ -203,16 +203,15 @@ _SHOWN_REASONS = 10
 _MOST_REASONS = 1_000
 """Different reasons that are counted apart: a service may say something else of every order."""
 _OTHERS = "other reasons"
-_OWN_WORDS = re.compile(
-    r" \(request id [^)]*\)|\(\d+ attempts\)|\[\d+\]|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE
-)
+_OWN_WORDS = re.compile(r" \(request id [^)]*\)| ?\(\d+ attempts\)|\[\d+\]", re.IGNORECASE)
+_OWN_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE)
 """What an error says of one order, or of one call, alone."""
 
 
 @lru_cache(maxsize=1024)
 def _common(error: str) -> str:
     """An error without what differs from one order to the next."""
-    return _OWN_WORDS.sub("", error).strip()
+    return _OWN_ID.sub("…", _OWN_WORDS.sub("", error)).strip()
 
 
 class _Tally:

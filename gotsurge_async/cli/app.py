@@ -80,7 +80,7 @@ _COMMANDS = OnDemand(
 
 
 class Gotsurge(click.Group):
-    """A group in which every command that is given ``--json`` prints one document, whatever happens."""
+    """A group in which every command that is given ``--json`` prints one document, once it is loaded."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_WANTED] = "--json" in args

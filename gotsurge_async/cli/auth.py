@@ -11,7 +11,7 @@ import attrs
 import click
 
 from gotsurge_async.auth.records import Tokens
-from gotsurge_async.cli.connect import Target, read_settings
+from gotsurge_async.cli.connect import Target, how_to_sign_in, read_settings
 from gotsurge_async.cli.credentials import ask_credentials, find_credentials, remember_client_key
 from gotsurge_async.cli.exits import Exit, Failure, told
 from gotsurge_async.cli.output import json_option, print_json, print_table
@@ -19,7 +19,7 @@ from gotsurge_async.cli.sign_in import sign_in_by_hand, sign_in_with_browser
 from gotsurge_async.cli.token_store import account_name, open_token_store, rotate_key
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials, Settings
-from gotsurge_async.errors import GotSurgeError, SignInNeeded
+from gotsurge_async.errors import GotSurgeError, SignInNeeded, Unauthorized
 
 REDIRECT_BY_HAND = "http://127.0.0.1:8976/callback"
 """Where the browser goes when nobody listens: the address is what is copied."""
@@ -50,16 +50,21 @@ class _Place:
 
     settings: Settings
     account: str | None
+    api_base: str | None = None
 
     @classmethod
     def of(cls, env: str | None, api_base: str | None, account: str | None) -> "_Place":
         target = Target(env=env, api_base=api_base, account=account)
         target.check_place()
-        return cls(read_settings(target), account)
+        return cls(read_settings(target), account, api_base)
 
     @property
     def name(self) -> str:
         return account_name(self.settings.environment, self.account)
+
+    @property
+    def how_to_sign_in(self) -> str:
+        return how_to_sign_in(self.settings.environment.name, self.account, self.api_base)
 
     @asynccontextmanager
     async def client(self, credentials: Credentials | None) -> AsyncIterator[GotSurge]:
@@ -121,7 +126,7 @@ def login(
             who = await _who(gs)
         if known is None and (path := remember_client_key(place.settings.environment.name, credentials.client_key)):
             _say(f"the client key is in {path} now: renewing needs it; the secret key is not kept")
-        _tell_one(place.name, done.tokens, as_json, who)
+        _tell_one(place, done.tokens, as_json, who)
 
     _run(work())
 
@@ -139,8 +144,8 @@ def status(env: str | None, api_base: str | None, account: str | None, as_json: 
         async with open_token_store() as store:
             tokens = await store.load(place.name)
         if tokens is None:
-            raise SignInNeeded(f"{place.name} is not signed in: gotsurge auth login", account=place.name)
-        _tell_one(place.name, tokens, as_json)
+            raise SignInNeeded(f"{place.name} is not signed in: {place.how_to_sign_in}", account=place.name)
+        _tell_one(place, tokens, as_json)
         if _state(tokens) in ("ended", "refused"):
             raise SystemExit(int(Exit.SIGN_IN))
 
@@ -158,8 +163,12 @@ def refresh(env: str | None, api_base: str | None, account: str | None, as_json:
     async def work() -> None:
         place = _Place.of(env, api_base, account)
         async with place.client(find_credentials(place.settings, account)) as gs:
-            tokens = await gs.tokens.renew()
-        _tell_one(place.name, tokens, as_json)
+            try:
+                tokens = await gs.tokens.renew()
+            except (SignInNeeded, Unauthorized) as error:
+                error.add_note(place.how_to_sign_in)
+                raise
+        _tell_one(place, tokens, as_json)
 
     _run(work())
 
@@ -260,8 +269,8 @@ def _state(tokens: Tokens) -> str:
 _SAID = {
     "signed in": "signed in until {until}{renews}",
     "renewable": "the token has ended, and is renewed at the next call",
-    "ended": "not signed in any more: gotsurge auth login",
-    "refused": "sign in again with gotsurge auth login: the renewal was refused, and the token ends at {until}",
+    "ended": "not signed in any more: {how}",
+    "refused": "the renewal was refused, and the token ends at {until}: {how}",
 }
 
 
@@ -274,12 +283,13 @@ def _described(name: str, tokens: Tokens) -> dict[str, Any]:
     }
 
 
-def _tell_one(name: str, tokens: Tokens, as_json: bool, who: str | None = None) -> None:
+def _tell_one(place: _Place, tokens: Tokens, as_json: bool, who: str | None = None) -> None:
+    name = place.name
     row = _described(name, tokens) | ({"partner": who} if who else {})
     if as_json:
         print_json(row)
         return
     renews = ", and renews itself" if row["renews_itself"] else ", and cannot renew itself"
     until = f"{tokens.expires_at:%Y-%m-%d %H:%M} UTC"
-    said = _SAID[row["state"]].format(until=until, renews=renews)
+    said = _SAID[row["state"]].format(until=until, renews=renews, how=place.how_to_sign_in)
     click.echo(f"{name}{f' ({who})' if who else ''}: {said}")

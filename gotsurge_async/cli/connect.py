@@ -1,6 +1,7 @@
 """From options and environment variables to a client that is signed in."""
 
 import os
+import shlex
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from gotsurge_async.cli.exits import Unreachable
 from gotsurge_async.cli.token_store import account_name, open_token_store
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials, Environment, Limits, Settings, from_env
-from gotsurge_async.errors import SignInNeeded
+from gotsurge_async.errors import CallError, SignInFailed, SignInNeeded, Unauthorized
 from gotsurge_async.redact import Secret
 from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import Request, TransportError
@@ -29,9 +30,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 SIMULATED = "simulator"
 """The name of the books of ``--simulate``: every throw-away simulator is the same one to the ledger."""
 
-HOW_TO_SIGN_IN = (
-    "not signed in: run `gotsurge auth login`, or set GOTSURGE_BEARER_TOKEN; to try without credentials use --simulate"
-)
+
+def how_to_sign_in(environment: str, account: str | None = None, api_base: str | None = None) -> str:
+    """What a person types where there is no token that works."""
+    words = [
+        f"--env {environment}",
+        *([f"--account {shlex.quote(account)}"] if account else []),
+        *([f"--api-base {shlex.quote(api_base)}"] if api_base else []),
+    ]
+    if environment == "local":
+        logout = f"`{' '.join(['gotsurge auth logout', *words])}`"
+        return f"a simulator signs in by itself, unless a token is kept ({logout}) or set (GOTSURGE_BEARER_TOKEN)"
+    return f"run `{' '.join(['gotsurge auth login', *words])}`"
 
 
 @attrs.frozen(kw_only=True)
@@ -121,13 +131,25 @@ def server_of(api_base: str) -> str:
 
 @asynccontextmanager
 async def connected(target: Target, limits: Limits | None = None) -> AsyncIterator[GotSurge]:
-    """A client that is signed in.
+    """A client that is signed in. A token that is refused inside the block is an error with a note on what to do.
 
     Raises:
         SignInNeeded: there is no token that works.
         Unreachable: no simulator answers where one should.
         ConfigError: the environment variables or the profile cannot be right.
     """
+    try:
+        async with _connected(target, limits) as gs:
+            yield gs
+    except (SignInNeeded, SignInFailed, Unauthorized) as error:
+        how = how_to_sign_in(target.books, target.account, target.api_base)
+        if not target.simulate and how not in str(error):
+            error.add_note(how)
+        raise
+
+
+@asynccontextmanager
+async def _connected(target: Target, limits: Limits | None) -> AsyncIterator[GotSurge]:
     if target.simulate:
         from gotsurge_async.simulator import Simulator  # with a web server, which nothing else needs
 
@@ -156,7 +178,10 @@ async def connected(target: Target, limits: Limits | None = None) -> AsyncIterat
             assumed_endpoints="accept" if target.accept_assumed else None,
         ) as gs:
             if await gs.tokens.current() is None:
-                raise SignInNeeded(HOW_TO_SIGN_IN)
+                how = how_to_sign_in(settings.environment.name, target.account, target.api_base)
+                raise SignInNeeded(
+                    f"not signed in: {how}, or set GOTSURGE_BEARER_TOKEN; to try without credentials use --simulate"
+                )
             yield gs
 
 
@@ -194,7 +219,11 @@ async def _simulated(settings: Settings, account: str | None, limits: Limits | N
         limits=limits,
         profile=settings.profile,
     ) as gs:
-        await gs.sign_in(key["code"])
+        try:
+            await gs.sign_in(key["code"])
+        except CallError as error:
+            error.add_note(f"the simulator at {parts.netloc} does not sign in: start it anew with `gotsurge simulator`")
+            raise
         yield gs
 
 

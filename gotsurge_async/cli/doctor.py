@@ -6,7 +6,7 @@ import click
 
 from gotsurge_async.assumptions import ASSUMPTIONS
 from gotsurge_async.cli.calls import takes_target
-from gotsurge_async.cli.connect import Target
+from gotsurge_async.cli.connect import Target, how_to_sign_in
 from gotsurge_async.cli.diagnosis import Diagnosis, diagnose
 from gotsurge_async.cli.exits import Exit, Failure, told
 from gotsurge_async.cli.output import json_option, print_json, print_record, shown
@@ -40,11 +40,11 @@ def doctor(target: Target, offline: bool, as_json: bool) -> None:
     if as_json:
         print_json(found.document())
     else:
-        _tell(found)
+        _tell(found, target)
     raise SystemExit(int(found.exit_code))
 
 
-def _tell(found: Diagnosis) -> None:
+def _tell(found: Diagnosis, target: Target) -> None:
     environment = found.environment
     assumed = f"{len(found.assumed)} of {len(found.assumed) + len(found.confirmed)} operations are assumed"
     print_record(
@@ -55,7 +55,7 @@ def _tell(found: Diagnosis) -> None:
             ("profile", environment["profile"] or "none"),
             ("endpoints", f"{assumed} (gotsurge endpoints list)" if found.assumed else "all confirmed by the profile"),
             ("credentials", _credentials(found)),
-            ("token", _token(found)),
+            ("token", _token(found, how_to_sign_in(environment["name"], target.account, target.api_base))),
             *((f"probe {probe.operation}", f"{probe.request}: {probe.verdict}") for probe in found.probes),
             ("versions", ", ".join(f"{name} {version}" for name, version in found.versions.items())),
         ]
@@ -70,14 +70,14 @@ def _credentials(found: Diagnosis) -> str:
     return "client key and secret key" if found.credentials["secret_key"] else "client key, no secret key"
 
 
-def _token(found: Diagnosis) -> str:
+def _token(found: Diagnosis, how: str) -> str:
     token = found.token
     if token["state"] == "none":
-        return token["trouble"] or f"none for {token['account']}: sign in with gotsurge auth login"
+        return token["trouble"] or f"none for {token['account']}: {how}"
     until = f"until {shown(token['expires_at'])}"
     told = {
         "good": f"good {until}{', renews itself' if token['renews_itself'] else ''}",
         "renewable": "has ended, and is renewed at the next call",
-        "ended": f"has ended ({until}): sign in again with gotsurge auth login",
+        "ended": f"has ended ({until}): {how}",
     }[token["state"]]
     return f"{told} ({token['account']}, in {token['kept_in']})"

@@ -122,7 +122,8 @@ def told(run: Callable[[], str | None] = lambda: None) -> Iterator[None]:
         hint = "GOTSURGE_PROFILE names a profile; --accept-assumed-endpoints creates all the same"
         raise Failure(f"{error}\n{hint}", Exit.USAGE, run=run()) from None
     except GotSurgeError as error:
-        raise Failure(str(error), exit_code_of(error), run=run()) from None
+        text = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        raise Failure(text, exit_code_of(error), run=run()) from None
     except KeyboardInterrupt:
         raise Failure("interrupted", Exit.INTERRUPTED, run=run()) from None
     except Failure as error:

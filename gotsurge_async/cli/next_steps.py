@@ -14,6 +14,9 @@ from gotsurge_async.cli.connect import SIMULATED, Target, default_ledger
 from gotsurge_async.config import Environment
 from gotsurge_async.errors import ConfigError
 
+ELSEWHERE = "FOLDER"
+"""Stands in a command for a folder that can be written, which a person must name."""
+
 
 @attrs.frozen
 class Step:
@@ -71,12 +74,26 @@ def next_steps(standing: Standing) -> list[Step]:
     return list(_steps(standing))
 
 
+def cancelling(info: RunInfo) -> str:
+    """How a task, or a draft, of a run is cancelled; "" where nobody could."""
+    if info.environment == SIMULATED:
+        return ""
+    api_base, account = _api_base(info), info.options.get("account")
+    return _command(
+        "tasks cancel ID",
+        f"--env {info.environment}",
+        f"--api-base {shlex.quote(api_base)}" if api_base else "",
+        f"--account {shlex.quote(account)}" if account else "",
+        '--reason "unused draft"',
+    )
+
+
 def _steps(standing: Standing) -> Iterator[Step]:
     info, counts = standing.info, standing.counts
     simulated = info.environment == SIMULATED
     if standing.results_failed:
-        yield Step("the result files, in another folder", _command("results", _which(standing), "--out FOLDER"))
-    if standing.sign_in and not simulated:
+        yield Step("the result files, in another folder", _command("results", _which(standing), f"--out {ELSEWHERE}"))
+    if standing.sign_in and info.environment not in (SIMULATED, "local"):  # a simulator signs in by itself
         account = info.options.get("account")
         named = f"--account {shlex.quote(account)}" if account else ""
         yield Step("sign in", _command("auth login", f"--env {info.environment}", named))
@@ -94,6 +111,22 @@ def _steps(standing: Standing) -> Iterator[Step]:
             yield Step(f"{number:,} refused, when {file} is mended", _push(standing, file))
         elif not simulated:
             yield Step(f"{number:,} refused", _command("retry", _which(standing, calls=True)))
+    if (number := counts.get("changed", 0)) and not simulated:
+        yield from _changed(standing, f"{number:,} changed since they were sent")
+
+
+def _changed(standing: Standing, why: str) -> Iterator[Step]:
+    file = standing.files.get("changed")
+    if file is None:
+        if not standing.results_failed:
+            yield Step(f"{why}: the file of them", _command("results", _which(standing), _out(standing)))
+    elif standing.info.mode is Mode.TWO_PHASE:
+        yield Step(f"{why}: to change their tasks", f"{_push(standing, file)} --replace-changed")
+    else:  # a plain partner cannot change a task
+        place = _which(standing, calls=True).removeprefix(f"{standing.info.id} ")
+        first = f"{why}: take each back first, in the run that pushed it, which the file says"
+        yield Step(first, _command("undo", "RUN", place, "--key KEY"))
+        yield Step("and then push what they say now", _push(standing, file))
 
 
 def _settle(standing: Standing, why: str, simulated: bool) -> Iterator[Step]:
@@ -102,13 +135,22 @@ def _settle(standing: Standing, why: str, simulated: bool) -> Iterator[Step]:
         if not simulated:
             yield Step(f"{why}, in earlier runs", _command("reconcile", place))
         return
+    if simulated or standing.info.mode is Mode.DIRECT:  # a plain partner has no list in which reconcile could look
+        yield from _by_hand(standing, why)
     if not simulated:
         yield Step(why, _command("reconcile", _which(standing, calls=True)))
-    if simulated or standing.info.mode is Mode.DIRECT:  # a plain partner has no list in which reconcile could look
-        ending = "jsonl" if standing.info.columns is None else "csv"
-        file = standing.files.get("in_doubt", standing.out / f"{standing.info.id}-in-doubt.{ending}")
-        by_hand = _command("resolve", _which(standing), f"--file {shlex.quote(str(file))}")
-        yield Step(f"{why}, when you have looked them up and filled in what you found", by_hand)
+
+
+def _by_hand(standing: Standing, why: str) -> Iterator[Step]:
+    ending = "jsonl" if standing.info.columns is None else "csv"
+    name = f"{standing.info.id}-in-doubt.{ending}"
+    file = Path(standing.files.get("in_doubt", standing.out / name))
+    if standing.results_failed:
+        file = Path(ELSEWHERE) / name  # where the first step writes it
+    elif not file.exists():
+        yield Step(f"{why}: the file of them", _command("results", _which(standing), _out(standing)))
+    filled_in = _command("resolve", _which(standing), f"--file {shlex.quote(str(file))}")
+    yield Step(f"{why}, when you have looked them up and filled in what you found", filled_in)
 
 
 def _command(name: str, *words: str) -> str:
@@ -131,6 +173,8 @@ def _ledger(standing: Standing) -> list[str]:
 
 
 def _out(standing: Standing) -> str:
+    if standing.results_failed:
+        return f"--out {ELSEWHERE}"
     return "" if standing.out == OUT else f"--out {shlex.quote(str(standing.out))}"
 
 

@@ -16,7 +16,7 @@ LINE_EVERY = 5.0
 
 
 class PushProgress:
-    """Listens to the chunks of a push, and shows rate, done, failed and time left.
+    """Listens to the chunks of a push, and shows rate, done, refused, in doubt and time left.
 
     Args:
         console: where to show it; on a terminal it is a bar.
@@ -26,7 +26,8 @@ class PushProgress:
         self._console = console
         self._total = 0
         self._done = 0
-        self._failed = 0
+        self._refused = 0
+        self._in_doubt = 0
         self._started = time.monotonic()
         self._next_line = self._started + LINE_EVERY
         self._bar: tuple[Progress, TaskID] | None = None
@@ -40,7 +41,7 @@ class PushProgress:
             yield
             return
         with _bar(self._console) as bar:
-            self._bar = (bar, bar.add_task("push", total=total, rate=0.0, failed=0))
+            self._bar = (bar, bar.add_task("push", total=total, rate=0.0, trouble=""))
             try:
                 yield
             finally:
@@ -50,20 +51,25 @@ class PushProgress:
         """Take an event of the client in."""
         if not isinstance(event, ChunkDone):
             return
-        self._failed += event.refused + event.in_doubt
+        self._refused += event.refused
+        self._in_doubt += event.in_doubt
         self._done += event.created + event.refused + event.in_doubt
         now = time.monotonic()
         rate = self._done / max(now - self._started, 1e-9)
         if self._bar is not None:
             bar, task = self._bar
-            bar.update(task, completed=self._done, rate=rate, failed=self._failed)
+            bar.update(task, completed=self._done, rate=rate, trouble=", ".join(self._trouble()))
         elif not self._console.is_terminal and now >= self._next_line:
             self._next_line = now + LINE_EVERY
-            left = (self._total - self._done) / max(rate, 1e-9)
-            self._console.print(
-                f"{self._done:,} of {self._total:,} orders, {self._failed:,} failed, {rate:,.0f} orders/s, "
-                f"{left:,.0f} s left"
-            )
+            words = [f"{self._done:,} of {self._total:,} orders", *self._trouble()]
+            if self._done:  # before the first, nobody knows how long it takes
+                words += [f"{rate:,.1f} orders/s", f"{(self._total - self._done) / rate:,.0f} s left"]
+            self._console.print(", ".join(words))
+
+    def _trouble(self) -> list[str]:
+        """How many were not created, in the words of the summary."""
+        told = {"refused": self._refused, "in doubt": self._in_doubt}
+        return [f"{number:,} {word}" for word, number in told.items() if number]
 
 
 def _bar(console: "Console") -> "Progress":
@@ -83,7 +89,7 @@ def _bar(console: "Console") -> "Progress":
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]:,.0f} orders/s"),
-        TextColumn("[red]{task.fields[failed]} failed", justify="right"),
+        TextColumn("[red]{task.fields[trouble]}", justify="right"),
         TimeRemainingColumn(),
         console=console,
     )

@@ -97,7 +97,8 @@ def push(
 
     Result files in --out: RUN-success, RUN-failed, RUN-unprocessed, RUN-in-doubt and RUN-summary.json, and where there
     are such orders RUN-cancelled and RUN-changed. All but the in-doubt file can be pushed again. The folder is tried
-    before anything is sent. With --json there is one document on standard output, whatever happens.
+    before anything is sent. With --json there is one document on standard output, however it ends, but for Ctrl-C
+    while the command is still being loaded.
 
     Credentials come from GOTSURGE_CLIENT_KEY, GOTSURGE_SECRET_KEY, GOTSURGE_BEARER_TOKEN and GOTSURGE_REFRESH_TOKEN;
     a bearer token alone is enough.

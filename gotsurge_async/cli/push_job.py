@@ -22,6 +22,7 @@ from gotsurge_async.bulk import (
 )
 from gotsurge_async.bulk.changes import replace_changed
 from gotsurge_async.bulk.ledger import Admission, OrderState, Similar
+from gotsurge_async.bulk.ledger.states import in_words
 from gotsurge_async.bulk.sources.opening import STDIN
 from gotsurge_async.bulk.summaries import refuse_older
 from gotsurge_async.cli.books import document_of, ending_of, known_to
@@ -228,7 +229,7 @@ class PushJob(RunJob):
         for pair in pairs[:SHOWN_WARNINGS]:
             self._say(
                 f"warning: {here}:{pair.line}: {pair.key} has the pickup, delivery, windows and invoice of "
-                f"{pair.other_key} (line {pair.other_line} of run {pair.other_run}, {pair.other_state})"
+                f"{pair.other_key} (line {pair.other_line} of run {pair.other_run}, {in_words(pair.other_state)})"
             )
         if len(pairs) > SHOWN_WARNINGS:
             self._say(f"… and {len(pairs) - SHOWN_WARNINGS:,} more orders that look like another one")

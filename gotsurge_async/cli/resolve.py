@@ -14,7 +14,7 @@ from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.bulk.resolving import PersonsWord, Resolved, Resolver, words_of_file
 from gotsurge_async.cli.books import OUT, books_options, find_ledger, open_books, run_told, target_of
 from gotsurge_async.cli.connect import SIMULATED, Target, connected
-from gotsurge_async.cli.exits import Failure, Unreachable, exit_code_of, print_document
+from gotsurge_async.cli.exits import Exit, Failure, Unreachable, exit_code_of, print_document
 from gotsurge_async.cli.next_steps import Standing, Step, next_steps
 from gotsurge_async.cli.output import json_option
 from gotsurge_async.cli.push_job import told_faults
@@ -165,7 +165,7 @@ async def _steps(books: Ledger, info: RunInfo, resolved: Resolved) -> list[Step]
 
 
 def _document(options: _Options, resolved: Resolved, untouched: int, steps: list[Step]) -> dict[str, Any]:
-    after = {"left_in_doubt": resolved.left, "next": [step.command for step in steps]}
+    after = {"left_in_doubt": resolved.left, "next": [step.command for step in steps], "exit": int(Exit.CREATED)}
     if len(options.words) == 1:
         (word,) = options.words
         said = {"key": word.key, "created": word.task_id is not None, "task_id": word.task_id, "by": options.by}

@@ -14,11 +14,12 @@ import click
 
 from gotsurge_async.bulk import Ledger, LedgerError, Mode, Push, Run, Sent, Summary, write_results
 from gotsurge_async.bulk.changes import Replaced
+from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.bulk.reconcile import note_unused_drafts
 from gotsurge_async.bulk.results import Reason, count_results, try_folder
 from gotsurge_async.cli.exits import Exit, Failure, exit_code_of, is_unreachable, print_document
 from gotsurge_async.cli.interrupts import Interrupts
-from gotsurge_async.cli.next_steps import Standing, Step, doubts_elsewhere, next_steps, to_do
+from gotsurge_async.cli.next_steps import Standing, Step, cancelling, doubts_elsewhere, next_steps, to_do
 from gotsurge_async.cli.progress import PushProgress
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
@@ -41,6 +42,22 @@ class SendOptions:
     out: Path
     as_json: bool
     quiet: bool
+
+
+async def try_out(folder: Path, size: int, so: str) -> None:
+    """See that the result files can be written.
+
+    Args:
+        size: bytes that they may need.
+        so: what follows where they cannot.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    try:
+        await asyncio.to_thread(try_folder, folder, size)
+    except ConfigError as error:
+        raise ConfigError(f"{error}; {so}: name another folder by --out, or make room in this one") from None
 
 
 class RunJob:
@@ -99,7 +116,7 @@ class RunJob:
         Raises:
             ConfigError: they cannot.
         """
-        await asyncio.to_thread(try_folder, self._send_options.out, size)
+        await try_out(self._send_options.out, size, "nothing was sent")
 
     async def _deliver(
         self, gs: GotSurge, ledger: Ledger, push: Push, run: Run, *, waiting: int, interrupts: Interrupts
@@ -173,8 +190,7 @@ class RunJob:
             unused = [draft.task_id for draft in await ledger.unused_drafts(run.id) if not draft.cancelled]
         except LedgerError as error:
             raise self._ledger_failed(run, error) from None
-        if unused:
-            self._say(f"{len(unused):,} unused drafts were left, which no driver sees: {', '.join(unused[:20])}")
+        tell_unused(unused, run.info, self._say)
         return unused
 
     async def _results(self, ledger: Ledger, run: Run, sent: Sent, seconds: float, unused: Sequence[str]) -> "Ending":
@@ -212,6 +228,17 @@ class RunJob:
         self._console.print(text)
 
 
+def tell_unused(unused: Sequence[str], info: RunInfo, say: Callable[[str], None]) -> None:
+    """Say which drafts were left, and how they are cancelled."""
+    if not unused:
+        return
+    more = f" and {len(unused) - SHOWN_DRAFTS:,} more" if len(unused) > SHOWN_DRAFTS else ""
+    say(f"{len(unused):,} unused drafts were left, which no driver sees: {', '.join(unused[:SHOWN_DRAFTS])}{more}")
+    if how := cancelling(info):
+        say(f"each is cancelled by: {how}")
+
+
+SHOWN_DRAFTS = 20
 _OF_FILE = {"failed": "refused", **{name: name for name in ("unprocessed", "in_doubt", "cancelled", "changed")}}
 SHOWN_REASONS = 3
 """How many reasons of each kind are told to people; --json has more."""

@@ -1,6 +1,5 @@
 """``gotsurge runs``, ``status`` and ``results``: what the ledger says."""
 
-import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,11 @@ import click
 
 from gotsurge_async.bulk import Ledger, OrderState, write_results
 from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState, Word, word_of
-from gotsurge_async.bulk.results import try_folder
 from gotsurge_async.cli.books import OUT, books_options, find_ledger, open_books, run_told
 from gotsurge_async.cli.exits import Exit
 from gotsurge_async.cli.next_steps import Standing, Step, doubts_elsewhere, next_steps, to_do
 from gotsurge_async.cli.output import json_option, print_json, print_record, print_table
-from gotsurge_async.cli.run_job import ROW, Ending, tell_ending
+from gotsurge_async.cli.run_job import ROW, Ending, tell_ending, tell_unused, try_out
 from gotsurge_async.errors import ConfigError
 
 
@@ -81,7 +79,16 @@ class _Told:
         }
 
 
-_COLUMNS = (Word.CREATED, Word.REFUSED, Word.IN_DOUBT, Word.UNPROCESSED, Word.IN_FLIGHT, Word.CANCELLED)
+_COLUMNS = (
+    Word.CREATED,
+    Word.ALREADY_PUSHED,
+    Word.CHANGED,
+    Word.REFUSED,
+    Word.IN_DOUBT,
+    Word.UNPROCESSED,
+    Word.IN_FLIGHT,
+    Word.CANCELLED,
+)
 
 
 @click.command(short_help="List the runs of the ledger.")
@@ -142,15 +149,17 @@ def status(run_id: str, ledger: Path | None, env: str | None, file: Path | None,
 
     found, decisions, unused = run_told(read(), run_id)
     same = None if file is None else run_told(_is_made_from(found.info, file), run_id)
+    code = Exit.REFUSED if same is False else Exit.CREATED
     if as_json:
         same_file = {} if same is None else {"same_file": same}
-        print_json({**found.document(), "decisions": decisions, "unused_drafts": unused, **same_file})
+        told = {"decisions": decisions, "unused_drafts": unused, **same_file, "exit": int(code)}
+        print_json({**found.document(), **told})
     else:
         _tell_status(found, decisions, unused)
         if same is not None:
             verdict = "is the one" if same else "is NOT the one, or has changed since"
             click.echo(f"{file} {verdict} that run {run_id} was made from")
-    raise SystemExit(int(Exit.REFUSED if same is False else Exit.CREATED))
+    raise SystemExit(int(code))
 
 
 async def _is_made_from(info: RunInfo, file: Path) -> bool:
@@ -201,8 +210,9 @@ def results(run_id: str, ledger: Path | None, env: str | None, out: Path, as_jso
     async def write() -> Ending:
         async with open_books(find_ledger(ledger, env), look=True) as books:
             info = await books.run(run_id)
-            await asyncio.to_thread(try_folder, out, ROW * (await books.counts(run_id)).total)
+            await try_out(out, ROW * (await books.counts(run_id)).total, "nothing was written")
             unused = [draft.task_id for draft in await books.unused_drafts(run_id) if not draft.cancelled]
+            tell_unused(unused, info, _say)
             summary = await write_results(books, info, out, unused_drafts=unused)
             if await books.is_held(run_id):
                 _say("a process has the run: what it is sending stands in the in-doubt file until it ends")

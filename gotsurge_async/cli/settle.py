@@ -16,6 +16,7 @@ from gotsurge_async.cli.books import OUT, ledger_option, open_books, run_told, t
 from gotsurge_async.cli.calls import takes_place
 from gotsurge_async.cli.connect import Target, connected, default_ledger
 from gotsurge_async.cli.exits import Exit, Failure, exit_code_of
+from gotsurge_async.cli.next_steps import Standing, Step, next_steps
 from gotsurge_async.cli.output import json_option, print_json, print_table
 
 SHOWN = 20
@@ -79,15 +80,17 @@ def reconcile(
         return done, held
 
     done, held = run_told(work(), run_id)
+    # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
+    doubt = any(each.in_doubt or each.drafted for each in done)
+    code = Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED
     if as_json:
-        print_json({"runs": [_document(each) for each in done], "held": [error.run_id for error in held]})
+        runs = [_document(each) for each in done]
+        print_json({"runs": runs, "held": [error.run_id for error in held], "exit": int(code)})
     else:
         _tell(done)
     for error in held:
         click.echo(str(error), err=True)
-    # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
-    doubt = any(each.in_doubt or each.drafted for each in done)
-    raise SystemExit(int(Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED))
+    raise SystemExit(int(code))
 
 
 async def _wanted(books: Ledger, run_id: str | None, target: Target) -> list[RunInfo]:
@@ -164,29 +167,45 @@ def undo(
     """
     target.check_place()
 
-    async def work() -> Undone:
+    async def work() -> tuple[Undone, list[Step]]:
         async with open_books(ledger or default_ledger(target, OUT)) as books:
             info = await books.run(run_id)
             if not yes:
                 await _ask(books, info, len(keys))
             async with connected(target_of(info, target)) as gs:
-                return await Undo(gs, books, concurrency=concurrency).undo(
+                done = await Undo(gs, books, concurrency=concurrency).undo(
                     run_id, reason=reason, drafts=drafts, keys=keys or None
                 )
+            return done, _after(books, info, done)
 
-    done = run_told(work(), run_id)
+    done, steps = run_told(work(), run_id)
+    code = _code_of(done)
     if as_json:
         document = attrs.asdict(done, filter=lambda attribute, _: attribute.name != "stopped_by")
-        print_json({**document, "stopped_by": None if done.stopped_by is None else str(done.stopped_by)})
+        stopped_by = None if done.stopped_by is None else str(done.stopped_by)
+        print_json({**document, "stopped_by": stopped_by, "exit": int(code), "next": [step.command for step in steps]})
     else:
         _tell_undone(done)
     if done.stopped_by is not None:
         click.echo(f"stopped: {done.stopped_by}", err=True)
+    if not as_json:
+        for step in steps:
+            click.echo(str(step), err=True)
+    raise SystemExit(int(code))
+
+
+def _code_of(done: Undone) -> Exit:
     if done.in_doubt:
-        raise SystemExit(int(Exit.IN_DOUBT))
+        return Exit.IN_DOUBT
     if done.stopped_by is not None:
-        raise SystemExit(int(exit_code_of(done.stopped_by)))
-    raise SystemExit(int(Exit.REFUSED if done.too_late or done.failed else Exit.CREATED))
+        return exit_code_of(done.stopped_by)
+    return Exit.REFUSED if done.too_late or done.failed else Exit.CREATED
+
+
+def _after(books: Ledger, info: RunInfo, done: Undone) -> list[Step]:
+    """What to type next about what could not be taken back, because nobody knows whether it is there."""
+    out = Path(info.options.get("out") or OUT)
+    return next_steps(Standing(info=info, counts={"in_doubt": done.in_doubt}, ledger=books.path, out=out))
 
 
 async def _ask(books: Ledger, info: RunInfo, some: int) -> None:

@@ -119,7 +119,8 @@ async def test_a_dead_refresh_token_is_a_state(person: Person) -> None:
     assert (await person.runs("auth", "refresh")).code == 4
     status = await person.runs("auth", "status")
     assert status.code == 4
-    assert "sign in again" in status.out
+    assert "the renewal was refused" in status.out
+    assert "gotsurge auth logout --env local" in status.out
     assert (await person.runs("auth", "login")).code == 0
     assert (await person.runs("auth", "status")).code == 0
 

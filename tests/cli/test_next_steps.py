@@ -45,11 +45,12 @@ def test_nothing_is_left_to_do() -> None:
 
 
 def test_each_word_has_its_command() -> None:
-    """Doubts first, since nothing else settles them; a plain partner's need a person."""
+    """Doubts first, since nothing else settles them; a plain partner's need a person, who needs the file."""
     where = "RUN --env sandbox --ledger /books/l.db"
     assert told({"in_doubt": 1, "unprocessed": 1, "refused": 1}) == [
-        f"reconcile {where}",
+        f"results {where}",
         f"resolve {where} --file gotsurge-results/RUN-in-doubt.csv",
+        f"reconcile {where}",
         f"resume {where}",
         f"retry {where}",
     ]
@@ -81,11 +82,13 @@ def test_only_what_is_needed_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert told({"unprocessed": 1}, ledger=tmp_path / "b c.db")[0].endswith(f"--ledger '{tmp_path}/b c.db'")
 
 
-def test_a_throw_away_simulator_is_gone() -> None:
+def test_a_throw_away_simulator_is_gone(tmp_path: Path) -> None:
     """Its orders can only be pushed again, to a new one."""
-    files = {"unprocessed": "out/RUN-unprocessed.csv", "in_doubt": "out/RUN-in-doubt.csv"}
+    in_doubt = tmp_path / "RUN-in-doubt.csv"
+    in_doubt.touch()
+    files = {"unprocessed": "out/RUN-unprocessed.csv", "in_doubt": str(in_doubt)}
     assert told({"in_doubt": 1, "unprocessed": 1}, environment="simulator", files=files) == [
-        "resolve RUN --env simulator --ledger /books/l.db --file out/RUN-in-doubt.csv",
+        f"resolve RUN --env simulator --ledger /books/l.db --file {in_doubt}",
         "push out/RUN-unprocessed.csv --simulate --ledger /books/l.db",
     ]
 
@@ -96,8 +99,25 @@ def test_what_must_come_first_does() -> None:
     assert commands == [
         "results RUN --env sandbox --ledger /books/l.db --out FOLDER",
         "auth login --env sandbox --account acme",
-        "resume RUN --env sandbox --ledger /books/l.db",
+        "resume RUN --env sandbox --ledger /books/l.db --out FOLDER",
     ]
+    assert told({"in_doubt": 1}, results_failed=True)[:2] == [
+        "results RUN --env sandbox --ledger /books/l.db --out FOLDER",
+        "resolve RUN --env sandbox --ledger /books/l.db --file FOLDER/RUN-in-doubt.csv",
+    ]
+    assert not any("auth login" in each for each in told({"unprocessed": 1}, environment="local", sign_in=True))
+
+
+def test_rows_that_were_changed_have_a_way_on() -> None:
+    """A platform partner's tasks are changed; a plain partner takes the order back, and pushes it again."""
+    files = {"changed": "out/RUN-changed.csv"}
+    where = "--env sandbox --ledger /books/l.db"
+    assert told({"changed": 2}, mode=Mode.TWO_PHASE, files=files) == [
+        f"push out/RUN-changed.csv {where} --replace-changed"
+    ]
+    assert told({"changed": 2}, files=files) == [f"undo RUN {where} --key KEY", f"push out/RUN-changed.csv {where}"]
+    assert told({"changed": 2}) == [f"results RUN {where}"]
+    assert told({"changed": 2}, environment="simulator", files=files) == []
 
 
 def test_the_commands_of_a_push_work_as_they_stand(desk: Desk) -> None:

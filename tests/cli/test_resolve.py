@@ -47,7 +47,7 @@ def test_a_persons_word_settles_an_order(desk: Desk) -> None:
     assert created.stdout == f"A of run {run_id}: created as task-a, says Mei\n"
     done = desk.books("resolve", run_id, "--key", "B", "--not-created", "--json")
     said = {"key": "B", "created": False, "task_id": None, "by": getpass.getuser()}
-    assert desk.document(done) == {"run": run_id, **said, "left_in_doubt": 0, "next": []}
+    assert desk.document(done) == {"run": run_id, **said, "left_in_doubt": 0, "next": [], "exit": 0}
     told = desk.books("status", run_id).stdout
     assert "A: created as task-a, said Mei at " in told
     decisions = desk.document(desk.books("status", run_id, "--json"))["decisions"]
@@ -123,6 +123,7 @@ def test_a_filled_in_file_is_resolved(desk: Desk) -> None:
         "untouched": 1,
         "left_in_doubt": 1,
         "next": [],
+        "exit": 0,
     }
     # The same file with one more row filled in: what was said before is no contradiction.
     path = fill(desk, run_id, C=("", "not_created"))

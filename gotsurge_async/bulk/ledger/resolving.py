@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from .bundles import ROWS, among, bundle
 from .errors import IllegalTransition, NoSuchRun
 from .schema import decisions, in_states, orders
-from .states import OrderState
+from .states import OrderState, in_words
 
 _OF_RUN = select(orders.c.key, orders.c.id, orders.c.state, orders.c.task_id).where(
     orders.c.run_id == bindparam("of_run"), among(orders.c.key)
@@ -37,7 +37,8 @@ def resolve(
             raise NoSuchRun(f"run {run_id} has no order {key}", path=path)
         row = found[key]
         if row.state not in states:
-            raise IllegalTransition(f"order {key} of run {run_id} is {row.state}, not in doubt", path=path)
+            said = in_words(OrderState(row.state), held=True)  # what is being sent is in flight
+            raise IllegalTransition(f"order {key} of run {run_id} is {said}, not in doubt", path=path)
         if None not in (task_id, row.task_id) and task_id != row.task_id:
             raise IllegalTransition(f"task {row.task_id} is recorded for order {key} of run {run_id}", path=path)
     here = update(orders).where(orders.c.id == bindparam("order"), in_states(orders.c.state, states))

@@ -131,6 +131,11 @@ def word_of(state: OrderState, *, held: bool = False) -> Word:
     return _WORDS[state]
 
 
+def in_words(state: OrderState, *, held: bool = False) -> str:
+    """`word_of` as a sentence says it: ``in doubt``."""
+    return word_of(state, held=held).replace("_", " ")
+
+
 _WORDS = {
     OrderState.CREATED: Word.CREATED,
     OrderState.REJECTED: Word.REFUSED,
