@@ -1,12 +1,14 @@
 """Claimed chunks: who may send them, until when, and what must not be left half done."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
-from gotsurge_async.bulk.ledger import PendingOrder, Run
+from gotsurge_async.bulk.ledger import Outcome as Recorded
+from gotsurge_async.bulk.ledger import PendingOrder, Run, TaskTaken
 from gotsurge_async.clock import Clock
-from gotsurge_async.creates import STOPPERS
+from gotsurge_async.creates import STOPPERS, InDoubt, OrderResult
+from gotsurge_async.errors import OutcomeUnknown
 from gotsurge_async.retry import Outcome
 
 T = TypeVar("T")
@@ -58,6 +60,21 @@ class Claim:
         self.on_its_way = False
         self.may_have_acted |= outcome in (Outcome.ANSWERED, Outcome.UNKNOWN)
         self.refused |= outcome is Outcome.REJECTED and status not in STOPPERS
+
+
+async def record_told_apart(
+    run: Run, results: Sequence[OrderResult[PendingOrder]], outcome: Callable[[Any], Recorded]
+) -> list[OrderResult[PendingOrder]]:
+    """Record the outcomes of results, all at once; one whose task another order has is not recorded, and in doubt."""
+    try:
+        await run.record([outcome(result) for result in results])
+    except TaskTaken:
+        if len(results) > 1:
+            return [each for result in results for each in await record_told_apart(run, [result], outcome)]
+        (result,) = results
+        error = OutcomeUnknown("the answer gives it a task that another order has already", status=200)
+        return [InDoubt(order=result.order, error=error)]
+    return list(results)
 
 
 async def claim_pending(run: Run, orders: Sequence[PendingOrder]) -> list[PendingOrder]:

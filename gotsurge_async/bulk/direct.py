@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.claims import Claim, claim_pending, whole
+from gotsurge_async.bulk.claims import Claim, claim_pending, record_told_apart, whole
 from gotsurge_async.bulk.ledger import OrderState, Outcome, PendingOrder, Run
 from gotsurge_async.bulk.refusals import OnRefusedChunk, held, parts_to_send
 from gotsurge_async.creates import Created, InDoubt, OrderResult, Refused, Unsent, create_chunk
@@ -36,9 +36,7 @@ class DirectSender:
         if not orders:
             return []
         claim.ids = [order.id for order in orders]
-        results = await self._send_claimed(run, claim, orders)
-        await whole(_record(run, results))
-        return results
+        return await whole(_record(run, await self._send_claimed(run, claim, orders)))
 
     async def _send_claimed(self, run: Run, claim: Claim, orders: Sequence[PendingOrder]) -> Results:
         """Send one claimed chunk, and parts of it again if that is wanted; in the ledger all are claimed meanwhile."""
@@ -82,13 +80,19 @@ def _never_sent(orders: Sequence[PendingOrder]) -> Results:
     return [Unsent(order=order, error=NotSent("interrupted", operation=TASKS_CREATE.name)) for order in orders]
 
 
-async def _record(run: Run, results: Results) -> None:
-    unsent = [result.order.id for result in results if isinstance(result, Unsent)]
-    outcomes = [_outcome(result) for result in results if not isinstance(result, Unsent)]
-    if outcomes:
-        await run.record(outcomes)
+async def _record(run: Run, results: Results) -> Results:
+    """Record results; they are returned, with those in doubt whose task turned out to be another order's."""
+    unsent = [result for result in results if isinstance(result, Unsent)]
+    sent = [result for result in results if not isinstance(result, Unsent)]
+    told: Results = []
+    if sent:
+        told = await record_told_apart(run, sent, _outcome)
+        doubts = [now for before, now in zip(sent, told, strict=True) if now is not before]
+        if doubts:
+            await run.record([_outcome(doubt) for doubt in doubts])
     if unsent:
-        await run.release_claim(unsent)
+        await run.release_claim([result.order.id for result in unsent])
+    return [*told, *unsent]
 
 
 def _outcome(result: OrderResult[PendingOrder]) -> Outcome:

@@ -16,7 +16,18 @@ from gotsurge_async.bulk.evidence import (
     TaskList,
     listed,
 )
-from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, Mode, OrderRow, OrderState, Outcome, Remark, Run, UnusedDraft
+from gotsurge_async.bulk.ledger import (
+    DOUBTFUL,
+    Ledger,
+    Mode,
+    OrderRow,
+    OrderState,
+    Outcome,
+    Remark,
+    Run,
+    TaskTaken,
+    UnusedDraft,
+)
 from gotsurge_async.client import GotSurge
 from gotsurge_async.models.tasks import TaskStatus
 
@@ -133,8 +144,13 @@ class Reconciler:
             if isinstance(verdict, Unsettled)
         }
         changes = [each for each in outcomes if each.state is not rows[each.id].state]
+        taken: dict[int, Unsettled] = {}
         for start in range(0, len(changes), _BLOCK):
-            await whole(run.record(changes[start : start + _BLOCK]))
+            for each in await whole(_record(run, changes[start : start + _BLOCK])):
+                reason = f"its task {each.task_id} is recorded for another order"
+                taken[each.id] = Unsettled(key=rows[each.id].key, reason=reason, task_ids=(each.task_id or "",))
+                remarks[each.id] = Remark(each.id, rows[each.id].state, error=reason)
+        outcomes = [each for each in outcomes if each.id not in taken]
         await whole(run.remark(list(remarks.values())))
         await whole(run.finish())
 
@@ -151,7 +167,7 @@ class Reconciler:
             cancelled=settled(OrderState.CANCELLED),
             drafted=settled(OrderState.BROADCASTING),
             not_created=settled(OrderState.REJECTED),
-            in_doubt=tuple(verdict for verdict in verdicts if isinstance(verdict, Unsettled)),
+            in_doubt=(*(verdict for verdict in verdicts if isinstance(verdict, Unsettled)), *taken.values()),
             troubles=(findings.trouble,) if findings.trouble else (),
         )
 
@@ -177,6 +193,17 @@ class Reconciler:
         return Findings(seen=seen, unclear=unclear, absent=frozenset(absent), trouble="; ".join(troubles))
 
 
+async def _record(run: Run, outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Record outcomes; those are returned, and not recorded, whose task is another order's."""
+    try:
+        await run.record(outcomes)
+    except TaskTaken:
+        if len(outcomes) == 1:
+            return list(outcomes)
+        return [taken for outcome in outcomes for taken in await _record(run, [outcome])]
+    return []
+
+
 def _judge(mode: Mode, row: OrderRow, findings: Findings, absent: Absent) -> Outcome | Unsettled:
     """What the findings mean for one order."""
     seen = findings.seen.get(row.id, ())
@@ -190,7 +217,13 @@ def _judge(mode: Mode, row: OrderRow, findings: Findings, absent: Absent) -> Out
 
 def _judge_seen(mode: Mode, row: OrderRow, seen: Sequence[Sighting]) -> Outcome | Unsettled:
     ids = tuple(each.task_id for each in seen)
-    live = [each for each in seen if each.status is not None and each.status.is_past_draft]
+    # A plain partner has no drafts: whatever else its task is called, it was broadcast.
+    live = [
+        each
+        for each in seen
+        if each.status is not None
+        and (each.status.is_past_draft if mode is Mode.TWO_PHASE else not each.status.is_draft)
+    ]
     active = [each for each in live if each.status not in _ENDED_EARLY]
     if len(active) > 1:
         told = listed([each.task_id for each in active])

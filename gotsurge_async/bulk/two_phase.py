@@ -16,7 +16,7 @@ import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.batcher import chunks_of
-from gotsurge_async.bulk.claims import Claim, claim_pending, claim_whole, whole
+from gotsurge_async.bulk.claims import Claim, claim_pending, claim_whole, record_told_apart, whole
 from gotsurge_async.bulk.direct import Results
 from gotsurge_async.bulk.ledger import LedgerError, OrderRow, OrderState, Outcome, PendingOrder, Remark, Run
 from gotsurge_async.bulk.refusals import OnRefusedChunk, held, parts_to_send
@@ -43,10 +43,21 @@ _REFUSALS = (BadRequest, Conflict, NotFound)
 
 
 class Draft(NamedTuple):
-    """An order and its recorded draft."""
+    """An order, its recorded draft, and the status in which that was."""
 
     order: PendingOrder
     task_id: str
+    status: str | None = None
+
+    def is_told_past(self, status: TaskStatus) -> bool:
+        """Whether a status says that the draft was broadcast.
+
+        One that nobody knows says so only where the draft itself was in one that is known: it has changed since.
+        """
+        drafted = None if self.status is None else TaskStatus(self.status)
+        return status.is_past_draft or (
+            drafted is not None and drafted.is_draft and not status.is_draft and status.strip() != ""
+        )
 
 
 class Settled(NamedTuple):
@@ -100,7 +111,7 @@ class TwoPhaseSender:
     async def finish(self, run: Run, rows: Sequence[OrderRow]) -> Results:
         """Bring orders to their end that were left drafted or broadcast, or in doubt with a task that can be read."""
         results: Results = []
-        known = [(row.state, Draft(_order(row), row.task_id)) for row in rows if row.task_id]
+        known = [(row.state, Draft(_order(row), row.task_id, row.status)) for row in rows if row.task_id]
         async for part in chunks_of(known, CHUNK):
             to_read = [draft for state, draft in part if state is not OrderState.DRAFTED]
             if to_read:
@@ -123,13 +134,20 @@ class TwoPhaseSender:
             while waiting:
                 tries += 1
                 settled = await self._adopt(run, await self._draft_part(claim, waiting))
-                lost = [each for each in settled if isinstance(each, InDoubt)]
-                waiting = [each.order for each in lost]
+                waiting = [each.order for each in settled if isinstance(each, InDoubt)]
                 claim.ids = [order.id for order in waiting]
                 claim.may_have_acted = False  # all that came of it is noted now
                 self.lost_drafts.update(order.key for order in waiting)
-                await whole(_record_drafts(run, settled))
-                drafts += [Draft(each.order, each.receipt.id) for each in settled if isinstance(each, Created)]
+                settled = await whole(_record_drafts(run, settled))
+                lost = [each for each in settled if isinstance(each, InDoubt)]
+                waiting = [each.order for each in lost]
+                claim.ids = [order.id for order in waiting]
+                self.lost_drafts.update(order.key for order in waiting)
+                drafts += [
+                    Draft(each.order, each.receipt.id, each.receipt.current_status)
+                    for each in settled
+                    if isinstance(each, Created)
+                ]
                 results += [each for each in settled if isinstance(each, Refused | Unsent)]
                 if lost and tries >= self._policy.attempts:
                     await whole(run.release_claim(claim.ids))
@@ -276,7 +294,7 @@ class TwoPhaseSender:
 
         None if it is a draft still; the error if it could not be read.
         """
-        order, task_id = draft
+        order, task_id = draft.order, draft.task_id
         status = proven.get(task_id)
         if status is None:
             try:
@@ -291,10 +309,10 @@ class TwoPhaseSender:
             said = "cancelled at the service"
             outcome = Outcome(order.id, OrderState.CANCELLED, status=status, error=said)
             return Settled(Refused(order=order, error=Conflict(said, operation=DRAFTS_BROADCAST.name)), outcome)
-        if status is None or not (status.is_draft or status.is_past_draft):
+        if status is None or not (status.is_draft or draft.is_told_past(status)):
             told = "does not say where it stands" if status is None else f"is {status}, which nobody knows"
             return OutcomeUnknown(f"its task {told}", operation=PLATFORM_TASKS_GET.name)
-        if status.is_past_draft:
+        if not status.is_draft:
             receipt = Receipt(id=task_id, current_status=status)
             outcome = Outcome(order.id, OrderState.CREATED, task_id=task_id, status=status)
             return Settled(Created(order=order, receipt=receipt), outcome)
@@ -349,16 +367,19 @@ async def _record_settled(run: Run, settled: Sequence[Settled], left: list[Draft
         left[:] = [draft for draft in left if draft.order.id not in done]
 
 
-async def _record_drafts(run: Run, results: Results) -> None:
-    outcomes = [_draft_outcome(result) for result in results if isinstance(result, Created | Refused)]
-    if outcomes:
-        await run.record(outcomes)
+async def _record_drafts(run: Run, results: Results) -> Results:
+    """Record results; they are returned, with those lost whose draft turned out to be another order's."""
+    told = [result for result in results if isinstance(result, Created | Refused)]
+    if told:
+        kept = await record_told_apart(run, told, _draft_outcome)
+        results = [*kept, *(result for result in results if isinstance(result, Unsent | InDoubt))]
     unsent = [result.order.id for result in results if isinstance(result, Unsent)]
     if unsent:
         await run.release_claim(unsent)
     lost = [result.order.id for result in results if isinstance(result, InDoubt)]
     if lost:
         await run.lose_drafts(lost)
+    return results
 
 
 def _draft_outcome(result: Created[PendingOrder] | Refused[PendingOrder]) -> Outcome:

@@ -66,7 +66,7 @@ class TaskStatus(OpenEnum):
     @property
     def is_draft(self) -> bool:
         """Whether no driver has been asked yet."""
-        return self in (TaskStatus.DRAFT, TaskStatus.PENDING_BROADCAST)
+        return self.casefold() in (TaskStatus.DRAFT, TaskStatus.PENDING_BROADCAST)
 
     @property
     def is_past_draft(self) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -303,7 +304,8 @@ async def test_an_async_source_is_loaded_like_any_other(tmp_path: Path) -> None:
         for number in range(1200):
             yield order(None, invoice_number=f"I-{number}")
 
-    service = Service(lambda tasks: answer({"tasks": [{"id": f"id-{n}"} for n, _ in enumerate(tasks)]}))
+    numbers = count()
+    service = Service(lambda tasks: answer({"tasks": [{"id": f"id-{next(numbers)}"} for _ in tasks]}))
     service_calls: list[int] = []
 
     def respond(request: Request) -> Response:

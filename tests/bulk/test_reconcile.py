@@ -286,7 +286,11 @@ async def test_other_evidence_can_be_given(tmp_path: Path) -> None:
         run_id = await here.lose(orders(2))
         result = await Reconciler(here.gs, here.ledger, evidence=[Told(), Told()]).reconcile(run_id)
         assert asked == [["T-0", "T-1"], ["T-1"]]
-        assert {each.task_id for each in result.created} == {"X"}
+        # Both are said to be one task: it is the first one's.
+        assert [(each.key, each.task_id) for each in result.created] == [("T-0", "X")]
+        assert [(each.key, each.reason) for each in result.in_doubt] == [
+            ("T-1", "its task X is recorded for another order")
+        ]
 
 
 async def test_a_run_in_other_hands_is_left_alone(tmp_path: Path) -> None:

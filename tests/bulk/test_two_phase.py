@@ -331,7 +331,7 @@ async def test_waiting_does_not_end_a_split(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("said", ["queued", "DRAFT"])
 async def test_a_status_that_nobody_knows_proves_nothing(tmp_path: Path, said: str) -> None:
-    """A task in an unknown status is not taken for broadcast: its order is in doubt, and is read again later."""
+    """A task that stays in an unknown status is not taken for broadcast: its order is in doubt, and is read later."""
     async with pushing(tmp_path) as (push, simulator):
         simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=500))
         run, _ = await push.load_orders(orders(1))
@@ -359,15 +359,61 @@ async def test_a_read_of_another_task_proves_nothing(tmp_path: Path) -> None:
 
 @contextmanager
 def odd_reads(push: Push, **fields: str) -> Iterator[None]:
-    """Have every read of a task answer with some fields changed, whatever the service says."""
+    """Have every task that is read, or answers a create, come with some fields changed, whatever the service says."""
     transport = push._session._transport
     send = transport.send
 
     async def changed(request: Request) -> Response:
         answer = await send(request)
-        if request.method != "GET" or answer.status != 200:
+        if answer.status not in (200, 201):
             return answer
-        return attrs.evolve(answer, body=msgspec.json.encode(msgspec.json.decode(answer.body) | fields))
+        told = msgspec.json.decode(answer.body)
+        if request.method == "GET":
+            told |= fields
+        elif "id" not in fields:
+            told["tasks"] = [task | fields for task in told["tasks"]]
+        return attrs.evolve(answer, body=msgspec.json.encode(told))
 
     with patch.object(transport, "send", changed):
+        yield
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_an_answer_that_comes_twice_gives_no_order_anothers_task(tmp_path: Path, mode: Mode) -> None:
+    """When the answer of one create is repeated for the next, nameless, its orders are in doubt or drafted anew."""
+    options = SimulatorOptions.from_mapping({"tracking_id_echo": "never"})
+    account = "platform" if mode is Mode.TWO_PHASE else "plain"
+    async with pushing(tmp_path, mode=mode, account=account, options=options, chunk=2, concurrency=1) as (
+        push,
+        simulator,
+    ):
+        run, _ = await push.load_orders(orders(4))
+        async with run:
+            with repeated_create(push):
+                await push.send(run)
+            rows = [row async for row in run.rows()]
+        if mode is Mode.TWO_PHASE:
+            assert {row.state for row in rows} == {OrderState.CREATED}
+            exactly_once(simulator, orders(4))
+        else:
+            assert [row.state for row in rows] == [OrderState.CREATED] * 2 + [OrderState.IN_DOUBT] * 2
+        tasks = [row.task_id for row in rows if row.task_id]
+        assert len(tasks) == len(set(tasks))
+
+
+@contextmanager
+def repeated_create(push: Push) -> Iterator[None]:
+    """Have the second create answered with the answer of the first one, as a cache would."""
+    transport = push._session._transport
+    send = transport.send
+    answers: list[Response] = []
+
+    async def cached(request: Request) -> Response:
+        answer = await send(request)
+        if not request.url.endswith(("/tasks", "/drafts")) or request.method != "POST":
+            return answer
+        answers.append(answer)
+        return answers[0] if len(answers) == 2 else answer
+
+    with patch.object(transport, "send", cached):
         yield

@@ -115,6 +115,7 @@ def test_an_order_that_cannot_be_decoded_is_not_sent(desk: Desk, column: str) ->
     assert tasks(desk) == before
 
 
+@pytest.mark.slow
 def test_no_flip_of_a_bit_doubles(desk: Desk) -> None:
     """Bytes changed anywhere in the file: every command ends with a word, and the same push sends nothing again."""
     _, summary = desk.push(*"ABCDEFGH")

@@ -16,6 +16,7 @@ from .errors import (
     NoSuchRun,
     RunHeld,
     RunLost,
+    TaskTaken,
 )
 from .ledger import Ledger
 from .queries import Rival
@@ -96,6 +97,7 @@ __all__ = [
     "RunLost",
     "RunState",
     "Similar",
+    "TaskTaken",
     "UnusedDraft",
     "Word",
     "word_of",

@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from .errors import RESCUE, LedgerBusy, LedgerError, LedgerUnusable
+from .errors import RESCUE, LedgerBusy, LedgerError, LedgerUnusable, TaskTaken
 
 BUSY_SECONDS = 60.0
 """How long a write waits for another process. An admission of a million orders holds the file for some 10 s."""
@@ -207,6 +207,8 @@ def translate(error: BaseException, path: str) -> LedgerError:
     if isinstance(cause, UnicodeDecodeError):
         return LedgerUnusable(f"is damaged. {RESCUE} ({cause})", path=path)
     name = str(getattr(cause, "sqlite_errorname", ""))
+    if name == "SQLITE_CONSTRAINT_UNIQUE" and "task_id" in str(cause):
+        return TaskTaken("a task is recorded for another order already", path=path)
     for start, (kind, advice) in _ADVICE.items():
         if name.startswith(start):
             return kind(f"{advice} ({cause})", path=path)

@@ -10,6 +10,7 @@
         ├── LedgerClosed           used after it was closed
         ├── NoSuchRun              no run, or no order, of that name
         ├── RunHeld                another process has the run
+        ├── TaskTaken              a task is recorded for another order already
         ├── RunLost                another process has taken the run over: nothing more of it is sent here
         └── IllegalTransition      an order is not in a state from which it may go where it was sent
 """
@@ -127,6 +128,10 @@ class RunLost(LedgerError):
 
     What this process still had in its hands is settled by the other one. Nothing was written, nothing more is sent.
     """
+
+
+class TaskTaken(LedgerError):
+    """The task that an answer gave an order is recorded for another one already: whose it is, nobody knows."""
 
 
 class IllegalTransition(LedgerError):

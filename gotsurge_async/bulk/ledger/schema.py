@@ -100,12 +100,17 @@ orders: Table = Table(
 Index("orders_of_run", orders.c.run_id, orders.c.line, orders.c.id)
 
 
+LIVE_TASK = "orders_live_task"
+"""The index that holds that a task is recorded for one live order: an answer may come from a cache, or be another's."""
+
+
 def _partial(name: str, *columns: Column[object], unique: bool, where: str) -> None:
     # Each database has an argument of its own for this, and to name one loads its whole dialect: 17 ms at the start.
     Index(name, *columns, unique=unique, sqlite_where=literal_column(where))
 
 
 _partial("orders_live_key", orders.c.environment, orders.c.key, unique=True, where="live = 1")
+_partial(LIVE_TASK, orders.c.environment, orders.c.task_id, unique=True, where="live = 1 AND task_id IS NOT NULL")
 _partial("orders_live_fingerprint", orders.c.fingerprint, unique=False, where="live = 1 AND fingerprint IS NOT NULL")
 
 payloads: Table = Table(
@@ -170,6 +175,20 @@ def _fence(connection: Connection) -> None:
         connection.exec_driver_sql(change)
     unused_drafts.create(connection)
     connection.execute(meta.insert(), {"name": "counter", "value": 0})
+    # What the first version recorded for two orders is the first one's, if it is anybody's.
+    twin = orders.alias("twin")
+    connection.execute(
+        update(orders)
+        .where(
+            is_live(orders.c.live),
+            twin.c.environment == orders.c.environment,
+            twin.c.task_id == orders.c.task_id,
+            is_live(twin.c.live),
+            twin.c.id < orders.c.id,
+        )
+        .values(task_id=None, state=OrderState.IN_DOUBT.value, error="its task is recorded for another order")
+    )
+    next(index for index in orders.indexes if index.name == LIVE_TASK).create(connection)
 
 
 MIGRATIONS: Sequence[Migration] = (_fence,)

@@ -99,6 +99,7 @@ async def test_a_ledger_of_version_1_is_brought_over(path: Path, clock: TurnedCl
     database = sqlite3.connect(path)
     database.executescript(
         """
+        DROP INDEX orders_live_task;
         ALTER TABLE runs DROP COLUMN epoch;
         ALTER TABLE orders DROP COLUMN epoch;
         ALTER TABLE orders DROP COLUMN lost_drafts;
@@ -123,3 +124,28 @@ def schema_of(path: Path) -> dict[str, set[tuple[str, str, int]]]:
         return {name: {row[1:4] for row in database.execute(f"PRAGMA table_info({name})")} for name in tables}
     finally:
         database.close()
+
+
+async def test_a_task_of_two_orders_is_brought_over_as_the_first_ones(path: Path, clock: TurnedClock) -> None:
+    """What version 1 recorded for two orders stays with the first one, and the other is in doubt."""
+    async with await Ledger.open(path, clock=clock) as ledger:
+        run = await loaded(ledger, [order(1), order(2)])
+        await run.close()
+    database = sqlite3.connect(path)
+    database.executescript(
+        """
+        DROP INDEX orders_live_task;
+        ALTER TABLE runs DROP COLUMN epoch;
+        ALTER TABLE orders DROP COLUMN epoch;
+        ALTER TABLE orders DROP COLUMN lost_drafts;
+        DROP TABLE unused_drafts;
+        DELETE FROM ledger_meta WHERE name = 'counter';
+        UPDATE ledger_meta SET value = 1 WHERE name = 'schema_version';
+        UPDATE orders SET state = 'created', task_id = 'one';
+        """
+    )
+    database.close()
+    path.with_name("ledger.db.counter").unlink()  # version 1 had none
+    async with await Ledger.open(path, clock=clock) as ledger:
+        rows = [(row.state, row.task_id) async for row in ledger.rows(run.id)]
+    assert rows == [(OrderState.CREATED, "one"), (OrderState.IN_DOUBT, None)]

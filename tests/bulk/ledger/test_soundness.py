@@ -202,6 +202,7 @@ async def test_a_key_that_an_index_lost_is_refused(copy: Path) -> None:
     assert damaged >= 2  # in the table, and in the index
 
 
+@pytest.mark.slow
 async def test_no_flip_of_a_bit_is_a_traceback(copy: Path) -> None:
     """Bytes that are changed anywhere in the file: it is an error of the ledger, or a key that is there stays known."""
     data = copy.read_bytes()

@@ -57,7 +57,10 @@ async def test_a_sound_ledger_is_found_sound(path: Path) -> None:
         (("UPDATE payloads SET payload = x'7b7b' WHERE order_id = 3",), "table payloads, order 3: payload cannot be"),
         (("UPDATE payloads SET source_row = x'ff' WHERE order_id = 3",), "table payloads, order 3: source_row"),
         (("DELETE FROM payloads WHERE order_id = 3",), "table orders, row 3, run"),
-        (("UPDATE orders SET task_id = 'task-1' WHERE id = 2",), "rows 1 and 2: two live orders have one task: task-1"),
+        (
+            ("DROP INDEX orders_live_task", "UPDATE orders SET task_id = 'task-1' WHERE id = 2"),
+            "rows 1 and 2: two live orders have one task: task-1",
+        ),
         (
             ("DROP INDEX orders_live_key", "UPDATE orders SET key = 'TRK-1' WHERE id = 2"),
             "two live orders have one key: TRK-1",
