@@ -261,7 +261,7 @@ class _PlannedSource(Source):
         elif wanted is None:
             rule = f"the plan {made}, has no items file: leave --items out, or plan again"
         else:
-            rule = f"the file of --items is not that of the plan {made}: plan again, or give that"
+            rule = f"what --items names is not the items file of the plan {made}: plan again, or give that"
         self.report.add(Fault(file=self.name, rule=rule))
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ import errno
 import io
 import os
 import sys
-from typing import Any, TextIO
+from typing import IO, Any, TextIO, cast
 
 
 class LossyStream(io.RawIOBase):
@@ -28,16 +28,19 @@ class LossyStream(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         """Write, or lose; all of it counts as written once something is lost."""
-        if self.trouble is None:
+        rest = memoryview(data).cast("B")
+        size = rest.nbytes
+        while rest and self.trouble is None:
             try:
-                written = self._raw.write(data)
+                written = self._raw.write(rest)
             except OSError as error:
                 self.trouble = error.strerror or str(error)
             else:
-                if written is not None:
-                    return written
-                self.trouble = os.strerror(errno.EAGAIN)
-        return memoryview(data).nbytes
+                if written is None:  # nobody reads, and we were told not to wait
+                    self.trouble = os.strerror(errno.EAGAIN)
+                else:
+                    rest = rest[written:]
+        return size
 
     def writable(self) -> bool:
         """It is."""
@@ -55,13 +58,13 @@ class LossyStream(io.RawIOBase):
 def _lossy(stream: TextIO | None) -> tuple[TextIO | None, LossyStream | None]:
     """The same stream, which may break."""
     buffer = getattr(stream, "buffer", None)
-    raw = getattr(buffer, "raw", buffer)  # where nothing is buffered there is only one
+    raw = getattr(buffer, "raw", buffer)  # python -u has no buffer between
     if stream is None or not isinstance(raw, io.RawIOBase):
         return stream, None
     lossy = LossyStream(raw)
     return (
         io.TextIOWrapper(
-            io.BufferedWriter(lossy),
+            cast("IO[bytes]", lossy if raw is buffer else io.BufferedWriter(lossy)),
             encoding=stream.encoding,
             # A sign that a terminal does not have is no reason to end either.
             errors="backslashreplace" if stream.errors == "strict" else stream.errors,

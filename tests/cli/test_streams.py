@@ -69,10 +69,10 @@ async def test_a_broken_stream_does_not_change_what_a_push_ends_with(
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 async def test_a_sign_that_the_terminal_does_not_have_is_no_error(tmp_path: Path, encoding: str) -> None:
-    """A key that standard output cannot show is shown by its number."""
-    write_orders(tmp_path / "orders.csv", ["A\u2026\u4e2d"])
+    """A name that standard output cannot show is shown by its number."""
+    write_orders(tmp_path / "orders-\u4e2d.csv", range(1))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gotsurge_async", "plan", "orders.csv"),
+        *(sys.executable, "-m", "gotsurge_async", "plan", "orders-\u4e2d.csv"),
         cwd=tmp_path,
         env=environment(PYTHONIOENCODING=encoding, PYTHONUTF8="0"),
         stdout=asyncio.subprocess.PIPE,
@@ -80,4 +80,23 @@ async def test_a_sign_that_the_terminal_does_not_have_is_no_error(tmp_path: Path
     )
     out, err = await process.communicate()
     assert (process.returncode, b"Traceback" in err) == (0, False), err
-    assert out
+    assert b"orders\t1" in out.replace(b"\r", b"")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+async def test_what_is_said_is_read_at_once(tmp_path: Path, unbuffered: str) -> None:
+    """A line on standard error does not wait for the next one, with a buffer and without."""
+    write_orders(tmp_path / "orders.csv", range(3))
+    async with Simulator() as simulator:
+        simulator.order_fault(Fault(operation="tasks.create", when="before", kind="delay", seconds=30))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gotsurge_async", "push", "orders.csv", *local(simulator)),
+            cwd=tmp_path,
+            env=environment(PYTHONUNBUFFERED=unbuffered),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stderr is not None
+        assert b"3 orders to send" in await asyncio.wait_for(process.stderr.readline(), 20)
+        process.kill()
+        await process.communicate()

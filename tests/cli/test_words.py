@@ -38,7 +38,8 @@ def test_changed_orders_have_one_shape(desk: Desk) -> None:
     desk.push("A")
     file = desk.folder / "orders.csv"
     file.write_text(file.read_text().replace("A Loyang Way", "Tuas South 9"))
-    dry, plan = (desk.document(desk.call(*words, "--json")) for words in (("push", file, "--dry-run"), ("plan", file)))
+    dry = desk.document(desk.call("push", file, "--dry-run", "--json"))
+    plan = desk.document(desk.call("plan", file, "--json"))
     assert dry["changed"] == plan["changed"]
     assert [(each["line"], each["key"]) for each in plan["changed"]] == [(2, "A")]
     assert "differs from what was sent" in plan["changed"][0]["reason"]
