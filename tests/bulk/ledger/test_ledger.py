@@ -319,7 +319,7 @@ async def test_words_about_many_orders_are_taken_all_or_none(ledger: Ledger) -> 
 async def test_an_operator_cannot_settle_what_is_known(ledger: Ledger) -> None:
     """Only an order in doubt can be resolved, once, with exactly one of the two words; nothing else is recorded."""
     run = await loaded(ledger, [order(1)])
-    with pytest.raises(IllegalTransition, match=r"TRK-1 .* is pending, not in doubt"):
+    with pytest.raises(IllegalTransition, match=r"TRK-1 .* is unprocessed, not in doubt"):
         await ledger.resolve(run.id, "TRK-1", not_created=True, by="mei")
     await bring(run, OrderState.IN_DOUBT)
     with pytest.raises(NoSuchRun, match="no order TRK-7"):
