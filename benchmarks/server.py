@@ -20,7 +20,7 @@ BEARER = "benchmark-token"
 PAGE = 200
 SMALL_TASK = msgspec.json.encode(
     {
-        "id": "00000000-0000-4000-8000-000000000001",
+        "id": "one",  # what is asked for
         "tracking_id": "SHS07-000001",
         "current_status": "broadcasting",
         "price": 4_350_000,

@@ -43,7 +43,7 @@ def traces() -> Traces:
 
 async def test_a_call_is_a_client_span(traces: Traces) -> None:
     """A call becomes one span with the attributes of an HTTP client, under the span that was current."""
-    async with client([answer({"id": "t"}, x_request_id="r-1")]) as (gs, _):
+    async with client([answer({"id": "11111111-2222"}, x_request_id="r-1")]) as (gs, _):
         traces.watch(gs)
         with traces.provider.get_tracer("test").start_as_current_span("work") as work:
             await gs.tasks.get("11111111-2222")
