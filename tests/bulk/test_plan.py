@@ -169,7 +169,7 @@ async def test_the_items_are_part_of_the_plan(tmp_path: Path) -> None:
         items.write_text("tracking_id,name\nT-0,Chain\n")
         with (
             check_plan(path, open_source(orders, options=options)) as opened,
-            pytest.raises(UnusableSource, match="the file of --items is not that of the plan"),
+            pytest.raises(UnusableSource, match="not the items file of the plan"),
         ):
             await loader.source(opened)
 
