@@ -36,7 +36,7 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import ConfigError, NotFound
 from gotsurge_async.models.tasks import Task
 
-TASK_ID, STATUS, _ = FEEDBACK
+TASK_ID, STATUS = FEEDBACK[:2]
 _SAMPLE = 100
 _DELIMITERS = (",", ";", "\t", "|")
 _IN_DOUBT, _CREATED, _NOT_CREATED = ("", "in_doubt"), "created", "not_created"

@@ -170,7 +170,8 @@ class PushJob(RunJob):
         """Tell which orders were pushed before and differ now, and change their tasks if that is wanted."""
         try:
             if self._options.replace_changed:
-                done = self.replaced = await replace_changed(gs, run, concurrency=self._options.limits.concurrency)
+                done = await replace_changed(gs, run, concurrency=self._options.limits.concurrency)
+                self.replaced = done
                 self._say(f"{done.replaced:,} tasks were changed into what the orders say now")
                 if done.unknown:
                     self._say(

@@ -70,7 +70,7 @@ class RunJob:
 
     def __init__(self, options: SendOptions) -> None:
         self.run_id: str | None = None
-        self.replaced = Replaced()
+        self.replaced: Replaced = Replaced()
         self._begun: Run | None = None
         self._send_options = options
         self._clock = SystemClock()

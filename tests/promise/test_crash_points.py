@@ -85,7 +85,7 @@ def test_undo_after_a_crash(service: Station, tally: Tally, folder: Path, mode: 
 def test_two_crashes_in_a_row(service: Station, tally: Tally, folder: Path, mode: Mode, first: int) -> None:
     """What is done after a crash may die too."""
     follow_up = (resume, push_again)[first]
-    for at, experiment in crashes(service, folder, mode, follow_up.__name__, step=2):
+    for at, experiment in crashes(service, folder, mode, f"twice {follow_up.__name__}", step=2):
         # Spread over all boundaries of the follow-up, which has fewer left the later the first crash was.
         second = 1 + at * 7 % 30
         follow_up(experiment, die=second)
