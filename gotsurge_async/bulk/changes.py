@@ -15,7 +15,16 @@ from gotsurge_async.bulk.ledger import PUSHED, IllegalTransition, Ledger, OrderS
 from gotsurge_async.bulk.payloads import unreadable
 from gotsurge_async.client import GotSurge
 from gotsurge_async.creates import stops_all
-from gotsurge_async.errors import CallError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, SignInNeeded
+from gotsurge_async.errors import (
+    CallError,
+    GotSurgeError,
+    InvalidData,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    SignInNeeded,
+    UsageError,
+)
 from gotsurge_async.models.tasks import Order, TaskChanges
 from gotsurge_async.resources.platform.updates import shows
 
@@ -161,7 +170,7 @@ async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replac
             except OutcomeUnknown as error:
                 unknown += 1
                 told = f"nobody knows whether its task was changed: {error}"
-            except (CallError, SignInNeeded) as error:
+            except (CallError, SignInNeeded, UsageError, InvalidData) as error:
                 left += 1
                 told = f"not changed: {error}"
                 # Not even after all tries: the next one would meet the same.

@@ -223,3 +223,17 @@ async def test_a_change_that_was_not_made_changes_nothing(tmp_path: Path, status
         run, _ = await again(here, *orders(2))
         async with run:
             assert {state for state, _ in (await told(run)).values()} == {OrderState.ALREADY_PUSHED}
+
+
+async def test_a_task_without_a_revision_is_left_with_its_reason(tmp_path: Path) -> None:
+    """Where the service names no revision no update can be made: each order says so, and the push goes on."""
+    async with place(tmp_path, version_rev="absent") as here:
+        await here.push(orders(2), mode=Mode.TWO_PHASE)
+        run, _ = await again(here, order("T-0", group_tag="x"), order("T-1", group_tag="x"))
+        async with run:
+            done = await replace_changed(here.gs, run, concurrency=1)
+            assert (done.replaced, done.left, done.unknown, done.stopped_by) == (0, 2, 0, None)
+            assert all("did not name the revision" in said for _, said in (await told(run)).values())
+        run, _ = await again(here, *orders(2))
+        async with run:
+            assert {state for state, _ in (await told(run)).values()} == {OrderState.ALREADY_PUSHED}

@@ -96,20 +96,7 @@ async def test_a_ledger_of_version_1_is_brought_over(path: Path, clock: TurnedCl
         await run.claim([row.id async for row in run.rows()])
         await run.close()
     new = schema_of(path)
-    database = sqlite3.connect(path)
-    database.executescript(
-        """
-        DROP INDEX orders_live_task;
-        ALTER TABLE runs DROP COLUMN epoch;
-        ALTER TABLE orders DROP COLUMN epoch;
-        ALTER TABLE orders DROP COLUMN lost_drafts;
-        DROP TABLE unused_drafts;
-        DELETE FROM ledger_meta WHERE name IN ('counter', 'ledger_id');
-        UPDATE ledger_meta SET value = 1 WHERE name = 'schema_version';
-        """
-    )
-    database.close()
-    path.with_name(f"{path.name}.counter").unlink()  # nor was there such a file
+    turn_back(path)
     async with await Ledger.open(path, clock=clock) as ledger, await ledger.hold(run.id) as taken_up:
         await taken_up.start()
         assert (await taken_up.recover()).in_doubt == 1
@@ -131,21 +118,28 @@ async def test_a_task_of_two_orders_is_brought_over_as_the_first_ones(path: Path
     async with await Ledger.open(path, clock=clock) as ledger:
         run = await loaded(ledger, [order(1), order(2)])
         await run.close()
-    database = sqlite3.connect(path)
-    database.executescript(
-        """
-        DROP INDEX orders_live_task;
-        ALTER TABLE runs DROP COLUMN epoch;
-        ALTER TABLE orders DROP COLUMN epoch;
-        ALTER TABLE orders DROP COLUMN lost_drafts;
-        DROP TABLE unused_drafts;
-        DELETE FROM ledger_meta WHERE name = 'counter';
-        UPDATE ledger_meta SET value = 1 WHERE name = 'schema_version';
-        UPDATE orders SET state = 'created', task_id = 'one';
-        """
-    )
-    database.close()
-    path.with_name("ledger.db.counter").unlink()  # version 1 had none
+    turn_back(path, "UPDATE orders SET state = 'created', task_id = 'one';")
     async with await Ledger.open(path, clock=clock) as ledger:
         rows = [(row.state, row.task_id) async for row in ledger.rows(run.id)]
     assert rows == [(OrderState.CREATED, "one"), (OrderState.IN_DOUBT, None)]
+
+
+def turn_back(path: Path, more: str = "") -> None:
+    """Make a ledger one of version 1, as far as the tables go; and then ``more``."""
+    database = sqlite3.connect(path)
+    try:
+        database.executescript(
+            """
+            DROP INDEX orders_live_task;
+            ALTER TABLE runs DROP COLUMN epoch;
+            ALTER TABLE orders DROP COLUMN epoch;
+            ALTER TABLE orders DROP COLUMN lost_drafts;
+            DROP TABLE unused_drafts;
+            DELETE FROM ledger_meta WHERE name <> 'last_order_id' AND name <> 'schema_version';
+            UPDATE ledger_meta SET value = 1 WHERE name = 'schema_version';
+            """
+        )
+        database.executescript(more)
+    finally:
+        database.close()
+    path.with_name(f"{path.name}.counter").unlink(missing_ok=True)  # version 1 had none
