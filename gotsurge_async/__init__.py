@@ -5,13 +5,13 @@ your own tests need. Importing the package does not import aiohttp.
 """
 
 import gotsurge_async.starting  # noqa: F401 - first of all: see there
+from gotsurge_async.api.endpoints import ENDPOINTS, Endpoint, Profile, Replay
 from gotsurge_async.auth.oauth import OAuth, SignedIn
 from gotsurge_async.auth.sealing import Sealer
 from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore
+from gotsurge_async.calls.create import Created, InDoubt, OrderResult, PushStream, Refused, Unsent
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials, Environment, Limits, RetryPolicy, Timeouts
-from gotsurge_async.creates import Created, InDoubt, OrderResult, PushStream, Refused, Unsent
-from gotsurge_async.endpoints import ENDPOINTS, Endpoint, Profile, Replay
 from gotsurge_async.errors import (
     BadRequest,
     CallError,
@@ -79,10 +79,10 @@ from gotsurge_async.models.tasks import (
     VehiclePreference,
 )
 from gotsurge_async.money import Money
-from gotsurge_async.redact import Secret
 from gotsurge_async.resources.listing import Listing
 from gotsurge_async.resources.partner import SignatureForm
 from gotsurge_async.resources.platform.batches import NotUpdated, Updated, UpdateResult, UpdateStream
+from gotsurge_async.secrets import Secret
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport
 from gotsurge_async.version import __version__
 

@@ -10,24 +10,24 @@ from typing import Any, Literal, Self
 
 import attrs
 
+from gotsurge_async.api.endpoints import CHUNK, TASKS_CREATE, Profile
 from gotsurge_async.auth.oauth import OAuth, tokens_from
 from gotsurge_async.auth.stores import MemoryStore, Tokens, TokenStore
 from gotsurge_async.auth.tokens import TokenManager
+from gotsurge_async.calls.create import PushStream
+from gotsurge_async.calls.limiter import Limiter
+from gotsurge_async.calls.session import Session
 from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.config import Credentials, Environment, Limits, RetryPolicy, Timeouts, from_env
-from gotsurge_async.creates import PushStream
-from gotsurge_async.endpoints import CHUNK, TASKS_CREATE, Profile
 from gotsurge_async.errors import ClientClosed, UsageError
 from gotsurge_async.hooks import Hook, Hooks
-from gotsurge_async.limiter import Limiter
 from gotsurge_async.models.tasks import Order
-from gotsurge_async.redact import Secret, as_secret
 from gotsurge_async.resources.partner import Partner
 from gotsurge_async.resources.platform import Platform
 from gotsurge_async.resources.prices import Prices
 from gotsurge_async.resources.sso import Sso
 from gotsurge_async.resources.tasks import Tasks
-from gotsurge_async.session import Session
+from gotsurge_async.secrets import Secret, as_secret
 from gotsurge_async.transports.base import Response, Transport
 
 

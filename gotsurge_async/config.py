@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from gotsurge_async.endpoints import Profile
+from gotsurge_async.api.endpoints import Profile
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.redact import Secret, as_secret
+from gotsurge_async.secrets import Secret, as_secret
 
 API_PATH = "/api/partnership/v1"
 """Where the API stands on its host: assumed, the document does not show it."""

@@ -6,7 +6,7 @@ import pytest
 
 from gotsurge_async.config import Credentials, Environment, Limits, Settings, checked_base, from_env
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.redact import Secret
+from gotsurge_async.secrets import Secret
 
 
 @pytest.mark.parametrize(

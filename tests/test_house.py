@@ -12,25 +12,9 @@ import gotsurge_async
 
 PACKAGE = Path(gotsurge_async.__file__).parent
 FLOORS = {
-    1: {
-        "errors",
-        "money",
-        "models",
-        "codec",
-        "endpoints",
-        "config",
-        "retry",
-        "redact",
-        "answers",
-        "version",
-        "starting",
-        "assumptions",
-        "openapi",
-        "openapi_reader",
-        "profile_import",
-    },
-    2: {"clock", "transports", "auth", "limiter", "hooks", "attempt"},
-    3: {"session", "batcher", "streams", "creates", "resources", "client"},
+    1: {"errors", "money", "models", "codec", "api", "config", "secrets", "version", "starting"},
+    2: {"clock", "transports", "auth", "hooks", "calls"},
+    3: {"resources", "client"},
     4: {"telemetry", "bulk", "webhooks", "distributed"},
     5: {"simulator", "testing", "cli", "__main__"},
 }

@@ -10,16 +10,16 @@ import attrs
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.attempt import Attempt, attempt, build_request, error_of, hidden_values
+from gotsurge_async.api.endpoints import AUTH_EXCHANGE, AUTH_REFRESH, SSO_EXCHANGE, Endpoint, Profile
 from gotsurge_async.auth.records import Tokens
+from gotsurge_async.calls.attempt import Attempt, attempt, build_request, error_of, hidden_values
+from gotsurge_async.calls.retry import Outcome
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Credentials, Environment
-from gotsurge_async.endpoints import AUTH_EXCHANGE, AUTH_REFRESH, SSO_EXCHANGE, Endpoint, Profile
 from gotsurge_async.errors import ConfigError, InvalidData, OutcomeUnknown
 from gotsurge_async.hooks import Hooks, RequestDone
 from gotsurge_async.models.auth import ExchangeRequest, RefreshRequest, SsoAnswer, SsoRequest, TokenAnswer, User
-from gotsurge_async.redact import Secret, url_for_log
-from gotsurge_async.retry import Outcome
+from gotsurge_async.secrets import Secret, url_for_log
 from gotsurge_async.transports.base import Request, Transport
 
 A = TypeVar("A", TokenAnswer, SsoAnswer)

@@ -9,7 +9,7 @@ import msgspec
 from gotsurge_async.auth.sealing import KEY_FILE_VARIABLE, KEYS_VARIABLE, Sealer
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.base import optional_utc, utc
-from gotsurge_async.redact import Secret, as_secret
+from gotsurge_async.secrets import Secret, as_secret
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.redact import Secret
+from gotsurge_async.secrets import Secret
 
 KEYS_VARIABLE = "GOTSURGE_TOKEN_KEYS"
 KEY_FILE_VARIABLE = "GOTSURGE_TOKEN_KEY_FILE"

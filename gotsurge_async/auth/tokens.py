@@ -8,15 +8,15 @@ from random import Random
 
 import attrs
 
+from gotsurge_async.api.endpoints import AUTH_REFRESH, Replay
 from gotsurge_async.auth.records import Tokens, same_pair
 from gotsurge_async.auth.stores import TokenStore
+from gotsurge_async.calls.retry import Outcome, decide
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import RetryPolicy
-from gotsurge_async.endpoints import AUTH_REFRESH, Replay
 from gotsurge_async.errors import CallError, NotSent, OutcomeUnknown, RateLimited, Rejected, SignInNeeded
 from gotsurge_async.hooks import Hooks, SignInRequired, TokenRefreshed
-from gotsurge_async.redact import Secret
-from gotsurge_async.retry import Outcome, decide
+from gotsurge_async.secrets import Secret
 
 logger: logging.Logger = logging.getLogger("gotsurge_async.auth")
 

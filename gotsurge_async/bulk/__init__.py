@@ -3,19 +3,19 @@
 Needs the extra ``cli``: ``pip install "gotsurge-async[cli]"``.
 """
 
-from gotsurge_async.bulk.brakes import Brakes, LimitReached
-from gotsurge_async.bulk.checks import Finding, Severity, check_order
-from gotsurge_async.bulk.evidence import Doubt, Evidence, Findings, RecordedTasks, Sighting, TaskList
+from gotsurge_async.bulk.after.evidence import Doubt, Evidence, Findings, RecordedTasks, Sighting, TaskList
+from gotsurge_async.bulk.after.reconcile import Absent, Reconciled, Reconciler, Settled, Unsettled, find_unused_drafts
+from gotsurge_async.bulk.after.results import Summary, Verdict, write_results
+from gotsurge_async.bulk.after.retry import load_refused
+from gotsurge_async.bulk.after.undo import Undo, Undoing, Undone
+from gotsurge_async.bulk.checks.plan import Plan, Planner, check_plan
+from gotsurge_async.bulk.checks.rules import Finding, Severity, check_order
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld, UnusedDraft
-from gotsurge_async.bulk.loading import UnusableSource
-from gotsurge_async.bulk.plan import Plan, Planner, check_plan
 from gotsurge_async.bulk.push import Push, Sent
-from gotsurge_async.bulk.reconcile import Absent, Reconciled, Reconciler, Settled, Unsettled, find_unused_drafts
-from gotsurge_async.bulk.refusals import OnRefusedChunk
-from gotsurge_async.bulk.results import Summary, Verdict, write_results
-from gotsurge_async.bulk.retry import load_refused
+from gotsurge_async.bulk.send.brakes import Brakes, LimitReached
+from gotsurge_async.bulk.send.load import UnusableSource
+from gotsurge_async.bulk.send.refusals import OnRefusedChunk
 from gotsurge_async.bulk.sources import Fault, FileMap, Source, SourceOptions, SourceReport, open_source
-from gotsurge_async.bulk.undo import Undo, Undoing, Undone
 
 __all__ = [
     "Absent",

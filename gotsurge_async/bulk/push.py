@@ -16,21 +16,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from gotsurge_async.batcher import Batcher, Pages
-from gotsurge_async.bulk.brakes import Brakes, BrakeWatch, LimitReached
-from gotsurge_async.bulk.claims import CLAIM_LIFE, whole
-from gotsurge_async.bulk.direct import DirectSender, Results
-from gotsurge_async.bulk.evidence import RecordedTasks
-from gotsurge_async.bulk.ledger import WITH_DRAFT, Admission, Ledger, Mode, OrderRow, PendingOrder, Run, RunHeld
-from gotsurge_async.bulk.loading import Loader
-from gotsurge_async.bulk.payloads import check_payloads
-from gotsurge_async.bulk.reconcile import Reconciler, find_unused_drafts
-from gotsurge_async.bulk.refusals import OnRefusedChunk
-from gotsurge_async.bulk.sources import Source
-from gotsurge_async.bulk.two_phase import TwoPhaseSender
-from gotsurge_async.client import GotSurge
-from gotsurge_async.creates import Created, Unsent, chunk_done, stops_all
-from gotsurge_async.endpoints import (
+from gotsurge_async.api.endpoints import (
     CHUNK,
     DRAFTS_CREATE,
     PLATFORM_TASKS_GET,
@@ -39,10 +25,24 @@ from gotsurge_async.endpoints import (
     TASKS_GET,
     Endpoint,
 )
+from gotsurge_async.bulk.after.evidence import RecordedTasks
+from gotsurge_async.bulk.after.reconcile import Reconciler, find_unused_drafts
+from gotsurge_async.bulk.ledger import WITH_DRAFT, Admission, Ledger, Mode, OrderRow, PendingOrder, Run, RunHeld
+from gotsurge_async.bulk.ledger.payloads import check_payloads
+from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch, LimitReached
+from gotsurge_async.bulk.send.claims import CLAIM_LIFE, whole
+from gotsurge_async.bulk.send.direct import DirectSender, Results
+from gotsurge_async.bulk.send.load import Loader
+from gotsurge_async.bulk.send.refusals import OnRefusedChunk
+from gotsurge_async.bulk.send.two_phase import TwoPhaseSender
+from gotsurge_async.bulk.sources import Source
+from gotsurge_async.calls.batcher import Batcher, Pages
+from gotsurge_async.calls.create import Created, Unsent, chunk_done, stops_all
+from gotsurge_async.calls.retry import backoff
+from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, Forbidden, GotSurgeError, NotFound
 from gotsurge_async.models.tasks import Order, Task, TaskStatus
 from gotsurge_async.resources.reading import read_task
-from gotsurge_async.retry import backoff
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gotsurge_async.cli.exits import always_a_document
+from gotsurge_async.cli.shared.exits import always_a_document
 from gotsurge_async.starting import heed_interrupts
 from gotsurge_async.version import __version__
 

@@ -11,12 +11,12 @@ import attrs
 import click
 
 from gotsurge_async.auth.records import Tokens
-from gotsurge_async.cli.connect import Target, how_to_sign_in, read_settings
-from gotsurge_async.cli.credentials import ask_credentials, find_credentials, remember_client_key
-from gotsurge_async.cli.exits import Exit, Failure, told
-from gotsurge_async.cli.output import json_option, print_json, print_table
-from gotsurge_async.cli.sign_in import sign_in_by_hand, sign_in_with_browser
-from gotsurge_async.cli.token_store import account_name, open_token_store, rotate_key
+from gotsurge_async.cli.shared.connect import Target, how_to_sign_in, read_settings
+from gotsurge_async.cli.shared.credentials import ask_credentials, find_credentials, remember_client_key
+from gotsurge_async.cli.shared.exits import Exit, Failure, told
+from gotsurge_async.cli.shared.output import json_option, print_json, print_table
+from gotsurge_async.cli.shared.sign_in import sign_in_by_hand, sign_in_with_browser
+from gotsurge_async.cli.shared.token_store import account_name, open_token_store, rotate_key
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials, Settings
 from gotsurge_async.errors import GotSurgeError, SignInNeeded, Unauthorized

@@ -4,12 +4,12 @@ import asyncio
 
 import click
 
-from gotsurge_async.assumptions import ASSUMPTIONS
-from gotsurge_async.cli.calls import takes_target
-from gotsurge_async.cli.connect import Target, how_to_sign_in
-from gotsurge_async.cli.diagnosis import Diagnosis, diagnose
-from gotsurge_async.cli.exits import Exit, Failure, told
-from gotsurge_async.cli.output import json_option, print_json, print_record, shown
+from gotsurge_async.api.assumptions import ASSUMPTIONS
+from gotsurge_async.cli.shared.calls import takes_target
+from gotsurge_async.cli.shared.connect import Target, how_to_sign_in
+from gotsurge_async.cli.shared.diagnosis import Diagnosis, diagnose
+from gotsurge_async.cli.shared.exits import Exit, Failure, told
+from gotsurge_async.cli.shared.output import json_option, print_json, print_record, shown
 
 
 @click.command(short_help="What is assumed, and does GotSurge answer?")

@@ -8,13 +8,13 @@ from typing import Any
 import click
 import msgspec
 
-from gotsurge_async.cli.exits import Exit, Failure, told
-from gotsurge_async.cli.output import F, json_option, print_json, print_table
+from gotsurge_async.api.endpoints import ENDPOINTS, Endpoint, Profile
+from gotsurge_async.api.openapi import document_text
+from gotsurge_async.api.profile_import import Imported, import_document, profile_text
+from gotsurge_async.cli.shared.exits import Exit, Failure, told
+from gotsurge_async.cli.shared.output import F, json_option, print_json, print_table
 from gotsurge_async.config import checked_base
-from gotsurge_async.endpoints import ENDPOINTS, Endpoint, Profile
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.openapi import document_text
-from gotsurge_async.profile_import import Imported, import_document, profile_text
 
 
 def profile_option(command: F) -> F:

@@ -6,12 +6,12 @@ from pathlib import Path
 import attrs
 import click
 
+from gotsurge_async.bulk.after.summaries import newest_in
 from gotsurge_async.bulk.ledger.errors import RESCUE, commands_for
-from gotsurge_async.bulk.ledger.upkeep import Health, accept_older, backup, check, refuse_newest
-from gotsurge_async.bulk.summaries import newest_in
-from gotsurge_async.cli.books import OUT, books_options, find_ledger, must_exist, run_told
-from gotsurge_async.cli.exits import Exit, told
-from gotsurge_async.cli.output import json_option, print_json, print_record
+from gotsurge_async.bulk.ledger.upkeep.upkeep import Health, accept_older, backup, check, refuse_newest
+from gotsurge_async.cli.shared.books import OUT, books_options, find_ledger, must_exist, run_told
+from gotsurge_async.cli.shared.exits import Exit, told
+from gotsurge_async.cli.shared.output import json_option, print_json, print_record
 from gotsurge_async.clock import SystemClock
 
 

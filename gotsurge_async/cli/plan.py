@@ -6,14 +6,14 @@ from pathlib import Path
 import click
 
 from gotsurge_async.bulk import Plan, Planner, Run, SourceOptions, UnusableSource, open_source
-from gotsurge_async.bulk.changes import Known
-from gotsurge_async.cli.books import OUT, ending_of, known_to, ledger_option, run_told
-from gotsurge_async.cli.calls import takes_target
-from gotsurge_async.cli.connect import Target, connected, default_ledger
-from gotsurge_async.cli.exits import Exit, print_document
-from gotsurge_async.cli.output import json_option, print_record
-from gotsurge_async.cli.push_job import told_faults
-from gotsurge_async.cli.reading import reading_options
+from gotsurge_async.bulk.send.changes import Known
+from gotsurge_async.cli.shared.books import OUT, ending_of, known_to, ledger_option, run_told
+from gotsurge_async.cli.shared.calls import takes_target
+from gotsurge_async.cli.shared.connect import Target, connected, default_ledger
+from gotsurge_async.cli.shared.exits import Exit, print_document
+from gotsurge_async.cli.shared.output import json_option, print_record
+from gotsurge_async.cli.shared.push_job import told_faults
+from gotsurge_async.cli.shared.reading import reading_options
 
 SHOWN = 10
 

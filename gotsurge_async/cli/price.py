@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from gotsurge_async.cli.calls import call, takes_target
-from gotsurge_async.cli.connect import Target
-from gotsurge_async.cli.output import json_option, print_json, print_record, shown
+from gotsurge_async.cli.shared.calls import call, takes_target
+from gotsurge_async.cli.shared.connect import Target
+from gotsurge_async.cli.shared.output import json_option, print_json, print_record, shown
 from gotsurge_async.models.places import Address
 from gotsurge_async.models.prices import PriceVehicle, Stop
 

@@ -7,11 +7,11 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Brakes, SourceOptions
-from gotsurge_async.cli.brake_options import brake_options
-from gotsurge_async.cli.connect import Target, default_ledger, target_options
-from gotsurge_async.cli.exits import told
-from gotsurge_async.cli.push_job import PushJob, PushOptions
-from gotsurge_async.cli.reading import reading_options, reading_words
+from gotsurge_async.cli.shared.brake_options import brake_options
+from gotsurge_async.cli.shared.connect import Target, default_ledger, target_options
+from gotsurge_async.cli.shared.exits import told
+from gotsurge_async.cli.shared.push_job import PushJob, PushOptions
+from gotsurge_async.cli.shared.reading import reading_options, reading_words
 from gotsurge_async.config import Limits
 
 

@@ -10,14 +10,14 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Ledger, UnusableSource
+from gotsurge_async.bulk.after.resolve import PersonsWord, Resolved, Resolver, words_of_file
 from gotsurge_async.bulk.ledger import RunInfo
-from gotsurge_async.bulk.resolving import PersonsWord, Resolved, Resolver, words_of_file
-from gotsurge_async.cli.books import OUT, books_options, find_ledger, open_books, run_told, target_of
-from gotsurge_async.cli.connect import SIMULATED, Target, connected
-from gotsurge_async.cli.exits import Exit, Failure, Unreachable, exit_code_of, print_document
-from gotsurge_async.cli.next_steps import Standing, Step, next_steps
-from gotsurge_async.cli.output import json_option
-from gotsurge_async.cli.push_job import told_faults
+from gotsurge_async.cli.shared.books import OUT, books_options, find_ledger, open_books, run_told, target_of
+from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected
+from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, exit_code_of, print_document
+from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps
+from gotsurge_async.cli.shared.output import json_option
+from gotsurge_async.cli.shared.push_job import told_faults
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, ConfigError, GotSurgeError, SignInNeeded
 

@@ -8,16 +8,16 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Brakes, Ledger, Push, Run, load_refused
+from gotsurge_async.bulk.after.summaries import refuse_older
 from gotsurge_async.bulk.ledger import UNFINISHED, RunInfo, RunState
-from gotsurge_async.bulk.summaries import refuse_older
-from gotsurge_async.cli.books import OUT, ledger_option, open_books, run_told, target_of
-from gotsurge_async.cli.brake_options import brake_options
-from gotsurge_async.cli.calls import takes_place
-from gotsurge_async.cli.connect import Target, connected, default_ledger
-from gotsurge_async.cli.exits import Exit
-from gotsurge_async.cli.interrupts import Interrupts
-from gotsurge_async.cli.output import json_option
-from gotsurge_async.cli.run_job import ROW, RunJob, SendOptions
+from gotsurge_async.cli.shared.books import OUT, ledger_option, open_books, run_told, target_of
+from gotsurge_async.cli.shared.brake_options import brake_options
+from gotsurge_async.cli.shared.calls import takes_place
+from gotsurge_async.cli.shared.connect import Target, connected, default_ledger
+from gotsurge_async.cli.shared.exits import Exit
+from gotsurge_async.cli.shared.interrupts import Interrupts
+from gotsurge_async.cli.shared.output import json_option
+from gotsurge_async.cli.shared.run_job import ROW, RunJob, SendOptions
 from gotsurge_async.config import Limits
 from gotsurge_async.errors import UsageError
 

@@ -9,11 +9,11 @@ import click
 
 from gotsurge_async.bulk import Ledger, OrderState, write_results
 from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState, Word, word_of
-from gotsurge_async.cli.books import OUT, books_options, find_ledger, open_books, run_told
-from gotsurge_async.cli.exits import Exit
-from gotsurge_async.cli.next_steps import Standing, Step, doubts_elsewhere, next_steps, to_do
-from gotsurge_async.cli.output import json_option, print_json, print_record, print_table
-from gotsurge_async.cli.run_job import ROW, Ending, tell_ending, tell_unused, try_out
+from gotsurge_async.cli.shared.books import OUT, books_options, find_ledger, open_books, run_told
+from gotsurge_async.cli.shared.exits import Exit
+from gotsurge_async.cli.shared.next_steps import Standing, Step, doubts_elsewhere, next_steps, to_do
+from gotsurge_async.cli.shared.output import json_option, print_json, print_record, print_table
+from gotsurge_async.cli.shared.run_job import ROW, Ending, tell_ending, tell_unused, try_out
 from gotsurge_async.errors import ConfigError
 
 

@@ -9,15 +9,15 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Absent, Ledger, OrderState, Reconciled, Reconciler, RunHeld, Undo, Undone
-from gotsurge_async.bulk.evidence import SETTLE
+from gotsurge_async.bulk.after.evidence import SETTLE
+from gotsurge_async.bulk.after.undo import REASON
 from gotsurge_async.bulk.ledger import DOUBTFUL, RunInfo, RunState
-from gotsurge_async.bulk.undo import REASON
-from gotsurge_async.cli.books import OUT, ledger_option, open_books, run_told, target_of
-from gotsurge_async.cli.calls import takes_place
-from gotsurge_async.cli.connect import Target, connected, default_ledger
-from gotsurge_async.cli.exits import Exit, Failure, exit_code_of
-from gotsurge_async.cli.next_steps import Standing, Step, next_steps
-from gotsurge_async.cli.output import json_option, print_json, print_table
+from gotsurge_async.cli.shared.books import OUT, ledger_option, open_books, run_told, target_of
+from gotsurge_async.cli.shared.calls import takes_place
+from gotsurge_async.cli.shared.connect import Target, connected, default_ledger
+from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of
+from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps
+from gotsurge_async.cli.shared.output import json_option, print_json, print_table
 
 SHOWN = 20
 """How many orders are listed for people; --json lists all."""

@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 import click
 
-from gotsurge_async.cli.calls import call, for_platform, takes_target
-from gotsurge_async.cli.changes import Changes
-from gotsurge_async.cli.connect import Target
-from gotsurge_async.cli.orders import Outcome, read_orders
-from gotsurge_async.cli.output import F, json_option, print_json, print_record, print_table, shown
-from gotsurge_async.cli.reading import MoneyAmount
+from gotsurge_async.cli.shared.calls import call, for_platform, takes_target
+from gotsurge_async.cli.shared.changes import Changes
+from gotsurge_async.cli.shared.connect import Target
+from gotsurge_async.cli.shared.orders import Outcome, read_orders
+from gotsurge_async.cli.shared.output import F, json_option, print_json, print_record, print_table, shown
+from gotsurge_async.cli.shared.reading import MoneyAmount
 from gotsurge_async.client import GotSurge
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.tasks import Task

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import click
 
-from gotsurge_async.cli.calls import call, for_platform, takes_target
-from gotsurge_async.cli.connect import Target
-from gotsurge_async.cli.output import json_option
-from gotsurge_async.cli.updates import Updates, pairs_of, words_of
+from gotsurge_async.cli.shared.calls import call, for_platform, takes_target
+from gotsurge_async.cli.shared.connect import Target
+from gotsurge_async.cli.shared.output import json_option
+from gotsurge_async.cli.shared.updates import Updates, pairs_of, words_of
 from gotsurge_async.client import GotSurge
 
 

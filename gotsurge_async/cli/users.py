@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import click
 
-from gotsurge_async.cli.calls import call, for_platform, takes_target
-from gotsurge_async.cli.connect import Target
-from gotsurge_async.cli.output import json_option, print_json, shown
+from gotsurge_async.cli.shared.calls import call, for_platform, takes_target
+from gotsurge_async.cli.shared.connect import Target
+from gotsurge_async.cli.shared.output import json_option, print_json, shown
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.platform import Role

@@ -5,10 +5,10 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 
 import attrs
 
-from gotsurge_async.endpoints import Endpoint
+from gotsurge_async.api.endpoints import Endpoint
+from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.platform import PageMeta
-from gotsurge_async.session import Session
 
 
 class _Page(Protocol):

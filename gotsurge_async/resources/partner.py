@@ -5,12 +5,12 @@ from typing import Literal
 
 import attrs
 
+from gotsurge_async.api.endpoints import PARTNER_DETAIL
+from gotsurge_async.calls.session import Session
 from gotsurge_async.config import Credentials
-from gotsurge_async.endpoints import PARTNER_DETAIL
 from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.models.auth import PartnerDetail
-from gotsurge_async.redact import Secret
-from gotsurge_async.session import Session
+from gotsurge_async.secrets import Secret
 
 SignatureForm = Literal["base64", "base64url", "hex"]
 """How a signature is written: the document says "base64" and "lowercase hex (base 64) encoding"."""

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import attrs
 
 from gotsurge_async import codec
-from gotsurge_async.answers import request_id, service_message
-from gotsurge_async.endpoints import PRICES_RECOMMEND
+from gotsurge_async.api.endpoints import PRICES_RECOMMEND
+from gotsurge_async.calls.answers import request_id, service_message
+from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import BadRequest, UnreadableAnswer, UsageError
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.places import Address
 from gotsurge_async.models.prices import PriceRequest, PriceVehicle, Quote, Stop
-from gotsurge_async.session import Session
 from gotsurge_async.transports.base import Response
 
 PRICED_DELIVERIES = 10

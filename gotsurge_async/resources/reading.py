@@ -8,11 +8,11 @@ import attrs
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.endpoints import CHUNK, Endpoint
+from gotsurge_async.api.endpoints import CHUNK, Endpoint
+from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import TooManyInOneCall, UnreadableAnswer
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.tasks import CreatedTasks, Order, Task, TaskBatch
-from gotsurge_async.session import Session
 from gotsurge_async.transports.base import Response
 
 M = TypeVar("M", bound=Model)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import attrs
 
-from gotsurge_async.endpoints import TASKS_CANCEL, TASKS_CREATE, TASKS_GET
+from gotsurge_async.api.endpoints import TASKS_CANCEL, TASKS_CREATE, TASKS_GET
+from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import CallError, OutcomeUnknown, Rejected, SignInNeeded, TooLateToCancel
 from gotsurge_async.models.tasks import Cancellation, CreatedTasks, Message, Order, Task, TaskStatus
 from gotsurge_async.resources.reading import create_tasks, read_task
-from gotsurge_async.session import Session
 
 _NO_STATE = (401, 403, 404, 429)
 """Refusals of a cancel that say nothing about where the task stands."""

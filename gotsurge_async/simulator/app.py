@@ -8,13 +8,12 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from gotsurge_async.endpoints import ENDPOINTS
-
-from .clock import write_http_date
-from .faults import Fault, FaultBook
-from .operations import perform
-from .replies import Call, RefusedError, Reply, refusal_reply
-from .service import Service
+from gotsurge_async.api.endpoints import ENDPOINTS
+from gotsurge_async.simulator.clock import write_http_date
+from gotsurge_async.simulator.faults import Fault, FaultBook
+from gotsurge_async.simulator.operations import perform
+from gotsurge_async.simulator.replies import Call, RefusedError, Reply, refusal_reply
+from gotsurge_async.simulator.service import Service
 
 BASE_PATH = "/api/partnership/v1"
 _GARBAGE = b"\x16\x03\x01 this is no HTTP\r\n\r\n"

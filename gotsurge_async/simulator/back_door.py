@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from .checks import read_body
-from .faults import FaultBook, fault_from_json
-from .replies import Caller, RefusedError, Reply, json_reply
-from .service import Service
+from gotsurge_async.simulator.checks import read_body
+from gotsurge_async.simulator.faults import FaultBook, fault_from_json
+from gotsurge_async.simulator.replies import Caller, RefusedError, Reply, json_reply
+from gotsurge_async.simulator.service import Service
 
 PREFIX = "/_simulator"
 

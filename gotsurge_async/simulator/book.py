@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from attrs import define, field
 
-from .life import BROADCASTING, CANCELLED, EXPIRED, PENDING_BROADCAST, expires_at
+from gotsurge_async.simulator.life import BROADCASTING, CANCELLED, EXPIRED, PENDING_BROADCAST, expires_at
 
 History = tuple[tuple[str, float], ...]
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from attrs import define, field, frozen
 
-from .accounts import Account, User
+from gotsurge_async.simulator.accounts import Account, User
 
 FORM_LIFE = 10 * 60.0
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from .replies import Problem, RefusedError, invalid
+from gotsurge_async.simulator.replies import Problem, RefusedError, invalid
 
 MIN_PRICE = 200_000
 """SGD 2.00, in thousandths of a cent."""

@@ -2,10 +2,9 @@
 
 from aiohttp import web
 
-from gotsurge_async.openapi import document_text
-
-from .app import BASE_PATH
-from .back_door import PREFIX
+from gotsurge_async.api.openapi import document_text
+from gotsurge_async.simulator.app import BASE_PATH
+from gotsurge_async.simulator.back_door import PREFIX
 
 
 def add_description(app: web.Application) -> None:

@@ -7,12 +7,12 @@ import msgspec
 from attrs import frozen
 from msgspec import UNSET
 
-from .book import History, TaskRecord
-from .checks import MAX_BATCH, TaskShape, check_new_task, read_body, read_task, settle_price
-from .life import BROADCASTING, PENDING_BROADCAST
-from .pricing import distance
-from .replies import Call, Caller, Problem, invalid
-from .service import Service
+from gotsurge_async.simulator.book import History, TaskRecord
+from gotsurge_async.simulator.checks import MAX_BATCH, TaskShape, check_new_task, read_body, read_task, settle_price
+from gotsurge_async.simulator.life import BROADCASTING, PENDING_BROADCAST
+from gotsurge_async.simulator.pricing import distance
+from gotsurge_async.simulator.replies import Call, Caller, Problem, invalid
+from gotsurge_async.simulator.service import Service
 
 
 class Batch(msgspec.Struct):

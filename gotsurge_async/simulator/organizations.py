@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from .accounts import ORG_ADMIN, Account
+from gotsurge_async.simulator.accounts import ORG_ADMIN, Account
 
 ROLES = (ORG_ADMIN, "Dispatcher", "Viewer")
 _ALLOWED = re.compile(r"[A-Za-z0-9 _-]+")

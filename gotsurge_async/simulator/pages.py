@@ -6,11 +6,11 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from aiohttp import web
 
-from . import page_text
-from .accounts import Account
-from .browsers import Browser, Purpose, Visit
-from .replies import Caller
-from .service import Service
+from gotsurge_async.simulator import page_text
+from gotsurge_async.simulator.accounts import Account
+from gotsurge_async.simulator.browsers import Browser, Purpose, Visit
+from gotsurge_async.simulator.replies import Caller
+from gotsurge_async.simulator.service import Service
 
 CONSENT = "/oauth2/auth"
 LOGIN = "/oauth2/login"

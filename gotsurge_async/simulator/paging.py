@@ -5,8 +5,8 @@ from typing import Any, Generic, TypeVar
 
 from attrs import frozen
 
-from .options import SimulatorOptions
-from .replies import Call, Problem, invalid
+from gotsurge_async.simulator.options import SimulatorOptions
+from gotsurge_async.simulator.replies import Call, Problem, invalid
 
 T = TypeVar("T")
 DEFAULT_PER_PAGE = 200

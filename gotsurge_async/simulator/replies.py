@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from attrs import field, frozen
 
-from .accounts import Account, User
-from .options import SimulatorOptions
+from gotsurge_async.simulator.accounts import Account, User
+from gotsurge_async.simulator.options import SimulatorOptions
 
 JSON = "application/json"
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})

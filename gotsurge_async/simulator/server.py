@@ -7,17 +7,16 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from gotsurge_async.endpoints import ENDPOINTS
-
-from .accounts import Account
-from .app import BASE_PATH, add_operations
-from .back_door import add_back_door
-from .clock import SystemTime, TellsTime
-from .description import add_description
-from .faults import Fault, FaultBook
-from .options import SimulatorOptions
-from .pages import add_pages
-from .service import Service
+from gotsurge_async.api.endpoints import ENDPOINTS
+from gotsurge_async.simulator.accounts import Account
+from gotsurge_async.simulator.app import BASE_PATH, add_operations
+from gotsurge_async.simulator.back_door import add_back_door
+from gotsurge_async.simulator.clock import SystemTime, TellsTime
+from gotsurge_async.simulator.description import add_description
+from gotsurge_async.simulator.faults import Fault, FaultBook
+from gotsurge_async.simulator.options import SimulatorOptions
+from gotsurge_async.simulator.pages import add_pages
+from gotsurge_async.simulator.service import Service
 
 HOST = "127.0.0.1"
 

@@ -3,17 +3,17 @@
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from .accounts import Account, User, fixed_accounts, fixed_users
-from .book import TaskBook, TaskRecord
-from .browsers import BrowserBook
-from .calls import Calls
-from .clock import Clock, TellsTime, write_instant
-from .life import TRANSITIONS
-from .options import SimulatorOptions
-from .organizations import OrganizationBook
-from .replies import Caller, Problem, RefusedError
-from .shapes import reshapes
-from .sign_in import SignIn
+from gotsurge_async.simulator.accounts import Account, User, fixed_accounts, fixed_users
+from gotsurge_async.simulator.book import TaskBook, TaskRecord
+from gotsurge_async.simulator.browsers import BrowserBook
+from gotsurge_async.simulator.calls import Calls
+from gotsurge_async.simulator.clock import Clock, TellsTime, write_instant
+from gotsurge_async.simulator.life import TRANSITIONS
+from gotsurge_async.simulator.options import SimulatorOptions
+from gotsurge_async.simulator.organizations import OrganizationBook
+from gotsurge_async.simulator.replies import Caller, Problem, RefusedError
+from gotsurge_async.simulator.shapes import reshapes
+from gotsurge_async.simulator.sign_in import SignIn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

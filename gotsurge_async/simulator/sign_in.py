@@ -7,7 +7,7 @@ import secrets
 import msgspec
 from attrs import field, frozen
 
-from .replies import Caller, RefusedError
+from gotsurge_async.simulator.replies import Caller, RefusedError
 
 BEARER_LIFE = 30 * 86400.0
 """Section "Demo Oauth2": a bearer token lasts 30 days."""

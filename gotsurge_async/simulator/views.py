@@ -5,11 +5,11 @@ from typing import Any
 
 import msgspec
 
-from .accounts import Account
-from .book import TaskRecord
-from .clock import write_datetime
-from .life import PENDING_BROADCAST, WITH_DRIVER
-from .service import Service
+from gotsurge_async.simulator.accounts import Account
+from gotsurge_async.simulator.book import TaskRecord
+from gotsurge_async.simulator.clock import write_datetime
+from gotsurge_async.simulator.life import PENDING_BROADCAST, WITH_DRIVER
+from gotsurge_async.simulator.service import Service
 
 OWN_FIELDS = frozenset(
     (

@@ -24,7 +24,7 @@ from typing import Any
 
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials
-from gotsurge_async.redact import Secret
+from gotsurge_async.secrets import Secret
 from gotsurge_async.simulator import Simulator
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import attrs
 
-from gotsurge_async.redact import headers_for_log, url_for_log
+from gotsurge_async.secrets import headers_for_log, url_for_log
 
 
 @attrs.frozen(kw_only=True, repr=False)

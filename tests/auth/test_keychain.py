@@ -6,7 +6,7 @@ import pytest
 from gotsurge_async.auth.keychain import KeyringStore
 from gotsurge_async.auth.records import Tokens
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.redact import Secret
+from gotsurge_async.secrets import Secret
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

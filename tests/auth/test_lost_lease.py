@@ -12,7 +12,7 @@ from gotsurge_async.auth.stores import MemoryStore
 from gotsurge_async.auth.tokens import TokenManager
 from gotsurge_async.errors import BadRequest, SignInNeeded
 from gotsurge_async.hooks import Event, Hooks, SignInRequired
-from gotsurge_async.redact import Secret
+from gotsurge_async.secrets import Secret
 from gotsurge_async.testing import ManualClock
 
 

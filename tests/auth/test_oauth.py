@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gotsurge_async.api.endpoints import Profile
 from gotsurge_async.auth.oauth import OAuth, tokens_from
 from gotsurge_async.config import Credentials, Environment
-from gotsurge_async.endpoints import Profile
 from gotsurge_async.errors import BadRequest, CallError, ConfigError, NotSent, OutcomeUnknown, Unauthorized
 from gotsurge_async.hooks import CallDone, CallStarted, Event, Hooks, RequestDone
-from gotsurge_async.redact import Secret
+from gotsurge_async.secrets import Secret
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent
 from gotsurge_async.transports.memory import Handler, MemoryTransport, Scripted

@@ -14,7 +14,7 @@ from gotsurge_async.auth.sealing import (
     write_private,
 )
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.redact import Secret
+from gotsurge_async.secrets import Secret
 
 TEXT = b"planted-secret"
 

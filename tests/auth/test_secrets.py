@@ -18,7 +18,7 @@ from gotsurge_async.auth.sealing import new_key
 from gotsurge_async.auth.stores import FileStore, MemoryStore
 from gotsurge_async.auth.web.pages import WebAnswer, WebRequest
 from gotsurge_async.errors import BadRequest
-from gotsurge_async.redact import Secret
+from gotsurge_async.secrets import Secret
 from gotsurge_async.simulator import Fault, Simulator
 
 PLANTED = "planted"

@@ -12,7 +12,7 @@ from gotsurge_async.auth.records import Tokens
 from gotsurge_async.auth.sealing import Sealer, new_key
 from gotsurge_async.auth.sql import SqlStore
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.redact import Secret
+from gotsurge_async.secrets import Secret
 from tests.postgres import postgresql
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gotsurge_async.auth.records import from_record, same_pair, to_record
 from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.redact import Secret
+from gotsurge_async.secrets import Secret
 from tests.kit import NOW
 from tests.strategies import json_values
 

@@ -15,7 +15,7 @@ from gotsurge_async.auth.tokens import JITTER, REFRESH_AT, TokenManager
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import BadRequest, CallError, NotSent, OutcomeUnknown, RateLimited, SignInNeeded
 from gotsurge_async.hooks import Event, Hooks, SignInRequired, TokenRefreshed
-from gotsurge_async.redact import Secret
+from gotsurge_async.secrets import Secret
 from gotsurge_async.testing import ManualClock
 
 DAY = 86_400.0

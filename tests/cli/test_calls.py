@@ -1,4 +1,4 @@
-"""`gotsurge_async.cli.calls`: where to, and how what goes wrong is told."""
+"""`gotsurge_async.cli.shared.calls`: where to, and how what goes wrong is told."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -7,9 +7,9 @@ from typing import Any
 import click
 import pytest
 
-from gotsurge_async.cli.calls import call, for_platform
-from gotsurge_async.cli.connect import Target
-from gotsurge_async.cli.exits import Failure
+from gotsurge_async.cli.shared.calls import call, for_platform
+from gotsurge_async.cli.shared.connect import Target
+from gotsurge_async.cli.shared.exits import Failure
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import OutcomeUnknown
 from gotsurge_async.simulator import Simulator

@@ -8,7 +8,7 @@ import attrs
 import pytest
 from click.testing import Result
 
-from gotsurge_async.assumptions import ASSUMPTIONS
+from gotsurge_async.api.assumptions import ASSUMPTIONS
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from tests.cli.runner import Runner, local
 from tests.running import running_simulator

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from click.testing import Result
 
-from gotsurge_async.endpoints import ENDPOINTS, Profile
-from gotsurge_async.openapi import document, document_text
+from gotsurge_async.api.endpoints import ENDPOINTS, Profile
+from gotsurge_async.api.openapi import document, document_text
 from tests.cli.runner import Runner
 
 

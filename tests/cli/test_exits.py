@@ -10,7 +10,7 @@ from click.testing import Result
 
 from gotsurge_async.bulk import Ledger, Run
 from gotsurge_async.bulk.ledger import LedgerUnusable
-from gotsurge_async.cli.exits import Exit, exit_code_of
+from gotsurge_async.cli.shared.exits import Exit, exit_code_of
 from gotsurge_async.errors import ConfigError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, SignInNeeded
 from gotsurge_async.simulator import Fault, Simulator
 from tests.cli.desk import Desk

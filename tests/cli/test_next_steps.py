@@ -9,7 +9,7 @@ import pytest
 
 from gotsurge_async.bulk import Mode
 from gotsurge_async.bulk.ledger import RunInfo, RunState
-from gotsurge_async.cli.next_steps import Standing, next_steps
+from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.simulator import Fault
 from tests.cli.desk import Desk
 

@@ -1,12 +1,12 @@
-"""`gotsurge_async.cli.orders`: results of a few orders. Reading is tested with the command, in test_tasks.py."""
+"""`gotsurge_async.cli.shared.orders`: results of a few orders. Reading is tested with the command, in test_tasks.py."""
 
 from typing import Any
 
 import pytest
 
-from gotsurge_async.cli.exits import Exit
-from gotsurge_async.cli.orders import Outcome
-from gotsurge_async.creates import Created, InDoubt, Refused, Unsent
+from gotsurge_async.calls.create import Created, InDoubt, Refused, Unsent
+from gotsurge_async.cli.shared.exits import Exit
+from gotsurge_async.cli.shared.orders import Outcome
 from gotsurge_async.errors import BadRequest, GotSurgeError, NotSent, OutcomeUnknown, SignInNeeded
 from gotsurge_async.models.tasks import Receipt
 from tests.kit import order

@@ -1,4 +1,4 @@
-"""`gotsurge_async.cli.output`: what people, pipes and programs get."""
+"""`gotsurge_async.cli.shared.output`: what people, pipes and programs get."""
 
 import json
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async.cli.output import print_json, print_record, print_table, shown
+from gotsurge_async.cli.shared.output import print_json, print_record, print_table, shown
 from gotsurge_async.money import Money
 from tests.kit import NOW, order
 

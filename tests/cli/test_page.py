@@ -10,7 +10,7 @@ import click
 import pytest
 
 from gotsurge_async.cli.app import gotsurge
-from gotsurge_async.cli.exits import Exit
+from gotsurge_async.cli.shared.exits import Exit
 from tests.cli.kit import EXAMPLES
 from tests.cli.runner import Runner
 from tests.cli.test_tasks import order

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from gotsurge_async.cli import progress
-from gotsurge_async.cli.progress import PushProgress
+from gotsurge_async.cli.shared import progress
+from gotsurge_async.cli.shared.progress import PushProgress
 from gotsurge_async.hooks import ChunkDone
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async.bulk.results import _common
+from gotsurge_async.bulk.after.results import _common
 from gotsurge_async.simulator import Fault
 from tests.cli.desk import Desk
 from tests.cli.kit import write_orders

@@ -1,7 +1,7 @@
 import aiohttp
 import pytest
 
-from gotsurge_async.endpoints import ENDPOINTS
+from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.simulator import Fault, SimulatorOptions
 
 from .kit import Client, order, signed_in

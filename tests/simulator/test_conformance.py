@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from gotsurge_async.endpoints import ENDPOINTS, Endpoint
+from gotsurge_async.api.endpoints import ENDPOINTS, Endpoint
 from gotsurge_async.simulator import Simulator
 from tests.running import running_simulator
 

@@ -2,7 +2,7 @@
 
 from openapi_spec_validator import validate
 
-from gotsurge_async.openapi import document
+from gotsurge_async.api.openapi import document
 
 from .kit import Client
 

@@ -5,8 +5,7 @@ send it, ``record`` its outcomes, until ``pending`` is empty; ``finish`` and ``c
 ``recover``, and on.
 """
 
-from .counter import Identity
-from .errors import (
+from gotsurge_async.bulk.ledger.errors import (
     IllegalTransition,
     LedgerBusy,
     LedgerClosed,
@@ -18,9 +17,8 @@ from .errors import (
     RunLost,
     TaskTaken,
 )
-from .ledger import Ledger
-from .queries import Rival
-from .records import (
+from gotsurge_async.bulk.ledger.ledger import Ledger
+from gotsurge_async.bulk.ledger.records import (
     Admission,
     Counts,
     Decision,
@@ -36,8 +34,9 @@ from .records import (
     Similar,
     UnusedDraft,
 )
-from .run import Run
-from .states import (
+from gotsurge_async.bulk.ledger.run import Run
+from gotsurge_async.bulk.ledger.sql.queries import Rival
+from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     DOUBTFUL,
     FINAL,
@@ -55,6 +54,7 @@ from .states import (
     Word,
     word_of,
 )
+from gotsurge_async.bulk.ledger.upkeep.counter import Identity
 
 __all__ = [
     "CLAIMED",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .dialect import translated
-from .records import Holder
+from gotsurge_async.bulk.ledger.records import Holder
+from gotsurge_async.bulk.ledger.sql.dialect import translated
 
 
 class RunLock:

@@ -10,17 +10,17 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, insert, select, update
 
-from . import marks, queries, resolving
-from .counter import Identity, identity_of, refuse_older
-from .errors import LedgerError, LedgerUnusable
-from .holder import RunLock, this_process
-from .looking import is_locked
-from .records import Counts, Decision, OrderRow, ResultRow, RunInfo, Similar, UnusedDraft
-from .run import Run, discard, held
-from .schema import runs
-from .states import Mode, OrderState, RunState
-from .store import Store
-from .times import Clock, to_microseconds, utc_now
+from gotsurge_async.bulk.ledger.errors import LedgerError, LedgerUnusable
+from gotsurge_async.bulk.ledger.holder import RunLock, this_process
+from gotsurge_async.bulk.ledger.records import Counts, Decision, OrderRow, ResultRow, RunInfo, Similar, UnusedDraft
+from gotsurge_async.bulk.ledger.run import Run, discard, held
+from gotsurge_async.bulk.ledger.sql import marks, queries, resolving
+from gotsurge_async.bulk.ledger.sql.schema import runs
+from gotsurge_async.bulk.ledger.sql.store import Store
+from gotsurge_async.bulk.ledger.states import Mode, OrderState, RunState
+from gotsurge_async.bulk.ledger.times import Clock, to_microseconds, utc_now
+from gotsurge_async.bulk.ledger.upkeep.counter import Identity, identity_of, refuse_older
+from gotsurge_async.bulk.ledger.upkeep.looking import is_locked
 
 _SUFFIX = "abcdefghijkmnpqrstuvwxyz23456789"  # no l, o, 0, 1: people read it to each other
 _PROBES, _PROBE_SECONDS = 10, 0.05

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from attrs import field, frozen
 
-from .states import Mode, OrderState, RunState
+from gotsurge_async.bulk.ledger.states import Mode, OrderState, RunState
 
 
 @frozen

@@ -8,15 +8,25 @@ from typing import Self, TypeVar
 
 from sqlalchemy import Connection, update
 
-from . import loading, marks, queries, resolving
-from .admission import admit, doubtful_rivals
-from .errors import LedgerClosed, LedgerError, RunHeld
-from .holder import RunLock
-from .queries import Rival
-from .records import Admission, Counts, NewOrder, OrderRow, Outcome, PendingOrder, Remark, RunInfo, Similar
-from .schema import runs
-from .states import DOUBTFUL, UNFINISHED, Mode, OrderState, RunState
-from .store import Store
+from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerError, RunHeld
+from gotsurge_async.bulk.ledger.holder import RunLock
+from gotsurge_async.bulk.ledger.records import (
+    Admission,
+    Counts,
+    NewOrder,
+    OrderRow,
+    Outcome,
+    PendingOrder,
+    Remark,
+    RunInfo,
+    Similar,
+)
+from gotsurge_async.bulk.ledger.sql import loading, marks, queries, resolving
+from gotsurge_async.bulk.ledger.sql.admission import admit, doubtful_rivals
+from gotsurge_async.bulk.ledger.sql.queries import Rival
+from gotsurge_async.bulk.ledger.sql.schema import runs
+from gotsurge_async.bulk.ledger.sql.store import Store
+from gotsurge_async.bulk.ledger.states import DOUBTFUL, UNFINISHED, Mode, OrderState, RunState
 
 T = TypeVar("T")
 

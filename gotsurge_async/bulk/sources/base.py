@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple, Self
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.checks import Finding, check_plain
+from gotsurge_async.bulk.checks.rules import Finding, check_plain
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.report import SourceReport
 from gotsurge_async.models.places import Address, TimeWindow

@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple, cast
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.checks import Finding, check_item
+from gotsurge_async.bulk.checks.rules import Finding, check_item
 from gotsurge_async.bulk.sources.base import encode_plain
 from gotsurge_async.bulk.sources.fields import ITEM_KEY
 from gotsurge_async.bulk.sources.layout import Reading

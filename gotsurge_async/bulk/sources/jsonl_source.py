@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.checks import Finding, Severity
+from gotsurge_async.bulk.checks.rules import Finding, Severity
 from gotsurge_async.bulk.sources.base import (
     IN_DOUBT,
     MAY_EXIST,

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import attrs
 
-from gotsurge_async.bulk.checks import nearest
+from gotsurge_async.bulk.checks.rules import nearest
 from gotsurge_async.bulk.sources.fields import ITEM_KEY, item_columns, order_columns
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.base import utc

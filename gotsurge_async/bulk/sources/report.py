@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from gotsurge_async.bulk.checks import Severity
+from gotsurge_async.bulk.checks.rules import Severity
 
 _LONGEST = 200
 

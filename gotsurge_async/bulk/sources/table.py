@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from gotsurge_async.bulk.checks import Severity
+from gotsurge_async.bulk.checks.rules import Severity
 from gotsurge_async.bulk.sources.base import IN_DOUBT
 from gotsurge_async.bulk.sources.layout import Layout, Reading, make_layout
 from gotsurge_async.bulk.sources.lines import NOT_UTF8, Digest, line_blocks

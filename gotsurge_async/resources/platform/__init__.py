@@ -2,11 +2,11 @@
 
 import attrs
 
+from gotsurge_async.calls.session import Session
 from gotsurge_async.resources.platform.drafts import Drafts
 from gotsurge_async.resources.platform.organizations import Organizations
 from gotsurge_async.resources.platform.tasks import PlatformTasks
 from gotsurge_async.resources.platform.users import Users
-from gotsurge_async.session import Session
 
 
 @attrs.frozen

@@ -5,12 +5,12 @@ from typing import Generic, TypeVar, cast
 
 import attrs
 
-from gotsurge_async.creates import stops_all
+from gotsurge_async.calls.create import stops_all
+from gotsurge_async.calls.session import Session
+from gotsurge_async.calls.streams import ResultStream
 from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown, SignInNeeded
 from gotsurge_async.models.platform import TrackingAssignment, TrackingRequest, UpdatedTask, UpdatedTasks
 from gotsurge_async.resources.reading import check_chunk
-from gotsurge_async.session import Session
-from gotsurge_async.streams import ResultStream
 
 T = TypeVar("T")
 

@@ -4,8 +4,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mappin
 
 import attrs
 
-from gotsurge_async.creates import PushStream
-from gotsurge_async.endpoints import (
+from gotsurge_async.api.endpoints import (
     CHUNK,
     DRAFTS_BROADCAST,
     DRAFTS_BROADCAST_WITH_TRACKING,
@@ -13,12 +12,13 @@ from gotsurge_async.endpoints import (
     PATCH_TRACKING_IDS,
     PLATFORM_TASKS_GET,
 )
+from gotsurge_async.calls.create import PushStream
+from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import NotFound, Rejected
 from gotsurge_async.models.platform import BroadcastRequest, UpdatedTask, UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks, Order, Task, TaskStatus
 from gotsurge_async.resources.platform.batches import TrackingPair, UpdateStream, tracking_pairs, tracking_request
 from gotsurge_async.resources.reading import check_chunk, create_tasks, read_task, reader
-from gotsurge_async.session import Session
 
 _NO_STATE = (401, 403, 404, 413, 429)
 """Refusals of a broadcast that say nothing about where its tasks stand."""

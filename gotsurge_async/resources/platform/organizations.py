@@ -2,17 +2,17 @@
 
 import attrs
 
-from gotsurge_async.endpoints import (
+from gotsurge_async.api.endpoints import (
     ORGANIZATIONS_CREATE,
     ORGANIZATIONS_GET,
     ORGANIZATIONS_LIST,
     ORGANIZATIONS_ROLES,
 )
+from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import GotSurgeError, InvalidData, OutcomeUnknown, Problem
 from gotsurge_async.models.platform import Organization, OrganizationPage, OrganizationRequest, Role, RoleList
 from gotsurge_async.resources.listing import Listing, listing
 from gotsurge_async.resources.reading import reader
-from gotsurge_async.session import Session
 
 _RESERVED = frozenset(("root", "sysadmin", "admin", "sys", "system", "freelancedriver"))
 _PROTECTED = ("versafleet", "gotsurge")

@@ -5,14 +5,15 @@ from typing import Literal, Unpack
 
 import attrs
 
-from gotsurge_async.creates import PushStream
-from gotsurge_async.endpoints import (
+from gotsurge_async.api.endpoints import (
     CHUNK,
     PATCH_TRACKING_IDS,
     PLATFORM_TASKS_CREATE,
     PLATFORM_TASKS_GET,
     PLATFORM_TASKS_LIST,
 )
+from gotsurge_async.calls.create import PushStream
+from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.platform import TaskPage, UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks, Order, Task, TaskChanges
@@ -20,7 +21,6 @@ from gotsurge_async.resources.listing import Listing, listing
 from gotsurge_async.resources.platform.batches import TrackingPair, UpdateStream, tracking_pairs, tracking_request
 from gotsurge_async.resources.platform.updates import update_task
 from gotsurge_async.resources.reading import create_tasks, read_task, reader
-from gotsurge_async.session import Session
 
 
 @attrs.frozen

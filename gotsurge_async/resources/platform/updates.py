@@ -7,11 +7,11 @@ from typing import Any, cast
 import attrs
 
 from gotsurge_async import codec
-from gotsurge_async.endpoints import PLATFORM_TASKS_GET, PLATFORM_TASKS_UPDATE
+from gotsurge_async.api.endpoints import PLATFORM_TASKS_GET, PLATFORM_TASKS_UPDATE
+from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import CallError, InvalidData, OutcomeUnknown, Problem, Rejected, UsageError, VersionConflict
 from gotsurge_async.models.tasks import Task, TaskChanges, TaskFields
 from gotsurge_async.resources.reading import read_task
-from gotsurge_async.session import Session
 
 _TRIES = 3
 _NO_STATE = (401, 403, 404, 413, 429)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import attrs
 
-from gotsurge_async.endpoints import USERS_INVITE
+from gotsurge_async.api.endpoints import USERS_INVITE
+from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import InvalidData, Problem
 from gotsurge_async.models.platform import Invitation, InvitationRequest
 from gotsurge_async.models.tasks import Message
-from gotsurge_async.session import Session
 
 
 @attrs.frozen

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from ..accounts import ORG_ADMIN
-from ..replies import Call, Caller, RefusedError, Reply, refusal_reply
-from ..service import Service
-from ..shapes import reshaped
-from . import auth, drafts, organizations, platform_tasks, prices, tasks
+from gotsurge_async.simulator.accounts import ORG_ADMIN
+from gotsurge_async.simulator.operations import auth, drafts, organizations, platform_tasks, prices, tasks
+from gotsurge_async.simulator.replies import Call, Caller, RefusedError, Reply, refusal_reply
+from gotsurge_async.simulator.service import Service
+from gotsurge_async.simulator.shapes import reshaped
 
 Public = Callable[[Service, Call], Reply]
 Private = Callable[[Service, Call, Caller], Reply]

@@ -4,10 +4,10 @@ import base64
 
 import msgspec
 
-from ..accounts import Account
-from ..checks import read_body
-from ..replies import Call, RefusedError, Reply, json_reply
-from ..service import Service
+from gotsurge_async.simulator.accounts import Account
+from gotsurge_async.simulator.checks import read_body
+from gotsurge_async.simulator.replies import Call, RefusedError, Reply, json_reply
+from gotsurge_async.simulator.service import Service
 
 
 class ExchangeBody(msgspec.Struct):

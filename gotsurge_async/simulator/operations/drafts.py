@@ -5,13 +5,13 @@ from uuid import UUID
 
 import msgspec
 
-from ..book import TaskRecord
-from ..checks import read_body
-from ..intake import check_size, take_in, tracking_problems
-from ..replies import Call, Caller, Problem, RefusedError, Reply, invalid, json_reply
-from ..service import Service
-from ..views import task_view
-from .tasks import created_reply, created_views
+from gotsurge_async.simulator.book import TaskRecord
+from gotsurge_async.simulator.checks import read_body
+from gotsurge_async.simulator.intake import check_size, take_in, tracking_problems
+from gotsurge_async.simulator.operations.tasks import created_reply, created_views
+from gotsurge_async.simulator.replies import Call, Caller, Problem, RefusedError, Reply, invalid, json_reply
+from gotsurge_async.simulator.service import Service
+from gotsurge_async.simulator.views import task_view
 
 
 class BroadcastBody(msgspec.Struct):

@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 
-from ..accounts import User
-from ..checks import read_body
-from ..organizations import Organization, organization_view
-from ..paging import page_of
-from ..replies import Call, Caller, Problem, RefusedError, Reply, invalid, json_reply
-from ..service import Service
+from gotsurge_async.simulator.accounts import User
+from gotsurge_async.simulator.checks import read_body
+from gotsurge_async.simulator.organizations import Organization, organization_view
+from gotsurge_async.simulator.paging import page_of
+from gotsurge_async.simulator.replies import Call, Caller, Problem, RefusedError, Reply, invalid, json_reply
+from gotsurge_async.simulator.service import Service
 
 
 class OrganizationBody(msgspec.Struct):

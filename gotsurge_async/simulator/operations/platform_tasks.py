@@ -4,15 +4,15 @@ from typing import Any
 
 import msgspec
 
-from ..book import TaskRecord
-from ..checks import REQUIRED, TaskShape, read_body, read_task, settle_price
-from ..intake import organization_problems, take_in, task_distance, tracking_problems
-from ..life import TRANSITIONS
-from ..paging import page_of
-from ..replies import Call, Caller, Problem, RefusedError, Reply, invalid, json_reply
-from ..service import Service
-from ..views import OWN_FIELDS, task_view
-from .tasks import created_reply, created_views, find, task_reply
+from gotsurge_async.simulator.book import TaskRecord
+from gotsurge_async.simulator.checks import REQUIRED, TaskShape, read_body, read_task, settle_price
+from gotsurge_async.simulator.intake import organization_problems, take_in, task_distance, tracking_problems
+from gotsurge_async.simulator.life import TRANSITIONS
+from gotsurge_async.simulator.operations.tasks import created_reply, created_views, find, task_reply
+from gotsurge_async.simulator.paging import page_of
+from gotsurge_async.simulator.replies import Call, Caller, Problem, RefusedError, Reply, invalid, json_reply
+from gotsurge_async.simulator.service import Service
+from gotsurge_async.simulator.views import OWN_FIELDS, task_view
 
 NEVER_UPDATED = OWN_FIELDS | {"items", "attachments", "driver", "org_transporter"}
 """What an update cannot touch: items, attachments, the driver, completion, and what the service decides."""

@@ -5,10 +5,10 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ..checks import Address, Latitude, Longitude, read_body
-from ..pricing import Point, quote
-from ..replies import Call, Caller, Problem, RefusedError, Reply, invalid, json_reply
-from ..service import Service
+from gotsurge_async.simulator.checks import Address, Latitude, Longitude, read_body
+from gotsurge_async.simulator.pricing import Point, quote
+from gotsurge_async.simulator.replies import Call, Caller, Problem, RefusedError, Reply, invalid, json_reply
+from gotsurge_async.simulator.service import Service
 
 
 class Stop(msgspec.Struct):

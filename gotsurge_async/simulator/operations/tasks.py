@@ -4,13 +4,22 @@ from typing import Any
 
 import msgspec
 
-from ..book import TaskRecord
-from ..checks import read_body
-from ..intake import Intake, take_in
-from ..life import CANCELLABLE, CANCELLED
-from ..replies import Call, Caller, Problem, RefusedError, Reply, invalid, json_reply, problem_rows
-from ..service import Service
-from ..views import task_view
+from gotsurge_async.simulator.book import TaskRecord
+from gotsurge_async.simulator.checks import read_body
+from gotsurge_async.simulator.intake import Intake, take_in
+from gotsurge_async.simulator.life import CANCELLABLE, CANCELLED
+from gotsurge_async.simulator.replies import (
+    Call,
+    Caller,
+    Problem,
+    RefusedError,
+    Reply,
+    invalid,
+    json_reply,
+    problem_rows,
+)
+from gotsurge_async.simulator.service import Service
+from gotsurge_async.simulator.views import task_view
 
 
 class CancelBody(msgspec.Struct):

@@ -18,8 +18,8 @@ from gotsurge_async.bulk.ledger import (
     RunHeld,
     RunLost,
     RunState,
-    marks,
 )
+from gotsurge_async.bulk.ledger.sql import marks
 
 from .kit import begun, bring, ids, loaded, only, order, orders, states
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Table, Text, create_engine, insert, select
 
-from gotsurge_async.bulk.ledger.bundles import (
+from gotsurge_async.bulk.ledger.sql.bundles import (
     ROWS,
     among,
     bundle,
@@ -20,7 +20,7 @@ from gotsurge_async.bulk.ledger.bundles import (
     place,
     unbundle,
 )
-from gotsurge_async.bulk.ledger.prepared import AT_ONCE, PreparedInsert
+from gotsurge_async.bulk.ledger.sql.prepared import AT_ONCE, PreparedInsert
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 ROW = st.tuples(st.integers(-(2**63), 2**63 - 1), st.none() | TEXT, st.binary(), st.none() | st.binary())

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.bulk.ledger import Identity, Ledger, LedgerError, LedgerOlder, LedgerUnusable, OrderState, RunHeld
-from gotsurge_async.bulk.ledger.counter import Keeper
-from gotsurge_async.bulk.ledger.upkeep import accept_older
+from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
+from gotsurge_async.bulk.ledger.upkeep.upkeep import accept_older
 
 from .kit import bring, loaded, order, orders, states
 

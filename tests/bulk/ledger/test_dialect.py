@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerUnusable, RunHeld
-from gotsurge_async.bulk.ledger.dialect import is_mount_point
+from gotsurge_async.bulk.ledger.sql.dialect import is_mount_point
 
 from .kit import TurnedClock, loaded, order
 

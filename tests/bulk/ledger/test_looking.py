@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection
 
-from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, OrderState, store
-from gotsurge_async.bulk.ledger.looking import look
+from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, OrderState
+from gotsurge_async.bulk.ledger.sql import store
+from gotsurge_async.bulk.ledger.upkeep.looking import look
 
 from .kit import TurnedClock, bring, loaded, orders
 from .powerless import lock_up, locked_away, powerless

@@ -23,7 +23,7 @@ from gotsurge_async.bulk.ledger import (
     Run,
     RunHeld,
 )
-from gotsurge_async.bulk.ledger.marks import RECORDED
+from gotsurge_async.bulk.ledger.sql.marks import RECORDED
 from gotsurge_async.bulk.ledger.states import WAITING
 
 from .kit import TurnedClock, order

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Connection
 
 from gotsurge_async.bulk.ledger import LIVE, Ledger, LedgerError, OrderState
-from gotsurge_async.bulk.ledger.schema import MIGRATIONS
-from gotsurge_async.bulk.ledger.store import Store
+from gotsurge_async.bulk.ledger.sql.schema import MIGRATIONS
+from gotsurge_async.bulk.ledger.sql.store import Store
 
 from .kit import TurnedClock, loaded, order
 

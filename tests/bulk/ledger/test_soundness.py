@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, Mode, OrderState, soundness
-from gotsurge_async.bulk.ledger.schema import decisions, meta, payloads, runs
-from gotsurge_async.bulk.ledger.schema import orders as orders_table
-from gotsurge_async.bulk.ledger.soundness import TABLES, condition, counting, structure, unsound
+from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, Mode, OrderState
+from gotsurge_async.bulk.ledger.sql.schema import decisions, meta, payloads, runs
+from gotsurge_async.bulk.ledger.sql.schema import orders as orders_table
+from gotsurge_async.bulk.ledger.upkeep import soundness
+from gotsurge_async.bulk.ledger.upkeep.soundness import TABLES, condition, counting, structure, unsound
 
 from .kit import TurnedClock, bring, loaded, order, orders
 

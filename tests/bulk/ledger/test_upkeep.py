@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, NewOrder, OrderState
-from gotsurge_async.bulk.ledger.upkeep import backup, check
+from gotsurge_async.bulk.ledger.upkeep.upkeep import backup, check
 
 from .kit import bring, loaded
 

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.checks import check_order
+from gotsurge_async.bulk.checks.rules import check_order
 from gotsurge_async.bulk.sources import SourceOptions, SourceReport, open_source, order_columns
 from gotsurge_async.bulk.sources.base import STAND_INS
 from gotsurge_async.bulk.sources.fields import order_shape

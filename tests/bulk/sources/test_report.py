@@ -1,6 +1,6 @@
 """What is wrong in a file, for people, and in flat memory."""
 
-from gotsurge_async.bulk.checks import Severity
+from gotsurge_async.bulk.checks.rules import Severity
 from gotsurge_async.bulk.sources import Fault, SourceReport
 
 

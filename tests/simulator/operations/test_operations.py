@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotsurge_async.endpoints import ENDPOINTS
+from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.simulator import SWITCHES, SimulatorOptions
 from gotsurge_async.simulator.operations import ANY_PARTNER, ORGANIZATION_ADMIN, PLATFORM_PARTNER, PUBLIC, perform
 from gotsurge_async.simulator.replies import Call, Reply

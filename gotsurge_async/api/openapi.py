@@ -1,0 +1,293 @@
+"""An OpenAPI document of the API, made from the endpoint table and the models.
+
+GotSurge's own page shows neither paths nor verbs: what this document says of them is as assumed as the table is, and
+each operation says so itself (``x-gotsurge-assumed``). What an object may hold beyond its named fields is left open.
+"""
+
+import functools
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+import msgspec
+
+from gotsurge_async.api.endpoints import CHUNK, Endpoint, Profile, Replay
+from gotsurge_async.config import Environment
+from gotsurge_async.models.base import Model, OpenEnum
+from gotsurge_async.models.places import Address, Contact
+from gotsurge_async.models.platform import (
+    BroadcastRequest,
+    Invitation,
+    OrganizationRequest,
+    TaskEvent,
+    TrackingRequest,
+    UpdatedTasks,
+)
+from gotsurge_async.models.prices import PriceRequest, Quote
+from gotsurge_async.models.tasks import CreatedTasks, Task, TaskBatch, TaskFields
+from gotsurge_async.money import Money
+
+Schema = dict[str, Any]
+
+TITLE = "GotSurge Partnership API"
+DOCUMENT_VERSION = "0.1.0"
+"""The version of GotSurge's document that the table follows."""
+WEBHOOK = "Task Status Updated"
+
+_TAGS = (
+    ("Authentication", ("partner.", "auth."), "Who the partner is, and tokens."),
+    ("Order", ("tasks.",), "Orders, which the API calls tasks: create and broadcast, read, cancel."),
+    ("Price", ("prices.",), "What an order should cost."),
+    ("Platform Partners", ("platform.",), "Organizations, users and tasks of platform partners."),
+)
+_REPLAY = {
+    Replay.SAFE: "A repeat is safe.",
+    Replay.NEVER: "Never repeat it blindly when the answer was lost: a repeat may act twice.",
+    Replay.CONVERGE: "When the answer was lost, read the state first, and repeat only what is still needed.",
+    Replay.HARMLESS: "A repeat leaves an unused draft behind, and nothing worse.",
+}
+_MONEY: Schema = {"type": "integer", "description": "Thousandths of a cent: 100000 is one unit of the currency."}
+_CLIENT_ONLY = {(Quote, "partial")}
+"""Fields that the client works out: the service does not send them."""
+_BATCH: Schema = {"minItems": 1, "maxItems": CHUNK}
+_AT_LEAST_0: Schema = {"minimum": 0}
+_MORE: Mapping[tuple[type, str], Schema] = {
+    (Address, "latitude"): {"minimum": -90, "maximum": 90},
+    (Address, "longitude"): {"minimum": -180, "maximum": 180},
+    (Contact, "vessel_imo"): {"minimum": 1_000_000, "maximum": 9_999_999},
+    (TaskFields, "cargo_net_quantity"): _AT_LEAST_0,
+    (TaskFields, "currency"): {"pattern": "^([A-Z]{3})?$", "description": 'ISO 4217; "" makes the price 0.'},
+    (TaskFields, "client_timezone"): {"description": "An IANA name such as Asia/Singapore."},
+    **{(TaskFields, name): _AT_LEAST_0 for name in TaskFields.MONEY},
+    (TaskBatch, "tasks"): _BATCH,
+    (BroadcastRequest, "task_ids"): _BATCH,
+    (TrackingRequest, "tasks"): _BATCH,
+    (PriceRequest, "stops"): {"minItems": 2, "description": "The pickup, then 1 to 10 deliveries."},
+    (OrganizationRequest, "business_name"): {"pattern": "^[A-Za-z0-9 _-]+$"},
+    (Invitation, "emails"): {"minItems": 1},
+}
+"""What the types do not say."""
+
+
+def document(profile: Profile | None = None, *, servers: Sequence[tuple[str, str]] = ()) -> Schema:
+    """The document as plain values (OpenAPI 3.1).
+
+    Args:
+        profile: confirmed verbs and paths.
+        servers: URLs that the paths stand on, each with a description; the profile's, or GotSurge's two
+            environments unless given.
+    """
+    profile = profile or Profile()
+    schemas = _Schemas()
+    paths: dict[str, dict[str, Schema]] = {}
+    for endpoint in profile:
+        paths.setdefault(endpoint.path, {})[endpoint.verb.lower()] = _operation(endpoint, schemas)
+    event: Schema = {
+        "summary": WEBHOOK,
+        "description": "GotSurge calls the partner's own URL, without any authorization; answer exactly 200.",
+        "requestBody": _json_body(schemas.of(TaskEvent)),
+        "responses": {"200": {"description": "Received."}},
+    }
+    refusal = {
+        "type": "object",
+        "description": "Why the service said no. The document shows no such body: this shape is assumed.",
+        "properties": {"message": {"type": "string"}},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": TITLE,
+            "version": DOCUMENT_VERSION,
+            "summary": "Delivery orders for ship supplies, as gotsurge-async understands the API.",
+            "description": (
+                "Made by gotsurge-async from its endpoint table and its models; this is not GotSurge's own document. "
+                "Paths, verbs and what else is marked as assumed are guesses where the published page is silent."
+            ),
+        },
+        "servers": [{"url": url, "description": text} for url, text in servers or _servers(profile)],
+        "tags": [{"name": name, "description": text} for name, _, text in _TAGS],
+        "paths": paths,
+        "webhooks": {"taskStatusUpdated": {"post": event}},
+        "components": {
+            "schemas": {**dict(sorted(schemas.found.items())), "Refusal": refusal},
+            "securitySchemes": {"bearerAuth": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def document_text(profile: Profile | None = None, *, servers: Sequence[tuple[str, str]] = ()) -> str:
+    """`document` as indented JSON text with a line feed at its end."""
+    return msgspec.json.format(msgspec.json.encode(document(profile, servers=servers)), indent=2).decode() + "\n"
+
+
+def title_of(endpoint: Endpoint[Any]) -> str:
+    """The heading of an operation in the document, without the section that it stands in."""
+    return endpoint.section.removeprefix("Platform Partners: ")
+
+
+def tag_of(endpoint: Endpoint[Any]) -> str:
+    """The section of the document that an operation stands in."""
+    return next(name for name, prefixes, _ in _TAGS if endpoint.name.startswith(prefixes))
+
+
+def _servers(profile: Profile) -> list[tuple[str, str]]:
+    if profile.api_base is not None:
+        return [(profile.api_base, "As the profile says.")]
+    return [(Environment.named(name).api_base, f"{name}, assumed") for name in ("sandbox", "production")]
+
+
+def _operation(endpoint: Endpoint[Any], schemas: "_Schemas") -> Schema:
+    operation: Schema = {
+        "operationId": endpoint.name,
+        "summary": title_of(endpoint),
+        "description": _REPLAY[endpoint.replay],
+        "tags": [tag_of(endpoint)],
+        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint)],
+    }
+    if endpoint.request is not None:
+        operation["requestBody"] = _json_body(schemas.of(endpoint.request))
+    operation["responses"] = {
+        "200": {"description": "Done.", **_content(schemas.of(endpoint.response))},
+        "4XX": {"description": "Refused.", **_content({"$ref": "#/components/schemas/Refusal"})},
+    }
+    operation["security"] = [{"bearerAuth": []}] if endpoint.bearer else []
+    operation["x-gotsurge-replay"] = endpoint.replay.value
+    operation["x-gotsurge-assumed"] = endpoint.assumed
+    return operation
+
+
+def _path_parameters(endpoint: Endpoint[Any]) -> list[Schema]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        for name in re.findall(r"\{(\w+)\}", endpoint.path)
+    ]
+
+
+def _query_parameters(endpoint: Endpoint[Any]) -> list[Schema]:
+    if not endpoint.name.endswith(".list"):
+        return []
+    parameters = {
+        "page": {"type": "integer", "minimum": 1, "default": 1},
+        "per_page": {"type": "integer", "minimum": 1, "default": 200},
+    }
+    if endpoint.name == "platform.tasks.list":
+        parameters["order"] = {"type": "string", "enum": ["asc", "desc"], "default": "asc"}
+    return [{"name": name, "in": "query", "schema": schema} for name, schema in parameters.items()]
+
+
+def _json_body(schema: Schema) -> Schema:
+    return {"required": True, **_content(schema)}
+
+
+def _content(schema: Schema) -> Schema:
+    return {"content": {"application/json": {"schema": schema}}}
+
+
+# --- schemas ---------------------------------------------------------------------------------------------------------
+
+
+class _Schemas:
+    """Makes schemas of types; classes are kept by name, and referred to."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Schema] = {}
+
+    def of(self, hint: Any) -> Schema:
+        """The schema of a type."""
+        origin, args = typing.get_origin(hint), typing.get_args(hint)
+        if origin in (typing.Union, types.UnionType):
+            return self._union(args)
+        if origin is tuple:
+            return {"type": "array", "items": self.of(args[0])}
+        if origin is dict:
+            return {"type": "object"}
+        if hint is Any:
+            return {}
+        if hint in _PLAIN:
+            return dict(_PLAIN[hint])
+        return self._named(hint)
+
+    def _named(self, cls: Any) -> Schema:
+        name = cls.__name__
+        if name not in self.found:
+            self.found[name] = {}  # found while it is being made, so that a class may hold itself
+            self.found[name] = {**self._body(cls), "description": _first_sentence(cls)}
+        return {"$ref": f"#/components/schemas/{name}"}
+
+    def _body(self, cls: Any) -> Schema:
+        if issubclass(cls, OpenEnum):
+            return {"type": "string", "enum": [member.value for member in cls]}
+        return self._object(cls) if issubclass(cls, Model) else self._changes(cls)
+
+    def _object(self, cls: Any) -> Schema:
+        hints = typing.get_type_hints(cls)
+        fields = [each for each in attrs.fields(cls) if each.name != "extra" and (cls, each.name) not in _CLIENT_ONLY]
+        properties = {
+            each.name: {**self.of(_without_none(hints[each.name])), **_more(cls, each.name)} for each in fields
+        }
+        properties |= {name: _open(properties[name], shape) for name, shape in self._open_shapes(cls).items()}
+        required = [each.name for each in fields if each.default is attrs.NOTHING]
+        return {"type": "object", "properties": properties, **({"required": required} if required else {})}
+
+    def _open_shapes(self, cls: Any) -> Mapping[str, Schema]:
+        """Fields that the document leaves open: what else they may be."""
+        if cls is CreatedTasks:
+            return {"tasks": {"type": "object", "description": "One task, or tasks by their ids."}}
+        if cls is UpdatedTasks:
+            return {"updated_tasks": {"type": "array", "items": {"type": "string"}, "description": "Ids alone."}}
+        return {"driver": {"type": "null"}} if cls is Task else {}
+
+    def _changes(self, cls: Any) -> Schema:
+        """An update: null clears a field, and the revision guards it."""
+        properties = {
+            name: {**self.of(hint), **_more(TaskFields, name)} for name, hint in typing.get_type_hints(cls).items()
+        }
+        properties["currency"] = {"type": ["string", "null"], **_more(TaskFields, "currency")}
+        properties["version_rev"] = {"type": "string"}
+        return {"type": "object", "properties": properties, "required": ["version_rev"]}
+
+    def _union(self, args: tuple[Any, ...]) -> Schema:
+        rest = [arg for arg in args if arg is not type(None)]
+        # An open enumeration may be given as plain text; which texts there are is the enumeration's to say.
+        enums = [arg for arg in rest if isinstance(arg, type) and issubclass(arg, OpenEnum)]
+        schema = self.of((enums or rest)[0])
+        if len(rest) == len(args):
+            return schema
+        if "type" in schema:
+            return {**schema, "type": [schema["type"], "null"]}
+        return {"anyOf": [schema, {"type": "null"}]}
+
+
+_PLAIN: Mapping[Any, Schema] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    datetime: {"type": "string", "format": "date-time"},
+    Money: _MONEY,
+}
+
+
+def _without_none(hint: Any) -> Any:
+    """The type inside ``X | None``: a field that is not given is left out, it is not null."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        rest = tuple(arg for arg in typing.get_args(hint) if arg is not type(None))
+        return functools.reduce(lambda one, other: one | other, rest)
+    return hint
+
+
+def _open(schema: Schema, other: Schema) -> Schema:
+    return {"anyOf": [schema, other]}
+
+
+def _more(cls: type, name: str) -> Schema:
+    return next((_MORE[base, name] for base in cls.__mro__ if (base, name) in _MORE), {})
+
+
+def _first_sentence(cls: type) -> str:
+    text = " ".join((cls.__doc__ or "").partition("\n\n")[0].split())
+    return text.replace("``", "`")

@@ -1,0 +1,1 @@
+"""After a push: what became of every order, and what people do about it."""

@@ -1,0 +1,1 @@
+"""A look at orders before they are sent."""

@@ -1,0 +1,269 @@
+"""A look at a file before it is pushed: how many orders, how much money, which windows are too narrow.
+
+`Planner` makes a `Plan`; `check_plan` holds a later push to the very file that the plan was made of.
+"""
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+import attrs
+import msgspec
+
+from gotsurge_async.bulk.checks.quotes import Quotes, Routes, decimals
+from gotsurge_async.bulk.checks.windows import Tight, WindowRules, planned
+from gotsurge_async.bulk.ledger import Ledger, Mode, Run
+from gotsurge_async.bulk.send.changes import Known
+from gotsurge_async.bulk.send.load import Loader
+from gotsurge_async.bulk.sources import Fault, Source
+from gotsurge_async.bulk.sources.base import SourceRow
+from gotsurge_async.client import GotSurge
+from gotsurge_async.errors import ConfigError
+
+VERSION = 1
+KEPT = 1000
+"""How many of a kind of findings a plan lists; all are counted."""
+
+
+@attrs.frozen(kw_only=True)
+class Changed:
+    """An order that was pushed before and differs now."""
+
+    line: int
+    key: str
+    reason: str
+    """By which run it was pushed, and in which fields it differs."""
+
+    def __str__(self) -> str:
+        return f"{self.line}: {self.key}: {self.reason}"
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What a push of a file would do; its JSON is what `save` writes.
+
+    Attributes:
+        version: of this layout.
+        made_at: when, UTC.
+        file, sha256: the file, and the SHA-256 of its bytes in hex.
+        items_sha256: of the items file; None without one.
+        orders: how many there are.
+        spend: the sum of the prices by currency, as decimals: ``{"SGD": "24250.00"}``.
+        without_price: orders that name no price.
+        quotes: what the service would recommend, if it was asked.
+        tight: windows that leave drivers no time; ``tight_count`` says how many there are.
+        similar: orders that look like another one of the file, "KEY (line) is like KEY (line)"; likewise.
+        warnings: what else looks wrong, likewise.
+        already_pushed: orders whose keys a ledger has, created or in doubt, where one was looked at; ``in_doubt`` says
+            how many of them are in doubt.
+        changed: those of them that differ from what was sent; ``changed_count`` says how many.
+    """
+
+    version: int = VERSION
+    made_at: datetime
+    file: str
+    sha256: str
+    items_sha256: str | None = None
+    orders: int
+    spend: dict[str, str]
+    without_price: int
+    quotes: Quotes | None = None
+    tight: tuple[Tight, ...] = ()
+    tight_count: int = 0
+    similar: tuple[str, ...] = ()
+    similar_count: int = 0
+    warnings: tuple[str, ...] = ()
+    warning_count: int = 0
+    already_pushed: int = 0
+    in_doubt: int = 0
+    changed: tuple[Changed, ...] = ()
+    changed_count: int = 0
+
+    def to_json(self) -> bytes:
+        """The plan as JSON text."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    def save(self, path: Path) -> None:
+        """Write the plan to a file, whole or not at all; for its owner alone, since it holds amounts.
+
+        Raises:
+            ConfigError: it cannot be written.
+        """
+        try:
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+            try:
+                with os.fdopen(descriptor, "wb") as stream:
+                    stream.write(self.to_json())
+                Path(name).replace(path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise ConfigError(f"cannot write the plan {path}: {error.strerror or error}") from None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a plan.
+
+        Raises:
+            ConfigError: it cannot be read, or is no plan of this version.
+        """
+        try:
+            plan = msgspec.json.decode(path.read_bytes(), type=cls)
+        except OSError as error:
+            raise ConfigError(f"cannot read the plan {path}: {error.strerror or error}") from None
+        except msgspec.MsgspecError as error:
+            raise ConfigError(f"{path} is not a plan that `gotsurge plan` has written: {error}") from None
+        if plan.version != VERSION:
+            raise ConfigError(f"{path} is a plan of version {plan.version}, and this program knows {VERSION}")
+        return plan
+
+
+class Planner:
+    """Makes plans::
+
+        with open_source("orders.csv", options=options) as source:
+            plan = await Planner(now=clock.now(), gs=gs).plan(source)
+
+    Args:
+        now: the present, aware.
+        gs: asked for the price of each distinct route, if given.
+        rules: when a window is too narrow.
+        known: what a ledger knows of the orders, if it should be told.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: datetime,
+        gs: GotSurge | None = None,
+        rules: WindowRules | None = None,
+        known: Callable[[Run], Awaitable[Known]] | None = None,
+    ) -> None:
+        self._now = now
+        self._gs = gs
+        self._rules = rules or WindowRules()
+        self._known = known
+
+    async def plan(self, source: Source) -> Plan:
+        """Read a source to its end, as a push would, and sum it up. Nothing is sent but requests for prices.
+
+        Raises:
+            UnusableSource: it has faults, or a key twice; it says every one.
+            CallError: no price could be asked for at all.
+        """
+        with tempfile.TemporaryDirectory(prefix="gotsurge-") as folder:
+            # In a ledger, which finds keys that stand twice and orders that look alike, and keeps memory flat.
+            async with await Ledger.open(Path(folder) / "ledger.db", clock=lambda: self._now) as ledger:
+                run, _ = await Loader(ledger, "plan", Mode.DIRECT).source(source)
+                async with run:
+                    return await self._sum_up(run, source)
+
+    async def _sum_up(self, run: Run, source: Source) -> Plan:
+        spend: Counter[str] = Counter()
+        unpriced = tight_count = orders = 0
+        tight: list[Tight] = []
+        routes = Routes()
+        async for row in run.rows():
+            order = planned(row.payload)
+            orders += 1
+            if order.price is None:
+                unpriced += 1
+            else:
+                spend[order.currency or ""] += order.price
+            for rule in self._rules.broken(order, self._now):
+                tight_count += 1
+                if len(tight) < KEPT:
+                    tight.append(Tight(line=row.line, key=row.key, rule=rule))
+            if self._gs is not None:
+                routes.add(order)
+        similar = await run.similar()
+        quotes = None if self._gs is None else await routes.quote(self._gs)
+        known = Known() if self._known is None else await self._known(run)
+        return Plan(
+            made_at=self._now,
+            file=source.name,
+            sha256=source.sha256 or "",
+            items_sha256=source.items_sha256,
+            orders=orders,
+            spend=decimals(spend),
+            without_price=unpriced,
+            quotes=quotes,
+            tight=tuple(tight),
+            tight_count=tight_count,
+            similar=tuple(
+                f"{pair.key} (line {pair.line}) is like {pair.other_key} (line {pair.other_line})" for pair in similar
+            ),
+            similar_count=len(similar),
+            warnings=tuple(map(str, source.report.warnings)),
+            warning_count=source.report.warning_count,
+            already_pushed=known.already_pushed,
+            in_doubt=known.in_doubt,
+            changed=tuple(Changed(line=line, key=key, reason=told) for line, key, told in known.changed),
+            changed_count=known.changed_count,
+        )
+
+
+def check_plan(path: Path, source: Source) -> Source:
+    """The same source, with a fault if it is not the very file that a plan was made of.
+
+    So another file is refused as any file with faults is: after it was read, and before anything is sent.
+
+    Raises:
+        ConfigError: the plan cannot be read.
+    """
+    return _PlannedSource(source, Plan.load(path), path)
+
+
+class _PlannedSource(Source):
+    """Reads another source, and compares it with a plan at its end."""
+
+    def __init__(self, source: Source, plan: Plan, path: Path) -> None:
+        # Nothing of its own: it only passes on what the other source has.
+        self.name = source.name
+        self.report = source.report
+        self.columns = source.columns
+        self._source = source
+        self._plan = plan
+        self._path = path
+
+    @property
+    def sha256(self) -> str | None:
+        """See `Source.sha256`."""
+        return self._source.sha256
+
+    @property
+    def items_sha256(self) -> str | None:
+        """See `Source.items_sha256`."""
+        return self._source.items_sha256
+
+    def rows(self) -> Iterator[SourceRow]:
+        """See `Source.rows`."""
+        for row in self._source.rows():
+            self.columns = self._source.columns
+            yield row
+        self.columns = self._source.columns
+        if self.sha256 is None and not self.report.ok:
+            return  # it was not read to its end, and is refused as it is
+        made = f"{self._path}, which was made of {self._plan.file} at {self._plan.made_at:%Y-%m-%d %H:%M} UTC"
+        if self.sha256 != self._plan.sha256:
+            rule = f"is not the file of the plan {made}: plan again, or push that"
+            self.report.add(Fault(file=self.name, rule=rule))
+        found, wanted = self.items_sha256, self._plan.items_sha256
+        if found == wanted:
+            return
+        if found is None:
+            rule = f"the plan {made}, has an items file too: give it by --items"
+        elif wanted is None:
+            rule = f"the plan {made}, has no items file: leave --items out, or plan again"
+        else:
+            rule = f"what --items names is not the items file of the plan {made}: plan again, or give that"
+        self.report.add(Fault(file=self.name, rule=rule))
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._source.close()

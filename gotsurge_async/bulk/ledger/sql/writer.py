@@ -1,0 +1,300 @@
+"""The one task that writes.
+
+Jobs queue up while a commit is on its way; then all that have come run in one transaction, with one commit for all.
+No timer: a job that comes alone is committed at once, and many that come together share the wait for the disk. Those
+who were just answered are given the few turns of the event loop in which they ask again, or they would for ever be
+served by every other transaction. Jobs of one kind share a statement as well.
+
+A whole transaction is one visit to the writer's thread. An asynchronous driver goes there and back for every step of
+every statement, some fifteen times; that cost more than all that SQLite itself does.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from typing import Any, Generic, TypeVar
+
+from attrs import define, frozen
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerError, LedgerUnusable
+from gotsurge_async.bulk.ledger.sql.dialect import BROKEN, translate
+from gotsurge_async.bulk.ledger.sql.reading import Unreadable, damage
+from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, counter_of
+
+A = TypeVar("A")
+T = TypeVar("T")
+E = TypeVar("E", bound=Exception)
+Job = Callable[[Connection], T]
+"""A piece of work on the writer's connection. It may be run again, after a rollback, so it keeps nothing of its own."""
+
+Kind = Callable[[Connection, Sequence[A]], Sequence[T]]
+"""Does many requests of one kind at once, and answers each in its place; it raises if it cannot do all of them."""
+
+QUEUE_LIMIT = 1024
+"""Jobs that may wait; more make their callers wait."""
+
+QUIET_TURNS = 6
+"""Turns of the event loop without a new job after which a transaction begins.
+
+An answer passes through three shields and tasks before its caller goes on, and the next job through as many.
+"""
+
+
+@define(eq=False)
+class _Ticket(Generic[A, T]):
+    kind: Kind[A, T]
+    request: A
+    future: "asyncio.Future[T]"
+
+
+class Writer:
+    """Runs jobs in transactions, and answers each when its work is durable.
+
+    Args:
+        connection: the writer's own, which it closes.
+        path: for errors.
+        thread: the one thread in which it works, which it ends.
+        keeper: told of the counter after each commit.
+        limit: see `QUEUE_LIMIT`.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        path: str,
+        thread: ThreadPoolExecutor,
+        *,
+        keeper: Keeper | None = None,
+        limit: int = QUEUE_LIMIT,
+    ) -> None:
+        self._connection = connection
+        self._thread = thread
+        self._path = path
+        self._keeper = keeper
+        self._slots = asyncio.Semaphore(limit)
+        self._waiting: deque[_Ticket[Any, Any]] = deque()
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._fatal: LedgerError | None = None
+        self._task = asyncio.create_task(self._work(), name="gotsurge-ledger-writer")
+
+    async def run(self, job: Job[T], *, after: Callable[[], None] | None = None) -> T:
+        """Run ``job`` in a transaction; see `request`."""
+        return await self.request(_one_by_one, job, after=after)
+
+    async def request(self, kind: Kind[A, T], request: A, *, after: Callable[[], None] | None = None) -> T:
+        """Have a request done in a transaction, with others of its kind; returns its answer when that is durable.
+
+        What several callers ask for at the same time happens in no order that they could rely on. A request that
+        raises is undone, alone. Cancelling the caller does not call the request back: it may still commit, as a
+        whole or not at all. ``after`` is called when it is decided either way, even then.
+
+        Raises:
+            LedgerClosed: the writer is closing.
+            LedgerUnusable: the file or its disk failed, now or before.
+            LedgerBusy: another process kept the file locked.
+        """
+        # The place in the queue is given back when the job is taken up, so a full queue holds callers here.
+        try:
+            await self._slots.acquire()
+            try:
+                self._refuse_if_over()
+            except BaseException:
+                self._slots.release()
+                raise
+        except BaseException:
+            if after is not None:
+                after()
+            raise
+        ticket = _Ticket(kind, request, asyncio.get_running_loop().create_future())
+        if after is not None:
+            call = after
+            ticket.future.add_done_callback(lambda _: call())
+        self._waiting.append(ticket)
+        self._wake.set()
+        return await asyncio.shield(ticket.future)
+
+    async def close(self) -> None:
+        """Finish what waits, then stop, and close the connection."""
+        self._closing = True
+        self._wake.set()
+        try:
+            await asyncio.shield(self._task)
+        finally:
+            await self._in_thread(self._close)
+            self._thread.shutdown()
+
+    def _close(self) -> None:
+        self._connection.close()
+        if self._keeper is not None:
+            self._keeper.close()
+
+    async def _in_thread(self, do: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, do, *arguments)
+
+    def _refuse_if_over(self) -> None:
+        if self._fatal is not None:
+            raise _again(self._fatal)
+        if self._closing:
+            raise LedgerClosed("is closed", path=self._path)
+
+    async def _work(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                while self._waiting:
+                    await self._all_came()
+                    batch = list(self._waiting)
+                    self._waiting.clear()
+                    for _ in batch:
+                        self._slots.release()
+                    await self._settle(batch)
+                if self._closing:
+                    return
+        finally:
+            self._closing = True
+            for _ in self._waiting:
+                self._slots.release()
+            _refuse(self._waiting, LedgerClosed("was closed before this was written", path=self._path))
+            self._waiting.clear()
+
+    async def _all_came(self) -> None:
+        """Return when no new job came for a while."""
+        seen = quiet = 0
+        while quiet < QUIET_TURNS:
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if len(self._waiting) == seen else 0
+            seen = len(self._waiting)
+
+    async def _settle(self, batch: Sequence[_Ticket[Any, Any]]) -> None:
+        """Run a batch, and answer every ticket of it, whatever happens."""
+        try:
+            for group in await self._attempt(batch):
+                await self._attempt(group)
+        finally:
+            # Only a cancelled writer leaves any: its transaction was never committed, or nobody knows.
+            _refuse(
+                batch, LedgerUnusable("the writer was stopped in the middle; open the ledger again", path=self._path)
+            )
+
+    async def _attempt(self, batch: Sequence[_Ticket[Any, Any]]) -> Sequence[Sequence[_Ticket[Any, Any]]]:
+        """One transaction for the whole batch; returns the smaller batches to try when a job spoiled it."""
+        if self._fatal is not None:
+            _refuse(batch, self._fatal)
+            return ()
+        end = await self._in_thread(self._transaction, batch)
+        self._fatal = end.fatal
+        if end.spoiled:
+            return [[ticket] for ticket in batch]
+        if end.error is not None:
+            _refuse(batch, end.error)
+            return ()
+        for ticket, answer in end.answers:
+            ticket.future.set_result(answer)
+        return ()
+
+    def _transaction(self, batch: Sequence[_Ticket[Any, Any]]) -> "_End":
+        """Begin, do, commit, or undo; in the writer's thread."""
+        connection = self._connection
+        try:
+            connection.begin()
+        except Exception as error:
+            return self._give_up(error)
+        try:
+            answers = _do_all(connection, batch)
+            counter = 0 if self._keeper is None else counter_of(connection)
+        except Exception as error:
+            if _is_of_the_database(error) and isinstance(translate(error, self._path), LedgerUnusable):
+                return self._give_up(error, fatal=True)
+            if len(batch) == 1:
+                return self._give_up(error)
+            # One job spoiled it. The others are innocent, and were undone with it: all again, each for itself.
+            return _End(fatal=self._undo(), spoiled=True)
+        try:
+            connection.commit()
+        except Exception as error:
+            return self._give_up(error, fatal=True)
+        if self._keeper is not None:
+            self._keeper.keep(counter)
+        return _End(answers=answers)
+
+    def _give_up(self, error: Exception, *, fatal: bool = False) -> "_End":
+        """Undo the transaction; every caller is told of the error, and after a fatal one every later caller too."""
+        named = self._named(error)
+        lost = self._undo()
+        told = named if named is not None else translate(error, self._path) if _is_of_the_database(error) else error
+        if told is not error:
+            told.__cause__ = error
+        if fatal or isinstance(told, LedgerUnusable):
+            lost = told if isinstance(told, LedgerUnusable) else LedgerUnusable(str(told), path=self._path)
+        return _End(error=told, fatal=lost)
+
+    def _named(self, error: Exception) -> LedgerError | None:
+        """The error that names the damaged rows, where such a row is to blame."""
+        if not isinstance(error, (Unreadable, SQLAlchemyError, *BROKEN)):
+            return None
+        try:
+            return damage(self._connection, error, self._path)
+        except Exception:  # the file is worse than that: the error that led here is the one to tell
+            return None
+
+    def _undo(self) -> LedgerError | None:
+        try:
+            self._connection.rollback()
+        except Exception as error:
+            # The connection itself is lost. The error that led here is the one to tell; this one bars what follows.
+            return LedgerUnusable(f"lost its connection ({error})", path=self._path)
+        return None
+
+
+@frozen(kw_only=True)
+class _End:
+    """How a transaction ended.
+
+    Attributes:
+        answers: of each job, when it is durable.
+        spoiled: whether one of several jobs failed, and all were undone.
+        error: why all were refused.
+        fatal: what every later caller is told.
+    """
+
+    answers: Sequence[tuple[_Ticket[Any, Any], Any]] = ()
+    spoiled: bool = False
+    error: Exception | None = None
+    fatal: LedgerError | None = None
+
+
+def _one_by_one(connection: Connection, jobs: Sequence[Job[Any]]) -> list[Any]:
+    return [job(connection) for job in jobs]
+
+
+def _do_all(connection: Connection, batch: Sequence[_Ticket[Any, Any]]) -> list[tuple[_Ticket[Any, Any], Any]]:
+    kinds: dict[Kind[Any, Any], list[_Ticket[Any, Any]]] = {}
+    for ticket in batch:
+        kinds.setdefault(ticket.kind, []).append(ticket)
+    answers: list[tuple[_Ticket[Any, Any], Any]] = []
+    for kind, tickets in kinds.items():
+        answers.extend(zip(tickets, kind(connection, [ticket.request for ticket in tickets]), strict=True))
+    return answers
+
+
+def _is_of_the_database(error: BaseException) -> bool:
+    return isinstance(error, (SQLAlchemyError, *BROKEN))
+
+
+def _refuse(tickets: Iterable[_Ticket[Any, Any]], error: Exception) -> None:
+    for ticket in tickets:
+        if not ticket.future.done():
+            # Each caller gets an error of its own: a shared one would gather the tracebacks of all.
+            ticket.future.set_exception(_again(error))
+
+
+def _again(error: E) -> E:
+    twin = copy(error)
+    twin.__cause__ = error.__cause__
+    return twin

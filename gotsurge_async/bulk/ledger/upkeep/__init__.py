@@ -1,0 +1,1 @@
+"""Looking after a ledger: damage, copies, and older copies."""

@@ -1,0 +1,225 @@
+"""How an older copy of a ledger is known for what it is.
+
+The ledger counts its admissions and claims, in the transactions that make them. The count is kept beside it as well, in
+``<ledger>.counter``, and in the summaries of its runs. A ledger that counts less than these is an older copy: it knows
+nothing of what was sent since, and would send it again.
+
+The file beside is written after the commit, never before, so it may lag behind a crash; a lower number is harmless.
+"""
+
+import os
+import secrets
+import time
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+from attrs import frozen
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerOlder, LedgerUnusable
+from gotsurge_async.bulk.ledger.sql.dialect import translated
+from gotsurge_async.bulk.ledger.sql.prepared import Prepared
+from gotsurge_async.bulk.ledger.sql.schema import meta
+
+COUNTER, LEDGER_ID = "counter", "ledger_id"
+
+SYNC_SECONDS = 1.0
+"""How often the file beside is forced to the disk, at most."""
+
+_BINARY = getattr(os, "O_BINARY", 0)  # where files are else text
+
+_READ = Prepared(select(meta.c.value).where(meta.c.name == COUNTER))
+_FORMAT = "gotsurge-ledger {id:016x} counter {counter:019d}"
+
+
+@frozen
+class Identity:
+    """Which ledger it is, and how far it has come."""
+
+    id: int
+    """A random number of 63 bits, which copies share."""
+    counter: int
+    """How many transactions admitted or claimed orders."""
+
+    @property
+    def name(self) -> str:
+        """The id as text."""
+        return f"{self.id:016x}"
+
+
+def counter_of(connection: Connection) -> int:
+    """The counter, as this transaction sees it."""
+    row = _READ.run(connection, {}).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def identity_of(connection: Connection) -> Identity | None:
+    """What the ledger says of itself; None if it is from before it had an id."""
+    values = {
+        str(name): value
+        for name, value in connection.execute(select(meta).where(meta.c.name.in_((COUNTER, LEDGER_ID))))
+        if isinstance(value, int)
+    }
+    return Identity(values[LEDGER_ID], values.get(COUNTER, 0)) if LEDGER_ID in values else None
+
+
+def identified(connection: Connection, ledger_id: int | None = None) -> Identity:
+    """Give the ledger an id (a new one, unless it is known) and a counter where it has none; in a transaction."""
+    named = {name for (name,) in connection.execute(select(meta.c.name))}
+    for name, value in ((COUNTER, 0), (LEDGER_ID, secrets.randbits(63) if ledger_id is None else ledger_id)):
+        if name not in named:
+            connection.execute(insert(meta), {"name": name, "value": value})
+    found = identity_of(connection)
+    if found is None:
+        raise LedgerUnusable(f"is damaged (table ledger_meta: its id is no number). {RESCUE}")
+    return found
+
+
+def remember(connection: Connection, name: str, value: int) -> None:
+    """Put a number into the ledger's meta, or replace it."""
+    if connection.execute(update(meta).where(meta.c.name == name).values(value=value)).rowcount == 0:
+        connection.execute(insert(meta), {"name": name, "value": value})
+
+
+def set_counter(connection: Connection, value: int) -> None:
+    """Set the counter, never lower than it is."""
+    statement = update(meta).where(meta.c.name == COUNTER, meta.c.value < bindparam("least")).values(value=value)
+    connection.execute(statement, {"least": value})
+
+
+class Keeper:
+    """The file beside a ledger that says how far it came.
+
+    Args:
+        ledger: its path; the file stands beside what it leads to, whatever name it was opened by.
+    """
+
+    def __init__(self, ledger: Path) -> None:
+        self._ledger = ledger
+        real = ledger.resolve()
+        self.path: Path = real.with_name(f"{real.name}.counter")
+        self._id = 0
+        self._kept = 0
+        self._file: int | None = None
+        self._synced = -SYNC_SECONDS
+        self._behind = False
+
+    def kept(self) -> Identity | None:
+        """What the file says; None if there is none, or none that is whole."""
+        with translated(self.path), suppress(FileNotFoundError):
+            return _parse(self.path.read_bytes())
+        return None
+
+    def refuse_loss(self) -> None:
+        """Refuse to begin a ledger where one was.
+
+        Raises:
+            LedgerOlder: the file beside knows of one, and there is none.
+        """
+        with translated(self._ledger):
+            if self._ledger.exists() and self._ledger.stat().st_size:
+                return
+        kept = self.kept()
+        if kept is not None and kept.counter:
+            raise LedgerOlder(
+                f"is gone: there was one here that counted {kept.counter:,} admissions and claims, says {self.path}. "
+                "A new one would know of nothing that was sent, and send it all again. Put the ledger back, or its "
+                "newest backup; if there is none, `gotsurge ledger accept-older` lets a new one begin",
+                newest=kept.counter,
+                where=str(self.path),
+                path=str(self._ledger),
+            )
+
+    def refuse_older(self, identity: Identity | None) -> None:
+        """Refuse a ledger that counts less than the file beside it.
+
+        Args:
+            identity: what the ledger says of itself; None if it is from before ledgers had an id.
+
+        Raises:
+            LedgerOlder: it is an older copy.
+        """
+        kept = self.kept()
+        if kept is None:
+            return
+        if identity is None:
+            identity = Identity(kept.id, 0)
+        refuse_older(identity, kept, str(self.path), str(self._ledger))
+
+    def keep_for(self, identity: Identity) -> None:
+        """Keep the counter of this ledger from now on."""
+        self._id, self._kept = identity.id, 0
+        kept = self.kept()
+        if kept is not None and kept.id == identity.id:
+            self._kept = kept.counter
+        with translated(self.path):
+            if self.path.exists():
+                self._file = os.open(self.path, os.O_RDWR | _BINARY)
+                if kept is None:
+                    os.ftruncate(self._file, 0)
+        self.keep(identity.counter)
+
+    def keep(self, counter: int) -> None:
+        """Write the counter down, if it was raised. It was committed before: what fails here is made good later."""
+        if counter <= self._kept:
+            return
+        with suppress(OSError):
+            if self._file is None:
+                self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
+            os.lseek(self._file, 0, os.SEEK_SET)
+            os.write(self._file, _format(Identity(self._id, counter)))
+            self._kept = counter
+            self._behind = True
+            if time.monotonic() - self._synced >= SYNC_SECONDS:
+                self._sync()
+
+    def _sync(self) -> None:
+        if self._file is not None and self._behind:
+            os.fsync(self._file)
+            self._synced = time.monotonic()
+            self._behind = False
+
+    def close(self) -> None:
+        """Force what was written to the disk, and close the file."""
+        with suppress(OSError):
+            self._sync()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def refuse_older(identity: Identity, newest: Identity, where: str, path: str) -> None:
+    """Refuse a ledger that counts less than was seen of it elsewhere.
+
+    Raises:
+        LedgerOlder: it is an older copy.
+    """
+    if newest.id != identity.id or newest.counter <= identity.counter:
+        return
+    raise LedgerOlder(
+        f"is an older copy: it counts {identity.counter:,} admissions and claims, {where} counts {newest.counter:,}. "
+        "What was sent since would be sent again. Put the newest copy in its place, without -wal and -shm files; if "
+        "there is none, `gotsurge ledger accept-older` puts what may have been sent since in doubt",
+        counter=identity.counter,
+        newest=newest.counter,
+        where=where,
+        path=path,
+    )
+
+
+def _format(identity: Identity) -> bytes:
+    text = _FORMAT.format(id=identity.id, counter=identity.counter)
+    return f"{text} {zlib.crc32(text.encode()):08x}\n".encode()
+
+
+def _parse(data: bytes) -> Identity | None:
+    # A file that a crash or a disk left half written is as good as none: the ledger itself is whole then.
+    words = data.decode("ascii", "replace").split()
+    if len(words) != 5:
+        return None
+    try:
+        identity = Identity(int(words[1], 16), int(words[3]))
+    except ValueError:
+        return None
+    return identity if _format(identity) == data else None

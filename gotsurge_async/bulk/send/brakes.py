@@ -1,0 +1,144 @@
+"""What stops a push before its end: too many refusals, too many doubts, too much money."""
+
+from collections.abc import Sequence
+
+import attrs
+import msgspec
+
+from gotsurge_async.bulk.ledger import LIVE, OrderState, PendingOrder, Run
+from gotsurge_async.bulk.ledger.payloads import reading_payload
+from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused
+from gotsurge_async.errors import GotSurgeError
+from gotsurge_async.money import Money
+
+DOUBTS_IN_A_ROW = 5
+REFUSALS_IN_A_ROW = 10
+"""Chunks; what stops a push unless the user says otherwise."""
+
+
+class LimitReached(GotSurgeError):
+    """A limit has stopped the push; the rest was not sent."""
+
+
+@attrs.frozen(kw_only=True)
+class Brakes:
+    """Limits of a push; None for none.
+
+    Attributes:
+        max_errors: refused orders.
+        max_in_doubt: orders in doubt.
+        doubts_in_a_row: chunks, one after the other, of which nothing is known: the service is down, or the way to it.
+        refusals_in_a_row: chunks, one after the other, that were refused whole: something is wrong with all orders.
+        max_spend: the sum of the prices of what is created or in doubt. Of one currency, or of any if it has none.
+        canary: so many orders are sent first, and each must be confirmed by a read before the rest goes.
+    """
+
+    max_errors: int | None = None
+    max_in_doubt: int | None = None
+    doubts_in_a_row: int | None = DOUBTS_IN_A_ROW
+    refusals_in_a_row: int | None = REFUSALS_IN_A_ROW
+    max_spend: Money | None = None
+    canary: int = 0
+
+
+class _Priced(msgspec.Struct):
+    price: int = 0
+    currency: str | None = None
+
+
+_priced = msgspec.json.Decoder(_Priced)
+
+
+class BrakeWatch:
+    """Counts what a push did against its `Brakes`."""
+
+    def __init__(self, brakes: Brakes) -> None:
+        self._brakes = brakes
+        self._refused = 0
+        self._in_doubt = 0
+        self._spent = 0
+        # Chunks stand in a row as they were begun: those that failed are the quickest to end.
+        self._begun = 0
+        self._ended: dict[int, frozenset[type]] = {}
+        self._all_ended = 0
+        self._looks_back = max(brakes.doubts_in_a_row or 0, brakes.refusals_in_a_row or 0)
+
+    async def begin(self, run: Run) -> None:
+        """Count what earlier processes did in this run."""
+        counts = await run.counts()
+        self._refused = counts[OrderState.REJECTED]
+        self._in_doubt = counts[OrderState.IN_DOUBT]
+        if self._brakes.max_spend is not None:
+            async for row in run.rows(LIVE - {OrderState.PENDING}):
+                with reading_payload(run.path, row):
+                    self._spent += _priced.decode(row.payload).price
+
+    def reserve(self, orders: Sequence[PendingOrder]) -> None:
+        """Count the prices of orders that are about to be sent.
+
+        Raises:
+            LimitReached: they would go beyond the limit; they are not counted, and must not be sent.
+        """
+        limit = self._brakes.max_spend
+        if limit is None:
+            return
+        prices = [_priced.decode(order.payload) for order in orders]
+        for price, order in zip(prices, orders, strict=True):
+            if limit.currency and price.price and price.currency != limit.currency:
+                raise LimitReached(
+                    f"order {order.key} is priced in {price.currency or 'no currency'}, and the limit in "
+                    f"{limit.currency}: they cannot be added up"
+                )
+        total = self._spent + sum(price.price for price in prices)
+        if total > limit.millicents:
+            shown = f"{limit.currency} {limit.amount:,.2f}".strip()
+            raise LimitReached(f"the next orders would bring the spend above {shown}")
+        self._spent = total
+
+    def count(self, orders: Sequence[PendingOrder], results: Sequence[OrderResult[PendingOrder]]) -> None:
+        """Count what became of orders whose prices were reserved.
+
+        Raises:
+            LimitReached: of refusals or doubts.
+        """
+        if self._brakes.max_spend is not None:
+            kept = {result.order.id for result in results if isinstance(result, Created | InDoubt)}
+            self._spent -= sum(_priced.decode(order.payload).price for order in orders if order.id not in kept)
+        self._refused += sum(isinstance(result, Refused) for result in results)
+        self._in_doubt += sum(isinstance(result, InDoubt) for result in results)
+        for count, limit, what in (
+            (self._refused, self._brakes.max_errors, "refused"),
+            (self._in_doubt, self._brakes.max_in_doubt, "in doubt"),
+        ):
+            if limit is not None and count > limit:
+                raise LimitReached(f"{count} orders are {what}, and the limit is {limit}")
+
+    def enter(self) -> int:
+        """A chunk is begun; returns its place in the row."""
+        self._begun += 1
+        return self._begun - 1
+
+    def leave(self, place: int, results: Sequence[OrderResult[PendingOrder]]) -> LimitReached | None:
+        """A chunk has ended; returns why the next ones should not be sent, if so many in a row went the same way."""
+        kinds = self._ended[place] = frozenset(type(result) for result in results)
+        reached = None
+        for counted, limit, what in (
+            (InDoubt, self._brakes.doubts_in_a_row, "in doubt: the service, or the way to it, is down"),
+            (Refused, self._brakes.refusals_in_a_row, "refused: mend what they have in common"),
+        ):
+            if limit is not None and kinds <= {counted} and self._in_a_row(place, counted) >= limit:
+                reached = reached or LimitReached(f"{limit} chunks in a row are {what}")
+        while self._all_ended in self._ended:
+            self._ended.pop(self._all_ended - self._looks_back, None)
+            self._all_ended += 1
+        return reached
+
+    def _in_a_row(self, place: int, counted: type) -> int:
+        """How many chunks went one way, side by side with the one at a place; those that have not ended bound them."""
+        number = int(bool(self._ended[place]))
+        for step in (-1, 1):
+            at = place + step
+            while (kinds := self._ended.get(at)) is not None and kinds <= {counted}:
+                number += int(bool(kinds))  # of one that is empty nothing was sent: it neither counts nor ends the row
+                at += step
+        return number

@@ -1,0 +1,165 @@
+"""Orders into the ledger, all or none, before anything is sent."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import islice
+from typing import Any, TypeVar
+
+import attrs
+
+from gotsurge_async import codec
+from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, Run
+from gotsurge_async.bulk.send.changes import note_changes
+from gotsurge_async.bulk.send.claims import whole
+from gotsurge_async.bulk.sources import Fault, Source
+from gotsurge_async.bulk.sources.base import fingerprint_of
+from gotsurge_async.calls.batcher import chunks_of
+from gotsurge_async.errors import GotSurgeError, InvalidData, Problem
+from gotsurge_async.models.tasks import Order
+
+T = TypeVar("T")
+
+BLOCK = 500
+"""Orders that are read, and put into the ledger, at a time."""
+
+
+class UnusableSource(InvalidData):
+    """A source with faults: nothing of it is in the ledger, and nothing was sent.
+
+    Attributes:
+        faults: the first thousand, each with its place.
+        count: how many there are.
+    """
+
+    def __init__(self, message: str = "", faults: Sequence[Fault] = (), count: int = 0) -> None:
+        super().__init__(message, [Problem("", str(fault)) for fault in faults])
+        self.faults: tuple[Fault, ...] = tuple(faults)
+        self.count = count
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (self.args[0], self.faults, self.count))
+
+
+@attrs.frozen
+class Loader:
+    """Puts orders into the ledger. A run that is returned is held: close it.
+
+    Args:
+        environment: the name under which keys are unique.
+        mode: how the run will be sent.
+        settle: finds out, before a run is admitted, what became of orders in doubt whose keys it has.
+    """
+
+    ledger: Ledger
+    environment: str
+    mode: Mode
+    settle: Callable[[Run], Awaitable[None]] | None = None
+
+    async def source(self, source: Source, options: Mapping[str, Any] | None = None) -> tuple[Run, Admission]:
+        """See `Push.load_source`."""
+        rows = source.rows()
+        block = await asyncio.to_thread(_block, rows)  # the header is read with the first row
+        run = await self.ledger.begin(
+            environment=self.environment,
+            mode=self.mode,
+            source=source.name,
+            columns=source.columns,
+            options=options,
+        )
+        async with discarded_on_error(run):
+            while block:
+                await run.add(
+                    [NewOrder(row.line, row.key, row.payload, row.original, row.fingerprint) for row in block]
+                )
+                block = await asyncio.to_thread(_block, rows)
+            if not source.report.ok:
+                raise UnusableSource(f"{source.name} has faults", source.report.faults, source.report.fault_count)
+            return run, await self._admit(run, source.name, source.sha256)
+
+    async def orders(
+        self, orders: Iterable[Order] | AsyncIterable[Order], key: Callable[[Order], str | None], name: str
+    ) -> tuple[Run, Admission]:
+        """See `Push.load_orders`."""
+        run = await self.ledger.begin(environment=self.environment, mode=self.mode, source=name)
+        async with discarded_on_error(run):
+            number = 0
+            async for block in chunks_of(orders, BLOCK):
+                rows = []
+                for order in block:
+                    number += 1
+                    order_key = _key(order, key, name, number)
+                    payload, plain = codec.encode_order(order)
+                    rows.append(NewOrder(number, order_key, payload, None, fingerprint_of(plain)))
+                await run.add(rows)
+            return run, await self._admit(run, name, None)
+
+    async def _admit(self, run: Run, name: str, sha256: str | None) -> Admission:
+        if self.settle is not None:
+            await self.settle(run)
+        return await admit(run, name, sha256)
+
+
+def _key(order: Order, key: Callable[[Order], str | None], name: str, number: int) -> str:
+    """The key of an order whose names can be compared with those in an answer.
+
+    Classes do not check the types of what a program gives them. A number would be found out when its chunk is claimed
+    already, and all orders of the chunk would be in doubt.
+    """
+    given: Any = key(order)
+    names: dict[str, Any] = {"the key": given, "tracking_id": order.tracking_id, "invoice_number": order.invoice_number}
+    for column, value in names.items():
+        if value is not None and not isinstance(value, str):
+            rule = f"is text, not {type(value).__name__}"
+            fault = Fault(file=name, line=number, column=column, value=str(value), rule=rule)
+            raise UnusableSource(f"{name} has faults", [fault], 1)
+    if not given:
+        fault = Fault(file=name, line=number, rule="the order has no key: give it a tracking_id")
+        raise UnusableSource(f"{name} has faults", [fault], 1)
+    return str(given)
+
+
+async def admit(run: Run, name: str, sha256: str | None = None) -> Admission:
+    """Admit a run that is loaded, and say of its changed orders in what they differ from what was pushed.
+
+    Args:
+        name: of its source.
+        sha256: the digest of its source.
+
+    Raises:
+        UnusableSource: a key stands in it twice.
+        RunHeld, LedgerError: as `Run.admit`.
+    """
+    admission = await run.admit(source_sha256=sha256)
+    if admission.doubled:
+        faults = [
+            Fault(
+                file=name,
+                line=doubled.line,
+                value=doubled.key,
+                rule=f"this key stands in line {doubled.first_line} already: one order, one key",
+            )
+            for doubled in admission.doubled
+        ]
+        raise UnusableSource(f"{name} has faults", faults, len(faults))
+    return attrs.evolve(admission, changed=await note_changes(run)) if admission.already_pushed else admission
+
+
+@asynccontextmanager
+async def discarded_on_error(run: Run) -> AsyncIterator[None]:
+    """Around the loading of a run: one that could not be loaded whole is removed, also when loading was cancelled.
+
+    One that was admitted before something failed stays, in nobody's hands.
+    """
+    try:
+        yield
+    except BaseException:
+        # Best effort: a run that stays behind in the state "loading" is never sent, and is swept away later.
+        with suppress(GotSurgeError):
+            await whole(run.discard())
+        await whole(run.close())
+        raise
+
+
+def _block(rows: Iterator[T]) -> list[T]:
+    return list(islice(rows, BLOCK))

@@ -1,0 +1,142 @@
+"""Reading what the document does not describe: error bodies, Retry-After, request ids.
+
+The document shows no error body and no header, so a message is taken from wherever it stands.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from gotsurge_async.secrets import without
+
+_MESSAGE_KEYS = (
+    "message",
+    "error_description",
+    "error",
+    "errors",
+    "detail",
+    "details",
+    "title",
+    "msg",
+    "reason",
+    "code",
+)
+_REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid", "cf-ray")
+_MOST = 300
+
+
+def service_message(body: bytes, secrets: Iterable[str] = ()) -> str:
+    """The sentence that an error answer holds, from JSON of any shape, HTML or text; "" if it holds none.
+
+    Args:
+        secrets: what was sent and must not be shown, should the service quote it.
+    """
+    text = body[:65_536].decode("utf-8", "replace").strip()
+    if not text:
+        return ""
+    try:
+        found = _find(msgspec.json.decode(body), depth=0)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = _from_markup(text[:8_192]) if text.startswith("<") else text
+    return _short(without(found, secrets))
+
+
+def _find(value: Any, depth: int) -> str:
+    if isinstance(value, str):
+        return value
+    if depth > 6:
+        return ""
+    if isinstance(value, list):
+        return "; ".join(filter(None, (_find(each, depth + 1) for each in value[:5])))
+    if not isinstance(value, dict):
+        return ""
+    for key in _MESSAGE_KEYS:
+        found = _find(value.get(key), depth + 1)
+        if found:
+            return _located(value, found)
+    # errors by field: {"price": ["too low"]}
+    pairs = ((name, _find(each, depth + 1)) for name, each in list(value.items())[:5])
+    return "; ".join(f"{name}: {found}" for name, found in pairs if found)
+
+
+def _located(value: Mapping[str, Any], found: str) -> str:
+    """The message with the field that it is about, if the same object names one."""
+    field = value.get("field") or value.get("path") or value.get("pointer")
+    return f"{field}: {found}" if isinstance(field, str) and field not in found else found
+
+
+def _from_markup(text: str) -> str:
+    import html  # here: it loads a table of all entities, and few services answer with pages
+
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+    if title and re.search(r"[^\W\d_]", title.group(1)):
+        return html.unescape(title.group(1))
+    # No title, or one that is only the status again: then what the page shows.
+    shown = re.sub(r"<(head|script|style)\b.*?</\1>", " ", text, flags=re.IGNORECASE | re.DOTALL)
+    return html.unescape(re.sub(r"<[^>]+>", " ", shown))
+
+
+def _short(text: str) -> str:
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= _MOST else f"{line[: _MOST - 3]}..."
+
+
+_ROW = re.compile(r"\btasks?[.\[/](\d{1,3})\b")
+
+
+def named_rows(body: bytes) -> tuple[int, ...]:
+    """The indices (from 0) of a batch that a refusal names: as ``index``, or in a path such as ``tasks[3].price``."""
+    try:
+        tree = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ()
+    rows: set[int] = set()
+    waiting, seen = [tree], 0
+    while waiting and seen < 10_000:
+        value, seen = waiting.pop(), seen + 1
+        if isinstance(value, list):
+            waiting += value
+        elif isinstance(value, dict):
+            index = value.get("index")
+            if type(index) is int:
+                rows.add(index)
+            waiting += value.values()
+            waiting += value  # errors by path: {"tasks[3].price": "too low"}
+        elif isinstance(value, str) and len(value) <= _MOST:
+            rows.update(int(found) for found in _ROW.findall(value))
+    return tuple(sorted(rows))
+
+
+def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds that the service asks us to wait, from Retry-After as seconds or as an HTTP date; None without one.
+
+    Args:
+        headers: with lower-case names.
+        now: the present, aware.
+    """
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value):
+        return float(value)
+    # Imported here: it brings half of the package email, for a header that hardly ever comes as a date.
+    from email.utils import parsedate_to_datetime
+
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - now).total_seconds())
+
+
+def request_id(headers: Mapping[str, str]) -> str | None:
+    """The service's own id of a request, if a header (lower-case names) carries one."""
+    for name in _REQUEST_ID_HEADERS:
+        if headers.get(name):
+            return headers[name][:200]
+    return None

@@ -1,0 +1,235 @@
+"""What a create did with each of its orders."""
+
+from collections import Counter, deque
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from typing import Generic, TypeVar, cast
+
+import attrs
+
+from gotsurge_async import codec
+from gotsurge_async.api.endpoints import Endpoint
+from gotsurge_async.calls.retry import Outcome
+from gotsurge_async.calls.session import Session
+from gotsurge_async.calls.streams import ResultStream
+from gotsurge_async.errors import CallError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, Rejected, SignInNeeded
+from gotsurge_async.hooks import ChunkDone
+from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, TaskBatch
+
+T = TypeVar("T")
+
+STOPPERS = (401, 403)
+"""Statuses that say nothing about the orders: every later chunk would meet them too."""
+
+
+Identity = tuple[str | None, str | None]
+"""What an order is known by in the answer of its create: its tracking id and its invoice number."""
+
+
+@attrs.frozen(kw_only=True)
+class Created(Generic[T]):
+    """GotSurge has the order; ``receipt`` names its task."""
+
+    order: T
+    receipt: Receipt
+
+
+@attrs.frozen(kw_only=True)
+class Refused(Generic[T]):
+    """GotSurge said no, to the order or to the chunk it was in."""
+
+    order: T
+    error: CallError
+
+
+@attrs.frozen(kw_only=True)
+class InDoubt(Generic[T]):
+    """The order was sent, and nobody can say whether GotSurge has it. Never send it again blindly."""
+
+    order: T
+    error: CallError
+
+
+@attrs.frozen(kw_only=True)
+class Unsent(Generic[T]):
+    """GotSurge certainly does not have the order: no connection, no sign-in, or too many requests."""
+
+    order: T
+    error: GotSurgeError
+
+
+OrderResult = Created[T] | Refused[T] | InDoubt[T] | Unsent[T]
+
+
+def results_of_error(orders: Sequence[T], error: GotSurgeError) -> list[OrderResult[T]]:
+    """What an error of the create says about each order of its chunk.
+
+    Raises:
+        GotSurgeError: ``error`` itself, when it says nothing about orders (a usage error, for instance).
+    """
+    if isinstance(error, OutcomeUnknown):
+        return [InDoubt(order=order, error=error) for order in orders]
+    if isinstance(error, NotSent | RateLimited | SignInNeeded) or stops_all(error):
+        return [Unsent(order=order, error=error) for order in orders]
+    if isinstance(error, Rejected):
+        return [Refused(order=order, error=error) for order in orders]
+    raise error
+
+
+def stops_all(error: GotSurgeError) -> bool:
+    """Whether an error would meet every later chunk too: a person must act first."""
+    return isinstance(error, SignInNeeded) or (isinstance(error, Rejected) and error.status in STOPPERS)
+
+
+def results_of_receipts(
+    orders: Sequence[T], identities: Sequence[Identity], receipts: Sequence[Receipt]
+) -> list[OrderResult[T]]:
+    """Match the answer of a create to its orders; an order without a task in it is in doubt."""
+    return [
+        Created(order=order, receipt=receipt) if receipt else InDoubt(order=order, error=_missing(len(receipts)))
+        for order, receipt in zip(orders, match(identities, receipts), strict=True)
+    ]
+
+
+def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[Receipt | None]:
+    """Find the receipt of each order.
+
+    The document promises neither the order of the answer nor that it is whole. So an order is matched by tracking id,
+    else by invoice number, else by position if the counts agree and nothing that was matched stands elsewhere; never
+    with a receipt that names another id.
+    """
+    receipts = _told_apart(receipts)
+    named = [(receipt.tracking_id, receipt.invoice_number) for receipt in receipts]
+    if named == list(identities) and None not in [tracking_id for tracking_id, _ in named]:
+        return list(receipts)  # as nearly always
+    found: list[Receipt | None] = [None] * len(identities)
+    left = list(receipts)
+    for place, name in enumerate(("tracking_id", "invoice_number")):
+        by_name: dict[str, deque[Receipt]] = {}
+        for receipt in left:
+            if (key := getattr(receipt, name)) is not None:
+                by_name.setdefault(key, deque()).append(receipt)
+        for number, identity in enumerate(identities):
+            same = by_name.get(identity[place] or "")
+            if found[number] is None and same and _agree(identity, same[0]):
+                found[number] = same.popleft()
+        taken = {id(receipt) for receipt in found}
+        left = [receipt for receipt in left if id(receipt) not in taken]
+    if len(identities) == len(receipts) and all(
+        each is None or each is receipt for each, receipt in zip(found, receipts, strict=True)
+    ):
+        for number, (identity, receipt) in enumerate(zip(identities, receipts, strict=True)):
+            if _agree(identity, receipt):
+                found[number] = receipt
+    return found
+
+
+def _told_apart(receipts: Sequence[Receipt]) -> Sequence[Receipt]:
+    """The receipts by which orders can be told apart: a task that stands twice counts once if it says whose it is."""
+    if len({receipt.id for receipt in receipts}) == len(receipts):
+        return receipts
+    by_task: dict[str, list[Receipt]] = {}
+    for receipt in receipts:
+        by_task.setdefault(receipt.id, []).append(receipt)
+    return [
+        same[0]
+        for same in by_task.values()
+        if len(same) == 1 or (same[0].tracking_id is not None and len({each.tracking_id for each in same}) == 1)
+    ]
+
+
+def _agree(identity: Identity, receipt: Receipt) -> bool:
+    """Whether the receipt names nothing that the order has otherwise."""
+    # Written out: this runs for every order, and as a loop it cost more than all else of the matching.
+    mine, theirs = identity[0], receipt.tracking_id
+    if mine is not None and theirs is not None and mine != theirs:
+        return False
+    mine, theirs = identity[1], receipt.invoice_number
+    return mine is None or theirs is None or mine == theirs
+
+
+def _missing(answered: int) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"the answer names {answered} tasks, and none that can be told to be this order's", status=200
+    )
+
+
+async def create_chunk(
+    session: Session,
+    endpoint: Endpoint[CreatedTasks],
+    orders: Sequence[T],
+    body: bytes,
+    identities: Sequence[Identity],
+    *,
+    before_send: Callable[[], Awaitable[None]] | None = None,
+    after_send: Callable[[Outcome, int | None], None] | None = None,
+) -> list[OrderResult[T]]:
+    """Create one chunk, and say what became of each of its orders.
+
+    Args:
+        orders: whatever the caller knows its orders by; each comes back in its result.
+        body: the JSON text of all of them, as `codec.encode_batch` makes it.
+        before_send, after_send: see `Session.call`.
+    """
+    try:
+        receipts = await session.call(
+            cast("Endpoint[list[Receipt]]", endpoint),
+            body=body,
+            decode=codec.decode_receipts,
+            before_send=before_send,
+            after_send=after_send,
+        )
+    except GotSurgeError as error:
+        return results_of_error(orders, error)
+    return results_of_receipts(orders, identities, receipts)
+
+
+class PushStream(ResultStream[Order, OrderResult[Order]]):
+    """The results of a push without a ledger, one for each order, as they come.
+
+    ``async for result in stream``; in an ``async with`` block it also ends cleanly when the loop is left early. Then,
+    or when it is cancelled, ``in_flight`` holds the orders whose outcome is not known.
+
+    When the service no longer takes the account's token, no more chunks are sent; the orders of those that met it are
+    `Unsent`, and the error is raised after the last result.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        endpoint: Endpoint[CreatedTasks],
+        orders: Iterable[Order] | AsyncIterable[Order],
+        *,
+        size: int,
+        concurrency: int,
+    ) -> None:
+        super().__init__(orders, size=size, concurrency=concurrency)
+        self._session = session
+        self._endpoint = endpoint
+
+    async def _send(self, items: Sequence[Order]) -> list[OrderResult[Order]]:
+        started = self._session.clock.monotonic()
+        results = await create_chunk(
+            self._session,
+            self._endpoint,
+            items,
+            codec.encode(TaskBatch(tasks=tuple(items))),
+            [(order.tracking_id, order.invoice_number) for order in items],
+        )
+        first = results[0]
+        if isinstance(first, Unsent) and stops_all(first.error):
+            self._stop(first.error)
+        if self._session.hooks.watched:
+            self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
+        return results
+
+
+def chunk_done(results: Sequence[OrderResult[T]], seconds: float) -> ChunkDone:
+    """The event that tells of a chunk."""
+    counts = Counter(type(result) for result in results)
+    return ChunkDone(
+        created=counts[Created],
+        refused=counts[Refused],
+        in_doubt=counts[InDoubt],
+        unsent=counts[Unsent],
+        seconds=seconds,
+    )

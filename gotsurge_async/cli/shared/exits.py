@@ -1,0 +1,172 @@
+"""Exit codes, and errors told to people; with ``--json`` also to programs, as one document on standard output."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import IO, Any
+
+import click
+
+from gotsurge_async.api.endpoints import ENDPOINTS, Replay
+from gotsurge_async.bulk.ledger import RunHeld
+from gotsurge_async.errors import (
+    CallError,
+    ConfigError,
+    EndpointsAssumed,
+    Forbidden,
+    GotSurgeError,
+    NotSent,
+    OutcomeUnknown,
+    SignInFailed,
+    SignInNeeded,
+    Unauthorized,
+    UsageError,
+)
+
+
+class Exit(IntEnum):
+    """What the command's exit code says."""
+
+    CREATED = 0
+    """All done; for a push, every order is created."""
+    REFUSED = 1
+    """Some orders were refused, or a call was."""
+    USAGE = 2
+    """The command or its input cannot be right; nothing was sent."""
+    IN_DOUBT = 3
+    """Of some orders nobody knows whether they were created."""
+    SIGN_IN = 4
+    """There is no token that works."""
+    STOPPED = 5
+    """Stopped by a limit before the end; the rest was not sent."""
+    HELD = 6
+    """Another process has the run."""
+    CHANGED = 7
+    """Some rows differ from what was sent under their keys: what they say now was not sent."""
+    UNREACHABLE = 8
+    """The service cannot be reached, or does not answer; nothing is in doubt, and what was not sent may be sent."""
+    RESULTS_FAILED = 9
+    """All was sent that was to be, and the result files could not be written; the ledger has everything."""
+    INTERRUPTED = 130
+    """Ctrl-C."""
+    TERMINATED = 143
+    """SIGTERM."""
+
+
+class Unreachable(GotSurgeError):
+    """There is nobody at the address of the service."""
+
+
+class Failure(click.ClickException):
+    """An error that is told on stderr, and ends the process with a code of its own.
+
+    Args:
+        run: the run that it is about.
+        more: what else the document of ``--json`` says.
+    """
+
+    def __init__(
+        self, message: str, code: Exit, *, run: str | None = None, more: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.run = run
+        self.more: Mapping[str, Any] = more or {}
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Tell the error, and leave: click's own exit code is one for the whole class."""
+        super().show(file)
+        raise SystemExit(int(self.code))
+
+
+class Told(Failure):
+    """A failure whose words people have read already."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Leave."""
+        raise SystemExit(int(self.code))
+
+
+def exit_code_of(error: GotSurgeError) -> Exit:
+    """The exit code that an error stands for."""
+    if isinstance(error, RunHeld):
+        return Exit.HELD
+    if isinstance(error, SignInNeeded | SignInFailed | Unauthorized | Forbidden):
+        return Exit.SIGN_IN
+    if is_unreachable(error):
+        return Exit.UNREACHABLE
+    if isinstance(error, ConfigError | UsageError):
+        return Exit.USAGE
+    return Exit.REFUSED if isinstance(error, CallError) else Exit.USAGE
+
+
+def is_unreachable(error: GotSurgeError) -> bool:
+    """Whether an error says that the service was not reached, or did not answer a call that may be repeated freely."""
+    if isinstance(error, OutcomeUnknown):
+        endpoint = ENDPOINTS.get(error.operation)
+        return endpoint is not None and endpoint.replay in (Replay.SAFE, Replay.HARMLESS)
+    return isinstance(error, NotSent | Unreachable)
+
+
+@contextmanager
+def told(run: Callable[[], str | None] = lambda: None) -> Iterator[None]:
+    """Turn our errors, and Ctrl-C, into a sentence on stderr and an exit code.
+
+    Args:
+        run: gives the id of the run that the block is about, once it is known.
+    """
+    try:
+        yield
+    except EndpointsAssumed as error:
+        hint = "GOTSURGE_PROFILE names a profile; --accept-assumed-endpoints creates all the same"
+        raise Failure(f"{error}\n{hint}", Exit.USAGE, run=run()) from None
+    except GotSurgeError as error:
+        text = "\n".join([str(error), *getattr(error, "__notes__", ())])
+        raise Failure(text, exit_code_of(error), run=run()) from None
+    except KeyboardInterrupt:
+        raise Failure("interrupted", Exit.INTERRUPTED, run=run()) from None
+    except Failure as error:
+        error.run = error.run or run()
+        raise
+
+
+# --- for programs ----------------------------------------------------------------------------------------------------
+
+_GIVEN = "gotsurge_async.cli.document_was_given"
+
+
+def print_document(document: Any) -> None:
+    """Print the JSON document of a command; each prints one."""
+    print_text(json.dumps(document, indent=2))
+
+
+def print_text(text: str) -> None:
+    """Print a JSON document that is text already."""
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.meta[_GIVEN] = True
+    click.echo(text)
+
+
+@contextmanager
+def always_a_document(context: click.Context, wanted: bool) -> Iterator[None]:
+    """With ``--json`` give a document also where a command ends with an error before it printed its own.
+
+    Ctrl-C ends with a code of its own and without a traceback, wherever it strikes.
+    """
+    try:
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise Failure("interrupted", Exit.INTERRUPTED) from None
+    except click.ClickException as error:
+        if wanted and not context.meta.get(_GIVEN):
+            print_document(_error_document(error))
+        raise
+
+
+def _error_document(error: click.ClickException) -> dict[str, Any]:
+    if isinstance(error, Failure):
+        return {"error": error.message, "exit": int(error.code), "run": error.run, **error.more}
+    return {"error": error.format_message(), "exit": error.exit_code, "run": None}

@@ -1,0 +1,277 @@
+"""Plans of files: what is counted, what is too narrow, and that a push is held to the file of its plan."""
+
+import io
+import json
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gotsurge_async import Address, Money, Order, TimeWindow, codec
+from gotsurge_async.bulk import Ledger, Mode, Plan, Planner, Push, Source, SourceOptions, UnusableSource, check_plan
+from gotsurge_async.bulk.checks.windows import WindowRules, planned
+from gotsurge_async.bulk.send.load import Loader
+from gotsurge_async.bulk.sources import open_source
+from gotsurge_async.errors import ConfigError, Unauthorized
+from gotsurge_async.simulator import Fault
+from tests.bulk.kit import NOW, good_order
+from tests.bulk.platforms import place
+
+LOYANG = Address(latitude=1.3697, longitude=103.9707)
+TUAS = Address(latitude=1.2966, longitude=103.6361)
+
+
+def numbered(count: int, **changes: Any) -> list[Order]:
+    """Orders that look like no other one."""
+    return [good_order(tracking_id=f"T-{n}", invoice_number=f"INV-{n}", **changes) for n in range(count)]
+
+
+def lines(orders: list[Order]) -> bytes:
+    """Orders as JSON Lines."""
+    return b"".join(codec.encode(order) + b"\n" for order in orders)
+
+
+def source(content: bytes, name: str = "orders.jsonl") -> Source:
+    """A source of JSON Lines."""
+    return open_source(io.BytesIO(content), options=SourceOptions(now=NOW, format="jsonl"), name=name)
+
+
+async def plan(orders: list[Order], **options: Any) -> Plan:
+    """The plan of orders."""
+    return await Planner(now=NOW, **options).plan(source(lines(orders)))
+
+
+async def test_orders_and_money_are_counted() -> None:
+    """A plan says how many orders there are, what they cost in each currency, and how many have no price."""
+    made = await plan(
+        [
+            *numbered(3),
+            good_order(tracking_id="U", price=Money.of("10.005", "USD"), invoice_number="U"),
+            good_order(tracking_id="N", price=None, invoice_number="N"),
+        ]
+    )
+    assert (made.orders, made.without_price) == (5, 1)
+    assert made.spend == {"SGD": "145.50", "USD": "10.005"}
+    assert (made.tight, made.similar, made.warnings, made.quotes) == ((), (), (), None)
+
+
+async def test_a_faulty_file_has_no_plan() -> None:
+    """Every check of a push is made: faults, and keys that stand twice, are told as a push tells them."""
+    bad = good_order(tracking_id="B", price=Money.of("1.00", "SGD"))
+    with pytest.raises(UnusableSource) as caught:
+        await plan([good_order(), bad])
+    assert caught.value.faults[0].line == 2
+    with pytest.raises(UnusableSource, match="this key stands in line 1"):
+        await plan([good_order(), good_order()])
+
+
+async def test_what_looks_alike_is_listed() -> None:
+    """Two keys with one pickup, delivery, window and invoice are named with their lines."""
+    made = await plan([good_order(tracking_id="A"), good_order(tracking_id="B")])
+    assert made.similar == ("B (line 2) is like A (line 1)",)
+
+
+async def test_a_plan_survives_its_file(tmp_path: Path) -> None:
+    """What is saved is read back the same, is JSON for programs, and nobody else may read it."""
+    made = await plan(
+        [
+            *numbered(2),
+            good_order(
+                tracking_id="X",
+                from_time_window=TimeWindow(start_time_utc=NOW, end_time_utc=NOW + timedelta(minutes=5)),
+            ),
+        ]
+    )
+    path = tmp_path / "plan.json"
+    made.save(path)
+    assert Plan.load(path) == made
+    assert json.loads(path.read_text())["orders"] == 3
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [each.name for each in tmp_path.iterdir()] == ["plan.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read the plan"),
+        (b"not JSON", "not a plan"),
+        (b'{"orders": 3}', "not a plan"),
+        (
+            b'{"version":9,"made_at":"2030-01-01T00:00:00Z","file":"","sha256":"","orders":0,"spend":{},"without_price":0}',
+            "version 9",
+        ),
+    ],
+)
+def test_what_is_no_plan_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
+    """A file that is missing, no plan, or one of another version is an error that names it."""
+    path = tmp_path / "plan.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        Plan.load(path)
+    assert "plan.json" in str(caught.value)
+
+
+def test_a_plan_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """A folder that is not there is a configuration error."""
+    made = Plan(made_at=NOW, file="", sha256="", orders=0, spend={}, without_price=0)
+    with pytest.raises(ConfigError, match="cannot write the plan"):
+        made.save(tmp_path / "nothing" / "plan.json")
+
+
+async def test_a_push_takes_the_file_of_its_plan_and_no_other(tmp_path: Path) -> None:
+    """With a plan the same bytes are loaded under any name, and other bytes are a fault before anything is sent."""
+    content = lines(numbered(3))
+    path = tmp_path / "plan.json"
+    (await Planner(now=NOW).plan(source(content))).save(path)
+    async with place(tmp_path) as here:
+        push = Push(here.gs, here.ledger)
+        with pytest.raises(UnusableSource, match="not the file of the plan") as caught:
+            await push.load_source(check_plan(path, source(content + lines(numbered(4)[3:]))))
+        assert "orders.jsonl" in str(caught.value.faults[0])
+        assert await here.ledger.runs() == []
+        run, admission = await push.load_source(check_plan(path, source(content, "copy.jsonl")))
+        assert (admission.pending, run.info.source) == (3, "copy.jsonl")
+        await run.close()
+
+
+async def test_the_items_are_part_of_the_plan(tmp_path: Path) -> None:
+    """Another items file is refused too, and the columns of a CSV come through."""
+    order = next(iter(numbered(1)))
+    plain = {
+        "tracking_id": "T-0",
+        "broadcast_preference": "all",
+        "vehicle_preference": "car",
+        "service_type": "ftl",
+        "from_address.street_address": "A",
+        "to_address.street_address": "B",
+        "from_time_window.start_time_utc": order.from_time_window.start_time_utc.isoformat(),
+        "from_time_window.end_time_utc": order.from_time_window.end_time_utc.isoformat(),
+        "client_time_utc": NOW.isoformat(),
+    }
+    orders, items, path = tmp_path / "o.csv", tmp_path / "i.csv", tmp_path / "plan.json"
+    orders.write_text(f"{','.join(plain)}\n{','.join(plain.values())}\n")
+    items.write_text("tracking_id,name\nT-0,Rope\n")
+    options = SourceOptions(now=NOW, items=items)
+    with open_source(orders, options=options) as opened:
+        (await Planner(now=NOW).plan(opened)).save(path)
+    async with await Ledger.open(tmp_path / "ledger.db") as ledger:
+        loader = Loader(ledger, "local", Mode.DIRECT)
+        with check_plan(path, open_source(orders, options=options)) as opened:
+            run, _ = await loader.source(opened)
+        await run.close()
+        assert (await ledger.run(run.id)).columns == tuple(plain)
+        items.write_text("tracking_id,name\nT-0,Chain\n")
+        with (
+            check_plan(path, open_source(orders, options=options)) as opened,
+            pytest.raises(UnusableSource, match="not the items file of the plan"),
+        ):
+            await loader.source(opened)
+
+
+# --- windows ---------------------------------------------------------------------------------------------------------
+
+
+def told(order: Order, **rules: float) -> list[str]:
+    """What is too narrow about an order."""
+    return WindowRules(**rules).broken(planned(codec.encode(order)), NOW)
+
+
+def span(start: float, end: float) -> TimeWindow:
+    """A window from so many minutes after now to so many."""
+    return TimeWindow(start_time_utc=NOW + timedelta(minutes=start), end_time_utc=NOW + timedelta(minutes=end))
+
+
+def test_a_roomy_order_is_not_told() -> None:
+    """Nothing is said of an order with hours to spare."""
+    assert told(good_order(from_address=LOYANG, to_address=TUAS)) == []
+
+
+def test_short_and_near_pickups_are_told() -> None:
+    """A pickup that lasts ten minutes, ends within the hour or is over leaves no time; the limits are settings."""
+    assert told(good_order(from_time_window=span(120, 130))) == ["the pickup window lasts 10 minutes"]
+    assert told(good_order(from_time_window=span(0, 45))) == ["the pickup ends in 45 minutes"]
+    assert told(good_order(from_time_window=span(-90, -30))) == ["the pickup is over"]
+    assert told(good_order(from_time_window=span(0, 45)), lead=30) == []
+    assert told(good_order(from_time_window=span(120, 130)), shortest_pickup=5) == []
+
+
+def test_a_way_that_cannot_be_driven_is_told() -> None:
+    """Across Singapore in half an hour is told with kilometres and minutes; without coordinates nothing is known."""
+    windows = {"from_time_window": span(120, 140), "to_time_window": span(140, 150)}
+    (rule,) = told(good_order(from_address=LOYANG, to_address=TUAS, **windows))
+    assert rule.startswith("49 km take 74 minutes at 40 km/h")
+    assert rule.endswith("there are 30")
+    assert told(good_order(from_address=LOYANG, to_address=Address(zip_code="1"), **windows)) == []
+    assert told(good_order(from_address=LOYANG, to_address=TUAS, **windows), speed=110) == []
+
+
+@given(st.integers(1, 10**4), st.integers(1, 10**4), st.integers(-(10**4), 10**4))
+def test_more_time_breaks_no_more_rules(length: int, more: int, start: int) -> None:
+    """Moving the end of the pickup and of the delivery later never breaks another rule."""
+    narrow = good_order(from_address=LOYANG, to_address=TUAS, from_time_window=span(start, start + length),
+                        to_time_window=span(start, start + length))  # fmt: skip
+    wide = good_order(from_address=LOYANG, to_address=TUAS, from_time_window=span(start, start + length + more),
+                      to_time_window=span(start, start + length + more))  # fmt: skip
+    assert len(told(wide)) <= len(told(narrow))
+
+
+async def test_tight_windows_stand_in_the_plan() -> None:
+    """Each is listed with its line and key."""
+    made = await plan([*numbered(2), good_order(tracking_id="X", from_time_window=span(0, 5))])
+    assert [(each.line, each.key) for each in made.tight] == [(3, "X"), (3, "X")]
+    assert made.tight_count == 2
+
+
+# --- quotes ----------------------------------------------------------------------------------------------------------
+
+
+async def test_each_route_is_priced_once(tmp_path: Path) -> None:
+    """Ten orders over two routes are two questions, and the total counts every order."""
+    there, back = numbered(6, from_address=LOYANG, to_address=TUAS), numbered(10, from_address=TUAS, to_address=LOYANG)
+    async with place(tmp_path, "plain") as here:
+        made = await plan([*there, *back[6:]], gs=here.gs)
+        fee = await here.gs.prices.recommend(stops=[LOYANG, TUAS], service_type="van_1.7m")
+        assert here.simulator.audit()["calls"]["prices.recommend"] == 3
+    assert made.quotes is not None
+    assert (made.quotes.routes, made.quotes.orders, made.quotes.without_quote) == (2, 10, 0)
+    assert fee.total_fee is not None
+    assert made.quotes.total == {"SGD": str(fee.total_fee * 10).removeprefix("SGD ")}
+
+
+async def test_what_has_no_price_is_told(tmp_path: Path) -> None:
+    """Vehicles that prices do not know, and routes that the service does not price, are counted with the reason."""
+    unknown = numbered(2, vehicle_preference="lorry_20ft")
+    nowhere = good_order(tracking_id="X", from_address=LOYANG, to_address=LOYANG)
+    async with place(tmp_path, "plain") as here:
+        made = await plan([*unknown, nowhere], gs=here.gs)
+    assert made.quotes is not None
+    assert (made.quotes.orders, made.quotes.without_quote) == (0, 3)
+    assert any("lorry_20ft (2 orders)" in reason for reason in made.quotes.reasons)
+
+
+async def test_quotes_stop_where_nobody_is_signed_in(tmp_path: Path) -> None:
+    """A token that is refused is raised, and not counted once for every route."""
+    async with place(tmp_path, "plain") as here:
+        here.simulator.order_fault(Fault(operation="prices.recommend", when="before", kind="status", status=401))
+        with pytest.raises(Unauthorized):
+            await plan(numbered(2, from_address=LOYANG, to_address=TUAS), gs=here.gs)
+
+
+def test_the_layout_of_a_plan_is_plain_json() -> None:
+    """A program finds the times as RFC 3339 and the amounts as decimals."""
+    made = Plan(
+        made_at=datetime(2030, 1, 1, tzinfo=UTC),
+        file="f",
+        sha256="ab",
+        orders=1,
+        spend={"SGD": "2.00"},
+        without_price=0,
+    )
+    tree = msgspec.json.decode(made.to_json())
+    assert (tree["made_at"], tree["spend"]) == ("2030-01-01T00:00:00Z", {"SGD": "2.00"})

@@ -1,0 +1,228 @@
+"""The rules that an order must keep before it is sent."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gotsurge_async.bulk.checks.rules import Finding, Severity, check_order, imo_check_digit, nearest
+from gotsurge_async.models.places import Address, Contact
+from gotsurge_async.models.tasks import CargoDetail, Item, Order
+from gotsurge_async.money import Money
+
+from .kit import NOW, good_order, orders, window
+
+DAY = datetime(2030, 3, 5, tzinfo=UTC)
+
+
+def check(**changes: Any) -> list[Finding]:
+    return check_order(good_order(**changes), now=NOW)
+
+
+def the_fault(**changes: Any) -> Finding:
+    (finding,) = check(**changes)
+    assert finding.severity is Severity.FAULT
+    return finding
+
+
+def test_a_good_order_has_no_findings() -> None:
+    """An order that keeps every rule gives an empty list."""
+    assert check() == []
+
+
+@given(orders())
+@settings(deadline=None)
+def test_orders_made_to_the_rules_have_no_findings(order: Order) -> None:
+    """Whatever the values are, an order within the rules is not complained about."""
+    assert check_order(order, now=NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "meant"),
+    [
+        ("broadcast_preference", "squads", "squad"),
+        ("vehicle_preference", "VAN_1.7M", "van_1.7m"),
+        ("service_type", "", ""),
+    ],
+)
+def test_an_unknown_enum_value_is_a_fault_that_offers_the_nearest(field: str, value: str, meant: str) -> None:
+    """An enumeration takes only what the document lists."""
+    finding = the_fault(**{field: value})
+    assert (finding.path, finding.value) == (field, value)
+    assert (f'did you mean "{meant}"' in finding.message) == bool(meant)
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"latitude": 90.5, "longitude": 1.0}, "to_address.latitude"),
+        ({"latitude": 1.0, "longitude": -181.0}, "to_address.longitude"),
+        ({"latitude": float("nan"), "longitude": 1.0}, "to_address.latitude"),
+        ({"latitude": 1.0}, "to_address.longitude"),
+        ({"longitude": 1.0}, "to_address.latitude"),
+        ({"altitude": float("inf")}, "to_address.altitude"),
+    ],
+)
+def test_degrees_must_be_in_range_and_in_pairs(changes: dict[str, Any], path: str) -> None:
+    """Latitude, longitude and altitude are numbers on this earth, and a place has both coordinates or neither."""
+    assert the_fault(to_address=Address(zip_code="1", **changes)).path == path
+
+
+def test_an_address_that_says_nothing_is_a_fault() -> None:
+    """A driver needs a street, a building, a zip code or coordinates."""
+    assert the_fault(from_address=Address(country="Singapore")).path == "from_address"
+
+
+@pytest.mark.parametrize(
+    ("phone", "offered"),
+    [
+        ("+65 6941-1942", "+6569411942"),
+        ("(+65) 6941 1942", "+6569411942"),
+        ("006569411942", "+6569411942"),
+        ("69411942", "starts with +"),
+        ("6.59E+09", "starts with +"),
+        ("+0569411942", "starts with +"),
+        ("+65694119421942194", "starts with +"),
+    ],
+)
+def test_a_phone_number_is_e164_and_the_fault_shows_it_right(phone: str, offered: str) -> None:
+    """Only + and digits are taken; where the meaning is clear the right form is offered."""
+    finding = the_fault(officer_contact=Contact(phone=phone))
+    assert finding.path == "officer_contact.phone"
+    assert offered in finding.message
+
+
+@pytest.mark.parametrize("imo", [9074728, 123456, 90747290, -9074729])
+def test_a_wrong_imo_number_is_a_fault(imo: int) -> None:
+    """Seven digits, the last of which follows from the others."""
+    assert the_fault(to_contact=Contact(vessel_imo=imo)).path == "to_contact.vessel_imo"
+
+
+@given(st.integers(100_000, 999_999))
+@settings(deadline=None)
+def test_exactly_one_last_digit_makes_an_imo_number(six: int) -> None:
+    """Of the ten numbers with the same six digits one passes."""
+    passing = [six * 10 + last for last in range(10) if not check(to_contact=Contact(vessel_imo=six * 10 + last))]
+    assert passing == [six * 10 + imo_check_digit(six * 10)]
+
+
+@pytest.mark.parametrize(
+    ("pickup", "delivery", "path", "other"),
+    [
+        ((3, 1), (4, 6), "from_time_window.end_time_utc", "from_time_window.start_time_utc is 2030-03-05T03:00:00Z"),
+        ((1, 5), (4, 6), "to_time_window.start_time_utc", "from_time_window.end_time_utc is 2030-03-05T05:00:00Z"),
+        ((1, 3), (6, 4), "to_time_window.end_time_utc", "to_time_window.start_time_utc is 2030-03-05T06:00:00Z"),
+    ],
+)
+def test_windows_out_of_order_name_both_times(
+    pickup: tuple[int, int], delivery: tuple[int, int], path: str, other: str
+) -> None:
+    """Pickup start, pickup end, delivery start and delivery end follow each other."""
+    finding = the_fault(from_time_window=window(DAY, *pickup), to_time_window=window(DAY, *delivery))
+    assert finding.path == path
+    assert other in finding.message
+
+
+def test_windows_may_touch_and_the_delivery_window_may_be_missing() -> None:
+    """Equal times are in order."""
+    assert check(from_time_window=window(DAY, 3, 3), to_time_window=window(DAY, 3, 3)) == []
+    assert check(to_time_window=None) == []
+
+
+def test_messages_show_times_in_the_users_zone() -> None:
+    """A person reads the times of the zone in which they were written."""
+    order = good_order(from_time_window=window(DAY, 3, 1))
+    (finding,) = check_order(order, now=NOW, zone=ZoneInfo("Asia/Singapore"))
+    assert finding.value == "2030-03-05T09:00:00+08:00"
+    assert "2030-03-05T11:00:00+08:00" in finding.message
+
+
+def test_a_pickup_that_is_over_is_a_warning() -> None:
+    """It may be meant, so it does not stop the order; a pickup that ends now is not over."""
+    end = good_order().from_time_window.end_time_utc
+    assert check_order(good_order(), now=end) == []
+    (finding,) = check_order(good_order(), now=end + timedelta(seconds=1))
+    assert finding.severity is Severity.WARNING
+    assert finding.path == "from_time_window.end_time_utc"
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "words"),
+    [
+        ({"price": Money.of("1.99999", "SGD")}, "price", "under the least price of SGD 2.00"),
+        ({"price": Money.of("0", "SGD")}, "price", "under the least price"),
+        ({"price": Money.of("1000.01", "SGD")}, "price", "above the limit of SGD 1000.00"),
+        ({"admin_fee": Money.of("-1", "SGD")}, "admin_fee", "less than nothing"),
+        ({"price": None, "increment": Money(millicents=1, currency="")}, "increment", "has no currency"),
+        ({"price": None, "currency": "sgd"}, "currency", "three capital letters"),
+        ({"min_price": Money.of("9", "SGD"), "max_price": Money.of("8", "SGD")}, "max_price", "under min_price"),
+    ],
+)
+def test_money_out_of_bounds_is_a_fault(changes: dict[str, Any], path: str, words: str) -> None:
+    """Prices have a least, a most, an order and a currency."""
+    finding = the_fault(**changes)
+    assert finding.path == path
+    assert words in finding.message
+
+
+def test_the_least_and_the_greatest_price_pass() -> None:
+    """SGD 2.00 and SGD 1,000.00 are inside the bounds."""
+    assert check(price=Money.of("2.00", "SGD")) == []
+    assert check(price=Money.of("1000", "SGD")) == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "passes"),
+    [
+        (Money.of("5000", "SGD"), True),
+        (Money(millicents=500_000_000, currency=""), True),
+        (Money.of("5000", "USD"), False),
+        (Money.of("1499.99", "SGD"), False),
+    ],
+)
+def test_the_limit_of_the_price_is_the_users(limit: Money, passes: bool) -> None:
+    """A limit holds for its own currency, or for every currency if it names none."""
+    findings = check_order(good_order(price=Money.of("1500", "SGD")), now=NOW, max_price=limit)
+    assert (findings == []) is passes
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"cargo_net_quantity": -1}, "cargo_net_quantity"),
+        ({"total_item_weight": -0.5}, "total_item_weight"),
+        ({"total_item_volume": float("nan")}, "total_item_volume"),
+        ({"items": [Item(), Item(weight=-1.0)]}, "items[1].weight"),
+        ({"cargo_details": [CargoDetail(height=float("inf"))]}, "cargo_details[0].height"),
+    ],
+)
+def test_counts_and_measures_are_numbers_from_zero(changes: dict[str, Any], path: str) -> None:
+    """What is counted or measured is never negative, and always a number."""
+    assert the_fault(**changes).path == path
+
+
+def test_every_fault_of_an_order_is_found() -> None:
+    """One fault does not hide another."""
+    findings = check(service_type="x", price=Money.of("1", "SGD"), to_contact=Contact(phone="1", vessel_imo=1))
+    assert {finding.path for finding in findings} == {
+        "service_type",
+        "price",
+        "to_contact.phone",
+        "to_contact.vessel_imo",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("street adress", "from_address.street_address"),
+        ("From_Adress.City", "from_address.city"),
+        ("zzz", None),
+    ],
+)
+def test_the_nearest_name_is_found_in_other_spellings(name: str, meant: str | None) -> None:
+    """Case, blanks and the object in front do not matter; what is far from everything has no nearest."""
+    assert nearest(name, ["from_address.street_address", "from_address.city", "price"]) == meant

@@ -1,0 +1,149 @@
+"""`gotsurge_async.calls.answers`: messages, waits and ids, wherever the service puts them."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gotsurge_async.calls.answers import request_id, retry_after, service_message
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", ""),
+        (b"  \n ", ""),
+        (b"plain words", "plain words"),
+        (b'"a JSON text"', "a JSON text"),
+        (b'{"message": "no"}', "no"),
+        (b'{"error": "no"}', "no"),
+        (b'{"error": {"code": 42, "message": "no"}}', "no"),
+        (b'{"error": "invalid_grant", "error_description": "the code was used"}', "the code was used"),
+        (b'{"error": true, "message": "no"}', "no"),
+        (b'{"errors": ["a", "b"]}', "a; b"),
+        (b'{"errors": [{"field": "price", "message": "too low"}, {"message": "b"}]}', "price: too low; b"),
+        (
+            b'{"errors": {"price": ["too low"], "currency": ["missing", "odd"]}}',
+            "price: too low; currency: missing; odd",
+        ),
+        (b'[{"detail": "no", "path": "tasks[0]"}]', "tasks[0]: no"),
+        (b'{"type": "about:blank", "title": "Bad", "detail": "price is too low"}', "price is too low"),
+        (b'{"data": {"result": {"msg": "deep"}}}', "data: result: deep"),
+        (b'{"code": "E17"}', "E17"),
+        (b"{}", ""),
+        (b"[]", ""),
+        (b"null", ""),
+        (b"42", ""),
+        (b'{"message": "two\\nlines\\t and \\u0000 more"}', "two lines and more"),
+        (b"<html><head><title>502 Bad &amp; Gateway</title></head><body>x</body></html>", "502 Bad & Gateway"),
+        (b"<p>Too <b>many</b> requests</p>", "Too many requests"),
+        (b'{"message": "half', '{"message": "half'),
+        ("Größe \udcff".encode("utf-8", "surrogateescape"), "Größe \ufffd"),
+    ],
+)
+def test_a_message_is_found_wherever_it_stands(body: bytes, message: str) -> None:
+    """JSON of many shapes, HTML and text each give their one sentence."""
+    assert service_message(body) == message
+
+
+def test_a_message_has_an_end() -> None:
+    """A long answer is cut to 300 characters."""
+    assert service_message(b"x" * 10_000) == "x" * 297 + "..."
+    assert len(service_message(b'{"message": "' + b"y" * 200_000 + b'"}')) == 300
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_line(body: bytes) -> None:
+    """Whatever the service answers, the message is one printable line of at most 300 characters."""
+    message = service_message(body)
+    assert message.isprintable()
+    assert len(message) <= 300
+
+
+@given(JSON)
+def test_any_json_gives_a_line(value: object) -> None:
+    """Whatever JSON the service answers, the message is one printable line of at most 300 characters."""
+    message = service_message(msgspec.json.encode(value))
+    assert message.isprintable()
+    assert len(message) <= 300
+
+
+def test_json_nested_too_deep_is_text() -> None:
+    """An answer that cannot be read as JSON for its depth is taken as text."""
+    assert service_message(b"[" * 100_000) == "[" * 297 + "..."
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("3", 3.0),
+        ("0", 0.0),
+        (" 12 ", 12.0),
+        ("1.5", 1.5),
+        ("Thu, 01 Jan 2026 12:00:07 GMT", 7.0),
+        ("Thu, 01 Jan 2026 20:00:07 +0800", 7.0),
+        ("Thu, 01 Jan 2026 12:00:07 -0000", 7.0),
+        ("Thursday, 01-Jan-26 12:00:07 GMT", 7.0),
+        ("Thu, 01 Jan 2026 11:00:00 GMT", 0.0),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("NaN", None),
+        ("99999999999999999999", None),
+        ("Mon, 1 Jan 2024 00:00:00 +999999999999999999999999", None),
+        ("Mon, 1 Jan 99999 00:00:00 GMT", None),
+        ("١٢", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> None:
+    """Seconds are taken as they are, a date as the time until then but never less than 0, anything else as nothing."""
+    assert retry_after({"retry-after": value}, NOW) == seconds
+
+
+def test_no_header_is_no_wait() -> None:
+    """Without Retry-After the service asks for nothing."""
+    assert retry_after({}, NOW) is None
+
+
+@given(st.text(max_size=60) | st.from_regex(r"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ ([+-]\d+|GMT)"))
+def test_any_retry_after_is_survived(value: str) -> None:
+    """Whatever the header holds, the wait is None or a number of seconds from 0."""
+    seconds = retry_after({"retry-after": value}, NOW)
+    assert seconds is None or seconds >= 0
+
+
+@given(st.integers(0, 10**6))
+def test_a_date_is_the_time_until_then(seconds: int) -> None:
+    """A wait written as a date comes back as its seconds."""
+    date = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
+    assert retry_after({"retry-after": date}, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "found"),
+    [
+        ({"x-request-id": "a", "cf-ray": "b"}, "a"),
+        ({"x-correlation-id": "c"}, "c"),
+        ({"x-request-id": "", "request-id": "d"}, "d"),
+        ({"date": "now"}, None),
+    ],
+)
+def test_a_request_id_is_read_from_its_usual_headers(headers: dict[str, str], found: str | None) -> None:
+    """The first header that carries an id gives it."""
+    assert request_id(headers) == found
+
+
+def test_a_request_id_has_an_end() -> None:
+    """An id of any length is cut to 200 characters."""
+    assert request_id({"x-request-id": "x" * 1000}) == "x" * 200

@@ -1,0 +1,196 @@
+"""`gotsurge_async.calls.create`: which order an answer is about, and what an error says of each."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gotsurge_async.calls.create import (
+    Created,
+    Identity,
+    InDoubt,
+    OrderResult,
+    Refused,
+    Unsent,
+    chunk_done,
+    match,
+    results_of_error,
+    results_of_receipts,
+    stops_all,
+)
+from gotsurge_async.errors import (
+    BadRequest,
+    ClientClosed,
+    ConfigError,
+    Forbidden,
+    GotSurgeError,
+    NotSent,
+    OutcomeUnknown,
+    PayloadTooLarge,
+    RateLimited,
+    SignInNeeded,
+    Unauthorized,
+)
+from gotsurge_async.hooks import ChunkDone
+from gotsurge_async.models.tasks import Receipt
+
+names = st.none() | st.sampled_from(["A", "B", "C"])
+identities = st.lists(st.tuples(names, names), max_size=6)
+
+
+def receipt(number: int, tracking_id: str | None, invoice_number: str | None = None) -> Receipt:
+    """A receipt with an id of its own."""
+    return Receipt(id=f"task-{number}", tracking_id=tracking_id, invoice_number=invoice_number)
+
+
+def contradict(identity: Identity, found: Receipt) -> bool:
+    """Whether the two name different things."""
+    pairs = ((identity[0], found.tracking_id), (identity[1], found.invoice_number))
+    return any(mine is not None and theirs is not None and mine != theirs for mine, theirs in pairs)
+
+
+receipts = st.lists(st.tuples(names, names), max_size=6).map(
+    lambda pairs: [receipt(number, *pair) for number, pair in enumerate(pairs)]
+)
+
+
+@given(identities, receipts)
+@example([("A", "B"), ("A", "C")], [receipt(0, "A", "C"), receipt(1, "A", "B")])
+def test_a_match_never_contradicts_and_never_repeats(wanted: list[Identity], answered: list[Receipt]) -> None:
+    """Whatever is answered, no receipt is given twice, and none to an order that is named otherwise."""
+    found = match(wanted, answered)
+    assert len(found) == len(wanted)
+    given_out = [each.id for each in found if each]
+    assert len(given_out) == len(set(given_out))
+    assert set(given_out) <= {each.id for each in answered}
+    assert not any(each and contradict(identity, each) for identity, each in zip(wanted, found, strict=True))
+
+
+@given(st.integers(0, 20).flatmap(lambda count: st.permutations(range(count))), st.integers(0, 20))
+def test_a_shuffled_answer_is_matched_by_tracking_id(order: list[int], lost: int) -> None:
+    """With tracking ids of their own, each order finds its task in any order of the answer; a lost one finds none."""
+    wanted = [(f"T-{number}", None) for number in range(len(order))]
+    answered = [receipt(number, f"T-{number}") for number in order if number != lost]
+    found = match(wanted, answered)
+    assert [each.id if each else None for each in found] == [
+        None if number == lost else f"task-{number}" for number in range(len(order))
+    ]
+
+
+@given(st.permutations(range(5)), st.lists(st.sampled_from(["both", "tracking", "invoice"]), min_size=5, max_size=5))
+def test_each_order_is_found_by_what_is_echoed(order: list[int], echoes: list[str]) -> None:
+    """Where tracking ids are not echoed invoice numbers serve, mixed too."""
+    wanted = [(f"T-{number}", f"I-{number}") for number in range(5)]
+    answered = [
+        receipt(
+            number,
+            f"T-{number}" if echoes[number] != "invoice" else None,
+            f"I-{number}" if echoes[number] != "tracking" else None,
+        )
+        for number in order
+    ]
+    assert [each and each.id for each in match(wanted, answered)] == [f"task-{number}" for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answered", "found"),
+    [
+        # nothing echoed: by position, if the counts agree
+        ([("A", None), ("B", None)], [(None, None), (None, None)], [0, 1]),
+        ([(None, None), (None, None)], [(None, None), (None, None)], [0, 1]),
+        ([("A", None), ("B", None)], [(None, None)], [None, None]),
+        ([("A", None)], [(None, None), (None, None)], [None]),
+        # one is echoed where it belongs: the others stand where they stood
+        ([("A", None), ("B", None)], [("A", None), (None, None)], [0, 1]),
+        # one is echoed elsewhere: the answer is shuffled, and positions say nothing
+        ([("A", None), ("B", None), ("C", None)], [(None, None), (None, None), ("B", None)], [None, 2, None]),
+        # another name in the place of an order
+        ([("A", None), ("B", None)], [("A", None), ("X", None)], [0, None]),
+        ([("A", "1")], [("A", "2")], [None]),
+        ([("A", "1"), ("A", "2")], [("A", "2"), ("A", "1")], [1, 0]),
+        # tracking ids that are not unique, in their order
+        ([("A", None), ("A", None)], [("A", None), ("A", None)], [0, 1]),
+        ([("A", None), ("A", None)], [("A", None)], [0, None]),
+        ([], [("A", None)], []),
+    ],
+)
+def test_what_is_not_named_is_matched_with_care(
+    wanted: Sequence[tuple[str | None, str | None]],
+    answered: Sequence[tuple[str | None, str | None]],
+    found: Sequence[int | None],
+) -> None:
+    """Positions count only if as many came as went, and nothing in the answer stands elsewhere."""
+    given_out = match(list(wanted), [receipt(number, *names) for number, names in enumerate(answered)])
+    assert [int(each.id[5:]) if each else None for each in given_out] == list(found)
+
+
+@pytest.mark.parametrize(
+    ("answered", "found"),
+    [
+        # no names, and one task stands twice: whose the others are is a guess as well
+        ([(0, None), (1, None), (1, None)], [None, None, None]),
+        # it says whose it is, and is that one's once
+        ([(0, "A"), (1, "B"), (1, "B")], ["task-0", "task-1", None]),
+        # it says that it is two orders'
+        ([(0, "A"), (1, "B"), (1, "C")], ["task-0", None, None]),
+    ],
+)
+def test_a_task_is_one_orders(answered: Sequence[tuple[int, str | None]], found: Sequence[str | None]) -> None:
+    """A task that stands twice in an answer is nobody's, unless it says whose it is both times."""
+    wanted: list[Identity] = [("A", None), ("B", None), ("C", None)]
+    given_out = match(wanted, [receipt(number, name) for number, name in answered])
+    assert [each.id if each else None for each in given_out] == list(found)
+
+
+def test_an_order_without_a_task_is_in_doubt() -> None:
+    """An order that the answer does not name is in doubt, and its error says how many tasks came."""
+    results = results_of_receipts(["a", "b"], [("A", None), ("B", None)], [receipt(0, "B")])
+    missing, created = results
+    assert created == Created(order="b", receipt=receipt(0, "B"))
+    assert isinstance(missing, InDoubt)
+    assert missing.order == "a"
+    assert "the answer names 1 tasks, and none that can be told to be this order's" in str(missing.error)
+
+
+@pytest.mark.parametrize(
+    ("error", "cls", "stops"),
+    [
+        (OutcomeUnknown("lost"), InDoubt, False),
+        (BadRequest("no", status=422), Refused, False),
+        (PayloadTooLarge("no", status=413), Refused, False),
+        (NotSent("refused"), Unsent, False),
+        (RateLimited("slow down", status=429), Unsent, False),
+        (Unauthorized("no", status=401), Unsent, True),
+        (Forbidden("no", status=403), Unsent, True),
+        (SignInNeeded(), Unsent, True),
+    ],
+)
+def test_an_error_says_the_same_of_each_order(error: GotSurgeError, cls: type, stops: bool) -> None:
+    """Unknown is in doubt, a refusal refuses, what was never processed is unsent, and some errors stop the push."""
+    results = results_of_error(["a", "b"], error)
+    assert [type(result) for result in results] == [cls, cls]
+    assert [result.order for result in results] == ["a", "b"]
+    assert all(not isinstance(result, Created) and result.error is error for result in results)
+    assert stops_all(error) is stops
+
+
+@pytest.mark.parametrize("error", [ClientClosed("closed"), ConfigError("token file"), GotSurgeError("?")])
+def test_an_error_that_says_nothing_of_orders_is_raised(error: GotSurgeError) -> None:
+    """What is no outcome of a call is no result of an order."""
+    with pytest.raises(type(error)) as caught:
+        results_of_error(["a"], error)
+    assert caught.value is error
+
+
+def test_a_chunk_is_counted() -> None:
+    """The event of a chunk counts its orders by what became of them."""
+    lost = OutcomeUnknown("lost")
+    results: list[OrderResult[int]] = [
+        Created(order=1, receipt=receipt(0, None)),
+        Created(order=2, receipt=receipt(1, None)),
+        Refused(order=3, error=lost),
+        InDoubt(order=4, error=lost),
+        Unsent(order=5, error=lost),
+    ]
+    assert chunk_done(results, 0.5) == ChunkDone(created=2, refused=1, in_doubt=1, unsent=1, seconds=0.5)

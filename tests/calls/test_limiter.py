@@ -1,0 +1,306 @@
+"""`gotsurge_async.calls.limiter`: how many at once, and how many a second."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gotsurge_async.calls.limiter import COOL_DOWN, Limiter, Pace
+from gotsurge_async.config import Limits
+from gotsurge_async.hooks import Hooks, RequestDone
+from gotsurge_async.testing import ManualClock
+
+
+async def test_no_more_than_the_places_are_taken() -> None:
+    """However many come, only so many are inside at once, and all get in."""
+    limiter = Limiter(Limits(concurrency=3), ManualClock())
+    inside = most = through = 0
+
+    async def enter() -> None:
+        nonlocal inside, most, through
+        async with limiter:
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0)
+            inside -= 1
+        through += 1
+
+    await asyncio.gather(*(enter() for _ in range(20)))
+    assert (most, through) == (3, 20)
+
+
+async def test_turns_are_spaced_evenly() -> None:
+    """With a rate the first goes at once and each next one an interval later: no second holds a burst."""
+    clock = ManualClock()
+    limiter = Limiter(Limits(concurrency=100, rate=4.0), clock)
+    times: list[float] = []
+
+    async def enter() -> None:
+        async with limiter:
+            times.append(clock.monotonic())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(9):
+            group.create_task(enter())
+        await clock.advance(2.0)
+    assert times == [0.25 * turn for turn in range(9)]
+
+
+async def test_idle_time_is_not_saved_up() -> None:
+    """After a pause the rate begins anew: what was not used is gone."""
+    clock = ManualClock()
+    limiter = Limiter(Limits(rate=2.0), clock)
+    async with limiter:
+        pass
+    await clock.advance(100)
+    times: list[float] = []
+
+    async def enter() -> None:
+        async with limiter:
+            times.append(clock.monotonic())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(enter())
+        await clock.advance(1.0)
+    assert times == [100.0, 100.5, 101.0]
+
+
+@given(
+    rate=st.floats(0.5, 50),
+    concurrency=st.integers(1, 5),
+    arrivals=st.lists(st.floats(0, 3), min_size=1, max_size=12),
+    stay=st.floats(0, 2),
+)
+async def test_the_rate_holds_whoever_comes_when(
+    rate: float, concurrency: int, arrivals: list[float], stay: float
+) -> None:
+    """Between two entries lies at least an interval, and never are more inside than there are places."""
+    clock = ManualClock()
+    limiter = Limiter(Limits(concurrency=concurrency, rate=rate), clock)
+    times: list[float] = []
+    inside = 0
+
+    async def enter(at: float) -> None:
+        nonlocal inside
+        await clock.sleep(at)
+        async with limiter:
+            times.append(clock.monotonic())
+            inside += 1
+            assert inside <= concurrency
+            await clock.sleep(stay)
+            inside -= 1
+
+    async with asyncio.TaskGroup() as group:
+        for at in arrivals:
+            group.create_task(enter(at))
+        await clock.advance(1000)
+    assert len(times) == len(arrivals)
+    assert all(later - earlier >= 1 / rate - 1e-9 for earlier, later in pairwise(times))
+
+
+@pytest.mark.parametrize("rate", [None, 0.1], ids=["for a place", "for a turn"])
+async def test_a_cancelled_wait_leaks_no_place(rate: float | None) -> None:
+    """Who is cancelled while waiting, for a place or for a turn, leaves the place to the next."""
+    clock = ManualClock()
+    limiter = Limiter(Limits(concurrency=1, rate=rate), clock)
+    go_on = asyncio.Event()
+    entered: list[str] = []
+
+    async def enter(name: str, stay: bool = False) -> None:
+        async with limiter:
+            entered.append(name)
+            if stay:
+                await go_on.wait()
+
+    first = asyncio.create_task(enter("first", stay=rate is None))
+    await clock.settle()
+    waiting = [asyncio.create_task(enter(name)) for name in ("b", "c")]
+    await clock.settle()
+    for task in waiting:
+        task.cancel()
+    await clock.settle()
+    assert all(task.cancelled() for task in waiting)
+    go_on.set()
+    await first
+    last = asyncio.create_task(enter("last"))
+    await clock.advance(100)
+    assert last.done()
+    assert entered == ["first", "last"]
+
+
+async def test_an_error_inside_gives_the_place_back() -> None:
+    """Whatever ends the block, the next may enter."""
+    limiter = Limiter(Limits(concurrency=1), ManualClock())
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="inside"):
+            async with limiter:
+                raise RuntimeError("inside")
+    async with limiter:
+        pass
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.just(("enter", 0)),
+            st.tuples(st.sampled_from(["leave", "cancel", "cancel as it is let in"]), st.integers(0, 20)),
+            st.tuples(st.just("resize"), st.integers(-1, 7)),
+            st.just(("rest", 0)),
+        ),
+        max_size=40,
+    )
+)
+async def test_places_are_neither_lost_nor_made_up(steps: list[tuple[str, int]]) -> None:
+    """Whoever comes, leaves or is cancelled at whatever moment, and however it is resized, the places add up."""
+    clock = ManualClock()
+    limiter = Limiter(Limits(concurrency=4), clock)
+    inside: list[asyncio.Event] = []
+    tasks: list[asyncio.Task[None]] = []
+    bound = 4  # the most places since it last came to rest: who was let in then stays
+
+    async def enter() -> None:
+        go_on = asyncio.Event()
+        async with limiter:
+            inside.append(go_on)
+            try:
+                await go_on.wait()
+            finally:
+                inside.remove(go_on)
+
+    for step, number in steps:
+        running = [task for task in tasks if not task.done()]
+        if step == "enter":
+            tasks.append(asyncio.create_task(enter()))
+        elif step == "resize":
+            limiter.resize(number)
+            assert limiter.places == min(max(number, 1), 4)
+            bound = max(bound, limiter.places)
+        elif step == "rest":
+            await clock.settle()
+            assert len(inside) <= bound
+            bound = max(limiter.places, len(inside))
+        elif step == "leave" and inside:
+            inside[number % len(inside)].set()
+        elif running:
+            if step != "cancel" and inside:
+                inside[0].set()
+                await asyncio.sleep(0)
+            running[number % len(running)].cancel()
+    limiter.resize(4)
+    await clock.settle()
+    assert len(inside) == min(4, sum(not task.done() for task in tasks))
+    while inside:
+        inside[0].set()
+        await clock.settle()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    async with asyncio.timeout(5), limiter, limiter, limiter, limiter:
+        assert limiter.places == 4
+
+
+async def test_places_are_given_in_order() -> None:
+    """Who asked first is let in first."""
+    clock = ManualClock()
+    limiter = Limiter(Limits(concurrency=2), clock)
+    order: list[int] = []
+
+    async def enter(number: int) -> None:
+        async with limiter:
+            order.append(number)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(enter(number) for number in range(20)))
+    assert order == list(range(20))
+
+
+# --- the pace --------------------------------------------------------------------------------------------------------
+
+
+def done(status: int | None = 200, seconds: float = 0.05) -> RequestDone:
+    """One try that has ended."""
+    return RequestDone(operation="tasks.create", method="POST", status=status, seconds=seconds, attempt=1)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Time that the test turns."""
+    return ManualClock()
+
+
+@pytest.fixture
+def limiter(clock: ManualClock) -> Limiter:
+    """Sixteen places."""
+    return Limiter(Limits(concurrency=16), clock)
+
+
+async def test_a_429_halves_the_pace_once(clock: ManualClock, limiter: Limiter) -> None:
+    """All the 429s of one moment halve the calls in flight once; one that comes later halves them again."""
+    pace = Pace(limiter, clock)
+    for _ in range(16):
+        pace(done(429))
+    assert limiter.places == 8
+    await clock.advance(COOL_DOWN)
+    pace(done(429))
+    assert limiter.places == 4
+
+
+async def test_the_pace_recovers_to_its_ceiling(clock: ManualClock, limiter: Limiter) -> None:
+    """Good answers bring one place more a round, up to the limit that the user set and no further."""
+    pace = Pace(limiter, clock)
+    pace(done(429))
+    for _ in range(9):
+        pace(done())
+    assert limiter.places == 9
+    for _ in range(500):
+        pace(done())
+    assert limiter.places == 16
+
+
+async def test_rising_latency_lowers_the_pace(clock: ManualClock, limiter: Limiter) -> None:
+    """Answers that take many times what they took before lower the pace, though none of them says no."""
+    pace = Pace(limiter, clock)
+    for _ in range(50):
+        pace(done(seconds=0.1))
+    assert limiter.places == 16
+    for _ in range(50):
+        pace(done(seconds=5.0))
+    assert limiter.places == 12
+
+
+async def test_a_service_that_was_always_slow_keeps_its_pace(clock: ManualClock, limiter: Limiter) -> None:
+    """Slow but even answers are no reason to slow down."""
+    pace = Pace(limiter, clock)
+    for _ in range(200):
+        pace(done(seconds=2.0))
+    assert limiter.places == 16
+
+
+async def test_the_pace_never_ends(clock: ManualClock, limiter: Limiter) -> None:
+    """However many 429s come, one call may be in flight; lost answers and refusals change nothing."""
+    pace = Pace(limiter, clock)
+    for _ in range(10):
+        pace(done(429))
+        await clock.advance(COOL_DOWN)
+    assert limiter.places == 1
+    for status in (None, 422, 500):
+        pace(done(status))
+    assert limiter.places == 1
+
+
+async def test_two_pushes_share_one_pace(clock: ManualClock, limiter: Limiter) -> None:
+    """The end of one push leaves the pace that the other one goes at; with the last one's the places are all back."""
+    hooks = Hooks()
+    first, second = limiter.paced(hooks), limiter.paced(hooks)
+    with second:
+        with first:
+            hooks.emit(done(429))
+        assert limiter.places == 8
+        hooks.emit(done())
+        await clock.advance(COOL_DOWN)
+        hooks.emit(done(429))
+        assert limiter.places == 4
+    assert limiter.places == 16
+    hooks.emit(done(429))
+    assert limiter.places == 16

@@ -1,0 +1,94 @@
+"""`gotsurge_async.secrets`: hidden unless listed."""
+
+import copy
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gotsurge_async.secrets import Secret, as_secret, headers_for_log, url_for_log
+from gotsurge_async.transports.base import Request, Response
+
+PLANTED = "planted-s3cret"
+
+
+def test_a_secret_never_shows_itself() -> None:
+    """repr, str, format and a container's repr show a mask; only `reveal` gives the text."""
+    secret = Secret(PLANTED)
+    assert PLANTED not in f"{secret} {secret!r} {[secret]} {secret:}"
+    assert secret.reveal() == PLANTED
+
+
+@pytest.mark.parametrize("leak", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_secret_is_not_copied_out(leak: object) -> None:
+    """Pickling refuses, by an error that does not show the text either."""
+    assert callable(leak)
+    with pytest.raises(TypeError, match="not pickled") as caught:
+        leak(Secret(PLANTED))
+    assert PLANTED not in str(caught.value)
+
+
+@given(st.text(), st.text())
+def test_secrets_compare_as_their_texts(left: str, right: str) -> None:
+    """Two secrets are equal, and hash alike, exactly if their texts are; none equals a text."""
+    assert (Secret(left) == Secret(right)) == (left == right)
+    assert hash(Secret(left)) == hash(Secret(str(left)))
+    assert Secret(left) != left
+    assert bool(Secret(left)) == bool(left)
+
+
+def test_secrets_of_any_text_compare() -> None:
+    """Also a text that cannot be encoded, as an environment variable of odd bytes gives, compares."""
+    assert Secret("\udcff") == Secret("\udcff")
+    assert Secret("\udcff") != Secret("x")
+
+
+def test_as_secret_wraps_text_alone() -> None:
+    """Text becomes a secret; a secret and None stay what they are."""
+    secret = Secret("x")
+    assert as_secret("x") == secret
+    assert as_secret(secret) is secret
+    assert as_secret(None) is None
+
+
+@given(st.text(st.characters(codec="ascii"), min_size=1))
+def test_a_header_shows_only_if_it_is_listed(name: str) -> None:
+    """Whatever a header is called, its value is hidden unless the name is on the list."""
+    shown = headers_for_log({name: PLANTED})
+    assert shown[name] == "***" or name.lower() in ("accept", "date", "etag", "server")
+
+
+def test_headers_are_listed_in_any_case() -> None:
+    """Names are compared without regard to case, and the authorization is hidden."""
+    shown = headers_for_log({"Content-Type": "a/b", "AUTHORIZATION": PLANTED, "Set-Cookie": PLANTED})
+    assert shown == {"Content-Type": "a/b", "AUTHORIZATION": "***", "Set-Cookie": "***"}
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (f"https://app.gotsurge.co/partners/{PLANTED}?code={PLANTED}#{PLANTED}", "https://app.gotsurge.co"),
+        (f"http://me:{PLANTED}@127.0.0.1:8080/x", "http://127.0.0.1:8080"),
+        (f"http://[::1]:80/{PLANTED}", "http://[::1]:80"),
+        (f"http://host:{PLANTED}/x", "***"),
+        (f"http://[{PLANTED}/x", "***"),
+    ],
+)
+def test_a_url_shows_no_more_than_its_host(url: str, shown: str) -> None:
+    """Path, query, fragment and user are dropped; what is no URL is hidden whole."""
+    assert url_for_log(url) == shown
+
+
+def test_requests_and_responses_show_no_secret() -> None:
+    """Neither repr holds a token, a path or a body."""
+    request = Request(
+        method="POST",
+        url=f"https://a.example/{PLANTED}",
+        headers={"Authorization": f"Bearer {PLANTED}", "Accept": "a/b"},
+        body=PLANTED.encode(),
+    )
+    response = Response(status=200, headers={"set-cookie": PLANTED, "date": "now"}, body=PLANTED.encode())
+    assert PLANTED not in f"{request!r} {response!r}"
+    assert repr(request) == ("Request(POST https://a.example, {'Authorization': '***', 'Accept': 'a/b'}, 14 bytes)")
+    assert repr(response) == "Response(200, {'set-cookie': '***', 'date': 'now'}, 14 bytes)"
