@@ -18,7 +18,7 @@ from gotsurge_async.models.prices import Quote
 from gotsurge_async.models.tasks import Order, TaskStatus, VehiclePreference
 from tests.kit import order
 
-WRITTEN = Path(__file__).parents[1] / "docs" / "openapi.json"
+WRITTEN = Path(__file__).parents[2] / "docs" / "openapi.json"
 DOCUMENT = document()
 SCHEMAS = DOCUMENT["components"]["schemas"]
 

@@ -30,8 +30,8 @@ def guard() -> AbstractContextManager[BlockBuster]:
         with blockbuster_ctx("gotsurge_async", excluded_modules=["gotsurge_async.simulator"]) as active:
             for function in active.functions.values():
                 function.can_block_in("bulk/ledger/holder.py", {"take", "release"})
-                function.can_block_in("bulk/ledger/writer.py", "close")
-                function.can_block_in("bulk/ledger/store.py", "_close")
+                function.can_block_in("bulk/ledger/sql/writer.py", "close")
+                function.can_block_in("bulk/ledger/sql/store.py", "_close")
             yield active
 
     return guarding()
