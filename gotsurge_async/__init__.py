@@ -5,20 +5,18 @@ your own tests need. Importing the package does not import aiohttp.
 """
 
 import gotsurge_async.starting  # noqa: F401 - first of all: see there
-from gotsurge_async.api.endpoints import ENDPOINTS, Endpoint, Profile, Replay
-from gotsurge_async.auth.oauth import OAuth, SignedIn
+from gotsurge_async.api.endpoints import Profile
+from gotsurge_async.auth.oauth import OAuth
 from gotsurge_async.auth.sealing import Sealer
 from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore
-from gotsurge_async.calls.create import Created, InDoubt, OrderResult, PushStream, Refused, Unsent
+from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unsent
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials, Environment, Limits, RetryPolicy, Timeouts
 from gotsurge_async.errors import (
     BadRequest,
     CallError,
-    ClientClosed,
     ConfigError,
     Conflict,
-    EndpointsAssumed,
     Forbidden,
     GotSurgeError,
     InvalidData,
@@ -32,82 +30,44 @@ from gotsurge_async.errors import (
     SignInFailed,
     SignInNeeded,
     TooLateToCancel,
-    TooManyInOneCall,
     Unauthorized,
     UnreadableAnswer,
     UsageError,
     VersionConflict,
-    WrongLoop,
 )
-from gotsurge_async.hooks import (
-    CallDone,
-    CallStarted,
-    ChunkDone,
-    Event,
-    RequestDone,
-    RetryPlanned,
-    SignInRequired,
-    TokenRefreshed,
-)
-from gotsurge_async.models.auth import PartnerDetail, User
 from gotsurge_async.models.places import Address, Contact, TimeWindow
-from gotsurge_async.models.platform import (
-    Organization,
-    OrganizationPage,
-    PageMeta,
-    PriceStep,
-    Role,
-    TaskPage,
-    UpdatedTask,
-    UpdatedTasks,
-)
+from gotsurge_async.models.platform import Organization
 from gotsurge_async.models.prices import PriceVehicle, Quote, Stop
 from gotsurge_async.models.tasks import (
     BroadcastPreference,
     CargoDetail,
-    CreatedTasks,
-    Driver,
     Item,
-    Message,
     Order,
     Receipt,
     ServiceType,
-    StatusEntry,
     Task,
     TaskChanges,
     TaskStatus,
     VehiclePreference,
 )
 from gotsurge_async.money import Money
-from gotsurge_async.resources.listing import Listing
 from gotsurge_async.resources.partner import SignatureForm
-from gotsurge_async.resources.platform.batches import NotUpdated, Updated, UpdateResult, UpdateStream
+from gotsurge_async.resources.platform.batches import NotUpdated, Updated, UpdateResult
 from gotsurge_async.secrets import Secret
-from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport
 from gotsurge_async.version import __version__
 
 __all__ = [
-    "ENDPOINTS",
     "Address",
     "BadRequest",
     "BroadcastPreference",
-    "CallDone",
     "CallError",
-    "CallStarted",
     "CargoDetail",
-    "ChunkDone",
-    "ClientClosed",
     "ConfigError",
     "Conflict",
     "Contact",
     "Created",
-    "CreatedTasks",
     "Credentials",
-    "Driver",
-    "Endpoint",
-    "EndpointsAssumed",
     "Environment",
-    "Event",
     "FileStore",
     "Forbidden",
     "GotSurge",
@@ -116,75 +76,48 @@ __all__ = [
     "InvalidData",
     "Item",
     "Limits",
-    "Listing",
-    "MaybeSent",
     "MemoryStore",
-    "Message",
     "Money",
     "NotFound",
     "NotSent",
     "NotUpdated",
-    "NothingSent",
     "OAuth",
     "Order",
     "OrderResult",
     "Organization",
-    "OrganizationPage",
     "OutcomeUnknown",
-    "PageMeta",
-    "PartnerDetail",
     "PayloadTooLarge",
-    "PriceStep",
     "PriceVehicle",
     "Problem",
     "Profile",
-    "PushStream",
     "Quote",
     "RateLimited",
     "Receipt",
     "Refused",
     "Rejected",
-    "Replay",
-    "Request",
-    "RequestDone",
-    "Response",
-    "RetryPlanned",
     "RetryPolicy",
-    "Role",
     "Sealer",
     "Secret",
     "ServiceType",
     "SignInFailed",
     "SignInNeeded",
-    "SignInRequired",
     "SignatureForm",
-    "SignedIn",
-    "StatusEntry",
     "Stop",
     "Task",
     "TaskChanges",
-    "TaskPage",
     "TaskStatus",
     "TimeWindow",
     "Timeouts",
-    "TokenRefreshed",
     "TokenStore",
     "Tokens",
     "TooLateToCancel",
-    "TooManyInOneCall",
-    "Transport",
     "Unauthorized",
     "UnreadableAnswer",
     "Unsent",
     "UpdateResult",
-    "UpdateStream",
     "Updated",
-    "UpdatedTask",
-    "UpdatedTasks",
     "UsageError",
-    "User",
     "VehiclePreference",
     "VersionConflict",
-    "WrongLoop",
     "__version__",
 ]

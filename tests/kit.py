@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from gotsurge_async import Address, Contact, Item, Money, Order, Response, TimeWindow
+from gotsurge_async import Address, Contact, Item, Money, Order, TimeWindow
+from gotsurge_async.transports.base import Response
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 """When the `ManualClock` of a test starts, too."""

@@ -6,21 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from gotsurge_async import (
-    ClientClosed,
-    Credentials,
-    Environment,
-    Event,
-    GotSurge,
-    Limits,
-    MemoryStore,
-    NotFound,
-    RequestDone,
-    SignInNeeded,
-    SignInRequired,
-    TokenRefreshed,
-    UsageError,
-)
+from gotsurge_async import Credentials, Environment, GotSurge, Limits, MemoryStore, NotFound, SignInNeeded, UsageError
+from gotsurge_async.errors import ClientClosed
+from gotsurge_async.hooks import Event, RequestDone, SignInRequired, TokenRefreshed
 from gotsurge_async.simulator import Simulator, SimulatorOptions
 from gotsurge_async.testing import ManualClock
 

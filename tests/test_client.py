@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gotsurge_async import (
-    ClientClosed,
     ConfigError,
-    EndpointsAssumed,
     Environment,
     GotSurge,
     Limits,
@@ -22,6 +20,7 @@ from gotsurge_async import (
     Tokens,
     UsageError,
 )
+from gotsurge_async.errors import ClientClosed, EndpointsAssumed
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import Request, Response
 from gotsurge_async.transports.memory import MemoryTransport

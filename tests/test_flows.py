@@ -22,12 +22,11 @@ from gotsurge_async import (
     SignInNeeded,
     TaskStatus,
     Timeouts,
-    TokenRefreshed,
     TooLateToCancel,
     Unsent,
 )
 from gotsurge_async.clock import SystemClock
-from gotsurge_async.hooks import Event
+from gotsurge_async.hooks import Event, TokenRefreshed
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from tests.kit import NOW, order, orders
 

@@ -24,16 +24,13 @@ NOT_ON_FLOOR_1 = {"asyncio", "logging", "socket", "ssl", "threading", "subproces
 MOST_LINES = 450
 
 PUBLIC_NAMES = """
-    ENDPOINTS Address BadRequest BroadcastPreference CallDone CallError CallStarted CargoDetail ChunkDone ClientClosed
-    ConfigError Conflict Contact Created CreatedTasks Credentials Driver Endpoint EndpointsAssumed Environment Event
-    FileStore Forbidden GotSurge GotSurgeError InDoubt InvalidData Item Limits Listing MaybeSent MemoryStore Message
-    Money NotFound NotSent NotUpdated NothingSent OAuth Order OrderResult Organization OrganizationPage OutcomeUnknown
-    PageMeta PartnerDetail PayloadTooLarge PriceStep PriceVehicle Problem Profile PushStream Quote RateLimited Receipt
-    Refused Rejected Replay Request RequestDone Response RetryPlanned RetryPolicy Role Secret ServiceType SignInNeeded
-    SignatureForm StatusEntry Stop Task TaskChanges TaskPage TaskStatus TimeWindow Timeouts TokenRefreshed TokenStore
-    Tokens TooLateToCancel TooManyInOneCall Transport Unauthorized UnreadableAnswer Unsent UpdateResult UpdateStream
-    Updated UpdatedTask UpdatedTasks UsageError User VehiclePreference VersionConflict WrongLoop __version__
-    Sealer SignInFailed SignInRequired SignedIn
+    Address BadRequest BroadcastPreference CallError CargoDetail ConfigError Conflict Contact Created Credentials
+    Environment FileStore Forbidden GotSurge GotSurgeError InDoubt InvalidData Item Limits MemoryStore Money
+    NotFound NotSent NotUpdated OAuth Order OrderResult Organization OutcomeUnknown PayloadTooLarge PriceVehicle
+    Problem Profile Quote RateLimited Receipt Refused Rejected RetryPolicy Sealer Secret ServiceType SignInFailed
+    SignInNeeded SignatureForm Stop Task TaskChanges TaskStatus TimeWindow Timeouts TokenStore Tokens
+    TooLateToCancel Unauthorized UnreadableAnswer Unsent UpdateResult Updated UsageError VehiclePreference
+    VersionConflict __version__
 """
 
 

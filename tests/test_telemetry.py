@@ -4,8 +4,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from gotsurge_async import ChunkDone, GotSurge, NotFound, NotSent, OutcomeUnknown
-from gotsurge_async.hooks import RequestDone
+from gotsurge_async import GotSurge, NotFound, NotSent, OutcomeUnknown
+from gotsurge_async.hooks import ChunkDone, RequestDone
 from gotsurge_async.telemetry import Tracing
 from gotsurge_async.transports.base import NothingSent
 

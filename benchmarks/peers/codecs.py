@@ -7,7 +7,8 @@ import orjson
 
 from benchmarks import orders
 from benchmarks.work import Work, chunks
-from gotsurge_async import CreatedTasks, Order, codec
+from gotsurge_async import Order, codec
+from gotsurge_async.models.tasks import CreatedTasks
 
 
 class Codec(Work):

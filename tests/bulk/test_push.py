@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from gotsurge_async import GotSurge, MaybeSent, NothingSent, Request, Response, RetryPolicy
+from gotsurge_async import GotSurge, RetryPolicy
 from gotsurge_async.bulk import Ledger, OrderState, Push, Run, UnusableSource
 from gotsurge_async.bulk.ledger import Counts, LedgerError, RunState
 from gotsurge_async.errors import EndpointsAssumed, NotSent, RateLimited, SignInNeeded
 from gotsurge_async.testing import ManualClock
+from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
 from tests.kit import answer, order, orders
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gotsurge_async import Address, CreatedTasks, InvalidData, Item, Order, Task, codec
+from gotsurge_async import Address, InvalidData, Item, Order, Task, codec
 from gotsurge_async.codec.tasks import MOST_MORE, reader
 from gotsurge_async.codec.wires import packer
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.platform import TaskPage
-from gotsurge_async.models.tasks import TaskBatch
+from gotsurge_async.models.tasks import CreatedTasks, TaskBatch
 from tests.kit import order
 from tests.strategies import models
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
-from gotsurge_async import Credentials, GotSurge, Request, Response, RetryPolicy, Transport
+from gotsurge_async import Credentials, GotSurge, RetryPolicy
 from gotsurge_async.simulator import Simulator, SimulatorOptions
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.aiohttp import AiohttpTransport
+from gotsurge_async.transports.base import Request, Response, Transport
 
 from ..kit import NOW
 

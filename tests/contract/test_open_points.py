@@ -11,10 +11,8 @@ from gotsurge_async import (
     BadRequest,
     Contact,
     Created,
-    Event,
     Money,
     NotFound,
-    RetryPlanned,
     Task,
     TaskStatus,
     TooLateToCancel,
@@ -22,6 +20,7 @@ from gotsurge_async import (
     UsageError,
     VersionConflict,
 )
+from gotsurge_async.hooks import Event, RetryPlanned
 from gotsurge_async.simulator import SWITCHES, Fault
 from gotsurge_async.testing import ManualClock
 

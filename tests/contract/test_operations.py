@@ -12,17 +12,8 @@ import attrs
 import msgspec
 import pytest
 
-from gotsurge_async import (
-    ENDPOINTS,
-    Address,
-    Credentials,
-    GotSurge,
-    Money,
-    PriceVehicle,
-    Secret,
-    Stop,
-    TaskStatus,
-)
+from gotsurge_async import Address, Credentials, GotSurge, Money, PriceVehicle, Secret, Stop, TaskStatus
+from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.memory import MemoryTransport
 

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gotsurge_async import ENDPOINTS, Address, Contact, Money, Order, Task, codec
+from gotsurge_async import Address, Contact, Money, Order, Task, codec
+from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.models.base import OpenEnum
 from gotsurge_async.models.platform import TaskEvent
 from gotsurge_async.models.tasks import TaskChanges, TaskFields

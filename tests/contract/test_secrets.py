@@ -11,11 +11,12 @@ from urllib.parse import quote
 
 import pytest
 
-from gotsurge_async import Credentials, Event, FileStore, GotSurge, Request, Response, RetryPolicy, Secret
+from gotsurge_async import Credentials, FileStore, GotSurge, RetryPolicy, Secret
 from gotsurge_async.auth.oauth import tokens_from
+from gotsurge_async.hooks import Event
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import ManualClock
-from gotsurge_async.transports.base import MaybeSent, NothingSent
+from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
 
 from ..kit import NOW, answer, order

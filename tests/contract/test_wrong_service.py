@@ -7,7 +7,8 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gotsurge_async import GotSurgeError, Response
+from gotsurge_async import GotSurgeError
+from gotsurge_async.transports.base import Response
 
 from ..resources.kit import client
 from .test_operations import EVERY_ROW, FIXED, ROWS, Row, filled

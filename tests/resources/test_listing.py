@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotsurge_async import Organization, OrganizationPage, OutcomeUnknown, PageMeta, UsageError
+from gotsurge_async import Organization, OutcomeUnknown, UsageError
+from gotsurge_async.models.platform import OrganizationPage, PageMeta
 from gotsurge_async.resources.listing import Listing
 
 from ..kit import answer

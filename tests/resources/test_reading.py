@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async import GotSurge, OutcomeUnknown, TooManyInOneCall, UnreadableAnswer
+from gotsurge_async import GotSurge, OutcomeUnknown, UnreadableAnswer
+from gotsurge_async.errors import TooManyInOneCall
 from gotsurge_async.models.platform import OrganizationPage, RoleList, UpdatedTasks
 from gotsurge_async.resources.reading import check_chunk, reader
 

@@ -7,44 +7,37 @@ from typing import assert_type
 
 from gotsurge_async import (
     Address,
-    CallStarted,
     CargoDetail,
     Contact,
     Created,
-    CreatedTasks,
     Credentials,
-    Event,
     FileStore,
     GotSurge,
     InDoubt,
     Item,
     Limits,
-    Message,
     Money,
     NotUpdated,
     Order,
     Organization,
-    OrganizationPage,
-    PartnerDetail,
     Quote,
     Receipt,
     Refused,
-    RequestDone,
     RetryPolicy,
-    Role,
     Stop,
     Task,
-    TaskPage,
     Timeouts,
     TimeWindow,
     Tokens,
     TooLateToCancel,
     Unsent,
     Updated,
-    UpdatedTask,
-    UpdatedTasks,
     VersionConflict,
 )
+from gotsurge_async.hooks import CallStarted, Event, RequestDone
+from gotsurge_async.models.auth import PartnerDetail
+from gotsurge_async.models.platform import OrganizationPage, Role, TaskPage, UpdatedTask, UpdatedTasks
+from gotsurge_async.models.tasks import CreatedTasks, Message
 from gotsurge_async.telemetry import Tracing
 
 

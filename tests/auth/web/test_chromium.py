@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
-from gotsurge_async import NotFound, User
+from gotsurge_async import NotFound
 from gotsurge_async.auth.web.pages import COOKIE
+from gotsurge_async.models.auth import User
 from gotsurge_async.simulator import Simulator
 from tests.auth.web.kit import HOME, Partner, partner
 

@@ -5,9 +5,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gotsurge_async import NotFound, User
+from gotsurge_async import NotFound
 from gotsurge_async.auth.web.pages import LARGEST_BODY, SignInPages
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.models.auth import User
 from gotsurge_async.simulator import Fault, Simulator
 from tests.auth.browser import Pages, consent
 from tests.auth.web.kit import HOME, Partner, partner

@@ -10,12 +10,13 @@ import attrs
 import msgspec
 import pytest
 
-from gotsurge_async import Limits, Money, Order, Request, Response, RetryPolicy, Timeouts
+from gotsurge_async import Limits, Money, Order, RetryPolicy, Timeouts
 from gotsurge_async.bulk import Brakes, Ledger, LimitReached, Mode, OrderState, Push, Run
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import Forbidden
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
+from gotsurge_async.transports.base import Request, Response
 from tests.kit import order, orders
 
 QUICK = RetryPolicy(attempts=8, base=0.01, cap=0.05)

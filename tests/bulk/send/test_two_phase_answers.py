@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from gotsurge_async import MaybeSent, Request, Response
 from gotsurge_async.bulk import Mode, Push, Run
 from gotsurge_async.errors import SignInNeeded
 from gotsurge_async.testing import ManualClock
+from gotsurge_async.transports.base import MaybeSent, Request, Response
 from tests.bulk.test_push import counted, pushing
 from tests.kit import answer, orders
 

@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async import BadRequest, Forbidden, NotUpdated, OutcomeUnknown, Updated, UpdateStream
+from gotsurge_async import BadRequest, Forbidden, NotUpdated, OutcomeUnknown, Updated
+from gotsurge_async.resources.platform.batches import UpdateStream
 from gotsurge_async.transports.memory import Handler
 
 from ...kit import answer

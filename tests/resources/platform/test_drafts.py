@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async import Created, Forbidden, NotFound, OutcomeUnknown, Rejected, TaskStatus, TooManyInOneCall, Updated
+from gotsurge_async import Created, Forbidden, NotFound, OutcomeUnknown, Rejected, TaskStatus, Updated
+from gotsurge_async.errors import TooManyInOneCall
 from gotsurge_async.simulator import Fault
 
 from ...contract.kit import World, sent, world

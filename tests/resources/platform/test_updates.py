@@ -12,14 +12,12 @@ from gotsurge_async import (
     Money,
     OutcomeUnknown,
     Rejected,
-    Request,
-    Response,
     Task,
     UsageError,
     VersionConflict,
 )
 from gotsurge_async.simulator import Fault
-from gotsurge_async.transports.base import MaybeSent
+from gotsurge_async.transports.base import MaybeSent, Request, Response
 
 from ...contract.kit import World, world
 from ...kit import answer, order, window
