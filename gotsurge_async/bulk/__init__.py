@@ -3,8 +3,8 @@
 Needs the extra ``cli``: ``pip install "gotsurge-async[cli]"``.
 """
 
-from gotsurge_async.bulk.after.evidence import Doubt, Evidence, Findings, RecordedTasks, Sighting, TaskList
-from gotsurge_async.bulk.after.reconcile import Absent, Reconciled, Reconciler, Settled, Unsettled, find_unused_drafts
+from gotsurge_async.bulk.after.lookup import find_unused_drafts
+from gotsurge_async.bulk.after.reconcile import Absent, Reconciled, ReconciledOrder, Reconciler, StillInDoubt
 from gotsurge_async.bulk.after.results import Summary, Verdict, write_results
 from gotsurge_async.bulk.after.retry import load_refused
 from gotsurge_async.bulk.after.undo import Undo, Undoing, Undone
@@ -20,12 +20,9 @@ from gotsurge_async.bulk.sources import Fault, FileMap, Source, SourceOptions, S
 __all__ = [
     "Absent",
     "Brakes",
-    "Doubt",
-    "Evidence",
     "Fault",
     "FileMap",
     "Finding",
-    "Findings",
     "Ledger",
     "LedgerError",
     "LimitReached",
@@ -36,23 +33,20 @@ __all__ = [
     "Planner",
     "Push",
     "Reconciled",
+    "ReconciledOrder",
     "Reconciler",
-    "RecordedTasks",
     "Run",
     "RunHeld",
     "Sent",
-    "Settled",
     "Severity",
-    "Sighting",
     "Source",
     "SourceOptions",
     "SourceReport",
+    "StillInDoubt",
     "Summary",
-    "TaskList",
     "Undo",
     "Undoing",
     "Undone",
-    "Unsettled",
     "UnusableSource",
     "UnusedDraft",
     "Verdict",

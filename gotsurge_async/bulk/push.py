@@ -25,8 +25,8 @@ from gotsurge_async.api.endpoints import (
     TASKS_GET,
     Endpoint,
 )
-from gotsurge_async.bulk.after.evidence import RecordedTasks
-from gotsurge_async.bulk.after.reconcile import Reconciler, find_unused_drafts
+from gotsurge_async.bulk.after.lookup import find_unused_drafts
+from gotsurge_async.bulk.after.reconcile import Reconciler
 from gotsurge_async.bulk.ledger import WITH_DRAFT, Admission, Ledger, Mode, OrderRow, PendingOrder, Run, RunHeld
 from gotsurge_async.bulk.ledger.payloads import check_payloads
 from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch, LimitReached
@@ -163,7 +163,7 @@ class Push:
         """
         for rival in await run.doubtful_rivals():
             with suppress(RunHeld, CallError):
-                await Reconciler(self._gs, self._ledger, evidence=[RecordedTasks(self._gs)]).reconcile(rival)
+                await Reconciler(self._gs, self._ledger).reconcile(rival, task_list=False)
 
     async def choose_mode(self) -> Mode:
         """Ask the service what the account may do: two-phase for a platform partner, direct for a plain one.

@@ -10,7 +10,7 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Ledger, UnusableSource
-from gotsurge_async.bulk.after.resolve import PersonsWord, Resolved, Resolver, words_of_file
+from gotsurge_async.bulk.after.resolve import Resolution, Resolved, Resolver, read_resolutions
 from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.cli.shared.books import OUT, books_options, find_ledger, open_books, run_told, target_of
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected
@@ -30,7 +30,7 @@ class _Options:
     check: bool
     by: str
     file: Path | None
-    words: tuple[PersonsWord, ...]
+    words: tuple[Resolution, ...]
 
 
 @click.command(short_help="Say what became of orders in doubt.")
@@ -105,7 +105,7 @@ def resolve(
 
 def _words(
     keys: tuple[str, ...], created: tuple[str, ...], not_created: bool, file: Path | None
-) -> tuple[PersonsWord, ...]:
+) -> tuple[Resolution, ...]:
     if file is not None:
         if keys or created or not_created:
             raise click.UsageError("--file says it all: leave --key, --created and --not-created out")
@@ -115,12 +115,12 @@ def _words(
     if bool(created) == not_created:
         raise click.UsageError("say either --created TASK_ID or --not-created")
     if not_created:
-        return tuple(PersonsWord(key=key) for key in keys)
+        return tuple(Resolution(key=key) for key in keys)
     if len(created) != len(keys):
         raise click.UsageError(f"{len(keys)} --key and {len(created)} --created: each order is one task")
     if not all(task_id.strip() for task_id in created):
         raise click.UsageError("--created names the task that exists")
-    return tuple(PersonsWord(key=key, task_id=task_id.strip()) for key, task_id in zip(keys, created, strict=True))
+    return tuple(Resolution(key=key, task_id=task_id.strip()) for key, task_id in zip(keys, created, strict=True))
 
 
 async def _resolve(options: _Options) -> tuple[Resolved, int, list[Step]]:
@@ -129,8 +129,7 @@ async def _resolve(options: _Options) -> tuple[Resolved, int, list[Step]]:
             info = await books.run(options.run_id)
             words, untouched = options.words, 0
             if options.file is not None:
-                found = await words_of_file(books, info.id, options.file)
-                words, untouched = found.words, found.untouched
+                words, untouched = await read_resolutions(books, info.id, options.file)
 
             async def connect() -> GotSurge:
                 return await stack.enter_async_context(connected(_target(info, options.target)))

@@ -9,7 +9,7 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Absent, Ledger, OrderState, Reconciled, Reconciler, RunHeld, Undo, Undone
-from gotsurge_async.bulk.after.evidence import SETTLE
+from gotsurge_async.bulk.after.reconcile import SETTLE
 from gotsurge_async.bulk.after.undo import REASON
 from gotsurge_async.bulk.ledger import DOUBTFUL, RunInfo, RunState
 from gotsurge_async.cli.shared.books import OUT, ledger_option, open_books, run_told, target_of

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 
 import attrs
 
-from gotsurge_async.bulk.after.reconcile import note_unused_drafts
+from gotsurge_async.bulk.after.lookup import note_unused_drafts
 from gotsurge_async.bulk.ledger import (
     DOUBTFUL,
     PUSHED,

@@ -13,7 +13,7 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Ledger, LedgerError, Mode, Push, Run, Sent, Summary, write_results
-from gotsurge_async.bulk.after.reconcile import note_unused_drafts
+from gotsurge_async.bulk.after.lookup import note_unused_drafts
 from gotsurge_async.bulk.after.results import Reason, count_results, try_folder
 from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.bulk.send.changes import Replaced

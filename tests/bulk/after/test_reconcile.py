@@ -1,24 +1,12 @@
-"""Orders in doubt, settled by what the simulator shows, over real HTTP."""
+"""What became of orders in doubt, by what the simulator shows, over real HTTP."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gotsurge_async.bulk import (
-    Absent,
-    Doubt,
-    Findings,
-    Mode,
-    OrderState,
-    Push,
-    Reconciler,
-    Sighting,
-    find_unused_drafts,
-)
-from gotsurge_async.bulk.ledger import NoSuchRun, RunHeld, RunInfo, RunState
-from gotsurge_async.models.tasks import TaskStatus
+from gotsurge_async.bulk import Absent, Ledger, Mode, OrderState, Push, Reconciler, find_unused_drafts
+from gotsurge_async.bulk.ledger import NoSuchRun, RunHeld, RunState
 from gotsurge_async.simulator import Fault
 from tests.bulk.platforms import Place, place
 from tests.kit import order, orders
@@ -271,26 +259,31 @@ async def test_what_a_crash_left_sending_is_in_doubt_first(tmp_path: Path) -> No
         assert len(result.created) == 1
 
 
-async def test_other_evidence_can_be_given(tmp_path: Path) -> None:
-    """Whatever knows of tasks can settle orders: the reconciler asks it, and only for what is open."""
-    asked: list[list[str]] = []
+async def test_a_task_that_is_recorded_for_another_order_meanwhile_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger itself refuses a task that got an owner since it was looked for; only that order stays in doubt."""
 
-    class Told:
-        """Knows of the first order that it is asked for."""
+    async def nothing(*_: Any) -> dict[str, int]:
+        return {}
 
-        async def look(self, run: RunInfo, doubts: Sequence[Doubt]) -> Findings:
-            asked.append([doubt.key for doubt in doubts])
-            return Findings(seen={doubts[0].id: [Sighting(task_id="X", status=TaskStatus.ACCEPTED)]})
-
-    async with place(tmp_path, "plain") as here:
-        run_id = await here.lose(orders(2))
-        result = await Reconciler(here.gs, here.ledger, evidence=[Told(), Told()]).reconcile(run_id)
-        assert asked == [["T-0", "T-1"], ["T-1"]]
-        # Both are said to be one task: it is the first one's.
-        assert [(each.key, each.task_id) for each in result.created] == [("T-0", "X")]
-        assert [(each.key, each.reason) for each in result.in_doubt] == [
-            ("T-1", "its task X is recorded for another order")
-        ]
+    async with place(tmp_path) as here:
+        await here.push([order("A")])
+        taken = (await here.tasks((await here.ledger.runs())[0].id))["A"]
+        push = Push(here.gs, here.ledger)
+        here.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="reset"))
+        both = [order("A"), order("B")]
+        run, _ = await push.load_orders(both, key=lambda order: f"another key {order.tracking_id}")
+        async with run:
+            await push.send(run)
+        here.simulator.clear_faults()
+        await here.gs.tasks.create([order("B")])
+        monkeypatch.setattr(Ledger, "recorded", nothing)
+        result = await Reconciler(here.gs, here.ledger).reconcile(run.id)
+        (left,) = result.in_doubt
+        assert (left.key, left.reason) == ("another key A", f"its task {taken} is recorded for another order")
+        states = {"another key A": OrderState.IN_DOUBT, "another key B": OrderState.CREATED}
+        assert await here.states(run.id) == states
 
 
 async def test_a_run_in_other_hands_is_left_alone(tmp_path: Path) -> None:

@@ -1,0 +1,312 @@
+"""Which tasks of GotSurge are those of some orders: read by their recorded ids, or found on the Task List.
+
+Nothing is decided here, and nothing is changed at the service.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+import attrs
+
+from gotsurge_async import codec
+from gotsurge_async.bulk.ledger import Ledger, Mode, OrderRow, Run, RunInfo, UnusedDraft
+from gotsurge_async.bulk.ledger.payloads import reading_payload
+from gotsurge_async.bulk.send.claims import whole
+from gotsurge_async.calls.batcher import Batcher
+from gotsurge_async.calls.create import stops_all
+from gotsurge_async.client import GotSurge
+from gotsurge_async.errors import CallError, Forbidden, NotFound
+from gotsurge_async.models.base import Model
+from gotsurge_async.models.places import TimeWindow
+from gotsurge_async.models.tasks import Task
+
+_SHOWN = 5
+_Span = tuple[datetime, datetime]
+
+
+@attrs.frozen(kw_only=True)
+class Names(Model):
+    """What tells an order's task from others."""
+
+    tracking_id: str | None = None
+    invoice_number: str | None = None
+    from_time_window: TimeWindow | None = None
+
+
+def names_of(row: OrderRow, path: str = "") -> Names:
+    """What an order of the ledger at a path says; LedgerUnusable if it is damaged."""
+    with reading_payload(path, row):
+        return codec.decode(row.payload, Names)
+
+
+def listed(task_ids: Sequence[str]) -> str:
+    """Some tasks, for people."""
+    more = f" and {len(task_ids) - _SHOWN} more" if len(task_ids) > _SHOWN else ""
+    return f"{'task' if len(task_ids) == 1 else 'tasks'} {', '.join(task_ids[:_SHOWN])}{more}"
+
+
+@attrs.frozen(kw_only=True)
+class Findings:
+    """What is known of some orders, by their ids in the ledger.
+
+    Attributes:
+        tasks: of each order that is known to be at the service its tasks; more than one is a double.
+        unclear: of each order of which something was seen that proves nothing, why not.
+        absent: orders of which nothing was seen on a whole list that was read twice.
+        trouble: why one could not look, or not to the end; "" if one could.
+    """
+
+    tasks: Mapping[int, Sequence[Task]] = attrs.field(factory=dict)
+    unclear: Mapping[int, str] = attrs.field(factory=dict)
+    absent: frozenset[int] = frozenset()
+    trouble: str = ""
+
+
+# --- by recorded ids -------------------------------------------------------------------------------------------------
+
+
+def task_reader(gs: GotSurge, mode: Mode) -> Callable[[str], Awaitable[Task]]:
+    """How the tasks of a run are read by their ids: a platform partner sees its drafts too."""
+    return gs.platform.tasks.get if mode is Mode.TWO_PHASE else gs.tasks.get
+
+
+async def read_tasks(
+    gs: GotSurge, mode: Mode, task_ids: Iterable[str], *, unless: type[CallError]
+) -> dict[str, Task | CallError]:
+    """Read tasks, several at a time: of each id the task, or the error why it could not be read.
+
+    Args:
+        unless: the errors that are told so; another one ends the reading.
+
+    Raises:
+        CallError: another error, or one that says that the account may no longer read anything.
+    """
+    read = task_reader(gs, mode)
+    found: dict[str, Task | CallError] = {}
+
+    async def look_up(chunk: Sequence[str]) -> None:
+        for task_id in chunk:
+            try:
+                found[task_id] = await read(task_id)
+            except unless as error:
+                if stops_all(error):
+                    raise
+                found[task_id] = error
+
+    async with Batcher(task_ids, look_up, size=1, concurrency=gs.limits.concurrency) as looks:
+        async for _ in looks:
+            pass
+    return found
+
+
+async def read_recorded(gs: GotSurge, mode: Mode, rows: Sequence[OrderRow]) -> Findings:
+    """Read the tasks that the ledger has recorded: in two-phase mode every order in doubt has one.
+
+    Raises:
+        CallError: as `read_tasks`.
+    """
+    found = await read_tasks(gs, mode, [row.task_id for row in rows if row.task_id], unless=CallError)
+    tasks = {row.id: (task,) for row in rows if isinstance(task := found.get(row.task_id or ""), Task)}
+    errors = [each for each in found.values() if isinstance(each, CallError) and not isinstance(each, NotFound)]
+    trouble = f"{len(errors)} recorded tasks could not be read: {errors[0]}" if errors else ""
+    return Findings(tasks=tasks, trouble=trouble)
+
+
+# --- on the Task List ------------------------------------------------------------------------------------------------
+
+
+async def search_task_list(
+    gs: GotSurge, ledger: Ledger, run: RunInfo, rows: Sequence[OrderRow], *, settle: float
+) -> Findings:
+    """Read the Task List of a platform partner, whole, and find orders by tracking id, else by invoice number.
+
+    A list proves presence, not absence: pages shift while they are read, and what was sent last may not be on it yet.
+    So unless every order was found it is read once more after ``settle`` seconds, from its other end. It is always
+    read to its end: an order that was created twice shows only then.
+
+    A tracking id that belongs to one order of these proves that the task is this order's, unless invoice number or
+    pickup window are others: an older order may have had the same tracking id. An invoice number proves it only where
+    the task tells no tracking id, no other order of these has the number, and the pickup window is the same. A task
+    that the ledger has under another order proves nothing.
+
+    Raises:
+        CallError: the account's token is no longer taken.
+    """
+    candidates = _Candidates(rows, ledger.path)
+    findings = Findings()
+    directions: tuple[Literal["asc", "desc"], ...] = ("asc", "desc")
+    for number, direction in enumerate(directions):
+        if number:
+            await gs.session.clock.sleep(settle)
+        trouble = await _scan(gs, candidates, direction)
+        owners = await ledger.recorded(run.environment, list(candidates.tasks))
+        findings = candidates.match(owners, complete=bool(number) and not trouble)
+        if trouble:
+            return attrs.evolve(findings, trouble=trouble)
+        if len(findings.tasks) == len(rows):
+            break
+    return findings
+
+
+async def _scan(gs: GotSurge, candidates: "_Candidates", direction: Literal["asc", "desc"]) -> str:
+    """Read the list to its end; what kept it from that is returned."""
+    try:
+        async for task in gs.platform.tasks.list(order=direction):
+            candidates.take(task)
+    except (Forbidden, NotFound) as error:
+        return (
+            "this account has no Task List, as plain partners have none: its orders in doubt need a webhook, or a "
+            f"person who looks and says so with `gotsurge resolve` ({error})"
+        )
+    except CallError as error:
+        if stops_all(error):
+            raise
+        return f"the Task List could not be read to its end: {error}"
+    return ""
+
+
+class _Candidates:
+    """The tasks of a list that may be those of some orders."""
+
+    def __init__(self, rows: Sequence[OrderRow], path: str) -> None:
+        self.tasks: dict[str, Task] = {}
+        self._names = {row.id: names_of(row, path) for row in rows}
+        self._recorded = {row.task_id for row in rows}
+        self._by_tracking = _grouped((names.tracking_id, order) for order, names in self._names.items())
+        self._by_invoice = _grouped((names.invoice_number, order) for order, names in self._names.items())
+
+    def take(self, task: Task) -> None:
+        """Keep a task if it may be one of theirs; one that was seen before is replaced by what it is now."""
+        may_be = not task.tracking_id and (not task.invoice_number or task.invoice_number in self._by_invoice)
+        if may_be or task.id in self._recorded or task.tracking_id in self._by_tracking:
+            self.tasks[task.id] = task
+
+    def match(self, owners: Mapping[str, int], *, complete: bool) -> Findings:
+        """Say which task is whose.
+
+        Args:
+            owners: tasks that the ledger has already, each with the id of its order.
+            complete: everything was read, twice.
+        """
+        tasks: dict[int, list[Task]] = {}
+        unclear: dict[int, list[str]] = {}
+        nameless: set[_Span | None] = set()
+        for task in self.tasks.values():
+            if task.id in owners:
+                if owners[task.id] in self._names:
+                    tasks.setdefault(owners[task.id], []).append(task)
+            elif not task.tracking_id and not task.invoice_number:
+                nameless.add(_span(task.from_time_window))
+            else:
+                orders, proven = self._whose(task)
+                for order in orders:
+                    if proven:
+                        tasks.setdefault(order, []).append(task)
+                    else:
+                        unclear.setdefault(order, []).append(task.id)
+        return Findings(
+            tasks=tasks,
+            unclear={
+                order: f"{listed(ids)} may be its task, and may be another order's"
+                for order, ids in unclear.items()
+                if order not in tasks
+            },
+            absent=frozenset(
+                order
+                for order, names in self._names.items()
+                if complete and order not in tasks and order not in unclear and _would_show(names, nameless)
+            ),
+        )
+
+    def _whose(self, task: Task) -> tuple[Sequence[int], bool]:
+        """The orders that a task may be, and whether it certainly is the first and only one of them."""
+        if task.tracking_id:
+            named = self._by_tracking.get(task.tracking_id, ())
+            return named, len(named) == 1 and _agree(self._names[named[0]], task)
+        named = self._by_invoice.get(task.invoice_number or "", ())
+        return named, len(named) == 1 and _same_pickup(self._names[named[0]], task)
+
+
+def _grouped(pairs: Iterable[tuple[str | None, int]]) -> dict[str | None, list[int]]:
+    groups: dict[str | None, list[int]] = {}
+    for name, order in pairs:
+        if name:
+            groups.setdefault(name, []).append(order)
+    return groups
+
+
+def _agree(names: Names, task: Task) -> bool:
+    """Whether the task tells nothing that the order has otherwise: an older order may have had its tracking id."""
+    numbers = names.invoice_number, task.invoice_number
+    return (not all(numbers) or numbers[0] == numbers[1]) and (
+        task.from_time_window is None or _same_pickup(names, task)
+    )
+
+
+def _same_pickup(names: Names, task: Task) -> bool:
+    mine = _span(names.from_time_window)
+    return mine is not None and mine == _span(task.from_time_window)
+
+
+def _would_show(names: Names, nameless: Collection[_Span | None]) -> bool:
+    """Whether an order has a name, and no task without a name may be its own; a pickup that is not told may be any."""
+    if not (names.tracking_id or names.invoice_number):
+        return False
+    mine = _span(names.from_time_window)
+    return not nameless or not (mine is None or mine in nameless or None in nameless)
+
+
+def _span(window: TimeWindow | None) -> _Span | None:
+    """Its start and end in whole seconds: fractions of them may get lost on the way."""
+    if window is None:
+        return None
+    return (window.start_time_utc.replace(microsecond=0), window.end_time_utc.replace(microsecond=0))
+
+
+# --- unused drafts ---------------------------------------------------------------------------------------------------
+
+
+async def find_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> list[UnusedDraft]:
+    """Look on the Task List for unused drafts of some orders of a run; `Sent.lost_drafts` names those to look for.
+
+    They carry the tracking id of an order, and are not the draft that the run has recorded for it.
+    Whether drafts are listed is not promised: finding none does not prove that there are none.
+
+    Args:
+        run: held, since its orders are read.
+        keys: keys of its orders.
+
+    Raises:
+        CallError: the list could not be read, as often as it was tried; a plain partner has none.
+    """
+    wanted = frozenset(keys)
+    owners: dict[str, str] = {}
+    recorded: set[str] = set()
+    if wanted:
+        async for row in run.rows():
+            if row.task_id:
+                recorded.add(row.task_id)
+            if row.key in wanted and (tracking_id := names_of(row, run.path).tracking_id):
+                owners[tracking_id] = row.key
+    found: list[UnusedDraft] = []
+    if owners:
+        async for task in gs.platform.tasks.list():
+            key = owners.get(task.tracking_id or "")
+            is_draft = task.current_status is not None and task.current_status.is_draft
+            if key is not None and is_draft and task.id not in recorded:
+                found.append(UnusedDraft(key, task.id, cancelled=False))
+    return found
+
+
+async def note_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> None:
+    """`find_unused_drafts`, and note them in the ledger, where ``undo --drafts`` finds them.
+
+    Not noted is what may be the draft of another run that has the key by now.
+
+    Raises:
+        CallError: as `find_unused_drafts`.
+        LedgerError: the ledger cannot be written.
+    """
+    found = await find_unused_drafts(gs, run, keys)
+    await whole(run.note_unused([(draft.key, draft.task_id) for draft in found]))
