@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gotsurge_async.simulator import Simulator, SimulatorOptions
-from gotsurge_async.simulator.clock import TellsTime
+from gotsurge_async.simulator.state.clock import TellsTime
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 It shares neither models nor codec with the client: a mistake there must not cancel itself out here.
 """
 
-from gotsurge_async.simulator.accounts import Account
 from gotsurge_async.simulator.faults import Fault
 from gotsurge_async.simulator.options import SWITCHES, SimulatorOptions, Switch
 from gotsurge_async.simulator.server import Simulator, serve
+from gotsurge_async.simulator.state.partners import Account
 
 __all__ = ["SWITCHES", "Account", "Fault", "Simulator", "SimulatorOptions", "Switch", "serve"]

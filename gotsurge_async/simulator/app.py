@@ -9,11 +9,11 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from gotsurge_async.api.endpoints import ENDPOINTS
-from gotsurge_async.simulator.clock import write_http_date
-from gotsurge_async.simulator.faults import Fault, FaultBook
+from gotsurge_async.simulator.faults import Fault
 from gotsurge_async.simulator.operations import perform
 from gotsurge_async.simulator.replies import Call, RefusedError, Reply, refusal_reply
-from gotsurge_async.simulator.service import Service
+from gotsurge_async.simulator.state.clock import write_http_date
+from gotsurge_async.simulator.state.service import Service
 
 BASE_PATH = "/api/partnership/v1"
 _GARBAGE = b"\x16\x03\x01 this is no HTTP\r\n\r\n"
@@ -58,17 +58,16 @@ def _whole(reply: Reply) -> web.Response:
     return response
 
 
-def add_operations(app: web.Application, service: Service, faults: FaultBook) -> None:
+def add_operations(app: web.Application, service: Service) -> None:
     """Serve every operation of the endpoint table under the base path."""
     for endpoint in ENDPOINTS.values():
-        handler = _handler(endpoint.name, service, faults)
-        app.router.add_route(endpoint.verb, BASE_PATH + endpoint.path, handler)
+        app.router.add_route(endpoint.verb, BASE_PATH + endpoint.path, _handler(endpoint.name, service))
 
 
-def _handler(operation: str, service: Service, faults: FaultBook) -> Handler:
+def _handler(operation: str, service: Service) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         service.calls.note(operation)
-        plan = faults.plan(operation)
+        plan = service.faults.plan(operation)
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:

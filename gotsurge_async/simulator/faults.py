@@ -10,17 +10,12 @@ on the service is down, until the faults are cleared::
 
 from collections.abc import Collection, Mapping
 from random import Random
-from types import MappingProxyType
 from typing import Literal
 
 import msgspec
-from attrs import define, field, frozen, validators
+from attrs import define, field, fields_dict, frozen, validators
 
 EVERY_OPERATION = "*"
-
-
-def _frozen_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    return MappingProxyType(dict(headers))
 
 
 def _frozen_names(names: Collection[str]) -> tuple[str, ...]:
@@ -47,7 +42,7 @@ class Fault:
         default="reset", validator=validators.in_(("reset", "delay", "status", "garbage", "half"))
     )
     status: int = field(default=500, validator=[validators.ge(200), validators.le(599)])
-    headers: Mapping[str, str] = field(factory=dict, converter=_frozen_headers)
+    headers: Mapping[str, str] = field(factory=dict)
     seconds: float = field(default=1.0, validator=validators.ge(0))
     after_calls: int = field(default=0, validator=validators.ge(0))
     rate: float = field(default=1.0, validator=[validators.ge(0), validators.le(1)])
@@ -64,29 +59,17 @@ class Fault:
         return self.operation in (operation, EVERY_OPERATION) and operation not in self.spares
 
 
-class _FaultBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The JSON form of a fault; ranges are the business of :class:`Fault`."""
-
-    operation: str = EVERY_OPERATION
-    spares: tuple[str, ...] = ()
-    when: str = "before"
-    kind: str = "reset"
-    status: int = 500
-    headers: dict[str, str] = {}
-    seconds: float = 1.0
-    after_calls: int = 0
-    rate: float = 1.0
-    times: int | None = None
-    seed: int = 1
-
-
 def fault_from_json(body: bytes) -> Fault:
     """The fault that a JSON body describes; raises ValueError when it describes none."""
     try:
-        parsed = msgspec.json.decode(body, type=_FaultBody)
+        fault = msgspec.json.decode(body, type=Fault)
     except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from None
-    return Fault(**msgspec.structs.asdict(parsed))
+    # An attrs class cannot forbid what it does not know, as a Struct can.
+    for name in msgspec.json.decode(body):
+        if name not in fields_dict(Fault):
+            raise ValueError(f"unknown field `{name}`")
+    return fault
 
 
 @define
@@ -118,7 +101,7 @@ class Plan:
 _NOTHING = Plan()
 
 
-class FaultBook:
+class Faults:
     """The faults that are ordered at present."""
 
     def __init__(self, operations: Collection[str]) -> None:

@@ -1,10 +1,12 @@
 """The HTML of the simulator's pages. They work without scripts, except for the one that hands over a session id."""
 
+import secrets
 from html import escape
 from string import Template
 from urllib.parse import urlsplit
 
 import msgspec
+from attrs import frozen
 
 _FRAME = Template("""<!doctype html>
 <html lang="en">
@@ -90,44 +92,49 @@ if (window.opener) {
 </script>""")
 
 
-def login_page(*, nonce: str, action: str, form: str, reason: str, wrong: str = "") -> str:
+@frozen
+class Page:
+    """A page: its HTML, the nonce that marks the styles and scripts in it as its own, and what it may frame."""
+
+    html: str
+    nonce: str
+    frame: str = ""
+
+
+def login_page(*, action: str, form: str, reason: str, wrong: str = "") -> Page:
     """The form that asks for email and password; ``wrong`` says what was wrong with the last ones."""
     notice = f'<p class="wrong" role="alert">{escape(wrong)}</p>' if wrong else ""
     content = _LOGIN.substitute(wrong=notice, reason=escape(reason), action=escape(action), form=escape(form))
-    return _page("Sign in to GotSurge", content, nonce)
+    return _page("Sign in to GotSurge", content)
 
 
-def consent_page(*, nonce: str, action: str, form: str, email: str, partner: str, target: str) -> str:
+def consent_page(*, action: str, form: str, email: str, partner: str, target: str) -> Page:
     """The form that asks whether the partner may act for the user."""
-    content = _CONSENT.substitute(
-        email=escape(email),
-        partner=escape(partner),
-        target=escape(origin_of(target)),
-        action=escape(action),
-        form=escape(form),
-    )
-    return _page(f"Allow {partner}?", content, nonce)
+    texts = {"action": action, "form": form, "email": email, "partner": partner, "target": _origin(target)}
+    return _page(f"Allow {partner}?", _CONSENT.substitute({name: escape(text) for name, text in texts.items()}))
 
 
-def hand_over_page(*, nonce: str, target: str, session_id: str) -> str:
+def hand_over_page(*, target: str, session_id: str) -> Page:
     """The page whose script posts the session id to the partner's page, and to no other origin."""
     data = msgspec.json.encode({"target": target, "session_id": session_id}).decode()
     # Inside a script element no text may end the element.
     data = data.replace("<", "\\u003c")
-    content = _HAND_OVER.substitute(target=escape(origin_of(target)), nonce=escape(nonce), data=data)
-    return _page("Signed in", content, nonce)
+    nonce = secrets.token_urlsafe(16)
+    content = _HAND_OVER.substitute(target=escape(_origin(target)), nonce=nonce, data=data)
+    return _page("Signed in", content, nonce, frame=_origin(target))
 
 
-def wrong_page(*, nonce: str, title: str, text: str) -> str:
+def wrong_page(*, title: str, text: str) -> Page:
     """A page that says what went wrong."""
-    return _page(title, f'<p class="wrong" role="alert">{escape(text)}</p>', nonce)
+    return _page(title, f'<p class="wrong" role="alert">{escape(text)}</p>')
 
 
-def origin_of(url: str) -> str:
+def _origin(url: str) -> str:
     """Scheme, host and port of a URL."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _page(title: str, content: str, nonce: str) -> str:
-    return _FRAME.substitute(title=escape(title), content=content, nonce=escape(nonce))
+def _page(title: str, content: str, nonce: str = "", frame: str = "") -> Page:
+    nonce = nonce or secrets.token_urlsafe(16)
+    return Page(_FRAME.substitute(title=escape(title), content=content, nonce=nonce), nonce, frame)

@@ -1,26 +1,17 @@
 """A call as it reaches an operation, the reply it gets, and the shapes that a refusal can take."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
 from attrs import field, frozen
 
-from gotsurge_async.simulator.accounts import Account, User
 from gotsurge_async.simulator.options import SimulatorOptions
 
 JSON = "application/json"
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-
-
-@frozen
-class Caller:
-    """Who calls: the account whose bearer token it is, and the person who consented."""
-
-    account: Account
-    user: User
 
 
 @frozen(kw_only=True)
@@ -113,6 +104,6 @@ def _json_shape(shape: str, refused: RefusedError, problems: tuple[Problem, ...]
     return {"error": refused.code, "message": refused.message, "errors": problem_rows(problems)}
 
 
-def problem_rows(problems: tuple[Problem, ...]) -> list[dict[str, Any]]:
+def problem_rows(problems: Sequence[Problem]) -> list[dict[str, Any]]:
     """Problems as JSON objects that name index, field and message."""
     return [{"index": problem.index, "field": problem.field, "message": problem.message} for problem in problems]

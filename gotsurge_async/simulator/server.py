@@ -7,16 +7,15 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from gotsurge_async.api.endpoints import ENDPOINTS
-from gotsurge_async.simulator.accounts import Account
+from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator.app import BASE_PATH, add_operations
-from gotsurge_async.simulator.back_door import add_back_door
-from gotsurge_async.simulator.clock import SystemTime, TellsTime
-from gotsurge_async.simulator.description import add_description
-from gotsurge_async.simulator.faults import Fault, FaultBook
+from gotsurge_async.simulator.control import add_control
+from gotsurge_async.simulator.faults import Fault
 from gotsurge_async.simulator.options import SimulatorOptions
 from gotsurge_async.simulator.pages import add_pages
-from gotsurge_async.simulator.service import Service
+from gotsurge_async.simulator.state.clock import TellsTime
+from gotsurge_async.simulator.state.partners import ACCOUNTS, Account
+from gotsurge_async.simulator.state.service import Service
 
 HOST = "127.0.0.1"
 
@@ -41,17 +40,15 @@ class Simulator:
         clock: TellsTime | None = None,
     ) -> None:
         self._wanted_port = port
-        self._service = Service(options, clock or SystemTime())
-        self._faults = FaultBook(ENDPOINTS)
+        self._service = Service(options, clock or SystemClock())
         self._runner: web.AppRunner | None = None
         self._port = 0
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=self._service.options.body_limit)
-        add_operations(app, self._service, self._faults)
-        add_back_door(app, self._service, self._faults)
+        add_operations(app, self._service)
+        add_control(app, self._service)
         add_pages(app, self._service)
-        add_description(app)
         # Nobody waits for a simulator's last answers: what is still delayed at the end is cancelled.
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await runner.setup()
@@ -91,7 +88,7 @@ class Simulator:
     @property
     def accounts(self) -> Mapping[str, Account]:
         """The two accounts, ``plain`` and ``platform``."""
-        return self._service.accounts
+        return ACCOUNTS
 
     def now(self) -> float:
         """The simulator's time in seconds since the epoch."""
@@ -120,7 +117,7 @@ class Simulator:
         Times are seconds since the epoch, of the simulator's clock. The history's first entry is the task's first
         status, its last the present one.
         """
-        return self._service.book.histories(prefix)
+        return self._service.tasks.histories(prefix)
 
     async def called(self, operation: str, *, times: int = 1) -> None:
         """Wait until an operation was called so often, since the start or the last reset."""
@@ -128,15 +125,14 @@ class Simulator:
 
     def order_fault(self, fault: Fault) -> None:
         """Have a fault strike from now on; raises ValueError when there is no such operation."""
-        self._faults.order(fault)
+        self._service.faults.order(fault)
 
     def clear_faults(self) -> None:
         """Have no faults any more."""
-        self._faults.clear()
+        self._service.faults.clear()
 
     def reset(self) -> None:
         """Be as just started: no tasks, tokens, faults or counts, and the clock not turned."""
-        self._faults.clear()
         self._service.reset()
 
     def new_code(self, account_name: str, email: str | None = None) -> str:
@@ -160,19 +156,19 @@ class Simulator:
         Raises LookupError for an unknown task, and ValueError for an unknown status or for one that the document
         does not let follow the current one; ``force`` lets anything follow.
         """
-        self._service.move(task_id, status, force=force)
+        self._service.tasks.move(task_id, status, self.now(), force=force)
 
     def remove(self, task_id: str) -> None:
         """Have a task vanish: it is in no list, and cannot be read. What drivers were shown stays in the audit.
 
         Raises LookupError for an unknown task.
         """
-        self._service.remove(task_id)
+        self._service.tasks.remove(task_id)
 
     def describe(self) -> list[str]:
         """Where it is and who may use it, credentials included, as lines for a person at a terminal."""
         lines = [f"GotSurge simulator, API base {self.api_base}"]
-        for account in self.accounts.values():
+        for account in ACCOUNTS.values():
             user = self._service.caller(account.name).user
             keys = f"client_key {account.client_key}, secret_key {account.secret_key}"
             lines.append(f"account {account.name}: {keys}; sign in as {user.email}, password {user.password}")

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 from attrs import evolve
 
-from gotsurge_async.simulator.life import BROADCASTING
 from gotsurge_async.simulator.options import SWITCHES, SimulatorOptions
 from gotsurge_async.simulator.replies import JSON, Reply
+from gotsurge_async.simulator.state.tasks import BROADCASTING
 
 _Object = dict[str, Any]
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from gotsurge_async.cli.app import gotsurge
 from gotsurge_async.config import RetryPolicy, Timeouts
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
-from gotsurge_async.simulator.clock import TellsTime
+from gotsurge_async.simulator.state.clock import TellsTime
 from tests.promise.station import BROKEN, Experiment, Station
 from tests.running import running_simulator
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from gotsurge_async.simulator.accounts import ORG_ADMIN
-from gotsurge_async.simulator.operations import auth, drafts, organizations, platform_tasks, prices, tasks
-from gotsurge_async.simulator.replies import Call, Caller, RefusedError, Reply, refusal_reply
-from gotsurge_async.simulator.service import Service
+from gotsurge_async.simulator.operations import auth, creates, drafts, organizations, prices, tasks
+from gotsurge_async.simulator.replies import Call, RefusedError, Reply, refusal_reply
 from gotsurge_async.simulator.shapes import reshaped
+from gotsurge_async.simulator.state.partners import ORG_ADMIN, Caller
+from gotsurge_async.simulator.state.service import Service
 
 Public = Callable[[Service, Call], Reply]
 Private = Callable[[Service, Call, Caller], Reply]
@@ -24,7 +24,7 @@ PUBLIC: Mapping[str, Public] = MappingProxyType(
 
 ANY_PARTNER: Mapping[str, Private] = MappingProxyType(
     {
-        "tasks.create": tasks.create,
+        "tasks.create": creates.create,
         "tasks.get": tasks.get,
         "tasks.cancel": tasks.cancel,
         "prices.recommend": prices.recommend,
@@ -47,11 +47,11 @@ PLATFORM_PARTNER: Mapping[str, Private] = MappingProxyType(
 ORGANIZATION_ADMIN: Mapping[str, Private] = MappingProxyType(
     {
         "platform.users.invite": organizations.invite,
-        "platform.tasks.create": platform_tasks.create,
-        "platform.tasks.list": platform_tasks.list_all,
+        "platform.tasks.create": creates.create_for_platform,
+        "platform.tasks.list": tasks.list_all,
         "platform.tasks.get": tasks.get,
-        "platform.tasks.update": platform_tasks.update,
-        "platform.drafts.create": drafts.create,
+        "platform.tasks.update": tasks.update,
+        "platform.drafts.create": creates.create_drafts,
         "platform.drafts.broadcast": drafts.broadcast,
     }
 )
@@ -61,30 +61,24 @@ ORGANIZATION_ADMIN: Mapping[str, Private] = MappingProxyType(
 def perform(service: Service, operation: str, call: Call) -> Reply:
     """Do what a call asks for, or refuse it; every answer has the shape that the options ask for."""
     try:
-        reply = _performed(service, operation, call)
+        if operation in PUBLIC:
+            reply = PUBLIC[operation](service, call)
+        else:
+            caller = service.sign_in.caller(call.authorization, call.now)
+            reply = _admitted(operation, caller)(service, call, caller)
     except RefusedError as refused:
         return refusal_reply(refused, service.options)
     return reshaped(reply, operation, service.options) if service.reshapes else reply
 
 
-def _performed(service: Service, operation: str, call: Call) -> Reply:
-    public = PUBLIC.get(operation)
-    if public is not None:
-        return public(service, call)
-    caller = service.sign_in.caller(call.authorization, call.now)
-    return _admitted(operation, caller)(service, call, caller)
-
-
 def _admitted(operation: str, caller: Caller) -> Private:
     """What does the work of an operation; raises a 403 refusal when it is not for this caller."""
-    found = ANY_PARTNER.get(operation)
-    if found is not None:
-        return found
+    if operation in ANY_PARTNER:
+        return ANY_PARTNER[operation]
     if not caller.account.platform:
         raise RefusedError(403, "forbidden", "Only platform partners are authorized")
-    found = PLATFORM_PARTNER.get(operation)
-    if found is not None:
-        return found
+    if operation in PLATFORM_PARTNER:
+        return PLATFORM_PARTNER[operation]
     user = caller.user
     if user.org_id != caller.account.org_id or ORG_ADMIN not in user.roles:
         raise RefusedError(403, "forbidden", "Only the platform partner's OrgAdmin is authorized")

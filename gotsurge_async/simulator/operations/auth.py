@@ -4,10 +4,10 @@ import base64
 
 import msgspec
 
-from gotsurge_async.simulator.accounts import Account
-from gotsurge_async.simulator.checks import read_body
-from gotsurge_async.simulator.replies import Call, RefusedError, Reply, json_reply
-from gotsurge_async.simulator.service import Service
+from gotsurge_async.simulator.operations.checks import read_body
+from gotsurge_async.simulator.replies import Call, Problem, RefusedError, Reply, json_reply
+from gotsurge_async.simulator.state.partners import ACCOUNTS, Account, account_with
+from gotsurge_async.simulator.state.service import Service
 
 
 class ExchangeBody(msgspec.Struct):
@@ -25,24 +25,25 @@ class RefreshBody(msgspec.Struct):
     refresh_token: str
 
 
+class SessionBody(msgspec.Struct):
+    """The body of SSO Exchange Token."""
+
+    session_id: str
+
+
 def exchange(service: Service, call: Call) -> Reply:
     """Exchange Token: a code for a bearer and a refresh token."""
-    body: ExchangeBody = read_body(call.body, ExchangeBody)
-    service.check_client(body.client_key, body.secret_key)
+    body = read_body(call.body, ExchangeBody)
+    _check_client(body.client_key, body.secret_key)
     pair = service.sign_in.exchange_code(body.client_key, body.code, call.now)
-    return json_reply(
-        {
-            "bearer_token": pair.bearer_token,
-            "refresh_token": pair.refresh_token,
-            "server_time": service.instant(call.now),
-        }
-    )
+    tokens = {"bearer_token": pair.bearer_token, "refresh_token": pair.refresh_token}
+    return json_reply({**tokens, "server_time": service.instant(call.now)})
 
 
 def refresh(service: Service, call: Call) -> Reply:
     """Refresh Token: a new bearer token, and a new refresh token where they rotate."""
-    body: RefreshBody = read_body(call.body, RefreshBody)
-    service.check_client(body.client_key, None)
+    body = read_body(call.body, RefreshBody)
+    _check_client(body.client_key)
     bearer, refresher = service.sign_in.refresh(body.client_key, body.refresh_token, call.now)
     answer = {"bearer_token": bearer}
     if refresher is not None:
@@ -50,16 +51,10 @@ def refresh(service: Service, call: Call) -> Reply:
     return json_reply(answer)
 
 
-class SessionBody(msgspec.Struct):
-    """The body of SSO Exchange Token."""
-
-    session_id: str
-
-
 def exchange_session(service: Service, call: Call) -> Reply:
     """SSO Exchange Token: a session id for tokens, and who signed in."""
-    body: SessionBody = read_body(call.body, SessionBody)
-    pair, caller = service.sign_in.exchange_session(body.session_id, call.now)
+    session_id = read_body(call.body, SessionBody).session_id
+    pair, caller = service.sign_in.exchange_session(session_id, call.now)
     user = caller.user
     view = {"id": user.id, "email": user.email, "name": user.name, "roles": user.roles, "org_id": user.org_id}
     return json_reply({"bearer_token": pair.bearer_token, "refresh_token": pair.refresh_token, "user": view})
@@ -68,10 +63,18 @@ def exchange_session(service: Service, call: Call) -> Reply:
 def partner_detail(service: Service, call: Call) -> Reply:
     """Partner Detail: who a signature belongs to."""
     signature = call.path["signature"]
-    for account in service.accounts.values():
+    for account in ACCOUNTS.values():
         if signature in _signatures(account):
             return json_reply(_partner_view(service, account))
     raise RefusedError(401, "invalid_signature", "The signature is not that of a partner")
+
+
+def _check_client(client_key: str, secret_key: str | None = None) -> None:
+    """Refuse a partner's credentials when no account has them; a secret of None is not looked at."""
+    account = account_with(client_key)
+    if account is None or secret_key not in (None, account.secret_key):
+        problem = Problem(None, "client_key", "is not known, or its secret_key is another")
+        raise RefusedError(401, "invalid_client", "The client_key or secret_key is wrong", (problem,))
 
 
 def _signatures(account: Account) -> set[str]:

@@ -1,17 +1,18 @@
 """Drafts, and tasks named by their ids (section "Platform Partners")."""
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from gotsurge_async.simulator.book import TaskRecord
-from gotsurge_async.simulator.checks import read_body
-from gotsurge_async.simulator.intake import check_size, take_in, tracking_problems
-from gotsurge_async.simulator.operations.tasks import created_reply, created_views
-from gotsurge_async.simulator.replies import Call, Caller, Problem, RefusedError, Reply, invalid, json_reply
-from gotsurge_async.simulator.service import Service
-from gotsurge_async.simulator.views import task_view
+from gotsurge_async.simulator.operations.checks import read_body
+from gotsurge_async.simulator.operations.creates import check_size, tracking_problems
+from gotsurge_async.simulator.operations.views import task_view
+from gotsurge_async.simulator.replies import Call, Problem, RefusedError, Reply, invalid, json_reply
+from gotsurge_async.simulator.state.partners import Caller
+from gotsurge_async.simulator.state.service import Service
+from gotsurge_async.simulator.state.tasks import TaskRecord
 
 
 class BroadcastBody(msgspec.Struct):
@@ -33,75 +34,62 @@ class TrackingBody(msgspec.Struct):
     tasks: list[Assignment]
 
 
-def create(service: Service, call: Call, caller: Caller) -> Reply:
-    """Create Draft Tasks."""
-    intake = take_in(service, call, caller, draft=True)
-    server_time = service.instant(call.now)
-    views = created_views(service, intake, caller, server_time)
-    shape = service.options.draft_tasks
-    tasks: Any = views
-    if shape == "map":
-        tasks = {view["id"]: view for view in views}
-    elif shape == "single" and len(views) == 1:
-        tasks = views[0]
-    return created_reply(service, intake, {"total_tasks": len(views), "tasks": tasks, "server_time": server_time})
-
-
 def broadcast(service: Service, call: Call, caller: Caller) -> Reply:
     """Broadcast Draft Tasks."""
-    body: BroadcastBody = read_body(call.body, BroadcastBody)
-    check_size("task_ids", len(body.task_ids))
-    records = _find_all(service, body.task_ids, call, caller)
-    drafts = _drafts_of(service, records)
-    for record in drafts:
-        service.book.broadcast(record, call.now)
-    return _updated(service, records if service.options.rebroadcast == "passes" else drafts, call, caller)
+    ids = read_body(call.body, BroadcastBody).task_ids
+    check_size("task_ids", len(ids))
+    return _broadcast(service, _find_all(service, ids, call, caller), {}, call, caller)
 
 
 def broadcast_with_tracking(service: Service, call: Call, caller: Caller) -> Reply:
     """Broadcast with Tracking: only what was broadcast by this very call gets its tracking id."""
-    body = _read_tracking(call)
-    records = _find_all(service, [wanted.id for wanted in body.tasks], call, caller)
-    drafts = _drafts_of(service, records)
-    wanted = {str(assignment.id): assignment.tracking_id for assignment in body.tasks}
-    _check_tracking(service, drafts, wanted)
-    for record in drafts:
-        service.book.broadcast(record, call.now)
-        service.book.retrack(record, wanted[record.id])
-    return _updated(service, records if service.options.rebroadcast == "passes" else drafts, call, caller)
+    wanted = _read_tracking(call)
+    return _broadcast(service, _find_all(service, wanted, call, caller), wanted, call, caller)
 
 
 def patch_tracking_ids(service: Service, call: Call, caller: Caller) -> Reply:
     """Patch Tracking IDs, of any of the partner's tasks."""
-    body = _read_tracking(call)
-    records = _find_all(service, [wanted.id for wanted in body.tasks], call, caller)
-    wanted = {str(assignment.id): assignment.tracking_id for assignment in body.tasks}
+    wanted = _read_tracking(call)
+    records = _find_all(service, wanted, call, caller)
     _check_tracking(service, records, wanted)
     for record in records:
-        service.book.retrack(record, wanted[record.id])
+        service.tasks.set_tracking_id(record, wanted[record.id])
         record.touch(call.now)
     return _updated(service, records, call, caller)
 
 
-def _read_tracking(call: Call) -> TrackingBody:
-    body: TrackingBody = read_body(call.body, TrackingBody)
-    check_size("tasks", len(body.tasks))
+def _broadcast(
+    service: Service, records: list[TaskRecord], wanted: dict[str, str], call: Call, caller: Caller
+) -> Reply:
+    drafts = _drafts_of(service, records)
+    _check_tracking(service, drafts, wanted)
+    for record in drafts:
+        service.tasks.broadcast(record, call.now)
+        if record.id in wanted:
+            service.tasks.set_tracking_id(record, wanted[record.id])
+    return _updated(service, records if service.options.rebroadcast == "passes" else drafts, call, caller)
+
+
+def _read_tracking(call: Call) -> dict[str, str]:
+    """The tracking id that each task is to carry, by the id of the task."""
+    assignments = read_body(call.body, TrackingBody).tasks
+    check_size("tasks", len(assignments))
     problems = [
         Problem(index, "tracking_id", "must not be empty")
-        for index, assignment in enumerate(body.tasks)
+        for index, assignment in enumerate(assignments)
         if not assignment.tracking_id
     ]
     if problems:
         raise invalid(*problems)
-    return body
+    return {str(assignment.id): assignment.tracking_id for assignment in assignments}
 
 
-def _find_all(service: Service, ids: list[UUID], call: Call, caller: Caller) -> list[TaskRecord]:
+def _find_all(service: Service, ids: Iterable[object], call: Call, caller: Caller) -> list[TaskRecord]:
     """The tasks that are named, each once; raises a refusal when one of them is not the caller's."""
     found: dict[str, TaskRecord] = {}
     problems = []
     for index, task_id in enumerate(map(str, ids)):
-        record = service.book.get(caller.account.name, task_id, call.now)
+        record = service.tasks.owned(caller.account.name, task_id, call.now)
         if record is None:
             problems.append(Problem(index, "id", f"There is no task {task_id}"))
         else:
@@ -128,8 +116,9 @@ def _check_tracking(service: Service, records: list[TaskRecord], wanted: dict[st
     seen: set[str] = set()
     problems: list[Problem] = []
     for index, record in enumerate(records):
-        if wanted[record.id] != record.tracking_id:
-            problems += tracking_problems(service, wanted[record.id], seen, index)
+        tracking_id = wanted.get(record.id, record.tracking_id)
+        if tracking_id != record.tracking_id:
+            problems += tracking_problems(service, tracking_id, seen, index)
     if problems:
         raise invalid(*problems)
 

@@ -5,12 +5,14 @@ from typing import Any
 
 import msgspec
 
-from gotsurge_async.simulator.accounts import User
-from gotsurge_async.simulator.checks import read_body
-from gotsurge_async.simulator.organizations import Organization, organization_view
-from gotsurge_async.simulator.paging import page_of
-from gotsurge_async.simulator.replies import Call, Caller, Problem, RefusedError, Reply, invalid, json_reply
-from gotsurge_async.simulator.service import Service
+from gotsurge_async.simulator.operations.checks import read_body
+from gotsurge_async.simulator.operations.views import page_of
+from gotsurge_async.simulator.replies import Call, Problem, RefusedError, Reply, invalid, json_reply
+from gotsurge_async.simulator.state.partners import Caller, Organization, User
+from gotsurge_async.simulator.state.service import Service
+
+INVITED_PASSWORD = "invited-password"  # noqa: S105 - nobody reads the mail in which a real one would be chosen
+"""What every invited person signs in with."""
 
 
 class OrganizationBody(msgspec.Struct):
@@ -35,18 +37,18 @@ class InvitationBody(msgspec.Struct):
 
 def create(service: Service, call: Call, caller: Caller) -> Reply:
     """Create Associated Organization."""
-    body: OrganizationBody = read_body(call.body, OrganizationBody)
-    text = service.organizations.name_problem(body.business_name)
+    name = read_body(call.body, OrganizationBody).business_name
+    text = service.organizations.name_problem(name)
     if text is not None:
         raise invalid(Problem(None, "business_name", text))
-    created = service.organizations.create(caller.account.name, body.business_name, call.now)
+    created = service.organizations.create(caller.account.name, name, call.now)
     return json_reply({"organization": _view(service, created)}, service.options.created_status)
 
 
 def list_all(service: Service, call: Call, caller: Caller) -> Reply:
     """Associated Organization List: those that the partner created."""
-    page = page_of(service.organizations.created_by(caller.account.name), call, service.options)
-    return json_reply({"meta": page.meta, "organizations": [_view(service, found) for found in page.rows]})
+    rows, meta = page_of(service.organizations.created_by(caller.account.name), call, service.options)
+    return json_reply({"meta": meta, "organizations": [_view(service, found) for found in rows]})
 
 
 def get(service: Service, call: Call, caller: Caller) -> Reply:
@@ -62,7 +64,7 @@ def roles(service: Service, call: Call, caller: Caller) -> Reply:
 
 def invite(service: Service, call: Call, caller: Caller) -> Reply:
     """Invite User: all emails, or none when one of them cannot be invited."""
-    invitation: Invitation = read_body(call.body, InvitationBody).user
+    invitation = read_body(call.body, InvitationBody).user
     organization = service.organizations.managed(caller.account.name, invitation.org_id)
     if organization is None:
         raise invalid(Problem(None, "user.org_id", "is not an organization of yours"))
@@ -81,10 +83,6 @@ def invite(service: Service, call: Call, caller: Caller) -> Reply:
             roles=(role,),
         )
     return json_reply({"message": f"Successfully invited {len(invitation.emails)} user(s)"})
-
-
-INVITED_PASSWORD = "invited-password"  # noqa: S105 - nobody reads the mail in which a real one would be chosen
-"""What every invited person signs in with."""
 
 
 def _check_emails(service: Service, emails: list[str]) -> None:
@@ -109,4 +107,4 @@ def _find(service: Service, call: Call, caller: Caller) -> Organization:
 
 
 def _view(service: Service, organization: Organization) -> dict[str, Any]:
-    return organization_view(organization, service.instant(organization.created_at))
+    return organization.shown(service.instant(organization.created_at))

@@ -1,25 +1,19 @@
-"""Orders of any partner (section "Order")."""
+"""Tasks that are there: read, listed, updated and cancelled (sections "Order" and "Platform Partners")."""
 
 from typing import Any
 
 import msgspec
 
-from gotsurge_async.simulator.book import TaskRecord
-from gotsurge_async.simulator.checks import read_body
-from gotsurge_async.simulator.intake import Intake, take_in
-from gotsurge_async.simulator.life import CANCELLABLE, CANCELLED
-from gotsurge_async.simulator.replies import (
-    Call,
-    Caller,
-    Problem,
-    RefusedError,
-    Reply,
-    invalid,
-    json_reply,
-    problem_rows,
-)
-from gotsurge_async.simulator.service import Service
-from gotsurge_async.simulator.views import task_view
+from gotsurge_async.simulator.operations.checks import REQUIRED, clear_price, read_body, read_task
+from gotsurge_async.simulator.operations.creates import organization_problems, task_distance, tracking_problems
+from gotsurge_async.simulator.operations.views import OWN_FIELDS, page_of, task_view
+from gotsurge_async.simulator.replies import Call, Problem, RefusedError, Reply, invalid, json_reply
+from gotsurge_async.simulator.state.partners import Caller
+from gotsurge_async.simulator.state.service import Service
+from gotsurge_async.simulator.state.tasks import CANCELLABLE, CANCELLED, TRANSITIONS, TaskRecord
+
+NEVER_UPDATED = OWN_FIELDS | {"items", "attachments", "driver", "org_transporter"}
+"""What an update cannot touch: items, attachments, the driver, completion, and what the service decides."""
 
 
 class CancelBody(msgspec.Struct):
@@ -28,57 +22,33 @@ class CancelBody(msgspec.Struct):
     reason: str
 
 
-def create(service: Service, call: Call, caller: Caller) -> Reply:
-    """Create & Broadcast Tasks."""
-    intake = take_in(service, call, caller, draft=False)
-    server_time = service.instant(call.now)
-    answer: dict[str, Any] = {"tasks": created_views(service, intake, caller, server_time), "server_time": server_time}
-    return created_reply(service, intake, answer)
+class Revision(msgspec.Struct):
+    """What every update must name."""
 
-
-def created_views(service: Service, intake: Intake, caller: Caller, server_time: str) -> list[dict[str, Any]]:
-    """The new tasks as the answer of a create shows them, in the order that the options ask for."""
-    views = [task_view(service, record, caller.account, server_time, new=content) for record, content in intake.tasks]
-    if service.options.answer_order == "shuffled" and len(views) > 1:
-        # Turned by at least one place: a shuffle may leave everything where it was, and then shows nothing.
-        turn = service.random.randrange(1, len(views))
-        views = views[turn:] + views[:turn]
-    return views
-
-
-def created_reply(service: Service, intake: Intake, answer: dict[str, Any]) -> Reply:
-    """The reply of a create, with what it left out where it was partial."""
-    if intake.problems:
-        answer["errors"] = problem_rows(intake.problems if service.options.refusal_names_rows else ())
-    return json_reply(answer, service.options.created_status)
-
-
-def find(service: Service, call: Call, caller: Caller) -> TaskRecord:
-    """The task that the path names; a stranger's task is as unknown as one that never was."""
-    record = service.book.get(caller.account.name, call.path["task_id"], call.now)
-    if record is None:
-        raise RefusedError(404, "not_found", "There is no such task")
-    return record
+    version_rev: str
 
 
 def get(service: Service, call: Call, caller: Caller) -> Reply:
-    """Task Detail."""
-    return task_reply(service, find(service, call, caller), call, caller)
+    """Task Detail, of any partner and of a platform partner."""
+    return _shown(service, _find(service, call, caller), call, caller)
 
 
-def task_reply(service: Service, record: TaskRecord, call: Call, caller: Caller) -> Reply:
-    """The reply that shows one task."""
-    headers = {"ETag": f'"{record.version_rev}"'} if service.options.version_rev == "etag" else {}
-    view = task_view(service, record, caller.account, service.instant(call.now))
-    return json_reply(view, headers=headers)
+def list_all(service: Service, call: Call, caller: Caller) -> Reply:
+    """Task List."""
+    records, meta = page_of(service.tasks.listed(caller.account.name), call, service.options, ordered=True)
+    server_time = service.instant(call.now)
+    views = []
+    for record in records:
+        record.expire(call.now)
+        views.append(task_view(service, record, caller.account, server_time))
+    return json_reply({"meta": meta, "tasks": views})
 
 
 def cancel(service: Service, call: Call, caller: Caller) -> Reply:
     """Cancel Task: only while it is broadcast, or not even that."""
-    body: CancelBody = read_body(call.body, CancelBody)
-    if not body.reason.strip():
+    if not read_body(call.body, CancelBody).reason.strip():
         raise invalid(Problem(None, "reason", "Say why the task is cancelled"))
-    record = find(service, call, caller)
+    record = _find(service, call, caller)
     if record.status not in CANCELLABLE:
         raise RefusedError(409, "not_cancellable", f"A task that is {record.status} cannot be cancelled")
     record.enter(CANCELLED, call.now)
@@ -86,3 +56,54 @@ def cancel(service: Service, call: Call, caller: Caller) -> Reply:
         return Reply(204)
     answers = {"object": {}, "null": {"message": None}}
     return json_reply(answers.get(service.options.cancel_answer, {"message": "Successfully cancel the task"}))
+
+
+def update(service: Service, call: Call, caller: Caller) -> Reply:
+    """Update Task: what is given is changed, null clears, and a revision that is not the newest is refused."""
+    record = _find(service, call, caller)
+    revision = read_body(call.body, Revision).version_rev
+    changes: dict[str, Any] = msgspec.json.decode(call.body)
+    del changes["version_rev"]
+    _check_changes(changes)
+    if revision != record.version_rev:
+        raise RefusedError(409, "version_conflict", "The task has changed since: version_rev is not the newest")
+    if not TRANSITIONS[record.status]:
+        raise RefusedError(422, "not_updatable", f"A task that is {record.status} cannot be updated")
+    content = {name: value for name, value in {**record.content(), **changes}.items() if value is not None}
+    source = msgspec.json.encode(content)
+    _, task, problems = read_task(source, None)
+    if task is not None:
+        problems += organization_problems(service, task, caller, None)
+        if task.tracking_id and task.tracking_id != record.tracking_id:
+            problems += tracking_problems(service, task.tracking_id, set(), None)
+    if task is None or problems:
+        raise invalid(*problems)
+    record.source = msgspec.json.encode(content) if clear_price(content) else source
+    record.preference = task.broadcast_preference
+    record.pickup_end = task.from_time_window.end_time_utc.timestamp()
+    record.distance = task_distance(task)
+    service.tasks.set_tracking_id(record, task.tracking_id or "")
+    record.touch(call.now)
+    return _shown(service, record, call, caller)
+
+
+def _check_changes(changes: dict[str, Any]) -> None:
+    problems = [Problem(None, name, "cannot be updated") for name in changes if name in NEVER_UPDATED]
+    cleared = (name for name, value in changes.items() if value is None and name in REQUIRED)
+    problems += [Problem(None, name, "is required") for name in cleared]
+    if problems:
+        raise invalid(*problems)
+
+
+def _find(service: Service, call: Call, caller: Caller) -> TaskRecord:
+    """The task that the path names; a stranger's task is as unknown as one that never was."""
+    record = service.tasks.owned(caller.account.name, call.path["task_id"], call.now)
+    if record is None:
+        raise RefusedError(404, "not_found", "There is no such task")
+    return record
+
+
+def _shown(service: Service, record: TaskRecord, call: Call, caller: Caller) -> Reply:
+    headers = {"ETag": f'"{record.version_rev}"'} if service.options.version_rev == "etag" else {}
+    view = task_view(service, record, caller.account, service.instant(call.now))
+    return json_reply(view, headers=headers)

@@ -8,7 +8,8 @@ from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.simulator import SWITCHES, SimulatorOptions
 from gotsurge_async.simulator.operations import ANY_PARTNER, ORGANIZATION_ADMIN, PLATFORM_PARTNER, PUBLIC, perform
 from gotsurge_async.simulator.replies import Call, Reply
-from gotsurge_async.simulator.service import Service
+from gotsurge_async.simulator.state.partners import ACCOUNTS
+from gotsurge_async.simulator.state.service import Service
 
 from ..kit import START, FakeTime, order
 
@@ -41,7 +42,7 @@ class Partner:
         self.service = Service(SimulatorOptions.from_mapping(switches), FakeTime())
         code = self.service.sign_in.new_code(self.service.caller("platform"), NOW)
         self.token = self.service.sign_in.exchange_code("platform-client-key", code, NOW).bearer_token
-        self.path = {"task_id": "none", "org_id": self.service.accounts["platform"].org_id, "signature": "x"}
+        self.path = {"task_id": "none", "org_id": ACCOUNTS["platform"].org_id, "signature": "x"}
 
     def call(self, operation: str, body: bytes) -> Reply:
         authorization = f"Bearer {self.token}"
@@ -60,11 +61,10 @@ def test_every_operation_of_the_table_is_done_once() -> None:
 def test_any_body_gets_an_answer(switches: dict[str, Any], operation: str, body: bytes) -> None:
     """Whatever is sent to whatever operation is answered or refused, and never breaks the service."""
     partner = Partner(switches)
-    created = partner.service.book.new_id()
+    created = partner.service.tasks.new_id()
     partner.call("platform.drafts.create", json.dumps({"tasks": [order()]}).encode())
     partner.path["task_id"] = created
-    record = partner.service.book.find(created)
-    assert record is not None
+    record = partner.service.tasks.find(created)
     body = body.replace(b'"version_rev": "0"', f'"version_rev": "{record.version_rev}"'.encode())
     assert partner.call(operation, body).status in {200, 201, 204, 400, 401, 404, 409, 422}
     assert partner.call("tasks.get", b"").status == 200

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from .kit import Client, order
+from ..kit import Client, order
 
 WINDOW = {"start_time_utc": "2026-01-02T02:00:00Z", "end_time_utc": "2026-01-02T04:00:00Z"}
 

@@ -1,35 +1,26 @@
-"""A task as an answer shows it (sections "Task Detail" and "Create & Broadcast Tasks")."""
+"""A task as answers show it (sections "Task Detail" and "Create & Broadcast Tasks"), and lists in pages."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from gotsurge_async.simulator.accounts import Account
-from gotsurge_async.simulator.book import TaskRecord
-from gotsurge_async.simulator.clock import write_datetime
-from gotsurge_async.simulator.life import PENDING_BROADCAST, WITH_DRIVER
-from gotsurge_async.simulator.service import Service
+from gotsurge_async.simulator.options import SimulatorOptions
+from gotsurge_async.simulator.replies import Call, Problem, invalid
+from gotsurge_async.simulator.state.clock import write_instant
+from gotsurge_async.simulator.state.partners import Account
+from gotsurge_async.simulator.state.service import Service
+from gotsurge_async.simulator.state.tasks import PENDING_BROADCAST, WITH_DRIVER, TaskRecord
 
-OWN_FIELDS = frozenset(
-    (
-        "id",
-        "server_time",
-        "distance_in_meters",
-        "is_urgent",
-        "task_creation_group",
-        "current_status",
-        "statuses",
-        "platform_id",
-        "vehicle_emissions_type",
-        "vehicle_emissions",
-        "client",
-        "updated_at",
-    )
-)
+T = TypeVar("T")
+DEFAULT_PER_PAGE = 200
+
+OWN_FIELDS = frozenset((
+    "id", "server_time", "distance_in_meters", "is_urgent", "task_creation_group", "current_status", "statuses",
+    "platform_id", "vehicle_emissions_type", "vehicle_emissions", "client", "updated_at",
+))  # fmt: skip
 """What the service decides: it may stand in an order, but it is not taken from there."""
-
-_WINDOWS = ("from_time_window", "to_time_window")
 
 
 def task_view(
@@ -69,7 +60,11 @@ def task_view(
         "platform_id": account.org_id if account.platform else "",
         "updated_at": service.instant(record.updated_at),
     }
-    _apply_tracking(view, record, shown=_shows_tracking(options.tracking_id_echo, created=new is not None))
+    echo = options.tracking_id_echo
+    if record.tracking_id and (echo == "always" or (echo == "reads" and new is None)):
+        view["tracking_id"] = record.tracking_id
+    else:
+        view.pop("tracking_id", None)
     if options.version_rev in ("version_rev", "_rev", "rev"):
         view[options.version_rev] = record.version_rev
     if options.dates != "z":
@@ -80,17 +75,6 @@ def task_view(
 def _shown_status(service: Service, status: str) -> str:
     # Only drafts are ever pending.
     return service.options.draft_status if status == PENDING_BROADCAST else status
-
-
-def _shows_tracking(echo: str, *, created: bool) -> bool:
-    return echo == "always" or (echo == "reads" and not created)
-
-
-def _apply_tracking(view: dict[str, Any], record: TaskRecord, *, shown: bool) -> None:
-    if shown and record.tracking_id:
-        view["tracking_id"] = record.tracking_id
-    else:
-        view.pop("tracking_id", None)
 
 
 def _driver(record: TaskRecord) -> dict[str, Any]:
@@ -105,7 +89,7 @@ def _driver(record: TaskRecord) -> dict[str, Any]:
 
 def _restyle(view: dict[str, Any], style: str) -> None:
     """Write the times that came with the order as the service's own style has them."""
-    for name in _WINDOWS:
+    for name in ("from_time_window", "to_time_window"):
         if name in view:
             view[name] = {**view[name]}
             for edge in ("start_time_utc", "end_time_utc"):
@@ -115,4 +99,35 @@ def _restyle(view: dict[str, Any], style: str) -> None:
 
 def _restyled(text: str, style: str) -> str:
     # Read by what has checked it: other readers of RFC 3339 draw its limits elsewhere.
-    return write_datetime(msgspec.convert(text, datetime), style)
+    return write_instant(msgspec.convert(text, datetime), style)
+
+
+def page_of(
+    rows: Sequence[T], call: Call, options: SimulatorOptions, *, ordered: bool = False
+) -> tuple[Sequence[T], dict[str, Any]]:
+    """What is on the page that a call asks for, and its ``meta``; ``ordered``: whether the call may name an order."""
+    page = _positive(call, "page", 1)
+    per_page = min(_positive(call, "per_page", DEFAULT_PER_PAGE), options.per_page_limit)
+    order = call.query.get("order", "asc") if ordered else "asc"
+    if order not in ("asc", "desc"):
+        raise invalid(Problem(None, "order", "is asc or desc"))
+    start, stop = (page - 1) * per_page, page * per_page
+    if order == "desc":
+        # Slices of the end: a page must not cost a copy of a hundred thousand rows.
+        count = len(rows)
+        found = rows[max(count - stop, 0) : max(count - start, 0)][::-1]
+    else:
+        found = rows[start:stop]
+    meta = {"page": page, "per_page": per_page}
+    if options.meta_total:
+        meta["total"] = len(rows)
+    return found, meta
+
+
+def _positive(call: Call, name: str, default: int) -> int:
+    text = call.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) >= 1):
+        raise invalid(Problem(None, name, "is a whole number from 1"))
+    return int(text)

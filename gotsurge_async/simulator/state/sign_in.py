@@ -1,18 +1,23 @@
-"""Codes, bearer tokens, refresh tokens and SSO sessions: who may call, and for how long."""
+"""Who is signed in: the codes, sessions and tokens of programs, and the browsers that visit the pages."""
 
 import base64
 import hmac
 import secrets
+from typing import Literal, TypeVar
 
 import msgspec
-from attrs import field, frozen
+from attrs import define, field, frozen
 
-from gotsurge_async.simulator.replies import Caller, RefusedError
+from gotsurge_async.simulator.replies import RefusedError
+from gotsurge_async.simulator.state.partners import Account, Caller, User
+
+T = TypeVar("T")
 
 BEARER_LIFE = 30 * 86400.0
 """Section "Demo Oauth2": a bearer token lasts 30 days."""
 CODE_LIFE = 10 * 60.0
 SESSION_LIFE = 5 * 60.0
+FORM_LIFE = 10 * 60.0
 
 
 @frozen
@@ -72,7 +77,7 @@ class SignIn:
         if not self._rotation:
             return bearer, None
         del self._refreshers[refresh_token]
-        return bearer, self._new_refresher(caller)
+        return bearer, _issue(self._refreshers, caller)
 
     def caller(self, authorization: str, now: float) -> Caller:
         """Who sent an Authorization header; raises a 401 refusal when it does not hold a living bearer token."""
@@ -90,12 +95,7 @@ class SignIn:
         self._refreshers = {name: who for name, who in self._refreshers.items() if who.account.name != account}
 
     def _new_pair(self, caller: Caller, now: float) -> TokenPair:
-        return TokenPair(self._new_bearer(caller, now), self._new_refresher(caller))
-
-    def _new_refresher(self, caller: Caller) -> str:
-        token = secrets.token_urlsafe(32)
-        self._refreshers[token] = caller
-        return token
+        return TokenPair(self._new_bearer(caller, now), _issue(self._refreshers, caller))
 
     def _new_bearer(self, caller: Caller, now: float) -> str:
         ends = now + BEARER_LIFE
@@ -110,11 +110,80 @@ class SignIn:
         return ".".join((*parts, _base64url(signature)))
 
 
-def _issue(grants: dict[str, _Grant], grant: _Grant) -> str:
-    name = secrets.token_urlsafe(16)
-    grants[name] = grant
+def _issue(issued: dict[str, T], what: T) -> str:
+    name = secrets.token_urlsafe(24)
+    issued[name] = what
     return name
 
 
 def _base64url(content: bytes) -> str:
     return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+@frozen(kw_only=True)
+class Visit:
+    """Why somebody is at a page: which partner sent them, and where they are to go afterwards."""
+
+    kind: Literal["consent", "sso"]
+    account: Account
+    target: str
+    state: str | None = None
+
+
+Purpose = Literal["sign-in", "decision"]
+
+
+@frozen
+class _Form:
+    purpose: Purpose
+    visit: Visit
+    ends: float
+
+
+@define
+class Browser:
+    """One browser, known by its cookie: who signed in there, and the forms that it got.
+
+    A form carries nothing but a token, good once, in the browser that got it, for ten minutes. What the form is about
+    stays here: neither another site nor the user can change it.
+    """
+
+    cookie: str = field(repr=False)
+    user: User | None = None
+    _forms: dict[str, _Form] = field(factory=dict, repr=False)
+
+    def new_form(self, purpose: Purpose, visit: Visit, now: float) -> str:
+        """The token of a new form for a visit."""
+        self._forms = {token: form for token, form in self._forms.items() if now < form.ends}
+        return _issue(self._forms, _Form(purpose, visit, now + FORM_LIFE))
+
+    def take_form(self, purpose: Purpose, token: str, now: float) -> Visit | None:
+        """What a form that comes back is about.
+
+        None for one that was not given to this browser for this purpose, or that is used or old.
+        """
+        form = self._forms.pop(token, None)
+        if form is None or form.purpose != purpose or now >= form.ends:
+            return None
+        return form.visit
+
+
+class Browsers:
+    """All browsers by their cookies."""
+
+    def __init__(self) -> None:
+        self._by_cookie: dict[str, Browser] = {}
+
+    def find(self, cookie: str | None) -> Browser | None:
+        """The browser that has the cookie."""
+        return self._by_cookie.get(cookie or "")
+
+    def new(self, user: User | None = None) -> Browser:
+        """A browser with a cookie of its own; signing in takes a new one, so that nobody can have planted it."""
+        browser = Browser(secrets.token_urlsafe(24), user)
+        self._by_cookie[browser.cookie] = browser
+        return browser
+
+    def forget(self, browser: Browser) -> None:
+        """Know a browser no more."""
+        self._by_cookie.pop(browser.cookie, None)

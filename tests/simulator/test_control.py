@@ -2,6 +2,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from openapi_spec_validator import validate
+
+from gotsurge_async.api.openapi import document
 
 from .kit import Client, order
 
@@ -44,7 +47,7 @@ async def test_the_tasks_are_told_with_what_became_of_each(platform: Client) -> 
 
 
 async def test_the_audit_suffers_no_faults(plain: Client) -> None:
-    """Faults of every operation leave the back door alone."""
+    """Faults of every operation leave all this alone."""
     await plain.call("POST", "/_simulator/faults", {"operation": "*", "kind": "reset"})
     with pytest.raises(aiohttp.ClientOSError):
         await plain.create(order())
@@ -125,7 +128,7 @@ async def test_a_reset_forgets_everything(plain: Client) -> None:
     ("path", "body", "message"),
     [
         ("faults", {"operation": "tasks.make"}, "there is no operation 'tasks.make'"),
-        ("faults", {"kind": "flood"}, "'kind' must be in"),
+        ("faults", {"kind": "flood"}, "Invalid enum value 'flood'"),
         ("clock", {"advance_seconds": -1}, "turned forward"),
         ("clock", {"advance_seconds": "1"}, "Expected `float`, got `str`"),
         ("clock", {"seconds": 1}, "unknown field"),
@@ -138,7 +141,18 @@ async def test_a_reset_forgets_everything(plain: Client) -> None:
     ],
 )
 async def test_a_wrong_order_is_refused(plain: Client, path: str, body: dict[str, Any], message: str) -> None:
-    """What the back door cannot do is refused with the reason."""
+    """What cannot be done is refused with the reason."""
     answer = await plain.call("POST", f"/_simulator/{path}", body)
     assert answer.status == 422
     assert message in answer.json["message"]
+
+
+async def test_the_simulator_describes_itself(plain: Client) -> None:
+    """It serves the document of the endpoint table without a token, valid, and with its own address as the server."""
+    plain.token = ""
+    answer = await plain.call("GET", "/_simulator/openapi.json")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("application/json")
+    validate(answer.json)
+    assert [server["url"] for server in answer.json["servers"]] == [plain.simulator.api_base]
+    assert answer.json["paths"] == document()["paths"]

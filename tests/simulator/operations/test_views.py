@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gotsurge_async.simulator import SimulatorOptions
-from gotsurge_async.simulator.paging import page_of
+from gotsurge_async.simulator.operations.views import page_of
 from gotsurge_async.simulator.replies import Call
 
 
@@ -19,7 +19,7 @@ def test_the_pages_together_are_the_whole(count: int, per_page: int, order: str)
     rows = list(range(count))
     seen: list[int] = []
     for page in range(1, count // per_page + 3):
-        found = page_of(rows, call(page=page, per_page=per_page, order=order), SimulatorOptions(), ordered=True)
-        assert found.meta == {"page": page, "per_page": per_page, "total": count}
-        seen += found.rows
+        found, meta = page_of(rows, call(page=page, per_page=per_page, order=order), SimulatorOptions(), ordered=True)
+        assert meta == {"page": page, "per_page": per_page, "total": count}
+        seen += found
     assert seen == (rows if order == "asc" else rows[::-1])

@@ -1,6 +1,6 @@
 import pytest
 
-from .kit import Client, FakeTime, order, signed_in
+from ..kit import Client, FakeTime, order, signed_in
 
 DAY = 86400.0
 KEYS = {"client_key": "plain-client-key", "secret_key": "plain-secret-key"}

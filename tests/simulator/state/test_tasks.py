@@ -1,10 +1,116 @@
+from collections import Counter
+from typing import Any
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gotsurge_async.simulator.life import TRANSITIONS, expires_at
+from gotsurge_async.simulator.state.tasks import TRANSITIONS, TaskRecord, Tasks, expires_at
 
-from .kit import Client, order
+from ..kit import Client, order
+
+NAMES = ("", "A", "B", "C")
+
+
+class TasksMachine(RuleBasedStateMachine):
+    """The tasks through any sequence of changes, beside a recount from scratch."""
+
+    @initialize()
+    def start(self) -> None:
+        self.tasks = Tasks()
+        self.records: list[TaskRecord] = []
+        self.removed: list[TaskRecord] = []
+        self.ids: set[str] = set()
+
+    @rule(name=st.sampled_from(NAMES), draft=st.booleans(), listed=st.booleans())
+    def add(self, name: str, draft: bool, listed: bool) -> None:
+        status = "pending_broadcast" if draft else "broadcasting"
+        record = TaskRecord(
+            id=self.tasks.new_id(),
+            owner="me",
+            source=b"{}",
+            tracking_id=name,
+            history=((status, 0.0),),
+            group="",
+            preference="marine",
+            pickup_end=0.0,
+            distance=0,
+            updated_at=0.0,
+            draft=draft,
+        )
+        assert record.id not in self.ids
+        self.ids.add(record.id)
+        self.tasks.add(record, listed=listed or not draft)
+        self.records.append(record)
+
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        if self.records:
+            record = data.draw(st.sampled_from(self.records))
+            self.tasks.remove(record.id)
+            self.records.remove(record)
+            self.removed.append(record)
+            with pytest.raises(LookupError):
+                self.tasks.find(record.id)
+
+    @rule(data=st.data(), name=st.sampled_from(NAMES))
+    def set_tracking_id(self, data: st.DataObject, name: str) -> None:
+        if self.records:
+            self.tasks.set_tracking_id(data.draw(st.sampled_from(self.records)), name)
+
+    @rule(data=st.data(), status=st.sampled_from(["broadcasting", "cancelled", "accepted"]))
+    def move(self, data: st.DataObject, status: str) -> None:
+        if self.records:
+            self.tasks.move(data.draw(st.sampled_from(self.records)).id, status, 1.0, force=True)
+
+    @invariant()
+    def counts_are_those_of_a_recount(self) -> None:
+        """What the audit keeps is what counting all over again gives."""
+        if not hasattr(self, "tasks"):
+            return
+        counted = [*self.records, *(record for record in self.removed if not record.draft)]
+        assert self.tasks.audit() == recount(counted)
+        for name in NAMES[1:]:
+            assert self.tasks.in_use(name, drafts_too=True) == any(r.tracking_id == name for r in counted)
+
+    @invariant()
+    def every_task_is_listed_once(self) -> None:
+        """Task List shows every broadcast task once, and no draft that was to be hidden."""
+        if hasattr(self, "tasks"):
+            listed = self.tasks.listed("me")
+            assert {record.id for record in listed} <= {record.id for record in self.records}
+            assert len(listed) == len({record.id for record in listed})
+            assert {r.id for r in self.records if not r.draft} <= {r.id for r in listed}
+
+
+def recount(records: list[TaskRecord]) -> dict[str, Any]:
+    shown = Counter(r.tracking_id for r in records if not r.draft)
+    drafts = Counter(r.tracking_id for r in records if r.draft)
+    tracked = {name: count for name, count in shown.items() if name}
+    return {
+        "tasks": shown.total(),
+        "by_tracking_id": tracked,
+        "doubled": {name: count for name, count in tracked.items() if count > 1},
+        "drafts": drafts.total(),
+        "drafts_by_tracking_id": {name: count for name, count in drafts.items() if name},
+    }
+
+
+TestTasks = TasksMachine.TestCase
+TestTasks.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+
+
+def test_two_simulators_give_out_different_ids() -> None:
+    """The ids of one simulator are not those of another."""
+    assert Tasks().new_id() != Tasks().new_id()
+
+
+def test_a_group_is_no_task() -> None:
+    """The id of a group of tasks is never the id of a task."""
+    tasks = Tasks()
+    assert tasks.new_group() != tasks.new_id()
+
 
 HAPPY = [
     "accepted", "pending_pickup", "pickup_arriving", "pending_delivery", "delivery_arriving", "complete",

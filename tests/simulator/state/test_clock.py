@@ -1,8 +1,8 @@
 import pytest
 
-from gotsurge_async.simulator.clock import Clock, write_http_date, write_instant
+from gotsurge_async.simulator.state.clock import Clock, write_http_date, write_instant
 
-from .kit import START, FakeTime
+from ..kit import START, FakeTime
 
 
 def test_a_turned_clock_is_ahead_of_its_base() -> None:

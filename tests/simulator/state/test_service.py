@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from gotsurge_async.simulator.calls import Calls
+from gotsurge_async.simulator.state.service import Calls
 
 
 async def test_a_wait_ends_with_the_awaited_call() -> None:

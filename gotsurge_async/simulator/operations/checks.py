@@ -7,12 +7,14 @@ null is not a way of leaving a field out. These shapes are the simulator's own: 
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gotsurge_async.simulator.replies import Problem, RefusedError, invalid
+
+T = TypeVar("T")
 
 MIN_PRICE = 200_000
 """SGD 2.00, in thousandths of a cent."""
@@ -25,6 +27,10 @@ Number = float | UnsetType
 Latitude = Annotated[float, Meta(ge=-90, le=90)] | UnsetType
 Longitude = Annotated[float, Meta(ge=-180, le=180)] | UnsetType
 Instant = Annotated[datetime, Meta(tz=True)]
+Vehicle = Literal[
+    "ltl", "motorcycle", "car", "mpv", "van_1.7m", "van_2.4m",
+    "lorry_10ft", "lorry_14ft", "lorry_20ft", "lorry_24ft", "lorry_40ft",
+]  # fmt: skip
 Currency = Annotated[str, Meta(pattern="^([A-Z]{3})?$")] | UnsetType
 
 
@@ -95,19 +101,7 @@ class TaskShape(Struct, kw_only=True, gc=False):
     to_address: Address
     broadcast_preference: Literal["marine", "squad", "all"]
     client_time_utc: Instant
-    vehicle_preference: Literal[
-        "ltl",
-        "motorcycle",
-        "car",
-        "mpv",
-        "van_1.7m",
-        "van_2.4m",
-        "lorry_10ft",
-        "lorry_14ft",
-        "lorry_20ft",
-        "lorry_24ft",
-        "lorry_40ft",
-    ]
+    vehicle_preference: Vehicle
     service_type: Literal["ftl", "ltl"]
     tracking_id: Text = UNSET
     invoice_number: Text = UNSET
@@ -177,7 +171,7 @@ def check_new_task(task: TaskShape, index: int, latest_pickup: float) -> list[Pr
     return problems
 
 
-def settle_price(content: dict[str, Any]) -> bool:
+def clear_price(content: dict[str, Any]) -> bool:
     """Set the price to 0 where the currency is empty ("will be set as 0"); says whether it was another."""
     if content.get("currency") != "" or not content.get("price"):
         return False
@@ -219,7 +213,7 @@ def _shape_problems(content: dict[str, Any], index: int | None) -> Iterator[Prob
             yield Problem(index, name + path.rstrip("`"), message)
 
 
-def read_body(body: bytes, kind: type[Any]) -> Any:
+def read_body(body: bytes, kind: type[T]) -> T:
     """The body of a call as the given shape; raises a refusal that says where it is not that.
 
     A body that is no JSON at all is refused with 400, one of another shape with 422.

@@ -15,14 +15,6 @@ class TellsTime(Protocol):
         ...
 
 
-class SystemTime:
-    """The machine's own time."""
-
-    def now(self) -> datetime:
-        """The present in UTC, aware."""
-        return datetime.now(UTC)
-
-
 class Clock:
     """Seconds since the epoch (UTC): those of ``base`` plus what was turned on top, which is never less than 0."""
 
@@ -45,17 +37,12 @@ class Clock:
         self._ahead = 0.0
 
 
-def write_instant(seconds: float, style: str) -> str:
-    """Seconds since the epoch as the date-time text of an answer, in a style of the switch ``dates``."""
-    instant = datetime.fromtimestamp(seconds, UTC)
-    return write_datetime(instant, style)
-
-
-def write_datetime(instant: datetime, style: str) -> str:
-    """An aware datetime as the date-time text of an answer, in a style of the switch ``dates``."""
+def write_instant(instant: datetime | float, style: str) -> str:
+    """An aware datetime, or seconds since the epoch, as the text of an answer in a style of the switch ``dates``."""
+    moment = instant if isinstance(instant, datetime) else datetime.fromtimestamp(instant, UTC)
     if style == "offset":
-        return instant.astimezone(_SINGAPORE).isoformat(timespec="seconds")
-    text = instant.astimezone(UTC).replace(tzinfo=None)
+        return moment.astimezone(_SINGAPORE).isoformat(timespec="seconds")
+    text = moment.astimezone(UTC).replace(tzinfo=None)
     if style == "fraction":
         return text.isoformat(timespec="microseconds") + "Z"
     return text.isoformat(timespec="seconds") + ("" if style == "naive" else "Z")

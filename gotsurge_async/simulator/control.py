@@ -1,0 +1,129 @@
+"""What only a simulator has: the count, faults to order, a clock to turn. It never suffers faults itself."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from gotsurge_async.api.openapi import document
+from gotsurge_async.simulator.app import BASE_PATH
+from gotsurge_async.simulator.faults import fault_from_json
+from gotsurge_async.simulator.operations.checks import read_body
+from gotsurge_async.simulator.replies import RefusedError, json_reply
+from gotsurge_async.simulator.state.partners import Caller
+from gotsurge_async.simulator.state.service import Service
+
+PREFIX = "/_simulator"
+
+
+class _ClockBody(msgspec.Struct, forbid_unknown_fields=True):
+    advance_seconds: float
+
+
+class _PersonBody(msgspec.Struct, forbid_unknown_fields=True):
+    account: str
+    email: str | None = None
+
+
+class _AccountBody(msgspec.Struct, forbid_unknown_fields=True):
+    account: str
+
+
+class _StatusBody(msgspec.Struct, forbid_unknown_fields=True):
+    status: str
+    force: bool = False
+
+
+Action = Callable[[web.Request, bytes], dict[str, Any] | None]
+
+
+def add_control(app: web.Application, service: Service) -> None:
+    """Serve all this under `PREFIX`, with the OpenAPI document of what the simulator serves."""
+    control = _Control(service)
+    for verb, path, action in (
+        ("GET", "audit", control.audit),
+        ("GET", "tasks", control.tasks),
+        ("GET", "openapi.json", control.describe),
+        ("POST", "faults", control.order_fault),
+        ("DELETE", "faults", control.clear_faults),
+        ("POST", "clock", control.advance),
+        ("POST", "reset", control.reset),
+        ("POST", "code", control.new_code),
+        ("POST", "session", control.new_session),
+        ("POST", "revoke", control.revoke),
+        ("POST", "tasks/{task_id}/status", control.move),
+        ("DELETE", "tasks/{task_id}", control.remove),
+    ):
+        app.router.add_route(verb, f"{PREFIX}/{path}", _handler(action))
+
+
+class _Control:
+    """Each takes a request and its body, and returns what is answered as JSON."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def audit(self, _: web.Request, __: bytes) -> dict[str, Any]:
+        return self._service.audit()
+
+    def tasks(self, request: web.Request, _: bytes) -> dict[str, Any]:
+        return {"tasks": self._service.tasks.histories(request.query.get("prefix", ""))}
+
+    def describe(self, request: web.Request, _: bytes) -> dict[str, Any]:
+        return document(servers=[(f"{request.url.origin()}{BASE_PATH}", "This simulator.")])
+
+    def order_fault(self, _: web.Request, body: bytes) -> None:
+        self._service.faults.order(fault_from_json(body))
+
+    def clear_faults(self, _: web.Request, __: bytes) -> None:
+        self._service.faults.clear()
+
+    def advance(self, _: web.Request, body: bytes) -> dict[str, Any]:
+        self._service.clock.advance(read_body(body, _ClockBody).advance_seconds)
+        return {"now": self._service.instant(self._service.clock.now())}
+
+    def reset(self, _: web.Request, __: bytes) -> None:
+        self._service.reset()
+
+    def new_code(self, _: web.Request, body: bytes) -> dict[str, Any]:
+        caller = self._person(body)
+        code = self._service.sign_in.new_code(caller, self._service.clock.now())
+        return {"code": code, "client_key": caller.account.client_key, "secret_key": caller.account.secret_key}
+
+    def new_session(self, _: web.Request, body: bytes) -> dict[str, Any]:
+        return {"session_id": self._service.sign_in.new_session(self._person(body), self._service.clock.now())}
+
+    def revoke(self, _: web.Request, body: bytes) -> None:
+        self._service.sign_in.revoke(self._service.account(read_body(body, _AccountBody).account).name)
+
+    def move(self, request: web.Request, body: bytes) -> None:
+        wanted = read_body(body, _StatusBody)
+        now = self._service.clock.now()
+        self._service.tasks.move(request.match_info["task_id"], wanted.status, now, force=wanted.force)
+
+    def remove(self, request: web.Request, _: bytes) -> None:
+        self._service.tasks.remove(request.match_info["task_id"])
+
+    def _person(self, body: bytes) -> Caller:
+        wanted = read_body(body, _PersonBody)
+        return self._service.caller(wanted.account, wanted.email)
+
+
+def _handler(action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Do it and answer its result, or say why it cannot be done.
+
+    Always in this shape: the switches are about GotSurge's answers, not about these.
+    """
+
+    async def handle(request: web.Request) -> web.Response:
+        body = await request.read()
+        try:
+            reply = json_reply(action(request, body) or {})
+        except LookupError as error:
+            reply = json_reply({"message": error.args[0]}, 404)
+        except (ValueError, RefusedError) as error:
+            reply = json_reply({"message": str(error)}, 422)
+        return web.Response(status=reply.status, body=reply.body, content_type=reply.content_type)
+
+    return handle

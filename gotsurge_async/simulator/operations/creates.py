@@ -1,0 +1,176 @@
+"""New tasks: read, checked and taken in, all of them or as the options say (sections "Create …")."""
+
+from math import inf
+from typing import Any
+
+import msgspec
+from attrs import frozen
+from msgspec import UNSET
+
+from gotsurge_async.simulator.operations.checks import (
+    MAX_BATCH,
+    TaskShape,
+    check_new_task,
+    clear_price,
+    read_body,
+    read_task,
+)
+from gotsurge_async.simulator.operations.prices import distance
+from gotsurge_async.simulator.operations.views import task_view
+from gotsurge_async.simulator.replies import Call, Problem, Reply, invalid, json_reply, problem_rows
+from gotsurge_async.simulator.state.partners import Caller
+from gotsurge_async.simulator.state.service import Service
+from gotsurge_async.simulator.state.tasks import BROADCASTING, PENDING_BROADCAST, History, TaskRecord
+
+_DAY = 86_400.0
+
+
+class Batch(msgspec.Struct):
+    """The body of every create."""
+
+    tasks: list[msgspec.Raw]
+
+
+@frozen
+class _Row:
+    source: msgspec.Raw
+    content: dict[str, Any]
+    task: TaskShape
+
+
+def create(service: Service, call: Call, caller: Caller) -> Reply:
+    """Create & Broadcast Tasks."""
+    views, problems = _create(service, call, caller, draft=False)
+    return _created(service, call, {"tasks": views}, problems)
+
+
+def create_for_platform(service: Service, call: Call, caller: Caller) -> Reply:
+    """Create Tasks, for the partner itself or for its organizations."""
+    views, problems = _create(service, call, caller, draft=False)
+    return _created(service, call, {"total_tasks": len(views), "tasks": views}, problems)
+
+
+def create_drafts(service: Service, call: Call, caller: Caller) -> Reply:
+    """Create Draft Tasks."""
+    views, problems = _create(service, call, caller, draft=True)
+    tasks: Any = views
+    if service.options.draft_tasks == "map":
+        tasks = {view["id"]: view for view in views}
+    elif service.options.draft_tasks == "single" and len(views) == 1:
+        tasks = views[0]
+    return _created(service, call, {"total_tasks": len(views), "tasks": tasks}, problems)
+
+
+def check_size(field: str, count: int) -> None:
+    """Refuse a batch of another size than 1 to 20."""
+    if not 1 <= count <= MAX_BATCH:
+        raise invalid(Problem(None, field, f"Send 1 to {MAX_BATCH} in one call, not {count}"))
+
+
+def organization_problems(service: Service, task: TaskShape, caller: Caller, index: int | None) -> list[Problem]:
+    """What is wrong with the organization that a task is for."""
+    if task.org_id is UNSET or service.organizations.managed(caller.account.name, task.org_id) is not None:
+        return []
+    return [Problem(index, "org_id", "is not an organization of yours")]
+
+
+def tracking_problems(service: Service, tracking_id: str, seen: set[str], index: int | None) -> list[Problem]:
+    """What is wrong with a tracking id where they must be unique; ``seen`` holds those of the same call."""
+    rule = service.options.tracking_id_unique
+    if rule == "no" or not tracking_id:
+        return []
+    if tracking_id in seen or service.tasks.in_use(tracking_id, drafts_too=rule == "drafts-too"):
+        return [Problem(index, "tracking_id", "is in use by another task")]
+    seen.add(tracking_id)
+    return []
+
+
+def task_distance(task: TaskShape) -> int:
+    """Metres from pickup to delivery; 0 when one of them has no coordinates."""
+    start, end = task.from_address.point, task.to_address.point
+    return 0 if start is None or end is None else round(distance(start, end))
+
+
+def _create(service: Service, call: Call, caller: Caller, *, draft: bool) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """Create the tasks of a call; raises a refusal as the switch ``create_rule`` says.
+
+    Returns:
+        the new tasks as the answer shows them, in the order that the options ask for, and what was left out.
+    """
+    rows = read_body(call.body, Batch).tasks
+    check_size("tasks", len(rows))
+    good, problems = _sort_out(service, rows, caller, _latest_pickup(service, call.now))
+    rule = service.options.create_rule
+    if problems and (rule == "all-or-nothing" or not good):
+        raise invalid(*problems)
+    records = _take_in(service, good, caller, call.now, draft=draft)
+    if problems and rule == "partial-refused":
+        raise invalid(*problems)
+    server_time = service.instant(call.now)
+    views = [
+        task_view(service, record, caller.account, server_time, new=row.content)
+        for record, row in zip(records, good, strict=True)
+    ]
+    if service.options.answer_order == "shuffled" and len(views) > 1:
+        # Turned by at least one place: a shuffle may leave everything where it was, and then shows nothing.
+        turn = service.random.randrange(1, len(views))
+        views = views[turn:] + views[:turn]
+    return views, problems
+
+
+def _created(service: Service, call: Call, answer: dict[str, Any], problems: list[Problem]) -> Reply:
+    """The reply of a create, with what it left out where it was partial."""
+    answer["server_time"] = service.instant(call.now)
+    if problems:
+        answer["errors"] = problem_rows(problems if service.options.refusal_names_rows else ())
+    return json_reply(answer, service.options.created_status)
+
+
+def _latest_pickup(service: Service, now: float) -> float:
+    """When the pickup of a new task ends at the latest, as the switch ``pickup_end`` says."""
+    if service.options.pickup_end == "any":
+        return inf
+    return now if service.options.pickup_end == "past" else (now // _DAY + 1) * _DAY
+
+
+def _sort_out(
+    service: Service, rows: list[msgspec.Raw], caller: Caller, latest_pickup: float
+) -> tuple[list[_Row], list[Problem]]:
+    good: list[_Row] = []
+    problems: list[Problem] = []
+    seen: set[str] = set()
+    for index, raw in enumerate(rows):
+        content, task, found = read_task(raw, index)
+        if task is not None:
+            found += check_new_task(task, index, latest_pickup)
+            found += tracking_problems(service, task.tracking_id or "", seen, index)
+            found += organization_problems(service, task, caller, index)
+            if not found:
+                source = msgspec.Raw(msgspec.json.encode(content)) if clear_price(content) else raw
+                good.append(_Row(source, content, task))
+        problems += found
+    return good, problems
+
+
+def _take_in(service: Service, rows: list[_Row], caller: Caller, now: float, *, draft: bool) -> list[TaskRecord]:
+    # One tuple for all of them: a hundred thousand tasks share a few thousand histories.
+    history: History = ((PENDING_BROADCAST if draft else BROADCASTING, now),)
+    group = service.tasks.new_group()
+    records = []
+    for row in rows:
+        record = TaskRecord(
+            id=service.tasks.new_id(),
+            owner=caller.account.name,
+            source=row.source,
+            tracking_id=row.task.tracking_id or "",
+            history=history,
+            group=group,
+            preference=row.task.broadcast_preference,
+            pickup_end=row.task.from_time_window.end_time_utc.timestamp(),
+            distance=task_distance(row.task),
+            updated_at=now,
+            draft=draft,
+        )
+        service.tasks.add(record, listed=not draft or service.options.drafts_listed)
+        records.append(record)
+    return records

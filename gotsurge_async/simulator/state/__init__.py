@@ -1,0 +1,1 @@
+"""What the simulator holds: partners and their people, who is signed in, the tasks, and the time."""

@@ -1,0 +1,250 @@
+"""The tasks: how one lives (section "Order Statuses"), all that there are, and the count by which a push is judged.
+
+A task's own JSON is kept as it came, undecoded: a hundred thousand of them are a matter of load tests. What the
+service adds is worked out when somebody reads the task.
+"""
+
+import os
+from binascii import crc32
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+PENDING_BROADCAST = "pending_broadcast"
+BROADCASTING = "broadcasting"
+CANCELLED = "cancelled"
+EXPIRED = "expired"
+
+TRANSITIONS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        PENDING_BROADCAST: frozenset({BROADCASTING, CANCELLED}),
+        BROADCASTING: frozenset({"accepted", CANCELLED, EXPIRED}),
+        "accepted": frozenset({"pending_pickup"}),
+        "pending_pickup": frozenset({"pickup_arriving"}),
+        "pickup_arriving": frozenset({"pending_delivery", "unsuccessful_pickup"}),
+        "pending_delivery": frozenset({"delivery_arriving"}),
+        "delivery_arriving": frozenset({"complete", "unsuccessful_delivery"}),
+        "complete": frozenset(),
+        CANCELLED: frozenset(),
+        EXPIRED: frozenset(),
+        "unsuccessful_pickup": frozenset(),
+        "unsuccessful_delivery": frozenset(),
+    }
+)
+"""What may follow each status."""
+
+CANCELLABLE = frozenset(status for status, following in TRANSITIONS.items() if CANCELLED in following)
+WITH_DRIVER = frozenset(TRANSITIONS) - {PENDING_BROADCAST, BROADCASTING, CANCELLED, EXPIRED}
+
+SQUAD_MARGIN = 30 * 60.0
+"""A task for the squad expires so many seconds before its pickup window ends."""
+LONGEST_BROADCAST = 14 * 86400.0
+"""A standard task is broadcast for so many seconds at most. The document names no figure."""
+LATE_BROADCAST = 30 * 60.0
+"""A task broadcast when it was already too late stays for so many seconds: it would never be seen broadcasting."""
+
+
+def expires_at(preference: str, pickup_end: float, broadcast_at: float) -> float:
+    """When a broadcast ends by itself: seconds since the epoch, infinity for never."""
+    if preference == "marine":
+        return float("inf")
+    standard = min(pickup_end, broadcast_at + LONGEST_BROADCAST)
+    end = pickup_end - SQUAD_MARGIN if preference == "squad" else standard
+    return end if end > broadcast_at else broadcast_at + LATE_BROADCAST
+
+
+History = tuple[tuple[str, float], ...]
+
+
+@define(eq=False)
+class TaskRecord:
+    """One task: what was written, and what became of it. ``history`` is never empty; its last entry is now."""
+
+    id: str
+    owner: str
+    source: bytes | msgspec.Raw = field(repr=False)
+    tracking_id: str
+    history: History
+    group: str
+    preference: str
+    pickup_end: float
+    distance: int
+    updated_at: float
+    draft: bool = False
+    listed: bool = False
+    revision: int = 0
+
+    @property
+    def status(self) -> str:
+        """The current status, without what the clock may have done since it was last looked at."""
+        return self.history[-1][0]
+
+    @property
+    def can_broadcast(self) -> bool:
+        """Whether it is a draft that was neither broadcast nor cancelled."""
+        return self.draft and self.status == PENDING_BROADCAST
+
+    @property
+    def version_rev(self) -> str:
+        """The revision as the service writes it, another one after every change."""
+        return f"{self.revision}-{crc32(f'{self.id}{self.revision}'.encode()):08x}"
+
+    def content(self) -> dict[str, Any]:
+        """What was written, as a new dict."""
+        content: dict[str, Any] = msgspec.json.decode(self.source)
+        return content
+
+    def enter(self, status: str, at: float) -> None:
+        """Take on a status, whatever the one before."""
+        self.history = (*self.history, (status, at))
+        self.touch(at)
+
+    def touch(self, at: float) -> None:
+        """Become another revision."""
+        self.updated_at = at
+        self.revision += 1
+
+    def expire(self, now: float) -> None:
+        """Let the broadcast end if its time is over."""
+        if self.status == BROADCASTING:
+            end = expires_at(self.preference, self.pickup_end, self.history[-1][1])
+            if now >= end:
+                self.enter(EXPIRED, end)
+
+
+class Tasks:
+    """All tasks by id, each owner's in the order in which they became visible, and their count."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, TaskRecord] = {}
+        self._added = 0
+        self._listed: dict[str, list[TaskRecord]] = {}
+        # By tracking id, those without one under "". What drivers were shown stays counted.
+        self._broadcast: Counter[str] = Counter()
+        self._drafts: Counter[str] = Counter()
+        # Two simulators, or one before and after a reset, never give out the same id.
+        self._prefix = os.urandom(4).hex()
+
+    def new_id(self) -> str:
+        """An id for the next task."""
+        return f"{self._prefix}-0000-4000-8000-{self._added + 1:012x}"
+
+    def new_group(self) -> str:
+        """An id for the tasks that are created together from here on."""
+        return f"{self._prefix}-0001-4000-8000-{self._added + 1:012x}"
+
+    def add(self, record: TaskRecord, *, listed: bool) -> None:
+        """Take a task in; ``listed`` says whether Task List shows it from now on."""
+        self._by_id[record.id] = record
+        self._added += 1  # and never lowered: an id is given out once
+        self._count(record)[record.tracking_id] += 1
+        if listed:
+            self._show(record)
+
+    def remove(self, task_id: str) -> None:
+        """Forget a task, as if it had never been; raises LookupError for an unknown one."""
+        record = self.find(task_id)
+        del self._by_id[task_id]
+        if record.listed:
+            self._listed[record.owner].remove(record)
+        if record.draft:
+            self._drafts[record.tracking_id] -= 1
+
+    def move(self, task_id: str, status: str, now: float, *, force: bool = False) -> None:
+        """Take a task to the status that drivers or the service bring it to.
+
+        Raises LookupError for an unknown task, ValueError for an unknown status, and for one that the document
+        does not let follow, unless ``force``.
+        """
+        record = self.find(task_id)
+        record.expire(now)
+        if status not in TRANSITIONS:
+            raise ValueError(f"there is no status {status!r}; the statuses are: {', '.join(TRANSITIONS)}")
+        following = TRANSITIONS[record.status]
+        if not force and status not in following:
+            allowed = ", ".join(sorted(following)) or "nothing"
+            raise ValueError(f"{status} does not follow {record.status}; what may: {allowed}")
+        if record.draft and status != CANCELLED:
+            self.broadcast(record, now)
+            if status == BROADCASTING:
+                return
+        record.enter(status, now)
+
+    def broadcast(self, record: TaskRecord, at: float) -> None:
+        """Turn a draft into a task that drivers see; Task List shows it from now on, if not before."""
+        self._drafts[record.tracking_id] -= 1
+        self._broadcast[record.tracking_id] += 1
+        record.draft = False
+        record.enter(BROADCASTING, at)
+        if not record.listed:
+            self._show(record)
+
+    def set_tracking_id(self, record: TaskRecord, tracking_id: str) -> None:
+        """Give a task another tracking id."""
+        count = self._count(record)
+        count[record.tracking_id] -= 1
+        count[tracking_id] += 1
+        record.tracking_id = tracking_id
+
+    def find(self, task_id: str) -> TaskRecord:
+        """A task by its id, whoever owns it; raises LookupError for an unknown one."""
+        try:
+            return self._by_id[task_id]
+        except KeyError:
+            raise LookupError(f"there is no task {task_id!r}") from None
+
+    def owned(self, owner: str, task_id: str, now: float) -> TaskRecord | None:
+        """A task of an owner, as it stands now; None for a stranger's or an unknown one."""
+        record = self._by_id.get(task_id)
+        if record is None or record.owner != owner:
+            return None
+        record.expire(now)
+        return record
+
+    def listed(self, owner: str) -> Sequence[TaskRecord]:
+        """An owner's tasks, the oldest first."""
+        return self._listed.get(owner, ())
+
+    def in_use(self, tracking_id: str, *, drafts_too: bool) -> bool:
+        """Whether a broadcast task (or a draft as well) carries the tracking id."""
+        shown = self._broadcast[tracking_id] + (self._drafts[tracking_id] if drafts_too else 0)
+        return bool(tracking_id) and shown > 0
+
+    def audit(self) -> dict[str, Any]:
+        """How many tasks there are: broadcast ones, those of each tracking id, drafts. Cancelled ones count too."""
+        by_tracking_id = _tracked(self._broadcast)
+        return {
+            "tasks": self._broadcast.total(),
+            "by_tracking_id": by_tracking_id,
+            "doubled": {name: count for name, count in by_tracking_id.items() if count > 1},
+            "drafts": self._drafts.total(),
+            "drafts_by_tracking_id": _tracked(self._drafts),
+        }
+
+    def histories(self, prefix: str = "") -> list[dict[str, Any]]:
+        """Every task whose tracking id begins so: its ids, whether it is a draft, each status with its time."""
+        return [
+            {
+                "id": record.id,
+                "tracking_id": record.tracking_id,
+                "draft": record.draft,
+                "history": [list(entry) for entry in record.history],
+            }
+            for record in self._by_id.values()
+            if record.tracking_id.startswith(prefix)
+        ]
+
+    def _show(self, record: TaskRecord) -> None:
+        record.listed = True
+        self._listed.setdefault(record.owner, []).append(record)
+
+    def _count(self, record: TaskRecord) -> Counter[str]:
+        return self._drafts if record.draft else self._broadcast
+
+
+def _tracked(counts: Counter[str]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if name and count}
