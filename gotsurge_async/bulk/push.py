@@ -28,7 +28,7 @@ from gotsurge_async.api.endpoints import (
 from gotsurge_async.bulk.after.lookup import find_unused_drafts
 from gotsurge_async.bulk.after.reconcile import Reconciler
 from gotsurge_async.bulk.ledger import WITH_DRAFT, Admission, Ledger, Mode, OrderRow, PendingOrder, Run, RunHeld
-from gotsurge_async.bulk.ledger.payloads import check_payloads
+from gotsurge_async.bulk.ledger.errors import check_payloads
 from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch, LimitReached
 from gotsurge_async.bulk.send.claims import CLAIM_LIFE, whole
 from gotsurge_async.bulk.send.direct import DirectSender, Results

@@ -8,7 +8,9 @@ import click
 
 from gotsurge_async.bulk.after.summaries import newest_in
 from gotsurge_async.bulk.ledger.errors import RESCUE, commands_for
-from gotsurge_async.bulk.ledger.upkeep.upkeep import Health, accept_older, backup, check, refuse_newest
+from gotsurge_async.bulk.ledger.upkeep.backup import backup
+from gotsurge_async.bulk.ledger.upkeep.check import Health, check
+from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older, refuse_newest
 from gotsurge_async.cli.shared.books import OUT, books_options, find_ledger, must_exist, run_told
 from gotsurge_async.cli.shared.exits import Exit, told
 from gotsurge_async.cli.shared.output import json_option, print_json, print_record

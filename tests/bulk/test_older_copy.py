@@ -7,7 +7,7 @@ import pytest
 
 from gotsurge_async import Money
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler, Undo
-from gotsurge_async.bulk.ledger.upkeep.upkeep import accept_older
+from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older
 from gotsurge_async.simulator import Fault
 from tests.bulk.platforms import place
 from tests.kit import order, orders

@@ -11,7 +11,7 @@ import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.ledger import Ledger, Mode, OrderRow, Run, RunInfo, UnusedDraft
-from gotsurge_async.bulk.ledger.payloads import reading_payload
+from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.send.claims import whole
 from gotsurge_async.calls.batcher import Batcher
 from gotsurge_async.calls.create import stops_all

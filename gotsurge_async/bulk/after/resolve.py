@@ -26,7 +26,7 @@ from gotsurge_async.bulk.ledger import (
     RunHeld,
     RunInfo,
 )
-from gotsurge_async.bulk.ledger.payloads import reading_payload
+from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.ledger.states import in_words
 from gotsurge_async.bulk.send.load import UnusableSource
 from gotsurge_async.bulk.sources import Fault

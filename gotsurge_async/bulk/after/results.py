@@ -19,7 +19,7 @@ import attrs
 import msgspec
 
 from gotsurge_async.bulk.ledger import Ledger, OrderState, ResultRow, RunInfo, Word, word_of
-from gotsurge_async.bulk.ledger.payloads import reading_payload
+from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.errors import ConfigError
 

@@ -11,16 +11,27 @@ from typing import Any, Self
 from sqlalchemy import Connection, insert, select, update
 
 from gotsurge_async.bulk.ledger.errors import LedgerError, LedgerUnusable
-from gotsurge_async.bulk.ledger.holder import RunLock, this_process
-from gotsurge_async.bulk.ledger.records import Counts, Decision, OrderRow, ResultRow, RunInfo, Similar, UnusedDraft
+from gotsurge_async.bulk.ledger.locks import RunLock, is_locked, this_process
 from gotsurge_async.bulk.ledger.run import Run, discard, held
-from gotsurge_async.bulk.ledger.sql import marks, queries, resolving
+from gotsurge_async.bulk.ledger.sql import pages, queries, transitions
 from gotsurge_async.bulk.ledger.sql.schema import runs
 from gotsurge_async.bulk.ledger.sql.store import Store
-from gotsurge_async.bulk.ledger.states import Mode, OrderState, RunState
-from gotsurge_async.bulk.ledger.times import Clock, to_microseconds, utc_now
+from gotsurge_async.bulk.ledger.states import (
+    Clock,
+    Counts,
+    Decision,
+    Mode,
+    OrderRow,
+    OrderState,
+    ResultRow,
+    RunInfo,
+    RunState,
+    Similar,
+    UnusedDraft,
+    to_microseconds,
+    utc_now,
+)
 from gotsurge_async.bulk.ledger.upkeep.counter import Identity, identity_of, refuse_older
-from gotsurge_async.bulk.ledger.upkeep.looking import is_locked
 
 _SUFFIX = "abcdefghijkmnpqrstuvwxyz23456789"  # no l, o, 0, 1: people read it to each other
 _PROBES, _PROBE_SECONDS = 10, 0.05
@@ -158,7 +169,7 @@ class Ledger:
                 .where(runs.c.id == run_id)
                 .values(holder_pid=holder.pid, holder_host=holder.host, holder_since=to_microseconds(holder.since))
             )
-            epoch = marks.take_over(connection, run_id)
+            epoch = transitions.take_over(connection, run_id)
             return queries.run_info(connection, run_id, self.path), epoch
 
         try:
@@ -251,11 +262,11 @@ class Ledger:
         self, run_id: str, states: Iterable[OrderState] | None = None, *, batch: int = 1000
     ) -> AsyncIterator[OrderRow]:
         """The orders of a run in some states (None: in all), by line; whoever holds it."""
-        return queries.whole_rows(self._store, run_id, states, batch)
+        return pages.whole_rows(self._store, run_id, states, batch)
 
     def results(self, run_id: str, *, batch: int = 1000) -> AsyncIterator[list[ResultRow]]:
         """What became of the orders of a run, by line, in lists of up to ``batch``: what its result files say."""
-        return queries.result_pages(self._store, run_id, batch)
+        return pages.result_pages(self._store, run_id, batch)
 
     async def similar(self, run: Run | str) -> list[Similar]:
         """See `Run.similar`."""
@@ -312,6 +323,6 @@ class Ledger:
         def job(connection: Connection) -> None:
             queries.run_info(connection, run_id, self.path)
             in_doubt = (OrderState.IN_DOUBT,)
-            resolving.resolve(connection, run_id, words, in_doubt, by=by, now=now, path=self.path)
+            transitions.resolve(connection, run_id, words, in_doubt, by=by, now=now, path=self.path)
 
         await self._store.write(job)

@@ -9,24 +9,27 @@ from typing import Self, TypeVar
 from sqlalchemy import Connection, update
 
 from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerError, RunHeld
-from gotsurge_async.bulk.ledger.holder import RunLock
-from gotsurge_async.bulk.ledger.records import (
+from gotsurge_async.bulk.ledger.locks import RunLock
+from gotsurge_async.bulk.ledger.sql import admission, pages, queries, transitions
+from gotsurge_async.bulk.ledger.sql.queries import Rival
+from gotsurge_async.bulk.ledger.sql.schema import runs
+from gotsurge_async.bulk.ledger.sql.store import Store
+from gotsurge_async.bulk.ledger.states import (
+    DOUBTFUL,
+    UNFINISHED,
     Admission,
     Counts,
+    Mode,
     NewOrder,
     OrderRow,
+    OrderState,
     Outcome,
     PendingOrder,
     Remark,
     RunInfo,
+    RunState,
     Similar,
 )
-from gotsurge_async.bulk.ledger.sql import loading, marks, queries, resolving
-from gotsurge_async.bulk.ledger.sql.admission import admit, doubtful_rivals
-from gotsurge_async.bulk.ledger.sql.queries import Rival
-from gotsurge_async.bulk.ledger.sql.schema import runs
-from gotsurge_async.bulk.ledger.sql.store import Store
-from gotsurge_async.bulk.ledger.states import DOUBTFUL, UNFINISHED, Mode, OrderState, RunState
 
 T = TypeVar("T")
 
@@ -94,11 +97,11 @@ class Run:
             ValueError: a key is empty, or holds what databases do not take: a NUL or half a surrogate pair.
         """
         self._check_loading()
-        loading.check_keys(rows)
+        admission.check_keys(rows)
         if not rows:
             return
         now = self._store.now()
-        await self._fenced(lambda connection: loading.add(connection, self.id, self.info.environment, rows, now))
+        await self._write(lambda connection: admission.add(connection, self.id, self.info.environment, rows, now))
 
     async def admit(self, *, source_sha256: str | None = None) -> Admission:
         """Let the orders in, all or none: each becomes ``pending``, or ``already_pushed`` if its key is taken.
@@ -121,35 +124,34 @@ class Run:
 
         def job(connection: Connection) -> Admission:
             rivals.close()  # those of an attempt that was undone
-            marks.fence(connection, self.id, self._epoch)
 
             def take(rival: str) -> None:
                 lock = self._store.locks.take(rival)
                 if lock is None:
                     raise held(connection, rival, self._store.path)
                 rivals.callback(lock.release)
-                marks.take_over(connection, rival)
+                transitions.take_over(connection, rival)
 
             if source_sha256 is not None:
                 connection.execute(update(runs).where(runs.c.id == self.id).values(source_sha256=source_sha256))
-            marks.count(connection)
-            return admit(connection, self.id, self.info.environment, self.info.mode, now, take)
+            transitions.count(connection)
+            return admission.admit(connection, self.id, self.info.environment, self.info.mode, now, take)
 
         # Until it is known that nothing was admitted: a call that is cancelled here may still come to pass.
         self._loading = False
         try:
-            admission = await self._write(job, after=rivals.close)
+            admitted = await self._write(job, after=rivals.close)
         except Exception:
             self._loading = True
             raise
-        self._loading = bool(admission.doubled)
-        return admission
+        self._loading = bool(admitted.doubled)
+        return admitted
 
     async def doubtful_rivals(self) -> list[str]:
         """The runs that hold keys of this one in doubt, and a task that can be read; before ``admit``."""
         self._check_loading()
         asked = (self.id, self.info.environment, self.info.mode)
-        return await self._store.read(lambda connection: doubtful_rivals(connection, *asked))
+        return await self._store.read(lambda connection: admission.doubtful_rivals(connection, *asked))
 
     async def discard(self) -> None:
         """Remove the run and all its orders, and close it; only before it was admitted."""
@@ -171,10 +173,9 @@ class Run:
         self._sending = True
 
         def job(connection: Connection) -> int:
-            marks.fence(connection, self.id, self._epoch)
             sending = {"state": RunState.SENDING.value, "finished_at": None}
             connection.execute(update(runs).where(runs.c.id == self.id).values(sending))
-            return marks.take_over(connection, self.id)
+            return transitions.take_over(connection, self.id)
 
         starting = asyncio.ensure_future(self._write(job))
         try:
@@ -199,7 +200,7 @@ class Run:
             connection.execute(update(runs).where(runs.c.id == self.id).values(state=state.value, finished_at=now))
             return state
 
-        return await self._fenced(job)
+        return await self._write(job)
 
     def pending(self, batch: int = 1000) -> AsyncIterator[list[PendingOrder]]:
         """The orders that wait, by line, ``batch`` at a time; memory stays flat.
@@ -207,7 +208,7 @@ class Run:
         An order released behind the place that was reached is not seen again: it waits for the next iteration.
         """
         self._check()
-        return queries.pending_pages(self._store, self.id, batch)
+        return pages.pending_pages(self._store, self.id, batch)
 
     async def claim(self, ids: Sequence[int]) -> list[int]:
         """Claim pending orders: ``sending``, or ``drafting`` in two-phase mode. Only what is claimed may be sent.
@@ -241,7 +242,7 @@ class Run:
             RunLost: the run is another process's now; nothing may be sent.
         """
         now = self._store.now()
-        await self._write(lambda connection: marks.renew(connection, self.id, self._epoch, ids, now))
+        await self._write(lambda connection: transitions.renew(connection, self.id, self._epoch, ids, now))
 
     async def release_claim(self, ids: Sequence[int]) -> None:
         """Give claimed orders back of which certainly nothing was processed.
@@ -253,7 +254,7 @@ class Run:
             IllegalTransition: one of them is not claimed; none was released.
         """
         now = self._store.now()
-        await self._write(lambda connection: marks.release(connection, self.id, self._epoch, ids, now))
+        await self._write(lambda connection: transitions.release(connection, self.id, self._epoch, ids, now))
 
     async def record(self, results: Sequence[Outcome]) -> None:
         """Record what became of claimed orders, a chunk at a time; also what was found out about orders in doubt.
@@ -262,17 +263,17 @@ class Run:
             IllegalTransition: one of them is not in a state that leads to its outcome; nothing was recorded.
         """
         for result in results:
-            if result.state not in marks.RECORDED:
-                raise ValueError(f"an outcome is one of {', '.join(marks.RECORDED)}, not {result.state}")
+            if result.state not in transitions.RECORDED:
+                raise ValueError(f"an outcome is one of {', '.join(transitions.RECORDED)}, not {result.state}")
         now = self._store.now()
         self._check()
-        await self._store.request(marks.record, marks.Results(self.id, self._epoch, results, now))
+        await self._store.request(transitions.record, transitions.Results(self.id, self._epoch, results, now))
 
     async def remark(self, remarks: Sequence[Remark]) -> None:
         """Note what was learnt about orders that stay in their states; one that is in another state is left alone."""
         now = self._store.now()
         if remarks:
-            await self._write(lambda connection: marks.remark(connection, self.id, self._epoch, remarks, now))
+            await self._write(lambda connection: transitions.remark(connection, self.id, remarks, now))
 
     async def resolve_all(self, words: Mapping[str, str | None], *, by: str) -> None:
         """An operator's words about orders in doubt, as `Ledger.resolve_all` takes them.
@@ -284,8 +285,8 @@ class Run:
             IllegalTransition: one is not in doubt, or another task is recorded for it.
         """
         now = self._store.now()
-        await self._fenced(
-            lambda connection: resolving.resolve(
+        await self._write(
+            lambda connection: transitions.resolve(
                 connection, self.id, words, DOUBTFUL, by=by, now=now, path=self._store.path
             )
         )
@@ -297,7 +298,7 @@ class Run:
         stays, to be read by its task id. What this holder claimed itself is left alone. Returns the counts after it.
         """
         now = self._store.now()
-        await self._write(lambda connection: marks.recover(connection, self.id, self._epoch, now))
+        await self._write(lambda connection: transitions.recover(connection, self.id, self._epoch, now))
         return await self.counts()
 
     async def rivals(self, states: Iterable[OrderState], after: int, limit: int = 500) -> list[Rival]:
@@ -309,13 +310,13 @@ class Run:
         """Note that orders differ from what their keys were pushed with: ids, and in what, for people."""
         now = self._store.now()
         if changed:
-            await self._write(lambda connection: marks.change(connection, self.id, self._epoch, changed, now))
+            await self._write(lambda connection: transitions.change(connection, self.id, changed, now))
 
     async def same(self, ids: Sequence[int]) -> None:
         """Note that orders do not differ from what their keys were pushed with."""
         now = self._store.now()
         if ids:
-            await self._write(lambda connection: marks.same(connection, self.id, self._epoch, ids, now))
+            await self._write(lambda connection: transitions.same(connection, self.id, ids, now))
 
     async def unsettle(self, rival: Rival, payload: bytes, told: str) -> None:
         """Give the order that a key was pushed with another text, before its task is changed or when it was not.
@@ -324,7 +325,7 @@ class Run:
         """
         now = self._store.now()
         told_to = (rival.other_id, payload, told)
-        await self._write(lambda connection: marks.unsettle(connection, self.id, self._epoch, *told_to, now))
+        await self._write(lambda connection: transitions.unsettle(connection, self.id, *told_to, now))
 
     async def replace(self, rival: Rival, status: str | None) -> None:
         """Note that the order that a key was pushed with was changed at the service into the one of this run.
@@ -334,12 +335,12 @@ class Run:
         """
         now = self._store.now()
         ids = (rival.id, rival.other_id)
-        await self._write(lambda connection: marks.replace(connection, self.id, self._epoch, *ids, status, now))
+        await self._write(lambda connection: transitions.replace(connection, self.id, *ids, status, now))
 
     async def lose_drafts(self, ids: Sequence[int]) -> None:
         """Note that a draft may exist of each order, whose id nobody knows; no driver does."""
         now = self._store.now()
-        await self._write(lambda connection: marks.lose_drafts(connection, self.id, self._epoch, ids, now))
+        await self._write(lambda connection: transitions.lose_drafts(connection, self.id, ids, now))
 
     async def note_unused(self, drafts: Sequence[tuple[str, str]]) -> None:
         """Note drafts, given as key and task id, that no order will be broadcast by.
@@ -348,12 +349,12 @@ class Run:
         """
         now = self._store.now()
         if drafts:
-            await self._write(lambda connection: marks.note_unused(connection, self.id, self._epoch, drafts, now))
+            await self._write(lambda connection: transitions.note_unused(connection, self.id, drafts, now))
 
     async def unused_cancelled(self, task_ids: Sequence[str]) -> None:
         """Note that unused drafts were cancelled."""
         now = self._store.now()
-        await self._write(lambda connection: marks.unused_cancelled(connection, self.id, self._epoch, task_ids, now))
+        await self._write(lambda connection: transitions.unused_cancelled(connection, self.id, task_ids, now))
 
     # Looking
 
@@ -379,7 +380,7 @@ class Run:
     def rows(self, states: Iterable[OrderState] | None = None, *, batch: int = 1000) -> AsyncIterator[OrderRow]:
         """The orders in some states (None: in all), by line; ``batch`` are read at a time, so memory stays flat."""
         self._check()
-        return queries.whole_rows(self._store, self.id, states, batch)
+        return pages.whole_rows(self._store, self.id, states, batch)
 
     async def similar(self) -> list[Similar]:
         """Waiting orders of this run whose fingerprint a live order with another key carries; the first 1000.
@@ -392,19 +393,20 @@ class Run:
     async def _claim(self, ids: Sequence[int], source: OrderState, target: OrderState) -> list[int]:
         now = self._store.now()
         self._check()
-        claimed = await self._store.request(marks.claim, marks.Claim(self.id, self._epoch, ids, source, target, now))
+        claimed = await self._store.request(
+            transitions.claim, transitions.Claim(self.id, self._epoch, ids, source, target, now)
+        )
         return [order_id for order_id in ids if order_id in claimed]
 
-    async def _fenced(self, job: Callable[[Connection], T]) -> T:
-        def mine(connection: Connection) -> T:
-            marks.fence(connection, self.id, self._epoch)
+    async def _write(self, job: Callable[[Connection], T], *, after: Callable[[], None] | None = None) -> T:
+        """Run a job in the writer's transaction; refused when another process has taken the run over."""
+
+        def fenced(connection: Connection) -> T:
+            transitions.fence(connection, self.id, self._epoch)
             return job(connection)
 
-        return await self._write(mine)
-
-    async def _write(self, job: Callable[[Connection], T], *, after: Callable[[], None] | None = None) -> T:
         self._check()
-        return await self._store.write(job, after=after)
+        return await self._store.write(fenced, after=after)
 
     def _check_loading(self) -> None:
         self._check()
@@ -432,5 +434,5 @@ def held(connection: Connection, run_id: str, path: str) -> RunHeld:
 async def discard(store: Store, run_id: str) -> None:
     """Remove a loading run, whose lock the caller holds; by blocks, so that other writers have their turn."""
 
-    while await store.write(lambda connection: loading.discard_some(connection, run_id, store.path)):
+    while await store.write(lambda connection: admission.discard_some(connection, run_id, store.path)):
         pass

@@ -6,7 +6,7 @@ import attrs
 import msgspec
 
 from gotsurge_async.bulk.ledger import LIVE, OrderState, PendingOrder, Run
-from gotsurge_async.bulk.ledger.payloads import reading_payload
+from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused
 from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.money import Money

@@ -10,7 +10,7 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.ledger import PUSHED, IllegalTransition, Ledger, OrderState, Rival, Run
-from gotsurge_async.bulk.ledger.payloads import unreadable
+from gotsurge_async.bulk.ledger.errors import unreadable
 from gotsurge_async.bulk.send.claims import whole
 from gotsurge_async.calls.batcher import Batcher, chunks_of
 from gotsurge_async.calls.create import stops_all

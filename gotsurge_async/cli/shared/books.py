@@ -12,8 +12,8 @@ import click
 from gotsurge_async.bulk import Ledger, Mode, Run
 from gotsurge_async.bulk.after.summaries import refuse_older
 from gotsurge_async.bulk.ledger import RunInfo
+from gotsurge_async.bulk.ledger.upkeep.check import refuse_unfit
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
-from gotsurge_async.bulk.ledger.upkeep.upkeep import refuse_unfit
 from gotsurge_async.bulk.send.changes import Known, compare
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, default_ledger
 from gotsurge_async.cli.shared.exits import Exit, told

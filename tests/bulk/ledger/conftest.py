@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.bulk.ledger import Ledger
-
-from .kit import TurnedClock
+from tests.bulk.ledger.kit import TurnedClock
 
 
 @pytest.fixture

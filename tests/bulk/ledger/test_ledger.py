@@ -22,8 +22,7 @@ from gotsurge_async.bulk.ledger import (
     RunHeld,
     RunState,
 )
-
-from .kit import START, TurnedClock, begun, bring, loaded, order, orders, states
+from tests.bulk.ledger.kit import START, TurnedClock, begun, bring, loaded, order, orders, states
 
 
 def mode_of(path: Path) -> int:

@@ -23,10 +23,9 @@ from gotsurge_async.bulk.ledger import (
     Run,
     RunHeld,
 )
-from gotsurge_async.bulk.ledger.sql.marks import RECORDED
+from gotsurge_async.bulk.ledger.sql.transitions import RECORDED
 from gotsurge_async.bulk.ledger.states import WAITING
-
-from .kit import TurnedClock, order
+from tests.bulk.ledger.kit import TurnedClock, order
 
 S = OrderState
 S2 = Mode.TWO_PHASE

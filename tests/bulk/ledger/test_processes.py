@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.bulk.ledger import Counts, Ledger, OrderState, RunHeld, RunState
-
-from .kit import begun, loaded, orders, states
+from tests.bulk.ledger.kit import begun, loaded, orders, states
 
 PROLOGUE = """
 import asyncio, os, sys

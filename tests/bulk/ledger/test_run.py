@@ -22,8 +22,7 @@ from gotsurge_async.bulk.ledger import (
     RunState,
     UnusedDraft,
 )
-
-from .kit import START, TurnedClock, begun, bring, ids, loaded, only, order, orders, states
+from tests.bulk.ledger.kit import START, TurnedClock, begun, bring, ids, loaded, only, order, orders, states
 
 
 async def test_what_is_put_in_comes_out(ledger: Ledger) -> None:
@@ -250,8 +249,8 @@ async def test_results_say_what_became_of_each_order(ledger: Ledger) -> None:
 
 async def test_large_orders_come_in_small_pages(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page holds fewer orders where they are large, and at least one, and none is left out."""
-    monkeypatch.setattr("gotsurge_async.bulk.ledger.sql.queries.FIRST_PAGE", 4)
-    monkeypatch.setattr("gotsurge_async.bulk.ledger.sql.queries.PAGE_BYTES", 10_000)
+    monkeypatch.setattr("gotsurge_async.bulk.ledger.sql.pages.FIRST_PAGE", 4)
+    monkeypatch.setattr("gotsurge_async.bulk.ledger.sql.pages.PAGE_BYTES", 10_000)
     sizes = [10] * 30 + [4_000] * 30 + [20_000] * 3
     run = await loaded(ledger, [NewOrder(line, f"k{line}", b"x" * size, None) for line, size in enumerate(sizes, 1)])
     pages = [[(each.line, len(each.payload)) for each in page] async for page in run.pending(20)]
@@ -322,7 +321,7 @@ async def test_counts_tell_every_state(ledger: Ledger) -> None:
 
 async def test_a_discarded_run_leaves_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Discarding removes a loading run and its orders, block by block, and frees its lock; an admitted run stays."""
-    monkeypatch.setattr("gotsurge_async.bulk.ledger.sql.loading.DISCARDED_AT_ONCE", 3)
+    monkeypatch.setattr("gotsurge_async.bulk.ledger.sql.admission.DISCARDED_AT_ONCE", 3)
     run = await begun(ledger)
     await run.add(orders(10))
     await run.discard()

@@ -1,15 +1,36 @@
-"""The table of states."""
+"""The table of states, and times as the ledger stores them."""
 
-from gotsurge_async.bulk.ledger import CLAIMED, LIVE, TRANSITIONS, OrderState
-from gotsurge_async.bulk.ledger.states import DOUBTFUL, FINAL, UNFINISHED, UNPROCESSED, WAITING, Word, sources, word_of
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gotsurge_async.bulk.ledger.states import (
+    CLAIMED,
+    DOUBTFUL,
+    LIVE,
+    OWNED_ELSEWHERE,
+    TRANSITIONS,
+    UNFINISHED,
+    UNPROCESSED,
+    WAITING,
+    OrderState,
+    Word,
+    from_microseconds,
+    sources,
+    to_microseconds,
+    utc_now,
+    word_of,
+)
 
 
 def test_every_state_has_its_followers() -> None:
     """Each state is in the table, each can be reached, and nothing leads out of what is final."""
+    final = OWNED_ELSEWHERE | {OrderState.REJECTED, OrderState.CANCELLED}
     assert set(TRANSITIONS) == set(OrderState)
     assert set().union(*TRANSITIONS.values()) == set(OrderState) - {OrderState.LOADING}
-    assert {state for state, after in TRANSITIONS.items() if not after} <= FINAL
-    assert all(TRANSITIONS[state] <= FINAL for state in FINAL)
+    assert all(TRANSITIONS[state] <= final for state in final)
 
 
 def test_what_may_have_been_sent_is_never_sent_again_without_a_word() -> None:
@@ -37,4 +58,23 @@ def test_every_state_has_one_word() -> None:
     assert Word.IN_FLIGHT not in {word_of(state) for state in OrderState}
     assert not DOUBTFUL & UNPROCESSED
     assert WAITING <= UNFINISHED
-    assert not FINAL & (UNFINISHED | LIVE)
+    assert not OWNED_ELSEWHERE & (UNFINISHED | LIVE)
+
+
+@given(st.datetimes(timezones=st.just(UTC)), st.integers(-12, 14))
+def test_a_time_comes_back_to_the_microsecond(moment: datetime, hours: int) -> None:
+    """A time stored in any zone is read back as the same moment, in UTC."""
+    stored = to_microseconds(moment.astimezone(timezone(timedelta(hours=hours))) if 2 < moment.year < 9998 else moment)
+    assert from_microseconds(stored) == moment
+    assert from_microseconds(stored).tzinfo is UTC
+
+
+def test_a_naive_time_is_refused() -> None:
+    """A clock that names no zone is an error, not a guess."""
+    with pytest.raises(ValueError, match="names no zone"):
+        to_microseconds(datetime(2026, 1, 1))  # noqa: DTZ001 - that is the point
+
+
+def test_the_system_clock_is_aware() -> None:
+    """The clock that is used by default gives UTC."""
+    assert utc_now().tzinfo is UTC

@@ -1,18 +1,14 @@
 """What is asked of the ledger: each function reads, and runs on a connection of its own."""
 
-import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from functools import partial
-from operator import itemgetter
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from attrs import frozen
 from sqlalchemy import (
-    BigInteger,
     ColumnElement,
     Connection,
+    Row,
     and_,
-    bindparam,
     case,
     func,
     literal,
@@ -20,67 +16,45 @@ from sqlalchemy import (
     not_,
     or_,
     select,
-    tuple_,
 )
 
 from gotsurge_async.bulk.ledger.errors import NoSuchRun
-from gotsurge_async.bulk.ledger.records import (
+from gotsurge_async.bulk.ledger.sql.fast_path import ROWS, among, bundle
+from gotsurge_async.bulk.ledger.sql.schema import decisions, in_states, is_live, orders, payloads, runs, unused_drafts
+from gotsurge_async.bulk.ledger.states import (
+    DOUBTFUL,
+    OWNED_ELSEWHERE,
     Counts,
     Decision,
-    OrderRow,
-    PendingOrder,
-    ResultRow,
+    Holder,
+    Mode,
+    OrderState,
     RunInfo,
+    RunState,
     Similar,
     UnusedDraft,
+    from_microseconds,
 )
-from gotsurge_async.bulk.ledger.sql.bundles import ROWS, among, bundle, outgoing, unbundle
-from gotsurge_async.bulk.ledger.sql.prepared import Prepared
-from gotsurge_async.bulk.ledger.sql.reading import (
-    counts_of,
-    decision_of,
-    order_of,
-    pending_rows,
-    readable,
-    result_rows,
-    run_of,
-    whole_order_rows,
-)
-from gotsurge_async.bulk.ledger.sql.schema import decisions, in_states, is_live, orders, payloads, runs, unused_drafts
-from gotsurge_async.bulk.ledger.sql.store import Store
-from gotsurge_async.bulk.ledger.states import DOUBTFUL, OWNED_ELSEWHERE, OrderState
-
-T = TypeVar("T")
+from gotsurge_async.bulk.ledger.upkeep.integrity import readable
 
 SIMILAR_LIMIT = 1000
 """How many pairs of similar orders one look lists."""
 
-FIRST_PAGE = 100
-"""Orders that are read at first, when their size is not known."""
-PAGE_BYTES = 8 * 1024 * 1024
-"""What the orders of a page may have together, if they are like those before."""
-
-_Columns = tuple[Sequence[ColumnElement[Any]], Sequence[ColumnElement[bytes]], Callable[[Any], Any]]
-"""The columns of a page, which begin with its order: the plain ones, those of bytes, and what reads both."""
-
-_PLACE = (orders.c.line, orders.c.id)
-_PENDING: _Columns = (*_PLACE, orders.c.key), (payloads.c.payload,), pending_rows
-
-_owner = orders.alias("owner")
+owner = orders.alias("owner")
 _IS_ANOTHERS = in_states(orders.c.state, OWNED_ELSEWHERE)
 _IS_FREE = in_states(orders.c.state, (OrderState.REJECTED, OrderState.CANCELLED))
-_OWNER = and_(
+OWNER = and_(
     or_(_IS_ANOTHERS, _IS_FREE),
-    _owner.c.environment == orders.c.environment,
-    _owner.c.key == orders.c.key,
-    is_live(_owner.c.live),
+    owner.c.environment == orders.c.environment,
+    owner.c.key == orders.c.key,
+    is_live(owner.c.live),
 )
 """The order that has the key of one that is another run's, or that was refused or cancelled and pushed again."""
-_IS_OWNED = _owner.c.id.is_not(None)
+_IS_OWNED = owner.c.id.is_not(None)
 
 
-def _as_owned(name: str) -> ColumnElement[Any]:
-    return case((or_(_IS_ANOTHERS, _IS_OWNED), _owner.c[name]), else_=orders.c[name]).label(name)
+def as_owned(name: str) -> ColumnElement[Any]:
+    return case((or_(_IS_ANOTHERS, _IS_OWNED), owner.c[name]), else_=orders.c[name]).label(name)
 
 
 def _named(state: OrderState) -> ColumnElement[str]:
@@ -97,20 +71,20 @@ _IS_CHANGED = or_(
     in_states(orders.c.state, (OrderState.CHANGED,)),
     and_(
         or_(in_states(orders.c.state, (OrderState.SUPERSEDED,)), _IS_FREE),
-        _text_of(orders.c.id) != _text_of(_owner.c.id),
+        _text_of(orders.c.id) != _text_of(owner.c.id),
     ),
 )
-_STATE = case(
+STATE = case(
     (and_(not_(_IS_ANOTHERS), not_(_IS_OWNED)), orders.c.state),
     (
-        in_states(_owner.c.state, (OrderState.CREATED,)),
+        in_states(owner.c.state, (OrderState.CREATED,)),
         case((_IS_CHANGED, _named(OrderState.CHANGED)), else_=_named(OrderState.ALREADY_PUSHED)),
     ),
-    (in_states(_owner.c.state, DOUBTFUL), _named(OrderState.IN_DOUBT)),
+    (in_states(owner.c.state, DOUBTFUL), _named(OrderState.IN_DOUBT)),
     else_=_named(OrderState.SUPERSEDED),
 ).label("state")
-_ERROR = case(
-    (and_(_IS_FREE, _IS_OWNED), literal("pushed again by run ").concat(_owner.c.run_id)),
+ERROR = case(
+    (and_(_IS_FREE, _IS_OWNED), literal("pushed again by run ").concat(owner.c.run_id)),
     (
         and_(_IS_ANOTHERS, not_(_IS_OWNED)),
         literal("its key is free again, and may be pushed; it was ").concat(
@@ -119,16 +93,6 @@ _ERROR = case(
     ),
     else_=orders.c.error,
 ).label("error")
-_RESULTS: _Columns = (
-    (*_PLACE, _STATE, _as_owned("task_id"), _as_owned("status"), _ERROR),
-    (func.coalesce(payloads.c.source_row, payloads.c.payload).label("source"),),
-    result_rows,
-)
-_WHOLE: _Columns = (
-    (*_PLACE, *(orders.c[name] for name in ("key", "state", "task_id", "status", "error", "claimed_at", "updated_at"))),
-    (payloads.c.payload, payloads.c.source_row),
-    whole_order_rows,
-)
 
 
 def run_info(connection: Connection, run_id: str, path: str) -> RunInfo:
@@ -157,10 +121,10 @@ def counts(connection: Connection, run_id: str) -> Counts:
 def standing(connection: Connection, run_id: str) -> Counts:
     """The same, where an order whose key another run owns counts as what became of it there."""
     found = connection.execute(
-        select(_STATE, func.count())
-        .select_from(orders.outerjoin(_owner, _OWNER))
+        select(STATE, func.count())
+        .select_from(orders.outerjoin(owner, OWNER))
         .where(orders.c.run_id == run_id)
-        .group_by(_STATE)
+        .group_by(STATE)
     )
     return counts_of(found)
 
@@ -247,16 +211,16 @@ def rivals(connection: Connection, run_id: str, states: Iterable[OrderState], af
             orders.c.line,
             orders.c.key,
             payloads.c.payload,
-            _owner.c.id,
-            _owner.c.run_id,
-            _owner.c.state,
+            owner.c.id,
+            owner.c.run_id,
+            owner.c.state,
             theirs.c.payload,
-            _owner.c.task_id,
+            owner.c.task_id,
         )
         .select_from(
             orders.join(payloads, payloads.c.order_id == orders.c.id)
-            .join(_owner, _OWNER)
-            .join(theirs, theirs.c.order_id == _owner.c.id)
+            .join(owner, OWNER)
+            .join(theirs, theirs.c.order_id == owner.c.id)
         )
         .where(
             orders.c.run_id == run_id,
@@ -329,86 +293,53 @@ def unused(connection: Connection, run_id: str) -> list[UnusedDraft]:
     return [UnusedDraft(key, task_id, cancelled_at is not None) for key, task_id, cancelled_at in found]
 
 
-async def pending_pages(store: Store, run_id: str, batch: int) -> AsyncIterator[list[PendingOrder]]:
-    """The pending orders of a run, page by page."""
-    async for page in _pages(store, _PENDING, run_id, (OrderState.PENDING,), batch):
-        yield [PendingOrder(order_id, line, key, payload) for line, order_id, key, payload in page]
-
-
-async def result_pages(store: Store, run_id: str, batch: int) -> AsyncIterator[list[ResultRow]]:
-    """What became of the orders of a run, page by page."""
-    async for page in _pages(store, _RESULTS, run_id, None, batch):
-        yield list(map(ResultRow._make, page))
-
-
-async def whole_rows(
-    store: Store, run_id: str, states: Iterable[OrderState] | None, batch: int
-) -> AsyncIterator[OrderRow]:
-    """The orders of a run in some states."""
-    async for page in _pages(store, _WHOLE, run_id, states, batch):
-        for row in page:
-            yield order_of(row)
-
-
-async def _pages(
-    store: Store,
-    columns: _Columns,
-    run_id: str,
-    states: Iterable[OrderState] | None,
-    batch: int,
-) -> AsyncIterator[list[list[Any]]]:
-    """Page after page, each beginning after a place (``line``, ``id``) that the index finds: no page costs more.
-
-    A page is one row of the database, with the bytes of all its orders in one value, so it has ``batch`` orders only
-    where they are of a usual size.
-    """
-    if batch < 1:
-        raise ValueError(f"a batch has at least 1 order, not {batch}")
-    plain, binary, decode = columns
-    page = (
-        select(*plain, *binary)
-        # An order without a payload is damage that must be seen, not an order less.
-        .select_from(orders.outerjoin(payloads, payloads.c.order_id == orders.c.id).outerjoin(_owner, _OWNER))
-        .where(
-            orders.c.run_id == run_id,
-            tuple_(orders.c.line, orders.c.id) > tuple_(bindparam("after_line"), bindparam("after_id")),
-        )
-        .order_by(orders.c.line, orders.c.id)
-        .limit(bindparam("size", type_=BigInteger))
+def run_of(row: Row[Any]) -> RunInfo:
+    """A run, from a row of its table."""
+    holder = None
+    if row.holder_pid is not None:
+        holder = Holder(_whole(row.holder_pid), _text(row.holder_host), from_microseconds(row.holder_since))
+    columns, options = row.columns, row.options or {}
+    if not isinstance(options, dict):
+        raise TypeError("the options of a run are an object")
+    return RunInfo(
+        id=_text(row.id),
+        created_at=from_microseconds(row.created_at),
+        state=RunState(row.state),
+        environment=_text(row.environment),
+        mode=Mode(row.mode),
+        source=_text(row.source),
+        source_sha256=None if row.source_sha256 is None else _text(row.source_sha256),
+        columns=None if columns is None else tuple(map(_text, columns)),
+        options=options,
+        holder=holder,
+        finished_at=None if row.finished_at is None else from_microseconds(row.finished_at),
     )
-    if states is not None:
-        page = page.where(in_states(orders.c.state, states))
-    statement = Prepared(outgoing(page, [column.name for column in plain], [column.name for column in binary]))
-    line, order_id, size = -1, -1, min(batch, FIRST_PAGE)
-    while True:
-        parameters = {"after_line": line, "after_id": order_id, "size": size}
-        page_read = await store.read(partial(_one, statement, parameters, partial(_rows, len(binary), decode)))
-        if page_read is None:
-            size = (size + 1) // 2
-            continue
-        rows, found = page_read
-        rows.sort(key=itemgetter(0, 1))  # as they most likely are: a bundle promises no order
-        if rows:
-            yield rows
-        if len(rows) < size:
-            return
-        line, order_id = rows[-1][:2]
-        size = min(batch, max(1, size * PAGE_BYTES // max(1, found)))
 
 
-def _one(
-    statement: Prepared, parameters: Mapping[str, int], read: Callable[[Sequence[Any]], T], connection: Connection
-) -> T | None:
-    """The row of a page, as ``read`` has it; None if it is larger than the database can give."""
-    try:
-        row: Sequence[Any] = statement.run(connection, parameters).fetchone()
-    except sqlite3.Error as error:
-        if parameters["size"] > 1 and error.sqlite_errorname == "SQLITE_TOOBIG":
-            return None
-        raise
-    return read(row)
+def counts_of(found: Iterable[Any]) -> Counts:
+    """Counts, from pairs of a state and a number."""
+    return Counts(**{OrderState(state).value: int(n) for state, n in found})
 
 
-def _rows(binary: int, decode: Callable[[Any], Any], row: Sequence[Any]) -> tuple[list[list[Any]], int]:
-    """The rows of a page, and how many bytes their columns of bytes have together."""
-    return unbundle(row, binary, decode), sum(len(whole or b"") for whole in row[1:])
+def decision_of(row: Row[Any]) -> Decision:
+    """An operator's word, from a row of its table."""
+    return Decision(
+        _text(row.run_id),
+        _text(row.key),
+        bool(row.created),
+        None if row.task_id is None else _text(row.task_id),
+        _text(row.decided_by),
+        from_microseconds(row.decided_at),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} where text belongs")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{type(value).__name__} where a number belongs")
+    return value

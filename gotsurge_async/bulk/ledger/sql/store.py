@@ -11,22 +11,23 @@ from attrs import frozen
 from sqlalchemy import URL, Connection, Engine
 
 from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerUnusable
-from gotsurge_async.bulk.ledger.holder import RunLocks
-from gotsurge_async.bulk.ledger.sql.dialect import (
+from gotsurge_async.bulk.ledger.locks import RunLocks
+from gotsurge_async.bulk.ledger.sql.schema import MIGRATIONS, Migration, prepare, version_of
+from gotsurge_async.bulk.ledger.sql.sqlite import (
+    is_writable,
     ledger_path,
     ledger_url,
     make_engine,
     make_file,
+    read_only_engine,
+    refuse_unwritable,
     translated,
     writer_connection,
 )
-from gotsurge_async.bulk.ledger.sql.reading import naming_rows
-from gotsurge_async.bulk.ledger.sql.schema import MIGRATIONS, Migration, prepare, version_of
 from gotsurge_async.bulk.ledger.sql.writer import Job, Kind, Writer
-from gotsurge_async.bulk.ledger.times import Clock, to_microseconds
+from gotsurge_async.bulk.ledger.states import Clock, to_microseconds
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, identified, identity_of, remember
-from gotsurge_async.bulk.ledger.upkeep.looking import is_writable, looking_engine, refuse_unwritable
-from gotsurge_async.bulk.ledger.upkeep.soundness import CHECKED_AT, look_over
+from gotsurge_async.bulk.ledger.upkeep.integrity import CHECKED_AT, look_over, naming_rows
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -194,7 +195,7 @@ def _look(path: Path, clock: Clock) -> Engine:
     with translated(path):
         if not path.exists():
             raise LedgerUnusable("does not exist", path=str(path))
-        engine = looking_engine(path)
+        engine = read_only_engine(path)
         try:
             with engine.connect() as connection:
                 older = version_of(connection, str(path), 1 + len(MIGRATIONS)) <= len(MIGRATIONS)

@@ -21,9 +21,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerError, LedgerUnusable
-from gotsurge_async.bulk.ledger.sql.dialect import BROKEN, translate
-from gotsurge_async.bulk.ledger.sql.reading import Unreadable, damage
+from gotsurge_async.bulk.ledger.sql.sqlite import BROKEN, translate
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, counter_of
+from gotsurge_async.bulk.ledger.upkeep.integrity import Unreadable, damage
 
 A = TypeVar("A")
 T = TypeVar("T")

@@ -18,9 +18,9 @@ from attrs import frozen
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerOlder, LedgerUnusable
-from gotsurge_async.bulk.ledger.sql.dialect import translated
-from gotsurge_async.bulk.ledger.sql.prepared import Prepared
+from gotsurge_async.bulk.ledger.sql.fast_path import prepared
 from gotsurge_async.bulk.ledger.sql.schema import meta
+from gotsurge_async.bulk.ledger.sql.sqlite import translated
 
 COUNTER, LEDGER_ID = "counter", "ledger_id"
 
@@ -29,7 +29,7 @@ SYNC_SECONDS = 1.0
 
 _BINARY = getattr(os, "O_BINARY", 0)  # where files are else text
 
-_READ = Prepared(select(meta.c.value).where(meta.c.name == COUNTER))
+_READ = prepared(select(meta.c.value).where(meta.c.name == COUNTER))
 _FORMAT = "gotsurge-ledger {id:016x} counter {counter:019d}"
 
 
@@ -50,7 +50,7 @@ class Identity:
 
 def counter_of(connection: Connection) -> int:
     """The counter, as this transaction sees it."""
-    row = _READ.run(connection, {}).fetchone()
+    row = _READ(connection, {}).fetchone()
     return 0 if row is None else int(row[0])
 
 

@@ -14,10 +14,9 @@ import pytest
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, Mode, OrderState
 from gotsurge_async.bulk.ledger.sql.schema import decisions, meta, payloads, runs
 from gotsurge_async.bulk.ledger.sql.schema import orders as orders_table
-from gotsurge_async.bulk.ledger.upkeep import soundness
-from gotsurge_async.bulk.ledger.upkeep.soundness import TABLES, condition, counting, structure, unsound
-
-from .kit import TurnedClock, bring, loaded, order, orders
+from gotsurge_async.bulk.ledger.upkeep import integrity
+from gotsurge_async.bulk.ledger.upkeep.integrity import TABLES, condition, counting, structure, unsound
+from tests.bulk.ledger.kit import TurnedClock, bring, loaded, order, orders
 
 NO_TEXT = "CAST(x'ff80' AS TEXT)"
 GARBLED = {
@@ -233,7 +232,7 @@ async def test_a_large_ledger_is_looked_through_once_a_day(
     copy: Path, clock: TurnedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Above a size the whole look is taken when it is a day old; the numbers that count are looked at every time."""
-    monkeypatch.setattr(soundness, "ALWAYS", 10)
+    monkeypatch.setattr(integrity, "ALWAYS", 10)
     await (await Ledger.open(copy, clock=clock)).close()
     database = sqlite3.connect(copy)
     database.execute("UPDATE decisions SET decided_at = -1")
@@ -254,5 +253,5 @@ def test_every_column_has_a_rule() -> None:
 
 def test_an_order_is_not_shown() -> None:
     """What is told of a damaged payload does not hold the addresses in it."""
-    shown: Callable[..., str] = soundness._shown
+    shown: Callable[..., str] = integrity._shown
     assert shown(b"10 Loyang Way", private=True) == "text"

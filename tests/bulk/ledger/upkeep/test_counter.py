@@ -10,9 +10,8 @@ import pytest
 
 from gotsurge_async.bulk.ledger import Identity, Ledger, LedgerError, LedgerOlder, LedgerUnusable, OrderState, RunHeld
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
-from gotsurge_async.bulk.ledger.upkeep.upkeep import accept_older
-
-from .kit import bring, loaded, order, orders, states
+from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older
+from tests.bulk.ledger.kit import bring, loaded, order, orders, states
 
 
 def snapshot(path: Path, copy: Path) -> None:

@@ -9,8 +9,7 @@ from sqlalchemy import Connection
 from gotsurge_async.bulk.ledger import LIVE, Ledger, LedgerError, OrderState
 from gotsurge_async.bulk.ledger.sql.schema import MIGRATIONS
 from gotsurge_async.bulk.ledger.sql.store import Store
-
-from .kit import TurnedClock, loaded, order
+from tests.bulk.ledger.kit import TurnedClock, loaded, order
 
 NEWEST = 1 + len(MIGRATIONS)
 

@@ -1,36 +1,39 @@
 """The writes that move orders from state to state; each is conditional on the state they are in.
 
 A function here is run by the writer: it may be undone and run again. ``claim`` and ``record`` serve many callers at
-once, with one statement for all of them. Every write carries the epoch under which its run is held, and is refused
-when another holder has raised it since (see `fence`): the writer's transaction excludes all others, so what was
-looked at still holds when it is written.
+once, with one statement for all of them. Every write of a run's holder carries the epoch under which it has the run,
+and is refused when another one has raised it since: those two call `fence`, and `Run` does before all others. The
+writer's transaction excludes all others, so what was looked at still holds when it is written.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Update,
-    and_,
-    bindparam,
-    case,
-    func,
-    insert,
-    literal_column,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, insert, or_, select, update
 
-from gotsurge_async.bulk.ledger.errors import IllegalTransition, RunLost
-from gotsurge_async.bulk.ledger.records import Outcome, Remark
+from gotsurge_async.bulk.ledger.errors import IllegalTransition, NoSuchRun, RunLost
 from gotsurge_async.bulk.ledger.sql.admission import CRASHED
-from gotsurge_async.bulk.ledger.sql.bundles import ROWS, among, bundle, incoming, named, number, place
-from gotsurge_async.bulk.ledger.sql.prepared import Prepared
-from gotsurge_async.bulk.ledger.sql.schema import in_states, is_live, meta, orders, payloads, runs, unused_drafts
-from gotsurge_async.bulk.ledger.states import CLAIMED, LIVE, TRANSITIONS, OrderState, sources
+from gotsurge_async.bulk.ledger.sql.fast_path import ROWS, Execute, among, bundle, named, number, prepared
+from gotsurge_async.bulk.ledger.sql.schema import (
+    decisions,
+    in_states,
+    is_live,
+    meta,
+    orders,
+    payloads,
+    runs,
+    unused_drafts,
+)
+from gotsurge_async.bulk.ledger.states import (
+    CLAIMED,
+    LIVE,
+    TRANSITIONS,
+    OrderState,
+    Outcome,
+    Remark,
+    in_words,
+    sources,
+)
 
 RECORDED = {
     OrderState.CREATED: sources(OrderState.CREATED),
@@ -44,8 +47,8 @@ RECORDED = {
 }
 """The states that an outcome may have, and those in which the order must be found."""
 
-_EPOCH = Prepared(select(runs.c.epoch).where(runs.c.id == bindparam("of_run")))
-_COUNT = Prepared(update(meta).where(meta.c.name == "counter").values(value=meta.c.value + 1))
+_EPOCH = prepared(select(runs.c.epoch).where(runs.c.id == bindparam("of_run")))
+_COUNT = prepared(update(meta).where(meta.c.name == "counter").values(value=meta.c.value + 1))
 
 
 def fence(connection: Connection, run_id: str, epoch: int) -> None:
@@ -54,7 +57,7 @@ def fence(connection: Connection, run_id: str, epoch: int) -> None:
     Raises:
         RunLost: another one has taken the run over since.
     """
-    if _EPOCH.run(connection, {"of_run": run_id}).fetchone() != (epoch,):
+    if _EPOCH(connection, {"of_run": run_id}).fetchone() != (epoch,):
         raise RunLost(f"run {run_id} was taken over by another process: nothing more of it is sent by this one")
 
 
@@ -66,7 +69,7 @@ def take_over(connection: Connection, run_id: str) -> int:
 
 def count(connection: Connection) -> None:
     """Raise the counter by which an older copy of the ledger is told from a newer one."""
-    _COUNT.run(connection, {})
+    _COUNT(connection, {})
 
 
 def _ids() -> ColumnElement[bool]:
@@ -75,23 +78,12 @@ def _ids() -> ColumnElement[bool]:
     return and_(among(orders.c.id), func.coalesce(orders.c.run_id, "") == bindparam("of_run"))
 
 
-def _which(run_id: str, ids: Sequence[int]) -> dict[str, object]:
-    return {ROWS: bundle(ids), "of_run": run_id}
+def _which(run_id: str, ids: Iterable[int], **more: object) -> dict[str, object]:
+    return {ROWS: bundle(ids), "of_run": run_id, **more}
 
 
-_OF_THE_EPOCH = orders.c.epoch == bindparam("of_epoch")
-
-
-@frozen
-class _Claiming:
-    """How many of some orders are free, the statement that claims those, and the one that also names them."""
-
-    count: Prepared
-    claim: Prepared
-    claim_and_name: Prepared
-
-
-def _claiming(source: OrderState, target: OrderState) -> _Claiming:
+def _claiming(source: OrderState, target: OrderState) -> tuple[Execute, Execute, Execute]:
+    """What counts how many of some orders are free, what claims those, and what claims and names them."""
     free = and_(_ids(), in_states(orders.c.state, (source,)))
     if source is OrderState.IN_DOUBT:
         free = and_(free, orders.c.task_id.is_not(None))
@@ -99,17 +91,11 @@ def _claiming(source: OrderState, target: OrderState) -> _Claiming:
         update(orders)
         .where(free)
         .values(
-            state=target.value,
-            claimed_at=bindparam("now"),
-            updated_at=bindparam("now"),
-            epoch=bindparam("of_epoch"),
+            state=target.value, claimed_at=bindparam("now"), updated_at=bindparam("now"), epoch=bindparam("of_epoch")
         )
     )
-    return _Claiming(
-        Prepared(select(func.count()).select_from(orders).where(free)),
-        Prepared(claim),
-        Prepared(claim.returning(orders.c.id)),
-    )
+    count_free = select(func.count()).select_from(orders).where(free)
+    return prepared(count_free), prepared(claim), prepared(claim.returning(orders.c.id))
 
 
 _CLAIM = {
@@ -124,9 +110,10 @@ _CLAIM = {
     )
 }
 
+_OF_THE_HOLDER = (_ids(), in_states(orders.c.state, CLAIMED), orders.c.epoch == bindparam("of_epoch"))
 _RELEASE = (
     update(orders)
-    .where(_ids(), in_states(orders.c.state, CLAIMED), _OF_THE_EPOCH)
+    .where(*_OF_THE_HOLDER)
     .values(
         state=case(
             (orders.c.state == OrderState.BROADCASTING.value, OrderState.DRAFTED.value), else_=OrderState.PENDING.value
@@ -135,15 +122,12 @@ _RELEASE = (
         updated_at=bindparam("now"),
     )
 )
-
-_RENEW = Prepared(
-    update(orders)
-    .where(_ids(), in_states(orders.c.state, CLAIMED), _OF_THE_EPOCH)
-    .values(claimed_at=bindparam("now"), updated_at=bindparam("now"))
+_RENEW = prepared(
+    update(orders).where(*_OF_THE_HOLDER).values(claimed_at=bindparam("now"), updated_at=bindparam("now"))
 )
 
 
-def _recording(target: OrderState) -> Prepared:
+def _recording(target: OrderState) -> Execute:
     tasks = named()
     changes: dict[str, object] = {
         "state": target.value,
@@ -156,7 +140,7 @@ def _recording(target: OrderState) -> Prepared:
         # Only where it changes: to set it at all, even to what it is, rewrites both indexes over live orders, and
         # that costs four times what all else of the mark does.
         changes["live"] = 0
-    return Prepared(
+    return prepared(
         update(orders)
         .where(
             orders.c.id == number(tasks),
@@ -195,8 +179,13 @@ def claim(connection: Connection, claims: Sequence[Claim]) -> list[set[int]]:
         ids = [order_id for wish in wishes for order_id in wish.ids]
         # The earliest of their times: a claim must not look younger than it is.
         now = min(wish.now for wish in wishes)
-        parameters = {**_which(run_id, ids), "of_epoch": epoch, "now": now}
-        free = _claim(connection, _CLAIM[source, target], parameters, set(ids))
+        free, parameters = set(ids), _which(run_id, ids, of_epoch=epoch, now=now)
+        # Almost always all are free, and then counting spares us to have each of them returned (see `fast_path`).
+        count_free, claim_all, claim_and_name = _CLAIM[source, target]
+        if count_free(connection, parameters).fetchone() == (len(free),):
+            claim_all(connection, parameters)
+        else:
+            free = {order_id for (order_id,) in claim_and_name(connection, parameters)}
         for wish in wishes:
             granted[id(wish)] = free.intersection(wish.ids)
             free -= granted[id(wish)]
@@ -204,27 +193,16 @@ def claim(connection: Connection, claims: Sequence[Claim]) -> list[set[int]]:
     return [granted[id(wish)] for wish in claims]
 
 
-def _claim(connection: Connection, claiming: _Claiming, parameters: dict[str, object], ids: set[int]) -> set[int]:
-    # Almost always all are free, and then counting spares us to have each of them returned (see `bundles`).
-    if claiming.count.run(connection, parameters).fetchone() == (len(ids),):
-        claiming.claim.run(connection, parameters)
-        return ids
-    return {order_id for (order_id,) in claiming.claim_and_name.run(connection, parameters)}
-
-
 def release(connection: Connection, run_id: str, epoch: int, ids: Sequence[int], now: int) -> None:
     """Undo claims."""
-    fence(connection, run_id, epoch)
     _complain_of(connection, run_id, ids, TRANSITIONS.keys() - CLAIMED, "be released")
-    parameters = {**_which(run_id, ids), "of_epoch": epoch, "now": now}
-    if connection.execute(_RELEASE, parameters).rowcount != len(ids):
+    if connection.execute(_RELEASE, _which(run_id, ids, of_epoch=epoch, now=now)).rowcount != len(ids):
         raise _puzzling(run_id, "be released")
 
 
 def renew(connection: Connection, run_id: str, epoch: int, ids: Sequence[int], now: int) -> None:
     """Make claims young again, if they still are the holder's."""
-    fence(connection, run_id, epoch)
-    if _RENEW.run(connection, {**_which(run_id, ids), "of_epoch": epoch, "now": now}).rowcount != len(ids):
+    if _RENEW(connection, _which(run_id, ids, of_epoch=epoch, now=now)).rowcount != len(ids):
         raise _puzzling(run_id, "be claimed on")
 
 
@@ -256,7 +234,7 @@ def record(connection: Connection, many: Sequence[Results]) -> list[None]:
             "error": _clean(error),
             "now": now,
         }
-        if _RECORD[state].run(connection, parameters).rowcount != len(outcomes):
+        if _RECORD[state](connection, parameters).rowcount != len(outcomes):
             # The writer undoes all and asks again for each alone; then the one that is to blame is `many[0]`.
             ids = [outcome.id for outcome in many[0].outcomes if outcome.state is state]
             _complain_of(connection, many[0].run_id, ids, TRANSITIONS.keys() - {state}, f"become {state}")
@@ -264,31 +242,19 @@ def record(connection: Connection, many: Sequence[Results]) -> list[None]:
     return [None] * len(many)
 
 
-def _remarking() -> Update:
-    rows = incoming()
-    return (
-        update(orders)
-        .where(
-            orders.c.id == place(rows, 0),
-            func.coalesce(orders.c.run_id, "") == place(rows, 1),
-            orders.c.state == place(rows, 2),
-        )
-        .values(
-            status=func.coalesce(place(rows, 3), orders.c.status),
-            error=func.coalesce(place(rows, 4), orders.c.error),
-            updated_at=place(rows, 5),
-        )
-    )
-
-
-_REMARK = _remarking()
-
-
-def remark(connection: Connection, run_id: str, epoch: int, remarks: Sequence[Remark], now: int) -> None:
+def remark(connection: Connection, run_id: str, remarks: Sequence[Remark], now: int) -> None:
     """Note what was learnt about orders that stay in their states."""
-    fence(connection, run_id, epoch)
-    rows = [(each.id, run_id, each.state.value, _clean(each.status), _clean(each.error), now) for each in remarks]
-    connection.execute(_REMARK, {ROWS: bundle(rows)})
+    kinds: dict[tuple[OrderState, str | None, str | None], list[int]] = {}
+    for each in remarks:
+        kinds.setdefault((each.state, each.status, each.error), []).append(each.id)
+    for (state, status, error), ids in kinds.items():
+        said = {"status": _clean(status), "error": _clean(error)}
+        connection.execute(
+            update(orders)
+            .where(_ids(), in_states(orders.c.state, (state,)))
+            .values(updated_at=now, **{name: text for name, text in said.items() if text is not None}),
+            _which(run_id, ids),
+        )
 
 
 def _clean(text: str | None) -> str | None:
@@ -300,7 +266,6 @@ def _clean(text: str | None) -> str | None:
 
 def recover(connection: Connection, run_id: str, epoch: int, now: int) -> None:
     """Settle what earlier holders of a run left claimed; what was claimed under this epoch is left alone."""
-    fence(connection, run_id, epoch)
     for source, target, changes in (
         (OrderState.SENDING, OrderState.IN_DOUBT, {"error": CRASHED}),
         (OrderState.DRAFTING, OrderState.PENDING, {"error": None, "lost_drafts": orders.c.lost_drafts + 1}),
@@ -312,9 +277,52 @@ def recover(connection: Connection, run_id: str, epoch: int, now: int) -> None:
         )
 
 
-def change(connection: Connection, run_id: str, epoch: int, changed: Sequence[tuple[int, str]], now: int) -> None:
+def resolve(
+    connection: Connection,
+    run_id: str,
+    words: Mapping[str, str | None],
+    states: Iterable[OrderState],
+    *,
+    by: str,
+    now: int,
+    path: str,
+) -> None:
+    """Record words: the order of a key is this task, or with None it does not exist, and its key is free.
+
+    Raises:
+        NoSuchRun: the run has no such order.
+        IllegalTransition: one is in none of ``states``, or has another task recorded, which is never replaced.
+    """
+    states = frozenset(states)
+    of_run = select(orders.c.key, orders.c.id, orders.c.state, orders.c.task_id).where(
+        orders.c.run_id == run_id, among(orders.c.key)
+    )
+    found = {row.key: row for row in connection.execute(of_run, {ROWS: bundle(words.keys())})}
+    for key, task_id in words.items():
+        if key not in found:
+            raise NoSuchRun(f"run {run_id} has no order {key}", path=path)
+        row = found[key]
+        if row.state not in states:
+            said = in_words(OrderState(row.state), held=True)  # what is being sent is in flight
+            raise IllegalTransition(f"order {key} of run {run_id} is {said}, not in doubt", path=path)
+        if None not in (task_id, row.task_id) and task_id != row.task_id:
+            raise IllegalTransition(f"task {row.task_id} is recorded for order {key} of run {run_id}", path=path)
+    here = update(orders).where(orders.c.id == bindparam("order"), in_states(orders.c.state, states))
+    created = here.values(state=OrderState.CREATED.value, task_id=bindparam("task"), error=None, updated_at=now)
+    said = f"not created, says {by}"
+    not_created = here.values(state=OrderState.REJECTED.value, live=0, error=said, updated_at=now)
+    for key, task_id in words.items():
+        order = found[key].id
+        if task_id is not None:
+            connection.execute(created, {"order": order, "task": task_id})
+        else:
+            connection.execute(not_created, {"order": order})
+        word = {"run_id": run_id, "order_id": order, "key": key, "created": int(task_id is not None)}
+        connection.execute(insert(decisions), {**word, "task_id": task_id, "decided_by": by, "decided_at": now})
+
+
+def change(connection: Connection, run_id: str, changed: Sequence[tuple[int, str]], now: int) -> None:
     """Note that orders, given by id, differ from what their keys were pushed with; the text says in what."""
-    fence(connection, run_id, epoch)
     for order_id, told in changed:
         connection.execute(
             update(orders)
@@ -327,9 +335,8 @@ def change(connection: Connection, run_id: str, epoch: int, changed: Sequence[tu
         )
 
 
-def same(connection: Connection, run_id: str, epoch: int, ids: Sequence[int], now: int) -> None:
+def same(connection: Connection, run_id: str, ids: Sequence[int], now: int) -> None:
     """Note that orders do not differ from what their keys were pushed with."""
-    fence(connection, run_id, epoch)
     connection.execute(
         update(orders)
         .where(_ids(), in_states(orders.c.state, (OrderState.CHANGED,)))
@@ -338,20 +345,14 @@ def same(connection: Connection, run_id: str, epoch: int, ids: Sequence[int], no
     )
 
 
-def unsettle(
-    connection: Connection, run_id: str, epoch: int, other_id: int, payload: bytes, told: str, now: int
-) -> None:
+def unsettle(connection: Connection, run_id: str, other_id: int, payload: bytes, told: str, now: int) -> None:
     """Give an order that was pushed the text that its task may have: right before it is changed, or when it was not."""
-    fence(connection, run_id, epoch)
     connection.execute(update(payloads).where(payloads.c.order_id == other_id).values(payload=payload))
     connection.execute(update(orders).where(orders.c.id == other_id).values(error=_clean(told) or None, updated_at=now))
 
 
-def replace(
-    connection: Connection, run_id: str, epoch: int, order_id: int, other_id: int, status: str | None, now: int
-) -> None:
+def replace(connection: Connection, run_id: str, order_id: int, other_id: int, status: str | None, now: int) -> None:
     """Note that the order that was pushed under a key was changed at the service into the one of this run."""
-    fence(connection, run_id, epoch)
     # It is another run's, which may have been taken back since it was read.
     if connection.scalar(select(orders.c.state).where(orders.c.id == other_id)) != OrderState.CREATED:
         raise IllegalTransition("the order that was pushed under the key is not created any more")
@@ -371,20 +372,18 @@ def replace(
     )
 
 
-def lose_drafts(connection: Connection, run_id: str, epoch: int, ids: Sequence[int], now: int) -> None:
+def lose_drafts(connection: Connection, run_id: str, ids: Sequence[int], now: int) -> None:
     """Note that a draft may exist of each, whose id nobody knows."""
-    fence(connection, run_id, epoch)
-    lost = orders.c.lost_drafts + literal_column("1")
-    connection.execute(update(orders).where(_ids()).values(lost_drafts=lost, updated_at=now), _which(run_id, ids))
+    one_more = update(orders).where(_ids()).values(lost_drafts=orders.c.lost_drafts + 1, updated_at=now)
+    connection.execute(one_more, _which(run_id, ids))
 
 
-def note_unused(connection: Connection, run_id: str, epoch: int, drafts: Sequence[tuple[str, str]], now: int) -> None:
+def note_unused(connection: Connection, run_id: str, drafts: Sequence[tuple[str, str]], now: int) -> None:
     """Note drafts, given as key and task id, that no order will be broadcast by; one that is noted stays as it is.
 
     Left out is what may be the draft of another run that has the key now: the one that is recorded there, or any while
     none is.
     """
-    fence(connection, run_id, epoch)
     known = set(connection.scalars(select(unused_drafts.c.task_id)))
     environment = select(runs.c.environment).where(runs.c.id == run_id).scalar_subquery()
     elsewhere = connection.execute(
@@ -406,9 +405,8 @@ def note_unused(connection: Connection, run_id: str, epoch: int, drafts: Sequenc
         connection.execute(insert(unused_drafts), list(rows.values()))
 
 
-def unused_cancelled(connection: Connection, run_id: str, epoch: int, task_ids: Sequence[str], now: int) -> None:
+def unused_cancelled(connection: Connection, run_id: str, task_ids: Sequence[str], now: int) -> None:
     """Note that unused drafts were cancelled."""
-    fence(connection, run_id, epoch)
     connection.execute(
         update(unused_drafts)
         .where(unused_drafts.c.run_id == run_id, unused_drafts.c.task_id.in_(task_ids))

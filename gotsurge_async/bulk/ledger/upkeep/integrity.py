@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 from attrs import field, frozen
-from sqlalchemy import JSON, Column, Integer, LargeBinary, Table
+from sqlalchemy import JSON, Column, Connection, Integer, LargeBinary, Table
+from sqlalchemy.exc import SQLAlchemyError
 
-from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerUnusable
-from gotsurge_async.bulk.ledger.sql.dialect import BROKEN
+from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerError, LedgerUnusable
 from gotsurge_async.bulk.ledger.sql.schema import decisions, meta, orders, payloads, runs, unused_drafts
+from gotsurge_async.bulk.ledger.sql.sqlite import BROKEN, translate
 from gotsurge_async.bulk.ledger.states import LIVE, Mode, OrderState, RunState
 
 TABLES: Sequence[Table] = (meta, runs, orders, payloads, unused_drafts, decisions)
@@ -281,3 +282,44 @@ def _row(places: Sequence[str], values: Sequence[Any]) -> str:
 def text_of(value: Any) -> str:
     """A value that came as bytes, as text for people; what is no text is escaped."""
     return value[:200].decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+# --- damage that is met on the way ------------------------------------------------------------------------------------
+
+_WRONG = (ValueError, TypeError, OverflowError, AttributeError, KeyError)
+"""What comes of a value that is not of its kind, wherever it is met. msgspec's errors are ValueErrors."""
+
+
+class Unreadable(LedgerUnusable):
+    """A row that cannot be what it is meant to be. `naming_rows` tells which."""
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Around the reading of rows: what is wrong with one is `Unreadable`."""
+    try:
+        yield
+    except _WRONG as error:
+        raise Unreadable(str(error)) from error
+
+
+@contextmanager
+def naming_rows(connection: Connection, path: str) -> Iterator[None]:
+    """Around what only reads: damage leaves as LedgerUnusable that names the table and the row."""
+    try:
+        yield
+    except (*_WRONG, Unreadable, SQLAlchemyError, sqlite3.Error) as error:
+        told = damage(connection, error, path)
+        if told is None:
+            raise
+        raise told from error
+
+
+def damage(connection: Connection, error: Exception, path: str) -> LedgerError | None:
+    """The error to tell instead of one that a damaged row may have caused; None if it did not."""
+    if isinstance(error, SQLAlchemyError | sqlite3.Error) and RESCUE not in str(translate(error, path).args[0]):
+        return None
+    driver: Any = connection.connection.driver_connection
+    flaws = (unsound(driver, limit=SAID) + counting(driver))[:SAID]
+    places = "; ".join(map(str, flaws)) or f"a row cannot be read: {error}"
+    return LedgerUnusable(f"is damaged ({places}). {RESCUE}", path=path)

@@ -1,19 +1,18 @@
-"""All that is particular to a database: how it is opened, how it locks, and what its errors mean.
+"""All that is particular to SQLite: how a file is opened to write or only to read, how it locks, what its errors mean.
 
-Only SQLite is here, in `bundles`, `soundness`, `looking` and `upkeep`. Everything else in this package is SQL that
-PostgreSQL understands as well.
+More of it is only in `fast_path` and in upkeep/; everything else is SQL that PostgreSQL understands as well.
 """
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from os import O_CREAT, O_EXCL, O_RDWR, close
-from os import open as os_open
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerBusy, LedgerError, LedgerUnusable, TaskTaken
@@ -30,8 +29,11 @@ PAGE_BYTES = 8192
 JOURNAL_LIMIT = 64 * 1024 * 1024
 """Bytes that the write-ahead log keeps after an admission of millions made it grow."""
 
+LOOK_ON = "`gotsurge runs`, `status`, `results` and `ledger check` look at it all the same"
+
 _WRITER = "ledger_writer"
 _MOUNTS = Path("/proc/self/mountinfo")
+_EFFECTIVE = os.access in os.supports_effective_ids
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING; UPDATE … FROM came with 3.33
 
 _ADVICE = {
@@ -97,7 +99,7 @@ def make_file(path: Path) -> Path:
             if not folder.exists():
                 folder.mkdir(mode=0o700, exist_ok=True)
         with suppress(FileExistsError):
-            close(os_open(path, O_CREAT | O_EXCL | O_RDWR, 0o600))
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         real = path.resolve()
         refuse_second_name(real)
         # A file that cannot be opened is found out here, by the error of the system itself.
@@ -186,6 +188,79 @@ def _write_ahead(driver: sqlite3.Connection) -> None:
             sleep(0.02)
         else:
             return
+
+
+# --- only to read -----------------------------------------------------------------------------------------------------
+#
+# SQLite reads a file with a write-ahead log through a third file, the index of that log, which it makes where there is
+# none. Where the ledger cannot be written, that index is another's, or is not made:
+#
+# - a log with its index: somebody is writing, or ended without a word. Both are read as they are.
+# - no log, or an empty one: all is in the file itself, which is read as if it never changed.
+# - a log without an index: what it holds could not be seen, so nothing is shown.
+
+
+def is_writable(path: Path) -> bool:
+    """Whether this process may write the file, and the files that SQLite puts beside it."""
+    return all(os.access(each, os.W_OK, effective_ids=_EFFECTIVE) for each in (path, path.resolve().parent))
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Say in time that a ledger which exists cannot be written.
+
+    Raises:
+        LedgerUnusable: it, or its folder, may not be written.
+    """
+    if path.exists() and not is_writable(path):
+        raise LedgerUnusable(
+            f"cannot be written to; check the permissions of the file and of its folder. {LOOK_ON}", path=str(path)
+        )
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that only reads.
+
+    Raises:
+        LedgerUnusable: what another wrote last cannot be seen from here.
+        sqlite3.Error: it cannot be opened.
+    """
+    # Whoever sees a short log become a long one, and has read the file alone, has read something old: so it is
+    # decided for each connection, and each is short.
+    real = path.resolve()
+    connection = sqlite3.connect(
+        f"file:{quote(str(real))}?{_how(real)}", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
+    )
+    connection.isolation_level = None
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _how(path: Path) -> str:
+    if is_writable(path):
+        return "mode=rw"  # it puts the log's index there, and takes it away again
+    log, index = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    has_log = log.exists() and log.stat().st_size > 0
+    if index.exists() and log.exists():
+        return "mode=ro"
+    if has_log:
+        raise LedgerUnusable(
+            f"has a write-ahead log without an index, and none can be made in {path.parent}: copy {path.name} and "
+            f"{log.name} into a folder of your own, and look there",
+            path=str(path),
+        )
+    return "mode=ro&immutable=1"
+
+
+def read_only_engine(path: Path) -> Engine:
+    """An engine whose connections only read; each is opened anew, as things are then."""
+    engine = create_engine(
+        "sqlite+pysqlite://", creator=lambda: read_only(path), poolclass=NullPool, hide_parameters=True
+    )
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+    return engine
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
 
 
 @contextmanager

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerUnusable, RunHeld
-from gotsurge_async.bulk.ledger.sql.dialect import is_mount_point
-
-from .kit import TurnedClock, loaded, order
+from gotsurge_async.bulk.ledger.sql.sqlite import is_mount_point
+from tests.bulk.ledger.kit import TurnedClock, loaded, order
 
 
 async def test_a_hard_link_is_refused(path: Path, clock: TurnedClock) -> None:

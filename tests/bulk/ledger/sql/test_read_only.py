@@ -11,10 +11,9 @@ from sqlalchemy import Connection
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, OrderState
 from gotsurge_async.bulk.ledger.sql import store
-from gotsurge_async.bulk.ledger.upkeep.looking import look
-
-from .kit import TurnedClock, bring, loaded, orders
-from .powerless import lock_up, locked_away, powerless
+from gotsurge_async.bulk.ledger.sql.sqlite import read_only
+from tests.bulk.ledger.kit import TurnedClock, bring, loaded, orders
+from tests.bulk.ledger.powerless import lock_up, locked_away, powerless
 
 
 async def pushed(path: Path, count: int = 3) -> str:
@@ -94,7 +93,7 @@ async def test_whoever_looks_leaves_nothing_and_changes_nothing(path: Path) -> N
     before = sorted(file.name for file in path.parent.iterdir())
     async with await Ledger.look(path) as ledger:
         assert len(await ledger.runs()) == 1
-    with closing(look(path)) as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
+    with closing(read_only(path)) as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
         connection.execute("DELETE FROM orders")
     assert sorted(file.name for file in path.parent.iterdir()) == before
     with pytest.raises(LedgerError, match="does not exist"):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from gotsurge_async.bulk.ledger.records import Holder
-from gotsurge_async.bulk.ledger.sql.dialect import translated
+from gotsurge_async.bulk.ledger.sql.sqlite import translated
+from gotsurge_async.bulk.ledger.states import Holder
 
 
 class RunLock:
@@ -40,7 +40,7 @@ class RunLocks:
 
     Args:
         ledger: resolved, so that symbolic links and relative paths lead to the same locks. A file with two names that
-            are both its own is refused when a ledger is opened (`dialect.refuse_second_name`).
+            are both its own is refused when a ledger is opened (`sqlite.refuse_second_name`).
     """
 
     def __init__(self, ledger: Path) -> None:
@@ -68,3 +68,26 @@ class RunLocks:
 def this_process(now: datetime) -> Holder:
     """The holder that this process is."""
     return Holder(pid=os.getpid(), host=socket.gethostname(), since=now)
+
+
+def is_locked(ledger: Path, run_id: str) -> bool:
+    """Whether a living process has a run of a ledger beside which no lock can be taken."""
+    real = ledger.resolve()
+    path = real.with_name(f"{real.name}.{run_id}.lock")
+    try:
+        import fcntl
+    except ImportError:  # where there is no flock, a lock that is there is one that somebody has
+        return path.exists()
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError:  # it is there, and not for us to look into
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

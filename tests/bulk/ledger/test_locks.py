@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.bulk.ledger import LedgerUnusable
-from gotsurge_async.bulk.ledger.holder import RunLocks, this_process
-
-from .kit import START
+from gotsurge_async.bulk.ledger.locks import RunLocks, this_process
+from tests.bulk.ledger.kit import START
 
 
 def test_one_holder_at_a_time(path: Path) -> None:

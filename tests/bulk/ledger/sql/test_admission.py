@@ -19,9 +19,8 @@ from gotsurge_async.bulk.ledger import (
     RunLost,
     RunState,
 )
-from gotsurge_async.bulk.ledger.sql import marks
-
-from .kit import begun, bring, ids, loaded, only, order, orders, states
+from gotsurge_async.bulk.ledger.sql import transitions
+from tests.bulk.ledger.kit import begun, bring, ids, loaded, only, order, orders, states
 
 TWO_PHASE = {OrderState.DRAFTING, OrderState.DRAFTED, OrderState.BROADCASTING}
 UNDECIDED = [OrderState.PENDING, OrderState.SENDING, OrderState.DRAFTING, OrderState.DRAFTED, OrderState.BROADCASTING]
@@ -265,7 +264,7 @@ async def test_the_same_order_comes_with_its_draft(ledger: Ledger, state: OrderS
 
 async def reclaim(ledger: Ledger, run: Run) -> None:
     """What a process does that was frozen while its run was taken over: it goes on."""
-    await ledger._store.request(marks.record, marks.Results(run.id, 1, [], 0))
+    await ledger._store.request(transitions.record, transitions.Results(run.id, 1, [], 0))
 
 
 @pytest.mark.parametrize("state", [OrderState.BROADCASTING, OrderState.IN_DOUBT])

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, NewOrder, OrderState
-from gotsurge_async.bulk.ledger.upkeep.upkeep import backup, check
-
-from .kit import bring, loaded
+from gotsurge_async.bulk.ledger.upkeep.backup import backup
+from gotsurge_async.bulk.ledger.upkeep.check import check
+from tests.bulk.ledger.kit import bring, loaded
 
 
 def json_orders(first: int, last: int) -> list[NewOrder]:

@@ -24,10 +24,9 @@ from gotsurge_async.bulk.ledger import (
     OrderState,
     Outcome,
 )
-from gotsurge_async.bulk.ledger.sql.dialect import ledger_url, make_engine, writer_connection
+from gotsurge_async.bulk.ledger.sql.sqlite import ledger_url, make_engine, writer_connection
 from gotsurge_async.bulk.ledger.sql.writer import Writer
-
-from .kit import begun, ids, loaded, order, orders, states
+from tests.bulk.ledger.kit import begun, ids, loaded, order, orders, states
 
 
 @contextmanager
@@ -272,7 +271,7 @@ async def test_another_process_that_keeps_the_file_locked_is_waited_for(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A write waits for another's lock up to a limit, then says so, changes nothing, and succeeds when tried again."""
-    monkeypatch.setattr("gotsurge_async.bulk.ledger.sql.dialect.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("gotsurge_async.bulk.ledger.sql.sqlite.BUSY_SECONDS", 0.05)
     async with await Ledger.open(path) as ledger:
         run = await loaded(ledger, [order(1)])
         everything = await ids(run)
