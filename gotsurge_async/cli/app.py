@@ -1,7 +1,7 @@
 """The group of commands."""
 
 import gc
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -12,75 +12,55 @@ from gotsurge_async.cli.shared.exits import always_a_document
 from gotsurge_async.starting import heed_interrupts
 from gotsurge_async.version import __version__
 
+COMMANDS = {
+    "pushes": {
+        "push": "Push a file of orders.",
+        "plan": "Check a file, and say what its push would cost.",
+        "runs": "List the runs of the ledger.",
+        "status": "Show where a run stands.",
+        "results": "Write the result files of a run again.",
+        "resume": "Go on with a run.",
+        "retry": "Try the refused orders of a run again.",
+        "reconcile": "Find out what became of orders in doubt.",
+        "resolve": "Say what became of orders in doubt.",
+        "undo": "Cancel what is still broadcasting of a run.",
+        "ledger": "Check the ledger, and copy it.",
+    },
+    "service": {
+        "auth": "Sign in, and see who is signed in until when.",
+        "tasks": "Create, read, change and cancel orders.",
+        "price": "Ask what a delivery should cost.",
+        "drafts": "Create drafts, and broadcast them.",
+        "tracking": "Change tracking ids.",
+        "orgs": "Organizations of a platform partner.",
+        "users": "Invite people into organizations.",
+        "endpoints": "Verbs and paths: shown, confirmed.",
+        "doctor": "What is assumed, and does GotSurge answer?",
+        "simulator": "Run a GotSurge on this machine.",
+    },
+}
+"""Every command, by its folder: it is the name of the command's file and of the object in it. The text is what
+``gotsurge --help`` says of it, which loads none of them."""
 
-class OnDemand(MutableMapping[str, click.Command]):
-    """Commands by name, each loaded when it is asked for: no command waits for the imports of the others."""
-
-    def __init__(self, modules: dict[str, tuple[str, ...]]) -> None:
-        self._where = {name: module for module, names in modules.items() for name in names}
-        self._loaded: dict[str, click.Command] = {}
-
-    def __getitem__(self, name: str) -> click.Command:
-        if name not in self._loaded:
-            with _for_good():
-                module = import_module(f"gotsurge_async.cli.{self._where[name]}")
-            self._loaded[name] = getattr(module, name)
-        return self._loaded[name]
-
-    def __setitem__(self, name: str, command: click.Command) -> None:
-        self._loaded[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        self._where.pop(name, None)
-        self._loaded.pop(name, None)
-
-    def __iter__(self) -> Iterator[str]:
-        yield from {**self._where, **self._loaded}
-
-    def __len__(self) -> int:
-        return len({**self._where, **self._loaded})
-
-
-@contextmanager
-def _for_good() -> Iterator[None]:
-    """Let nobody look for garbage among what the block makes, neither in it nor later: that is a tenth of the start."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-_COMMANDS = OnDemand(
-    {
-        "push": ("push",),
-        "plan": ("plan",),
-        "runs": ("runs", "status", "results"),
-        "resolve": ("resolve",),
-        "resume": ("resume", "retry"),
-        "ledger": ("ledger",),
-        "settle": ("reconcile", "undo"),
-        "simulator": ("simulator",),
-        "doctor": ("doctor",),
-        "endpoints": ("endpoints",),
-        "auth": ("auth",),
-        "tasks": ("tasks",),
-        "price": ("price",),
-        "drafts": ("drafts",),
-        "tracking": ("tracking",),
-        "orgs": ("orgs",),
-        "users": ("users",),
-    }
-)
-"""Every command, by the file of this folder in which it is."""
+FOLDER_OF = {name: folder for folder, commands in COMMANDS.items() for name in commands}
 
 
 class Gotsurge(click.Group):
-    """A group in which every command that is given ``--json`` prints one document, once it is loaded."""
+    """A group in which each command is loaded when it is asked for: none waits for the imports of the others.
+
+    Every command that is given ``--json`` prints one document, once it is loaded.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(FOLDER_OF)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return load(name) if name in FOLDER_OF else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for folder, commands in COMMANDS.items():
+            with formatter.section(folder.capitalize()):
+                formatter.write_dl(list(commands.items()))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_WANTED] = "--json" in args
@@ -98,12 +78,32 @@ class Gotsurge(click.Group):
             return super().invoke(ctx)
 
 
+def load(name: str) -> click.Command:
+    """A command by its name."""
+    with _kept_for_good():
+        module = import_module(f"gotsurge_async.cli.{FOLDER_OF[name]}.{name}")
+    command: click.Command = getattr(module, name)
+    return command
+
+
+@contextmanager
+def _kept_for_good() -> Iterator[None]:
+    """Let nobody look for garbage among what the block makes, neither in it nor later: that is a tenth of the start."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 _WANTED = "gotsurge_async.cli.document_is_wanted"
 
 
-@click.group(
-    cls=Gotsurge, commands=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(cls=Gotsurge, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="gotsurge")
 def gotsurge() -> None:
     """Put delivery orders into GotSurge.

@@ -3,45 +3,50 @@
 import subprocess
 import sys
 
-import click
 import pytest
+from click.testing import CliRunner
 
 from gotsurge_async.cli import main
-from gotsurge_async.cli.app import OnDemand, gotsurge
+from gotsurge_async.cli.app import FOLDER_OF, gotsurge, load
 
 _LOADED = """
 import sys
 from gotsurge_async.cli import main
 from gotsurge_async.cli.app import gotsurge
-gotsurge(["push", "--help"], standalone_mode=False)
+gotsurge(sys.argv[1:], standalone_mode=False)
 print(*sys.modules, file=sys.stderr)
 """
 
 
-@pytest.mark.parametrize("name", gotsurge.commands)
+@pytest.mark.parametrize("name", FOLDER_OF)
 def test_a_command_has_the_name_that_it_is_found_by(name: str) -> None:
     """Each name leads to the file that has the command."""
-    assert gotsurge.commands[name].name == name
+    assert load(name).name == name
 
 
 def test_a_push_loads_what_a_push_needs() -> None:
     """No other command, no web server and nothing that draws on a terminal: its start takes half as long."""
-    done = subprocess.run([sys.executable, "-c", _LOADED], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", _LOADED, "push", "--help"], check=True, capture_output=True, text=True)
     loaded = set(done.stderr.split())
-    assert {"gotsurge_async.cli.push", "sqlalchemy", "aiohttp"} <= loaded
+    assert {"gotsurge_async.cli.pushes.push", "sqlalchemy", "aiohttp"} <= loaded
     assert loaded.isdisjoint(
-        {"gotsurge_async.cli.tasks", "gotsurge_async.simulator", "aiohttp.web", "rich", "sqlalchemy.orm"}
+        {"gotsurge_async.cli.service", "gotsurge_async.simulator", "aiohttp.web", "rich", "sqlalchemy.orm"}
     )
 
 
-def test_commands_are_a_mapping() -> None:
-    """One can be added, found, and taken out again, as in any group."""
-    commands, more = OnDemand({"price": ("price",)}), click.Command("more")
-    commands["more"] = more
-    assert list(commands) == ["price", "more"]
-    assert (len(commands), commands.get("more"), commands.get("none")) == (2, more, None)
-    del commands["more"], commands["price"]
-    assert not commands
+def test_the_help_names_every_command_and_loads_none() -> None:
+    """It waits for no library but the one of the command line."""
+    done = subprocess.run([sys.executable, "-c", _LOADED, "--help"], check=True, capture_output=True, text=True)
+    assert all(f"\n  {name} " in done.stdout for name in FOLDER_OF)
+    loaded = set(done.stderr.split())
+    assert loaded.isdisjoint({"gotsurge_async.cli.pushes", "gotsurge_async.cli.service", "gotsurge_async.bulk", "rich"})
+
+
+@pytest.mark.parametrize("word", ["none", "app", "shared"])
+def test_what_is_no_command_is_wrong_usage(word: str) -> None:
+    """Also the name of a file that has none."""
+    done = CliRunner().invoke(gotsurge, [word])
+    assert (done.exit_code, f"No such command '{word}'" in done.stderr) == (2, True)
 
 
 def test_a_package_that_is_missing_is_named(

@@ -13,7 +13,7 @@ from gotsurge_async.cli.app import gotsurge
 from gotsurge_async.cli.shared.exits import Exit
 from tests.cli.kit import EXAMPLES
 from tests.cli.runner import Runner
-from tests.cli.test_tasks import order
+from tests.cli.service.test_tasks import order
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command.md").read_text(encoding="utf-8")
 LINES = re.findall(r"^(?:\$ )?(gotsurge .*)$", PAGE, re.MULTILINE)
@@ -37,8 +37,9 @@ def found(words: list[str]) -> tuple[click.Command, str, list[str]]:
     while isinstance(command, click.Group):
         assert words, f"{' '.join(name)} is a group"
         name.append(words[0])
-        assert words[0] in command.commands, f"there is no gotsurge {' '.join(name)}"
-        command, words = command.commands[words[0]], words[1:]
+        inner = command.get_command(click.Context(command), words[0])
+        assert inner is not None, f"there is no gotsurge {' '.join(name)}"
+        command, words = inner, words[1:]
     return command, " ".join(name), words
 
 
@@ -47,7 +48,10 @@ def leaves(command: click.Command, name: str = "") -> Iterator[str]:
     if not isinstance(command, click.Group):
         yield name
         return
-    for each, inner in command.commands.items():
+    context = click.Context(command)
+    for each in command.list_commands(context):
+        inner = command.get_command(context, each)
+        assert inner is not None
         yield from leaves(inner, f"{name} {each}".strip())
 
 

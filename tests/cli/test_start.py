@@ -17,7 +17,7 @@ LOADED = (
     "click",
     "gotsurge_async.cli.app",
     "sqlalchemy",
-    "gotsurge_async.cli.push",
+    "gotsurge_async.cli.pushes.push",
     "gotsurge_async.simulator",
     "aiohttp.web",
 )

@@ -28,8 +28,8 @@ def import_all() -> None:
 
     import aiohttp  # noqa: F401
 
-    for name in app.gotsurge.commands:
-        app.gotsurge.commands[name]
+    for name in app.FOLDER_OF:
+        app.load(name)
     for name in ("rich.console", "rich.progress", "gotsurge_async.transports.aiohttp"):
         __import__(name)
 

@@ -9,7 +9,6 @@ from typing import IO, Any
 import click
 
 from gotsurge_async.api.endpoints import ENDPOINTS, Replay
-from gotsurge_async.bulk.ledger import RunHeld
 from gotsurge_async.errors import (
     CallError,
     ConfigError,
@@ -90,6 +89,8 @@ class Told(Failure):
 
 def exit_code_of(error: GotSurgeError) -> Exit:
     """The exit code that an error stands for."""
+    from gotsurge_async.bulk.ledger import RunHeld  # with the ledger, for which `gotsurge --help` need not wait
+
     if isinstance(error, RunHeld):
         return Exit.HELD
     if isinstance(error, SignInNeeded | SignInFailed | Unauthorized | Forbidden):

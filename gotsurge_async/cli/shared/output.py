@@ -16,6 +16,9 @@ from gotsurge_async.money import Money
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+SHOWN = 20
+"""How many orders are listed for people; --json lists all."""
+
 
 def json_option(command: F) -> F:
     """The option ``--json``."""
@@ -58,6 +61,12 @@ def print_record(pairs: Iterable[tuple[str, Any]], *, err: bool = False) -> None
     for name, text in given:
         grid.add_row(name, Text(text))
     console.print(grid)
+
+
+def tell_more(number: int) -> None:
+    """Say how many of a number of rows were not listed."""
+    if number > SHOWN:
+        click.echo(f"… and {number - SHOWN:,} more: --json lists all")
 
 
 def shown(value: Any) -> str:

@@ -11,7 +11,7 @@ from gotsurge_async.cli.shared.updates import Updates, pairs_of, words_of
 from gotsurge_async.client import GotSurge
 
 
-@click.group(short_help="Change tracking ids.")
+@click.group()
 def tracking() -> None:
     """Change the tracking ids of tasks (platform partners)."""
 

@@ -5,17 +5,17 @@ from typing import Any
 
 import click
 
+from gotsurge_async.cli.service.tasks import max_price_option, timezone_option
 from gotsurge_async.cli.shared.calls import call, for_platform, takes_target
 from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.cli.shared.orders import Outcome, read_orders
 from gotsurge_async.cli.shared.output import json_option
 from gotsurge_async.cli.shared.updates import Updates, pairs_of, words_of
-from gotsurge_async.cli.tasks import max_price_option, timezone_option
 from gotsurge_async.client import GotSurge
 from gotsurge_async.money import Money
 
 
-@click.group(short_help="Create drafts, and broadcast them.")
+@click.group()
 def drafts() -> None:
     """Create drafts, and broadcast them to drivers (platform partners).
 

@@ -6,7 +6,7 @@ import pytest
 
 from gotsurge_async.simulator import Simulator
 from tests.cli.runner import Runner, local
-from tests.cli.test_tasks import lines
+from tests.cli.service.test_tasks import lines
 
 PICKUP = ["--from", "1.2966,103.7764"]
 

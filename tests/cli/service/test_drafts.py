@@ -7,7 +7,7 @@ from click.testing import Result
 
 from gotsurge_async.simulator import Fault, Simulator
 from tests.cli.runner import Runner, local
-from tests.cli.test_tasks import lines, order
+from tests.cli.service.test_tasks import lines, order
 
 
 def drafted(run: Runner, simulator: Simulator, count: int) -> list[str]:

@@ -13,7 +13,7 @@ from gotsurge_async.models.platform import Role
 from gotsurge_async.models.tasks import Message
 
 
-@click.group(short_help="Invite people into organizations.")
+@click.group()
 def users() -> None:
     """Invite people into the organizations of a platform partner."""
 

@@ -12,7 +12,7 @@ from gotsurge_async.cli.shared.exits import Exit, Failure, told
 from gotsurge_async.cli.shared.output import json_option, print_json, print_record, shown
 
 
-@click.command(short_help="What is assumed, and does GotSurge answer?")
+@click.command()
 @takes_target
 @click.option("--offline", is_flag=True, help="Send nothing.")
 @json_option

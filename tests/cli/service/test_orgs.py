@@ -6,7 +6,7 @@ import pytest
 
 from gotsurge_async.simulator import Fault, Simulator
 from tests.cli.runner import Runner, local
-from tests.cli.test_tasks import lines
+from tests.cli.service.test_tasks import lines
 
 
 def organization(run: Runner, simulator: Simulator, name: str = "ABC Merchant") -> str:

@@ -34,7 +34,7 @@ def max_price_option(command: F) -> F:
     return click.option("--max-price", type=MoneyAmount(), help=text)(command)
 
 
-@click.group(short_help="Create, read, change and cancel orders.")
+@click.group()
 def tasks() -> None:
     """Create, read, change and cancel tasks, as GotSurge calls orders.
 

@@ -15,7 +15,7 @@ from gotsurge_async.cli.shared.reading import reading_options, reading_words
 from gotsurge_async.config import Limits
 
 
-@click.command(short_help="Push a file of orders.")
+@click.command()
 @click.argument("file", metavar="FILE")
 @target_options
 @reading_options

@@ -70,12 +70,12 @@ def test_a_target_that_contradicts_itself_is_wrong_usage() -> None:
 
 def test_every_command_that_makes_calls_has_the_same_options() -> None:
     """--simulate, --env, --api-base, --account, --accept-assumed-endpoints and --json are on each of them."""
-    from gotsurge_async.cli.app import gotsurge
+    from gotsurge_async.cli.app import load
 
     wanted = {"simulate", "env", "api_base", "account", "accept_assumed_endpoints", "as_json"}
-    groups = [gotsurge.commands[name] for name in ("tasks", "drafts", "tracking", "orgs", "users")]
+    groups = [load(name) for name in ("tasks", "drafts", "tracking", "orgs", "users")]
     leaves = [each for group in groups if isinstance(group, click.Group) for each in group.commands.values()]
-    for command in (*leaves, gotsurge.commands["price"], gotsurge.commands["doctor"]):
+    for command in (*leaves, load("price"), load("doctor")):
         assert wanted <= {parameter.name for parameter in command.params}, command.name
 
 

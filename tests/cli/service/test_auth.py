@@ -12,7 +12,7 @@ from gotsurge_async.simulator import Simulator
 from tests.auth.browser import Pages, consent
 from tests.cli.kit import Finished, gotsurge, start, write_orders
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SECRETS = ("plain-secret-key", "plain-password")
 
 

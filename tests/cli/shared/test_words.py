@@ -145,7 +145,7 @@ def test_runs_have_a_column_for_every_word(desk: Desk) -> None:
 @pytest.mark.parametrize("planned", [False, True], ids=["planned without", "planned with"])
 def test_a_plan_says_which_file_is_not_its_own(desk: Desk, planned: bool) -> None:
     """An items file that is missing, or one too many, is told as such, and not as another file of orders."""
-    examples = Path(__file__).parents[2] / "examples"
+    examples = Path(__file__).parents[3] / "examples"
     items = ["--items", examples / "items.csv"]
     plan = desk.folder / "plan.json"
     orders = examples / "orders.csv"

@@ -1,4 +1,4 @@
-"""``gotsurge runs``, ``status`` and ``results``: what the ledger says."""
+"""``gotsurge status``: where a run stands."""
 
 import hashlib
 from pathlib import Path
@@ -7,18 +7,17 @@ from typing import Any
 import attrs
 import click
 
-from gotsurge_async.bulk import Ledger, OrderState, write_results
+from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState, Word, word_of
 from gotsurge_async.cli.shared.books import OUT, books_options, find_ledger, open_books, run_told
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.shared.next_steps import Standing, Step, doubts_elsewhere, next_steps, to_do
-from gotsurge_async.cli.shared.output import json_option, print_json, print_record, print_table
-from gotsurge_async.cli.shared.run_job import ROW, Ending, tell_ending, tell_unused, try_out
+from gotsurge_async.cli.shared.output import json_option, print_json, print_record
 from gotsurge_async.errors import ConfigError
 
 
 @attrs.frozen
-class _Told:
+class RunStatus:
     """A run, its counts, and whether a process has it at this moment."""
 
     info: RunInfo
@@ -29,7 +28,7 @@ class _Told:
     """Whether all that is in doubt is so in another run."""
 
     @classmethod
-    async def of(cls, ledger: Ledger, info: RunInfo) -> "_Told":
+    async def of(cls, ledger: Ledger, info: RunInfo) -> "RunStatus":
         counts, held = await ledger.counts(info.id), await ledger.is_held(info.id)
         return cls(info, counts, held, ledger.path, await doubts_elsewhere(ledger, info.id, counts))
 
@@ -79,54 +78,7 @@ class _Told:
         }
 
 
-_COLUMNS = (
-    Word.CREATED,
-    Word.ALREADY_PUSHED,
-    Word.CHANGED,
-    Word.REFUSED,
-    Word.IN_DOUBT,
-    Word.UNPROCESSED,
-    Word.IN_FLIGHT,
-    Word.CANCELLED,
-)
-
-
-@click.command(short_help="List the runs of the ledger.")
-@books_options
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="The newest so many.")
-@json_option
-def runs(ledger: Path | None, env: str | None, limit: int, as_json: bool) -> None:
-    """List the runs of the ledger, the newest first."""
-
-    async def read() -> list[_Told]:
-        async with open_books(find_ledger(ledger, env), look=True) as books:
-            wanted = [info for info in await books.runs() if env in (None, info.environment)]
-            return [await _Told.of(books, info) for info in wanted[:limit]]
-
-    found = run_told(read())
-    if as_json:
-        print_json([each.document() for each in found])
-        return
-    words = [word.replace("_", " ").upper() for word in _COLUMNS]
-    columns = ("RUN", "STATE", "ENVIRONMENT", "MODE", "ORDERS", *words, "FROM")
-    print_table(
-        columns,
-        (
-            (
-                each.info.id,
-                each.state,
-                each.info.environment,
-                each.info.mode,
-                each.counts.total,
-                *(each.number(word) for word in _COLUMNS),
-                each.info.source,
-            )
-            for each in found
-        ),
-    )
-
-
-@click.command(short_help="Show where a run stands.")
+@click.command()
 @click.argument("run_id", metavar="RUN")
 @books_options
 @click.option("--file", type=click.Path(path_type=Path), help="Tell whether RUN was made from this file, as it is now.")
@@ -141,9 +93,9 @@ def status(run_id: str, ledger: Path | None, env: str | None, file: Path | None,
       2 no such run, ledger or file
     """
 
-    async def read() -> tuple[_Told, list[dict[str, Any]], list[str]]:
+    async def read() -> tuple[RunStatus, list[dict[str, Any]], list[str]]:
         async with open_books(find_ledger(ledger, env), look=True) as books:
-            found = await _Told.of(books, await books.run(run_id))
+            found = await RunStatus.of(books, await books.run(run_id))
             unused = [draft.task_id for draft in await books.unused_drafts(run_id) if not draft.cancelled]
             return found, [attrs.asdict(decision) for decision in await books.decisions(run_id)], unused
 
@@ -172,7 +124,7 @@ async def _is_made_from(info: RunInfo, file: Path) -> bool:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
 
 
-def _tell_status(found: _Told, decisions: list[dict[str, Any]], unused: list[str]) -> None:
+def _tell_status(found: RunStatus, decisions: list[dict[str, Any]], unused: list[str]) -> None:
     info, counts = found.info, found.counts
     holder = info.holder if found.held else None
     print_record(
@@ -195,41 +147,3 @@ def _tell_status(found: _Told, decisions: list[dict[str, Any]], unused: list[str
         click.echo(f"{decision['key']}: {what}, said {decision['by']} at {decision['at']:%Y-%m-%d %H:%M} UTC")
     for step in found.steps():
         click.echo(str(step))
-
-
-@click.command(short_help="Write the result files of a run again.")
-@click.argument("run_id", metavar="RUN")
-@books_options
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=OUT, show_default=True, help="Folder of the result files."
-)
-@json_option
-def results(run_id: str, ledger: Path | None, env: str | None, out: Path, as_json: bool) -> None:
-    """Write the result files of RUN again, as things stand in the ledger now, and print its summary."""
-
-    async def write() -> Ending:
-        async with open_books(find_ledger(ledger, env), look=True) as books:
-            info = await books.run(run_id)
-            await try_out(out, ROW * (await books.counts(run_id)).total, "nothing was written")
-            unused = [draft.task_id for draft in await books.unused_drafts(run_id) if not draft.cancelled]
-            tell_unused(unused, info, _say)
-            summary = await write_results(books, info, out, unused_drafts=unused)
-            if await books.is_held(run_id):
-                _say("a process has the run: what it is sending stands in the in-doubt file until it ends")
-                return Ending(summary=summary)
-            counts = await books.counts(run_id)
-            standing = Standing(
-                info=info,
-                counts=to_do(counts),
-                files=summary.files,
-                ledger=books.path,
-                out=out,
-                elsewhere=await doubts_elsewhere(books, run_id, counts),
-            )
-            return Ending(summary=summary, steps=next_steps(standing))
-
-    tell_ending(run_told(write(), run_id), Exit.CREATED, say=_say, as_json=as_json)
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)

@@ -17,7 +17,7 @@ from gotsurge_async.cli.shared.output import json_option, print_json, print_reco
 from gotsurge_async.clock import SystemClock
 
 
-@click.group(short_help="Check the ledger, and copy it.")
+@click.group()
 def ledger() -> None:
     """Look after the ledger, the memory of every order that was ever sent."""
 

@@ -9,7 +9,7 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.models.platform import Organization
 
 
-@click.group(short_help="Organizations of a platform partner.")
+@click.group()
 def orgs() -> None:
     """Create and show the organizations that a platform partner manages."""
 

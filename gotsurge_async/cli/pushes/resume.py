@@ -1,4 +1,4 @@
-"""``gotsurge resume`` and ``gotsurge retry``: going on with a run, and trying its refused orders again."""
+"""``gotsurge resume``: going on with a run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import click
 
-from gotsurge_async.bulk import Brakes, Ledger, Push, Run, load_refused
+from gotsurge_async.bulk import Brakes, Ledger, Push, Run
 from gotsurge_async.bulk.after.summaries import refuse_older
 from gotsurge_async.bulk.ledger import UNFINISHED, RunInfo, RunState
 from gotsurge_async.cli.shared.books import OUT, ledger_option, open_books, run_told, target_of
@@ -113,17 +113,7 @@ class GoOnJob(RunJob):
         return await ledger.hold(info.id)
 
 
-class RetryJob(GoOnJob):
-    """The sending of a run's refused orders, in a run of their own."""
-
-    async def _take_up(self, ledger: Ledger, info: RunInfo) -> Run:
-        run, admission = await load_refused(ledger, info.id)
-        if admission.already_pushed:
-            self._say(f"{admission.already_pushed:,} of them were pushed by another run since")
-        return run
-
-
-@click.command(short_help="Go on with a run.")
+@click.command()
 @click.argument("run_id", metavar="[RUN]", required=False)
 @click.option("--last", is_flag=True, help="The newest run of the environment.")
 @going_on_options
@@ -135,30 +125,10 @@ def resume(run_id: str | None, last: bool, **options: Any) -> None:
     """
     if last == (run_id is not None):
         raise click.UsageError("say which run, or --last; gotsurge runs lists them")
-    _go_on(GoOnJob, run_id, **options)
+    go_on(GoOnJob, run_id, **options)
 
 
-@click.command(short_help="Try the refused orders of a run again.")
-@click.argument("run_id", metavar="RUN")
-@click.option("--failed", is_flag=True, hidden=True, help="The orders that were refused: as without it.")
-@click.option(
-    "--on-refused-chunk",
-    type=click.Choice(("hold", "split")),
-    help="Hold all orders of a chunk that is refused, or split it until the bad ones are alone.  [default: as before]",
-)
-@going_on_options
-def retry(run_id: str, failed: bool, **options: Any) -> None:
-    """Put the refused orders of RUN into a new run, as they stand in the ledger, and send it.
-
-    For orders that were refused for a passing reason, or only because another order of their chunk was wrong: then
-    --on-refused-chunk split finds the one that is. A refusal is taken at its word, that nothing was created. An order
-    that is wrong itself is refused again: mend it in RUN-failed.csv (gotsurge results), and push that. Output and exit
-    codes are those of gotsurge push.
-    """
-    _go_on(RetryJob, run_id, **options)
-
-
-def _go_on(
+def go_on(
     job: type[GoOnJob],
     run_id: str | None,
     *,

@@ -18,7 +18,7 @@ from gotsurge_async.cli.shared.reading import reading_options
 SHOWN = 10
 
 
-@click.command(short_help="Check a file, and say what its push would cost.")
+@click.command()
 @click.argument("file", metavar="FILE")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PLAN.json", help="Write the plan there.")
 @click.option("--quote", is_flag=True, help="Ask the service for the price of each route; needs --env or --simulate.")

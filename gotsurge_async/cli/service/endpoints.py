@@ -34,7 +34,7 @@ def output_option(command: F) -> F:
     return click.option("-o", "--output", type=path, metavar="FILE", help="Write to FILE.")(command)
 
 
-@click.group(short_help="Verbs and paths: shown, confirmed.")
+@click.group()
 def endpoints() -> None:
     """Which verbs and paths are used, and which of them are confirmed.
 

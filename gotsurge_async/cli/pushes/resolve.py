@@ -33,7 +33,7 @@ class _Options:
     words: tuple[Resolution, ...]
 
 
-@click.command(short_help="Say what became of orders in doubt.")
+@click.command()
 @click.argument("run_id", metavar="RUN")
 @books_options
 @click.option("--api-base", metavar="URL", help="The URL that the API's paths stand on.  [default: as the run had it]")

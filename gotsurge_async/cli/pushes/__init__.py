@@ -1,0 +1,1 @@
+"""Commands about pushes: sending orders, what became of them, and their ledger."""

@@ -1,0 +1,125 @@
+"""``gotsurge reconcile``: finding out what became of orders in doubt."""
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from gotsurge_async.bulk import Absent, Ledger, Reconciled, Reconciler, RunHeld
+from gotsurge_async.bulk.after.reconcile import SETTLE
+from gotsurge_async.bulk.ledger import DOUBTFUL, RunInfo, RunState
+from gotsurge_async.cli.shared.books import OUT, ledger_option, open_books, run_told, target_of
+from gotsurge_async.cli.shared.calls import takes_place
+from gotsurge_async.cli.shared.connect import Target, connected, default_ledger
+from gotsurge_async.cli.shared.exits import Exit
+from gotsurge_async.cli.shared.output import SHOWN, json_option, print_json, print_table, tell_more
+
+
+@click.command()
+@click.argument("run_id", metavar="[RUN]", required=False)
+@takes_place
+@ledger_option
+@click.option(
+    "--absent-means-not-created",
+    is_flag=True,
+    help="Take an order for not created that two readings of the whole Task List did not show.",
+)
+@click.option(
+    "--settle",
+    type=click.FloatRange(min=0),
+    default=SETTLE,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between the two readings.",
+)
+@json_option
+def reconcile(
+    run_id: str | None,
+    target: Target,
+    ledger: Path | None,
+    absent_means_not_created: bool,
+    settle: float,
+    as_json: bool,
+) -> None:
+    """Find out what became of the orders in doubt of RUN, or of all runs of the environment.
+
+    Recorded tasks are read by their ids; others are looked for on the Task List of the platform partner, by tracking
+    id, then by invoice number. What is found is created or cancelled; what is a draft still is for gotsurge resume,
+    which broadcasts it and no other. What is not found stays in doubt: absence proves nothing. Plain partners have no
+    Task List: gotsurge resolve takes your word.
+
+    \b
+    Exit codes:
+      0 nothing is in doubt any more   3 some are still in doubt
+      2 wrong usage                    4 sign-in failed
+      6 another process has a run
+    """
+    target.check_place()
+
+    async def work() -> tuple[list[Reconciled], list[RunHeld]]:
+        done: list[Reconciled] = []
+        held: list[RunHeld] = []
+        async with open_books(ledger or default_ledger(target, OUT)) as books:
+            for info in await _wanted(books, run_id, target):
+                async with connected(target_of(info, target)) as gs:
+                    absent = Absent.NOT_CREATED if absent_means_not_created else Absent.IN_DOUBT
+                    try:
+                        done.append(await Reconciler(gs, books, absent=absent, settle=settle).reconcile(info.id))
+                    except RunHeld as error:
+                        if run_id is not None:
+                            raise
+                        held.append(error)
+        return done, held
+
+    done, held = run_told(work(), run_id)
+    # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
+    doubt = any(each.in_doubt or each.drafted for each in done)
+    code = Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED
+    if as_json:
+        runs = [_document(each) for each in done]
+        print_json({"runs": runs, "held": [error.run_id for error in held], "exit": int(code)})
+    else:
+        _tell(done)
+    for error in held:
+        click.echo(str(error), err=True)
+    raise SystemExit(int(code))
+
+
+async def _wanted(books: Ledger, run_id: str | None, target: Target) -> list[RunInfo]:
+    """The run that was named, or all of the environment in which something is in doubt."""
+    if run_id is not None:
+        return [await books.run(run_id)]
+    found = []
+    for info in await books.runs():
+        mine = info.environment == target.books and info.state is not RunState.LOADING
+        if mine and (await books.counts(info.id)).of(DOUBTFUL):
+            found.append(info)
+    return found
+
+
+def _document(result: Reconciled) -> dict[str, Any]:
+    return {**attrs.asdict(result), "doubled": [order.key for order in result.doubled]}
+
+
+def _tell(done: list[Reconciled]) -> None:
+    if not any(any((each.created, each.cancelled, each.drafted, each.not_created, each.in_doubt)) for each in done):
+        click.echo("nothing is in doubt")
+        return
+    for result in done:
+        for trouble in result.troubles:
+            click.echo(trouble, err=True)
+        told = {
+            "created": result.created,
+            "cancelled": result.cancelled,
+            "still drafts, which gotsurge resume broadcasts": result.drafted,
+            "taken for not created": result.not_created,
+            "in doubt": result.in_doubt,
+        }
+        words = ", ".join(f"{len(orders):,} {word}" for word, orders in told.items() if orders)
+        click.echo(f"run {result.run}: {words or 'nothing was in doubt'}")
+        # Doubles first: they are the ones that cost money.
+        unsettled = sorted(result.in_doubt, key=lambda order: not order.doubled)
+        if unsettled:
+            print_table(("KEY", "WHY"), [(order.key, order.reason) for order in unsettled[:SHOWN]])
+        tell_more(len(unsettled))

@@ -1,0 +1,129 @@
+"""``gotsurge undo``: taking the orders of a run back."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import attrs
+import click
+
+from gotsurge_async.bulk import Ledger, OrderState, Undo, Undone
+from gotsurge_async.bulk.after.undo import REASON
+from gotsurge_async.bulk.ledger import RunInfo
+from gotsurge_async.cli.shared.books import OUT, ledger_option, open_books, run_told, target_of
+from gotsurge_async.cli.shared.calls import takes_place
+from gotsurge_async.cli.shared.connect import Target, connected, default_ledger
+from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of
+from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps
+from gotsurge_async.cli.shared.output import SHOWN, json_option, print_json, print_table, tell_more
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@takes_place
+@ledger_option
+@click.option("--reason", default=REASON, show_default=True, help="For GotSurge and the drivers.")
+@click.option("--concurrency", type=click.IntRange(1, 1024), metavar="N", help="Calls in flight.  [default: 16]")
+@click.option("--drafts", is_flag=True, help="Cancel unused drafts too, which no driver sees.")
+@click.option("--key", "keys", multiple=True, metavar="KEY", help="Only this order; may be given more than once.")
+@click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
+@json_option
+def undo(
+    run_id: str,
+    target: Target,
+    ledger: Path | None,
+    reason: str,
+    concurrency: int | None,
+    drafts: bool,
+    keys: tuple[str, ...],
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Cancel every order of RUN that no driver has taken yet, and say what was too late.
+
+    It may be repeated. --key names the orders that are meant, else all are. Cancelled orders free their keys: mend the
+    file, and push it. With --drafts the drafts of the run that were never broadcast are cancelled too, also those that
+    no order has.
+
+    \b
+    Exit codes:
+      0 all are cancelled              1 some were too late, or could not be cancelled
+      2 wrong usage                    3 some are in doubt, and may exist
+      4 sign-in failed                 6 another process has the run
+    """
+    target.check_place()
+
+    async def work() -> tuple[Undone, list[Step]]:
+        async with open_books(ledger or default_ledger(target, OUT)) as books:
+            info = await books.run(run_id)
+            if not yes:
+                await _ask(books, info, len(keys))
+            async with connected(target_of(info, target)) as gs:
+                done = await Undo(gs, books, concurrency=concurrency).undo(
+                    run_id, reason=reason, drafts=drafts, keys=keys or None
+                )
+            return done, _after(books, info, done)
+
+    done, steps = run_told(work(), run_id)
+    code = _code_of(done)
+    if as_json:
+        document = attrs.asdict(done, filter=lambda attribute, _: attribute.name != "stopped_by")
+        stopped_by = None if done.stopped_by is None else str(done.stopped_by)
+        print_json({**document, "stopped_by": stopped_by, "exit": int(code), "next": [step.command for step in steps]})
+    else:
+        _tell_undone(done)
+    if done.stopped_by is not None:
+        click.echo(f"stopped: {done.stopped_by}", err=True)
+    if not as_json:
+        for step in steps:
+            click.echo(str(step), err=True)
+    raise SystemExit(int(code))
+
+
+def _code_of(done: Undone) -> Exit:
+    if done.in_doubt:
+        return Exit.IN_DOUBT
+    if done.stopped_by is not None:
+        return exit_code_of(done.stopped_by)
+    return Exit.REFUSED if done.too_late or done.failed else Exit.CREATED
+
+
+def _after(books: Ledger, info: RunInfo, done: Undone) -> list[Step]:
+    """What to type next about what could not be taken back, because nobody knows whether it is there."""
+    out = Path(info.options.get("out") or OUT)
+    return next_steps(Standing(info=info, counts={"in_doubt": done.in_doubt}, ledger=books.path, out=out))
+
+
+async def _ask(books: Ledger, info: RunInfo, some: int) -> None:
+    """At a terminal, let a person see what is about to be cancelled; a script has said what it wants."""
+    if not at_a_terminal():
+        return
+    number = some or (await books.counts(info.id))[OrderState.CREATED]
+    question = f"Cancel {number:,} orders of run {info.id} ({info.environment}, from {info.source})?"
+    if not await asyncio.to_thread(click.confirm, question, err=True):
+        raise Failure("nothing was cancelled", Exit.USAGE, run=info.id)
+
+
+def at_a_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _tell_undone(done: Undone) -> None:
+    told = {
+        "cancelled": len(done.cancelled),
+        "already cancelled": len(done.already_cancelled),
+        "too late": len(done.too_late),
+        "failed": len(done.failed),
+        "in doubt": done.in_doubt,
+        "drafts cancelled": len(done.drafts),
+        "never sent": done.waiting,
+        "unused drafts left": done.unused_drafts,
+    }
+    words = ", ".join(f"{number:,} {word}" for word, number in told.items() if number)
+    click.echo(f"run {done.run}: {words or 'nothing to cancel'}")
+    left = [*done.too_late, *done.failed]
+    if left:
+        rows = [(order.key, order.task_id, order.status or "", order.error) for order in left[:SHOWN]]
+        print_table(("KEY", "TASK", "STATUS", "WHY"), rows)
+    tell_more(len(left))

@@ -1,0 +1,61 @@
+"""`gotsurge reconcile`, over real HTTP."""
+
+from tests.cli.desk import Desk
+
+AT_ONCE = ("--settle", "0")
+
+
+def test_what_was_created_is_found(platform_desk: Desk) -> None:
+    """Without a run named, the doubts of all runs of the environment are settled: exit 0, and the results say so."""
+    desk = platform_desk
+    first, second = desk.push_lost("A", "B"), desk.push_lost("C")
+    done = desk.call("reconcile", *AT_ONCE, "--json")
+    assert done.exit_code == 0
+    runs = {each["run"]: each for each in desk.document(done)["runs"]}
+    assert {run: len(each["created"]) for run, each in runs.items()} == {first: 2, second: 1}
+    assert runs[first]["created"][0].keys() == {"key", "task_id", "status"}
+    summary = desk.document(desk.books("results", first, "--out", desk.folder / "out", "--json"))
+    assert (summary["created"], summary["in_doubt"]) == (2, 0)
+    again = desk.call("reconcile", *AT_ONCE)
+    assert (again.exit_code, again.stdout) == (0, "nothing is in doubt\n")
+
+
+def test_what_is_not_found_stays_in_doubt(platform_desk: Desk) -> None:
+    """Exit 3 with key and reason; with --absent-means-not-created it is given up, and its key can be pushed."""
+    desk = platform_desk
+    run_id = desk.push_lost("A", when="before")
+    done = desk.call("reconcile", run_id, *AT_ONCE)
+    assert done.exit_code == 3
+    assert f"run {run_id}: 1 in doubt" in done.stdout
+    assert "KEY\tWHY" in done.stdout
+    given_up = desk.call("reconcile", run_id, *AT_ONCE, "--absent-means-not-created")
+    assert (given_up.exit_code, f"run {run_id}: 1 taken for not created" in given_up.stdout) == (0, True)
+    _, summary = desk.push("A")
+    assert summary["created"] == 1
+
+
+def test_a_plain_partner_is_told_what_else_there_is(desk: Desk) -> None:
+    """Without a Task List the doubts stay, and the sentence names what can settle them."""
+    run_id = desk.push_lost("A")
+    done = desk.call("reconcile", run_id, *AT_ONCE)
+    assert (done.exit_code, "gotsurge resolve" in done.stderr) == (3, True)
+
+
+def test_a_double_is_never_hidden(platform_desk: Desk) -> None:
+    """Two tasks of one order are named, first of all, and in the JSON by their key."""
+    desk = platform_desk
+    run_id = desk.push_lost("A", "B", when="before")
+    for ledger in ("one.db", "two.db"):
+        desk.run("push", desk.folder / "orders.csv", *desk.place, "--ledger", desk.folder / ledger, "--mode", "direct")
+    done = desk.call("reconcile", run_id, *AT_ONCE, "--json")
+    (told,) = desk.document(done)["runs"]
+    assert (done.exit_code, told["doubled"]) == (3, ["A", "B"])
+    assert all(len(order["task_ids"]) == 2 for order in told["in_doubt"])
+    assert "created more than once" in desk.call("reconcile", run_id, *AT_ONCE).stdout
+
+
+def test_a_throw_away_simulator_is_no_place_to_look(desk: Desk) -> None:
+    """reconcile and undo want to know where the orders are, and know nothing of --simulate."""
+    for command in ("reconcile", "undo"):
+        assert desk.run(command, "RUN", *desk.ledger, "--simulate").exit_code == 2
+        assert desk.run(command, "RUN", *desk.ledger).exit_code == 2
