@@ -5,7 +5,7 @@ your own tests need. Importing the package does not import aiohttp.
 """
 
 import gotsurge_async.starting  # noqa: F401 - first of all: see there
-from gotsurge_async.api.endpoints import Profile
+from gotsurge_async.api.profile import Profile
 from gotsurge_async.auth.oauth import OAuth
 from gotsurge_async.auth.sealing import Sealer
 from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore

@@ -10,7 +10,8 @@ from typing import Any, Literal, Self
 
 import attrs
 
-from gotsurge_async.api.endpoints import CHUNK, TASKS_CREATE, Profile
+from gotsurge_async.api.endpoints import CHUNK, TASKS_CREATE
+from gotsurge_async.api.profile import Profile
 from gotsurge_async.auth.oauth import OAuth, tokens_from
 from gotsurge_async.auth.stores import MemoryStore, Tokens, TokenStore
 from gotsurge_async.auth.tokens import TokenManager

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from gotsurge_async.api.endpoints import Profile
+from gotsurge_async.api.profile import Profile
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret, as_secret
 

@@ -15,7 +15,8 @@ from typing import Any
 import attrs
 import msgspec
 
-from gotsurge_async.api.endpoints import CHUNK, Endpoint, Profile, Replay
+from gotsurge_async.api.endpoints import CHUNK, Endpoint, Replay
+from gotsurge_async.api.profile import Profile
 from gotsurge_async.config import Environment
 from gotsurge_async.models.base import Model, OpenEnum
 from gotsurge_async.models.places import Address, Contact

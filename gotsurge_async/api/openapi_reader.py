@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from gotsurge_async.api.endpoints import VERBS
+from gotsurge_async.api.profile import VERBS
 from gotsurge_async.errors import ConfigError
 
 _DEPTH = 2

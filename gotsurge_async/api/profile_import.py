@@ -12,9 +12,10 @@ from typing import Any
 
 import attrs
 
-from gotsurge_async.api.endpoints import ENDPOINTS, Endpoint, Profile
+from gotsurge_async.api.endpoints import ENDPOINTS, Endpoint
 from gotsurge_async.api.openapi import document
 from gotsurge_async.api.openapi_reader import Operation, is_absolute, read_document
+from gotsurge_async.api.profile import Profile
 from gotsurge_async.errors import ConfigError
 
 LEAST = 0.45

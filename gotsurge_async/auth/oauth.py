@@ -10,7 +10,8 @@ import attrs
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.api.endpoints import AUTH_EXCHANGE, AUTH_REFRESH, SSO_EXCHANGE, Endpoint, Profile
+from gotsurge_async.api.endpoints import AUTH_EXCHANGE, AUTH_REFRESH, SSO_EXCHANGE, Endpoint
+from gotsurge_async.api.profile import Profile
 from gotsurge_async.auth.records import Tokens
 from gotsurge_async.calls.attempt import Attempt, attempt, build_request, error_of, hidden_values
 from gotsurge_async.calls.retry import Outcome

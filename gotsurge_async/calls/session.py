@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 import attrs
 
 from gotsurge_async import codec
-from gotsurge_async.api.endpoints import Endpoint, Profile, Replay
+from gotsurge_async.api.endpoints import Endpoint, Replay
+from gotsurge_async.api.profile import Profile
 from gotsurge_async.auth.tokens import TokenManager
 from gotsurge_async.calls.attempt import Attempt, attempt, build_request, error_of, hidden_values
 from gotsurge_async.calls.limiter import Limiter

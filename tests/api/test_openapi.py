@@ -11,8 +11,9 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator, validate
 
 from gotsurge_async import codec
-from gotsurge_async.api.endpoints import ENDPOINTS, Endpoint, Profile
+from gotsurge_async.api.endpoints import ENDPOINTS, Endpoint
 from gotsurge_async.api.openapi import document, document_text, tag_of, title_of
+from gotsurge_async.api.profile import Profile
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.prices import Quote
 from gotsurge_async.models.tasks import Order, TaskStatus, VehiclePreference

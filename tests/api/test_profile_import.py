@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotsurge_async.api.endpoints import ENDPOINTS, Profile
+from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.api.openapi import document
+from gotsurge_async.api.profile import Profile
 from gotsurge_async.api.profile_import import Imported, import_document, profile_text
 from gotsurge_async.errors import ConfigError
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotsurge_async.api.endpoints import Profile
+from gotsurge_async.api.profile import Profile
 from gotsurge_async.auth.oauth import OAuth, tokens_from
 from gotsurge_async.config import Credentials, Environment
 from gotsurge_async.errors import BadRequest, CallError, ConfigError, NotSent, OutcomeUnknown, Unauthorized

@@ -6,7 +6,8 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
-from gotsurge_async.api.endpoints import ENDPOINTS, TASKS_CREATE, TASKS_GET, Endpoint, Profile
+from gotsurge_async.api.endpoints import ENDPOINTS, TASKS_CREATE, TASKS_GET, Endpoint
+from gotsurge_async.api.profile import Profile
 from gotsurge_async.auth.stores import MemoryStore, Tokens
 from gotsurge_async.auth.tokens import TokenManager
 from gotsurge_async.calls.limiter import Limiter

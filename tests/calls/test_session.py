@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gotsurge_async.api.endpoints import PARTNER_DETAIL, TASKS_CREATE, TASKS_GET, Endpoint, Profile
+from gotsurge_async.api.endpoints import PARTNER_DETAIL, TASKS_CREATE, TASKS_GET, Endpoint
+from gotsurge_async.api.profile import Profile
 from gotsurge_async.calls.retry import Outcome
 from gotsurge_async.config import Limits
 from gotsurge_async.errors import (

@@ -8,8 +8,9 @@ from typing import Any
 import click
 import msgspec
 
-from gotsurge_async.api.endpoints import ENDPOINTS, Endpoint, Profile
+from gotsurge_async.api.endpoints import ENDPOINTS, Endpoint
 from gotsurge_async.api.openapi import document_text
+from gotsurge_async.api.profile import Profile
 from gotsurge_async.api.profile_import import Imported, import_document, profile_text
 from gotsurge_async.cli.shared.exits import Exit, Failure, told
 from gotsurge_async.cli.shared.output import F, json_option, print_json, print_table

@@ -8,8 +8,9 @@ import pytest
 import yaml
 from click.testing import Result
 
-from gotsurge_async.api.endpoints import ENDPOINTS, Profile
+from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.api.openapi import document, document_text
+from gotsurge_async.api.profile import Profile
 from tests.cli.runner import Runner
 
 

@@ -1,0 +1,93 @@
+"""A profile: what a user knows better of the endpoint table."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar, cast
+
+import attrs
+
+from gotsurge_async.api.endpoints import ENDPOINTS, Endpoint
+from gotsurge_async.errors import ConfigError
+
+T = TypeVar("T")
+
+VERBS = frozenset(("GET", "POST", "PUT", "PATCH", "DELETE"))
+# Names in braces, and otherwise only what a URL's path holds as it is.
+_PATH = re.compile(r"/([\w\-.~%!$&'()*+,;=:@/]|\{\w+\})*", re.ASCII)
+
+
+@attrs.frozen(kw_only=True)
+class Profile:
+    """What is known better than the table: verbs, paths and the API base, by the name of the operation.
+
+    As TOML::
+
+        api_base = "https://app.gotsurge.co/api/v2"
+
+        [endpoints."tasks.create"]
+        verb = "POST"
+        path = "/orders"
+
+    Raises:
+        ConfigError: for an operation, a key, a verb or a path that cannot be right; it says which.
+    """
+
+    api_base: str | None = None
+    endpoints: Mapping[str, Endpoint[Any]] = attrs.field(factory=dict)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a profile from a TOML file."""
+        import tomllib  # here: few have a profile in a file
+
+        try:
+            mapping = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"cannot read the profile {path}: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not TOML: {error}") from None
+        return cls.from_mapping(mapping)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+        """Read a profile from a mapping of the same shape as the TOML file."""
+        unknown = sorted(set(mapping) - {"api_base", "endpoints"})
+        if unknown:
+            raise ConfigError(f"profile: unknown key {unknown[0]!r}; it knows api_base and endpoints")
+        api_base = mapping.get("api_base")
+        if api_base is not None and not isinstance(api_base, str):
+            raise ConfigError(f"profile: api_base is a URL, not {api_base!r}")
+        overrides = mapping.get("endpoints", {})
+        if not isinstance(overrides, Mapping):
+            raise ConfigError("profile: endpoints is a table of operations")
+        return cls(api_base=api_base, endpoints={name: _override(name, value) for name, value in overrides.items()})
+
+    def resolve(self, endpoint: Endpoint[T]) -> Endpoint[T]:
+        """The endpoint as this profile has it."""
+        return cast("Endpoint[T]", self.endpoints.get(endpoint.name, endpoint))
+
+    def __iter__(self) -> Iterator[Endpoint[Any]]:
+        return (self.resolve(endpoint) for endpoint in ENDPOINTS.values())
+
+
+def _override(name: str, value: Any) -> Endpoint[Any]:
+    where = f"profile: endpoints.{name}"
+    known = ENDPOINTS.get(name)
+    if known is None:
+        raise ConfigError(f"{where}: no such operation; the operations are {', '.join(ENDPOINTS)}")
+    if not isinstance(value, Mapping) or not set(value) <= {"verb", "path"}:
+        raise ConfigError(f"{where}: give verb, path or both, and nothing else")
+    verb = value.get("verb", known.verb)
+    path = value.get("path", known.path)
+    if not isinstance(verb, str) or verb not in VERBS:
+        raise ConfigError(f"{where}: verb is one of {', '.join(sorted(VERBS))}, not {verb!r}")
+    if not isinstance(path, str) or not _PATH.fullmatch(path):
+        raise ConfigError(f"{where}: path starts with a slash and is relative to the API base, not {path!r}")
+    if _names(path) != _names(known.path):
+        raise ConfigError(f"{where}: path must name {_names(known.path) or 'nothing'} in braces, as {known.path} does")
+    return attrs.evolve(known, verb=verb, path=path, assumed=False)
+
+
+def _names(path: str) -> list[str]:
+    return sorted(re.findall(r"\{(\w+)\}", path))
