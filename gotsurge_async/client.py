@@ -1,6 +1,7 @@
 """`GotSurge`: puts the parts together, and closes them."""
 
 import asyncio
+import sys
 import warnings
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -86,18 +87,28 @@ class GotSurge:
         place = _environment(environment, api_base, known)
         told = Hooks(*hooks)
         sender = transport or _aiohttp_transport(timeouts)
+        policy = retry or RetryPolicy()
+        sign_ins = Session(
+            transport=sender,
+            tokens=None,
+            limiter=Limiter(Limits(concurrency=sys.maxsize), clock),  # a call may wait for one: it waits for nobody
+            api_base=place.api_base,
+            profile=known,
+            policy=policy,
+            hooks=told,
+            clock=clock,
+        )
         self._shared = _Shared(
             environment=place,
             credentials=credentials,
             transport=sender,
-            oauth=OAuth(
-                environment=place, credentials=credentials, transport=sender, clock=clock, profile=known, hooks=told
-            ),
+            sign_ins=sign_ins,
+            oauth=OAuth(environment=place, credentials=credentials, clock=clock, call=sign_ins.call),
             store=token_store or MemoryStore(),
             limits=limits,
             limiter=Limiter(limits, clock),
             profile=known,
-            policy=retry or RetryPolicy(),
+            policy=policy,
             hooks=told,
             clock=clock,
             create_on_assumed=(assumed_endpoints or _assume(place)) == "accept",
@@ -250,19 +261,24 @@ class GotSurge:
         self.tokens.start()
 
     async def close(self) -> None:
-        """Wait for calls under way, end the background work, close the connections. Idempotent."""
+        """Wait for calls under way, end the background work, close the connections. Idempotent.
+
+        No call is tried again from now on: one that waits for its next try ends with what became of its last.
+        """
         if self._state == "closed" or self._main is not None:
             return
-        members = self._members()
+        members, shared = self._members(), self._shared
         for member in members:
             member._state = "closed"
+        shared.sign_ins.end_retries()
         try:
             await asyncio.gather(*(member._session.close() for member in members))
         finally:
             try:
                 await asyncio.gather(*(member.tokens.close() for member in members))
+                await shared.sign_ins.close()
             finally:
-                await self._shared.transport.close()
+                await shared.transport.close()
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -288,6 +304,7 @@ class _Shared:
     environment: Environment
     credentials: Credentials | None
     transport: Transport
+    sign_ins: Session
     oauth: OAuth
     store: TokenStore
     limits: Limits
@@ -299,9 +316,7 @@ class _Shared:
     create_on_assumed: bool
 
     def tokens_of(self, account: str) -> TokenManager:
-        return TokenManager(
-            self.store, self.oauth.refresh, account=account, clock=self.clock, hooks=self.hooks, policy=self.policy
-        )
+        return TokenManager(self.store, self.oauth.refresh, account=account, clock=self.clock, hooks=self.hooks)
 
     def session_of(self, tokens: TokenManager) -> Session:
         return Session(

@@ -45,3 +45,15 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)
+
+
+async def sleep_or(event: asyncio.Event, clock: Clock, seconds: float) -> bool:
+    """Wait so long, or until the event is set; whether it is."""
+    waiting = (asyncio.ensure_future(clock.sleep(seconds)), asyncio.ensure_future(event.wait()))
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()
+        await asyncio.wait(waiting)
+    return event.is_set()

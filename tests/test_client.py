@@ -15,6 +15,8 @@ from gotsurge_async import (
     GotSurge,
     Limits,
     MemoryStore,
+    NotSent,
+    RetryPolicy,
     Secret,
     SignInNeeded,
     Tokens,
@@ -351,6 +353,22 @@ async def test_the_token_renews_itself_in_the_background() -> None:
     async with make(transport, refresh_token="planted-refresh", credentials=KEYS, clock=clock):
         await clock.advance(25 * 86_400)
         assert [request.url.rpartition("/v1")[2] for request in transport.sent] == ["/oauth2/refresh"]
+
+
+async def test_closing_does_not_wait_for_the_next_try_of_a_renewal() -> None:
+    """A renewal that waits for its next try is given up at once when the client is closed, and so is who needs it."""
+    transport, clock = MemoryTransport(lambda _: answer({}, 503)), ManualClock()
+    options: dict[str, Any] = {"refresh_token": "planted-old", "credentials": KEYS, "retry": RetryPolicy()}
+    async with make(transport, bearer_token=None, clock=clock, **options) as gs:
+        calling = asyncio.create_task(gs.tasks.get("t"))
+        await clock.settle()
+        assert clock.sleepers
+        await gs.close()
+        with pytest.raises(NotSent, match=r"no token to sign it with: auth\.refresh: HTTP 503"):
+            await calling
+    assert clock.monotonic() == 0
+    assert [request.url.rpartition("/v1")[2] for request in transport.sent] == ["/oauth2/refresh"]
+    assert not others()
 
 
 async def test_accounts_share_a_client() -> None:

@@ -8,13 +8,11 @@ from random import Random
 
 import attrs
 
-from gotsurge_async.api.endpoints import AUTH_REFRESH, Replay
+from gotsurge_async.api.endpoints import AUTH_REFRESH
 from gotsurge_async.auth.records import Tokens, same_pair
 from gotsurge_async.auth.stores import TokenStore
-from gotsurge_async.calls.retry import Outcome, decide
-from gotsurge_async.clock import Clock
-from gotsurge_async.config import RetryPolicy
-from gotsurge_async.errors import CallError, NotSent, OutcomeUnknown, RateLimited, Rejected, SignInNeeded
+from gotsurge_async.clock import Clock, sleep_or
+from gotsurge_async.errors import CallError, NotSent, Rejected, SignInNeeded
 from gotsurge_async.hooks import Hooks, SignInRequired, TokenRefreshed
 from gotsurge_async.secrets import Secret
 
@@ -43,7 +41,7 @@ class TokenManager:
 
     Args:
         store: where the tokens are; new ones are stored before they are used.
-        refresh: makes new tokens of a refresh token, as `OAuth.refresh`.
+        refresh: makes new tokens of a refresh token, as `OAuth.refresh`; it is for it to try again.
     """
 
     def __init__(
@@ -54,7 +52,6 @@ class TokenManager:
         account: str = "default",
         clock: Clock,
         hooks: Hooks | None = None,
-        policy: RetryPolicy | None = None,
         random: Random | None = None,
     ) -> None:
         self.account = account
@@ -62,7 +59,6 @@ class TokenManager:
         self._call = refresh
         self._clock = clock
         self._hooks = hooks or Hooks()
-        self._policy = policy or RetryPolicy()
         self._random = random or Random()  # noqa: S311 - spreads renewals in time, guards nothing
         self._tokens: Tokens | None = None
         self._refresh_at: datetime | None = None
@@ -129,7 +125,7 @@ class TokenManager:
             self._loading.cancel()
             await asyncio.wait([self._loading])
         if self._task is not None:
-            if not self._in_hand:  # it waits for another process, or for the next try
+            if not self._in_hand:  # it waits for another process
                 self._task.cancel()
             await asyncio.wait([self._task])
 
@@ -251,30 +247,13 @@ class TokenManager:
         """New tokens; None when the service does not take the refresh token."""
         if tokens.refresh is None:
             raise SignInNeeded("the token has ended and there is no refresh token: sign in again", account=self.account)
-        started, attempt = self._clock.monotonic(), 0
-        while True:
-            attempt += 1
-            self._in_hand = True
-            try:
-                return await self._call(tokens.refresh)
-            except (NotSent, OutcomeUnknown, RateLimited) as error:
-                wait = decide(
-                    self._policy,
-                    Replay.SAFE,
-                    _outcome(error),
-                    attempt=attempt,
-                    elapsed=self._clock.monotonic() - started,
-                    random=self._random.random(),
-                    retry_after=error.retry_after if isinstance(error, RateLimited) else None,
-                )
-                if wait is None:
-                    raise
-            except Rejected as error:
-                if error.status in DEAD:
-                    return None
-                raise
-            self._in_hand = False
-            await self._clock.sleep(wait)
+        self._in_hand = True
+        try:
+            return await self._call(tokens.refresh)
+        except Rejected as error:
+            if error.status in DEAD:
+                return None
+            raise
 
     # --- the background coroutine -----------------------------------------------------------------------------------
 
@@ -294,7 +273,7 @@ class TokenManager:
                     self._complain(error)
                 failures += 1
                 wait = min(LONGEST_SLEEP, 30.0 * 2.0 ** min(failures, 20)) * (0.5 + self._random.random() / 2)
-            await self._sleep(wait)
+            await sleep_or(self._changed, self._clock, wait)  # a sign-in changes them
 
     async def _look(self) -> None:
         tokens = self._tokens
@@ -312,17 +291,6 @@ class TokenManager:
             return LONGEST_SLEEP
         least = HARD_LIMIT.total_seconds() if self._just_renewed() else 0.0
         return min(LONGEST_SLEEP, max(least, (self._refresh_at - self._clock.now()).total_seconds()))
-
-    async def _sleep(self, seconds: float) -> None:
-        """Sleep, or until the tokens change (a sign-in)."""
-        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
-        changed = asyncio.ensure_future(self._changed.wait())
-        try:
-            await asyncio.wait((sleeping, changed), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            changed.cancel()
-            await asyncio.wait((sleeping, changed))
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
@@ -346,9 +314,3 @@ class TokenManager:
             level = logging.INFO if left > room / 2 else logging.WARNING if left > room / 6 else logging.ERROR
             until = f" (it ends at {tokens.expires_at:%Y-%m-%d %H:%M} UTC)"
         logger.log(level, "the token of %s was not renewed%s: %s", self.account, until, error)
-
-
-def _outcome(error: CallError) -> Outcome:
-    if isinstance(error, NotSent):
-        return Outcome.NOT_SENT
-    return Outcome.RATE_LIMITED if isinstance(error, RateLimited) else Outcome.UNKNOWN

@@ -36,9 +36,9 @@ from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.send.refusals import OnRefusedChunk
 from gotsurge_async.bulk.send.two_phase import TwoPhaseSender
 from gotsurge_async.bulk.sources import Source
-from gotsurge_async.calls.batcher import Batcher, Pages
 from gotsurge_async.calls.create import Created, Unsent, chunk_done, stops_all
 from gotsurge_async.calls.retry import backoff
+from gotsurge_async.calls.stream import Batcher, Pages
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, Forbidden, GotSurgeError, NotFound
 from gotsurge_async.models.tasks import Order, Task, TaskStatus

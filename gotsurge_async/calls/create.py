@@ -8,9 +8,9 @@ import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import Endpoint
-from gotsurge_async.calls.retry import Outcome
+from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.calls.session import Session
-from gotsurge_async.calls.streams import ResultStream
+from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.errors import CallError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, Rejected, SignInNeeded
 from gotsurge_async.hooks import ChunkDone
 from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, TaskBatch
@@ -217,7 +217,7 @@ class PushStream(ResultStream[Order, OrderResult[Order]]):
         )
         first = results[0]
         if isinstance(first, Unsent) and stops_all(first.error):
-            self._stop(first.error)
+            self.stop(first.error)
         if self._session.hooks.watched:
             self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
         return results

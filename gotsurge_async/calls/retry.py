@@ -1,41 +1,8 @@
 """Whether a call is tried again, and after how long: pure functions."""
 
-from enum import Enum
-
 from gotsurge_async.api.endpoints import Replay
+from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.config import RetryPolicy
-
-_MOVED = (301, 307, 308)
-
-
-class Outcome(Enum):
-    """What became of one try."""
-
-    ANSWERED = "answered"
-    """A success."""
-    NOT_SENT = "not sent"
-    """Certainly never processed."""
-    REJECTED = "rejected"
-    """An answer says no."""
-    RATE_LIMITED = "rate limited"
-    """An answer says: not now (429)."""
-    UNKNOWN = "unknown"
-    """May have been processed."""
-
-
-def outcome_of(status: int) -> Outcome:
-    """What an answer's status says.
-
-    408 and 5xx do not say whether the request was processed. Neither do 302 and 303, by which a service may point to
-    what it has just made; the other redirects ask for the request elsewhere, and so refuse it here.
-    """
-    if 200 <= status < 300:
-        return Outcome.ANSWERED
-    if status == 429:
-        return Outcome.RATE_LIMITED
-    if status in _MOVED or (400 <= status < 500 and status != 408):
-        return Outcome.REJECTED
-    return Outcome.UNKNOWN
 
 
 def may_repeat(replay: Replay, outcome: Outcome) -> bool:

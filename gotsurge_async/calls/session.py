@@ -15,26 +15,30 @@ from gotsurge_async import codec
 from gotsurge_async.api.endpoints import Endpoint, Replay
 from gotsurge_async.api.profile import Profile
 from gotsurge_async.auth.tokens import TokenManager
-from gotsurge_async.calls.attempt import Attempt, attempt, build_request, error_of, hidden_values
 from gotsurge_async.calls.limiter import Limiter
-from gotsurge_async.calls.retry import Outcome, decide
-from gotsurge_async.clock import Clock
+from gotsurge_async.calls.outcome import Attempt, Outcome, attempt, error_of
+from gotsurge_async.calls.retry import decide
+from gotsurge_async.clock import Clock, sleep_or
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import CallError, ClientClosed, EndpointsAssumed, NotSent, UnreadableAnswer, WrongLoop
 from gotsurge_async.hooks import Hooks, RequestDone, RetryPlanned
 from gotsurge_async.models.tasks import Message
 from gotsurge_async.secrets import Secret, url_for_log
 from gotsurge_async.transports.base import Request, Response, Transport
+from gotsurge_async.version import __version__
 
 logger: logging.Logger = logging.getLogger("gotsurge_async")
 
 T = TypeVar("T")
 
+USER_AGENT = f"gotsurge-async/{__version__}"
+
 
 class Session:
-    """Makes calls. `GotSurge` puts it together; resources name an endpoint and its arguments.
+    """Makes calls. `GotSurge` puts it together; resources and sign-ins name an endpoint and its arguments.
 
     Args:
+        tokens: sign the calls; None for a session of sign-ins, whose calls carry none, and the first of which opens it.
         api_base: what the paths of the endpoints stand on.
         create_on_assumed: whether an operation that must not repeat may go to a path that nobody has confirmed.
     """
@@ -43,7 +47,7 @@ class Session:
         self,
         *,
         transport: Transport,
-        tokens: TokenManager,
+        tokens: TokenManager | None,
         limiter: Limiter,
         api_base: str,
         profile: Profile,
@@ -53,15 +57,15 @@ class Session:
         create_on_assumed: bool = True,
         random: Random | None = None,
     ) -> None:
+        self.limiter = limiter
+        self.policy = policy
         self.hooks = hooks
         self.clock = clock
-        self.tokens = tokens
         self._transport = transport
-        self.limiter = limiter
+        self._tokens = tokens
         self._api_base = api_base
         self._server = url_for_log(api_base)
         self._profile = profile
-        self.policy = policy
         self._create_on_assumed = create_on_assumed
         self._random = random or Random()  # noqa: S311 - spreads retries in time, guards nothing
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -69,14 +73,20 @@ class Session:
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
+        self._last_tries = asyncio.Event()
 
     def open(self) -> None:
         """Belong to the running event loop from now on."""
         self._loop = asyncio.get_running_loop()
 
+    def end_retries(self) -> None:
+        """Try no call again from now on; one that waits for its next try ends at once, with what became of the last."""
+        self._last_tries.set()
+
     async def close(self) -> None:
         """Take no more calls, and wait for those under way."""
         self._loop = None
+        self.end_retries()
         await self._idle.wait()
 
     @contextmanager
@@ -108,7 +118,7 @@ class Session:
         self,
         endpoint: Endpoint[T],
         *,
-        path: Mapping[str, str] | None = None,
+        path: Mapping[str, str] = {},
         query: Mapping[str, str | int] | None = None,
         body: Any = None,
         decode: Callable[[bytes], Any] | None = None,
@@ -138,10 +148,26 @@ class Session:
             SignInNeeded: there is no token that works.
             UsageError: the call cannot be right as written.
         """
-        self._check_usable()
+        if self._tokens is None and not self._last_tries.is_set():
+            self._loop = self._loop or asyncio.get_running_loop()
+        if self._loop is None:
+            raise ClientClosed("the client is not open: use it inside `async with GotSurge(...) as gs:`")
+        if self._loop is not asyncio.get_running_loop():
+            raise WrongLoop("this client was opened in another event loop: one client belongs to one loop")
         resolved = self.resolve(endpoint)
-        encoded = body if body is None or isinstance(body, bytes) else codec.encode(body)
-        self._enter()
+        call = _Call(
+            endpoint=resolved,
+            url=self._api_base + resolved.url_path(path) + (f"?{urlencode(query)}" if query else ""),
+            body=body if body is None or isinstance(body, bytes) else codec.encode(body),
+            decode=decode,
+            read=read,
+            before_send=before_send,
+            after_send=after_send,
+            # Calls without a bearer token carry secrets of their own, in their path or their body.
+            secrets=() if resolved.bearer else (*path.values(), *_hidden_values(body)),
+        )
+        self._in_flight += 1
+        self._idle.clear()
         try:
             with self.hooks.call(
                 operation=resolved.name,
@@ -149,31 +175,20 @@ class Session:
                 path=resolved.path,
                 server=self._server,
                 monotonic=self.clock.monotonic,
-            ) as number:
-                call = _Call(
-                    endpoint=resolved,
-                    path=path or {},
-                    query=urlencode(query) if query else "",
-                    body=encoded,
-                    decode=decode,
-                    read=read,
-                    before_send=before_send,
-                    after_send=after_send,
-                    # Calls without a bearer token carry secrets of their own, in their path or their body.
-                    secrets=() if resolved.bearer else (*(path or {}).values(), *hidden_values(body)),
-                    number=number,
-                )
+            ) as call.number:
                 return cast("T", await self._run(call))
         finally:
-            self._leave()
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
 
     async def _run(self, call: "_Call") -> Any:
         started, tries, replayed_401 = self.clock.monotonic(), 0, False
         done = bearer = None
         while True:
-            if call.endpoint.bearer:
+            if self._tokens is not None and call.endpoint.bearer:
                 try:
-                    bearer = await self.tokens.bearer()
+                    bearer = await self._tokens.bearer()
                 except CallError as error:
                     raise self._without_token(call, error, done, tries, bearer) from None
             tries += 1
@@ -183,15 +198,11 @@ class Session:
                     return call.value_of(done.response)
                 except UnreadableAnswer as error:
                     whole = codec.is_json(done.response.body)
-                    # The answers to calls without a bearer token hold secrets: those are not quoted, nor one that
-                    # holds ours.
-                    quotable = bearer is not None and bearer.reveal().encode() not in done.response.body
-                    reason = str(error) if quotable else "the answer cannot be read"
-                    done = attrs.evolve(done, outcome=Outcome.UNKNOWN, reason=reason)
+                    done = attrs.evolve(done, outcome=Outcome.UNKNOWN, reason=_unreadable(error, done.response, bearer))
                     if whole:  # but not what was promised: another try would not mend that
                         raise self._error(call, done, tries, bearer) from None
-            if done.status == 401 and bearer is not None and not replayed_401:
-                self.tokens.invalidate(bearer)
+            if self._tokens is not None and done.status == 401 and bearer is not None and not replayed_401:
+                self._tokens.invalidate(bearer)
                 replayed_401 = True
                 continue
             wait = decide(
@@ -203,13 +214,14 @@ class Session:
                 random=self._random.random(),
                 retry_after=done.retry_after(self.clock.now()),
             )
-            if wait is None:
+            if wait is None or self._last_tries.is_set():
                 raise self._error(call, done, tries, bearer)
             self._tell_retry(call, done, tries, wait)
-            await self.clock.sleep(wait)
+            if await sleep_or(self._last_tries, self.clock, wait):
+                raise self._error(call, done, tries, bearer)
 
     async def _try(self, call: "_Call", bearer: Secret | None, tries: int) -> Attempt:
-        request = call.request(self._api_base, bearer)
+        request = build_request(call.endpoint.verb, call.url, body=call.body, bearer=bearer)
         async with self.limiter:
             if call.before_send is not None:
                 await call.before_send()
@@ -217,8 +229,29 @@ class Session:
             done = await attempt(self._transport, request)
             if call.after_send is not None:
                 call.after_send(done.outcome, done.status)
-        self._tell(call, request, done, tries, self.clock.monotonic() - started)
+        if done.response is not None:
+            for answers in self._recorders.get():
+                answers.append(done.response)
+        if self.hooks.watched:
+            self.hooks.request_done(
+                RequestDone(
+                    call=call.number,
+                    operation=call.endpoint.name,
+                    method=request.method,
+                    status=done.status,
+                    seconds=self.clock.monotonic() - started,
+                    attempt=tries,
+                    request_id=done.request_id,
+                    reason=done.reason,
+                )
+            )
         return done
+
+    def _tell_retry(self, call: "_Call", done: Attempt, tries: int, wait: float) -> None:
+        reason = done.reason or f"HTTP {done.status}"
+        logger.info("%s: %s, again in %.1f s", call.endpoint.name, reason, wait)
+        event = RetryPlanned(call=call.number, operation=call.endpoint.name, attempt=tries, wait=wait, reason=reason)
+        self.hooks.emit(event)
 
     def _without_token(
         self, call: "_Call", error: CallError, done: Attempt | None, tries: int, bearer: Secret | None
@@ -241,67 +274,20 @@ class Session:
             secrets=(*call.secrets, *([bearer.reveal()] if bearer else [])),
         )
 
-    # --- telling ----------------------------------------------------------------------------------------------------
-
-    def _tell(self, call: "_Call", request: Request, done: Attempt, tries: int, seconds: float) -> None:
-        for answers in self._recorders.get():
-            if done.response is not None:
-                answers.append(done.response)
-        if not self.hooks.watched:
-            return
-        event = RequestDone(
-            call=call.number,
-            operation=call.endpoint.name,
-            method=request.method,
-            status=done.status,
-            seconds=seconds,
-            attempt=tries,
-            request_id=done.request_id,
-            reason=done.reason,
-        )
-        self.hooks.request_done(event)
-
-    def _tell_retry(self, call: "_Call", done: Attempt, tries: int, wait: float) -> None:
-        reason = done.reason or f"HTTP {done.status}"
-        logger.info("%s: %s, again in %.1f s", call.endpoint.name, reason, wait)
-        event = RetryPlanned(call=call.number, operation=call.endpoint.name, attempt=tries, wait=wait, reason=reason)
-        self.hooks.emit(event)
-
-    # --- who may call, and who is calling -----------------------------------------------------------------------------
-
-    def _check_usable(self) -> None:
-        if self._loop is None:
-            raise ClientClosed("the client is not open: use it inside `async with GotSurge(...) as gs:`")
-        if self._loop is not asyncio.get_running_loop():
-            raise WrongLoop("this client was opened in another event loop: one client belongs to one loop")
-
-    def _enter(self) -> None:
-        self._in_flight += 1
-        self._idle.clear()
-
-    def _leave(self) -> None:
-        self._in_flight -= 1
-        if not self._in_flight:
-            self._idle.set()
-
 
 @attrs.define(kw_only=True)
 class _Call:
     """What stays the same over all tries of a call."""
 
     endpoint: Endpoint[Any]
-    path: Mapping[str, str]
-    query: str
-    body: bytes | None
+    url: str = attrs.field(repr=False)
+    body: bytes | None = attrs.field(repr=False)
     decode: Callable[[bytes], Any] | None
     read: Callable[[Response], Any] | None
     before_send: Callable[[], Awaitable[None]] | None
     after_send: Callable[[Outcome, int | None], None] | None
-    secrets: tuple[str, ...] = attrs.field(default=(), repr=False)
-    number: int
-
-    def request(self, api_base: str, bearer: Secret | None) -> Request:
-        return build_request(self.endpoint, api_base, path=self.path, query=self.query, body=self.body, bearer=bearer)
+    secrets: tuple[str, ...] = attrs.field(repr=False)
+    number: int = 0
 
     def value_of(self, answer: Response) -> Any:
         """What the call gives; raises UnreadableAnswer."""
@@ -313,3 +299,31 @@ class _Call:
         if cls is Message and not answer.body.strip():  # 204, or an empty 200: done, and nothing to say
             return Message()
         return codec.decode(answer.body, cls)
+
+
+def build_request(verb: str, url: str, *, body: bytes | None = None, bearer: Secret | None = None) -> Request:
+    """One request of a call, with its headers."""
+    headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    if bearer is not None:
+        headers["Authorization"] = f"Bearer {bearer.reveal()}"
+    return Request(method=verb, url=url, headers=headers, body=body)
+
+
+def _hidden_values(model: object) -> list[str]:
+    """The texts of a model that its repr leaves out: its secrets."""
+    cls: Any = type(model)
+    if not attrs.has(cls):
+        return []
+    values = (getattr(model, field.name) for field in attrs.fields(cls) if field.repr is False)
+    return [value for value in values if isinstance(value, str)]
+
+
+def _unreadable(error: UnreadableAnswer, answer: Response, bearer: Secret | None) -> str:
+    """What is wrong with an answer. The answers to calls without a bearer token hold secrets: of those only the places
+    are named, and of one that holds ours."""
+    if bearer is not None and bearer.reveal().encode() not in answer.body:
+        return str(error)
+    places = ", ".join(problem.path for problem in error.problems if problem.path)
+    return f"the answer cannot be read{f' ({places})' if places else ''}"

@@ -7,7 +7,7 @@ import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import PRICES_RECOMMEND
-from gotsurge_async.calls.answers import request_id, service_message
+from gotsurge_async.calls.outcome import request_id, service_message
 from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import BadRequest, UnreadableAnswer, UsageError
 from gotsurge_async.models.base import Model

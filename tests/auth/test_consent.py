@@ -6,13 +6,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from gotsurge_async.auth.consent import MOST_PENDING, STATE_LIFE, Begun, Consent, MemoryStates, Pending, StateStore
-from gotsurge_async.auth.oauth import OAuth
 from gotsurge_async.auth.sql import SqlStates, SqlStore
-from gotsurge_async.config import Credentials, Environment
+from gotsurge_async.config import Credentials
 from gotsurge_async.errors import BadRequest, SignInFailed
 from gotsurge_async.testing import START, ManualClock
 from gotsurge_async.transports.base import Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
+from tests.auth import kit
 
 TOKENS = b'{"bearer_token": "planted-bearer", "refresh_token": "planted-refresh"}'
 
@@ -24,12 +24,8 @@ class Rig:
         self.clock = ManualClock()
         self.status = 200
         self.transport = MemoryTransport(self._answer)
-        oauth = OAuth(
-            environment=Environment.named("sandbox"),
-            credentials=Credentials(client_key="key", secret_key="planted-secret"),
-            transport=self.transport,
-            clock=self.clock,
-        )
+        keys = Credentials(client_key="key", secret_key="planted-secret")
+        oauth = kit.oauth(self.transport, self.clock, credentials=keys)
         self.consent = Consent(oauth, "https://example.com/callback", states=states)
 
     def _answer(self, _: Request) -> Response:

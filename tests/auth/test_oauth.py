@@ -16,18 +16,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gotsurge_async.api.profile import Profile
-from gotsurge_async.auth.oauth import OAuth, tokens_from
-from gotsurge_async.config import Credentials, Environment
-from gotsurge_async.errors import BadRequest, CallError, ConfigError, NotSent, OutcomeUnknown, Unauthorized
-from gotsurge_async.hooks import CallDone, CallStarted, Event, Hooks, RequestDone
+from gotsurge_async.auth.oauth import tokens_from
+from gotsurge_async.config import Credentials
+from gotsurge_async.errors import BadRequest, CallError, ConfigError, NotSent, OutcomeUnknown, RateLimited, Unauthorized
+from gotsurge_async.hooks import CallDone, CallStarted, Event, RequestDone
 from gotsurge_async.secrets import Secret
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent
 from gotsurge_async.transports.memory import Handler, MemoryTransport, Scripted
+from tests.auth.kit import KEYS, oauth
 from tests.kit import NOW, answer
 from tests.strategies import json_values
 
-KEYS = Credentials(client_key="the-client-key", secret_key="planted-secret-key")
 CODE = "planted-code"
 REFRESH = Secret("planted-refresh")
 GIVEN = {"bearer_token": "planted-bearer", "refresh_token": "planted-refresh-2", "server_time": "2026-02-01T00:00:00Z"}
@@ -41,13 +41,8 @@ class Rig:
     ) -> None:
         self.transport = MemoryTransport(answers)
         self.events: list[Event] = []
-        self.oauth = OAuth(
-            environment=Environment.named("sandbox"),
-            credentials=credentials,
-            transport=self.transport,
-            clock=ManualClock(),
-            hooks=Hooks(self.events.append),
-            **options,
+        self.oauth = oauth(
+            self.transport, ManualClock(), credentials=credentials, listener=self.events.append, **options
         )
 
     @property
@@ -58,8 +53,8 @@ class Rig:
 
 def test_the_consent_page_is_named_whole() -> None:
     """The URL stands on the consent host and carries key, redirect and state, encoded."""
-    oauth = Rig([]).oauth
-    url = oauth.authorization_url("https://me.example/back?a=1&b=2", state="s t&u")
+    rig = Rig([])
+    url = rig.oauth.authorization_url("https://me.example/back?a=1&b=2", state="s t&u")
     parts = urlsplit(url)
     assert f"{parts.scheme}://{parts.netloc}{parts.path}" == "https://staging.gotsurge.co/oauth2/auth"
     assert parse_qs(parts.query) == {
@@ -67,7 +62,7 @@ def test_the_consent_page_is_named_whole() -> None:
         "redirect_url": ["https://me.example/back?a=1&b=2"],
         "state": ["s t&u"],
     }
-    assert "state" not in oauth.authorization_url("https://me.example/back")
+    assert "state" not in rig.oauth.authorization_url("https://me.example/back")
     assert "planted" not in url
 
 
@@ -141,31 +136,35 @@ def quotes(status: int) -> Handler:
 
 
 @pytest.mark.parametrize(
-    ("scripted", "cls"),
+    ("scripted", "cls", "tries"),
     [
-        (quotes(400), BadRequest),
-        (quotes(401), Unauthorized),
-        (quotes(500), OutcomeUnknown),
-        ([NothingSent("refused")], NotSent),
-        ([MaybeSent("the connection broke")], OutcomeUnknown),
-        ([answer(b"<html>planted-page</html>")], OutcomeUnknown),
-        ([answer({"bearer_token": 5, "refresh_token": "planted-other"})], OutcomeUnknown),
-        ([answer({"token": "planted-other"})], OutcomeUnknown),
-        ([answer([])], OutcomeUnknown),
+        (quotes(400), BadRequest, (1, 1)),
+        (quotes(401), Unauthorized, (1, 1)),
+        (quotes(429), RateLimited, (2, 2)),
+        (quotes(500), OutcomeUnknown, (1, 2)),
+        ([NothingSent("refused")] * 2, NotSent, (2, 2)),
+        ([MaybeSent("the connection broke")] * 2, OutcomeUnknown, (1, 2)),
+        ([answer(b"<html>planted-page</html>")] * 2, OutcomeUnknown, (1, 2)),
+        ([answer({"bearer_token": 5, "refresh_token": "planted-other"})], OutcomeUnknown, (1, 1)),
+        ([answer({"token": "planted-other"})], OutcomeUnknown, (1, 1)),
+        ([answer([])], OutcomeUnknown, (1, 1)),
     ],
 )
-async def test_a_failure_is_one_call_and_shows_no_secret(
-    scripted: Handler | list[Scripted], cls: type[CallError], caplog: pytest.LogCaptureFixture
+async def test_a_failure_is_tried_again_as_its_endpoint_allows_and_shows_no_secret(
+    scripted: Handler | list[Scripted],
+    cls: type[CallError],
+    tries: tuple[int, int],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A code is good for one use: nothing is tried again; error, traceback, events and logs hold no secret."""
+    """A code that may be used up is not sent again, a refresh token is; error, events and logs hold no secret."""
     caplog.set_level(logging.DEBUG)
-    for call in ("exchange", "refresh"):
+    for call, expected in zip(("exchange", "refresh"), tries, strict=True):
         rig = Rig(scripted)
         with pytest.raises(CallError) as caught:
             await (rig.oauth.exchange(CODE) if call == "exchange" else rig.oauth.refresh(REFRESH))
         assert type(caught.value) is cls
         assert caught.value.operation == f"auth.{call}"
-        assert len(rig.transport.sent) == 1
+        assert len(rig.transport.sent) == caught.value.attempts == expected
         text = "".join(traceback.format_exception(caught.value))
         assert "planted" not in f"{text} {vars(caught.value)} {rig.events} {rig.oauth!r} {caplog.text}"
 

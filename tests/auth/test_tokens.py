@@ -12,7 +12,6 @@ import pytest
 
 from gotsurge_async.auth.stores import MemoryStore, Tokens
 from gotsurge_async.auth.tokens import JITTER, REFRESH_AT, TokenManager
-from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import BadRequest, CallError, NotSent, OutcomeUnknown, RateLimited, SignInNeeded
 from gotsurge_async.hooks import Event, Hooks, SignInRequired, TokenRefreshed
 from gotsurge_async.secrets import Secret
@@ -72,7 +71,6 @@ class Rig:
             self.service.refresh,
             clock=self.clock,
             hooks=Hooks(self.events.append),
-            policy=RetryPolicy(attempts=4, base=1.0, cap=8.0, deadline=100.0),
             random=Random(seed),
         )
 
@@ -476,22 +474,6 @@ async def test_closing_finishes_the_call_under_way() -> None:
     stored = await made.store.load("default")
     assert stored is not None
     assert stored.refresh == Secret("planted-refresh-1")
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-
-
-async def test_closing_does_not_wait_for_the_next_try() -> None:
-    """A renewal that waits out a failure is given up at once when the manager is closed."""
-    made = Rig()
-    await made.manager.adopt(pair(0, made.clock.now()))
-    made.manager.start()
-    made.service.failure = NotSent("refused", operation="auth.refresh")
-    await made.clock.advance(24 * DAY)
-    while not made.service.calls:
-        await made.clock.advance(3600)
-    assert made.clock.sleepers
-    before = made.clock.monotonic()
-    await made.manager.close()
-    assert made.clock.monotonic() == before
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

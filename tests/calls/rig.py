@@ -59,7 +59,7 @@ class Rig:
         self.renewals = 0
         self.signed_in = signed_in
         hooks = Hooks(self.events.append)
-        self.tokens = TokenManager(self.store, renew or self.renew, clock=self.clock, hooks=hooks, policy=policy)
+        self.tokens = TokenManager(self.store, renew or self.renew, clock=self.clock, hooks=hooks)
         self.session = Session(
             transport=self.transport,
             tokens=self.tokens,

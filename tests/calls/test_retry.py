@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gotsurge_async.api.endpoints import Replay
-from gotsurge_async.calls.retry import Outcome, decide, may_repeat, outcome_of
+from gotsurge_async.calls.outcome import Outcome, outcome_of
+from gotsurge_async.calls.retry import decide, may_repeat
 from gotsurge_async.config import RetryPolicy
 
 POLICY = RetryPolicy(attempts=5, base=1.0, cap=8.0, deadline=100.0, longest_retry_after=60.0)

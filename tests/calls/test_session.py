@@ -8,12 +8,14 @@ import pytest
 
 from gotsurge_async.api.endpoints import PARTNER_DETAIL, TASKS_CREATE, TASKS_GET, Endpoint
 from gotsurge_async.api.profile import Profile
-from gotsurge_async.calls.retry import Outcome
+from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.config import Limits
 from gotsurge_async.errors import (
     ClientClosed,
     EndpointsAssumed,
     InvalidData,
+    NotSent,
+    RateLimited,
     SignInNeeded,
     WrongLoop,
 )
@@ -178,6 +180,40 @@ async def test_closing_waits_for_calls_under_way() -> None:
         await closing
         assert calling.done()
         assert (await calling).id == "t-1"
+
+
+async def test_closing_ends_the_wait_for_the_next_try() -> None:
+    """A call that waits for its next try when the session is closed ends at once, with what became of its last."""
+    async with Rig([NothingSent("refused"), answer(TASK)]) as rig:
+        calling = asyncio.create_task(rig.session.call(TASKS_GET, path={"task_id": "x"}))
+        await rig.clock.settle()
+        assert rig.clock.sleepers
+        await rig.session.close()
+        with pytest.raises(NotSent, match="refused"):
+            await calling
+        assert not rig.clock.sleepers
+        assert rig.clock.monotonic() == 0
+    assert len(rig.transport.sent) == 1
+
+
+async def test_a_closing_session_tries_no_call_again() -> None:
+    """A call that is on its way when the session is closed has this one try."""
+    go_on = asyncio.Event()
+
+    async def handle(_: Request) -> Response:
+        await go_on.wait()
+        return answer({}, 429)
+
+    async with Rig(handle) as rig:
+        calling = asyncio.create_task(rig.session.call(TASKS_GET, path={"task_id": "x"}))
+        await rig.clock.settle()
+        closing = asyncio.create_task(rig.session.close())
+        await rig.clock.settle()
+        go_on.set()
+        await closing
+        with pytest.raises(RateLimited):
+            await calling
+    assert len(rig.transport.sent) == 1
 
 
 async def test_a_cancelled_call_leaves_nothing_behind() -> None:

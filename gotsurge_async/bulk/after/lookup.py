@@ -13,8 +13,8 @@ from gotsurge_async import codec
 from gotsurge_async.bulk.ledger import Ledger, Mode, OrderRow, Run, RunInfo, UnusedDraft
 from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.send.claims import whole
-from gotsurge_async.calls.batcher import Batcher
 from gotsurge_async.calls.create import stops_all
+from gotsurge_async.calls.stream import Batcher
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, Forbidden, NotFound
 from gotsurge_async.models.base import Model

@@ -19,7 +19,7 @@ from gotsurge_async.bulk.ledger import (
     TaskTaken,
 )
 from gotsurge_async.bulk.send.claims import whole
-from gotsurge_async.calls.batcher import chunks_of
+from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.client import GotSurge
 from gotsurge_async.models.tasks import Task, TaskStatus
 

@@ -18,8 +18,8 @@ from gotsurge_async.bulk.ledger import (
     Run,
 )
 from gotsurge_async.bulk.send.claims import whole
-from gotsurge_async.calls.batcher import Batcher
 from gotsurge_async.calls.create import stops_all
+from gotsurge_async.calls.stream import Batcher
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown, SignInNeeded, TooLateToCancel, UsageError
 from gotsurge_async.models.tasks import Task, TaskStatus

@@ -9,8 +9,8 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks.windows import Planned, point_of
-from gotsurge_async.calls.batcher import Batcher
 from gotsurge_async.calls.create import stops_all
+from gotsurge_async.calls.stream import Batcher
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError
 from gotsurge_async.models.places import Address

@@ -12,8 +12,8 @@ from gotsurge_async import codec
 from gotsurge_async.bulk.ledger import PUSHED, IllegalTransition, Ledger, OrderState, Rival, Run
 from gotsurge_async.bulk.ledger.errors import unreadable
 from gotsurge_async.bulk.send.claims import whole
-from gotsurge_async.calls.batcher import Batcher, chunks_of
 from gotsurge_async.calls.create import stops_all
+from gotsurge_async.calls.stream import Batcher, chunks_of
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import (
     CallError,

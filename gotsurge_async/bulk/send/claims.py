@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from gotsurge_async.bulk.ledger import Outcome as Recorded
 from gotsurge_async.bulk.ledger import PendingOrder, Run, TaskTaken
 from gotsurge_async.calls.create import STOPPERS, InDoubt, OrderResult
-from gotsurge_async.calls.retry import Outcome
+from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.clock import Clock
 from gotsurge_async.errors import OutcomeUnknown
 

@@ -20,10 +20,10 @@ from gotsurge_async.bulk.ledger import LedgerError, OrderRow, OrderState, Outcom
 from gotsurge_async.bulk.send.claims import Claim, claim_pending, claim_whole, record_told_apart, whole
 from gotsurge_async.bulk.send.direct import Results
 from gotsurge_async.bulk.send.refusals import OnRefusedChunk, held, parts_to_send
-from gotsurge_async.calls.batcher import chunks_of
 from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unsent, create_chunk, stops_all
 from gotsurge_async.calls.retry import backoff
 from gotsurge_async.calls.session import Session
+from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import (
     BadRequest,

@@ -14,7 +14,7 @@ import msgspec
 import platformdirs
 
 from gotsurge_async.auth.stores import MemoryStore, TokenStore
-from gotsurge_async.calls.answers import service_message
+from gotsurge_async.calls.outcome import service_message
 from gotsurge_async.cli.shared.credentials import find_credentials
 from gotsurge_async.cli.shared.exits import Unreachable
 from gotsurge_async.cli.shared.token_store import account_name, open_token_store

@@ -13,7 +13,8 @@ from gotsurge_async.api.assumptions import ASSUMPTIONS
 from gotsurge_async.api.endpoints import PARTNER_DETAIL, TASKS_GET, Endpoint
 from gotsurge_async.auth.oauth import tokens_from
 from gotsurge_async.auth.records import Tokens
-from gotsurge_async.calls.attempt import Attempt, attempt, build_request
+from gotsurge_async.calls.outcome import Attempt, attempt
+from gotsurge_async.calls.session import build_request
 from gotsurge_async.cli.shared.connect import Target, connected, read_settings
 from gotsurge_async.cli.shared.credentials import find_credentials
 from gotsurge_async.cli.shared.exits import Exit
@@ -275,8 +276,8 @@ def _verdict(status: int | None, *, same: bool, signed: bool) -> tuple[str, Exit
 async def _get(
     transport: Transport, subject: _Subject, endpoint: Endpoint[Any], path: dict[str, str], bearer: Secret | None = None
 ) -> Attempt:
-    api_base = subject.settings.environment.api_base
-    return await attempt(transport, build_request(endpoint, api_base, path=path, query="", body=None, bearer=bearer))
+    url = subject.settings.environment.api_base + endpoint.url_path(path)
+    return await attempt(transport, build_request(endpoint.verb, url, bearer=bearer))
 
 
 def _probe(endpoint: Endpoint[Any], done: Attempt, verdict: str, problem: Exit | None = None) -> Probe:

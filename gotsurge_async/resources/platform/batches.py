@@ -7,7 +7,7 @@ import attrs
 
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.session import Session
-from gotsurge_async.calls.streams import ResultStream
+from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown, SignInNeeded
 from gotsurge_async.models.platform import TrackingAssignment, TrackingRequest, UpdatedTask, UpdatedTasks
 from gotsurge_async.resources.reading import check_chunk
@@ -84,7 +84,7 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
             answer = await self._call(items)
         except (CallError, SignInNeeded) as error:
             if stops_all(error):
-                self._stop(error)
+                self.stop(error)
             return [NotUpdated(item=item, error=error) for item in items]
         found = {task.id: task for task in answer.updated_tasks}
         return [self._result(item, found.get(self._task_id(item))) for item in items]

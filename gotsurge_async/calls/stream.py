@@ -1,25 +1,19 @@
 """Any iterable in chunks, a bounded number of them in flight, results as they come."""
 
 import asyncio
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Sequence,
-)
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from gotsurge_async.api.endpoints import CHUNK
-from gotsurge_async.errors import UsageError
+from gotsurge_async.errors import GotSurgeError, UsageError
 
 T = TypeVar("T")
+C = TypeVar("C")
 R = TypeVar("R")
-_Done = asyncio.Queue[tuple[int, R] | None]
 
 
 class Pages(Generic[T]):
@@ -29,8 +23,8 @@ class Pages(Generic[T]):
         self.pages = pages
 
 
-class Batcher(Generic[T, R]):
-    """Cuts ``items`` into chunks, gives each to ``send``, and yields what ``send`` returned, as it comes.
+class _Stream(ABC, Generic[T, C, R]):
+    """Cuts items into chunks, gives each to ``send``, and yields what becomes of what that returned, as it comes.
 
     Memory stays flat whatever the input: a chunk is read only when there is a place in flight for it, and no more
     results wait than there are places. Breaking out of the loop, or cancelling it, cancels what is in flight and
@@ -38,28 +32,22 @@ class Batcher(Generic[T, R]):
 
     An error of ``send`` or of the source ends the taking of new chunks, lets those in flight finish and be yielded,
     and is raised then.
-
-    Args:
-        items: read once, by one task at a time. `Pages` are not taken apart item by item.
-        send: gets 1 to ``size`` items.
-        size: items in a chunk, 1 to 20.
-        concurrency: chunks in flight.
     """
 
     def __init__(
         self,
         items: "Iterable[T] | AsyncIterable[T] | Pages[T]",
-        send: Callable[[Sequence[T]], Awaitable[R]],
+        send: Callable[[Sequence[T]], Awaitable[C]],
         *,
-        size: int = CHUNK,
-        concurrency: int = 16,
+        size: int,
+        concurrency: int,
     ) -> None:
         if not 1 <= size <= CHUNK:
             raise UsageError(f"a chunk has 1 to {CHUNK} items, not {size}")
         if concurrency < 1:
             raise UsageError(f"at least one chunk is in flight, not {concurrency}")
         self._chunks = chunks_of_pages(items, size) if isinstance(items, Pages) else chunks_of(items, size)
-        self._send = send
+        self._send_chunk = send
         self._concurrency = concurrency
         self._reading = asyncio.Lock()
         self._stopped = False
@@ -67,19 +55,20 @@ class Batcher(Generic[T, R]):
         self._under_way: dict[int, Sequence[T]] = {}
         self._results: AsyncGenerator[R, None] | None = None
 
-    def stop(self) -> None:
-        """Take no more chunks; those in flight finish and are yielded."""
+    def stop(self, error: GotSurgeError | None = None) -> None:
+        """Take no more chunks; those in flight finish and are yielded, and then ``error``, if given, is raised."""
         self._stopped = True
+        self._error = self._error or error
 
     @property
     def in_flight(self) -> list[T]:
-        """The items that were given to ``send`` and whose result has not been yielded."""
+        """The items that were given to a call, and whose result has not been yielded."""
         return [item for chunk in self._under_way.values() for item in chunk]
 
     def __aiter__(self) -> AsyncIterator[R]:
         if self._results is not None:
-            raise UsageError("a push is read once")
-        self._results = self._run()
+            raise UsageError("a stream of results is read once")
+        self._results = self._yielded()
         return self._results
 
     async def aclose(self) -> None:
@@ -96,8 +85,13 @@ class Batcher(Generic[T, R]):
     ) -> None:
         await self.aclose()
 
-    async def _run(self) -> AsyncGenerator[R, None]:
-        done: _Done[R] = asyncio.Queue()
+    @abstractmethod
+    def _yielded(self) -> AsyncGenerator[R, None]:
+        """What the stream yields, made of `_run`; closes that in the end."""
+
+    async def _run(self) -> AsyncGenerator[tuple[Sequence[T], C], None]:
+        """Each chunk and what ``send`` returned for it, as they come."""
+        done: asyncio.Queue[tuple[Sequence[T], C] | None] = asyncio.Queue()
         room = asyncio.Semaphore(self._concurrency)  # bounds the results that wait, but never a worker that ends
         workers = [asyncio.create_task(self._work(done, room)) for _ in range(self._concurrency)]
         working = len(workers)
@@ -108,9 +102,8 @@ class Batcher(Generic[T, R]):
                     working -= 1
                     continue
                 room.release()
-                number, result = ended
-                del self._under_way[number]
-                yield result
+                del self._under_way[id(ended[0])]
+                yield ended
         finally:
             for worker in workers:
                 worker.cancel()
@@ -119,14 +112,13 @@ class Batcher(Generic[T, R]):
         if self._error is not None:
             raise self._error
 
-    async def _work(self, done: "_Done[R]", room: asyncio.Semaphore) -> None:
+    async def _work(self, done: "asyncio.Queue[tuple[Sequence[T], C] | None]", room: asyncio.Semaphore) -> None:
         try:
             while (chunk := await self._next_chunk()) is not None:
-                number = id(chunk)
-                self._under_way[number] = chunk
-                result = await self._send(chunk)
+                self._under_way[id(chunk)] = chunk
+                result = await self._send_chunk(chunk)
                 await room.acquire()
-                done.put_nowait((number, result))
+                done.put_nowait((chunk, result))
         except (Exception, asyncio.CancelledError) as error:
             # Raised by _run, when the others have finished; a call that was cancelled from elsewhere counts as well.
             self._stopped = True
@@ -136,6 +128,69 @@ class Batcher(Generic[T, R]):
     async def _next_chunk(self) -> Sequence[T] | None:
         async with self._reading:
             return None if self._stopped else await anext(self._chunks, None)
+
+
+class Batcher(_Stream[T, R, R]):
+    """A stream of chunks: yields what ``send`` returned for each, as it comes.
+
+    Args:
+        items: read once, by one task at a time. `Pages` are not taken apart item by item.
+        send: gets 1 to ``size`` items.
+        size: items in a chunk, 1 to 20.
+        concurrency: chunks in flight.
+    """
+
+    def __init__(
+        self,
+        items: "Iterable[T] | AsyncIterable[T] | Pages[T]",
+        send: Callable[[Sequence[T]], Awaitable[R]],
+        *,
+        size: int = CHUNK,
+        concurrency: int = 16,
+    ) -> None:
+        super().__init__(items, send, size=size, concurrency=concurrency)
+
+    async def _yielded(self) -> AsyncGenerator[R, None]:
+        ended = self._run()
+        try:
+            async for _, result in ended:
+                yield result
+        finally:
+            await ended.aclose()
+
+
+class ResultStream(_Stream[T, Sequence[R], R]):
+    """One result for each item, as they come; the order of the items is not kept.
+
+    ``async for result in stream``; in an ``async with`` block it also ends cleanly when the loop is left early. Then,
+    or when it is cancelled, ``in_flight`` holds the items whose outcome is not known.
+
+    When the service no longer takes the account's token, no more chunks are sent; those that met it are told so, and
+    the error is raised after the last result.
+    """
+
+    def __init__(self, items: Iterable[T] | AsyncIterable[T], *, size: int, concurrency: int) -> None:
+        super().__init__(items, self._send, size=size, concurrency=concurrency)
+        self._chunk: deque[tuple[T, R]] = deque()  # what is left to yield of the chunk at hand
+
+    @property
+    def in_flight(self) -> list[T]:
+        """The items that were given to a call, and whose result has not been yielded."""
+        return [item for item, _ in self._chunk] + super().in_flight
+
+    @abstractmethod
+    async def _send(self, items: Sequence[T]) -> Sequence[R]:
+        """Make the call of one chunk; gives one result an item. What it raises ends the stream."""
+
+    async def _yielded(self) -> AsyncGenerator[R, None]:
+        ended = self._run()
+        try:
+            async for items, results in ended:
+                self._chunk.extend(zip(items, results, strict=True))
+                while self._chunk:
+                    yield self._chunk.popleft()[1]
+        finally:
+            await ended.aclose()
 
 
 async def chunks_of(items: Iterable[T] | AsyncIterable[T], size: int) -> AsyncGenerator[Sequence[T], None]:

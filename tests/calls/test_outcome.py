@@ -1,4 +1,4 @@
-"""`gotsurge_async.calls.answers`: messages, waits and ids, wherever the service puts them."""
+"""`gotsurge_async.calls.outcome`: messages, waits and ids, wherever the service puts them."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotsurge_async.calls.answers import request_id, retry_after, service_message
+from gotsurge_async.calls.outcome import request_id, retry_after, service_message
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -1,4 +1,4 @@
-"""Reading what the document does not describe: error bodies, Retry-After, request ids.
+"""What became of one try of a call: its outcome, what the answer says, and the error that tells it.
 
 The document shows no error body and no header, so a message is taken from wherever it stands.
 """
@@ -6,11 +6,118 @@ The document shows no error body and no header, so a message is taken from where
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
+import attrs
 import msgspec
 
+from gotsurge_async.api.endpoints import Endpoint
+from gotsurge_async.errors import BadRequest, CallError, NotSent, OutcomeUnknown, RateLimited, rejection_class
 from gotsurge_async.secrets import without
+from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport
+
+_MOVED = (301, 307, 308)
+
+
+class Outcome(Enum):
+    """What became of one try."""
+
+    ANSWERED = "answered"
+    """A success."""
+    NOT_SENT = "not sent"
+    """Certainly never processed."""
+    REJECTED = "rejected"
+    """An answer says no."""
+    RATE_LIMITED = "rate limited"
+    """An answer says: not now (429)."""
+    UNKNOWN = "unknown"
+    """May have been processed."""
+
+
+def outcome_of(status: int) -> Outcome:
+    """What an answer's status says.
+
+    408 and 5xx do not say whether the request was processed. Neither do 302 and 303, by which a service may point to
+    what it has just made; the other redirects ask for the request elsewhere, and so refuse it here.
+    """
+    if 200 <= status < 300:
+        return Outcome.ANSWERED
+    if status == 429:
+        return Outcome.RATE_LIMITED
+    if status in _MOVED or (400 <= status < 500 and status != 408):
+        return Outcome.REJECTED
+    return Outcome.UNKNOWN
+
+
+@attrs.define(kw_only=True)  # not frozen: one is made for each try, in half the time
+class Attempt:
+    """What became of one try: the outcome, and the answer or the reason why there is none."""
+
+    outcome: Outcome
+    response: Response | None = None
+    reason: str = ""
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status, None without an answer."""
+        return self.response.status if self.response else None
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's own id of the request."""
+        return request_id(self.response.headers) if self.response else None
+
+    def retry_after(self, now: datetime) -> float | None:
+        """Seconds that the service asks us to wait."""
+        return retry_after(self.response.headers, now) if self.response else None
+
+
+async def attempt(transport: Transport, request: Request) -> Attempt:
+    """Send once, and say what became of it. Only a cancellation passes through: then the outcome is unknown."""
+    try:
+        response = await transport.send(request)
+    except NothingSent as error:
+        return Attempt(outcome=Outcome.NOT_SENT, reason=error.reason)
+    except MaybeSent as error:
+        return Attempt(outcome=Outcome.UNKNOWN, reason=error.reason)
+    return Attempt(outcome=outcome_of(response.status), response=response)
+
+
+def error_of(
+    endpoint: Endpoint[Any],
+    failed: Attempt,
+    *,
+    attempts: int,
+    sent: bytes | None,
+    now: datetime,
+    secrets: Iterable[str] = (),
+) -> CallError:
+    """The error for a call that ended with ``failed``; ``secrets`` are hidden where the service quotes them."""
+    details: dict[str, Any] = {
+        "operation": endpoint.name,
+        "status": failed.status,
+        "request_id": failed.request_id,
+        "attempts": attempts,
+    }
+    # A success that could not be read holds data, not a word on what is wrong.
+    if failed.response is not None and outcome_of(failed.response.status) is not Outcome.ANSWERED:
+        details["service_message"] = service_message(failed.response.body, secrets)
+    if failed.outcome is Outcome.NOT_SENT:
+        return NotSent(failed.reason, **details)
+    if failed.outcome is Outcome.UNKNOWN:
+        return OutcomeUnknown(
+            failed.reason or "the service failed, and does not say whether it acted", sent=sent or b"", **details
+        )
+    if failed.outcome is Outcome.RATE_LIMITED:
+        return RateLimited("too many requests", retry_after=failed.retry_after(now), **details)
+    cls = rejection_class(failed.status or 400)
+    if cls is BadRequest and failed.response is not None:
+        return BadRequest("", rows=named_rows(failed.response.body), **details)
+    return cls("", **details)
+
+
+# --- what an answer says, wherever it stands --------------------------------------------------------------------------
 
 _MESSAGE_KEYS = (
     "message",
