@@ -4,10 +4,10 @@ Needs the extra ``cli``: ``pip install "gotsurge-async[cli]"``.
 """
 
 from gotsurge_async.bulk.after.lookup import find_unused_drafts
-from gotsurge_async.bulk.after.reconcile import Absent, Reconciled, ReconciledOrder, Reconciler, StillInDoubt
-from gotsurge_async.bulk.after.results import Summary, Verdict, write_results
-from gotsurge_async.bulk.after.retry import load_refused
-from gotsurge_async.bulk.after.undo import Undo, Undoing, Undone
+from gotsurge_async.bulk.after.reconcile import Absent, Reconciled, Reconciler
+from gotsurge_async.bulk.after.refused import load_refused
+from gotsurge_async.bulk.after.results import Summary, write_results
+from gotsurge_async.bulk.after.undo import Undo, Undone
 from gotsurge_async.bulk.checks.plan import Plan, Planner, check_plan
 from gotsurge_async.bulk.checks.rules import Finding, Severity, check_order
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld, UnusedDraft
@@ -33,7 +33,6 @@ __all__ = [
     "Planner",
     "Push",
     "Reconciled",
-    "ReconciledOrder",
     "Reconciler",
     "Run",
     "RunHeld",
@@ -42,14 +41,11 @@ __all__ = [
     "Source",
     "SourceOptions",
     "SourceReport",
-    "StillInDoubt",
     "Summary",
     "Undo",
-    "Undoing",
     "Undone",
     "UnusableSource",
     "UnusedDraft",
-    "Verdict",
     "check_order",
     "check_plan",
     "find_unused_drafts",

@@ -1,4 +1,4 @@
-"""Result files: each row of the source in exactly one of them, with what became of it."""
+"""Result files: each row of the source in exactly one of them, with what became of it; and the summary of a run."""
 
 import asyncio
 import errno
@@ -7,9 +7,8 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from enum import StrEnum
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -18,46 +17,27 @@ from typing import IO, Any
 import attrs
 import msgspec
 
-from gotsurge_async.bulk.ledger import Ledger, OrderState, ResultRow, RunInfo, Word, word_of
+from gotsurge_async.bulk.ledger import Identity, Ledger, OrderState, ResultRow, RunInfo, Word, word_of
 from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.errors import ConfigError
 
-
-class Verdict(StrEnum):
-    """What became of an order, in the words of the summary."""
-
-    CREATED = Word.CREATED.value
-    ALREADY_PUSHED = Word.ALREADY_PUSHED.value
-    REFUSED = Word.REFUSED.value
-    CANCELLED = Word.CANCELLED.value
-    CHANGED = Word.CHANGED.value
-    UNPROCESSED = Word.UNPROCESSED.value
-    IN_DOUBT = Word.IN_DOUBT.value
-
-
-_DONE = (Verdict.CREATED, Verdict.ALREADY_PUSHED)
-
 FILES = {
-    Verdict.CREATED: "success",
-    Verdict.ALREADY_PUSHED: "success",
-    Verdict.REFUSED: "failed",
-    Verdict.UNPROCESSED: "unprocessed",
-    Verdict.IN_DOUBT: "in-doubt",
-    Verdict.CANCELLED: "cancelled",
-    Verdict.CHANGED: "changed",
+    Word.CREATED: "success",
+    Word.ALREADY_PUSHED: "success",
+    Word.REFUSED: "failed",
+    Word.UNPROCESSED: "unprocessed",
+    Word.IN_DOUBT: "in-doubt",
+    Word.CANCELLED: "cancelled",
+    Word.CHANGED: "changed",
 }
-"""The file in which an order stands."""
+"""The file in which an order stands, by what became of it."""
 
-_SOMETIMES = frozenset({FILES[Verdict.CANCELLED], FILES[Verdict.CHANGED]})
+_SOMETIMES = frozenset({FILES[Word.CANCELLED], FILES[Word.CHANGED]})
 """Files that are there only when they have rows."""
 
-_VERDICTS: Mapping[str, Verdict] = {state: Verdict(word_of(state)) for state in OrderState}
-
-
-def verdict_of(row: ResultRow) -> Verdict:
-    """What became of an order; one whose key is in doubt in another run is in doubt here too."""
-    return _VERDICTS[row.state]
+_DONE = (Word.CREATED, Word.ALREADY_PUSHED)
+_WORDS: Mapping[str, Word] = {state: word_of(state) for state in OrderState}
 
 
 @attrs.frozen(kw_only=True)
@@ -65,7 +45,7 @@ class Reason:
     """Why some orders of a run were not created."""
 
     verdict: str
-    """The value of a `Verdict`."""
+    """What became of them, such as ``refused``."""
     reason: str
     """What was said of each of them, without what differs from one to the next; "" where nothing was said."""
     count: int
@@ -90,7 +70,7 @@ class Summary:
     """success, failed, unprocessed, in_doubt and summary, and where there are such orders cancelled and changed: where
     the result files are; empty if none were written."""
     reasons: Sequence[Reason] = ()
-    """Why orders were not created: for each verdict the most frequent reasons first, at most ten."""
+    """Why orders were not created: for each verdict the most frequent first, at most ten."""
     unused_drafts: Sequence[str] = ()
     """Task ids of drafts that no order will be broadcast by (two-phase): no driver knows of them, and nobody will."""
     ledger_id: str = ""
@@ -125,19 +105,20 @@ async def write_results(
     tally = _Tally(stopped)
     identity = await ledger.identity()
     try:
-        async with _undoing() as undo:
-            writers = await asyncio.to_thread(_open_writers, run, folder, undo)
+        async with _clean_up() as at_end:
+            opened = await asyncio.to_thread(_open_files, run, folder, at_end)
+            encode = _row_encoder(run)
             async for rows in ledger.results(run.id):
-                await asyncio.to_thread(_write, ledger.path, writers, rows, tally)
-            absent = _SOMETIMES - {FILES[verdict] for verdict in tally.verdicts}
-            written = {name: writer for name, writer in writers.items() if name not in absent}
-            files = {name.replace("-", "_"): str(writer.path) for name, writer in written.items()}
+                await asyncio.to_thread(_write, ledger.path, opened, encode, rows, tally)
+            empty = _SOMETIMES - {FILES[word] for word in tally.counts}
+            written = {name: file for name, file in opened.items() if name not in empty}
+            files = {name.replace("-", "_"): str(file.path) for name, file in written.items()}
             files["summary"] = str(folder / f"{run.id}-summary.json")
             summary = tally.summary(run, seconds, files, unused_drafts)
             if identity is not None:
                 summary = attrs.evolve(summary, ledger_id=identity.name, ledger_counter=identity.counter)
-            await asyncio.to_thread(_finish, written, summary, undo)
-            await asyncio.to_thread(_remove, [writers[name].path for name in absent])
+            await asyncio.to_thread(_put_in_place, written.values(), summary, at_end)
+            await asyncio.to_thread(_remove, [opened[name].path for name in empty])
     except OSError as error:
         raise _unwritable(folder, error) from None
     return summary
@@ -218,73 +199,67 @@ class _Tally:
     """Counts what became of orders, and why."""
 
     def __init__(self, stopped: str) -> None:
+        self.counts: Counter[Word] = Counter()
         self._stopped = stopped
-        self._counts: Counter[Verdict] = Counter()
-        self._reasons: Counter[tuple[Verdict, str]] = Counter()
+        self._reasons: Counter[tuple[Word, str]] = Counter()
 
-    @property
-    def verdicts(self) -> frozenset[Verdict]:
-        """Those that there were."""
-        return frozenset(self._counts)
-
-    def take(self, rows: Sequence[ResultRow]) -> list[Verdict]:
+    def take(self, rows: Sequence[ResultRow]) -> list[Word]:
         """Count some orders; what became of each is returned."""
-        verdicts = [verdict_of(row) for row in rows]
-        self._counts.update(verdicts)
-        for row, verdict in zip(rows, verdicts, strict=True):
-            if verdict not in _DONE:
-                said = row.error or (self._stopped if verdict is Verdict.UNPROCESSED else "")
-                reason = verdict, _common(said)
+        words = [_WORDS[row.state] for row in rows]
+        self.counts.update(words)
+        for row, word in zip(rows, words, strict=True):
+            if word not in _DONE:
+                said = row.error or (self._stopped if word is Word.UNPROCESSED else "")
+                reason = word, _common(said)
                 if reason not in self._reasons and len(self._reasons) >= _MOST_REASONS:
-                    reason = verdict, _OTHERS
+                    reason = word, _OTHERS
                 self._reasons[reason] += 1
-        return verdicts
+        return words
 
     def summary(self, run: RunInfo, seconds: float, files: Mapping[str, str], unused_drafts: Sequence[str]) -> Summary:
         """All that was counted."""
-        counts = self._counts
+        counted: dict[str, Any] = {word.value: self.counts[word] for word in FILES}
         return Summary(
             run=run.id,
-            orders=counts.total(),
-            created=counts[Verdict.CREATED],
-            refused=counts[Verdict.REFUSED],
-            in_doubt=counts[Verdict.IN_DOUBT],
-            unprocessed=counts[Verdict.UNPROCESSED],
-            already_pushed=counts[Verdict.ALREADY_PUSHED],
-            cancelled=counts[Verdict.CANCELLED],
-            changed=counts[Verdict.CHANGED],
+            orders=self.counts.total(),
+            **counted,
             seconds=round(seconds, 3),
-            orders_per_second=round(counts[Verdict.CREATED] / seconds, 1) if seconds else 0.0,
+            orders_per_second=round(self.counts[Word.CREATED] / seconds, 1) if seconds else 0.0,
             files=files,
             reasons=tuple(self._top_reasons()),
             unused_drafts=tuple(unused_drafts),
         )
 
     def _top_reasons(self) -> Iterator[Reason]:
-        for verdict in Verdict:
-            mine = ((why, n) for (of, why), n in self._reasons.most_common() if of is verdict)
-            yield from (Reason(verdict=verdict.value, reason=why, count=n) for why, n in islice(mine, _SHOWN_REASONS))
+        for word in FILES:
+            mine = ((why, n) for (of, why), n in self._reasons.most_common() if of is word)
+            yield from (Reason(verdict=word.value, reason=why, count=n) for why, n in islice(mine, _SHOWN_REASONS))
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+_RowEncoder = Callable[[ResultRow, Word], bytes]
 
 
 @asynccontextmanager
-async def _undoing() -> AsyncIterator[ExitStack]:
-    """What is to be closed and removed in the end, in a thread: a slow disk must not hold the event loop."""
-    undo = ExitStack()
+async def _clean_up() -> AsyncIterator[ExitStack]:
+    """What is to be closed and removed at the end, in a thread: a slow disk must not hold the event loop."""
+    at_end = ExitStack()
     try:
-        yield undo
+        yield at_end
     finally:
-        await asyncio.to_thread(undo.close)
+        await asyncio.to_thread(at_end.close)
 
 
 class _File:
     """A file that is written beside its place, and put there when it is whole."""
 
-    def __init__(self, path: Path, undo: ExitStack) -> None:
+    def __init__(self, path: Path, at_end: ExitStack) -> None:
         self.path = path
         descriptor, self._temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-        undo.callback(Path(self._temporary).unlink, missing_ok=True)
+        at_end.callback(Path(self._temporary).unlink, missing_ok=True)
         self.stream: IO[bytes] = os.fdopen(descriptor, "wb")
-        undo.callback(self.stream.close)
+        at_end.callback(self.stream.close)
 
     def put_in_place(self) -> None:
         """Close the file, and give it its name."""
@@ -292,39 +267,38 @@ class _File:
         Path(self._temporary).replace(self.path)
 
 
-class _Writer(_File):
-    """Writes rows of one kind of source."""
+def _open_files(run: RunInfo, folder: Path, at_end: ExitStack) -> dict[str, _File]:
+    folder.mkdir(parents=True, exist_ok=True)
+    ending = "jsonl" if run.columns is None else "csv"
+    files = {name: _File(folder / f"{run.id}-{name}.{ending}", at_end) for name in dict.fromkeys(FILES.values())}
+    if run.columns is not None:
+        for file in files.values():
+            file.stream.write(csv_line([*run.columns, *FEEDBACK], _delimiter(run)))
+    return files
 
-    def begin(self) -> None:
-        """Write what stands above the rows."""
 
-    def encode(self, row: ResultRow, verdict: Verdict) -> bytes:
-        """One row, with what became of it."""
-        raise NotImplementedError
+def _delimiter(run: RunInfo) -> str:
+    return run.options.get("delimiter") or ","
 
 
-class _CsvWriter(_Writer):
-    def __init__(self, path: Path, undo: ExitStack, columns: Sequence[str], delimiter: str) -> None:
-        super().__init__(path, undo)
-        self._columns = columns
-        self._delimiter = delimiter
+def _row_encoder(run: RunInfo) -> _RowEncoder:
+    """How a row is written with what became of it: as its source was."""
+    if run.columns is None:
+        return _json_row
+    width, delimiter = len(run.columns), _delimiter(run)
 
-    def begin(self) -> None:
-        self.stream.write(csv_line([*self._columns, *FEEDBACK], self._delimiter))
-
-    def encode(self, row: ResultRow, verdict: Verdict) -> bytes:
+    def csv_row(row: ResultRow, word: Word) -> bytes:
         cells = _decode_cells(row.source)
-        if len(cells) < len(self._columns):
-            cells += [""] * (len(self._columns) - len(cells))
-        cells += (_defused(row.task_id), verdict, _defused(row.error))
-        return csv_line(cells, self._delimiter)
+        cells += [""] * (width - len(cells))
+        cells += (_defused(row.task_id), word, _defused(row.error))
+        return csv_line(cells, delimiter)
+
+    return csv_row
 
 
-class _JsonWriter(_Writer):
-    def encode(self, row: ResultRow, verdict: Verdict) -> bytes:
-        tree = _decode_fields(row.source)
-        told = zip(FEEDBACK, (row.task_id or "", verdict, row.error or ""), strict=True)
-        return msgspec.json.encode(tree | dict(told)) + b"\n"
+def _json_row(row: ResultRow, word: Word) -> bytes:
+    told = zip(FEEDBACK, (row.task_id or "", word, row.error or ""), strict=True)
+    return msgspec.json.encode(_decode_fields(row.source) | dict(told)) + b"\n"
 
 
 _QUOTE, _TWO_QUOTES = '"', '""'
@@ -335,7 +309,7 @@ _decode_fields: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[st
 def csv_line(cells: Sequence[str], delimiter: str) -> bytes:
     """A row of at least two cells as `csv.writer` writes it, which looks at each character and takes twice as long."""
     line = delimiter.join(cells)
-    if '"' in line or "\n" in line or "\r" in line:
+    if line.count(delimiter) >= len(cells) or '"' in line or "\n" in line or "\r" in line:
         line = delimiter.join(
             [
                 f'"{cell.replace(_QUOTE, _TWO_QUOTES)}"'
@@ -344,8 +318,6 @@ def csv_line(cells: Sequence[str], delimiter: str) -> bytes:
                 for cell in cells
             ]
         )
-    elif line.count(delimiter) >= len(cells):
-        line = delimiter.join([f'"{cell}"' if delimiter in cell else cell for cell in cells])
     return f"{line}\r\n".encode()
 
 
@@ -356,36 +328,24 @@ def _defused(text: str | None) -> str:
     return f" {text}" if text[0] in "=+-@" else text
 
 
-def _open_writers(run: RunInfo, folder: Path, undo: ExitStack) -> dict[str, _Writer]:
-    folder.mkdir(parents=True, exist_ok=True)
-    writers: dict[str, _Writer] = {}
-    for name in dict.fromkeys(FILES.values()):
-        if run.columns is not None:
-            path = folder / f"{run.id}-{name}.csv"
-            writers[name] = _CsvWriter(path, undo, run.columns, run.options.get("delimiter") or ",")
-        else:
-            writers[name] = _JsonWriter(folder / f"{run.id}-{name}.jsonl", undo)
-        writers[name].begin()
-    return writers
-
-
-def _write(path: str, writers: Mapping[str, _Writer], rows: Sequence[ResultRow], tally: _Tally) -> None:
-    lines: dict[str, list[bytes]] = {name: [] for name in writers}
-    for row, verdict in zip(rows, tally.take(rows), strict=True):
-        name = FILES[verdict]
+def _write(
+    path: str, files: Mapping[str, _File], encode: _RowEncoder, rows: Sequence[ResultRow], tally: _Tally
+) -> None:
+    lines: dict[str, list[bytes]] = {name: [] for name in files}
+    for row, word in zip(rows, tally.take(rows), strict=True):
         try:
-            lines[name].append(writers[name].encode(row, verdict))
+            lines[FILES[word]].append(encode(row, word))
         except (ValueError, TypeError):
             with reading_payload(path, row):
                 raise
-    for name, writer in writers.items():
-        writer.stream.write(b"".join(lines[name]))
+    for name, file in files.items():
+        file.stream.write(b"".join(lines[name]))
 
 
-def _finish(writers: Mapping[str, _Writer], summary: Summary, undo: ExitStack) -> None:
-    told = _File(Path(summary.files["summary"]), undo)
+def _put_in_place(files: Iterable[_File], summary: Summary, at_end: ExitStack) -> None:
+    told = _File(Path(summary.files["summary"]), at_end)
     told.stream.write(json.dumps(attrs.asdict(summary), indent=2).encode() + b"\n")
-    for file in (*writers.values(), told):
+    for file in (*files, told):
         file.put_in_place()
 
 
@@ -393,3 +353,43 @@ def _remove(paths: Sequence[Path]) -> None:
     """Remove files of an earlier time, when they had rows."""
     for path in paths:
         path.unlink(missing_ok=True)
+
+
+# --- earlier summaries: how far the ledger had come when they were written -------------------------------------------
+
+_NEWEST = 50
+"""How many summaries are looked at, the newest by name."""
+
+
+class _Told(msgspec.Struct):
+    ledger_id: str = ""
+    ledger_counter: int = 0
+
+
+async def refuse_older(ledger: Ledger, folder: Path) -> None:
+    """Refuse an older copy of a ledger, as far as the summaries in a folder know of a newer one.
+
+    Raises:
+        LedgerOlder: a summary of this ledger counts more than it does.
+    """
+    identity = await ledger.identity()
+    if identity is not None:
+        newest, where = await asyncio.to_thread(newest_in, folder, identity.name)
+        await ledger.refuse_older(Identity(identity.id, newest), where)
+
+
+def newest_in(folder: Path, ledger_id: str) -> tuple[int, str]:
+    """The highest counter in the summaries of a ledger, and the file that has it; 0 if there is none."""
+    highest, where = 0, ""
+    try:
+        files = sorted(folder.glob("*-summary.json"), key=lambda file: file.name, reverse=True)[:_NEWEST]
+    except OSError:
+        return highest, where
+    for file in files:
+        try:
+            told = msgspec.json.decode(file.read_bytes(), type=_Told)
+        except (OSError, ValueError):  # not ours, or not whole: it proves nothing
+            continue
+        if told.ledger_id == ledger_id and told.ledger_counter > highest:
+            highest, where = told.ledger_counter, str(file)
+    return highest, where

@@ -1,10 +1,10 @@
 """Taking a run back: what is still broadcasting is cancelled, and what was too late is named."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 
 import attrs
 
-from gotsurge_async.bulk.after.lookup import note_unused_drafts
+from gotsurge_async.bulk.after.lookup import note_unused_drafts, task_reader
 from gotsurge_async.bulk.ledger import (
     DOUBTFUL,
     PUSHED,
@@ -28,7 +28,7 @@ REASON = "The order was taken back by its sender."
 
 
 @attrs.frozen(kw_only=True)
-class Undoing:
+class UndoneOrder:
     """What became of one order.
 
     Attributes:
@@ -59,11 +59,11 @@ class Undone:
     """
 
     run: str
-    cancelled: tuple[Undoing, ...] = ()
-    already_cancelled: tuple[Undoing, ...] = ()
-    too_late: tuple[Undoing, ...] = ()
-    failed: tuple[Undoing, ...] = ()
-    drafts: tuple[Undoing, ...] = ()
+    cancelled: tuple[UndoneOrder, ...] = ()
+    already_cancelled: tuple[UndoneOrder, ...] = ()
+    too_late: tuple[UndoneOrder, ...] = ()
+    failed: tuple[UndoneOrder, ...] = ()
+    drafts: tuple[UndoneOrder, ...] = ()
     in_doubt: int = 0
     waiting: int = 0
     unused_drafts: int = 0
@@ -111,39 +111,37 @@ class Undo:
             wanted = None if keys is None else frozenset(keys)
             if wanted is not None and (unknown := wanted - {row.key async for row in run.rows() if row.key in wanted}):
                 raise UsageError(f"run {run_id} has no order {', '.join(sorted(unknown))}")
-            return await self._undo(run, reason, drafts=drafts, keys=wanted)
+            undone = await self._undo(run, reason, drafts=drafts, keys=wanted)
+            await whole(run.finish())
+            return undone
 
     async def _undo(self, run: Run, reason: str, *, drafts: bool, keys: frozenset[str] | None) -> Undone:
         names = ("cancelled", "already_cancelled", "too_late", "failed", "drafts")
-        sorted_out: dict[str, list[Undoing]] = {name: [] for name in names}
+        became: dict[str, list[UndoneOrder]] = {name: [] for name in names}
         stoppers: list[CallError | SignInNeeded] = []
 
         # Those that an earlier undo, or a reconciliation, has found or made so.
         async for row in run.rows((OrderState.CANCELLED,)):
-            if keys is not None and row.key not in keys:
-                continue
-            told = Undoing(key=row.key, task_id=row.task_id or "", status=row.status)
-            sorted_out["already_cancelled"].append(told)
+            if keys is None or row.key in keys:
+                told = UndoneOrder(key=row.key, task_id=row.task_id or "", status=row.status)
+                became["already_cancelled"].append(told)
 
         async def cancel(jobs: Sequence[_Job]) -> None:
             for job in jobs:
                 try:
                     name, done = await self._cancel(run, job, reason)
                 except (CallError, SignInNeeded) as error:
-                    name, done = "failed", Undoing(key=job.key, task_id=job.task_id, error=str(error))
+                    name, done = "failed", UndoneOrder(key=job.key, task_id=job.task_id, error=str(error))
                     if stops_all(error):
                         stoppers.append(error)
                         batcher.stop()
-                    if await whole(_note_failure(run, job, error)):
+                    if job.in_doubt:
                         continue  # counted with those in doubt
-                else:
-                    await whole(_note(run, job, name, done))
-                sorted_out["drafts" if job.draft and name.endswith("cancelled") else name].append(done)
+                became["drafts" if job.draft and name.endswith("cancelled") else name].append(done)
 
         # One task a chunk: each is a call of its own.
-        batcher: Batcher[_Job, None] = Batcher(
-            self._jobs(run, drafts=drafts, keys=keys), cancel, size=1, concurrency=self._concurrency
-        )
+        jobs = self._jobs(run, drafts=drafts, keys=keys)
+        batcher: Batcher[_Job, None] = Batcher(jobs, cancel, size=1, concurrency=self._concurrency)
         async with batcher as batches:
             async for _ in batches:
                 pass
@@ -151,7 +149,7 @@ class Undo:
         unused = await self._ledger.unused_drafts(run.id)
         return Undone(
             run=run.id,
-            **{name: tuple(orders) for name, orders in sorted_out.items()},
+            **{name: tuple(orders) for name, orders in became.items()},
             in_doubt=counts.of(DOUBTFUL),
             waiting=counts.of(WAITING),
             unused_drafts=sum(not draft.cancelled for draft in unused),
@@ -162,86 +160,111 @@ class Undo:
         states = PUSHED | {OrderState.DRAFTED} if drafts else PUSHED
         async for row in run.rows(states):
             if row.task_id and (keys is None or row.key in keys):
-                yield _Job(row.key, row.task_id, row, draft=row.state is OrderState.DRAFTED)
+                draft = row.state is OrderState.DRAFTED
+                yield _Job(row.key, row.task_id, row, draft=draft, in_doubt=row.state in DOUBTFUL)
         if not drafts:
             return
         if run.info.mode is Mode.TWO_PHASE and (lost := await run.lost_drafts()):
             await note_unused_drafts(self._gs, run, lost)
-        for draft in await self._ledger.unused_drafts(run.id):
-            if not draft.cancelled and (keys is None or draft.key in keys):
-                yield _Job(draft.key, draft.task_id, None, draft=True)
+        for unused in await self._ledger.unused_drafts(run.id):
+            if not unused.cancelled and (keys is None or unused.key in keys):
+                yield _Job(unused.key, unused.task_id, None, draft=True)
 
-    async def _cancel(self, run: Run, job: "_Job", reason: str) -> tuple[str, Undoing]:
-        """Cancel one task; it is read first, since afterwards nobody could tell who cancelled it."""
-        task_id = job.task_id
-        read = self._gs.platform.tasks.get if run.info.mode is Mode.TWO_PHASE else self._gs.tasks.get
-        task: Task = await read(task_id)
-        told = Undoing(key=job.key, task_id=task_id, status=task.current_status)
+    async def _cancel(self, run: Run, job: "_Job", reason: str) -> tuple[str, UndoneOrder]:
+        """Cancel one task, and record it; which list of `Undone` it belongs to, is returned.
+
+        It is read first, since afterwards nobody could tell who cancelled it.
+        """
+        read = task_reader(self._gs, run.info.mode)
+        task = await read(job.task_id)
+        told = UndoneOrder(key=job.key, task_id=job.task_id, status=task.current_status)
         if task.current_status == TaskStatus.CANCELLED:
+            await whole(job.record_cancelled(run, "cancelled at the service"))
             return "already_cancelled", told
         if job.row is None and (task.current_status is None or not task.current_status.is_draft):
             # Noted as a draft that nobody uses, and yet it went out: it is somebody's order.
             return "too_late", attrs.evolve(told, error="it is no unused draft: leave it, or cancel it by its id")
-        if job.row is not None and job.row.state is OrderState.CREATED:
-            # Durable before the cancel leaves: nobody may call it created when it has acted.
-            await whole(run.record([Outcome(job.row.id, OrderState.IN_DOUBT, error=_BEING_CANCELLED)]))
-            job.asked = True
+        # Durable before the cancel leaves: nobody may call it created when it has acted.
+        await whole(job.record_asked(run))
         try:
-            await self._gs.tasks.cancel(task_id, reason=reason)
+            await self._gs.tasks.cancel(job.task_id, reason=reason)
+            await _see_cancelled(read, job.task_id)
         except TooLateToCancel as late:
             status = late.task.current_status if late.task is not None else None
+            await whole(job.record_too_late(run, status))
             return "too_late", attrs.evolve(told, status=status, error=str(late))
-        # What the answer says is one thing; the key is free only if the task says so.
-        now = (await read(task_id)).current_status
-        if now != TaskStatus.CANCELLED:
-            raise OutcomeUnknown(f"its cancel was answered, and the task is {now or 'in a status that is not told'}")
-        return "cancelled", attrs.evolve(told, status=str(now))
+        except (CallError, SignInNeeded) as error:
+            await whole(job.record_failed(run, error))
+            raise
+        await whole(job.record_cancelled(run, "taken back"))
+        return "cancelled", attrs.evolve(told, status=TaskStatus.CANCELLED)
+
+
+async def _see_cancelled(read: Callable[[str], Awaitable[Task]], task_id: str) -> None:
+    """What the answer to a cancel says is one thing; the key is free only if the task says so.
+
+    Raises:
+        OutcomeUnknown: it does not, or cannot be read: nobody knows whether it is cancelled.
+    """
+    try:
+        status = (await read(task_id)).current_status
+    except (CallError, SignInNeeded) as error:
+        raise OutcomeUnknown(f"its cancel was answered, and the task could not be read: {error}") from error
+    if status != TaskStatus.CANCELLED:
+        raise OutcomeUnknown(f"its cancel was answered, and the task is {status or 'in a status that is not told'}")
+
+
+_BEING_CANCELLED = "it is being taken back, and may be cancelled"
 
 
 @attrs.define
 class _Job:
-    """A task that is to be cancelled.
+    """A task that is to be cancelled, and what is recorded of that.
 
     Attributes:
         row: the order that it is recorded for; None for a draft that no order has.
         draft: it was never broadcast.
-        asked: it was created, and its cancel is about to leave, or has left: the ledger has it in doubt.
+        in_doubt: the ledger has its order in doubt.
     """
 
     key: str
     task_id: str
     row: OrderRow | None
     draft: bool
-    asked: bool = False
+    in_doubt: bool = False
 
+    async def record_asked(self, run: Run) -> None:
+        """The cancel is about to leave: a created order is in doubt from now on."""
+        if self.row is not None and self.row.state is OrderState.CREATED:
+            await run.record([Outcome(self.row.id, OrderState.IN_DOUBT, error=_BEING_CANCELLED)])
+            self.in_doubt = True
 
-_BEING_CANCELLED = "it is being taken back, and may be cancelled"
+    async def record_cancelled(self, run: Run, how: str) -> None:
+        """It is cancelled, and its key is free."""
+        if self.row is None:
+            await run.unused_cancelled([self.task_id])
+        else:
+            cancelled = Outcome(self.row.id, OrderState.CANCELLED, status=TaskStatus.CANCELLED, error=how)
+            await run.record([cancelled])
 
+    async def record_too_late(self, run: Run, status: TaskStatus | None) -> None:
+        """It goes on; that it is there is known now, unless it may be a draft."""
+        row = self.row
+        if row is None:
+            return
+        was_created = row.state is OrderState.CREATED
+        if self.in_doubt and (was_created or (status is not None and status.is_past_draft)):
+            await run.record([Outcome(row.id, OrderState.CREATED, status=status)])
+        elif status is not None and status != row.status:
+            await run.remark([Remark(row.id, row.state, status=status)])
 
-async def _note_failure(run: Run, job: _Job, error: GotSurgeError) -> bool:
-    """Write down that a task was not cancelled, or may have been; whether its order is in doubt, is returned."""
-    if job.row is None:
-        return False
-    if not job.asked:  # the read failed
-        return job.row.state in DOUBTFUL
-    if isinstance(error, OutcomeUnknown):
-        await run.remark([Remark(job.row.id, OrderState.IN_DOUBT, error=f"{_BEING_CANCELLED}: {error}")])
-        return True
-    await run.record([Outcome(job.row.id, OrderState.CREATED, error=f"not taken back: {error}")])
-    return False
-
-
-async def _note(run: Run, job: _Job, name: str, done: Undoing) -> None:
-    """Write down what was learnt of a task."""
-    cancelled = name.endswith("cancelled")
-    if job.row is None:
-        if cancelled:
-            await run.unused_cancelled([job.task_id])
-    elif cancelled:
-        said = "taken back" if name == "cancelled" else "cancelled at the service"
-        await run.record([Outcome(job.row.id, OrderState.CANCELLED, status=done.status, error=said)])
-    elif job.asked or (done.status and TaskStatus(done.status).is_past_draft and job.row.state in DOUBTFUL):
-        # Too late: it goes on, and that it is there is known now.
-        await run.record([Outcome(job.row.id, OrderState.CREATED, status=done.status)])
-    elif done.status and done.status != job.row.status:
-        await run.remark([Remark(job.row.id, job.row.state, status=done.status)])
+    async def record_failed(self, run: Run, error: GotSurgeError) -> None:
+        """A created order is created still, or if nobody knows, in doubt."""
+        if self.row is None or self.row.state is not OrderState.CREATED:
+            return
+        if isinstance(error, OutcomeUnknown):
+            remark = Remark(self.row.id, OrderState.IN_DOUBT, error=f"{_BEING_CANCELLED}: {error}")
+            await run.remark([remark])
+        else:
+            await run.record([Outcome(self.row.id, OrderState.CREATED, error=f"not taken back: {error}")])
+            self.in_doubt = False

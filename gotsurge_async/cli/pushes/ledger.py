@@ -6,7 +6,7 @@ from pathlib import Path
 import attrs
 import click
 
-from gotsurge_async.bulk.after.summaries import newest_in
+from gotsurge_async.bulk.after.results import newest_in
 from gotsurge_async.bulk.ledger.errors import RESCUE, commands_for
 from gotsurge_async.bulk.ledger.upkeep.backup import backup
 from gotsurge_async.bulk.ledger.upkeep.check import Health, check

@@ -8,7 +8,7 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Brakes, Ledger, Push, Run
-from gotsurge_async.bulk.after.summaries import refuse_older
+from gotsurge_async.bulk.after.results import refuse_older
 from gotsurge_async.bulk.ledger import UNFINISHED, RunInfo, RunState
 from gotsurge_async.cli.shared.books import OUT, ledger_option, open_books, run_told, target_of
 from gotsurge_async.cli.shared.brake_options import brake_options

@@ -10,7 +10,7 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Ledger, Mode, Run
-from gotsurge_async.bulk.after.summaries import refuse_older
+from gotsurge_async.bulk.after.results import refuse_older
 from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.bulk.ledger.upkeep.check import refuse_unfit
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper

@@ -21,7 +21,7 @@ from gotsurge_async.bulk import (
     check_plan,
     open_source,
 )
-from gotsurge_async.bulk.after.summaries import refuse_older
+from gotsurge_async.bulk.after.results import refuse_older
 from gotsurge_async.bulk.ledger import Admission, OrderState, Similar
 from gotsurge_async.bulk.ledger.states import in_words
 from gotsurge_async.bulk.send.changes import replace_changed

@@ -6,7 +6,7 @@ import pytest
 
 from gotsurge_async import Money
 from gotsurge_async.bulk import Mode, OrderState, Push, Undo
-from gotsurge_async.bulk.ledger import RunHeld
+from gotsurge_async.bulk.ledger import RunHeld, RunState
 from gotsurge_async.errors import Unauthorized, UsageError
 from gotsurge_async.simulator import Fault
 from tests.bulk.platforms import place
@@ -207,3 +207,28 @@ async def test_a_cancel_that_only_says_so_frees_no_key(tmp_path: Path) -> None:
         assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT}
         here.simulator.clear_faults()
         assert len((await Undo(here.gs, here.ledger).undo(run_id)).cancelled) == 1
+
+
+@pytest.mark.parametrize("status", [403, 404, 429])
+async def test_a_cancel_that_was_answered_and_cannot_be_seen_leaves_a_doubt(tmp_path: Path, status: int) -> None:
+    """When only the read after the cancel is refused, nobody may say that the order is created still."""
+    async with place(tmp_path, "plain") as here:
+        run_id = await here.push(orders(1))
+        here.simulator.order_fault(Fault(operation="tasks.get", kind="status", status=status, after_calls=1))
+        undone = await Undo(here.gs, here.ledger).undo(run_id)
+        assert (undone.cancelled, undone.failed, undone.in_doubt) == ((), (), 1)
+        assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT}
+        here.simulator.clear_faults()
+        assert len((await Undo(here.gs, here.ledger).undo(run_id)).already_cancelled) == 1
+
+
+async def test_a_run_that_was_taken_back_whole_is_done(tmp_path: Path) -> None:
+    """A run that was stopped with drafts is done when they are cancelled, and is stopped still while some are left."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=429))
+        run_id = await here.push(orders(2), mode=Mode.TWO_PHASE)
+        here.simulator.clear_faults()
+        await Undo(here.gs, here.ledger).undo(run_id, drafts=True, keys=["T-0"])
+        assert (await here.ledger.run(run_id)).state is RunState.STOPPED
+        await Undo(here.gs, here.ledger).undo(run_id, drafts=True)
+        assert (await here.ledger.run(run_id)).state is RunState.DONE
