@@ -4,11 +4,10 @@ GotSurge's own page shows neither paths nor verbs: what this document says of th
 each operation says so itself (``x-gotsurge-assumed``). What an object may hold beyond its named fields is left open.
 """
 
-import functools
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -72,6 +71,12 @@ _MORE: Mapping[tuple[type, str], Schema] = {
     (Invitation, "emails"): {"minItems": 1},
 }
 """What the types do not say."""
+_ALSO: Mapping[tuple[type, str], Schema] = {
+    (CreatedTasks, "tasks"): {"type": "object", "description": "One task, or tasks by their ids."},
+    (UpdatedTasks, "updated_tasks"): {"type": "array", "items": {"type": "string"}, "description": "Ids alone."},
+    (Task, "driver"): {"type": "null"},
+}
+"""What else a field may be that the document leaves open."""
 
 
 def document(profile: Profile | None = None, *, servers: Sequence[tuple[str, str]] = ()) -> Schema:
@@ -147,7 +152,7 @@ def _operation(endpoint: Endpoint[Any], schemas: "_Schemas") -> Schema:
         "summary": title_of(endpoint),
         "description": _REPLAY[endpoint.replay],
         "tags": [tag_of(endpoint)],
-        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint)],
+        "parameters": list(_parameters(endpoint)),
     }
     if endpoint.request is not None:
         operation["requestBody"] = _json_body(schemas.of(endpoint.request))
@@ -161,23 +166,15 @@ def _operation(endpoint: Endpoint[Any], schemas: "_Schemas") -> Schema:
     return operation
 
 
-def _path_parameters(endpoint: Endpoint[Any]) -> list[Schema]:
-    return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        for name in re.findall(r"\{(\w+)\}", endpoint.path)
-    ]
-
-
-def _query_parameters(endpoint: Endpoint[Any]) -> list[Schema]:
-    if not endpoint.name.endswith(".list"):
-        return []
-    parameters = {
-        "page": {"type": "integer", "minimum": 1, "default": 1},
-        "per_page": {"type": "integer", "minimum": 1, "default": 200},
-    }
+def _parameters(endpoint: Endpoint[Any]) -> Iterator[Schema]:
+    for name in re.findall(r"\{(\w+)\}", endpoint.path):
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    if endpoint.name.endswith(".list"):
+        yield {"name": "page", "in": "query", "schema": {"type": "integer", "minimum": 1, "default": 1}}
+        yield {"name": "per_page", "in": "query", "schema": {"type": "integer", "minimum": 1, "default": 200}}
     if endpoint.name == "platform.tasks.list":
-        parameters["order"] = {"type": "string", "enum": ["asc", "desc"], "default": "asc"}
-    return [{"name": name, "in": "query", "schema": schema} for name, schema in parameters.items()]
+        schema = {"type": "string", "enum": ["asc", "desc"], "default": "asc"}
+        yield {"name": "order", "in": "query", "schema": schema}
 
 
 def _json_body(schema: Schema) -> Schema:
@@ -188,29 +185,24 @@ def _content(schema: Schema) -> Schema:
     return {"content": {"application/json": {"schema": schema}}}
 
 
-# --- schemas ---------------------------------------------------------------------------------------------------------
-
-
 class _Schemas:
     """Makes schemas of types; classes are kept by name, and referred to."""
 
     def __init__(self) -> None:
         self.found: dict[str, Schema] = {}
 
-    def of(self, hint: Any) -> Schema:
-        """The schema of a type."""
+    def of(self, hint: Any, *, null: bool = True) -> Schema:
+        """The schema of a type; without ``null``, what ``X | None`` holds is an X or is left out."""
         origin, args = typing.get_origin(hint), typing.get_args(hint)
         if origin in (typing.Union, types.UnionType):
-            return self._union(args)
+            return self._union(args, null=null)
         if origin is tuple:
             return {"type": "array", "items": self.of(args[0])}
         if origin is dict:
             return {"type": "object"}
         if hint is Any:
             return {}
-        if hint in _PLAIN:
-            return dict(_PLAIN[hint])
-        return self._named(hint)
+        return dict(_PLAIN[hint]) if hint in _PLAIN else self._named(hint)
 
     def _named(self, cls: Any) -> Schema:
         name = cls.__name__
@@ -227,20 +219,12 @@ class _Schemas:
     def _object(self, cls: Any) -> Schema:
         hints = typing.get_type_hints(cls)
         fields = [each for each in attrs.fields(cls) if each.name != "extra" and (cls, each.name) not in _CLIENT_ONLY]
-        properties = {
-            each.name: {**self.of(_without_none(hints[each.name])), **_more(cls, each.name)} for each in fields
-        }
-        properties |= {name: _open(properties[name], shape) for name, shape in self._open_shapes(cls).items()}
+        properties = {each.name: {**self.of(hints[each.name], null=False), **_more(cls, each.name)} for each in fields}
+        for name in properties:
+            if (cls, name) in _ALSO:
+                properties[name] = {"anyOf": [properties[name], _ALSO[cls, name]]}
         required = [each.name for each in fields if each.default is attrs.NOTHING]
         return {"type": "object", "properties": properties, **({"required": required} if required else {})}
-
-    def _open_shapes(self, cls: Any) -> Mapping[str, Schema]:
-        """Fields that the document leaves open: what else they may be."""
-        if cls is CreatedTasks:
-            return {"tasks": {"type": "object", "description": "One task, or tasks by their ids."}}
-        if cls is UpdatedTasks:
-            return {"updated_tasks": {"type": "array", "items": {"type": "string"}, "description": "Ids alone."}}
-        return {"driver": {"type": "null"}} if cls is Task else {}
 
     def _changes(self, cls: Any) -> Schema:
         """An update: null clears a field, and the revision guards it."""
@@ -251,12 +235,12 @@ class _Schemas:
         properties["version_rev"] = {"type": "string"}
         return {"type": "object", "properties": properties, "required": ["version_rev"]}
 
-    def _union(self, args: tuple[Any, ...]) -> Schema:
+    def _union(self, args: tuple[Any, ...], *, null: bool) -> Schema:
         rest = [arg for arg in args if arg is not type(None)]
         # An open enumeration may be given as plain text; which texts there are is the enumeration's to say.
         enums = [arg for arg in rest if isinstance(arg, type) and issubclass(arg, OpenEnum)]
         schema = self.of((enums or rest)[0])
-        if len(rest) == len(args):
+        if not null or len(rest) == len(args):
             return schema
         if "type" in schema:
             return {**schema, "type": [schema["type"], "null"]}
@@ -271,18 +255,6 @@ _PLAIN: Mapping[Any, Schema] = {
     datetime: {"type": "string", "format": "date-time"},
     Money: _MONEY,
 }
-
-
-def _without_none(hint: Any) -> Any:
-    """The type inside ``X | None``: a field that is not given is left out, it is not null."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        rest = tuple(arg for arg in typing.get_args(hint) if arg is not type(None))
-        return functools.reduce(lambda one, other: one | other, rest)
-    return hint
-
-
-def _open(schema: Schema, other: Schema) -> Schema:
-    return {"anyOf": [schema, other]}
 
 
 def _more(cls: type, name: str) -> Schema:

@@ -7,7 +7,6 @@ all is refused.
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -58,7 +57,7 @@ class Operation:
 
 @attrs.frozen(kw_only=True)
 class Described:
-    """What a document says: its title, the URLs that its paths stand on, and its operations."""
+    """What a document says: its title, the URLs that its paths stand on if they name their host, its operations."""
 
     title: str
     servers: tuple[str, ...]
@@ -81,8 +80,9 @@ def read_document(content: Any) -> Described:
         raise ConfigError("this OpenAPI document describes no operation")
     info = _table(tree.get("info"))
     title = " ".join(str(info[name]) for name in ("title", "version") if info.get(name))
-    servers = reader.swagger_servers() if version.startswith("2.") else reader.servers()
-    return Described(title=title or "a document without a title", servers=tuple(servers), operations=operations)
+    # A server that is only a path is relative to where the document was fetched: nobody knows where that was.
+    servers = tuple(url for url in reader.servers() if url.startswith(("http://", "https://")))
+    return Described(title=title or "a document without a title", servers=servers, operations=operations)
 
 
 class _Reader:
@@ -103,12 +103,9 @@ class _Reader:
             url = server.get("url")
             if isinstance(url, str):
                 yield _NAMES.sub(lambda name: str(defaults.get(name[1], name[0])), url)  # noqa: B023 - used at once
-
-    def swagger_servers(self) -> Iterator[str]:
-        host, base = self._tree.get("host"), self._tree.get("basePath") or ""
-        for scheme in _list(self._tree.get("schemes")) or ["https"]:
-            if scheme in ("http", "https"):
-                yield f"{scheme}://{host}{base}" if host else str(base)
+        host, base = self._tree.get("host"), self._tree.get("basePath") or ""  # Swagger 2
+        if host:
+            yield from (f"{scheme}://{host}{base}" for scheme in _list(self._tree.get("schemes")) or ["https"])
 
     def _operation(self, verb: str, path: str, item: Mapping[str, Any], content: Mapping[str, Any]) -> Operation:
         titles = (content.get("summary"), content.get("operationId"))
@@ -175,11 +172,6 @@ class _Reader:
             for part in reference[2:].split("/"):
                 value = _table(value).get(part.replace("~1", "/").replace("~0", "~"))
         return {}
-
-
-def is_absolute(server: str) -> bool:
-    """Whether a server's URL names its host: one that does not is relative to where the document was fetched."""
-    return bool(urlsplit(server).netloc)
 
 
 def _table(value: Any) -> Mapping[str, Any]:

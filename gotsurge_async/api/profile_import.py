@@ -7,14 +7,14 @@ is what lets production create orders.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
 from gotsurge_async.api.endpoints import ENDPOINTS, Endpoint
 from gotsurge_async.api.openapi import document
-from gotsurge_async.api.openapi_reader import Operation, is_absolute, read_document
+from gotsurge_async.api.openapi_reader import Operation, read_document
 from gotsurge_async.api.profile import Profile
 from gotsurge_async.errors import ConfigError
 
@@ -32,24 +32,14 @@ _OUR_NAME = 0.9
 """What agreement with our own name of an operation is worth, against agreement with the document's title."""
 _WEIGHTS = {"title": 0.45, "tag": 0.15, "request": 0.12, "response": 0.1, "path": 0.12, "verb": 0.06}
 
-_SAME_WORD = {
-    "detail": "get",
-    "details": "get",
-    "read": "get",
-    "show": "get",
-    "view": "get",
-    "fetch": "get",
-    "post": "create",
-    "add": "create",
-    "new": "create",
-    "patch": "update",
-    "edit": "update",
-    "org": "organization",
-    "orgs": "organization",
-    "organisation": "organization",
-    "recommendation": "recommend",
-    "partners": "partner",
+_OUR_WORDS = {
+    "get": "detail read show view fetch",
+    "create": "post add new",
+    "update": "patch edit",
+    "organization": "org organisation",
+    "recommend": "recommendation",
 }
+_SAME_WORD = {theirs: ours for ours, others in _OUR_WORDS.items() for theirs in others.split()}
 _NO_WORD = frozenset({"a", "an", "and", "api", "associated", "by", "for", "from", "id", "of", "the", "to", "with"})
 
 
@@ -111,51 +101,36 @@ def import_document(content: Any) -> Imported:
     """
     described = read_document(content)
     scores = _Scores(read_document(document()).operations, described.operations)
-    pairs = scores.assigned()
     endpoints = tuple(ENDPOINTS.values())
-    matches = [
-        _match(endpoints[ours], described.operations[theirs], scores, (ours, theirs), pairs)
-        for ours, theirs in sorted(pairs.items())
-    ]
     return Imported(
         title=described.title,
-        servers=tuple(filter(is_absolute, described.servers)),
-        matches=tuple(matches),
-        missing=tuple(each for index, each in enumerate(endpoints) if index not in pairs),
-        left_over=tuple(each for index, each in enumerate(described.operations) if index not in pairs.values()),
+        servers=described.servers,
+        matches=tuple(_match(endpoints[mine], scores, mine, other) for mine, other in sorted(scores.pairs.items())),
+        missing=tuple(each for mine, each in enumerate(endpoints) if mine not in scores.pairs),
+        left_over=tuple(each for other, each in enumerate(described.operations) if other not in scores.pairs.values()),
     )
 
 
-def _match(
-    endpoint: Endpoint[Any], found: Operation, scores: "_Scores", pair: tuple[int, int], pairs: Mapping[int, int]
-) -> Match:
-    names = Operation(verb=endpoint.verb, path=endpoint.path).path_names
-    expressible = len(found.path_names) == len(names)
-    match = Match(
-        endpoint=endpoint,
-        found=found,
-        path=found.path_with(names) if expressible else found.path,
-        score=scores.of(*pair),
-        doubt=scores.doubt(*pair, pairs) if expressible else _other_names(found, names),
-    )
-    return attrs.evolve(match, doubt=match.doubt or _own_guess(match) or _refused(match))
+def _match(endpoint: Endpoint[Any], scores: "_Scores", mine: int, other: int) -> Match:
+    found = scores.theirs[other]
+    theirs, ours = found.path_names, scores.ours[mine].path_names
+    path = found.path
+    if len(theirs) != len(ours):
+        theirs_text, ours_text = (", ".join(names) or "nothing" for names in (theirs, ours))
+        doubt = f"its path names {theirs_text}, where we have {ours_text}"
+    else:
+        path = found.path_with(ours)
+        doubt = scores.doubt(mine, other) or _unconfirmed(endpoint, found, path)
+    return Match(endpoint=endpoint, found=found, path=path, score=scores.of(mine, other), doubt=doubt)
 
 
-def _other_names(found: Operation, names: tuple[str, ...]) -> str:
-    theirs, ours = (", ".join(each) or "nothing" for each in (found.path_names, names))
-    return f"its path names {theirs}, where we have {ours}"
-
-
-def _own_guess(match: Match) -> str:
-    """Our own document repeats what we assume: that is no confirmation."""
-    ours = match.endpoint
-    same = (match.found.verb, match.path) == (ours.verb, ours.path)
-    return "the document itself calls it assumed" if match.found.assumed and same else ""
-
-
-def _refused(match: Match) -> str:
+def _unconfirmed(endpoint: Endpoint[Any], found: Operation, path: str) -> str:
+    """Why a profile cannot take up a match that is right: "" where it can."""
+    if found.assumed and (found.verb, path) == (endpoint.verb, endpoint.path):
+        # Our own document repeats what we assume: that is no confirmation.
+        return "the document itself calls it assumed"
     try:
-        Profile.from_mapping({"endpoints": {match.endpoint.name: {"verb": match.found.verb, "path": match.path}}})
+        Profile.from_mapping({"endpoints": {endpoint.name: {"verb": found.verb, "path": path}}})
     except ConfigError as error:
         return str(error)
     return ""
@@ -168,18 +143,29 @@ class _Scores:
     """How well each of our operations fits each of theirs, 0 to 1."""
 
     def __init__(self, ours: Sequence[Operation], theirs: Sequence[Operation]) -> None:
-        self._ours = ours
-        self._theirs = theirs
+        self.ours = ours
+        self.theirs = theirs
         self._scores = [[_score(mine, other) for other in theirs] for mine in ours]
         # The verb decides between two that are otherwise alike, but nobody should be sure because of it.
         self._without_verb = [[_score(mine, other, "verb") for other in theirs] for mine in ours]
+        self.pairs = self._assigned()
+        """One of theirs for each of ours that has any."""
 
     def of(self, mine: int, other: int) -> float:
         """The score of a pair."""
         return self._scores[mine][other]
 
-    def assigned(self) -> dict[int, int]:
-        """One of theirs for each of ours that has any, the best pairs first."""
+    def doubt(self, mine: int, other: int) -> str:
+        """Why a pair may be wrong, "" if it counts."""
+        ours, theirs = self.ours[mine], self.theirs[other]
+        shape = _known(ours.request, theirs.request) if ours.request else _known(ours.response, theirs.response)
+        if self.of(mine, other) < SURE or shape < LEAST_SHAPE:
+            return "too little agrees"
+        rival = self._rival(mine, other)
+        return f"{rival} fits about as well" if rival else ""
+
+    def _assigned(self) -> dict[int, int]:
+        """The best pairs first."""
         ranked = sorted(
             ((score, -mine, -other) for mine, row in enumerate(self._scores) for other, score in enumerate(row)),
             reverse=True,
@@ -190,30 +176,20 @@ class _Scores:
                 pairs[-mine] = -other
         return pairs
 
-    def doubt(self, mine: int, other: int, pairs: Mapping[int, int]) -> str:
-        """Why a pair may be wrong, "" if it counts."""
-        score = self.of(mine, other)
-        ours, theirs = self._ours[mine], self._theirs[other]
-        shape = _known(ours.request, theirs.request) if ours.request else _known(ours.response, theirs.response)
-        if score < SURE or shape < LEAST_SHAPE:
-            return "too little agrees"
-        rival = self._rival(mine, other, pairs)
-        return f"{rival} fits about as well" if rival else ""
-
-    def _rival(self, mine: int, other: int, pairs: Mapping[int, int]) -> str:
+    def _rival(self, mine: int, other: int) -> str:
         """Another pairing that is nearly as good: one of theirs or ours that is free, or two pairs changed over."""
-        scores = self._without_verb
+        scores, pairs = self._without_verb, self.pairs
         most = scores[mine][other] - MARGIN
-        for index, theirs in enumerate(self._theirs):
+        for index, theirs in enumerate(self.theirs):
             if index not in pairs.values() and scores[mine][index] > most:
                 return str(theirs)
-        for index, ours in enumerate(self._ours):
+        for index, ours in enumerate(self.ours):
             if index not in pairs and scores[index][other] > most:
                 return ours.titles[0]
         for mine2, other2 in pairs.items():
             changed = scores[mine][other2] + scores[mine2][other]
             if mine2 != mine and changed > most + scores[mine2][other2]:
-                return str(self._theirs[other2])
+                return str(self.theirs[other2])
         return ""
 
 
@@ -238,12 +214,8 @@ def _title(ours: Operation, theirs: Operation) -> float:
 
 
 def _path(ours: Operation, theirs: Operation) -> float:
-    words = _shared(_words(_literal(ours.path)), _words(_literal(theirs.path)))
-    return (words + (len(ours.path_names) == len(theirs.path_names))) / 2
-
-
-def _literal(path: str) -> str:
-    return re.sub(r"\{[^{}]*\}", " ", path)
+    mine, other = (_words(re.sub(r"\{[^{}]*\}", " ", each.path)) for each in (ours, theirs))
+    return (_shared(mine, other) + (len(ours.path_names) == len(theirs.path_names))) / 2
 
 
 def _shared(mine: frozenset[str], other: frozenset[str]) -> float:
@@ -260,7 +232,7 @@ def _known(mine: frozenset[str], other: frozenset[str]) -> float:
 def _words(text: str) -> frozenset[str]:
     """The words that tell something, in lower case and the singular, each by the one that we use for it."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
-    words: set[str] = {word.lower() for word in re.findall(r"[A-Za-z]+", spaced)}
+    words = [word.lower() for word in re.findall(r"[A-Za-z]+", spaced)]
     singular = {word if word.endswith("ss") else word.removesuffix("s") for word in words} - _NO_WORD
     return frozenset({_SAME_WORD.get(word, word) for word in singular})
 

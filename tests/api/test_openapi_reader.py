@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async.api.openapi_reader import Operation, is_absolute, read_document
+from gotsurge_async.api.openapi_reader import Operation, read_document
 from gotsurge_async.errors import ConfigError
 
 
@@ -91,11 +91,11 @@ def test_parameters_of_swagger_2_are_a_body() -> None:
             {"servers": [{"url": "https://{env}.x.co/{v}", "variables": {"env": {"default": "app"}}}, {}, 3]},
             ("https://app.x.co/{v}",),
         ),
-        ({"servers": [{"url": "/v1"}]}, ("/v1",)),
+        ({"servers": [{"url": "/v1"}, {"url": "http://["}, {"url": ""}]}, ("http://[",)),
     ],
 )
 def test_servers_are_read_with_their_variables(rest: dict[str, Any], servers: tuple[str, ...]) -> None:
-    """Defaults stand in for variables; a variable without one stays as it is."""
+    """Defaults stand in for variables; a variable without one stays as it is; a path alone says nothing."""
     assert read_document(document({}, **rest)).servers == servers
 
 
@@ -104,19 +104,12 @@ def test_servers_are_read_with_their_variables(rest: dict[str, Any], servers: tu
     [
         ({"host": "x.co", "basePath": "/v1", "schemes": ["https", "wss"]}, ("https://x.co/v1",)),
         ({"host": "x.co"}, ("https://x.co",)),
-        ({"basePath": "/v1"}, ("/v1",)),
+        ({"basePath": "/v1"}, ()),
     ],
 )
 def test_servers_of_swagger_2_are_put_together(rest: dict[str, Any], servers: tuple[str, ...]) -> None:
     """Scheme, host and base path; https where no scheme is named."""
     assert read_document({"swagger": "2.0", "paths": {"/x": {"get": {}}}, **rest}).servers == servers
-
-
-def test_only_a_url_with_a_host_is_absolute() -> None:
-    """A server that is only a path is relative to where the document was fetched."""
-    assert is_absolute("https://x.co/v1")
-    assert not is_absolute("/v1")
-    assert not is_absolute("")
 
 
 def test_names_in_a_path_can_be_changed_one_for_one() -> None:
