@@ -61,7 +61,7 @@ def _tell(found: Diagnosis, target: Target) -> None:
         ]
     )
     click.echo("\nWhat GotSurge's document leaves open, and what is done about it:")
-    print_record((assumption.topic, assumption.choice) for assumption in ASSUMPTIONS)
+    print_record(ASSUMPTIONS.items())
 
 
 def _credentials(found: Diagnosis) -> str:

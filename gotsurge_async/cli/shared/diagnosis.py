@@ -85,7 +85,7 @@ class Diagnosis:
                 }
                 for probe in self.probes
             ],
-            "assumptions": [attrs.asdict(assumption) for assumption in ASSUMPTIONS],
+            "assumptions": [{"topic": topic, "choice": choice} for topic, choice in ASSUMPTIONS.items()],
         }
 
 

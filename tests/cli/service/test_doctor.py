@@ -46,7 +46,7 @@ def test_a_healthy_simulator_is_told_as_such(doctor: Doctor, simulator: Simulato
     assert lines["token"].startswith("good until ")
     assert lines["probe partner.detail"].endswith("the path answers, and the credentials are known")
     assert lines["probe tasks.get"].endswith("the path answers, and the token is taken")
-    assert all(lines[each.topic] == each.choice for each in ASSUMPTIONS)
+    assert all(lines[topic] == choice for topic, choice in ASSUMPTIONS.items())
 
 
 def test_it_sends_gets_only(doctor: Doctor, simulator: Simulator) -> None:

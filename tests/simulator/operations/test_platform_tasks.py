@@ -121,6 +121,17 @@ async def test_an_update_that_must_not_be_is_refused(platform: Client, changes: 
     assert await platform.get(f"/platform/tasks/{task['id']}") == task
 
 
+async def test_an_update_may_name_the_items_as_they_are(platform: Client) -> None:
+    """The document's own sample of an update names items: as they stand they are no change, otherwise refused."""
+    (task,) = await create(platform, order())
+    same = await update(platform, task, items=task["items"], group_tag="G")
+    assert (same.status, same.json["items"], same.json["group_tag"]) == (200, task["items"], "G")
+    other = await update(platform, same.json, items=[{**task["items"][0], "quantity": 3}])
+    assert [error["field"] for error in other.json["errors"]] == ["items"]
+    (bare,) = await create(platform, order(items=...))
+    assert (await update(platform, bare, items=[])).status == 200
+
+
 @pytest.mark.parametrize("amount", [0, 120_000, 199_999])
 async def test_an_update_takes_any_price_from_0(platform: Client, amount: int) -> None:
     """The least price is a rule of the create: an update takes less, such as the 120000 of the document's sample."""
