@@ -8,9 +8,9 @@ from gotsurge_async.bulk.after.reconcile import Absent, Reconciled, Reconciler
 from gotsurge_async.bulk.after.refused import load_refused
 from gotsurge_async.bulk.after.results import Summary, write_results
 from gotsurge_async.bulk.after.undo import Undo, Undone
-from gotsurge_async.bulk.checks.plan import Plan, Planner, check_plan
 from gotsurge_async.bulk.checks.rules import Finding, Severity, check_order
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld, UnusedDraft
+from gotsurge_async.bulk.plan import Plan, Planner, check_plan
 from gotsurge_async.bulk.push import Push, Sent
 from gotsurge_async.bulk.send.brakes import Brakes, LimitReached
 from gotsurge_async.bulk.send.load import UnusableSource

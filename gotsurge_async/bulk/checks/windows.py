@@ -56,15 +56,6 @@ def point_of(address: msgspec.Raw) -> tuple[float, float] | None:
 
 
 @attrs.frozen(kw_only=True)
-class Tight:
-    """An order whose windows are too narrow: its line, its key, and why."""
-
-    line: int
-    key: str
-    rule: str
-
-
-@attrs.frozen(kw_only=True)
 class WindowRules:
     """When a window is too narrow.
 

@@ -1,4 +1,4 @@
-"""A look at a file before it is pushed: how many orders, how much money, which windows are too narrow.
+"""A look at a file before it is pushed: how many orders, how much money, which windows leave drivers no time.
 
 `Planner` makes a `Plan`; `check_plan` holds a later push to the very file that the plan was made of.
 """
@@ -6,27 +6,60 @@
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import attrs
 import msgspec
 
-from gotsurge_async.bulk.checks.quotes import Quotes, Routes, decimals
-from gotsurge_async.bulk.checks.windows import Tight, WindowRules, planned
+from gotsurge_async import codec
+from gotsurge_async.bulk.checks.windows import Planned, WindowRules, planned, point_of
 from gotsurge_async.bulk.ledger import Ledger, Mode, Run
 from gotsurge_async.bulk.send.changes import Known
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.sources import Fault, Source
 from gotsurge_async.bulk.sources.base import SourceRow
+from gotsurge_async.calls.create import stops_all
+from gotsurge_async.calls.stream import Batcher
 from gotsurge_async.client import GotSurge
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import CallError, ConfigError
+from gotsurge_async.models.places import Address
+from gotsurge_async.models.prices import PriceVehicle, Stop
+from gotsurge_async.money import Money
 
 VERSION = 1
 KEPT = 1000
 """How many of a kind of findings a plan lists; all are counted."""
+_REASONS = 10
+
+
+@attrs.frozen(kw_only=True)
+class Tight:
+    """An order whose windows are too narrow: its line, its key, and why."""
+
+    line: int
+    key: str
+    rule: str
+
+
+@attrs.frozen(kw_only=True)
+class Quotes:
+    """Recommended prices of a file.
+
+    Attributes:
+        routes: distinct ones: pickup, delivery and vehicle.
+        orders: orders that have a recommended price.
+        total: the sum of these prices by currency, as decimals.
+        without_quote: orders that have none, and ``reasons`` why.
+    """
+
+    routes: int
+    orders: int
+    total: dict[str, str]
+    without_quote: int = 0
+    reasons: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -167,7 +200,7 @@ class Planner:
         spend: Counter[str] = Counter()
         unpriced = tight_count = orders = 0
         tight: list[Tight] = []
-        routes = Routes()
+        routes: Counter[_Route] = Counter()
         async for row in run.rows():
             order = planned(row.payload)
             orders += 1
@@ -180,9 +213,9 @@ class Planner:
                 if len(tight) < KEPT:
                     tight.append(Tight(line=row.line, key=row.key, rule=rule))
             if self._gs is not None:
-                routes.add(order)
+                routes[_route(order)] += 1
         similar = await run.similar()
-        quotes = None if self._gs is None else await routes.quote(self._gs)
+        quotes = None if self._gs is None else await _quote(self._gs, routes)
         known = Known() if self._known is None else await self._known(run)
         return Plan(
             made_at=self._now,
@@ -190,7 +223,7 @@ class Planner:
             sha256=source.sha256 or "",
             items_sha256=source.items_sha256,
             orders=orders,
-            spend=decimals(spend),
+            spend=_decimals(spend),
             without_price=unpriced,
             quotes=quotes,
             tight=tuple(tight),
@@ -206,6 +239,88 @@ class Planner:
             changed=tuple(Changed(line=line, key=key, reason=told) for line, key, told in known.changed),
             changed_count=known.changed_count,
         )
+
+
+def _decimals(amounts: Mapping[str, int]) -> dict[str, str]:
+    """Sums in thousandths of a cent, by currency, as decimals."""
+    return {
+        currency: str(Money(millicents=millicents, currency="")).removeprefix("? ")
+        for currency, millicents in sorted(amounts.items())
+    }
+
+
+# --- what the service would recommend: each distinct route is asked for once -----------------------------------------
+
+
+class _Route(NamedTuple):
+    vehicle: str
+    start: bytes
+    end: bytes
+
+
+def _route(order: Planned) -> _Route:
+    return _Route(order.vehicle_preference, _place(order.from_address), _place(order.to_address))
+
+
+def _place(address: msgspec.Raw) -> bytes:
+    """What of an address makes a route: its coordinates if it has them, else all of it."""
+    point = point_of(address)
+    return bytes(address) if point is None else msgspec.json.encode({"latitude": point[0], "longitude": point[1]})
+
+
+async def _quote(gs: GotSurge, routes: Counter[_Route]) -> Quotes:
+    """Ask for the price of each route; ``routes`` say how many orders take it.
+
+    Raises:
+        CallError: one that every other route would meet too.
+    """
+    total: Counter[str] = Counter()
+    orders = 0
+    without: Counter[str] = Counter()
+
+    async def ask(chunk: Sequence[_Route]) -> list[tuple[_Route, Money | str]]:
+        return [(route, await _recommended(gs, route)) for route in chunk]
+
+    async with Batcher(list(routes), ask, size=1, concurrency=gs.limits.concurrency) as asked:
+        async for told in asked:
+            for route, price in told:
+                if isinstance(price, Money):
+                    total[price.currency] += routes[route] * price.millicents
+                    orders += routes[route]
+                else:
+                    without[price] += routes[route]
+    return Quotes(
+        routes=len(routes),
+        orders=orders,
+        total=_decimals(total),
+        without_quote=without.total(),
+        reasons=tuple(f"{reason} ({count:,} orders)" for reason, count in without.most_common(_REASONS)),
+    )
+
+
+async def _recommended(gs: GotSurge, route: _Route) -> Money | str:
+    """The price of a route, or why there is none."""
+    vehicle = PriceVehicle(route.vehicle)
+    if not vehicle.known:
+        return f"there are no prices for the vehicle {vehicle}"
+    try:
+        quote = await gs.prices.recommend(stops=[_stop(route.start), _stop(route.end)], service_type=vehicle)
+    except CallError as error:
+        if stops_all(error):
+            raise
+        return str(error)
+    fee = quote.total_fee if quote.total_fee is not None else quote.average_fee
+    return fee if fee is not None else "the answer names no price"
+
+
+def _stop(place: bytes) -> Stop:
+    address = codec.decode(place, Address)
+    if address.latitude is not None and address.longitude is not None:
+        return Stop(latitude=address.latitude, longitude=address.longitude)
+    return Stop(address=address)
+
+
+# --- a push of the very file that was planned ------------------------------------------------------------------------
 
 
 def check_plan(path: Path, source: Source) -> Source:

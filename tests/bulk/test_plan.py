@@ -9,15 +9,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gotsurge_async import Address, Money, Order, TimeWindow, codec
 from gotsurge_async.bulk import Ledger, Mode, Plan, Planner, Push, Source, SourceOptions, UnusableSource, check_plan
-from gotsurge_async.bulk.checks.windows import WindowRules, planned
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.sources import open_source
 from gotsurge_async.errors import ConfigError, Unauthorized
+from gotsurge_async.models.prices import Quote
 from gotsurge_async.simulator import Fault
 from tests.bulk.kit import NOW, good_order
 from tests.bulk.platforms import place
@@ -174,56 +172,10 @@ async def test_the_items_are_part_of_the_plan(tmp_path: Path) -> None:
             await loader.source(opened)
 
 
-# --- windows ---------------------------------------------------------------------------------------------------------
-
-
-def told(order: Order, **rules: float) -> list[str]:
-    """What is too narrow about an order."""
-    return WindowRules(**rules).broken(planned(codec.encode(order)), NOW)
-
-
-def span(start: float, end: float) -> TimeWindow:
-    """A window from so many minutes after now to so many."""
-    return TimeWindow(start_time_utc=NOW + timedelta(minutes=start), end_time_utc=NOW + timedelta(minutes=end))
-
-
-def test_a_roomy_order_is_not_told() -> None:
-    """Nothing is said of an order with hours to spare."""
-    assert told(good_order(from_address=LOYANG, to_address=TUAS)) == []
-
-
-def test_short_and_near_pickups_are_told() -> None:
-    """A pickup that lasts ten minutes, ends within the hour or is over leaves no time; the limits are settings."""
-    assert told(good_order(from_time_window=span(120, 130))) == ["the pickup window lasts 10 minutes"]
-    assert told(good_order(from_time_window=span(0, 45))) == ["the pickup ends in 45 minutes"]
-    assert told(good_order(from_time_window=span(-90, -30))) == ["the pickup is over"]
-    assert told(good_order(from_time_window=span(0, 45)), lead=30) == []
-    assert told(good_order(from_time_window=span(120, 130)), shortest_pickup=5) == []
-
-
-def test_a_way_that_cannot_be_driven_is_told() -> None:
-    """Across Singapore in half an hour is told with kilometres and minutes; without coordinates nothing is known."""
-    windows = {"from_time_window": span(120, 140), "to_time_window": span(140, 150)}
-    (rule,) = told(good_order(from_address=LOYANG, to_address=TUAS, **windows))
-    assert rule.startswith("49 km take 74 minutes at 40 km/h")
-    assert rule.endswith("there are 30")
-    assert told(good_order(from_address=LOYANG, to_address=Address(zip_code="1"), **windows)) == []
-    assert told(good_order(from_address=LOYANG, to_address=TUAS, **windows), speed=110) == []
-
-
-@given(st.integers(1, 10**4), st.integers(1, 10**4), st.integers(-(10**4), 10**4))
-def test_more_time_breaks_no_more_rules(length: int, more: int, start: int) -> None:
-    """Moving the end of the pickup and of the delivery later never breaks another rule."""
-    narrow = good_order(from_address=LOYANG, to_address=TUAS, from_time_window=span(start, start + length),
-                        to_time_window=span(start, start + length))  # fmt: skip
-    wide = good_order(from_address=LOYANG, to_address=TUAS, from_time_window=span(start, start + length + more),
-                      to_time_window=span(start, start + length + more))  # fmt: skip
-    assert len(told(wide)) <= len(told(narrow))
-
-
 async def test_tight_windows_stand_in_the_plan() -> None:
     """Each is listed with its line and key."""
-    made = await plan([*numbered(2), good_order(tracking_id="X", from_time_window=span(0, 5))])
+    five_minutes = TimeWindow(start_time_utc=NOW, end_time_utc=NOW + timedelta(minutes=5))
+    made = await plan([*numbered(2), good_order(tracking_id="X", from_time_window=five_minutes)])
     assert [(each.line, each.key) for each in made.tight] == [(3, "X"), (3, "X")]
     assert made.tight_count == 2
 
@@ -253,6 +205,20 @@ async def test_what_has_no_price_is_told(tmp_path: Path) -> None:
     assert made.quotes is not None
     assert (made.quotes.orders, made.quotes.without_quote) == (0, 3)
     assert any("lorry_20ft (2 orders)" in reason for reason in made.quotes.reasons)
+
+
+async def test_an_answer_without_a_price_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders of such a route count as without a quote: no order is missing in the sums."""
+
+    async def nothing(*_: Any, **__: Any) -> Quote:
+        return Quote()
+
+    async with place(tmp_path, "plain") as here:
+        monkeypatch.setattr(type(here.gs.prices), "recommend", nothing)
+        made = await plan(numbered(2, from_address=LOYANG, to_address=TUAS), gs=here.gs)
+    assert made.quotes is not None
+    assert (made.quotes.orders, made.quotes.without_quote) == (0, 2)
+    assert made.quotes.reasons == ("the answer names no price (2 orders)",)
 
 
 async def test_quotes_stop_where_nobody_is_signed_in(tmp_path: Path) -> None:
