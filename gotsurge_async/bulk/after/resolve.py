@@ -112,9 +112,9 @@ class Resolver:
                 raise UnusableSource(f"{self._file} has faults", faults, len(faults))
             tasks = {each.key: each.task_id for each in new}
             if run is not None:
-                await run.resolve_all(tasks, by=by)
+                await run.resolve(tasks, by=by)
             else:
-                await self._ledger.resolve_all(run_id, tasks, by=by)
+                await self._ledger.resolve(run_id, tasks, by=by)
         counts = await self._ledger.counts(run_id)
         return Resolved(
             created=tuple(each for each in new if each.task_id is not None),

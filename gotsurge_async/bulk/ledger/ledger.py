@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, insert, select, update
 
-from gotsurge_async.bulk.ledger.errors import LedgerError, LedgerUnusable
-from gotsurge_async.bulk.ledger.locks import RunLock, is_locked, this_process
+from gotsurge_async.bulk.ledger.errors import LedgerError
+from gotsurge_async.bulk.ledger.locks import RunLock, this_process
 from gotsurge_async.bulk.ledger.run import Run, discard, held
 from gotsurge_async.bulk.ledger.sql import pages, queries, transitions
 from gotsurge_async.bulk.ledger.sql.schema import runs
@@ -26,7 +26,6 @@ from gotsurge_async.bulk.ledger.states import (
     ResultRow,
     RunInfo,
     RunState,
-    Similar,
     UnusedDraft,
     to_microseconds,
     utc_now,
@@ -185,9 +184,9 @@ class Ledger:
             lock = self._store.locks.take(run_id)
             if lock is not None:
                 return lock
-            # Perhaps another run's admission only looked whether anybody has it.
+            # Perhaps somebody only looks whether anybody has it, or takes orders over from it.
             await asyncio.sleep(_PROBE_SECONDS)
-        raise await self._store.read(lambda connection: held(connection, run_id, self.path))
+        raise await self._store.read(held, run_id, self.path)
 
     async def _sweep(self) -> None:
         """Remove runs that were never admitted and whose process is gone: nothing of them was sent."""
@@ -204,18 +203,7 @@ class Ledger:
 
     async def is_held(self, run_id: str) -> bool:
         """Whether a living process, this one included, has a run in its hands."""
-        for _ in range(_PROBES):
-            try:
-                lock = self._store.locks.take(run_id)
-            except LedgerUnusable:
-                if self._store.writes:
-                    raise
-                return is_locked(Path(self.path), run_id)
-            if lock is not None:
-                lock.release()
-                return False
-            await asyncio.sleep(_PROBE_SECONDS)
-        return True
+        return await asyncio.to_thread(self._store.locks.is_held, run_id)
 
     async def identity(self) -> Identity | None:
         """Which ledger it is, and its counter of admissions and claims; None if it is from before it had these."""
@@ -240,15 +228,15 @@ class Ledger:
 
         It reads all orders: ask for many tasks at once.
         """
-        return await self._store.read(lambda connection: queries.recorded(connection, environment, task_ids))
+        return await self._store.read(queries.recorded, environment, task_ids)
 
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
         """The runs, newest first: as they were begun, also where the clock was set back since."""
-        return await self._store.read(lambda connection: queries.all_runs(connection, limit))
+        return await self._store.read(queries.all_runs, limit)
 
     async def run(self, run_id: str) -> RunInfo:
         """One run, to look at; raises NoSuchRun."""
-        return await self._store.read(lambda connection: queries.run_info(connection, run_id, self.path))
+        return await self._store.read(queries.run_info, run_id, self.path)
 
     async def counts(self, run_id: str) -> Counts:
         """How many orders of a run are in each state, whoever holds it.
@@ -256,7 +244,7 @@ class Ledger:
         One whose key another run owns counts as what became of it there: ``already_pushed`` (created), ``in_doubt``, or
         ``superseded`` (it waits there, or is free again).
         """
-        return await self._store.read(lambda connection: queries.standing(connection, run_id))
+        return await self._store.read(queries.standing, run_id)
 
     def rows(
         self, run_id: str, states: Iterable[OrderState] | None = None, *, batch: int = 1000
@@ -268,47 +256,22 @@ class Ledger:
         """What became of the orders of a run, by line, in lists of up to ``batch``: what its result files say."""
         return pages.result_pages(self._store, run_id, batch)
 
-    async def similar(self, run: Run | str) -> list[Similar]:
-        """See `Run.similar`."""
-        run_id = run if isinstance(run, str) else run.id
-        return await self._store.read(lambda connection: queries.similar(connection, run_id))
-
     async def pushed(self, environment: str, keys: Sequence[str]) -> dict[str, tuple[str, OrderState, bytes]]:
         """The orders that some keys were pushed with: the run, the state there, and the text."""
-        return await self._store.read(lambda connection: queries.pushed(connection, environment, keys))
+        return await self._store.read(queries.pushed, environment, keys)
 
     async def unused_drafts(self, run_id: str) -> list[UnusedDraft]:
         """The drafts of a run that no order will be broadcast by; they may be cancelled."""
-        return await self._store.read(lambda connection: queries.unused(connection, run_id))
+        return await self._store.read(queries.unused, run_id)
 
     async def decisions(self, run_id: str) -> list[Decision]:
         """The operators' words about orders of a run, oldest first."""
-        return await self._store.read(lambda connection: queries.decided(connection, run_id))
+        return await self._store.read(queries.decided, run_id)
 
-    async def resolve(
-        self, run_id: str, key: str, *, by: str, created: str | None = None, not_created: bool = False
-    ) -> None:
-        """An operator's word about an order in doubt, recorded with name and time.
-
-        Args:
-            run_id: the run that has it in doubt.
-            key: its key.
-            by: who says so.
-            created: the id of the task that exists, or
-            not_created: that none exists: the order is rejected, and its key may be pushed again.
-
-        Raises:
-            NoSuchRun: the run has no such order.
-            IllegalTransition: it is not in doubt, or another task is recorded for it.
-        """
-        if (created is not None) == not_created:
-            raise ValueError("say either created=TASK_ID or not_created=True")
-        await self.resolve_all(run_id, {key: created}, by=by)
-
-    async def resolve_all(self, run_id: str, words: Mapping[str, str | None], *, by: str) -> None:
+    async def resolve(self, run_id: str, words: Mapping[str, str | None], *, by: str) -> None:
         """An operator's words about orders in doubt, recorded with name and time; all of them, or none.
 
-        Whoever holds the run knows more of them to be in doubt: see `Run.resolve_all`.
+        Whoever holds the run knows more of them to be in doubt: see `Run.resolve`.
 
         Args:
             words: of each key the id of the task that exists, or None if there is none.
@@ -322,7 +285,6 @@ class Ledger:
 
         def job(connection: Connection) -> None:
             queries.run_info(connection, run_id, self.path)
-            in_doubt = (OrderState.IN_DOUBT,)
-            transitions.resolve(connection, run_id, words, in_doubt, by=by, now=now, path=self.path)
+            transitions.resolve(connection, run_id, now, words, (OrderState.IN_DOUBT,), by, self.path)
 
         await self._store.write(job)

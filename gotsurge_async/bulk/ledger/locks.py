@@ -8,8 +8,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from gotsurge_async.bulk.ledger.errors import LedgerUnusable
 from gotsurge_async.bulk.ledger.sql.sqlite import translated
 from gotsurge_async.bulk.ledger.states import Holder
+
+POLL_SECONDS = 0.02
+"""How often a lock that is waited for is tried."""
 
 
 class RunLock:
@@ -46,48 +50,53 @@ class RunLocks:
     def __init__(self, ledger: Path) -> None:
         self._ledger = ledger
 
-    def take(self, run_id: str) -> RunLock | None:
-        """Take a run, without waiting; None when somebody has it, be it this process.
+    def take(self, run_id: str, *, wait: float = 0.0) -> RunLock | None:
+        """Take a run; None when somebody has it for more than ``wait`` seconds, be it this process.
 
         Raises:
             LedgerUnusable: the lock file cannot be made.
         """
-        path = self._ledger.with_name(f"{self._ledger.name}.{run_id}.lock")
-        lock = FileLock(path, mode=0o600, blocking=False, thread_local=False)
+        path = self._file(run_id)
+        lock = FileLock(path, mode=0o600, thread_local=False)
         with translated(path):
             # Once more, for the case that the first try met a file that its holder was just removing.
             for _ in range(2):
-                try:
-                    lock.acquire()
-                except Timeout:
-                    continue
-                return RunLock(lock, path)
+                with suppress(Timeout):
+                    lock.acquire(timeout=wait, poll_interval=POLL_SECONDS)
+                    return RunLock(lock, path)
         return None
+
+    def is_held(self, run_id: str) -> bool:
+        """Whether a living process, this one included, has a run. Nothing is made, and all may look at once."""
+        path = self._file(run_id)
+        try:
+            import fcntl
+        except ImportError:  # where there is no flock, a lock is seen only by trying to take it
+            try:
+                lock = self.take(run_id)
+            except LedgerUnusable:
+                return path.exists()
+            if lock is not None:
+                lock.release()
+            return lock is None
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        except OSError:  # it is there, and not for us to look into
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def _file(self, run_id: str) -> Path:
+        return self._ledger.with_name(f"{self._ledger.name}.{run_id}.lock")
 
 
 def this_process(now: datetime) -> Holder:
     """The holder that this process is."""
     return Holder(pid=os.getpid(), host=socket.gethostname(), since=now)
-
-
-def is_locked(ledger: Path, run_id: str) -> bool:
-    """Whether a living process has a run of a ledger beside which no lock can be taken."""
-    real = ledger.resolve()
-    path = real.with_name(f"{real.name}.{run_id}.lock")
-    try:
-        import fcntl
-    except ImportError:  # where there is no flock, a lock that is there is one that somebody has
-        return path.exists()
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    except OSError:  # it is there, and not for us to look into
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, update
 
@@ -31,7 +31,11 @@ from gotsurge_async.bulk.ledger.states import (
     Similar,
 )
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
+LOOKED_AT_SECONDS = 0.1
+"""How long an admission waits for the lock of another run: somebody may only look whether anybody has it."""
 
 
 class Run:
@@ -100,8 +104,7 @@ class Run:
         admission.check_keys(rows)
         if not rows:
             return
-        now = self._store.now()
-        await self._write(lambda connection: admission.add(connection, self.id, self.info.environment, rows, now))
+        await self._mark(admission.add, self.info.environment, rows)
 
     async def admit(self, *, source_sha256: str | None = None) -> Admission:
         """Let the orders in, all or none: each becomes ``pending``, or ``already_pushed`` if its key is taken.
@@ -126,7 +129,7 @@ class Run:
             rivals.close()  # those of an attempt that was undone
 
             def take(rival: str) -> None:
-                lock = self._store.locks.take(rival)
+                lock = self._store.locks.take(rival, wait=LOOKED_AT_SECONDS)
                 if lock is None:
                     raise held(connection, rival, self._store.path)
                 rivals.callback(lock.release)
@@ -150,8 +153,7 @@ class Run:
     async def doubtful_rivals(self) -> list[str]:
         """The runs that hold keys of this one in doubt, and a task that can be read; before ``admit``."""
         self._check_loading()
-        asked = (self.id, self.info.environment, self.info.mode)
-        return await self._store.read(lambda connection: admission.doubtful_rivals(connection, *asked))
+        return await self._ask(admission.doubtful_rivals, self.info.environment, self.info.mode)
 
     async def discard(self) -> None:
         """Remove the run and all its orders, and close it; only before it was admitted."""
@@ -241,8 +243,7 @@ class Run:
             IllegalTransition: one of them is not claimed any more; nothing may be sent.
             RunLost: the run is another process's now; nothing may be sent.
         """
-        now = self._store.now()
-        await self._write(lambda connection: transitions.renew(connection, self.id, self._epoch, ids, now))
+        await self._mark(transitions.renew, self._epoch, ids)
 
     async def release_claim(self, ids: Sequence[int]) -> None:
         """Give claimed orders back of which certainly nothing was processed.
@@ -253,8 +254,7 @@ class Run:
         Raises:
             IllegalTransition: one of them is not claimed; none was released.
         """
-        now = self._store.now()
-        await self._write(lambda connection: transitions.release(connection, self.id, self._epoch, ids, now))
+        await self._mark(transitions.release, self._epoch, ids)
 
     async def record(self, results: Sequence[Outcome]) -> None:
         """Record what became of claimed orders, a chunk at a time; also what was found out about orders in doubt.
@@ -271,12 +271,11 @@ class Run:
 
     async def remark(self, remarks: Sequence[Remark]) -> None:
         """Note what was learnt about orders that stay in their states; one that is in another state is left alone."""
-        now = self._store.now()
         if remarks:
-            await self._write(lambda connection: transitions.remark(connection, self.id, remarks, now))
+            await self._mark(transitions.remark, remarks)
 
-    async def resolve_all(self, words: Mapping[str, str | None], *, by: str) -> None:
-        """An operator's words about orders in doubt, as `Ledger.resolve_all` takes them.
+    async def resolve(self, words: Mapping[str, str | None], *, by: str) -> None:
+        """An operator's words about orders in doubt, as `Ledger.resolve` takes them.
 
         In doubt is here also what an earlier holder was sending or broadcasting: call ``recover`` first.
 
@@ -284,48 +283,37 @@ class Run:
             NoSuchRun: the run has no such order.
             IllegalTransition: one is not in doubt, or another task is recorded for it.
         """
-        now = self._store.now()
-        await self._write(
-            lambda connection: transitions.resolve(
-                connection, self.id, words, DOUBTFUL, by=by, now=now, path=self._store.path
-            )
-        )
+        await self._mark(transitions.resolve, words, DOUBTFUL, by, self._store.path)
 
     async def recover(self) -> Counts:
-        """Settle what earlier holders left in the middle; call it first on a run that was taken up.
+        """Clear up what earlier holders left in the middle; call it first on a run that was taken up.
 
         Of what they had claimed ``sending`` becomes ``in_doubt``, ``drafting`` becomes ``pending``; ``broadcasting``
         stays, to be read by its task id. What this holder claimed itself is left alone. Returns the counts after it.
         """
-        now = self._store.now()
-        await self._write(lambda connection: transitions.recover(connection, self.id, self._epoch, now))
+        await self._mark(transitions.recover, self._epoch)
         return await self.counts()
 
-    async def rivals(self, states: Iterable[OrderState], after: int, limit: int = 500) -> list[Rival]:
-        """Orders in some states whose keys were pushed with another text, after the one of an id; by id."""
-        self._check()
-        return await self._store.read(lambda connection: queries.rivals(connection, self.id, states, after, limit))
+    async def rivals(self, states: Iterable[OrderState], after: int) -> list[Rival]:
+        """Orders in some states whose keys were pushed with another text: by id, the first 500 after an id."""
+        return await self._ask(queries.rivals, states, after)
 
-    async def change(self, changed: Sequence[tuple[int, str]]) -> None:
+    async def note_changed(self, changed: Sequence[tuple[int, str]]) -> None:
         """Note that orders differ from what their keys were pushed with: ids, and in what, for people."""
-        now = self._store.now()
         if changed:
-            await self._write(lambda connection: transitions.change(connection, self.id, changed, now))
+            await self._mark(transitions.note_changed, changed)
 
-    async def same(self, ids: Sequence[int]) -> None:
+    async def note_unchanged(self, ids: Sequence[int]) -> None:
         """Note that orders do not differ from what their keys were pushed with."""
-        now = self._store.now()
         if ids:
-            await self._write(lambda connection: transitions.same(connection, self.id, ids, now))
+            await self._mark(transitions.note_unchanged, ids)
 
-    async def unsettle(self, rival: Rival, payload: bytes, told: str) -> None:
+    async def note_text(self, rival: Rival, payload: bytes, told: str) -> None:
         """Give the order that a key was pushed with another text, before its task is changed or when it was not.
 
         So whatever is pushed while nobody knows what the task says differs from it, and is not taken for sent.
         """
-        now = self._store.now()
-        told_to = (rival.other_id, payload, told)
-        await self._write(lambda connection: transitions.unsettle(connection, self.id, *told_to, now))
+        await self._mark(transitions.note_text, rival.other_id, payload, told)
 
     async def replace(self, rival: Rival, status: str | None) -> None:
         """Note that the order that a key was pushed with was changed at the service into the one of this run.
@@ -333,35 +321,29 @@ class Run:
         Raises:
             IllegalTransition: that order is not created any more; nothing was noted.
         """
-        now = self._store.now()
-        ids = (rival.id, rival.other_id)
-        await self._write(lambda connection: transitions.replace(connection, self.id, *ids, status, now))
+        await self._mark(transitions.replace, rival.id, rival.other_id, status)
 
     async def lose_drafts(self, ids: Sequence[int]) -> None:
         """Note that a draft may exist of each order, whose id nobody knows; no driver does."""
-        now = self._store.now()
-        await self._write(lambda connection: transitions.lose_drafts(connection, self.id, ids, now))
+        await self._mark(transitions.lose_drafts, ids)
 
     async def note_unused(self, drafts: Sequence[tuple[str, str]]) -> None:
         """Note drafts, given as key and task id, that no order will be broadcast by.
 
         Left out is what may be the draft of another run that has the key now.
         """
-        now = self._store.now()
         if drafts:
-            await self._write(lambda connection: transitions.note_unused(connection, self.id, drafts, now))
+            await self._mark(transitions.note_unused, drafts)
 
     async def unused_cancelled(self, task_ids: Sequence[str]) -> None:
         """Note that unused drafts were cancelled."""
-        now = self._store.now()
-        await self._write(lambda connection: transitions.unused_cancelled(connection, self.id, task_ids, now))
+        await self._mark(transitions.unused_cancelled, task_ids)
 
     # Looking
 
     async def counts(self) -> Counts:
         """How many orders are in each state."""
-        self._check()
-        return await self._store.read(lambda connection: queries.counts(connection, self.id))
+        return await self._ask(queries.counts)
 
     async def adoptable(self, drafts: Mapping[str, str]) -> dict[str, str]:
         """Which of some drafts, given as key and task id, can only be of the orders of this run.
@@ -369,13 +351,11 @@ class Run:
         Not one whose key any run had with another text, nor one that is recorded or noted anywhere: it may bring
         another order to a driver.
         """
-        self._check()
-        return await self._store.read(lambda connection: queries.adoptable(connection, self.id, drafts))
+        return await self._ask(queries.adoptable, drafts)
 
     async def lost_drafts(self) -> list[str]:
         """The keys of orders of which a draft may exist whose id nobody knows, but for what another run took over."""
-        self._check()
-        return await self._store.read(lambda connection: queries.lost_drafts(connection, self.id))
+        return await self._ask(queries.lost_drafts)
 
     def rows(self, states: Iterable[OrderState] | None = None, *, batch: int = 1000) -> AsyncIterator[OrderRow]:
         """The orders in some states (None: in all), by line; ``batch`` are read at a time, so memory stays flat."""
@@ -387,8 +367,7 @@ class Run:
 
         Before ``admit`` it compares with other runs, after it also within this one.
         """
-        self._check()
-        return await self._store.read(lambda connection: queries.similar(connection, self.id))
+        return await self._ask(queries.similar)
 
     async def _claim(self, ids: Sequence[int], source: OrderState, target: OrderState) -> list[int]:
         now = self._store.now()
@@ -397,6 +376,19 @@ class Run:
             transitions.claim, transitions.Claim(self.id, self._epoch, ids, source, target, now)
         )
         return [order_id for order_id in ids if order_id in claimed]
+
+    async def _ask(
+        self, question: Callable[Concatenate[Connection, str, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        self._check()
+        return await self._store.read(question, self.id, *args, **kwargs)
+
+    async def _mark(
+        self, mark: Callable[Concatenate[Connection, str, int, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Have the writer do what a function of `transitions` does, with the time as it is now."""
+        now = self._store.now()
+        return await self._write(lambda connection: mark(connection, self.id, now, *args, **kwargs))
 
     async def _write(self, job: Callable[[Connection], T], *, after: Callable[[], None] | None = None) -> T:
         """Run a job in the writer's transaction; refused when another process has taken the run over."""

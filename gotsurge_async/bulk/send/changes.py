@@ -70,8 +70,8 @@ async def note_changes(run: Run) -> int:
     async for block in _rivals(run):
         fields = await asyncio.to_thread(lambda rivals: [_fields(rival) for rival in rivals], block)
         changed = [(rival.id, _told(rival.other_run, each)) for rival, each in zip(block, fields, strict=True) if each]
-        await run.change(changed)
-        await run.same([rival.id for rival, each in zip(block, fields, strict=True) if not each])
+        await run.note_changed(changed)
+        await run.note_unchanged([rival.id for rival, each in zip(block, fields, strict=True) if not each])
         found += len(changed)
     return found
 
@@ -182,7 +182,7 @@ async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replac
                 replaced += not told
             if told:
                 told = f"{_told(rival.other_run, _fields(rival))}; {told}"
-                await whole(run.change([(rival.id, told)]))
+                await whole(run.note_changed([(rival.id, told)]))
 
     async def each() -> AsyncIterator[Rival]:
         async for block in _rivals(run):
@@ -212,14 +212,14 @@ async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
         return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"
     changes = _values(codec.decode(rival.payload, Order), fields)
     await whole(
-        run.unsettle(rival, _certain(rival.other_payload, fields), f"its task may have been changed by run {run.id}")
+        run.note_text(rival, _certain(rival.other_payload, fields), f"its task may have been changed by run {run.id}")
     )
     try:
         changed = await gs.platform.tasks.update(task, **changes)
     except OutcomeUnknown:
         raise
     except GotSurgeError:
-        await whole(run.unsettle(rival, rival.other_payload, ""))
+        await whole(run.note_text(rival, rival.other_payload, ""))
         raise
     wanted = {name: value for name, value in msgspec.json.decode(rival.payload).items() if name in fields}
     if not shows(codec.unstructure(changed), wanted):

@@ -285,9 +285,9 @@ async def test_an_operator_settles_what_is_in_doubt(ledger: Ledger, clock: Turne
     run = await loaded(ledger, orders(3))
     await bring(run, OrderState.IN_DOUBT)
     clock.turn(60)
-    await ledger.resolve(run.id, "TRK-1", created="task-1", by="mei")
+    await ledger.resolve(run.id, {"TRK-1": "task-1"}, by="mei")
     clock.turn(60)
-    await ledger.resolve(run.id, "TRK-2", not_created=True, by="raj")
+    await ledger.resolve(run.id, {"TRK-2": None}, by="raj")
     rows = {row.key: row async for row in run.rows()}
     assert (rows["TRK-1"].state, rows["TRK-1"].task_id, rows["TRK-1"].error) == (OrderState.CREATED, "task-1", None)
     assert (rows["TRK-2"].state, rows["TRK-2"].error) == (OrderState.REJECTED, "not created, says raj")
@@ -304,9 +304,9 @@ async def test_words_about_many_orders_are_taken_all_or_none(ledger: Ledger) -> 
     run = await loaded(ledger, orders(3))
     await bring(run, OrderState.IN_DOUBT)
     with pytest.raises(NoSuchRun, match="no order TRK-9"):
-        await ledger.resolve_all(run.id, {"TRK-1": "task-1", "TRK-9": None}, by="mei")
+        await ledger.resolve(run.id, {"TRK-1": "task-1", "TRK-9": None}, by="mei")
     assert await ledger.decisions(run.id) == []
-    await ledger.resolve_all(run.id, {"TRK-1": "task-1", "TRK-3": None}, by="mei")
+    await ledger.resolve(run.id, {"TRK-1": "task-1", "TRK-3": None}, by="mei")
     assert await states(ledger, run) == {"TRK-1": "created", "TRK-2": "in_doubt", "TRK-3": "rejected"}
     assert [(each.key, each.task_id) for each in await ledger.decisions(run.id)] == [
         ("TRK-1", "task-1"),
@@ -316,21 +316,18 @@ async def test_words_about_many_orders_are_taken_all_or_none(ledger: Ledger) -> 
 
 
 async def test_an_operator_cannot_settle_what_is_known(ledger: Ledger) -> None:
-    """Only an order in doubt can be resolved, once, with exactly one of the two words; nothing else is recorded."""
+    """Only an order in doubt can be resolved, once; nothing else is recorded."""
     run = await loaded(ledger, [order(1)])
     with pytest.raises(IllegalTransition, match=r"TRK-1 .* is unprocessed, not in doubt"):
-        await ledger.resolve(run.id, "TRK-1", not_created=True, by="mei")
+        await ledger.resolve(run.id, {"TRK-1": None}, by="mei")
     await bring(run, OrderState.IN_DOUBT)
     with pytest.raises(NoSuchRun, match="no order TRK-7"):
-        await ledger.resolve(run.id, "TRK-7", not_created=True, by="mei")
+        await ledger.resolve(run.id, {"TRK-7": None}, by="mei")
     with pytest.raises(NoSuchRun, match="no run r-1"):
-        await ledger.resolve("r-1", "TRK-1", not_created=True, by="mei")
-    for created, not_created in ((None, False), ("task-1", True)):
-        with pytest.raises(ValueError, match="either"):
-            await ledger.resolve(run.id, "TRK-1", created=created, not_created=not_created, by="mei")
-    await ledger.resolve(run.id, "TRK-1", created="task-1", by="mei")
+        await ledger.resolve("r-1", {"TRK-1": None}, by="mei")
+    await ledger.resolve(run.id, {"TRK-1": "task-1"}, by="mei")
     with pytest.raises(IllegalTransition):
-        await ledger.resolve(run.id, "TRK-1", not_created=True, by="mei")
+        await ledger.resolve(run.id, {"TRK-1": None}, by="mei")
     assert len(await ledger.decisions(run.id)) == 1
     assert await states(ledger, run) == {"TRK-1": "created"}
     await run.close()
@@ -366,8 +363,8 @@ async def test_a_recorded_task_is_not_replaced_by_a_word(ledger: Ledger) -> None
     run = await loaded(ledger, orders(1), mode=Mode.TWO_PHASE)
     await bring(run, OrderState.IN_DOUBT)
     with pytest.raises(IllegalTransition, match="task-1 is recorded"):
-        await ledger.resolve(run.id, "TRK-1", created="task-2", by="mei")
+        await ledger.resolve(run.id, {"TRK-1": "task-2"}, by="mei")
     assert await ledger.decisions(run.id) == []
-    await ledger.resolve(run.id, "TRK-1", created="task-1", by="mei")
+    await ledger.resolve(run.id, {"TRK-1": "task-1"}, by="mei")
     assert await states(ledger, run) == {"TRK-1": "created"}
     await run.close()

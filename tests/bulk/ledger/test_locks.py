@@ -1,12 +1,14 @@
 """The locks of runs."""
 
+import fcntl
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
-from gotsurge_async.bulk.ledger import LedgerUnusable
+from gotsurge_async.bulk.ledger import Ledger, LedgerUnusable
 from gotsurge_async.bulk.ledger.locks import RunLocks, this_process
 from tests.bulk.ledger.kit import START
 
@@ -28,6 +30,28 @@ def test_one_holder_at_a_time(path: Path) -> None:
     again = others.take("r-1")
     assert again is not None
     again.release()
+
+
+async def test_those_who_only_look_do_not_meet(ledger: Ledger, path: Path) -> None:
+    """Who asks whether a run is held does not see another one who asks, and leaves what a crash left."""
+    file = path.with_name("ledger.db.r-1.lock")
+    assert not await ledger.is_held("r-1")
+    assert not file.exists()
+    with file.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert not await ledger.is_held("r-1")
+    assert file.exists()
+
+
+def test_who_looks_keeps_nobody_from_a_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that somebody looks at is taken when the look is over, by whoever waits that long."""
+    other = path.with_name("ledger.db.r-1.lock").open("w")
+    fcntl.flock(other, fcntl.LOCK_SH)
+    assert RunLocks(path).take("r-1") is None
+    monkeypatch.setattr(time, "sleep", lambda _: other.close())
+    lock = RunLocks(path).take("r-1", wait=5)
+    assert lock is not None
+    lock.release()
 
 
 def test_the_lock_file_is_private_and_goes_away(path: Path) -> None:

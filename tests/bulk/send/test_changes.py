@@ -93,7 +93,7 @@ async def test_a_changed_order_in_doubt_is_in_doubt_first(tmp_path: Path) -> Non
         run, _ = await again(here, order("T-0", to_address=ELSEWHERE), mode=Mode.DIRECT)
         await run.close()
         assert (await here.ledger.counts(run.id)).in_doubt == 1
-        await here.ledger.resolve(first, "T-0", by="me", created="task-1")
+        await here.ledger.resolve(first, {"T-0": "task-1"}, by="me")
         assert (await here.ledger.counts(run.id)).changed == 1
 
 

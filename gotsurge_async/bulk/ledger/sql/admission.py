@@ -88,7 +88,7 @@ def _is_text(key: str) -> bool:
     return True
 
 
-def add(connection: Connection, run_id: str, environment: str, rows: Sequence[NewOrder], now: int) -> None:
+def add(connection: Connection, run_id: str, now: int, environment: str, rows: Sequence[NewOrder]) -> None:
     """Put orders in as ``loading``."""
     # Numbered by us and not by the database: both tables need the number, and no database returns a
     # million of them as fast as one counts by one.

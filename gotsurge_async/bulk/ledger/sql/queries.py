@@ -39,6 +39,7 @@ from gotsurge_async.bulk.ledger.upkeep.integrity import readable
 
 SIMILAR_LIMIT = 1000
 """How many pairs of similar orders one look lists."""
+RIVALS_AT_ONCE = 500
 
 owner = orders.alias("owner")
 _IS_ANOTHERS = in_states(orders.c.state, OWNED_ELSEWHERE)
@@ -202,7 +203,7 @@ class Rival:
     task_id: str | None
 
 
-def rivals(connection: Connection, run_id: str, states: Iterable[OrderState], after: int, limit: int) -> list[Rival]:
+def rivals(connection: Connection, run_id: str, states: Iterable[OrderState], after: int) -> list[Rival]:
     """Orders of a run in some states, by id, whose key another order has that was sent with another text."""
     theirs = payloads.alias("their_payload")
     found = connection.execute(
@@ -229,7 +230,7 @@ def rivals(connection: Connection, run_id: str, states: Iterable[OrderState], af
             payloads.c.payload != theirs.c.payload,
         )
         .order_by(orders.c.id)
-        .limit(limit)
+        .limit(RIVALS_AT_ONCE)
     )
     return [Rival(*row[:6], OrderState(row[6]), *row[7:]) for row in found]
 

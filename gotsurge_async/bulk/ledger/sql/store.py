@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from attrs import frozen
 from sqlalchemy import URL, Connection, Engine
@@ -30,6 +30,7 @@ from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, identified, identi
 from gotsurge_async.bulk.ledger.upkeep.integrity import CHECKED_AT, look_over, naming_rows
 
 A = TypeVar("A")
+P = ParamSpec("P")
 T = TypeVar("T")
 
 READERS = 4
@@ -86,11 +87,6 @@ class Store:
         engine = await asyncio.to_thread(_look, path, clock)
         return cls(path, path.resolve(), clock, engine, None)
 
-    @property
-    def writes(self) -> bool:
-        """Whether it was opened for writing."""
-        return self._writer is not None
-
     def now(self) -> int:
         """The clock's time, as it is stored."""
         return to_microseconds(self.clock())
@@ -110,23 +106,21 @@ class Store:
             raise LedgerUnusable("is only looked at; open it to write", path=self.path)
         return self._writer
 
-    async def read(self, job: Callable[[Connection], T]) -> T:
-        """Run a job that only reads, on a connection of its own: it sees all that was durable before."""
+    async def read(self, ask: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function that only reads, on a connection of its own: it sees all that was durable before."""
         if self._closing is not None:
             raise LedgerClosed("is closed", path=self.path)
-        reading = asyncio.get_running_loop().run_in_executor(self._readers, self._read, job)
+        reading = asyncio.get_running_loop().run_in_executor(
+            self._readers, self._read, lambda connection: ask(connection, *args, **kwargs)
+        )
         self._reads.add(reading)
         reading.add_done_callback(self._forget)
         # It ends in its own time when the caller is cancelled, and `close` waits for that.
         return await asyncio.shield(reading)
 
-    def _read(self, job: Callable[[Connection], T]) -> T:
-        with (
-            translated(self.path),
-            self._engine.connect() as connection,
-            naming_rows(connection, self.path),
-        ):
-            return job(connection)
+    def _read(self, ask: Callable[[Connection], T]) -> T:
+        with translated(self.path), self._engine.connect() as connection, naming_rows(connection, self.path):
+            return ask(connection)
 
     def _forget(self, reading: "asyncio.Future[Any]") -> None:
         self._reads.discard(reading)

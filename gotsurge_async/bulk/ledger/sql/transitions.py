@@ -193,14 +193,14 @@ def claim(connection: Connection, claims: Sequence[Claim]) -> list[set[int]]:
     return [granted[id(wish)] for wish in claims]
 
 
-def release(connection: Connection, run_id: str, epoch: int, ids: Sequence[int], now: int) -> None:
+def release(connection: Connection, run_id: str, now: int, epoch: int, ids: Sequence[int]) -> None:
     """Undo claims."""
     _complain_of(connection, run_id, ids, TRANSITIONS.keys() - CLAIMED, "be released")
     if connection.execute(_RELEASE, _which(run_id, ids, of_epoch=epoch, now=now)).rowcount != len(ids):
         raise _puzzling(run_id, "be released")
 
 
-def renew(connection: Connection, run_id: str, epoch: int, ids: Sequence[int], now: int) -> None:
+def renew(connection: Connection, run_id: str, now: int, epoch: int, ids: Sequence[int]) -> None:
     """Make claims young again, if they still are the holder's."""
     if _RENEW(connection, _which(run_id, ids, of_epoch=epoch, now=now)).rowcount != len(ids):
         raise _puzzling(run_id, "be claimed on")
@@ -242,7 +242,7 @@ def record(connection: Connection, many: Sequence[Results]) -> list[None]:
     return [None] * len(many)
 
 
-def remark(connection: Connection, run_id: str, remarks: Sequence[Remark], now: int) -> None:
+def remark(connection: Connection, run_id: str, now: int, remarks: Sequence[Remark]) -> None:
     """Note what was learnt about orders that stay in their states."""
     kinds: dict[tuple[OrderState, str | None, str | None], list[int]] = {}
     for each in remarks:
@@ -264,8 +264,8 @@ def _clean(text: str | None) -> str | None:
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
-def recover(connection: Connection, run_id: str, epoch: int, now: int) -> None:
-    """Settle what earlier holders of a run left claimed; what was claimed under this epoch is left alone."""
+def recover(connection: Connection, run_id: str, now: int, epoch: int) -> None:
+    """Clear up what earlier holders of a run left claimed; what was claimed under this epoch is left alone."""
     for source, target, changes in (
         (OrderState.SENDING, OrderState.IN_DOUBT, {"error": CRASHED}),
         (OrderState.DRAFTING, OrderState.PENDING, {"error": None, "lost_drafts": orders.c.lost_drafts + 1}),
@@ -280,11 +280,10 @@ def recover(connection: Connection, run_id: str, epoch: int, now: int) -> None:
 def resolve(
     connection: Connection,
     run_id: str,
+    now: int,
     words: Mapping[str, str | None],
     states: Iterable[OrderState],
-    *,
     by: str,
-    now: int,
     path: str,
 ) -> None:
     """Record words: the order of a key is this task, or with None it does not exist, and its key is free.
@@ -321,7 +320,7 @@ def resolve(
         connection.execute(insert(decisions), {**word, "task_id": task_id, "decided_by": by, "decided_at": now})
 
 
-def change(connection: Connection, run_id: str, changed: Sequence[tuple[int, str]], now: int) -> None:
+def note_changed(connection: Connection, run_id: str, now: int, changed: Sequence[tuple[int, str]]) -> None:
     """Note that orders, given by id, differ from what their keys were pushed with; the text says in what."""
     for order_id, told in changed:
         connection.execute(
@@ -335,7 +334,7 @@ def change(connection: Connection, run_id: str, changed: Sequence[tuple[int, str
         )
 
 
-def same(connection: Connection, run_id: str, ids: Sequence[int], now: int) -> None:
+def note_unchanged(connection: Connection, run_id: str, now: int, ids: Sequence[int]) -> None:
     """Note that orders do not differ from what their keys were pushed with."""
     connection.execute(
         update(orders)
@@ -345,13 +344,13 @@ def same(connection: Connection, run_id: str, ids: Sequence[int], now: int) -> N
     )
 
 
-def unsettle(connection: Connection, run_id: str, other_id: int, payload: bytes, told: str, now: int) -> None:
+def note_text(connection: Connection, run_id: str, now: int, other_id: int, payload: bytes, told: str) -> None:
     """Give an order that was pushed the text that its task may have: right before it is changed, or when it was not."""
     connection.execute(update(payloads).where(payloads.c.order_id == other_id).values(payload=payload))
     connection.execute(update(orders).where(orders.c.id == other_id).values(error=_clean(told) or None, updated_at=now))
 
 
-def replace(connection: Connection, run_id: str, order_id: int, other_id: int, status: str | None, now: int) -> None:
+def replace(connection: Connection, run_id: str, now: int, order_id: int, other_id: int, status: str | None) -> None:
     """Note that the order that was pushed under a key was changed at the service into the one of this run."""
     # It is another run's, which may have been taken back since it was read.
     if connection.scalar(select(orders.c.state).where(orders.c.id == other_id)) != OrderState.CREATED:
@@ -372,13 +371,13 @@ def replace(connection: Connection, run_id: str, order_id: int, other_id: int, s
     )
 
 
-def lose_drafts(connection: Connection, run_id: str, ids: Sequence[int], now: int) -> None:
+def lose_drafts(connection: Connection, run_id: str, now: int, ids: Sequence[int]) -> None:
     """Note that a draft may exist of each, whose id nobody knows."""
     one_more = update(orders).where(_ids()).values(lost_drafts=orders.c.lost_drafts + 1, updated_at=now)
     connection.execute(one_more, _which(run_id, ids))
 
 
-def note_unused(connection: Connection, run_id: str, drafts: Sequence[tuple[str, str]], now: int) -> None:
+def note_unused(connection: Connection, run_id: str, now: int, drafts: Sequence[tuple[str, str]]) -> None:
     """Note drafts, given as key and task id, that no order will be broadcast by; one that is noted stays as it is.
 
     Left out is what may be the draft of another run that has the key now: the one that is recorded there, or any while
@@ -405,7 +404,7 @@ def note_unused(connection: Connection, run_id: str, drafts: Sequence[tuple[str,
         connection.execute(insert(unused_drafts), list(rows.values()))
 
 
-def unused_cancelled(connection: Connection, run_id: str, task_ids: Sequence[str], now: int) -> None:
+def unused_cancelled(connection: Connection, run_id: str, now: int, task_ids: Sequence[str]) -> None:
     """Note that unused drafts were cancelled."""
     connection.execute(
         update(unused_drafts)

@@ -71,7 +71,7 @@ async def make(path: Path) -> None:
         await direct.add([order(line, fingerprint=b"f%d" % line) for line in range(1, 41)])
         await direct.admit(source_sha256="abc")
         await bring(direct, OrderState.IN_DOUBT)
-        await ledger.resolve(direct.id, "TRK-1", created="task-1", by="mei")
+        await ledger.resolve(direct.id, {"TRK-1": "task-1"}, by="mei")
         await direct.close()
         two = await loaded(ledger, orders(60)[40:], mode=Mode.TWO_PHASE)
         await bring(two, OrderState.DRAFTED)
