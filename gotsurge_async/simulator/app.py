@@ -104,16 +104,11 @@ def _struck(fault: Fault, service: Service, reply: Reply) -> web.StreamResponse:
         return Broken(fault.kind, reply)
     refused = RefusedError(fault.status, "fault", f"A fault was ordered: {fault.status}")
     response = _whole(refusal_reply(refused, service.options))
-    response.headers.update(_fault_headers(fault, service))
+    response.headers.update(fault.headers)
+    wait = response.headers.get("Retry-After", "")
+    if wait.isdigit() and service.options.retry_after == "date":
+        now = service.clock.now()
+        response.headers["Retry-After"] = write_http_date(now + int(wait))
+        # A date is read against the sender's own clock, which may have been turned.
+        response.headers["Date"] = write_http_date(now)
     return response
-
-
-def _fault_headers(fault: Fault, service: Service) -> dict[str, str]:
-    headers = dict(fault.headers)
-    for name, value in fault.headers.items():
-        if name.lower() == "retry-after" and value.isdigit() and service.options.retry_after == "date":
-            now = service.clock.now()
-            headers[name] = write_http_date(now + int(value))
-            # A date is read against the sender's own clock, which may have been turned.
-            headers["Date"] = write_http_date(now)
-    return headers

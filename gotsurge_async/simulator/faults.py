@@ -132,11 +132,9 @@ class Faults:
         after = [] if ended else _until_the_end([ordered for ordered in met if ordered.fault.when == "after"])
         for ordered in (*before, *after):
             ordered.struck += 1
-        return Plan(tuple(ordered.fault for ordered in before), tuple(ordered.fault for ordered in after))
+        return Plan(*(tuple(ordered.fault for ordered in struck) for struck in (before, after)))
 
 
 def _until_the_end(met: list[_Ordered]) -> list[_Ordered]:
-    for position, ordered in enumerate(met):
-        if ordered.fault.ends_the_call:
-            return met[: position + 1]
-    return met
+    ends = [ordered.fault.ends_the_call for ordered in met]
+    return met[: ends.index(True) + 1] if True in ends else met

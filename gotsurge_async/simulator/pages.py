@@ -85,8 +85,8 @@ class _Pages:
         if user.account != visit.account.name:
             text = f"{user.email} may not sign in for {visit.account.business_name}."
             return self._login_form(browser, visit, text, 403)
-        self._service.browsers.forget(browser)
-        browser = self._service.browsers.new(user)
+        del self._service.browsers[browser.cookie]
+        browser = self._service.new_browser(user)
         if visit.kind == "sso":
             caller = Caller(visit.account, user)
             session_id = self._service.sign_in.new_session(caller, self._service.clock.now())
@@ -100,8 +100,8 @@ class _Pages:
         fields, browser, visit = await self._take_form("decision", request)
         decision = fields.get("decision")
         if decision == "other":
-            self._service.browsers.forget(browser)
-            return self._login_form(self._service.browsers.new(), visit)
+            del self._service.browsers[browser.cookie]
+            return self._login_form(self._service.new_browser(), visit)
         if decision == "allow" and browser.user is not None:
             caller = Caller(visit.account, browser.user)
             answer = {"code": self._service.sign_in.new_code(caller, self._service.clock.now())}
@@ -136,12 +136,12 @@ class _Pages:
         return parts.scheme in ("http", "https") and parts.hostname in _LOOPBACK and plain
 
     def _browser(self, request: web.Request) -> Browser:
-        return self._service.browsers.find(request.cookies.get(COOKIE)) or self._service.browsers.new()
+        return self._service.browser(request.cookies.get(COOKIE)) or self._service.new_browser()
 
     async def _take_form(self, purpose: Purpose, request: web.Request) -> tuple[dict[str, str], Browser, Visit]:
         """The fields of a form that comes back, from which browser, and what it is about."""
         fields = dict(parse_qsl((await request.read()).decode(errors="replace")))
-        browser = self._service.browsers.find(request.cookies.get(COOKIE))
+        browser = self._service.browser(request.cookies.get(COOKIE))
         if browser is not None:
             visit = browser.take_form(purpose, fields.get("form", ""), self._service.clock.now())
             if visit is not None:

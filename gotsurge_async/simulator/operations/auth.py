@@ -35,8 +35,7 @@ def exchange(service: Service, call: Call) -> Reply:
     """Exchange Token: a code for a bearer and a refresh token."""
     body = read_body(call.body, ExchangeBody)
     _check_client(body.client_key, body.secret_key)
-    pair = service.sign_in.exchange_code(body.client_key, body.code, call.now)
-    tokens = {"bearer_token": pair.bearer_token, "refresh_token": pair.refresh_token}
+    tokens = service.sign_in.exchange_code(body.client_key, body.code, call.now)
     return json_reply({**tokens, "server_time": service.instant(call.now)})
 
 
@@ -44,29 +43,36 @@ def refresh(service: Service, call: Call) -> Reply:
     """Refresh Token: a new bearer token, and a new refresh token where they rotate."""
     body = read_body(call.body, RefreshBody)
     _check_client(body.client_key)
-    bearer, refresher = service.sign_in.refresh(body.client_key, body.refresh_token, call.now)
-    answer = {"bearer_token": bearer}
-    if refresher is not None:
-        answer["refresh_token"] = refresher
-    return json_reply(answer)
+    return json_reply(service.sign_in.refresh(body.client_key, body.refresh_token, call.now))
 
 
 def exchange_session(service: Service, call: Call) -> Reply:
     """SSO Exchange Token: a session id for tokens, and who signed in."""
     session_id = read_body(call.body, SessionBody).session_id
-    pair, caller = service.sign_in.exchange_session(session_id, call.now)
+    tokens, caller = service.sign_in.exchange_session(session_id, call.now)
     user = caller.user
     view = {"id": user.id, "email": user.email, "name": user.name, "roles": user.roles, "org_id": user.org_id}
-    return json_reply({"bearer_token": pair.bearer_token, "refresh_token": pair.refresh_token, "user": view})
+    return json_reply({**tokens, "user": view})
 
 
 def partner_detail(service: Service, call: Call) -> Reply:
     """Partner Detail: who a signature belongs to."""
-    signature = call.path["signature"]
-    for account in ACCOUNTS.values():
-        if signature in _signatures(account):
-            return json_reply(_partner_view(service, account))
-    raise RefusedError(401, "invalid_signature", "The signature is not that of a partner")
+    account = next((each for each in ACCOUNTS.values() if call.path["signature"] in _signatures(each)), None)
+    if account is None:
+        raise RefusedError(401, "invalid_signature", "The signature is not that of a partner")
+    since = service.instant(0)
+    return json_reply(
+        {
+            "id": account.org_id,
+            "client_key": account.client_key,
+            "secret_key": account.secret_key,
+            "webhook_url": "",
+            "name": account.business_name,
+            "created_at": since,
+            "updated_by": "",
+            "updated_at": since,
+        }
+    )
 
 
 def _check_client(client_key: str, secret_key: str | None = None) -> None:
@@ -83,17 +89,3 @@ def _signatures(account: Account) -> set[str]:
     standard, for_urls = base64.b64encode(plain), base64.urlsafe_b64encode(plain)
     texts = [form.decode() for form in (standard, for_urls)]
     return {*texts, *(text.rstrip("=") for text in texts), plain.hex(), standard.hex()}
-
-
-def _partner_view(service: Service, account: Account) -> dict[str, str]:
-    since = service.instant(0)
-    return {
-        "id": account.org_id,
-        "client_key": account.client_key,
-        "secret_key": account.secret_key,
-        "webhook_url": "",
-        "name": account.business_name,
-        "created_at": since,
-        "updated_by": "",
-        "updated_at": since,
-    }

@@ -40,25 +40,17 @@ class _Row:
 
 def create(service: Service, call: Call, caller: Caller) -> Reply:
     """Create & Broadcast Tasks."""
-    views, problems = _create(service, call, caller, draft=False)
-    return _created(service, call, {"tasks": views}, problems)
+    return _create(service, call, caller, draft=False, counted=False)
 
 
 def create_for_platform(service: Service, call: Call, caller: Caller) -> Reply:
     """Create Tasks, for the partner itself or for its organizations."""
-    views, problems = _create(service, call, caller, draft=False)
-    return _created(service, call, {"total_tasks": len(views), "tasks": views}, problems)
+    return _create(service, call, caller, draft=False, counted=True)
 
 
 def create_drafts(service: Service, call: Call, caller: Caller) -> Reply:
     """Create Draft Tasks."""
-    views, problems = _create(service, call, caller, draft=True)
-    tasks: Any = views
-    if service.options.draft_tasks == "map":
-        tasks = {view["id"]: view for view in views}
-    elif service.options.draft_tasks == "single" and len(views) == 1:
-        tasks = views[0]
-    return _created(service, call, {"total_tasks": len(views), "tasks": tasks}, problems)
+    return _create(service, call, caller, draft=True, counted=True)
 
 
 def check_size(field: str, count: int) -> None:
@@ -91,39 +83,38 @@ def task_distance(task: TaskShape) -> int:
     return 0 if start is None or end is None else round(distance(start, end))
 
 
-def _create(service: Service, call: Call, caller: Caller, *, draft: bool) -> tuple[list[dict[str, Any]], list[Problem]]:
+def _create(service: Service, call: Call, caller: Caller, *, draft: bool, counted: bool) -> Reply:
     """Create the tasks of a call; raises a refusal as the switch ``create_rule`` says.
 
-    Returns:
-        the new tasks as the answer shows them, in the order that the options ask for, and what was left out.
+    ``counted`` says whether the answer names the number of tasks.
     """
+    options = service.options
     rows = read_body(call.body, Batch).tasks
     check_size("tasks", len(rows))
     good, problems = _sort_out(service, rows, caller, _latest_pickup(service, call.now))
-    rule = service.options.create_rule
-    if problems and (rule == "all-or-nothing" or not good):
+    if problems and (options.create_rule == "all-or-nothing" or not good):
         raise invalid(*problems)
     records = _take_in(service, good, caller, call.now, draft=draft)
-    if problems and rule == "partial-refused":
+    if problems and options.create_rule == "partial-refused":
         raise invalid(*problems)
     server_time = service.instant(call.now)
     views = [
         task_view(service, record, caller.account, server_time, new=row.content)
         for record, row in zip(records, good, strict=True)
     ]
-    if service.options.answer_order == "shuffled" and len(views) > 1:
+    if options.answer_order == "shuffled" and len(views) > 1:
         # Turned by at least one place: a shuffle may leave everything where it was, and then shows nothing.
         turn = service.random.randrange(1, len(views))
         views = views[turn:] + views[:turn]
-    return views, problems
-
-
-def _created(service: Service, call: Call, answer: dict[str, Any], problems: list[Problem]) -> Reply:
-    """The reply of a create, with what it left out where it was partial."""
-    answer["server_time"] = service.instant(call.now)
+    answer: dict[str, Any] = {"total_tasks": len(views)} if counted else {}
+    answer |= {"tasks": views, "server_time": server_time}
+    if draft and options.draft_tasks == "map":
+        answer["tasks"] = {view["id"]: view for view in views}
+    elif draft and options.draft_tasks == "single" and len(views) == 1:
+        answer["tasks"] = views[0]
     if problems:
-        answer["errors"] = problem_rows(problems if service.options.refusal_names_rows else ())
-    return json_reply(answer, service.options.created_status)
+        answer["errors"] = problem_rows(problems if options.refusal_names_rows else ())
+    return json_reply(answer, options.created_status)
 
 
 def _latest_pickup(service: Service, now: float) -> float:

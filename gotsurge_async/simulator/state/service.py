@@ -11,7 +11,7 @@ from gotsurge_async.simulator.options import SimulatorOptions
 from gotsurge_async.simulator.shapes import reshapes
 from gotsurge_async.simulator.state.clock import Clock, TellsTime, write_instant
 from gotsurge_async.simulator.state.partners import ACCOUNTS, Account, Caller, Organizations, User, first_users
-from gotsurge_async.simulator.state.sign_in import Browsers, SignIn
+from gotsurge_async.simulator.state.sign_in import Browser, SignIn
 from gotsurge_async.simulator.state.tasks import Tasks
 
 
@@ -60,7 +60,7 @@ class Service:
         self.tasks: Tasks = Tasks()
         self.organizations: Organizations = Organizations(ACCOUNTS.values())
         self.sign_in: SignIn = SignIn(jwt=self.options.tokens == "jwt", rotation=self.options.refresh_rotation)
-        self.browsers: Browsers = Browsers()
+        self.browsers: dict[str, Browser] = {}
         self.calls: Calls = Calls()
         self.random: Random = Random(self.options.seed)  # noqa: S311 - repeatable on purpose, no secret
 
@@ -80,6 +80,16 @@ class Service:
                 return Caller(account, user)
         known = ", ".join(user.email for user in people)
         raise ValueError(f"{email!r} is nobody of {account_name}; there are: {known}")
+
+    def browser(self, cookie: str | None) -> Browser | None:
+        """The browser that has a cookie."""
+        return self.browsers.get(cookie or "")
+
+    def new_browser(self, user: User | None = None) -> Browser:
+        """A browser with a cookie of its own; signing in takes a new one, so that nobody can have planted it."""
+        browser = Browser(user)
+        self.browsers[browser.cookie] = browser
+        return browser
 
     def instant(self, seconds: float) -> str:
         """Seconds since the epoch, as answers write them."""

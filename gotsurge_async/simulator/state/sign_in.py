@@ -26,14 +26,6 @@ class _Grant:
     ends: float
 
 
-@frozen
-class TokenPair:
-    """What an exchange hands out."""
-
-    bearer_token: str = field(repr=False)
-    refresh_token: str = field(repr=False)
-
-
 class SignIn:
     """What was handed out so far. All times are seconds since the epoch by the simulator's clock."""
 
@@ -54,30 +46,29 @@ class SignIn:
         """An SSO session id, good once and for five minutes."""
         return _issue(self._sessions, _Grant(caller, now + SESSION_LIFE))
 
-    def exchange_code(self, client_key: str, code: str, now: float) -> TokenPair:
-        """Turn a code of that partner into tokens."""
+    def exchange_code(self, client_key: str, code: str, now: float) -> dict[str, str]:
+        """Turn a code of that partner into ``bearer_token`` and ``refresh_token``."""
         grant = self._codes.pop(code, None)
         if grant is None or now >= grant.ends or grant.caller.account.client_key != client_key:
             raise RefusedError(400, "invalid_grant", "The code is unknown, used already or expired")
         return self._new_pair(grant.caller, now)
 
-    def exchange_session(self, session_id: str, now: float) -> tuple[TokenPair, Caller]:
+    def exchange_session(self, session_id: str, now: float) -> tuple[dict[str, str], Caller]:
         """Turn an SSO session id into tokens; also tells whose they are."""
         grant = self._sessions.pop(session_id, None)
         if grant is None or now >= grant.ends:
             raise RefusedError(400, "invalid_grant", "The session_id is unknown, used already or expired")
         return self._new_pair(grant.caller, now), grant.caller
 
-    def refresh(self, client_key: str, refresh_token: str, now: float) -> tuple[str, str | None]:
-        """A new bearer token, and with rotation a new refresh token in place of the old one."""
+    def refresh(self, client_key: str, refresh_token: str, now: float) -> dict[str, str]:
+        """A new ``bearer_token``, and with rotation a new ``refresh_token`` in place of the old one."""
         caller = self._refreshers.get(refresh_token)
         if caller is None or caller.account.client_key != client_key:
             raise RefusedError(400, "invalid_grant", "The refresh_token is unknown or used already")
-        bearer = self._new_bearer(caller, now)
         if not self._rotation:
-            return bearer, None
+            return {"bearer_token": self._new_bearer(caller, now)}
         del self._refreshers[refresh_token]
-        return bearer, _issue(self._refreshers, caller)
+        return self._new_pair(caller, now)
 
     def caller(self, authorization: str, now: float) -> Caller:
         """Who sent an Authorization header; raises a 401 refusal when it does not hold a living bearer token."""
@@ -94,8 +85,11 @@ class SignIn:
         self._bearers = {name: grant for name, grant in self._bearers.items() if grant.caller.account.name != account}
         self._refreshers = {name: who for name, who in self._refreshers.items() if who.account.name != account}
 
-    def _new_pair(self, caller: Caller, now: float) -> TokenPair:
-        return TokenPair(self._new_bearer(caller, now), _issue(self._refreshers, caller))
+    def _new_pair(self, caller: Caller, now: float) -> dict[str, str]:
+        return {
+            "bearer_token": self._new_bearer(caller, now),
+            "refresh_token": _issue(self._refreshers, caller),
+        }
 
     def _new_bearer(self, caller: Caller, now: float) -> str:
         ends = now + BEARER_LIFE
@@ -148,8 +142,8 @@ class Browser:
     stays here: neither another site nor the user can change it.
     """
 
-    cookie: str = field(repr=False)
     user: User | None = None
+    cookie: str = field(factory=lambda: secrets.token_urlsafe(24), repr=False)
     _forms: dict[str, _Form] = field(factory=dict, repr=False)
 
     def new_form(self, purpose: Purpose, visit: Visit, now: float) -> str:
@@ -166,24 +160,3 @@ class Browser:
         if form is None or form.purpose != purpose or now >= form.ends:
             return None
         return form.visit
-
-
-class Browsers:
-    """All browsers by their cookies."""
-
-    def __init__(self) -> None:
-        self._by_cookie: dict[str, Browser] = {}
-
-    def find(self, cookie: str | None) -> Browser | None:
-        """The browser that has the cookie."""
-        return self._by_cookie.get(cookie or "")
-
-    def new(self, user: User | None = None) -> Browser:
-        """A browser with a cookie of its own; signing in takes a new one, so that nobody can have planted it."""
-        browser = Browser(secrets.token_urlsafe(24), user)
-        self._by_cookie[browser.cookie] = browser
-        return browser
-
-    def forget(self, browser: Browser) -> None:
-        """Know a browser no more."""
-        self._by_cookie.pop(browser.cookie, None)

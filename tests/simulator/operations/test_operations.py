@@ -41,7 +41,7 @@ class Partner:
     def __init__(self, switches: dict[str, Any]) -> None:
         self.service = Service(SimulatorOptions.from_mapping(switches), FakeTime())
         code = self.service.sign_in.new_code(self.service.caller("platform"), NOW)
-        self.token = self.service.sign_in.exchange_code("platform-client-key", code, NOW).bearer_token
+        self.token = self.service.sign_in.exchange_code("platform-client-key", code, NOW)["bearer_token"]
         self.path = {"task_id": "none", "org_id": ACCOUNTS["platform"].org_id, "signature": "x"}
 
     def call(self, operation: str, body: bytes) -> Reply:
