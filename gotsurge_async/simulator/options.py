@@ -6,9 +6,9 @@ line that offers them and for tests that run a client over every value.
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args, get_type_hints
 
-from attrs import Attribute, field, fields, frozen, validators
+from attrs import Attribute, field, fields, fields_dict, frozen, validators
 
 SwitchValue = str | int | bool
 
@@ -27,22 +27,15 @@ class Switch:
         return self.values[0]
 
 
-def _same_value_and_type(values: tuple[SwitchValue, ...]) -> Any:
-    def check(_: object, attribute: "Attribute[Any]", value: object) -> None:
-        # True == 1: without the type, a switch of numbers would take a bool.
-        if not any(value == allowed and type(value) is type(allowed) for allowed in values):
-            allowed_text = ", ".join(map(repr, values))
-            raise ValueError(f"switch {attribute.name}: {value!r} is not one of {allowed_text}")
-
-    return check
+def _is_a_value(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    values = SWITCHES[attribute.name].values
+    # True == 1: without the type, a switch of numbers would take a bool.
+    if not any(value == allowed and type(value) is type(allowed) for allowed in values):
+        raise ValueError(f"switch {attribute.name}: {value!r} is not one of {', '.join(map(repr, values))}")
 
 
-def _switch(meaning: str, *values: SwitchValue) -> Any:
-    return field(
-        default=values[0],
-        validator=_same_value_and_type(values),
-        metadata={"meaning": meaning, "values": values},
-    )
+def _switch(default: SwitchValue, meaning: str) -> Any:
+    return field(default=default, validator=_is_a_value, metadata={"meaning": meaning})
 
 
 def _number(default: int) -> Any:
@@ -63,166 +56,97 @@ class SimulatorOptions:
     """
 
     create_rule: Literal["all-or-nothing", "partial", "partial-refused"] = _switch(
-        "a create with a bad row: refused whole; or the good rows are created and the answer is 200 with an `errors`"
-        " list; or the good rows are created although the answer is 422",
         "all-or-nothing",
-        "partial",
-        "partial-refused",
+        "a create with a bad row: refused whole; or the good rows are created and the answer is 200 with an `errors` "
+        "list; or the good rows are created although the answer is 422",
     )
-    created_status: Literal[200, 201] = _switch("the HTTP status of a create", 200, 201)
+    created_status: Literal[200, 201] = _switch(200, "the HTTP status of a create")
     pickup_end: Literal["any", "today", "past"] = _switch(
-        "when the pickup of a new task may end, which the document says to be before or equal to today's date-time: at"
-        " any time; at the latest today, in UTC; at the latest now",
         "any",
-        "today",
-        "past",
+        "when the pickup of a new task may end, which the document says to be before or equal to today's date-time: "
+        "at any time; at the latest today, in UTC; at the latest now",
     )
-    answer_order: Literal["same", "shuffled"] = _switch(
-        "the order of the tasks in the answer of a create", "same", "shuffled"
-    )
+    answer_order: Literal["same", "shuffled"] = _switch("same", "the order of the tasks in the answer of a create")
     tracking_id_echo: Literal["always", "reads", "never"] = _switch(
-        "whether answers carry tracking_id: all of them, all but those of a create, none", "always", "reads", "never"
+        "always", "whether answers carry tracking_id: all of them, all but those of a create, none"
     )
     tracking_id_unique: Literal["no", "tasks", "drafts-too"] = _switch(
-        "whether a tracking_id in use is refused: never; among broadcast tasks; among drafts as well",
-        "no",
-        "tasks",
-        "drafts-too",
+        "no", "whether a tracking_id in use is refused: never; among broadcast tasks; among drafts as well"
     )
     draft_tasks: Literal["list", "map", "single"] = _switch(
-        "`tasks` in the answer of a draft create: a list; an object keyed by id; the task itself when there is one",
         "list",
-        "map",
-        "single",
+        "`tasks` in the answer of a draft create: a list; an object keyed by id; the task itself when there is one",
     )
-    draft_status: Literal["pending_broadcast", "draft"] = _switch(
-        "the status that a draft shows", "pending_broadcast", "draft"
-    )
-    drafts_listed: bool = _switch("whether Task List shows drafts", True, False)
+    draft_status: Literal["pending_broadcast", "draft"] = _switch("pending_broadcast", "the status that a draft shows")
+    drafts_listed: bool = _switch(True, "whether Task List shows drafts")
     rebroadcast: Literal["refused", "skipped", "passes"] = _switch(
-        "a broadcast that names a task which is no draft: refused whole; left out of updated_tasks; listed there too",
         "refused",
-        "skipped",
-        "passes",
+        "a broadcast that names a task which is no draft: refused whole; left out of updated_tasks; listed there too",
     )
     updated_tasks: Literal["tasks", "ids", "objects", "nothing"] = _switch(
-        "what updated_tasks holds: whole tasks; ids; objects that name an id and nothing else; nothing",
-        "tasks",
-        "ids",
-        "objects",
-        "nothing",
+        "tasks", "what updated_tasks holds: whole tasks; ids; objects that name an id and nothing else; nothing"
     )
     error_shape: Literal[
         "errors", "message", "error-string", "error-object", "problem", "list", "text", "html", "empty"
-    ] = _switch(
-        "the body of a refusal: JSON in six shapes, plain text, an HTML page, nothing",
-        "errors",
-        "message",
-        "error-string",
-        "error-object",
-        "problem",
-        "list",
-        "text",
-        "html",
-        "empty",
-    )
-    refusal_names_rows: bool = _switch("whether a refusal says which rows and fields it is about", True, False)
-    retry_after: Literal["seconds", "date"] = _switch("the form of a Retry-After header", "seconds", "date")
+    ] = _switch("errors", "the body of a refusal: JSON in six shapes, plain text, an HTML page, nothing")
+    refusal_names_rows: bool = _switch(True, "whether a refusal says which rows and fields it is about")
+    retry_after: Literal["seconds", "date"] = _switch("seconds", "the form of a Retry-After header")
     cancel_answer: Literal["message", "empty", "object", "null"] = _switch(
-        "the answer of a cancel: 200 with a message; 204 with nothing; 200 with {}; 200 with a message that is null",
         "message",
-        "empty",
-        "object",
-        "null",
+        "the answer of a cancel: 200 with a message; 204 with nothing; 200 with {}; 200 with a message that is null",
     )
     price_failure: Literal["status", "code"] = _switch(
-        'a route that cannot be priced: 422, or 200 with `code: "error"`', "status", "code"
+        "status", 'a route that cannot be priced: 422, or 200 with `code: "error"`'
     )
     dates: Literal["z", "offset", "fraction", "naive"] = _switch(
-        "date-times in answers: 12:00:00Z, 20:00:00+08:00, 12:00:00.123456Z, or UTC without saying so",
-        "z",
-        "offset",
-        "fraction",
-        "naive",
+        "z", "date-times in answers: 12:00:00Z, 20:00:00+08:00, 12:00:00.123456Z, or UTC without saying so"
     )
     version_rev: Literal["version_rev", "_rev", "rev", "etag", "absent"] = _switch(
-        "where a task shows its revision: a field of one of three names, the ETag header, nowhere",
-        "version_rev",
-        "_rev",
-        "rev",
-        "etag",
-        "absent",
+        "version_rev", "where a task shows its revision: a field of one of three names, the ETag header, nowhere"
     )
-    tokens: Literal["opaque", "jwt"] = _switch("bearer tokens: opaque, or JWTs that carry exp", "opaque", "jwt")
-    refresh_rotation: bool = _switch(
-        "whether a refresh hands out a new refresh token and ends the one it used", False, True
-    )
+    tokens: Literal["opaque", "jwt"] = _switch("opaque", "bearer tokens: opaque, or JWTs that carry exp")
+    refresh_rotation: bool = _switch(False, "whether a refresh hands out a new refresh token and ends the one it used")
     created_fields: Literal["all", "few"] = _switch(
-        "what the answer of a create shows of a task: all, or only its names, status and revision", "all", "few"
+        "all", "what the answer of a create shows of a task: all, or only its names, status and revision"
     )
     blanks: Literal["usual", "null", "empty", "absent"] = _switch(
+        "usual",
         "what an answer shows for what has no value, be it an object, a list, a text or a window: now this, now that;"
         " null; {}, [] and ''; nothing",
-        "usual",
-        "null",
-        "empty",
-        "absent",
     )
-    envelope: Literal["told", "null", "absent"] = _switch(
-        "whether answers say server_time and total_tasks", "told", "null", "absent"
-    )
+    envelope: Literal["told", "null", "absent"] = _switch("told", "whether answers say server_time and total_tasks")
     status_history: Literal["steps", "bare", "empty", "null", "absent"] = _switch(
-        "what statuses of a task holds: each step with its time; without; []; null; it is not there",
-        "steps",
-        "bare",
-        "empty",
-        "null",
-        "absent",
+        "steps", "what statuses of a task holds: each step with its time; without; []; null; it is not there"
     )
     unknown_statuses: bool = _switch(
-        "whether tasks show statuses that the document does not list: one in place of broadcasting, and a step more",
         False,
-        True,
+        "whether tasks show statuses that the document does not list: one in place of broadcasting, and a step more",
     )
     unnamed_objects: Literal["empty", "filled"] = _switch(
-        "objects whose fields the document does not show (org_transporter, vehicle_emissions, client, epod): empty, or"
-        " with objects, lists, nulls and whole numbers as ids in them",
         "empty",
-        "filled",
+        "objects whose fields the document does not show (org_transporter, vehicle_emissions, client, epod): empty, "
+        "or with objects, lists, nulls and whole numbers as ids in them",
     )
     attachments: Literal["empty", "objects", "links", "ids", "null"] = _switch(
-        "what attachments of a task holds: nothing, objects, texts, whole numbers, or it is null",
-        "empty",
-        "objects",
-        "links",
-        "ids",
-        "null",
+        "empty", "what attachments of a task holds: nothing, objects, texts, whole numbers, or it is null"
     )
     measures: Literal["given", "decimal"] = _switch(
-        "how distances, weights and coordinates are written: 7357 as it was given, or 7357.0", "given", "decimal"
+        "given", "how distances, weights and coordinates are written: 7357 as it was given, or 7357.0"
     )
     more_fields: Literal["none", "tasks", "everywhere"] = _switch(
-        "fields that the document does not name: none, in tasks, in every object", "none", "tasks", "everywhere"
+        "none", "fields that the document does not name: none, in tasks, in every object"
     )
     quote_fields: Literal["all", "null", "absent"] = _switch(
-        "a price: with all its fields; with null for all but the fee; with the fee and its currency alone",
-        "all",
-        "null",
-        "absent",
+        "all", "a price: with all its fields; with null for all but the fee; with the fee and its currency alone"
     )
     sso_user: Literal["names", "objects", "empty", "null", "absent"] = _switch(
-        "`user` in the answer of SSO Exchange Token: roles as texts; as objects; {}; null; it is not there",
-        "names",
-        "objects",
-        "empty",
-        "null",
-        "absent",
+        "names", "`user` in the answer of SSO Exchange Token: roles as texts; as objects; {}; null; it is not there"
     )
     meta: Literal["told", "empty", "null", "absent"] = _switch(
-        "`meta` of a list: page and per_page; {}; null; it is not there", "told", "empty", "null", "absent"
+        "told", "`meta` of a list: page and per_page; {}; null; it is not there"
     )
-    meta_total: bool = _switch("whether meta of a list says the total", True, False)
-    per_page_limit: Literal[1000, 3] = _switch("the most that a page holds, whatever per_page asks for", 1000, 3)
+    meta_total: bool = _switch(True, "whether meta of a list says the total")
+    per_page_limit: Literal[1000, 3] = _switch(1000, "the most that a page holds, whatever per_page asks for")
     redirect_urls: tuple[str, ...] = field(default=(), converter=_texts)
     body_limit: int = _number(1 << 20)
     seed: int = _number(1)
@@ -239,11 +163,13 @@ class SimulatorOptions:
             raise ValueError(str(error)) from None
 
 
-SWITCHES: Mapping[str, Switch] = MappingProxyType(
-    {
-        attribute.name: Switch(attribute.name, attribute.metadata["meaning"], attribute.metadata["values"])
-        for attribute in fields(SimulatorOptions)
-        if "values" in attribute.metadata
-    }
-)
+def _switches() -> Iterable[Switch]:
+    hints = get_type_hints(SimulatorOptions)
+    for name, attribute in fields_dict(SimulatorOptions).items():
+        if "meaning" in attribute.metadata:
+            values = get_args(hints[name]) or (attribute.default, not attribute.default)
+            yield Switch(name, attribute.metadata["meaning"], values)
+
+
+SWITCHES: Mapping[str, Switch] = MappingProxyType({switch.name: switch for switch in _switches()})
 """Every switch by its name, with its allowed values, the default first."""

@@ -25,58 +25,11 @@ _FEW = frozenset(("id", "tracking_id", "invoice_number", "current_status", "vers
 
 _MEASURES = ("distance_in_meters", "total_item_weight", "total_item_volume", "total_item_quantity")
 _MEASURES_WITHIN: Mapping[str, tuple[str, ...]] = {
-    "items": ("quantity", "weight", "volume", "length", "width", "height"),
-    "cargo_details": ("quantity", "weight", "volume", "length", "width", "height"),
-    "from_address": ("latitude", "longitude", "altitude"),
-    "to_address": ("latitude", "longitude", "altitude"),
+    **dict.fromkeys(("items", "cargo_details"), ("quantity", "weight", "volume", "length", "width", "height")),
+    **dict.fromkeys(("from_address", "to_address"), ("latitude", "longitude", "altitude")),
 }
 
-_ADDRESS = ("building_name", "city", "state", "country", "zip_code")
-_CONTACT = ("email", "company_name", "vessel_id", "vessel_name", "lighter_boat_name", "vehicle_name", "berth_no")
-_OBJECTS = (
-    "from_contact",
-    "to_contact",
-    "officer_contact",
-    "driver",
-    "org_transporter",
-    "vehicle_emissions",
-    "client",
-    "epod",
-)
-_BLANKS: Mapping[str, Any] = {
-    **{name: {} for name in _OBJECTS},
-    **{name: [] for name in ("items", "cargo_details", "attachments")},
-    **dict.fromkeys(
-        (
-            "tracking_id",
-            "invoice_number",
-            "group_tag",
-            "pickup_note_to_driver",
-            "delivery_note_to_driver",
-            "currency",
-            "total_weight_unit",
-            "platform_id",
-            "vehicle_emissions_type",
-        ),
-        "",
-    ),
-    # There is no empty window, and no empty number.
-    **dict.fromkeys(("to_time_window", "cargo_net_quantity", "total_item_weight", "min_price", "max_price"), None),
-}
-"""What a task may have no value for, and how that value looks when it is empty; None for what cannot be."""
-_BLANKS_WITHIN: Mapping[str, Mapping[str, Any]] = {
-    "from_address": {**dict.fromkeys(_ADDRESS, ""), "altitude": None},
-    "to_address": {**dict.fromkeys(_ADDRESS, ""), "altitude": None},
-    "from_contact": {**dict.fromkeys(_CONTACT, ""), "vessel_imo": None},
-    "to_contact": {**dict.fromkeys(_CONTACT, ""), "vessel_imo": None},
-}
-_BLANKS_OF_OTHERS: Mapping[str, Any] = {
-    **dict.fromkeys(("webhook_url", "updated_by", "squad_code"), ""),
-    "fleet_types": [],
-}
-"""The same of a partner and of an organization."""
-
-_FILLED: _Object = {
+_UNNAMED: _Object = {
     "org_transporter": {
         "id": 17,
         "name": "Harbour Trucks",
@@ -87,6 +40,35 @@ _FILLED: _Object = {
     "client": {"id": 4, "tags": [], "organization": {"name": "ABC Merchant"}},
     "epod": {"photos": [{"url": "https://example.com/1.jpg"}], "signature": None, "count": 1},
 }
+"""Objects whose fields the document does not show, filled."""
+_ADDRESS = {**dict.fromkeys(("building_name", "city", "state", "country", "zip_code"), ""), "altitude": None}
+_COMPANY = ("email", "company_name", "vessel_id", "vessel_name", "lighter_boat_name", "vehicle_name", "berth_no")
+_CONTACT = {**dict.fromkeys(_COMPANY, ""), "vessel_imo": None}
+_OBJECTS = ("from_contact", "to_contact", "officer_contact", "driver", *_UNNAMED)
+_LISTS = ("items", "cargo_details", "attachments")
+_TEXTS = ("tracking_id", "invoice_number", "group_tag", "pickup_note_to_driver", "delivery_note_to_driver", "currency")
+_MORE_TEXTS = ("total_weight_unit", "platform_id", "vehicle_emissions_type")
+# There is no empty window, and no empty number.
+_NEITHER = ("to_time_window", "cargo_net_quantity", "total_item_weight", "min_price", "max_price")
+_BLANKS: Mapping[str, Any] = {
+    **{name: {} for name in _OBJECTS},
+    **{name: [] for name in _LISTS},
+    **dict.fromkeys((*_TEXTS, *_MORE_TEXTS), ""),
+    **dict.fromkeys(_NEITHER, None),
+}
+"""What a task may have no value for, and how that value looks when it is empty; None for what cannot be."""
+_BLANKS_WITHIN: Mapping[str, Mapping[str, Any]] = {
+    "from_address": _ADDRESS,
+    "to_address": _ADDRESS,
+    "from_contact": _CONTACT,
+    "to_contact": _CONTACT,
+}
+_BLANKS_OF_OTHERS: Mapping[str, Any] = {
+    **dict.fromkeys(("webhook_url", "updated_by", "squad_code"), ""),
+    "fleet_types": [],
+}
+"""The same of a partner and of an organization."""
+
 _ATTACHMENTS: _Object = {
     "objects": [{"id": 1, "url": "https://example.com/1.pdf", "size": None}, {}],
     "links": ["https://example.com/1.pdf"],
@@ -202,7 +184,7 @@ def _status_history(content: _Object, _: str, style: str) -> None:
 
 def _unnamed_objects(content: _Object, _: str, __: str) -> None:
     for task in _tasks_in(content):
-        for name, value in _FILLED.items():
+        for name, value in _UNNAMED.items():
             task[name] = task.get(name) or deepcopy(value)
 
 
