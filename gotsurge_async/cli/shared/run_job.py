@@ -14,9 +14,9 @@ import click
 
 from gotsurge_async.bulk import Ledger, LedgerError, Mode, Push, Run, Sent, Summary, write_results
 from gotsurge_async.bulk.after.lookup import note_unused_drafts
+from gotsurge_async.bulk.after.replace import Replaced
 from gotsurge_async.bulk.after.results import Reason, count_results, try_folder
 from gotsurge_async.bulk.ledger import RunInfo
-from gotsurge_async.bulk.send.changes import Replaced
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of, is_unreachable, print_document
 from gotsurge_async.cli.shared.interrupts import Interrupts

@@ -1,0 +1,147 @@
+"""The tasks of orders that were changed after they had been pushed: changed into what the orders say now."""
+
+import shlex
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import msgspec
+
+from gotsurge_async import codec
+from gotsurge_async.bulk.ledger import IllegalTransition, OrderState, Rival, Run
+from gotsurge_async.bulk.send.changes import UNCERTAIN, changed_orders, differing_fields, why_changed
+from gotsurge_async.bulk.send.claims import whole
+from gotsurge_async.calls.create import stops_all
+from gotsurge_async.calls.stream import Batcher
+from gotsurge_async.client import GotSurge
+from gotsurge_async.errors import (
+    CallError,
+    GotSurgeError,
+    InvalidData,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    SignInNeeded,
+    UsageError,
+)
+from gotsurge_async.models.tasks import Order, TaskChanges
+from gotsurge_async.resources.platform.updates import shows
+
+
+@attrs.frozen(kw_only=True)
+class Replaced:
+    """What became of changed orders.
+
+    Attributes:
+        replaced: tasks that are now as the orders say.
+        left: tasks that are as they were; each order tells why.
+        unknown: tasks of which nobody knows whether they were changed.
+        stopped_by: the error that a person must act on before the rest can be changed.
+    """
+
+    replaced: int = 0
+    left: int = 0
+    unknown: int = 0
+    stopped_by: GotSurgeError | None = None
+
+
+async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replaced:
+    """Change the tasks of changed orders into what the orders say now (section "Update Task"; platform partners).
+
+    A task that has ended is left alone, and so are items, which no update can change: the order says what to do.
+    While nobody knows whether a task was changed, whatever is pushed under its key differs from it, until an update of
+    all its fields has gone through.
+
+    Raises:
+        LedgerError: the ledger cannot be written.
+    """
+    replaced = left = unknown = 0
+    stopped_by: GotSurgeError | None = None
+
+    async def change(rivals: Sequence[Rival]) -> None:
+        nonlocal replaced, left, unknown, stopped_by
+        for rival in rivals:
+            try:
+                told = await _replace(gs, run, rival)
+            except OutcomeUnknown as error:
+                unknown += 1
+                told = f"nobody knows whether its task was changed: {error}"
+            except (CallError, SignInNeeded, UsageError, InvalidData) as error:
+                left += 1
+                told = f"not changed: {error}"
+                # Not even after all tries: the next one would meet the same.
+                if stops_all(error) or isinstance(error, NotSent | RateLimited):
+                    stopped_by = error
+                    batcher.stop()
+            else:
+                left += bool(told)
+                replaced += not told
+            if told:
+                told = f"{why_changed(rival.other_run, differing_fields(rival))}; {told}"
+                await whole(run.note_changed([(rival.id, told)]))
+
+    async def each() -> AsyncIterator[Rival]:
+        async for block in changed_orders(run):
+            for rival in block:
+                yield rival
+
+    batcher: Batcher[Rival, None] = Batcher(each(), change, size=1, concurrency=concurrency)
+    async with batcher as batches:
+        async for _ in batches:
+            pass
+    return Replaced(replaced=replaced, left=left, unknown=unknown, stopped_by=stopped_by)
+
+
+async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
+    """Change one task; says why not, or "" when it is done."""
+    if rival.other_state is not OrderState.CREATED or not rival.task_id:
+        return f"its order is {rival.other_state} there: reconcile that run first"
+    fields = dict.fromkeys(path.partition(".")[0] for path in differing_fields(rival))
+    fixed = [name for name in fields if not _can_be_changed(name)]
+    if fixed:
+        return f"{', '.join(fixed)} cannot be changed in a task: {_undo(rival)}, and push this again"
+    try:
+        task = await gs.platform.tasks.get(rival.task_id)
+    except OutcomeUnknown as error:
+        return f"its task could not be read, and was not changed: {error}"
+    if task.current_status is not None and task.current_status.is_terminal:
+        return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"
+    changes = _values(codec.decode(rival.payload, Order), fields)
+    await whole(
+        run.note_text(rival, _certain(rival.other_payload, fields), f"its task may have been changed by run {run.id}")
+    )
+    try:
+        changed = await gs.platform.tasks.update(task, **changes)
+    except OutcomeUnknown:
+        raise
+    except GotSurgeError:
+        await whole(run.note_text(rival, rival.other_payload, ""))
+        raise
+    wanted = {name: value for name, value in msgspec.json.decode(rival.payload).items() if name in fields}
+    if not shows(codec.unstructure(changed), wanted):
+        raise OutcomeUnknown("the update was answered, and the task does not show it")
+    try:
+        await whole(run.replace(rival, changed.current_status))
+    except IllegalTransition:
+        return f"its order was taken back meanwhile: see gotsurge status {rival.other_run}"
+    return ""
+
+
+def _undo(rival: Rival) -> str:
+    return f"gotsurge undo {rival.other_run} --key {shlex.quote(rival.key)}"
+
+
+def _certain(payload: bytes, fields: Iterable[str]) -> bytes:
+    """An order whose task is being changed: what is certain of it, and the names of the fields that are not."""
+    order = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
+    named = {name: value for name, value in order.items() if name not in fields}
+    return msgspec.json.encode({**named, UNCERTAIN: sorted(fields)})
+
+
+def _can_be_changed(name: str) -> bool:
+    return name in TaskChanges.__annotations__ or name == "currency"
+
+
+def _values(order: Order, fields: Iterable[str]) -> Mapping[str, Any]:
+    names = ["price" if name == "currency" else name for name in fields]
+    return {name: getattr(order, name) for name in names}
