@@ -6,7 +6,6 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
-    Coroutine,
     Iterable,
     Mapping,
     Sequence,
@@ -18,20 +17,18 @@ import attrs
 
 from gotsurge_async.api.endpoints import (
     CHUNK,
-    DRAFTS_CREATE,
     PLATFORM_TASKS_GET,
     PLATFORM_TASKS_LIST,
-    TASKS_CREATE,
     TASKS_GET,
     Endpoint,
 )
 from gotsurge_async.bulk.after.lookup import find_unused_drafts
 from gotsurge_async.bulk.after.reconcile import Reconciler
 from gotsurge_async.bulk.ledger import WITH_DRAFT, Admission, Ledger, Mode, OrderRow, PendingOrder, Run, RunHeld
-from gotsurge_async.bulk.ledger.errors import check_payloads
 from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch, LimitReached
+from gotsurge_async.bulk.send.chunks import ChunkSender, Results
 from gotsurge_async.bulk.send.claims import CLAIM_LIFE, whole
-from gotsurge_async.bulk.send.direct import DirectSender, Results
+from gotsurge_async.bulk.send.direct import DirectSender
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.send.refusals import OnRefusedChunk
 from gotsurge_async.bulk.send.two_phase import TwoPhaseSender
@@ -195,53 +192,62 @@ class Push:
             EndpointsAssumed: this client does not create on paths that are a guess; nothing was sent.
             LedgerError: the ledger cannot be written; nothing is sent that is not recorded.
         """
-        two_phase = run.info.mode is Mode.TWO_PHASE
-        self._session.resolve(DRAFTS_CREATE if two_phase else TASKS_CREATE)
+        sender = self._sender(run)
+        self._session.resolve(sender.endpoint)
         self._stopper = None
-        drafter = TwoPhaseSender(
-            self._session,
-            policy=self._session.policy,
-            claim_life=self._claim_life,
-            on_refused_chunk=self._on_refused_chunk or OnRefusedChunk.SPLIT,
-            find_drafts=self._find_drafts,
-        )
-        direct = DirectSender(
-            self._session,
-            claim_life=self._claim_life,
-            on_refused_chunk=self._on_refused_chunk or OnRefusedChunk.HOLD,
-        )
         watch = BrakeWatch(self._brakes)
 
         async def send(orders: Sequence[PendingOrder]) -> Results:
-            if not two_phase:
-                return await self._watched(watch, orders, direct.send(run, orders))
-            results = await self._watched(watch, orders, drafter.send(run, orders))
-            self._halt_if(drafter.stopped_by)
-            return results
-
-        async def finish(rows: Sequence[OrderRow]) -> Results:
-            results = await self._watched(None, (), drafter.finish(run, rows))
-            self._halt_if(drafter.stopped_by)
-            return results
+            started = self._session.clock.monotonic()
+            try:
+                place = watch.enter(orders)
+            except LimitReached as error:
+                self._halt(error)
+                return []
+            results = await sender.send(orders)
+            self._halt(watch.leave(place, results))
+            return self._told(results, started)
 
         await run.start()
         try:
             await run.recover()
-            drafter.lost_drafts.update(await run.lost_drafts())
+            sender.lost_drafts.update(await run.lost_drafts())
             await watch.begin(run)
             with self._session.limiter.paced(self._session.hooks):
-                if two_phase:
-                    await self._batches(run.rows(WITH_DRAFT), finish)
+                if isinstance(sender, TwoPhaseSender):
+                    await self._finish(run, sender)
                 if self._brakes.canary:
                     await self._send_canary(run, send)
                 await self._batches(Pages(run.pending()), send)
         finally:
             await whole(run.finish())
-        return Sent(stopped_by=self._stopper, interrupted=self._interrupted, lost_drafts=frozenset(drafter.lost_drafts))
+        return Sent(stopped_by=self._stopper, interrupted=self._interrupted, lost_drafts=frozenset(sender.lost_drafts))
+
+    def _sender(self, run: Run) -> ChunkSender:
+        if run.info.mode is Mode.DIRECT:
+            choice = self._on_refused_chunk or OnRefusedChunk.HOLD
+            return DirectSender(self._session, run, claim_life=self._claim_life, on_refused_chunk=choice)
+        return TwoPhaseSender(
+            self._session,
+            run,
+            claim_life=self._claim_life,
+            on_refused_chunk=self._on_refused_chunk or OnRefusedChunk.SPLIT,
+            find_drafts=self._find_drafts,
+            stop=self._halt,
+        )
 
     async def _find_drafts(self, run: Run, keys: Collection[str]) -> dict[str, str]:
         found = {draft.key: draft.task_id for draft in await find_unused_drafts(self._gs, run, keys)}
         return await run.adoptable(found)
+
+    async def _finish(self, run: Run, sender: TwoPhaseSender) -> None:
+        """Bring to its end what an earlier process left drafted, or broadcast."""
+
+        async def finish(rows: Sequence[OrderRow]) -> Results:
+            started = self._session.clock.monotonic()
+            return self._told(await sender.finish(rows), started)
+
+        await self._batches(run.rows(WITH_DRAFT), finish)
 
     async def _batches(
         self,
@@ -258,48 +264,17 @@ class Push:
                 if keep is not None:
                     keep += results
 
-    async def _watched(
-        self,
-        watch: BrakeWatch | None,
-        orders: Sequence[PendingOrder],
-        sending: Coroutine[Any, Any, Results],
-    ) -> Results:
-        """Send a chunk, count it, tell of it, and stop the push where the next ones would fail too."""
-        started = self._session.clock.monotonic()
-        results: Results = []
-        try:
-            check_payloads(self._ledger.path, orders)
-        except BaseException:
-            sending.close()
-            raise
-        place = None if watch is None else watch.enter()
-        try:
-            if watch is not None:
-                watch.reserve(orders)
-            results = await sending
-            if watch is not None:
-                watch.count(orders, results)
-        except LimitReached as error:
-            sending.close()
-            self._halt(error)
-        finally:
-            if watch is not None and place is not None:
-                self._halt_if(watch.leave(place, results))
-        for result in results:
-            # Not even after all tries: the next chunk would meet the same.
-            if isinstance(result, Unsent):
-                self._halt(result.error)
-                break
+    def _told(self, results: Results, started: float) -> Results:
+        """Tell of a chunk, and stop the push where the next ones would fail too, even after all tries."""
+        self._halt(next((result.error for result in results if isinstance(result, Unsent)), None))
         if results:
             self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
         return results
 
-    def _halt_if(self, error: GotSurgeError | None) -> None:
-        if error is not None:
-            self._halt(error)
-
-    def _halt(self, error: GotSurgeError) -> None:
-        """Take no more chunks. Of several reasons, one that a person must mend is told."""
+    def _halt(self, error: GotSurgeError | None) -> None:
+        """Take no more chunks, if there is a reason. Of several, one that a person must mend is told."""
+        if error is None:
+            return
         if self._stopper is None or stops_all(error):
             self._stopper = error
         if self._batcher is not None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import attrs
 import msgspec
 
-from gotsurge_async.bulk.ledger import LIVE, OrderState, PendingOrder, Run
+from gotsurge_async.bulk.ledger import LIVE, OrderRow, OrderState, PendingOrder, Run
 from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused
 from gotsurge_async.errors import GotSurgeError
@@ -50,88 +50,96 @@ _priced = msgspec.json.Decoder(_Priced)
 
 
 class BrakeWatch:
-    """Counts what a push did against its `Brakes`."""
+    """Counts what the chunks of a push did against its `Brakes`."""
 
     def __init__(self, brakes: Brakes) -> None:
         self._brakes = brakes
+        self._path = ""
         self._refused = 0
         self._in_doubt = 0
         self._spent = 0
-        # Chunks stand in a row as they were begun: those that failed are the quickest to end.
         self._begun = 0
+        self._prices: dict[int, dict[int, int]] = {}
+        # Chunks stand in a row as they were begun: those that failed are the quickest to end.
         self._ended: dict[int, frozenset[type]] = {}
         self._all_ended = 0
         self._looks_back = max(brakes.doubts_in_a_row or 0, brakes.refusals_in_a_row or 0)
 
     async def begin(self, run: Run) -> None:
         """Count what earlier processes did in this run."""
+        self._path = run.path
         counts = await run.counts()
         self._refused = counts[OrderState.REJECTED]
         self._in_doubt = counts[OrderState.IN_DOUBT]
         if self._brakes.max_spend is not None:
             async for row in run.rows(LIVE - {OrderState.PENDING}):
-                with reading_payload(run.path, row):
-                    self._spent += _priced.decode(row.payload).price
+                self._spent += self._priced(row).price
 
-    def reserve(self, orders: Sequence[PendingOrder]) -> None:
-        """Count the prices of orders that are about to be sent.
+    def enter(self, orders: Sequence[PendingOrder]) -> int:
+        """A chunk is begun, and its prices are counted; returns its place in the row.
 
         Raises:
-            LimitReached: they would go beyond the limit; they are not counted, and must not be sent.
+            LimitReached: its prices would go beyond the limit; they are not counted, and it must not be sent.
+            LedgerUnusable: the price of an order cannot be read.
         """
         limit = self._brakes.max_spend
-        if limit is None:
-            return
-        prices = [_priced.decode(order.payload) for order in orders]
-        for price, order in zip(prices, orders, strict=True):
-            if limit.currency and price.price and price.currency != limit.currency:
+        if limit is not None:
+            self._prices[self._begun] = self._reserve(limit, orders)
+        self._begun += 1
+        return self._begun - 1
+
+    def leave(self, place: int, results: Sequence[OrderResult[PendingOrder]]) -> LimitReached | None:
+        """A chunk has ended; returns why the next ones should not be sent."""
+        if prices := self._prices.pop(place, None):
+            kept = {result.order.id for result in results if isinstance(result, Created | InDoubt)}
+            self._spent -= sum(price for order_id, price in prices.items() if order_id not in kept)
+        self._refused += sum(isinstance(result, Refused) for result in results)
+        self._in_doubt += sum(isinstance(result, InDoubt) for result in results)
+        self._ended[place] = frozenset(type(result) for result in results)
+        reached = self._too_many() or self._too_many_in_a_row(place)
+        while self._all_ended in self._ended:
+            self._ended.pop(self._all_ended - self._looks_back, None)
+            self._all_ended += 1
+        return reached
+
+    def _priced(self, order: PendingOrder | OrderRow) -> _Priced:
+        with reading_payload(self._path, order):
+            return _priced.decode(order.payload)
+
+    def _reserve(self, limit: Money, orders: Sequence[PendingOrder]) -> dict[int, int]:
+        prices: dict[int, int] = {}
+        for order in orders:
+            priced = self._priced(order)
+            if limit.currency and priced.price and priced.currency != limit.currency:
                 raise LimitReached(
-                    f"order {order.key} is priced in {price.currency or 'no currency'}, and the limit in "
+                    f"order {order.key} is priced in {priced.currency or 'no currency'}, and the limit in "
                     f"{limit.currency}: they cannot be added up"
                 )
-        total = self._spent + sum(price.price for price in prices)
+            prices[order.id] = priced.price
+        total = self._spent + sum(prices.values())
         if total > limit.millicents:
             shown = f"{limit.currency} {limit.amount:,.2f}".strip()
             raise LimitReached(f"the next orders would bring the spend above {shown}")
         self._spent = total
+        return prices
 
-    def count(self, orders: Sequence[PendingOrder], results: Sequence[OrderResult[PendingOrder]]) -> None:
-        """Count what became of orders whose prices were reserved.
-
-        Raises:
-            LimitReached: of refusals or doubts.
-        """
-        if self._brakes.max_spend is not None:
-            kept = {result.order.id for result in results if isinstance(result, Created | InDoubt)}
-            self._spent -= sum(_priced.decode(order.payload).price for order in orders if order.id not in kept)
-        self._refused += sum(isinstance(result, Refused) for result in results)
-        self._in_doubt += sum(isinstance(result, InDoubt) for result in results)
+    def _too_many(self) -> LimitReached | None:
         for count, limit, what in (
             (self._refused, self._brakes.max_errors, "refused"),
             (self._in_doubt, self._brakes.max_in_doubt, "in doubt"),
         ):
             if limit is not None and count > limit:
-                raise LimitReached(f"{count} orders are {what}, and the limit is {limit}")
+                return LimitReached(f"{count} orders are {what}, and the limit is {limit}")
+        return None
 
-    def enter(self) -> int:
-        """A chunk is begun; returns its place in the row."""
-        self._begun += 1
-        return self._begun - 1
-
-    def leave(self, place: int, results: Sequence[OrderResult[PendingOrder]]) -> LimitReached | None:
-        """A chunk has ended; returns why the next ones should not be sent, if so many in a row went the same way."""
-        kinds = self._ended[place] = frozenset(type(result) for result in results)
-        reached = None
+    def _too_many_in_a_row(self, place: int) -> LimitReached | None:
         for counted, limit, what in (
             (InDoubt, self._brakes.doubts_in_a_row, "in doubt: the service, or the way to it, is down"),
             (Refused, self._brakes.refusals_in_a_row, "refused: mend what they have in common"),
         ):
-            if limit is not None and kinds <= {counted} and self._in_a_row(place, counted) >= limit:
-                reached = reached or LimitReached(f"{limit} chunks in a row are {what}")
-        while self._all_ended in self._ended:
-            self._ended.pop(self._all_ended - self._looks_back, None)
-            self._all_ended += 1
-        return reached
+            if limit is not None and self._ended[place] <= {counted} and self._in_a_row(place, counted) >= limit:
+                return LimitReached(f"{limit} chunks in a row are {what}")
+        return None
 
     def _in_a_row(self, place: int, counted: type) -> int:
         """How many chunks went one way, side by side with the one at a place; those that have not ended bound them."""

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypeVar
 
-import attrs
-
 from gotsurge_async.calls.create import OrderResult, Refused
 from gotsurge_async.errors import BadRequest
 
@@ -27,39 +25,25 @@ class OnRefusedChunk(StrEnum):
     SPLIT = "split"
 
 
-def parts_to_send(
-    results: Sequence[OrderResult[T]], choice: OnRefusedChunk
-) -> tuple[list[OrderResult[T]], list[list[T]]]:
-    """What is settled of a chunk, and the parts of it that are to be sent again; one of the two may be empty."""
+def after_refusal(
+    results: list[OrderResult[T]], choice: OnRefusedChunk
+) -> tuple[list[OrderResult[T]], list[Sequence[T]]]:
+    """The results of a chunk, and the parts of it that are to be sent again instead; one of the two may be empty."""
     first = results[0]
-    if (
-        choice is OnRefusedChunk.HOLD
-        or len(results) == 1
-        or not isinstance(first, Refused)
-        or not isinstance(first.error, BadRequest)
-    ):
-        return list(results), []
+    if len(results) == 1 or not isinstance(first, Refused) or not isinstance(first.error, BadRequest):
+        return results, []
+    error = first.error
     orders = [result.order for result in results]
-    named = _named(first.error, len(orders))
+    named = _named(error, len(orders))
+    to_blame: list[OrderResult[T]] = [result for index, result in enumerate(results) if index in named]
+    others = [order for index, order in enumerate(orders) if index not in named]
+    if choice is OnRefusedChunk.HOLD:
+        held = _held_error(error, bool(named))
+        return [*to_blame, *(Refused(order=order, error=held) for order in others)], []
     if named:
-        good = [order for index, order in enumerate(orders) if index not in named]
-        return [result for index, result in enumerate(results) if index in named], [good]
+        return to_blame, [others]
     middle = len(orders) // 2
     return [], [orders[middle:], orders[:middle]]
-
-
-def held(results: Sequence[OrderResult[T]], choice: OnRefusedChunk) -> list[OrderResult[T]]:
-    """The results of a chunk, in which those say so that were refused only because their chunk was."""
-    if choice is OnRefusedChunk.SPLIT or len(results) == 1:
-        return list(results)
-    told: list[OrderResult[T]] = []
-    for index, result in enumerate(results):
-        if isinstance(result, Refused) and isinstance(result.error, BadRequest):
-            named = _named(result.error, len(results))
-            if index not in named:
-                result = attrs.evolve(result, error=_held_error(result.error, bool(named)))
-        told.append(result)
-    return told
 
 
 def _named(error: BadRequest, count: int) -> frozenset[int]:

@@ -5,7 +5,8 @@ from random import Random
 
 import pytest
 
-from gotsurge_async.bulk.ledger import PendingOrder
+from gotsurge_async import Money
+from gotsurge_async.bulk.ledger import LedgerUnusable, PendingOrder
 from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch
 from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused
 from gotsurge_async.errors import BadRequest, OutcomeUnknown
@@ -19,7 +20,7 @@ REFUSED: OrderResult[PendingOrder] = Refused(order=ORDER, error=BadRequest("no")
 
 def stopped(watch: BrakeWatch, chunks: Sequence[Sequence[OrderResult[PendingOrder]]], ending: Sequence[int]) -> str:
     """Begin chunks in their order, and end them in another; what stops the push, or ""."""
-    places = [watch.enter() for _ in chunks]
+    places = [watch.enter([ORDER]) for _ in chunks]
     told = [watch.leave(places[index], chunks[index]) for index in ending]
     return next((str(each) for each in told if each), "")
 
@@ -66,6 +67,13 @@ def test_what_was_counted_is_forgotten() -> None:
     watch = BrakeWatch(Brakes())
     stopped(watch, [[CREATED]] * 500, range(500))
     assert len(watch._ended) <= 10
+
+
+def test_a_price_that_cannot_be_read_is_told_as_damage() -> None:
+    """An order of the ledger whose price is no number is named, and not sent."""
+    watch = BrakeWatch(Brakes(max_spend=Money.of(60, "SGD")))
+    with pytest.raises(LedgerUnusable, match="key T-1"):
+        watch.enter([PendingOrder(1, 1, "T-1", b'{"price":"much"}')])
 
 
 def test_the_limits_can_be_lifted() -> None:

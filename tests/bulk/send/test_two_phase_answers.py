@@ -12,7 +12,7 @@ import pytest
 from gotsurge_async.bulk import Mode, Push, Run
 from gotsurge_async.errors import SignInNeeded
 from gotsurge_async.testing import ManualClock
-from gotsurge_async.transports.base import MaybeSent, Request, Response
+from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from tests.bulk.test_push import counted, pushing
 from tests.kit import answer, orders
 
@@ -117,7 +117,7 @@ async def test_cancelling_right_after_the_claim_to_broadcast_leaves_drafts(
 
 
 async def test_cancelling_between_the_parts_of_a_chunk_forgets_no_draft(tmp_path: Path) -> None:
-    """Drafts of a part that was answered are remembered as unused ones, when the push ends before the next part."""
+    """Drafts of a part that was answered are recorded at once, though the push ends before the next part is."""
     platform = Platform()
     answers = iter([answer({}, 422), None, answer({}, 429, retry_after="30")])
     platform.create = lambda tasks: next(answers) or drafts(tasks)
@@ -129,8 +129,8 @@ async def test_cancelling_between_the_parts_of_a_chunk_forgets_no_draft(tmp_path
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
-        assert await run.counts() == counted(pending=4)
-        assert {"T-0", "T-1"} <= set(await run.lost_drafts())
+        assert await run.counts() == counted(drafted=2, pending=2)
+        assert await run.lost_drafts() == []
 
 
 async def test_a_sign_in_that_ends_while_a_lost_draft_is_looked_for(
@@ -156,6 +156,33 @@ async def test_a_sign_in_that_ends_while_a_lost_draft_is_looked_for(
         await passing(push, sending)
         assert (await sending).stopped_by is None
         assert await run.counts() == counted(created=1, rejected=1)
+
+
+@pytest.mark.parametrize("trouble", [MaybeSent("lost"), NothingSent("no way")])
+async def test_an_outage_is_met_as_often_as_one_call_may_be_tried(tmp_path: Path, trouble: Exception) -> None:
+    """A broadcast that fails in all its tries is not begun anew, nor is the read that should tell what became of it."""
+    platform = Platform()
+    reads: list[str] = []
+
+    def fail(_: Any) -> Response:
+        raise trouble
+
+    def read(task_id: str) -> Response:
+        reads.append(task_id)
+        raise trouble
+
+    platform.broadcast, platform.read = fail, read
+    async with loaded(tmp_path, platform, 2, attempts=3) as (push, run):
+        sending = asyncio.create_task(push.send(run))
+        await passing(push, sending)
+        assert (await sending).stopped_by is not None
+        acted = isinstance(trouble, MaybeSent)
+        assert await run.counts() == (counted(broadcasting=2) if acted else counted(drafted=2))
+        assert (len(platform.broadcasts), len(reads)) == (3, 6 if acted else 0)
+        platform.broadcasts.clear()
+        sending = asyncio.create_task(push.send(run))
+        await passing(push, sending)
+        assert (len(platform.broadcasts), len(reads)) == ((0, 12) if acted else (3, 0))
 
 
 async def passing(push: Push, sending: "asyncio.Task[Any]") -> None:

@@ -1,0 +1,120 @@
+"""The one loop that sends: claim a chunk, make its call, record the answer; and once more what was refused with it."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import ClassVar
+
+from gotsurge_async import codec
+from gotsurge_async.api.endpoints import Endpoint
+from gotsurge_async.bulk.ledger import LedgerError, OrderState, Outcome, PendingOrder, Run, TaskTaken
+from gotsurge_async.bulk.ledger.errors import check_payloads
+from gotsurge_async.bulk.send.claims import Claim, whole
+from gotsurge_async.bulk.send.refusals import OnRefusedChunk, after_refusal
+from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unsent, create_chunk
+from gotsurge_async.calls.session import Session
+from gotsurge_async.errors import GotSurgeError, OutcomeUnknown
+from gotsurge_async.models.tasks import CreatedTasks
+
+Results = list[OrderResult[PendingOrder]]
+
+
+class ChunkSender(ABC):
+    """Sends chunks of pending orders of a run. Each mode says what is created, and what a lost answer means.
+
+    Attributes:
+        endpoint: what creates the orders.
+        created_as: the state of an order that the service took.
+        lost_drafts: keys of orders for which a draft may exist that is not recorded; none in direct mode.
+
+    Args:
+        claim_life: seconds, see `claims.CLAIM_LIFE`.
+        on_refused_chunk: what becomes of a chunk that the service refused as a whole.
+    """
+
+    endpoint: ClassVar[Endpoint[CreatedTasks]]
+    created_as: ClassVar[OrderState]
+
+    def __init__(self, session: Session, run: Run, *, claim_life: float, on_refused_chunk: OnRefusedChunk) -> None:
+        self.lost_drafts: set[str] = set()
+        self._session = session
+        self._run = run
+        self._claim_life = claim_life
+        self._on_refused_chunk = on_refused_chunk
+
+    async def send(self, orders: Sequence[PendingOrder]) -> Results:
+        """Send a chunk; its results are in the ledger on return. Orders that another run took over have none.
+
+        Raises:
+            LedgerError: the ledger cannot be written, or is damaged; nothing is sent that is not recorded.
+        """
+        check_payloads(self._run.path, orders)
+        # Its life begins before it is written: a process may be frozen right after the write.
+        claim = Claim(self._run, self._session.clock, self._claim_life)
+        claimed = await claim.take(self._run.claim, [order.id for order in orders])
+        part: Sequence[PendingOrder] = ()
+        waiting: list[Sequence[PendingOrder]] = [[order for order in orders if order.id in claimed]] if claimed else []
+        results: Results = []
+        try:
+            while waiting:
+                part = waiting.pop()
+                claim.begin_call([order.id for each in (part, *waiting) for order in each])
+                answered, again = await self._call(claim, part)
+                waiting += again
+                part = ()
+                results += await whole(self._record(answered))
+        except (asyncio.CancelledError, GotSurgeError):  # a usage error, for instance, which says nothing of orders
+            error = OutcomeUnknown("interrupted before the answer came", operation=self.endpoint.name)
+            cut = InDoubt if claim.may_have_acted else Unsent
+            left: Results = [cut(order=order, error=error) for order in part]
+            left += [Unsent(order=order, error=error) for each in waiting for order in each]
+            with suppress(LedgerError):  # then whoever takes the run up finds out
+                await whole(self._record(left))
+            raise
+        return results
+
+    async def _call(self, claim: Claim, orders: Sequence[PendingOrder]) -> tuple[Results, list[Sequence[PendingOrder]]]:
+        """Create some orders; what the answer says of them, and the parts of them that are to be sent again."""
+        results = await create_chunk(
+            self._session,
+            self.endpoint,
+            orders,
+            codec.encode_batch([order.payload for order in orders]),
+            [codec.decode_names(order.payload) for order in orders],
+            before_send=claim.leave,
+            after_send=claim.land,
+        )
+        return after_refusal(results, self._on_refused_chunk)
+
+    async def _record(self, results: Results) -> Results:
+        """Record results; they are returned, with those lost whose task turned out to be another order's."""
+        known = [each for each in results if isinstance(each, Created | Refused)]
+        recorded = await self._record_known(known) if known else []
+        recorded += [each for each in results if isinstance(each, InDoubt | Unsent)]
+        if lost := [each for each in recorded if isinstance(each, InDoubt)]:
+            await self._record_lost(lost)
+        if unsent := [each.order.id for each in recorded if isinstance(each, Unsent)]:
+            await self._run.release_claim(unsent)
+        return recorded
+
+    async def _record_known(self, results: Sequence[Created[PendingOrder] | Refused[PendingOrder]]) -> Results:
+        """Record all at once; one whose task another order has is not recorded, and lost."""
+        try:
+            await self._run.record([self._outcome(result) for result in results])
+        except TaskTaken:
+            if len(results) > 1:
+                return [each for result in results for each in await self._record_known([result])]
+            error = OutcomeUnknown("the answer gives it a task that another order has already", status=200)
+            return [InDoubt(order=results[0].order, error=error)]
+        return list(results)
+
+    def _outcome(self, result: Created[PendingOrder] | Refused[PendingOrder]) -> Outcome:
+        if isinstance(result, Refused):
+            return Outcome(result.order.id, OrderState.REJECTED, error=str(result.error))
+        receipt = result.receipt
+        return Outcome(result.order.id, self.created_as, task_id=receipt.id, status=receipt.current_status)
+
+    @abstractmethod
+    async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
+        """End the claim of orders whose answer was lost."""
