@@ -131,7 +131,7 @@ class GotSurge:
         self.tasks: Tasks = Tasks(self._session)
         self.prices: Prices = Prices(self._session)
         self.partner: Partner = Partner(self._session, shared.credentials)
-        self.platform: Platform = Platform.of(self._session, concurrency=self.limits.concurrency)
+        self.platform: Platform = Platform.of(self._session)
         self.sso: Sso = Sso(self.oauth)
 
     @classmethod
@@ -212,8 +212,7 @@ class GotSurge:
             concurrency: chunks in flight, the client's own limit unless given.
             chunk: orders in a call, 1 to 20.
         """
-        in_flight = self.limits.concurrency if concurrency is None else concurrency
-        return PushStream(self._session, TASKS_CREATE, orders, size=chunk, concurrency=in_flight)
+        return PushStream(self._session, TASKS_CREATE, orders, size=chunk, concurrency=concurrency)
 
     @contextmanager
     def raw(self) -> Iterator[list[Response]]:

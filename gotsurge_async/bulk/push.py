@@ -39,7 +39,7 @@ from gotsurge_async.calls.stream import Batcher, Pages
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, Forbidden, GotSurgeError, NotFound
 from gotsurge_async.models.tasks import Order, Task, TaskStatus
-from gotsurge_async.resources.reading import read_task
+from gotsurge_async.resources.reading import task_of
 
 T = TypeVar("T")
 
@@ -294,7 +294,7 @@ class Push:
     async def _is_there(self, endpoint: Endpoint[Task], task_id: str) -> bool:
         for left in reversed(range(_CONFIRM_TRIES)):
             try:
-                task = await read_task(self._session, endpoint, task_id)
+                task = await self._session.call(endpoint, path={"task_id": task_id}, read=task_of(task_id))
             except CallError:
                 if left:  # what was just created may take a moment to be seen
                     wait = backoff(self._session.policy, _CONFIRM_TRIES - left, 1.0)

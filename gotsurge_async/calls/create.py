@@ -200,9 +200,11 @@ class PushStream(ResultStream[Order, OrderResult[Order]]):
         orders: Iterable[Order] | AsyncIterable[Order],
         *,
         size: int,
-        concurrency: int,
+        concurrency: int | None,
     ) -> None:
-        super().__init__(orders, size=size, concurrency=concurrency)
+        """``concurrency`` is the client's own limit unless given."""
+        in_flight = session.limiter.ceiling if concurrency is None else concurrency
+        super().__init__(orders, size=size, concurrency=in_flight)
         self._session = session
         self._endpoint = endpoint
 

@@ -1,23 +1,30 @@
-"""What all resources share: reading answers that may hold less than the document promises."""
+"""What all resources share: the limit of a call, and reading answers that may hold less than the document promises."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import attrs
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.api.endpoints import CHUNK, Endpoint
-from gotsurge_async.calls.session import Session
+from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.errors import TooManyInOneCall, UnreadableAnswer
 from gotsurge_async.models.base import Model
-from gotsurge_async.models.tasks import CreatedTasks, Order, Task, TaskBatch
+from gotsurge_async.models.platform import TrackingAssignment, TrackingRequest
+from gotsurge_async.models.tasks import CreatedTasks, Task
 from gotsurge_async.transports.base import Response
 
 M = TypeVar("M", bound=Model)
 
 _REVISION = re.compile(r"\d+-[0-9A-Za-z]+")
+
+
+def tracking_request(tracking_ids: Mapping[str, str]) -> TrackingRequest:
+    """The body that gives tasks their tracking ids."""
+    return TrackingRequest(
+        tasks=tuple(TrackingAssignment(id=task_id, tracking_id=name) for task_id, name in tracking_ids.items())
+    )
 
 
 def check_chunk(count: int, what: str, helper: str) -> None:
@@ -54,32 +61,16 @@ def _says_more_than(unknown: Mapping[str, Any], body: bytes) -> bool:
     return any(value is not None for name, value in plain.items() if name not in unknown)
 
 
-async def create_tasks(
-    session: Session, endpoint: Endpoint[CreatedTasks], orders: Sequence[Order], helper: str
-) -> CreatedTasks:
-    """Create 1 to 20 orders in one call; an answer without any task leaves open what became of them.
-
-    Raises:
-        TooManyInOneCall: more than 20; ``helper`` takes any number.
-    """
-    check_chunk(len(orders), "orders", helper)
-    return await session.call(endpoint, body=TaskBatch(tasks=tuple(orders)), decode=_created)
-
-
-def _created(body: bytes) -> CreatedTasks:
+def read_created(body: bytes) -> CreatedTasks:
+    """The answer of a create: one without any task leaves open what became of the orders."""
     created = codec.decode(body, CreatedTasks)
     if not created.tasks:
         raise UnreadableAnswer("the answer names no task")
     return created
 
 
-async def read_task(session: Session, endpoint: Endpoint[Task], task_id: str, *, body: object = None) -> Task:
-    """A call whose answer is a task; its revision comes from the ETag header where the task does not name it.
-
-    Raises:
-        OutcomeUnknown: among others, where the answer is another task.
-        CallError, SignInNeeded: as `Session.call`.
-    """
+def task_of(task_id: str) -> Callable[[Response], Task]:
+    """How to read an answer that is a task: this one, or it counts as none. Its revision may come from a header."""
 
     def read(answer: Response) -> Task:
         task = _task_with_revision(answer)
@@ -87,7 +78,7 @@ async def read_task(session: Session, endpoint: Endpoint[Task], task_id: str, *,
             raise UnreadableAnswer(f"asked for the task {task_id}, the answer is of {task.id}")
         return task
 
-    return await session.call(endpoint, path={"task_id": task_id}, body=body, read=read)
+    return read
 
 
 def _task_with_revision(answer: Response) -> Task:

@@ -4,15 +4,11 @@ from collections.abc import Sequence
 
 import attrs
 
-from gotsurge_async.api.endpoints import TASKS_CANCEL, TASKS_CREATE, TASKS_GET
+from gotsurge_async.api.endpoints import TASKS_CREATE, TASKS_GET
 from gotsurge_async.calls.session import Session
-from gotsurge_async.errors import CallError, OutcomeUnknown, Rejected, SignInNeeded, TooLateToCancel
-from gotsurge_async.models.tasks import Cancellation, CreatedTasks, Message, Order, Task, TaskStatus
-from gotsurge_async.resources.reading import create_tasks, read_task
-
-_NO_STATE = (401, 403, 404, 429)
-"""Refusals of a cancel that say nothing about where the task stands."""
-_CANCEL_TRIES = 3
+from gotsurge_async.models.tasks import CreatedTasks, Message, Order, Task, TaskBatch
+from gotsurge_async.resources.converging import cancel_task
+from gotsurge_async.resources.reading import check_chunk, read_created, task_of
 
 
 @attrs.frozen
@@ -36,7 +32,8 @@ class Tasks:
             OutcomeUnknown: nobody can say whether the orders were created.
             NotSent: they certainly were not.
         """
-        return await create_tasks(self._session, TASKS_CREATE, orders, "gs.push(orders)")
+        check_chunk(len(orders), "orders", "gs.push(orders)")
+        return await self._session.call(TASKS_CREATE, body=TaskBatch(tasks=tuple(orders)), decode=read_created)
 
     async def get(self, task_id: str) -> Task:
         """Read a task (section "Task Detail"). Safe to repeat.
@@ -44,7 +41,7 @@ class Tasks:
         Raises:
             NotFound: no such task, or not this account's.
         """
-        return await read_task(self._session, TASKS_GET, task_id)
+        return await self._session.call(TASKS_GET, path={"task_id": task_id}, read=task_of(task_id))
 
     async def cancel(self, task_id: str, *, reason: str) -> Message:
         """Cancel a task that is still broadcasting (section "Cancel Task").
@@ -60,35 +57,4 @@ class Tasks:
             TooLateToCancel: the task has moved past broadcasting; it is in the error's ``task``.
             NotFound: no such task, or not this account's.
         """
-        for left in reversed(range(_CANCEL_TRIES)):
-            try:
-                return await self._session.call(
-                    TASKS_CANCEL, path={"task_id": task_id}, body=Cancellation(reason=reason)
-                )
-            except (Rejected, OutcomeUnknown) as error:
-                if isinstance(error, Rejected) and error.status in _NO_STATE:
-                    raise
-                try:
-                    task = await self.get(task_id)
-                except (CallError, SignInNeeded):  # what became of the cancel is the news
-                    raise error from None
-                if task.current_status == TaskStatus.CANCELLED:
-                    return Message(message="the task is cancelled")
-                if task.current_status is None:
-                    raise
-                if not _may_be_cancelled(task.current_status):
-                    raise TooLateToCancel(
-                        f"the task is {task.current_status}",
-                        task=task,
-                        operation=error.operation,
-                        status=error.status,
-                        service_message=error.service_message,
-                        request_id=error.request_id,
-                    ) from None
-                if isinstance(error, Rejected) or not left:
-                    raise
-        raise AssertionError("the last try returns or raises")
-
-
-def _may_be_cancelled(status: TaskStatus) -> bool:
-    return status.is_draft or status == TaskStatus.BROADCASTING
+        return await cancel_task(self._session, task_id, reason)

@@ -25,7 +25,7 @@ from gotsurge_async.errors import (
     UsageError,
 )
 from gotsurge_async.models.tasks import Order, TaskChanges
-from gotsurge_async.resources.platform.updates import shows
+from gotsurge_async.resources.converging import shows
 
 
 @attrs.frozen(kw_only=True)

@@ -29,7 +29,7 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.models.platform import BroadcastRequest
 from gotsurge_async.models.tasks import Receipt, TaskStatus
-from gotsurge_async.resources.reading import read_task
+from gotsurge_async.resources.reading import task_of
 
 _REFUSALS = (BadRequest, Conflict, NotFound)
 """Refusals of a broadcast that may be due to one draft of it."""
@@ -185,7 +185,9 @@ class Broadcaster:
     async def _look(self, draft: Draft) -> CallError | SignInNeeded | None:
         """Read the task of a draft whose broadcast's answer did not show it past draft; the error if that failed."""
         try:
-            task = await read_task(self._session, PLATFORM_TASKS_GET, draft.task_id)
+            task = await self._session.call(
+                PLATFORM_TASKS_GET, path={"task_id": draft.task_id}, read=task_of(draft.task_id)
+            )
         except NotFound as gone:
             draft.gone = gone
         except (CallError, SignInNeeded) as error:

@@ -26,8 +26,6 @@ class Platform:
     drafts: Drafts
 
     @classmethod
-    def of(cls, session: Session, *, concurrency: int) -> "Platform":
-        """The resources over one session; ``concurrency`` is how many calls the methods for many keep in flight."""
-        return cls(
-            Organizations(session), Users(session), PlatformTasks(session, concurrency), Drafts(session, concurrency)
-        )
+    def of(cls, session: Session) -> "Platform":
+        """The resources over one session."""
+        return cls(Organizations(session), Users(session), PlatformTasks(session), Drafts(session))

@@ -6,16 +6,15 @@ from typing import Generic, TypeVar, cast
 import attrs
 
 from gotsurge_async.calls.create import stops_all
-from gotsurge_async.calls.session import Session
 from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown, SignInNeeded
-from gotsurge_async.models.platform import TrackingAssignment, TrackingRequest, UpdatedTask, UpdatedTasks
-from gotsurge_async.resources.reading import check_chunk
+from gotsurge_async.models.platform import UpdatedTask, UpdatedTasks
 
 T = TypeVar("T")
 
 TrackingPair = tuple[str, str]
 """A task's id, and the tracking id that it is to carry."""
+TrackingPairs = Mapping[str, str] | Iterable[TrackingPair] | AsyncIterable[TrackingPair]
 
 
 @attrs.frozen(kw_only=True)
@@ -37,23 +36,6 @@ class NotUpdated(Generic[T]):
 UpdateResult = Updated[T] | NotUpdated[T]
 
 
-def tracking_request(tracking_ids: Mapping[str, str], helper: str) -> TrackingRequest:
-    """The body that gives tasks their tracking ids; ``helper`` is named when there are more than 20."""
-    check_chunk(len(tracking_ids), "tasks", helper)
-    return TrackingRequest(
-        tasks=tuple(TrackingAssignment(id=task_id, tracking_id=name) for task_id, name in tracking_ids.items())
-    )
-
-
-def tracking_pairs(
-    tracking_ids: Mapping[str, str] | Iterable[TrackingPair] | AsyncIterable[TrackingPair],
-) -> Iterable[TrackingPair] | AsyncIterable[TrackingPair]:
-    """The pairs, whichever way they were given."""
-    if isinstance(tracking_ids, Mapping):
-        return cast("Mapping[str, str]", tracking_ids).items()
-    return tracking_ids
-
-
 class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
     """An `Updated` or a `NotUpdated` for each item that was given, as they come.
 
@@ -66,17 +48,15 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
 
     def __init__(
         self,
-        session: Session,
         items: Iterable[T] | AsyncIterable[T],
         *,
-        send: Callable[[Sequence[T]], Awaitable[UpdatedTasks]],
+        call: Callable[[Sequence[T]], Awaitable[UpdatedTasks]],
         task_id: Callable[[T], str],
         size: int,
         concurrency: int,
     ) -> None:
         super().__init__(items, size=size, concurrency=concurrency)
-        self._session = session
-        self._call = send
+        self._call = call
         self._task_id = task_id
 
     async def _send(self, items: Sequence[T]) -> list[UpdateResult[T]]:
@@ -93,3 +73,11 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
         if task is not None:
             return Updated(item=item, task=task)
         return NotUpdated(item=item, error=OutcomeUnknown("the service answers without naming this task", status=200))
+
+
+def tracking_stream(
+    tracking_ids: TrackingPairs, call: Callable[[Mapping[str, str]], Awaitable[UpdatedTasks]], **options: int
+) -> UpdateStream[TrackingPair]:
+    """Give any number of tasks their tracking ids; ``call`` does it for 1 to 20, by the task's id."""
+    pairs = cast("Mapping[str, str]", tracking_ids).items() if isinstance(tracking_ids, Mapping) else tracking_ids
+    return UpdateStream(pairs, call=lambda chunk: call(dict(chunk)), task_id=lambda pair: pair[0], **options)

@@ -1,27 +1,17 @@
 """`gs.platform.drafts`: tasks that no driver sees until they are broadcast."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 
 import attrs
 
-from gotsurge_async.api.endpoints import (
-    CHUNK,
-    DRAFTS_BROADCAST,
-    DRAFTS_BROADCAST_WITH_TRACKING,
-    DRAFTS_CREATE,
-    PATCH_TRACKING_IDS,
-    PLATFORM_TASKS_GET,
-)
+from gotsurge_async.api.endpoints import CHUNK, DRAFTS_CREATE
 from gotsurge_async.calls.create import PushStream
 from gotsurge_async.calls.session import Session
-from gotsurge_async.errors import NotFound, Rejected
-from gotsurge_async.models.platform import BroadcastRequest, UpdatedTask, UpdatedTasks
-from gotsurge_async.models.tasks import CreatedTasks, Order, Task, TaskStatus
-from gotsurge_async.resources.platform.batches import TrackingPair, UpdateStream, tracking_pairs, tracking_request
-from gotsurge_async.resources.reading import check_chunk, create_tasks, read_task, reader
-
-_NO_STATE = (401, 403, 404, 413, 429)
-"""Refusals of a broadcast that say nothing about where its tasks stand."""
+from gotsurge_async.models.platform import UpdatedTasks
+from gotsurge_async.models.tasks import CreatedTasks, Order, TaskBatch
+from gotsurge_async.resources.converging import broadcast
+from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
+from gotsurge_async.resources.reading import check_chunk, read_created
 
 
 @attrs.frozen
@@ -33,7 +23,6 @@ class Drafts:
     """
 
     _session: Session
-    _concurrency: int
 
     async def create(self, orders: Sequence[Order]) -> CreatedTasks:
         """Create 1 to 20 drafts in one call (section "Create Draft Tasks"). No driver is asked.
@@ -48,15 +37,14 @@ class Drafts:
             Rejected: the service refused the chunk.
             OutcomeUnknown: the drafts may exist; nobody knows their ids.
         """
-        return await create_tasks(self._session, DRAFTS_CREATE, orders, "gs.platform.drafts.create_all(orders)")
+        check_chunk(len(orders), "orders", "gs.platform.drafts.create_all(orders)")
+        return await self._session.call(DRAFTS_CREATE, body=TaskBatch(tasks=tuple(orders)), decode=read_created)
 
     def create_all(
         self, orders: Iterable[Order] | AsyncIterable[Order], *, concurrency: int | None = None, chunk: int = CHUNK
     ) -> PushStream:
         """Create any number of drafts: chunks of at most 20, results as they come, as `GotSurge.push` gives them."""
-        return PushStream(
-            self._session, DRAFTS_CREATE, orders, size=chunk, concurrency=concurrency or self._concurrency
-        )
+        return PushStream(self._session, DRAFTS_CREATE, orders, size=chunk, concurrency=concurrency)
 
     async def broadcast(self, task_ids: Sequence[str]) -> UpdatedTasks:
         """Broadcast 1 to 20 drafts: drivers are asked from now on (section "Broadcast Draft Tasks"). Safe to repeat.
@@ -73,20 +61,14 @@ class Drafts:
             Rejected: the service refused drafts that it could have broadcast.
         """
         check_chunk(len(task_ids), "ids", "gs.platform.drafts.broadcast_all(task_ids)")
-        return await self._converge(list(dict.fromkeys(task_ids)), self._send)
+        return await broadcast(self._session, list(dict.fromkeys(task_ids)))
 
     def broadcast_all(
         self, task_ids: Iterable[str] | AsyncIterable[str], *, concurrency: int | None = None, chunk: int = CHUNK
     ) -> UpdateStream[str]:
         """`broadcast` for any number: chunks of at most 20, results as they come, see `UpdateStream`."""
-        return UpdateStream(
-            self._session,
-            task_ids,
-            send=self.broadcast,
-            task_id=lambda task_id: task_id,
-            size=chunk,
-            concurrency=concurrency or self._concurrency,
-        )
+        in_flight = concurrency or self._session.limiter.ceiling
+        return UpdateStream(task_ids, call=self.broadcast, task_id=str, size=chunk, concurrency=in_flight)
 
     async def broadcast_with_tracking(self, tracking_ids: Mapping[str, str]) -> UpdatedTasks:
         """Broadcast 1 to 20 drafts, each with its tracking id (section "Broadcast with Tracking"). Safe to repeat.
@@ -102,18 +84,12 @@ class Drafts:
             NotFound: one of the ids is no task of this account's; then none was broadcast.
             Rejected: the service refused drafts that it could have broadcast, or a tracking id.
         """
-        helper = "gs.platform.drafts.broadcast_all_with_tracking(pairs)"
-        check_chunk(len(tracking_ids), "tasks", helper)
-
-        async def send(task_ids: Sequence[str]) -> UpdatedTasks:
-            body = tracking_request({task_id: tracking_ids[task_id] for task_id in task_ids}, helper)
-            return await self._session.call(DRAFTS_BROADCAST_WITH_TRACKING, body=body, decode=reader(UpdatedTasks))
-
-        return await self._converge(list(tracking_ids), send, tracking_ids)
+        check_chunk(len(tracking_ids), "tasks", "gs.platform.drafts.broadcast_all_with_tracking(pairs)")
+        return await broadcast(self._session, list(tracking_ids), tracking_ids)
 
     def broadcast_all_with_tracking(
         self,
-        tracking_ids: Mapping[str, str] | Iterable[TrackingPair] | AsyncIterable[TrackingPair],
+        tracking_ids: TrackingPairs,
         *,
         concurrency: int | None = None,
         chunk: int = CHUNK,
@@ -123,74 +99,5 @@ class Drafts:
         Args:
             tracking_ids: pairs of a draft's id and its tracking id, or a mapping.
         """
-        return UpdateStream(
-            self._session,
-            tracking_pairs(tracking_ids),
-            send=lambda chunk_of: self.broadcast_with_tracking(dict(chunk_of)),
-            task_id=lambda pair: pair[0],
-            size=chunk,
-            concurrency=concurrency or self._concurrency,
-        )
-
-    # --- what the document leaves open: a broadcast that names what is no draft -------------------------------------
-
-    async def _send(self, task_ids: Sequence[str]) -> UpdatedTasks:
-        body = BroadcastRequest(task_ids=tuple(task_ids))
-        return await self._session.call(DRAFTS_BROADCAST, body=body, decode=reader(UpdatedTasks))
-
-    async def _converge(
-        self,
-        task_ids: Sequence[str],
-        send: Callable[[Sequence[str]], Awaitable[UpdatedTasks]],
-        tracking_ids: Mapping[str, str] | None = None,
-    ) -> UpdatedTasks:
-        try:
-            answer = await send(task_ids)
-        except Rejected as error:
-            if error.status in _NO_STATE:
-                raise
-            read = await self._read(task_ids, error)
-            drafts = [task.id for task in read if _is_draft(task)]
-            if len(drafts) == len(read):
-                raise
-            answer = await send(drafts) if drafts else UpdatedTasks()
-        else:
-            named = {task.id for task in answer.updated_tasks}
-            read = await self._read([task_id for task_id in task_ids if task_id not in named], None)
-        named = {task.id for task in answer.updated_tasks}
-        tasks = [*answer.updated_tasks, *(_told(task) for task in read if task.id not in named)]
-        if tracking_ids is not None:
-            tasks = await self._track(tasks, tracking_ids)
-        return attrs.evolve(answer, updated_tasks=tuple(tasks))
-
-    async def _read(self, task_ids: Sequence[str], refusal: Rejected | None) -> list[Task]:
-        """The tasks as they stand; an id that names none is what the refusal was about, if there was one."""
-        try:
-            return [await read_task(self._session, PLATFORM_TASKS_GET, task_id) for task_id in task_ids]
-        except NotFound:
-            if refusal is None:
-                raise
-            raise refusal from None
-
-    async def _track(self, tasks: Sequence[UpdatedTask], tracking_ids: Mapping[str, str]) -> list[UpdatedTask]:
-        """Give those that are broadcast, and are not told to carry their tracking id, their own."""
-        wrong = {
-            task.id: tracking_ids[task.id]
-            for task in tasks
-            if task.id in tracking_ids
-            and task.tracking_id != tracking_ids[task.id]
-            and task.current_status != TaskStatus.CANCELLED
-            and not _is_draft(task)
-        }
-        if not wrong:
-            return list(tasks)
-        await self._session.call(PATCH_TRACKING_IDS, body=tracking_request(wrong, ""), decode=reader(UpdatedTasks))
-        return [attrs.evolve(task, tracking_id=wrong.get(task.id, task.tracking_id)) for task in tasks]
-
-
-def _is_draft(task: Task | UpdatedTask) -> bool:
-    return task.current_status is not None and task.current_status.is_draft
-
-
-def _told(task: Task) -> UpdatedTask:
-    return UpdatedTask(id=task.id, tracking_id=task.tracking_id, current_status=task.current_status)
+        in_flight = concurrency or self._session.limiter.ceiling
+        return tracking_stream(tracking_ids, self.broadcast_with_tracking, size=chunk, concurrency=in_flight)

@@ -16,11 +16,11 @@ from gotsurge_async.calls.create import PushStream
 from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.platform import TaskPage, UpdatedTasks
-from gotsurge_async.models.tasks import CreatedTasks, Order, Task, TaskChanges
+from gotsurge_async.models.tasks import CreatedTasks, Order, Task, TaskBatch, TaskChanges
+from gotsurge_async.resources.converging import update_task
 from gotsurge_async.resources.listing import Listing, listing
-from gotsurge_async.resources.platform.batches import TrackingPair, UpdateStream, tracking_pairs, tracking_request
-from gotsurge_async.resources.platform.updates import update_task
-from gotsurge_async.resources.reading import create_tasks, read_task, reader
+from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
+from gotsurge_async.resources.reading import check_chunk, read_created, reader, task_of, tracking_request
 
 
 @attrs.frozen
@@ -28,7 +28,6 @@ class PlatformTasks:
     """Create, list, read and change tasks. Only the platform partner's OrgAdmin may."""
 
     _session: Session
-    _concurrency: int
 
     async def create(self, orders: Sequence[Order]) -> CreatedTasks:
         """Create and broadcast 1 to 20 orders in one call (section "Platform Partners", "Create Tasks").
@@ -46,15 +45,14 @@ class PlatformTasks:
             OutcomeUnknown: nobody can say whether the orders were created.
             NotSent: they certainly were not.
         """
-        return await create_tasks(self._session, PLATFORM_TASKS_CREATE, orders, "gs.platform.tasks.create_all(orders)")
+        check_chunk(len(orders), "orders", "gs.platform.tasks.create_all(orders)")
+        return await self._session.call(PLATFORM_TASKS_CREATE, body=TaskBatch(tasks=tuple(orders)), decode=read_created)
 
     def create_all(
         self, orders: Iterable[Order] | AsyncIterable[Order], *, concurrency: int | None = None, chunk: int = CHUNK
     ) -> PushStream:
         """Create and broadcast any number of orders, as `GotSurge.push` does for a plain partner."""
-        return PushStream(
-            self._session, PLATFORM_TASKS_CREATE, orders, size=chunk, concurrency=concurrency or self._concurrency
-        )
+        return PushStream(self._session, PLATFORM_TASKS_CREATE, orders, size=chunk, concurrency=concurrency)
 
     def list(self, *, per_page: int = 200, order: Literal["asc", "desc"] = "asc") -> Listing[TaskPage, Task]:
         """List the tasks of the partner and its organizations (section "Task List"). Safe to repeat.
@@ -86,7 +84,7 @@ class PlatformTasks:
         Raises:
             NotFound: no such task, or not this account's.
         """
-        return await read_task(self._session, PLATFORM_TASKS_GET, task_id)
+        return await self._session.call(PLATFORM_TASKS_GET, path={"task_id": task_id}, read=task_of(task_id))
 
     async def update(
         self, task: Task | str, /, *, version_rev: str | None = None, **changes: Unpack[TaskChanges]
@@ -129,12 +127,13 @@ class PlatformTasks:
             TooManyInOneCall: more than 20: `patch_all_tracking_ids` takes any number.
             NotFound: one of the ids is no task of this account's; then none was changed.
         """
-        body = tracking_request(tracking_ids, "gs.platform.tasks.patch_all_tracking_ids(pairs)")
+        check_chunk(len(tracking_ids), "tasks", "gs.platform.tasks.patch_all_tracking_ids(pairs)")
+        body = tracking_request(tracking_ids)
         return await self._session.call(PATCH_TRACKING_IDS, body=body, decode=reader(UpdatedTasks))
 
     def patch_all_tracking_ids(
         self,
-        tracking_ids: Mapping[str, str] | Iterable[TrackingPair] | AsyncIterable[TrackingPair],
+        tracking_ids: TrackingPairs,
         *,
         concurrency: int | None = None,
         chunk: int = CHUNK,
@@ -144,11 +143,5 @@ class PlatformTasks:
         Args:
             tracking_ids: pairs of a task's id and its new tracking id, or a mapping.
         """
-        return UpdateStream(
-            self._session,
-            tracking_pairs(tracking_ids),
-            send=lambda chunk_of: self.patch_tracking_ids(dict(chunk_of)),
-            task_id=lambda pair: pair[0],
-            size=chunk,
-            concurrency=concurrency or self._concurrency,
-        )
+        in_flight = concurrency or self._session.limiter.ceiling
+        return tracking_stream(tracking_ids, self.patch_tracking_ids, size=chunk, concurrency=in_flight)

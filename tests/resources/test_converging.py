@@ -1,3 +1,5 @@
+"""Operations that converge: what became of a cancel, an update or a broadcast is found out by reading."""
+
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,10 +20,9 @@ from gotsurge_async import (
 )
 from gotsurge_async.simulator import Fault
 from gotsurge_async.transports.base import MaybeSent, Request, Response
-
-from ...contract.kit import World, world
-from ...kit import answer, order, window
-from ..kit import client
+from tests.contract.kit import World, world
+from tests.kit import answer, order, window
+from tests.resources.kit import client
 
 UPDATE = "platform.tasks.update"
 
