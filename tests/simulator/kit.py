@@ -14,6 +14,9 @@ START = 1_767_225_600.0
 """2026-01-01T00:00:00Z, when the clock of these tests starts."""
 
 
+DRAFTS = "/platform/tasks/drafts"
+
+
 class FakeTime:
     """A base clock that only moves when it is told to."""
 
@@ -124,3 +127,10 @@ async def signed_in(
         aiohttp.ClientSession() as session,
     ):
         yield await Client(session, simulator).sign_in(account)
+
+
+@asynccontextmanager
+async def reading(**switches: Any) -> AsyncIterator[Client]:
+    """A platform partner's client of a simulator that reads the document in that way."""
+    async with signed_in("platform", SimulatorOptions(**switches)) as client:
+        yield client

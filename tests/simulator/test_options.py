@@ -5,8 +5,6 @@ The switches of shapes have theirs in test_shapes.py.
 
 import base64
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -15,16 +13,7 @@ import pytest
 from gotsurge_async.simulator import SWITCHES, Fault, SimulatorOptions
 
 from . import test_shapes
-from .kit import START, Answer, Client, order, signed_in
-
-DRAFTS = "/platform/tasks/drafts"
-
-
-@asynccontextmanager
-async def reading(**switches: Any) -> AsyncIterator[Client]:
-    """A platform partner's client of a simulator that reads the document in that way."""
-    async with signed_in("platform", SimulatorOptions(**switches)) as client:
-        yield client
+from .kit import DRAFTS, START, Answer, Client, order, reading
 
 
 def tracking_ids(answer: Answer) -> list[Any]:

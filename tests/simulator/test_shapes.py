@@ -1,24 +1,13 @@
 """Each switch of shapes does what it says: `test_NAME` shows every value of the switch NAME."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from gotsurge_async.simulator import SWITCHES, SimulatorOptions
+from gotsurge_async.simulator import SWITCHES
 from gotsurge_async.simulator.shapes import UNKNOWN_STATUS
 
-from .kit import Client, order, signed_in
-
-DRAFTS = "/platform/tasks/drafts"
-
-
-@asynccontextmanager
-async def reading(**switches: Any) -> AsyncIterator[Client]:
-    """A platform partner's client of a simulator whose answers have that shape."""
-    async with signed_in("platform", SimulatorOptions(**switches)) as client:
-        yield client
+from .kit import DRAFTS, Client, order, reading
 
 
 async def shown(client: Client, **changes: Any) -> Any:

@@ -1,7 +1,6 @@
 """Every operation of the endpoint table: who may call it, and what does its work."""
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 from gotsurge_async.simulator.operations import auth, creates, drafts, organizations, prices, tasks
 from gotsurge_async.simulator.replies import Call, RefusedError, Reply, refusal_reply
@@ -12,49 +11,41 @@ from gotsurge_async.simulator.state.service import Service
 Public = Callable[[Service, Call], Reply]
 Private = Callable[[Service, Call, Caller], Reply]
 
-PUBLIC: Mapping[str, Public] = MappingProxyType(
-    {
-        "partner.detail": auth.partner_detail,
-        "auth.exchange": auth.exchange,
-        "auth.refresh": auth.refresh,
-        "platform.sso.exchange": auth.exchange_session,
-    }
-)
+PUBLIC: Mapping[str, Public] = {
+    "partner.detail": auth.partner_detail,
+    "auth.exchange": auth.exchange,
+    "auth.refresh": auth.refresh,
+    "platform.sso.exchange": auth.exchange_session,
+}
 """Operations that carry no bearer token."""
 
-ANY_PARTNER: Mapping[str, Private] = MappingProxyType(
-    {
-        "tasks.create": creates.create,
-        "tasks.get": tasks.get,
-        "tasks.cancel": tasks.cancel,
-        "prices.recommend": prices.recommend,
-    }
-)
+ANY_PARTNER: Mapping[str, Private] = {
+    "tasks.create": creates.create,
+    "tasks.get": tasks.get,
+    "tasks.cancel": tasks.cancel,
+    "prices.recommend": prices.recommend,
+}
 """Operations for whoever has a bearer token."""
 
-PLATFORM_PARTNER: Mapping[str, Private] = MappingProxyType(
-    {
-        "platform.organizations.create": organizations.create,
-        "platform.organizations.list": organizations.list_all,
-        "platform.organizations.get": organizations.get,
-        "platform.organizations.roles": organizations.roles,
-        "platform.drafts.broadcast_with_tracking": drafts.broadcast_with_tracking,
-        "platform.tasks.patch_tracking_ids": drafts.patch_tracking_ids,
-    }
-)
+PLATFORM_PARTNER: Mapping[str, Private] = {
+    "platform.organizations.create": organizations.create,
+    "platform.organizations.list": organizations.list_all,
+    "platform.organizations.get": organizations.get,
+    "platform.organizations.roles": organizations.roles,
+    "platform.drafts.broadcast_with_tracking": drafts.broadcast_with_tracking,
+    "platform.tasks.patch_tracking_ids": drafts.patch_tracking_ids,
+}
 """Operations for platform partners ("Only Platform Partners Merchant is authorized")."""
 
-ORGANIZATION_ADMIN: Mapping[str, Private] = MappingProxyType(
-    {
-        "platform.users.invite": organizations.invite,
-        "platform.tasks.create": creates.create_for_platform,
-        "platform.tasks.list": tasks.list_all,
-        "platform.tasks.get": tasks.get,
-        "platform.tasks.update": tasks.update,
-        "platform.drafts.create": creates.create_drafts,
-        "platform.drafts.broadcast": drafts.broadcast,
-    }
-)
+ORGANIZATION_ADMIN: Mapping[str, Private] = {
+    "platform.users.invite": organizations.invite,
+    "platform.tasks.create": creates.create_for_platform,
+    "platform.tasks.list": tasks.list_all,
+    "platform.tasks.get": tasks.get,
+    "platform.tasks.update": tasks.update,
+    "platform.drafts.create": creates.create_drafts,
+    "platform.drafts.broadcast": drafts.broadcast,
+}
 """Operations for the OrgAdmin of a platform partner ("Only Platform Partner's OrgAdmin is authorized")."""
 
 

@@ -8,7 +8,6 @@ import os
 from binascii import crc32
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -19,22 +18,20 @@ BROADCASTING = "broadcasting"
 CANCELLED = "cancelled"
 EXPIRED = "expired"
 
-TRANSITIONS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        PENDING_BROADCAST: frozenset({BROADCASTING, CANCELLED}),
-        BROADCASTING: frozenset({"accepted", CANCELLED, EXPIRED}),
-        "accepted": frozenset({"pending_pickup"}),
-        "pending_pickup": frozenset({"pickup_arriving"}),
-        "pickup_arriving": frozenset({"pending_delivery", "unsuccessful_pickup"}),
-        "pending_delivery": frozenset({"delivery_arriving"}),
-        "delivery_arriving": frozenset({"complete", "unsuccessful_delivery"}),
-        "complete": frozenset(),
-        CANCELLED: frozenset(),
-        EXPIRED: frozenset(),
-        "unsuccessful_pickup": frozenset(),
-        "unsuccessful_delivery": frozenset(),
-    }
-)
+TRANSITIONS: Mapping[str, frozenset[str]] = {
+    PENDING_BROADCAST: frozenset({BROADCASTING, CANCELLED}),
+    BROADCASTING: frozenset({"accepted", CANCELLED, EXPIRED}),
+    "accepted": frozenset({"pending_pickup"}),
+    "pending_pickup": frozenset({"pickup_arriving"}),
+    "pickup_arriving": frozenset({"pending_delivery", "unsuccessful_pickup"}),
+    "pending_delivery": frozenset({"delivery_arriving"}),
+    "delivery_arriving": frozenset({"complete", "unsuccessful_delivery"}),
+    "complete": frozenset(),
+    CANCELLED: frozenset(),
+    EXPIRED: frozenset(),
+    "unsuccessful_pickup": frozenset(),
+    "unsuccessful_delivery": frozenset(),
+}
 """What may follow each status."""
 
 CANCELLABLE = frozenset(status for status, following in TRANSITIONS.items() if CANCELLED in following)
