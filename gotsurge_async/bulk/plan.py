@@ -3,10 +3,10 @@
 `Planner` makes a `Plan`; `check_plan` holds a later push to the very file that the plan was made of.
 """
 
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -15,6 +15,7 @@ import attrs
 import msgspec
 
 from gotsurge_async import codec
+from gotsurge_async.bulk.after.results import WholeFile
 from gotsurge_async.bulk.checks.windows import Planned, WindowRules, planned, point_of
 from gotsurge_async.bulk.ledger import Ledger, Mode, Run
 from gotsurge_async.bulk.send.changes import Known
@@ -127,14 +128,10 @@ class Plan:
             ConfigError: it cannot be written.
         """
         try:
-            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-            try:
-                with os.fdopen(descriptor, "wb") as stream:
-                    stream.write(self.to_json())
-                Path(name).replace(path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            with ExitStack() as at_end:
+                file = WholeFile(path, at_end)
+                file.stream.write(self.to_json())
+                file.put_in_place()
         except OSError as error:
             raise ConfigError(f"cannot write the plan {path}: {error.strerror or error}") from None
 
@@ -156,6 +153,7 @@ class Plan:
         return plan
 
 
+@attrs.frozen(kw_only=True)
 class Planner:
     """Makes plans::
 
@@ -169,18 +167,10 @@ class Planner:
         known: what a ledger knows of the orders, if it should be told.
     """
 
-    def __init__(
-        self,
-        *,
-        now: datetime,
-        gs: GotSurge | None = None,
-        rules: WindowRules | None = None,
-        known: Callable[[Run], Awaitable[Known]] | None = None,
-    ) -> None:
-        self._now = now
-        self._gs = gs
-        self._rules = rules or WindowRules()
-        self._known = known
+    now: datetime
+    gs: GotSurge | None = None
+    rules: WindowRules = WindowRules()
+    known: Callable[[Run], Awaitable[Known]] | None = None
 
     async def plan(self, source: Source) -> Plan:
         """Read a source to its end, as a push would, and sum it up. Nothing is sent but requests for prices.
@@ -191,7 +181,7 @@ class Planner:
         """
         with tempfile.TemporaryDirectory(prefix="gotsurge-") as folder:
             # In a ledger, which finds keys that stand twice and orders that look alike, and keeps memory flat.
-            async with await Ledger.open(Path(folder) / "ledger.db", clock=lambda: self._now) as ledger:
+            async with await Ledger.open(Path(folder) / "ledger.db", clock=lambda: self.now) as ledger:
                 run, _ = await Loader(ledger, "plan", Mode.DIRECT).source(source)
                 async with run:
                     return await self._sum_up(run, source)
@@ -208,17 +198,17 @@ class Planner:
                 unpriced += 1
             else:
                 spend[order.currency or ""] += order.price
-            for rule in self._rules.broken(order, self._now):
+            for rule in self.rules.broken(order, self.now):
                 tight_count += 1
                 if len(tight) < KEPT:
                     tight.append(Tight(line=row.line, key=row.key, rule=rule))
-            if self._gs is not None:
+            if self.gs is not None:
                 routes[_route(order)] += 1
         similar = await run.similar()
-        quotes = None if self._gs is None else await _quote(self._gs, routes)
-        known = Known() if self._known is None else await self._known(run)
+        quotes = None if self.gs is None else await _quote(self.gs, routes)
+        known = Known() if self.known is None else await self.known(run)
         return Plan(
-            made_at=self._now,
+            made_at=self.now,
             file=source.name,
             sha256=source.sha256 or "",
             items_sha256=source.items_sha256,
@@ -278,17 +268,17 @@ async def _quote(gs: GotSurge, routes: Counter[_Route]) -> Quotes:
     orders = 0
     without: Counter[str] = Counter()
 
-    async def ask(chunk: Sequence[_Route]) -> list[tuple[_Route, Money | str]]:
-        return [(route, await _recommended(gs, route)) for route in chunk]
+    async def ask(chunk: Sequence[_Route]) -> tuple[int, Money | str]:
+        (route,) = chunk
+        return routes[route], await _recommended(gs, route)
 
-    async with Batcher(list(routes), ask, size=1, concurrency=gs.limits.concurrency) as asked:
-        async for told in asked:
-            for route, price in told:
-                if isinstance(price, Money):
-                    total[price.currency] += routes[route] * price.millicents
-                    orders += routes[route]
-                else:
-                    without[price] += routes[route]
+    async with Batcher(routes, ask, size=1, concurrency=gs.limits.concurrency) as asked:
+        async for count, price in asked:
+            if isinstance(price, Money):
+                total[price.currency] += count * price.millicents
+                orders += count
+            else:
+                without[price] += count
     return Quotes(
         routes=len(routes),
         orders=orders,

@@ -83,21 +83,18 @@ async def read_tasks(
         CallError: another error, or one that says that the account may no longer read anything.
     """
     read = task_reader(gs, mode)
-    found: dict[str, Task | CallError] = {}
 
-    async def look_up(chunk: Sequence[str]) -> None:
-        for task_id in chunk:
-            try:
-                found[task_id] = await read(task_id)
-            except unless as error:
-                if stops_all(error):
-                    raise
-                found[task_id] = error
+    async def look_up(chunk: Sequence[str]) -> tuple[str, Task | CallError]:
+        (task_id,) = chunk
+        try:
+            return task_id, await read(task_id)
+        except unless as error:
+            if stops_all(error):
+                raise
+            return task_id, error
 
     async with Batcher(task_ids, look_up, size=1, concurrency=gs.limits.concurrency) as looks:
-        async for _ in looks:
-            pass
-    return found
+        return {task_id: found async for task_id, found in looks}
 
 
 async def read_recorded(gs: GotSurge, mode: Mode, rows: Sequence[OrderRow]) -> Findings:

@@ -94,6 +94,7 @@ class Reconciled:
         return tuple(order for order in self.in_doubt if order.doubled)
 
 
+@attrs.frozen
 class Reconciler:
     """Finds out what became of orders in doubt: reads their recorded tasks, then the platform's Task List::
 
@@ -104,13 +105,10 @@ class Reconciler:
         settle: seconds between the two scans of the Task List.
     """
 
-    def __init__(
-        self, gs: GotSurge, ledger: Ledger, *, absent: Absent | str = Absent.IN_DOUBT, settle: float = SETTLE
-    ) -> None:
-        self._gs = gs
-        self._ledger = ledger
-        self._absent = Absent(absent)
-        self._settle = settle
+    gs: GotSurge
+    ledger: Ledger
+    absent: Absent = attrs.field(default=Absent.IN_DOUBT, converter=Absent, kw_only=True)
+    settle: float = attrs.field(default=SETTLE, kw_only=True)
 
     async def reconcile(self, run_id: str, *, task_list: bool = True) -> Reconciled:
         """Find out what can be found out of a run, which is held meanwhile, and record it.
@@ -123,22 +121,22 @@ class Reconciler:
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
             CallError: the account's token is no longer taken.
         """
-        async with await self._ledger.hold(run_id) as run:
+        async with await self.ledger.hold(run_id) as run:
             await run.recover()
             rows = {row.id: row async for row in run.rows(DOUBTFUL)}
             findings = await self._look(run.info, list(rows.values()), task_list=task_list)
-            conclusions = {row.id: _conclude(run.info.mode, row, findings, self._absent) for row in rows.values()}
+            conclusions = {row.id: _conclude(run.info.mode, row, findings, self.absent) for row in rows.values()}
             conclusions |= await _record(run, rows, conclusions)
             await whole(run.finish())
         return _reconciled(run.id, rows, conclusions, findings.trouble)
 
     async def _look(self, run: RunInfo, rows: Sequence[OrderRow], *, task_list: bool) -> Findings:
         """Read recorded tasks; the list only for what they leave open."""
-        recorded = await read_recorded(self._gs, run.mode, rows)
+        recorded = await read_recorded(self.gs, run.mode, rows)
         left = [row for row in rows if row.id not in recorded.tasks]
         if not left or not task_list:
             return recorded
-        found = await search_task_list(self._gs, self._ledger, run, left, settle=self._settle)
+        found = await search_task_list(self.gs, self.ledger, run, left, settle=self.settle)
         trouble = "; ".join(filter(None, (recorded.trouble, found.trouble)))
         return attrs.evolve(found, tasks={**recorded.tasks, **found.tasks}, trouble=trouble)
 

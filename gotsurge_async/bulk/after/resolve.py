@@ -71,6 +71,7 @@ class Resolved:
     left: int = 0
 
 
+@attrs.frozen
 class Resolver:
     """Takes what people say about orders of a run that are in doubt::
 
@@ -82,12 +83,9 @@ class Resolver:
         file: how faults name the place of what is said.
     """
 
-    def __init__(
-        self, ledger: Ledger, connect: Callable[[], Awaitable[GotSurge]] | None = None, *, file: str = "resolve"
-    ) -> None:
-        self._ledger = ledger
-        self._connect = connect
-        self._file = file
+    ledger: Ledger
+    connect: Callable[[], Awaitable[GotSurge]] | None = None
+    file: str = attrs.field(default="resolve", kw_only=True)
 
     async def resolve(self, run_id: str, said: Sequence[Resolution], *, by: str) -> Resolved:
         """Record what is said, all or nothing. What a process left that is gone counts as in doubt.
@@ -100,8 +98,8 @@ class Resolver:
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
             GotSurgeError: a task could not be read, or what ``connect`` raises.
         """
-        info = await self._ledger.run(run_id)
-        async with _held(self._ledger, run_id) as run:
+        info = await self.ledger.run(run_id)
+        async with _held(self.ledger, run_id) as run:
             in_doubt = DOUBTFUL if run is not None else DOUBTFUL - CLAIMED  # what is claimed is in flight
             rows = await self._rows(run_id, {each.key for each in said}, in_doubt)
             new = [each for each in said if each.key in rows and rows[each.key].state in in_doubt]
@@ -109,13 +107,13 @@ class Resolver:
             faults = faults or await self._disproved(info, new, rows)
             if faults:
                 faults.sort(key=lambda fault: fault.line or 0)
-                raise UnusableSource(f"{self._file} has faults", faults, len(faults))
+                raise UnusableSource(f"{self.file} has faults", faults, len(faults))
             tasks = {each.key: each.task_id for each in new}
             if run is not None:
                 await run.resolve(tasks, by=by)
             else:
-                await self._ledger.resolve(run_id, tasks, by=by)
-        counts = await self._ledger.counts(run_id)
+                await self.ledger.resolve(run_id, tasks, by=by)
+        counts = await self.ledger.counts(run_id)
         return Resolved(
             created=tuple(each for each in new if each.task_id is not None),
             not_created=tuple(each for each in new if each.task_id is None),
@@ -128,7 +126,7 @@ class Resolver:
         found: dict[str, OrderRow] = {}
         for states in (in_doubt, None):
             if keys - found.keys():
-                async for row in self._ledger.rows(run_id, states):
+                async for row in self.ledger.rows(run_id, states):
                     if row.key in keys:
                         found.setdefault(row.key, row)
         return found
@@ -147,9 +145,9 @@ class Resolver:
     ) -> list[Fault]:
         """What the ledger knows better."""
         named = [each.task_id for each in said if each.task_id is not None]
-        recorded = await self._ledger.recorded(info.environment, named) if named else {}
+        recorded = await self.ledger.recorded(info.environment, named) if named else {}
         elsewhere = [each.key for each in said if each.key in rows and rows[each.key].state in OWNED_ELSEWHERE]
-        owners = await self._ledger.pushed(info.environment, elsewhere) if elsewhere else {}
+        owners = await self.ledger.pushed(info.environment, elsewhere) if elsewhere else {}
         faults = []
         for each in said:
             row = rows.get(each.key)
@@ -171,9 +169,9 @@ class Resolver:
     async def _disproved(self, info: RunInfo, said: Sequence[Resolution], rows: Mapping[str, OrderRow]) -> list[Fault]:
         """What the service knows better: each task that is named, or recorded, is read."""
         asked = {each: task_id for each in said if (task_id := each.task_id or rows[each.key].task_id)}
-        if not asked or self._connect is None:
+        if not asked or self.connect is None:
             return []
-        found = await read_tasks(await self._connect(), info.mode, asked.values(), unless=NotFound)
+        found = await read_tasks(await self.connect(), info.mode, asked.values(), unless=NotFound)
         faults: list[Fault] = []
         for each, task_id in asked.items():
             task = found[task_id]
@@ -186,7 +184,7 @@ class Resolver:
         return faults
 
     def _fault(self, said: Resolution, rule: str) -> Fault:
-        return Fault(file=self._file, line=said.line, column=said.key, rule=rule)
+        return Fault(file=self.file, line=said.line, column=said.key, rule=rule)
 
 
 def _is_recorded(said: Resolution, row: OrderRow) -> bool:

@@ -251,8 +251,8 @@ async def _clean_up() -> AsyncIterator[ExitStack]:
         await asyncio.to_thread(at_end.close)
 
 
-class _File:
-    """A file that is written beside its place, and put there when it is whole."""
+class WholeFile:
+    """A file that is written beside its place, and put there when it is whole; for its owner alone."""
 
     def __init__(self, path: Path, at_end: ExitStack) -> None:
         self.path = path
@@ -267,10 +267,10 @@ class _File:
         Path(self._temporary).replace(self.path)
 
 
-def _open_files(run: RunInfo, folder: Path, at_end: ExitStack) -> dict[str, _File]:
+def _open_files(run: RunInfo, folder: Path, at_end: ExitStack) -> dict[str, WholeFile]:
     folder.mkdir(parents=True, exist_ok=True)
     ending = "jsonl" if run.columns is None else "csv"
-    files = {name: _File(folder / f"{run.id}-{name}.{ending}", at_end) for name in dict.fromkeys(FILES.values())}
+    files = {name: WholeFile(folder / f"{run.id}-{name}.{ending}", at_end) for name in dict.fromkeys(FILES.values())}
     if run.columns is not None:
         for file in files.values():
             file.stream.write(csv_line([*run.columns, *FEEDBACK], _delimiter(run)))
@@ -329,7 +329,7 @@ def _defused(text: str | None) -> str:
 
 
 def _write(
-    path: str, files: Mapping[str, _File], encode: _RowEncoder, rows: Sequence[ResultRow], tally: _Tally
+    path: str, files: Mapping[str, WholeFile], encode: _RowEncoder, rows: Sequence[ResultRow], tally: _Tally
 ) -> None:
     lines: dict[str, list[bytes]] = {name: [] for name in files}
     for row, word in zip(rows, tally.take(rows), strict=True):
@@ -342,8 +342,8 @@ def _write(
         file.stream.write(b"".join(lines[name]))
 
 
-def _put_in_place(files: Iterable[_File], summary: Summary, at_end: ExitStack) -> None:
-    told = _File(Path(summary.files["summary"]), at_end)
+def _put_in_place(files: Iterable[WholeFile], summary: Summary, at_end: ExitStack) -> None:
+    told = WholeFile(Path(summary.files["summary"]), at_end)
     told.stream.write(json.dumps(attrs.asdict(summary), indent=2).encode() + b"\n")
     for file in (*files, told):
         file.put_in_place()

@@ -21,7 +21,7 @@ from gotsurge_async.bulk.send.claims import whole
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import Batcher
 from gotsurge_async.client import GotSurge
-from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown, SignInNeeded, TooLateToCancel, UsageError
+from gotsurge_async.errors import CallError, OutcomeUnknown, SignInNeeded, TooLateToCancel, UsageError
 from gotsurge_async.models.tasks import Task, TaskStatus
 
 REASON = "The order was taken back by its sender."
@@ -70,6 +70,7 @@ class Undone:
     stopped_by: CallError | SignInNeeded | None = None
 
 
+@attrs.frozen
 class Undo:
     """Cancels the orders of a run that no driver has taken yet (section "Cancel Task")::
 
@@ -82,10 +83,9 @@ class Undo:
         concurrency: cancels in flight, the client's limit unless given.
     """
 
-    def __init__(self, gs: GotSurge, ledger: Ledger, *, concurrency: int | None = None) -> None:
-        self._gs = gs
-        self._ledger = ledger
-        self._concurrency = concurrency or gs.limits.concurrency
+    gs: GotSurge
+    ledger: Ledger
+    concurrency: int | None = attrs.field(default=None, kw_only=True)
 
     async def undo(
         self, run_id: str, *, reason: str = REASON, drafts: bool = False, keys: Collection[str] | None = None
@@ -106,7 +106,7 @@ class Undo:
         """
         if not reason.strip():
             raise UsageError("say why the orders are cancelled: the service wants a reason")
-        async with await self._ledger.hold(run_id) as run:
+        async with await self.ledger.hold(run_id) as run:
             await run.recover()
             wanted = None if keys is None else frozenset(keys)
             if wanted is not None and (unknown := wanted - {row.key async for row in run.rows() if row.key in wanted}):
@@ -126,27 +126,31 @@ class Undo:
                 told = UndoneOrder(key=row.key, task_id=row.task_id or "", status=row.status)
                 became["already_cancelled"].append(told)
 
-        async def cancel(jobs: Sequence[_Job]) -> None:
-            for job in jobs:
-                try:
-                    name, done = await self._cancel(run, job, reason)
-                except (CallError, SignInNeeded) as error:
-                    name, done = "failed", UndoneOrder(key=job.key, task_id=job.task_id, error=str(error))
-                    if stops_all(error):
-                        stoppers.append(error)
-                        batcher.stop()
-                    if job.in_doubt:
-                        continue  # counted with those in doubt
-                became["drafts" if job.draft and name.endswith("cancelled") else name].append(done)
+        async def cancel(chunk: Sequence[_Job]) -> tuple[str, UndoneOrder]:
+            (job,) = chunk
+            try:
+                name, done = await self._cancel(run, job, reason)
+            except (CallError, SignInNeeded) as error:
+                if stops_all(error):
+                    stoppers.append(error)
+                    batcher.stop()
+                name = "in_doubt" if job.in_doubt else "failed"
+                return name, UndoneOrder(key=job.key, task_id=job.task_id, error=str(error))
+            return "drafts" if job.draft and name.endswith("cancelled") else name, done
 
         # One task a chunk: each is a call of its own.
-        jobs = self._jobs(run, drafts=drafts, keys=keys)
-        batcher: Batcher[_Job, None] = Batcher(jobs, cancel, size=1, concurrency=self._concurrency)
-        async with batcher as batches:
-            async for _ in batches:
-                pass
+        batcher: Batcher[_Job, tuple[str, UndoneOrder]] = Batcher(
+            self._jobs(run, drafts=drafts, keys=keys),
+            cancel,
+            size=1,
+            concurrency=self.concurrency or self.gs.limits.concurrency,
+        )
+        async with batcher as done:
+            async for name, order in done:
+                if name in became:  # what is in doubt is counted
+                    became[name].append(order)
         counts = await run.counts()
-        unused = await self._ledger.unused_drafts(run.id)
+        unused = await self.ledger.unused_drafts(run.id)
         return Undone(
             run=run.id,
             **{name: tuple(orders) for name, orders in became.items()},
@@ -165,8 +169,8 @@ class Undo:
         if not drafts:
             return
         if run.info.mode is Mode.TWO_PHASE and (lost := await run.lost_drafts()):
-            await note_unused_drafts(self._gs, run, lost)
-        for unused in await self._ledger.unused_drafts(run.id):
+            await note_unused_drafts(self.gs, run, lost)
+        for unused in await self.ledger.unused_drafts(run.id):
             if not unused.cancelled and (keys is None or unused.key in keys):
                 yield _Job(unused.key, unused.task_id, None, draft=True)
 
@@ -175,29 +179,59 @@ class Undo:
 
         It is read first, since afterwards nobody could tell who cancelled it.
         """
-        read = task_reader(self._gs, run.info.mode)
+        row, read = job.row, task_reader(self.gs, run.info.mode)
         task = await read(job.task_id)
         told = UndoneOrder(key=job.key, task_id=job.task_id, status=task.current_status)
         if task.current_status == TaskStatus.CANCELLED:
-            await whole(job.record_cancelled(run, "cancelled at the service"))
+            await whole(_record_cancelled(run, job, "cancelled at the service"))
             return "already_cancelled", told
-        if job.row is None and (task.current_status is None or not task.current_status.is_draft):
+        if row is None and (task.current_status is None or not task.current_status.is_draft):
             # Noted as a draft that nobody uses, and yet it went out: it is somebody's order.
             return "too_late", attrs.evolve(told, error="it is no unused draft: leave it, or cancel it by its id")
-        # Durable before the cancel leaves: nobody may call it created when it has acted.
-        await whole(job.record_asked(run))
+        created = row if row is not None and row.state is OrderState.CREATED else None
+        if created is not None:
+            # Durable before the cancel leaves: nobody may call it created when it has acted.
+            await whole(run.record([Outcome(created.id, OrderState.IN_DOUBT, error=_BEING_CANCELLED)]))
+            job.in_doubt = True
         try:
-            await self._gs.tasks.cancel(job.task_id, reason=reason)
+            await self.gs.tasks.cancel(job.task_id, reason=reason)
             await _see_cancelled(read, job.task_id)
         except TooLateToCancel as late:
             status = late.task.current_status if late.task is not None else None
-            await whole(job.record_too_late(run, status))
+            await whole(_record_too_late(run, job, status))
             return "too_late", attrs.evolve(told, status=status, error=str(late))
-        except (CallError, SignInNeeded) as error:
-            await whole(job.record_failed(run, error))
+        except OutcomeUnknown as error:
+            if created is not None:
+                doubt = Remark(created.id, OrderState.IN_DOUBT, error=f"{_BEING_CANCELLED}: {error}")
+                await whole(run.remark([doubt]))
             raise
-        await whole(job.record_cancelled(run, "taken back"))
+        except (CallError, SignInNeeded) as error:
+            if created is not None:
+                await whole(run.record([Outcome(created.id, OrderState.CREATED, error=f"not taken back: {error}")]))
+                job.in_doubt = False
+            raise
+        await whole(_record_cancelled(run, job, "taken back"))
         return "cancelled", attrs.evolve(told, status=TaskStatus.CANCELLED)
+
+
+_BEING_CANCELLED = "it is being taken back, and may be cancelled"
+
+
+@attrs.define
+class _Job:
+    """A task that is to be cancelled.
+
+    Attributes:
+        row: the order that it is recorded for; None for a draft that no order has.
+        draft: it was never broadcast.
+        in_doubt: the ledger has its order in doubt.
+    """
+
+    key: str
+    task_id: str
+    row: OrderRow | None
+    draft: bool
+    in_doubt: bool = False
 
 
 async def _see_cancelled(read: Callable[[str], Awaitable[Task]], task_id: str) -> None:
@@ -214,57 +248,20 @@ async def _see_cancelled(read: Callable[[str], Awaitable[Task]], task_id: str) -
         raise OutcomeUnknown(f"its cancel was answered, and the task is {status or 'in a status that is not told'}")
 
 
-_BEING_CANCELLED = "it is being taken back, and may be cancelled"
+async def _record_cancelled(run: Run, job: _Job, how: str) -> None:
+    if job.row is None:
+        await run.unused_cancelled([job.task_id])
+    else:
+        await run.record([Outcome(job.row.id, OrderState.CANCELLED, status=TaskStatus.CANCELLED, error=how)])
 
 
-@attrs.define
-class _Job:
-    """A task that is to be cancelled, and what is recorded of that.
-
-    Attributes:
-        row: the order that it is recorded for; None for a draft that no order has.
-        draft: it was never broadcast.
-        in_doubt: the ledger has its order in doubt.
-    """
-
-    key: str
-    task_id: str
-    row: OrderRow | None
-    draft: bool
-    in_doubt: bool = False
-
-    async def record_asked(self, run: Run) -> None:
-        """The cancel is about to leave: a created order is in doubt from now on."""
-        if self.row is not None and self.row.state is OrderState.CREATED:
-            await run.record([Outcome(self.row.id, OrderState.IN_DOUBT, error=_BEING_CANCELLED)])
-            self.in_doubt = True
-
-    async def record_cancelled(self, run: Run, how: str) -> None:
-        """It is cancelled, and its key is free."""
-        if self.row is None:
-            await run.unused_cancelled([self.task_id])
-        else:
-            cancelled = Outcome(self.row.id, OrderState.CANCELLED, status=TaskStatus.CANCELLED, error=how)
-            await run.record([cancelled])
-
-    async def record_too_late(self, run: Run, status: TaskStatus | None) -> None:
-        """It goes on; that it is there is known now, unless it may be a draft."""
-        row = self.row
-        if row is None:
-            return
-        was_created = row.state is OrderState.CREATED
-        if self.in_doubt and (was_created or (status is not None and status.is_past_draft)):
-            await run.record([Outcome(row.id, OrderState.CREATED, status=status)])
-        elif status is not None and status != row.status:
-            await run.remark([Remark(row.id, row.state, status=status)])
-
-    async def record_failed(self, run: Run, error: GotSurgeError) -> None:
-        """A created order is created still, or if nobody knows, in doubt."""
-        if self.row is None or self.row.state is not OrderState.CREATED:
-            return
-        if isinstance(error, OutcomeUnknown):
-            remark = Remark(self.row.id, OrderState.IN_DOUBT, error=f"{_BEING_CANCELLED}: {error}")
-            await run.remark([remark])
-        else:
-            await run.record([Outcome(self.row.id, OrderState.CREATED, error=f"not taken back: {error}")])
-            self.in_doubt = False
+async def _record_too_late(run: Run, job: _Job, status: TaskStatus | None) -> None:
+    """It goes on. That it is there is known now, unless it may be a draft."""
+    row = job.row
+    if row is None:
+        return
+    there = row.state is OrderState.CREATED or (status is not None and status.is_past_draft)
+    if job.in_doubt and there:
+        await run.record([Outcome(row.id, OrderState.CREATED, status=status)])
+    elif status is not None and status != row.status:
+        await run.remark([Remark(row.id, row.state, status=status)])

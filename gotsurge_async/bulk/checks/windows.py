@@ -29,20 +29,13 @@ class Planned(msgspec.Struct):
     currency: str | None = None
 
 
-class Place(msgspec.Struct):
-    """Degrees."""
-
+class _Place(msgspec.Struct):
     latitude: float | None = None
     longitude: float | None = None
 
-    @property
-    def point(self) -> tuple[float, float] | None:
-        """Latitude and longitude, if both are there."""
-        return None if self.latitude is None or self.longitude is None else (self.latitude, self.longitude)
-
 
 _planned = msgspec.json.Decoder(Planned)
-_place = msgspec.json.Decoder(Place)
+_place = msgspec.json.Decoder(_Place)
 
 
 def planned(payload: bytes) -> Planned:
@@ -51,8 +44,9 @@ def planned(payload: bytes) -> Planned:
 
 
 def point_of(address: msgspec.Raw) -> tuple[float, float] | None:
-    """Where an address is, if it says so in degrees."""
-    return _place.decode(address).point
+    """Latitude and longitude of an address in degrees, if both are there."""
+    place = _place.decode(address)
+    return None if place.latitude is None or place.longitude is None else (place.latitude, place.longitude)
 
 
 @attrs.frozen(kw_only=True)
