@@ -4,17 +4,16 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection
 
-from gotsurge_async.bulk.ledger.errors import LedgerError
 from gotsurge_async.bulk.ledger.locks import RunLock, this_process
-from gotsurge_async.bulk.ledger.run import Run, discard, held
-from gotsurge_async.bulk.ledger.sql import pages, queries, transitions
-from gotsurge_async.bulk.ledger.sql.schema import runs
+from gotsurge_async.bulk.ledger.run import Run, discard
+from gotsurge_async.bulk.ledger.sql import pages, queries, runs, transitions
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
     Clock,
@@ -27,7 +26,6 @@ from gotsurge_async.bulk.ledger.states import (
     RunInfo,
     RunState,
     UnusedDraft,
-    to_microseconds,
     utc_now,
 )
 from gotsurge_async.bulk.ledger.upkeep.counter import Identity, identity_of, refuse_older
@@ -109,38 +107,27 @@ class Ledger:
             columns: the columns of the source, for result files.
             options: what else the run must know when it is resumed; as JSON.
         """
-        mode = Mode(mode)
         while True:
             moment = self._store.clock()
             run_id = f"{moment.astimezone(UTC):%Y%m%dT%H%M%S}-{''.join(secrets.choice(_SUFFIX) for _ in range(4))}"
             lock = self._store.locks.take(run_id)
             if lock is None:
                 continue
-            holder = this_process(moment)
-            row = {
-                "id": run_id,
-                "created_at": to_microseconds(moment),
-                "state": RunState.LOADING.value,
-                "environment": environment,
-                "mode": mode.value,
-                "source": source,
-                "source_sha256": source_sha256,
-                "columns": None if columns is None else list(columns),
-                "options": None if options is None else dict(options),
-                "holder_pid": holder.pid,
-                "holder_host": holder.host,
-                "holder_since": to_microseconds(holder.since),
-                "epoch": 1,
-            }
-
-            def job(connection: Connection, row: dict[str, Any] = row) -> RunInfo | None:
-                if connection.scalar(select(runs.c.id).where(runs.c.id == row["id"])) is not None:
-                    return None
-                connection.execute(insert(runs), row)
-                return queries.run_info(connection, row["id"], self.path)
-
+            run = RunInfo(
+                id=run_id,
+                created_at=moment,
+                state=RunState.LOADING,
+                environment=environment,
+                mode=Mode(mode),
+                source=source,
+                source_sha256=source_sha256,
+                columns=None if columns is None else tuple(columns),
+                options=options or {},
+                holder=this_process(moment),
+                finished_at=None,
+            )
             try:
-                info = await self._store.write(job)
+                info = await self._store.write(partial(runs.begin, run=run, path=self.path))
                 if info is not None:
                     await self._sweep()
                     return Run(self._store, info, lock, epoch=1)
@@ -158,21 +145,9 @@ class Ledger:
             LedgerError: it was never admitted, so nothing of it was sent: begin it anew.
         """
         lock = await self._take(run_id)
-
-        def job(connection: Connection) -> tuple[RunInfo, int]:
-            if queries.run_info(connection, run_id, self.path).state is RunState.LOADING:
-                raise LedgerError(f"run {run_id} ended while it was read in; push its source again", path=self.path)
-            holder = this_process(self._store.clock())
-            connection.execute(
-                update(runs)
-                .where(runs.c.id == run_id)
-                .values(holder_pid=holder.pid, holder_host=holder.host, holder_since=to_microseconds(holder.since))
-            )
-            epoch = transitions.take_over(connection, run_id)
-            return queries.run_info(connection, run_id, self.path), epoch
-
+        holder = this_process(self._store.clock())
         try:
-            info, epoch = await self._store.write(job)
+            info, epoch = await self._store.write(partial(runs.hold, run_id=run_id, holder=holder, path=self.path))
             return Run(self._store, info, lock, epoch)
         except BaseException:
             lock.release()
@@ -186,14 +161,11 @@ class Ledger:
                 return lock
             # Perhaps somebody only looks whether anybody has it, or takes orders over from it.
             await asyncio.sleep(_PROBE_SECONDS)
-        raise await self._store.read(held, run_id, self.path)
+        raise await self._store.read(runs.held, run_id, self.path)
 
     async def _sweep(self) -> None:
         """Remove runs that were never admitted and whose process is gone: nothing of them was sent."""
-        loading = await self._store.read(
-            lambda connection: connection.scalars(select(runs.c.id).where(runs.c.state == RunState.LOADING.value)).all()
-        )
-        for run_id in loading:
+        for run_id in await self._store.read(runs.in_state, RunState.LOADING):
             lock = self._store.locks.take(run_id)
             if lock is not None:
                 try:
@@ -232,11 +204,11 @@ class Ledger:
 
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
         """The runs, newest first: as they were begun, also where the clock was set back since."""
-        return await self._store.read(queries.all_runs, limit)
+        return await self._store.read(runs.newest, limit)
 
     async def run(self, run_id: str) -> RunInfo:
         """One run, to look at; raises NoSuchRun."""
-        return await self._store.read(queries.run_info, run_id, self.path)
+        return await self._store.read(runs.one, run_id, self.path)
 
     async def counts(self, run_id: str) -> Counts:
         """How many orders of a run are in each state, whoever holds it.
@@ -284,7 +256,7 @@ class Ledger:
         now = self._store.now()
 
         def job(connection: Connection) -> None:
-            queries.run_info(connection, run_id, self.path)
+            runs.one(connection, run_id, self.path)
             transitions.resolve(connection, run_id, now, words, (OrderState.IN_DOUBT,), by, self.path)
 
         await self._store.write(job)

@@ -6,17 +6,15 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
-from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerError, RunHeld
+from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerError
 from gotsurge_async.bulk.ledger.locks import RunLock
-from gotsurge_async.bulk.ledger.sql import admission, pages, queries, transitions
+from gotsurge_async.bulk.ledger.sql import admission, pages, queries, runs, transitions
 from gotsurge_async.bulk.ledger.sql.queries import Rival
-from gotsurge_async.bulk.ledger.sql.schema import runs
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
     DOUBTFUL,
-    UNFINISHED,
     Admission,
     Counts,
     Mode,
@@ -81,13 +79,10 @@ class Run:
         if not self._lock.held:
             return
 
-        def job(connection: Connection) -> None:
-            nobody = {"holder_pid": None, "holder_host": None, "holder_since": None}
-            mine = (runs.c.id == self.id, runs.c.epoch == self._epoch)
-            connection.execute(update(runs).where(*mine).values(nobody))
-
         try:
-            await self._store.write(job, after=self._lock.release)
+            await self._store.write(
+                lambda connection: runs.leave(connection, self.id, self._epoch), after=self._lock.release
+            )
         except LedgerError:
             # The names are for people; the lock is what counts, and it is free.
             return
@@ -131,14 +126,12 @@ class Run:
             def take(rival: str) -> None:
                 lock = self._store.locks.take(rival, wait=LOOKED_AT_SECONDS)
                 if lock is None:
-                    raise held(connection, rival, self._store.path)
+                    raise runs.held(connection, rival, self._store.path)
                 rivals.callback(lock.release)
-                transitions.take_over(connection, rival)
+                runs.take_over(connection, rival)
 
-            if source_sha256 is not None:
-                connection.execute(update(runs).where(runs.c.id == self.id).values(source_sha256=source_sha256))
-            transitions.count(connection)
-            return admission.admit(connection, self.id, self.info.environment, self.info.mode, now, take)
+            runs.count(connection)
+            return admission.admit(connection, self.info, source_sha256, now, take)
 
         # Until it is known that nothing was admitted: a call that is cancelled here may still come to pass.
         self._loading = False
@@ -174,12 +167,7 @@ class Run:
             raise LedgerError(f"run {self.id} is being sent by this process already", path=self._store.path)
         self._sending = True
 
-        def job(connection: Connection) -> int:
-            sending = {"state": RunState.SENDING.value, "finished_at": None}
-            connection.execute(update(runs).where(runs.c.id == self.id).values(sending))
-            return transitions.take_over(connection, self.id)
-
-        starting = asyncio.ensure_future(self._write(job))
+        starting = asyncio.ensure_future(self._write(lambda connection: runs.start(connection, self.id)))
         try:
             self._epoch = await asyncio.shield(starting)
         except BaseException:
@@ -194,15 +182,7 @@ class Run:
         """Say that the sending is over: the run is ``done``, or ``stopped`` with orders left; which, is returned."""
         self._check_admitted()
         self._sending = False
-        now = self._store.now()
-
-        def job(connection: Connection) -> RunState:
-            left = queries.counts(connection, self.id).of(UNFINISHED)
-            state = RunState.STOPPED if left else RunState.DONE
-            connection.execute(update(runs).where(runs.c.id == self.id).values(state=state.value, finished_at=now))
-            return state
-
-        return await self._write(job)
+        return await self._mark(runs.finish)
 
     def pending(self, batch: int = 1000) -> AsyncIterator[list[PendingOrder]]:
         """The orders that wait, by line, ``batch`` at a time; memory stays flat.
@@ -343,7 +323,7 @@ class Run:
 
     async def counts(self) -> Counts:
         """How many orders are in each state."""
-        return await self._ask(queries.counts)
+        return await self._ask(runs.counts)
 
     async def adoptable(self, drafts: Mapping[str, str]) -> dict[str, str]:
         """Which of some drafts, given as key and task id, can only be of the orders of this run.
@@ -386,7 +366,7 @@ class Run:
     async def _mark(
         self, mark: Callable[Concatenate[Connection, str, int, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Have the writer do what a function of `transitions` does, with the time as it is now."""
+        """Have the writer do what a function of sql/ does, with the time as it is now."""
         now = self._store.now()
         return await self._write(lambda connection: mark(connection, self.id, now, *args, **kwargs))
 
@@ -394,7 +374,7 @@ class Run:
         """Run a job in the writer's transaction; refused when another process has taken the run over."""
 
         def fenced(connection: Connection) -> T:
-            transitions.fence(connection, self.id, self._epoch)
+            runs.fence(connection, self.id, self._epoch)
             return job(connection)
 
         self._check()
@@ -413,14 +393,6 @@ class Run:
     def _check(self) -> None:
         if not self._lock.held:
             raise LedgerClosed(f"run {self.id} was closed", path=self._store.path)
-
-
-def held(connection: Connection, run_id: str, path: str) -> RunHeld:
-    """The error that names who has a run."""
-    holder = queries.run_info(connection, run_id, path).holder
-    if holder is None:
-        return RunHeld(run_id, path=path)
-    return RunHeld(run_id, pid=holder.pid, host=holder.host, since=holder.since, path=path)
 
 
 async def discard(store: Store, run_id: str) -> None:

@@ -36,6 +36,7 @@ from gotsurge_async.bulk.ledger.states import (
     Mode,
     NewOrder,
     OrderState,
+    RunInfo,
     RunState,
 )
 from gotsurge_async.bulk.ledger.upkeep.integrity import readable
@@ -121,19 +122,20 @@ def discard_some(connection: Connection, run_id: str, path: str) -> bool:
 
 
 def admit(
-    connection: Connection, run_id: str, environment: str, mode: Mode, now: int, take: Callable[[str], None]
+    connection: Connection, run: RunInfo, source_sha256: str | None, now: int, take: Callable[[str], None]
 ) -> Admission:
-    """Admit the loading orders of a run.
+    """Admit the loading orders of a run, and note the digest of its source unless it is None.
 
     ``take`` locks another run until the transaction is over, and fences whoever had it; or raises RunHeld.
     """
+    run_id, environment = run.id, run.environment
     doubled = _doubled(connection, run_id)
     if doubled:
         return Admission(doubled=doubled)
     inherited = superseded = already = in_doubt = 0
     rivals = _rivals(connection, run_id, environment)
     states = {state for _, state, _ in rivals}
-    can_inherit = mode is Mode.TWO_PHASE
+    can_inherit = run.mode is Mode.TWO_PHASE
     for rival in sorted({run for run, state, read in rivals if state in _UNDECIDED or (read and can_inherit)}):
         take(rival)
     if can_inherit and not states.isdisjoint(WITH_DRAFT):
@@ -151,7 +153,8 @@ def admit(
         .where(orders.c.run_id == run_id, in_states(orders.c.state, (OrderState.LOADING,)))
         .values(state=OrderState.PENDING.value, live=1, updated_at=now)
     ).rowcount
-    connection.execute(update(runs).where(runs.c.id == run_id).values(state=RunState.READY.value))
+    digest = run.source_sha256 if source_sha256 is None else source_sha256
+    connection.execute(update(runs).where(runs.c.id == run_id).values(state=RunState.READY.value, source_sha256=digest))
     return Admission(
         pending=pending + inherited,
         already_pushed=already + in_doubt,

@@ -18,24 +18,20 @@ from sqlalchemy import (
     select,
 )
 
-from gotsurge_async.bulk.ledger.errors import NoSuchRun
 from gotsurge_async.bulk.ledger.sql.fast_path import ROWS, among, bundle
+from gotsurge_async.bulk.ledger.sql.runs import counts_of
 from gotsurge_async.bulk.ledger.sql.schema import decisions, in_states, is_live, orders, payloads, runs, unused_drafts
 from gotsurge_async.bulk.ledger.states import (
     DOUBTFUL,
     OWNED_ELSEWHERE,
     Counts,
     Decision,
-    Holder,
-    Mode,
     OrderState,
-    RunInfo,
-    RunState,
     Similar,
     UnusedDraft,
     from_microseconds,
 )
-from gotsurge_async.bulk.ledger.upkeep.integrity import readable
+from gotsurge_async.bulk.ledger.upkeep.integrity import text
 
 SIMILAR_LIMIT = 1000
 """How many pairs of similar orders one look lists."""
@@ -94,29 +90,6 @@ ERROR = case(
     ),
     else_=orders.c.error,
 ).label("error")
-
-
-def run_info(connection: Connection, run_id: str, path: str) -> RunInfo:
-    """One run; raises NoSuchRun."""
-    with readable():
-        row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
-        if row is not None:
-            return run_of(row)
-    raise NoSuchRun(f"has no run {run_id}", path=path)
-
-
-def all_runs(connection: Connection, limit: int | None) -> list[RunInfo]:
-    """The runs, newest first: as they came into the ledger, whatever the clock said then."""
-    newest_first = select(runs).order_by(literal_column("runs.rowid").desc()).limit(limit)
-    return [run_of(row) for row in connection.execute(newest_first)]
-
-
-def counts(connection: Connection, run_id: str) -> Counts:
-    """How many orders of a run are in each state."""
-    found = connection.execute(
-        select(orders.c.state, func.count()).where(orders.c.run_id == run_id).group_by(orders.c.state)
-    )
-    return counts_of(found)
 
 
 def standing(connection: Connection, run_id: str) -> Counts:
@@ -294,53 +267,13 @@ def unused(connection: Connection, run_id: str) -> list[UnusedDraft]:
     return [UnusedDraft(key, task_id, cancelled_at is not None) for key, task_id, cancelled_at in found]
 
 
-def run_of(row: Row[Any]) -> RunInfo:
-    """A run, from a row of its table."""
-    holder = None
-    if row.holder_pid is not None:
-        holder = Holder(_whole(row.holder_pid), _text(row.holder_host), from_microseconds(row.holder_since))
-    columns, options = row.columns, row.options or {}
-    if not isinstance(options, dict):
-        raise TypeError("the options of a run are an object")
-    return RunInfo(
-        id=_text(row.id),
-        created_at=from_microseconds(row.created_at),
-        state=RunState(row.state),
-        environment=_text(row.environment),
-        mode=Mode(row.mode),
-        source=_text(row.source),
-        source_sha256=None if row.source_sha256 is None else _text(row.source_sha256),
-        columns=None if columns is None else tuple(map(_text, columns)),
-        options=options,
-        holder=holder,
-        finished_at=None if row.finished_at is None else from_microseconds(row.finished_at),
-    )
-
-
-def counts_of(found: Iterable[Any]) -> Counts:
-    """Counts, from pairs of a state and a number."""
-    return Counts(**{OrderState(state).value: int(n) for state, n in found})
-
-
 def decision_of(row: Row[Any]) -> Decision:
     """An operator's word, from a row of its table."""
     return Decision(
-        _text(row.run_id),
-        _text(row.key),
+        text(row.run_id),
+        text(row.key),
         bool(row.created),
-        None if row.task_id is None else _text(row.task_id),
-        _text(row.decided_by),
+        None if row.task_id is None else text(row.task_id),
+        text(row.decided_by),
         from_microseconds(row.decided_at),
     )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} where text belongs")
-    return value
-
-
-def _whole(value: Any) -> int:
-    if not isinstance(value, int):
-        raise TypeError(f"{type(value).__name__} where a number belongs")
-    return value

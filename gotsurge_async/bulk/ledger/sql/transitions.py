@@ -2,7 +2,7 @@
 
 A function here is run by the writer: it may be undone and run again. ``claim`` and ``record`` serve many callers at
 once, with one statement for all of them. Every write of a run's holder carries the epoch under which it has the run,
-and is refused when another one has raised it since: those two call `fence`, and `Run` does before all others. The
+and is refused when another one has raised it since: those two call `runs.fence`, and `Run` does before all others. The
 writer's transaction excludes all others, so what was looked at still holds when it is written.
 """
 
@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import frozen
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, insert, or_, select, update
 
-from gotsurge_async.bulk.ledger.errors import IllegalTransition, NoSuchRun, RunLost
+from gotsurge_async.bulk.ledger.errors import IllegalTransition, NoSuchRun
 from gotsurge_async.bulk.ledger.sql.admission import CRASHED
 from gotsurge_async.bulk.ledger.sql.fast_path import ROWS, Execute, among, bundle, named, number, prepared
+from gotsurge_async.bulk.ledger.sql.runs import count, fence
 from gotsurge_async.bulk.ledger.sql.schema import (
     decisions,
     in_states,
     is_live,
-    meta,
     orders,
     payloads,
     runs,
@@ -46,30 +46,6 @@ RECORDED = {
     OrderState.CANCELLED: sources(OrderState.CANCELLED),
 }
 """The states that an outcome may have, and those in which the order must be found."""
-
-_EPOCH = prepared(select(runs.c.epoch).where(runs.c.id == bindparam("of_run")))
-_COUNT = prepared(update(meta).where(meta.c.name == "counter").values(value=meta.c.value + 1))
-
-
-def fence(connection: Connection, run_id: str, epoch: int) -> None:
-    """Let only the present holder of a run write.
-
-    Raises:
-        RunLost: another one has taken the run over since.
-    """
-    if _EPOCH(connection, {"of_run": run_id}).fetchone() != (epoch,):
-        raise RunLost(f"run {run_id} was taken over by another process: nothing more of it is sent by this one")
-
-
-def take_over(connection: Connection, run_id: str) -> int:
-    """Raise a run's epoch, and return it: from now on whoever had the run before is refused."""
-    raised = update(runs).where(runs.c.id == run_id).values(epoch=runs.c.epoch + 1).returning(runs.c.epoch)
-    return int(connection.execute(raised).scalar_one())
-
-
-def count(connection: Connection) -> None:
-    """Raise the counter by which an older copy of the ledger is told from a newer one."""
-    _COUNT(connection, {})
 
 
 def _ids() -> ColumnElement[bool]:

@@ -323,3 +323,17 @@ def damage(connection: Connection, error: Exception, path: str) -> LedgerError |
     flaws = (unsound(driver, limit=SAID) + counting(driver))[:SAID]
     places = "; ".join(map(str, flaws)) or f"a row cannot be read: {error}"
     return LedgerUnusable(f"is damaged ({places}). {RESCUE}", path=path)
+
+
+def text(value: Any) -> str:
+    """A value that must be text."""
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} where text belongs")
+    return value
+
+
+def whole_number(value: Any) -> int:
+    """A value that must be a whole number."""
+    if not isinstance(value, int):
+        raise TypeError(f"{type(value).__name__} where a number belongs")
+    return value

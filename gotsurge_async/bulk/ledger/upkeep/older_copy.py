@@ -1,14 +1,13 @@
 """Going on with an older copy of a ledger, when there is no newer one: `gotsurge ledger accept-older`."""
 
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 from attrs import frozen
-from sqlalchemy import Connection, literal, select, update
+from sqlalchemy import Connection, literal, update
 
 from gotsurge_async.bulk.ledger.errors import LedgerError
-from gotsurge_async.bulk.ledger.run import held
+from gotsurge_async.bulk.ledger.sql.runs import held, in_state
 from gotsurge_async.bulk.ledger.sql.schema import in_states, orders, runs
 from gotsurge_async.bulk.ledger.sql.sqlite import ledger_path, ledger_url, translated
 from gotsurge_async.bulk.ledger.sql.store import Store
@@ -108,11 +107,10 @@ async def accept_older(where: str | Path, *, newest: int = 0, clock: Clock = utc
     undo = ExitStack()
     try:
         known = _newer(await store.read(identity_of), keeper, newest, path)
-        unfinished = select(runs.c.id).where(runs.c.state != RunState.DONE.value)
-        for run_id in await store.read(lambda connection: connection.scalars(unfinished).all()):
+        for run_id in await store.read(in_state, *(state for state in RunState if state is not RunState.DONE)):
             lock = store.locks.take(run_id)
             if lock is None:
-                raise await store.read(partial(held, run_id=str(run_id), path=str(path)))
+                raise await store.read(held, run_id, str(path))
             undo.callback(lock.release)
         now = store.now()
 
