@@ -40,27 +40,10 @@ def names_of(row: OrderRow, path: str = "") -> Names:
         return codec.decode(row.payload, Names)
 
 
-def listed(task_ids: Sequence[str]) -> str:
+def listed(tasks: Sequence[Task]) -> str:
     """Some tasks, for people."""
-    more = f" and {len(task_ids) - _SHOWN} more" if len(task_ids) > _SHOWN else ""
-    return f"{'task' if len(task_ids) == 1 else 'tasks'} {', '.join(task_ids[:_SHOWN])}{more}"
-
-
-@attrs.frozen(kw_only=True)
-class Findings:
-    """What is known of some orders, by their ids in the ledger.
-
-    Attributes:
-        tasks: of each order that is known to be at the service its tasks; more than one is a double.
-        unclear: of each order of which something was seen that proves nothing, why not.
-        absent: orders of which nothing was seen on a whole list that was read twice.
-        trouble: why one could not look, or not to the end; "" if one could.
-    """
-
-    tasks: Mapping[int, Sequence[Task]] = attrs.field(factory=dict)
-    unclear: Mapping[int, str] = attrs.field(factory=dict)
-    absent: frozenset[int] = frozenset()
-    trouble: str = ""
+    more = f" and {len(tasks) - _SHOWN} more" if len(tasks) > _SHOWN else ""
+    return f"{'task' if len(tasks) == 1 else 'tasks'} {', '.join(task.id for task in tasks[:_SHOWN])}{more}"
 
 
 # --- by recorded ids -------------------------------------------------------------------------------------------------
@@ -97,20 +80,24 @@ async def read_tasks(
         return {task_id: found async for task_id, found in looks}
 
 
-async def read_recorded(gs: GotSurge, mode: Mode, rows: Sequence[OrderRow]) -> Findings:
-    """Read the tasks that the ledger has recorded: in two-phase mode every order in doubt has one.
-
-    Raises:
-        CallError: as `read_tasks`.
-    """
-    found = await read_tasks(gs, mode, [row.task_id for row in rows if row.task_id], unless=CallError)
-    tasks = {row.id: (task,) for row in rows if isinstance(task := found.get(row.task_id or ""), Task)}
-    errors = [each for each in found.values() if isinstance(each, CallError) and not isinstance(each, NotFound)]
-    trouble = f"{len(errors)} recorded tasks could not be read: {errors[0]}" if errors else ""
-    return Findings(tasks=tasks, trouble=trouble)
-
-
 # --- on the Task List ------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Findings:
+    """What a Task List tells of some orders, by their ids in the ledger.
+
+    Attributes:
+        tasks: of each order that is known to be at the service its tasks; more than one is a double.
+        unclear: of each order of which something was seen that proves nothing, why not.
+        absent: orders of which nothing was seen on a whole list that was read twice.
+        trouble: why it could not be read, or not to the end; "" if it could.
+    """
+
+    tasks: Mapping[int, Sequence[Task]] = attrs.field(factory=dict)
+    unclear: Mapping[int, str] = attrs.field(factory=dict)
+    absent: frozenset[int] = frozenset()
+    trouble: str = ""
 
 
 async def search_task_list(
@@ -187,7 +174,7 @@ class _Candidates:
             complete: everything was read, twice.
         """
         tasks: dict[int, list[Task]] = {}
-        unclear: dict[int, list[str]] = {}
+        unclear: dict[int, list[Task]] = {}
         nameless: set[_Span | None] = set()
         for task in self.tasks.values():
             if task.id in owners:
@@ -201,12 +188,12 @@ class _Candidates:
                     if proven:
                         tasks.setdefault(order, []).append(task)
                     else:
-                        unclear.setdefault(order, []).append(task.id)
+                        unclear.setdefault(order, []).append(task)
         return Findings(
             tasks=tasks,
             unclear={
-                order: f"{listed(ids)} may be its task, and may be another order's"
-                for order, ids in unclear.items()
+                order: f"{listed(seen)} may be its task, and may be another order's"
+                for order, seen in unclear.items()
                 if order not in tasks
             },
             absent=frozenset(

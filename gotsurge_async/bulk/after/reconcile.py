@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import attrs
 
-from gotsurge_async.bulk.after.lookup import Findings, listed, read_recorded, search_task_list
+from gotsurge_async.bulk.after.lookup import Findings, listed, read_tasks, search_task_list
 from gotsurge_async.bulk.ledger import (
     DOUBTFUL,
     Ledger,
@@ -21,6 +21,7 @@ from gotsurge_async.bulk.ledger import (
 from gotsurge_async.bulk.send.claims import whole
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.client import GotSurge
+from gotsurge_async.errors import CallError, NotFound
 from gotsurge_async.models.tasks import Task, TaskStatus
 
 SETTLE = 30.0
@@ -131,14 +132,17 @@ class Reconciler:
         return _reconciled(run.id, rows, conclusions, findings.trouble)
 
     async def _look(self, run: RunInfo, rows: Sequence[OrderRow], *, task_list: bool) -> Findings:
-        """Read recorded tasks; the list only for what they leave open."""
-        recorded = await read_recorded(self.gs, run.mode, rows)
-        left = [row for row in rows if row.id not in recorded.tasks]
+        """Read the recorded tasks (in two-phase mode every order has one), and the list for what they leave open."""
+        read = await read_tasks(self.gs, run.mode, [row.task_id for row in rows if row.task_id], unless=CallError)
+        tasks = {row.id: (task,) for row in rows if isinstance(task := read.get(row.task_id or ""), Task)}
+        errors = [each for each in read.values() if isinstance(each, CallError) and not isinstance(each, NotFound)]
+        trouble = f"{len(errors)} recorded tasks could not be read: {errors[0]}" if errors else ""
+        left = [row for row in rows if row.id not in tasks]
         if not left or not task_list:
-            return recorded
+            return Findings(tasks=tasks, trouble=trouble)
         found = await search_task_list(self.gs, self.ledger, run, left, settle=self.settle)
-        trouble = "; ".join(filter(None, (recorded.trouble, found.trouble)))
-        return attrs.evolve(found, tasks={**recorded.tasks, **found.tasks}, trouble=trouble)
+        trouble = "; ".join(filter(None, (trouble, found.trouble)))
+        return attrs.evolve(found, tasks={**tasks, **found.tasks}, trouble=trouble)
 
 
 async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusions) -> dict[int, StillInDoubt]:
@@ -167,22 +171,24 @@ async def _record_told_apart(run: Run, outcomes: Sequence[Outcome]) -> list[Outc
     return []
 
 
+_LISTS = {
+    OrderState.CREATED: "created",
+    OrderState.CANCELLED: "cancelled",
+    OrderState.BROADCASTING: "drafted",
+    OrderState.REJECTED: "not_created",
+}
+"""The field of `Reconciled` for what was concluded."""
+
+
 def _reconciled(run_id: str, rows: Mapping[int, OrderRow], conclusions: _Conclusions, trouble: str) -> Reconciled:
-    of_state: dict[OrderState, list[ReconciledOrder]] = {}
+    became: dict[str, list[ReconciledOrder]] = {name: [] for name in _LISTS.values()}
     for order, each in conclusions.items():
         if isinstance(each, Outcome):
             told = ReconciledOrder(key=rows[order].key, task_id=each.task_id, status=each.status)
-            of_state.setdefault(each.state, []).append(told)
-
-    def in_state(state: OrderState) -> tuple[ReconciledOrder, ...]:
-        return tuple(of_state.get(state, ()))
-
+            became[_LISTS[each.state]].append(told)
     return Reconciled(
         run=run_id,
-        created=in_state(OrderState.CREATED),
-        cancelled=in_state(OrderState.CANCELLED),
-        drafted=in_state(OrderState.BROADCASTING),
-        not_created=in_state(OrderState.REJECTED),
+        **{name: tuple(orders) for name, orders in became.items()},
         in_doubt=tuple(each for each in conclusions.values() if isinstance(each, StillInDoubt)),
         troubles=(trouble,) if trouble else (),
     )
@@ -204,13 +210,13 @@ def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> Outcome 
     live = [task for task in tasks if _was_broadcast(mode, task)]
     active = [task for task in live if task.current_status not in _ENDED_EARLY]
     if len(active) > 1:
-        told = f"created more than once: {_listed(active)}; cancel all but one, then reconcile again"
+        told = f"created more than once: {listed(active)}; cancel all but one, then reconcile again"
         return _in_doubt(row, tasks, told, doubled=True)
     if row.task_id:
         # It is only ever broadcast by this draft: another task of its name is somebody else's doing.
         strange = [task for task in active if task.id != row.task_id]
         if strange:
-            told = f"{_listed(strange)} has its name, and is not its recorded draft {row.task_id}"
+            told = f"{listed(strange)} has its name, and is not its recorded draft {row.task_id}"
             return _in_doubt(row, tasks, told)
         live = active = [task for task in live if task.id == row.task_id]
     if live:
@@ -225,7 +231,7 @@ def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> Outcome 
     # A draft that is not the recorded one may be a leftover, and in direct mode the task may be about to be
     # broadcast: neither proves that the order was created, nor that it was not.
     states = ", ".join(sorted({str(task.current_status or "in a state that is not told") for task in tasks}))
-    told = f"{_listed(tasks)} may be its own, and is {states}: that does not prove that it was broadcast"
+    told = f"{listed(tasks)} may be its own, and is {states}: that does not prove that it was broadcast"
     return _in_doubt(row, tasks, told)
 
 
@@ -237,7 +243,3 @@ def _was_broadcast(mode: Mode, task: Task) -> bool:
 
 def _in_doubt(row: OrderRow, tasks: Iterable[Task], reason: str, *, doubled: bool = False) -> StillInDoubt:
     return StillInDoubt(key=row.key, reason=reason, task_ids=tuple(task.id for task in tasks), doubled=doubled)
-
-
-def _listed(tasks: Sequence[Task]) -> str:
-    return listed([task.id for task in tasks])

@@ -117,8 +117,7 @@ async def write_results(
             summary = tally.summary(run, seconds, files, unused_drafts)
             if identity is not None:
                 summary = attrs.evolve(summary, ledger_id=identity.name, ledger_counter=identity.counter)
-            await asyncio.to_thread(_put_in_place, written.values(), summary, at_end)
-            await asyncio.to_thread(_remove, [opened[name].path for name in empty])
+            await asyncio.to_thread(_finish, written.values(), summary, [opened[name].path for name in empty], at_end)
     except OSError as error:
         raise _unwritable(folder, error) from None
     return summary
@@ -342,16 +341,13 @@ def _write(
         file.stream.write(b"".join(lines[name]))
 
 
-def _put_in_place(files: Iterable[WholeFile], summary: Summary, at_end: ExitStack) -> None:
+def _finish(files: Iterable[WholeFile], summary: Summary, empty: Iterable[Path], at_end: ExitStack) -> None:
+    """Put the files in place; remove what is empty now, and had rows at an earlier time."""
     told = WholeFile(Path(summary.files["summary"]), at_end)
     told.stream.write(json.dumps(attrs.asdict(summary), indent=2).encode() + b"\n")
     for file in (*files, told):
         file.put_in_place()
-
-
-def _remove(paths: Sequence[Path]) -> None:
-    """Remove files of an earlier time, when they had rows."""
-    for path in paths:
+    for path in empty:
         path.unlink(missing_ok=True)
 
 
