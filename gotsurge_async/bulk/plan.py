@@ -21,7 +21,7 @@ from gotsurge_async.bulk.ledger import Ledger, Mode, Run
 from gotsurge_async.bulk.send.changes import Known
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.sources import Fault, Source
-from gotsurge_async.bulk.sources.base import SourceRow
+from gotsurge_async.bulk.sources.source import SourceRow
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import Batcher
 from gotsurge_async.client import GotSurge

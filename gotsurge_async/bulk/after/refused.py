@@ -5,7 +5,7 @@ import msgspec
 from gotsurge_async.bulk.ledger import Admission, Ledger, NewOrder, OrderRow, OrderState, Run
 from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.send.load import BLOCK, admit, discarded_on_error
-from gotsurge_async.bulk.sources.base import fingerprint_of
+from gotsurge_async.bulk.sources.source import fingerprint_of
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.errors import UsageError
 

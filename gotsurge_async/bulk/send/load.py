@@ -13,7 +13,7 @@ from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, Run
 from gotsurge_async.bulk.send.changes import note_changes
 from gotsurge_async.bulk.send.claims import whole
 from gotsurge_async.bulk.sources import Fault, Source
-from gotsurge_async.bulk.sources.base import fingerprint_of
+from gotsurge_async.bulk.sources.source import fingerprint_of
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.errors import GotSurgeError, InvalidData, Problem
 from gotsurge_async.models.tasks import Order

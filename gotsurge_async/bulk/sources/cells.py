@@ -39,7 +39,13 @@ def parser(kind: type, zone: ZoneInfo | None) -> Parse | None:
     """
     if kind is datetime:
         return time_parser(zone)
-    return None if issubclass(kind, OpenEnum) else _PARSERS[kind]
+    parse = None if issubclass(kind, OpenEnum) else _PARSERS[kind]
+    return None if parse is None else _remembering(parse)
+
+
+def _remembering(parse: Parse) -> Parse:
+    """The same few values fill most files."""
+    return functools.lru_cache(maxsize=_REMEMBERED)(parse)
 
 
 def shortened_by_spreadsheet(text: str) -> bool:
@@ -57,8 +63,10 @@ def parse_int(text: str) -> int:
     raise ValueError("a whole number is written in digits only, such as 4")
 
 
-def parse_float(text: str) -> float:
-    """A finite number with a decimal point."""
+def parse_number(text: str) -> float:
+    """A finite number with a decimal point, or a whole one, which stays whole."""
+    if _INTEGER.fullmatch(text):
+        return int(text)
     if _NUMBER.fullmatch(text):
         number = float(text)
         if isfinite(number):
@@ -78,13 +86,8 @@ def parse_bool(text: str) -> bool:
     raise ValueError("is either true or false")
 
 
-def parse_money(text: str) -> Money:
-    """A decimal amount in units of the currency, which stands in a column of its own and is filled in later."""
-    return Money(millicents=parse_millicents(text), currency="")
-
-
-def parse_millicents(text: str) -> int:
-    """The same in thousandths of a cent."""
+def parse_money(text: str) -> int:
+    """A decimal amount in units of the currency, which stands in a column of its own; in thousandths of a cent."""
     match = _MONEY.fullmatch(text)
     if match is None:
         raise ValueError(_money_rule(text))
@@ -110,11 +113,9 @@ def _money_rule(text: str) -> str:
 def time_parser(zone: ZoneInfo | None) -> Parse:
     """What reads times: RFC 3339, or without an offset in ``zone`` (a fault if there is none). Gives UTC.
 
-    A time that a change of the clocks skips or repeats is a fault: it names no instant, or two. The same few times
-    fill most files, so the last ones are remembered.
+    A time that a change of the clocks skips or repeats is a fault: it names no instant, or two.
     """
 
-    @functools.lru_cache(maxsize=_REMEMBERED)
     def parse_time(text: str) -> datetime:
         match = _TIME.fullmatch(text)
         if match is None:
@@ -131,7 +132,7 @@ def time_parser(zone: ZoneInfo | None) -> Parse:
         except OverflowError:
             raise ValueError("this time is out of range") from None
 
-    return parse_time
+    return _remembering(parse_time)
 
 
 def _in_zone(naive: datetime, zone: ZoneInfo | None) -> datetime:
@@ -156,7 +157,7 @@ def _in_zone(naive: datetime, zone: ZoneInfo | None) -> datetime:
 _PARSERS: dict[type, Parse | None] = {
     str: None,
     int: parse_int,
-    float: parse_float,
+    float: parse_number,
     bool: parse_bool,
     Money: parse_money,
 }

@@ -1,28 +1,27 @@
 """Orders in a CSV file: one row, one order; the columns are the dotted names of the order's fields."""
 
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import msgspec
-
-from gotsurge_async.bulk.sources.base import (
+from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet
+from gotsurge_async.bulk.sources.fields import ITEM_KEY, Shape, draft_of, item_shape, order_shape
+from gotsurge_async.bulk.sources.lines import Record
+from gotsurge_async.bulk.sources.options import ColumnMap, SourceOptions, delimiter_character
+from gotsurge_async.bulk.sources.source import (
     IN_DOUBT,
     MAY_EXIST,
     SHORTENED,
     Source,
+    SourceReport,
     SourceRow,
-    encode_plain,
+    encode,
     fingerprint_of,
 )
-from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet
-from gotsurge_async.bulk.sources.fields import ITEM_KEY, item_shape, order_shape
-from gotsurge_async.bulk.sources.items import NO_ITEMS, ItemStore
-from gotsurge_async.bulk.sources.layout import Layout, Reading
-from gotsurge_async.bulk.sources.options import SourceOptions, delimiter_character
-from gotsurge_async.bulk.sources.records import Record
-from gotsurge_async.bulk.sources.report import SourceReport
-from gotsurge_async.bulk.sources.table import Table
+from gotsurge_async.bulk.sources.table import Header, Reading, Table
 from gotsurge_async.models.tasks import Order
+
+if TYPE_CHECKING:
+    from gotsurge_async.bulk.sources.items import ItemStore
 
 
 class CsvSource(Source):
@@ -39,16 +38,11 @@ class CsvSource(Source):
         owned: bool = False,
     ) -> None:
         super().__init__(name, stream, options, report, owned=owned)
-        zone, now = options.zone(), options.now
-        reading = Reading(shape=order_shape(), column_map=options.file_map.orders, key=options.key, zone=zone, now=now)
-        self._table = Table(name, stream, self._digest, _delimiter(options, name), reading, report)
-        self._items: ItemStore | None = None
+        reading = _reading(name, options, order_shape(), options.file_map.orders, options.key)
+        self._table = Table(name, stream, self._digest, reading, report)
         self._key_name = options.key
         self._nameless = False  # whether the tracking id of a row is there, but cannot be read
-        if items is not None and options.items is not None:
-            reading = Reading(shape=item_shape(), column_map=options.file_map.items, key=ITEM_KEY, zone=zone, now=now)
-            delimiter = _delimiter(options, str(options.items))
-            self._items = ItemStore(options.items, items, delimiter, reading, report)
+        self._items = None if items is None else _item_store(items, options, report)
 
     @property
     def items_sha256(self) -> str | None:
@@ -61,14 +55,18 @@ class CsvSource(Source):
             self._items.load()
         table = self._table
         for record in table.rows():
-            layout = table.layout
-            if layout is None:
+            header = table.header
+            if header is None:
                 return
             if self.columns is None:
-                self._begin(layout)
-            row = self._quick_row(record, layout) or self._careful_row(record, layout)
-            if row is not None:
-                yield row
+                self._begin(header)
+            order = self._order(record, header)
+            key = self._key(record, header)
+            if order is not None and key and not table.bad:
+                cells = record.cells
+                if header.written_by_a_push:
+                    cells = [cells[place] for place in header.original]
+                yield SourceRow(record.line, key, encode(order), encode(cells), fingerprint_of(order))
         self._exhausted = table.read_to_end
         self._tell_orphans()
 
@@ -78,62 +76,35 @@ class CsvSource(Source):
             self._items.close()
         super().close()
 
-    def _begin(self, layout: Layout) -> None:
-        self.columns: tuple[str, ...] | None = tuple(layout.names[place] for place in layout.own)
-        if self._items is not None and ITEM_KEY not in layout.index:
+    def _begin(self, header: Header) -> None:
+        self.columns: tuple[str, ...] | None = tuple(header.names[place] for place in header.original)
+        if self._items is not None and ITEM_KEY not in header.index:
             self._table.tell(1, ITEM_KEY, None, "there is no such column, and the items are joined by it")
 
-    def _quick_row(self, row: Record, layout: Layout) -> SourceRow | None:
-        """The row in the fast way; None if it is not plainly right."""
-        found = self._table.quick()
-        if found is None:
-            return None
-        key, order = found
-        if self._check(order):
-            return None
-        if self._items is not None and order.tracking_id:
-            items = self._items.take_text(order.tracking_id)
-            order.items = msgspec.Raw(items) if items != NO_ITEMS else None
-        return SourceRow(row.line, key, encode_plain(order), _original(row, layout), fingerprint_of(order))
-
-    def _careful_row(self, row: Record, layout: Layout) -> SourceRow | None:
-        """The row, or None if something is wrong with it; that is told."""
-        order = self._order(row, layout)
-        key = self._key(row, layout)
-        if order is None or not key or self._table.bad:
-            return None
-        return self._row(row.line, key, order, _original(row, layout))
-
-    def _order(self, row: Record, layout: Layout) -> Order | None:
-        """The order of a row, or None if it cannot be made; what is wrong with it is told."""
+    def _order(self, record: Record, header: Header) -> Any:
+        """The draft of a row's order, or None if something required is missing; what is wrong with it is told."""
         table = self._table
         values = table.values()
-        tracking_id = values.get(ITEM_KEY)
+        order = draft_of(Order)(**values)
+        missing = self._missing(order)
+        if missing and header.complete:
+            header.tell_missing(values, record.cells, table.wrong)
+        for finding in self._findings(order, missing):
+            table.found(finding)
+        tracking_id = order.tracking_id
         if tracking_id is None:
             self._nameless |= ITEM_KEY in table.bad or self._key_name == ITEM_KEY
         elif self._items is not None:
-            items = self._items.take(tracking_id)
-            if items:
-                values["items"] = items
-        order = None
-        if layout.required <= values.keys():
-            order = Order(**values)
-            findings = self._check(order)
-        else:
-            if layout.complete:
-                layout.tell_missing(values, row.cells, table.wrong)
-            findings = self._check_the_rest(values)
-        for finding in findings:
-            table.wrong(finding.path, finding.message, finding.severity, finding.value)
-        return order if layout.complete else None
+            order.items = self._items.take(tracking_id)
+        return None if missing else order
 
-    def _key(self, row: Record, layout: Layout) -> str | None:
-        place, table = layout.key, self._table
-        if layout.status is not None and row.cells[layout.status].strip() == IN_DOUBT:
-            table.wrong_cell(layout.status, MAY_EXIST)
+    def _key(self, record: Record, header: Header) -> str | None:
+        place, table = header.key, self._table
+        if header.status is not None and record.cells[header.status].strip() == IN_DOUBT:
+            table.wrong_cell(header.status, MAY_EXIST)
         if place is None:
             return None
-        key = row.cells[place].strip()
+        key = record.cells[place].strip()
         if not key:
             table.wrong_cell(place, "is empty, but tells this order from every other")
         elif shortened_by_spreadsheet(key):
@@ -145,18 +116,24 @@ class CsvSource(Source):
 
         A file that an earlier push wrote holds only some of the orders of its items file.
         """
-        layout = self._table.layout
-        if self._items is None or layout is None or ITEM_KEY not in layout.index:
+        header = self._table.header
+        if self._items is None or header is None or ITEM_KEY not in header.index:
             return
-        if not (layout.fed_back or self._table.lost or self._nameless):
+        if not (header.written_by_a_push or self._table.lost or self._nameless):
             self._items.tell_orphans(self.name)
 
 
-def _original(row: Record, layout: Layout) -> bytes:
-    return encode_plain([row.cells[place] for place in layout.own] if layout.fed_back else row.cells)
+def _item_store(stream: BinaryIO, options: SourceOptions, report: SourceReport) -> "ItemStore":
+    from gotsurge_async.bulk.sources.items import ItemStore  # few files of orders have a second one
+
+    name = str(options.items)
+    return ItemStore(name, stream, _reading(name, options, item_shape(), options.file_map.items, ITEM_KEY), report)
 
 
-def _delimiter(options: SourceOptions, name: str) -> str:
+def _reading(name: str, options: SourceOptions, shape: Shape, column_map: ColumnMap, key: str) -> Reading:
+    delimiter = "\t" if name.lower().endswith(".tsv") else ","
     if options.delimiter is not None:
-        return delimiter_character(options.delimiter)
-    return "\t" if name.lower().endswith(".tsv") else ","
+        delimiter = delimiter_character(options.delimiter)
+    return Reading(
+        shape=shape, column_map=column_map, key=key, delimiter=delimiter, zone=options.zone(), now=options.now
+    )

@@ -1,35 +1,34 @@
 """Orders in JSON Lines: one line, one order in the API's own shape, its price in thousandths of a cent."""
 
+import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, BinaryIO
 
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.checks.rules import Finding, Severity
-from gotsurge_async.bulk.sources.base import (
+from gotsurge_async.bulk.checks.rules import Severity
+from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet, time_parser
+from gotsurge_async.bulk.sources.fields import FEEDBACK, draft_of, fields_of, is_model, order_columns
+from gotsurge_async.bulk.sources.lines import NOT_UTF8, TOO_LONG, not_text, physical_lines
+from gotsurge_async.bulk.sources.options import SourceOptions, did_you_mean
+from gotsurge_async.bulk.sources.source import (
     IN_DOUBT,
     MAY_EXIST,
     SHORTENED,
-    STAND_INS,
+    Fault,
     Source,
+    SourceReport,
     SourceRow,
-    encode_plain,
+    encode,
     fingerprint_of,
 )
-from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet, time_parser
-from gotsurge_async.bulk.sources.fields import FEEDBACK, inner_models, known_names, order_columns
-from gotsurge_async.bulk.sources.lines import NOT_UTF8, TOO_LONG, not_text, physical_lines
-from gotsurge_async.bulk.sources.options import SourceOptions, did_you_mean
-from gotsurge_async.bulk.sources.quick_json import json_reader
-from gotsurge_async.bulk.sources.report import Fault, SourceReport
-from gotsurge_async.errors import InvalidData
+from gotsurge_async.errors import InvalidData, Problem
 from gotsurge_async.models.tasks import Order
 
 _Tree = dict[str, Any]
-_STAND_INS = codec.encode({name: codec.unstructure(value) for name, value in STAND_INS.items()})
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
@@ -44,10 +43,7 @@ class JsonlSource(Source):
         self._allow_unknown = options.allow_unknown
         self._parse_time = time_parser(options.zone())
         self._times = [(column.parent, column.field) for column in order_columns().values() if column.kind is datetime]
-        self._quick = json_reader(self._parse_time)
-        # The fast way knows a key that is a text of the order itself.
-        column = order_columns().get(self._key_path)
-        self._quick_key = self._key_path if column and column.parent is None and column.kind is str else None
+        self._draft_of_order = draft_of(Order)
         self._line = 0
         self._raw = b""
         self._bad: set[str] = set()
@@ -68,7 +64,7 @@ class JsonlSource(Source):
                 continue
             any_line = True
             try:
-                row = self._quick_row() or self._careful_row()
+                row = self._row()
             except RecursionError:
                 self._wrong("", "is nested too deep")
                 continue
@@ -79,35 +75,30 @@ class JsonlSource(Source):
             self._line = 1
             self._wrong("", "the file is empty: it has one order a line, as a JSON object")
 
-    def _quick_row(self) -> SourceRow | None:
-        """The row in the fast way; None if it is not plainly right."""
-        if self._quick_key is None:
-            return None
-        try:
-            order = self._quick(self._raw)
-            key = getattr(order, self._quick_key)
-            if not key or "\0" in key or key != key.strip() or shortened_by_spreadsheet(key) or self._check(order):
-                return None
-            return SourceRow(self._line, key, encode_plain(order), self._raw, fingerprint_of(order))
-        except (ValueError, TypeError, OverflowError, RecursionError):
-            return None
-
-    def _careful_row(self) -> SourceRow | None:
+    def _row(self) -> SourceRow | None:
         """The row, or None if something is wrong with it; that is told."""
         tree = self._parsed()
         if tree is None:
             return None
         original = self._without_feedback(tree)
         key = self._key(tree)
-        self._tell_unknown(tree)
         self._read_times(tree)
-        order = self._order(tree)
-        if order is None or key is None or self._bad:
+        order, whole = self._draft(tree)
+        if order is None:
+            return None
+        missing = self._missing(order)
+        for name in missing:
+            self._wrong(name, "is required and missing")
+        for finding in self._findings(order, missing):
+            self._wrong(finding.path, finding.message, finding.severity)
+        if key is None or self._bad:
             return None
         try:
-            return self._row(self._line, key, order, original)
-        except InvalidData as error:
-            self._wrong("", str(error))
+            if not whole:
+                order = codec.unstructure(codec.structure(tree, Order))
+            return SourceRow(self._line, key, encode(order), original, fingerprint_of(order))
+        except (InvalidData, ValueError, OverflowError) as error:
+            self._wrong("", str(error) if isinstance(error, InvalidData) else f"cannot be written as JSON: {error}")
             return None
 
     def _parsed(self) -> _Tree | None:
@@ -139,7 +130,7 @@ class JsonlSource(Source):
             self._wrong("gs_status", MAY_EXIST)
         for name in FEEDBACK:
             tree.pop(name, None)
-        return codec.encode(tree)
+        return encode(tree)
 
     def _key(self, tree: _Tree) -> str | None:
         path = self._key_path
@@ -157,14 +148,8 @@ class JsonlSource(Source):
             self._wrong(path, SHORTENED)
         return key
 
-    def _tell_unknown(self, tree: _Tree) -> None:
-        if not self._allow_unknown:
-            for path, known in _unknown_fields(tree, Order):
-                hint = did_you_mean(path.rpartition(".")[2], known)
-                self._wrong(path, f"there is no such field{hint}")
-
     def _read_times(self, tree: _Tree) -> None:
-        """Make the times, before the codec does: it would take one without a zone for UTC."""
+        """Make the times, before the decoder does: it would take one without a zone as it is."""
         for parent, field in self._times:
             holder = tree if parent is None else tree.get(parent)
             text = holder.get(field) if isinstance(holder, dict) else None
@@ -176,31 +161,29 @@ class JsonlSource(Source):
                 self._wrong(field if parent is None else f"{parent}.{field}", str(error))
                 del holder[field]
 
-    def _order(self, tree: _Tree) -> Order | None:
-        """The order, checked; None if it cannot be made, and then what is right of it is checked all the same."""
+    def _draft(self, tree: _Tree) -> tuple[Any, bool]:
+        """The order, and whether it is whole: without unknown fields, and without wrong ones, which are told.
+
+        It is None if nothing is right of it.
+        """
         try:
-            order = codec.structure(dict(tree), Order)
-        except InvalidData as error:
-            problems = error.problems
-        else:
-            self._tell(self._check(order))
-            return order
-        for problem in problems:
-            self._wrong(problem.path, problem.message)
-        broken = {_top(problem.path) for problem in problems}
-        if "" not in broken:
-            rest = {name: value for name, value in tree.items() if name not in broken}
-            self._tell(self._check_the_rest(self._right_fields(rest)))
-        return None
-
-    def _right_fields(self, tree: _Tree) -> dict[str, Any]:
-        """The fields of a line that has no wrong ones, but not all that an order needs."""
-        order = codec.structure({**msgspec.json.decode(_STAND_INS), **tree}, Order)
-        return {name: getattr(order, name) for name in tree.keys() & known_names(Order)}
-
-    def _tell(self, findings: list[Finding]) -> None:
-        for finding in findings:
-            self._wrong(finding.path, finding.message, finding.severity)
+            return msgspec.convert(tree, self._draft_of_order), True
+        except msgspec.ValidationError:
+            rest = copy.deepcopy(tree)
+        for path, known in _take_unknown(rest, Order):
+            if not self._allow_unknown:
+                self._wrong(path, f"there is no such field{did_you_mean(path.rpartition('.')[2], known)}")
+        while True:
+            try:
+                return msgspec.convert(rest, self._draft_of_order), False
+            except msgspec.ValidationError as error:
+                problems = _problems(rest) or (Problem("", str(error)),)
+            for problem in problems:
+                self._wrong(problem.path, problem.message)
+            broken = {re.split(r"[.\[]", problem.path, maxsplit=1)[0] for problem in problems}
+            if broken.isdisjoint(rest):
+                return None, False
+            rest = {name: value for name, value in rest.items() if name not in broken}
 
     def _wrong(self, path: str, rule: str, severity: Severity = Severity.FAULT) -> None:
         """Say what is wrong with a field of the current line; of several faults of one field the first is told."""
@@ -218,12 +201,16 @@ class JsonlSource(Source):
         value = _value_at(msgspec.json.decode(self._raw), path)
         if value is None or isinstance(value, str):
             return value
-        return msgspec.json.encode(value).decode()
+        return encode(value).decode()
 
 
-def _top(path: str) -> str:
-    """The field of the order that a path starts with."""
-    return re.split(r"[.\[]", path, maxsplit=1)[0]
+def _problems(tree: _Tree) -> tuple[Problem, ...]:
+    """Every fault of an order, as the codec tells them."""
+    try:
+        codec.structure(copy.deepcopy(tree), Order)
+    except InvalidData as error:
+        return error.problems
+    return ()
 
 
 def _value_at(tree: Any, path: str) -> Any:
@@ -237,20 +224,18 @@ def _value_at(tree: Any, path: str) -> Any:
     return tree
 
 
-def _unknown_fields(tree: Any, cls: type, prefix: str = "") -> Iterator[tuple[str, frozenset[str]]]:
-    """The paths of fields that the classes do not name, and what they do name there."""
+def _take_unknown(tree: Any, cls: type, prefix: str = "") -> Iterator[tuple[str, Iterable[str]]]:
+    """Take fields out that the models do not name: gives their paths, each with the names that are known there."""
     if not isinstance(tree, dict):
         return
-    known = known_names(cls)
-    for name in tree:
-        if name not in known:
-            yield f"{prefix}{name}", known
-    for name, inner, many in inner_models(cls):
-        value = tree.get(name)
-        if value is None:
-            continue
-        if many and isinstance(value, list):
+    known = fields_of(cls)
+    for name in [name for name in tree if name not in known]:
+        del tree[name]
+        yield f"{prefix}{name}", known
+    for name, value in tree.items():
+        _, kind, many, _ = known[name]
+        if is_model(kind) and many and isinstance(value, list):
             for index, each in enumerate(value):
-                yield from _unknown_fields(each, inner, f"{prefix}{name}[{index}].")
-        elif not many:
-            yield from _unknown_fields(value, inner, f"{prefix}{name}.")
+                yield from _take_unknown(each, kind, f"{prefix}{name}[{index}].")
+        elif is_model(kind) and not many:
+            yield from _take_unknown(value, kind, f"{prefix}{name}.")

@@ -14,7 +14,7 @@ import msgspec
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.sources import SourceOptions
 from gotsurge_async.bulk.sources.jsonl_source import JsonlSource
-from gotsurge_async.bulk.sources.report import SourceReport
+from gotsurge_async.bulk.sources.source import SourceReport
 from gotsurge_async.calls.create import Created, InDoubt, OrderResult, PushStream, Refused
 from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of
 from gotsurge_async.cli.shared.output import print_json, print_table

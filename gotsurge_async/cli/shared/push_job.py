@@ -25,7 +25,7 @@ from gotsurge_async.bulk.after.replace import replace_changed
 from gotsurge_async.bulk.after.results import refuse_older
 from gotsurge_async.bulk.ledger import Admission, OrderState, Similar
 from gotsurge_async.bulk.ledger.states import in_words
-from gotsurge_async.bulk.sources.opening import STDIN
+from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.shared.books import document_of, ending_of, known_to
 from gotsurge_async.cli.shared.connect import Target, connected, server_of
 from gotsurge_async.cli.shared.exits import Exit, Failure, Told, print_document

@@ -78,6 +78,17 @@ def test_faults_of_items_name_the_items_file(items_file: Path) -> None:
     ]
 
 
+@given(st.lists(st.tuples(st.sampled_from(list(item_columns())), st.text(max_size=12)), max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_any_cells_of_items_give_a_row_or_faults(changes: list[tuple[str, str]]) -> None:
+    """An item that says nothing, or something wrong, is told."""
+    good = {**dict.fromkeys(item_columns(), ""), "tracking_id": "SHS-1", "name": "Rope", "quantity": "2"}
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder, "items.csv"), plain_table(good, good.values(), {**good, **dict(changes)}.values()))
+        found = read(table({}), items=path)
+        assert not found.report.ok or len(found.order.items) == 2
+
+
 class TestOrphans:
     """Items whose order is not there."""
 

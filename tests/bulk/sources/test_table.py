@@ -128,6 +128,13 @@ def test_a_constant_and_a_column_for_one_field() -> None:
     assert found.places == [(1, "service_type")]
 
 
+@pytest.mark.parametrize("field", ["price", "from_address.latitude"])
+def test_a_column_that_is_a_constant_too_hides_no_fault(field: str) -> None:
+    """Its cells are looked at all the same."""
+    file_map = FileMap(orders=ColumnMap(constants={field: "7.50"}))
+    assert read(table({field: "seven"}), file_map=file_map).places == [(1, field), (2, field)]
+
+
 def test_columns_that_a_map_gives_too_are_told_in_their_order() -> None:
     """Two readings of a file say the same, in every process."""
     found = read(table({}), file_map=FileMap(orders=ColumnMap(constants=CELLS)))

@@ -1,0 +1,240 @@
+"""What every source of orders offers: good orders as rows, and a report of everything that is wrong, at its place."""
+
+import abc
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, tzinfo
+from hashlib import blake2b, sha256
+from operator import attrgetter
+from types import TracebackType
+from typing import Any, BinaryIO, NamedTuple, Self
+
+import attrs
+import msgspec
+
+from gotsurge_async import codec
+from gotsurge_async.bulk.checks.rules import Finding, Severity, check_plain
+from gotsurge_async.bulk.sources.fields import draft_of, order_shape
+from gotsurge_async.bulk.sources.options import SourceOptions
+from gotsurge_async.models.places import Address, TimeWindow
+from gotsurge_async.models.tasks import Order
+
+IN_DOUBT = "in_doubt"
+"""The ``gs_status`` of an order that may exist already."""
+
+MAY_EXIST = "this order may exist already: resolve it first (gotsurge reconcile, gotsurge resolve), then push again"
+SHORTENED = "a spreadsheet has shortened this number, and others to the same: make the column text, and export again"
+
+encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+"""JSON text of drafts and plain values."""
+
+# --- what is wrong ---------------------------------------------------------------------------------------------------
+
+_LONGEST = 200
+
+
+def _shortened(text: str | None) -> str | None:
+    """What is kept of a text: a thousand faults with a megabyte each would not fit."""
+    return text if text is None or len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+@attrs.frozen(kw_only=True)
+class Fault:
+    """One thing that is wrong, or looks wrong, at one place of a file.
+
+    ``str()`` of it is for a person: ``orders.csv:17: price: "1,50": money is a decimal such as 48.50``.
+
+    Attributes:
+        file: the file's name as it was given.
+        line: the physical line of the file on which the record starts, from 1; None for the file as a whole.
+        column: the column's own name, or the path inside a JSON record; None for the record as a whole.
+        value: the value as it stands in the file, as text, its start if it is long; None where there is none to show.
+        rule: what is wrong, and what would be right.
+        severity: a fault refuses the file, a warning does not.
+    """
+
+    file: str
+    line: int | None = None
+    column: str | None = attrs.field(default=None, converter=_shortened)
+    value: str | None = attrs.field(default=None, converter=_shortened)
+    rule: str
+    severity: Severity = Severity.FAULT
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        shown = None if self.value is None else _quoted(self.value)
+        return ": ".join(part for part in (where, self.column, shown, self.rule) if part is not None)
+
+
+def _quoted(value: str, most: int = 60) -> str:
+    return json.dumps(value if len(value) <= most else f"{value[: most - 3]}...", ensure_ascii=False)
+
+
+@attrs.define
+class SourceReport:
+    """All faults and warnings of a file: every one is counted, the first ``kept`` of each kind are kept.
+
+    So memory stays flat also for a file in which every line is wrong.
+    """
+
+    kept: int = 1_000
+    faults: list[Fault] = attrs.field(factory=list, init=False)
+    warnings: list[Fault] = attrs.field(factory=list, init=False)
+    fault_count: int = attrs.field(default=0, init=False)
+    warning_count: int = attrs.field(default=0, init=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no fault was found; warnings do not count."""
+        return self.fault_count == 0
+
+    def add(self, fault: Fault) -> None:
+        """Take one fault or warning in."""
+        if fault.severity is Severity.FAULT:
+            self.fault_count += 1
+            kept = self.faults
+        else:
+            self.warning_count += 1
+            kept = self.warnings
+        if len(kept) < self.kept:
+            kept.append(fault)
+
+    def lines(self) -> Iterator[str]:
+        """The faults, one line of text each, and how many more there were."""
+        yield from _lines(self.faults, self.fault_count, "faults")
+
+    def warning_lines(self) -> Iterator[str]:
+        """The same of the warnings."""
+        yield from _lines(self.warnings, self.warning_count, "warnings")
+
+
+def _lines(kept: list[Fault], count: int, what: str) -> Iterator[str]:
+    yield from map(str, kept)
+    if count > len(kept):
+        yield f"… and {count - len(kept)} more {what}"
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+_SAME_TRIP = ("from_address", "to_address", "from_time_window", "to_time_window", "invoice_number")
+_same_trip = attrgetter(*_SAME_TRIP)
+
+
+def fingerprint_of(order: Any) -> bytes:
+    """16 bytes, the same for the same pickup, delivery, windows and invoice.
+
+    Args:
+        order: a draft, or the dict of plain values that stands in JSON.
+    """
+    trip = [order.get(name) for name in _SAME_TRIP] if isinstance(order, dict) else _same_trip(order)
+    return blake2b(encode(trip), digest_size=16).digest()
+
+
+class SourceRow(NamedTuple):
+    """One good order of a file."""
+
+    line: int
+    """The physical line on which it starts, from 1."""
+    key: str
+    """What tells it from every other order."""
+    payload: bytes
+    """The order as JSON text, as a create sends it (`gotsurge_async.codec.encode_batch`)."""
+    original: bytes
+    """A CSV row as a JSON list of its cells, in the order of `Source.columns`; a JSON line as it came."""
+    fingerprint: bytes
+    """See `fingerprint_of`: for finding one order under two keys."""
+
+    @property
+    def order(self) -> Order:
+        """The order, read from ``payload`` each time."""
+        return codec.decode(self.payload, Order)
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_ADDRESS = draft_of(Address)(street_address="-")
+
+STAND_INS: Mapping[str, Any] = {
+    "from_address": _ADDRESS,
+    # Before everything else, so that no other time seems to be too early.
+    "from_time_window": draft_of(TimeWindow)(start_time_utc=_LONG_AGO, end_time_utc=_LONG_AGO),
+    "to_address": _ADDRESS,
+    "broadcast_preference": "all",
+    "vehicle_preference": "car",
+    "service_type": "ftl",
+    "client_time_utc": _LONG_AGO,
+}
+"""A right value for each field that an order must have, for checking what else is wrong with an order that lacks it."""
+
+
+class Source(abc.ABC):
+    """A file of orders, read once from its start to its end, in flat memory. Synchronous: for a worker thread.
+
+    Use it as a context manager, and read all of `rows`: a file may be sent only when it was read to its end and
+    ``report.ok`` holds, because a fault in the last line refuses the whole file.
+
+    Attributes:
+        name: the file's name, as faults show it.
+        report: what was found wrong so far.
+        columns: the CSV header as it stands in the file, without the columns that an earlier push added; None for
+            JSON Lines, and before the first row was asked for.
+    """
+
+    def __init__(
+        self, name: str, stream: BinaryIO, options: SourceOptions, report: SourceReport, *, owned: bool
+    ) -> None:
+        self.name = name
+        self.report = report
+        self.columns: tuple[str, ...] | None = None
+        self._stream = stream
+        self._owned = owned
+        self._now = options.now
+        self._max_price = options.max_price
+        self._zone: tzinfo = options.zone() or UTC
+        self._required = order_shape().required
+        self._digest = sha256()
+        self._exhausted = False
+
+    @abc.abstractmethod
+    def rows(self) -> Iterator[SourceRow]:
+        """The good orders, as they come. Faults and warnings go to ``report``. Can be run through once.
+
+        Raises:
+            OSError: the file cannot be read on.
+        """
+
+    @property
+    def sha256(self) -> str | None:
+        """The SHA-256 of the file's bytes, in hex; None until all of it was read."""
+        return self._digest.hexdigest() if self._exhausted else None
+
+    @property
+    def items_sha256(self) -> str | None:
+        """The same for the items file; None if there is none."""
+        return None
+
+    def close(self) -> None:
+        """Give back what the source holds. The stream stays open if it was given open."""
+        if self._owned:
+            self._stream.close()
+
+    def _missing(self, draft: Any) -> list[str]:
+        """The required fields that an order lacks."""
+        return [name for name in self._required if getattr(draft, name) is None]
+
+    def _findings(self, draft: Any, missing: list[str]) -> list[Finding]:
+        """What is wrong with an order, apart from what is missing."""
+        if missing:
+            draft = copy.copy(draft)
+            for name in missing:
+                setattr(draft, name, STAND_INS[name])
+        found = check_plain(draft, self._now, self._max_price, self._zone)
+        return [finding for finding in found if finding.path.partition(".")[0] not in missing] if missing else found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
