@@ -13,8 +13,8 @@ from gotsurge_async.bulk.ledger import Ledger, LedgerError, Mode, OrderState, Ru
 from gotsurge_async.bulk.plan import Plan, Planner, check_plan
 from gotsurge_async.bulk.push import Push, Sent
 from gotsurge_async.bulk.send.brakes import Brakes, LimitReached
+from gotsurge_async.bulk.send.chunks import OnRefusedChunk
 from gotsurge_async.bulk.send.load import UnusableSource
-from gotsurge_async.bulk.send.refusals import OnRefusedChunk
 from gotsurge_async.bulk.sources import Fault, FileMap, Source, SourceOptions, SourceReport, open_source
 
 __all__ = [

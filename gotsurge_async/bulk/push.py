@@ -1,36 +1,20 @@
 """The push with a ledger: never an order twice, never one lost, and what is not known is named."""
 
-from collections.abc import (
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Collection,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 import attrs
 
-from gotsurge_async.api.endpoints import (
-    CHUNK,
-    PLATFORM_TASKS_GET,
-    PLATFORM_TASKS_LIST,
-    TASKS_GET,
-    Endpoint,
-)
+from gotsurge_async.api.endpoints import CHUNK, PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST, TASKS_GET, Endpoint
 from gotsurge_async.bulk.after.lookup import find_unused_drafts
 from gotsurge_async.bulk.after.reconcile import Reconciler
 from gotsurge_async.bulk.ledger import WITH_DRAFT, Admission, Ledger, Mode, OrderRow, PendingOrder, Run, RunHeld
 from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch, LimitReached
-from gotsurge_async.bulk.send.chunks import ChunkSender, Results
+from gotsurge_async.bulk.send.chunks import ChunkSender, OnRefusedChunk, Results
 from gotsurge_async.bulk.send.claims import CLAIM_LIFE, whole
 from gotsurge_async.bulk.send.direct import DirectSender
 from gotsurge_async.bulk.send.load import Loader
-from gotsurge_async.bulk.send.refusals import OnRefusedChunk
 from gotsurge_async.bulk.send.two_phase import TwoPhaseSender
 from gotsurge_async.bulk.sources import Source
 from gotsurge_async.calls.create import Created, Unsent, chunk_done, stops_all
@@ -128,7 +112,7 @@ class Push:
             RunHeld: some of its orders wait in a run that another process is sending.
             LedgerError: the ledger cannot be written.
         """
-        return await self._loader.source(source, options)
+        return await self._loader().source(source, options)
 
     async def load_orders(
         self,
@@ -147,13 +131,12 @@ class Push:
             UnusableSource: an order without a key, a key twice, or a tracking id or invoice number that is no text.
             RunHeld, LedgerError: as `load_source`.
         """
-        return await self._loader.orders(orders, key, name)
+        return await self._loader().orders(orders, key, name)
 
-    @property
     def _loader(self) -> Loader:
-        return Loader(self._ledger, self._environment, self.mode, self._settle_rivals)
+        return Loader(self._ledger, self._environment, self.mode, self._look_up_rivals)
 
-    async def _settle_rivals(self, run: Run) -> None:
+    async def _look_up_rivals(self, run: Run) -> None:
         """Read the tasks of orders in doubt elsewhere whose keys stand in the run, so that it is known whose they are.
 
         What cannot be read now stays in doubt, and so does not go out by this run either.
@@ -283,7 +266,7 @@ class Push:
     async def _send_canary(self, run: Run, send: Callable[[Sequence[PendingOrder]], Awaitable[Results]]) -> None:
         """Send a few orders, and see by reading that they are there, before the rest may go."""
         results: Results = []
-        await self._batches(_first(run, self._brakes.canary), send, results)
+        await self._batches(Pages(_first(run, self._brakes.canary)), send, results)
         endpoint = PLATFORM_TASKS_GET if run.info.mode is Mode.TWO_PHASE else TASKS_GET
         for result in results:
             if not isinstance(result, Created):
@@ -292,22 +275,18 @@ class Push:
                 self._halt(LimitReached(f"the canary: order {result.order.key} was created, and cannot be read"))
 
     async def _is_there(self, endpoint: Endpoint[Task], task_id: str) -> bool:
-        for left in reversed(range(_CONFIRM_TRIES)):
-            try:
+        for tries in range(_CONFIRM_TRIES):
+            if tries:  # what was just created may take a moment to be seen
+                await self._session.clock.sleep(backoff(self._session.policy, tries, 1.0))
+            with suppress(CallError):
                 task = await self._session.call(endpoint, path={"task_id": task_id}, read=task_of(task_id))
-            except CallError:
-                if left:  # what was just created may take a moment to be seen
-                    wait = backoff(self._session.policy, _CONFIRM_TRIES - left, 1.0)
-                    await self._session.clock.sleep(wait)
-                continue
-            return task.current_status not in (TaskStatus.CANCELLED, TaskStatus.EXPIRED)
+                return task.current_status not in (TaskStatus.CANCELLED, TaskStatus.EXPIRED)
         return False
 
 
-async def _first(run: Run, count: int) -> AsyncIterator[PendingOrder]:
+async def _first(run: Run, count: int) -> AsyncIterator[Sequence[PendingOrder]]:
     async for page in run.pending(count):
-        for order in page[:count]:
-            yield order
+        yield page[:count]
         count -= len(page)
         if count <= 0:
             return

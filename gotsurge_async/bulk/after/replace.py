@@ -1,7 +1,7 @@
 """The tasks of orders that were changed after they had been pushed: changed into what the orders say now."""
 
 import shlex
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -12,7 +12,7 @@ from gotsurge_async.bulk.ledger import IllegalTransition, OrderState, Rival, Run
 from gotsurge_async.bulk.send.changes import UNCERTAIN, changed_orders, differing_fields, why_changed
 from gotsurge_async.bulk.send.claims import whole
 from gotsurge_async.calls.create import stops_all
-from gotsurge_async.calls.stream import Batcher
+from gotsurge_async.calls.stream import Batcher, Pages
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import (
     CallError,
@@ -60,32 +60,28 @@ async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replac
 
     async def change(rivals: Sequence[Rival]) -> None:
         nonlocal replaced, left, unknown, stopped_by
-        for rival in rivals:
-            try:
-                told = await _replace(gs, run, rival)
-            except OutcomeUnknown as error:
-                unknown += 1
-                told = f"nobody knows whether its task was changed: {error}"
-            except (CallError, SignInNeeded, UsageError, InvalidData) as error:
-                left += 1
-                told = f"not changed: {error}"
-                # Not even after all tries: the next one would meet the same.
-                if stops_all(error) or isinstance(error, NotSent | RateLimited):
-                    stopped_by = error
-                    batcher.stop()
-            else:
-                left += bool(told)
-                replaced += not told
-            if told:
-                told = f"{why_changed(rival.other_run, differing_fields(rival))}; {told}"
-                await whole(run.note_changed([(rival.id, told)]))
+        (rival,) = rivals
+        try:
+            told = await _replace(gs, run, rival)
+        except OutcomeUnknown as error:
+            unknown += 1
+            told = f"nobody knows whether its task was changed: {error}"
+        except (CallError, SignInNeeded, UsageError, InvalidData) as error:
+            left += 1
+            told = f"not changed: {error}"
+            # Not even after all tries: the next one would meet the same.
+            if stops_all(error) or isinstance(error, NotSent | RateLimited):
+                stopped_by = error
+                batcher.stop()
+        else:
+            left += bool(told)
+            replaced += not told
+        if told:
+            told = f"{why_changed(rival.other_run, differing_fields(rival))}; {told}"
+            await whole(run.note_changed([(rival.id, told)]))
 
-    async def each() -> AsyncIterator[Rival]:
-        async for block in changed_orders(run):
-            for rival in block:
-                yield rival
-
-    batcher: Batcher[Rival, None] = Batcher(each(), change, size=1, concurrency=concurrency)
+    # One a chunk: each is a call of its own.
+    batcher: Batcher[Rival, None] = Batcher(Pages(changed_orders(run)), change, size=1, concurrency=concurrency)
     async with batcher as batches:
         async for _ in batches:
             pass
@@ -97,16 +93,18 @@ async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
     if rival.other_state is not OrderState.CREATED or not rival.task_id:
         return f"its order is {rival.other_state} there: reconcile that run first"
     fields = dict.fromkeys(path.partition(".")[0] for path in differing_fields(rival))
-    fixed = [name for name in fields if not _can_be_changed(name)]
+    fixed = [name for name in fields if name not in TaskChanges.__annotations__ and name != "currency"]
     if fixed:
-        return f"{', '.join(fixed)} cannot be changed in a task: {_undo(rival)}, and push this again"
+        undo = f"gotsurge undo {rival.other_run} --key {shlex.quote(rival.key)}"
+        return f"{', '.join(fixed)} cannot be changed in a task: {undo}, and push this again"
     try:
         task = await gs.platform.tasks.get(rival.task_id)
     except OutcomeUnknown as error:
         return f"its task could not be read, and was not changed: {error}"
     if task.current_status is not None and task.current_status.is_terminal:
         return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"
-    changes = _values(codec.decode(rival.payload, Order), fields)
+    order = codec.decode(rival.payload, Order)
+    changes: Any = {name: getattr(order, name) for name in ("price" if name == "currency" else name for name in fields)}
     await whole(
         run.note_text(rival, _certain(rival.other_payload, fields), f"its task may have been changed by run {run.id}")
     )
@@ -127,21 +125,8 @@ async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
     return ""
 
 
-def _undo(rival: Rival) -> str:
-    return f"gotsurge undo {rival.other_run} --key {shlex.quote(rival.key)}"
-
-
 def _certain(payload: bytes, fields: Iterable[str]) -> bytes:
     """An order whose task is being changed: what is certain of it, and the names of the fields that are not."""
     order = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
     named = {name: value for name, value in order.items() if name not in fields}
     return msgspec.json.encode({**named, UNCERTAIN: sorted(fields)})
-
-
-def _can_be_changed(name: str) -> bool:
-    return name in TaskChanges.__annotations__ or name == "currency"
-
-
-def _values(order: Order, fields: Iterable[str]) -> Mapping[str, Any]:
-    names = ["price" if name == "currency" else name for name in fields]
-    return {name: getattr(order, name) for name in names}

@@ -4,6 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
+from enum import StrEnum
 from typing import ClassVar
 
 from gotsurge_async import codec
@@ -11,13 +12,24 @@ from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.bulk.ledger import LedgerError, OrderState, Outcome, PendingOrder, Run, TaskTaken
 from gotsurge_async.bulk.ledger.errors import check_payloads
 from gotsurge_async.bulk.send.claims import Claim, whole
-from gotsurge_async.bulk.send.refusals import OnRefusedChunk, after_refusal
 from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unsent, create_chunk
 from gotsurge_async.calls.session import Session
-from gotsurge_async.errors import GotSurgeError, OutcomeUnknown
+from gotsurge_async.errors import BadRequest, GotSurgeError, OutcomeUnknown
 from gotsurge_async.models.tasks import CreatedTasks
 
 Results = list[OrderResult[PendingOrder]]
+
+
+class OnRefusedChunk(StrEnum):
+    """What becomes of a chunk that the service refused as a whole.
+
+    The document does not say whether a refusal means that nothing of the chunk was created.
+    """
+
+    HOLD = "hold"
+    """The careful answer: nothing of the chunk is sent again."""
+    SPLIT = "split"
+    """The others are sent, or halves, until the bad orders are alone; harmless with drafts, which call no driver."""
 
 
 class ChunkSender(ABC):
@@ -85,7 +97,7 @@ class ChunkSender(ABC):
             before_send=claim.leave,
             after_send=claim.land,
         )
-        return after_refusal(results, self._on_refused_chunk)
+        return _after_refusal(results, self._on_refused_chunk)
 
     async def _record(self, results: Results) -> Results:
         """Record results; they are returned, with those lost whose task turned out to be another order's."""
@@ -118,3 +130,33 @@ class ChunkSender(ABC):
     @abstractmethod
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
         """End the claim of orders whose answer was lost."""
+
+
+def _after_refusal(results: Results, choice: OnRefusedChunk) -> tuple[Results, list[Sequence[PendingOrder]]]:
+    """The results of a chunk, and the parts of it that are to be sent again instead; one of the two may be empty."""
+    first = results[0]
+    if len(results) == 1 or not isinstance(first, Refused) or not isinstance(first.error, BadRequest):
+        return results, []
+    rows = frozenset(first.error.rows)
+    if len(rows) == len(results) or not rows <= frozenset(range(len(results))):
+        rows = frozenset()  # that all are to blame, or one that does not exist, says nothing
+    blamed = [result for row, result in enumerate(results) if row in rows]
+    others = [result.order for row, result in enumerate(results) if row not in rows]
+    if choice is OnRefusedChunk.HOLD:
+        held = _held(first.error, others_are_named=bool(blamed))
+        return [*blamed, *(Refused(order=order, error=held) for order in others)], []
+    middle = 0 if blamed else len(others) // 2
+    return blamed, [part for part in (others[middle:], others[:middle]) if part]
+
+
+def _held(error: BadRequest, *, others_are_named: bool) -> BadRequest:
+    """The error of an order that was refused only because its chunk was."""
+    named, unnamed = "other orders of the chunk were named", "which order of the chunk is to blame is not said"
+    return BadRequest(
+        f"refused-with-chunk: {named if others_are_named else unnamed}",
+        operation=error.operation,
+        status=error.status,
+        service_message=error.service_message,
+        request_id=error.request_id,
+        rows=error.rows,
+    )

@@ -1,22 +1,71 @@
 """Two-phase mode, for platform partners: drafts first, then a broadcast of the recorded drafts. Exactly once.
 
 A lost answer to a draft create costs an unused draft: the order is drafted anew, and only the recorded draft is ever
-broadcast.
+broadcast. A broadcast acts on drafts only, so it may be repeated, by the same id. Once it may have left, nothing but a
+read of its task ends an order: when that fails as well the order stays ``broadcasting``, in doubt, until somebody can
+read.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
+from random import random
 
-from gotsurge_async.api.endpoints import DRAFTS_CREATE
-from gotsurge_async.bulk.ledger import OrderRow, OrderState, PendingOrder, Run
-from gotsurge_async.bulk.send.broadcast import Broadcaster, Draft, pause
-from gotsurge_async.bulk.send.chunks import ChunkSender, Results
-from gotsurge_async.bulk.send.claims import Claim
-from gotsurge_async.bulk.send.refusals import OnRefusedChunk
-from gotsurge_async.calls.create import Created, InDoubt, Refused, Unsent
+import attrs
+
+from gotsurge_async.api.endpoints import DRAFTS_BROADCAST, DRAFTS_CREATE, PLATFORM_TASKS_GET
+from gotsurge_async.bulk.ledger import LedgerError, OrderRow, OrderState, Outcome, PendingOrder, Remark, Run
+from gotsurge_async.bulk.send.chunks import ChunkSender, OnRefusedChunk, Results
+from gotsurge_async.bulk.send.claims import Claim, whole
+from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unsent, stops_all
+from gotsurge_async.calls.retry import backoff
 from gotsurge_async.calls.session import Session
-from gotsurge_async.errors import CallError, GotSurgeError, SignInNeeded
-from gotsurge_async.models.tasks import Receipt
+from gotsurge_async.errors import (
+    BadRequest,
+    CallError,
+    Conflict,
+    GotSurgeError,
+    NotFound,
+    OutcomeUnknown,
+    SignInNeeded,
+)
+from gotsurge_async.models.platform import BroadcastRequest
+from gotsurge_async.models.tasks import Receipt, TaskStatus
+from gotsurge_async.resources.reading import task_of
+
+_REFUSALS = (BadRequest, Conflict, NotFound)
+"""Refusals of a broadcast that may be due to one draft of it."""
+
+
+@attrs.define(eq=False)
+class _Draft:
+    """An order, its recorded draft, and what is known of its broadcast.
+
+    Attributes:
+        first_status: the status in which it was recorded.
+        may_have_acted: a broadcast of it was answered or broken off; it may act even after it was read as a draft.
+        refused: a broadcast of it was refused, perhaps for others beside it, and it was not read since.
+        status: what an answer showed since the last broadcast, "" if that does not say; None while there is none.
+        gone: the answer that there is no such task.
+        trouble: why it had no result after the last broadcast.
+        result: what became of it, in the ledger, too.
+    """
+
+    order: PendingOrder
+    task_id: str
+    first_status: str | None = None
+    may_have_acted: bool = False
+    refused: bool = False
+    status: TaskStatus | None = None
+    gone: NotFound | None = None
+    trouble: CallError | None = None
+    result: OrderResult[PendingOrder] | None = None
+
+    @property
+    def may_be_out(self) -> bool:
+        """Whether a driver may know of it."""
+        return self.may_have_acted or self.refused
 
 
 class TwoPhaseSender(ChunkSender):
@@ -42,17 +91,17 @@ class TwoPhaseSender(ChunkSender):
     ) -> None:
         super().__init__(session, run, claim_life=claim_life, on_refused_chunk=on_refused_chunk)
         self._find_drafts = find_drafts
-        self._broadcaster = Broadcaster(session, run, claim_life=claim_life, stop=stop)
+        self._stop = stop
 
     async def send(self, orders: Sequence[PendingOrder]) -> Results:
         """Draft a chunk of pending orders, and broadcast the drafts; its results are in the ledger on return."""
         results, drafts = await self._draft(orders)
-        return [*results, *await self._broadcaster.broadcast(drafts)]
+        return [*results, *await self._broadcast(drafts)]
 
     async def finish(self, rows: Sequence[OrderRow]) -> Results:
         """Bring at most a chunk of orders to their end that have a draft, which may have been broadcast."""
         drafts = [
-            Draft(
+            _Draft(
                 PendingOrder(row.id, row.line, row.key, row.payload),
                 row.task_id,
                 row.status,
@@ -61,17 +110,21 @@ class TwoPhaseSender(ChunkSender):
             for row in rows
             if row.task_id
         ]
-        results = await self._broadcaster.go_on([draft for draft in drafts if draft.may_have_acted])
-        return [*results, *await self._broadcaster.broadcast([draft for draft in drafts if not draft.may_have_acted])]
+        broadcast = [draft for draft in drafts if draft.may_have_acted]
+        drafted = [draft for draft in drafts if not draft.may_have_acted]
+        claim = Claim(self._run, self._session.clock, self._claim_life)
+        claimed = await whole(self._run.claim_to_read([draft.order.id for draft in broadcast])) if broadcast else []
+        results = await self._bring_to_end(claim, [draft for draft in broadcast if draft.order.id in claimed])
+        return [*results, *await self._broadcast(drafted)]
 
-    async def _draft(self, orders: Sequence[PendingOrder]) -> tuple[Results, list[Draft]]:
+    async def _draft(self, orders: Sequence[PendingOrder]) -> tuple[Results, list[_Draft]]:
         """Make drafts, anew while answers are lost; an order that has no draft in the end has a result."""
         results: Results = []
-        drafts: list[Draft] = []
+        drafts: list[_Draft] = []
         for tries in count(1):
             answered = await super().send(orders)
             drafts += [
-                Draft(each.order, each.receipt.id, each.receipt.current_status)
+                _Draft(each.order, each.receipt.id, each.receipt.current_status)
                 for each in answered
                 if isinstance(each, Created)
             ]
@@ -79,7 +132,7 @@ class TwoPhaseSender(ChunkSender):
             lost = [each for each in answered if isinstance(each, InDoubt)]
             if not lost or tries >= self._session.policy.attempts:
                 break
-            await pause(self._session, tries)
+            await self._pause(tries)
             orders = [each.order for each in lost]
         return [*results, *(Unsent(order=each.order, error=each.error) for each in lost)], drafts
 
@@ -107,3 +160,168 @@ class TwoPhaseSender(ChunkSender):
         ids = [each.order.id for each in lost]
         await self._run.lose_drafts(ids)
         await self._run.release_claim(ids)
+
+    # --- broadcasts -------------------------------------------------------------------------------------------------
+
+    async def _broadcast(self, drafts: Sequence[_Draft]) -> Results:
+        """Broadcast drafts of which certainly no broadcast left."""
+        if not drafts:
+            return []
+        claim = Claim(self._run, self._session.clock, self._claim_life)
+        claimed = await claim.take(self._run.claim_broadcast, [draft.order.id for draft in drafts])
+        return await self._bring_to_end(claim, [draft for draft in drafts if draft.order.id in claimed])
+
+    async def _bring_to_end(self, claim: Claim, drafts: Sequence[_Draft]) -> Results:
+        """Give each claimed draft its result, and record it."""
+        if not drafts:
+            return []
+        try:
+            error = await self._broadcast_and_look(claim, drafts)
+        except (asyncio.CancelledError, GotSurgeError):
+            left = [draft.order.id for draft in drafts if draft.result is None and not draft.may_be_out]
+            with suppress(LedgerError):  # then whoever takes the run up finds out
+                if left:
+                    await whole(self._run.release_claim(left))
+            raise
+        if error is not None:
+            await whole(self._give_up([draft for draft in drafts if draft.result is None], error))
+        return [draft.result for draft in drafts if draft.result is not None]
+
+    async def _broadcast_and_look(self, claim: Claim, drafts: Sequence[_Draft]) -> GotSurgeError | None:
+        """Broadcast what is a draft, and read what may be none; the error is what kept some from a result."""
+        left = drafts
+        # Where an earlier broadcast may have acted they are read first, before the first try.
+        first = 0 if any(draft.may_have_acted for draft in drafts) else 1
+        for tries in range(first, self._session.policy.attempts + 1):
+            if tries > 1:
+                await self._pause(tries - 1)
+            # One bad draft may have refused its whole chunk.
+            one_by_one = len(left) == 1 or any(isinstance(draft.trouble, _REFUSALS) for draft in left)
+            errors: list[CallError | SignInNeeded | None] = []
+            for part in ([[draft] for draft in left] if one_by_one else [left]) if tries else []:
+                error = await self._broadcast_call(claim, part)
+                if error is not None and stops_all(error):
+                    return error
+                errors.append(error)
+            unproven = [draft for draft in left if draft.may_be_out and draft.status is None]
+            errors += await asyncio.gather(*map(self._look, unproven))
+            ends = [(draft, end) for draft in left if (end := _end_of(draft, alone=one_by_one))]
+            await whole(self._record_ends(ends))
+            left = [draft for draft in left if draft.result is None]
+            failed = [error for error in errors if error is not None]
+            if not left:
+                return None
+            if failed:  # each as often as a call is tried
+                return next(filter(stops_all, failed), failed[0])
+        still = OutcomeUnknown("the task is still a draft after its broadcast", operation=DRAFTS_BROADCAST.name)
+        return next((draft.trouble for draft in left if draft.trouble is not None), still)
+
+    async def _broadcast_call(self, claim: Claim, drafts: Sequence[_Draft]) -> CallError | SignInNeeded | None:
+        """Broadcast once, by the recorded ids; the error is returned, unless one of the drafts may be to blame for it.
+
+        What may have been processed is noted in the drafts, also when this is cancelled.
+        """
+        claim.begin_call([draft.order.id for draft in drafts])
+        by_task = {draft.task_id: draft for draft in drafts}
+        for draft in drafts:
+            draft.status = draft.trouble = None
+        try:
+            answer = await self._session.call(
+                DRAFTS_BROADCAST,
+                body=BroadcastRequest(task_ids=tuple(by_task)),
+                before_send=claim.leave,
+                after_send=claim.land,
+            )
+        except _REFUSALS as error:
+            for draft in drafts:
+                draft.trouble = error
+            return None
+        except (CallError, SignInNeeded) as error:
+            return error
+        finally:
+            for draft in drafts:
+                draft.may_have_acted |= claim.may_have_acted
+                draft.refused |= claim.refused
+        for task in answer.updated_tasks:
+            if task.id in by_task and task.current_status is not None:
+                status = TaskStatus(task.current_status)
+                if status.is_past_draft:
+                    by_task[task.id].status = status
+        return None
+
+    async def _look(self, draft: _Draft) -> CallError | SignInNeeded | None:
+        """Read the task of a draft whose broadcast's answer did not show it past draft; the error if that failed."""
+        try:
+            task = await self._session.call(
+                PLATFORM_TASKS_GET, path={"task_id": draft.task_id}, read=task_of(draft.task_id)
+            )
+        except NotFound as gone:
+            draft.gone = gone
+        except (CallError, SignInNeeded) as error:
+            return error
+        else:
+            draft.status = task.current_status or TaskStatus("")
+        return None
+
+    async def _record_ends(self, ends: Sequence[tuple[_Draft, "_End"]]) -> None:
+        if ends:
+            await self._run.record([outcome for _, (_, outcome) in ends])
+        for draft, (result, _) in ends:
+            draft.result = result
+
+    async def _give_up(self, drafts: Sequence[_Draft], error: GotSurgeError) -> None:
+        """Leave drafts to a later resume: as drafts where certainly nothing left, else to be read by their ids."""
+        self._stop(error)
+        doubt = OutcomeUnknown(f"its broadcast may have acted: {error}", operation=DRAFTS_BROADCAST.name)
+        unsent = [draft.order.id for draft in drafts if not draft.may_be_out]
+        doubtful = [draft.order.id for draft in drafts if draft.may_be_out]
+        if unsent:
+            await self._run.release_claim(unsent)
+        await self._run.remark([Remark(order_id, OrderState.BROADCASTING, error=str(doubt)) for order_id in doubtful])
+        for draft in drafts:
+            is_out, order = draft.may_be_out, draft.order
+            draft.result = InDoubt(order=order, error=doubt) if is_out else Unsent(order=order, error=error)
+
+    async def _pause(self, tries: int) -> None:
+        """Wait before the next try, after so many."""
+        await self._session.clock.sleep(backoff(self._session.policy, tries, random()))  # noqa: S311 - no secret
+
+
+_End = tuple[OrderResult[PendingOrder], Outcome]
+"""What became of a draft: for the caller, and for the ledger."""
+
+
+def _end_of(draft: _Draft, *, alone: bool) -> _End | None:
+    """What the newest status says of a draft; None while it is a draft, or nobody can say.
+
+    Args:
+        alone: whether its last broadcast was of no other draft, so that a refusal was of this one.
+    """
+    order, status, trouble = draft.order, draft.status, draft.trouble
+    if draft.gone is not None:
+        outcome = Outcome(order.id, OrderState.IN_DOUBT, error=f"its draft is gone: {draft.gone}")
+        return InDoubt(order=order, error=draft.gone), outcome
+    if status is None:
+        return None
+    if status == TaskStatus.CANCELLED:
+        said = "cancelled at the service"
+        outcome = Outcome(order.id, OrderState.CANCELLED, status=status, error=said)
+        return Refused(order=order, error=Conflict(said, operation=DRAFTS_BROADCAST.name)), outcome
+    # A status that nobody knows tells only where the draft itself was in one that is known: it has changed since.
+    was_draft = TaskStatus(draft.first_status or "").is_draft
+    if status.is_past_draft or (was_draft and not status.is_draft and status.strip()):
+        outcome = Outcome(order.id, OrderState.CREATED, task_id=draft.task_id, status=status)
+        return Created(order=order, receipt=Receipt(id=draft.task_id, current_status=status)), outcome
+    if not status.is_draft:
+        told = f"is {status}, which nobody knows" if status else "does not say where it stands"
+        draft.trouble = trouble or OutcomeUnknown(f"its task {told}", operation=PLATFORM_TASKS_GET.name)
+        return None
+    draft.refused = False  # a draft still: the refusal was of this one, too
+    # Nothing acted, then, unless an earlier broadcast is on its way somewhere.
+    if alone and isinstance(trouble, _REFUSALS) and not draft.may_have_acted:
+        said_no = f"its draft stays unused: {trouble}"
+        return (
+            Refused(order=order, error=trouble),
+            Outcome(order.id, OrderState.REJECTED, status=TaskStatus.DRAFT, error=said_no),
+        )
+    return None
