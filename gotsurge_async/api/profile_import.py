@@ -5,6 +5,7 @@ rests on too little, or that has a rival, is unsure: it is told, and left out of
 is what lets production create orders.
 """
 
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -100,7 +101,7 @@ def import_document(content: Any) -> Imported:
         ConfigError: it is no OpenAPI document.
     """
     described = read_document(content)
-    scores = _Scores(read_document(document()).operations, described.operations)
+    scores = _Scores(_ours(), described.operations)
     endpoints = tuple(ENDPOINTS.values())
     return Imported(
         title=described.title,
@@ -109,6 +110,12 @@ def import_document(content: Any) -> Imported:
         missing=tuple(each for mine, each in enumerate(endpoints) if mine not in scores.pairs),
         left_over=tuple(each for other, each in enumerate(described.operations) if other not in scores.pairs.values()),
     )
+
+
+@functools.cache
+def _ours() -> tuple[Operation, ...]:
+    """Our own operations, as our own document tells of them."""
+    return read_document(document()).operations
 
 
 def _match(endpoint: Endpoint[Any], scores: "_Scores", mine: int, other: int) -> Match:

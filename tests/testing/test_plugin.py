@@ -1,5 +1,6 @@
 """`gotsurge_async.testing.plugin` and `simulated`: what the tests of a program that uses this package get."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,8 +39,10 @@ def test_the_fixtures_work_in_somebody_s_tests(tmp_path: Path, mode: str) -> Non
         f"[pytest]\nasyncio_mode = {mode}\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
     )
     (tmp_path / "test_sample.py").write_text("import pytest\n" + SAMPLE.format(mark=mark))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+    plugins = ["-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin"]
+    command = [sys.executable, "-m", "pytest", "-q", *plugins, str(tmp_path)]
+    env = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # of all that is installed, somebody has this one
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=env, check=False)
     assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
