@@ -154,7 +154,15 @@ class NotSent(CallError):
 
 
 class Rejected(CallError):
-    """The service answered, and said no."""
+    """The service answered, and said no.
+
+    Attributes:
+        code: the ``error`` of the answer where it is a short name, as OAuth has it: ``invalid_grant``; "" without one.
+    """
+
+    def __init__(self, message: str = "", *, code: str = "", **details: Any) -> None:
+        super().__init__(message, **details)
+        self.code = code
 
 
 class BadRequest(Rejected):

@@ -15,7 +15,7 @@ from typing import Protocol
 import attrs
 
 from gotsurge_async.auth.oauth import OAuth
-from gotsurge_async.auth.records import Tokens
+from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import SignInFailed
 
 STATE_LIFE = timedelta(minutes=10)

@@ -4,15 +4,15 @@ It is for a person at a desktop: a machine without a session has no keyring.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
-from gotsurge_async.auth.leases import FolderBoard, leased, whole
-from gotsurge_async.auth.records import Tokens, from_record, same_pair, to_record
+from gotsurge_async.auth.leases import folder_lease, whole
+from gotsurge_async.auth.stores import Tokens, from_record, same_pair, to_record
 from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.errors import ConfigError
 
@@ -61,7 +61,6 @@ class KeyringStore:
         self._service = service
         self._backend = _system_keyring() if backend is None else backend
         self._clock = clock or SystemClock()
-        self._board = FolderBoard(self._locks)
 
     async def load(self, account: str) -> Tokens | None:
         """The tokens of an account, or None."""
@@ -100,21 +99,12 @@ class KeyringStore:
         """The names of all accounts, sorted."""
         return sorted(await self._do(self._names))
 
-    @asynccontextmanager
-    async def lock(self, account: str) -> AsyncIterator[None]:
+    def lock(self, account: str) -> AbstractAsyncContextManager[None]:
         """Exclude other tasks and processes from renewing this account."""
-        async with self._leased(f"account {account}"):
-            yield
+        return self._leased(f"account {account}")
 
-    @asynccontextmanager
-    async def _leased(self, name: str) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            try:
-                self._locks.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                await stack.enter_async_context(leased(self._board, name, self._clock))
-            except OSError as error:
-                raise ConfigError(f"cannot lock the keyring at {self._locks}: {error.strerror or error}") from None
-            yield
+    def _leased(self, name: str) -> AbstractAsyncContextManager[None]:
+        return folder_lease(self._locks, name, self._clock, "the keyring at")
 
     async def _do(self, job: Callable[[], T]) -> T:
         try:

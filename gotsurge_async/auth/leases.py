@@ -11,12 +11,14 @@ the old ones are still there (`TokenStore.replace`).
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Protocol, TypeVar
 
 from gotsurge_async.clock import Clock
+from gotsurge_async.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -170,3 +172,19 @@ class FolderBoard:
 
     def _prefix(self, name: str) -> str:
         return f"{self._base.name}.{name.encode().hex()}."
+
+
+@asynccontextmanager
+async def folder_lease(base: Path, name: str, clock: Clock, what: str) -> AsyncIterator[None]:
+    """Hold a lease that stands beside the file ``base``, whose folder is made (mode 0700) when it is missing.
+
+    Raises:
+        ConfigError: the folder cannot be used; ``what`` names the file.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            await asyncio.to_thread(partial(base.parent.mkdir, mode=0o700, parents=True, exist_ok=True))
+            await stack.enter_async_context(leased(FolderBoard(base), name, clock))
+        except OSError as error:
+            raise ConfigError(f"cannot lock {what} {base}: {error.strerror or error}") from None
+        yield

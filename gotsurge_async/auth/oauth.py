@@ -10,7 +10,7 @@ import attrs
 import msgspec
 
 from gotsurge_async.api.endpoints import AUTH_EXCHANGE, AUTH_REFRESH, SSO_EXCHANGE, Endpoint
-from gotsurge_async.auth.records import Tokens
+from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Credentials, Environment
 from gotsurge_async.errors import ConfigError

@@ -31,8 +31,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from gotsurge_async.auth.consent import STATE_LIFE, Pending
 from gotsurge_async.auth.leases import leased, whole
-from gotsurge_async.auth.records import Tokens, from_record, is_current, same_pair, to_record
 from gotsurge_async.auth.sealing import Sealer
+from gotsurge_async.auth.stores import Tokens, from_record, is_current, same_pair, to_record
 from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.errors import ConfigError
 

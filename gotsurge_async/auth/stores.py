@@ -1,25 +1,102 @@
-"""Where tokens are kept: in memory, or in a file that several processes share.
+"""Tokens, how they are written, and where they are kept: in memory, or in a file that several processes share.
 
 `gotsurge_async.auth.sql` keeps them in a database, `gotsurge_async.auth.keychain` in the system's keyring.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import attrs
 import msgspec
 
-from gotsurge_async.auth.leases import FolderBoard, leased, whole
-from gotsurge_async.auth.records import Tokens, from_record, is_current, same_pair, to_record
-from gotsurge_async.auth.sealing import Sealer, write_private
+from gotsurge_async.auth.leases import folder_lease, whole
+from gotsurge_async.auth.sealing import KEY_FILE_VARIABLE, KEYS_VARIABLE, Sealer, write_private
 from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.errors import ConfigError
-
-__all__ = ["FileStore", "MemoryStore", "TokenStore", "Tokens"]
+from gotsurge_async.models.base import optional_utc, utc
+from gotsurge_async.secrets import Secret, as_secret
 
 T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class Tokens:
+    """What an account signs its calls with. Times are aware, in UTC.
+
+    Attributes:
+        refused_at: when the service refused the refresh token; None while it is good. The bearer token lasts to its
+            own end, then somebody must sign in.
+    """
+
+    bearer: Secret
+    refresh: Secret | None = attrs.field(default=None, converter=as_secret)
+    issued_at: datetime
+    expires_at: datetime
+    refused_at: datetime | None = None
+
+
+class _Record(msgspec.Struct):
+    """Tokens as they are written."""
+
+    bearer_token: str
+    refresh_token: str | None
+    issued_at: datetime
+    expires_at: datetime
+    refused_at: datetime | None = None
+
+
+def same_pair(one: Tokens | None, other: Tokens | None) -> bool:
+    """Whether both hold the same bearer and the same refresh token."""
+    if one is None or other is None:
+        return one is other
+    return one.bearer == other.bearer and one.refresh == other.refresh
+
+
+def to_record(tokens: Tokens, sealer: Sealer | None) -> dict[str, Any]:
+    """Tokens as a JSON object; with a sealer all of it is encrypted, in the one field ``sealed``."""
+    record = {
+        "bearer_token": tokens.bearer.reveal(),
+        "refresh_token": tokens.refresh.reveal() if tokens.refresh else None,
+        "issued_at": tokens.issued_at.isoformat(),
+        "expires_at": tokens.expires_at.isoformat(),
+    }
+    if tokens.refused_at is not None:
+        record["refused_at"] = tokens.refused_at.isoformat()
+    return record if sealer is None else {"sealed": sealer.seal(msgspec.json.encode(record))}
+
+
+def from_record(record: Any, sealer: Sealer | None, where: str) -> Tokens:
+    """Tokens of what `to_record` made; what is not sealed is read as well, so that encryption can begin any day.
+
+    Raises:
+        ConfigError: it is something else, or sealed and no key fits.
+    """
+    if isinstance(record, dict) and isinstance(record.get("sealed"), str):
+        if sealer is None:
+            raise ConfigError(
+                f"the tokens in {where} are encrypted: set {KEYS_VARIABLE} or {KEY_FILE_VARIABLE} to read them"
+            )
+        record = msgspec.json.decode(sealer.open(record["sealed"]))
+    try:
+        kept = msgspec.convert(record, _Record)
+        return Tokens(
+            bearer=Secret(kept.bearer_token),
+            refresh=kept.refresh_token,
+            issued_at=utc(kept.issued_at),
+            expires_at=utc(kept.expires_at),
+            refused_at=optional_utc(kept.refused_at),
+        )
+    except (msgspec.ValidationError, ValueError):
+        raise ConfigError(f"the tokens in {where} are damaged: sign in again after removing them") from None
+
+
+def is_current(record: Any, sealer: Sealer) -> bool:
+    """Whether a record is sealed with the newest key."""
+    return isinstance(record, dict) and isinstance(record.get("sealed"), str) and sealer.is_newest(record["sealed"])
 
 
 class TokenStore(Protocol):
@@ -108,7 +185,6 @@ class FileStore:
         self.path: Path = Path(path)
         self._sealer = sealer
         self._clock = clock or SystemClock()
-        self._board = FolderBoard(self.path)
 
     async def load(self, account: str) -> Tokens | None:
         """The tokens of an account, or None."""
@@ -162,26 +238,14 @@ class FileStore:
 
         return await self._change(seal)
 
-    @asynccontextmanager
-    async def lock(self, account: str) -> AsyncIterator[None]:
+    def lock(self, account: str) -> AbstractAsyncContextManager[None]:
         """Exclude other tasks and processes from renewing this account."""
-        async with self._leased(f"account {account}"):
-            yield
+        return folder_lease(self.path, f"account {account}", self._clock, "the token file")
 
     # --- the file ---------------------------------------------------------------------------------------------------
 
-    @asynccontextmanager
-    async def _leased(self, name: str) -> AsyncIterator[None]:
-        await asyncio.to_thread(self._make_folder)
-        async with AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(leased(self._board, name, self._clock))
-            except OSError as error:
-                raise self._trouble("lock", error) from None
-            yield
-
     async def _change(self, change: Callable[[dict[str, Any]], T]) -> T:
-        async with self._leased("content"):
+        async with folder_lease(self.path, "content", self._clock, "the token file"):
             return await whole(asyncio.to_thread(self._rewrite, change))
 
     def _rewrite(self, change: Callable[[dict[str, Any]], T]) -> T:
@@ -193,19 +257,13 @@ class FileStore:
             write_private(self.path, after, "the token file")
         return result
 
-    def _make_folder(self) -> None:
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._trouble("make the folder of", error) from None
-
     def _read(self) -> dict[str, Any]:
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise self._trouble("read", error) from None
+            raise ConfigError(f"cannot read the token file {self.path}: {error.strerror or error}") from None
         try:
             return msgspec.json.decode(content, type=dict[str, Any])
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -216,6 +274,3 @@ class FileStore:
 
     def _known(self, record: Any) -> Tokens:
         return from_record(record, self._sealer, f"the token file {self.path}")
-
-    def _trouble(self, verb: str, error: OSError) -> ConfigError:
-        return ConfigError(f"cannot {verb} the token file {self.path}: {error.strerror or error}")

@@ -9,10 +9,9 @@ from random import Random
 import attrs
 
 from gotsurge_async.api.endpoints import AUTH_REFRESH
-from gotsurge_async.auth.records import Tokens, same_pair
-from gotsurge_async.auth.stores import TokenStore
+from gotsurge_async.auth.stores import Tokens, TokenStore, same_pair
 from gotsurge_async.clock import Clock, sleep_or
-from gotsurge_async.errors import CallError, NotSent, Rejected, SignInNeeded
+from gotsurge_async.errors import NotSent, Rejected, SignInNeeded
 from gotsurge_async.hooks import Hooks, SignInRequired, TokenRefreshed
 from gotsurge_async.secrets import Secret
 
@@ -28,8 +27,8 @@ LONGEST_SLEEP = 3600.0
 """The background coroutine looks at the clock at least this often (seconds): clocks jump and laptops sleep."""
 ASK_AGAIN = timedelta(hours=1)
 """How long a refusal of the refresh token is believed: it may have been the fault of a wrong client key."""
-DEAD = frozenset((400, 401, 403, 422))
-"""Refusals that are about the refresh token; another one, 404 say, is about the call, and tried again later."""
+DEAD = frozenset(("invalid_grant", "invalid_refresh_token", "invalid_token", "expired_token"))
+"""Codes of a refusal that is about the refresh token; another refusal, a firewall's 403 say, is tried again later."""
 
 
 class TokenManager:
@@ -67,7 +66,11 @@ class TokenManager:
         self._told = False  # that a person must sign in
         self._in_hand = False  # a refresh call is under way, or its result is not stored yet
         self._task: asyncio.Task[Tokens] | None = None
-        self._loading: asyncio.Task[Tokens] | None = None
+        self._looking = asyncio.Lock()  # for the first time at what is stored
+        self._failure: Exception | None = None  # of the last renewal, None if it succeeded
+        self._failures = 0
+        self._failed_at = 0.0
+        self._spread = 1.0
         self._keeper: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
@@ -81,6 +84,8 @@ class TokenManager:
         tokens = self._tokens or await self._load()
         now = self._clock.now()
         if self._must_refresh(tokens, now):
+            if self._failure is not None and self._backoff_left(0.5, 60.0):
+                raise self._failure.with_traceback(None)
             tokens = await self._refreshed()
         elif self._should_refresh(tokens, now):
             self._start_refresh()  # nobody waits for this one
@@ -121,9 +126,6 @@ class TokenManager:
         if keeper is not None:
             keeper.cancel()
             await asyncio.wait([keeper])
-        if self._loading is not None:
-            self._loading.cancel()
-            await asyncio.wait([self._loading])
         if self._task is not None:
             if not self._in_hand:  # it waits for another process
                 self._task.cancel()
@@ -132,25 +134,16 @@ class TokenManager:
     # --- what is stale, and who renews ------------------------------------------------------------------------------
 
     async def _load(self) -> Tokens:
-        if self._loading is None:
-            self._loading = asyncio.create_task(self._read(), name=f"gotsurge tokens of {self.account}, first look")
-            self._loading.add_done_callback(self._loaded)
-        return await asyncio.shield(self._loading)
-
-    def _loaded(self, task: asyncio.Task[Tokens]) -> None:
-        self._loading = None
-        if not task.cancelled():
-            task.exception()  # whoever waited has it
-
-    async def _read(self) -> Tokens:
-        tokens = await self._stored()
-        if self._tokens is None:  # else a renewal was faster, and what we have read may be old by now
-            self._use(tokens)
-            return tokens
-        return self._tokens
+        async with self._looking:
+            stored = self._tokens or await self._stored()
+            if self._tokens is None:  # else a renewal was faster, and what we have read may be old by now
+                self._use(stored)
+            return self._tokens or stored
 
     def _use(self, tokens: Tokens) -> None:
         life = tokens.expires_at - tokens.issued_at
+        if not same_pair(tokens, self._tokens):
+            self._failure, self._failures = None, 0
         self._tokens = tokens
         self._refresh_at = tokens.issued_at + life * (REFRESH_AT - JITTER * self._random.random())
         if tokens.bearer != self._rejected:
@@ -172,7 +165,15 @@ class TokenManager:
 
     def _should_refresh(self, tokens: Tokens, now: datetime) -> bool:
         due = self._refresh_at is not None and now >= self._refresh_at
-        return due and not self._just_renewed() and tokens.refresh is not None and not self._is_dead(tokens)
+        idle = not self._just_renewed() and not self._backoff_left(15.0, LONGEST_SLEEP)
+        return due and idle and tokens.refresh is not None and not self._is_dead(tokens)
+
+    def _backoff_left(self, base: float, most: float) -> float:
+        """Seconds until the next try of a renewal that failed: ``base`` doubles with each failure, up to ``most``."""
+        if self._failure is None:
+            return 0.0
+        wait = self._spread * min(most, base * 2.0 ** min(self._failures, 20))
+        return max(0.0, self._failed_at + wait - self._clock.monotonic())
 
     def _is_dead(self, tokens: Tokens) -> bool:
         """Whether the refresh token was refused, not long ago by either clock."""
@@ -194,8 +195,8 @@ class TokenManager:
         error = task.exception()
         if isinstance(error, SignInNeeded):
             self._tell_sign_in(str(error))
-        elif error is not None:
-            self._complain(error)
+        elif isinstance(error, Exception):
+            self._failed(error)
 
     async def _refresh(self, force: bool) -> Tokens:
         """Lock, read again, renew only if what is stored is stale too, store, and only then use."""
@@ -215,7 +216,7 @@ class TokenManager:
                     return await self._overtaken(stored)
         finally:
             self._in_hand = False
-        self._renewed_at = self._clock.monotonic()
+        self._renewed_at, self._failure = self._clock.monotonic(), None
         self._use(renewed)
         self._hooks.emit(TokenRefreshed(account=self.account, expires_at=renewed.expires_at))
         return renewed
@@ -251,7 +252,7 @@ class TokenManager:
         try:
             return await self._call(tokens.refresh)
         except Rejected as error:
-            if error.status in DEAD:
+            if error.code in DEAD:
                 return None
             raise
 
@@ -259,20 +260,17 @@ class TokenManager:
 
     async def _keep(self) -> None:
         """Renew at about 80 % of the life, again and again; a failure is tried again later, there are days left."""
-        failures = 0
         while True:
             self._changed.clear()
             try:
                 await self._look()
-                failures = 0
                 wait = self._seconds_left()
             except SignInNeeded:
                 wait = LONGEST_SLEEP  # or until somebody signs in here; a call looks at the store by itself
             except Exception as error:  # a store may raise anything, and the keeper must outlive it
-                if not isinstance(error, CallError):  # those of the refresh were told where it ended
-                    self._complain(error)
-                failures += 1
-                wait = min(LONGEST_SLEEP, 30.0 * 2.0 ** min(failures, 20)) * (0.5 + self._random.random() / 2)
+                if error is not self._failure:  # that of a renewal was told where it ended
+                    self._failed(error)
+                wait = self._seconds_left()
             await sleep_or(self._changed, self._clock, wait)  # a sign-in changes them
 
     async def _look(self) -> None:
@@ -287,10 +285,10 @@ class TokenManager:
             await self._refreshed()
 
     def _seconds_left(self) -> float:
+        pause = HARD_LIMIT.total_seconds() if self._just_renewed() else self._backoff_left(15.0, LONGEST_SLEEP)
         if self._refresh_at is None or self._tokens is None or self._tokens.refresh is None or self._told:
-            return LONGEST_SLEEP
-        least = HARD_LIMIT.total_seconds() if self._just_renewed() else 0.0
-        return min(LONGEST_SLEEP, max(least, (self._refresh_at - self._clock.now()).total_seconds()))
+            return pause or LONGEST_SLEEP
+        return min(LONGEST_SLEEP, max(pause, (self._refresh_at - self._clock.now()).total_seconds()))
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
@@ -305,8 +303,11 @@ class TokenManager:
         logger.error("account %s: %s%s", self.account, reason, until)
         self._hooks.emit(SignInRequired(account=self.account, reason=reason, works_until=ends if until else None))
 
-    def _complain(self, error: BaseException) -> None:
-        """Log a failed renewal: there are days to mend it, so it gets louder only as the end nears."""
+    def _failed(self, error: Exception) -> None:
+        """Note a failed renewal, and log it: there are days to mend it, so it gets louder only as the end nears."""
+        self._failure, self._failed_at = error, self._clock.monotonic()
+        self._failures += 1
+        self._spread = 0.5 + self._random.random() / 2
         tokens, level, until = self._tokens, logging.WARNING, ""
         if tokens is not None and self._refresh_at is not None:
             left = tokens.expires_at - self._clock.now()

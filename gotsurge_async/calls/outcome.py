@@ -109,6 +109,7 @@ def error_of(
         return OutcomeUnknown(
             failed.reason or "the service failed, and does not say whether it acted", sent=sent or b"", **details
         )
+    details["code"] = error_code(failed.response.body) if failed.response is not None else ""
     if failed.outcome is Outcome.RATE_LIMITED:
         return RateLimited("too many requests", retry_after=failed.retry_after(now), **details)
     cls = rejection_class(failed.status or 400)
@@ -191,6 +192,16 @@ def _short(text: str) -> str:
     return line if len(line) <= _MOST else f"{line[: _MOST - 3]}..."
 
 
+def error_code(body: bytes) -> str:
+    """The short name of an error, where a JSON answer has one in its field ``error``, as those of OAuth; else ""."""
+    try:
+        code = msgspec.json.decode(body, type=dict[str, Any]).get("error")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
+
+
+_CODE = re.compile(r"[a-z_]{1,40}")
 _ROW = re.compile(r"\btasks?[.\[/](\d{1,3})\b")
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.auth.keychain import KeyringStore
-from gotsurge_async.auth.records import Tokens
+from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
 

@@ -7,8 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from gotsurge_async.auth.records import Tokens
-from gotsurge_async.auth.stores import MemoryStore
+from gotsurge_async.auth.stores import MemoryStore, Tokens
 from gotsurge_async.auth.tokens import TokenManager
 from gotsurge_async.errors import BadRequest, SignInNeeded
 from gotsurge_async.hooks import Event, Hooks, SignInRequired
@@ -44,7 +43,7 @@ class Rotating:
     async def refresh(self, token: Secret) -> Tokens:
         self.calls += 1
         if token.reveal() != self.good:
-            raise BadRequest(operation="auth.refresh", status=400)
+            raise BadRequest(operation="auth.refresh", status=400, code="invalid_grant")
         self.good = f"refresh-{self.calls}"
         return self.pair(self.calls)
 

@@ -13,9 +13,8 @@ import pytest
 from gotsurge_async import Credentials, Environment, GotSurge, Sealer, SignInNeeded
 from gotsurge_async.auth.consent import Begun, Finished
 from gotsurge_async.auth.oauth import SignedIn
-from gotsurge_async.auth.records import Tokens
 from gotsurge_async.auth.sealing import new_key
-from gotsurge_async.auth.stores import FileStore, MemoryStore
+from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens
 from gotsurge_async.auth.web.pages import WebAnswer, WebRequest
 from gotsurge_async.errors import BadRequest
 from gotsurge_async.secrets import Secret

@@ -8,9 +8,9 @@ import attrs
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from gotsurge_async.auth.records import Tokens
 from gotsurge_async.auth.sealing import Sealer, new_key
 from gotsurge_async.auth.sql import SqlStore
+from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
 from tests.postgres import postgresql

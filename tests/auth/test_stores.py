@@ -13,8 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gotsurge_async.auth.records import from_record, same_pair, to_record
-from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore
+from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore, from_record, same_pair, to_record
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
 from tests.kit import NOW
@@ -204,7 +203,7 @@ async def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"cannot read the token file {tmp_path}: Is a directory"):
         await FileStore(tmp_path).load("a")
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ConfigError, match="cannot make the folder of the token file"):
+    with pytest.raises(ConfigError, match="cannot lock the token file"):
         await FileStore(tmp_path / "file" / "tokens.json").save("a", tokens())
 
 

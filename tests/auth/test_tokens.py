@@ -12,7 +12,16 @@ import pytest
 
 from gotsurge_async.auth.stores import MemoryStore, Tokens
 from gotsurge_async.auth.tokens import JITTER, REFRESH_AT, TokenManager
-from gotsurge_async.errors import BadRequest, CallError, NotSent, OutcomeUnknown, RateLimited, SignInNeeded
+from gotsurge_async.errors import (
+    BadRequest,
+    CallError,
+    Forbidden,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    Rejected,
+    SignInNeeded,
+)
 from gotsurge_async.hooks import Event, Hooks, SignInRequired, TokenRefreshed
 from gotsurge_async.secrets import Secret
 from gotsurge_async.testing import ManualClock
@@ -225,11 +234,11 @@ async def test_a_late_refusal_spares_the_new_token() -> None:
         assert len(made.service.calls) == 1
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 422])
-async def test_a_refresh_token_that_is_refused_needs_a_person(status: int) -> None:
+@pytest.mark.parametrize("code", ["invalid_grant", "invalid_token"])
+async def test_a_refresh_token_that_is_refused_needs_a_person(code: str) -> None:
     """The token at hand is used to its end, then a call is SignInNeeded; it is told once; a sign-in mends it."""
     async with rig(started=True) as made:
-        made.service.failure = BadRequest("", operation="auth.refresh", status=status)
+        made.service.failure = BadRequest("", operation="auth.refresh", status=400, code=code)
         await made.clock.advance(29 * DAY)
         assert await made.manager.bearer() == FIRST
         told = [event for event in made.events if isinstance(event, SignInRequired)]
@@ -253,13 +262,26 @@ async def test_a_refresh_token_that_is_refused_needs_a_person(status: int) -> No
 async def test_many_calls_do_not_ask_again_and_again_with_a_refused_token() -> None:
     """While a refused refresh token is all there is, a thousand calls are not a thousand refreshes."""
     async with rig() as made:
-        made.service.failure = BadRequest("", operation="auth.refresh", status=401)
+        made.service.failure = BadRequest("", operation="auth.refresh", status=401, code="invalid_grant")
         await made.clock.advance(25 * DAY)
         for _ in range(1000):
             assert await made.manager.bearer() == FIRST
             await asyncio.sleep(0)
         await made.clock.settle()
         assert len(made.service.calls) == 1
+
+
+@pytest.mark.parametrize("refusal", [Forbidden("", status=403), BadRequest("", status=401, code="invalid_client")])
+async def test_a_refusal_that_is_not_about_the_refresh_token_locks_nobody_out(refusal: Rejected) -> None:
+    """A firewall's 403, or a client key that is not known, is an outage: nobody need sign in, and it is tried again."""
+    async with rig(started=True) as made:
+        made.service.failure = refusal
+        await made.clock.advance(29 * DAY)
+        assert await made.manager.bearer() == FIRST
+        assert not [event for event in made.events if isinstance(event, SignInRequired)]
+        made.service.failure = None
+        await made.clock.advance(DAY / 2)
+        assert await made.manager.bearer() != FIRST
 
 
 # --- a service that fails ---------------------------------------------------------------------------------------------
@@ -289,7 +311,7 @@ async def test_an_outage_of_days_does_no_harm(failure: CallError) -> None:
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda error: type(error).__name__)
 async def test_a_token_that_ended_in_an_outage_says_what_failed(failure: CallError) -> None:
-    """A caller whose token has ended gets the failure of the renewal after its tries, and the next one tries anew."""
+    """A caller whose token has ended gets the failure of the renewal, and a little later one tries anew."""
     async with rig() as made:
         await made.end_of_life()
         made.service.failure = failure
@@ -298,7 +320,29 @@ async def test_a_token_that_ended_in_an_outage_says_what_failed(failure: CallErr
         with pytest.raises(type(failure)):
             await waiter
         made.service.failure = None
+        await made.clock.advance(1)
         assert (await made.manager.bearer()).reveal().startswith("planted-bearer-")
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda error: type(error).__name__)
+async def test_calls_do_not_renew_again_and_again(failure: CallError, ended: bool) -> None:
+    """Thousands of calls within an outage are a renewal a minute once the token has ended, and one an hour before."""
+    async with rig() as made:
+        made.service.failure = failure
+        await made.clock.advance(31 * DAY if ended else 25 * DAY)
+        for _ in range(6 * 60):
+            for _ in range(10):
+                if ended:
+                    with pytest.raises(type(failure)):
+                        await made.manager.bearer()
+                else:
+                    assert await made.manager.bearer() == FIRST
+            await made.clock.advance(60)
+        assert len(made.service.calls) <= (6 * 60 * 2 if ended else 20)
+        made.service.failure = None
+        await made.manager.adopt(pair(500, made.clock.now()))
+        assert (await made.manager.bearer()).reveal() == "planted-bearer-500"
 
 
 async def test_a_failure_gets_louder_as_the_end_nears(caplog: pytest.LogCaptureFixture) -> None:
@@ -381,7 +425,7 @@ async def test_the_background_takes_over_as_well() -> None:
 async def test_a_sign_in_elsewhere_is_noticed() -> None:
     """When the account was refused here and signed in by another process, the next call has the new token."""
     async with rig() as made:
-        made.service.failure = BadRequest("", operation="auth.refresh", status=401)
+        made.service.failure = BadRequest("", operation="auth.refresh", status=401, code="invalid_grant")
         await made.end_of_life()
         with pytest.raises(SignInNeeded):
             await made.manager.bearer()

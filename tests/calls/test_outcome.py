@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotsurge_async.calls.outcome import request_id, retry_after, service_message
+from gotsurge_async.calls.outcome import error_code, request_id, retry_after, service_message
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -147,3 +147,20 @@ def test_a_request_id_is_read_from_its_usual_headers(headers: dict[str, str], fo
 def test_a_request_id_has_an_end() -> None:
     """An id of any length is cut to 200 characters."""
     assert request_id({"x-request-id": "x" * 1000}) == "x" * 200
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b'{"error": "invalid_grant", "error_description": "used"}', "invalid_grant"),
+        (b'{"error": "The token is wrong"}', ""),
+        (b'{"error": {"code": "invalid_grant"}}', ""),
+        (b'["invalid_grant"]', ""),
+        (b"<html>invalid_grant</html>", ""),
+        (b"\xff", ""),
+        (b"", ""),
+    ],
+)
+def test_only_an_oauth_answer_names_a_code(body: bytes, code: str) -> None:
+    """The code of an error is a short name in the field `error` of a JSON object, and nothing else."""
+    assert error_code(body) == code

@@ -17,7 +17,7 @@ import msgspec
 
 from gotsurge_async.auth.consent import STATE_LIFE, Consent, StateStore
 from gotsurge_async.auth.oauth import OAuth
-from gotsurge_async.auth.records import Tokens
+from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import ConfigError, GotSurgeError, Rejected, SignInFailed
 from gotsurge_async.models.auth import User
 

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import click
 
-from gotsurge_async.auth.records import Tokens
+from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.cli.shared.connect import Target, how_to_sign_in, read_settings
 from gotsurge_async.cli.shared.credentials import ask_credentials, find_credentials, remember_client_key
 from gotsurge_async.cli.shared.exits import Exit, Failure, told

@@ -12,7 +12,7 @@ import attrs
 from gotsurge_async.api.assumptions import ASSUMPTIONS
 from gotsurge_async.api.endpoints import PARTNER_DETAIL, TASKS_GET, Endpoint
 from gotsurge_async.auth.oauth import tokens_from
-from gotsurge_async.auth.records import Tokens
+from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.calls.outcome import Attempt, attempt
 from gotsurge_async.calls.session import build_request
 from gotsurge_async.cli.shared.connect import Target, connected, read_settings
