@@ -28,6 +28,7 @@ from gotsurge_async.bulk.ledger import (
 )
 from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.ledger.states import in_words
+from gotsurge_async.bulk.send.claims import whole
 from gotsurge_async.bulk.send.load import UnusableSource
 from gotsurge_async.bulk.sources import Fault
 from gotsurge_async.bulk.sources.fields import FEEDBACK
@@ -111,6 +112,7 @@ class Resolver:
             tasks = {each.key: each.task_id for each in new}
             if run is not None:
                 await run.resolve(tasks, by=by)
+                await whole(run.finish())
             else:
                 await self.ledger.resolve(run_id, tasks, by=by)
         counts = await self.ledger.counts(run_id)
@@ -154,8 +156,9 @@ class Resolver:
             if row is None:
                 faults.append(self._fault(each, f"run {info.id} has no such order"))
             elif row.state in OWNED_ELSEWHERE and each.key in owners:
-                run_id = owners[each.key][0]
-                faults.append(self._fault(each, f"is in doubt in run {run_id}: gotsurge resolve {run_id}"))
+                run_id, state, _ = owners[each.key]
+                how = f": gotsurge resolve {run_id}" if state in DOUBTFUL else ", not in doubt"
+                faults.append(self._fault(each, f"is {in_words(state)} in run {run_id}{how}"))
             elif row.state not in in_doubt:
                 if not _is_recorded(each, row):
                     as_ = f" as {row.task_id}" if row.state is OrderState.CREATED and row.task_id else ""
