@@ -24,7 +24,16 @@ from sqlalchemy import (
 
 from gotsurge_async.bulk.ledger.errors import LedgerError
 from gotsurge_async.bulk.ledger.sql.fast_path import prepared_insert
-from gotsurge_async.bulk.ledger.sql.schema import in_states, is_live, meta, orders, payloads, runs, unused_drafts
+from gotsurge_async.bulk.ledger.sql.schema import (
+    in_states,
+    is_live,
+    lost_drafts,
+    meta,
+    orders,
+    payloads,
+    runs,
+    unused_drafts,
+)
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     DOUBTFUL,
@@ -261,7 +270,7 @@ def _inherit_drafts(connection: Connection, run_id: str, environment: str, now: 
             status=_theirs.c.status,
             # When its broadcast was claimed, if it was: what it becomes below.
             claimed_at=case((may_have_acted, func.coalesce(_theirs.c.claimed_at, now)), else_=None),
-            lost_drafts=_theirs.c.lost_drafts,
+            lost_drafts=lost_drafts(_theirs),
             updated_at=now,
         )
     )
@@ -289,7 +298,7 @@ def _inherit_drafts(connection: Connection, run_id: str, environment: str, now: 
 def _take_over(connection: Connection, run_id: str, environment: str, now: int) -> int:
     """Take orders over of which nothing was broadcast; what drafts there are of them stay unused."""
     with_one_more = in_states(_theirs.c.state, (OrderState.DRAFTING, OrderState.DRAFTED))
-    lost = _theirs.c.lost_drafts + case((with_one_more, 1), else_=0)
+    lost = lost_drafts(_theirs) + case((with_one_more, 1), else_=0)
     connection.execute(
         update(orders)
         .where(

@@ -18,6 +18,7 @@ from sqlalchemy import (
     select,
 )
 
+from gotsurge_async.bulk.ledger.sql import schema
 from gotsurge_async.bulk.ledger.sql.fast_path import ROWS, among, bundle
 from gotsurge_async.bulk.ledger.sql.runs import counts_of
 from gotsurge_async.bulk.ledger.sql.schema import decisions, in_states, is_live, orders, payloads, runs, unused_drafts
@@ -238,15 +239,10 @@ def adoptable(connection: Connection, run_id: str, drafts: Mapping[str, str]) ->
 
 def lost_drafts(connection: Connection, run_id: str) -> list[str]:
     """The keys of orders of which more drafts may exist than are known; those that went over to another run are its."""
-    known = (
-        select(func.count())
-        .where(unused_drafts.c.run_id == orders.c.run_id, unused_drafts.c.key == orders.c.key)
-        .scalar_subquery()
-    )
     lost = select(orders.c.key).where(
         orders.c.run_id == run_id,
         orders.c.lost_drafts > literal_column("0"),
-        orders.c.lost_drafts > known,
+        schema.lost_drafts(orders) > literal_column("0"),
         orders.c.state != OrderState.SUPERSEDED.value,
     )
     return list(connection.scalars(lost))

@@ -15,6 +15,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     ForeignKey,
+    FromClause,
     Index,
     Integer,
     LargeBinary,
@@ -22,7 +23,9 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    case,
     false,
+    func,
     inspect,
     literal_column,
     select,
@@ -69,8 +72,12 @@ runs: Table = Table(
 )
 
 
-def _quoted(states: Iterable[OrderState]) -> str:
-    return ", ".join(f"'{state.value}'" for state in sorted(states))
+def quoted(words: Iterable[str]) -> str:
+    """Words as SQL writes them in a list: ``'a', 'b'``."""
+    return ", ".join(f"'{word!s}'" for word in sorted(words))
+
+
+LIVE_FOLLOWS_STATE = f"live = CASE WHEN state IN ({quoted(LIVE)}) THEN 1 ELSE 0 END"
 
 
 orders: Table = Table(
@@ -95,7 +102,7 @@ orders: Table = Table(
     Column("epoch", BigInteger, nullable=False, server_default="0"),
     # How many drafts may exist of it besides its own; those whose ids are known stand in ``unused_drafts``.
     Column("lost_drafts", SmallInteger, nullable=False, server_default="0"),
-    CheckConstraint(f"live = CASE WHEN state IN ({_quoted(LIVE)}) THEN 1 ELSE 0 END", name="live_follows_state"),
+    CheckConstraint(LIVE_FOLLOWS_STATE, name="live_follows_state"),
 )
 Index("orders_of_run", orders.c.run_id, orders.c.line, orders.c.id)
 
@@ -157,6 +164,17 @@ def in_states(column: ColumnElement[str], states: Iterable[OrderState]) -> Colum
 def is_live(column: ColumnElement[int]) -> ColumnElement[bool]:
     """``column = 1`` written out: a planner matches a partial index only to a constant, never to a parameter."""
     return column == literal_column("1")
+
+
+def lost_drafts(order: FromClause) -> ColumnElement[int]:
+    """How many drafts may exist of an order whose ids nobody knows: all but those that its run noted as unused."""
+    noted = (
+        select(func.count())
+        .where(unused_drafts.c.run_id == order.c.run_id, unused_drafts.c.key == order.c.key)
+        .correlate(order)
+        .scalar_subquery()
+    )
+    return case((order.c.lost_drafts > noted, order.c.lost_drafts - noted), else_=literal_column("0"))
 
 
 _FIRST_TABLES = frozenset({"ledger_meta", "runs", "orders", "payloads", "decisions"})

@@ -1,7 +1,7 @@
 """Whether a ledger is sound: `gotsurge ledger check`, and what refuses one in time."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ import msgspec
 from attrs import frozen
 
 from gotsurge_async.bulk.ledger.errors import LedgerError, LedgerOlder, LedgerUnusable
-from gotsurge_async.bulk.ledger.sql.schema import orders
+from gotsurge_async.bulk.ledger.sql.schema import orders, quoted
 from gotsurge_async.bulk.ledger.sql.sqlite import BROKEN, ledger_path, ledger_url, read_only, translated
 from gotsurge_async.bulk.ledger.states import LIVE, Clock, to_microseconds, utc_now
-from gotsurge_async.bulk.ledger.upkeep.counter import COUNTER, LEDGER_ID, Identity, Keeper
+from gotsurge_async.bulk.ledger.upkeep.counter import Identity, Keeper
 from gotsurge_async.bulk.ledger.upkeep.integrity import (
     Flaw,
     bytes_for_text,
@@ -26,8 +26,6 @@ from gotsurge_async.bulk.ledger.upkeep.integrity import (
 
 MOST = 100
 """How many flaws of a kind are listed."""
-
-_LIVE = ", ".join(f"'{state.value}'" for state in sorted(LIVE))
 
 
 @frozen(kw_only=True)
@@ -90,7 +88,7 @@ def _health(driver: sqlite3.Connection, path: Path) -> Health:
         known["runs"], known["orders"] = driver.execute(
             "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM orders)"
         ).fetchone()
-    identity = _identity(known)
+    identity = Identity.of(known)
     older = False
     try:
         Keeper(path).refuse_older(identity)
@@ -119,13 +117,7 @@ def refuse_unfit(where: str | Path, clock: Clock = utc_now) -> None:
     with translated(path), closing(read_only(path)) as driver:
         driver.execute("BEGIN")
         look_over(driver, str(path), to_microseconds(clock()))
-        Keeper(path).refuse_older(_identity(dict(driver.execute("SELECT name, value FROM ledger_meta").fetchall())))
-
-
-def _identity(meta: Mapping[str, Any]) -> Identity | None:
-    if isinstance(meta.get(LEDGER_ID), int) and isinstance(meta.get(COUNTER), int):
-        return Identity(meta[LEDGER_ID], meta[COUNTER])
-    return None
+        Keeper(path).refuse_older(Identity.of(dict(driver.execute("SELECT name, value FROM ledger_meta").fetchall())))
 
 
 def _orphans(driver: sqlite3.Connection) -> Iterator[Flaw]:
@@ -138,7 +130,7 @@ def _doubles(driver: sqlite3.Connection) -> Iterator[Flaw]:
     for column, what in (("key", "key"), ("task_id", "task")):
         found = driver.execute(
             f"SELECT {column}, min(id), max(id) FROM orders NOT INDEXED "  # noqa: S608 - only names of ours
-            f"WHERE state IN ({_LIVE}) AND {column} IS NOT NULL "
+            f"WHERE state IN ({quoted(LIVE)}) AND {column} IS NOT NULL "
             f"GROUP BY environment, {column} HAVING count(*) > 1 LIMIT {MOST}"
         )
         for value, first, last in found:

@@ -11,11 +11,13 @@ import os
 import secrets
 import time
 import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from attrs import frozen
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerOlder, LedgerUnusable
 from gotsurge_async.bulk.ledger.sql.fast_path import prepared
@@ -42,6 +44,12 @@ class Identity:
     counter: int
     """How many transactions admitted or claimed orders."""
 
+    @classmethod
+    def of(cls, meta: Mapping[str, object]) -> Self | None:
+        """What the ledger's meta says of it; None if it is from before it had an id, or that is no number."""
+        ledger_id, counter = meta.get(LEDGER_ID), meta.get(COUNTER, 0)
+        return cls(ledger_id, counter) if isinstance(ledger_id, int) and isinstance(counter, int) else None
+
     @property
     def name(self) -> str:
         """The id as text."""
@@ -56,12 +64,7 @@ def counter_of(connection: Connection) -> int:
 
 def identity_of(connection: Connection) -> Identity | None:
     """What the ledger says of itself; None if it is from before it had an id."""
-    values = {
-        str(name): value
-        for name, value in connection.execute(select(meta).where(meta.c.name.in_((COUNTER, LEDGER_ID))))
-        if isinstance(value, int)
-    }
-    return Identity(values[LEDGER_ID], values.get(COUNTER, 0)) if LEDGER_ID in values else None
+    return Identity.of({row.name: row.value for row in connection.execute(select(meta))})
 
 
 def identified(connection: Connection, ledger_id: int | None = None) -> Identity:
@@ -80,12 +83,6 @@ def remember(connection: Connection, name: str, value: int) -> None:
     """Put a number into the ledger's meta, or replace it."""
     if connection.execute(update(meta).where(meta.c.name == name).values(value=value)).rowcount == 0:
         connection.execute(insert(meta), {"name": name, "value": value})
-
-
-def set_counter(connection: Connection, value: int) -> None:
-    """Set the counter, never lower than it is."""
-    statement = update(meta).where(meta.c.name == COUNTER, meta.c.value < bindparam("least")).values(value=value)
-    connection.execute(statement, {"least": value})
 
 
 class Keeper:

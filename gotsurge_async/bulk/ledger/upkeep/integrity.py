@@ -15,9 +15,18 @@ from sqlalchemy import JSON, Column, Connection, Integer, LargeBinary, Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerError, LedgerUnusable
-from gotsurge_async.bulk.ledger.sql.schema import decisions, meta, orders, payloads, runs, unused_drafts
+from gotsurge_async.bulk.ledger.sql.schema import (
+    LIVE_FOLLOWS_STATE,
+    decisions,
+    meta,
+    orders,
+    payloads,
+    quoted,
+    runs,
+    unused_drafts,
+)
 from gotsurge_async.bulk.ledger.sql.sqlite import BROKEN, translate
-from gotsurge_async.bulk.ledger.states import LIVE, Mode, OrderState, RunState
+from gotsurge_async.bulk.ledger.states import Mode, OrderState, RunState
 
 TABLES: Sequence[Table] = (meta, runs, orders, payloads, unused_drafts, decisions)
 
@@ -41,14 +50,10 @@ _FLAGS: frozenset[Column[Any]] = frozenset({orders.c.live, decisions.c.created})
 _SHAPES: dict[Column[Any], str] = {runs.c["columns"]: "array", runs.c.options: "object"}
 
 
-def _quoted(words: Iterable[str]) -> str:
-    return ", ".join(f"'{word!s}'" for word in sorted(words))
-
-
 _BETWEEN_COLUMNS: dict[Table, Sequence[tuple[str, str]]] = {
     orders: (
-        ("live", f"live = CASE WHEN state IN ({_quoted(LIVE)}) THEN 1 ELSE 0 END"),
-        ("task_id", f"state NOT IN ({_quoted((OrderState.DRAFTED, OrderState.BROADCASTING))}) OR task_id IS NOT NULL"),
+        ("live", LIVE_FOLLOWS_STATE),
+        ("task_id", f"state NOT IN ({quoted((OrderState.DRAFTED, OrderState.BROADCASTING))}) OR task_id IS NOT NULL"),
     ),
     runs: (("holder_pid", "(holder_pid IS NULL) = (holder_since IS NULL)"),),
 }
@@ -98,7 +103,7 @@ def condition(column: Column[Any]) -> str:
     else:
         rule = f"typeof({name}) = 'text'"
         if column in _WORDS:
-            rule += f" AND {name} IN ({_quoted(_WORDS[column])})"
+            rule += f" AND {name} IN ({quoted(_WORDS[column])})"
     if column.nullable:
         rule = f"{name} IS NULL OR ({rule})"
     return f"coalesce({rule}, 0)"

@@ -13,12 +13,12 @@ from gotsurge_async.bulk.ledger.sql.sqlite import ledger_path, ledger_url, trans
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import WAITING, Clock, OrderState, RunState, utc_now
 from gotsurge_async.bulk.ledger.upkeep.counter import (
+    COUNTER,
     Identity,
     Keeper,
     counter_of,
     identity_of,
     remember,
-    set_counter,
 )
 
 LOST = "an older copy of the ledger was gone on with: it may have been sent since"
@@ -118,7 +118,7 @@ async def accept_older(where: str | Path, *, newest: int = 0, clock: Clock = utc
             doubtful = _put_in_doubt(connection, now)
             # Whoever had a run of the newer copy in mind, and is frozen, writes nothing more.
             connection.execute(update(runs).values(epoch=runs.c.epoch + 1))
-            set_counter(connection, known + 1)
+            remember(connection, COUNTER, max(known + 1, counter_of(connection)))
             remember(connection, "accepted_older_at", now)
             return Accepted(in_doubt=doubtful, counter=counter_of(connection))
 

@@ -341,3 +341,21 @@ async def test_an_order_is_told_by_whoever_owns_its_key(ledger: Ledger) -> None:
     await second.record([Outcome((await only(second)).id, OrderState.CANCELLED)])
     assert (await ledger.counts(first.id)).superseded == 1
     await second.close()
+
+
+@pytest.mark.parametrize(("lost", "told"), [(1, []), (2, ["TRK-1"])])
+@pytest.mark.parametrize("state", [OrderState.PENDING, OrderState.DRAFTED])
+async def test_only_drafts_that_nobody_knows_are_lost_to_the_next_run(
+    ledger: Ledger, state: OrderState, lost: int, told: list[str]
+) -> None:
+    """What was found of lost drafts, and noted, is not lost again when another run takes the order over."""
+    first = await loaded(ledger, orders(1), mode="two-phase")
+    for _ in range(lost):
+        await first.lose_drafts(await ids(first))
+    await first.note_unused([("TRK-1", "draft-1")])
+    await bring(first, state)
+    assert await first.lost_drafts() == told
+    await first.close()
+    second = await loaded(ledger, orders(1), mode="two-phase")
+    assert await second.lost_drafts() == told
+    await second.close()
