@@ -64,31 +64,22 @@ def check_order(order: Order, *, now: datetime, max_price: Money | None = None, 
     """Everything that is wrong with an order, or looks wrong; an empty list for a good one.
 
     Args:
-        order: what is to be created.
+        order: what is to be created; or anything that has its attributes, times in UTC, and amounts as `Money` or as
+            whole numbers of thousandths of a cent.
         now: the present, an aware datetime: a pickup that ended before it is a warning.
         max_price: the greatest amount that any of the order's amounts may have. It holds for its own currency, or
             for every currency if it has none. Without it, or for another currency, 1000 units of the order's currency.
         zone: the time zone in which messages show times.
-    """
-    return check_plain(order, now, max_price, zone)
-
-
-def check_plain(order: Any, now: datetime, max_price: Money | None, zone: tzinfo) -> list[Finding]:
-    """`check_order` for anything with the attributes of an `Order`.
-
-    Amounts may be whole numbers of thousandths of a cent, times are in UTC, and what is not given is None.
     """
     findings: list[Finding] = []
     found = findings.append
     _check_enums(order, found)
     _check_address("from_address", order.from_address, found)
     _check_address("to_address", order.to_address, found)
-    if order.from_contact is not None:
-        _check_contact("from_contact", order.from_contact, found)
-    if order.to_contact is not None:
-        _check_contact("to_contact", order.to_contact, found)
-    if order.officer_contact is not None:
-        _check_contact("officer_contact", order.officer_contact, found)
+    for path in ("from_contact", "to_contact", "officer_contact"):
+        contact = getattr(order, path)
+        if contact is not None:
+            _check_contact(path, contact, found)
     _check_windows(order, now, zone, found)
     _check_money(order, max_price, found)
     _check_counts(order, found)
@@ -120,7 +111,11 @@ def imo_check_digit(number: int) -> int:
 
 @functools.lru_cache(maxsize=1024)
 def _is_imo(number: int) -> bool:
-    return 1_000_000 <= number <= 9_999_999 and number % 10 == imo_check_digit(number)
+    return _has_seven_digits(number) and number % 10 == imo_check_digit(number)
+
+
+def _has_seven_digits(number: int) -> bool:
+    return 1_000_000 <= number <= 9_999_999
 
 
 # --- the rules, one function each: nearly every order is good, so each is quick to see that nothing is wrong ----------
@@ -161,12 +156,10 @@ def _check_contact(path: str, contact: Any, found: Found) -> None:
     phone, imo = contact.phone, contact.vessel_imo
     if phone and not _PHONE.fullmatch(phone):
         found(Finding(f"{path}.phone", _phone_message(phone), value=phone))
-    if imo is None or _is_imo(imo):
-        return
-    if not 1_000_000 <= imo <= 9_999_999:
-        found(Finding(f"{path}.vessel_imo", "an IMO number has seven digits", value=imo))
-    else:
-        message = "is no IMO number: its last digit does not fit the first six, so one digit is mistyped"
+    if imo is not None and not _is_imo(imo):
+        message = "an IMO number has seven digits"
+        if _has_seven_digits(imo):
+            message = "is no IMO number: its last digit does not fit the first six, so one digit is mistyped"
         found(Finding(f"{path}.vessel_imo", message, value=imo))
 
 

@@ -14,7 +14,7 @@ import attrs
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.checks.rules import Finding, Severity, check_plain
+from gotsurge_async.bulk.checks.rules import Finding, Severity, check_order
 from gotsurge_async.bulk.sources.fields import draft_of, order_shape
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.models.places import Address, TimeWindow
@@ -228,7 +228,7 @@ class Source(abc.ABC):
             draft = copy.copy(draft)
             for name in missing:
                 setattr(draft, name, STAND_INS[name])
-        found = check_plain(draft, self._now, self._max_price, self._zone)
+        found = check_order(draft, now=self._now, max_price=self._max_price, zone=self._zone)
         return [finding for finding in found if finding.path.partition(".")[0] not in missing] if missing else found
 
     def __enter__(self) -> Self:
