@@ -55,7 +55,7 @@ class Undone:
         in_doubt: how many orders have no known task that could be cancelled: reconcile or resolve them first.
         waiting: how many orders were never broadcast, and would be by a resume.
         unused_drafts: how many drafts are left that no order will be broadcast by.
-        stopped_by: the error that a person must act on before the rest can be cancelled.
+        stopped_by: the error that a person must act on before the rest can be cancelled, or be found.
     """
 
     run: str
@@ -140,7 +140,7 @@ class Undo:
 
         # One task a chunk: each is a call of its own.
         batcher: Batcher[_Job, tuple[str, UndoneOrder]] = Batcher(
-            self._jobs(run, drafts=drafts, keys=keys),
+            self._jobs(run, stoppers, drafts=drafts, keys=keys),
             cancel,
             size=1,
             concurrency=self.concurrency or self.gs.limits.concurrency,
@@ -160,7 +160,9 @@ class Undo:
             stopped_by=stoppers[0] if stoppers else None,
         )
 
-    async def _jobs(self, run: Run, *, drafts: bool, keys: frozenset[str] | None) -> AsyncIterator["_Job"]:
+    async def _jobs(
+        self, run: Run, stoppers: list[CallError | SignInNeeded], *, drafts: bool, keys: frozenset[str] | None
+    ) -> AsyncIterator["_Job"]:
         states = PUSHED | {OrderState.DRAFTED} if drafts else PUSHED
         async for row in run.rows(states):
             if row.task_id and (keys is None or row.key in keys):
@@ -169,7 +171,10 @@ class Undo:
         if not drafts:
             return
         if run.info.mode is Mode.TWO_PHASE and (lost := await run.lost_drafts()):
-            await note_unused_drafts(self.gs, run, lost)
+            try:
+                await note_unused_drafts(self.gs, run, lost)
+            except (CallError, SignInNeeded) as error:  # what is known is cancelled, and told, all the same
+                stoppers.append(error)
         for unused in await self.ledger.unused_drafts(run.id):
             if not unused.cancelled and (keys is None or unused.key in keys):
                 yield _Job(unused.key, unused.task_id, None, draft=True)

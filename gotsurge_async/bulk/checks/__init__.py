@@ -1,1 +1,1 @@
-"""A look at orders before they are sent."""
+"""What can be said of one order alone, before it is sent."""

@@ -7,7 +7,7 @@ import pytest
 from gotsurge_async import Money
 from gotsurge_async.bulk import Mode, OrderState, Push, Undo
 from gotsurge_async.bulk.ledger import RunHeld, RunState
-from gotsurge_async.errors import Unauthorized, UsageError
+from gotsurge_async.errors import OutcomeUnknown, Unauthorized, UsageError
 from gotsurge_async.simulator import Fault
 from tests.bulk.platforms import place
 from tests.kit import order, orders
@@ -70,6 +70,17 @@ async def test_drafts_are_left_unless_they_are_wanted_too(tmp_path: Path) -> Non
         assert (undone.cancelled, len(undone.drafts), undone.waiting, undone.unused_drafts) == ((), 6, 0, 0)
         assert all(draft.cancelled for draft in await here.ledger.unused_drafts(run_id))
         assert [task.current_status async for task in here.gs.platform.tasks.list()] == ["cancelled"] * 6
+
+
+async def test_a_list_that_cannot_be_read_does_not_hide_what_was_cancelled(tmp_path: Path) -> None:
+    """Drafts whose ids nobody knows are looked for on the list; when that fails, the rest is cancelled and told."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+        run_id = await here.push(orders(3), mode=Mode.TWO_PHASE)
+        here.simulator.order_fault(Fault(operation="platform.tasks.list", kind="status", status=500))
+        undone = await Undo(here.gs, here.ledger).undo(run_id, drafts=True)
+        assert (len(undone.cancelled), undone.drafts) == (3, ())
+        assert isinstance(undone.stopped_by, OutcomeUnknown)
 
 
 async def test_lost_answers_of_cancels_converge(tmp_path: Path) -> None:
