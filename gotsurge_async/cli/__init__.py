@@ -16,7 +16,7 @@ def main() -> None:
         )
         sys.exit(2)
     from gotsurge_async.cli.app import gotsurge
-    from gotsurge_async.cli.shared.streams import LossyOutput
+    from gotsurge_async.cli.streams import LossyOutput
 
     with LossyOutput():
         gotsurge()

@@ -7,22 +7,24 @@ import click
 
 from gotsurge_async.bulk import Plan, Planner, Run, SourceOptions, UnusableSource, open_source
 from gotsurge_async.bulk.send.changes import Known
-from gotsurge_async.cli.shared.books import OUT, ending_of, known_to, ledger_option, run_told
-from gotsurge_async.cli.shared.calls import takes_target
-from gotsurge_async.cli.shared.connect import Target, connected, default_ledger
-from gotsurge_async.cli.shared.exits import Exit, print_document
-from gotsurge_async.cli.shared.output import json_option, print_record
-from gotsurge_async.cli.shared.push_job import told_faults
-from gotsurge_async.cli.shared.reading import reading_options
+from gotsurge_async.cli.shared.connect import Target, connected, takes_target
+from gotsurge_async.cli.shared.exits import Exit, run_told
+from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option
+from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option
+from gotsurge_async.cli.shared.output import print_json, print_record
+from gotsurge_async.cli.shared.push_options import takes_source
+from gotsurge_async.cli.shared.report import told_faults
 
 SHOWN = 10
 
+_plan = in_group("The plan")
 
-@click.command()
+
+@click.command(cls=GroupedCommand)
 @click.argument("file", metavar="FILE")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="PLAN.json", help="Write the plan there.")
-@click.option("--quote", is_flag=True, help="Ask the service for the price of each route; needs --env or --simulate.")
-@reading_options
+@_plan("-o", "--output", type=PATH, metavar="PLAN.json", help="Write the plan there.")
+@_plan("--quote", is_flag=True, help="Ask the service for the price of each route; needs --env or --simulate.")
+@takes_source
 @takes_target
 @ledger_option
 @json_option
@@ -58,7 +60,7 @@ def plan(
         target.check()
 
     async def known(run: Run) -> Known:
-        return await known_to(ledger or default_ledger(target, OUT), run, target)
+        return await known_to(find_ledger(ledger, target), run, target)
 
     async def make() -> Plan:
         with open_source(file, options=source) as opened:
@@ -71,12 +73,12 @@ def plan(
         try:
             made = await make()
         except UnusableSource as error:
-            raise told_faults(error, _say) from None
+            raise told_faults(error, "nothing was sent") from None
         if output is not None:
             made.save(output)
         code = ending_of(in_doubt=made.in_doubt, changed=made.changed_count)
         if as_json:
-            print_document({**json.loads(made.to_json()), "exit": int(code)})
+            print_json({**json.loads(made.to_json()), "exit": int(code)})
         else:
             _tell(made, output)
         return code
@@ -84,34 +86,22 @@ def plan(
     raise SystemExit(int(run_told(tell())))
 
 
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
 def _tell(made: Plan, output: Path | None) -> None:
-    quotes = made.quotes
-    print_record(
-        [
-            ("file", made.file),
-            ("orders", f"{made.orders:,}"),
-            ("spend", _amounts(made.spend)),
-            ("already pushed", f"{already:,}" if (already := made.already_pushed - made.in_doubt) else None),
-            ("in doubt", f"{made.in_doubt:,}" if made.in_doubt else None),
-            ("without a price", f"{made.without_price:,}" if made.without_price else None),
-            *(
-                (
-                    (
-                        "recommended",
-                        f"{_amounts(quotes.total)} for {quotes.orders:,} orders on {quotes.routes:,} routes",
-                    ),
-                    ("without a quote", "; ".join(quotes.reasons) or None),
-                )
-                if quotes is not None
-                else ()
-            ),
-            ("sha256", made.sha256),
-        ]
-    )
+    def counted(number: int) -> str | None:
+        return f"{number:,}" if number else None
+
+    rows = [
+        ("file", made.file),
+        ("orders", f"{made.orders:,}"),
+        ("spend", _amounts(made.spend)),
+        ("already pushed", counted(made.already_pushed - made.in_doubt)),
+        ("in doubt", counted(made.in_doubt)),
+        ("without a price", counted(made.without_price)),
+    ]
+    if (quotes := made.quotes) is not None:
+        priced = f"{_amounts(quotes.total)} for {quotes.orders:,} orders on {quotes.routes:,} routes"
+        rows += [("recommended", priced), ("without a quote", "; ".join(quotes.reasons))]
+    print_record([*rows, ("sha256", made.sha256)])
     tight = [f"{made.file}:{each.line}: {each.key}: {each.rule}" for each in made.tight]
     for lines, count, what in (
         (tight, made.tight_count, "windows that are too narrow"),

@@ -1,91 +1,99 @@
 """``gotsurge push``: a file of orders into GotSurge."""
 
-import asyncio
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 import click
 
-from gotsurge_async.bulk import Brakes, SourceOptions
-from gotsurge_async.cli.shared.brake_options import brake_options
-from gotsurge_async.cli.shared.connect import Target, default_ledger, target_options
-from gotsurge_async.cli.shared.exits import told
-from gotsurge_async.cli.shared.push_job import PushJob, PushOptions
-from gotsurge_async.cli.shared.reading import reading_options, reading_words
+from gotsurge_async.api.endpoints import TASKS_CREATE
+from gotsurge_async.bulk import (
+    Brakes,
+    Ledger,
+    Mode,
+    Push,
+    Run,
+    Source,
+    SourceOptions,
+    UnusableSource,
+    check_plan,
+    open_source,
+)
+from gotsurge_async.bulk.after.replace import replace_changed
+from gotsurge_async.bulk.after.results import refuse_older
+from gotsurge_async.bulk.ledger import Admission, OrderState, Similar
+from gotsurge_async.bulk.ledger.states import in_words
+from gotsurge_async.bulk.sources import STDIN
+from gotsurge_async.cli.shared.connect import Target, connected, takes_target
+from gotsurge_async.cli.shared.exits import Exit, run_told
+from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option, out_option, quiet_option
+from gotsurge_async.cli.shared.options import PATH, GroupedCommand, json_option, together
+from gotsurge_async.cli.shared.output import counted, print_json
+from gotsurge_async.cli.shared.push_options import (
+    concurrency,
+    rate,
+    reading_words,
+    refused_chunk,
+    sending,
+    takes_brakes_and_canary,
+    takes_source,
+)
+from gotsurge_async.cli.shared.report import told_faults, try_out
+from gotsurge_async.cli.shared.sending import Interrupts, Sending, SendOptions
+from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Limits
+from gotsurge_async.errors import UsageError
+
+SHOWN_WARNINGS = 10
+LOOKED_BACK = 1_000
+"""How many earlier runs are asked where they went."""
+
+_sending_options = together(
+    sending(
+        "--plan",
+        type=PATH,
+        metavar="PLAN.json",
+        help="Refuse any file but the one that this plan was made of (gotsurge plan).",
+    ),
+    sending("--dry-run", is_flag=True, help="Read and check the file; send nothing, write nothing."),
+    sending(
+        "--mode",
+        type=click.Choice(("auto", "two-phase", "direct")),
+        default="auto",
+        show_default=True,
+        help="two-phase (drafts, then their broadcast: exactly once) is for platform partners; direct is at most once; "
+        "auto asks what the account may do.",
+    ),
+    sending("--batch-size", type=click.IntRange(1, 20), default=20, show_default=True, help="Orders in a call."),
+    concurrency(default=16, show_default=True, help="Calls in flight."),
+    rate(help="Calls a second."),
+    refused_chunk(
+        help="Hold all orders of a chunk that was refused, or split it until the bad ones are alone.  "
+        "[default: hold in direct mode, split in two-phase]"
+    ),
+    sending(
+        "--replace-changed",
+        is_flag=True,
+        help="Change the tasks of orders that were pushed before and differ now (platform partners).",
+    ),
+)
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("file", metavar="FILE")
-@target_options
-@reading_options
-@click.option("--batch-size", type=click.IntRange(1, 20), default=20, show_default=True, help="Orders in a call.")
-@click.option("--concurrency", type=click.IntRange(1, 1024), default=16, show_default=True, help="Calls in flight.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="PER_SECOND", help="Calls a second.")
-@click.option("--ledger", type=click.Path(path_type=Path), metavar="PATH", help="The books; see below.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("gotsurge-results"),
-    show_default=True,
-    help="Folder of the result files.",
-)
-@click.option("--dry-run", is_flag=True, help="Read and check the file; send nothing, write nothing.")
-@click.option(
-    "--mode",
-    type=click.Choice(("auto", "two-phase", "direct")),
-    default="auto",
-    show_default=True,
-    help="two-phase (drafts, then their broadcast: exactly once) is for platform partners; direct is at most once; "
-    "auto asks what the account may do.",
-)
-@click.option(
-    "--on-refused-chunk",
-    type=click.Choice(("hold", "split")),
-    help="Hold all orders of a chunk that was refused, or split it until the bad ones are alone.  "
-    "[default: hold in direct mode, split in two-phase]",
-)
-@click.option(
-    "--canary", type=click.IntRange(0), default=0, metavar="N", help="Send N orders and read them back first."
-)
-@brake_options
-@click.option(
-    "--replace-changed",
-    is_flag=True,
-    help="Change the tasks of orders that were pushed before and differ now (platform partners).",
-)
-@click.option(
-    "--plan",
-    "plan_",
-    type=click.Path(path_type=Path),
-    metavar="PLAN.json",
-    help="Refuse any file but the one that this plan was made of (gotsurge plan).",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document.")
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
-def push(
-    file: str,
-    source: SourceOptions,
-    simulate: bool,
-    env: str | None,
-    api_base: str | None,
-    account: str | None,
-    accept_assumed_endpoints: bool,
-    batch_size: int,
-    concurrency: int,
-    rate: float | None,
-    ledger: Path | None,
-    out: Path,
-    dry_run: bool,
-    mode: str,
-    on_refused_chunk: str | None,
-    canary: int,
-    brakes: Brakes,
-    replace_changed: bool,
-    plan_: Path | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+@takes_source
+@takes_target
+@_sending_options
+@takes_brakes_and_canary
+@ledger_option
+@out_option
+@json_option
+@quiet_option
+def push(target: Target, ledger: Path | None, out: Path, dry_run: bool, **given: Any) -> None:
     """Push FILE, a CSV or JSON Lines of orders, into GotSurge; - reads standard input.
 
     The whole file is checked before anything is sent. Every order is in a ledger before it is sent, so an order is
@@ -112,30 +120,213 @@ def push(
       4 sign-in failed                 9 sent, but no result files: gotsurge results RUN
       130, 143 interrupted by Ctrl-C, by SIGTERM (once drains, twice aborts)
     """
-    target = Target(
-        simulate=simulate, env=env, api_base=api_base, account=account, accept_assumed=accept_assumed_endpoints
-    )
     if not dry_run:
         target.check()
-    job: PushJob | None = None
-    with told(lambda: None if job is None else job.run_id):
-        options = PushOptions(
-            file=file,
-            source=source,
-            plan=plan_,
-            target=target,
-            limits=Limits(concurrency=concurrency, rate=rate),
-            batch_size=batch_size,
-            mode=mode,
-            on_refused_chunk=on_refused_chunk,
-            brakes=attrs.evolve(brakes, canary=canary),
-            replace_changed=replace_changed,
-            ledger=ledger or default_ledger(target, out),
-            out=out,
-            reading=reading_words(click.get_current_context().params),
-            as_json=as_json,
-            quiet=quiet,
-        )
-        job = PushJob(options)
-        code = asyncio.run(job.dry_run() if dry_run else job.run())
-    raise SystemExit(int(code))
+    given["reading"] = reading_words(click.get_current_context().params)
+    options = PushOptions(target=target, ledger=find_ledger(ledger, target, out), out=out, **given)
+    pushing = Pushing(options)
+    raise SystemExit(int(run_told(pushing.dry_run() if dry_run else pushing.run(), lambda: pushing.run_id)))
+
+
+@attrs.frozen(kw_only=True)
+class PushOptions(SendOptions):
+    """What the user said about a push, by the names of its options."""
+
+    file: str
+    source: SourceOptions
+    target: Target
+    brakes: Brakes
+    plan: Path | None
+    mode: str
+    batch_size: int
+    concurrency: int
+    rate: float | None
+    on_refused_chunk: str | None
+    replace_changed: bool
+    reading: Sequence[str]
+    """The words of the options that say how to read the file."""
+
+    def remembered(self, api_base: str) -> Mapping[str, Any]:
+        """What the ledger keeps with the run, so that it can be gone on with, and its result files written again."""
+        delimiter = self.source.delimiter
+        return {
+            "delimiter": "\t" if delimiter in ("tab", "\\t") else delimiter,
+            "batch_size": self.batch_size,
+            "concurrency": self.concurrency,
+            "rate": self.rate,
+            "on_refused_chunk": self.on_refused_chunk,
+            "account": self.target.account,
+            # A throw-away simulator has an address that is another one's tomorrow.
+            "api_base": None if self.target.simulate else api_base,
+            "reading": list(self.reading),
+            "out": str(self.out),
+        }
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the result files will have: the rows, and what became of each."""
+        try:
+            return 2 * Path(self.file).stat().st_size if self.file != STDIN else 0
+        except OSError:  # that there is no such file is told where it is opened
+            return 0
+
+
+class Pushing(Sending):
+    """One push of one file."""
+
+    def __init__(self, options: PushOptions) -> None:
+        super().__init__(options)
+        self._options = options
+
+    async def dry_run(self) -> Exit:
+        """Read and check the file in a ledger of its own, which is thrown away."""
+        options = self._options
+        with TemporaryDirectory(prefix="gotsurge-") as folder:
+            async with (
+                await Ledger.open(Path(folder) / "ledger.db", clock=SystemClock().now) as ledger,
+                connected(Target(simulate=True)) as gs,
+            ):
+                run, admission = await self._load(Push(gs, ledger), gs.environment.api_base)
+                async with run:
+                    known = await known_to(options.ledger, run, options.target, options.out)
+        code = ending_of(in_doubt=known.in_doubt, changed=known.changed_count)
+        if known.changed_count:
+            self._tell_changed(known.changed, known.already_pushed, known.changed_count)
+        if options.as_json:
+            document = {
+                "orders": admission.pending,
+                "faults": [],
+                "already_pushed": known.already_pushed,
+                "in_doubt": known.in_doubt,
+                "changed": [{"line": line, "key": key, "reason": reason} for line, key, reason in known.changed],
+                "changed_count": known.changed_count,
+                "exit": int(code),
+            }
+            print_json(document)
+        else:
+            words = counted({"already pushed": known.already_pushed - known.in_doubt, "in doubt": known.in_doubt})
+            of_them = f", of them {words}" if words else ""
+            click.echo(f"{admission.pending:,} orders{of_them}, no faults; nothing was sent")
+        return code
+
+    async def _run(self, interrupts: Interrupts) -> Exit:
+        options = self._options
+        await try_out(options.out, options.size, "nothing was sent")
+        async with (
+            connected(options.target, Limits(concurrency=options.concurrency, rate=options.rate)) as gs,
+            await Ledger.open(options.ledger, clock=SystemClock().now) as ledger,
+        ):
+            await refuse_older(ledger, options.out)
+            gs.session.resolve(TASKS_CREATE)  # before the file is read, not after
+            push = Push(
+                gs,
+                ledger,
+                chunk=options.batch_size,
+                environment=options.target.environment,
+                on_refused_chunk=options.on_refused_chunk,
+                brakes=options.brakes,
+            )
+            await self._tell_other_names(ledger, gs.environment.api_base)
+            if options.mode == "auto":
+                await push.choose_mode()
+            else:
+                push.mode = Mode(options.mode)
+            if options.replace_changed and push.mode is Mode.DIRECT:
+                raise UsageError("--replace-changed is for platform partners: a plain one cannot change a task")
+            run, admission = await self._load(push, gs.environment.api_base)
+            if admission.changed:
+                await self._handle_changed(gs, run, admission)
+            return await self._deliver(gs, ledger, push, run, waiting=admission.pending, interrupts=interrupts)
+
+    async def _load(self, push: Push, api_base: str) -> tuple[Run, Admission]:
+        options = self._options
+        try:
+            with open_source(options.file, options=options.source) as source:
+                if options.plan is not None:
+                    source = check_plan(options.plan, source)
+                run, admission = await push.load_source(source, options=options.remembered(api_base))
+                self._tell_warnings(source)
+        except UnusableSource as error:
+            raise told_faults(error, "nothing was sent") from None
+        try:
+            self._tell_similar(await run.similar())
+        except BaseException:
+            await run.close()
+            raise
+        return run, admission
+
+    async def _handle_changed(self, gs: GotSurge, run: Run, admission: Admission) -> None:
+        """Tell which orders were pushed before and differ now, and change their tasks if that is wanted."""
+        try:
+            if self._options.replace_changed:
+                done = await replace_changed(gs, run, concurrency=self._options.concurrency)
+                self.replaced = done
+                self.say(f"{done.replaced:,} tasks were changed into what the orders say now")
+                if done.unknown:
+                    self.say(
+                        f"of {done.unknown:,} tasks nobody knows whether they were changed: push this again to see"
+                    )
+                if not (done.left or done.unknown or done.stopped_by):
+                    return
+            changed: list[tuple[int, str, str]] = []
+            async for row in run.rows((OrderState.CHANGED,), batch=SHOWN_WARNINGS):
+                changed.append((row.line, row.key, row.error or ""))
+                if len(changed) == SHOWN_WARNINGS:
+                    break
+            self._tell_changed(changed, admission.already_pushed, (await run.counts()).changed)
+            if run.info.mode is Mode.TWO_PHASE and not self._options.replace_changed:
+                self.say("--replace-changed changes their tasks, where they are still open")
+        except BaseException:
+            await run.close()
+            raise
+
+    def _tell_changed(self, changed: Sequence[tuple[int, str, str]], already: int, count: int) -> None:
+        self.say(f"{already:,} already pushed, {count:,} of them differ from what was sent:")
+        for line, key, said in changed[:SHOWN_WARNINGS]:
+            self.say(f"  {self._options.file}:{line}: {key}: {said}")
+        if count > SHOWN_WARNINGS:
+            self.say(f"  … and {count - SHOWN_WARNINGS:,} more: the result file `changed` has all")
+
+    async def _tell_other_names(self, ledger: Ledger, api_base: str) -> None:
+        """Warn where the ledger knows this server under another environment's name: keys are unique within one."""
+        target = self._options.target
+        if target.simulate:
+            return
+        server = _server_of(api_base)
+        names = {
+            info.environment
+            for info in await ledger.runs(LOOKED_BACK)
+            if info.environment != target.environment and _server_of(info.options.get("api_base") or "") == server
+        }
+        for name in sorted(names):
+            self.say(
+                f"warning: runs of the environment {name} in this ledger went to {api_base} too: an order that was "
+                f"pushed there is not known here, and would be created a second time (say --env {name})"
+            )
+
+    def _tell_warnings(self, source: Source) -> None:
+        for warning in source.report.warnings[:SHOWN_WARNINGS]:
+            self.say(f"warning: {warning}")
+        more = source.report.warning_count - SHOWN_WARNINGS
+        if more > 0:
+            self.say(f"… and {more:,} more warnings")
+
+    def _tell_similar(self, pairs: Sequence[Similar]) -> None:
+        """Warn of orders that look like another one: perhaps one delivery, ordered twice under two keys."""
+        here = self._options.file
+        for pair in pairs[:SHOWN_WARNINGS]:
+            self.say(
+                f"warning: {here}:{pair.line}: {pair.key} has the pickup, delivery, windows and invoice of "
+                f"{pair.other_key} (line {pair.other_line} of run {pair.other_run}, {in_words(pair.other_state)})"
+            )
+        if len(pairs) > SHOWN_WARNINGS:
+            self.say(f"… and {len(pairs) - SHOWN_WARNINGS:,} more orders that look like another one")
+
+
+def _server_of(api_base: str) -> str:
+    """What is the same of two API bases that are one server."""
+    parts = urlsplit(api_base)
+    host = (parts.hostname or "").rstrip(".")
+    host = "127.0.0.1" if host in ("localhost", "::1") else host
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    return f"{host}:{port}{parts.path.rstrip('/')}"

@@ -9,11 +9,12 @@ import click
 from gotsurge_async.bulk import Absent, Ledger, Reconciled, Reconciler, RunHeld
 from gotsurge_async.bulk.after.reconcile import SETTLE
 from gotsurge_async.bulk.ledger import DOUBTFUL, RunInfo, RunState
-from gotsurge_async.cli.shared.books import OUT, ledger_option, open_books, run_told, target_of
-from gotsurge_async.cli.shared.calls import takes_place
-from gotsurge_async.cli.shared.connect import Target, connected, default_ledger
-from gotsurge_async.cli.shared.exits import Exit
-from gotsurge_async.cli.shared.output import SHOWN, json_option, print_json, print_table, tell_more
+from gotsurge_async.cli.shared.connect import Target, connected, takes_place
+from gotsurge_async.cli.shared.exits import Exit, run_told
+from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
+from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps
+from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, print_table, say, tell_more
 
 
 @click.command()
@@ -55,45 +56,52 @@ def reconcile(
       2 wrong usage                    4 sign-in failed
       6 another process has a run
     """
-    target.check_place()
 
-    async def work() -> tuple[list[Reconciled], list[RunHeld]]:
+    async def work() -> tuple[list[Reconciled], list[RunHeld], list[Step]]:
         done: list[Reconciled] = []
         held: list[RunHeld] = []
-        async with open_books(ledger or default_ledger(target, OUT)) as books:
-            for info in await _wanted(books, run_id, target):
+        steps: list[Step] = []
+        async with open_ledger(find_ledger(ledger, target)) as opened:
+            for info in await _wanted(opened, run_id, target):
                 async with connected(target_of(info, target)) as gs:
                     absent = Absent.NOT_CREATED if absent_means_not_created else Absent.IN_DOUBT
                     try:
-                        done.append(await Reconciler(gs, books, absent=absent, settle=settle).reconcile(info.id))
+                        found = await Reconciler(gs, opened, absent=absent, settle=settle).reconcile(info.id)
                     except RunHeld as error:
                         if run_id is not None:
                             raise
                         held.append(error)
-        return done, held
+                        continue
+                done.append(found)
+                left = {"in_doubt": len(found.in_doubt), "drafts": len(found.drafted)}
+                steps += next_steps(Standing(info=info, counts=left, ledger=opened.path, looked=True))
+        return done, held, steps
 
-    done, held = run_told(work(), run_id)
+    done, held, steps = run_told(work(), run_id)
     # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
     doubt = any(each.in_doubt or each.drafted for each in done)
     code = Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED
     if as_json:
-        runs = [_document(each) for each in done]
-        print_json({"runs": runs, "held": [error.run_id for error in held], "exit": int(code)})
+        document = {"runs": [_document(each) for each in done], "held": [error.run_id for error in held]}
+        print_json({**document, "next": [step.command for step in steps], "exit": int(code)})
     else:
         _tell(done)
     for error in held:
-        click.echo(str(error), err=True)
+        say(error)
+    if not as_json:
+        for step in steps:
+            say(step)
     raise SystemExit(int(code))
 
 
-async def _wanted(books: Ledger, run_id: str | None, target: Target) -> list[RunInfo]:
+async def _wanted(opened: Ledger, run_id: str | None, target: Target) -> list[RunInfo]:
     """The run that was named, or all of the environment in which something is in doubt."""
     if run_id is not None:
-        return [await books.run(run_id)]
+        return [await opened.run(run_id)]
     found = []
-    for info in await books.runs():
-        mine = info.environment == target.books and info.state is not RunState.LOADING
-        if mine and (await books.counts(info.id)).of(DOUBTFUL):
+    for info in await opened.runs():
+        mine = info.environment == target.environment and info.state is not RunState.LOADING
+        if mine and (await opened.counts(info.id)).of(DOUBTFUL):
             found.append(info)
     return found
 
@@ -108,7 +116,7 @@ def _tell(done: list[Reconciled]) -> None:
         return
     for result in done:
         for trouble in result.troubles:
-            click.echo(trouble, err=True)
+            say(trouble)
         told = {
             "created": result.created,
             "cancelled": result.cancelled,
@@ -116,7 +124,7 @@ def _tell(done: list[Reconciled]) -> None:
             "taken for not created": result.not_created,
             "in doubt": result.in_doubt,
         }
-        words = ", ".join(f"{len(orders):,} {word}" for word, orders in told.items() if orders)
+        words = counted({word: len(orders) for word, orders in told.items()})
         click.echo(f"run {result.run}: {words or 'nothing was in doubt'}")
         # Doubles first: they are the ones that cost money.
         unsettled = sorted(result.in_doubt, key=lambda order: not order.doubled)

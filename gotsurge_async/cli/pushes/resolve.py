@@ -9,15 +9,16 @@ from typing import Any
 import attrs
 import click
 
-from gotsurge_async.bulk import Ledger, UnusableSource
+from gotsurge_async.bulk import UnusableSource
 from gotsurge_async.bulk.after.resolve import Resolution, Resolved, Resolver, read_resolutions
 from gotsurge_async.bulk.ledger import RunInfo
-from gotsurge_async.cli.shared.books import OUT, books_options, find_ledger, open_books, run_told, target_of
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected
-from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, exit_code_of, print_document
+from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, exit_code_of, run_told
+from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps
-from gotsurge_async.cli.shared.output import json_option
-from gotsurge_async.cli.shared.push_job import told_faults
+from gotsurge_async.cli.shared.options import PATH, json_option
+from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, say
+from gotsurge_async.cli.shared.report import told_faults
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, ConfigError, GotSurgeError, SignInNeeded
 
@@ -26,16 +27,17 @@ from gotsurge_async.errors import CallError, ConfigError, GotSurgeError, SignInN
 class _Options:
     run_id: str
     ledger: Path
-    target: Target
-    check: bool
+    api_base: str | None
+    account: str | None
+    no_check: bool
     by: str
     file: Path | None
-    words: tuple[Resolution, ...]
+    said: tuple[Resolution, ...]
 
 
 @click.command()
 @click.argument("run_id", metavar="RUN")
-@books_options
+@takes_ledger
 @click.option("--api-base", metavar="URL", help="The URL that the API's paths stand on.  [default: as the run had it]")
 @click.option("--account", metavar="NAME", help="The account that reads the tasks.  [default: as the run had it]")
 @click.option(
@@ -51,23 +53,18 @@ class _Options:
     help="It exists: this is its task. One for each --key, in their order.",
 )
 @click.option("--not-created", is_flag=True, help="They do not exist: their keys may be pushed again.")
-@click.option("--file", type=click.Path(path_type=Path), help="RUN-in-doubt.csv or .jsonl, filled in; see below.")
+@click.option("--file", type=PATH, help="RUN-in-doubt.csv or .jsonl, filled in; see below.")
 @click.option("--no-check", is_flag=True, help="Do not read the tasks: GotSurge cannot be reached from here.")
 @click.option("--by", metavar="NAME", help="Who says so.  [default: the user of this machine]")
 @json_option
 def resolve(
-    run_id: str,
-    ledger: Path | None,
-    env: str | None,
-    api_base: str | None,
-    account: str | None,
     keys: tuple[str, ...],
     created: tuple[str, ...],
     not_created: bool,
     file: Path | None,
-    no_check: bool,
     by: str | None,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Say what became of orders of RUN that are in doubt, when you have looked them up; your word is recorded.
 
@@ -85,25 +82,18 @@ def resolve(
       2 wrong usage, or a word that cannot be true; nothing was recorded
       8 the service cannot be reached: --no-check does without it
     """
-    options = _Options(
-        run_id=run_id,
-        ledger=find_ledger(ledger, env),
-        target=Target(api_base=api_base, account=account),
-        check=not no_check,
-        by=by or _user(),
-        file=file,
-        words=_words(keys, created, not_created, file),
-    )
-    resolved, untouched, steps = run_told(_resolve(options), run_id)
+    said = _said(keys, created, not_created, file)
+    options = _Options(file=file, said=said, by=by or _user(), **given)
+    resolved, untouched, steps = run_told(_resolve(options), options.run_id)
     if as_json:
-        print_document(_document(options, resolved, untouched, steps))
+        print_json(_document(options, resolved, untouched, steps))
         return
     _tell(options, resolved, untouched)
     for step in steps:
-        click.echo(str(step), err=True)
+        say(step)
 
 
-def _words(
+def _said(
     keys: tuple[str, ...], created: tuple[str, ...], not_created: bool, file: Path | None
 ) -> tuple[Resolution, ...]:
     if file is not None:
@@ -125,30 +115,33 @@ def _words(
 
 async def _resolve(options: _Options) -> tuple[Resolved, int, list[Step]]:
     try:
-        async with open_books(options.ledger) as books, AsyncExitStack() as stack:
-            info = await books.run(options.run_id)
-            words, untouched = options.words, 0
+        async with open_ledger(options.ledger) as ledger, AsyncExitStack() as stack:
+            info = await ledger.run(options.run_id)
+            said, untouched = options.said, 0
             if options.file is not None:
-                words, untouched = await read_resolutions(books, info.id, options.file)
+                said, untouched = await read_resolutions(ledger, info.id, options.file)
 
             async def connect() -> GotSurge:
-                return await stack.enter_async_context(connected(_target(info, options.target)))
+                return await stack.enter_async_context(connected(_target(info, options)))
 
             # A throw-away simulator is gone: nothing can be read there.
-            check = options.check and info.environment != SIMULATED
-            resolver = Resolver(books, connect if check else None, file=str(options.file or "resolve"))
+            check = not options.no_check and info.environment != SIMULATED
+            resolver = Resolver(ledger, connect if check else None, file=str(options.file or "resolve"))
             try:
-                resolved = await resolver.resolve(info.id, words, by=options.by)
+                resolved = await resolver.resolve(info.id, said, by=options.by)
             except (CallError, SignInNeeded, ConfigError, Unreachable) as error:
                 raise _unchecked(error, info.id) from None
-            return resolved, untouched, await _steps(books, info, resolved)
+            steps = []
+            if not await ledger.is_held(info.id):
+                steps = next_steps(Standing(info=info, counts={"in_doubt": resolved.left}, ledger=ledger.path))
+            return resolved, untouched, steps
     except UnusableSource as error:
-        raise told_faults(error, _say, "nothing was recorded") from None
+        raise told_faults(error, "nothing was recorded") from None
 
 
-def _target(info: RunInfo, target: Target) -> Target:
-    api_base = target.api_base or os.environ.get("GOTSURGE_API_BASE") or info.options.get("api_base")
-    return target_of(info, attrs.evolve(target, env=info.environment, api_base=api_base))
+def _target(info: RunInfo, options: _Options) -> Target:
+    api_base = options.api_base or os.environ.get("GOTSURGE_API_BASE") or info.options.get("api_base")
+    return target_of(info, Target(env=info.environment, api_base=api_base, account=options.account))
 
 
 def _unchecked(error: GotSurgeError, run_id: str) -> Failure:
@@ -156,17 +149,10 @@ def _unchecked(error: GotSurgeError, run_id: str) -> Failure:
     return Failure(text, exit_code_of(error), run=run_id)
 
 
-async def _steps(books: Ledger, info: RunInfo, resolved: Resolved) -> list[Step]:
-    if await books.is_held(info.id):
-        return []
-    out = Path(info.options.get("out") or OUT)
-    return next_steps(Standing(info=info, counts={"in_doubt": resolved.left}, ledger=books.path, out=out))
-
-
 def _document(options: _Options, resolved: Resolved, untouched: int, steps: list[Step]) -> dict[str, Any]:
     after = {"left_in_doubt": resolved.left, "next": [step.command for step in steps], "exit": int(Exit.CREATED)}
-    if len(options.words) == 1:
-        (word,) = options.words
+    if len(options.said) == 1:
+        (word,) = options.said
         said = {"key": word.key, "created": word.task_id is not None, "task_id": word.task_id, "by": options.by}
         return {"run": options.run_id, **said, **after}
     return {
@@ -191,16 +177,8 @@ def _tell(options: _Options, resolved: Resolved, untouched: int) -> None:
         "rows left as they were": untouched,
         "still in doubt": resolved.left,
     }
-    if options.file is not None or len(options.words) > 1:
-        click.echo(", ".join(f"{number:,} {word}" for word, number in told.items() if number) or "nothing to record")
-
-
-SHOWN = 20
-"""How many words are repeated to people."""
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
+    if options.file is not None or len(options.said) > 1:
+        click.echo(counted(told) or "nothing to record")
 
 
 def _user() -> str:

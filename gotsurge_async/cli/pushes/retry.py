@@ -6,29 +6,29 @@ import click
 
 from gotsurge_async.bulk import Ledger, Run, load_refused
 from gotsurge_async.bulk.ledger import RunInfo
-from gotsurge_async.cli.pushes.resume import GoOnJob, go_on, going_on_options
+from gotsurge_async.cli.pushes.resume import GoingOn, go_on, going_on_options
+from gotsurge_async.cli.shared.options import GroupedCommand
+from gotsurge_async.cli.shared.push_options import refused_chunk
 
 
-class RetryJob(GoOnJob):
+class Retrying(GoingOn):
     """The sending of a run's refused orders, in a run of their own."""
 
     async def _take_up(self, ledger: Ledger, info: RunInfo) -> Run:
         run, admission = await load_refused(ledger, info.id)
         if admission.already_pushed:
-            self._say(f"{admission.already_pushed:,} of them were pushed by another run since")
+            self.say(f"{admission.already_pushed:,} of them were pushed by another run since")
         return run
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @click.argument("run_id", metavar="RUN")
 @click.option("--failed", is_flag=True, hidden=True, help="The orders that were refused: as without it.")
-@click.option(
-    "--on-refused-chunk",
-    type=click.Choice(("hold", "split")),
-    help="Hold all orders of a chunk that is refused, or split it until the bad ones are alone.  [default: as before]",
+@refused_chunk(
+    help="Hold all orders of a chunk that is refused, or split it until the bad ones are alone.  [default: as before]"
 )
 @going_on_options
-def retry(run_id: str, failed: bool, **options: Any) -> None:
+def retry(run_id: str, failed: bool, **given: Any) -> None:
     """Put the refused orders of RUN into a new run, as they stand in the ledger, and send it.
 
     For orders that were refused for a passing reason, or only because another order of their chunk was wrong: then
@@ -36,4 +36,4 @@ def retry(run_id: str, failed: bool, **options: Any) -> None:
     that is wrong itself is refused again: mend it in RUN-failed.csv (gotsurge results), and push that. Output and exit
     codes are those of gotsurge push.
     """
-    go_on(RetryJob, run_id, **options)
+    go_on(Retrying, run_id=run_id, **given)

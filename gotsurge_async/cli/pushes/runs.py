@@ -6,8 +6,10 @@ import click
 
 from gotsurge_async.bulk.ledger import Word
 from gotsurge_async.cli.pushes.status import RunStatus
-from gotsurge_async.cli.shared.books import books_options, find_ledger, open_books, run_told
-from gotsurge_async.cli.shared.output import json_option, print_json, print_table
+from gotsurge_async.cli.shared.exits import run_told
+from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, open_ledger
+from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.output import print_json, print_table
 
 _COLUMNS = (
     Word.CREATED,
@@ -22,16 +24,17 @@ _COLUMNS = (
 
 
 @click.command()
-@books_options
+@ledger_option
+@env_option
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="The newest so many.")
 @json_option
 def runs(ledger: Path | None, env: str | None, limit: int, as_json: bool) -> None:
     """List the runs of the ledger, the newest first."""
 
     async def read() -> list[RunStatus]:
-        async with open_books(find_ledger(ledger, env), look=True) as books:
-            wanted = [info for info in await books.runs() if env in (None, info.environment)]
-            return [await RunStatus.of(books, info) for info in wanted[:limit]]
+        async with open_ledger(find_ledger_of(ledger, env), look=True) as opened:
+            wanted = [info for info in await opened.runs() if env in (None, info.environment)]
+            return [await RunStatus.of(opened, info) for info in wanted[:limit]]
 
     found = run_told(read())
     if as_json:

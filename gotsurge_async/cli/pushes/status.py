@@ -9,10 +9,12 @@ import click
 
 from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState, Word, word_of
-from gotsurge_async.cli.shared.books import OUT, books_options, find_ledger, open_books, run_told
-from gotsurge_async.cli.shared.exits import Exit
-from gotsurge_async.cli.shared.next_steps import Standing, Step, doubts_elsewhere, next_steps, to_do
-from gotsurge_async.cli.shared.output import json_option, print_json, print_record
+from gotsurge_async.cli.shared.exits import Exit, run_told
+from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger
+from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps
+from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.output import print_json, print_record
+from gotsurge_async.cli.shared.report import unused_drafts
 from gotsurge_async.errors import ConfigError
 
 
@@ -23,27 +25,16 @@ class RunStatus:
     info: RunInfo
     counts: Counts
     held: bool
-    ledger: str
-    elsewhere: bool
-    """Whether all that is in doubt is so in another run."""
+    steps: list[Step]
+    """What to type next; nothing while somebody goes on with it, or where nothing was admitted."""
 
     @classmethod
     async def of(cls, ledger: Ledger, info: RunInfo) -> "RunStatus":
         counts, held = await ledger.counts(info.id), await ledger.is_held(info.id)
-        return cls(info, counts, held, ledger.path, await doubts_elsewhere(ledger, info.id, counts))
-
-    def steps(self) -> list[Step]:
-        """What to type next; nothing while somebody goes on with it, or where nothing was admitted."""
-        if self.held or self.info.state is RunState.LOADING:
-            return []
-        standing = Standing(
-            info=self.info,
-            counts=to_do(self.counts),
-            ledger=self.ledger,
-            out=Path(self.info.options.get("out") or OUT),
-            elsewhere=self.elsewhere,
-        )
-        return next_steps(standing)
+        steps = []
+        if not held and info.state is not RunState.LOADING:
+            steps = next_steps(await Standing.of(ledger, info, counts))
+        return cls(info, counts, held, steps)
 
     @property
     def state(self) -> str:
@@ -73,17 +64,17 @@ class RunStatus:
             "options": dict(info.options),
             "orders": self.counts.total,
             **{word.value: self.number(word) for word in Word},
-            "next": [step.command for step in self.steps()],
+            "next": [step.command for step in self.steps],
             "states": {state.value: self.counts[state] for state in OrderState if self.counts[state]},
         }
 
 
 @click.command()
 @click.argument("run_id", metavar="RUN")
-@books_options
+@takes_ledger
 @click.option("--file", type=click.Path(path_type=Path), help="Tell whether RUN was made from this file, as it is now.")
 @json_option
-def status(run_id: str, ledger: Path | None, env: str | None, file: Path | None, as_json: bool) -> None:
+def status(run_id: str, ledger: Path, file: Path | None, as_json: bool) -> None:
     """Show where RUN stands, what is to be done about it, and what people have decided.
 
     \b
@@ -94,10 +85,10 @@ def status(run_id: str, ledger: Path | None, env: str | None, file: Path | None,
     """
 
     async def read() -> tuple[RunStatus, list[dict[str, Any]], list[str]]:
-        async with open_books(find_ledger(ledger, env), look=True) as books:
-            found = await RunStatus.of(books, await books.run(run_id))
-            unused = [draft.task_id for draft in await books.unused_drafts(run_id) if not draft.cancelled]
-            return found, [attrs.asdict(decision) for decision in await books.decisions(run_id)], unused
+        async with open_ledger(ledger, look=True) as opened:
+            found = await RunStatus.of(opened, await opened.run(run_id))
+            decisions = [attrs.asdict(decision) for decision in await opened.decisions(run_id)]
+            return found, decisions, await unused_drafts(opened, run_id)
 
     found, decisions, unused = run_told(read(), run_id)
     same = None if file is None else run_told(_is_made_from(found.info, file), run_id)
@@ -145,5 +136,5 @@ def _tell_status(found: RunStatus, decisions: list[dict[str, Any]], unused: list
     for decision in decisions:
         what = f"created as {decision['task_id']}" if decision["created"] else "not created"
         click.echo(f"{decision['key']}: {what}, said {decision['by']} at {decision['at']:%Y-%m-%d %H:%M} UTC")
-    for step in found.steps():
+    for step in found.steps:
         click.echo(str(step))

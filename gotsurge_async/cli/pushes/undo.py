@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import attrs
@@ -9,13 +10,13 @@ import click
 
 from gotsurge_async.bulk import Ledger, OrderState, Undo, Undone
 from gotsurge_async.bulk.after.undo import REASON
-from gotsurge_async.bulk.ledger import RunInfo
-from gotsurge_async.cli.shared.books import OUT, ledger_option, open_books, run_told, target_of
-from gotsurge_async.cli.shared.calls import takes_place
-from gotsurge_async.cli.shared.connect import Target, connected, default_ledger
-from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of
+from gotsurge_async.bulk.ledger import PUSHED, RunInfo
+from gotsurge_async.cli.shared.connect import Target, connected, takes_place
+from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of, run_told
+from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps
-from gotsurge_async.cli.shared.output import SHOWN, json_option, print_json, print_table, tell_more
+from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, print_table, say, tell_more
 
 
 @click.command()
@@ -51,18 +52,17 @@ def undo(
       2 wrong usage                    3 some are in doubt, and may exist
       4 sign-in failed                 6 another process has the run
     """
-    target.check_place()
 
     async def work() -> tuple[Undone, list[Step]]:
-        async with open_books(ledger or default_ledger(target, OUT)) as books:
-            info = await books.run(run_id)
+        async with open_ledger(find_ledger(ledger, target)) as opened:
+            info = await opened.run(run_id)
             if not yes:
-                await _ask(books, info, len(keys))
+                await _ask(opened, info, drafts, keys)
             async with connected(target_of(info, target)) as gs:
-                done = await Undo(gs, books, concurrency=concurrency).undo(
+                done = await Undo(gs, opened, concurrency=concurrency).undo(
                     run_id, reason=reason, drafts=drafts, keys=keys or None
                 )
-            return done, _after(books, info, done)
+            return done, next_steps(Standing(info=info, counts={"in_doubt": done.in_doubt}, ledger=opened.path))
 
     done, steps = run_told(work(), run_id)
     code = _code_of(done)
@@ -73,10 +73,10 @@ def undo(
     else:
         _tell_undone(done)
     if done.stopped_by is not None:
-        click.echo(f"stopped: {done.stopped_by}", err=True)
+        say(f"stopped: {done.stopped_by}")
     if not as_json:
         for step in steps:
-            click.echo(str(step), err=True)
+            say(step)
     raise SystemExit(int(code))
 
 
@@ -88,20 +88,24 @@ def _code_of(done: Undone) -> Exit:
     return Exit.REFUSED if done.too_late or done.failed else Exit.CREATED
 
 
-def _after(books: Ledger, info: RunInfo, done: Undone) -> list[Step]:
-    """What to type next about what could not be taken back, because nobody knows whether it is there."""
-    out = Path(info.options.get("out") or OUT)
-    return next_steps(Standing(info=info, counts={"in_doubt": done.in_doubt}, ledger=books.path, out=out))
-
-
-async def _ask(books: Ledger, info: RunInfo, some: int) -> None:
+async def _ask(ledger: Ledger, info: RunInfo, drafts: bool, keys: Collection[str]) -> None:
     """At a terminal, let a person see what is about to be cancelled; a script has said what it wants."""
     if not at_a_terminal():
         return
-    number = some or (await books.counts(info.id))[OrderState.CREATED]
-    question = f"Cancel {number:,} orders of run {info.id} ({info.environment}, from {info.source})?"
+    number = await _meant(ledger, info, drafts, keys)
+    what = "orders and drafts" if drafts else "orders"
+    question = f"Cancel {number:,} {what} of run {info.id} ({info.environment}, from {info.source})?"
     if not await asyncio.to_thread(click.confirm, question, err=True):
         raise Failure("nothing was cancelled", Exit.USAGE, run=info.id)
+
+
+async def _meant(ledger: Ledger, info: RunInfo, drafts: bool, keys: Collection[str]) -> int:
+    """How many tasks an undo will try to cancel, also of orders in doubt."""
+    states = PUSHED | {OrderState.DRAFTED} if drafts else PUSHED
+    found = [row.key async for row in ledger.rows(info.id, states) if row.task_id]
+    if drafts:
+        found += [draft.key for draft in await ledger.unused_drafts(info.id) if not draft.cancelled]
+    return sum(not keys or key in keys for key in found)
 
 
 def at_a_terminal() -> bool:
@@ -120,8 +124,7 @@ def _tell_undone(done: Undone) -> None:
         "never sent": done.waiting,
         "unused drafts left": done.unused_drafts,
     }
-    words = ", ".join(f"{number:,} {word}" for word, number in told.items() if number)
-    click.echo(f"run {done.run}: {words or 'nothing to cancel'}")
+    click.echo(f"run {done.run}: {counted(told) or 'nothing to cancel'}")
     left = [*done.too_late, *done.failed]
     if left:
         rows = [(order.key, order.task_id, order.status or "", order.error) for order in left[:SHOWN]]

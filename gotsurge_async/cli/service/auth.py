@@ -2,31 +2,42 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import attrs
 import click
+import msgspec
 
+from gotsurge_async.auth.keychain import KeyringStore
+from gotsurge_async.auth.sealing import KEYS_VARIABLE, new_key, read_keys, read_private, write_keys, write_private
 from gotsurge_async.auth.stores import Tokens
+from gotsurge_async.cli.service.sign_in import sign_in_by_hand, sign_in_with_browser
 from gotsurge_async.cli.shared.connect import Target, how_to_sign_in, read_settings
-from gotsurge_async.cli.shared.credentials import ask_credentials, find_credentials, remember_client_key
+from gotsurge_async.cli.shared.credentials import (
+    account_name,
+    config_file,
+    find_credentials,
+    key_file,
+    open_token_store,
+    read_config,
+)
 from gotsurge_async.cli.shared.exits import Exit, Failure, told
-from gotsurge_async.cli.shared.output import json_option, print_json, print_table
-from gotsurge_async.cli.shared.sign_in import sign_in_by_hand, sign_in_with_browser
-from gotsurge_async.cli.shared.token_store import account_name, open_token_store, rotate_key
+from gotsurge_async.cli.shared.options import gathered, json_option
+from gotsurge_async.cli.shared.output import print_json, print_table, say
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials, Settings
-from gotsurge_async.errors import GotSurgeError, SignInNeeded, Unauthorized
+from gotsurge_async.errors import ConfigError, GotSurgeError, SignInNeeded, Unauthorized
+from gotsurge_async.secrets import Secret
 
 REDIRECT_BY_HAND = "http://127.0.0.1:8976/callback"
 """Where the browser goes when nobody listens: the address is what is copied."""
-
-_env = click.option("--env", type=click.Choice(("local", "sandbox", "production")), help="The GotSurge to sign in to.")
-_api_base = click.option("--api-base", metavar="URL", help="The URL that the API's paths stand on.")
-_account = click.option("--account", metavar="NAME", help="A name of yours, for a second account at the same GotSurge.")
+KEPT_KEYS = 2
+"""Keys that a rotation leaves in the key file: the new one, and the one that running programs may still write with."""
 
 
 @click.group()
@@ -53,10 +64,10 @@ class _Place:
     api_base: str | None = None
 
     @classmethod
-    def of(cls, env: str | None, api_base: str | None, account: str | None) -> "_Place":
-        target = Target(env=env, api_base=api_base, account=account)
-        target.check_place()
-        return cls(read_settings(target), account, api_base)
+    def of(cls, **given: str | None) -> "_Place":
+        target = Target.of_place(**given)
+        with told():
+            return cls(read_settings(target), target.account, target.api_base)
 
     @property
     def name(self) -> str:
@@ -83,10 +94,17 @@ class _Place:
                 await gs.close()
 
 
+_takes_place = gathered(
+    "place",
+    _Place.of,
+    click.option("--env", type=click.Choice(("local", "sandbox", "production")), help="The GotSurge to sign in to."),
+    click.option("--api-base", metavar="URL", help="The URL that the API's paths stand on."),
+    click.option("--account", metavar="NAME", help="A name of yours, for a second account at the same GotSurge."),
+)
+
+
 @auth.command()
-@_env
-@_api_base
-@_account
+@_takes_place
 @click.option("--no-browser", is_flag=True, help="Print the page's address, and take the one that it leads to.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Of this machine, for the way back.  [default: any]"
@@ -99,9 +117,7 @@ class _Place:
 )
 @json_option
 def login(
-    env: str | None,
-    api_base: str | None,
-    account: str | None,
+    place: _Place,
     no_browser: bool,
     port: int,
     redirect_url: str,
@@ -111,36 +127,30 @@ def login(
     """Sign in: open GotSurge's consent page in the browser, and keep the tokens that it gives."""
 
     async def work() -> None:
-        place = _Place.of(env, api_base, account)
-        known = find_credentials(place.settings, account)
+        known = find_credentials(place.settings, place.account)
         asked = known is None or known.secret_key is None
         credentials = ask_credentials(known) if asked or known is None else known
         async with place.client(credentials) as gs:
             if no_browser:
-                done = await sign_in_by_hand(
-                    gs.oauth, place.name, redirect_url=redirect_url, say=_say, ask=_ask_address
-                )
+                done = await sign_in_by_hand(gs.oauth, place.name, redirect_url=redirect_url)
             else:
-                done = await sign_in_with_browser(gs.oauth, place.name, port=port, timeout=timeout, say=_say)
+                done = await sign_in_with_browser(gs.oauth, place.name, port=port, timeout=timeout)
             await gs.tokens.adopt(done.tokens)
             who = await _who(gs)
         if known is None and (path := remember_client_key(place.settings.environment.name, credentials.client_key)):
-            _say(f"the client key is in {path} now: renewing needs it; the secret key is not kept")
+            say(f"the client key is in {path} now: renewing needs it; the secret key is not kept")
         _tell_one(place, done.tokens, as_json, who)
 
     _run(work())
 
 
 @auth.command()
-@_env
-@_api_base
-@_account
+@_takes_place
 @json_option
-def status(env: str | None, api_base: str | None, account: str | None, as_json: bool) -> None:
+def status(place: _Place, as_json: bool) -> None:
     """Say whether an account is signed in, and until when. Nothing is sent."""
 
     async def work() -> None:
-        place = _Place.of(env, api_base, account)
         async with open_token_store() as store:
             tokens = await store.load(place.name)
         if tokens is None:
@@ -153,16 +163,13 @@ def status(env: str | None, api_base: str | None, account: str | None, as_json: 
 
 
 @auth.command()
-@_env
-@_api_base
-@_account
+@_takes_place
 @json_option
-def refresh(env: str | None, api_base: str | None, account: str | None, as_json: bool) -> None:
+def refresh(place: _Place, as_json: bool) -> None:
     """Renew an account's token now. Nobody needs to: tokens renew themselves."""
 
     async def work() -> None:
-        place = _Place.of(env, api_base, account)
-        async with place.client(find_credentials(place.settings, account)) as gs:
+        async with place.client(find_credentials(place.settings, place.account)) as gs:
             try:
                 tokens = await gs.tokens.renew()
             except (SignInNeeded, Unauthorized) as error:
@@ -174,15 +181,12 @@ def refresh(env: str | None, api_base: str | None, account: str | None, as_json:
 
 
 @auth.command()
-@_env
-@_api_base
-@_account
+@_takes_place
 @json_option
-def logout(env: str | None, api_base: str | None, account: str | None, as_json: bool) -> None:
+def logout(place: _Place, as_json: bool) -> None:
     """Forget an account's tokens on this machine. GotSurge offers no way to make them worthless."""
 
     async def work() -> None:
-        place = _Place.of(env, api_base, account)
         async with open_token_store() as store:
             was = place.name in await store.accounts()
             async with store.lock(place.name):
@@ -244,14 +248,6 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
             raise Failure("interrupted: nothing was changed", Exit.INTERRUPTED) from None
 
 
-def _ask_address() -> str:
-    return str(click.prompt("Address", err=True))
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)
-
-
 async def _who(gs: GotSurge) -> str | None:
     """The partner's name, if the service tells it: the sign-in has succeeded without."""
     with suppress(GotSurgeError):
@@ -293,3 +289,48 @@ def _tell_one(place: _Place, tokens: Tokens, as_json: bool, who: str | None = No
     until = f"{tokens.expires_at:%Y-%m-%d %H:%M} UTC"
     said = _SAID[row["state"]].format(until=until, renews=renews, how=place.how_to_sign_in)
     click.echo(f"{name}{f' ({who})' if who else ''}: {said}")
+
+
+# --- credentials and keys --------------------------------------------------------------------------------------------
+
+
+def ask_credentials(known: Credentials | None) -> Credentials:
+    """Ask for what is missing; the secret key is not shown while it is typed."""
+    client_key = known.client_key if known else click.prompt("Client key", err=True)
+    secret_key = click.prompt("Secret key", hide_input=True, err=True)
+    return Credentials(client_key=client_key.strip(), secret_key=Secret(secret_key.strip()))
+
+
+def remember_client_key(environment: str, client_key: str) -> Path | None:
+    """Write the client key, which renewing needs and which is no secret, into the configuration file.
+
+    Returns:
+        The file; None when it has a section for this environment already, which stays as it is.
+    """
+    path = config_file()
+    if environment in read_config():
+        return None
+    before = read_private(path, "the configuration file") if path.exists() else ""
+    text = f"[{environment}]\nclient_key = {msgspec.json.encode(client_key).decode()}\n"
+    write_private(path, f"{before.rstrip()}\n\n{text}".lstrip().encode(), "the configuration file")
+    return path
+
+
+async def rotate_key() -> tuple[int, Path | None]:
+    """Encrypt all tokens with a new key of the key file, or with the newest of GOTSURGE_TOKEN_KEYS.
+
+    Returns:
+        How many accounts were encrypted anew, and the key file; None when the keys are the environment's.
+    """
+    path = None
+    if not os.environ.get(KEYS_VARIABLE):
+        path = key_file()
+        old = read_keys(path) if path.exists() else []
+        write_keys(path, [Secret(new_key()), *old])
+    async with open_token_store() as store:
+        if isinstance(store, KeyringStore):
+            raise ConfigError("the keyring encrypts by itself: there is no key to rotate")
+        count = await store.reseal()
+    if path is not None:
+        write_keys(path, read_keys(path)[:KEPT_KEYS])
+    return count, path

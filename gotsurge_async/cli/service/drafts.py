@@ -1,16 +1,12 @@
 """``gotsurge drafts``: tasks that no driver sees until they are broadcast."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
-from gotsurge_async.cli.service.tasks import max_price_option, timezone_option
-from gotsurge_async.cli.shared.calls import call, for_platform, takes_target
-from gotsurge_async.cli.shared.connect import Target
-from gotsurge_async.cli.shared.orders import Outcome, read_orders
-from gotsurge_async.cli.shared.output import json_option
-from gotsurge_async.cli.shared.updates import Updates, pairs_of, words_of
+from gotsurge_async.cli.shared.connect import Target, call, takes_platform
+from gotsurge_async.cli.shared.options import json_option, max_price_option, timezone_option
+from gotsurge_async.cli.shared.outcomes import Outcome, Updates, pairs_of, read_orders, words_of
 from gotsurge_async.client import GotSurge
 from gotsurge_async.money import Money
 
@@ -26,7 +22,7 @@ def drafts() -> None:
 
 @drafts.command()
 @click.argument("file", metavar="FILE")
-@takes_target
+@takes_platform
 @timezone_option
 @max_price_option
 @json_option
@@ -40,14 +36,12 @@ def create(target: Target, file: str, timezone: str | None, max_price: Money | N
     async def work(gs: GotSurge) -> Outcome:
         return await Outcome.of(gs.platform.drafts.create_all(orders))
 
-    outcome = call(for_platform(target), work)
-    outcome.tell(as_json=as_json)
-    raise SystemExit(int(outcome.exit_code))
+    call(target, work).tell(as_json=as_json)
 
 
 @drafts.command()
 @click.argument("task_ids", nargs=-1, required=True, metavar="TASK_ID[=TRACKING_ID]...")
-@takes_target
+@takes_platform
 @json_option
 def broadcast(target: Target, task_ids: Sequence[str], as_json: bool) -> None:
     """Broadcast drafts: drivers are asked from now on. Repeating it does no harm.
@@ -59,12 +53,10 @@ def broadcast(target: Target, task_ids: Sequence[str], as_json: bool) -> None:
     tracked = any("=" in word for word in words)
     pairs = pairs_of(words) if tracked else {}
 
-    async def work(gs: GotSurge) -> Updates[Any]:
+    async def work(gs: GotSurge) -> Updates:
         drafts = gs.platform.drafts
         if tracked:
             return await Updates.of(drafts.broadcast_all_with_tracking(pairs))
         return await Updates.of(drafts.broadcast_all(words))
 
-    updates = call(for_platform(target), work)
-    updates.tell(as_json=as_json)
-    raise SystemExit(int(updates.exit_code))
+    call(target, work).tell(as_json=as_json)

@@ -13,26 +13,19 @@ from gotsurge_async.api.openapi import document_text
 from gotsurge_async.api.profile import Profile
 from gotsurge_async.api.profile_import import Imported, import_document, profile_text
 from gotsurge_async.cli.shared.exits import Exit, Failure, told
-from gotsurge_async.cli.shared.output import F, json_option, print_json, print_table
+from gotsurge_async.cli.shared.options import PATH, json_option
+from gotsurge_async.cli.shared.output import print_json, print_table
 from gotsurge_async.config import checked_base
 from gotsurge_async.errors import ConfigError
 
-
-def profile_option(command: F) -> F:
-    """The option ``--profile``."""
-    return click.option(
-        "--profile",
-        type=click.Path(path_type=Path),
-        envvar="GOTSURGE_PROFILE",
-        metavar="FILE",
-        help="A profile of confirmed verbs and paths (GOTSURGE_PROFILE).",
-    )(command)
-
-
-def output_option(command: F) -> F:
-    """The option ``--output``."""
-    path = click.Path(path_type=Path)
-    return click.option("-o", "--output", type=path, metavar="FILE", help="Write to FILE.")(command)
+_profile_option = click.option(
+    "--profile",
+    type=PATH,
+    envvar="GOTSURGE_PROFILE",
+    metavar="FILE",
+    help="A profile of confirmed verbs and paths (GOTSURGE_PROFILE).",
+)
+_output_option = click.option("-o", "--output", type=PATH, metavar="FILE", help="Write to FILE.")
 
 
 @click.group()
@@ -46,7 +39,7 @@ def endpoints() -> None:
 
 
 @endpoints.command("list")
-@profile_option
+@_profile_option
 @json_option
 def list_(profile: Path | None, as_json: bool) -> None:
     """Show every operation: verb, path, and what is assumed.
@@ -63,8 +56,8 @@ def list_(profile: Path | None, as_json: bool) -> None:
 
 
 @endpoints.command()
-@output_option
-@profile_option
+@_output_option
+@_profile_option
 def openapi(output: Path | None, profile: Path | None) -> None:
     """Write an OpenAPI document of the operations, as they are known here.
 
@@ -80,7 +73,7 @@ def openapi(output: Path | None, profile: Path | None) -> None:
 
 @endpoints.command("import")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE")
-@output_option
+@_output_option
 @click.option("--server", metavar="URL", help="The API base, where FILE names several servers or none.")
 @click.option("--force", is_flag=True, help="Replace the file of -o if it is there.")
 @json_option

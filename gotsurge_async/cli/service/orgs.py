@@ -2,9 +2,9 @@
 
 import click
 
-from gotsurge_async.cli.shared.calls import call, for_platform, takes_target
-from gotsurge_async.cli.shared.connect import Target
-from gotsurge_async.cli.shared.output import json_option, print_json, print_record, print_table
+from gotsurge_async.cli.shared.connect import Target, call, takes_platform
+from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.output import print_json, print_record, print_table
 from gotsurge_async.client import GotSurge
 from gotsurge_async.models.platform import Organization
 
@@ -15,7 +15,7 @@ def orgs() -> None:
 
 
 @orgs.command("list")
-@takes_target
+@takes_platform
 @json_option
 def list_(target: Target, as_json: bool) -> None:
     """List the organizations."""
@@ -23,7 +23,7 @@ def list_(target: Target, as_json: bool) -> None:
     async def work(gs: GotSurge) -> list[Organization]:
         return [organization async for organization in gs.platform.organizations.list()]
 
-    found = call(for_platform(target), work)
+    found = call(target, work)
     if as_json:
         print_json(found)
         return
@@ -33,16 +33,16 @@ def list_(target: Target, as_json: bool) -> None:
 
 @orgs.command()
 @click.argument("org_id")
-@takes_target
+@takes_platform
 @json_option
 def get(target: Target, org_id: str, as_json: bool) -> None:
     """Show an organization. The service does not tell the currency of its amounts."""
-    _show(call(for_platform(target), lambda gs: gs.platform.organizations.get(org_id)), as_json=as_json)
+    _show(call(target, lambda gs: gs.platform.organizations.get(org_id)), as_json=as_json)
 
 
 @orgs.command()
 @click.argument("business_name")
-@takes_target
+@takes_platform
 @json_option
 def create(target: Target, business_name: str, as_json: bool) -> None:
     """Create an organization with this name.
@@ -50,16 +50,16 @@ def create(target: Target, business_name: str, as_json: bool) -> None:
     A name consists of letters, digits, space, dash and underscore, and no two organizations have the same. Exit code 3:
     the answer was lost, and the list does not show the organization; look again before you create it.
     """
-    _show(call(for_platform(target), lambda gs: gs.platform.organizations.create(business_name)), as_json=as_json)
+    _show(call(target, lambda gs: gs.platform.organizations.create(business_name)), as_json=as_json)
 
 
 @orgs.command()
 @click.argument("org_id")
-@takes_target
+@takes_platform
 @json_option
 def roles(target: Target, org_id: str, as_json: bool) -> None:
     """List what a user can be in an organization."""
-    found = call(for_platform(target), lambda gs: gs.platform.organizations.roles(org_id))
+    found = call(target, lambda gs: gs.platform.organizations.roles(org_id))
     if as_json:
         print_json(found)
     else:

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from gotsurge_async.cli.shared.calls import call, takes_target
-from gotsurge_async.cli.shared.connect import Target
-from gotsurge_async.cli.shared.output import json_option, print_json, print_record, shown
+from gotsurge_async.cli.shared.connect import Target, call, takes_target
+from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.output import print_json, print_record, shown
 from gotsurge_async.models.places import Address
 from gotsurge_async.models.prices import PriceVehicle, Stop
 
@@ -40,11 +40,13 @@ class Place(click.ParamType[Stop]):
     "--to", "deliveries", type=Place(), required=True, multiple=True, metavar="PLACE", help="A delivery; 1 to 10."
 )
 @click.option(
-    "--vehicle", type=click.Choice([each.value for each in PriceVehicle]), required=True, help="What it is moved with."
+    "--vehicle",
+    type=click.Choice([each.value for each in PriceVehicle]),
+    help="What it is moved with.  [default: as the service sees fit]",
 )
 @takes_target
 @json_option
-def price(target: Target, pickup: Stop, deliveries: Sequence[Stop], vehicle: str, as_json: bool) -> None:
+def price(target: Target, pickup: Stop, deliveries: Sequence[Stop], vehicle: str | None, as_json: bool) -> None:
     """Ask what a delivery should cost.
 
     A PLACE is LATITUDE,LONGITUDE in degrees, or an address. Of more than 10 deliveries the service prices only the 10

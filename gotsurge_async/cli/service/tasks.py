@@ -1,51 +1,41 @@
 """``gotsurge tasks``: create, read, change, cancel."""
 
+import types
+import typing
 from collections.abc import Sequence
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any, Literal, cast
 
+import attrs
 import click
+import msgspec
 
-from gotsurge_async.cli.shared.calls import call, for_platform, takes_target
-from gotsurge_async.cli.shared.changes import Changes
-from gotsurge_async.cli.shared.connect import Target
-from gotsurge_async.cli.shared.orders import Outcome, read_orders
-from gotsurge_async.cli.shared.output import F, json_option, print_json, print_record, print_table, shown
-from gotsurge_async.cli.shared.reading import MoneyAmount
+from gotsurge_async import codec
+from gotsurge_async.cli.shared.connect import Target, call, takes_platform, takes_target
+from gotsurge_async.cli.shared.options import MoneyAmount, json_option, max_price_option, timezone_option
+from gotsurge_async.cli.shared.outcomes import Outcome, read_orders
+from gotsurge_async.cli.shared.output import print_json, print_record, print_table, shown
 from gotsurge_async.client import GotSurge
+from gotsurge_async.models.base import Model, OpenEnum
 from gotsurge_async.models.places import Address, Contact, TimeWindow
-from gotsurge_async.models.tasks import Task
+from gotsurge_async.models.tasks import Task, TaskChanges
 from gotsurge_async.money import Money
 
-
-def platform_option(command: F) -> F:
-    """The option ``--platform``."""
-    text = "As a platform partner, for an organization of yours."
-    return click.option("--platform", is_flag=True, help=text)(command)
-
-
-def timezone_option(command: F) -> F:
-    """The option ``--timezone``."""
-    return click.option("--timezone", metavar="TZ", help="Of times without one, such as Asia/Singapore.")(command)
-
-
-def max_price_option(command: F) -> F:
-    """The option ``--max-price``."""
-    text = "The greatest price that passes.  [default: 1000 of any currency]"
-    return click.option("--max-price", type=MoneyAmount(), help=text)(command)
+_platform = click.option("--platform", is_flag=True, help="As a platform partner, for an organization of yours.")
 
 
 @click.group()
 def tasks() -> None:
     """Create, read, change and cancel tasks, as GotSurge calls orders.
 
-    For more than 20 orders, and for files, there is gotsurge push: it keeps books, and never sends an order twice.
+    For more than 20 orders, and for files, there is gotsurge push: it has a ledger, and never sends an order twice.
     """
 
 
 @tasks.command()
 @click.argument("file", metavar="FILE")
 @takes_target
-@platform_option
+@_platform
 @timezone_option
 @max_price_option
 @json_option
@@ -64,22 +54,20 @@ def create(
     \b
     Exit codes:
       0 all created    2 wrong usage or input    4 sign-in failed
-      1 refused        3 in doubt                5 not sent: no connection
+      1 refused        3 in doubt                5 unprocessed: no connection
     """
     orders = read_orders(file, timezone=timezone, max_price=max_price)
 
     async def work(gs: GotSurge) -> Outcome:
         return await Outcome.of(gs.platform.tasks.create_all(orders) if platform else gs.push(orders))
 
-    outcome = call(for_platform(target) if platform else target, work)
-    outcome.tell(as_json=as_json)
-    raise SystemExit(int(outcome.exit_code))
+    call(target.for_platform() if platform else target, work).tell(as_json=as_json)
 
 
 @tasks.command()
 @click.argument("task_id")
 @takes_target
-@platform_option
+@_platform
 @json_option
 def get(target: Target, task_id: str, platform: bool, as_json: bool) -> None:
     """Show a task."""
@@ -87,7 +75,7 @@ def get(target: Target, task_id: str, platform: bool, as_json: bool) -> None:
     async def work(gs: GotSurge) -> Task:
         return await (gs.platform.tasks.get(task_id) if platform else gs.tasks.get(task_id))
 
-    show_task(call(for_platform(target) if platform else target, work), as_json=as_json)
+    show_task(call(target.for_platform() if platform else target, work), as_json=as_json)
 
 
 @tasks.command()
@@ -112,7 +100,7 @@ def cancel(target: Target, task_id: str, reason: str, as_json: bool) -> None:
 @click.option("--order", type=click.Choice(("asc", "desc")), default="asc", show_default=True, help="Of creation.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show no more than N.")
 @click.option("--per-page", type=click.IntRange(1, 1000), default=200, show_default=True, help="Tasks in a call.")
-@takes_target
+@takes_platform
 @json_option
 def list_(target: Target, order: Literal["asc", "desc"], limit: int | None, per_page: int, as_json: bool) -> None:
     """List the tasks of a platform partner and its organizations."""
@@ -120,7 +108,7 @@ def list_(target: Target, order: Literal["asc", "desc"], limit: int | None, per_
     async def work(gs: GotSurge) -> list[Task]:
         return await _first(gs.platform.tasks.list(order=order, per_page=min(per_page, limit or per_page)), limit)
 
-    found = call(for_platform(target), work)
+    found = call(target, work)
     if as_json:
         print_json(found)
         return
@@ -133,7 +121,7 @@ def list_(target: Target, order: Literal["asc", "desc"], limit: int | None, per_
 @click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="May be given again.")
 @click.option("--clear", "clears", multiple=True, metavar="FIELD", help="Empty a field; may be given again.")
 @click.option("--version-rev", metavar="REV", help="The revision to change; without it the task is read first.")
-@takes_target
+@takes_platform
 @json_option
 def update(
     target: Target,
@@ -155,7 +143,7 @@ def update(
     Only what is given is sent. With --version-rev nothing is changed if somebody has changed the task since. Items,
     attachments, driver and proof of delivery cannot be changed.
     """
-    changes = Changes.read(sets, clears)
+    changes = _Changes.read(sets, clears)
 
     async def work(gs: GotSurge) -> Task:
         if version_rev is not None:
@@ -163,7 +151,7 @@ def update(
         task = await gs.platform.tasks.get(task_id)
         return await gs.platform.tasks.update(task, **changes.for_currency(task.currency))
 
-    show_task(call(for_platform(target), work), as_json=as_json)
+    show_task(call(target, work), as_json=as_json)
 
 
 async def _first(listing: Any, limit: int | None) -> list[Task]:
@@ -227,3 +215,99 @@ def _place(address: Address | None, window: TimeWindow | None, contact: Contact 
 
 def _joined(*parts: str | None) -> str:
     return ", ".join(filter(None, parts))
+
+
+# --- what --set and --clear say ---------------------------------------------------------------------------------------
+
+_HINT = "--set"
+
+
+@attrs.frozen
+class _Changes:
+    """Fields and their new values, None for those to be emptied."""
+
+    values: dict[str, Any]
+
+    @classmethod
+    def read(cls, sets: Sequence[str], clears: Sequence[str]) -> "_Changes":
+        """Read ``FIELD=VALUE`` texts, and names.
+
+        Raises:
+            click.UsageError: a value that is none of its field, or a field that is named twice.
+        """
+        values: dict[str, Any] = {}
+        for text in sets:
+            name, equals, value = text.partition("=")
+            if not equals or not name:
+                raise click.BadParameter(f"{text!r} is not FIELD=VALUE", param_hint=_HINT)
+            _once(values, name)
+            values[name] = _value(name, value)
+        for name in clears:
+            _once(values, name)
+            values[name] = None
+        if not values:
+            raise click.UsageError("say what to change: --set FIELD=VALUE or --clear FIELD")
+        return cls(values)
+
+    def for_currency(self, currency: str | None) -> TaskChanges:
+        """The changes; an amount without a currency is in the task's."""
+        values = {
+            name: value.in_currency(currency) if isinstance(value, Money) and not value.currency and currency else value
+            for name, value in self.values.items()
+        }
+        return cast("TaskChanges", values)
+
+
+def _once(values: dict[str, Any], name: str) -> None:
+    if name in values:
+        raise click.UsageError(f"{name} is given twice")
+
+
+def _value(name: str, text: str) -> Any:
+    """The value of a field; what is no field of an update is left to the client to refuse, with its reason."""
+    hint = typing.get_type_hints(TaskChanges).get(name, str)
+    try:
+        return _converted(_inner(hint), text)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise click.BadParameter(f"{name}: {error}", param_hint=_HINT) from None
+    except click.BadParameter as error:
+        raise click.BadParameter(f"{name}: {error.message}", param_hint=_HINT) from None
+
+
+def _inner(hint: Any) -> Any:
+    """The type inside ``X | None``; an enumeration may be given as text."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        rest = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+        return next((arg for arg in rest if isinstance(arg, type) and issubclass(arg, OpenEnum)), rest[0])
+    return hint
+
+
+def _converted(kind: Any, text: str) -> Any:
+    if kind is Money:
+        return MoneyAmount().convert(text, None, None)
+    if kind is int or kind is float:
+        return _number(kind, text)
+    if kind is datetime:
+        return _time(text)
+    if typing.get_origin(kind) is tuple:
+        return tuple(codec.structure(each, typing.get_args(kind)[0]) for each in msgspec.json.decode(text, type=list))
+    if isinstance(kind, type) and issubclass(kind, Model):
+        return codec.structure(msgspec.json.decode(text, type=dict), kind)
+    return text
+
+
+def _number(kind: Any, text: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a {'whole ' if kind is int else ''}number") from None
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError(f"{text!r} is not a time with its zone, such as 2030-03-04T01:00:00Z")
+    return moment

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import click
 
-from gotsurge_async.cli.shared.calls import call, for_platform, takes_target
-from gotsurge_async.cli.shared.connect import Target
-from gotsurge_async.cli.shared.output import json_option
-from gotsurge_async.cli.shared.updates import Updates, pairs_of, words_of
+from gotsurge_async.cli.shared.connect import Target, call, takes_platform
+from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.outcomes import Updates, pairs_of, words_of
 from gotsurge_async.client import GotSurge
 
 
@@ -18,7 +17,7 @@ def tracking() -> None:
 
 @tracking.command()
 @click.argument("pairs", nargs=-1, required=True, metavar="TASK_ID=TRACKING_ID...")
-@takes_target
+@takes_platform
 @json_option
 def patch(target: Target, pairs: Sequence[str], as_json: bool) -> None:
     """Give tasks other tracking ids. Repeating it does no harm.
@@ -27,9 +26,7 @@ def patch(target: Target, pairs: Sequence[str], as_json: bool) -> None:
     """
     wanted = pairs_of(words_of(pairs))
 
-    async def work(gs: GotSurge) -> Updates[tuple[str, str]]:
+    async def work(gs: GotSurge) -> Updates:
         return await Updates.of(gs.platform.tasks.patch_all_tracking_ids(wanted))
 
-    updates = call(for_platform(target), work)
-    updates.tell(as_json=as_json)
-    raise SystemExit(int(updates.exit_code))
+    call(target, work).tell(as_json=as_json)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import click
 
-from gotsurge_async.cli.shared.calls import call, for_platform, takes_target
-from gotsurge_async.cli.shared.connect import Target
-from gotsurge_async.cli.shared.output import json_option, print_json, shown
+from gotsurge_async.cli.shared.connect import Target, call, takes_platform
+from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.output import print_json, shown
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.platform import Role
@@ -22,7 +22,7 @@ def users() -> None:
 @click.argument("emails", nargs=-1, required=True, metavar="EMAIL...")
 @click.option("--org", "org_id", required=True, metavar="ORG_ID", help="The organization.")
 @click.option("--role", required=True, metavar="ROLE", help="A role's id or name, as gotsurge orgs roles lists them.")
-@takes_target
+@takes_platform
 @json_option
 def invite(target: Target, emails: Sequence[str], org_id: str, role: str, as_json: bool) -> None:
     """Invite people by email.
@@ -34,7 +34,7 @@ def invite(target: Target, emails: Sequence[str], org_id: str, role: str, as_jso
         found = _role(role, await gs.platform.organizations.roles(org_id))
         return await gs.platform.users.invite(emails, org_id=org_id, role_id=found.id)
 
-    message = call(for_platform(target), work)
+    message = call(target, work)
     if as_json:
         print_json(message)
     else:

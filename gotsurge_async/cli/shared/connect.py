@@ -1,34 +1,36 @@
 """From options and environment variables to a client that is signed in."""
 
+import asyncio
 import os
 import shlex
-from collections.abc import AsyncIterator, Callable, Mapping
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
 import click
 import msgspec
-import platformdirs
 
+from gotsurge_async.api.endpoints import ENDPOINTS, Replay
 from gotsurge_async.auth.stores import MemoryStore, TokenStore
 from gotsurge_async.calls.outcome import service_message
-from gotsurge_async.cli.shared.credentials import find_credentials
-from gotsurge_async.cli.shared.exits import Unreachable
-from gotsurge_async.cli.shared.token_store import account_name, open_token_store
+from gotsurge_async.cli.shared.credentials import account_name, find_credentials, open_token_store
+from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, told
+from gotsurge_async.cli.shared.options import WHERE, gathered, in_group
+from gotsurge_async.cli.shared.output import say
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials, Environment, Limits, Settings, from_env
-from gotsurge_async.errors import CallError, SignInFailed, SignInNeeded, Unauthorized
+from gotsurge_async.errors import CallError, OutcomeUnknown, SignInFailed, SignInNeeded, Unauthorized
 from gotsurge_async.secrets import Secret
 from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import Request, TransportError
 
-F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 SIMULATED = "simulator"
-"""The name of the books of ``--simulate``: every throw-away simulator is the same one to the ledger."""
+"""The environment of ``--simulate``: every throw-away simulator is the same one to the ledger."""
 
 
 def how_to_sign_in(environment: str, account: str | None = None, api_base: str | None = None) -> str:
@@ -52,7 +54,7 @@ class Target:
     env: str | None = None
     api_base: str | None = None
     account: str | None = None
-    accept_assumed: bool = False
+    accept_assumed_endpoints: bool = False
 
     def check(self) -> None:
         """Refuse what contradicts itself, and what does not say where to.
@@ -62,71 +64,68 @@ class Target:
         """
         if self.simulate and (self.env or self.api_base):
             raise click.UsageError("--simulate brings its own GotSurge: leave --env and --api-base out")
-        if not self.simulate and not self.env and not os.environ.get("GOTSURGE_ENV"):
-            raise click.UsageError("say where to: --simulate, or --env local, sandbox or production")
+        if not self.simulate:
+            self._check_place("--simulate, or --env")
 
-    def check_place(self) -> None:
-        """`check`, where there is no ``--simulate``."""
+    @classmethod
+    def of_place(cls, **given: Any) -> "Target":
+        """The target of options without ``--simulate``.
+
+        Raises:
+            click.UsageError: they do not say where to.
+        """
+        target = cls(**given)
+        target._check_place("--env")
+        return target
+
+    def _check_place(self, how: str) -> None:
         if not self.env and not os.environ.get("GOTSURGE_ENV"):
-            raise click.UsageError("say where to: --env local, sandbox or production")
+            raise click.UsageError(f"say where to: {how} local, sandbox or production")
 
     @property
-    def books(self) -> str:
+    def environment(self) -> str:
         """The name under which the ledger keeps the keys."""
         return SIMULATED if self.simulate else self.env or os.environ.get("GOTSURGE_ENV", SIMULATED)
 
     @property
     def is_real(self) -> bool:
         """Whether orders call real drivers, or GotSurge's own sandbox."""
-        return self.books not in (SIMULATED, "local")
+        return self.environment not in (SIMULATED, "local")
+
+    def for_platform(self) -> "Target":
+        """The same for a command of platform partners: on a simulator that is another account than the plain one."""
+        return self if self.is_real or self.account else attrs.evolve(self, account="platform")
 
 
-def target_options(command: F) -> F:
-    """The options that choose a GotSurge."""
-    command = place_options(command)
-    return click.option("--simulate", is_flag=True, help="Start a throw-away simulator and talk to it.")(command)
+_place = in_group(WHERE)
+_places = (
+    _place(
+        "--env",
+        type=click.Choice(("local", "sandbox", "production")),
+        help="The GotSurge to talk to; local is a simulator that runs at --api-base.",
+    ),
+    _place("--api-base", metavar="URL", help="The URL that the API's paths stand on."),
+    _place(
+        "--account",
+        metavar="NAME",
+        help="The account: plain or platform of a simulator (default plain), else one of the token file.",
+    ),
+    _place(
+        "--accept-assumed-endpoints",
+        is_flag=True,
+        help="Create in production on paths that no profile has confirmed.",
+    ),
+)
+_simulate = _place("--simulate", is_flag=True, help="Start a throw-away simulator and talk to it.")
 
+takes_target = gathered("target", Target, _simulate, *_places)
+"""The options that choose a GotSurge; the command gets them as its argument ``target``."""
 
-def place_options(command: F) -> F:
-    """The same where a throw-away simulator would be of no use."""
-    for option in (
-        click.option(
-            "--accept-assumed-endpoints",
-            is_flag=True,
-            help="Create in production on paths that no profile has confirmed.",
-        ),
-        click.option(
-            "--account",
-            metavar="NAME",
-            help="The account: plain or platform of a simulator (default plain), else one of the token file.",
-        ),
-        click.option("--api-base", metavar="URL", help="The URL that the API's paths stand on."),
-        click.option(
-            "--env",
-            type=click.Choice(("local", "sandbox", "production")),
-            help="The GotSurge to talk to; local is a simulator that runs at --api-base.",
-        ),
-    ):
-        command = option(command)
-    return command
+takes_platform = gathered("target", lambda **given: Target(**given).for_platform(), _simulate, *_places)
+"""The same for a command of platform partners."""
 
-
-def default_ledger(target: Target, out: Path) -> Path:
-    """Where the ledger is unless said: one for all real pushes of a user, one beside the results of simulated ones."""
-    if os.environ.get("GOTSURGE_LEDGER"):
-        return Path(os.environ["GOTSURGE_LEDGER"])
-    if target.is_real:
-        return platformdirs.user_data_path("gotsurge") / "ledger.db"
-    return out / "ledger.db"
-
-
-def server_of(api_base: str) -> str:
-    """What is the same of two API bases that are one server."""
-    parts = urlsplit(api_base)
-    host = (parts.hostname or "").rstrip(".")
-    host = "127.0.0.1" if host in ("localhost", "::1") else host
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    return f"{host}:{port}{parts.path.rstrip('/')}"
+takes_place = gathered("target", Target.of_place, *_places)
+"""The same without ``--simulate``: for commands about earlier runs, of which a new simulator knows nothing."""
 
 
 @asynccontextmanager
@@ -142,7 +141,7 @@ async def connected(target: Target, limits: Limits | None = None) -> AsyncIterat
         async with _connected(target, limits) as gs:
             yield gs
     except (SignInNeeded, SignInFailed, Unauthorized) as error:
-        how = how_to_sign_in(target.books, target.account, target.api_base)
+        how = how_to_sign_in(target.environment, target.account, target.api_base)
         if not target.simulate and how not in str(error):
             error.add_note(how)
         raise
@@ -175,7 +174,7 @@ async def _connected(target: Target, limits: Limits | None) -> AsyncIterator[Got
             account=account,
             limits=limits,
             profile=settings.profile,
-            assumed_endpoints="accept" if target.accept_assumed else None,
+            assumed_endpoints="accept" if target.accept_assumed_endpoints else None,
         ) as gs:
             if await gs.tokens.current() is None:
                 how = how_to_sign_in(settings.environment.name, target.account, target.api_base)
@@ -240,3 +239,32 @@ async def _back_door(origin: str, path: str, body: Mapping[str, str]) -> dict[st
     if answer.status != 200:
         raise SignInNeeded(f"the simulator at {origin} does not sign in: {service_message(answer.body)}")
     return msgspec.json.decode(answer.body, type=dict[str, str])
+
+
+def call(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:
+    """Sign in, do the work, and give what came; what goes wrong is told on stderr and ends the process.
+
+    The exit codes are those of `Exit`: 3 where the service may have acted and must not be asked again.
+    """
+    target.check()
+
+    async def connect() -> T:
+        async with connected(target) as gs:
+            return await work(gs)
+
+    with told(), warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+        try:
+            return asyncio.run(connect())
+        except OutcomeUnknown as error:
+            raise _unknown(error) from None
+        except KeyboardInterrupt:
+            raise Failure("interrupted: what was in flight may have been done", Exit.INTERRUPTED) from None
+
+
+def _unknown(error: OutcomeUnknown) -> Failure:
+    endpoint = ENDPOINTS.get(error.operation)
+    if endpoint is not None and endpoint.replay is Replay.SAFE:
+        return Failure(f"{error}\nit does no harm to try again", Exit.UNREACHABLE)
+    return Failure(f"{error}\nthe service may have done it: look before you try again", Exit.IN_DOUBT)

@@ -1,7 +1,7 @@
-"""The partner's credentials: from environment variables, the configuration file, or a question. Never from arguments,
-which every user of the machine can read.
+"""The partner's credentials and tokens, and where they are kept.
 
-The configuration file is TOML, for its owner alone when it holds a secret key::
+Credentials come from environment variables, the configuration file, or a question, and never from arguments, which
+every user of the machine can read. The file is TOML, for its owner alone when it holds a secret key::
 
     [sandbox]
     client_key = "…"
@@ -9,21 +9,31 @@ The configuration file is TOML, for its owner alone when it holds a secret key::
 
     [sandbox.accounts.acme]   # only where an account has credentials of its own
     client_key = "…"
+
+GOTSURGE_TOKEN_STORE is the URL of a database, or ``keyring``; else tokens are in a file, GOTSURGE_TOKEN_FILE or
+tokens.json in the user's configuration folder. The keys that encrypt them are in GOTSURGE_TOKEN_KEYS, else in the file
+that GOTSURGE_TOKEN_KEY_FILE names, else in token-keys in the user's data folder, if there is one.
 """
 
 import os
 import tomllib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import click
-import msgspec
 import platformdirs
 
-from gotsurge_async.auth.sealing import read_private, write_private
-from gotsurge_async.config import Credentials, Settings
+from gotsurge_async.auth.keychain import KeyringStore
+from gotsurge_async.auth.sealing import KEY_FILE_VARIABLE, Sealer, read_private
+from gotsurge_async.auth.stores import FileStore
+from gotsurge_async.config import Credentials, Environment, Settings
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.secrets import Secret
+
+if TYPE_CHECKING:
+    from gotsurge_async.auth.sql import SqlStore
+
+Store: TypeAlias = "FileStore | SqlStore | KeyringStore"
 
 
 def config_file() -> Path:
@@ -39,7 +49,7 @@ def find_credentials(settings: Settings, account: str | None) -> Credentials | N
     """
     if settings.credentials is not None:
         return settings.credentials
-    section = _section(_read(), settings.environment.name, account)
+    section = _section(read_config(), settings.environment.name, account)
     client_key, secret_key = section.get("client_key"), section.get("secret_key")
     if client_key is None:
         return None
@@ -48,29 +58,12 @@ def find_credentials(settings: Settings, account: str | None) -> Credentials | N
     return Credentials(client_key=client_key, secret_key=secret_key)
 
 
-def ask_credentials(known: Credentials | None) -> Credentials:
-    """Ask for what is missing; the secret key is not shown while it is typed."""
-    client_key = known.client_key if known else click.prompt("Client key", err=True)
-    secret_key = click.prompt("Secret key", hide_input=True, err=True)
-    return Credentials(client_key=client_key.strip(), secret_key=Secret(secret_key.strip()))
+def read_config() -> dict[str, Any]:
+    """What the configuration file says; nothing where there is none.
 
-
-def remember_client_key(environment: str, client_key: str) -> Path | None:
-    """Write the client key, which renewing needs and which is no secret, into the configuration file.
-
-    Returns:
-        The file; None when it has a section for this environment already, which stays as it is.
+    Raises:
+        ConfigError: it cannot be read, is no TOML, or may be read by others.
     """
-    path = config_file()
-    if environment in _read():
-        return None
-    before = read_private(path, "the configuration file") if path.exists() else ""
-    text = f"[{environment}]\nclient_key = {msgspec.json.encode(client_key).decode()}\n"
-    write_private(path, f"{before.rstrip()}\n\n{text}".lstrip().encode(), "the configuration file")
-    return path
-
-
-def _read() -> dict[str, Any]:
     path = config_file()
     if not path.exists():
         return {}
@@ -86,3 +79,58 @@ def _section(config: dict[str, Any], environment: str, account: str | None) -> d
     if not isinstance(section, dict) or not isinstance(own, dict):
         raise ConfigError(f"{config_file()}: [{environment}] is a table with client_key and secret_key")
     return own if "client_key" in own else section
+
+
+# --- tokens ----------------------------------------------------------------------------------------------------------
+
+
+def token_file() -> Path:
+    """Where tokens are kept: GOTSURGE_TOKEN_FILE, or the user's configuration folder."""
+    return Path(os.environ.get("GOTSURGE_TOKEN_FILE") or platformdirs.user_config_path("gotsurge") / "tokens.json")
+
+
+def key_file() -> Path:
+    """Where the token keys are: GOTSURGE_TOKEN_KEY_FILE, or the user's data folder."""
+    return Path(os.environ.get(KEY_FILE_VARIABLE) or platformdirs.user_data_path("gotsurge") / "token-keys")
+
+
+def account_name(environment: Environment, account: str | None) -> str:
+    """The name under which the tokens of an account are kept: accounts of two environments never meet."""
+    place = environment.name
+    if place == "local":  # each simulator is another one
+        place = f"local {environment.consent_base.partition('//')[2]}"
+    return f"{place}/{account}" if account else place
+
+
+@asynccontextmanager
+async def open_token_store() -> AsyncIterator[Store]:
+    """The store of the commands.
+
+    Raises:
+        ConfigError: it cannot be used, or is a database and there are no keys.
+    """
+    where = os.environ.get("GOTSURGE_TOKEN_STORE", "")
+    if where == "keyring":
+        yield KeyringStore(token_file())
+        return
+    sealer = _sealer()
+    if not where:
+        yield FileStore(token_file(), sealer=sealer)
+        return
+    if "://" not in where:
+        raise ConfigError("GOTSURGE_TOKEN_STORE is keyring or the URL of a database; a file is GOTSURGE_TOKEN_FILE")
+    if sealer is None:
+        raise ConfigError("tokens in a database are encrypted: make a key with `gotsurge auth rotate-key`")
+    # Imported here: it brings the whole of SQLAlchemy's object mapper, a tenth of a second for every command.
+    from gotsurge_async.auth.sql import SqlStore
+
+    store = SqlStore(where, sealer)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def _sealer() -> Sealer | None:
+    given = Sealer.from_env()
+    return given or (Sealer.from_file(key_file()) if key_file().exists() else None)

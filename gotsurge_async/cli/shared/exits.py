@@ -1,14 +1,15 @@
 """Exit codes, and errors told to people; with ``--json`` also to programs, as one document on standard output."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import click
 
 from gotsurge_async.api.endpoints import ENDPOINTS, Replay
+from gotsurge_async.cli.shared.output import DOCUMENT_GIVEN, print_json
 from gotsurge_async.errors import (
     CallError,
     ConfigError,
@@ -22,6 +23,8 @@ from gotsurge_async.errors import (
     Unauthorized,
     UsageError,
 )
+
+T = TypeVar("T")
 
 
 class Exit(IntEnum):
@@ -63,27 +66,28 @@ class Failure(click.ClickException):
     Args:
         run: the run that it is about.
         more: what else the document of ``--json`` says.
+        told: people have read it already.
     """
 
     def __init__(
-        self, message: str, code: Exit, *, run: str | None = None, more: Mapping[str, Any] | None = None
+        self,
+        message: str,
+        code: Exit,
+        *,
+        run: str | None = None,
+        more: Mapping[str, Any] | None = None,
+        told: bool = False,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.run = run
         self.more: Mapping[str, Any] = more or {}
+        self._told = told
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Tell the error, and leave: click's own exit code is one for the whole class."""
-        super().show(file)
-        raise SystemExit(int(self.code))
-
-
-class Told(Failure):
-    """A failure whose words people have read already."""
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        """Leave."""
+        if not self._told:
+            super().show(file)
         raise SystemExit(int(self.code))
 
 
@@ -132,22 +136,14 @@ def told(run: Callable[[], str | None] = lambda: None) -> Iterator[None]:
         raise
 
 
-# --- for programs ----------------------------------------------------------------------------------------------------
+def run_told(work: Coroutine[Any, Any, T], run: str | Callable[[], str | None] | None = None) -> T:
+    """Run something to its end; what goes wrong is told on stderr and ends the process.
 
-_GIVEN = "gotsurge_async.cli.document_was_given"
-
-
-def print_document(document: Any) -> None:
-    """Print the JSON document of a command; each prints one."""
-    print_text(json.dumps(document, indent=2))
-
-
-def print_text(text: str) -> None:
-    """Print a JSON document that is text already."""
-    context = click.get_current_context(silent=True)
-    if context is not None:
-        context.meta[_GIVEN] = True
-    click.echo(text)
+    Args:
+        run: the run that it is about, or what gives it.
+    """
+    with told(run if callable(run) else lambda: run):
+        return asyncio.run(work)
 
 
 @contextmanager
@@ -162,8 +158,8 @@ def always_a_document(context: click.Context, wanted: bool) -> Iterator[None]:
         except KeyboardInterrupt:
             raise Failure("interrupted", Exit.INTERRUPTED) from None
     except click.ClickException as error:
-        if wanted and not context.meta.get(_GIVEN):
-            print_document(_error_document(error))
+        if wanted and not context.meta.get(DOCUMENT_GIVEN):
+            print_json(_error_document(error))
         raise
 
 

@@ -4,13 +4,14 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from gotsurge_async.bulk import Ledger, Mode, OrderState
 from gotsurge_async.bulk.ledger import DOUBTFUL, WAITING, Counts, RunInfo, Word, word_of
-from gotsurge_async.cli.shared.books import OUT
-from gotsurge_async.cli.shared.connect import SIMULATED, Target, default_ledger
+from gotsurge_async.cli.shared.connect import SIMULATED, Target
+from gotsurge_async.cli.shared.ledger import OUT, find_ledger
 from gotsurge_async.config import Environment
 from gotsurge_async.errors import ConfigError
 
@@ -34,39 +35,77 @@ class Standing:
     """Where a run stands, as far as the next step hangs on it.
 
     Attributes:
-        counts: the words of the summary, such as ``in_doubt``, each with its number of orders.
+        counts: the words of the summary, such as ``in_doubt``, each with its number of orders; and ``drafts``, of those
+            that wait for their broadcast although it may be under way.
         files: the result files by the names of `Summary.files`; empty if none were written.
         ledger: the file.
         out: the folder of the result files.
         sign_in: whether there is no token that works.
         results_failed: whether the result files could not be written.
         elsewhere: whether all that is in doubt is so in another run, which has the keys.
+        looked: whether GotSurge has just been asked about what is in doubt.
     """
 
     info: RunInfo
     counts: Mapping[str, int]
     ledger: str | Path
     files: Mapping[str, str] = attrs.field(factory=dict)
-    out: Path = OUT
+    out: Path = attrs.field(
+        default=attrs.Factory(lambda self: Path(self.info.options.get("out") or OUT), takes_self=True)
+    )
     sign_in: bool = False
     results_failed: bool = False
     elsewhere: bool = False
+    looked: bool = False
 
+    @classmethod
+    async def of(cls, ledger: Ledger, info: RunInfo, counts: Counts | None = None, **more: Any) -> "Standing":
+        """Where a run stands, as the ledger has it."""
+        counts = counts or await ledger.counts(info.id)
+        words = {word.value: counts.of(state for state in OrderState if word_of(state) is word) for word in Word}
+        words[Word.UNPROCESSED.value] = counts.of(WAITING)  # what another run has taken over is that run's
+        elsewhere = bool(counts.of(DOUBTFUL))
+        async for _ in ledger.rows(info.id, DOUBTFUL, batch=1):
+            elsewhere = False
+            break
+        return cls(info=info, counts=words, ledger=ledger.path, elsewhere=elsewhere, **more)
 
-def to_do(counts: Counts) -> dict[str, int]:
-    """The orders of a run for which there is something to do, by their words."""
-    words = {word.value: counts.of(state for state in OrderState if word_of(state) is word) for word in Word}
-    # What another run has taken over is that run's.
-    return {**words, Word.UNPROCESSED.value: counts.of(WAITING)}
+    @property
+    def simulated(self) -> bool:
+        """Whether the run went to a throw-away simulator, which is gone."""
+        return self.info.environment == SIMULATED
 
+    def place(self, *, calls: bool = False) -> str:
+        """The options that find the ledger; with ``calls`` also those that reach the run's GotSurge."""
+        reach = _option("--api-base", _api_base(self.info)) if calls else ""
+        return _joined(f"--env {self.info.environment}", reach, self.ledger_option)
 
-async def doubts_elsewhere(ledger: Ledger, run_id: str, counts: Counts) -> bool:
-    """Whether the orders of a run that are in doubt are all so in another run, which has their keys."""
-    if not counts.of(DOUBTFUL):
-        return False
-    async for _ in ledger.rows(run_id, DOUBTFUL, batch=1):
-        return False
-    return True
+    def command(self, name: str, *words: str, calls: bool = False) -> str:
+        """A command about the run."""
+        return _joined("gotsurge", name, self.info.id, self.place(calls=calls), *words)
+
+    def push(self, file: str, *words: str) -> str:
+        """A push of a result file, read as the source was."""
+        options = self.info.options
+        where = "--simulate" if self.simulated else f"--env {self.info.environment}"
+        account = _option("--account", options.get("account"))
+        reading = map(shlex.quote, options.get("reading", ()))
+        rest = (_option("--api-base", _api_base(self.info)), account, *reading, self.ledger_option, self.out_option)
+        return _joined("gotsurge push", shlex.quote(file), where, *rest, *words)
+
+    @property
+    def ledger_option(self) -> str:
+        """``--ledger``, unless the ledger is found without."""
+        usual = find_ledger(None, Target(simulate=self.simulated, env=self.info.environment))
+        path = Path(self.ledger)
+        return "" if path.resolve() == usual.resolve() else _option("--ledger", str(path.absolute()))
+
+    @property
+    def out_option(self) -> str:
+        """``--out``, where the result files are not in the usual folder."""
+        if self.results_failed:
+            return f"--out {ELSEWHERE}"
+        return "" if self.out == OUT else _option("--out", str(self.out))
 
 
 def next_steps(standing: Standing) -> list[Step]:
@@ -78,39 +117,33 @@ def cancelling(info: RunInfo) -> str:
     """How a task, or a draft, of a run is cancelled; "" where nobody could."""
     if info.environment == SIMULATED:
         return ""
-    api_base, account = _api_base(info), info.options.get("account")
-    return _command(
-        "tasks cancel ID",
-        f"--env {info.environment}",
-        f"--api-base {shlex.quote(api_base)}" if api_base else "",
-        f"--account {shlex.quote(account)}" if account else "",
-        '--reason "unused draft"',
-    )
+    reach = (_option("--api-base", _api_base(info)), _option("--account", info.options.get("account")))
+    return _joined("gotsurge tasks cancel ID", f"--env {info.environment}", *reach, '--reason "unused draft"')
 
 
 def _steps(standing: Standing) -> Iterator[Step]:
-    info, counts = standing.info, standing.counts
-    simulated = info.environment == SIMULATED
+    info, counts, simulated = standing.info, standing.counts, standing.simulated
     if standing.results_failed:
-        yield Step("the result files, in another folder", _command("results", _which(standing), f"--out {ELSEWHERE}"))
+        yield Step("the result files, in another folder", standing.command("results", f"--out {ELSEWHERE}"))
     if standing.sign_in and info.environment not in (SIMULATED, "local"):  # a simulator signs in by itself
-        account = info.options.get("account")
-        named = f"--account {shlex.quote(account)}" if account else ""
-        yield Step("sign in", _command("auth login", f"--env {info.environment}", named))
+        account = _option("--account", info.options.get("account"))
+        yield Step("sign in", _joined("gotsurge auth login", f"--env {info.environment}", account))
     if number := counts.get("in_doubt", 0):
-        yield from _settle(standing, f"{number:,} in doubt", simulated)
+        yield from _in_doubt(standing, f"{number:,} in doubt")
+    if number := counts.get("drafts", 0):
+        yield Step(f"{number:,} still drafts", standing.command("resume", standing.out_option, calls=True))
     if number := counts.get("unprocessed", 0):
         why = f"{number:,} unprocessed"
         if not simulated:
-            yield Step(why, _command("resume", _which(standing, calls=True), _out(standing)))
+            yield Step(why, standing.command("resume", standing.out_option, calls=True))
         elif (file := standing.files.get("unprocessed")) is not None:
-            yield Step(why, _push(standing, file))
+            yield Step(why, standing.push(file))
     if number := counts.get("refused", 0):
         file = standing.files.get("failed")
         if file is not None:
-            yield Step(f"{number:,} refused, when {file} is mended", _push(standing, file))
+            yield Step(f"{number:,} refused, when {file} is mended", standing.push(file))
         elif not simulated:
-            yield Step(f"{number:,} refused", _command("retry", _which(standing, calls=True)))
+            yield Step(f"{number:,} refused", standing.command("retry", calls=True))
     if (number := counts.get("changed", 0)) and not simulated:
         yield from _changed(standing, f"{number:,} changed since they were sent")
 
@@ -119,63 +152,44 @@ def _changed(standing: Standing, why: str) -> Iterator[Step]:
     file = standing.files.get("changed")
     if file is None:
         if not standing.results_failed:
-            yield Step(f"{why}: the file of them", _command("results", _which(standing), _out(standing)))
+            yield Step(f"{why}: the file of them", standing.command("results", standing.out_option))
     elif standing.info.mode is Mode.TWO_PHASE:
-        yield Step(f"{why}: to change their tasks", f"{_push(standing, file)} --replace-changed")
+        yield Step(f"{why}: to change their tasks", standing.push(file, "--replace-changed"))
     else:  # a plain partner cannot change a task
-        place = _which(standing, calls=True).removeprefix(f"{standing.info.id} ")
         first = f"{why}: take each back first, in the run that pushed it, which the file says"
-        yield Step(first, _command("undo", "RUN", place, "--key KEY"))
-        yield Step("and then push what they say now", _push(standing, file))
+        yield Step(first, _joined("gotsurge undo RUN", standing.place(calls=True), "--key KEY"))
+        yield Step("and then push what they say now", standing.push(file))
 
 
-def _settle(standing: Standing, why: str, simulated: bool) -> Iterator[Step]:
+def _in_doubt(standing: Standing, why: str) -> Iterator[Step]:
     if standing.elsewhere:
-        place = _which(standing, calls=True).removeprefix(f"{standing.info.id} ")
-        if not simulated:
-            yield Step(f"{why}, in earlier runs", _command("reconcile", place))
+        if not standing.simulated:
+            yield Step(f"{why}, in earlier runs", _joined("gotsurge reconcile", standing.place(calls=True)))
         return
-    if simulated or standing.info.mode is Mode.DIRECT:  # a plain partner has no list in which reconcile could look
+    # A plain partner has no list in which reconcile could look, and a simulator that is gone has nothing at all.
+    if standing.simulated or standing.looked or standing.info.mode is Mode.DIRECT:
         yield from _by_hand(standing, why)
-    if not simulated:
-        yield Step(why, _command("reconcile", _which(standing, calls=True)))
+    if not standing.simulated and not standing.looked:
+        yield Step(why, standing.command("reconcile", calls=True))
 
 
 def _by_hand(standing: Standing, why: str) -> Iterator[Step]:
-    ending = "jsonl" if standing.info.columns is None else "csv"
-    name = f"{standing.info.id}-in-doubt.{ending}"
+    name = f"{standing.info.id}-in-doubt.{'jsonl' if standing.info.columns is None else 'csv'}"
     file = Path(standing.files.get("in_doubt", standing.out / name))
     if standing.results_failed:
         file = Path(ELSEWHERE) / name  # where the first step writes it
     elif not file.exists():
-        yield Step(f"{why}: the file of them", _command("results", _which(standing), _out(standing)))
-    filled_in = _command("resolve", _which(standing), f"--file {shlex.quote(str(file))}")
+        yield Step(f"{why}: the file of them", standing.command("results", standing.out_option))
+    filled_in = standing.command("resolve", _option("--file", str(file)))
     yield Step(f"{why}, when you have looked them up and filled in what you found", filled_in)
 
 
-def _command(name: str, *words: str) -> str:
-    return " ".join(["gotsurge", name, *(word for word in words if word)])
+def _joined(*words: str) -> str:
+    return " ".join(filter(None, words))
 
 
-def _which(standing: Standing, *, calls: bool = False) -> str:
-    """The run, and the options that are needed to find it; with ``calls`` also those to reach its GotSurge."""
-    words = [standing.info.id, f"--env {standing.info.environment}"]
-    if calls and (api_base := _api_base(standing.info)):
-        words.append(f"--api-base {shlex.quote(api_base)}")
-    return " ".join([*words, *_ledger(standing)])
-
-
-def _ledger(standing: Standing) -> list[str]:
-    target = Target(simulate=standing.info.environment == SIMULATED, env=standing.info.environment)
-    if Path(standing.ledger).resolve() == default_ledger(target, OUT).resolve():
-        return []
-    return [f"--ledger {shlex.quote(str(Path(standing.ledger).absolute()))}"]
-
-
-def _out(standing: Standing) -> str:
-    if standing.results_failed:
-        return f"--out {ELSEWHERE}"
-    return "" if standing.out == OUT else f"--out {shlex.quote(str(standing.out))}"
+def _option(name: str, value: str | None) -> str:
+    return f"{name} {shlex.quote(value)}" if value else ""
 
 
 def _api_base(info: RunInfo) -> str | None:
@@ -187,20 +201,3 @@ def _api_base(info: RunInfo) -> str | None:
         return None if Environment.named(info.environment).api_base == api_base else api_base
     except ConfigError:  # local has none of its own
         return api_base
-
-
-def _push(standing: Standing, file: str) -> str:
-    """A push of a result file, read as the source was."""
-    info = standing.info
-    place = "--simulate" if info.environment == SIMULATED else f"--env {info.environment}"
-    api_base, account = _api_base(info), info.options.get("account")
-    return _command(
-        "push",
-        shlex.quote(file),
-        place,
-        f"--api-base {shlex.quote(api_base)}" if api_base else "",
-        f"--account {shlex.quote(account)}" if account else "",
-        *map(shlex.quote, info.options.get("reading", ())),
-        *_ledger(standing),
-        _out(standing),
-    )

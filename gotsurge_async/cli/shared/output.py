@@ -1,60 +1,75 @@
 """What commands print: tables for people, tab-separated lines for pipes, JSON for programs."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from gotsurge_async import codec
-from gotsurge_async.cli.shared.exits import print_text
 from gotsurge_async.money import Money
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SHOWN = 20
-"""How many orders are listed for people; --json lists all."""
+"""How many rows, or ids, are listed for people; --json lists all."""
+
+DOCUMENT_GIVEN = "gotsurge_async.cli.document_was_given"
+"""Where the context of a command remembers that it has printed its JSON document."""
 
 
-def json_option(command: F) -> F:
-    """The option ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
+def say(text: object) -> None:
+    """Tell people what is no data, on stderr."""
+    click.echo(str(text), err=True)
+
+
+def counted(numbers: Mapping[str, int]) -> str:
+    """How many there are of each, as ``3 created, 1 in doubt``; nothing of those that there are none of."""
+    return ", ".join(f"{number:,} {word}" for word, number in numbers.items() if number)
 
 
 def print_json(value: Any) -> None:
-    """Print models, or plain values, as one JSON document: the shape, and the units, of the API's own JSON."""
-    text = msgspec.json.format(codec.encode(_plain(value)), indent=2)
-    print_text(text.decode())
+    """Print models, or plain values, as the one JSON document of a command; of models it is the API's own JSON."""
+    if isinstance(value, list | tuple):
+        value = [codec.unstructure(each) for each in value]
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.meta[DOCUMENT_GIVEN] = True
+    click.echo(msgspec.json.format(codec.encode(value), indent=2).decode())
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, err: bool = False) -> None:
     """Print a table: ruled on a terminal, else a line a row with tabs between its cells, the headings first."""
     cells = [[shown(value) for value in row] for row in rows]
-    console = Console(stderr=err)
-    if not console.is_terminal:
+    console = _terminal(err)
+    if console is None:
         _print_lines([columns, *cells], err)
         return
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         # An id is there to be copied.
         table.add_column(column, overflow="fold", no_wrap=column in ("id", "operation"))
     for row in cells:
         # Text of the service is no markup.
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*map(Text, row))
     console.print(table)
 
 
 def print_record(pairs: Iterable[tuple[str, Any]], *, err: bool = False) -> None:
     """Print one thing, a line for each field that has a value: its name, then the value."""
-    given = [[name, shown(value)] for name, value in pairs if shown(value)]
-    console = Console(stderr=err)
-    if not console.is_terminal:
+    given = [(name, text) for name, value in pairs if (text := shown(value))]
+    console = _terminal(err)
+    if console is None:
         _print_lines(given, err)
         return
+    from rich.table import Table
+    from rich.text import Text
+
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
     grid.add_column(overflow="fold")
@@ -85,12 +100,14 @@ def shown(value: Any) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
 
 
+def _terminal(err: bool) -> "Console | None":
+    """The terminal that the output goes to, if it is one."""
+    from rich.console import Console  # loaded by what prints a table, and by nothing else
+
+    console = Console(stderr=err)
+    return console if console.is_terminal else None
+
+
 def _print_lines(rows: Iterable[Sequence[str]], err: bool) -> None:
     for row in rows:
         click.echo("\t".join(row), err=err)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [codec.unstructure(each) for each in value]
-    return value

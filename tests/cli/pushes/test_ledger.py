@@ -266,3 +266,16 @@ def test_a_ledger_that_is_gone_is_said_to_be(desk: Desk, words: tuple[str, ...])
     book(desk).unlink()
     done = clean(desk.run(*words, *desk.ledger))
     assert (done.exit_code, "is gone" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "words", [("push", "orders.csv", "--simulate"), ("runs",), ("resume", "RUN", "--env", "local")]
+)
+@pytest.mark.parametrize("url", ["postgresql://db/gotsurge", "sqlite:///ledger.db"])
+def test_a_ledger_is_a_file(desk: Desk, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], url: str) -> None:
+    """A URL is refused, by the option and by the variable, and is no folder with an odd name."""
+    monkeypatch.chdir(desk.folder)
+    write_orders(desk.folder / "orders.csv", ["A"])
+    for done in (desk.run(*words, "--ledger", url), desk.run(*words, GOTSURGE_LEDGER=url)):
+        assert (done.exit_code, f"{url} is a URL, and the ledger is a file" in done.stderr) == (2, True), done.output
+    assert [path.name for path in desk.folder.iterdir()] == ["orders.csv"]

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import json
+import re
 import signal
 import stat
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from gotsurge_async.simulator import Fault, Simulator
 from tests.cli.desk import Desk
 from tests.cli.kit import EXAMPLES, HEADER, ROW, Finished, finish, gotsurge, start, write_orders
+from tests.cli.runner import Runner
 
 DAY = 86_400
 
@@ -382,3 +384,12 @@ def test_a_push_that_goes_wrong_throughout_stops_by_itself(desk: Desk, kind: str
     lifted = ("--stop-after-doubts", "0", "--stop-after-refusals", "0")
     done = desk.call("resume", summary["run"], *one[2:], *lifted, "--out", desk.folder / "out", "--json", "--quiet")
     assert desk.document(done)["unprocessed"] == 0
+
+
+def test_the_help_shows_options_in_groups(run: Runner) -> None:
+    """The file, the place, the sending, what stops it, and what is left behind; nothing stands in no group."""
+    told = run("push", "--help").stdout
+    titles = [line for line in told.splitlines() if re.fullmatch(r"[A-Z][a-z, ]+:", line)]
+    groups = ["The file:", "Where to:", "Sending:", "Stopping:", "Ledger, results and output:", "Other options:"]
+    assert titles[titles.index("The file:") :] == groups
+    assert told.partition("Other options:")[2].split() == ["-h,", "--help", "Show", "this", "message", "and", "exit."]

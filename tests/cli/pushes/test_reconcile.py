@@ -28,6 +28,8 @@ def test_what_is_not_found_stays_in_doubt(platform_desk: Desk) -> None:
     assert done.exit_code == 3
     assert f"run {run_id}: 1 in doubt" in done.stdout
     assert "KEY\tWHY" in done.stdout
+    assert f"gotsurge resolve {run_id} --env local --ledger {desk.folder / 'ledger.db'} --file " in done.stderr
+    assert "gotsurge reconcile" not in done.stderr
     given_up = desk.call("reconcile", run_id, *AT_ONCE, "--absent-means-not-created")
     assert (given_up.exit_code, f"run {run_id}: 1 taken for not created" in given_up.stdout) == (0, True)
     _, summary = desk.push("A")

@@ -75,3 +75,18 @@ def test_drafts_are_undone_if_asked(platform_desk: Desk) -> None:
     done = desk.call("undo", summary["run"], "--drafts")
     assert done.stdout == f"run {summary['run']}: 2 already cancelled, 2 drafts cancelled\n"
     assert desk.document(desk.books("status", summary["run"], "--json"))["unused_drafts"] == []
+
+
+def test_a_person_is_asked_about_all_that_is_cancelled(platform_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders in doubt whose tasks are known count too, and with --drafts the unused drafts."""
+    desk = platform_desk
+    desk.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+    desk.simulator.order_fault(Fault(operation="platform.drafts.broadcast", when="before", kind="reset"))
+    desk.simulator.order_fault(Fault(operation="platform.tasks.get", when="before", kind="reset"))
+    _, summary = desk.push("A", "B")
+    desk.simulator.clear_faults()
+    assert (summary["created"], summary["in_doubt"], len(summary["unused_drafts"])) == (0, 2, 2)
+    monkeypatch.setattr("gotsurge_async.cli.pushes.undo.at_a_terminal", lambda: True)
+    for words, asked in (((), "Cancel 2 orders of"), (("--drafts",), "Cancel 4 orders and drafts of")):
+        done = desk.run("undo", summary["run"], *desk.ledger, *desk.place, *words, stdin="n\n")
+        assert (done.exit_code, asked in done.stderr) == (2, True), done.stderr

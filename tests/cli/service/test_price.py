@@ -53,9 +53,8 @@ def test_an_address_without_coordinates_is_the_service_s_to_find(run: Runner, si
         ["--from", " ", "--to", "1.27,103.86", "--vehicle", "car"],
         [*PICKUP, "--vehicle", "car"],
         [*PICKUP, "--to", "1.27,103.86", "--vehicle", "ltl"],
-        [*PICKUP, "--to", "1.27,103.86"],
     ],
-    ids=["swapped", "blank", "nowhere", "of a task", "on foot"],
+    ids=["swapped", "blank", "nowhere", "of a task"],
 )
 def test_a_question_that_cannot_be_is_wrong_usage(run: Runner, simulator: Simulator, words: list[str]) -> None:
     """Exit 2, and nothing is asked."""
@@ -67,3 +66,9 @@ def test_a_question_that_cannot_be_is_wrong_usage(run: Runner, simulator: Simula
 def test_a_price_needs_no_running_simulator(run: Runner) -> None:
     """--simulate brings its own."""
     assert run("price", *PICKUP, "--to", "1.27,103.86", "--vehicle", "car", "--simulate").exit_code == 0
+
+
+def test_a_price_needs_no_vehicle(run: Runner, simulator: Simulator) -> None:
+    """The service prices without one, as its document says."""
+    done = run("price", *PICKUP, "--to", "1.27,103.86", *local(simulator), "--json")
+    assert (done.exit_code, json.loads(done.stdout)["total_fee"] > 0) == (0, True)

@@ -66,11 +66,11 @@ def test_many_lines_are_many_orders(run: Runner, simulator: Simulator, tmp_path:
     (tmp_path / "o.jsonl").write_text("\n".join(json.dumps(order(name)) for name in "ABC"))
     done = run("tasks", "create", tmp_path / "o.jsonl", *local(simulator), "--json")
     found = json.loads(done.stdout)
-    assert {name: found[name] for name in ("created", "refused", "in_doubt", "not_sent")} == {
+    assert {name: found[name] for name in ("created", "refused", "in_doubt", "unprocessed")} == {
         "created": 3,
         "refused": 0,
         "in_doubt": 0,
-        "not_sent": 0,
+        "unprocessed": 0,
     }
     assert simulator.audit()["calls"]["tasks.create"] == 1
 
@@ -175,7 +175,7 @@ def test_a_token_that_is_refused_is_a_matter_of_signing_in(run: Runner, simulato
     """Exit 4; the orders were not sent, and say so."""
     done = run("tasks", "create", "-", *local(simulator), stdin=json.dumps(order("A")), GOTSURGE_BEARER_TOKEN="wrong")
     assert done.exit_code == 4
-    assert lines(done)[1][:2] == ["A", "not sent"]
+    assert lines(done)[1][:2] == ["A", "unprocessed"]
     assert "Error: " in done.stderr
     assert "wrong" not in done.output
 

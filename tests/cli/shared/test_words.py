@@ -30,7 +30,7 @@ def test_every_document_has_its_exit_code(desk: Desk) -> None:
     ]
     assert [done.exit_code for done in ended] == [3, 3, 3, 3, 0, 0, 0, 0, 0]
     assert [desk.document(done)["exit"] for done in ended] == [done.exit_code for done in ended]
-    assert desk.document(ended[-1]) == {"runs": [], "held": [], "exit": 0}
+    assert desk.document(ended[-1]) == {"runs": [], "held": [], "next": [], "exit": 0}
 
 
 def test_changed_orders_have_one_shape(desk: Desk) -> None:

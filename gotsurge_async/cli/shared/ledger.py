@@ -1,13 +1,14 @@
-"""What the commands about earlier runs share: which ledger, which run, and whose it is."""
+"""The ledger that a command means, and the runs in it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+import os
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 
 import attrs
 import click
+import platformdirs
 
 from gotsurge_async.bulk import Ledger, Mode, Run
 from gotsurge_async.bulk.after.results import refuse_older
@@ -15,42 +16,63 @@ from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.bulk.ledger.upkeep.check import refuse_unfit
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
 from gotsurge_async.bulk.send.changes import Known, compare
-from gotsurge_async.cli.shared.connect import SIMULATED, Target, default_ledger
-from gotsurge_async.cli.shared.exits import Exit, told
+from gotsurge_async.cli.shared.connect import SIMULATED, Target
+from gotsurge_async.cli.shared.exits import Exit
+from gotsurge_async.cli.shared.options import OUTPUT, PATH, gathered, in_group
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import ConfigError, UsageError
-
-F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
 
 OUT = Path("gotsurge-results")
 """Where result files go unless ``--out`` says otherwise."""
 
-
-def ledger_option(command: F) -> F:
-    """The option ``--ledger``."""
-    return click.option(
-        "--ledger", type=click.Path(path_type=Path), metavar="PATH", help="The books; as gotsurge push finds them."
-    )(command)
-
-
-def books_options(command: F) -> F:
-    """The options of a command that only reads and writes the ledger."""
-    environment = click.option(
-        "--env",
-        type=click.Choice((SIMULATED, "local", "sandbox", "production")),
-        help="Whose runs; it also tells which ledger, unless --ledger does.",
-    )
-    return environment(ledger_option(command))
+_option = in_group(OUTPUT)
+ledger_option = _option(
+    "--ledger",
+    metavar="PATH",
+    callback=lambda _, __, value: None if value is None else _file_of(value, "--ledger"),
+    help="The ledger's file; gotsurge push --help says where it is otherwise.",
+)
+env_option = _option(
+    "--env",
+    type=click.Choice((SIMULATED, "local", "sandbox", "production")),
+    help="Whose runs; it also tells which ledger, unless --ledger does.",
+)
+out_option = _option("--out", type=PATH, default=OUT, show_default=True, help="Folder of the result files.")
+quiet_option = _option("--quiet", is_flag=True, help="No progress on stderr.")
 
 
-def find_ledger(ledger: Path | None, env: str | None, out: Path = OUT) -> Path:
-    """The ledger that the options mean."""
-    return ledger or default_ledger(Target(simulate=env == SIMULATED, env=env), out)
+def find_ledger(given: Path | None, target: Target, out: Path = OUT) -> Path:
+    """The ledger: the one that was given, else one for all real pushes of a user, and one beside simulated results.
+
+    Raises:
+        click.UsageError: GOTSURGE_LEDGER names none that could be.
+    """
+    if given is not None:
+        return given
+    if where := os.environ.get("GOTSURGE_LEDGER"):
+        return _file_of(where, "GOTSURGE_LEDGER")
+    if target.is_real:
+        return platformdirs.user_data_path("gotsurge") / "ledger.db"
+    return out / "ledger.db"
+
+
+def _file_of(text: str, name: str) -> Path:
+    if "://" in text:
+        raise click.UsageError(f"{name}: {text} is a URL, and the ledger is a file: give its path")
+    return Path(text)
+
+
+def find_ledger_of(ledger: Path | None, env: str | None) -> Path:
+    """The same for a command that calls nobody, and may be about a throw-away simulator's runs."""
+    return find_ledger(ledger, Target(simulate=env == SIMULATED, env=env))
+
+
+takes_ledger = gathered("ledger", find_ledger_of, ledger_option, env_option)
+"""The options of a command that needs nothing but the ledger; the command gets its path, the argument ``ledger``."""
 
 
 @asynccontextmanager
-async def open_books(path: Path, *, look: bool = False) -> AsyncIterator[Ledger]:
+async def open_ledger(path: Path, *, look: bool = False) -> AsyncIterator[Ledger]:
     """An existing ledger.
 
     Args:
@@ -91,10 +113,10 @@ async def known_to(path: Path, run: Run, target: Target, out: Path = OUT) -> Kno
     await asyncio.to_thread(Keeper(path).refuse_loss)
     if not await asyncio.to_thread(path.exists):
         return Known()
-    async with open_books(path, look=True) as ledger:
+    async with open_ledger(path, look=True) as ledger:
         await asyncio.to_thread(refuse_unfit, path, SystemClock().now)
         await refuse_older(ledger, out)
-        return await compare(run, ledger, target.books)
+        return await compare(run, ledger, target.environment)
 
 
 def ending_of(*, in_doubt: int, changed: int) -> Exit:
@@ -102,27 +124,6 @@ def ending_of(*, in_doubt: int, changed: int) -> Exit:
     if in_doubt:
         return Exit.IN_DOUBT
     return Exit.CHANGED if changed else Exit.CREATED
-
-
-def document_of(known: Known) -> dict[str, Any]:
-    """The same, for programs."""
-    changed = [{"line": line, "key": key, "reason": reason} for line, key, reason in known.changed]
-    return {
-        "already_pushed": known.already_pushed,
-        "in_doubt": known.in_doubt,
-        "changed": changed,
-        "changed_count": known.changed_count,
-    }
-
-
-def run_told(work: Coroutine[Any, Any, T], run: str | Callable[[], str | None] | None = None) -> T:
-    """Run something to its end; what goes wrong is told on stderr and ends the process.
-
-    Args:
-        run: the run that it is about, or what gives it.
-    """
-    with told(run if callable(run) else lambda: run):
-        return asyncio.run(work)
 
 
 def target_of(run: RunInfo, target: Target) -> Target:
@@ -133,8 +134,10 @@ def target_of(run: RunInfo, target: Target) -> Target:
     """
     if run.environment == SIMULATED:
         raise UsageError(f"run {run.id} was sent to a throw-away simulator, which is gone: push its file again")
-    if target.books != run.environment:
-        raise UsageError(f"run {run.id} is of {run.environment}, not of {target.books}: say --env {run.environment}")
+    if target.environment != run.environment:
+        raise UsageError(
+            f"run {run.id} is of {run.environment}, not of {target.environment}: say --env {run.environment}"
+        )
     account = run.options.get("account")
     if account and target.account and target.account != account:
         raise UsageError(f"run {run.id} was made with the account {account}, not with {target.account}")

@@ -1,11 +1,12 @@
-"""A few orders from a JSON file into one call, and what became of each."""
+"""A few orders, or the ids of tasks, in one command: how they are read, and what became of each."""
 
 import io
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import click
@@ -15,14 +16,14 @@ from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.sources import SourceOptions
 from gotsurge_async.bulk.sources.jsonl_source import JsonlSource
 from gotsurge_async.bulk.sources.source import SourceReport
-from gotsurge_async.calls.create import Created, InDoubt, OrderResult, PushStream, Refused
+from gotsurge_async.calls.create import Created, InDoubt, Refused
+from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of
-from gotsurge_async.cli.shared.output import print_json, print_table
+from gotsurge_async.cli.shared.output import print_json, print_table, say
 from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
-
-_WORDS = {Created: "created", Refused: "refused", InDoubt: "in doubt"}
+from gotsurge_async.resources.platform.batches import Updated
 
 
 def read_orders(file: str, *, timezone: str | None = None, max_price: Money | None = None) -> list[Order]:
@@ -45,7 +46,7 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
     with JsonlSource(file, stream, options, report) as source:
         orders = [row.order for row in source.rows()]
     for warning in report.warnings:
-        click.echo(f"warning: {_told(warning)}", err=True)
+        say(f"warning: {_told(warning)}")
     if not report.ok:
         faults = [*map(_told, report.faults), "nothing was sent"]
         raise Failure("\n".join(faults), Exit.USAGE)
@@ -89,6 +90,30 @@ def _line(file: str, number: int, line: bytes) -> Any:
         raise Failure(f"{file} is not JSON, and line {number} of it is not either: {error}", Exit.USAGE) from None
 
 
+def words_of(arguments: Sequence[str]) -> list[str]:
+    """The arguments; a single ``-`` stands for the lines of standard input."""
+    if list(arguments) != ["-"]:
+        return list(arguments)
+    return [line.strip() for line in sys.stdin if line.strip()]
+
+
+def pairs_of(words: Sequence[str]) -> dict[str, str]:
+    """Read ``TASK_ID=TRACKING_ID`` words.
+
+    Raises:
+        click.UsageError: a word of another form, or a task that stands there twice.
+    """
+    pairs: dict[str, str] = {}
+    for word in words:
+        task_id, _, tracking_id = word.partition("=")
+        if not task_id or not tracking_id:
+            raise click.UsageError(f"{word!r} is not TASK_ID=TRACKING_ID")
+        if task_id in pairs:
+            raise click.UsageError(f"task {task_id} stands there twice")
+        pairs[task_id] = tracking_id
+    return pairs
+
+
 # --- what became of them ---------------------------------------------------------------------------------------------
 
 
@@ -96,13 +121,13 @@ def _line(file: str, number: int, line: bytes) -> Any:
 class Outcome:
     """The result of each order, and the error that ended the sending early, if one did."""
 
-    results: list[OrderResult[Order]]
+    results: list[Any]
     error: GotSurgeError | None
 
     @classmethod
-    async def of(cls, stream: PushStream) -> "Outcome":
+    async def of(cls, stream: ResultStream[Any, Any]) -> Self:
         """Wait for all results."""
-        results: list[OrderResult[Order]] = []
+        results: list[Any] = []
         try:
             async with stream:
                 async for result in stream:
@@ -121,35 +146,62 @@ class Outcome:
             return Exit.IN_DOUBT
         if self.error is not None:
             return exit_code_of(self.error)
-        if "not sent" in words:
+        if "unprocessed" in words:
             return Exit.STOPPED
         return Exit.REFUSED if "refused" in words else Exit.CREATED
 
     def tell(self, *, as_json: bool) -> None:
-        """Print a row for each order."""
-        rows = [_row(result) for result in self.results]
+        """Print a row for each order, and end the process."""
+        rows = [self._row(result) for result in self.results]
         if as_json:
-            counts = {name: sum(row["result"] == word for row in rows) for name, word in _COUNTED.items()}
-            print_json({**counts, "orders": rows})
+            print_json(self._document(rows))
         else:
-            print_table(("tracking_id", "result", "id", "status", "error"), [list(row.values()) for row in rows])
+            print_table(list(rows[0]) if rows else (), [list(row.values()) for row in rows])
         if self.error is not None:
-            click.echo(f"Error: {self.error}", err=True)
+            say(f"Error: {self.error}")
+        raise SystemExit(int(self.exit_code))
+
+    def _document(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        counts = Counter(row["result"] for row in rows)
+        words = ("created", "refused", "in doubt", "unprocessed")
+        return {**{word.replace(" ", "_"): counts[word] for word in words}, "orders": rows}
+
+    def _row(self, result: Any) -> dict[str, Any]:
+        receipt = result.receipt if isinstance(result, Created) else None
+        return {
+            "tracking_id": result.order.tracking_id,
+            "result": _word(result),
+            "id": receipt.id if receipt else None,
+            "status": receipt.current_status if receipt else None,
+            "error": None if isinstance(result, Created) else str(result.error),
+        }
 
 
-_COUNTED = {"created": "created", "refused": "refused", "in_doubt": "in doubt", "not_sent": "not sent"}
+def _word(result: Any) -> str:
+    return {Created: "created", Refused: "refused", InDoubt: "in doubt"}.get(type(result), "unprocessed")
 
 
-def _word(result: OrderResult[Order]) -> str:
-    return _WORDS.get(type(result), "not sent")
+class Updates(Outcome):
+    """The result of each task that was to be changed or broadcast."""
 
+    @property
+    def exit_code(self) -> Exit:
+        """Whether all is done; asking again does no harm, so nothing is in doubt."""
+        if self.error is not None:
+            return exit_code_of(self.error)
+        return Exit.CREATED if all(isinstance(result, Updated) for result in self.results) else Exit.REFUSED
 
-def _row(result: OrderResult[Order]) -> dict[str, Any]:
-    receipt = result.receipt if isinstance(result, Created) else None
-    return {
-        "tracking_id": result.order.tracking_id,
-        "result": _word(result),
-        "id": receipt.id if receipt else None,
-        "status": receipt.current_status if receipt else None,
-        "error": None if isinstance(result, Created) else str(result.error),
-    }
+    def _document(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        done = sum(row["done"] for row in rows)
+        return {"done": done, "not_done": len(rows) - done, "tasks": rows}
+
+    def _row(self, result: Any) -> dict[str, Any]:
+        task = result.task if isinstance(result, Updated) else None
+        task_id, tracking_id = result.item if isinstance(result.item, tuple) else (result.item, None)
+        return {
+            "id": task_id,
+            "tracking_id": task.tracking_id if task and task.tracking_id else tracking_id,
+            "done": task is not None,
+            "status": task.current_status if task else None,
+            "error": None if isinstance(result, Updated) else str(result.error),
+        }

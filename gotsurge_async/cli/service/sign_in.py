@@ -3,23 +3,23 @@
 import asyncio
 import html
 import webbrowser
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl, urlsplit
 
+import click
 from aiohttp import web
 
 from gotsurge_async.auth.consent import Consent, Finished
 from gotsurge_async.auth.oauth import OAuth
+from gotsurge_async.cli.shared.output import say
 from gotsurge_async.errors import ConfigError, GotSurgeError, SignInFailed
 
 HOST = "127.0.0.1"
 PATH = "/callback"
 
-Say = Callable[[str], None]
 
-
-async def sign_in_with_browser(oauth: OAuth, account: str, *, port: int, timeout: float, say: Say) -> Finished:
+async def sign_in_with_browser(oauth: OAuth, account: str, *, port: int, timeout: float) -> Finished:
     """Open a browser at the consent page, and wait for it to come back.
 
     Args:
@@ -36,7 +36,7 @@ async def sign_in_with_browser(oauth: OAuth, account: str, *, port: int, timeout
         consent = Consent(oauth, redirect_url)
         begun = await consent.begin(account)
         # Not waited for: some browsers only return when they are closed.
-        opening = asyncio.create_task(_open(begun.url, timeout, say))
+        opening = asyncio.create_task(_open(begun.url, timeout))
         try:
             return await loopback.finished(consent, timeout)
         finally:
@@ -44,15 +44,13 @@ async def sign_in_with_browser(oauth: OAuth, account: str, *, port: int, timeout
             await asyncio.wait([opening])
 
 
-async def _open(url: str, timeout: float, say: Say) -> None:
+async def _open(url: str, timeout: float) -> None:
     say(f"sign in with the browser that opens (at most {timeout:.0f} s)")
     if not await asyncio.to_thread(webbrowser.open, url):
         say(f"no browser opens here: go to\n\n{url}\n")
 
 
-async def sign_in_by_hand(
-    oauth: OAuth, account: str, *, redirect_url: str, say: Say, ask: Callable[[], str]
-) -> Finished:
+async def sign_in_by_hand(oauth: OAuth, account: str, *, redirect_url: str) -> Finished:
     """Print the consent page's URL, and take the URL that the browser came back to.
 
     Raises:
@@ -62,7 +60,7 @@ async def sign_in_by_hand(
     begun = await consent.begin(account)
     say(f"Open this page in a browser, on any machine:\n\n{begun.url}\n")
     say("Afterwards the browser shows a page that cannot be found, or an empty one: copy its address.")
-    pasted = (await asyncio.to_thread(ask)).strip()
+    pasted = str(await asyncio.to_thread(click.prompt, "Address", err=True)).strip()
     return await consent.finish(dict(parse_qsl(urlsplit(pasted).query, keep_blank_values=True)))
 
 

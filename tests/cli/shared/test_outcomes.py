@@ -1,4 +1,4 @@
-"""`gotsurge_async.cli.shared.orders`: results of a few orders. Reading is tested with the command, in test_tasks.py."""
+"""`gotsurge_async.cli.shared.outcomes`: what became of a few orders; reading them is tested with `tasks create`."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from gotsurge_async.calls.create import Created, InDoubt, Refused, Unsent
 from gotsurge_async.cli.shared.exits import Exit
-from gotsurge_async.cli.shared.orders import Outcome
+from gotsurge_async.cli.shared.outcomes import Outcome
 from gotsurge_async.errors import BadRequest, GotSurgeError, NotSent, OutcomeUnknown, SignInNeeded
 from gotsurge_async.models.tasks import Receipt
 from tests.kit import order

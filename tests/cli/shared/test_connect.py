@@ -1,4 +1,4 @@
-"""`gotsurge_async.cli.shared.calls`: where to, and how what goes wrong is told."""
+"""`gotsurge_async.cli.shared.connect`: where to, and how what goes wrong is told."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -7,8 +7,7 @@ from typing import Any
 import click
 import pytest
 
-from gotsurge_async.cli.shared.calls import call, for_platform
-from gotsurge_async.cli.shared.connect import Target
+from gotsurge_async.cli.shared.connect import Target, call
 from gotsurge_async.cli.shared.exits import Failure
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import OutcomeUnknown
@@ -30,7 +29,7 @@ def test_a_command_for_platform_partners_takes_their_account_on_a_simulator(
     target: Target, account: str | None
 ) -> None:
     """Elsewhere, and where one is named, the account stays as it is."""
-    assert for_platform(target).account == account
+    assert target.for_platform().account == account
 
 
 def raising(error: BaseException) -> Callable[[GotSurge], Awaitable[Any]]:

@@ -1,0 +1,101 @@
+"""How commands get their options, in groups of their help, and the options that many of them have."""
+
+import functools
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import click
+
+from gotsurge_async.money import Money
+
+F = TypeVar("F", bound=Callable[..., Any])
+Decorator: TypeAlias = Callable[[F], F]
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows its options in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each group, in the order of their first options; those of none come last."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        others: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                group = parameter.group if isinstance(parameter, _GroupedOption) else None
+                (others if group is None else groups.setdefault(group, [])).append(record)
+        for title, records in (*groups.items(), ("Other options", others)):
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class _GroupedOption(click.Option):
+    def __init__(self, *words: Any, group: str, **attributes: Any) -> None:
+        super().__init__(*words, **attributes)
+        self.group = group
+
+
+def in_group(title: str) -> Callable[..., Decorator[Any]]:
+    """What makes options of a group, as `click.option` makes them."""
+    return functools.partial(click.option, cls=_GroupedOption, group=title)
+
+
+def together(*options: Decorator[Any]) -> Decorator[Any]:
+    """Several options as one decorator; the help shows them in this order."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def gathered(name: str, make: Callable[..., Any], *options: Decorator[Any]) -> Decorator[Any]:
+    """Several options as one decorator; the command gets what ``make`` makes of them as its one argument ``name``."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_gathered(**given: Any) -> None:
+            mine = {each: given.pop(each) for each in names}
+            command(**{name: make(**mine)}, **given)
+
+        before = len(getattr(command, "__click_params__", ()))
+        decorated: Any = together(*options)(with_gathered)
+        names = [str(parameter.name) for parameter in decorated.__click_params__[before:]]
+        return with_gathered
+
+    return decorate
+
+
+class MoneyAmount(click.ParamType[Money]):
+    """An amount such as ``1000`` or ``SGD 1,000.00``, without a currency it holds for every one."""
+
+    name = "amount"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Money:
+        """Read one."""
+        if isinstance(value, Money):
+            return value
+        *currency, amount = str(value).replace(",", "").split() or [""]
+        try:
+            return Money.of(Decimal(amount), " ".join(currency).upper())
+        except (ArithmeticError, ValueError):
+            self.fail(f"{value!r} is not an amount such as 1000 or SGD 1000.00", param, ctx)
+
+
+PATH = click.Path(path_type=Path)
+
+THE_FILE = "The file"
+SENDING = "Sending"
+STOPPING = "Stopping"
+WHERE = "Where to"
+OUTPUT = "Ledger, results and output"
+
+json_option = in_group(OUTPUT)("--json", "as_json", is_flag=True, help="Print one JSON document.")
+timezone_option = in_group(THE_FILE)("--timezone", metavar="TZ", help="Of times without one, such as Asia/Singapore.")
+max_price_option = in_group(THE_FILE)(
+    "--max-price", type=MoneyAmount(), help="The greatest price that passes.  [default: 1000 of any currency]"
+)

@@ -1,0 +1,109 @@
+"""The options of a push: how its file is read, how it is sent, and what stops it."""
+
+import functools
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gotsurge_async.bulk import Brakes, FileMap, SourceOptions
+from gotsurge_async.bulk.send.brakes import DOUBTS_IN_A_ROW, REFUSALS_IN_A_ROW
+from gotsurge_async.bulk.sources.fields import ITEM_KEY
+from gotsurge_async.cli.shared.exits import told
+from gotsurge_async.cli.shared.options import (
+    PATH,
+    SENDING,
+    STOPPING,
+    THE_FILE,
+    MoneyAmount,
+    gathered,
+    in_group,
+    max_price_option,
+    timezone_option,
+    together,
+)
+from gotsurge_async.money import Money
+
+_file = in_group(THE_FILE)
+
+
+def _source(file_map: Path | None, **given: Any) -> SourceOptions:
+    with told():
+        return SourceOptions(now=datetime.now(UTC), file_map=FileMap.load(file_map) if file_map else FileMap(), **given)
+
+
+takes_source = gathered(
+    "source",
+    _source,
+    _file("--items", type=PATH, metavar="FILE", help="The items, a CSV joined by tracking_id."),
+    _file("--format", type=click.Choice(("csv", "jsonl")), help="Instead of the file's ending."),
+    _file("--map", "file_map", type=PATH, metavar="MAP.toml", help="How to read other columns."),
+    _file("--delimiter", metavar="D", help="Between two cells of the CSV, such as ; or tab."),
+    timezone_option,
+    _file("--key", default=ITEM_KEY, show_default=True, help="The column that tells orders apart."),
+    max_price_option,
+)
+"""The options that say how to read a file of orders, the command gets them as its argument ``source``."""
+
+
+def reading_words(given: Mapping[str, Any]) -> list[str]:
+    """The words of these options, as they were given to a command: what its result files are to be read with again.
+
+    Args:
+        given: the parameters of the command, by their names.
+    """
+    words: list[str] = []
+    for option, name in (
+        ("--items", "items"),
+        ("--map", "file_map"),
+        ("--timezone", "timezone"),
+        ("--delimiter", "delimiter"),
+        ("--key", "key"),
+        ("--max-price", "max_price"),
+    ):
+        value = given.get(name)
+        if value is not None and (name, value) != ("key", ITEM_KEY):
+            words += [option, f"{value.currency} {value.amount}".strip() if isinstance(value, Money) else str(value)]
+    return words
+
+
+# --- how fast it is sent, and what stops it --------------------------------------------------------------------------
+
+sending = in_group(SENDING)
+refused_chunk = functools.partial(sending, "--on-refused-chunk", type=click.Choice(("hold", "split")))
+concurrency = functools.partial(sending, "--concurrency", type=click.IntRange(1, 1024), metavar="N")
+rate = functools.partial(sending, "--rate", type=click.FloatRange(min=0, min_open=True), metavar="PER_SECOND")
+
+
+def _brakes(doubts_in_a_row: int, refusals_in_a_row: int, **given: Any) -> Brakes:
+    return Brakes(doubts_in_a_row=doubts_in_a_row or None, refusals_in_a_row=refusals_in_a_row or None, **given)
+
+
+stopping = functools.partial(in_group(STOPPING), type=click.IntRange(0), metavar="N")
+_stops = together(
+    stopping("--max-errors", help="Stop when more are refused."),
+    stopping("--max-in-doubt", help="Stop when more are in doubt."),
+    stopping("--max-spend", type=MoneyAmount(), metavar=None, help="Stop before the sum of the prices goes above."),
+    stopping(
+        "--stop-after-doubts",
+        "doubts_in_a_row",
+        default=DOUBTS_IN_A_ROW,
+        show_default=True,
+        help="Stop when so many calls in a row are in doubt, 0 for never.",
+    ),
+    stopping(
+        "--stop-after-refusals",
+        "refusals_in_a_row",
+        default=REFUSALS_IN_A_ROW,
+        show_default=True,
+        help="Stop when so many calls in a row are refused, 0 for never.",
+    ),
+)
+takes_brakes = gathered("brakes", _brakes, _stops)
+"""The options that say what stops a sending before its end; the command gets them as its argument ``brakes``."""
+
+takes_brakes_and_canary = gathered(
+    "brakes", _brakes, stopping("--canary", default=0, help="Send N orders and read them back first."), _stops
+)
