@@ -11,7 +11,6 @@ import pytest
 
 from gotsurge_async import (
     Created,
-    Credentials,
     GotSurge,
     InDoubt,
     NotFound,
@@ -28,6 +27,7 @@ from gotsurge_async import (
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.hooks import Event, TokenRefreshed
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
+from gotsurge_async.testing import simulated
 from tests.kit import NOW, order, orders
 
 When = Literal["before", "after"]
@@ -76,18 +76,8 @@ async def world(options: SimulatorOptions | None = None, **client: Any) -> Async
     """A simulator whose time is `NOW` and a client that has signed in to it with a code."""
     events: list[Event] = []
     async with Simulator(options=options or SimulatorOptions(), clock=January()) as sim:
-        account = sim.accounts["plain"]
-        async with GotSurge(
-            "local",
-            api_base=sim.api_base,
-            credentials=Credentials(client_key=account.client_key, secret_key=account.secret_key),
-            hooks=[events.append],
-            retry=QUICK,
-            timeouts=Timeouts(read=5.0),
-            clock=January(),
-            **client,
-        ) as gs:
-            await gs.sign_in(sim.new_code("plain"))
+        told: dict[str, Any] = {"hooks": [events.append], "retry": QUICK, "timeouts": Timeouts(read=5.0)}
+        async with simulated(simulator=sim, clock=January(), **told, **client) as gs:
             yield World(sim, gs, events)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from gotsurge_async import Credentials, GotSurge, RetryPolicy
+from gotsurge_async import GotSurge, RetryPolicy
 from gotsurge_async.simulator import Simulator, SimulatorOptions
-from gotsurge_async.testing import ManualClock
+from gotsurge_async.testing import ManualClock, simulated
 from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import Request, Response, Transport
 
@@ -67,16 +67,7 @@ async def world(account: str = "platform", *, start: datetime = NOW, **switches:
     clock = ManualClock(start)
     async with Simulator(options=SimulatorOptions(**switches), clock=clock) as simulator:
         spy = Spy(AiohttpTransport())
-        keys = simulator.accounts[account]
-        async with GotSurge(
-            "local",
-            api_base=simulator.api_base,
-            credentials=Credentials(client_key=keys.client_key, secret_key=keys.secret_key),
-            transport=spy,
-            clock=clock,
-            retry=PATIENCE,
-        ) as gs:
-            await gs.sign_in(simulator.new_code(account))
+        async with simulated(account, simulator=simulator, transport=spy, clock=clock, retry=PATIENCE) as gs:
             spy.requests.clear()
             spy.answers.clear()
             yield World(gs, simulator, spy)
