@@ -25,9 +25,9 @@ import pytest
 
 from gotsurge_async import GotSurge
 from gotsurge_async.simulator import Simulator
+from tests.support.running import running_simulator
 
 from .kit import order, orders
-from .running import running_simulator
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

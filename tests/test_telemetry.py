@@ -8,9 +8,9 @@ from gotsurge_async import GotSurge, NotFound, NotSent, OutcomeUnknown
 from gotsurge_async.hooks import ChunkDone, RequestDone
 from gotsurge_async.telemetry import Tracing
 from gotsurge_async.transports.base import NothingSent
+from tests.support.clients import client
 
 from .kit import answer, order
-from .resources.kit import client
 
 
 class Traces:
@@ -106,14 +106,14 @@ async def test_no_answer(traces: Traces) -> None:
 async def test_nothing_secret_is_told(traces: Traces) -> None:
     """Neither the signature nor a token, nor what a service quotes of them, stands anywhere in a span."""
     detail = answer({"id": "p", "secret_key": "a~~secret??key"})
-    async with client([detail, answer({"message": "a-bearer-token is bad"}, 400)]) as (gs, transport):
+    async with client([detail, answer({"message": "planted-bearer is bad"}, 400)]) as (gs, transport):
         traces.watch(gs)
         await gs.partner.detail()
         with pytest.raises(Exception, match=r"\*\*\* is bad"):
             await gs.tasks.get("t")
         signature = transport.sent[0].url.rpartition("/")[2]
     told = "".join(span.to_json() for span in traces.spans)
-    for secret in (signature, signature.partition("%")[0], "a~~secret??key", "a-bearer-token"):
+    for secret in (signature, signature.partition("%")[0], "a~~secret??key", "planted-bearer"):
         assert secret not in told
 
 

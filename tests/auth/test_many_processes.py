@@ -18,7 +18,7 @@ from gotsurge_async.auth.sealing import KEYS_VARIABLE, Sealer, new_key
 from gotsurge_async.auth.sql import SqlStore
 from gotsurge_async.simulator import Simulator, SimulatorOptions
 from tests.auth.worker import ACCOUNT, store_of
-from tests.postgres import postgresql
+from tests.support.postgres import postgresql
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

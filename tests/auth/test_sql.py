@@ -13,7 +13,7 @@ from gotsurge_async.auth.sql import SqlStore
 from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
-from tests.postgres import postgresql
+from tests.support.postgres import postgresql
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OLD, NEW = new_key(), new_key()

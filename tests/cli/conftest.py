@@ -6,7 +6,7 @@ import pytest
 from gotsurge_async.simulator import Simulator
 from tests.cli.desk import Desk
 from tests.cli.runner import Runner
-from tests.running import running_simulator
+from tests.support.running import running_simulator
 
 
 @pytest.fixture

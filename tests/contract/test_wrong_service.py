@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from gotsurge_async import GotSurgeError
 from gotsurge_async.transports.base import Response
+from tests.support.clients import client
 
-from ..resources.kit import client
 from .test_operations import EVERY_ROW, FIXED, ROWS, Row, filled
 
 texts = st.sampled_from(["", "0", "a", "success", "error", "2026-01-01T00:00:00Z", "9999-12-31T23:59:59-23:00", "\0"])

@@ -19,7 +19,7 @@ from gotsurge_async.config import RetryPolicy, Timeouts
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.simulator.state.clock import TellsTime
 from tests.promise.station import BROKEN, Experiment, Station
-from tests.running import running_simulator
+from tests.support.running import running_simulator
 
 READ = 0.12
 """Seconds in which an answer must come where time-outs are wanted."""

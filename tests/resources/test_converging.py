@@ -20,9 +20,9 @@ from gotsurge_async import (
 )
 from gotsurge_async.simulator import Fault
 from gotsurge_async.transports.base import MaybeSent, Request, Response
-from tests.contract.kit import World, world
 from tests.kit import answer, order, window
-from tests.resources.kit import client
+from tests.support.clients import client
+from tests.support.world import World, world
 
 UPDATE = "platform.tasks.update"
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from gotsurge_async import Organization, OutcomeUnknown, UsageError
 from gotsurge_async.models.platform import OrganizationPage, PageMeta
 from gotsurge_async.resources.listing import Listing
+from tests.support.clients import client
 
 from ..kit import answer
-from .kit import client
 
 
 class Service:

@@ -5,9 +5,9 @@ from urllib.parse import unquote
 import pytest
 
 from gotsurge_async import ConfigError, Credentials, NotFound, Rejected, SignatureForm, UsageError
+from tests.support.clients import CREDENTIALS, client
 
 from ..kit import answer
-from .kit import CREDENTIALS, client
 
 PLAIN = b"a-client-key:a~~secret??key"
 DETAIL = answer({"id": "p", "client_key": "a-client-key", "secret_key": "a~~secret??key", "name": "P"})

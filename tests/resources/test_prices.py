@@ -1,9 +1,9 @@
 import pytest
 
 from gotsurge_async import Address, BadRequest, Money, OutcomeUnknown, PriceVehicle, Stop, UsageError
+from tests.support.clients import client
 
 from ..kit import answer
-from .kit import client
 
 QUOTE = {
     "average_fee": 2_000_000,

@@ -7,9 +7,9 @@ from gotsurge_async import GotSurge, OutcomeUnknown, UnreadableAnswer
 from gotsurge_async.errors import TooManyInOneCall
 from gotsurge_async.models.platform import OrganizationPage, RoleList, UpdatedTasks
 from gotsurge_async.resources.reading import check_chunk, reader
+from tests.support.clients import client
 
 from ..kit import answer, order, orders
-from .kit import client
 
 
 @pytest.mark.parametrize("count", [1, 20])

@@ -22,8 +22,7 @@ from gotsurge_async.errors import (
 from gotsurge_async.transports.base import MaybeSent, Request, Response
 from gotsurge_async.transports.memory import Scripted
 from tests.kit import answer, order, orders
-
-from .kit import client
+from tests.support.clients import client
 
 REASON = "the vessel sails tomorrow"
 

@@ -21,7 +21,7 @@ from schemathesis.specs.openapi.checks import (
 
 from gotsurge_async.api.endpoints import ENDPOINTS, Endpoint
 from gotsurge_async.simulator import Simulator
-from tests.running import running_simulator
+from tests.support.running import running_simulator
 
 from .kit import order
 

@@ -10,8 +10,8 @@ from gotsurge_async.auth.web.pages import LARGEST_BODY, SignInPages
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.auth import User
 from gotsurge_async.simulator import Fault, Simulator
-from tests.auth.browser import Pages, consent
 from tests.auth.web.kit import HOME, Partner, partner
+from tests.support.browser import Pages, consent
 
 
 @pytest.fixture

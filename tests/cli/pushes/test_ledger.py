@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from tests.bulk.ledger.powerless import locked_away, powerless
 from tests.cli.desk import Desk
 from tests.cli.kit import write_orders
+from tests.support.powerless import locked_away, powerless
 
 
 def book(desk: Desk) -> Path:

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from gotsurge_async.simulator import Simulator
-from tests.auth.browser import Pages, consent
 from tests.cli.kit import Finished, gotsurge, start, write_orders
+from tests.support.browser import Pages, consent
 
 ROOT = Path(__file__).parents[3]
 SECRETS = ("plain-secret-key", "plain-password")
@@ -37,7 +37,7 @@ class Person:
             "GOTSURGE_TOKEN_FILE": str(self.tokens),
             "GOTSURGE_CONFIG_FILE": str(self.config),
             "XDG_DATA_HOME": str(self.home / "data"),
-            "BROWSER": f"{sys.executable} -m tests.auth.browser {how} %s",
+            "BROWSER": f"{sys.executable} -m tests.support.browser {how} %s",
             "PYTHONPATH": str(ROOT),
         }
 

@@ -11,7 +11,7 @@ from click.testing import Result
 from gotsurge_async.api.assumptions import ASSUMPTIONS
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from tests.cli.runner import Runner, local
-from tests.running import running_simulator
+from tests.support.running import running_simulator
 
 
 @attrs.frozen

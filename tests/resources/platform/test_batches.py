@@ -5,9 +5,9 @@ import pytest
 from gotsurge_async import BadRequest, Forbidden, NotUpdated, OutcomeUnknown, Updated
 from gotsurge_async.resources.platform.batches import UpdateStream
 from gotsurge_async.transports.memory import Handler
+from tests.support.clients import client
 
 from ...kit import answer
-from ..kit import client
 
 
 def service(status: int, bad: bytes) -> Handler:

@@ -6,8 +6,8 @@ import pytest
 from gotsurge_async import Created, Forbidden, NotFound, OutcomeUnknown, Rejected, TaskStatus, Updated
 from gotsurge_async.errors import TooManyInOneCall
 from gotsurge_async.simulator import Fault
+from tests.support.world import World, sent, world
 
-from ...contract.kit import World, sent, world
 from ...kit import orders
 
 BROADCAST = "platform.drafts.broadcast"

@@ -3,10 +3,10 @@ import pytest
 from gotsurge_async import InvalidData, OutcomeUnknown, Rejected
 from gotsurge_async.simulator import Fault
 from gotsurge_async.transports.base import MaybeSent
+from tests.support.clients import client
+from tests.support.world import world
 
-from ...contract.kit import world
 from ...kit import answer
-from ..kit import client
 
 ABC = {"id": "o-1", "business_name": "ABC Merchant"}
 

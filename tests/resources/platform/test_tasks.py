@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from gotsurge_async import Created, UsageError
+from tests.support.world import world
 
-from ...contract.kit import world
 from ...kit import order, orders
 
 

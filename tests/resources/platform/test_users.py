@@ -3,10 +3,10 @@ import pytest
 
 from gotsurge_async import Forbidden, InvalidData, OutcomeUnknown
 from gotsurge_async.transports.base import MaybeSent
+from tests.support.clients import client
+from tests.support.world import world
 
-from ...contract.kit import world
 from ...kit import answer
-from ..kit import client
 
 
 async def test_one_address_is_a_list_of_one() -> None:

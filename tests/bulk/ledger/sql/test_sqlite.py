@@ -14,7 +14,7 @@ from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, Orde
 from gotsurge_async.bulk.ledger.sql import store
 from gotsurge_async.bulk.ledger.sql.sqlite import is_mount_point, read_only
 from tests.bulk.ledger.kit import TurnedClock, bring, loaded, order, orders
-from tests.bulk.ledger.powerless import lock_up, locked_away, powerless
+from tests.support.powerless import lock_up, locked_away, powerless
 
 
 async def test_a_hard_link_is_refused(path: Path, clock: TurnedClock) -> None:

@@ -1,21 +1,21 @@
-"""A client whose service is a function, for the tests of the client."""
+"""Clients whose service is a function or a list of answers: nothing leaves the process."""
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
-from gotsurge_async import (
-    Credentials,
-    GotSurge,
-    RetryPolicy,
-)
+from gotsurge_async import Credentials, GotSurge, RetryPolicy
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import Request, Response
-from gotsurge_async.transports.memory import MemoryTransport
+from gotsurge_async.transports.memory import Handler, MemoryTransport, Scripted
 from tests.kit import answer
 
 BASE = "http://127.0.0.1:1/api/partnership/v1"
 KEYS = Credentials(client_key="key", secret_key="planted-secret-key")
+CREDENTIALS = Credentials(client_key="a-client-key", secret_key="a~~secret??key")
+"""Their signature looks different in each of its forms."""
 GIVEN = {"bearer_token": "planted-new", "refresh_token": "planted-refresh"}
 
 
@@ -50,6 +50,19 @@ def make(transport: MemoryTransport | None = None, **options: Any) -> GotSurge:
         "retry": RetryPolicy(attempts=2, base=0.0, cap=0.0),
     }
     return GotSurge("local", **(given | options))
+
+
+@asynccontextmanager
+async def client(
+    answers: Handler | Iterable[Scripted],
+    credentials: Credentials | None = CREDENTIALS,
+    refresh_token: str | None = None,
+) -> AsyncIterator[tuple[GotSurge, MemoryTransport]]:
+    """A client with a bearer token, and its transport, which knows what was sent."""
+    transport = MemoryTransport(answers)
+    at_once = RetryPolicy(attempts=3, base=0.0, cap=0.0)
+    async with make(transport, credentials=credentials, refresh_token=refresh_token, retry=at_once) as gs:
+        yield gs, transport
 
 
 def others() -> set["asyncio.Task[Any]"]:

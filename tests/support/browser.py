@@ -1,6 +1,6 @@
 """A browser without scripts: follows GotSurge's pages with a person's answers, as ``BROWSER`` for a command.
 
-python -m tests.auth.browser allow|refuse|tamper|close URL
+python -m tests.support.browser allow|refuse|tamper|close URL
 """
 
 import asyncio
