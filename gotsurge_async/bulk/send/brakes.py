@@ -1,6 +1,6 @@
 """What stops a push before its end: too many refusals, too many doubts, too much money."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 import msgspec
@@ -96,7 +96,7 @@ class BrakeWatch:
         self._refused += sum(isinstance(result, Refused) for result in results)
         self._in_doubt += sum(isinstance(result, InDoubt) for result in results)
         self._ended[place] = frozenset(type(result) for result in results)
-        reached = self._too_many() or self._too_many_in_a_row(place)
+        reached = next(self._reached(place), None)
         while self._all_ended in self._ended:
             self._ended.pop(self._all_ended - self._looks_back, None)
             self._all_ended += 1
@@ -123,23 +123,19 @@ class BrakeWatch:
         self._spent = total
         return prices
 
-    def _too_many(self) -> LimitReached | None:
+    def _reached(self, place: int) -> Iterator[LimitReached]:
         for count, limit, what in (
             (self._refused, self._brakes.max_errors, "refused"),
             (self._in_doubt, self._brakes.max_in_doubt, "in doubt"),
         ):
             if limit is not None and count > limit:
-                return LimitReached(f"{count} orders are {what}, and the limit is {limit}")
-        return None
-
-    def _too_many_in_a_row(self, place: int) -> LimitReached | None:
+                yield LimitReached(f"{count} orders are {what}, and the limit is {limit}")
         for counted, limit, what in (
             (InDoubt, self._brakes.doubts_in_a_row, "in doubt: the service, or the way to it, is down"),
             (Refused, self._brakes.refusals_in_a_row, "refused: mend what they have in common"),
         ):
             if limit is not None and self._ended[place] <= {counted} and self._in_a_row(place, counted) >= limit:
-                return LimitReached(f"{limit} chunks in a row are {what}")
-        return None
+                yield LimitReached(f"{limit} chunks in a row are {what}")
 
     def _in_a_row(self, place: int, counted: type) -> int:
         """How many chunks went one way, side by side with the one at a place; those that have not ended bound them."""

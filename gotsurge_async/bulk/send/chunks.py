@@ -4,6 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
+from copy import copy
 from enum import StrEnum
 from typing import ClassVar
 
@@ -101,31 +102,23 @@ class ChunkSender(ABC):
 
     async def _record(self, results: Results) -> Results:
         """Record results; they are returned, with those lost whose task turned out to be another order's."""
-        known = [each for each in results if isinstance(each, Created | Refused)]
-        recorded = await self._record_known(known) if known else []
-        recorded += [each for each in results if isinstance(each, InDoubt | Unsent)]
-        if lost := [each for each in recorded if isinstance(each, InDoubt)]:
-            await self._record_lost(lost)
-        if unsent := [each.order.id for each in recorded if isinstance(each, Unsent)]:
-            await self._run.release_claim(unsent)
-        return recorded
-
-    async def _record_known(self, results: Sequence[Created[PendingOrder] | Refused[PendingOrder]]) -> Results:
-        """Record all at once; one whose task another order has is not recorded, and lost."""
+        taken = [(each.order.id, each.receipt) for each in results if isinstance(each, Created)]
+        outcomes = [Outcome(id_, self.created_as, task_id=task.id, status=task.current_status) for id_, task in taken]
+        refused = [each for each in results if isinstance(each, Refused)]
+        outcomes += [Outcome(each.order.id, OrderState.REJECTED, error=str(each.error)) for each in refused]
         try:
-            await self._run.record([self._outcome(result) for result in results])
+            if outcomes:
+                await self._run.record(outcomes)
         except TaskTaken:
             if len(results) > 1:
-                return [each for result in results for each in await self._record_known([result])]
+                return [each for result in results for each in await self._record([result])]
             error = OutcomeUnknown("the answer gives it a task that another order has already", status=200)
-            return [InDoubt(order=results[0].order, error=error)]
-        return list(results)
-
-    def _outcome(self, result: Created[PendingOrder] | Refused[PendingOrder]) -> Outcome:
-        if isinstance(result, Refused):
-            return Outcome(result.order.id, OrderState.REJECTED, error=str(result.error))
-        receipt = result.receipt
-        return Outcome(result.order.id, self.created_as, task_id=receipt.id, status=receipt.current_status)
+            results = [InDoubt(order=results[0].order, error=error)]
+        if lost := [each for each in results if isinstance(each, InDoubt)]:
+            await self._record_lost(lost)
+        if unsent := [each.order.id for each in results if isinstance(each, Unsent)]:
+            await self._run.release_claim(unsent)
+        return results
 
     @abstractmethod
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
@@ -143,20 +136,9 @@ def _after_refusal(results: Results, choice: OnRefusedChunk) -> tuple[Results, l
     blamed = [result for row, result in enumerate(results) if row in rows]
     others = [result.order for row, result in enumerate(results) if row not in rows]
     if choice is OnRefusedChunk.HOLD:
-        held = _held(first.error, others_are_named=bool(blamed))
+        why = "other orders of the chunk were named" if blamed else "which order of the chunk is to blame is not said"
+        held = copy(first.error)
+        held.args = (f"refused-with-chunk: {why}",)
         return [*blamed, *(Refused(order=order, error=held) for order in others)], []
     middle = 0 if blamed else len(others) // 2
     return blamed, [part for part in (others[middle:], others[:middle]) if part]
-
-
-def _held(error: BadRequest, *, others_are_named: bool) -> BadRequest:
-    """The error of an order that was refused only because its chunk was."""
-    named, unnamed = "other orders of the chunk were named", "which order of the chunk is to blame is not said"
-    return BadRequest(
-        f"refused-with-chunk: {named if others_are_named else unnamed}",
-        operation=error.operation,
-        status=error.status,
-        service_message=error.service_message,
-        request_id=error.request_id,
-        rows=error.rows,
-    )

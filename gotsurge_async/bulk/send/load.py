@@ -48,13 +48,13 @@ class Loader:
     Args:
         environment: the name under which keys are unique.
         mode: how the run will be sent.
-        settle: finds out, before a run is admitted, what became of orders in doubt whose keys it has.
+        look_up: finds out, before a run is admitted, what became of orders in doubt whose keys it has.
     """
 
     ledger: Ledger
     environment: str
     mode: Mode
-    settle: Callable[[Run], Awaitable[None]] | None = None
+    look_up: Callable[[Run], Awaitable[None]] | None = None
 
     async def source(self, source: Source, options: Mapping[str, Any] | None = None) -> tuple[Run, Admission]:
         """See `Push.load_source`."""
@@ -95,8 +95,8 @@ class Loader:
             return run, await self._admit(run, name, None)
 
     async def _admit(self, run: Run, name: str, sha256: str | None) -> Admission:
-        if self.settle is not None:
-            await self.settle(run)
+        if self.look_up is not None:
+            await self.look_up(run)
         return await admit(run, name, sha256)
 
 
@@ -108,14 +108,15 @@ def _key(order: Order, key: Callable[[Order], str | None], name: str, number: in
     """
     given: Any = key(order)
     names: dict[str, Any] = {"the key": given, "tracking_id": order.tracking_id, "invoice_number": order.invoice_number}
-    for column, value in names.items():
-        if value is not None and not isinstance(value, str):
-            rule = f"is text, not {type(value).__name__}"
-            fault = Fault(file=name, line=number, column=column, value=str(value), rule=rule)
-            raise UnusableSource(f"{name} has faults", [fault], 1)
-    if not given:
-        fault = Fault(file=name, line=number, rule="the order has no key: give it a tracking_id")
-        raise UnusableSource(f"{name} has faults", [fault], 1)
+    faults = [
+        Fault(file=name, line=number, column=column, value=str(value), rule=f"is text, not {type(value).__name__}")
+        for column, value in names.items()
+        if value is not None and not isinstance(value, str)
+    ]
+    if not (given or faults):
+        faults = [Fault(file=name, line=number, rule="the order has no key: give it a tracking_id")]
+    if faults:
+        raise UnusableSource(f"{name} has faults", faults, len(faults))
     return str(given)
 
 

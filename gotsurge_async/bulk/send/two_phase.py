@@ -67,6 +67,39 @@ class _Draft:
         """Whether a driver may know of it."""
         return self.may_have_acted or self.refused
 
+    def conclude(self, *, alone: bool) -> Outcome | None:
+        """Give it its result if an answer says what became of it; the outcome for the ledger is returned.
+
+        Args:
+            alone: whether its last broadcast was of no other draft, so that a refusal was of this one.
+        """
+        order, status, trouble = self.order, self.status, self.trouble
+        if self.gone is not None:
+            self.result = InDoubt(order=order, error=self.gone)
+            return Outcome(order.id, OrderState.IN_DOUBT, error=f"its draft is gone: {self.gone}")
+        if status is None:
+            return None
+        if status == TaskStatus.CANCELLED:
+            said = "cancelled at the service"
+            self.result = Refused(order=order, error=Conflict(said, operation=DRAFTS_BROADCAST.name))
+            return Outcome(order.id, OrderState.CANCELLED, status=status, error=said)
+        # A status that nobody knows tells only where the draft itself was in one that is known: it has changed since.
+        was_draft = TaskStatus(self.first_status or "").is_draft
+        if status.is_past_draft or (was_draft and not status.is_draft and status.strip()):
+            self.result = Created(order=order, receipt=Receipt(id=self.task_id, current_status=status))
+            return Outcome(order.id, OrderState.CREATED, task_id=self.task_id, status=status)
+        if not status.is_draft:
+            told = f"is {status}, which nobody knows" if status else "does not say where it stands"
+            self.trouble = trouble or OutcomeUnknown(f"its task {told}", operation=PLATFORM_TASKS_GET.name)
+            return None
+        self.refused = False  # a draft still: the refusal was of this one, too
+        # Nothing acted, then, unless an earlier broadcast is on its way somewhere.
+        if alone and isinstance(trouble, _REFUSALS) and not self.may_have_acted:
+            self.result = Refused(order=order, error=trouble)
+            said = f"its draft stays unused: {trouble}"
+            return Outcome(order.id, OrderState.REJECTED, status=TaskStatus.DRAFT, error=said)
+        return None
+
 
 class TwoPhaseSender(ChunkSender):
     """Creates drafts of orders, and broadcasts those.
@@ -95,7 +128,22 @@ class TwoPhaseSender(ChunkSender):
 
     async def send(self, orders: Sequence[PendingOrder]) -> Results:
         """Draft a chunk of pending orders, and broadcast the drafts; its results are in the ledger on return."""
-        results, drafts = await self._draft(orders)
+        results: Results = []
+        drafts: list[_Draft] = []
+        for tries in count(1):  # anew while answers are lost
+            answered = await super().send(orders)
+            drafts += [
+                _Draft(each.order, each.receipt.id, each.receipt.current_status)
+                for each in answered
+                if isinstance(each, Created)
+            ]
+            results += [each for each in answered if isinstance(each, Refused | Unsent)]
+            lost = [each for each in answered if isinstance(each, InDoubt)]
+            if not lost or tries >= self._session.policy.attempts:
+                break
+            await self._pause(tries)
+            orders = [each.order for each in lost]
+        results += [Unsent(order=each.order, error=each.error) for each in lost]
         return [*results, *await self._broadcast(drafts)]
 
     async def finish(self, rows: Sequence[OrderRow]) -> Results:
@@ -117,42 +165,19 @@ class TwoPhaseSender(ChunkSender):
         results = await self._bring_to_end(claim, [draft for draft in broadcast if draft.order.id in claimed])
         return [*results, *await self._broadcast(drafted)]
 
-    async def _draft(self, orders: Sequence[PendingOrder]) -> tuple[Results, list[_Draft]]:
-        """Make drafts, anew while answers are lost; an order that has no draft in the end has a result."""
-        results: Results = []
-        drafts: list[_Draft] = []
-        for tries in count(1):
-            answered = await super().send(orders)
-            drafts += [
-                _Draft(each.order, each.receipt.id, each.receipt.current_status)
-                for each in answered
-                if isinstance(each, Created)
-            ]
-            results += [each for each in answered if isinstance(each, Refused | Unsent)]
-            lost = [each for each in answered if isinstance(each, InDoubt)]
-            if not lost or tries >= self._session.policy.attempts:
-                break
-            await self._pause(tries)
-            orders = [each.order for each in lost]
-        return [*results, *(Unsent(order=each.order, error=each.error) for each in lost)], drafts
-
     async def _call(self, claim: Claim, orders: Sequence[PendingOrder]) -> tuple[Results, list[Sequence[PendingOrder]]]:
+        """Create drafts; one whose answer was lost is taken for the order's own, where a second one is refused."""
         results, again = await super()._call(claim, orders)
-        return await self._adopt(results), again
-
-    async def _adopt(self, results: Results) -> Results:
-        """Take a draft whose answer was lost for the order's own, where the service refused to make a second one."""
-        keys = {each.order.key for each in results if isinstance(each, Refused)} & self.lost_drafts
-        if not keys:
-            return results
-        try:
-            found = await self._find_drafts(self._run, keys)
-        except (CallError, SignInNeeded):
-            found = {}
-        return [
-            Created(order=each.order, receipt=Receipt(id=found[each.order.key])) if each.order.key in found else each
-            for each in results
-        ]
+        if keys := {each.order.key for each in results if isinstance(each, Refused)} & self.lost_drafts:
+            found: Mapping[str, str] = {}
+            with suppress(CallError, SignInNeeded):
+                found = await self._find_drafts(self._run, keys)
+            adopted = {key: Receipt(id=task_id) for key, task_id in found.items()}
+            results = [
+                Created(order=each.order, receipt=adopted[each.order.key]) if each.order.key in adopted else each
+                for each in results
+            ]
+        return results, again
 
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
         """They wait again: whatever was made of them is an unused draft."""
@@ -205,8 +230,8 @@ class TwoPhaseSender(ChunkSender):
                 errors.append(error)
             unproven = [draft for draft in left if draft.may_be_out and draft.status is None]
             errors += await asyncio.gather(*map(self._look, unproven))
-            ends = [(draft, end) for draft in left if (end := _end_of(draft, alone=one_by_one))]
-            await whole(self._record_ends(ends))
+            if outcomes := [outcome for draft in left if (outcome := draft.conclude(alone=one_by_one)) is not None]:
+                await whole(self._run.record(outcomes))
             left = [draft for draft in left if draft.result is None]
             failed = [error for error in errors if error is not None]
             if not left:
@@ -239,8 +264,9 @@ class TwoPhaseSender(ChunkSender):
         except (CallError, SignInNeeded) as error:
             return error
         finally:
+            may_have_acted = claim.may_have_acted
             for draft in drafts:
-                draft.may_have_acted |= claim.may_have_acted
+                draft.may_have_acted |= may_have_acted
                 draft.refused |= claim.refused
         for task in answer.updated_tasks:
             if task.id in by_task and task.current_status is not None:
@@ -263,12 +289,6 @@ class TwoPhaseSender(ChunkSender):
             draft.status = task.current_status or TaskStatus("")
         return None
 
-    async def _record_ends(self, ends: Sequence[tuple[_Draft, "_End"]]) -> None:
-        if ends:
-            await self._run.record([outcome for _, (_, outcome) in ends])
-        for draft, (result, _) in ends:
-            draft.result = result
-
     async def _give_up(self, drafts: Sequence[_Draft], error: GotSurgeError) -> None:
         """Leave drafts to a later resume: as drafts where certainly nothing left, else to be read by their ids."""
         self._stop(error)
@@ -285,43 +305,3 @@ class TwoPhaseSender(ChunkSender):
     async def _pause(self, tries: int) -> None:
         """Wait before the next try, after so many."""
         await self._session.clock.sleep(backoff(self._session.policy, tries, random()))  # noqa: S311 - no secret
-
-
-_End = tuple[OrderResult[PendingOrder], Outcome]
-"""What became of a draft: for the caller, and for the ledger."""
-
-
-def _end_of(draft: _Draft, *, alone: bool) -> _End | None:
-    """What the newest status says of a draft; None while it is a draft, or nobody can say.
-
-    Args:
-        alone: whether its last broadcast was of no other draft, so that a refusal was of this one.
-    """
-    order, status, trouble = draft.order, draft.status, draft.trouble
-    if draft.gone is not None:
-        outcome = Outcome(order.id, OrderState.IN_DOUBT, error=f"its draft is gone: {draft.gone}")
-        return InDoubt(order=order, error=draft.gone), outcome
-    if status is None:
-        return None
-    if status == TaskStatus.CANCELLED:
-        said = "cancelled at the service"
-        outcome = Outcome(order.id, OrderState.CANCELLED, status=status, error=said)
-        return Refused(order=order, error=Conflict(said, operation=DRAFTS_BROADCAST.name)), outcome
-    # A status that nobody knows tells only where the draft itself was in one that is known: it has changed since.
-    was_draft = TaskStatus(draft.first_status or "").is_draft
-    if status.is_past_draft or (was_draft and not status.is_draft and status.strip()):
-        outcome = Outcome(order.id, OrderState.CREATED, task_id=draft.task_id, status=status)
-        return Created(order=order, receipt=Receipt(id=draft.task_id, current_status=status)), outcome
-    if not status.is_draft:
-        told = f"is {status}, which nobody knows" if status else "does not say where it stands"
-        draft.trouble = trouble or OutcomeUnknown(f"its task {told}", operation=PLATFORM_TASKS_GET.name)
-        return None
-    draft.refused = False  # a draft still: the refusal was of this one, too
-    # Nothing acted, then, unless an earlier broadcast is on its way somewhere.
-    if alone and isinstance(trouble, _REFUSALS) and not draft.may_have_acted:
-        said_no = f"its draft stays unused: {trouble}"
-        return (
-            Refused(order=order, error=trouble),
-            Outcome(order.id, OrderState.REJECTED, status=TaskStatus.DRAFT, error=said_no),
-        )
-    return None
