@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.simulator import Simulator
-from tests.cli.desk import Desk
-from tests.cli.runner import Runner
+from tests.support.commands import Desk, Runner
 from tests.support.running import running_simulator
 
 

@@ -11,9 +11,8 @@ import pytest
 
 from gotsurge_async.cli.app import gotsurge
 from gotsurge_async.cli.shared.exits import Exit
-from tests.cli.kit import EXAMPLES
-from tests.cli.runner import Runner
 from tests.cli.service.test_tasks import order
+from tests.support.commands import EXAMPLES, Runner
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command.md").read_text(encoding="utf-8")
 LINES = re.findall(r"^(?:\$ )?(gotsurge .*)$", PAGE, re.MULTILINE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.kit import environment, write_orders
+from tests.support.commands import environment, write_orders
 
 LOADED = (
     "gotsurge_async.errors",

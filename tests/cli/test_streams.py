@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.simulator import Fault, Simulator
-from tests.cli.kit import environment, write_orders
-from tests.cli.runner import local
+from tests.support.commands import environment, local, write_orders
 
 FULL = Path("/dev/full")
 HOWS = ["closed", *(["full"] if FULL.exists() else [])]

@@ -13,8 +13,8 @@ from typing import IO, Any
 import attrs
 
 from gotsurge_async.bulk import Mode
-from tests.cli.kit import write_orders
 from tests.promise.judge import Faults, Task, Words, judge, judge_end, rows_of, tasks_at
+from tests.support.commands import write_orders
 
 KILLED, TIMED_OUT = -9, -14
 BROKEN = 70

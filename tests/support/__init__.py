@@ -1,13 +1,12 @@
 """What the tests of more than one folder need. Which helper for what:
 
-======================  ===============================================================================================
-`clients`               A client whose service is a function or a list of answers: no network, no waiting.
-`world`                 A client signed in to a simulator over real HTTP, and every request and answer between them.
-`running`               A simulator in a thread of its own, for tests that are not asynchronous themselves.
-`browser`               GotSurge's pages with a person's answers, in the test or as ``BROWSER`` of a command.
-`postgres`              A real PostgreSQL, for as long as a block lasts.
-`powerless`             Files in a folder in which nothing may be written, also where the tests run as root.
-======================  ===============================================================================================
+- `clients`: A client whose service is a function or a list of answers: no network, no waiting.
+- `world`: A client signed in to a simulator over real HTTP, and every request and answer between them.
+- `running`: A simulator in a thread of its own, for tests that are not asynchronous themselves.
+- `commands`: ``gotsurge`` in a process of its own or inside the test; files of orders, and a desk with a ledger.
+- `browser`: GotSurge's pages with a person's answers, in the test or as ``BROWSER`` of a command.
+- `postgres`: A real PostgreSQL, for as long as a block lasts.
+- `powerless`: Files in a folder in which nothing may be written, also where the tests run as root.
 
 What only one folder needs stands there: ``kit.py`` of tests/simulator (plain HTTP, nothing of the client), tests/auth,
 tests/auth/web, tests/bulk/ledger and tests/bulk/sources, ``rig.py`` of tests/calls, ``peers.py`` of tests/transports,

@@ -7,8 +7,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.cli.desk import Desk
-from tests.cli.kit import write_orders
+from tests.support.commands import Desk, write_orders
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from tests.cli.desk import Desk
-from tests.cli.kit import write_orders
+from tests.support.commands import Desk, write_orders
 from tests.support.powerless import locked_away, powerless
 
 

@@ -7,8 +7,7 @@ from contextlib import closing
 import pytest
 
 from gotsurge_async.simulator import Simulator
-from tests.cli.desk import Desk
-from tests.cli.kit import write_orders
+from tests.support.commands import Desk, write_orders
 
 
 def test_a_plan_is_told_and_written(desk: Desk) -> None:

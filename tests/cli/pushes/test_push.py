@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.simulator import Fault, Simulator
-from tests.cli.desk import Desk
-from tests.cli.kit import EXAMPLES, HEADER, ROW, Finished, finish, gotsurge, start, write_orders
-from tests.cli.runner import Runner
+from tests.support.commands import EXAMPLES, HEADER, ROW, Desk, Finished, Runner, finish, gotsurge, start, write_orders
 
 DAY = 86_400
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cli.kit import EXAMPLES, environment, finish, start
+from tests.support.commands import EXAMPLES, environment, finish, start
 
 MIB = 1 << 20
 

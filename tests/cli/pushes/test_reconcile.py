@@ -1,6 +1,6 @@
 """`gotsurge reconcile`, over real HTTP."""
 
-from tests.cli.desk import Desk
+from tests.support.commands import Desk
 
 AT_ONCE = ("--settle", "0")
 

@@ -11,7 +11,7 @@ import pytest
 
 from gotsurge_async.bulk import Ledger
 from gotsurge_async.simulator import Fault
-from tests.cli.desk import Desk
+from tests.support.commands import Desk
 
 
 def tasks_of(desk: Desk) -> dict[str, str]:

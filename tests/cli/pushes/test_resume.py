@@ -11,9 +11,7 @@ from click.testing import Result
 from gotsurge_async.bulk import Ledger
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator import Fault, Simulator
-from tests.cli.desk import Desk
-from tests.cli.kit import gotsurge, start, write_orders
-from tests.cli.runner import Runner, local
+from tests.support.commands import Desk, Runner, gotsurge, local, start, write_orders
 
 STOP = ("--max-spend", "100", "--batch-size", "1", "--concurrency", "1")
 """Two orders of SGD 48.50, and no more."""

@@ -11,8 +11,7 @@ from click.testing import Result
 from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.bulk.ledger import Outcome
 from gotsurge_async.simulator import Fault
-from tests.cli.desk import Desk
-from tests.cli.runner import Runner
+from tests.support.commands import Desk, Runner
 
 
 def test_runs_are_listed_newest_first(desk: Desk) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.simulator import Fault
-from tests.cli.desk import Desk
+from tests.support.commands import Desk
 
 
 def test_an_undo_cancels_and_tells(desk: Desk) -> None:

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 
 from gotsurge_async.simulator import Simulator
-from tests.cli.kit import Finished, gotsurge, start, write_orders
 from tests.support.browser import Pages, consent
+from tests.support.commands import Finished, gotsurge, start, write_orders
 
 ROOT = Path(__file__).parents[3]
 SECRETS = ("plain-secret-key", "plain-password")

@@ -10,7 +10,7 @@ from click.testing import Result
 
 from gotsurge_async.api.assumptions import ASSUMPTIONS
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
-from tests.cli.runner import Runner, local
+from tests.support.commands import Runner, local
 from tests.support.running import running_simulator
 
 

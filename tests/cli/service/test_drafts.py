@@ -6,8 +6,8 @@ import pytest
 from click.testing import Result
 
 from gotsurge_async.simulator import Fault, Simulator
-from tests.cli.runner import Runner, local
 from tests.cli.service.test_tasks import lines, order
+from tests.support.commands import Runner, local
 
 
 def drafted(run: Runner, simulator: Simulator, count: int) -> list[str]:

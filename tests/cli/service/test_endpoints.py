@@ -11,7 +11,7 @@ from click.testing import Result
 from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.api.openapi import document, document_text
 from gotsurge_async.api.profile import Profile
-from tests.cli.runner import Runner
+from tests.support.commands import Runner
 
 
 def run(*words: str | Path, stdin: str | None = None, **variables: str) -> Result:

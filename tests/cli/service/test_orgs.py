@@ -5,8 +5,8 @@ import json
 import pytest
 
 from gotsurge_async.simulator import Fault, Simulator
-from tests.cli.runner import Runner, local
 from tests.cli.service.test_tasks import lines
+from tests.support.commands import Runner, local
 
 
 def organization(run: Runner, simulator: Simulator, name: str = "ABC Merchant") -> str:

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from gotsurge_async.simulator import Simulator
-from tests.cli.runner import Runner, local
 from tests.cli.service.test_tasks import lines
+from tests.support.commands import Runner, local
 
 PICKUP = ["--from", "1.2966,103.7764"]
 

@@ -8,8 +8,8 @@ import pytest
 from click.testing import Result
 
 from gotsurge_async.simulator import Fault, Simulator
-from tests.cli.runner import Runner, local
 from tests.simulator.kit import order as plain_order
+from tests.support.commands import Runner, local
 
 
 def order(tracking_id: Any, **changes: Any) -> dict[str, Any]:

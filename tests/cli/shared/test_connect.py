@@ -12,7 +12,7 @@ from gotsurge_async.cli.shared.exits import Failure
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import OutcomeUnknown
 from gotsurge_async.simulator import Simulator
-from tests.cli.runner import Runner, local
+from tests.support.commands import Runner, local
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,7 @@ from gotsurge_async.bulk.ledger import LedgerUnusable
 from gotsurge_async.cli.shared.exits import Exit, exit_code_of
 from gotsurge_async.errors import ConfigError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, SignInNeeded
 from gotsurge_async.simulator import Fault, Simulator
-from tests.cli.desk import Desk
-from tests.cli.kit import finish, start, write_orders
-from tests.cli.runner import local
+from tests.support.commands import Desk, finish, local, start, write_orders
 
 NOBODY = ["--env", "local", "--api-base", "http://127.0.0.1:9/api"]
 

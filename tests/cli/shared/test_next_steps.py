@@ -11,7 +11,7 @@ from gotsurge_async.bulk import Mode
 from gotsurge_async.bulk.ledger import RunInfo, RunState
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.simulator import Fault
-from tests.cli.desk import Desk
+from tests.support.commands import Desk
 
 
 def told(counts: dict[str, int], *, environment: str = "sandbox", mode: Mode = Mode.DIRECT, **rest: Any) -> list[str]:

@@ -9,9 +9,7 @@ import pytest
 from gotsurge_async.bulk.after.results import try_folder
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.simulator import Fault, Simulator
-from tests.cli.desk import Desk
-from tests.cli.kit import finish, start, write_orders
-from tests.cli.runner import local
+from tests.support.commands import Desk, finish, local, start, write_orders
 
 
 def test_a_folder_is_made_and_left_empty(tmp_path: Path) -> None:

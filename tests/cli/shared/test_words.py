@@ -7,8 +7,7 @@ import pytest
 
 from gotsurge_async.bulk.after.results import _common
 from gotsurge_async.simulator import Fault
-from tests.cli.desk import Desk
-from tests.cli.kit import write_orders
+from tests.support.commands import Desk, write_orders
 
 ID = "3f0c9a52-0000-4000-8000-000000000001"
 
