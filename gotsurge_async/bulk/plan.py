@@ -18,7 +18,7 @@ from gotsurge_async import codec
 from gotsurge_async.bulk.after.results import WholeFile
 from gotsurge_async.bulk.checks.windows import Planned, WindowRules, planned, point_of
 from gotsurge_async.bulk.ledger import Ledger, Mode, Run
-from gotsurge_async.bulk.send.changes import Known
+from gotsurge_async.bulk.send.changes import Changed, Known
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.sources import Fault, Source
 from gotsurge_async.bulk.sources.source import SourceRow
@@ -61,19 +61,6 @@ class Quotes:
     total: dict[str, str]
     without_quote: int = 0
     reasons: tuple[str, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
-class Changed:
-    """An order that was pushed before and differs now."""
-
-    line: int
-    key: str
-    reason: str
-    """By which run it was pushed, and in which fields it differs."""
-
-    def __str__(self) -> str:
-        return f"{self.line}: {self.key}: {self.reason}"
 
 
 @attrs.frozen(kw_only=True)
@@ -226,7 +213,7 @@ class Planner:
             warning_count=source.report.warning_count,
             already_pushed=known.already_pushed,
             in_doubt=known.in_doubt,
-            changed=tuple(Changed(line=line, key=key, reason=told) for line, key, told in known.changed),
+            changed=known.changed,
             changed_count=known.changed_count,
         )
 

@@ -83,18 +83,31 @@ def why_changed(run_id: str, fields: Sequence[str]) -> str:
 
 
 @attrs.frozen(kw_only=True)
+class Changed:
+    """An order that was pushed before and differs now."""
+
+    line: int
+    key: str
+    reason: str
+    """By which run it was pushed, and in which fields it differs."""
+
+    def __str__(self) -> str:
+        return f"{self.line}: {self.key}: {self.reason}"
+
+
+@attrs.frozen(kw_only=True)
 class Known:
     """What a ledger knows of the orders of a file, before they are pushed.
 
     Attributes:
         already_pushed: orders whose keys are created or in doubt; of these ``in_doubt`` are in doubt.
-        changed: those of them that differ from what was sent, ``(line, key, what is told)``; the first thousand.
+        changed: those of them that differ from what was sent; the first thousand.
         changed_count: how many there are.
     """
 
     already_pushed: int = 0
     in_doubt: int = 0
-    changed: tuple[tuple[int, str, str], ...] = ()
+    changed: tuple[Changed, ...] = ()
     changed_count: int = 0
 
 
@@ -104,7 +117,7 @@ _KEPT = 1000
 async def compare(run: Run, ledger: Ledger, environment: str) -> Known:
     """Hold the orders of a run, in whatever ledger it is, against what another ledger has of their keys."""
     already = in_doubt = changed_count = 0
-    changed: list[tuple[int, str, str]] = []
+    changed: list[Changed] = []
     async for block in chunks_of(run.rows(), _BLOCK):
         known = await ledger.pushed(environment, [row.key for row in block])
         for row in block:
@@ -118,5 +131,5 @@ async def compare(run: Run, ledger: Ledger, environment: str) -> Known:
             if fields:
                 changed_count += 1
                 if len(changed) < _KEPT:
-                    changed.append((row.line, row.key, why_changed(other_run, fields)))
+                    changed.append(Changed(line=row.line, key=row.key, reason=why_changed(other_run, fields)))
     return Known(already_pushed=already, in_doubt=in_doubt, changed=tuple(changed), changed_count=changed_count)

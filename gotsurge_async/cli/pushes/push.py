@@ -26,6 +26,7 @@ from gotsurge_async.bulk.after.replace import replace_changed
 from gotsurge_async.bulk.after.results import refuse_older
 from gotsurge_async.bulk.ledger import Admission, OrderState, Similar
 from gotsurge_async.bulk.ledger.states import in_words
+from gotsurge_async.bulk.send.changes import Changed
 from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
 from gotsurge_async.cli.shared.exits import Exit, run_told
@@ -193,16 +194,7 @@ class Pushing(Sending):
         if known.changed_count:
             self._tell_changed(known.changed, known.already_pushed, known.changed_count)
         if options.as_json:
-            document = {
-                "orders": admission.pending,
-                "faults": [],
-                "already_pushed": known.already_pushed,
-                "in_doubt": known.in_doubt,
-                "changed": [{"line": line, "key": key, "reason": reason} for line, key, reason in known.changed],
-                "changed_count": known.changed_count,
-                "exit": int(code),
-            }
-            print_json(document)
+            print_json({"orders": admission.pending, "faults": [], **attrs.asdict(known), "exit": int(code)})
         else:
             words = counted({"already pushed": known.already_pushed - known.in_doubt, "in doubt": known.in_doubt})
             of_them = f", of them {words}" if words else ""
@@ -268,9 +260,9 @@ class Pushing(Sending):
                     )
                 if not (done.left or done.unknown or done.stopped_by):
                     return
-            changed: list[tuple[int, str, str]] = []
+            changed: list[Changed] = []
             async for row in run.rows((OrderState.CHANGED,), batch=SHOWN_WARNINGS):
-                changed.append((row.line, row.key, row.error or ""))
+                changed.append(Changed(line=row.line, key=row.key, reason=row.error or ""))
                 if len(changed) == SHOWN_WARNINGS:
                     break
             self._tell_changed(changed, admission.already_pushed, (await run.counts()).changed)
@@ -280,10 +272,10 @@ class Pushing(Sending):
             await run.close()
             raise
 
-    def _tell_changed(self, changed: Sequence[tuple[int, str, str]], already: int, count: int) -> None:
+    def _tell_changed(self, changed: Sequence[Changed], already: int, count: int) -> None:
         self.say(f"{already:,} already pushed, {count:,} of them differ from what was sent:")
-        for line, key, said in changed[:SHOWN_WARNINGS]:
-            self.say(f"  {self._options.file}:{line}: {key}: {said}")
+        for each in changed[:SHOWN_WARNINGS]:
+            self.say(f"  {self._options.file}:{each}")
         if count > SHOWN_WARNINGS:
             self.say(f"  … and {count - SHOWN_WARNINGS:,} more: the result file `changed` has all")
 

@@ -105,9 +105,9 @@ async def test_a_file_is_compared_before_it_is_pushed(tmp_path: Path) -> None:
         async with run:
             known = await compare(run, here.ledger, "local")
         assert (known.already_pushed, known.in_doubt, known.changed_count) == (2, 0, 1)
-        ((line, key, text),) = known.changed
-        assert (line, key) == (2, "T-1")
-        assert text.endswith("differs from what was sent: group_tag")
+        (changed,) = known.changed
+        assert (changed.line, changed.key) == (2, "T-1")
+        assert changed.reason.endswith("differs from what was sent: group_tag")
 
 
 async def test_a_run_that_was_taken_over_does_not_claim_what_the_mended_file_created(tmp_path: Path) -> None:
