@@ -1,10 +1,12 @@
 """`GotSurge`: puts the parts together, and closes them."""
 
 import asyncio
+import copy
 import sys
 import warnings
 from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -81,37 +83,37 @@ class GotSurge:
         assumed_endpoints: Literal["accept", "refuse"] | None = None,
     ) -> None:
         self._state: Literal["new", "open", "closed"] = "new"
+        if transport is None:
+            # Imported here, so that importing the package does not pay for aiohttp.
+            from gotsurge_async.transports.aiohttp import AiohttpTransport
+
+            transport = AiohttpTransport(timeouts)
         clock = clock or SystemClock()
-        limits = limits or Limits()
-        known = _profile(profile)
-        place = _environment(environment, api_base, known)
-        told = Hooks(*hooks)
-        sender = transport or _aiohttp_transport(timeouts)
-        policy = retry or RetryPolicy()
-        sign_ins = Session(
-            transport=sender,
-            tokens=None,
-            limiter=Limiter(Limits(concurrency=sys.maxsize), clock),  # a call may wait for one: it waits for nobody
-            api_base=place.api_base,
-            profile=known,
-            policy=policy,
-            hooks=told,
+        self.profile: Profile = _profile(profile)
+        self.environment: Environment = _environment(environment, api_base, self.profile)
+        self.hooks: Hooks = Hooks(*hooks)
+        self.limits: Limits = limits or Limits()
+        self._transport = transport
+        self._limiter = Limiter(self.limits, clock)
+        self._new_session = partial(
+            Session,
+            transport=transport,
+            api_base=self.environment.api_base,
+            profile=self.profile,
+            policy=retry or RetryPolicy(),
+            hooks=self.hooks,
             clock=clock,
+            create_on_assumed=assumed_endpoints == "accept"
+            or (assumed_endpoints is None and not self.environment.is_production),
         )
-        self._shared = _Shared(
-            environment=place,
-            credentials=credentials,
-            transport=sender,
-            sign_ins=sign_ins,
-            oauth=OAuth(environment=place, credentials=credentials, clock=clock, call=sign_ins.call),
-            store=token_store or MemoryStore(),
-            limits=limits,
-            limiter=Limiter(limits, clock),
-            profile=known,
-            policy=policy,
-            hooks=told,
-            clock=clock,
-            create_on_assumed=(assumed_endpoints or _assume(place)) == "accept",
+        # Calls wait for a sign-in, which waits for no call.
+        self._sign_ins = self._new_session(tokens=None, limiter=Limiter(Limits(concurrency=sys.maxsize), clock))
+        self.oauth: OAuth = OAuth(
+            environment=self.environment, credentials=credentials, clock=clock, call=self._sign_ins.call
+        )
+        self.sso: Sso = Sso(self.oauth)
+        self._new_tokens = partial(
+            TokenManager, token_store or MemoryStore(), self.oauth.refresh, clock=clock, hooks=self.hooks
         )
         self._given = _given_tokens(as_secret(bearer_token), as_secret(refresh_token), clock)
         self._main: Self | None = None
@@ -119,20 +121,13 @@ class GotSurge:
         self._join(account)
 
     def _join(self, account: str) -> None:
-        """Make what this account has of its own, and take the rest from what is shared."""
-        shared = self._shared
-        self.profile: Profile = shared.profile
-        self.environment: Environment = shared.environment
-        self.hooks: Hooks = shared.hooks
-        self.limits: Limits = shared.limits
-        self.oauth: OAuth = shared.oauth
-        self.tokens: TokenManager = shared.tokens_of(account)
-        self._session = shared.session_of(self.tokens)
+        """Make what an account has of its own; all else is shared."""
+        self.tokens: TokenManager = self._new_tokens(account=account)
+        self._session = self._new_session(tokens=self.tokens, limiter=self._limiter)
         self.tasks: Tasks = Tasks(self._session)
         self.prices: Prices = Prices(self._session)
-        self.partner: Partner = Partner(self._session, shared.credentials)
+        self.partner: Partner = Partner(self._session, self.oauth.credentials)
         self.platform: Platform = Platform.of(self._session)
-        self.sso: Sso = Sso(self.oauth)
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] | None = None, **options: Any) -> Self:
@@ -164,12 +159,9 @@ class GotSurge:
         if account == main.tokens.account:
             return main
         if account not in main._others:
-            other = type(main).__new__(type(main))
+            other = copy.copy(main)
             other._state = "new"
-            other._shared = main._shared
-            other._given = None
             other._main = main
-            other._others = {}
             other._join(account)
             if main._state == "open":
                 other._begin()
@@ -266,18 +258,18 @@ class GotSurge:
         """
         if self._state == "closed" or self._main is not None:
             return
-        members, shared = self._members(), self._shared
+        members = self._members()
         for member in members:
             member._state = "closed"
-        shared.sign_ins.end_retries()
+        self._sign_ins.end_retries()
         try:
             await asyncio.gather(*(member._session.close() for member in members))
         finally:
             try:
                 await asyncio.gather(*(member.tokens.close() for member in members))
-                await shared.sign_ins.close()
+                await self._sign_ins.close()
             finally:
-                await shared.transport.close()
+                await self._transport.close()
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -296,41 +288,6 @@ class GotSurge:
         return f"<GotSurge {self.environment.name}, {self._state}>"
 
 
-@attrs.frozen(kw_only=True)
-class _Shared:
-    """What all accounts of a client share."""
-
-    environment: Environment
-    credentials: Credentials | None
-    transport: Transport
-    sign_ins: Session
-    oauth: OAuth
-    store: TokenStore
-    limits: Limits
-    limiter: Limiter
-    profile: Profile
-    policy: RetryPolicy
-    hooks: Hooks
-    clock: Clock
-    create_on_assumed: bool
-
-    def tokens_of(self, account: str) -> TokenManager:
-        return TokenManager(self.store, self.oauth.refresh, account=account, clock=self.clock, hooks=self.hooks)
-
-    def session_of(self, tokens: TokenManager) -> Session:
-        return Session(
-            transport=self.transport,
-            tokens=tokens,
-            limiter=self.limiter,
-            api_base=self.environment.api_base,
-            profile=self.profile,
-            policy=self.policy,
-            hooks=self.hooks,
-            clock=self.clock,
-            create_on_assumed=self.create_on_assumed,
-        )
-
-
 def _profile(profile: Profile | Mapping[str, Any] | str | Path | None) -> Profile:
     if profile is None:
         return Profile()
@@ -347,17 +304,6 @@ def _environment(environment: str | Environment, api_base: str | None, profile: 
     if environment.name == "local":  # its consent page stands on the same host
         return Environment.named("local", api_base=api_base)
     return attrs.evolve(environment, api_base=api_base)
-
-
-def _assume(environment: Environment) -> Literal["accept", "refuse"]:
-    return "refuse" if environment.is_production else "accept"
-
-
-def _aiohttp_transport(timeouts: Timeouts | None) -> Transport:
-    # Imported here, so that importing the package does not pay for aiohttp.
-    from gotsurge_async.transports.aiohttp import AiohttpTransport
-
-    return AiohttpTransport(timeouts)
 
 
 def _given_tokens(bearer: Secret | None, refresh: Secret | None, clock: Clock) -> Tokens | None:
