@@ -4,7 +4,6 @@ import itertools
 import logging
 from collections.abc import Callable
 from datetime import datetime
-from types import TracebackType
 
 import attrs
 
@@ -150,14 +149,9 @@ class Hooks:
             except Exception:
                 logger.exception("a hook failed on %s", type(event).__name__)
 
-    def call(self, *, operation: str, method: str, path: str, server: str, monotonic: Callable[[], float]) -> "_Call":
-        """Tell of the start and the end of a call, whatever ends it; the block gets the call's number."""
-        number = next(self._numbers)
-        started = None
-        if self._listeners:
-            started = monotonic()
-            self.emit(CallStarted(call=number, operation=operation, method=method, path=path, server=server))
-        return _Call(self, number, operation, monotonic, started)
+    def next_call(self) -> int:
+        """The number of a call that begins."""
+        return next(self._numbers)
 
     def request_done(self, event: RequestDone) -> None:
         """Log a try in one line, and tell of it."""
@@ -170,29 +164,3 @@ class Hooks:
             event.request_id,
         )
         self.emit(event)
-
-
-class _Call:
-    """The block of a call. A generator would do, at three times the cost, and every call has one."""
-
-    __slots__ = ("_hooks", "_monotonic", "_number", "_operation", "_started")
-
-    def __init__(
-        self, hooks: Hooks, number: int, operation: str, monotonic: Callable[[], float], started: float | None
-    ) -> None:
-        self._hooks = hooks
-        self._number = number
-        self._operation = operation
-        self._monotonic = monotonic
-        self._started = started
-
-    def __enter__(self) -> int:
-        return self._number
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._started is not None:
-            seconds = self._monotonic() - self._started
-            name = "" if kind is None else kind.__name__
-            self._hooks.emit(CallDone(call=self._number, operation=self._operation, seconds=seconds, error=name))

@@ -21,7 +21,7 @@ from gotsurge_async.calls.retry import decide
 from gotsurge_async.clock import Clock, sleep_or
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import CallError, ClientClosed, EndpointsAssumed, NotSent, UnreadableAnswer, WrongLoop
-from gotsurge_async.hooks import Hooks, RequestDone, RetryPlanned
+from gotsurge_async.hooks import CallDone, CallStarted, Hooks, RequestDone, RetryPlanned
 from gotsurge_async.models.tasks import Message
 from gotsurge_async.secrets import Secret, url_for_log
 from gotsurge_async.transports.base import Request, Response, Transport
@@ -148,12 +148,7 @@ class Session:
             SignInNeeded: there is no token that works.
             UsageError: the call cannot be right as written.
         """
-        if self._tokens is None and not self._last_tries.is_set():
-            self._loop = self._loop or asyncio.get_running_loop()
-        if self._loop is None:
-            raise ClientClosed("the client is not open: use it inside `async with GotSurge(...) as gs:`")
-        if self._loop is not asyncio.get_running_loop():
-            raise WrongLoop("this client was opened in another event loop: one client belongs to one loop")
+        self._check_open()
         resolved = self.resolve(endpoint)
         call = _Call(
             endpoint=resolved,
@@ -165,25 +160,44 @@ class Session:
             after_send=after_send,
             # Calls without a bearer token carry secrets of their own, in their path or their body.
             secrets=() if resolved.bearer else (*path.values(), *_hidden_values(body)),
+            number=self.hooks.next_call(),
         )
+        told, error, started = self.hooks.watched, "", self.clock.monotonic()
         self._in_flight += 1
         self._idle.clear()
+        if told:
+            self.hooks.emit(
+                CallStarted(
+                    call=call.number,
+                    operation=resolved.name,
+                    method=resolved.verb,
+                    path=resolved.path,
+                    server=self._server,
+                )
+            )
         try:
-            with self.hooks.call(
-                operation=resolved.name,
-                method=resolved.verb,
-                path=resolved.path,
-                server=self._server,
-                monotonic=self.clock.monotonic,
-            ) as call.number:
-                return cast("T", await self._run(call))
+            return cast("T", await self._run(call, started))
+        except BaseException as raised:
+            error = type(raised).__name__
+            raise
         finally:
+            if told:
+                seconds = self.clock.monotonic() - started
+                self.hooks.emit(CallDone(call=call.number, operation=resolved.name, seconds=seconds, error=error))
             self._in_flight -= 1
             if not self._in_flight:
                 self._idle.set()
 
-    async def _run(self, call: "_Call") -> Any:
-        started, tries, replayed_401 = self.clock.monotonic(), 0, False
+    def _check_open(self) -> None:
+        if self._tokens is None and not self._last_tries.is_set():
+            self._loop = self._loop or asyncio.get_running_loop()
+        if self._loop is None:
+            raise ClientClosed("the client is not open: use it inside `async with GotSurge(...) as gs:`")
+        if self._loop is not asyncio.get_running_loop():
+            raise WrongLoop("this client was opened in another event loop: one client belongs to one loop")
+
+    async def _run(self, call: "_Call", started: float) -> Any:
+        tries, replayed_401 = 0, False
         done = bearer = None
         while True:
             if self._tokens is not None and call.endpoint.bearer:
@@ -287,7 +301,7 @@ class _Call:
     before_send: Callable[[], Awaitable[None]] | None
     after_send: Callable[[Outcome, int | None], None] | None
     secrets: tuple[str, ...] = attrs.field(repr=False)
-    number: int = 0
+    number: int
 
     def value_of(self, answer: Response) -> Any:
         """What the call gives; raises UnreadableAnswer."""

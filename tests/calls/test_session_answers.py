@@ -170,8 +170,26 @@ async def test_a_failed_call_tells_its_error() -> None:
     async with Rig([answer({}, 404)]) as rig:
         with pytest.raises(NotFound):
             await rig.call()
+    assert rig.events[-1] == CallDone(call=1, operation="tasks.get", seconds=0.0, error="NotFound")
+
+
+async def test_a_cancelled_call_tells_its_end() -> None:
+    """A call that is cancelled on its way has an end as well, and the next one a number of its own."""
+
+    async def handle(_: Request) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with Rig(handle) as rig:
+        for _ in range(2):
+            calling = asyncio.create_task(rig.session.call(TASKS_GET, path={"task_id": "x"}))
+            await rig.clock.settle()
+            calling.cancel()
+            await asyncio.wait([calling])
+    told = [(type(event), event.call) for event in rig.events if isinstance(event, CallStarted | CallDone)]
+    assert told == [(CallStarted, 1), (CallDone, 1), (CallStarted, 2), (CallDone, 2)]
     assert isinstance(rig.events[-1], CallDone)
-    assert rig.events[-1].error == "NotFound"
+    assert rig.events[-1].error == "CancelledError"
 
 
 async def test_logs_hold_no_secret_and_no_body(caplog: pytest.LogCaptureFixture) -> None:
