@@ -111,9 +111,9 @@ def number(members: TableValuedAlias) -> ColumnElement[int]:
     return cast(members.c.key, Integer)
 
 
-def bundle(rows: Iterable[Any] | Mapping[int, Any]) -> str:
+def bundle(rows: Iterable[Any]) -> str:
     """What to give as ``ROWS``: values for `among`, or a dict for `named`."""
-    return msgspec.json.encode(rows if isinstance(rows, Mapping) else list(rows)).decode()
+    return msgspec.json.encode(rows if isinstance(rows, list | dict) else list(rows)).decode()
 
 
 def outgoing(rows: Select[*tuple[Any, ...]], plain: Sequence[str], binary: Sequence[str]) -> Select[*tuple[Any, ...]]:

@@ -153,7 +153,7 @@ class Writer:
                     self._waiting.clear()
                     for _ in batch:
                         self._slots.release()
-                    await self._settle(batch)
+                    await self._answer(batch)
                 if self._closing:
                     return
         finally:
@@ -171,7 +171,7 @@ class Writer:
             quiet = quiet + 1 if len(self._waiting) == seen else 0
             seen = len(self._waiting)
 
-    async def _settle(self, batch: Sequence[_Ticket[Any, Any]]) -> None:
+    async def _answer(self, batch: Sequence[_Ticket[Any, Any]]) -> None:
         """Run a batch, and answer every ticket of it, whatever happens."""
         try:
             for group in await self._attempt(batch):
