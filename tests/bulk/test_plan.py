@@ -18,7 +18,7 @@ from gotsurge_async.errors import ConfigError, Unauthorized
 from gotsurge_async.models.prices import Quote
 from gotsurge_async.simulator import Fault
 from tests.bulk.kit import NOW, good_order
-from tests.bulk.platforms import place
+from tests.support.pushes import place
 
 LOYANG = Address(latitude=1.3697, longitude=103.9707)
 TUAS = Address(latitude=1.2966, longitude=103.6361)

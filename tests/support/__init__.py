@@ -3,6 +3,7 @@
 - `clients`: A client whose service is a function or a list of answers: no network, no waiting.
 - `world`: A client signed in to a simulator over real HTTP, and every request and answer between them.
 - `running`: A simulator in a thread of its own, for tests that are not asynchronous themselves.
+- `pushes`: A client signed in to a simulator, a ledger on disk, and pushes through them in which nobody waits.
 - `commands`: ``gotsurge`` in a process of its own or inside the test; files of orders, and a desk with a ledger.
 - `browser`: GotSurge's pages with a person's answers, in the test or as ``BROWSER`` of a command.
 - `postgres`: A real PostgreSQL, for as long as a block lasts.

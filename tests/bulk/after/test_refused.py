@@ -9,8 +9,8 @@ from gotsurge_async.bulk import OrderState, Push, Run, load_refused
 from gotsurge_async.bulk.ledger import LedgerUnusable, RunState
 from gotsurge_async.errors import UsageError
 from gotsurge_async.simulator import Fault
-from tests.bulk.platforms import place
 from tests.kit import order, orders
+from tests.support.pushes import place
 
 
 async def test_refused_orders_are_sent_again_from_the_ledger(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from gotsurge_async.bulk import Mode, OrderState, Undo
 from gotsurge_async.bulk.after.replace import replace_changed
 from gotsurge_async.bulk.ledger import IllegalTransition
 from gotsurge_async.simulator import Fault
-from tests.bulk.platforms import place
 from tests.bulk.send.test_changes import ELSEWHERE, again, told
 from tests.kit import order, orders
+from tests.support.pushes import place
 
 
 async def test_a_task_is_changed_into_what_the_order_says(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from gotsurge_async.bulk import Mode, OrderState, UnusableSource
 from gotsurge_async.bulk.after.resolve import Resolution, Resolver
 from gotsurge_async.bulk.ledger import RunState
 from gotsurge_async.simulator import Fault
-from tests.bulk.platforms import place
 from tests.kit import orders
+from tests.support.pushes import place
 
 
 async def test_a_run_whose_last_doubt_is_resolved_is_done(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from gotsurge_async.bulk import Mode, OrderState, Push, Undo
 from gotsurge_async.bulk.ledger import RunHeld, RunState
 from gotsurge_async.errors import OutcomeUnknown, Unauthorized, UsageError
 from gotsurge_async.simulator import Fault
-from tests.bulk.platforms import place
 from tests.kit import order, orders
+from tests.support.pushes import place
 
 
 @pytest.mark.parametrize(("account", "mode"), [("plain", Mode.DIRECT), ("platform", Mode.TWO_PHASE)])

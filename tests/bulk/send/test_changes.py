@@ -14,8 +14,8 @@ from gotsurge_async.bulk.ledger import Run
 from gotsurge_async.bulk.send.changes import compare, differing
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.simulator import Fault
-from tests.bulk.platforms import Place, place
 from tests.kit import NOW, order, orders
+from tests.support.pushes import Place, place
 
 ELSEWHERE = Address(street_address="Tuas South Boulevard 9", country="SG")
 json_values = st.recursive(
