@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Column, Connection, Integer, LargeBinary, MetaData, Table, Text, create_engine, insert, select
 
@@ -53,6 +53,7 @@ def database_in_memory() -> Iterator[Connection]:
         engine.dispose()
 
 
+@settings(deadline=None)  # a busy machine is no fault of SQLite
 @given(st.lists(ROW, max_size=30))
 def test_rows_go_in_and_come_out_unchanged(rows: list[tuple[Any, ...]]) -> None:
     """Numbers, text, bytes of any kind, and what is absent pass through SQLite, in and out in one step."""
@@ -70,6 +71,7 @@ def test_any_number_of_rows_go_in(count: int) -> None:
         assert database.scalars(select(THINGS.c.number).order_by("id")).all() == list(range(count))
 
 
+@settings(deadline=None)  # a busy machine is no fault of SQLite
 @given(st.dictionaries(st.integers(0, 2**53), st.none() | TEXT, max_size=30))
 def test_the_members_of_an_object_are_numbers_and_values(members: dict[int, str | None]) -> None:
     """`named` gives each number with its text."""
@@ -80,6 +82,7 @@ def test_the_members_of_an_object_are_numbers_and_values(members: dict[int, str 
     assert {row[0]: row[1] for row in found} == members
 
 
+@settings(deadline=None)  # a busy machine is no fault of SQLite
 @given(st.sets(st.integers(0, 50)), st.sets(st.integers(0, 50), min_size=1))
 def test_ids_select_exactly_those_rows(wanted: set[int], there: set[int]) -> None:
     """`among` is true for the numbers that the parameter carries, and for no other."""
