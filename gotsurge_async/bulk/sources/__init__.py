@@ -5,25 +5,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
-from gotsurge_async.bulk.sources.fields import Column, item_columns, order_columns
 from gotsurge_async.bulk.sources.options import ColumnMap, FileMap, SourceOptions
-from gotsurge_async.bulk.sources.source import Fault, Source, SourceReport, SourceRow
+from gotsurge_async.bulk.sources.source import Fault, Source, SourceReport
 from gotsurge_async.errors import ConfigError
 
-__all__ = [
-    "STDIN",
-    "Column",
-    "ColumnMap",
-    "Fault",
-    "FileMap",
-    "Source",
-    "SourceOptions",
-    "SourceReport",
-    "SourceRow",
-    "item_columns",
-    "open_source",
-    "order_columns",
-]
+__all__ = ["STDIN", "ColumnMap", "Fault", "FileMap", "Source", "SourceOptions", "SourceReport", "open_source"]
 
 STDIN = "-"
 

@@ -1,12 +1,12 @@
 """Orders in a CSV file: one row, one order; the columns are the dotted names of the order's fields."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet
-from gotsurge_async.bulk.sources.fields import ITEM_KEY, Shape, draft_of, item_shape, order_shape
+from gotsurge_async.bulk.sources.fields import ITEM_KEY, draft_of
 from gotsurge_async.bulk.sources.lines import Record
-from gotsurge_async.bulk.sources.options import ColumnMap, SourceOptions, delimiter_character
+from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.source import (
     IN_DOUBT,
     MAY_EXIST,
@@ -19,9 +19,6 @@ from gotsurge_async.bulk.sources.source import (
 )
 from gotsurge_async.bulk.sources.table import Header, Reading, Table
 from gotsurge_async.models.tasks import Order
-
-if TYPE_CHECKING:
-    from gotsurge_async.bulk.sources.items import ItemStore
 
 
 class CsvSource(Source):
@@ -38,11 +35,15 @@ class CsvSource(Source):
         owned: bool = False,
     ) -> None:
         super().__init__(name, stream, options, report, owned=owned)
-        reading = _reading(name, options, order_shape(), options.file_map.orders, options.key)
-        self._table = Table(name, stream, self._digest, reading, report)
-        self._key_name = options.key
+        self._table = Table(name, stream, Reading(Order, options.file_map.orders, options.key, options), report)
+        self._digest = self._table.digest
+        self._items = None
+        self._joined_by_key = options.key == ITEM_KEY
         self._nameless = False  # whether the tracking id of a row is there, but cannot be read
-        self._items = None if items is None else _item_store(items, options, report)
+        if items is not None:
+            from gotsurge_async.bulk.sources.items import ItemStore  # few files of orders have a second one
+
+            self._items = ItemStore(items, options, report)
 
     @property
     def items_sha256(self) -> str | None:
@@ -83,19 +84,14 @@ class CsvSource(Source):
 
     def _order(self, record: Record, header: Header) -> Any:
         """The draft of a row's order, or None if something required is missing; what is wrong with it is told."""
-        table = self._table
-        values = table.values()
-        order = draft_of(Order)(**values)
-        missing = self._missing(order)
-        if missing and header.complete:
-            header.tell_missing(values, record.cells, table.wrong)
-        for finding in self._findings(order, missing):
-            table.found(finding)
-        tracking_id = order.tracking_id
-        if tracking_id is None:
-            self._nameless |= ITEM_KEY in table.bad or self._key_name == ITEM_KEY
+        order = draft_of(Order)(**self._table.values())
+        missing, findings = self._check(order)
+        for finding in findings:
+            self._table.found(finding)
+        if order.tracking_id is None:
+            self._nameless |= ITEM_KEY in self._table.bad or self._joined_by_key
         elif self._items is not None:
-            order.items = self._items.take(tracking_id)
+            order.items = self._items.take(order.tracking_id)
         return None if missing else order
 
     def _key(self, record: Record, header: Header) -> str | None:
@@ -121,19 +117,3 @@ class CsvSource(Source):
             return
         if not (header.written_by_a_push or self._table.lost or self._nameless):
             self._items.tell_orphans(self.name)
-
-
-def _item_store(stream: BinaryIO, options: SourceOptions, report: SourceReport) -> "ItemStore":
-    from gotsurge_async.bulk.sources.items import ItemStore  # few files of orders have a second one
-
-    name = str(options.items)
-    return ItemStore(name, stream, _reading(name, options, item_shape(), options.file_map.items, ITEM_KEY), report)
-
-
-def _reading(name: str, options: SourceOptions, shape: Shape, column_map: ColumnMap, key: str) -> Reading:
-    delimiter = "\t" if name.lower().endswith(".tsv") else ","
-    if options.delimiter is not None:
-        delimiter = delimiter_character(options.delimiter)
-    return Reading(
-        shape=shape, column_map=column_map, key=key, delimiter=delimiter, zone=options.zone(), now=options.now
-    )

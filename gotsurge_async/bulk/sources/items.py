@@ -4,7 +4,6 @@ They wait in a temporary SQLite database: one that SQLite makes itself, readable
 it outgrows a small cache, and without a name in the file system from the start, so that nothing stays behind.
 """
 
-import hashlib
 import itertools
 import sqlite3
 from collections.abc import Iterator
@@ -14,7 +13,8 @@ from typing import BinaryIO
 import msgspec
 
 from gotsurge_async.bulk.checks.rules import check_item
-from gotsurge_async.bulk.sources.fields import ITEM_KEY, draft_of
+from gotsurge_async.bulk.sources.fields import ITEM_KEY, ItemRow, draft_of
+from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.source import SourceReport, encode
 from gotsurge_async.bulk.sources.table import Reading, Table
 from gotsurge_async.models.tasks import Item
@@ -28,11 +28,11 @@ _FIND = "SELECT id, items FROM items WHERE tracking_id = ? ORDER BY id"
 class ItemStore:
     """Holds the items of a file; `load` them, `take` those of each order, and `tell_orphans` at the end."""
 
-    def __init__(self, name: str, stream: BinaryIO, reading: Reading, report: SourceReport) -> None:
+    def __init__(self, stream: BinaryIO, options: SourceOptions, report: SourceReport) -> None:
         self._stream = stream
-        self._digest = hashlib.sha256()
         self._loaded = False
-        self._table = Table(name, stream, self._digest, reading, report)
+        reading = Reading(ItemRow, options.file_map.items, ITEM_KEY, options)
+        self._table = Table(str(options.items), stream, reading, report)
         # Blocks of rows may be read on one thread after another, never on two at once.
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._db.execute(_CREATE)
@@ -41,7 +41,7 @@ class ItemStore:
     @property
     def sha256(self) -> str | None:
         """The SHA-256 of the file's bytes, in hex; None until it is loaded."""
-        return self._digest.hexdigest() if self._loaded else None
+        return self._table.digest.hexdigest() if self._loaded else None
 
     def load(self) -> None:
         """Read the whole file; what is wrong with it goes to the report."""
@@ -95,11 +95,9 @@ class ItemStore:
                 continue
             values = table.values()
             tracking_id = values.pop(ITEM_KEY, None)
-            if tracking_id is None:
-                table.wrong(ITEM_KEY, "is required: it says whose item this is")
-            elif not values and not table.bad:
+            if not values and not table.bad:
                 table.wrong(ITEM_KEY, "this row says nothing of the item")
             item = make(**values)
             check_item(item, table.found)
-            if not table.bad and tracking_id is not None:
+            if not table.bad:
                 yield tracking_id, row.line, encode(item)

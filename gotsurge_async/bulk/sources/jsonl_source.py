@@ -11,7 +11,7 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks.rules import Severity
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet, time_parser
-from gotsurge_async.bulk.sources.fields import FEEDBACK, draft_of, fields_of, is_model, order_columns
+from gotsurge_async.bulk.sources.fields import FEEDBACK, columns_of, draft_of, fields_of
 from gotsurge_async.bulk.sources.lines import NOT_UTF8, TOO_LONG, not_text, physical_lines
 from gotsurge_async.bulk.sources.options import SourceOptions, did_you_mean
 from gotsurge_async.bulk.sources.source import (
@@ -42,7 +42,7 @@ class JsonlSource(Source):
         self._key_path = options.key
         self._allow_unknown = options.allow_unknown
         self._parse_time = time_parser(options.zone())
-        self._times = [(column.parent, column.field) for column in order_columns().values() if column.kind is datetime]
+        self._times = [column for column in columns_of(Order).values() if column.kind is datetime]
         self._draft_of_order = draft_of(Order)
         self._line = 0
         self._raw = b""
@@ -51,7 +51,7 @@ class JsonlSource(Source):
     def rows(self) -> Iterator[SourceRow]:
         """The good orders, as they come."""
         any_line = False
-        for number, raw in enumerate(physical_lines(self._stream, self._digest), start=1):
+        for number, raw in enumerate(physical_lines(self._stream, self._digest.update), start=1):
             self._line, self._bad = number, set()
             refused = not_text(raw) if raw is not None and number == 1 else None
             if raw is None or refused:
@@ -86,10 +86,10 @@ class JsonlSource(Source):
         order, whole = self._draft(tree)
         if order is None:
             return None
-        missing = self._missing(order)
+        missing, findings = self._check(order)
         for name in missing:
             self._wrong(name, "is required and missing")
-        for finding in self._findings(order, missing):
+        for finding in findings:
             self._wrong(finding.path, finding.message, finding.severity)
         if key is None or self._bad:
             return None
@@ -135,7 +135,7 @@ class JsonlSource(Source):
     def _key(self, tree: _Tree) -> str | None:
         path = self._key_path
         key = _value_at(tree, path)
-        if path not in order_columns():
+        if path not in columns_of(Order):
             tree.pop(path, None)
         if not isinstance(key, str) or not key.strip():
             self._wrong(path, "is text that tells this order from every other, and must be given")
@@ -150,16 +150,14 @@ class JsonlSource(Source):
 
     def _read_times(self, tree: _Tree) -> None:
         """Make the times, before the decoder does: it would take one without a zone as it is."""
-        for parent, field in self._times:
-            holder = tree if parent is None else tree.get(parent)
-            text = holder.get(field) if isinstance(holder, dict) else None
-            if not isinstance(text, str) or not isinstance(holder, dict):
-                continue
-            try:
-                holder[field] = self._parse_time(text)
-            except ValueError as error:
-                self._wrong(field if parent is None else f"{parent}.{field}", str(error))
-                del holder[field]
+        for name, parent, field, *_ in self._times:
+            holder = tree.get(parent) if parent else tree
+            if isinstance(holder, dict) and isinstance(text := holder.get(field), str):
+                try:
+                    holder[field] = self._parse_time(text)
+                except ValueError as error:
+                    self._wrong(name, str(error))
+                    del holder[field]
 
     def _draft(self, tree: _Tree) -> tuple[Any, bool]:
         """The order, and whether it is whole: without unknown fields, and without wrong ones, which are told.
@@ -233,9 +231,9 @@ def _take_unknown(tree: Any, cls: type, prefix: str = "") -> Iterator[tuple[str,
         del tree[name]
         yield f"{prefix}{name}", known
     for name, value in tree.items():
-        _, kind, many, _ = known[name]
-        if is_model(kind) and many and isinstance(value, list):
+        field = known[name]
+        if field.is_model and not field.many:
+            yield from _take_unknown(value, field.kind, f"{prefix}{name}.")
+        elif field.is_model and isinstance(value, list):
             for index, each in enumerate(value):
-                yield from _take_unknown(each, kind, f"{prefix}{name}[{index}].")
-        elif is_model(kind) and not many:
-            yield from _take_unknown(value, kind, f"{prefix}{name}.")
+                yield from _take_unknown(each, field.kind, f"{prefix}{name}[{index}].")

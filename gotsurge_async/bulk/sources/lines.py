@@ -4,7 +4,7 @@ import codecs
 import csv
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple
 
 MAX_LINE = 1 << 20
 """The longest line or record that is read, in bytes: what is longer is no order."""
@@ -26,23 +26,16 @@ NOT_UTF8 = "is not UTF-8: save the file with the encoding UTF-8 (in Excel: CSV U
 TOO_LONG = f"the line is longer than {MAX_LINE} bytes"
 
 
-class Digest(Protocol):
-    """What the bytes are told to while they are read."""
-
-    def update(self, data: bytes, /) -> None:
-        """Take the next bytes in."""
-
-
-def physical_lines(stream: BinaryIO, digest: Digest) -> Iterator[bytes | None]:
+def physical_lines(stream: BinaryIO, digest: Callable[[bytes], object]) -> Iterator[bytes | None]:
     """The lines of a file with their ends (LF, CRLF or CR), without a byte order mark.
 
-    A line of more than `MAX_LINE` bytes is given as None, and never held whole.
+    A line of more than `MAX_LINE` bytes is given as None, and never held whole. ``digest`` is told every byte.
     """
     rest = b""
     too_long = False
     first = True
     while block := stream.read(_BLOCK):
-        digest.update(block)
+        digest(block)
         text = rest + block
         if first and len(text) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(text):
             rest = text
@@ -93,13 +86,11 @@ class Records:
     the quote are read again as records of their own, and one such fault does not hide all others.
 
     Attributes:
-        lost: how many records could not be read.
         stopped: whether the end of the file was given up.
     """
 
     def __init__(self, lines: Iterator[bytes | None], delimiter: str, wrong: Callable[[int, str], None]) -> None:
-        self.lost: int = 0
-        self.stopped: bool = False
+        self.stopped = False
         self._lines = _Lines(lines)
         self._delimiter = delimiter
         self._wrong = wrong
@@ -115,7 +106,6 @@ class Records:
             except StopIteration:
                 return
             except (csv.Error, _Unreadable) as error:
-                self.lost += 1
                 self._wrong(lines.start, _rule(error, lines))
                 restarts += lines.push_back()
                 self.stopped = lines.refused

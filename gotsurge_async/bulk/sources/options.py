@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 import attrs
 
 from gotsurge_async.bulk.checks.rules import nearest
-from gotsurge_async.bulk.sources.fields import ITEM_KEY, item_columns, order_columns
+from gotsurge_async.bulk.sources.fields import ITEM_KEY, ItemRow, columns_of
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.base import utc
+from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 
-FORMATS = ("csv", "jsonl")
 NOW = "now"
 """The constant that stands for the time of the push, in a field that is a time."""
 
@@ -95,9 +95,16 @@ class FileMap:
         if not isinstance(items, dict):
             raise ConfigError(f"{path}: items is a table with columns, constants and ignore")
         found = cls(orders=_column_map(table, str(path)), items=_column_map(items, f"{path}: items"))
-        found.orders.check(order_columns(), str(path))
-        found.items.check(item_columns(), f"{path}: items")
+        found.orders.check(columns_of(Order), str(path))
+        found.items.check(columns_of(ItemRow), f"{path}: items")
         return found
+
+
+def _delimiter_character(text: str) -> str:
+    character = "\t" if text in ("tab", "\\t") else text
+    if len(character) != 1 or character in '"\r\n\0 ':  # which a CSV needs for itself
+        raise ConfigError(f"delimiter {text!r}: give one character such as ; or the word tab")
+    return character
 
 
 @attrs.frozen(kw_only=True)
@@ -120,7 +127,7 @@ class SourceOptions:
 
     now: datetime = attrs.field(converter=utc)
     format: str | None = None
-    delimiter: str | None = None
+    delimiter: str | None = attrs.field(default=None, converter=attrs.converters.optional(_delimiter_character))
     timezone: str | None = None
     key: str = ITEM_KEY
     items: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
@@ -129,13 +136,11 @@ class SourceOptions:
     allow_unknown: bool = False
 
     def __attrs_post_init__(self) -> None:
-        if self.format is not None and self.format not in FORMATS:
+        if self.format is not None and self.format not in ("csv", "jsonl"):
             raise ConfigError(f'format "{self.format}" is not known: say csv or jsonl')
-        if self.delimiter is not None:
-            delimiter_character(self.delimiter)
         self.zone()
-        self.file_map.orders.check(order_columns(), "the map of the orders")
-        self.file_map.items.check(item_columns(), "the map of the items")
+        self.file_map.orders.check(columns_of(Order), "the map of the orders")
+        self.file_map.items.check(columns_of(ItemRow), "the map of the items")
 
     def zone(self) -> ZoneInfo | None:
         """The zone of times without one.
@@ -150,18 +155,6 @@ class SourceOptions:
         except (ZoneInfoNotFoundError, ValueError, OSError):
             hint = did_you_mean(self.timezone, available_timezones())
             raise ConfigError(f'time zone "{self.timezone}" is not known{hint}') from None
-
-
-def delimiter_character(text: str) -> str:
-    """The character that a user's ``--delimiter`` stands for.
-
-    Raises:
-        ConfigError: more than one character, or one that a CSV needs for itself.
-    """
-    character = "\t" if text in ("tab", "\\t") else text
-    if len(character) != 1 or character in '"\r\n\0 ':
-        raise ConfigError(f"delimiter {text!r}: give one character such as ; or the word tab")
-    return character
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

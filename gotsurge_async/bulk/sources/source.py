@@ -15,7 +15,7 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks.rules import Finding, Severity, check_order
-from gotsurge_async.bulk.sources.fields import draft_of, order_shape
+from gotsurge_async.bulk.sources.fields import draft_of, fields_of
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.models.places import Address, TimeWindow
 from gotsurge_async.models.tasks import Order
@@ -191,7 +191,7 @@ class Source(abc.ABC):
         self._now = options.now
         self._max_price = options.max_price
         self._zone: tzinfo = options.zone() or UTC
-        self._required = order_shape().required
+        self._required = [field.name for field in fields_of(Order).values() if field.required]
         self._digest = sha256()
         self._exhausted = False
 
@@ -218,18 +218,15 @@ class Source(abc.ABC):
         if self._owned:
             self._stream.close()
 
-    def _missing(self, draft: Any) -> list[str]:
-        """The required fields that an order lacks."""
-        return [name for name in self._required if getattr(draft, name) is None]
-
-    def _findings(self, draft: Any, missing: list[str]) -> list[Finding]:
-        """What is wrong with an order, apart from what is missing."""
+    def _check(self, draft: Any) -> tuple[list[str], list[Finding]]:
+        """The required fields that an order lacks, and what is wrong with the others."""
+        missing = [name for name in self._required if getattr(draft, name) is None]
         if missing:
             draft = copy.copy(draft)
             for name in missing:
                 setattr(draft, name, STAND_INS[name])
         found = check_order(draft, now=self._now, max_price=self._max_price, zone=self._zone)
-        return [finding for finding in found if finding.path.partition(".")[0] not in missing] if missing else found
+        return missing, [finding for finding in found if finding.path.partition(".")[0] not in missing]
 
     def __enter__(self) -> Self:
         return self

@@ -1,17 +1,15 @@
 """A CSV file with a header: its rows as values, and everything that is wrong with them at its place."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence
 from datetime import datetime
-from typing import Any, BinaryIO
-from zoneinfo import ZoneInfo
-
-import attrs
+from hashlib import sha256
+from typing import Any, BinaryIO, NamedTuple
 
 from gotsurge_async.bulk.checks.rules import Finding, Severity
 from gotsurge_async.bulk.sources.cells import Parse, parser
-from gotsurge_async.bulk.sources.fields import FEEDBACK, ITEM_KEY, Column, Shape, draft_of
-from gotsurge_async.bulk.sources.lines import NOT_UTF8, Digest, Record, Records, physical_lines
-from gotsurge_async.bulk.sources.options import NOW, ColumnMap, did_you_mean
+from gotsurge_async.bulk.sources.fields import FEEDBACK, ITEM_KEY, columns_of, draft_of, fields_of
+from gotsurge_async.bulk.sources.lines import NOT_UTF8, Record, Records, physical_lines
+from gotsurge_async.bulk.sources.options import NOW, ColumnMap, SourceOptions, did_you_mean
 from gotsurge_async.bulk.sources.source import Fault, SourceReport
 from gotsurge_async.errors import ConfigError
 
@@ -21,39 +19,31 @@ Wrong = Callable[[str, str], None]
 """Told a column (in a header its own name, in a row the field's dotted name) and the rule that it breaks."""
 
 
-@attrs.frozen(kw_only=True)
-class Reading:
-    """How a table is to be read: the fields there are, and what the user said.
+class Reading(NamedTuple):
+    """How a table is to be read.
 
     Attributes:
-        shape: the fields.
-        column_map: the user's names for them.
+        model: what a row gives: `Order` or `ItemRow`.
+        column_map: the user's names for the fields.
         key: the field or column that tells one row from another.
-        delimiter: what stands between two cells.
-        zone, now: for times.
+        options: what else the user said.
     """
 
-    shape: Shape
+    model: Any
     column_map: ColumnMap
     key: str
-    delimiter: str
-    zone: ZoneInfo | None
-    now: datetime
+    options: SourceOptions
 
     def parser(self, field: str) -> Parse | None:
         """What reads the cells of a field; None where the text is the value."""
-        return parser(self.shape.columns[field].kind, self.zone)
+        return parser(columns_of(self.model)[field].kind, self.options.zone())
 
     def constants(self) -> dict[str, Any]:
-        """What the map gives to every row, by dotted name.
-
-        Raises:
-            ConfigError: a constant is not written as its field needs it.
-        """
+        """What the map gives to every row, by the field's dotted name."""
         found: dict[str, Any] = {}
         for field, text in self.column_map.constants.items():
-            if text == NOW and self.shape.columns[field].kind is datetime:
-                found[field] = self.now
+            if text == NOW and columns_of(self.model)[field].kind is datetime:
+                found[field] = self.options.now
                 continue
             parse = self.parser(field)
             try:
@@ -66,25 +56,26 @@ class Reading:
 # --- the header ------------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen
-class Part:
-    """An object of which a row gives fields: one inside the order, such as ``from_address``, or the order itself.
+class _Part(NamedTuple):
+    """The columns of one object: of the order itself ("" is its name), or of one inside, such as ``from_address``.
 
     Attributes:
-        field: its name; "" for the order itself.
-        make: makes the object of its fields.
         cells: where each cell is, the name of its field, what reads it (None: the text is the value), its dotted name.
         constants: what the map gives to every row.
         needs: what the object cannot be made without.
-        complete: whether a column or a constant is there for all that it needs.
     """
 
     field: str
     make: Callable[..., Any]
     cells: Sequence[tuple[int, str, Parse | None, str]]
     constants: Mapping[str, Any]
-    needs: Sequence[str]
-    complete: bool
+    needs: KeysView[str]
+
+    @property
+    def lacking(self) -> list[str]:
+        """What it needs, and no row can give."""
+        given = {*(cell[1] for cell in self.cells), *self.constants}
+        return [need for need in self.needs if need not in given]
 
     def read(self, cells: Sequence[str], wrong: Wrong) -> dict[str, Any]:
         """The fields that a row gives; an empty cell gives nothing."""
@@ -101,115 +92,96 @@ class Part:
         return values
 
 
-@attrs.frozen
 class Header:
-    """What a header says.
+    """What the first line of a table says, made once into what reads the rows below.
 
     Attributes:
         names: the columns' own names, in the order of the file.
         index: the field's dotted name -> where its cell is.
-        own: the fields of the order itself; parts: those of the objects inside it.
-        required: what a row must give.
         key: where the cell of the key is, None if there is none; status: the same for ``gs_status``.
-        unnamed: columns without a name, whose cells must be empty.
-        original: the columns that no earlier push added.
+        unnamed: where columns without a name are, whose cells must be empty.
+        original: where the columns are that no earlier push added; written_by_a_push: whether one did.
         complete: whether there is a column or a constant for all that is required.
     """
 
-    names: tuple[str, ...]
-    index: Mapping[str, int]
-    own: Part
-    parts: Sequence[Part]
-    required: frozenset[str]
-    key: int | None
-    status: int | None
-    unnamed: tuple[int, ...]
-    original: tuple[int, ...]
-    complete: bool
+    def __init__(self, cells: Sequence[str], reading: Reading, wrong: Wrong) -> None:
+        """What is wrong with the header is told, and the rows can be read with what is right.
 
-    @property
-    def written_by_a_push(self) -> bool:
-        """Whether an earlier push wrote the file."""
-        return len(self.original) < len(self.names)
+        Raises:
+            ConfigError: a constant of the map is not written as its field needs it.
+        """
+        self.names = names = tuple(map(str.strip, cells))
+        self.index = index = _fields_of(names, reading, wrong)
+        constants = reading.constants()
+        for field, place in index.items():
+            if field in constants:
+                wrong(names[place], f"the map gives {field} as a constant too: remove one of them")
+        fields = fields_of(reading.model).values()
+        self._own = _part("", dict, index, constants, reading)
+        parts = [
+            _part(each.name, draft_of(each.kind), index, constants, reading)
+            for each in fields
+            if each.is_model and not each.many
+        ]
+        self._parts = [part for part in parts if part.cells or part.constants]
+        self._whole = {part.field for part in self._parts if not part.lacking}  # parts that a row can give
+        self._required = frozenset(field.name for field in fields if field.required)
+        missing = _tell_missing_columns({*index, *constants}, self._parts, reading, wrong)
+        self.key = index.get(reading.key, names.index(reading.key) if reading.key in names else None)
+        if self.key is None:
+            another = "" if reading.key != ITEM_KEY else "; another column can be named (--key invoice_number)"
+            wrong(reading.key, f"there is no such column, and it tells one row from another{another}")
+        self.status = names.index("gs_status") if "gs_status" in names else None
+        self.unnamed = [place for place, name in enumerate(names) if not name]
+        self.original = [place for place, name in enumerate(names) if name not in FEEDBACK]
+        self.written_by_a_push = len(self.original) < len(names)
+        self.complete = self.key is not None and not missing
 
     def read(self, cells: Sequence[str], wrong: Wrong) -> dict[str, Any]:
-        """The fields that a row gives: values of the right types, and whole objects. An empty cell gives nothing."""
+        """The fields that a row gives: values of the right types, and whole objects. An empty cell gives nothing.
+
+        What is required and missing is told, unless the header lacks it already.
+        """
         cells = list(map(str.strip, cells))
-        values = self.own.read(cells, wrong)
-        for part in self.parts:
-            inner = part.read(cells, wrong)
-            if not inner:
-                continue
-            for need in part.needs:
-                if need not in inner:
-                    if part.complete:
-                        wrong(f"{part.field}.{need}", f"is missing: {part.field} needs it")
-                    break
-            else:
-                values[part.field] = part.make(**inner)
+        values = self._own.read(cells, wrong)
+        for part in self._parts:
+            inside = part.read(cells, wrong)
+            if inside and part.needs <= inside.keys():
+                values[part.field] = part.make(**inside)
+            elif inside and part.field in self._whole:
+                missing = next(need for need in part.needs if need not in inside)
+                wrong(f"{part.field}.{missing}", f"is missing: {part.field} needs it")
+        if self.complete and not self._required <= values.keys():
+            self._tell_missing(values, cells, wrong)
         return values
 
-    def tell_missing(self, values: Mapping[str, Any], cells: Sequence[str], wrong: Wrong) -> None:
-        """Tell ``wrong`` each required field that a row does not give; of an object given in part `read` has told."""
-        parts = {part.field: part for part in self.parts}
-        for field in sorted(self.required - values.keys()):
+    def _tell_missing(self, values: Mapping[str, Any], cells: Sequence[str], wrong: Wrong) -> None:
+        """Tell each required field that a row does not give; of an object given in part `read` has told."""
+        parts = {part.field: part for part in self._parts}
+        for field in sorted(self._required - values.keys()):
             part = parts.get(field)
             if part is None:
                 wrong(field, "is required, and empty here")
-            elif any(cells[index].strip() for index, *_ in part.cells):
-                continue
-            elif part.needs:
+            elif not any(cells[index] for index, *_ in part.cells):
                 for need in part.needs:
                     wrong(f"{field}.{need}", "is required, and empty here")
-            else:
-                wrong(field, f"is required, and empty here: give at least one of {field}.*")
-
-
-def read_header(cells: Sequence[str], reading: Reading, wrong: Wrong) -> Header:
-    """Read a header; whatever is wrong with it is told, and the rows can be read with what is right.
-
-    Raises:
-        ConfigError: a constant of the map is not written as its field needs it.
-    """
-    names = tuple(name.strip() for name in cells)
-    index = _fields_of(names, reading, wrong)
-    _tell_unmapped(names, reading, wrong)
-    constants = reading.constants()
-    for field, place in index.items():
-        if field in constants:
-            wrong(names[place], f"the map gives {field} as a constant too: remove one of them")
-    own = _part("", dict, index, constants, reading)
-    parts = [_part(field, draft_of(cls), index, constants, reading) for field, cls in reading.shape.objects.items()]
-    parts = [part for part in parts if part.cells or part.constants]
-    missing = _tell_missing_columns({*index, *constants}, parts, reading, wrong)
-    key = index.get(reading.key, names.index(reading.key) if reading.key in names else None)
-    if key is None:
-        another = "" if reading.key != ITEM_KEY else "; another column can be named (--key invoice_number)"
-        wrong(reading.key, f"there is no such column, and it tells one row from another{another}")
-    return Header(
-        names=names,
-        index=index,
-        own=own,
-        parts=parts,
-        required=frozenset(reading.shape.required),
-        key=key,
-        status=names.index("gs_status") if "gs_status" in names else None,
-        unnamed=tuple(place for place, name in enumerate(names) if not name),
-        original=tuple(place for place, name in enumerate(names) if name not in FEEDBACK),
-        complete=key is not None and not missing,
-    )
+                if not part.needs:
+                    wrong(field, f"is required, and empty here: give at least one of {field}.*")
 
 
 def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str, int]:
-    """The place of each field that the header gives."""
-    columns, column_map = reading.shape.columns, reading.column_map
+    """The place of each field that the header gives.
+
+    A column that the map names must be there: else its field would be left out of every order without a word.
+    """
+    columns, (_, column_map, key, _) = columns_of(reading.model), reading
     index: dict[str, int] = {}
     for place, name in enumerate(names):
         field = column_map.columns.get(name, name)
         if not name or name in FEEDBACK or name in column_map.ignore:
             continue
         if field not in columns:
-            if name != reading.key and "*" not in column_map.ignore:
+            if name != key and "*" not in column_map.ignore:
                 hint = did_you_mean(name, [*columns, *column_map.columns])
                 wrong(name, f"there is no such column{hint or '; name its field in a map, or ignore it there (--map)'}")
         elif field in index:
@@ -218,57 +190,45 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
             wrong(name, f"{same} (columns {index[field] + 1} and {place + 1}): remove one of them")
         else:
             index[field] = place
-    return index
-
-
-def _tell_unmapped(names: Sequence[str], reading: Reading, wrong: Wrong) -> None:
-    """Tell each column that the map names and the file lacks: else its field would be left out of every order."""
-    column_map = reading.column_map
     for name, field in column_map.columns.items():
         if name not in names:
             hint = did_you_mean(name, [each for each in names if each and each not in column_map.columns])
             wrong(name, f"{column_map.where} takes {field} from this column, and the file has none of that name{hint}")
-
-
-def _columns_of(part: str, shape: Shape) -> list[Column]:
-    return [column for column in shape.columns.values() if (column.parent or "") == part]
+    return index
 
 
 def _part(
     field: str, make: Callable[..., Any], index: Mapping[str, int], constants: Mapping[str, Any], reading: Reading
-) -> Part:
-    columns = _columns_of(field, reading.shape)
-    cells = [
-        (index[each.name], each.field, reading.parser(each.name), each.name) for each in columns if each.name in index
-    ]
-    fixed = {each.field: constants[each.name] for each in columns if each.name in constants}
-    needs = [each.field for each in columns if each.required]
-    complete = {*(cell[1] for cell in cells), *fixed}.issuperset(needs)
-    return Part(field, make, sorted(cells, key=lambda cell: cell[0]), fixed, needs, complete)
+) -> _Part:
+    columns = [column for column in columns_of(reading.model).values() if column.parent == field]
+    given = sorted((column for column in columns if column.name in index), key=lambda column: index[column.name])
+    return _Part(
+        field,
+        make,
+        [(index[column.name], column.field, reading.parser(column.name), column.name) for column in given],
+        {column.field: constants[column.name] for column in columns if column.name in constants},
+        dict.fromkeys(column.field for column in columns if column.required).keys(),
+    )
 
 
-def _tell_missing_columns(given: set[str], parts: Sequence[Part], reading: Reading, wrong: Wrong) -> bool:
+def _tell_missing_columns(given: set[str], parts: Sequence[_Part], reading: Reading, wrong: Wrong) -> bool:
     """Tell each column that must be there and is not; whether one is required in every row."""
-    shape = reading.shape
+    by_field = {part.field: part for part in parts}
     missing = False
-    for field in shape.required:
-        if field in shape.objects:
-            if any(part.field == field for part in parts):
-                continue
-            columns = _columns_of(field, shape)
-            first = next((column for column in columns if column.required), columns[0])
-            wrong(field, f"is required: there is no column for it, such as {first.name}")
-        elif field in given or field == reading.key:
+    for field in fields_of(reading.model).values():
+        if not field.required or field.name in by_field or field.name in given or field.name == reading.key:
             continue
-        else:
-            wrong(field, "is required, and there is no such column (a map can give a constant: --map)")
         missing = True
+        if field.is_model:
+            columns = [column for column in columns_of(reading.model).values() if column.parent == field.name]
+            first = next((column for column in columns if column.required), columns[0])
+            wrong(field.name, f"is required: there is no column for it, such as {first.name}")
+        else:
+            wrong(field.name, "is required, and there is no such column (a map can give a constant: --map)")
     for part in parts:
-        if not part.complete:
-            for need in part.needs:
-                if f"{part.field}.{need}" not in given:
-                    wrong(f"{part.field}.{need}", f"there is no such column, but {part.field} needs it")
-            missing = missing or part.field in shape.required
+        for need in part.lacking:
+            wrong(f"{part.field}.{need}", f"there is no such column, but {part.field} needs it")
+            missing = missing or fields_of(reading.model)[part.field].required
     return missing
 
 
@@ -280,44 +240,39 @@ class Table:
 
     Attributes:
         header: what the header says, once the first row was asked for; None if there is none to use.
+        digest: the SHA-256 of what was read.
         bad: the fields of the current row that are wrong.
+        lost: how many rows could not be cut into cells, so that nothing is known of them.
         read_to_end: whether the whole file was read.
     """
 
-    def __init__(self, name: str, stream: BinaryIO, digest: Digest, reading: Reading, report: SourceReport) -> None:
+    def __init__(self, name: str, stream: BinaryIO, reading: Reading, report: SourceReport) -> None:
         self.name = name
         self.header: Header | None = None
+        self.digest = sha256()
         self.bad: set[str] = set()
-        self.read_to_end: bool = False
+        self.lost = 0
+        self.read_to_end = False
         self._reading = reading
         self._report = report
-        lines = physical_lines(stream, digest)
-        self._records = Records(lines, reading.delimiter, lambda line, rule: self.tell(line, None, None, rule))
-        self._narrow = 0
+        self._delimiter = reading.options.delimiter or ("\t" if name.lower().endswith(".tsv") else ",")
+        self._records = Records(physical_lines(stream, self.digest.update), self._delimiter, self._unreadable)
         self._line = 1
         self._cells: list[str] = []
-
-    @property
-    def lost(self) -> int:
-        """How many rows could not be cut into cells, so that nothing is known of them."""
-        return self._records.lost + self._narrow
 
     def rows(self) -> Iterator[Record]:
         """The rows that can be cut into cells, as many as the header has, in the order of the file."""
         records = iter(self._records)
-        header = self._read_header(records)
+        self.header = header = self._read_header(records)
         if header is None:
             return
-        self.header = header
-        width = len(header.names)
         any_row = False
         for record in records:
             any_row = True
             self._line, self._cells = record.line, record.cells
             if self.bad:
                 self.bad = set()
-            if len(record.cells) != width and not self._fits(record, width):
-                self._narrow += 1
+            if len(record.cells) != len(header.names) and not self._fits(record, len(header.names)):
                 continue
             if record.damaged:
                 self._tell_damage(header)
@@ -326,7 +281,7 @@ class Table:
                     self.wrong_cell(index, "stands in a column without a name: name the column in the header")
             yield record
         self.read_to_end = not self._records.stopped
-        if not any_row and not self._records.lost:
+        if not any_row and not self.lost:
             self.tell(self._line, None, None, "there is no row below the header", Severity.WARNING)
 
     def values(self) -> dict[str, Any]:
@@ -365,6 +320,10 @@ class Table:
         """Say what is wrong anywhere in this file."""
         self._report.add(Fault(file=self.name, line=line, column=column, value=value, rule=rule, severity=severity))
 
+    def _unreadable(self, line: int, rule: str) -> None:
+        self.lost += 1
+        self.tell(line, None, None, rule)
+
     def _fits(self, record: Record, width: int) -> bool:
         """Whether a row has as many cells as the header, not counting empty ones at its end."""
         cells = record.cells
@@ -374,19 +333,18 @@ class Table:
             return True
         count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
         until = "" if record.last_line == record.line else f" (the row goes on to line {record.last_line})"
-        advice = f"a value that holds a {_shown(self._reading.delimiter)} or a line break stands in quotes"
-        self.tell(record.line, None, None, f"{count}, but the header has {width}{until}: {advice}")
+        advice = f"a value that holds a {_shown(self._delimiter)} or a line break stands in quotes"
+        self._unreadable(record.line, f"{count}, but the header has {width}{until}: {advice}")
         return False
 
     def _tell_damage(self, header: Header) -> None:
         fields = {index: field for field, index in header.index.items()}
         for index, cell in enumerate(self._cells):
             if "\ufffd" in cell or "\0" in cell:
-                rule = _what_is_damaged(cell)
                 if index in fields:
-                    self.wrong(fields[index], rule)
+                    self.wrong(fields[index], _damage(cell))
                 else:
-                    self.wrong_cell(index, rule)
+                    self.wrong_cell(index, _damage(cell))
                 # What is left of the value is not worth a second fault.
                 self._cells[index] = ""
 
@@ -395,36 +353,33 @@ class Table:
     def _read_header(self, records: Iterator[Record]) -> Header | None:
         record = next(records, None)
         if record is None:
-            if not self._records.lost:
+            if not self.lost:
                 self.tell(1, None, None, "the file is empty: the first line names the columns")
             return None
-        self._line, self._cells = record.line, record.cells
-        rule = None
+        line, cells = record.line, record.cells
+        self._line = line
         if record.damaged:
-            rule = f"the header {_what_is_damaged(''.join(record.cells))}"
-        elif record.cells[0].startswith("{"):
-            rule = "this looks like JSON Lines: say --format jsonl"
-        elif other := self._other_delimiter(record.cells):
-            rule = f"the columns seem to be separated by {other}: say --delimiter {other}"
-        if rule is not None:
-            self.tell(record.line, None, None, rule)
-            return None
-        header = read_header(
-            record.cells, self._reading, lambda column, rule: self.tell(record.line, column, None, rule)
-        )
-        return header if header.index else None
+            self.tell(line, None, None, f"the header {_damage(''.join(cells))}")
+        elif cells[0].startswith("{"):
+            self.tell(line, None, None, "this looks like JSON Lines: say --format jsonl")
+        elif other := self._other_delimiter(cells):
+            self.tell(line, None, None, f"the columns seem to be separated by {other}: say --delimiter {other}")
+        else:
+            header = Header(cells, self._reading, lambda column, rule: self.tell(line, column, None, rule))
+            return header if header.index else None
+        return None
 
     def _other_delimiter(self, cells: Sequence[str]) -> str | None:
         """The delimiter with which alone the header makes sense, if it is another one than was said."""
-        known = self._reading.shape.columns.keys() | self._reading.column_map.columns.keys()
+        known = columns_of(self._reading.model).keys() | self._reading.column_map.columns.keys()
         if not known.isdisjoint(map(str.strip, cells)):
             return None
-        text = self._reading.delimiter.join(cells)
+        text = self._delimiter.join(cells)
         others = (each for each in _DELIMITERS if not known.isdisjoint(map(str.strip, text.split(each))))
         return next(map(_shown, others), None)
 
 
-def _what_is_damaged(text: str) -> str:
+def _damage(text: str) -> str:
     return "holds a NUL byte: save the file as CSV UTF-8" if "\0" in text else NOT_UTF8
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gotsurge_async.bulk.sources import SourceOptions, SourceReport, SourceRow, open_source, order_columns
+from gotsurge_async.bulk.sources import SourceOptions, SourceReport, open_source
+from gotsurge_async.bulk.sources.fields import columns_of
+from gotsurge_async.bulk.sources.source import SourceRow
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 
@@ -78,8 +80,8 @@ def plain_table(*rows: Iterable[str]) -> str:
 def cells_of(order: Order) -> dict[str, str]:
     """An order as the cells of a table: the opposite of reading it."""
     cells: dict[str, str] = {}
-    for name, column in order_columns().items():
-        holder = order if column.parent is None else getattr(order, column.parent)
+    for name, column in columns_of(Order).items():
+        holder = getattr(order, column.parent) if column.parent else order
         value = None if holder is None else getattr(holder, column.field)
         if value is None:
             cells[name] = ""

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks.rules import check_order
-from gotsurge_async.bulk.sources import SourceOptions, SourceReport, open_source, order_columns
-from gotsurge_async.bulk.sources.fields import draft_of, order_shape
+from gotsurge_async.bulk.sources import SourceOptions, SourceReport, open_source
+from gotsurge_async.bulk.sources.fields import columns_of, draft_of, fields_of
 from gotsurge_async.bulk.sources.source import STAND_INS, fingerprint_of
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
@@ -42,7 +42,7 @@ def test_a_row_is_an_order() -> None:
 @settings(max_examples=60, deadline=None)
 def test_any_order_comes_back_from_a_table(order: Order) -> None:
     """Order to CSV row to order is the identity, and what is sent is what the codec makes of the order."""
-    found = read(table(cells_of(order), columns=order_columns()))
+    found = read(table(cells_of(order), columns=columns_of(Order)))
     assert found.order == order
     (row,) = found.rows
     assert row.payload == codec.encode(order)
@@ -83,7 +83,7 @@ _cells = st.sampled_from(
 )
 
 
-@given(st.lists(st.tuples(st.sampled_from(list(order_columns())), _cells | st.text(max_size=12)), max_size=4))
+@given(st.lists(st.tuples(st.sampled_from(list(columns_of(Order))), _cells | st.text(max_size=12)), max_size=4))
 @example([("price", ""), ("currency", "")])
 @example([("to_time_window.start_time_utc", "")])
 @settings(max_examples=200, deadline=None)
@@ -277,7 +277,7 @@ def test_a_wrong_required_value_does_not_hide_the_other_faults() -> None:
 
 def test_every_required_field_has_a_stand_in_that_is_right() -> None:
     """An order of stand-ins alone has no fault."""
-    assert STAND_INS.keys() == set(order_shape().required)
+    assert STAND_INS.keys() == {field.name for field in fields_of(Order).values() if field.required}
     assert [each.path for each in check_order(draft_of(Order)(**STAND_INS), now=NOW)] == [
         "from_time_window.end_time_utc"
     ]

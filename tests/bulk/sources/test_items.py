@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gotsurge_async.bulk.sources import ColumnMap, FileMap, SourceOptions, item_columns, open_source
+from gotsurge_async.bulk.sources import ColumnMap, FileMap, SourceOptions, open_source
+from gotsurge_async.bulk.sources.fields import ItemRow, columns_of
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import Item
 
@@ -47,7 +48,7 @@ def test_items_go_to_their_orders_in_the_order_of_the_file(items_file: Path) -> 
 @settings(max_examples=40, deadline=None)
 def test_any_item_comes_back_from_a_table(its_items: list[Item]) -> None:
     """Item to CSV row to item is the identity, whatever stands in the texts."""
-    columns = tuple(item_columns())
+    columns = tuple(columns_of(ItemRow))
 
     def cell(item: Item, name: str) -> str:
         value: Any = "SHS-1" if name == "tracking_id" else getattr(item, name)
@@ -78,11 +79,11 @@ def test_faults_of_items_name_the_items_file(items_file: Path) -> None:
     ]
 
 
-@given(st.lists(st.tuples(st.sampled_from(list(item_columns())), st.text(max_size=12)), max_size=4))
+@given(st.lists(st.tuples(st.sampled_from(list(columns_of(ItemRow))), st.text(max_size=12)), max_size=4))
 @settings(max_examples=100, deadline=None)
 def test_any_cells_of_items_give_a_row_or_faults(changes: list[tuple[str, str]]) -> None:
     """An item that says nothing, or something wrong, is told."""
-    good = {**dict.fromkeys(item_columns(), ""), "tracking_id": "SHS-1", "name": "Rope", "quantity": "2"}
+    good = {**dict.fromkeys(columns_of(ItemRow), ""), "tracking_id": "SHS-1", "name": "Rope", "quantity": "2"}
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder, "items.csv"), plain_table(good, good.values(), {**good, **dict(changes)}.values()))
         found = read(table({}), items=path)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async.bulk.sources import ColumnMap, FileMap, order_columns
+from gotsurge_async.bulk.sources import ColumnMap, FileMap
+from gotsurge_async.bulk.sources.fields import columns_of
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 
 from ..kit import CELLS, NOW
@@ -53,8 +55,10 @@ def test_columns_without_a_name_must_be_empty() -> None:
 
 def test_lists_and_free_objects_have_no_column() -> None:
     """The columns follow the classes of the models, without what a cell cannot hold."""
-    assert {"price", "from_contact.vessel_imo", "officer_contact.name"} <= order_columns().keys()
-    assert {"items", "cargo_details", "epod", "extra", "from_address.extra", "from_address"}.isdisjoint(order_columns())
+    assert {"price", "from_contact.vessel_imo", "officer_contact.name"} <= columns_of(Order).keys()
+    assert {"items", "cargo_details", "epod", "extra", "from_address.extra", "from_address"}.isdisjoint(
+        columns_of(Order)
+    )
 
 
 @pytest.mark.parametrize(
