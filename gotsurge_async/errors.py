@@ -32,7 +32,10 @@ exception of the HTTP library: what a library said is kept as text.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from gotsurge_async.transports.base import Response
 
 
 class GotSurgeError(Exception):
@@ -232,11 +235,16 @@ class OutcomeUnknown(CallError):
 
     Attributes:
         sent: the exact body that was sent, b"" for none. It may hold personal data: it is in no message.
+        response: the answer that came and did not tell, with its ``body`` as bytes: an unreadable one, or a failure of
+            the service; None if none came, or if it holds secrets. It is in no message either.
     """
 
-    def __init__(self, message: str = "", *, sent: bytes = b"", **details: Any) -> None:
+    def __init__(
+        self, message: str = "", *, sent: bytes = b"", response: "Response | None" = None, **details: Any
+    ) -> None:
         super().__init__(message, **details)
         self.sent = sent
+        self.response = response
 
 
 _REJECTIONS: dict[int, type[Rejected]] = {

@@ -21,6 +21,7 @@ from gotsurge_async.errors import (
     rejection_class,
 )
 from gotsurge_async.models.tasks import Task
+from gotsurge_async.transports.base import Response
 
 CLASSES = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, Exception)]
 
@@ -75,6 +76,7 @@ def details(cls: type[Exception]) -> dict[str, Any]:
         filled["retry_after"] = 2.5
     if cls is OutcomeUnknown:
         filled["sent"] = b'{"tasks":[]}'
+        filled["response"] = Response(status=200, headers={"etag": "1"}, body=b"half")
     if cls is SignInNeeded:
         filled["account"] = "shop"
     if issubclass(cls, InvalidData):
@@ -122,8 +124,9 @@ def test_messages_say_what_and_where(error: Exception, text: str) -> None:
 
 
 def test_what_was_sent_is_not_in_the_message() -> None:
-    """The body of an unknown outcome is an attribute, and shows neither in text nor in repr."""
-    error = OutcomeUnknown("lost", sent=b"Mr Ng, 1 Pioneer Rd", operation="tasks.create")
+    """What was sent and answered are attributes of an unknown outcome, and show neither in text nor in repr."""
+    response = Response(status=200, body=b"1 Pioneer Rd")
+    error = OutcomeUnknown("lost", sent=b"Mr Ng, 1 Pioneer Rd", response=response, operation="tasks.create")
     assert error.sent
     assert "Pioneer" not in f"{error} {error!r}"
 

@@ -291,7 +291,7 @@ async def _recommended(gs: GotSurge, route: _Route) -> Money | str:
 
 
 def _stop(place: bytes) -> Stop:
-    address = codec.decode(place, Address)
+    address = codec.parse(place, Address)
     if address.latitude is not None and address.longitude is not None:
         return Stop(latitude=address.latitude, longitude=address.longitude)
     return Stop(address=address)

@@ -174,7 +174,7 @@ async def create_chunk(
         receipts = await session.call(
             cast("Endpoint[list[Receipt]]", endpoint),
             body=body,
-            decode=codec.decode_receipts,
+            read=lambda reading, answer: reading.decode_receipts(answer.body),
             before_send=before_send,
             after_send=after_send,
         )

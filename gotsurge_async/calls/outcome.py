@@ -14,7 +14,7 @@ import msgspec
 
 from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.errors import BadRequest, CallError, NotSent, OutcomeUnknown, RateLimited, rejection_class
-from gotsurge_async.secrets import without
+from gotsurge_async.secrets import headers_for_log, without
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport
 
 _MOVED = (301, 307, 308)
@@ -107,7 +107,10 @@ def error_of(
         return NotSent(failed.reason, **details)
     if failed.outcome is Outcome.UNKNOWN:
         return OutcomeUnknown(
-            failed.reason or "the service failed, and does not say whether it acted", sent=sent or b"", **details
+            failed.reason or "the service failed, and does not say whether it acted",
+            sent=sent or b"",
+            response=_for_people(endpoint, failed.response, secrets),
+            **details,
         )
     details["code"] = error_code(failed.response.body) if failed.response is not None else ""
     if failed.outcome is Outcome.RATE_LIMITED:
@@ -116,6 +119,14 @@ def error_of(
     if cls is BadRequest and failed.response is not None:
         return BadRequest("", rows=named_rows(failed.response.body), **details)
     return cls("", **details)
+
+
+def _for_people(endpoint: Endpoint[Any], answer: Response | None, secrets: Iterable[str]) -> Response | None:
+    """An answer as an error may carry it; None where it holds secrets, as those to calls without a bearer token do."""
+    if answer is None or not endpoint.bearer:
+        return None
+    text = answer.body.decode("utf-8", "replace")
+    return attrs.evolve(answer, headers=headers_for_log(answer.headers)) if without(text, secrets) == text else None
 
 
 # --- what an answer says, wherever it stands --------------------------------------------------------------------------

@@ -57,6 +57,7 @@ class Session:
         create_on_assumed: bool = True,
         random: Random | None = None,
     ) -> None:
+        self.codec = codec.Codec()
         self.limiter = limiter
         self.policy = policy
         self.hooks = hooks
@@ -121,8 +122,7 @@ class Session:
         path: Mapping[str, str] = {},
         query: Mapping[str, str | int] | None = None,
         body: Any = None,
-        decode: Callable[[bytes], Any] | None = None,
-        read: Callable[[Response], Any] | None = None,
+        read: Callable[[codec.Codec, Response], Any] | None = None,
         before_send: Callable[[], Awaitable[None]] | None = None,
         after_send: Callable[[Outcome, int | None], None] | None = None,
     ) -> T:
@@ -132,8 +132,7 @@ class Session:
             path: values for the names in the endpoint's path.
             query: what stands behind the question mark.
             body: a model, plain values, or bytes that are JSON already. It is encoded once; each try sends the same.
-            decode: reads the answer's body instead of the endpoint's response class.
-            read: the same for the whole answer, with its headers.
+            read: gets this session's codec and the answer, and reads it instead of the endpoint's response class.
             before_send: called right before each try leaves; what it raises ends the call, and that try is not sent.
             after_send: called with the outcome, and the status if there was an answer, when a try has ended; not for
                 one that was cancelled on its way, so that who cancelled the call can tell whether anything may have
@@ -154,7 +153,6 @@ class Session:
             endpoint=resolved,
             url=self._api_base + resolved.url_path(path) + (f"?{urlencode(query)}" if query else ""),
             body=body if body is None or isinstance(body, bytes) else codec.encode(body),
-            decode=decode,
             read=read,
             before_send=before_send,
             after_send=after_send,
@@ -209,7 +207,7 @@ class Session:
             done = await self._try(call, bearer, tries)
             if done.outcome is Outcome.ANSWERED and done.response is not None:
                 try:
-                    return call.value_of(done.response)
+                    return call.value_of(self.codec, done.response)
                 except UnreadableAnswer as error:
                     whole = codec.is_json(done.response.body)
                     done = attrs.evolve(done, outcome=Outcome.UNKNOWN, reason=_unreadable(error, done.response, bearer))
@@ -296,23 +294,20 @@ class _Call:
     endpoint: Endpoint[Any]
     url: str = attrs.field(repr=False)
     body: bytes | None = attrs.field(repr=False)
-    decode: Callable[[bytes], Any] | None
-    read: Callable[[Response], Any] | None
+    read: Callable[[codec.Codec, Response], Any] | None
     before_send: Callable[[], Awaitable[None]] | None
     after_send: Callable[[Outcome, int | None], None] | None
     secrets: tuple[str, ...] = attrs.field(repr=False)
     number: int
 
-    def value_of(self, answer: Response) -> Any:
+    def value_of(self, learned: codec.Codec, answer: Response) -> Any:
         """What the call gives; raises UnreadableAnswer."""
         if self.read is not None:
-            return self.read(answer)
-        if self.decode is not None:
-            return self.decode(answer.body)
+            return self.read(learned, answer)
         cls = self.endpoint.response
         if cls is Message and not answer.body.strip():  # 204, or an empty 200: done, and nothing to say
             return Message()
-        return codec.decode(answer.body, cls)
+        return learned.decode(answer.body, cls)
 
 
 def build_request(verb: str, url: str, *, body: bytes | None = None, bearer: Secret | None = None) -> Request:

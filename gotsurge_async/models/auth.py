@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from gotsurge_async.models.base import Model, optional_utc, settle_times
+from gotsurge_async.models.base import NOT_GIVEN, Model, optional_utc
 
 
 @attrs.frozen(kw_only=True)
@@ -36,9 +36,6 @@ class TokenAnswer(Model):
     refresh_token: str | None = attrs.field(default=None, repr=False)
     server_time: datetime | None = attrs.field(default=None, converter=optional_utc)
 
-    def __attrs_post_init__(self) -> None:
-        settle_times(self, "server_time")
-
 
 @attrs.frozen(kw_only=True)
 class SsoRequest(Model):
@@ -54,7 +51,7 @@ class User(Model):
     id: str | None = None
     email: str | None = None
     name: str | None = None
-    roles: tuple[Any, ...] = ()
+    roles: tuple[Any, ...] = NOT_GIVEN
     org_id: str | None = None
 
 
@@ -79,6 +76,3 @@ class PartnerDetail(Model):
     created_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     updated_by: str | None = None
     updated_at: datetime | None = attrs.field(default=None, converter=optional_utc)
-
-    def __attrs_post_init__(self) -> None:
-        settle_times(self, "created_at", "updated_at")

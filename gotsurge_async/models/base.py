@@ -1,8 +1,12 @@
 """What all models share: open enumerations, UTC times, and a place for fields that they do not name."""
 
+import functools
+import types
+import typing
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import attrs
 
@@ -53,12 +57,15 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError(f"{moment.isoformat()} lies outside the calendar in UTC") from None
 
 
-def settle_times(model: object, *names: str) -> None:
-    """Bring times that the JSON decoder has set, past the converters, to UTC."""
-    for name in names:
-        moment = getattr(model, name)
-        if moment is not None and moment.tzinfo is not UTC:
-            object.__setattr__(model, name, read_utc(moment))
+class _NotGiven(tuple[Any, ...]):
+    __slots__ = ()
+
+    def __reduce__(self) -> str:
+        return "NOT_GIVEN"  # the one object, also after a pickle or a copy
+
+
+NOT_GIVEN: tuple[Any, ...] = _NotGiven()
+"""A list that was not given: the default of every list. It equals an empty one, but is not written."""
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +73,74 @@ class Model:
     """The base of every object of the API.
 
     Attributes:
-        extra: fields of the JSON object that the class does not name, as they came. They are written back.
+        extra: what the class has no place for, as it came: fields that it does not name, and values that do not fit
+            their field (`gotsurge_async.codec.unreadable` tells which, and why). It is written back.
     """
 
+    IDENTITY: ClassVar[frozenset[str]] = frozenset()
+    """The fields that tell one object from another. An answer in which one of them does not fit cannot be read."""
+    OTHER_NAMES: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Fields that may stand under another name."""
+    CURRENCY: ClassVar[str] = ""
+    """The field that names the currency of the amounts; "" for none."""
+
     extra: dict[str, Any] = attrs.field(factory=dict, repr=lambda extra: "{...}" if extra else "{}")
+
+
+class Field(NamedTuple):
+    """A field of a model.
+
+    Attributes:
+        inner: its type; of a list, the type of what it lists; without None.
+        many: whether it is a list.
+        is_id: whether it is an id: then a whole number is one, too.
+        secret: whether its value is not to be shown.
+    """
+
+    name: str
+    hint: Any
+    inner: Any
+    many: bool
+    required: bool
+    default: Any
+    is_id: bool
+    secret: bool
+
+
+def fields_of(cls: Any) -> tuple[Field, ...]:
+    """The fields of a model but ``extra``."""
+    return _fields(cls)
+
+
+@functools.cache
+def _fields(cls: Any) -> tuple[Field, ...]:
+    hints = typing.get_type_hints(cls)
+    return tuple(
+        Field(
+            each.name,
+            hints[each.name],
+            *_inner(hints[each.name]),
+            required=each.default is attrs.NOTHING,
+            default=each.default,
+            is_id=each.name == "id" or each.name.endswith("_id") or each.name in {*cls.IDENTITY, *cls.OTHER_NAMES},
+            secret=each.repr is False,
+        )
+        for each in attrs.fields(cls)
+        if each.name != "extra"
+    )
+
+
+def _inner(hint: Any) -> tuple[Any, bool]:
+    if is_union(hint):
+        hint = next(each for each in typing.get_args(hint) if each is not types.NoneType)
+    return (typing.get_args(hint)[0], True) if typing.get_origin(hint) is tuple else (hint, False)
+
+
+def is_union(hint: Any) -> bool:
+    """Whether a type is one of several, such as ``X | None``."""
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def is_model(cls: Any) -> bool:
+    """Whether a type is a class of the API's objects."""
+    return isinstance(cls, type) and issubclass(cls, Model)

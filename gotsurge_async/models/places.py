@@ -4,7 +4,7 @@ from datetime import datetime
 
 import attrs
 
-from gotsurge_async.models.base import Model, settle_times, utc
+from gotsurge_async.models.base import Model, utc
 
 
 @attrs.frozen(kw_only=True)
@@ -48,6 +48,3 @@ class TimeWindow(Model):
 
     start_time_utc: datetime = attrs.field(converter=utc)
     end_time_utc: datetime = attrs.field(converter=utc)
-
-    def __attrs_post_init__(self) -> None:
-        settle_times(self, "start_time_utc", "end_time_utc")

@@ -1,12 +1,13 @@
 """Organizations, roles and invitations of platform partners (section "Platform Partners"), and lists in pages."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 from attrs.converters import optional
 
-from gotsurge_async.models.base import Model, optional_utc, settle_times
+from gotsurge_async.models.base import NOT_GIVEN, Model, optional_utc
 from gotsurge_async.models.tasks import Task, TaskStatus
 from gotsurge_async.money import Money
 
@@ -24,22 +25,22 @@ class PriceStep(Model):
 class Organization(Model):
     """A merchant whom a platform partner manages. Its amounts come without a currency."""
 
+    IDENTITY: ClassVar[frozenset[str]] = frozenset({"id"})
+    OTHER_NAMES: ClassVar[Mapping[str, tuple[str, ...]]] = {"version_rev": ("_rev", "rev")}
+
     id: str
     business_name: str | None = None
     squad_price: Money | None = None
     min_price: Money | None = None
     max_price: Money | None = None
-    price_table: tuple[PriceStep, ...] = ()
+    price_table: tuple[PriceStep, ...] = NOT_GIVEN
     squad_code: str | None = None
-    fleet_types: tuple[str, ...] = ()
+    fleet_types: tuple[str, ...] = NOT_GIVEN
     is_qa: bool | None = None
     created_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     updated_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     version_seq: int | None = None
     version_rev: str | None = None
-
-    def __attrs_post_init__(self) -> None:
-        settle_times(self, "created_at", "updated_at")
 
 
 @attrs.frozen(kw_only=True)
@@ -51,14 +52,16 @@ class OrganizationRequest(Model):
 
 @attrs.frozen(kw_only=True)
 class OrganizationAnswer(Model):
-    """Answer of Create Associated Organization and of Associated Organization Detail."""
+    """Answer of Create Associated Organization and of Associated Organization Detail; None where it names none."""
 
-    organization: Organization
+    organization: Organization | None = None
 
 
 @attrs.frozen(kw_only=True)
 class Role(Model):
     """What a user may do in an organization."""
+
+    IDENTITY: ClassVar[frozenset[str]] = frozenset({"id"})
 
     id: str
     name: str | None = None
@@ -68,7 +71,7 @@ class Role(Model):
 class RoleList(Model):
     """Answer of List Roles."""
 
-    roles: tuple[Role, ...] = ()
+    roles: tuple[Role, ...] = NOT_GIVEN
 
 
 @attrs.frozen(kw_only=True)
@@ -84,7 +87,7 @@ class Invitation(Model):
 class InvitationRequest(Model):
     """Body of Invite User."""
 
-    user: Invitation
+    user: Invitation | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -101,7 +104,7 @@ class OrganizationPage(Model):
     """Answer of Associated Organization List."""
 
     meta: PageMeta | None = None
-    organizations: tuple[Organization, ...] = ()
+    organizations: tuple[Organization, ...] = NOT_GIVEN
 
 
 @attrs.frozen(kw_only=True)
@@ -109,7 +112,7 @@ class TaskPage(Model):
     """Answer of Task List."""
 
     meta: PageMeta | None = None
-    tasks: tuple[Task, ...] = ()
+    tasks: tuple[Task, ...] = NOT_GIVEN
 
 
 @attrs.frozen(kw_only=True)
@@ -122,6 +125,8 @@ class BroadcastRequest(Model):
 @attrs.frozen(kw_only=True)
 class TrackingAssignment(Model):
     """Which tracking id a task is to carry."""
+
+    IDENTITY: ClassVar[frozenset[str]] = frozenset({"id", "tracking_id"})
 
     id: str
     tracking_id: str
@@ -138,6 +143,8 @@ class TrackingRequest(Model):
 class UpdatedTask(Model):
     """A task that a batch call has changed: at the least its id."""
 
+    IDENTITY: ClassVar[frozenset[str]] = frozenset({"id", "tracking_id"})
+
     id: str
     tracking_id: str | None = None
     current_status: TaskStatus | None = attrs.field(default=None, converter=optional(TaskStatus))
@@ -147,11 +154,8 @@ class UpdatedTask(Model):
 class UpdatedTasks(Model):
     """Answer of the broadcasts and of Patch Tracking IDs; ids alone are read as tasks that tell nothing else."""
 
-    updated_tasks: tuple[UpdatedTask, ...] = ()
+    updated_tasks: tuple[UpdatedTask, ...] = NOT_GIVEN
     server_time: datetime | None = attrs.field(default=None, converter=optional_utc)
-
-    def __attrs_post_init__(self) -> None:
-        settle_times(self, "server_time")
 
 
 @attrs.frozen(kw_only=True)
@@ -163,6 +167,3 @@ class TaskEvent(Model):
     data: dict[str, Any] | None = None
     updates: dict[str, Any] | None = None
     timestamp: datetime | None = attrs.field(default=None, converter=optional_utc)
-
-    def __attrs_post_init__(self) -> None:
-        settle_times(self, "timestamp")

@@ -1,6 +1,6 @@
 """Price recommendations (section "Get price recommendation")."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 from attrs.converters import optional
@@ -48,6 +48,8 @@ class Quote(Model):
     Attributes:
         partial: more than 10 deliveries were asked for, and the service priced only the 10 farthest.
     """
+
+    CURRENCY: ClassVar[str] = "total_fee_currency"
 
     code: str | None = None
     average_fee: Money | None = None

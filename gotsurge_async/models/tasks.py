@@ -3,14 +3,14 @@
 GotSurge calls an order a task. Here `Order` is what we write and `Task` is what the service tells.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, TypedDict
 
 import attrs
 from attrs.converters import optional
 
-from gotsurge_async.models.base import Model, OpenEnum, optional_utc, settle_times, utc
+from gotsurge_async.models.base import NOT_GIVEN, Model, OpenEnum, optional_utc, utc
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.money import Money
 
@@ -125,11 +125,11 @@ class CargoDetail(Item):
 
 # Converters by name and type: mypy follows neither ``tuple`` nor a generic function as a converter.
 def _items(items: Iterable[Item]) -> tuple[Item, ...]:
-    return tuple(items)
+    return NOT_GIVEN if items is NOT_GIVEN else tuple(items)
 
 
 def _cargo_details(details: Iterable[CargoDetail]) -> tuple[CargoDetail, ...]:
-    return tuple(details)
+    return NOT_GIVEN if details is NOT_GIVEN else tuple(details)
 
 
 @attrs.frozen(kw_only=True)
@@ -140,6 +140,8 @@ class TaskFields(Model):
     and kept in UTC. ``cargo_net_quantity`` counts pieces; every total has its unit beside it.
     """
 
+    IDENTITY: ClassVar[frozenset[str]] = frozenset({"tracking_id", "invoice_number"})
+    CURRENCY: ClassVar[str] = "currency"
     MONEY: ClassVar[tuple[str, ...]] = ("price", "min_price", "max_price", "increment", "admin_fee")
 
     tracking_id: str | None = None
@@ -166,8 +168,8 @@ class TaskFields(Model):
     max_price: Money | None = _money_field()
     increment: Money | None = _money_field()
     admin_fee: Money | None = _money_field()
-    items: tuple[Item, ...] = attrs.field(default=(), converter=_items)
-    cargo_details: tuple[CargoDetail, ...] = attrs.field(default=(), converter=_cargo_details)
+    items: tuple[Item, ...] = attrs.field(default=NOT_GIVEN, converter=_items)
+    cargo_details: tuple[CargoDetail, ...] = attrs.field(default=NOT_GIVEN, converter=_cargo_details)
     org_id: str | None = None
     total_item_weight: float | None = None
     total_weight_unit: str | None = None
@@ -180,7 +182,6 @@ class TaskFields(Model):
     epod: dict[str, Any] | None = None
 
     def __attrs_post_init__(self) -> None:
-        settle_times(self, "client_time_utc")
         self._settle_currency()
 
     def _settle_currency(self) -> None:
@@ -228,9 +229,6 @@ class StatusEntry(Model):
     updated_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     note: str | None = None
 
-    def __attrs_post_init__(self) -> None:
-        settle_times(self, "updated_at")
-
 
 @attrs.frozen(kw_only=True)
 class Driver(Model):
@@ -249,26 +247,25 @@ class Task(TaskFields):
     ``version_rev`` is what an update needs; the document's sample lacks it, so it may be None.
     """
 
+    IDENTITY: ClassVar[frozenset[str]] = frozenset({"id", "tracking_id", "invoice_number"})
+    OTHER_NAMES: ClassVar[Mapping[str, tuple[str, ...]]] = {"version_rev": ("_rev", "rev")}
+
     id: str
     server_time: datetime | None = attrs.field(default=None, converter=optional_utc)
     updated_at: datetime | None = attrs.field(default=None, converter=optional_utc)
     current_status: TaskStatus | None = attrs.field(default=None, converter=optional(TaskStatus))
-    statuses: tuple[StatusEntry, ...] = ()
+    statuses: tuple[StatusEntry, ...] = NOT_GIVEN
     driver: Driver | None = None
     distance_in_meters: float | None = None
     is_urgent: bool | None = None
     task_creation_group: str | None = None
-    attachments: tuple[Any, ...] = ()
+    attachments: tuple[Any, ...] = NOT_GIVEN
     org_transporter: dict[str, Any] | None = None
     platform_id: str | None = None
     vehicle_emissions_type: str | None = None
     vehicle_emissions: dict[str, Any] | None = None
     client: dict[str, Any] | None = None
     version_rev: str | None = None
-
-    def __attrs_post_init__(self) -> None:
-        settle_times(self, "client_time_utc", "server_time", "updated_at")
-        self._settle_currency()
 
 
 @attrs.frozen(kw_only=True)
@@ -282,12 +279,9 @@ class TaskBatch(Model):
 class CreatedTasks(Model):
     """Answer of every create. ``tasks`` comes as a list, as an object keyed by id, or as one task: here a tuple."""
 
-    tasks: tuple[Task, ...] = ()
+    tasks: tuple[Task, ...] = NOT_GIVEN
     server_time: datetime | None = attrs.field(default=None, converter=optional_utc)
     total_tasks: int | None = None
-
-    def __attrs_post_init__(self) -> None:
-        settle_times(self, "server_time")
 
 
 @attrs.frozen(kw_only=True)
@@ -364,3 +358,4 @@ class TaskChanges(TypedDict, total=False):
     client_timezone: str | None
     vehicle_preference: VehiclePreference | str | None
     service_type: ServiceType | str | None
+    epod: dict[str, Any] | None

@@ -118,7 +118,6 @@ _STALE = (409, 412)
 _DISALLOWED = {
     "items": "the items of a task cannot be changed",
     "attachments": "attachments cannot be changed",
-    "epod": "a task is not completed by an update",
     "driver": "a driver is not assigned by an update",
     "current_status": "a task is not completed by an update: gs.tasks.cancel cancels it",
     "statuses": "a task is not completed by an update",
@@ -221,9 +220,9 @@ async def broadcast(
     async def send(some: Sequence[str]) -> UpdatedTasks:
         if tracking_ids is None:
             body = BroadcastRequest(task_ids=tuple(some))
-            return await session.call(DRAFTS_BROADCAST, body=body, decode=reader(UpdatedTasks))
+            return await session.call(DRAFTS_BROADCAST, body=body, read=reader(UpdatedTasks))
         pairs = tracking_request({task_id: tracking_ids[task_id] for task_id in some})
-        return await session.call(DRAFTS_BROADCAST_WITH_TRACKING, body=pairs, decode=reader(UpdatedTasks))
+        return await session.call(DRAFTS_BROADCAST_WITH_TRACKING, body=pairs, read=reader(UpdatedTasks))
 
     async def read(some: Sequence[str]) -> list[Task]:
         return [
@@ -272,7 +271,7 @@ async def _track(session: Session, tasks: list[UpdatedTask], tracking_ids: Mappi
     }
     if not wrong:
         return tasks
-    await session.call(PATCH_TRACKING_IDS, body=tracking_request(wrong), decode=reader(UpdatedTasks))
+    await session.call(PATCH_TRACKING_IDS, body=tracking_request(wrong), read=reader(UpdatedTasks))
     return [attrs.evolve(task, tracking_id=wrong.get(task.id, task.tracking_id)) for task in tasks]
 
 

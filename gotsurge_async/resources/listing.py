@@ -7,8 +7,10 @@ import attrs
 
 from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.calls.session import Session
+from gotsurge_async.codec import Codec
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.platform import PageMeta
+from gotsurge_async.transports.base import Response
 
 
 class _Page(Protocol):
@@ -101,12 +103,12 @@ def listing(
     *,
     per_page: int,
     query: Mapping[str, str] | None = None,
-    decode: Callable[[bytes], PageT],
+    read: Callable[[Codec, Response], PageT],
 ) -> "Listing[PageT, Any]":
     """The list that an endpoint serves, whose pages hold their items in the field ``items``."""
 
-    async def read(number: int) -> PageT:
+    async def page(number: int) -> PageT:
         asked: dict[str, str | int] = {"page": number, "per_page": per_page, **(query or {})}
-        return await session.call(endpoint, query=asked, decode=decode)
+        return await session.call(endpoint, query=asked, read=read)
 
-    return Listing(read, items, per_page)
+    return Listing(page, items, per_page)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import attrs
 
-from gotsurge_async import codec
 from gotsurge_async.api.endpoints import PRICES_RECOMMEND
 from gotsurge_async.calls.outcome import request_id, service_message
 from gotsurge_async.calls.session import Session
-from gotsurge_async.errors import BadRequest, UnreadableAnswer, UsageError
+from gotsurge_async.codec import Codec, unreadable
+from gotsurge_async.errors import BadRequest, Problem, UnreadableAnswer, UsageError
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.places import Address
 from gotsurge_async.models.prices import PriceRequest, PriceVehicle, Quote, Stop
@@ -64,7 +64,7 @@ class _Head(Model):
     code: str | None = None
 
 
-def _read(answer: Response) -> Quote:
+def _read(codec: Codec, answer: Response) -> Quote:
     # The code first, whatever the status: what stands beside another one than "success" need not be a quote.
     code = codec.decode(answer.body, _Head).code
     if code is not None and code.strip().lower() != _SUCCESS:
@@ -77,7 +77,8 @@ def _read(answer: Response) -> Quote:
         )
     quote = codec.decode(answer.body, Quote)
     if quote.total_fee is None and quote.average_fee is None:
-        raise UnreadableAnswer("the answer names no fee")
+        problems = [Problem(path, why) for path, why in unreadable(quote).items()]
+        raise UnreadableAnswer("the answer names no fee", problems)
     return quote
 
 

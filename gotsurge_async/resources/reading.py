@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
-import msgspec
 
-from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.codec import Codec
 from gotsurge_async.errors import TooManyInOneCall, UnreadableAnswer
-from gotsurge_async.models.base import Model
+from gotsurge_async.models.base import Field, Model, fields_of
 from gotsurge_async.models.platform import TrackingAssignment, TrackingRequest
 from gotsurge_async.models.tasks import CreatedTasks, Task
 from gotsurge_async.transports.base import Response
@@ -39,41 +38,39 @@ def check_chunk(count: int, what: str, helper: str) -> None:
         raise TooManyInOneCall(f"one call takes 1 to {CHUNK} {what}, not none")
 
 
-def reader(cls: type[M]) -> Callable[[bytes], M]:
+def reader(cls: type[M]) -> Callable[[Codec, Response], M]:
     """How to read an answer whose fields may all be missing: one that holds only others is not that answer.
 
     A success that says ``{"code": "error"}`` must not be taken for an empty list. One that names the list, empty as it
     is, may have any other fields beside it.
     """
 
-    def read(body: bytes) -> M:
-        answer = codec.decode(body, cls)
-        if answer.extra and answer == cls(extra=answer.extra) and not _says_more_than(answer.extra, body):
+    def read(codec: Codec, answer: Response) -> M:
+        found = codec.decode(answer.body, cls)
+        if found.extra and not any(_has(found, field) for field in fields_of(cls)):
             raise UnreadableAnswer("the answer holds nothing of what was asked for")
-        return answer
+        return found
 
     return read
 
 
-def _says_more_than(unknown: Mapping[str, Any], body: bytes) -> bool:
-    """Whether an answer has a field that is known, and not null: a model does not tell an empty list from none."""
-    plain: dict[str, Any] = msgspec.json.decode(body)
-    return any(value is not None for name, value in plain.items() if name not in unknown)
+def _has(found: Model, field: Field) -> bool:
+    return getattr(found, field.name) is not field.default or field.name in found.extra
 
 
-def read_created(body: bytes) -> CreatedTasks:
+def read_created(codec: Codec, answer: Response) -> CreatedTasks:
     """The answer of a create: one without any task leaves open what became of the orders."""
-    created = codec.decode(body, CreatedTasks)
+    created = codec.decode(answer.body, CreatedTasks)
     if not created.tasks:
         raise UnreadableAnswer("the answer names no task")
     return created
 
 
-def task_of(task_id: str) -> Callable[[Response], Task]:
+def task_of(task_id: str) -> Callable[[Codec, Response], Task]:
     """How to read an answer that is a task: this one, or it counts as none. Its revision may come from a header."""
 
-    def read(answer: Response) -> Task:
-        task = _task_with_revision(answer)
+    def read(codec: Codec, answer: Response) -> Task:
+        task = _with_revision(codec.decode(answer.body, Task), answer)
         if task.id != task_id:
             raise UnreadableAnswer(f"asked for the task {task_id}, the answer is of {task.id}")
         return task
@@ -81,13 +78,12 @@ def task_of(task_id: str) -> Callable[[Response], Task]:
     return read
 
 
-def _task_with_revision(answer: Response) -> Task:
+def _with_revision(task: Task, answer: Response) -> Task:
     """The task with the revision that an ETag header names.
 
     Only text of the form that the document shows ("0-xxxxxxxx") is taken: a web server may put an ETag of its own
     there, which no update would accept.
     """
-    task = codec.decode(answer.body, Task)
     tag = answer.headers.get("etag")
     if tag is None or task.version_rev is not None:
         return task

@@ -33,7 +33,7 @@ class Tasks:
             NotSent: they certainly were not.
         """
         check_chunk(len(orders), "orders", "gs.push(orders)")
-        return await self._session.call(TASKS_CREATE, body=TaskBatch(tasks=tuple(orders)), decode=read_created)
+        return await self._session.call(TASKS_CREATE, body=TaskBatch(tasks=tuple(orders)), read=read_created)
 
     async def get(self, task_id: str) -> Task:
         """Read a task (section "Task Detail"). Safe to repeat.

@@ -83,7 +83,11 @@ def test_every_reference_leads_somewhere() -> None:
 
 def test_every_field_of_every_model_is_described() -> None:
     """No field of a model is missing; what only the client knows does not stand there."""
-    for cls in [each for each in Model.__subclasses__() + list(models(Model)) if each.__name__ in SCHEMAS]:
+    for cls in [
+        each
+        for each in Model.__subclasses__() + list(models(Model))
+        if each.__module__.startswith("gotsurge_async.models.") and each.__name__ in SCHEMAS
+    ]:
         fields = {field.name for field in attrs.fields(cls)} - {"extra"}
         if cls is Quote:
             fields -= {"partial"}
@@ -114,7 +118,7 @@ def test_an_update_needs_a_revision_and_null_clears() -> None:
     assert schema["required"] == ["version_rev"]
     assert schema["properties"]["group_tag"]["type"] == ["string", "null"]
     assert {"type": "null"} in schema["properties"]["from_address"]["anyOf"]
-    assert not {"items", "attachments", "driver", "epod"} & set(schema["properties"])
+    assert not {"items", "attachments", "driver"} & set(schema["properties"])
 
 
 def test_an_order_that_is_written_fits_its_schema() -> None:

@@ -118,4 +118,5 @@ EVERY = [endpoint for endpoint in ENDPOINTS.values() if endpoint.bearer]
 def arguments(endpoint: Endpoint[Any]) -> dict[str, Any]:
     """What a call of an endpoint needs at the least."""
     names = {name: "x" for name in ("task_id", "org_id") if f"{{{name}}}" in endpoint.path}
-    return {"path": names, "body": None if endpoint.request is None else b"{}", "decode": bytes}
+    body = None if endpoint.request is None else b"{}"
+    return {"path": names, "body": body, "read": lambda _, answer: answer.body}

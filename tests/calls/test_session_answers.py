@@ -35,6 +35,8 @@ async def test_a_create_whose_answer_cannot_be_read_is_in_doubt(body: bytes) -> 
             await rig.create()
     assert caught.value.status == 200
     assert caught.value.sent == rig.transport.sent[0].body
+    assert caught.value.response is not None
+    assert caught.value.response.body == body
     assert len(rig.transport.sent) == 1
 
 
@@ -58,16 +60,17 @@ async def test_an_empty_answer_is_a_message() -> None:
 async def test_an_answer_may_be_read_otherwise() -> None:
     """A reader given with the call reads the answer instead of the endpoint's class."""
     async with Rig([answer(b"\x00\x01")]) as rig:
-        assert await rig.call(decode=lambda body: body[::-1]) == b"\x01\x00"
+        assert await rig.call(read=lambda _, answer: answer.body[::-1]) == b"\x01\x00"
 
 
 async def test_an_answer_with_secrets_is_not_quoted() -> None:
     """The error for an unreadable answer to a call without a bearer token shows none of it, nor of the path."""
-    async with Rig([answer({"secret_key": "planted-secret", "id": 5})]) as rig:
+    async with Rig([answer({"secret_key": "planted-secret", "id": [5]})]) as rig:
         with pytest.raises(OutcomeUnknown) as caught:
             await rig.call(PARTNER_DETAIL, path={"signature": "planted-signature"})
     assert "planted" not in str(caught.value)
     assert b"planted" not in caught.value.sent
+    assert caught.value.response is None
 
 
 async def test_an_answer_that_cannot_be_read_is_no_message() -> None:
@@ -92,6 +95,27 @@ async def test_a_secret_that_the_service_quotes_is_hidden(status: int) -> None:
             await rig.call(PARTNER_DETAIL, path={"signature": "planted/signature"})
     assert "planted/sig" not in str(caught.value)
     assert "planted%2Fsig" not in str(caught.value)
+
+
+async def test_an_answer_is_carried_without_secrets() -> None:
+    """The error of an unknown outcome holds the answer for people, unless it quotes the token, and no secret header."""
+    async with Rig([answer({"tasks": 5}, set_cookie="planted"), answer({"tasks": "planted-bearer-0"})]) as rig:
+        with pytest.raises(OutcomeUnknown) as caught:
+            await rig.create()
+        assert caught.value.response is not None
+        assert caught.value.response.headers["set-cookie"] == "***"
+        assert "tasks" not in repr(caught.value.response)
+        with pytest.raises(OutcomeUnknown) as caught:
+            await rig.create()
+        assert caught.value.response is None
+    async with Rig([answer(b"half", 503), MaybeSent("lost")]) as rig:
+        with pytest.raises(OutcomeUnknown) as caught:
+            await rig.create()
+        assert caught.value.response is not None
+        assert (caught.value.response.status, caught.value.response.body) == (503, b"half")
+        with pytest.raises(OutcomeUnknown) as caught:
+            await rig.create()
+        assert caught.value.response is None
 
 
 # --- recording --------------------------------------------------------------------------------------------------------

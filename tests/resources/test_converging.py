@@ -81,6 +81,7 @@ async def test_only_what_is_given_goes_out() -> None:
             client_time_utc=datetime.fromisoformat("2026-01-01T08:00:00+08:00"),
             vehicle_preference="hovercraft",
             cargo_details=(CargoDetail(name="Rope", quantity=2),),
+            epod={"photos": 2},
             max_price=Money.of("15", "SGD"),
         )
     assert msgspec.json.decode(transport.sent[0].body or b"") == {
@@ -90,6 +91,7 @@ async def test_only_what_is_given_goes_out() -> None:
         "client_time_utc": "2026-01-01T00:00:00Z",
         "vehicle_preference": "hovercraft",
         "cargo_details": [{"name": "Rope", "quantity": 2}],
+        "epod": {"photos": 2},
         "max_price": 1_500_000,
         "currency": "SGD",
         "version_rev": "0-a",
@@ -101,7 +103,6 @@ async def test_only_what_is_given_goes_out() -> None:
     [
         ({"items": ()}, "items of a task cannot be changed"),
         ({"attachments": ()}, "attachments cannot be changed"),
-        ({"epod": {}}, "not completed by an update"),
         ({"driver": None}, "driver is not assigned"),
         ({"current_status": "complete"}, "not completed"),
         ({"currency": "SGD"}, "given with its amount"),

@@ -37,7 +37,7 @@ class Names(Model):
 def names_of(row: OrderRow, path: str = "") -> Names:
     """What an order of the ledger at a path says; LedgerUnusable if it is damaged."""
     with reading_payload(path, row):
-        return codec.decode(row.payload, Names)
+        return codec.parse(row.payload, Names)
 
 
 def listed(tasks: Sequence[Task]) -> str:

@@ -103,7 +103,7 @@ async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
         return f"its task could not be read, and was not changed: {error}"
     if task.current_status is not None and task.current_status.is_terminal:
         return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"
-    order = codec.decode(rival.payload, Order)
+    order = codec.parse(rival.payload, Order)
     changes: Any = {name: getattr(order, name) for name in ("price" if name == "currency" else name for name in fields)}
     await whole(
         run.note_text(rival, _certain(rival.other_payload, fields), f"its task may have been changed by run {run.id}")

@@ -148,7 +148,7 @@ class SourceRow(NamedTuple):
     @property
     def order(self) -> Order:
         """The order, read from ``payload`` each time."""
-        return codec.decode(self.payload, Order)
+        return codec.parse(self.payload, Order)
 
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)

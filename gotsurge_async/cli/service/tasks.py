@@ -291,6 +291,8 @@ def _converted(kind: Any, text: str) -> Any:
         return _time(text)
     if typing.get_origin(kind) is tuple:
         return tuple(codec.structure(each, typing.get_args(kind)[0]) for each in msgspec.json.decode(text, type=list))
+    if typing.get_origin(kind) is dict:
+        return msgspec.json.decode(text, type=dict)
     if isinstance(kind, type) and issubclass(kind, Model):
         return codec.structure(msgspec.json.decode(text, type=dict), kind)
     return text

@@ -38,7 +38,7 @@ class Drafts:
             OutcomeUnknown: the drafts may exist; nobody knows their ids.
         """
         check_chunk(len(orders), "orders", "gs.platform.drafts.create_all(orders)")
-        return await self._session.call(DRAFTS_CREATE, body=TaskBatch(tasks=tuple(orders)), decode=read_created)
+        return await self._session.call(DRAFTS_CREATE, body=TaskBatch(tasks=tuple(orders)), read=read_created)
 
     def create_all(
         self, orders: Iterable[Order] | AsyncIterable[Order], *, concurrency: int | None = None, chunk: int = CHUNK

@@ -1,5 +1,7 @@
 """`gs.platform.organizations`: the merchants whom a platform partner manages."""
 
+from typing import Any, cast
+
 import attrs
 
 from gotsurge_async.api.endpoints import (
@@ -7,12 +9,22 @@ from gotsurge_async.api.endpoints import (
     ORGANIZATIONS_GET,
     ORGANIZATIONS_LIST,
     ORGANIZATIONS_ROLES,
+    Endpoint,
 )
 from gotsurge_async.calls.session import Session
-from gotsurge_async.errors import GotSurgeError, InvalidData, OutcomeUnknown, Problem
-from gotsurge_async.models.platform import Organization, OrganizationPage, OrganizationRequest, Role, RoleList
+from gotsurge_async.codec import Codec, unreadable
+from gotsurge_async.errors import GotSurgeError, InvalidData, OutcomeUnknown, Problem, UnreadableAnswer
+from gotsurge_async.models.platform import (
+    Organization,
+    OrganizationAnswer,
+    OrganizationPage,
+    OrganizationRequest,
+    Role,
+    RoleList,
+)
 from gotsurge_async.resources.listing import Listing, listing
 from gotsurge_async.resources.reading import reader
+from gotsurge_async.transports.base import Response
 
 _RESERVED = frozenset(("root", "sysadmin", "admin", "sys", "system", "freelancedriver"))
 _PROTECTED = ("versafleet", "gotsurge")
@@ -40,15 +52,12 @@ class Organizations:
         """
         _check_name(business_name)
         try:
-            answer = await self._session.call(
-                ORGANIZATIONS_CREATE, body=OrganizationRequest(business_name=business_name)
-            )
+            return await self._organization(ORGANIZATIONS_CREATE, body=OrganizationRequest(business_name=business_name))
         except OutcomeUnknown as error:
             found = await self._find(business_name)
             if found is None:
                 raise error from None
             return found
-        return answer.organization
 
     async def get(self, org_id: str) -> Organization:
         """Read an organization (section "Associated Organization Detail"). Safe to repeat.
@@ -56,8 +65,7 @@ class Organizations:
         Raises:
             NotFound: no such organization, or not one of the partner's.
         """
-        answer = await self._session.call(ORGANIZATIONS_GET, path={"org_id": org_id})
-        return answer.organization
+        return await self._organization(ORGANIZATIONS_GET, path={"org_id": org_id})
 
     def list(self, *, per_page: int = 200) -> Listing[OrganizationPage, Organization]:
         """List the partner's organizations (section "Associated Organization List"). Safe to repeat.
@@ -65,7 +73,11 @@ class Organizations:
         ``async for organization in gs.platform.organizations.list()`` reads all pages; see `Listing`.
         """
         return listing(
-            self._session, ORGANIZATIONS_LIST, "organizations", per_page=per_page, decode=reader(OrganizationPage)
+            self._session,
+            ORGANIZATIONS_LIST,
+            "organizations",
+            per_page=per_page,
+            read=reader(OrganizationPage),
         )
 
     async def roles(self, org_id: str) -> tuple[Role, ...]:
@@ -74,8 +86,11 @@ class Organizations:
         Raises:
             NotFound: no such organization, or not one of the partner's.
         """
-        answer = await self._session.call(ORGANIZATIONS_ROLES, path={"org_id": org_id}, decode=reader(RoleList))
+        answer = await self._session.call(ORGANIZATIONS_ROLES, path={"org_id": org_id}, read=reader(RoleList))
         return answer.roles
+
+    async def _organization(self, endpoint: Endpoint[OrganizationAnswer], **call: Any) -> Organization:
+        return cast("Organization", await self._session.call(endpoint, read=_read_organization, **call))
 
     async def _find(self, business_name: str) -> Organization | None:
         try:
@@ -85,6 +100,14 @@ class Organizations:
         except GotSurgeError:  # then it is as unknown as before
             return None
         return None
+
+
+def _read_organization(codec: Codec, answer: Response) -> Organization:
+    found = codec.decode(answer.body, OrganizationAnswer)
+    if found.organization is None:
+        problems = [Problem(path, why) for path, why in unreadable(found).items()]
+        raise UnreadableAnswer("the answer names no organization", problems)
+    return found.organization
 
 
 def _check_name(name: str) -> None:

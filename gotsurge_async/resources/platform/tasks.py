@@ -46,7 +46,7 @@ class PlatformTasks:
             NotSent: they certainly were not.
         """
         check_chunk(len(orders), "orders", "gs.platform.tasks.create_all(orders)")
-        return await self._session.call(PLATFORM_TASKS_CREATE, body=TaskBatch(tasks=tuple(orders)), decode=read_created)
+        return await self._session.call(PLATFORM_TASKS_CREATE, body=TaskBatch(tasks=tuple(orders)), read=read_created)
 
     def create_all(
         self, orders: Iterable[Order] | AsyncIterable[Order], *, concurrency: int | None = None, chunk: int = CHUNK
@@ -72,7 +72,7 @@ class PlatformTasks:
             "tasks",
             per_page=per_page,
             query={"order": order},
-            decode=reader(TaskPage),
+            read=reader(TaskPage),
         )
 
     async def get(self, task_id: str) -> Task:
@@ -102,7 +102,7 @@ class PlatformTasks:
         Args:
             task: the task as it was read, or its id together with ``version_rev``.
             version_rev: the revision that the changes are made from, instead of the task's own.
-            changes: see `TaskChanges`. Items, attachments, the proof of delivery and the driver cannot be changed.
+            changes: see `TaskChanges`. Items, attachments and the driver cannot be changed.
 
         Returns:
             The task as it is now, with its new revision.
@@ -129,7 +129,7 @@ class PlatformTasks:
         """
         check_chunk(len(tracking_ids), "tasks", "gs.platform.tasks.patch_all_tracking_ids(pairs)")
         body = tracking_request(tracking_ids)
-        return await self._session.call(PATCH_TRACKING_IDS, body=body, decode=reader(UpdatedTasks))
+        return await self._session.call(PATCH_TRACKING_IDS, body=body, read=reader(UpdatedTasks))
 
     def patch_all_tracking_ids(
         self,

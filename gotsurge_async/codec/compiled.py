@@ -1,0 +1,163 @@
+"""The fast way of the converters' hooks, and the only place where the package runs `exec` or sets ``__class__``.
+
+Here a class has one line of straight code for each of its fields; and what nearly every answer is, msgspec reads as
+structs, checked in C. Whatever is not usual raises, or goes to the function ``otherwise``: the plain code of
+`converters`, which gives the same for everything that both can read.
+
+What it gains (µs a task or an order; ``python -m benchmarks codec``, 2026-11):
+
+========  ==========  =================================================================================================
+          these       the best of plain code
+========  ==========  =================================================================================================
+writing   8.0         12 hooks of `cattrs.gen`; 15 a loop over the fields
+reading   8.7         14 a list of values with the few converted; 23 set through the slots' descriptors; 39 attrs'
+                      ``__init__``; 17 msgspec straight into attrs classes, which loses unknown fields
+========  ==========  =================================================================================================
+"""
+
+import functools
+import types
+import typing
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+import msgspec
+
+from gotsurge_async.models.base import NOT_GIVEN, Field, fields_of, is_model, is_union, read_utc
+from gotsurge_async.models.tasks import Receipt
+from gotsurge_async.money import Money, as_given
+
+Hook = Callable[..., Any]
+Learned = Mapping[Any, frozenset[str]]
+"""Of a class, fields that it does not name and that answers have nevertheless."""
+
+
+class Structs:
+    """The structs as which usual answers are read: no fields but those of the class, and those that were learned."""
+
+    def __init__(self, learned: Learned) -> None:
+        self.learned = {cls: sorted(names) for cls, names in learned.items()}
+        self.of: Callable[[Any], Any] = functools.cache(self._of)
+        self.decoder: Callable[[Any], Callable[[bytes], Any]] = functools.cache(
+            lambda cls: msgspec.json.Decoder(self.of(cls)).decode
+        )
+
+    def _of(self, cls: Any) -> Any:
+        """The struct of a class."""
+        fields: list[Any] = [
+            (field.name, self._hint(field), *([] if field.required else [field.default])) for field in fields_of(cls)
+        ]
+        for number, name in enumerate(self.learned.get(cls, ())):
+            fields.append((f"learned_{number}", Any, msgspec.field(default=msgspec.UNSET, name=name)))
+        # gc=False: a struct lives for a moment, and is in no circle.
+        return msgspec.defstruct(cls.__name__, fields, kw_only=True, forbid_unknown_fields=True, gc=False)
+
+    def _hint(self, field: Field) -> Any:
+        hint = self._wire(field.hint)
+        return hint | None if field.many and not field.required else hint
+
+    def _wire(self, hint: Any) -> Any:
+        """The type of a field in a struct."""
+        if is_union(hint):
+            return typing.Union[tuple(map(self._wire, typing.get_args(hint)))]  # noqa: UP007 - at run time
+        if typing.get_origin(hint) is tuple:
+            return types.GenericAlias(tuple, (self._wire(typing.get_args(hint)[0]), ...))
+        if hint is float:
+            return int | float  # a whole number stays one
+        return self.of(hint) if is_model(hint) else int if hint is Money else hint
+
+
+def reading_hook(cls: Any, structs: Structs, hook_of: Callable[[Any], Hook], otherwise: Hook, id_of: Hook) -> Hook:
+    """The hook that makes a ``cls`` of its struct; of anything else ``otherwise`` does.
+
+    Past the class's converters and ``__attrs_post_init__``, whose work it does: times in UTC, amounts in a currency.
+
+    Args:
+        hook_of: gives the hook of a class that stands in this one.
+        id_of: makes an id of what was given for one, None if it is none.
+    """
+    scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "Thawed": _thawed(cls), "Struct": structs.of(cls)}
+    scope |= {"otherwise": otherwise, "id_of": id_of, "NOT_GIVEN": NOT_GIVEN, "UNSET": msgspec.UNSET}
+    scope |= {"as_given": as_given, "read_utc": read_utc, "UTC": UTC}
+    lines = ["def hook(given, _=None):", "    if given.__class__ is not Struct: return otherwise(given)"]
+    lines += ["    made = new(Thawed)", "    made.extra = {}"]
+    for field in fields_of(cls):
+        if is_model(field.inner):
+            scope[f"hook_{field.name}"] = hook_of(field.inner)
+        lines.append(f"    made.{field.name} = {_read(cls, field)}")
+    learned = structs.learned.get(cls, ())
+    for number, name in enumerate(learned):
+        lines.append(f"    if given.learned_{number} is not UNSET: made.extra[{name!r}] = given.learned_{number}")
+    for name, others in cls.OTHER_NAMES.items():
+        for other in [each for each in others if each in learned]:
+            lines.append(f"    if made.{name} is None: made.{name} = id_of(made.extra.get({other!r}))")
+    return _made([*lines, "    made.__class__ = cls", "    return made"], scope)
+
+
+def _read(cls: Any, field: Field) -> str:
+    """The expression of a field's value."""
+    value = f"given.{field.name}"
+    if field.many:
+        if not is_model(field.inner):
+            return f"NOT_GIVEN if (v := {value}) is None else v"
+        listed = f"tuple([hook_{field.name}(each) for each in v])"
+        return f"{listed} if (v := {value}) else NOT_GIVEN if v is None else v"
+    if is_model(field.inner):
+        return f"None if (v := {value}) is None else hook_{field.name}(v)"
+    if field.inner is Money:
+        currency = f"given.{cls.CURRENCY} or ''" if cls.CURRENCY else "''"
+        return f"None if (v := {value}) is None else as_given(v, {currency})"
+    if field.inner is datetime:
+        return f"v if (v := {value}) is None or v.tzinfo is UTC else read_utc(v)"
+    return value
+
+
+def receipt_hook() -> Hook:
+    """The hook that makes a `Receipt` of a pair: what has its four fields, and its text or where that is found."""
+    scope: dict[str, Any] = {"new": object.__new__, "cls": Receipt, "Thawed": _thawed(Receipt)}
+    lines = ["def hook(given, _=None):", "    head, raw = given", "    made = new(Thawed)", "    made._raw = raw"]
+    lines += [f"    made.{name} = head.{name}" for name in ("id", "tracking_id", "invoice_number", "current_status")]
+    return _made([*lines, "    made.__class__ = cls", "    return made"], scope)
+
+
+def writing_hook(cls: Any, hook_of: Callable[[Any], Hook], with_extra: Hook) -> Hook:
+    """The hook that makes plain values of a ``cls``, without what is None or was not given.
+
+    It raises ValueError or TypeError for a number field that holds no finite number.
+
+    Args:
+        hook_of: gives the hook of a class that stands in this one.
+        with_extra: adds what ``extra`` holds to the plain values.
+    """
+    scope: dict[str, Any] = {"no_number": _no_number, "with_extra": with_extra, "NOT_GIVEN": NOT_GIVEN}
+    lines = ["def hook(model):", "    plain = {}"]
+    for field in fields_of(cls):
+        value = "v"
+        if is_model(field.inner):
+            scope[f"hook_{field.name}"] = hook_of(field.inner)
+            value = f"[hook_{field.name}(each) for each in v]" if field.many else f"hook_{field.name}(v)"
+        elif field.inner is Money:
+            value = "v.millicents"
+        elif field.inner is float:  # 0 times it is 0: not so for infinity and not-a-number, nor for a text or a list
+            value = f"v if v * 0 == 0 else no_number({field.name!r}, v)"
+        # No answer holds a field that is False unless it says otherwise: that is our own word (a partial quote).
+        test = "v" if field.default is False else f"v is not {'NOT_GIVEN' if field.many else None}"
+        lines += [f"    v = model.{field.name}", f"    if {test}: plain[{field.name!r}] = {value}"]
+    return _made([*lines, "    return with_extra(model, plain) if model.extra else plain"], scope)
+
+
+def _no_number(name: str, value: Any) -> NoReturn:
+    raise ValueError(f"{name} is {value!r}, which JSON has no number for")
+
+
+def _thawed(cls: Any) -> Any:
+    """A class of the same slots that is not frozen; an object that is filled gets its own class."""
+    # Both, or Python does not see that these are the usual ones, and stores ten times slower.
+    usual = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
+    return type(cls.__name__, (cls,), {"__slots__": (), **usual})
+
+
+def _made(lines: list[str], scope: dict[str, Any]) -> Hook:
+    exec("\n".join(lines), scope)  # noqa: S102 - made of the field names of our own classes, and of names as literals
+    return typing.cast("Hook", scope["hook"])

@@ -1,0 +1,239 @@
+"""The two converters, made of cattrs hooks only: `reading` for what the service says, `checking` for what users give.
+
+They differ in one flag. *Reading* is tolerant: what does not fit its field stays in ``extra`` as it came, and only what
+an object cannot be told without makes it unreadable: its identity, what its class requires, and lists of objects that
+have an identity. *Checking* is strict: nothing is coerced, and every fault is told. Both write alike.
+"""
+
+import typing
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import cattrs
+import msgspec
+
+from gotsurge_async.codec.compiled import Hook, Structs, reading_hook, receipt_hook, writing_hook
+from gotsurge_async.errors import Problem
+from gotsurge_async.models.base import Field, Model, OpenEnum, fields_of, is_model, is_union, read_utc
+from gotsurge_async.models.platform import UpdatedTasks
+from gotsurge_async.models.tasks import CreatedTasks, Receipt
+from gotsurge_async.money import Money, as_given
+
+Plain = dict[str, Any]
+
+_WORDS = {str: "text", int: "a whole number", bool: "true or false", float: "a number", dict: "an object"}
+
+
+class Unfit(ValueError):
+    """A value that does not fit where it stands; ``problems`` are all faults in it."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(problems)
+        self.problems = problems
+
+    def below(self, step: str, field: Field | None = None) -> list[Problem]:
+        """The faults with their paths from one step further up; a secret is not shown."""
+        if field is not None and field.secret:
+            return [Problem(step, "is not what it should be")]
+        return [Problem(f"{step}{'' if path[:1] in ('', '[') else '.'}{path}", text) for path, text, _ in self.problems]
+
+
+def converter(structs: Structs, *, strict: bool) -> cattrs.Converter:
+    """A converter whose hooks read plain values, and the structs that usual answers are decoded to, and write.
+
+    Args:
+        strict: check (what users give) instead of read (what the service says).
+    """
+    made = cattrs.Converter()
+    for kind, words in _WORDS.items():
+        made.register_structure_hook(kind, _leaf(words, kind, *([int] if kind is float else [])))
+    thousandths = _leaf("a whole number of thousandths of a cent", int, then=lambda value: as_given(value, ""))
+    made.register_structure_hook(Money, thousandths)
+    made.register_structure_hook(datetime, _moment)
+    made.register_structure_hook_func(lambda hint: hint is Any, lambda value, _: value)
+    made.register_structure_hook_func(lambda hint: _origin(hint) is dict, _leaf("an object", dict))
+    made.register_structure_hook_factory(_is_open_enum, lambda cls: _leaf("text", str, then=cls))
+    made.register_structure_hook_factory(
+        is_union,
+        lambda hint: made.get_structure_hook(next(each for each in typing.get_args(hint) if each is not type(None))),
+    )
+    made.register_structure_hook_factory(lambda hint: _origin(hint) is tuple, lambda hint: _listed(hint, made))
+    made.register_structure_hook_factory(is_model, lambda cls: _Reader(cls, made, structs, strict).hook)
+    made.register_structure_hook(Receipt, receipt_hook())
+    made.register_unstructure_hook(Money, lambda value: value.millicents)
+    made.register_unstructure_hook_factory(
+        is_model, lambda cls: writing_hook(cls, made.get_unstructure_hook, _with_extra)
+    )
+    return made
+
+
+# --- plain values to models -------------------------------------------------------------------------------------------
+
+
+def shown(value: Any) -> str:
+    """A value for a message, its start if it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _no(expected: str, value: Any) -> Unfit:
+    return Unfit(Problem("", f"expected {expected}, not {shown(value)}"))
+
+
+def _leaf(expected: str, *accepted: type, then: Callable[[Any], Any] | None = None) -> Hook:
+    def check(value: Any, _: Any) -> Any:
+        if type(value) not in accepted:
+            raise _no(expected, value)
+        return value if then is None else then(value)
+
+    return check
+
+
+def _moment(value: Any, _: Any) -> datetime:
+    try:
+        return read_utc(msgspec.convert(value, datetime))
+    except ValueError:  # as all of msgspec's errors are
+        raise _no("an RFC 3339 time such as 2030-03-04T01:00:00Z", value) from None
+
+
+def _origin(hint: Any) -> Any:
+    return typing.get_origin(hint)
+
+
+def _is_open_enum(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, OpenEnum)
+
+
+def _listed(hint: Any, made: cattrs.Converter) -> Hook:
+    inner = typing.get_args(hint)[0]
+    hook = made.get_structure_hook(inner)
+
+    def read(value: Any, _: Any) -> tuple[Any, ...]:
+        if type(value) not in (list, tuple):
+            raise _no("a list", value)
+        items, problems = [], []
+        for number, each in enumerate(value):
+            try:
+                items.append(hook(each, inner))
+            except Unfit as error:
+                problems += error.below(f"[{number}]")
+        if problems:
+            raise Unfit(*problems)
+        return tuple(items)
+
+    return read
+
+
+class _Reader:
+    """Reads one class: what is usual by its compiled hook, all else field by field."""
+
+    def __init__(self, cls: Any, made: cattrs.Converter, structs: Structs, strict: bool) -> None:
+        self._cls, self._strict, self._struct = cls, strict, structs.of(cls)
+        self._names = frozenset(field.name for field in fields_of(cls))
+        self._hooks = [
+            (each, made.get_structure_hook(each.hint), strict or _is_vital(cls, each)) for each in fields_of(cls)
+        ]
+        self.hook = reading_hook(cls, structs, made.get_structure_hook, self._otherwise, id_of)
+
+    def _otherwise(self, given: Any) -> Any:
+        if type(given) is not dict:
+            raise _no("an object", given)
+        plain: Plain = given if self._strict else _ADAPTERS.get(self._cls, _as_it_is)(given)
+        try:
+            return self.hook(msgspec.convert(plain, self._struct))
+        except (ValueError, TypeError):
+            return self._field_by_field(plain)
+
+    def _field_by_field(self, plain: Plain) -> Any:
+        # In one order, whatever the hashes of the names: an order's text and its fingerprint are made of them.
+        extra = {name: plain[name] for name in sorted(plain.keys() - self._names)}
+        values: Plain = {}
+        problems: list[Problem] = []
+        for field, hook, vital in self._hooks:
+            name, value = field.name, plain.get(field.name)
+            if value is None and not (field.required and name in plain):
+                problems += [Problem(name, "is required and missing")] if field.required else []
+            elif type(value) is int and field.is_id and not self._strict:
+                values[name], extra[name] = str(value), value
+            else:
+                try:
+                    values[name] = hook(value, field.hint)
+                except Unfit as error:
+                    if vital and (self._strict or field.required or not says_nothing(value)):
+                        problems += error.below(name, field)
+                    else:
+                        extra[name] = value
+        if not self._strict:
+            for name, others in self._cls.OTHER_NAMES.items():
+                found = (id_of(plain.get(other)) for other in others)
+                if values.get(name) is None:
+                    values[name] = next((each for each in found if each is not None), None)
+        try:
+            if not problems:
+                return self._cls(**values, extra=extra)
+        except (ValueError, TypeError) as error:
+            problems = [Problem("", str(error))]
+        raise Unfit(*problems)
+
+
+def _as_it_is(plain: Plain) -> Plain:
+    return plain
+
+
+def _is_vital(cls: Any, field: Field) -> bool:
+    """Whether an object cannot be told without it."""
+    named = field.many and is_model(field.inner) and bool(field.inner.IDENTITY)
+    return field.required or field.name in cls.IDENTITY or named
+
+
+def says_nothing(value: Any) -> bool:
+    """Whether it is an empty object or list: another way of giving no value, whatever the field."""
+    return type(value) in (dict, list) and not value
+
+
+def id_of(value: Any) -> str | None:
+    """An id that is text, or a whole number."""
+    return value if type(value) is str else str(value) if type(value) is int else None
+
+
+# --- shapes that the document leaves open, brought to one -------------------------------------------------------------
+
+
+def task_list(tasks: Any) -> Any:
+    """``tasks`` as a list: it may be an object of tasks by their ids, or one task, which has an id of its own."""
+    if type(tasks) is not dict:
+        return tasks
+    if id_of(tasks.get("id")) is not None:
+        return [tasks]
+    return [
+        {**task, "id": task_id} if type(task) is dict and task.get("id") is None else task
+        for task_id, task in tasks.items()
+    ]
+
+
+def _created(plain: Plain) -> Plain:
+    return {**plain, "tasks": task_list(plain["tasks"])} if plain.get("tasks") else plain
+
+
+def _updated(plain: Plain) -> Plain:
+    tasks = task_list(plain.get("updated_tasks"))
+    if type(tasks) is not list or not tasks:
+        return plain
+    return {**plain, "updated_tasks": [each if id_of(each) is None else {"id": each} for each in tasks]}
+
+
+_ADAPTERS: Mapping[Any, Callable[[Plain], Plain]] = {CreatedTasks: _created, UpdatedTasks: _updated}
+
+
+# --- models to plain values -------------------------------------------------------------------------------------------
+
+
+def _with_extra(model: Model, plain: Plain) -> Plain:
+    """Plain values with what ``extra`` holds. What was read in another form is written as it came, if it still is."""
+    extra = model.extra
+    for name, others in model.OTHER_NAMES.items():
+        if name in plain and plain[name] in [id_of(extra.get(other)) for other in others]:
+            del plain[name]
+    ids = {name: value for name, value in extra.items() if type(value) is int and plain.get(name) == str(value)}
+    return {**extra, **plain, **ids}

@@ -1,0 +1,290 @@
+"""JSON text to models and back. msgspec reads and writes the text; the converters do the rest."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import attrs
+import cattrs
+import msgspec
+
+from gotsurge_async.codec.compiled import Structs
+from gotsurge_async.codec.converters import Unfit, converter, says_nothing, task_list
+from gotsurge_async.errors import InvalidData, Problem, UnreadableAnswer
+from gotsurge_async.models.base import Model, fields_of
+from gotsurge_async.models.tasks import Receipt, TaskChanges, TaskStatus
+from gotsurge_async.money import Money
+
+T = TypeVar("T")
+
+MOST_LEARNED = 32
+"""So many fields of a class that no document names are read as quickly as those that one does."""
+
+_PLAIN_NAME = re.compile(r"[\w.:-]+")
+_NAMES_FIRST = re.compile(rb'\{"tracking_id":"([^"\\]+)","invoice_number":"([^"\\]+)"')
+"""As most orders are written: the names stand first, and the rest need not be looked at."""
+
+_USUAL = Structs({})
+_reading = converter(_USUAL, strict=False)
+checking: cattrs.Converter = converter(_USUAL, strict=True)
+"""Checks what users give, and writes all that is written."""
+
+
+class _Head(msgspec.Struct, gc=False):
+    id: str | None = None
+    tracking_id: str | None = None
+    invoice_number: str | None = None
+    current_status: TaskStatus | None = None
+
+
+class _Heads(msgspec.Struct):
+    tasks: list[_Head]
+
+
+class _Texts(msgspec.Struct):
+    tasks: list[msgspec.Raw]
+
+
+@attrs.frozen(kw_only=True)
+class _NamedTask(Model):
+    """Of a task, only what a receipt keeps."""
+
+    IDENTITY = frozenset({"id", "tracking_id", "invoice_number"})
+
+    id: str
+    tracking_id: str | None = None
+    invoice_number: str | None = None
+    current_status: TaskStatus | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _NamedTasks(Model):
+    tasks: tuple[_NamedTask, ...]
+
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+_heads = msgspec.json.Decoder(_Heads).decode
+_head = msgspec.json.Decoder(_Head).decode
+_texts = msgspec.json.Decoder(_Texts).decode
+
+
+class Codec:
+    """Reads the answers of one service, and learns which fields it has beside those that the document names.
+
+    A service has the same ones in every answer: answers that have no others are read as quickly as if the document
+    named them. What is read is the same.
+
+    Attributes:
+        reading: the converter.
+    """
+
+    def __init__(self) -> None:
+        self._structs = _USUAL
+        self.reading: cattrs.Converter = _reading
+        self._learned: Mapping[Any, frozenset[str]] = {}
+
+    def decode(self, body: bytes, cls: type[T]) -> T:
+        """Read JSON text as a model. What does not fit stays in ``extra``, see `unreadable`.
+
+        Raises:
+            UnreadableAnswer: ``body`` is no JSON, or what tells its objects apart cannot be read; ``problems`` lists
+                every fault with its path.
+        """
+        try:
+            return self.reading.structure(self._structs.decoder(cls)(body), cls)
+        except (ValueError, TypeError, RecursionError):
+            pass  # not what is usual
+        answer = self._structured(_plain(body), cls, "not the answer that was expected")
+        self._learn(answer)
+        return answer
+
+    def decode_receipts(self, body: bytes) -> list[Receipt]:
+        """Read the answer of a create into small receipts, in the order of the answer; each keeps its task's JSON text.
+
+        Raises:
+            UnreadableAnswer: no JSON, no ``tasks``, or a task whose names cannot be read.
+        """
+        hook = self.reading.get_structure_hook(Receipt)
+        try:
+            heads = _heads(body).tasks
+        except (ValueError, RecursionError):
+            heads = [_Head()]  # not what is usual
+        if all(head.id for head in heads):
+            text = _TaskTexts(body).text
+            return [hook((head, (text, number)), Receipt) for number, head in enumerate(heads)]
+        what = "not the answer of a create"
+        tree = _plain(body, what)
+        if type(tree) is dict and "tasks" in tree:
+            tree = {"tasks": task_list(tree["tasks"])}
+        named = self._structured(tree, _NamedTasks, what).tasks
+        if not all(head.id for head in named):
+            raise UnreadableAnswer(f"{what}: a task without an id")
+        return [hook((head, _encode(task)), Receipt) for head, task in zip(named, tree["tasks"], strict=True)]
+
+    def _structured(self, plain: Any, cls: type[T], otherwise: str) -> T:
+        try:
+            return self.reading.structure(plain, cls)
+        except Unfit as error:
+            raise UnreadableAnswer(otherwise, error.problems) from None
+        except RecursionError:
+            raise UnreadableAnswer(f"{otherwise}: nested too deep") from None
+
+    def _learn(self, answer: Any) -> None:
+        learned = dict(self._learned)
+        for model in _models_in(answer):
+            known = learned.get(type(model), frozenset())
+            unknown = model.extra.keys() - {field.name for field in fields_of(type(model))}
+            names = known | set(filter(_PLAIN_NAME.fullmatch, unknown))
+            if known < names and len(names) <= MOST_LEARNED:  # beyond that they are no fixed set
+                learned[type(model)] = frozenset(names)
+        if learned != self._learned:
+            self._learned = learned
+            self._structs = Structs(learned)
+            self.reading = converter(self._structs, strict=False)
+
+
+class _TaskTexts:
+    """The texts of an answer's tasks. They are found when the first is asked for: to look for them takes a pass."""
+
+    __slots__ = ("_body", "_tasks")
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._tasks: list[msgspec.Raw] | None = None
+
+    def text(self, number: int) -> bytes:
+        if self._tasks is None:
+            self._tasks = _texts(self._body).tasks
+        return bytes(self._tasks[number])
+
+
+def _models_in(value: Any) -> list[Model]:
+    """A model, and those that stand in it."""
+    if not isinstance(value, Model):
+        return [model for each in value for model in _models_in(each)] if isinstance(value, tuple) else []
+    inside = [getattr(value, field.name) for field in fields_of(type(value))]
+    return [value, *_models_in(tuple(inside))]
+
+
+def unreadable(model: Model) -> dict[str, str]:
+    """What of an answer could not be read: path -> why, as ``items[0].weight`` -> ``expected a number, not '2 kg'``.
+
+    The values themselves stand as they came in ``extra`` of the object that has the field. null, ``{}`` and ``[]`` say
+    nothing, and are not told, nor an id that came as a whole number: it is read as text.
+    """
+    why: list[Problem] = []
+    for field in fields_of(type(model)):
+        name, value, came = field.name, getattr(model, field.name), model.extra.get(field.name)
+        if came is not None and not says_nothing(came) and not (field.is_id and type(came) is int):
+            try:
+                checking.structure(came, field.hint)
+            except Unfit as error:
+                why += error.below(name, field)
+        for number, each in enumerate(value if field.many else (value,)):
+            if isinstance(each, Model):
+                step = f"{name}[{number}]" if field.many else name
+                why += [Problem(f"{step}.{path}", reason) for path, reason in unreadable(each).items()]
+    return {problem.path: problem.message for problem in why}
+
+
+def _plain(body: bytes, otherwise: str = "") -> Any:
+    what = f"{otherwise}: " if otherwise else ""
+    try:
+        return _decode(body)
+    except ValueError as error:  # as all of msgspec's errors are
+        raise UnreadableAnswer(f"{what}not JSON: {error}") from None
+    except RecursionError:
+        raise UnreadableAnswer(f"{what}not JSON that can be read: nested too deep") from None
+
+
+def is_json(body: bytes) -> bool:
+    """Whether ``body`` is one whole JSON value."""
+    try:
+        _plain(body)
+    except UnreadableAnswer:
+        return False
+    return True
+
+
+def decode(body: bytes, cls: type[T]) -> T:
+    """Read JSON text as a model, as `Codec.decode`, and learn nothing."""
+    return Codec().decode(body, cls)
+
+
+def structure(tree: Any, cls: type[T]) -> T:
+    """Make a model of plain values (dicts, lists, text, numbers) that a user gave.
+
+    Raises:
+        InvalidData: ``problems`` lists every fault with its path.
+    """
+    try:
+        return checking.structure(tree, cls)
+    except Unfit as error:
+        raise InvalidData("", error.problems) from None
+
+
+def parse(text: bytes, cls: type[T]) -> T:
+    """Read JSON text of ours, such as an order in the ledger: as strict as `structure`, and raises the same."""
+    return structure(_plain(text), cls)
+
+
+def encode(value: Any) -> bytes:
+    """Write a model, or plain values, as JSON text.
+
+    Raises:
+        InvalidData: a value that JSON has no form for, in ``extra`` for instance.
+    """
+    return encode_order(value)[0]
+
+
+def encode_order(order: Any) -> tuple[bytes, Any]:
+    """The JSON text of an order, as `encode`, and the plain values that it was written of."""
+    try:
+        plain = unstructure(order)
+        return _encode(plain), plain
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidData(f"cannot be written as JSON: {error}") from None
+
+
+def encode_batch(tasks: Sequence[bytes]) -> bytes:
+    """The body of a create from orders that are JSON text already (each the `encode` of an order)."""
+    return b'{"tasks":[' + b",".join(tasks) + b"]}"
+
+
+def decode_names(order: bytes) -> tuple[str | None, str | None]:
+    """The tracking id and the invoice number of an order that is JSON text already."""
+    found = _NAMES_FIRST.match(order)
+    if found is not None:
+        return found[1].decode(), found[2].decode()
+    head = _head(order)
+    return head.tracking_id, head.invoice_number
+
+
+def unstructure(value: Any) -> Any:
+    """Make plain values of a model: None left out, money in thousandths of a cent, ``extra`` written back.
+
+    Raises:
+        ValueError, TypeError: a number field that holds no finite number.
+    """
+    return checking.unstructure(value) if isinstance(value, Model | Money) else value
+
+
+def unstructure_changes(changes: TaskChanges) -> dict[str, Any]:
+    """Make plain values of what an update changes; None stays, and clears.
+
+    The currency of its amounts is written beside them.
+
+    Raises:
+        InvalidData: amounts in two currencies.
+    """
+    plain = {
+        name: [unstructure(each) for each in value] if isinstance(value, list | tuple) else unstructure(value)
+        for name, value in changes.items()
+    }
+    currencies = {value.currency for value in changes.values() if isinstance(value, Money)}
+    if len(currencies) > 1:
+        raise InvalidData("", [Problem("currency", f"amounts in {' and '.join(sorted(currencies))} in one update")])
+    if currencies:
+        plain["currency"] = currencies.pop()
+    return plain

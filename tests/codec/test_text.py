@@ -1,0 +1,490 @@
+"""`gotsurge_async.codec.text`: JSON text in and out."""
+
+import json
+import math
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gotsurge_async import codec
+from gotsurge_async.codec.text import MOST_LEARNED
+from gotsurge_async.errors import InvalidData, UnreadableAnswer
+from gotsurge_async.models.auth import PartnerDetail, TokenAnswer
+from gotsurge_async.models.base import NOT_GIVEN, Model
+from gotsurge_async.models.places import Address, TimeWindow
+from gotsurge_async.models.platform import BroadcastRequest, UpdatedTasks
+from gotsurge_async.models.tasks import CreatedTasks, Item, Order, Task, TaskBatch, TaskChanges, TaskStatus
+from gotsurge_async.money import Money
+from tests.kit import NOW, order
+from tests.strategies import MODELS, json_objects, json_values, models
+
+any_model = st.sampled_from(MODELS).flatmap(models)
+
+
+def read(body: bytes, cls: type[Any]) -> object:
+    """What reading gives: an object, or the error."""
+    try:
+        return codec.decode(body, cls)
+    except UnreadableAnswer as error:
+        return error
+
+
+def plain_decode(tree: Any, cls: type[Any]) -> Any:
+    """What reading a tree gives."""
+    return codec.decode(msgspec.json.encode(tree), cls)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", MODELS)
+def test_every_model_survives_json(cls: type[Model]) -> None:
+    """An object of any class, with any unknown fields anywhere, is the same after JSON."""
+
+    @settings(max_examples=12)
+    @given(models(cls))
+    def check(model: Model) -> None:
+        assert codec.decode(codec.encode(model), cls) == model
+
+    check()
+
+
+@given(st.binary(max_size=60), st.sampled_from(MODELS))
+def test_any_bytes_give_a_model_or_our_error(body: bytes, cls: type[Model]) -> None:
+    """Whatever bytes come, reading them gives an object or an UnreadableAnswer, nothing else."""
+    assert isinstance(read(body, cls), cls | UnreadableAnswer)
+
+
+@given(json_values, st.sampled_from(MODELS))
+def test_any_json_gives_a_model_or_our_error(tree: Any, cls: type[Model]) -> None:
+    """Whatever JSON a wrong service answers, reading it gives an object or an UnreadableAnswer, nothing else."""
+    assert isinstance(read(json.dumps(tree).encode(), cls), cls | UnreadableAnswer)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b'{"id": "a\xff"}',
+        b'{"id": "\\ud800"}',
+        b"[" * 100_000,
+        b'{"id":"a","x":' + b"[" * 5000 + b"]" * 5000 + b"}",
+        b'{"id":"a","x":' + b"9" * 5000 + b"}",
+        b'{"id":"a","distance_in_meters":1e999}',
+    ],
+)
+def test_what_nearly_is_json_is_refused(body: bytes) -> None:
+    """Half, endless, too deep or too large: each is an UnreadableAnswer and no exception of a library."""
+    with pytest.raises(UnreadableAnswer, match="not JSON"):
+        codec.decode(body, Task)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b'"task"', b"5"])
+def test_the_whole_is_an_object(body: bytes) -> None:
+    """JSON that is no object is refused as a whole."""
+    with pytest.raises(UnreadableAnswer) as caught:
+        codec.decode(body, Task)
+    assert [problem.path for problem in caught.value.problems] == [""]
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-01T08:00:00+08:00", NOW),
+        ("2026-01-01T00:00:00Z", NOW),
+        ("2026-01-01T00:00:00.000000Z", NOW),
+        ("2026-01-01T00:00:00", NOW),
+        ("2026-01-01 00:00:00Z", NOW),
+        ("2025-12-31T14:30:00.25-09:30", NOW.replace(microsecond=250_000)),
+        ("2026-01-01T00:00:00.123456789Z", NOW.replace(microsecond=123_457)),
+    ],
+)
+@pytest.mark.parametrize("odd", [{}, {"driver": 5}], ids=["usual", "odd"])
+def test_times_are_read_in_any_zone_and_kept_in_utc(text: str, moment: datetime, odd: dict[str, Any]) -> None:
+    """An offset is applied, a fraction kept to the microsecond, and a time without a zone taken for UTC."""
+    task = plain_decode(
+        {"id": "a", "server_time": text, "statuses": [{"status": "x", "updated_at": text}], **odd}, Task
+    )
+    window = plain_decode({"start_time_utc": text, "end_time_utc": text}, TimeWindow)
+    times = [task.server_time, task.statuses[0].updated_at, window.start_time_utc, window.end_time_utc]
+    assert times == [moment] * 4
+    assert all(time is not None and time.tzinfo is UTC for time in times)
+
+
+@pytest.mark.parametrize("odd", [{}, {"driver": 5}], ids=["usual", "odd"])
+def test_money_takes_the_currency_beside_it(odd: dict[str, Any]) -> None:
+    """Amounts are read in the task's currency; without one they keep none."""
+    task = plain_decode({"id": "a", "price": 200000, "min_price": 150000, "currency": "SGD", **odd}, Task)
+    assert (task.price, task.min_price) == (Money.of(2, "SGD"), Money.of("1.50", "SGD"))
+    bare = plain_decode({"id": "a", "price": 200000, "currency": "", **odd}, Task)
+    assert bare.price == Money(millicents=200_000, currency="")
+    strange = plain_decode({"id": "a", "price": 200000, "currency": "s$", **odd}, Task)
+    assert strange.price.currency == "s$"
+
+
+def test_an_unknown_status_is_kept_as_text() -> None:
+    """A value that the document does not list is kept, equals its text, and is written back."""
+    task = codec.decode(b'{"id":"a","current_status":"lost_at_sea"}', Task)
+    assert task.current_status == "lost_at_sea"
+    assert isinstance(task.current_status, TaskStatus)
+    assert not task.current_status.known
+    assert not task.current_status.is_terminal
+    assert codec.encode(task) == b'{"id":"a","current_status":"lost_at_sea"}'
+
+
+def test_secrets_are_in_no_repr_and_no_reason() -> None:
+    """An answer's secret is read and written, and shows in no repr; one that cannot be read is not shown either."""
+    detail = codec.decode(b'{"id":"p","secret_key":"planted"}', PartnerDetail)
+    assert detail.secret_key == "planted"
+    odd = codec.decode(b'{"bearer_token":"planted","refresh_token":["planted"]}', TokenAnswer)
+    assert codec.unreadable(odd) == {"refresh_token": "is not what it should be"}
+    assert "planted" not in f"{detail!r} {odd!r} {codec.unreadable(odd)}"
+    with pytest.raises(UnreadableAnswer) as caught:
+        codec.decode(b'{"bearer_token":["planted"]}', TokenAnswer)
+    assert "planted" not in f"{caught.value} {caught.value!r}"
+
+
+# --- fields that nobody knows -----------------------------------------------------------------------------------------
+
+
+def test_unknown_fields_are_kept_and_written_back() -> None:
+    """What a class does not name stays where it was, also under the name of the place where it is kept."""
+    body = b'{"id":"a","extra":{"id":1},"new":[1,null],"driver":{"name":"Ng","extra":null,"rank":2}}'
+    reader = codec.Codec()
+    for _ in range(2):
+        task = reader.decode(body, Task)
+        assert task.extra == {"extra": {"id": 1}, "new": [1, None]}
+        assert task.driver is not None
+        assert task.driver.extra == {"extra": None, "rank": 2}
+        assert json.loads(codec.encode(task)) == json.loads(body)
+        assert not codec.unreadable(task)
+
+
+@pytest.mark.parametrize("tree", [{"id": "a"}, {"id": "a", "driver": 1}], ids=["usual", "odd"])
+def test_unknown_fields_stand_in_one_order(tree: dict[str, Any]) -> None:
+    """However they came, and whatever the hashes of this process, they are kept in the order of their names."""
+    names = [f"new_{number}" for number in range(8)]
+    reader = codec.Codec()
+    for given_names in (names, names[::-1]):
+        body = msgspec.json.encode(tree | dict.fromkeys(given_names, 1))
+        for _ in range(2):
+            assert [name for name in reader.decode(body, Task).extra if name != "driver"] == names
+
+
+def test_fields_that_were_met_before_are_read_with_the_rest() -> None:
+    """However the unknown fields of tasks come and go, also more of them than are learned, all are kept."""
+    reader = codec.Codec()
+    for number in range(MOST_LEARNED + 5):
+        for extra in ({f"new-{number}": number}, {"new-0": None, "class": [1], 'quo"te': 1}, {}):
+            body = msgspec.json.encode({"tasks": [{"id": "a", **extra}, {"id": "b"}], "note": extra})
+            answer = reader.decode(body, CreatedTasks)
+            assert ([task.extra for task in answer.tasks], answer.extra) == ([extra, {}], {"note": extra})
+
+
+def test_what_one_codec_learned_no_other_knows() -> None:
+    """Learned names belong to the codec that met them, and so to a session."""
+    first, second = codec.Codec(), codec.Codec()
+    shared = second.reading
+    first.decode(b'{"id":"a","new":1}', Task)
+    assert first.reading is not shared
+    assert second.reading is shared
+    codec.decode(b'{"id":"a","newer":1}', Task)
+    assert codec.Codec().reading is shared
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(MODELS), st.data())
+def test_what_was_learned_changes_nothing(cls: type[Model], data: st.DataObject) -> None:
+    """An answer is read the same before and after its unknown fields were learned."""
+    body = codec.encode(data.draw(models(cls)))
+    reader = codec.Codec()
+    assert reader.decode(body, cls) == reader.decode(body, cls) == codec.decode(body, cls)
+
+
+# --- shapes that the document leaves open -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tasks", "ids"),
+    [
+        ([{"id": "a"}, {"id": "b"}], ["a", "b"]),
+        ({"a": {"tracking_id": "A"}, "b": {"id": "b"}}, ["a", "b"]),
+        ({"a": {"id": None}, "b": {}}, ["a", "b"]),
+        ({"id": "a", "tracking_id": "A"}, ["a"]),
+        ({"id": 5, "tracking_id": "A"}, ["5"]),
+        ({"id": {"tracking_id": "A"}}, ["id"]),
+        ([{"id": 7}, {"id": 8}], ["7", "8"]),
+        ({}, []),
+        ([], []),
+        (None, []),
+    ],
+)
+def test_created_tasks_come_as_list_map_or_one(tasks: Any, ids: list[str]) -> None:
+    """`tasks` is read from a list, an object keyed by id, or one task, in full and as receipts."""
+    body = msgspec.json.encode({"tasks": tasks, "server_time": "2026-01-01T00:00:00Z"})
+    assert [task.id for task in codec.decode(body, CreatedTasks).tasks] == ids
+    if tasks is not None:
+        assert [receipt.id for receipt in codec.Codec().decode_receipts(body)] == ids
+
+
+@pytest.mark.parametrize(
+    ("fields", "revision"),
+    [
+        ({"version_rev": "0-a"}, "0-a"),
+        ({"_rev": "0-b"}, "0-b"),
+        ({"rev": "0-c"}, "0-c"),
+        ({"version_rev": "0-a", "_rev": "0-b"}, "0-a"),
+        ({"_rev": "0-b", "rev": "0-c"}, "0-b"),
+        ({"version_rev": {}, "_rev": "0-b"}, "0-b"),
+        ({"_rev": 5}, "5"),
+        ({"_rev": [5]}, None),
+        ({}, None),
+    ],
+)
+def test_a_revision_is_read_under_any_of_its_names(fields: dict[str, Any], revision: str | None) -> None:
+    """`version_rev`, `_rev` and `rev` are one field, in this order, and each is written back under its own name."""
+    reader = codec.Codec()
+    for _ in range(2):
+        task = reader.decode(msgspec.json.encode({"id": "a", **fields}), Task)
+        assert task.version_rev == revision
+        assert json.loads(codec.encode(task)) == {"id": "a", **fields}
+    changed = json.loads(codec.encode(attrs.evolve(task, version_rev="0-new")))
+    assert changed == {"id": "a", **fields, "version_rev": "0-new"}
+
+
+def test_updated_tasks_may_be_ids() -> None:
+    """`updated_tasks` is read from ids and from objects, mixed too, or from an object keyed by id."""
+    updated = codec.decode(b'{"updated_tasks":["a",{"id":"b","tracking_id":"B"},3]}', UpdatedTasks).updated_tasks
+    assert [(task.id, task.tracking_id) for task in updated] == [("a", None), ("b", "B"), ("3", None)]
+    keyed = codec.decode(b'{"updated_tasks":{"a":{"current_status":"x"}}}', UpdatedTasks).updated_tasks
+    assert [(task.id, task.current_status) for task in keyed] == [("a", "x")]
+
+
+def test_null_lists_are_read_as_none() -> None:
+    """A list that comes as null was not given."""
+    task = codec.decode(b'{"id":"a","items":null,"statuses":null,"attachments":null}', Task)
+    assert (task.items, task.statuses, task.attachments) == ((), (), ())
+    assert codec.encode(task) == b'{"id":"a"}'
+
+
+# --- receipts ---------------------------------------------------------------------------------------------------------
+
+
+def receipts_of(body: bytes) -> list[Any]:
+    """The receipts of an answer."""
+    return codec.Codec().decode_receipts(body)
+
+
+def test_a_receipt_keeps_its_task_whole() -> None:
+    """Each receipt names its task, and its raw JSON reads as that task, however the answer was written."""
+    for body in (
+        b' { "tasks" : [ {"id":"a","tracking_id":"T","price":5,"new":1} , {"id":"b"} ] , "server_time":null} ',
+        b'{"tasks":{"a":{"tracking_id":"T","price":5,"new":1},"b":{"id":null}}}',
+        b'{"tasks": {\n"a": {"tracking_id":"T","price":5,"new":1}, "b": {} }}',
+    ):
+        first, second = receipts_of(body)
+        assert (first.id, first.tracking_id, second.id, second.tracking_id) == ("a", "T", "b", None)
+        task = codec.decode(first.raw, Task)
+        assert (task.id, task.price, task.extra) == ("a", Money(millicents=5, currency=""), {"new": 1})
+        assert codec.decode(second.raw, Task).id == "b"
+
+
+@pytest.mark.parametrize("value", [b'"QUJD"', b"5", b"null", b"{}"])
+def test_a_field_named_raw_is_not_the_raw_task(value: bytes) -> None:
+    """Whatever a task's own field `raw` holds, a receipt's `raw` is its task's JSON."""
+    task = b'{"id":"a","raw":' + value + b"}"
+    assert [receipt.raw for receipt in receipts_of(b'{"tasks":[' + task + b"]}")] == [task]
+
+
+@settings(max_examples=25)
+@given(st.lists(models(Task), max_size=3))
+def test_receipts_agree_with_the_full_reading(tasks: list[Task]) -> None:
+    """Receipts name what the tasks read in full name, in the same order."""
+    tasks = [attrs.evolve(task, id=task.id or "id") for task in tasks]
+    receipts = receipts_of(codec.encode(CreatedTasks(tasks=tuple(tasks))))
+    for receipt, task in zip(receipts, tasks, strict=True):
+        assert codec.decode(receipt.raw, Task) == task
+        for name in ("id", "tracking_id", "invoice_number", "current_status"):
+            assert getattr(receipt, name) == getattr(task, name)
+
+
+@given(json_values, st.sampled_from(["current_status", "price", "driver", "version_rev", "new"]))
+def test_receipts_fail_only_for_names(value: Any, name: str) -> None:
+    """Whatever stands in any other field, the receipts of all tasks are read, their ids as text."""
+    tasks = [{"id": "a", "tracking_id": "A", name: value}, {"id": 7, "invoice_number": 8}]
+    first, second = receipts_of(json.dumps({"tasks": tasks}).encode())
+    assert (first.id, first.tracking_id) == ("a", "A")
+    assert (second.id, second.invoice_number) == ("7", "8")
+    assert [json.loads(each.raw) for each in (first, second)] == tasks
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b'{"tasks":null}',
+        b'{"tasks":5}',
+        b'{"tasks":[5]}',
+        b'{"tasks":[{}]}',
+        b'{"tasks":[{"id":""}]}',
+        b'{"tasks":[{"id":true}]}',
+        b'{"tasks":[{"id":"a"},{"id":"b","tracking_id":[1]}]}',
+        b'{"tasks":{"a":5}}',
+        b'{"tasks":[{"id":"a"}]',
+        b'{"tasks":[{"id":"\xff"}]}',
+        b'{"tasks":[{"id":"a","x":' + b"[" * 100_000,
+    ],
+)
+def test_an_answer_without_its_tasks_is_refused(body: bytes) -> None:
+    """A create's answer that does not name its tasks is an UnreadableAnswer, and no task of it is believed."""
+    with pytest.raises(UnreadableAnswer, match="not the answer of a create"):
+        receipts_of(body)
+
+
+@given(st.binary(max_size=40) | st.builds(lambda value: json.dumps({"tasks": value}).encode(), json_values))
+def test_any_answer_gives_receipts_or_our_error(body: bytes) -> None:
+    """Whatever comes for a create, reading it gives receipts with ids or an UnreadableAnswer."""
+    try:
+        receipts = receipts_of(body)
+    except UnreadableAnswer:
+        return
+    assert all(receipt.id for receipt in receipts)
+
+
+@given(models(Order))
+def test_an_order_in_json_names_itself(order: Order) -> None:
+    """The names of an order that is JSON already are those of the order."""
+    assert codec.decode_names(codec.encode(order)) == (order.tracking_id, order.invoice_number)
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_order_is_written_as_the_document_has_it() -> None:
+    """None is left out, money is thousandths of a cent, times are RFC 3339 in UTC, whole numbers stay whole."""
+    text = codec.encode(order())
+    assert b'"quantity":2,' in text
+    assert json.loads(text) == {
+        "tracking_id": "T-1",
+        "from_address": {"street_address": "1 Pioneer Rd", "country": "SG", "latitude": 1.3, "longitude": 103.7},
+        "from_time_window": {"start_time_utc": "2026-01-02T00:00:00Z", "end_time_utc": "2026-01-02T02:00:00Z"},
+        "from_contact": {"name": "Ng", "phone": "+6581234567"},
+        "to_address": {"street_address": "Marina South Pier", "country": "SG", "latitude": 1.27, "longitude": 103.86},
+        "to_time_window": {"start_time_utc": "2026-01-02T03:00:00Z", "end_time_utc": "2026-01-02T05:00:00Z"},
+        "to_contact": {"name": "Master", "vessel_imo": 9074729, "vessel_name": "MV EXAMPLE"},
+        "broadcast_preference": "all",
+        "vehicle_preference": "van_1.7m",
+        "service_type": "ftl",
+        "currency": "SGD",
+        "price": 500_000,
+        "items": [{"name": "Rope", "quantity": 2, "weight": 12.5, "weight_unit": "kg"}],
+        "client_time_utc": "2026-01-01T00:00:00Z",
+        "client_timezone": "Asia/Singapore",
+    }
+
+
+def test_empty_lists_are_written_as_they_came() -> None:
+    """A list that was given empty is written empty; one that was not given is not written."""
+    given_none = order(items=[])
+    assert json.loads(codec.encode(given_none))["items"] == []
+    assert codec.decode(codec.encode(given_none), Order).items is not NOT_GIVEN
+    assert "cargo_details" not in json.loads(codec.encode(given_none))
+
+
+@settings(max_examples=25)
+@given(st.lists(models(Order), min_size=1, max_size=3))
+def test_a_batch_of_encoded_orders_is_the_batch_encoded(orders: list[Order]) -> None:
+    """Joining orders that are JSON already gives the very bytes of encoding them together."""
+    assert codec.encode_batch([codec.encode(each) for each in orders]) == codec.encode(TaskBatch(tasks=tuple(orders)))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "4", b"4", [4]])
+def test_what_is_no_number_is_not_written_for_one(value: Any) -> None:
+    """Not-a-number, infinity and text are refused with their field, not written as null or for the service to guess."""
+    for changes in ({"items": [Item(quantity=value)]}, {"to_address": Address(latitude=value)}):
+        for model in (order(**changes), TaskBatch(tasks=(order(**changes),))):
+            with pytest.raises(InvalidData, match=r"cannot be written as JSON: (quantity|latitude)"):
+                codec.encode(model)
+
+
+def test_any_kind_of_number_is_written() -> None:
+    """Numbers, decimals too, are written as JSON has them."""
+    for value in (4, 4.5, True, Decimal("4.50")):
+        model = order(items=[Item(quantity=value)])  # type: ignore[arg-type]
+        assert codec.encode(model) == msgspec.json.encode(codec.unstructure(model))
+
+
+def test_null_in_a_free_object_is_written() -> None:
+    """What is null on purpose, and the word itself, are written as they are."""
+    written = json.loads(codec.encode(order(epod={"photo": None}, group_tag="null")))
+    assert written["epod"] == {"photo": None}
+    assert written["group_tag"] == "null"
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"x": object()}, {"x": {1, 2}.__iter__()}, {"x": "\ud800"}, {"x": 1 + 2j}],
+    ids=["object", "iterator", "surrogate", "complex"],
+)
+def test_what_json_has_no_form_for_is_refused(extra: dict[str, Any]) -> None:
+    """A value in `extra` that is no JSON is InvalidData, and no exception of a library."""
+    with pytest.raises(InvalidData, match="cannot be written as JSON"):
+        codec.encode(Item(extra=extra))
+
+
+def test_an_endless_value_is_refused() -> None:
+    """A value that holds itself is InvalidData."""
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(InvalidData, match="cannot be written as JSON"):
+        codec.encode(Item(extra={"x": endless}))
+
+
+@given(json_objects)
+def test_plain_values_are_written_as_they_are(value: dict[str, Any]) -> None:
+    """What is no model is written as JSON as it stands."""
+    assert json.loads(codec.encode(value)) == value
+
+
+def test_changes_say_what_is_cleared() -> None:
+    """In an update None stays and clears, what is not given is absent, and the currency of amounts is written."""
+    changes: TaskChanges = {
+        "tracking_id": None,
+        "price": Money.of("3.00", "SGD"),
+        "to_address": Address(city="Singapore"),
+        "client_time_utc": NOW,
+        "epod": {"photo": None},
+    }
+    assert json.loads(codec.encode(codec.unstructure_changes(changes))) == {
+        "tracking_id": None,
+        "price": 300_000,
+        "to_address": {"city": "Singapore"},
+        "client_time_utc": "2026-01-01T00:00:00Z",
+        "epod": {"photo": None},
+        "currency": "SGD",
+    }
+    with pytest.raises(InvalidData, match="currency: amounts in MYR and SGD"):
+        codec.unstructure_changes({"price": Money.of(2, "SGD"), "min_price": Money.of(2, "MYR")})
+
+
+@pytest.mark.parametrize(
+    ("body", "whole"), [(b"{}", True), (b" 5 ", True), (b"{", False), (b"", False), (b"{} {}", False)]
+)
+def test_whole_json_is_known(body: bytes, whole: bool) -> None:
+    """`is_json` tells one whole JSON value from anything else."""
+    assert codec.is_json(body) is whole
+
+
+def test_ids_are_written_as_a_list() -> None:
+    """A request of ids alone is written under its name."""
+    assert codec.encode(BroadcastRequest(task_ids=("a", "b"))) == b'{"task_ids":["a","b"]}'
