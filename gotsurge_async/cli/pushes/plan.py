@@ -1,6 +1,7 @@
 """``gotsurge plan``: a look at a file before it is pushed."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -8,7 +9,7 @@ import click
 from gotsurge_async.bulk import Plan, Planner, Run, SourceOptions, UnusableSource, open_source
 from gotsurge_async.bulk.send.changes import Known
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
-from gotsurge_async.cli.shared.exits import Exit, run_told
+from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option
 from gotsurge_async.cli.shared.output import print_json, print_record
@@ -28,7 +29,8 @@ _plan = in_group("The plan")
 @takes_target
 @ledger_option
 @json_option
-def plan(
+@asynchronous
+async def plan(
     file: str,
     output: Path | None,
     quote: bool,
@@ -36,7 +38,7 @@ def plan(
     target: Target,
     ledger: Path | None,
     as_json: bool,
-) -> None:
+) -> Exit:
     """Check FILE as a push would, and say how many orders it has, what they cost, and which windows are too narrow.
 
     The plan holds the SHA-256 of the file: gotsurge push FILE --plan PLAN.json refuses any other.
@@ -62,28 +64,20 @@ def plan(
     async def known(run: Run) -> Known:
         return await known_to(find_ledger(ledger, target), run, target)
 
-    async def make() -> Plan:
+    try:
         with open_source(file, options=source) as opened:
-            if not quote:
-                return await Planner(now=source.now, known=known).plan(opened)
-            async with connected(target) as gs:
-                return await Planner(now=source.now, gs=gs, known=known).plan(opened)
-
-    async def tell() -> Exit:
-        try:
-            made = await make()
-        except UnusableSource as error:
-            raise told_faults(error, "nothing was sent") from None
-        if output is not None:
-            made.save(output)
-        code = ending_of(in_doubt=made.in_doubt, changed=made.changed_count)
-        if as_json:
-            print_json({**json.loads(made.to_json()), "exit": int(code)})
-        else:
-            _tell(made, output)
-        return code
-
-    raise SystemExit(int(run_told(tell())))
+            async with connected(target) if quote else nullcontext() as gs:
+                made = await Planner(now=source.now, gs=gs, known=known).plan(opened)
+    except UnusableSource as error:
+        raise told_faults(error, "nothing was sent") from None
+    if output is not None:
+        made.save(output)
+    code = ending_of(in_doubt=made.in_doubt, changed=made.changed_count)
+    if as_json:
+        print_json({**json.loads(made.to_json()), "exit": int(code)})
+    else:
+        _tell(made, output)
+    return code
 
 
 def _tell(made: Plan, output: Path | None) -> None:

@@ -10,9 +10,9 @@ from gotsurge_async.bulk import Absent, Ledger, Reconciled, Reconciler, RunHeld
 from gotsurge_async.bulk.after.reconcile import SETTLE
 from gotsurge_async.bulk.ledger import DOUBTFUL, RunInfo, RunState
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
-from gotsurge_async.cli.shared.exits import Exit, run_told
+from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
-from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps
+from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps, tell_steps
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, print_table, say, tell_more
 
@@ -35,14 +35,15 @@ from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, print_t
     help="Between the two readings.",
 )
 @json_option
-def reconcile(
+@asynchronous
+async def reconcile(
     run_id: str | None,
     target: Target,
     ledger: Path | None,
     absent_means_not_created: bool,
     settle: float,
     as_json: bool,
-) -> None:
+) -> Exit:
     """Find out what became of the orders in doubt of RUN, or of all runs of the environment.
 
     Recorded tasks are read by their ids; others are looked for on the Task List of the platform partner, by tracking
@@ -56,42 +57,36 @@ def reconcile(
       2 wrong usage                    4 sign-in failed
       6 another process has a run
     """
-
-    async def work() -> tuple[list[Reconciled], list[RunHeld], list[Step]]:
-        done: list[Reconciled] = []
-        held: list[RunHeld] = []
-        steps: list[Step] = []
-        async with open_ledger(find_ledger(ledger, target)) as opened:
-            for info in await _wanted(opened, run_id, target):
-                async with connected(target_of(info, target)) as gs:
-                    absent = Absent.NOT_CREATED if absent_means_not_created else Absent.IN_DOUBT
-                    try:
-                        found = await Reconciler(gs, opened, absent=absent, settle=settle).reconcile(info.id)
-                    except RunHeld as error:
-                        if run_id is not None:
-                            raise
-                        held.append(error)
-                        continue
-                done.append(found)
-                left = {"in_doubt": len(found.in_doubt), "drafts": len(found.drafted)}
-                steps += next_steps(Standing(info=info, counts=left, ledger=opened.path, looked=True))
-        return done, held, steps
-
-    done, held, steps = run_told(work(), run_id)
+    done: list[Reconciled] = []
+    held: list[RunHeld] = []
+    steps: list[Step] = []
+    async with open_ledger(find_ledger(ledger, target)) as opened:
+        for info in await _wanted(opened, run_id, target):
+            async with connected(target_of(info, target)) as gs:
+                absent = Absent.NOT_CREATED if absent_means_not_created else Absent.IN_DOUBT
+                try:
+                    found = await Reconciler(gs, opened, absent=absent, settle=settle).reconcile(info.id)
+                except RunHeld as error:
+                    if run_id is not None:
+                        raise
+                    held.append(error)
+                    continue
+            done.append(found)
+            left = {"in_doubt": len(found.in_doubt), "drafts": len(found.drafted)}
+            steps += next_steps(Standing(info=info, counts=left, ledger=opened.path, looked=True))
     # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
     doubt = any(each.in_doubt or each.drafted for each in done)
     code = Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED
     if as_json:
-        document = {"runs": [_document(each) for each in done], "held": [error.run_id for error in held]}
+        document = {"runs": [_document(each) for each in done], "held": [each.run_id for each in held]}
         print_json({**document, "next": [step.command for step in steps], "exit": int(code)})
     else:
         _tell(done)
-    for error in held:
-        say(error)
+    for each in held:
+        say(each)
     if not as_json:
-        for step in steps:
-            say(step)
-    raise SystemExit(int(code))
+        tell_steps(steps)
+    return code
 
 
 async def _wanted(opened: Ledger, run_id: str | None, target: Target) -> list[RunInfo]:
@@ -127,7 +122,7 @@ def _tell(done: list[Reconciled]) -> None:
         words = counted({word: len(orders) for word, orders in told.items()})
         click.echo(f"run {result.run}: {words or 'nothing was in doubt'}")
         # Doubles first: they are the ones that cost money.
-        unsettled = sorted(result.in_doubt, key=lambda order: not order.doubled)
-        if unsettled:
-            print_table(("KEY", "WHY"), [(order.key, order.reason) for order in unsettled[:SHOWN]])
-        tell_more(len(unsettled))
+        still_in_doubt = sorted(result.in_doubt, key=lambda order: not order.doubled)
+        if still_in_doubt:
+            print_table(("KEY", "WHY"), [(order.key, order.reason) for order in still_in_doubt[:SHOWN]])
+        tell_more(len(still_in_doubt))

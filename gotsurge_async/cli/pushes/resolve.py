@@ -6,33 +6,19 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 
 from gotsurge_async.bulk import UnusableSource
 from gotsurge_async.bulk.after.resolve import Resolution, Resolved, Resolver, read_resolutions
-from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected
-from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, exit_code_of, run_told
+from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger, target_of
-from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps
+from gotsurge_async.cli.shared.next_steps import Standing, next_steps, tell_steps
 from gotsurge_async.cli.shared.options import PATH, json_option
-from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, say
+from gotsurge_async.cli.shared.output import SHOWN, counted, print_json
 from gotsurge_async.cli.shared.report import told_faults
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, ConfigError, GotSurgeError, SignInNeeded
-
-
-@attrs.frozen(kw_only=True)
-class _Options:
-    run_id: str
-    ledger: Path
-    api_base: str | None
-    account: str | None
-    no_check: bool
-    by: str
-    file: Path | None
-    said: tuple[Resolution, ...]
 
 
 @click.command()
@@ -57,14 +43,19 @@ class _Options:
 @click.option("--no-check", is_flag=True, help="Do not read the tasks: GotSurge cannot be reached from here.")
 @click.option("--by", metavar="NAME", help="Who says so.  [default: the user of this machine]")
 @json_option
-def resolve(
+@asynchronous
+async def resolve(
+    run_id: str,
+    ledger: Path,
+    api_base: str | None,
+    account: str | None,
     keys: tuple[str, ...],
     created: tuple[str, ...],
     not_created: bool,
     file: Path | None,
+    no_check: bool,
     by: str | None,
     as_json: bool,
-    **given: Any,
 ) -> None:
     """Say what became of orders of RUN that are in doubt, when you have looked them up; your word is recorded.
 
@@ -82,15 +73,38 @@ def resolve(
       2 wrong usage, or a word that cannot be true; nothing was recorded
       8 the service cannot be reached: --no-check does without it
     """
-    said = _said(keys, created, not_created, file)
-    options = _Options(file=file, said=said, by=by or _user(), **given)
-    resolved, untouched, steps = run_told(_resolve(options), options.run_id)
+    said, untouched, by = _said(keys, created, not_created, file), 0, by or _user()
+    async with open_ledger(ledger) as opened, AsyncExitStack() as stack:
+        info = await opened.run(run_id)
+        try:
+            if file is not None:
+                said, untouched = await read_resolutions(opened, info.id, file)
+
+            async def connect() -> GotSurge:
+                base = api_base or os.environ.get("GOTSURGE_API_BASE") or info.options.get("api_base")
+                target = target_of(info, Target(env=info.environment, api_base=base, account=account))
+                return await stack.enter_async_context(connected(target))
+
+            # A throw-away simulator is gone: nothing can be read there.
+            check = not no_check and info.environment != SIMULATED
+            resolver = Resolver(opened, connect if check else None, file=str(file or "resolve"))
+            try:
+                resolved = await resolver.resolve(info.id, said, by=by)
+            except (CallError, SignInNeeded, ConfigError, Unreachable) as error:
+                raise _unchecked(error, info.id) from None
+        except UnusableSource as error:
+            raise told_faults(error, "nothing was recorded") from None
+        steps = []
+        if not await opened.is_held(info.id):
+            steps = next_steps(Standing(info=info, counts={"in_doubt": resolved.left}, ledger=opened.path))
     if as_json:
-        print_json(_document(options, resolved, untouched, steps))
+        one = said[0] if file is None and len(said) == 1 else None
+        told = _document(resolved, untouched, by) if one is None else _document_of_one(one, by)
+        after = {"left_in_doubt": resolved.left, "next": [step.command for step in steps], "exit": int(Exit.CREATED)}
+        print_json({"run": run_id, **told, **after})
         return
-    _tell(options, resolved, untouched)
-    for step in steps:
-        say(step)
+    _tell(run_id, resolved, untouched, by, whole=file is not None or len(said) > 1)
+    tell_steps(steps)
 
 
 def _said(
@@ -113,63 +127,29 @@ def _said(
     return tuple(Resolution(key=key, task_id=task_id.strip()) for key, task_id in zip(keys, created, strict=True))
 
 
-async def _resolve(options: _Options) -> tuple[Resolved, int, list[Step]]:
-    try:
-        async with open_ledger(options.ledger) as ledger, AsyncExitStack() as stack:
-            info = await ledger.run(options.run_id)
-            said, untouched = options.said, 0
-            if options.file is not None:
-                said, untouched = await read_resolutions(ledger, info.id, options.file)
-
-            async def connect() -> GotSurge:
-                return await stack.enter_async_context(connected(_target(info, options)))
-
-            # A throw-away simulator is gone: nothing can be read there.
-            check = not options.no_check and info.environment != SIMULATED
-            resolver = Resolver(ledger, connect if check else None, file=str(options.file or "resolve"))
-            try:
-                resolved = await resolver.resolve(info.id, said, by=options.by)
-            except (CallError, SignInNeeded, ConfigError, Unreachable) as error:
-                raise _unchecked(error, info.id) from None
-            steps = []
-            if not await ledger.is_held(info.id):
-                steps = next_steps(Standing(info=info, counts={"in_doubt": resolved.left}, ledger=ledger.path))
-            return resolved, untouched, steps
-    except UnusableSource as error:
-        raise told_faults(error, "nothing was recorded") from None
-
-
-def _target(info: RunInfo, options: _Options) -> Target:
-    api_base = options.api_base or os.environ.get("GOTSURGE_API_BASE") or info.options.get("api_base")
-    return target_of(info, Target(env=info.environment, api_base=api_base, account=options.account))
-
-
 def _unchecked(error: GotSurgeError, run_id: str) -> Failure:
     text = f"{error}\nthe tasks could not be read, and nothing was recorded: --no-check takes your word as it is"
     return Failure(text, exit_code_of(error), run=run_id)
 
 
-def _document(options: _Options, resolved: Resolved, untouched: int, steps: list[Step]) -> dict[str, Any]:
-    after = {"left_in_doubt": resolved.left, "next": [step.command for step in steps], "exit": int(Exit.CREATED)}
-    if len(options.said) == 1:
-        (word,) = options.said
-        said = {"key": word.key, "created": word.task_id is not None, "task_id": word.task_id, "by": options.by}
-        return {"run": options.run_id, **said, **after}
+def _document_of_one(word: Resolution, by: str) -> dict[str, Any]:
+    return {"key": word.key, "created": word.task_id is not None, "task_id": word.task_id, "by": by}
+
+
+def _document(resolved: Resolved, untouched: int, by: str) -> dict[str, Any]:
     return {
-        "run": options.run_id,
-        "by": options.by,
+        "by": by,
         "created": [{"key": word.key, "task_id": word.task_id} for word in resolved.created],
         "not_created": [{"key": word.key} for word in resolved.not_created],
         "said_before": len(resolved.before),
         "untouched": untouched,
-        **after,
     }
 
 
-def _tell(options: _Options, resolved: Resolved, untouched: int) -> None:
+def _tell(run_id: str, resolved: Resolved, untouched: int, by: str, *, whole: bool) -> None:
     for word in (*resolved.created, *resolved.not_created)[:SHOWN]:
         said = f"created as {word.task_id}" if word.task_id is not None else "not created"
-        click.echo(f"{word.key} of run {options.run_id}: {said}, says {options.by}")
+        click.echo(f"{word.key} of run {run_id}: {said}, says {by}")
     told = {
         "created": len(resolved.created),
         "not created": len(resolved.not_created),
@@ -177,7 +157,7 @@ def _tell(options: _Options, resolved: Resolved, untouched: int) -> None:
         "rows left as they were": untouched,
         "still in doubt": resolved.left,
     }
-    if options.file is not None or len(options.said) > 1:
+    if whole:
         click.echo(counted(told) or "nothing to record")
 
 

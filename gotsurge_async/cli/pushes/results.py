@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from gotsurge_async.bulk import write_results
-from gotsurge_async.cli.shared.exits import Exit, run_told
+from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import open_ledger, out_option, takes_ledger
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.cli.shared.options import json_option
@@ -18,20 +18,18 @@ from gotsurge_async.cli.shared.report import ROW, Ending, tell_ending, tell_unus
 @takes_ledger
 @out_option
 @json_option
-def results(run_id: str, ledger: Path, out: Path, as_json: bool) -> None:
+@asynchronous
+async def results(run_id: str, ledger: Path, out: Path, as_json: bool) -> None:
     """Write the result files of RUN again, as things stand in the ledger now, and print its summary."""
-
-    async def write() -> Ending:
-        async with open_ledger(ledger, look=True) as opened:
-            info = await opened.run(run_id)
-            await try_out(out, ROW * (await opened.counts(run_id)).total, "nothing was written")
-            unused = await unused_drafts(opened, run_id)
-            tell_unused(unused, info)
-            summary = await write_results(opened, info, out, unused_drafts=unused)
-            if await opened.is_held(run_id):
-                say("a process has the run: what it is sending stands in the in-doubt file until it ends")
-                return Ending(summary=summary)
-            standing = await Standing.of(opened, info, files=summary.files, out=out)
-            return Ending(summary=summary, steps=next_steps(standing))
-
-    tell_ending(run_told(write(), run_id), Exit.CREATED, as_json=as_json)
+    async with open_ledger(ledger, look=True) as opened:
+        info = await opened.run(run_id)
+        await try_out(out, ROW * (await opened.counts(run_id)).total, "nothing was written")
+        unused = await unused_drafts(opened, run_id)
+        tell_unused(unused, info)
+        summary = await write_results(opened, info, out, unused_drafts=unused)
+        steps = []
+        if await opened.is_held(run_id):
+            say("a process has the run: what it is sending stands in the in-doubt file until it ends")
+        else:
+            steps = next_steps(await Standing.of(opened, info, files=summary.files, out=out))
+    tell_ending(Ending(summary=summary, steps=steps), Exit.CREATED, as_json=as_json)

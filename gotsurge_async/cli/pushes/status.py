@@ -1,5 +1,6 @@
 """``gotsurge status``: where a run stands."""
 
+import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import click
 
 from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState, Word, word_of
-from gotsurge_async.cli.shared.exits import Exit, run_told
+from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger
 from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps
 from gotsurge_async.cli.shared.options import json_option
@@ -74,7 +75,8 @@ class RunStatus:
 @takes_ledger
 @click.option("--file", type=click.Path(path_type=Path), help="Tell whether RUN was made from this file, as it is now.")
 @json_option
-def status(run_id: str, ledger: Path, file: Path | None, as_json: bool) -> None:
+@asynchronous
+async def status(run_id: str, ledger: Path, file: Path | None, as_json: bool) -> Exit:
     """Show where RUN stands, what is to be done about it, and what people have decided.
 
     \b
@@ -83,15 +85,11 @@ def status(run_id: str, ledger: Path, file: Path | None, as_json: bool) -> None:
       1 FILE is not the one that RUN was made from, or has changed since
       2 no such run, ledger or file
     """
-
-    async def read() -> tuple[RunStatus, list[dict[str, Any]], list[str]]:
-        async with open_ledger(ledger, look=True) as opened:
-            found = await RunStatus.of(opened, await opened.run(run_id))
-            decisions = [attrs.asdict(decision) for decision in await opened.decisions(run_id)]
-            return found, decisions, await unused_drafts(opened, run_id)
-
-    found, decisions, unused = run_told(read(), run_id)
-    same = None if file is None else run_told(_is_made_from(found.info, file), run_id)
+    async with open_ledger(ledger, look=True) as opened:
+        found = await RunStatus.of(opened, await opened.run(run_id))
+        decisions = [attrs.asdict(decision) for decision in await opened.decisions(run_id)]
+        unused = await unused_drafts(opened, run_id)
+    same = None if file is None else await asyncio.to_thread(_is_made_from, found.info, file)
     code = Exit.REFUSED if same is False else Exit.CREATED
     if as_json:
         same_file = {} if same is None else {"same_file": same}
@@ -102,10 +100,10 @@ def status(run_id: str, ledger: Path, file: Path | None, as_json: bool) -> None:
         if same is not None:
             verdict = "is the one" if same else "is NOT the one, or has changed since"
             click.echo(f"{file} {verdict} that run {run_id} was made from")
-    raise SystemExit(int(code))
+    return code
 
 
-async def _is_made_from(info: RunInfo, file: Path) -> bool:
+def _is_made_from(info: RunInfo, file: Path) -> bool:
     if info.source_sha256 is None:
         raise ConfigError(f"run {info.id} was not made from a file")
     try:

@@ -12,9 +12,9 @@ from gotsurge_async.bulk import Ledger, OrderState, Undo, Undone
 from gotsurge_async.bulk.after.undo import REASON
 from gotsurge_async.bulk.ledger import PUSHED, RunInfo
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
-from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of, run_told
+from gotsurge_async.cli.shared.exits import Exit, Failure, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
-from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps
+from gotsurge_async.cli.shared.next_steps import Standing, next_steps, tell_steps
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, print_table, say, tell_more
 
@@ -29,7 +29,8 @@ from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, print_t
 @click.option("--key", "keys", multiple=True, metavar="KEY", help="Only this order; may be given more than once.")
 @click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
 @json_option
-def undo(
+@asynchronous
+async def undo(
     run_id: str,
     target: Target,
     ledger: Path | None,
@@ -39,7 +40,7 @@ def undo(
     keys: tuple[str, ...],
     yes: bool,
     as_json: bool,
-) -> None:
+) -> Exit:
     """Cancel every order of RUN that no driver has taken yet, and say what was too late.
 
     It may be repeated. --key names the orders that are meant, else all are. Cancelled orders free their keys: mend the
@@ -52,19 +53,15 @@ def undo(
       2 wrong usage                    3 some are in doubt, and may exist
       4 sign-in failed                 6 another process has the run
     """
-
-    async def work() -> tuple[Undone, list[Step]]:
-        async with open_ledger(find_ledger(ledger, target)) as opened:
-            info = await opened.run(run_id)
-            if not yes:
-                await _ask(opened, info, drafts, keys)
-            async with connected(target_of(info, target)) as gs:
-                done = await Undo(gs, opened, concurrency=concurrency).undo(
-                    run_id, reason=reason, drafts=drafts, keys=keys or None
-                )
-            return done, next_steps(Standing(info=info, counts={"in_doubt": done.in_doubt}, ledger=opened.path))
-
-    done, steps = run_told(work(), run_id)
+    async with open_ledger(find_ledger(ledger, target)) as opened:
+        info = await opened.run(run_id)
+        if not yes:
+            await _ask(opened, info, drafts, keys)
+        async with connected(target_of(info, target)) as gs:
+            done = await Undo(gs, opened, concurrency=concurrency).undo(
+                run_id, reason=reason, drafts=drafts, keys=keys or None
+            )
+        steps = next_steps(Standing(info=info, counts={"in_doubt": done.in_doubt}, ledger=opened.path))
     code = _code_of(done)
     if as_json:
         document = attrs.asdict(done, filter=lambda attribute, _: attribute.name != "stopped_by")
@@ -75,9 +72,8 @@ def undo(
     if done.stopped_by is not None:
         say(f"stopped: {done.stopped_by}")
     if not as_json:
-        for step in steps:
-            say(step)
-    raise SystemExit(int(code))
+        tell_steps(steps)
+    return code
 
 
 def _code_of(done: Undone) -> Exit:

@@ -1,9 +1,10 @@
 """``gotsurge auth``: sign in, and look after what keeps a machine signed in."""
 
 import asyncio
+import functools
 import logging
 import os
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from gotsurge_async.cli.shared.credentials import (
     open_token_store,
     read_config,
 )
-from gotsurge_async.cli.shared.exits import Exit, Failure, told
+from gotsurge_async.cli.shared.exits import Exit, asynchronous, told
 from gotsurge_async.cli.shared.options import gathered, json_option
 from gotsurge_async.cli.shared.output import print_json, print_table, say
 from gotsurge_async.client import GotSurge
@@ -53,6 +54,7 @@ def auth() -> None:
       0 signed in     2 wrong usage, settings or files
       1 a call failed 4 not signed in, or a sign-in that was refused
     """
+    logging.getLogger("gotsurge_async").addHandler(logging.NullHandler())  # what goes wrong is told once, by the error
 
 
 @attrs.frozen
@@ -103,6 +105,9 @@ _takes_place = gathered(
 )
 
 
+_told = functools.partial(asynchronous, interrupted="interrupted: nothing was changed")
+
+
 @auth.command()
 @_takes_place
 @click.option("--no-browser", is_flag=True, help="Print the page's address, and take the one that it leads to.")
@@ -116,136 +121,108 @@ _takes_place = gathered(
     "--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds to wait for you."
 )
 @json_option
-def login(
-    place: _Place,
-    no_browser: bool,
-    port: int,
-    redirect_url: str,
-    timeout: float,
-    as_json: bool,
-) -> None:
+@_told
+async def login(place: _Place, no_browser: bool, port: int, redirect_url: str, timeout: float, as_json: bool) -> None:
     """Sign in: open GotSurge's consent page in the browser, and keep the tokens that it gives."""
-
-    async def work() -> None:
-        known = find_credentials(place.settings, place.account)
-        asked = known is None or known.secret_key is None
-        credentials = ask_credentials(known) if asked or known is None else known
-        async with place.client(credentials) as gs:
-            if no_browser:
-                done = await sign_in_by_hand(gs.oauth, place.name, redirect_url=redirect_url)
-            else:
-                done = await sign_in_with_browser(gs.oauth, place.name, port=port, timeout=timeout)
-            await gs.tokens.adopt(done.tokens)
-            who = await _who(gs)
-        if known is None and (path := remember_client_key(place.settings.environment.name, credentials.client_key)):
-            say(f"the client key is in {path} now: renewing needs it; the secret key is not kept")
-        _tell_one(place, done.tokens, as_json, who)
-
-    _run(work())
+    known = find_credentials(place.settings, place.account)
+    credentials = known if known is not None and known.secret_key is not None else ask_credentials(known)
+    async with place.client(credentials) as gs:
+        if no_browser:
+            done = await sign_in_by_hand(gs.oauth, place.name, redirect_url=redirect_url)
+        else:
+            done = await sign_in_with_browser(gs.oauth, place.name, port=port, timeout=timeout)
+        await gs.tokens.adopt(done.tokens)
+        who = await _who(gs)
+    if known is None and (path := remember_client_key(place.settings.environment.name, credentials.client_key)):
+        say(f"the client key is in {path} now: renewing needs it; the secret key is not kept")
+    _tell_one(place, done.tokens, as_json, who)
 
 
 @auth.command()
 @_takes_place
 @json_option
-def status(place: _Place, as_json: bool) -> None:
+@_told
+async def status(place: _Place, as_json: bool) -> Exit | None:
     """Say whether an account is signed in, and until when. Nothing is sent."""
-
-    async def work() -> None:
-        async with open_token_store() as store:
-            tokens = await store.load(place.name)
-        if tokens is None:
-            raise SignInNeeded(f"{place.name} is not signed in: {place.how_to_sign_in}", account=place.name)
-        _tell_one(place, tokens, as_json)
-        if _state(tokens) in ("ended", "refused"):
-            raise SystemExit(int(Exit.SIGN_IN))
-
-    _run(work())
+    async with open_token_store() as store:
+        tokens = await store.load(place.name)
+    if tokens is None:
+        raise SignInNeeded(f"{place.name} is not signed in: {place.how_to_sign_in}", account=place.name)
+    _tell_one(place, tokens, as_json)
+    return Exit.SIGN_IN if _state(tokens) in ("ended", "refused") else None
 
 
 @auth.command()
 @_takes_place
 @json_option
-def refresh(place: _Place, as_json: bool) -> None:
+@_told
+async def refresh(place: _Place, as_json: bool) -> None:
     """Renew an account's token now. Nobody needs to: tokens renew themselves."""
-
-    async def work() -> None:
-        async with place.client(find_credentials(place.settings, place.account)) as gs:
-            try:
-                tokens = await gs.tokens.renew()
-            except (SignInNeeded, Unauthorized) as error:
-                error.add_note(place.how_to_sign_in)
-                raise
-        _tell_one(place, tokens, as_json)
-
-    _run(work())
+    async with place.client(find_credentials(place.settings, place.account)) as gs:
+        try:
+            tokens = await gs.tokens.renew()
+        except (SignInNeeded, Unauthorized) as error:
+            error.add_note(place.how_to_sign_in)
+            raise
+    _tell_one(place, tokens, as_json)
 
 
 @auth.command()
 @_takes_place
 @json_option
-def logout(place: _Place, as_json: bool) -> None:
+@_told
+async def logout(place: _Place, as_json: bool) -> None:
     """Forget an account's tokens on this machine. GotSurge offers no way to make them worthless."""
-
-    async def work() -> None:
-        async with open_token_store() as store:
-            was = place.name in await store.accounts()
-            async with store.lock(place.name):
-                await store.delete(place.name)
-        if as_json:
-            print_json({"account": place.name, "signed_out": was})
-        else:
-            click.echo(f"{place.name}: {'signed out' if was else 'was not signed in'}")
-
-    _run(work())
+    async with open_token_store() as store:
+        was = place.name in await store.accounts()
+        async with store.lock(place.name):
+            await store.delete(place.name)
+    if as_json:
+        print_json({"account": place.name, "signed_out": was})
+    else:
+        click.echo(f"{place.name}: {'signed out' if was else 'was not signed in'}")
 
 
 @auth.command()
 @json_option
-def accounts(as_json: bool) -> None:
+@_told
+async def accounts(as_json: bool) -> None:
     """List all accounts whose tokens are kept here. Nothing is sent."""
-
-    async def work() -> None:
-        async with open_token_store() as store:
-            kept = [(name, await store.load(name)) for name in await store.accounts()]
-        rows = [_described(name, tokens) for name, tokens in kept if tokens is not None]
-        if as_json:
-            print_json({"accounts": rows})
-        else:
-            print_table(
-                ("ACCOUNT", "STATE", "UNTIL"), [(row["account"], row["state"], row["expires_at"]) for row in rows]
-            )
-
-    _run(work())
+    async with open_token_store() as store:
+        kept = [(name, await store.load(name)) for name in await store.accounts()]
+    rows = [_described(name, tokens) for name, tokens in kept if tokens is not None]
+    if as_json:
+        print_json({"accounts": rows})
+    else:
+        print_table(("ACCOUNT", "STATE", "UNTIL"), [(row["account"], row["state"], row["expires_at"]) for row in rows])
 
 
 @auth.command("rotate-key")
 @json_option
-def rotate(as_json: bool) -> None:
+@_told
+async def rotate(as_json: bool) -> None:
     """Encrypt all tokens with a new key.
 
     Without GOTSURGE_TOKEN_KEYS a new key is put in front of the key file, which is made if it is missing: from then on
     tokens are encrypted. With it, the first of its keys is taken, and the others can be removed afterwards.
     """
-
-    async def work() -> None:
-        count, path = await rotate_key()
-        if as_json:
-            print_json({"accounts": count, "key_file": str(path) if path else None})
-        elif path:
-            click.echo(f"{count} accounts are encrypted with a new key, in {path}: keep a copy of it elsewhere")
-        else:
-            click.echo(f"{count} accounts are encrypted with the first of your keys: the others can go")
-
-    _run(work())
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    logging.getLogger("gotsurge_async").addHandler(logging.NullHandler())  # what goes wrong is told once, by the error
-    with told():
-        try:
-            asyncio.run(work)
-        except KeyboardInterrupt:
-            raise Failure("interrupted: nothing was changed", Exit.INTERRUPTED) from None
+    path = None
+    if not os.environ.get(KEYS_VARIABLE):
+        path = key_file()
+        old = read_keys(path) if path.exists() else []
+        write_keys(path, [Secret(new_key()), *old])
+    async with open_token_store() as store:
+        if isinstance(store, KeyringStore):
+            raise ConfigError("the keyring encrypts by itself: there is no key to rotate")
+        count = await store.reseal()
+    if path is not None:
+        write_keys(path, read_keys(path)[:KEPT_KEYS])
+    if as_json:
+        print_json({"accounts": count, "key_file": str(path) if path else None})
+    elif path:
+        click.echo(f"{count} accounts are encrypted with a new key, in {path}: keep a copy of it elsewhere")
+    else:
+        click.echo(f"{count} accounts are encrypted with the first of your keys: the others can go")
 
 
 async def _who(gs: GotSurge) -> str | None:
@@ -314,23 +291,3 @@ def remember_client_key(environment: str, client_key: str) -> Path | None:
     text = f"[{environment}]\nclient_key = {msgspec.json.encode(client_key).decode()}\n"
     write_private(path, f"{before.rstrip()}\n\n{text}".lstrip().encode(), "the configuration file")
     return path
-
-
-async def rotate_key() -> tuple[int, Path | None]:
-    """Encrypt all tokens with a new key of the key file, or with the newest of GOTSURGE_TOKEN_KEYS.
-
-    Returns:
-        How many accounts were encrypted anew, and the key file; None when the keys are the environment's.
-    """
-    path = None
-    if not os.environ.get(KEYS_VARIABLE):
-        path = key_file()
-        old = read_keys(path) if path.exists() else []
-        write_keys(path, [Secret(new_key()), *old])
-    async with open_token_store() as store:
-        if isinstance(store, KeyringStore):
-            raise ConfigError("the keyring encrypts by itself: there is no key to rotate")
-        count = await store.reseal()
-    if path is not None:
-        write_keys(path, read_keys(path)[:KEPT_KEYS])
-    return count, path

@@ -18,7 +18,7 @@ from gotsurge_async.calls.outcome import Attempt, attempt
 from gotsurge_async.calls.session import build_request
 from gotsurge_async.cli.shared.connect import Target, connected, how_to_sign_in, read_settings, takes_target
 from gotsurge_async.cli.shared.credentials import account_name, find_credentials, open_token_store
-from gotsurge_async.cli.shared.exits import Exit, run_told
+from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import print_json, print_record, shown
 from gotsurge_async.config import Credentials, Settings
@@ -32,6 +32,7 @@ from gotsurge_async.version import __version__
 NO_TASK = "00000000-0000-0000-0000-000000000000"
 """The nil UUID: no task can have it."""
 _NOWHERE = attrs.evolve(TASKS_GET, name="nowhere", path="/gotsurge-doctor/no-such-path", bearer=False)
+NOT_PROBED = "not probed: it is no GET"
 _PACKAGES = ("aiohttp", "attrs", "cattrs", "msgspec", "sqlalchemy", "aiosqlite", "click", "rich")
 
 
@@ -45,16 +46,6 @@ class Probe:
     verdict: str
     problem: Exit | None = None
 
-    def document(self) -> dict[str, Any]:
-        """As plain values."""
-        return {
-            "operation": self.operation,
-            "request": self.request,
-            "status": self.status,
-            "verdict": self.verdict,
-            "ok": self.problem is None,
-        }
-
 
 @attrs.frozen(kw_only=True)
 class Diagnosis:
@@ -64,8 +55,8 @@ class Diagnosis:
     environment: dict[str, Any]
     credentials: dict[str, Any]
     token: dict[str, Any]
-    confirmed: tuple[str, ...]
-    assumed: tuple[str, ...]
+    endpoints: dict[str, list[str]]
+    """Their names, the ``confirmed`` and the ``assumed`` ones."""
     probes: tuple[Probe, ...]
 
     @property
@@ -80,23 +71,21 @@ class Diagnosis:
 
     def document(self) -> dict[str, Any]:
         """All of it as plain values."""
-        return {
-            "ok": self.exit_code is Exit.CREATED,
-            "versions": self.versions,
-            "environment": self.environment,
-            "credentials": self.credentials,
-            "token": self.token,
-            "endpoints": {"confirmed": list(self.confirmed), "assumed": list(self.assumed)},
-            "probes": [probe.document() for probe in self.probes],
-            "assumptions": [{"topic": topic, "choice": choice} for topic, choice in ASSUMPTIONS.items()],
-        }
+        probes = [
+            {**attrs.asdict(probe, filter=lambda field, _: field.name != "problem"), "ok": probe.problem is None}
+            for probe in self.probes
+        ]
+        assumptions = [{"topic": topic, "choice": choice} for topic, choice in ASSUMPTIONS.items()]
+        ok = self.exit_code is Exit.CREATED
+        return {"ok": ok, **attrs.asdict(self), "probes": probes, "assumptions": assumptions}
 
 
 @click.command()
 @takes_target
 @click.option("--offline", is_flag=True, help="Send nothing.")
 @json_option
-def doctor(target: Target, offline: bool, as_json: bool) -> None:
+@asynchronous
+async def doctor(target: Target, offline: bool, as_json: bool) -> Exit:
     """Show the environment, the profile, the token and every assumption, and see whether GotSurge answers.
 
     It sends nothing but GETs that change nothing: Partner Detail, if the credentials are known; the detail of a task
@@ -112,24 +101,25 @@ def doctor(target: Target, offline: bool, as_json: bool) -> None:
     """
     if target.simulate:
         target.check()
-    found = run_told(diagnose(target, offline=offline))
+    found = await diagnose(target, offline=offline)
     if as_json:
         print_json(found.document())
     else:
         _tell(found, target)
-    raise SystemExit(int(found.exit_code))
+    return found.exit_code
 
 
 def _tell(found: Diagnosis, target: Target) -> None:
     environment = found.environment
-    assumed = f"{len(found.assumed)} of {len(found.assumed) + len(found.confirmed)} operations are assumed"
+    assumed, number = len(found.endpoints["assumed"]), sum(map(len, found.endpoints.values()))
+    are_assumed = f"{assumed} of {number} operations are assumed (gotsurge endpoints list)"
     print_record(
         [
             ("environment", environment["name"] + (" (production)" if environment["production"] else "")),
             ("API base", f"{environment['api_base']} ({environment['api_base_is']})"),
             ("consent page", environment["consent_page"]),
             ("profile", environment["profile"] or "none"),
-            ("endpoints", f"{assumed} (gotsurge endpoints list)" if found.assumed else "all confirmed by the profile"),
+            ("endpoints", are_assumed if assumed else "all confirmed by the profile"),
             ("credentials", _credentials_text(found)),
             ("token", _token_text(found, how_to_sign_in(environment["name"], target.account, target.api_base))),
             *((f"probe {probe.operation}", f"{probe.request}: {probe.verdict}") for probe in found.probes),
@@ -191,8 +181,10 @@ async def diagnose(target: Target, *, offline: bool) -> Diagnosis:
                 "secret_key": subject.credentials is not None and subject.credentials.secret_key is not None,
             },
             token=_token(subject, datetime.now(UTC)),
-            confirmed=tuple(endpoint.name for endpoint in endpoints if not endpoint.assumed),
-            assumed=tuple(endpoint.name for endpoint in endpoints if endpoint.assumed),
+            endpoints={
+                "confirmed": [endpoint.name for endpoint in endpoints if not endpoint.assumed],
+                "assumed": [endpoint.name for endpoint in endpoints if endpoint.assumed],
+            },
             probes=() if offline else await _probes(subject),
         )
 
@@ -310,26 +302,28 @@ async def _probes(subject: _Subject) -> tuple[Probe, ...]:
 async def _probe_partner(transport: Transport, subject: _Subject, credentials: Credentials) -> Probe:
     endpoint = subject.settings.profile.resolve(PARTNER_DETAIL)
     if endpoint.verb != "GET":
-        return _not_probed(endpoint)
+        return _probe(endpoint, None, NOT_PROBED)
     signature = signature_of(credentials, "base64")
     done = await _get(transport, subject, endpoint, {"signature": signature.reveal()})
     if done.status == 200:
-        return _probe(endpoint, done, "the path answers, and the credentials are known")
-    return _probe(endpoint, done, f"{_said(done)}: the path, or the credentials, are not known", Exit.REFUSED)
+        return _probe(endpoint, done.status, "the path answers, and the credentials are known")
+    return _probe(endpoint, done.status, f"{_said(done)}: the path, or the credentials, are not known", Exit.REFUSED)
 
 
 async def _probe_task(transport: Transport, subject: _Subject) -> Probe:
     endpoint = subject.settings.profile.resolve(TASKS_GET)
     if endpoint.verb != "GET":
-        return _not_probed(endpoint)
+        return _probe(endpoint, None, NOT_PROBED)
     bearer = subject.tokens.bearer if subject.tokens else None
     done = await _get(transport, subject, endpoint, {"task_id": NO_TASK}, bearer or None)
     if done.response is None:
-        return _probe(endpoint, done, f"no answer: {done.reason}", Exit.REFUSED)
+        return _probe(endpoint, done.status, f"no answer: {done.reason}", Exit.REFUSED)
     nowhere = await _get(transport, subject, _NOWHERE, {}, bearer or None)
     same = nowhere.response is not None and (nowhere.status, nowhere.response.body) == (done.status, done.response.body)
     verdict, problem = _verdict(done.status, same=same, signed=bool(bearer))
-    return _probe(endpoint, done, verdict or f"{_said(done)}: not what a task that is not there should give", problem)
+    return _probe(
+        endpoint, done.status, verdict or f"{_said(done)}: not what a task that is not there should give", problem
+    )
 
 
 def _verdict(status: int | None, *, same: bool, signed: bool) -> tuple[str, Exit | None]:
@@ -353,15 +347,10 @@ async def _get(
     return await attempt(transport, build_request(endpoint.verb, url, bearer=bearer))
 
 
-def _probe(endpoint: Endpoint[Any], done: Attempt, verdict: str, problem: Exit | None = None) -> Probe:
+def _probe(endpoint: Endpoint[Any], status: int | None, verdict: str, problem: Exit | None = None) -> Probe:
     # The template of the path, never the path itself: it may hold the signature.
     request = f"{endpoint.verb} {endpoint.path}"
-    return Probe(operation=endpoint.name, request=request, status=done.status, verdict=verdict, problem=problem)
-
-
-def _not_probed(endpoint: Endpoint[Any]) -> Probe:
-    request = f"{endpoint.verb} {endpoint.path}"
-    return Probe(operation=endpoint.name, request=request, status=None, verdict="not probed: it is no GET")
+    return Probe(operation=endpoint.name, request=request, status=status, verdict=verdict, problem=problem)
 
 
 def _said(done: Attempt) -> str:

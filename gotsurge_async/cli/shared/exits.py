@@ -1,6 +1,7 @@
 """Exit codes, and errors told to people; with ``--json`` also to programs, as one document on standard output."""
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
@@ -115,11 +116,12 @@ def is_unreachable(error: GotSurgeError) -> bool:
 
 
 @contextmanager
-def told(run: Callable[[], str | None] = lambda: None) -> Iterator[None]:
+def told(run: Callable[[], str | None] = lambda: None, *, interrupted: str = "interrupted") -> Iterator[None]:
     """Turn our errors, and Ctrl-C, into a sentence on stderr and an exit code.
 
     Args:
         run: gives the id of the run that the block is about, once it is known.
+        interrupted: what Ctrl-C left.
     """
     try:
         yield
@@ -130,7 +132,7 @@ def told(run: Callable[[], str | None] = lambda: None) -> Iterator[None]:
         text = "\n".join([str(error), *getattr(error, "__notes__", ())])
         raise Failure(text, exit_code_of(error), run=run()) from None
     except KeyboardInterrupt:
-        raise Failure("interrupted", Exit.INTERRUPTED, run=run()) from None
+        raise Failure(interrupted, Exit.INTERRUPTED, run=run()) from None
     except Failure as error:
         error.run = error.run or run()
         raise
@@ -144,6 +146,21 @@ def run_told(work: Coroutine[Any, Any, T], run: str | Callable[[], str | None] |
     """
     with told(run if callable(run) else lambda: run):
         return asyncio.run(work)
+
+
+def asynchronous(
+    command: Callable[..., Coroutine[Any, Any, Exit | None]], *, interrupted: str = "interrupted"
+) -> Callable[..., None]:
+    """An async function as a command: errors are `told`, and the process ends with the exit code that it gives."""
+
+    @functools.wraps(command)
+    def to_its_end(**given: Any) -> None:
+        with told(lambda: given.get("run_id"), interrupted=interrupted):
+            code = asyncio.run(command(**given))
+        if code is not None:
+            raise SystemExit(int(code))
+
+    return to_its_end
 
 
 @contextmanager

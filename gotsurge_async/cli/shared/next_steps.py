@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from gotsurge_async.bulk import Ledger, Mode, OrderState
 from gotsurge_async.bulk.ledger import DOUBTFUL, WAITING, Counts, RunInfo, Word, word_of
 from gotsurge_async.cli.shared.connect import SIMULATED, Target
 from gotsurge_async.cli.shared.ledger import OUT, find_ledger
+from gotsurge_async.cli.shared.output import say
 from gotsurge_async.config import Environment
 from gotsurge_async.errors import ConfigError
 
@@ -111,6 +112,12 @@ class Standing:
 def next_steps(standing: Standing) -> list[Step]:
     """The commands that go on with a run, the most pressing first."""
     return list(_steps(standing))
+
+
+def tell_steps(steps: Iterable[Step]) -> None:
+    """Say what to type next."""
+    for step in steps:
+        say(step)
 
 
 def cancelling(info: RunInfo) -> str:

@@ -13,7 +13,7 @@ from gotsurge_async.bulk import Ledger, Summary, UnusableSource
 from gotsurge_async.bulk.after.results import Reason, try_folder
 from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.cli.shared.exits import Exit, Failure
-from gotsurge_async.cli.shared.next_steps import Step, cancelling
+from gotsurge_async.cli.shared.next_steps import Step, cancelling, tell_steps
 from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, say
 from gotsurge_async.errors import ConfigError
 
@@ -108,8 +108,7 @@ def tell_ending(ending: Ending, code: Exit, *, as_json: bool) -> None:
         print_json(ending.document(code))
         return
     _tell_summary(ending.summary)
-    for step in ending.steps:
-        say(step)
+    tell_steps(ending.steps)
 
 
 def _tell_summary(summary: Summary) -> None:

@@ -13,6 +13,8 @@ from gotsurge_async.bulk.ledger import LedgerUnusable
 from gotsurge_async.cli.shared.exits import Exit, exit_code_of
 from gotsurge_async.errors import ConfigError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, SignInNeeded
 from gotsurge_async.simulator import Fault, Simulator
+from gotsurge_async.simulator.replies import RefusedError
+from gotsurge_async.simulator.state.sign_in import SignIn
 from tests.support.commands import Desk, finish, local, start, write_orders
 
 NOBODY = ["--env", "local", "--api-base", "http://127.0.0.1:9/api"]
@@ -158,11 +160,17 @@ def test_a_service_that_is_down_is_one_code(platform_desk: Desk) -> None:
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("account", ["plain", "platform"])
-def test_a_sign_in_that_dies_is_told_with_all_that_was_done(desk: Desk, account: str) -> None:
+def test_a_sign_in_that_dies_is_told_with_all_that_was_done(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, account: str
+) -> None:
     """The token ends in the middle: summary, files and the command that goes on; exit 4, or 3 with doubts."""
     desk = Desk(desk.run, desk.simulator, desk.folder, account)
-    dead = ["tasks.create"] if account == "plain" else ["platform.drafts.broadcast", "platform.tasks.get"]
-    for operation in (*dead, "auth.refresh"):
+
+    def refuse(*_: object) -> None:
+        raise RefusedError(400, "invalid_grant", "The refresh_token is unknown or used already")
+
+    monkeypatch.setattr(SignIn, "refresh", refuse)
+    for operation in ["tasks.create"] if account == "plain" else ["platform.drafts.broadcast", "platform.tasks.get"]:
         desk.simulator.order_fault(Fault(operation=operation, when="before", kind="status", status=401))
     done, summary = desk.push("A", "B")
     assert done.exit_code == (3 if summary["in_doubt"] else 4)
