@@ -196,7 +196,7 @@ class GotSurge:
                     case InDoubt(order=order, error=error): ...
                     case Unsent(order=order, error=error): ...
 
-        Memory stays flat whatever the number. It keeps no books: what is `InDoubt` is the caller's to look up, and a
+        Memory stays flat whatever the number. It keeps no ledger: what is `InDoubt` is the caller's to look up, and a
         crash forgets what was in flight. `gotsurge_async.bulk.Push` is the push with a ledger.
 
         Args:

@@ -26,8 +26,8 @@ HARD_LIMIT = timedelta(minutes=1)
 LONGEST_SLEEP = 3600.0
 """The background coroutine looks at the clock at least this often (seconds): clocks jump and laptops sleep."""
 ASK_AGAIN = timedelta(hours=1)
-"""How long a refusal of the refresh token is believed: it may have been the fault of a wrong client key."""
-DEAD = frozenset(("invalid_grant", "invalid_refresh_token", "invalid_token", "expired_token"))
+"""How long a refusal of the refresh token is believed: somebody may mend it at the service."""
+REFUSED = frozenset(("invalid_grant", "invalid_refresh_token", "invalid_token", "expired_token"))
 """Codes of a refusal that is about the refresh token; another refusal, a firewall's 403 say, is tried again later."""
 
 
@@ -63,8 +63,8 @@ class TokenManager:
         self._refresh_at: datetime | None = None
         self._renewed_at: float | None = None
         self._rejected: Secret | None = None
-        self._told = False  # that a person must sign in
-        self._in_hand = False  # a refresh call is under way, or its result is not stored yet
+        self._sign_in_told = False  # whether somebody knows that a person must sign in
+        self._in_flight = False  # whether a refresh call is on its way, or its result is not stored yet
         self._task: asyncio.Task[Tokens] | None = None
         self._looking = asyncio.Lock()  # for the first time at what is stored
         self._failure: Exception | None = None  # of the last renewal, None if it succeeded
@@ -86,7 +86,7 @@ class TokenManager:
         if self._must_refresh(tokens, now):
             if self._failure is not None and self._backoff_left(0.5, 60.0):
                 raise self._failure.with_traceback(None)
-            tokens = await self._refreshed()
+            tokens = await asyncio.shield(self._start_refresh())
         elif self._should_refresh(tokens, now):
             self._start_refresh()  # nobody waits for this one
         return tokens.bearer
@@ -127,7 +127,7 @@ class TokenManager:
             keeper.cancel()
             await asyncio.wait([keeper])
         if self._task is not None:
-            if not self._in_hand:  # it waits for another process
+            if not self._in_flight:  # it waits for another process
                 self._task.cancel()
             await asyncio.wait([self._task])
 
@@ -149,7 +149,7 @@ class TokenManager:
         if tokens.bearer != self._rejected:
             self._rejected = None
         if tokens.refused_at is None:
-            self._told = False
+            self._sign_in_told = False
         self._changed.set()
 
     def _must_refresh(self, tokens: Tokens, now: datetime) -> bool:
@@ -166,7 +166,7 @@ class TokenManager:
     def _should_refresh(self, tokens: Tokens, now: datetime) -> bool:
         due = self._refresh_at is not None and now >= self._refresh_at
         idle = not self._just_renewed() and not self._backoff_left(15.0, LONGEST_SLEEP)
-        return due and idle and tokens.refresh is not None and not self._is_dead(tokens)
+        return due and idle and tokens.refresh is not None and not self._is_refused(tokens)
 
     def _backoff_left(self, base: float, most: float) -> float:
         """Seconds until the next try of a renewal that failed: ``base`` doubles with each failure, up to ``most``."""
@@ -175,12 +175,9 @@ class TokenManager:
         wait = self._spread * min(most, base * 2.0 ** min(self._failures, 20))
         return max(0.0, self._failed_at + wait - self._clock.monotonic())
 
-    def _is_dead(self, tokens: Tokens) -> bool:
+    def _is_refused(self, tokens: Tokens) -> bool:
         """Whether the refresh token was refused, not long ago by either clock."""
         return tokens.refused_at is not None and abs(self._clock.now() - tokens.refused_at) < ASK_AGAIN
-
-    async def _refreshed(self) -> Tokens:
-        return await asyncio.shield(self._start_refresh())
 
     def _start_refresh(self, *, force: bool = False) -> asyncio.Task[Tokens]:
         if self._task is None:
@@ -209,13 +206,13 @@ class TokenManager:
                     must = self._must_refresh(stored, self._clock.now())
                     if not must and not self._should_refresh(stored, self._clock.now()):
                         return stored  # another process was first
-                    if must and self._is_dead(stored):
-                        raise self._dead()
+                    if must and self._is_refused(stored):
+                        raise self._refused()
                 renewed = await self._renew(stored)
                 if renewed is None or not await self._store.replace(self.account, stored, renewed):
                     return await self._overtaken(stored)
         finally:
-            self._in_hand = False
+            self._in_flight = False
         self._renewed_at, self._failure = self._clock.monotonic(), None
         self._use(renewed)
         self._hooks.emit(TokenRefreshed(account=self.account, expires_at=renewed.expires_at))
@@ -232,27 +229,27 @@ class TokenManager:
         """What holds when the refresh token was refused, or somebody else has stored tokens during our call."""
         stored = await self._stored()
         if same_pair(stored, used):
-            dead = attrs.evolve(stored, refused_at=self._clock.now())
-            await self._store.replace(self.account, stored, dead)
-            self._use(dead)
-            raise self._dead()
+            refused = attrs.evolve(stored, refused_at=self._clock.now())
+            await self._store.replace(self.account, stored, refused)
+            self._use(refused)
+            raise self._refused()
         self._use(stored)
         if self._must_refresh(stored, self._clock.now()):
             raise NotSent("the tokens were replaced meanwhile by others that have ended", operation=AUTH_REFRESH.name)
         return stored
 
-    def _dead(self) -> SignInNeeded:
+    def _refused(self) -> SignInNeeded:
         return SignInNeeded("the service does not take the refresh token: sign in again", account=self.account)
 
     async def _renew(self, tokens: Tokens) -> Tokens | None:
         """New tokens; None when the service does not take the refresh token."""
         if tokens.refresh is None:
             raise SignInNeeded("the token has ended and there is no refresh token: sign in again", account=self.account)
-        self._in_hand = True
+        self._in_flight = True
         try:
             return await self._call(tokens.refresh)
         except Rejected as error:
-            if error.code in DEAD:
+            if error.code in REFUSED:
                 return None
             raise
 
@@ -279,14 +276,14 @@ class TokenManager:
             tokens = await self._stored()  # somebody may have signed in, in another process
             if not same_pair(tokens, self._tokens):
                 self._use(tokens)
-        if tokens.refused_at is not None and not self._told:
-            self._tell_sign_in(str(self._dead()))
+        if tokens.refused_at is not None and not self._sign_in_told:
+            self._tell_sign_in(str(self._refused()))
         if self._should_refresh(tokens, self._clock.now()):
-            await self._refreshed()
+            await asyncio.shield(self._start_refresh())
 
     def _seconds_left(self) -> float:
         pause = HARD_LIMIT.total_seconds() if self._just_renewed() else self._backoff_left(15.0, LONGEST_SLEEP)
-        if self._refresh_at is None or self._tokens is None or self._tokens.refresh is None or self._told:
+        if self._refresh_at is None or self._tokens is None or self._tokens.refresh is None or self._sign_in_told:
             return pause or LONGEST_SLEEP
         return min(LONGEST_SLEEP, max(pause, (self._refresh_at - self._clock.now()).total_seconds()))
 
@@ -294,9 +291,9 @@ class TokenManager:
 
     def _tell_sign_in(self, reason: str) -> None:
         """Say once that a person must sign in; again only after somebody did."""
-        if self._told:
+        if self._sign_in_told:
             return
-        self._told = True
+        self._sign_in_told = True
         works = self._tokens is not None and self._tokens.bearer != self._rejected
         ends = self._tokens.expires_at if self._tokens and works else None
         until = f"; calls work until {ends:%Y-%m-%d %H:%M} UTC" if ends and ends > self._clock.now() else ""

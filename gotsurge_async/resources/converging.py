@@ -178,9 +178,9 @@ def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
     if not changes:
         raise UsageError("an update changes at least one field")
     given = {name: value for name, value in changes.items() if value is not None}
-    settled = TaskFields(**given)  # as strict as an order: money is Money, a time has its zone
+    checked = TaskFields(**given)  # as strict as an order: money is Money, a time has its zone
     plain = codec.unstructure_changes(
-        cast("TaskChanges", {name: getattr(settled, name) if name in given else None for name in changes})
+        cast("TaskChanges", {name: getattr(checked, name) if name in given else None for name in changes})
     )
     if plain.get("currency") == "":
         raise InvalidData("", [Problem("currency", "an amount without a currency would be set to 0")])
