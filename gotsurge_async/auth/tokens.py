@@ -164,9 +164,11 @@ class TokenManager:
         return past is not None and past < HARD_LIMIT.total_seconds()
 
     def _should_refresh(self, tokens: Tokens, now: datetime) -> bool:
-        due = self._refresh_at is not None and now >= self._refresh_at
-        idle = not self._just_renewed() and not self._backoff_left(15.0, LONGEST_SLEEP)
-        return due and idle and tokens.refresh is not None and not self._is_refused(tokens)
+        if self._refresh_at is None or now < self._refresh_at or self._just_renewed():
+            return False
+        return (
+            tokens.refresh is not None and not self._is_refused(tokens) and not self._backoff_left(15.0, LONGEST_SLEEP)
+        )
 
     def _backoff_left(self, base: float, most: float) -> float:
         """Seconds until the next try of a renewal that failed: ``base`` doubles with each failure, up to ``most``."""

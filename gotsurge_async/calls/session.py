@@ -147,7 +147,8 @@ class Session:
             SignInNeeded: there is no token that works.
             UsageError: the call cannot be right as written.
         """
-        self._check_open()
+        if self._loop is not asyncio.get_running_loop():
+            self._check_open()
         resolved = self.resolve(endpoint)
         call = _Call(
             endpoint=resolved,
@@ -187,12 +188,12 @@ class Session:
                 self._idle.set()
 
     def _check_open(self) -> None:
-        if self._tokens is None and not self._last_tries.is_set():
-            self._loop = self._loop or asyncio.get_running_loop()
-        if self._loop is None:
-            raise ClientClosed("the client is not open: use it inside `async with GotSurge(...) as gs:`")
-        if self._loop is not asyncio.get_running_loop():
+        """Let the first sign-in open its session, and refuse any other call that cannot be made here."""
+        if self._loop is not None:
             raise WrongLoop("this client was opened in another event loop: one client belongs to one loop")
+        if self._tokens is not None or self._last_tries.is_set():
+            raise ClientClosed("the client is not open: use it inside `async with GotSurge(...) as gs:`")
+        self.open()
 
     async def _run(self, call: "_Call", started: float) -> Any:
         tries, replayed_401 = 0, False
