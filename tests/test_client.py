@@ -26,8 +26,8 @@ from gotsurge_async.errors import ClientClosed, EndpointsAssumed
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
-from tests.kit import NOW, answer, order
 from tests.support.clients import BASE, KEYS, make, others, serve
+from tests.support.orders import NOW, answer, order
 
 if TYPE_CHECKING:
     from gotsurge_async.hooks import Event

@@ -25,9 +25,8 @@ import pytest
 
 from gotsurge_async import GotSurge
 from gotsurge_async.simulator import Simulator
+from tests.support.orders import order, orders
 from tests.support.running import running_simulator
-
-from .kit import order, orders
 
 ROOT = Path(__file__).parents[1]
 PAGES = [

@@ -28,7 +28,7 @@ from gotsurge_async.clock import SystemClock
 from gotsurge_async.hooks import Event, TokenRefreshed
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
-from tests.kit import NOW, order, orders
+from tests.support.orders import NOW, order, orders
 
 When = Literal["before", "after"]
 Kind = Literal["reset", "status", "garbage", "half"]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gotsurge_async import money
 from gotsurge_async.money import MILLICENTS_PER_UNIT, Money
-from tests.kit import order
+from tests.support.orders import order
 
 CURRENCIES = st.sampled_from(["SGD", "MYR", "USD"])
 MILLICENTS = st.integers(-(10**20), 10**20)

@@ -19,8 +19,8 @@ from gotsurge_async import (
 from gotsurge_async.hooks import ChunkDone, Event
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
-from tests.kit import answer, orders
 from tests.support.clients import created, make, others, sent, serve
+from tests.support.orders import answer, orders
 
 
 async def source(count: int) -> AsyncIterator[Order]:

@@ -9,8 +9,7 @@ from gotsurge_async.hooks import ChunkDone, RequestDone
 from gotsurge_async.telemetry import Tracing
 from gotsurge_async.transports.base import NothingSent
 from tests.support.clients import client
-
-from .kit import answer, order
+from tests.support.orders import answer, order
 
 
 class Traces:

@@ -17,7 +17,7 @@ from gotsurge_async.api.profile import Profile
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.prices import Quote
 from gotsurge_async.models.tasks import Order, TaskStatus, VehiclePreference
-from tests.kit import order
+from tests.support.orders import order
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "openapi.json"
 DOCUMENT = document()

@@ -25,8 +25,8 @@ from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent
 from gotsurge_async.transports.memory import Handler, MemoryTransport, Scripted
 from tests.auth.kit import KEYS, oauth
-from tests.kit import NOW, answer
-from tests.strategies import json_values
+from tests.support.orders import NOW, answer
+from tests.support.strategies import json_values
 
 CODE = "planted-code"
 REFRESH = Secret("planted-refresh")

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore, from_record, same_pair, to_record
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
-from tests.kit import NOW
-from tests.strategies import json_values
+from tests.support.orders import NOW
+from tests.support.strategies import json_values
 
 PLANTED = "planted-bearer"
 

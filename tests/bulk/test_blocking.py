@@ -13,7 +13,7 @@ from gotsurge_async import Created
 from gotsurge_async.bulk import Ledger, Mode, Push, SourceOptions, open_source, write_results
 from gotsurge_async.testing import simulated
 from tests.bulk.kit import CELLS, NOW
-from tests.kit import orders
+from tests.support.orders import orders
 
 
 @pytest.fixture

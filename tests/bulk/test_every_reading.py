@@ -10,7 +10,7 @@ from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator import SWITCHES, Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
 from tests.bulk.send.test_lost_answers import judge
-from tests.kit import orders
+from tests.support.orders import orders
 
 NOT_READ = {"sso_user", "meta", "quote_fields", "price_failure", "cancel_answer"}
 """Switches of answers that no push asks for."""

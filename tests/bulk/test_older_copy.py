@@ -9,7 +9,7 @@ from gotsurge_async import Money
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler, Undo
 from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older
 from gotsurge_async.simulator import Fault
-from tests.kit import order, orders
+from tests.support.orders import order, orders
 from tests.support.pushes import place
 
 MENDED = order("T-0", price=Money.of("6.00", "SGD"))

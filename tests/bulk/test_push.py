@@ -17,7 +17,7 @@ from gotsurge_async.errors import EndpointsAssumed, NotSent, RateLimited, SignIn
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
-from tests.kit import answer, order, orders
+from tests.support.orders import answer, order, orders
 
 Answer = Callable[[list[dict[str, Any]]], Response]
 

@@ -18,7 +18,7 @@ from gotsurge_async.models.tasks import TaskBatch
 from gotsurge_async.secrets import Secret
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.memory import Handler, MemoryTransport, Scripted
-from tests.kit import NOW, order
+from tests.support.orders import NOW, order
 
 BASE = "https://api.example/v1"
 TASK = {"id": "t-1", "tracking_id": "T-1"}

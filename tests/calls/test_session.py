@@ -21,7 +21,7 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.transports.base import NothingSent, Request, Response
 from tests.calls.rig import BASE, EVERY, TASK, Rig, arguments
-from tests.kit import answer
+from tests.support.orders import answer
 
 if TYPE_CHECKING:
     from gotsurge_async.transports.memory import Scripted

@@ -25,7 +25,7 @@ from gotsurge_async.secrets import Secret
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport, Scripted
 from tests.calls.rig import EVERY, TASK, Rig, arguments, tokens
-from tests.kit import answer
+from tests.support.orders import answer
 
 # --- again, or not ----------------------------------------------------------------------------------------------------
 

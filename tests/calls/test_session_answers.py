@@ -17,7 +17,7 @@ from gotsurge_async.hooks import CallDone, CallStarted, RequestDone, RetryPlanne
 from gotsurge_async.models.tasks import Cancellation, Message, TaskBatch
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from tests.calls.rig import TASK, Rig
-from tests.kit import answer, order
+from tests.support.orders import answer, order
 
 if TYPE_CHECKING:
     from gotsurge_async.transports.memory import Scripted

@@ -16,7 +16,7 @@ from gotsurge_async.codec.converters import Unfit, converter
 from gotsurge_async.models.base import NOT_GIVEN, Model
 from gotsurge_async.models.tasks import Driver, Task
 from gotsurge_async.money import Money
-from tests.strategies import MODELS, json_values, models
+from tests.support.strategies import MODELS, json_values, models
 
 
 class NothingIsUsual(Structs):

@@ -18,9 +18,9 @@ from gotsurge_async.models.base import Field, Model, fields_of, is_model
 from gotsurge_async.models.platform import OrganizationPage, RoleList
 from gotsurge_async.models.tasks import CreatedTasks, Order, TaskBatch
 from gotsurge_async.money import Money
-from tests.kit import answer, order
-from tests.strategies import json_values, models
 from tests.support.clients import client
+from tests.support.orders import answer, order
+from tests.support.strategies import json_values, models
 
 NOT_TEXT = [5, 4.5, True, [1], {"a": 1}]
 NOT_WHOLE = ["7", 4.5, True, [1], {"a": 1}]

@@ -21,8 +21,8 @@ from gotsurge_async.models.places import Address, TimeWindow
 from gotsurge_async.models.platform import BroadcastRequest, UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks, Item, Order, Task, TaskBatch, TaskChanges, TaskStatus
 from gotsurge_async.money import Money
-from tests.kit import NOW, order
-from tests.strategies import MODELS, json_objects, json_values, models
+from tests.support.orders import NOW, order
+from tests.support.strategies import MODELS, json_objects, json_values, models
 
 any_model = st.sampled_from(MODELS).flatmap(models)
 

@@ -23,9 +23,8 @@ from gotsurge_async import (
 from gotsurge_async.hooks import Event, RetryPlanned
 from gotsurge_async.simulator import SWITCHES, Fault
 from gotsurge_async.testing import ManualClock
+from tests.support.orders import NOW, order, orders
 from tests.support.world import World, world
-
-from ..kit import NOW, order, orders
 
 NOWHERE = "00000000-0000-4000-8000-0000000000ff"
 READINGS = [

@@ -16,9 +16,8 @@ from gotsurge_async import Address, Credentials, GotSurge, Money, PriceVehicle, 
 from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.memory import MemoryTransport
+from tests.support.orders import NOW, answer, order
 from tests.support.world import World, called, sent, world
-
-from ..kit import NOW, answer, order
 
 TASK = "11111111-2222-4333-8444-555555555555"
 ORG = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"

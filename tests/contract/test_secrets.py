@@ -18,8 +18,8 @@ from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
+from tests.support.orders import NOW, answer, order
 
-from ..kit import NOW, answer, order
 from .test_operations import ROWS, Row
 
 CLIENT_KEY = "planted-client-key"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gotsurge_async.models.base import Model, OpenEnum, optional_utc, read_utc, utc
 from gotsurge_async.models.tasks import BroadcastPreference, TaskStatus
-from tests.strategies import MODELS
+from tests.support.strategies import MODELS
 
 SINGAPORE = timezone(timedelta(hours=8))
 

@@ -20,7 +20,7 @@ from gotsurge_async.models.tasks import (
     TaskStatus,
 )
 from gotsurge_async.money import Money
-from tests.kit import NOW, order
+from tests.support.orders import NOW, order
 
 SGD_5 = Money.of("5.00", "SGD")
 

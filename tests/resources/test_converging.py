@@ -20,8 +20,8 @@ from gotsurge_async import (
 )
 from gotsurge_async.simulator import Fault
 from gotsurge_async.transports.base import MaybeSent, Request, Response
-from tests.kit import answer, order, window
 from tests.support.clients import client
+from tests.support.orders import answer, order, window
 from tests.support.world import World, world
 
 UPDATE = "platform.tasks.update"

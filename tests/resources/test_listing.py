@@ -8,8 +8,7 @@ from gotsurge_async import Organization, OutcomeUnknown, UsageError
 from gotsurge_async.models.platform import OrganizationPage, PageMeta
 from gotsurge_async.resources.listing import Listing
 from tests.support.clients import client
-
-from ..kit import answer
+from tests.support.orders import answer
 
 
 class Service:

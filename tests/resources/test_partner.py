@@ -6,8 +6,7 @@ import pytest
 
 from gotsurge_async import ConfigError, Credentials, NotFound, Rejected, SignatureForm, UsageError
 from tests.support.clients import CREDENTIALS, client
-
-from ..kit import answer
+from tests.support.orders import answer
 
 PLAIN = b"a-client-key:a~~secret??key"
 DETAIL = answer({"id": "p", "client_key": "a-client-key", "secret_key": "a~~secret??key", "name": "P"})

@@ -2,8 +2,7 @@ import pytest
 
 from gotsurge_async import Address, BadRequest, Money, OutcomeUnknown, PriceVehicle, Stop, UsageError
 from tests.support.clients import client
-
-from ..kit import answer
+from tests.support.orders import answer
 
 QUOTE = {
     "average_fee": 2_000_000,

@@ -9,8 +9,7 @@ from gotsurge_async.errors import TooManyInOneCall
 from gotsurge_async.models.platform import OrganizationPage, RoleList, UpdatedTasks
 from gotsurge_async.resources.reading import check_chunk, reader
 from tests.support.clients import client
-
-from ..kit import answer, order, orders
+from tests.support.orders import answer, order, orders
 
 
 def read(cls: type[Any], body: bytes) -> Any:

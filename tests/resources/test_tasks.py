@@ -21,8 +21,8 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.transports.base import MaybeSent, Request, Response
 from gotsurge_async.transports.memory import Scripted
-from tests.kit import answer, order, orders
 from tests.support.clients import client
+from tests.support.orders import answer, order, orders
 
 REASON = "the vessel sails tomorrow"
 

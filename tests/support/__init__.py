@@ -1,5 +1,7 @@
 """What the tests of more than one folder need. Which helper for what:
 
+- `orders`: Orders, windows and answers as objects, and the moment at which the tests' clocks stand.
+- `strategies`: Any model and any JSON, for hypothesis.
 - `clients`: A client whose service is a function or a list of answers: no network, no waiting.
 - `world`: A client signed in to a simulator over real HTTP, and every request and answer between them.
 - `running`: A simulator in a thread of its own, for tests that are not asynchronous themselves.

@@ -10,7 +10,7 @@ from gotsurge_async import Credentials, GotSurge, RetryPolicy
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import Request, Response
 from gotsurge_async.transports.memory import Handler, MemoryTransport, Scripted
-from tests.kit import answer
+from tests.support.orders import answer
 
 BASE = "http://127.0.0.1:1/api/partnership/v1"
 KEYS = Credentials(client_key="key", secret_key="planted-secret-key")

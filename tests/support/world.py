@@ -12,7 +12,7 @@ from gotsurge_async.simulator import Simulator, SimulatorOptions
 from gotsurge_async.testing import ManualClock, simulated
 from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import Request, Response, Transport
-from tests.kit import NOW
+from tests.support.orders import NOW
 
 PATIENCE = RetryPolicy(base=0.0, cap=0.0)
 """Tries again at once: the clock of these tests stands still."""

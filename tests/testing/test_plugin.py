@@ -9,7 +9,7 @@ import pytest
 
 from gotsurge_async.simulator import Simulator
 from gotsurge_async.testing import simulated
-from tests.kit import order
+from tests.support.orders import order
 
 SAMPLE = """
 from gotsurge_async import GotSurge

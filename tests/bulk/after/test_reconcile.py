@@ -8,7 +8,7 @@ import pytest
 from gotsurge_async.bulk import Absent, Ledger, Mode, OrderState, Push, Reconciler, find_unused_drafts
 from gotsurge_async.bulk.ledger import NoSuchRun, RunHeld, RunState
 from gotsurge_async.simulator import Fault
-from tests.kit import order, orders
+from tests.support.orders import order, orders
 from tests.support.pushes import Place, place
 
 SETTLE = 30.0

@@ -9,7 +9,7 @@ from gotsurge_async.bulk import OrderState, Push, Run, load_refused
 from gotsurge_async.bulk.ledger import LedgerUnusable, RunState
 from gotsurge_async.errors import UsageError
 from gotsurge_async.simulator import Fault
-from tests.kit import order, orders
+from tests.support.orders import order, orders
 from tests.support.pushes import place
 
 

@@ -10,7 +10,7 @@ from gotsurge_async.bulk.after.replace import replace_changed
 from gotsurge_async.bulk.ledger import IllegalTransition
 from gotsurge_async.simulator import Fault
 from tests.bulk.send.test_changes import ELSEWHERE, again, told
-from tests.kit import order, orders
+from tests.support.orders import order, orders
 from tests.support.pushes import place
 
 

@@ -8,7 +8,7 @@ from gotsurge_async.bulk import Mode, OrderState, UnusableSource
 from gotsurge_async.bulk.after.resolve import Resolution, Resolver
 from gotsurge_async.bulk.ledger import RunState
 from gotsurge_async.simulator import Fault
-from tests.kit import orders
+from tests.support.orders import orders
 from tests.support.pushes import place
 
 

@@ -9,7 +9,7 @@ from gotsurge_async.bulk import Mode, OrderState, Push, Undo
 from gotsurge_async.bulk.ledger import RunHeld, RunState
 from gotsurge_async.errors import OutcomeUnknown, Unauthorized, UsageError
 from gotsurge_async.simulator import Fault
-from tests.kit import order, orders
+from tests.support.orders import order, orders
 from tests.support.pushes import place
 
 

@@ -14,7 +14,7 @@ from gotsurge_async.bulk.ledger import Run
 from gotsurge_async.bulk.send.changes import compare, differing
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.simulator import Fault
-from tests.kit import NOW, order, orders
+from tests.support.orders import NOW, order, orders
 from tests.support.pushes import Place, place
 
 ELSEWHERE = Address(street_address="Tuas South Boulevard 9", country="SG")

@@ -9,7 +9,7 @@ from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import simulated
-from tests.kit import orders
+from tests.support.orders import orders
 
 PATIENT = RetryPolicy(attempts=12, base=0.01, cap=0.1)
 

@@ -17,7 +17,7 @@ from gotsurge_async.errors import Forbidden
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
 from gotsurge_async.transports.base import Request, Response
-from tests.kit import order, orders
+from tests.support.orders import order, orders
 
 QUICK = RetryPolicy(attempts=8, base=0.01, cap=0.05)
 

@@ -14,7 +14,7 @@ from gotsurge_async.errors import SignInNeeded
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from tests.bulk.test_push import counted, pushing
-from tests.kit import answer, orders
+from tests.support.orders import answer, orders
 
 DONE = answer({"updated_tasks": []})
 

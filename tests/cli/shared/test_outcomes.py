@@ -9,7 +9,7 @@ from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.shared.outcomes import Outcome
 from gotsurge_async.errors import BadRequest, GotSurgeError, NotSent, OutcomeUnknown, SignInNeeded
 from gotsurge_async.models.tasks import Receipt
-from tests.kit import order
+from tests.support.orders import order
 
 DONE = Created(order=order("A"), receipt=Receipt(id="1"))
 REFUSED = Refused(order=order("B"), error=BadRequest("no"))

@@ -8,7 +8,7 @@ import pytest
 
 from gotsurge_async.cli.shared.output import print_json, print_record, print_table, shown
 from gotsurge_async.money import Money
-from tests.kit import NOW, order
+from tests.support.orders import NOW, order
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ from gotsurge_async import BadRequest, Forbidden, NotUpdated, OutcomeUnknown, Up
 from gotsurge_async.resources.platform.batches import UpdateStream
 from gotsurge_async.transports.memory import Handler
 from tests.support.clients import client
-
-from ...kit import answer
+from tests.support.orders import answer
 
 
 def service(status: int, bad: bytes) -> Handler:

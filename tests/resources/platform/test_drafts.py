@@ -6,9 +6,8 @@ import pytest
 from gotsurge_async import Created, Forbidden, NotFound, OutcomeUnknown, Rejected, TaskStatus, Updated
 from gotsurge_async.errors import TooManyInOneCall
 from gotsurge_async.simulator import Fault
+from tests.support.orders import orders
 from tests.support.world import World, sent, world
-
-from ...kit import orders
 
 BROADCAST = "platform.drafts.broadcast"
 NOBODY = "00000000-0000-4000-8000-0000000000ff"

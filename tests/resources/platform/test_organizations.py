@@ -4,9 +4,8 @@ from gotsurge_async import InvalidData, OutcomeUnknown, Rejected
 from gotsurge_async.simulator import Fault
 from gotsurge_async.transports.base import MaybeSent
 from tests.support.clients import client
+from tests.support.orders import answer
 from tests.support.world import world
-
-from ...kit import answer
 
 ABC = {"id": "o-1", "business_name": "ABC Merchant"}
 

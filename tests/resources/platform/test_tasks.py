@@ -3,9 +3,8 @@ from typing import Any
 import pytest
 
 from gotsurge_async import Created, UsageError
+from tests.support.orders import order, orders
 from tests.support.world import world
-
-from ...kit import order, orders
 
 
 async def test_orders_of_an_organization() -> None:

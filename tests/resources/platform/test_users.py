@@ -4,9 +4,8 @@ import pytest
 from gotsurge_async import Forbidden, InvalidData, OutcomeUnknown
 from gotsurge_async.transports.base import MaybeSent
 from tests.support.clients import client
+from tests.support.orders import answer
 from tests.support.world import world
-
-from ...kit import answer
 
 
 async def test_one_address_is_a_list_of_one() -> None:

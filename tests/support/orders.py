@@ -1,4 +1,4 @@
-"""What the tests of the client share: orders, answers, and a clock that stands still."""
+"""Orders, windows and answers as objects."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
