@@ -1,16 +1,21 @@
 """What stops a push before its end."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from gotsurge_async import Money
+from gotsurge_async.bulk import LimitReached, Mode, OrderState
 from gotsurge_async.bulk.ledger import LedgerUnusable, PendingOrder
 from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch
 from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused
 from gotsurge_async.errors import BadRequest, OutcomeUnknown
 from gotsurge_async.models.tasks import Receipt
+from gotsurge_async.simulator import Fault
+from tests.bulk.send.test_two_phase import pushing, states
+from tests.support.orders import order, orders
 
 ORDER = PendingOrder(1, 1, "T-1", b"{}")
 CREATED: OrderResult[PendingOrder] = Created(order=ORDER, receipt=Receipt(id="task"))
@@ -80,3 +85,71 @@ def test_the_limits_can_be_lifted() -> None:
     """None never stops."""
     brakes = Brakes(doubts_in_a_row=None, refusals_in_a_row=None)
     assert not stopped(BrakeWatch(brakes), [[LOST]] * 50 + [[REFUSED]] * 50, range(100))
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_the_spend_stays_under_its_limit(tmp_path: Path, mode: Mode) -> None:
+    """Orders of SGD 5.00 with a limit of SGD 60 stop after twelve, also when the run is taken up again."""
+    brakes = Brakes(max_spend=Money.of(60, "SGD"))
+    async with pushing(tmp_path, mode=mode, brakes=brakes, chunk=4) as (push, simulator):
+        run, _ = await push.load_orders(orders(50))
+        async with run:
+            for _ in range(2):
+                sent = await push.send(run)
+                assert isinstance(sent.stopped_by, LimitReached)
+                assert simulator.audit()["tasks"] == 12
+
+
+async def test_too_many_refusals_stop_the_push(tmp_path: Path) -> None:
+    """With max_errors the push stops soon after it is passed; the rest was not sent."""
+    wrong = [order(f"B-{number}", vehicle_preference="hovercraft") for number in range(100)]
+    async with pushing(tmp_path, mode=Mode.DIRECT, chunk=1, concurrency=1, brakes=Brakes(max_errors=5)) as (
+        push,
+        simulator,
+    ):
+        run, _ = await push.load_orders(wrong)
+        async with run:
+            sent = await push.send(run)
+            assert await states(run) == {OrderState.REJECTED: 6, OrderState.PENDING: 94}
+        assert isinstance(sent.stopped_by, LimitReached)
+        assert simulator.audit()["tasks"] == 0
+
+
+async def test_too_many_doubts_stop_the_push(tmp_path: Path) -> None:
+    """With max_in_doubt=0 the first lost answer stops the push."""
+    async with pushing(tmp_path, mode=Mode.DIRECT, chunk=5, concurrency=1, brakes=Brakes(max_in_doubt=0)) as (
+        push,
+        simulator,
+    ):
+        simulator.order_fault(Fault(operation="tasks.create", when="after", kind="reset"))
+        run, _ = await push.load_orders(orders(50))
+        async with run:
+            sent = await push.send(run)
+            assert await states(run) == {OrderState.IN_DOUBT: 5, OrderState.PENDING: 45}
+        assert isinstance(sent.stopped_by, LimitReached)
+        assert simulator.audit()["tasks"] == 5
+
+
+async def test_doubts_in_a_row_stop_the_push(tmp_path: Path) -> None:
+    """A service that is down does not put a whole file in doubt: after five chunks in a row the rest is not sent."""
+    async with pushing(tmp_path, mode=Mode.DIRECT, chunk=1, concurrency=1) as (push, simulator):
+        simulator.order_fault(Fault(operation="tasks.create", kind="status", status=503))
+        run, _ = await push.load_orders(orders(50))
+        async with run:
+            sent = await push.send(run)
+            assert await states(run) == {OrderState.IN_DOUBT: 5, OrderState.PENDING: 45}
+        assert "5 chunks in a row are in doubt" in str(sent.stopped_by)
+
+
+async def test_refusals_in_a_row_stop_the_push_unless_they_may_not(tmp_path: Path) -> None:
+    """Ten chunks that were refused whole, one after the other, stop the push; without that limit all are tried."""
+    wrong = [order(f"B-{number}", vehicle_preference="hovercraft") for number in range(20)]
+    for limit, refused in ((10, 10), (None, 20)):
+        brakes = Brakes(refusals_in_a_row=limit)
+        folder = tmp_path / str(limit)
+        async with pushing(folder, mode=Mode.DIRECT, chunk=1, concurrency=1, brakes=brakes) as (push, _):
+            run, _ = await push.load_orders(wrong)
+            async with run:
+                sent = await push.send(run)
+                assert (await run.counts()).rejected == refused
+            assert (sent.stopped_by is None) is (limit is None)

@@ -10,14 +10,14 @@ import attrs
 import msgspec
 import pytest
 
-from gotsurge_async import Limits, Money, Order, RetryPolicy, Timeouts
+from gotsurge_async import Limits, Order, RetryPolicy, Timeouts
 from gotsurge_async.bulk import Brakes, Ledger, LimitReached, Mode, OrderState, Push, Run
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import Forbidden
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
 from gotsurge_async.transports.base import Request, Response
-from tests.support.orders import order, orders
+from tests.support.orders import orders
 
 QUICK = RetryPolicy(attempts=8, base=0.01, cap=0.05)
 
@@ -99,49 +99,6 @@ async def test_lost_answers_everywhere_end_created_once(tmp_path: Path, rebroadc
         assert simulator.audit()["drafts"] > 0  # those that nobody broadcast
 
 
-async def test_a_bad_order_is_found_and_the_rest_goes(tmp_path: Path) -> None:
-    """A chunk of drafts that is refused is split until the bad order is alone; all others are created."""
-    good = orders(39)
-    bad = order("BAD", vehicle_preference="hovercraft")
-    for names_rows in (True, False):
-        options = SimulatorOptions.from_mapping({"refusal_names_rows": names_rows})
-        folder = tmp_path / str(names_rows)
-        async with pushing(folder, options=options) as (push, simulator):
-            run, _ = await push.load_orders([*good[:7], bad, *good[7:]])
-            async with run:
-                await push.send(run)
-                rejected = [row async for row in run.rows((OrderState.REJECTED,))]
-                assert await states(run) == {OrderState.CREATED: 39, OrderState.REJECTED: 1}
-            exactly_once(simulator, good)
-        assert [row.key for row in rejected] == ["BAD"]
-        assert "422" in (rejected[0].error or "")
-
-
-async def test_direct_mode_holds_a_refused_chunk(tmp_path: Path) -> None:
-    """In direct mode nothing of a refused chunk is sent again, and the error of each order says why."""
-    bad = order("BAD", vehicle_preference="hovercraft")
-    async with pushing(tmp_path, mode=Mode.DIRECT, account="plain") as (push, simulator):
-        run, _ = await push.load_orders([*orders(4), bad])
-        async with run:
-            await push.send(run)
-            rows = {row.key: row.error or "" async for row in run.rows()}
-        assert simulator.audit()["calls"]["tasks.create"] == 1
-        assert simulator.audit()["tasks"] == 0
-    assert all("refused-with-chunk" in rows[f"T-{number}"] for number in range(4))
-    assert "refused-with-chunk" not in rows["BAD"]
-
-
-async def test_direct_mode_splits_when_told(tmp_path: Path) -> None:
-    """With on_refused_chunk="split" the good orders of a refused chunk are created, in direct mode too."""
-    bad = order("BAD", vehicle_preference="hovercraft")
-    async with pushing(tmp_path, mode=Mode.DIRECT, account="plain", on_refused_chunk="split") as (push, simulator):
-        run, _ = await push.load_orders([*orders(9), bad])
-        async with run:
-            await push.send(run)
-            assert await states(run) == {OrderState.CREATED: 9, OrderState.REJECTED: 1}
-        exactly_once(simulator, orders(9))
-
-
 @pytest.mark.parametrize(("account", "mode"), [("platform", Mode.TWO_PHASE), ("plain", Mode.DIRECT)])
 async def test_the_service_is_asked_what_the_account_may(tmp_path: Path, account: str, mode: Mode) -> None:
     """auto is two-phase for a platform partner, and direct for a plain one."""
@@ -176,49 +133,6 @@ async def test_the_canary_goes_first(tmp_path: Path, mode: Mode) -> None:
             simulator.clear_faults()
             assert (await push.send(run)).stopped_by is None
         exactly_once(simulator, orders(50))
-
-
-@pytest.mark.parametrize("mode", list(Mode))
-async def test_the_spend_stays_under_its_limit(tmp_path: Path, mode: Mode) -> None:
-    """Orders of SGD 5.00 with a limit of SGD 60 stop after twelve, also when the run is taken up again."""
-    brakes = Brakes(max_spend=Money.of(60, "SGD"))
-    async with pushing(tmp_path, mode=mode, brakes=brakes, chunk=4) as (push, simulator):
-        run, _ = await push.load_orders(orders(50))
-        async with run:
-            for _ in range(2):
-                sent = await push.send(run)
-                assert isinstance(sent.stopped_by, LimitReached)
-                assert simulator.audit()["tasks"] == 12
-
-
-async def test_too_many_refusals_stop_the_push(tmp_path: Path) -> None:
-    """With max_errors the push stops soon after it is passed; the rest was not sent."""
-    wrong = [order(f"B-{number}", vehicle_preference="hovercraft") for number in range(100)]
-    async with pushing(tmp_path, mode=Mode.DIRECT, chunk=1, concurrency=1, brakes=Brakes(max_errors=5)) as (
-        push,
-        simulator,
-    ):
-        run, _ = await push.load_orders(wrong)
-        async with run:
-            sent = await push.send(run)
-            assert await states(run) == {OrderState.REJECTED: 6, OrderState.PENDING: 94}
-        assert isinstance(sent.stopped_by, LimitReached)
-        assert simulator.audit()["tasks"] == 0
-
-
-async def test_too_many_doubts_stop_the_push(tmp_path: Path) -> None:
-    """With max_in_doubt=0 the first lost answer stops the push."""
-    async with pushing(tmp_path, mode=Mode.DIRECT, chunk=5, concurrency=1, brakes=Brakes(max_in_doubt=0)) as (
-        push,
-        simulator,
-    ):
-        simulator.order_fault(Fault(operation="tasks.create", when="after", kind="reset"))
-        run, _ = await push.load_orders(orders(50))
-        async with run:
-            sent = await push.send(run)
-            assert await states(run) == {OrderState.IN_DOUBT: 5, OrderState.PENDING: 45}
-        assert isinstance(sent.stopped_by, LimitReached)
-        assert simulator.audit()["tasks"] == 5
 
 
 # --- two faults in a row ----------------------------------------------------------------------------------------------
@@ -289,47 +203,6 @@ async def test_a_draft_cancelled_at_the_service_is_never_called_created(tmp_path
         exactly_once(simulator, orders(2))
 
 
-async def test_doubts_in_a_row_stop_the_push(tmp_path: Path) -> None:
-    """A service that is down does not put a whole file in doubt: after five chunks in a row the rest is not sent."""
-    async with pushing(tmp_path, mode=Mode.DIRECT, chunk=1, concurrency=1) as (push, simulator):
-        simulator.order_fault(Fault(operation="tasks.create", kind="status", status=503))
-        run, _ = await push.load_orders(orders(50))
-        async with run:
-            sent = await push.send(run)
-            assert await states(run) == {OrderState.IN_DOUBT: 5, OrderState.PENDING: 45}
-        assert "5 chunks in a row are in doubt" in str(sent.stopped_by)
-
-
-async def test_refusals_in_a_row_stop_the_push_unless_they_may_not(tmp_path: Path) -> None:
-    """Ten chunks that were refused whole, one after the other, stop the push; without that limit all are tried."""
-    wrong = [order(f"B-{number}", vehicle_preference="hovercraft") for number in range(20)]
-    for limit, refused in ((10, 10), (None, 20)):
-        brakes = Brakes(refusals_in_a_row=limit)
-        folder = tmp_path / str(limit)
-        async with pushing(folder, mode=Mode.DIRECT, chunk=1, concurrency=1, brakes=brakes) as (push, _):
-            run, _ = await push.load_orders(wrong)
-            async with run:
-                sent = await push.send(run)
-                assert (await run.counts()).rejected == refused
-            assert (sent.stopped_by is None) is (limit is None)
-
-
-async def test_waiting_does_not_end_a_split(tmp_path: Path) -> None:
-    """A chunk whose parts take longer than its claim is good for goes on: the claim is renewed before each part."""
-    bad = order("BAD", vehicle_preference="hovercraft")
-    options = SimulatorOptions.from_mapping({"refusal_names_rows": False})
-    async with pushing(
-        tmp_path, mode=Mode.DIRECT, account="plain", options=options, on_refused_chunk="split", claim_life=0.1
-    ) as (push, simulator):
-        simulator.order_fault(Fault(operation="tasks.create", kind="delay", seconds=0.06))
-        simulator.order_fault(Fault(operation="tasks.create", kind="status", status=429, after_calls=1, times=1))
-        run, _ = await push.load_orders([*orders(9), bad])
-        async with run:
-            assert (await push.send(run)).stopped_by is None
-            assert await states(run) == {OrderState.CREATED: 9, OrderState.REJECTED: 1}
-        exactly_once(simulator, orders(9))
-
-
 @pytest.mark.parametrize("said", ["queued", "DRAFT"])
 async def test_a_status_that_nobody_knows_proves_nothing(tmp_path: Path, said: str) -> None:
     """A task that stays in an unknown status is not taken for broadcast: its order is in doubt, and is read later."""
@@ -376,45 +249,4 @@ def odd_reads(push: Push, **fields: str) -> Iterator[None]:
         return attrs.evolve(answer, body=msgspec.json.encode(told))
 
     with patch.object(transport, "send", changed):
-        yield
-
-
-@pytest.mark.parametrize("mode", list(Mode))
-async def test_an_answer_that_comes_twice_gives_no_order_anothers_task(tmp_path: Path, mode: Mode) -> None:
-    """When the answer of one create is repeated for the next, nameless, its orders are in doubt or drafted anew."""
-    options = SimulatorOptions.from_mapping({"tracking_id_echo": "never"})
-    account = "platform" if mode is Mode.TWO_PHASE else "plain"
-    async with pushing(tmp_path, mode=mode, account=account, options=options, chunk=2, concurrency=1) as (
-        push,
-        simulator,
-    ):
-        run, _ = await push.load_orders(orders(4))
-        async with run:
-            with repeated_create(push):
-                await push.send(run)
-            rows = [row async for row in run.rows()]
-        if mode is Mode.TWO_PHASE:
-            assert {row.state for row in rows} == {OrderState.CREATED}
-            exactly_once(simulator, orders(4))
-        else:
-            assert [row.state for row in rows] == [OrderState.CREATED] * 2 + [OrderState.IN_DOUBT] * 2
-        tasks = [row.task_id for row in rows if row.task_id]
-        assert len(tasks) == len(set(tasks))
-
-
-@contextmanager
-def repeated_create(push: Push) -> Iterator[None]:
-    """Have the second create answered with the answer of the first one, as a cache would."""
-    transport = push._session._transport
-    send = transport.send
-    answers: list[Response] = []
-
-    async def cached(request: Request) -> Response:
-        answer = await send(request)
-        if not request.url.endswith(("/tasks", "/drafts")) or request.method != "POST":
-            return answer
-        answers.append(answer)
-        return answers[0] if len(answers) == 2 else answer
-
-    with patch.object(transport, "send", cached):
         yield
