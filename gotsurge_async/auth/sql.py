@@ -4,28 +4,14 @@ import asyncio
 import math
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    MetaData,
-    Table,
-    Text,
-    and_,
-    delete,
-    event,
-    make_url,
-    select,
-    update,
-)
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Row, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -36,31 +22,11 @@ from gotsurge_async.auth.stores import Tokens, from_record, is_current, same_pai
 from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.errors import ConfigError
 
-T = TypeVar("T")
-
-metadata: MetaData = MetaData()
-
-tokens_table: Table = Table(
-    "gotsurge_tokens",
-    metadata,
-    Column("account", Text, primary_key=True),
-    Column("record", Text, nullable=False),
+_TABLES = (
+    "gotsurge_tokens (account TEXT NOT NULL PRIMARY KEY, record TEXT NOT NULL)",
+    "gotsurge_leases (name TEXT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, beat BIGINT NOT NULL)",
+    "gotsurge_sign_ins (state TEXT NOT NULL PRIMARY KEY, record TEXT NOT NULL, ends BIGINT NOT NULL)",
 )
-leases_table: Table = Table(
-    "gotsurge_leases",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("holder", Text, nullable=False),
-    Column("beat", BigInteger, nullable=False),
-)
-sign_ins_table: Table = Table(
-    "gotsurge_sign_ins",
-    metadata,
-    Column("state", Text, primary_key=True),
-    Column("record", Text, nullable=False),
-    Column("ends", BigInteger, nullable=False),
-)
-
 _PATIENCE = 30.0
 """Seconds that a statement waits for another process's, which take milliseconds."""
 _CREATING = 7_237_103_001
@@ -71,7 +37,7 @@ class SqlStore:
     """Keeps tokens in a database.
 
     Nothing is locked while a token is renewed: the lock is a lease in a row of its own, kept alive by its holder. Every
-    transaction is one or two statements, and PostgreSQL ends one whose process was frozen in it. SQLite cannot: a
+    transaction is one statement, and PostgreSQL ends one whose process was frozen in it. SQLite cannot: a
     process frozen in the milliseconds of a write keeps everybody else out until it wakes or is killed.
 
     Args:
@@ -95,38 +61,38 @@ class SqlStore:
 
     async def load(self, account: str) -> Tokens | None:
         """The tokens of an account, or None."""
-        record = await self.run(lambda db: _record(db, account))
+        record = await self._record(account)
         return None if record is None else self._parse(record)
 
     async def save(self, account: str, tokens: Tokens) -> None:
         """Keep tokens; committed on return."""
-        record = self._write(tokens)
-        await self.run(lambda db: _put(db, account, record))
+        await self.run(
+            "INSERT INTO gotsurge_tokens (account, record) VALUES (:account, :record) "
+            "ON CONFLICT (account) DO UPDATE SET record = excluded.record",
+            account=account,
+            record=self._write(tokens),
+        )
 
     async def replace(self, account: str, old: Tokens, new: Tokens) -> bool:
         """Keep ``new`` if ``old`` is still what is kept; whether it was."""
-        record = self._write(new)
-
-        def swap(db: Connection) -> bool:
-            kept = _record(db, account)
-            if kept is None or not same_pair(self._parse(kept), old):
-                return False
-            changed = db.execute(
-                update(tokens_table)
-                .where(tokens_table.c.account == account, tokens_table.c.record == kept)
-                .values(record=record)
-            )
-            return changed.rowcount == 1
-
-        return await self.run(swap)
+        kept = await self._record(account)
+        if kept is None or not same_pair(self._parse(kept), old):
+            return False
+        changed = await self.run(
+            "UPDATE gotsurge_tokens SET record = :record WHERE account = :account AND record = :kept RETURNING account",
+            account=account,
+            record=self._write(new),
+            kept=kept,
+        )
+        return bool(changed)
 
     async def delete(self, account: str) -> None:
         """Forget an account."""
-        await self.run(lambda db: db.execute(delete(tokens_table).where(tokens_table.c.account == account)).close())
+        await self.run("DELETE FROM gotsurge_tokens WHERE account = :account", account=account)
 
     async def accounts(self) -> list[str]:
         """The names of all accounts, sorted."""
-        return sorted(await self.run(lambda db: list(db.scalars(select(tokens_table.c.account)))))
+        return sorted(row.account for row in await self.run("SELECT account FROM gotsurge_tokens"))
 
     async def reseal(self) -> int:
         """Encrypt anew what is not sealed with the newest key; how many accounts that were.
@@ -138,7 +104,7 @@ class SqlStore:
             raise ConfigError("sealing anew needs token keys")
         done = 0
         for account in await self.accounts():
-            record = await self.run(lambda db, account=account: _record(db, account))  # type: ignore[misc]
+            record = await self._record(account)
             if record is None or is_current(msgspec.json.decode(record), self._sealer):
                 continue
             tokens = self._parse(record)
@@ -156,15 +122,16 @@ class SqlStore:
 
     # --- the database -----------------------------------------------------------------------------------------------
 
-    async def run(self, job: Callable[[Connection], T]) -> T:
-        """Run a few statements in a transaction of their own; whole, also when the caller is cancelled."""
-        return await whole(self._run(job))
+    async def run(self, sql: str, **values: str | int) -> Sequence[Row[Any]]:
+        """Run one statement, and commit; its rows. Whole, also when the caller is cancelled."""
+        return await whole(self._run(sql, values))
 
-    async def _run(self, job: Callable[[Connection], T]) -> T:
+    async def _run(self, sql: str, values: dict[str, str | int]) -> Sequence[Row[Any]]:
         try:
             await self._prepare()
             async with self._begun() as connection:
-                return await connection.run_sync(job)
+                done = await connection.execute(text(sql), values)
+                return done.all() if done.returns_rows else ()
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise ConfigError(f"the token database cannot be used: {_why(error)}") from None
 
@@ -173,7 +140,10 @@ class SqlStore:
             if self._ready:
                 return
             async with self._begun() as connection:
-                await connection.run_sync(_make_tables)
+                if connection.dialect.name == "postgresql":
+                    await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CREATING})")
+                for table in _TABLES:
+                    await connection.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS {table}")
             self._ready = True
 
     @asynccontextmanager
@@ -184,7 +154,7 @@ class SqlStore:
                 await connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(_PATIENCE * 1000)}")
                 await connection.exec_driver_sql("BEGIN IMMEDIATE")
             else:
-                # Frozen inside these few statements, a process loses its transaction instead of blocking the others.
+                # Frozen inside a statement, a process loses its transaction instead of blocking the others.
                 await connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '5s'")
             try:
                 yield connection
@@ -192,6 +162,10 @@ class SqlStore:
                 await connection.rollback()
                 raise
             await connection.commit()
+
+    async def _record(self, account: str) -> str | None:
+        rows = await self.run("SELECT record FROM gotsurge_tokens WHERE account = :account", account=account)
+        return rows[0].record if rows else None
 
     def _write(self, tokens: Tokens) -> str:
         return msgspec.json.encode(to_record(tokens, self._sealer)).decode()
@@ -212,32 +186,68 @@ class SqlBoard:
 
     async def sign(self, name: str) -> str | None:
         """The holder and its count."""
-        return await self._store.run(lambda db: _sign(db, name))
+        rows = await self._store.run("SELECT holder, beat FROM gotsurge_leases WHERE name = :name", name=name)
+        return f"{rows[0].holder}/{rows[0].beat}" if rows else None
 
     async def take(self, name: str, me: str, over: str | None) -> bool:
         """Put our row there, or in place of the one whose sign is ``over``."""
-
-        def take(db: Connection) -> bool:
-            if over is not None:
-                holder, _, beat = over.partition("/")
-                db.execute(
-                    delete(leases_table).where(_is(name, holder), leases_table.c.beat == int(beat)),
-                )
-            row = {"name": name, "holder": me, "beat": 0}
-            db.execute(_dialect_insert(db, leases_table).values(row).on_conflict_do_nothing())
-            # The count of inserted rows is not told by every driver.
-            return db.scalar(select(leases_table.c.holder).where(leases_table.c.name == name)) == me
-
-        return await self._store.run(take)
+        holder, _, beat = (over or "/-1").partition("/")
+        taken = await self._store.run(
+            "INSERT INTO gotsurge_leases AS held (name, holder, beat) VALUES (:name, :me, 0) "
+            "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, beat = 0 "
+            "WHERE held.holder = :holder AND held.beat = :beat RETURNING name",
+            name=name,
+            me=me,
+            holder=holder,
+            beat=int(beat),
+        )
+        return bool(taken)
 
     async def beat(self, name: str, me: str) -> bool:
         """Count on."""
-        counted = update(leases_table).where(_is(name, me)).values(beat=leases_table.c.beat + 1)
-        return await self._store.run(lambda db: db.execute(counted).rowcount == 1)
+        counted = await self._store.run(
+            "UPDATE gotsurge_leases SET beat = beat + 1 WHERE name = :name AND holder = :me RETURNING name",
+            name=name,
+            me=me,
+        )
+        return bool(counted)
 
     async def give_back(self, name: str, me: str) -> None:
         """Remove our row."""
-        await self._store.run(lambda db: db.execute(delete(leases_table).where(_is(name, me))).close())
+        await self._store.run("DELETE FROM gotsurge_leases WHERE name = :name AND holder = :me", name=name, me=me)
+
+
+class SqlStates:
+    """Remembers consents under way in the store's database, for a service of several processes or machines.
+
+    A `gotsurge_async.auth.consent.StateStore`. What nobody came back for is forgotten after its time.
+    """
+
+    def __init__(self, store: SqlStore) -> None:
+        self._store = store
+
+    async def put(self, key: str, pending: Pending) -> None:
+        """Remember a consent."""
+        ends = math.ceil(pending.ends.timestamp())
+        forgotten = ends - int(2 * STATE_LIFE.total_seconds())
+        await self._store.run("DELETE FROM gotsurge_sign_ins WHERE ends < :forgotten", forgotten=forgotten)
+        record = msgspec.json.encode({"account": pending.account, "browser": pending.browser}).decode()
+        await self._store.run(
+            "INSERT INTO gotsurge_sign_ins (state, record, ends) VALUES (:state, :record, :ends)",
+            state=key,
+            record=record,
+            ends=ends,
+        )
+
+    async def take(self, key: str) -> Pending | None:
+        """Forget a consent and return it, in one step."""
+        rows = await self._store.run(
+            "DELETE FROM gotsurge_sign_ins WHERE state = :state RETURNING record, ends", state=key
+        )
+        if not rows:
+            return None
+        kept = msgspec.json.decode(rows[0].record, type=dict[str, str])
+        return Pending(**kept, ends=datetime.fromtimestamp(rows[0].ends, UTC))
 
 
 def engine_of(url: str) -> AsyncEngine:
@@ -278,72 +288,9 @@ def _leave_transactions_to_us(connection: Any, _record: object) -> None:
     connection.isolation_level = None
 
 
-def _make_tables(db: Connection) -> None:
-    if db.dialect.name == "postgresql":
-        db.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CREATING})")
-    metadata.create_all(db)
-
-
-def _record(db: Connection, account: str) -> str | None:
-    return db.scalar(select(tokens_table.c.record).where(tokens_table.c.account == account))
-
-
-def _put(db: Connection, account: str, record: str) -> None:
-    statement = _dialect_insert(db, tokens_table).values(account=account, record=record)
-    db.execute(statement.on_conflict_do_update(index_elements=["account"], set_={"record": record}))
-
-
-def _sign(db: Connection, name: str) -> str | None:
-    row = db.execute(select(leases_table.c.holder, leases_table.c.beat).where(leases_table.c.name == name)).first()
-    return None if row is None else f"{row.holder}/{row.beat}"
-
-
-def _is(name: str, holder: str) -> Any:
-    return and_(leases_table.c.name == name, leases_table.c.holder == holder)
-
-
-def _dialect_insert(db: Connection, table: Table) -> Any:
-    return (postgresql if db.dialect.name == "postgresql" else sqlite).insert(table)
-
-
 def _why(error: BaseException) -> str:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     why = (str(cause).strip().splitlines() or [type(cause).__name__])[0][:200]
     if why == "database is locked":
         why += ": another process is writing, or was frozen while it wrote; wake or end it"
     return why
-
-
-class SqlStates:
-    """Remembers consents under way in the store's database, for a service of several processes or machines.
-
-    A `gotsurge_async.auth.consent.StateStore`. What nobody came back for is forgotten after its time.
-    """
-
-    def __init__(self, store: SqlStore) -> None:
-        self._store = store
-
-    async def put(self, key: str, pending: Pending) -> None:
-        """Remember a consent."""
-        record = msgspec.json.encode({"account": pending.account, "browser": pending.browser}).decode()
-        ends = math.ceil(pending.ends.timestamp())
-        forgotten = ends - int(2 * STATE_LIFE.total_seconds())
-
-        def put(db: Connection) -> None:
-            db.execute(delete(sign_ins_table).where(sign_ins_table.c.ends < forgotten))
-            db.execute(sign_ins_table.insert().values(state=key, record=record, ends=ends))
-
-        await self._store.run(put)
-
-    async def take(self, key: str) -> Pending | None:
-        """Forget a consent and return it, in one step."""
-        taking = (
-            delete(sign_ins_table)
-            .where(sign_ins_table.c.state == key)
-            .returning(sign_ins_table.c.record, sign_ins_table.c.ends)
-        )
-        row = await self._store.run(lambda db: db.execute(taking).first())
-        if row is None:
-            return None
-        ends = datetime.fromtimestamp(row.ends, UTC)
-        return Pending(**msgspec.json.decode(row.record, type=dict[str, str]), ends=ends)

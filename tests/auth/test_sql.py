@@ -112,7 +112,7 @@ async def test_a_dump_shows_no_token(store: SqlStore, tmp_path: Path) -> None:
     await store.save("a", tokens())
     for file in (tmp_path / "folder").glob("*") if (tmp_path / "folder").exists() else ():
         assert b"planted" not in file.read_bytes()
-    dumped = await store.run(lambda db: str(db.exec_driver_sql("SELECT * FROM gotsurge_tokens").all()))
+    dumped = str(await store.run("SELECT * FROM gotsurge_tokens"))
     assert "sealed" in dumped
     assert "planted" not in dumped
 
