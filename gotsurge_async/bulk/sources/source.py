@@ -15,7 +15,7 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks.rules import Finding, Severity, check_order
-from gotsurge_async.bulk.sources.fields import draft_of, fields_of
+from gotsurge_async.bulk.sources.fields import draft_of, required_of
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.models.places import Address, TimeWindow
 from gotsurge_async.models.tasks import Order
@@ -191,7 +191,7 @@ class Source(abc.ABC):
         self._now = options.now
         self._max_price = options.max_price
         self._zone: tzinfo = options.zone() or UTC
-        self._required = [field.name for field in fields_of(Order).values() if field.required]
+        self._required = required_of(Order)
         self._digest = sha256()
         self._exhausted = False
 

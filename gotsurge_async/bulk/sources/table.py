@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from gotsurge_async.bulk.checks.rules import Finding, Severity
 from gotsurge_async.bulk.sources.cells import Parse, parser
-from gotsurge_async.bulk.sources.fields import FEEDBACK, ITEM_KEY, columns_of, draft_of, fields_of
+from gotsurge_async.bulk.sources.fields import FEEDBACK, ITEM_KEY, columns_of, draft_of, fields_of, required_of
 from gotsurge_async.bulk.sources.lines import NOT_UTF8, Record, Records, physical_lines
 from gotsurge_async.bulk.sources.options import NOW, ColumnMap, SourceOptions, did_you_mean
 from gotsurge_async.bulk.sources.source import Fault, SourceReport
@@ -56,40 +56,12 @@ class Reading(NamedTuple):
 # --- the header ------------------------------------------------------------------------------------------------------
 
 
-class _Part(NamedTuple):
-    """The columns of one object: of the order itself ("" is its name), or of one inside, such as ``from_address``.
+class _Object(NamedTuple):
+    """An object inside an order, such as ``from_address``: what makes it, what it needs, if a row can give that."""
 
-    Attributes:
-        cells: where each cell is, the name of its field, what reads it (None: the text is the value), its dotted name.
-        constants: what the map gives to every row.
-        needs: what the object cannot be made without.
-    """
-
-    field: str
     make: Callable[..., Any]
-    cells: Sequence[tuple[int, str, Parse | None, str]]
-    constants: Mapping[str, Any]
     needs: KeysView[str]
-
-    @property
-    def lacking(self) -> list[str]:
-        """What it needs, and no row can give."""
-        given = {*(cell[1] for cell in self.cells), *self.constants}
-        return [need for need in self.needs if need not in given]
-
-    def read(self, cells: Sequence[str], wrong: Wrong) -> dict[str, Any]:
-        """The fields that a row gives; an empty cell gives nothing."""
-        values: dict[str, Any] = {}
-        for index, field, parse, name in self.cells:
-            cell = cells[index]
-            if cell:
-                try:
-                    values[field] = cell if parse is None else parse(cell)
-                except ValueError as error:
-                    wrong(name, str(error))
-        if self.constants:
-            values.update(self.constants)
-        return values
+    complete: bool
 
 
 class Header:
@@ -113,20 +85,23 @@ class Header:
         self.names = names = tuple(map(str.strip, cells))
         self.index = index = _fields_of(names, reading, wrong)
         constants = reading.constants()
-        for field, place in index.items():
-            if field in constants:
-                wrong(names[place], f"the map gives {field} as a constant too: remove one of them")
-        fields = fields_of(reading.model).values()
-        self._own = _part("", dict, index, constants, reading)
-        parts = [
-            _part(each.name, draft_of(each.kind), index, constants, reading)
-            for each in fields
-            if each.is_model and not each.many
+        for name, place in index.items():
+            if name in constants:
+                wrong(names[place], f"the map gives {name} as a constant too: remove one of them")
+        columns = columns_of(reading.model)
+        self._cells = [
+            (place, columns[name].parent, columns[name].field, name, reading.parser(name))
+            for name, place in index.items()
         ]
-        self._parts = [part for part in parts if part.cells or part.constants]
-        self._whole = {part.field for part in self._parts if not part.lacking}  # parts that a row can give
-        self._required = frozenset(field.name for field in fields if field.required)
-        missing = _tell_missing_columns({*index, *constants}, self._parts, reading, wrong)
+        # What a row gives fields of ("" is the order itself), and what the map gives of each to every row.
+        self._constants: dict[str, dict[str, Any]] = {"": {}}
+        for name in (*index, *constants):
+            fixed = self._constants.setdefault(columns[name].parent, {})
+            if name in constants:
+                fixed[columns[name].field] = constants[name]
+        self._objects: dict[str, _Object] = {}
+        self._required = required_of(reading.model)
+        missing = self._tell_missing_columns({*index, *constants}, reading, wrong)
         self.key = index.get(reading.key, names.index(reading.key) if reading.key in names else None)
         if self.key is None:
             another = "" if reading.key != ITEM_KEY else "; another column can be named (--key invoice_number)"
@@ -137,36 +112,62 @@ class Header:
         self.written_by_a_push = len(self.original) < len(names)
         self.complete = self.key is not None and not missing
 
+    def _tell_missing_columns(self, given: set[str], reading: Reading, wrong: Wrong) -> bool:
+        """Tell each column that must be there and is not; whether one is required in every row."""
+        missing = False
+        for name, field in fields_of(reading.model).items():
+            if name in self._constants:
+                needs = required_of(field.kind)
+                lacking = [need for need in needs if f"{name}.{need}" not in given]
+                for need in lacking:
+                    wrong(f"{name}.{need}", f"there is no such column, but {name} needs it")
+                self._objects[name] = _Object(draft_of(field.kind), needs, not lacking)
+                missing = missing or bool(lacking and field.required)
+            elif field.required and name not in given and name != reading.key:
+                missing = True
+                rule = "is required, and there is no such column (a map can give a constant: --map)"
+                if field.is_model:
+                    first = next(iter(required_of(field.kind) or fields_of(field.kind)))
+                    rule = f"is required: there is no column for it, such as {name}.{first}"
+                wrong(name, rule)
+        return missing
+
     def read(self, cells: Sequence[str], wrong: Wrong) -> dict[str, Any]:
         """The fields that a row gives: values of the right types, and whole objects. An empty cell gives nothing.
 
         What is required and missing is told, unless the header lacks it already.
         """
-        cells = list(map(str.strip, cells))
-        values = self._own.read(cells, wrong)
-        for part in self._parts:
-            inside = part.read(cells, wrong)
-            if inside and part.needs <= inside.keys():
-                values[part.field] = part.make(**inside)
-            elif inside and part.field in self._whole:
-                missing = next(need for need in part.needs if need not in inside)
-                wrong(f"{part.field}.{missing}", f"is missing: {part.field} needs it")
+        given = {parent: {**constants} for parent, constants in self._constants.items()}
+        for place, parent, field, name, parse in self._cells:
+            cell = cells[place].strip()
+            if cell:
+                try:
+                    given[parent][field] = cell if parse is None else parse(cell)
+                except ValueError as error:
+                    wrong(name, str(error))
+        values = given.pop("")
+        for parent, (make, needs, complete) in self._objects.items():
+            inside = given[parent]
+            if inside and needs <= inside.keys():
+                values[parent] = make(**inside)
+            elif inside and complete:
+                missing = next(need for need in needs if need not in inside)
+                wrong(f"{parent}.{missing}", f"is missing: {parent} needs it")
         if self.complete and not self._required <= values.keys():
             self._tell_missing(values, cells, wrong)
         return values
 
     def _tell_missing(self, values: Mapping[str, Any], cells: Sequence[str], wrong: Wrong) -> None:
         """Tell each required field that a row does not give; of an object given in part `read` has told."""
-        parts = {part.field: part for part in self._parts}
-        for field in sorted(self._required - values.keys()):
-            part = parts.get(field)
-            if part is None:
-                wrong(field, "is required, and empty here")
-            elif not any(cells[index] for index, *_ in part.cells):
-                for need in part.needs:
-                    wrong(f"{field}.{need}", "is required, and empty here")
-                if not part.needs:
-                    wrong(field, f"is required, and empty here: give at least one of {field}.*")
+        for name in sorted(self._required - values.keys()):
+            if name not in self._objects:
+                wrong(name, "is required, and empty here")
+            elif not any(cells[place].strip() for place, parent, *_ in self._cells if parent == name):
+                needs = self._objects[name].needs
+                for need in needs:
+                    wrong(f"{name}.{need}", "is required, and empty here")
+                if not needs:
+                    wrong(name, f"is required, and empty here: give at least one of {name}.*")
 
 
 def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str, int]:
@@ -195,41 +196,6 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
             hint = did_you_mean(name, [each for each in names if each and each not in column_map.columns])
             wrong(name, f"{column_map.where} takes {field} from this column, and the file has none of that name{hint}")
     return index
-
-
-def _part(
-    field: str, make: Callable[..., Any], index: Mapping[str, int], constants: Mapping[str, Any], reading: Reading
-) -> _Part:
-    columns = [column for column in columns_of(reading.model).values() if column.parent == field]
-    given = sorted((column for column in columns if column.name in index), key=lambda column: index[column.name])
-    return _Part(
-        field,
-        make,
-        [(index[column.name], column.field, reading.parser(column.name), column.name) for column in given],
-        {column.field: constants[column.name] for column in columns if column.name in constants},
-        dict.fromkeys(column.field for column in columns if column.required).keys(),
-    )
-
-
-def _tell_missing_columns(given: set[str], parts: Sequence[_Part], reading: Reading, wrong: Wrong) -> bool:
-    """Tell each column that must be there and is not; whether one is required in every row."""
-    by_field = {part.field: part for part in parts}
-    missing = False
-    for field in fields_of(reading.model).values():
-        if not field.required or field.name in by_field or field.name in given or field.name == reading.key:
-            continue
-        missing = True
-        if field.is_model:
-            columns = [column for column in columns_of(reading.model).values() if column.parent == field.name]
-            first = next((column for column in columns if column.required), columns[0])
-            wrong(field.name, f"is required: there is no column for it, such as {first.name}")
-        else:
-            wrong(field.name, "is required, and there is no such column (a map can give a constant: --map)")
-    for part in parts:
-        for need in part.lacking:
-            wrong(f"{part.field}.{need}", f"there is no such column, but {part.field} needs it")
-            missing = missing or fields_of(reading.model)[part.field].required
-    return missing
 
 
 # --- the rows --------------------------------------------------------------------------------------------------------
