@@ -10,14 +10,15 @@ from typing import Any
 
 from benchmarks import machine, tables
 from benchmarks.processes import Server
-from benchmarks.registry import SUITES
+from benchmarks.registry import GROUPS, SUITES
 from benchmarks.suites import Size
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What the user said."""
     parser = argparse.ArgumentParser("python -m benchmarks", description="Measure the client against its peers.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(SUITES)}; all of them if none")
+    names = ", ".join([*SUITES, *GROUPS])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {names}; all of them if none")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw PNGs there")
     parser.add_argument("--scale", type=float, default=1.0, help="of the orders in a round (1.0)")
@@ -25,9 +26,10 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--million", action="store_true", help="measure memory at 1 M orders too (minutes)")
     parser.add_argument("--list", action="store_true", help="say what there is, and end")
     options = parser.parse_args(arguments)
-    unknown = set(options.names) - SUITES.keys()
+    unknown = set(options.names) - SUITES.keys() - GROUPS.keys()
     if unknown:
-        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(SUITES)}")
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {names}")
+    options.names = list(dict.fromkeys(each for name in options.names for each in GROUPS.get(name, (name,))))
     return options
 
 

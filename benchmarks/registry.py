@@ -18,3 +18,6 @@ SUITES: Mapping[str, Suite] = {
     "heartbeat": whole.heartbeat,
     "scaling": whole.scaling,
 }
+
+GROUPS: Mapping[str, tuple[str, ...]] = {"codec": ("encode", "decode")}
+"""Names for several of them."""

@@ -15,6 +15,7 @@ class Codec(Work):
     """Each part is 20 orders, or the answer for them."""
 
     async def open(self) -> None:
+        self._codec = codec.Codec()  # as a session has one
         self._parts = [self.part(chunk) for chunk in chunks(orders.dicts(self.setting.count))]
 
     def part(self, chunk: Sequence[dict[str, Any]]) -> Any:
@@ -104,7 +105,7 @@ class DecodeReceipts(DecodeDicts):
     reads = "receipts, each task's bytes kept"
 
     def do(self, part: Any) -> int:
-        return len(codec.decode_receipts(part))
+        return len(self._codec.decode_receipts(part))
 
 
 class DecodeOurs(DecodeDicts):
@@ -113,7 +114,7 @@ class DecodeOurs(DecodeDicts):
     reads = "whole tasks as objects, unknown fields kept"
 
     def do(self, part: Any) -> int:
-        return len(codec.decode(part, CreatedTasks).tasks)
+        return len(self._codec.decode(part, CreatedTasks).tasks)
 
 
 class DecodeCattrs(DecodeDicts):

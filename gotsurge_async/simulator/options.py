@@ -133,17 +133,24 @@ class SimulatorOptions:
     measures: Literal["given", "decimal"] = _switch(
         "given", "how distances, weights and coordinates are written: 7357 as it was given, or 7357.0"
     )
+    misfits: Literal["none", "numbers", "texts", "lists", "objects", "windows", "times"] = _switch(
+        "none",
+        "fields of a task in another type than the document's: none; texts and ids as numbers; numbers and booleans as"
+        " text; objects as lists; lists as objects; a window without edges; a time in seconds",
+    )
     more_fields: Literal["none", "tasks", "everywhere"] = _switch(
         "none", "fields that the document does not name: none, in tasks, in every object"
     )
-    quote_fields: Literal["all", "null", "absent"] = _switch(
-        "all", "a price: with all its fields; with null for all but the fee; with the fee and its currency alone"
+    quote_fields: Literal["all", "null", "list", "absent"] = _switch(
+        "all",
+        "a price: with all its fields; with null, or a list, for all but the fee; with the fee and its currency alone",
     )
-    sso_user: Literal["names", "objects", "empty", "null", "absent"] = _switch(
-        "names", "`user` in the answer of SSO Exchange Token: roles as texts; as objects; {}; null; it is not there"
+    sso_user: Literal["names", "objects", "empty", "list", "null", "absent"] = _switch(
+        "names",
+        "`user` in the answer of SSO Exchange Token: roles as texts; as objects; {}; a list; null; it is not there",
     )
-    meta: Literal["told", "empty", "null", "absent"] = _switch(
-        "told", "`meta` of a list: page and per_page; {}; null; it is not there"
+    meta: Literal["told", "empty", "list", "null", "absent"] = _switch(
+        "told", "`meta` of a list: page and per_page; {}; a list; null; it is not there"
     )
     meta_total: bool = _switch(True, "whether meta of a list says the total")
     per_page_limit: Literal[1000, 3] = _switch(1000, "the most that a page holds, whatever per_page asks for")

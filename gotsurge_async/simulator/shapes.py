@@ -75,6 +75,18 @@ _ATTACHMENTS: _Object = {
     "ids": [1, 2],
     "null": None,
 }
+_MISFITS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
+    "numbers": (
+        17,
+        ("task_creation_group", "platform_id", "org_id", "pickup_note_to_driver", "vehicle_emissions_type"),
+    ),
+    "texts": ("some", ("distance_in_meters", "is_urgent", "cargo_net_quantity", "total_item_weight")),
+    "lists": ([{"id": 1}], ("epod", "org_transporter", "vehicle_emissions", "client", "driver", "from_contact")),
+    "objects": ({"first": {"name": "Rope"}}, ("attachments", "cargo_details")),
+    "windows": ({"start_time_utc": None, "end_time_utc": ""}, ("to_time_window",)),
+    "times": (1_767_225_600, ("updated_at",)),
+}
+"""A value, and the fields of a task whose type in the document is another."""
 _MORE: _Object = {"x_number": 7, "x_nothing": None, "x_object": {"id": 1, "list": [{}, [], ""]}, "x_list": []}
 
 
@@ -139,7 +151,7 @@ def _replace(holder: _Object, name: str, style: str) -> None:
     if style == "absent":
         del holder[name]
     else:
-        holder[name] = {} if style == "empty" else None
+        holder[name] = {"empty": {}, "list": [1], "null": None}[style]
 
 
 def _meta(content: _Object, _: str, style: str) -> None:
@@ -208,6 +220,12 @@ def _decimals(holder: _Object, names: Iterable[str]) -> None:
             holder[name] = float(holder[name])
 
 
+def _misfits(content: _Object, _: str, style: str) -> None:
+    value, names = _MISFITS[style]
+    for task in _tasks_in(content):
+        task.update({name: deepcopy(value) for name in names})
+
+
 def _quote_fields(content: _Object, operation: str, style: str) -> None:
     if operation != "prices.recommend" or content.get("code") != "success":
         return
@@ -250,6 +268,7 @@ _CHANGES: Mapping[str, Callable[[_Object, str, Any], None]] = {
     "sso_user": _sso_user,
     "quote_fields": _quote_fields,
     "envelope": _envelope,
+    "misfits": _misfits,
     "created_fields": _created_fields,
     "more_fields": _more_fields,
 }

@@ -20,6 +20,7 @@ from gotsurge_async import (
     UsageError,
     VersionConflict,
 )
+from gotsurge_async.codec import unreadable
 from gotsurge_async.hooks import Event, RetryPlanned
 from gotsurge_async.simulator import SWITCHES, Fault
 from gotsurge_async.testing import ManualClock
@@ -73,7 +74,8 @@ async def reads(place: World) -> None:
     task = await place.gs.platform.tasks.get(created.tasks[0].id)
     assert isinstance(task, Task)
     options, now = place.simulator.options, place.gs.session.clock.now()
-    assert (task.id, task.updated_at) == (created.tasks[0].id, now)
+    assert (task.id, task.updated_at) == (created.tasks[0].id, None if options.misfits == "times" else now)
+    assert bool(unreadable(task)) is (options.misfits != "none")
     assert task.server_time == (now if options.envelope == "told" else None)
     steps = [step.updated_at for step in task.statuses]
     shown: dict[str, list[Any]] = {"steps": [now], "bare": [None]}
@@ -198,7 +200,7 @@ async def signs_on(place: World) -> None:
     signed = await place.gs.sso.exchange(place.simulator.new_session("platform"))
     assert signed.tokens.refresh is not None
     told = place.simulator.options.sso_user
-    assert (signed.user is None) is (told in ("null", "absent"))
+    assert (signed.user is None) is (told in ("list", "null", "absent"))
     if told in ("names", "objects"):
         assert signed.user is not None
         assert signed.user.email == "platform@example.com"
@@ -270,6 +272,7 @@ SHAPES = (
     "unnamed_objects",
     "attachments",
     "measures",
+    "misfits",
     "more_fields",
     "quote_fields",
     "sso_user",

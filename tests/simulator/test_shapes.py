@@ -37,6 +37,26 @@ async def test_created_fields(value: str) -> None:
             assert "from_address" in await client.get(f"/tasks/{task['id']}")
 
 
+@pytest.mark.parametrize(
+    ("value", "name", "odd"),
+    [
+        ("none", "platform_id", "another"),
+        ("numbers", "platform_id", 17),
+        ("texts", "is_urgent", "some"),
+        ("lists", "epod", [{"id": 1}]),
+        ("objects", "attachments", {"first": {"name": "Rope"}}),
+        ("windows", "to_time_window", {"start_time_utc": None, "end_time_utc": ""}),
+        ("times", "updated_at", 1_767_225_600),
+    ],
+)
+async def test_misfits(value: str, name: str, odd: Any) -> None:
+    """Some fields of a task are of another type than the document's, in every answer."""
+    async with reading(misfits=value) as client:
+        task = await shown(client)
+        assert (task[name] == odd) is (value != "none")
+        assert isinstance(task["id"], str)
+
+
 BLANK: dict[str, Any] = {
     # contact, items, driver, note, number, window
     "usual": ("missing", [], None, "missing", "missing", "missing"),
@@ -154,9 +174,9 @@ async def test_more_fields(value: str) -> None:
         assert ("x_object" in draft) == (value != "none")
 
 
-@pytest.mark.parametrize("value", ["all", "null", "absent"])
+@pytest.mark.parametrize("value", SWITCHES["quote_fields"].values)
 async def test_quote_fields(value: str) -> None:
-    """A price has all its fields, null for most, or nothing but the fee and its currency."""
+    """A price has all its fields, null or a list for most, or nothing but the fee and its currency."""
     stops = [{"latitude": 1.3, "longitude": 103.7}, {"latitude": 1.31, "longitude": 103.8}]
     async with reading(quote_fields=value) as client:
         quote = (await client.call("POST", "/prices/recommendation", {"stops": stops})).json
@@ -164,13 +184,14 @@ async def test_quote_fields(value: str) -> None:
         if value == "absent":
             assert set(quote) == {"total_fee", "total_fee_currency"}
         else:
-            assert [quote[name] is None for name in ("average_fee", "distance")] == [value == "null"] * 2
+            odd = {"null": None, "list": [1]}.get(value, ...)
+            assert [quote[name] == odd for name in ("average_fee", "distance")] == [value != "all"] * 2
             assert quote["code"].lower() == "success"
 
 
 @pytest.mark.parametrize("value", SWITCHES["sso_user"].values)
 async def test_sso_user(value: str) -> None:
-    """Who signed in is told, with roles as texts or as objects, or is empty, null, or not there."""
+    """Who signed in is told, with roles as texts or as objects, or is empty, a list, null, or not there."""
     async with reading(sso_user=value) as client:
         body = {"session_id": client.simulator.new_session("platform")}
         user = holds((await client.call("POST", "/platform/sso/token", body)).json, "user")
@@ -178,15 +199,21 @@ async def test_sso_user(value: str) -> None:
             assert user["email"] == "platform@example.com"
             assert user["roles"] == (["OrgAdmin"] if value == "names" else [{"id": 1, "name": "OrgAdmin"}])
         else:
-            assert user == {"empty": {}, "null": None, "absent": "missing"}[value]
+            assert user == {"empty": {}, "list": [1], "null": None, "absent": "missing"}[value]
 
 
 @pytest.mark.parametrize(
     ("value", "meta"),
-    [("told", {"page": 1, "per_page": 200, "total": 0}), ("empty", {}), ("null", None), ("absent", "missing")],
+    [
+        ("told", {"page": 1, "per_page": 200, "total": 0}),
+        ("empty", {}),
+        ("list", [1]),
+        ("null", None),
+        ("absent", "missing"),
+    ],
 )
 async def test_meta(value: str, meta: Any) -> None:
-    """A list says which page it is, nothing of it, null, or has no meta."""
+    """A list says which page it is, nothing of it, what nobody reads, null, or has no meta."""
     async with reading(meta=value) as client:
         for path in ("/platform/tasks", "/platform/organizations"):
             assert holds(await client.get(path), "meta") == meta
