@@ -122,16 +122,19 @@ class SimulatorOptions:
         False,
         "whether tasks show statuses that the document does not list: one in place of broadcasting, and a step more",
     )
-    unnamed_objects: Literal["empty", "filled"] = _switch(
+    unnamed_objects: Literal["empty", "filled", "lists"] = _switch(
         "empty",
         "objects whose fields the document does not show (org_transporter, vehicle_emissions, client, epod): empty, "
-        "or with objects, lists, nulls and whole numbers as ids in them",
+        "or with objects, lists, nulls and whole numbers as ids in them; or lists of such objects",
+    )
+    references: Literal["texts", "numbers"] = _switch(
+        "texts", "the ids of what a task belongs to (org_id, task_creation_group, its driver's): texts, whole numbers"
     )
     attachments: Literal["empty", "objects", "links", "ids", "null"] = _switch(
         "empty", "what attachments of a task holds: nothing, objects, texts, whole numbers, or it is null"
     )
-    measures: Literal["given", "decimal"] = _switch(
-        "given", "how distances, weights and coordinates are written: 7357 as it was given, or 7357.0"
+    measures: Literal["given", "decimal", "text"] = _switch(
+        "given", 'how distances, weights and coordinates are written: 7357 as it was given, 7357.0, or "7357"'
     )
     misfits: Literal["none", "numbers", "texts", "lists", "objects", "windows", "times"] = _switch(
         "none",

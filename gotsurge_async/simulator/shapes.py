@@ -4,6 +4,7 @@ An operation answers in the usual shape; where the options ask for another, the 
 written anew. So the operations know nothing of it, and an ordinary answer costs nothing more.
 """
 
+from binascii import crc32
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any
@@ -194,10 +195,17 @@ def _status_history(content: _Object, _: str, style: str) -> None:
             task["statuses"] = [] if style == "empty" else None
 
 
-def _unnamed_objects(content: _Object, _: str, __: str) -> None:
+def _unnamed_objects(content: _Object, _: str, style: str) -> None:
     for task in _tasks_in(content):
         for name, value in _UNNAMED.items():
-            task[name] = task.get(name) or deepcopy(value)
+            task[name] = task.get(name) or deepcopy([value] if style == "lists" else value)
+
+
+def _references(content: _Object, _: str, __: str) -> None:
+    for task in _tasks_in(content):
+        for holder, name in ((task, "org_id"), (task, "task_creation_group"), (task.get("driver") or {}, "id")):
+            if holder.get(name):
+                holder[name] = crc32(holder[name].encode())
 
 
 def _attachments(content: _Object, _: str, style: str) -> None:
@@ -205,19 +213,19 @@ def _attachments(content: _Object, _: str, style: str) -> None:
         task["attachments"] = deepcopy(_ATTACHMENTS[style])
 
 
-def _measures(content: _Object, _: str, __: str) -> None:
+def _measures(content: _Object, _: str, style: str) -> None:
     for task in _tasks_in(content):
-        _decimals(task, _MEASURES)
+        _write_numbers(task, _MEASURES, style)
         for name, within in _MEASURES_WITHIN.items():
             found = task.get(name) or []
             for holder in found if isinstance(found, list) else [found]:
-                _decimals(holder, within)
+                _write_numbers(holder, within, style)
 
 
-def _decimals(holder: _Object, names: Iterable[str]) -> None:
+def _write_numbers(holder: _Object, names: Iterable[str], style: str) -> None:
     for name in names:
         if name in holder:
-            holder[name] = float(holder[name])
+            holder[name] = str(holder[name]) if style == "text" else float(holder[name])
 
 
 def _misfits(content: _Object, _: str, style: str) -> None:
@@ -261,6 +269,7 @@ _CHANGES: Mapping[str, Callable[[_Object, str, Any], None]] = {
     "unknown_statuses": _unknown_statuses,
     "status_history": _status_history,
     "unnamed_objects": _unnamed_objects,
+    "references": _references,
     "attachments": _attachments,
     "measures": _measures,
     "blanks": _blanks,

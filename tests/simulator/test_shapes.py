@@ -128,16 +128,29 @@ async def test_unknown_statuses(value: bool) -> None:
         assert await client.status(draft) == "pending_broadcast"
 
 
-@pytest.mark.parametrize("value", ["empty", "filled"])
+@pytest.mark.parametrize("value", ["empty", "filled", "lists"])
 async def test_unnamed_objects(value: str) -> None:
-    """Objects that the document does not describe hold nothing, or something; what was written is not touched."""
+    """Objects that the document does not describe hold nothing, something, or are lists; what was written is kept."""
     async with reading(unnamed_objects=value) as client:
         task = await shown(client)
         for name in ("org_transporter", "vehicle_emissions", "client", "epod"):
-            assert bool(task[name]) == (value == "filled")
+            assert bool(task[name]) == (value != "empty")
+            assert isinstance(task[name], list) == (value == "lists")
         if value == "filled":
             assert task["client"]["id"] == 4
         assert (await shown(client, epod={"required": True}))["epod"] == {"required": True}
+
+
+@pytest.mark.parametrize(("value", "kind"), [("texts", str), ("numbers", int)])
+async def test_references(value: str, kind: type) -> None:
+    """The ids of organization, group and driver are texts or whole numbers; a task's own id is a text."""
+    async with reading(references=value) as client:
+        task_id = (await shown(client))["id"]
+        client.simulator.move(task_id, "accepted")
+        task = await client.get(f"/tasks/{task_id}")
+        ids = (task["org_id"], task["task_creation_group"], task["driver"]["id"])
+        assert [type(each) for each in ids] == [kind] * 3
+        assert task["id"] == task_id
 
 
 @pytest.mark.parametrize(
@@ -151,12 +164,12 @@ async def test_attachments(value: str, kinds: list[type] | None) -> None:
         assert (found if found is None else [type(each) for each in found]) == kinds
 
 
-@pytest.mark.parametrize(("value", "kind"), [("given", int), ("decimal", float)])
+@pytest.mark.parametrize(("value", "kind"), [("given", int), ("decimal", float), ("text", str)])
 async def test_measures(value: str, kind: type) -> None:
-    """Whole distances, weights and quantities are written as they came, or with a decimal point; counts never are."""
+    """Whole measures are written as they came, with a decimal point or as text; money and counts never are."""
     async with reading(measures=value) as client:
         task = await shown(client, total_item_weight=12)
-        assert (task["total_item_weight"], task["items"][0]["quantity"]) == (12, 2)
+        assert [float(each) for each in (task["total_item_weight"], task["items"][0]["quantity"])] == [12, 2]
         measured = (task["distance_in_meters"], task["total_item_weight"], task["items"][0]["quantity"])
         assert [type(each) for each in measured] == [kind] * 3
         assert [type(task[name]) for name in ("price", "cargo_net_quantity")] == [int, int]
