@@ -2,11 +2,11 @@
 
 import types
 import typing
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal, cast
 
-import attrs
 import click
 import msgspec
 
@@ -143,13 +143,13 @@ def update(
     Only what is given is sent. With --version-rev nothing is changed if somebody has changed the task since. Items,
     attachments, driver and proof of delivery cannot be changed.
     """
-    changes = _Changes.read(sets, clears)
+    changes = _changes_of(sets, clears)
 
     async def work(gs: GotSurge) -> Task:
         if version_rev is not None:
-            return await gs.platform.tasks.update(task_id, version_rev=version_rev, **changes.for_currency(None))
+            return await gs.platform.tasks.update(task_id, version_rev=version_rev, **_in_currency(changes, None))
         task = await gs.platform.tasks.get(task_id)
-        return await gs.platform.tasks.update(task, **changes.for_currency(task.currency))
+        return await gs.platform.tasks.update(task, **_in_currency(changes, task.currency))
 
     show_task(call(target, work), as_json=as_json)
 
@@ -222,45 +222,30 @@ def _joined(*parts: str | None) -> str:
 _HINT = "--set"
 
 
-@attrs.frozen
-class _Changes:
-    """Fields and their new values, None for those to be emptied."""
+def _changes_of(sets: Sequence[str], clears: Sequence[str]) -> dict[str, Any]:
+    """Fields and their new values, None for those to be emptied.
 
-    values: dict[str, Any]
-
-    @classmethod
-    def read(cls, sets: Sequence[str], clears: Sequence[str]) -> "_Changes":
-        """Read ``FIELD=VALUE`` texts, and names.
-
-        Raises:
-            click.UsageError: a value that is none of its field, or a field that is named twice.
-        """
-        values: dict[str, Any] = {}
-        for text in sets:
-            name, equals, value = text.partition("=")
-            if not equals or not name:
-                raise click.BadParameter(f"{text!r} is not FIELD=VALUE", param_hint=_HINT)
-            _once(values, name)
-            values[name] = _value(name, value)
-        for name in clears:
-            _once(values, name)
-            values[name] = None
-        if not values:
-            raise click.UsageError("say what to change: --set FIELD=VALUE or --clear FIELD")
-        return cls(values)
-
-    def for_currency(self, currency: str | None) -> TaskChanges:
-        """The changes; an amount without a currency is in the task's."""
-        values = {
-            name: value.in_currency(currency) if isinstance(value, Money) and not value.currency and currency else value
-            for name, value in self.values.items()
-        }
-        return cast("TaskChanges", values)
+    Raises:
+        click.UsageError: a value that is none of its field, or a field that is named twice.
+    """
+    pairs = [text.partition("=") for text in sets]
+    if wrong := [text for text, (name, equals, _) in zip(sets, pairs, strict=True) if not name or not equals]:
+        raise click.BadParameter(f"{wrong[0]!r} is not FIELD=VALUE", param_hint=_HINT)
+    names = Counter([*(name for name, _, _ in pairs), *clears])
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise click.UsageError(f"{twice[0]} is given twice")
+    if not names:
+        raise click.UsageError("say what to change: --set FIELD=VALUE or --clear FIELD")
+    return {**{name: _value(name, value) for name, _, value in pairs}, **dict.fromkeys(clears)}
 
 
-def _once(values: dict[str, Any], name: str) -> None:
-    if name in values:
-        raise click.UsageError(f"{name} is given twice")
+def _in_currency(changes: dict[str, Any], currency: str | None) -> TaskChanges:
+    """The same; an amount without a currency is in the task's."""
+    values = {
+        name: value.in_currency(currency) if isinstance(value, Money) and not value.currency and currency else value
+        for name, value in changes.items()
+    }
+    return cast("TaskChanges", values)
 
 
 def _value(name: str, text: str) -> Any:

@@ -4,8 +4,8 @@ import asyncio
 import os
 import shlex
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from gotsurge_async.api.endpoints import ENDPOINTS, Replay
-from gotsurge_async.auth.stores import MemoryStore, TokenStore
+from gotsurge_async.auth.stores import MemoryStore
 from gotsurge_async.calls.outcome import service_message
 from gotsurge_async.cli.shared.credentials import account_name, find_credentials, open_token_store
 from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, told
@@ -159,7 +159,8 @@ async def _connected(target: Target, limits: Limits | None) -> AsyncIterator[Got
         return
     settings = read_settings(target)
     has_token = settings.bearer_token is not None or settings.refresh_token is not None
-    async with _token_store(has_token) as store:
+    # Tokens of the environment variables are not written anywhere.
+    async with nullcontext(MemoryStore()) if has_token else open_token_store() as store:
         account = account_name(settings.environment, target.account)
         if settings.environment.name == "local" and not has_token and await store.load(account) is None:
             async with _simulated(settings, target.account, limits) as gs:
@@ -184,15 +185,6 @@ async def _connected(target: Target, limits: Limits | None) -> AsyncIterator[Got
             yield gs
 
 
-@asynccontextmanager
-async def _token_store(has_token: bool) -> AsyncIterator[TokenStore]:
-    if has_token:  # tokens of the environment variables are not written anywhere
-        yield MemoryStore()
-        return
-    async with open_token_store() as store:
-        yield store
-
-
 def read_settings(target: Target) -> Settings:
     """The settings of the environment variables, as the options change them.
 
@@ -211,7 +203,7 @@ def read_settings(target: Target) -> Settings:
 async def _simulated(settings: Settings, account: str | None, limits: Limits | None) -> AsyncIterator[GotSurge]:
     """Have a simulator consent, and exchange its code as any partner would."""
     parts = urlsplit(settings.environment.api_base)
-    key = await _back_door(f"{parts.scheme}://{parts.netloc}", "/_simulator/code", {"account": account or "plain"})
+    key = await _consent(f"{parts.scheme}://{parts.netloc}", account or "plain")
     async with GotSurge(
         settings.environment,
         credentials=Credentials(client_key=key["client_key"], secret_key=Secret(key["secret_key"])),
@@ -226,11 +218,14 @@ async def _simulated(settings: Settings, account: str | None, limits: Limits | N
         yield gs
 
 
-async def _back_door(origin: str, path: str, body: Mapping[str, str]) -> dict[str, str]:
+async def _consent(origin: str, account: str) -> dict[str, str]:
+    """The code that a simulator gives, as the consent page would, and the credentials that it is exchanged with."""
     transport = AiohttpTransport()
+    body = msgspec.json.encode({"account": account})
+    request = Request(
+        method="POST", url=f"{origin}/_simulator/code", headers={"Content-Type": "application/json"}, body=body
+    )
     try:
-        headers = {"Content-Type": "application/json"}
-        request = Request(method="POST", url=origin + path, headers=headers, body=msgspec.json.encode(body))
         answer = await transport.send(request)
     except TransportError as error:
         raise Unreachable(f"no simulator at {origin} ({error.reason}): start one with `gotsurge simulator`") from None
@@ -252,15 +247,13 @@ def call(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:
         async with connected(target) as gs:
             return await work(gs)
 
-    with told(), warnings.catch_warnings():
+    with told(interrupted="interrupted: what was in flight may have been done"), warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
         try:
             return asyncio.run(connect())
         except OutcomeUnknown as error:
             raise _unknown(error) from None
-        except KeyboardInterrupt:
-            raise Failure("interrupted: what was in flight may have been done", Exit.INTERRUPTED) from None
 
 
 def _unknown(error: OutcomeUnknown) -> Failure:
