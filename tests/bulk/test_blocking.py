@@ -12,7 +12,7 @@ from blockbuster import BlockBuster, BlockingError, blockbuster_ctx
 from gotsurge_async import Created
 from gotsurge_async.bulk import Ledger, Mode, Push, SourceOptions, open_source, write_results
 from gotsurge_async.testing import simulated
-from tests.bulk.kit import CELLS, NOW
+from tests.support.order_forms import CELLS, NOW
 from tests.support.orders import orders
 
 

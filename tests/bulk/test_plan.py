@@ -17,7 +17,7 @@ from gotsurge_async.bulk.sources import open_source
 from gotsurge_async.errors import ConfigError, Unauthorized
 from gotsurge_async.models.prices import Quote
 from gotsurge_async.simulator import Fault
-from tests.bulk.kit import NOW, good_order
+from tests.support.order_forms import NOW, good_order
 from tests.support.pushes import place
 
 LOYANG = Address(latitude=1.3697, longitude=103.9707)

@@ -1,6 +1,7 @@
 """What the tests of more than one folder need. Which helper for what:
 
 - `orders`: Orders, windows and answers as objects, and the moment at which the tests' clocks stand.
+- `order_forms`: One good order as cells of a table and as an object, and any order that a table can hold.
 - `strategies`: Any model and any JSON, for hypothesis.
 - `clients`: A client whose service is a function or a list of answers: no network, no waiting.
 - `world`: A client signed in to a simulator over real HTTP, and every request and answer between them.

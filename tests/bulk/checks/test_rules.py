@@ -12,7 +12,7 @@ from gotsurge_async.bulk.checks.rules import Finding, Severity, check_order, imo
 from gotsurge_async.models.places import Address, Contact
 from gotsurge_async.models.tasks import CargoDetail, Item, Order
 from gotsurge_async.money import Money
-from tests.bulk.kit import NOW, good_order, orders, window
+from tests.support.order_forms import NOW, good_order, orders, window
 
 DAY = datetime(2030, 3, 5, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gotsurge_async import Address, Order, TimeWindow, codec
 from gotsurge_async.bulk.checks.windows import WindowRules, planned
-from tests.bulk.kit import NOW, good_order
+from tests.support.order_forms import NOW, good_order
 
 LOYANG = Address(latitude=1.3697, longitude=103.9707)
 TUAS = Address(latitude=1.2966, longitude=103.6361)

@@ -11,8 +11,7 @@ from gotsurge_async.bulk.sources.fields import columns_of
 from gotsurge_async.bulk.sources.source import SourceRow
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
-
-from ..kit import CELLS, NOW
+from tests.support.order_forms import CELLS, NOW
 
 
 class Read(NamedTuple):

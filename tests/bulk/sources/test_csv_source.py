@@ -19,8 +19,8 @@ from gotsurge_async.bulk.sources.fields import columns_of, draft_of, required_of
 from gotsurge_async.bulk.sources.source import STAND_INS, fingerprint_of
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
+from tests.support.order_forms import CELLS, NOW, good_order, orders
 
-from ..kit import CELLS, NOW, good_order, orders
 from .kit import cells_of, read, table
 
 EXAMPLES = Path(__file__).parents[3] / "examples"

@@ -15,8 +15,8 @@ from gotsurge_async.bulk.sources import ColumnMap, FileMap, SourceOptions, open_
 from gotsurge_async.bulk.sources.fields import ItemRow, columns_of
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import Item
+from tests.support.order_forms import CELLS, NOW, items
 
-from ..kit import CELLS, NOW, items
 from .kit import plain_table, read, table, write
 
 

@@ -16,9 +16,9 @@ from gotsurge_async.bulk.sources import SourceOptions, open_source
 from gotsurge_async.bulk.sources.source import fingerprint_of
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
+from tests.support.order_forms import NOW, items, orders
 from tests.support.strategies import models, texts
 
-from ..kit import NOW, items, orders
 from .kit import Read, good_json
 from .kit import read as read_any
 

@@ -10,8 +10,8 @@ import pytest
 
 from gotsurge_async.bulk.sources import ColumnMap, FileMap, SourceOptions, SourceReport, open_source
 from gotsurge_async.errors import ConfigError
+from tests.support.order_forms import NOW
 
-from ..kit import NOW
 from .kit import good_json, table, write
 
 JSONL = json.dumps(good_json())

@@ -8,8 +8,8 @@ import pytest
 
 from gotsurge_async.bulk.sources import ColumnMap, FileMap, SourceOptions
 from gotsurge_async.errors import ConfigError
+from tests.support.order_forms import NOW
 
-from ..kit import NOW
 from .kit import write
 
 

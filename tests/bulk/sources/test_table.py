@@ -9,8 +9,8 @@ from gotsurge_async.bulk.sources.fields import columns_of
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
+from tests.support.order_forms import CELLS, NOW
 
-from ..kit import CELLS, NOW
 from .kit import plain_table, read, table, two_lines, write
 
 

@@ -1,4 +1,4 @@
-"""One good order as cells of a table, as the API's JSON and as an object, and strategies for any other."""
+"""One good order as cells of a table and as an object, and strategies for any other."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
