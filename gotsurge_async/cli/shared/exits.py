@@ -138,13 +138,9 @@ def told(run: Callable[[], str | None] = lambda: None, *, interrupted: str = "in
         raise
 
 
-def run_told(work: Coroutine[Any, Any, T], run: str | Callable[[], str | None] | None = None) -> T:
-    """Run something to its end; what goes wrong is told on stderr and ends the process.
-
-    Args:
-        run: the run that it is about, or what gives it.
-    """
-    with told(run if callable(run) else lambda: run):
+def run_told(work: Coroutine[Any, Any, T], run: Callable[[], str | None] = lambda: None) -> T:
+    """Run something to its end; what goes wrong is `told`, and ends the process."""
+    with told(run):
         return asyncio.run(work)
 
 
