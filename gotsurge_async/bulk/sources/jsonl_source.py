@@ -11,7 +11,7 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks.rules import Severity
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet, time_parser
-from gotsurge_async.bulk.sources.fields import FEEDBACK, columns_of, draft_of, fields_of
+from gotsurge_async.bulk.sources.fields import FEEDBACK, columns_of, draft_of
 from gotsurge_async.bulk.sources.lines import NOT_UTF8, TOO_LONG, not_text, physical_lines
 from gotsurge_async.bulk.sources.options import SourceOptions, did_you_mean
 from gotsurge_async.bulk.sources.source import (
@@ -26,6 +26,7 @@ from gotsurge_async.bulk.sources.source import (
     fingerprint_of,
 )
 from gotsurge_async.errors import InvalidData, Problem
+from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.models.tasks import Order
 
 _Tree = dict[str, Any]
@@ -205,7 +206,7 @@ class JsonlSource(Source):
 def _problems(tree: _Tree) -> tuple[Problem, ...]:
     """Every fault of an order, as the codec tells them."""
     try:
-        codec.structure(copy.deepcopy(tree), Order)
+        codec.structure(tree, Order)
     except InvalidData as error:
         return error.problems
     return ()
@@ -226,14 +227,14 @@ def _take_unknown(tree: Any, cls: type, prefix: str = "") -> Iterator[tuple[str,
     """Take fields out that the models do not name: gives their paths, each with the names that are known there."""
     if not isinstance(tree, dict):
         return
-    known = fields_of(cls)
+    known = {field.name: field for field in fields_of(cls)}
     for name in [name for name in tree if name not in known]:
         del tree[name]
         yield f"{prefix}{name}", known
     for name, value in tree.items():
         field = known[name]
-        if field.is_model and not field.many:
-            yield from _take_unknown(value, field.kind, f"{prefix}{name}.")
-        elif field.is_model and isinstance(value, list):
+        if is_model(field.inner) and not field.many:
+            yield from _take_unknown(value, field.inner, f"{prefix}{name}.")
+        elif is_model(field.inner) and isinstance(value, list):
             for index, each in enumerate(value):
-                yield from _take_unknown(each, field.kind, f"{prefix}{name}[{index}].")
+                yield from _take_unknown(each, field.inner, f"{prefix}{name}[{index}].")

@@ -7,11 +7,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 from gotsurge_async.bulk.checks.rules import Finding, Severity
 from gotsurge_async.bulk.sources.cells import Parse, parser
-from gotsurge_async.bulk.sources.fields import FEEDBACK, ITEM_KEY, columns_of, draft_of, fields_of, required_of
+from gotsurge_async.bulk.sources.fields import FEEDBACK, ITEM_KEY, columns_of, draft_of, required_of
 from gotsurge_async.bulk.sources.lines import NOT_UTF8, Record, Records, physical_lines
 from gotsurge_async.bulk.sources.options import NOW, ColumnMap, SourceOptions, did_you_mean
 from gotsurge_async.bulk.sources.source import Fault, SourceReport
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.models.base import fields_of, is_model
 
 _DELIMITERS = ",;\t|"
 
@@ -115,19 +116,20 @@ class Header:
     def _tell_missing_columns(self, given: set[str], reading: Reading, wrong: Wrong) -> bool:
         """Tell each column that must be there and is not; whether one is required in every row."""
         missing = False
-        for name, field in fields_of(reading.model).items():
+        for field in fields_of(reading.model):
+            name = field.name
             if name in self._constants:
-                needs = required_of(field.kind)
+                needs = required_of(field.inner)
                 lacking = [need for need in needs if f"{name}.{need}" not in given]
                 for need in lacking:
                     wrong(f"{name}.{need}", f"there is no such column, but {name} needs it")
-                self._objects[name] = _Object(draft_of(field.kind), needs, not lacking)
+                self._objects[name] = _Object(draft_of(field.inner), needs, not lacking)
                 missing = missing or bool(lacking and field.required)
             elif field.required and name not in given and name != reading.key:
                 missing = True
                 rule = "is required, and there is no such column (a map can give a constant: --map)"
-                if field.is_model:
-                    first = next(iter(required_of(field.kind) or fields_of(field.kind)))
+                if is_model(field.inner):
+                    first = max(fields_of(field.inner), key=lambda each: each.required).name
                     rule = f"is required: there is no column for it, such as {name}.{first}"
                 wrong(name, rule)
         return missing
