@@ -203,8 +203,8 @@ draft:  /* a create of a draft, until an answer names it */
     if
     :: atomic { MORE -> make_draft(payload[r], t) } -> goto keep
     /* made, and the answer is lost; not made, and no answer comes: */
-    :: atomic { MORE && troubles > 0 -> troubles--; make_draft(payload[r], t); t = 0; lost = true } -> goto draft
-    :: atomic { UNLUCKY; lost = true } -> goto draft
+    :: atomic { MORE && troubles > 0 -> troubles--; make_draft(payload[r], t); t = 0; lost = true } -> goto anew
+    :: atomic { UNLUCKY; lost = true } -> goto anew
     /* its tracking id is taken, by a draft whose answer was lost as it seems: */
     :: atomic { ADOPTABLE(1) -> troubles--; t = 1 } -> goto keep
     :: atomic { ADOPTABLE(2) -> troubles--; t = 2 } -> goto keep
@@ -214,6 +214,15 @@ draft:  /* a create of a draft, until an answer names it */
     :: atomic { MINE(r, e) && state[r] == DRAFTING && troubles > 0 -> troubles--; mark(PENDING) } -> goto over
     :: !MORE -> goto over
     fi;
+
+anew:   /* it waits again, and is claimed anew before it is drafted anew */
+    atomic {
+        if
+        :: MINE(r, e) && state[r] == DRAFTING -> mark(PENDING)
+        :: else -> skip
+        fi
+    };
+    goto next;
 
 keep:   /* record the draft */
     atomic {
