@@ -56,7 +56,7 @@ class World:
         """Push, and take all results."""
         return [result async for result in self.gs.push(given, **options)]
 
-    def check_books(self, results: list[OrderResult[Order]], count: int) -> Counter[str]:
+    def check_results(self, results: list[OrderResult[Order]], count: int) -> Counter[str]:
         """Each order has one result, and what the simulator has of it is what its result says."""
         audit = self.sim.audit()
         assert audit["doubled"] == {}
@@ -128,7 +128,7 @@ async def test_a_push_through_limits_and_a_lost_token_creates_each_order_once() 
         )
         w.sim.order_fault(Fault(operation="tasks.create", kind="status", status=401, times=1))
         results = await w.push(orders(500), concurrency=8)
-        assert w.check_books(results, 500) == {"Created": 500}
+        assert w.check_results(results, 500) == {"Created": 500}
         calls = w.sim.audit()["calls"]
         assert calls["tasks.create"] > 30
         assert calls["auth.refresh"] == 1
@@ -141,7 +141,7 @@ async def test_lost_answers_are_in_doubt_and_nothing_is_doubled(kind: Kind) -> N
         for seed, when in enumerate(WHEN, 1):
             w.sim.order_fault(Fault(operation="tasks.create", when=when, kind=kind, rate=0.2, seed=seed))
         results = await w.push(orders(400), chunk=10, concurrency=8)
-        counts = w.check_books(results, 400)
+        counts = w.check_results(results, 400)
         assert set(counts) == {"Created", "InDoubt"}
         assert counts["InDoubt"] >= 40
         in_doubt = {result.order.tracking_id for result in results if isinstance(result, InDoubt)}
@@ -163,7 +163,7 @@ async def test_a_token_that_expires_in_the_middle_is_renewed_once() -> None:
         refused = [result.error.service_message for result in results if isinstance(result, Refused)]
         assert all("from_time_window" in message or "past" in message for message in refused)
         assert {type(result) for result in results} <= {Created, Refused}
-        assert w.check_books(results, 400)["Created"] >= 200
+        assert w.check_results(results, 400)["Created"] >= 200
         assert w.sim.audit()["calls"]["auth.refresh"] == 1
         assert len([event for event in w.events if isinstance(event, TokenRefreshed)]) == 1
 
@@ -199,7 +199,7 @@ async def test_a_shuffled_and_silent_service_is_matched_as_far_as_it_can_be() ->
     """With answers out of order each order has its own task, and where nothing is echoed it stands by its place."""
     async with world(SimulatorOptions(answer_order="shuffled")) as w:
         results = await w.push(orders(60))
-        assert w.check_books(results, 60) == {"Created": 60}
+        assert w.check_results(results, 60) == {"Created": 60}
         for result in results[:5]:
             assert isinstance(result, Created)
             assert (await w.gs.tasks.get(result.receipt.id)).tracking_id == result.order.tracking_id

@@ -142,7 +142,7 @@ class Desk:
         assert (done.exit_code, summary["in_doubt"]) == (3, len(keys))
         return str(summary["run"])
 
-    def books(self, command: str, *words: str | Path) -> Result:
+    def on_ledger(self, command: str, *words: str | Path) -> Result:
         """Run a command that only needs the ledger."""
         return self.run(command, *words, *self.ledger)
 

@@ -41,7 +41,7 @@ def test_a_corrected_row_is_told_by_line_and_field(desk: Desk) -> None:
         assert [row["tracking_id"] for row in csv.DictReader(stream)] == ["A"]
     with Path(summary["files"]["changed"]).open(newline="") as stream:
         assert [row["tracking_id"] for row in csv.DictReader(stream)] == ["B", "C"]
-    status = desk.document(desk.books("status", summary["run"], "--json"))
+    status = desk.document(desk.on_ledger("status", summary["run"], "--json"))
     assert (status["changed"], status["already_pushed"]) == (2, 1)
 
 
@@ -51,13 +51,13 @@ def test_a_look_tells_the_same(desk: Desk, command: list[str]) -> None:
     desk.push("A", "B", "C")
     file = corrected(desk)
     name, *words = command
-    before = desk.books("runs", "--json").stdout
+    before = desk.on_ledger("runs", "--json").stdout
     told = desk.run(name, file, *words, *desk.place, *desk.ledger)
     assert told.exit_code == 7
     assert "differs from what was sent: from_address.street_address" in told.output
     document = json.loads(desk.run(name, file, *words, *desk.place, *desk.ledger, "--json").stdout)
     assert (document["already_pushed"], document["changed_count"]) == (3, 2)
-    assert desk.books("runs", "--json").stdout == before
+    assert desk.on_ledger("runs", "--json").stdout == before
 
 
 def test_a_ledger_is_only_looked_at_where_there_is_one(desk: Desk) -> None:

@@ -40,9 +40,9 @@ def every_command(desk: Desk, run_id: str) -> dict[str, Result]:
     file = desk.folder / "orders.csv"
     out = ["--out", desk.folder / "out", "--quiet"]
     return {
-        "runs": clean(desk.books("runs")),
-        "status": clean(desk.books("status", run_id)),
-        "results": clean(desk.books("results", run_id, "--out", desk.folder / "again")),
+        "runs": clean(desk.on_ledger("runs")),
+        "status": clean(desk.on_ledger("status", run_id)),
+        "results": clean(desk.on_ledger("results", run_id, "--out", desk.folder / "again")),
         "check": clean(desk.run("ledger", "check", *desk.ledger)),
         "reconcile": clean(desk.call("reconcile", run_id)),
         "undo": clean(desk.call("undo", run_id)),
@@ -106,9 +106,9 @@ def test_an_order_that_cannot_be_decoded_is_not_sent(desk: Desk, column: str) ->
     assert (check.exit_code, f"order 1: {column} cannot be decoded" in check.stdout) == (1, True)
     if column == "payload":
         done = clean(desk.call("resume", summary["run"], *out))
-        assert desk.document(desk.books("status", summary["run"], "--json"))["states"] == {"pending": 2}
+        assert desk.document(desk.on_ledger("status", summary["run"], "--json"))["states"] == {"pending": 2}
     else:
-        done = clean(desk.books("results", summary["run"], "--out", desk.folder / "again"))
+        done = clean(desk.on_ledger("results", summary["run"], "--out", desk.folder / "again"))
     assert done.exit_code in (2, 3)
     assert "table payloads, order 1, line 2" in done.stderr
     assert tasks(desk) == before
@@ -130,7 +130,7 @@ def test_no_flip_of_a_bit_doubles(desk: Desk) -> None:
             beside.unlink()
         book(desk).write_bytes(flipped)
         for words in (("runs",), ("status", summary["run"]), ("results", summary["run"], "--out", desk.folder / "x")):
-            clean(desk.books(*map(str, words)))
+            clean(desk.on_ledger(*map(str, words)))
         clean(desk.run("ledger", "check", *desk.ledger))
         pushed = clean(desk.call("push", desk.folder / "orders.csv", "--out", desk.folder / "out", "--quiet"))
         assert pushed.exit_code in (0, 2), (place, pushed.output)
@@ -156,7 +156,7 @@ def test_a_backup_is_made_and_an_older_one_is_noticed(desk: Desk) -> None:
     assert (refused.exit_code, tasks(desk)) == (2, before)
     assert "counts 2 admissions and claims" in refused.stderr
     assert "gotsurge ledger accept-older" in refused.stderr
-    assert desk.books("runs").exit_code == 0
+    assert desk.on_ledger("runs").exit_code == 0
     check = desk.run("ledger", "check", *desk.ledger)
     assert (check.exit_code, "is an older copy" in check.stdout) == (1, True)
     assert desk.run("ledger", "accept-older", *desk.ledger, stdin="n\n").exit_code != 0

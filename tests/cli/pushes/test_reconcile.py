@@ -14,7 +14,7 @@ def test_what_was_created_is_found(platform_desk: Desk) -> None:
     runs = {each["run"]: each for each in desk.document(done)["runs"]}
     assert {run: len(each["created"]) for run, each in runs.items()} == {first: 2, second: 1}
     assert runs[first]["created"][0].keys() == {"key", "task_id", "status"}
-    summary = desk.document(desk.books("results", first, "--out", desk.folder / "out", "--json"))
+    summary = desk.document(desk.on_ledger("results", first, "--out", desk.folder / "out", "--json"))
     assert (summary["created"], summary["in_doubt"]) == (2, 0)
     again = desk.call("reconcile", *AT_ONCE)
     assert (again.exit_code, again.stdout) == (0, "nothing is in doubt\n")

@@ -36,21 +36,21 @@ def fill(desk: Desk, run_id: str, **cells: tuple[str, str]) -> Path:
 
 def states(desk: Desk, run_id: str) -> dict[str, int]:
     """The states of the orders of a run."""
-    found: dict[str, int] = desk.document(desk.books("status", run_id, "--json"))["states"]
+    found: dict[str, int] = desk.document(desk.on_ledger("status", run_id, "--json"))["states"]
     return found
 
 
 def test_a_persons_word_settles_an_order(desk: Desk) -> None:
     """The word is recorded with name and time, is shown by status, and a key that was not created can be pushed."""
     run_id = desk.push_lost("A", "B", when="before")
-    created = desk.books("resolve", run_id, "--key", "A", "--created", "task-a", "--by", "Mei", "--no-check")
+    created = desk.on_ledger("resolve", run_id, "--key", "A", "--created", "task-a", "--by", "Mei", "--no-check")
     assert created.stdout == f"A of run {run_id}: created as task-a, says Mei\n"
-    done = desk.books("resolve", run_id, "--key", "B", "--not-created", "--json")
+    done = desk.on_ledger("resolve", run_id, "--key", "B", "--not-created", "--json")
     said = {"key": "B", "created": False, "task_id": None, "by": getpass.getuser()}
     assert desk.document(done) == {"run": run_id, **said, "left_in_doubt": 0, "next": [], "exit": 0}
-    told = desk.books("status", run_id).stdout
+    told = desk.on_ledger("status", run_id).stdout
     assert "A: created as task-a, said Mei at " in told
-    decisions = desk.document(desk.books("status", run_id, "--json"))["decisions"]
+    decisions = desk.document(desk.on_ledger("status", run_id, "--json"))["decisions"]
     assert [(each["key"], each["by"]) for each in decisions] == [("A", "Mei"), ("B", getpass.getuser())]
     _, summary = desk.push("A", "B")
     assert (summary["created"], summary["already_pushed"]) == (1, 1)
@@ -70,13 +70,13 @@ def test_a_persons_word_settles_an_order(desk: Desk) -> None:
 )
 def test_a_word_must_be_one(desk: Desk, words: tuple[str, ...]) -> None:
     """Neither word, both, a task without a name, or fewer tasks than orders is wrong usage."""
-    assert desk.books("resolve", "R", *words).exit_code == 2
+    assert desk.on_ledger("resolve", "R", *words).exit_code == 2
 
 
 def test_what_is_known_cannot_be_resolved(desk: Desk) -> None:
     """An order that is created is not in doubt: the command says so and changes nothing."""
     _, summary = desk.push("A")
-    done = desk.books("resolve", summary["run"], "--key", "A", "--not-created")
+    done = desk.on_ledger("resolve", summary["run"], "--key", "A", "--not-created")
     assert (done.exit_code, "not in doubt" in done.stderr) == (2, True)
 
 
@@ -89,7 +89,7 @@ def test_what_a_crash_left_can_be_resolved(desk: Desk) -> None:
             await run.claim([row.id async for row in run.rows()])
 
     asyncio.run(crash())
-    assert desk.books("resolve", summary["run"], "--key", "A", "--not-created").exit_code == 0
+    assert desk.on_ledger("resolve", summary["run"], "--key", "A", "--not-created").exit_code == 0
 
 
 def test_several_keys_are_resolved_at_once(desk: Desk) -> None:
@@ -97,10 +97,10 @@ def test_several_keys_are_resolved_at_once(desk: Desk) -> None:
     run_id = desk.push_lost("A", "B", "C", "D")
     tasks = tasks_of(desk)
     words = ("--key", "A", "--created", tasks["A"], "--key", "B", "--created", tasks["B"])
-    done = desk.books("resolve", run_id, *words)
+    done = desk.on_ledger("resolve", run_id, *words)
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "2 created, 2 still in doubt")
     assert f"2 in doubt: gotsurge reconcile {run_id}" in done.stderr
-    done = desk.books("resolve", run_id, "--key", "C", "--key", "D", "--not-created", "--json")
+    done = desk.on_ledger("resolve", run_id, "--key", "C", "--key", "D", "--not-created", "--json")
     document = desk.document(done)
     assert (document["not_created"], document["left_in_doubt"]) == ([{"key": "C"}, {"key": "D"}], 0)
     assert states(desk, run_id) == {"created": 2, "rejected": 2}
@@ -111,7 +111,7 @@ def test_a_filled_in_file_is_resolved(desk: Desk) -> None:
     run_id = desk.push_lost("A", "B", "C")
     task = tasks_of(desk)["A"]
     path = fill(desk, run_id, A=(task, "in_doubt"), B=("", "Not created"))
-    done = desk.books("resolve", run_id, "--file", path, "--by", "Mei", "--json")
+    done = desk.on_ledger("resolve", run_id, "--file", path, "--by", "Mei", "--json")
     document = desk.document(done)
     assert done.exit_code == 0
     assert document | {"next": []} == {
@@ -127,7 +127,7 @@ def test_a_filled_in_file_is_resolved(desk: Desk) -> None:
     }
     # The same file with one more row filled in: what was said before is no contradiction.
     path = fill(desk, run_id, C=("", "not_created"))
-    document = desk.document(desk.books("resolve", run_id, "--file", path, "--json"))
+    document = desk.document(desk.on_ledger("resolve", run_id, "--file", path, "--json"))
     assert (document["said_before"], document["not_created"], document["left_in_doubt"]) == (2, [{"key": "C"}], 0)
     assert states(desk, run_id) == {"created": 1, "rejected": 2}
 
@@ -139,7 +139,7 @@ def test_a_file_with_faults_changes_nothing(desk: Desk) -> None:
     path = fill(
         desk, run_id, A=("", "created"), B=(tasks["B"], "not_created"), C=("", "perhaps"), D=(tasks["D"], "created")
     )
-    done = desk.books("resolve", run_id, "--file", path, "--json")
+    done = desk.on_ledger("resolve", run_id, "--file", path, "--json")
     document = desk.document(done)
     assert (done.exit_code, document["exit"], document["count"], document["run"]) == (2, 2, 3, run_id)
     assert [fault["line"] for fault in document["faults"]] == [2, 3, 4]
@@ -154,11 +154,11 @@ def test_a_file_with_faults_changes_nothing(desk: Desk) -> None:
         D=(tasks["D"], "created"),
         E=("", "not_created"),
     )
-    document = desk.document(desk.books("resolve", run_id, "--file", path, "--json"))
+    document = desk.document(desk.on_ledger("resolve", run_id, "--file", path, "--json"))
     (twice,) = document["faults"]
     assert (twice["line"], twice["rule"]) == (5, f"task {tasks['D']} is said to be C too")
     path = fill(desk, run_id, C=("", "in_doubt"))
-    told = desk.books("resolve", run_id, "--file", path).stderr
+    told = desk.on_ledger("resolve", run_id, "--file", path).stderr
     assert "in-doubt.csv:2: A: GotSurge has no task no-such-task" in told
     assert f"in-doubt.csv:3: B: task {tasks['C']} is another order's: its tracking_id is C" in told
     assert states(desk, run_id) == {"in_doubt": 6}
@@ -168,11 +168,11 @@ def test_a_task_of_another_order_is_refused(desk: Desk) -> None:
     """The ledger knows it, also where nothing is read."""
     desk.push("X")
     run_id = desk.push_lost("A")
-    done = desk.books("resolve", run_id, "--key", "A", "--created", tasks_of(desk)["X"], "--no-check")
+    done = desk.on_ledger("resolve", run_id, "--key", "A", "--created", tasks_of(desk)["X"], "--no-check")
     assert (done.exit_code, "is recorded for another order" in done.stderr) == (2, True)
     again = desk.push("A")[1]
     assert again["in_doubt"] == 1
-    other = desk.books("resolve", again["run"], "--key", "A", "--not-created")
+    other = desk.on_ledger("resolve", again["run"], "--key", "A", "--not-created")
     assert f"is in doubt in run {run_id}: gotsurge resolve {run_id}" in other.stderr
 
 
@@ -182,7 +182,7 @@ def test_a_draft_is_not_created(platform_desk: Desk) -> None:
     run_id = desk.push_lost("A", when="before")
     made = desk.run("drafts", "create", order_file(desk), *desk.place, "--json")
     draft = desk.document(made)["orders"][0]["id"]
-    done = desk.books("resolve", run_id, "--key", "A", "--created", draft)
+    done = desk.on_ledger("resolve", run_id, "--key", "A", "--created", draft)
     assert (done.exit_code, "is a draft" in done.stderr) == (2, True), done.output
 
 
@@ -209,11 +209,11 @@ def test_a_task_that_cannot_be_read_needs_no_check(desk: Desk) -> None:
     run_id = desk.push_lost("A")
     task = tasks_of(desk)["A"]
     words = (run_id, "--key", "A", "--created", task)
-    done = desk.books("resolve", *words, "--api-base", "http://127.0.0.1:9/api", "--json")
+    done = desk.on_ledger("resolve", *words, "--api-base", "http://127.0.0.1:9/api", "--json")
     document = desk.document(done)
     assert (done.exit_code, "--no-check" in document["error"], document["run"]) == (8, True, run_id)
     assert states(desk, run_id) == {"in_doubt": 1}
-    assert desk.books("resolve", *words, "--api-base", "http://127.0.0.1:9/api", "--no-check").exit_code == 0
+    assert desk.on_ledger("resolve", *words, "--api-base", "http://127.0.0.1:9/api", "--no-check").exit_code == 0
 
 
 def test_a_file_from_a_spreadsheet_and_one_that_is_none(desk: Desk) -> None:
@@ -224,11 +224,11 @@ def test_a_file_from_a_spreadsheet_and_one_that_is_none(desk: Desk) -> None:
         rows = list(csv.reader(file))
     with path.open("w", newline="", encoding="utf-8-sig") as file:
         csv.writer(file, delimiter=";").writerows(rows)
-    assert desk.books("resolve", run_id, "--file", path).exit_code == 0
+    assert desk.on_ledger("resolve", run_id, "--file", path).exit_code == 0
     assert states(desk, run_id) == {"in_doubt": 1, "rejected": 1}
-    done = desk.books("resolve", run_id, "--file", desk.folder / "orders.csv")
+    done = desk.on_ledger("resolve", run_id, "--file", desk.folder / "orders.csv")
     assert (done.exit_code, "gs_task_id" in done.stderr) == (2, True)
-    assert desk.books("resolve", run_id, "--file", desk.folder / "none.csv").exit_code == 2
+    assert desk.on_ledger("resolve", run_id, "--file", desk.folder / "none.csv").exit_code == 2
 
 
 def test_json_lines_can_be_filled_in_too(desk: Desk) -> None:
@@ -252,5 +252,5 @@ def test_json_lines_can_be_filled_in_too(desk: Desk) -> None:
     path = Path(summary["files"]["in_doubt"])
     row = json.loads(path.read_text())
     path.write_text(json.dumps({**row, "gs_task_id": tasks_of(desk)["A"]}) + "\n")
-    done = desk.books("resolve", summary["run"], "--file", path)
+    done = desk.on_ledger("resolve", summary["run"], "--file", path)
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "1 created"), done.output

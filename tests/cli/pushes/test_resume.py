@@ -76,7 +76,7 @@ def test_another_environment_is_refused(desk: Desk) -> None:
     other = desk.run("resume", run_id, *desk.ledger, "--env", "sandbox", GOTSURGE_BEARER_TOKEN="t")
     assert (other.exit_code, f"run {run_id} is of local" in other.stderr) == (2, True)
     desk.run("push", desk.folder / "orders.csv", "--simulate", *desk.ledger, "--out", desk.folder / "out")
-    simulated = desk.document(desk.books("runs", "--json", "--env", "simulator"))[0]["run"]
+    simulated = desk.document(desk.on_ledger("runs", "--json", "--env", "simulator"))[0]["run"]
     gone = desk.call("resume", simulated)
     assert (gone.exit_code, "throw-away" in gone.stderr) == (2, True)
     assert desk.run("resume", run_id, *desk.ledger).exit_code == 2
@@ -148,7 +148,7 @@ def test_refused_orders_are_tried_again(desk: Desk) -> None:
     assert document["run"] != summary["run"]
     assert Path(document["files"]["success"]).read_text().count("\n") == 3
     assert desk.simulator.audit()["tasks"] == 3
-    assert desk.document(desk.books("status", document["run"], "--json"))["options"]["retry_of"] == summary["run"]
+    assert desk.document(desk.on_ledger("status", document["run"], "--json"))["options"]["retry_of"] == summary["run"]
     # They are created by now.
     third = desk.call("retry", summary["run"], "--failed", "--out", desk.folder / "out", "--json")
     assert (third.exit_code, "has no refused orders" in desk.document(third)["error"]) == (2, True)
@@ -188,4 +188,4 @@ def test_the_last_run_is_the_last_that_was_begun(desk: Desk, monkeypatch: pytest
     done = desk.call("resume", "--last", "--out", desk.folder / "out", "--json", "--quiet")
     assert desk.document(done)["run"] == summary["run"]
     assert summary["run"].startswith("2001")
-    assert desk.document(desk.books("runs", "--json"))[0]["run"] == summary["run"]
+    assert desk.document(desk.on_ledger("runs", "--json"))[0]["run"] == summary["run"]

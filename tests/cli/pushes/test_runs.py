@@ -18,18 +18,18 @@ def test_runs_are_listed_newest_first(desk: Desk) -> None:
     """Each run is a line with its counts; --limit and --env choose, and --json is a list."""
     _, first = desk.push("A", "B")
     second = desk.push_lost("C")
-    done = desk.books("runs")
+    done = desk.on_ledger("runs")
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     assert lines[0][:3] == ["RUN", "STATE", "ENVIRONMENT"]
     assert [line[0] for line in lines[1:]] == [second, first["run"]]
     assert lines[2][1:9] == ["done", "local", "direct", "2", "2", "0", "0", "0"]
-    documents = desk.document(desk.books("runs", "--json"))
+    documents = desk.document(desk.on_ledger("runs", "--json"))
     assert [(each["run"], each["created"], each["in_doubt"]) for each in documents] == [
         (second, 0, 1),
         (first["run"], 2, 0),
     ]
-    assert len(desk.document(desk.books("runs", "--json", "--limit", "1"))) == 1
-    assert desk.document(desk.books("runs", "--json", "--env", "sandbox")) == []
+    assert len(desk.document(desk.on_ledger("runs", "--json", "--limit", "1"))) == 1
+    assert desk.document(desk.on_ledger("runs", "--json", "--env", "sandbox")) == []
 
 
 def test_without_a_ledger_nothing_is_made(run: Runner, tmp_path: Path) -> None:
@@ -53,17 +53,17 @@ def test_the_ledger_of_real_pushes_is_found_by_the_environment(
 def test_status_tells_counts_and_what_to_do(desk: Desk) -> None:
     """Orders in doubt, refused and unprocessed are counted, each with the command that goes on."""
     run_id = desk.push_lost("A", "B")
-    done = desk.books("status", run_id)
+    done = desk.on_ledger("status", run_id)
     assert done.exit_code == 0
     assert "in doubt\t2" in done.stdout
     where = f"--env local --api-base {desk.simulator.api_base} --ledger {desk.folder / 'ledger.db'}"
     assert f"2 in doubt: gotsurge reconcile {run_id} {where}\n" in done.stdout
     desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
     _, refused = desk.push("C", "D", words=("--max-errors", "0", "--batch-size", "1", "--concurrency", "1"))
-    told = desk.books("status", refused["run"]).stdout
+    told = desk.on_ledger("status", refused["run"]).stdout
     assert f"1 refused: gotsurge retry {refused['run']} {where}\n" in told
     assert f"1 unprocessed: gotsurge resume {refused['run']} {where} --out " in told
-    document = desk.document(desk.books("status", refused["run"], "--json"))
+    document = desk.document(desk.on_ledger("status", refused["run"], "--json"))
     out = f" --out {desk.folder / 'out'}"
     assert document["next"] == [
         f"gotsurge resume {refused['run']} {where}{out}",
@@ -77,13 +77,13 @@ def test_a_file_that_changed_is_told_from_the_runs_own(desk: Desk) -> None:
     """--file compares by hash: exit 0 for the same bytes, 1 for others, 2 where there is nothing to compare."""
     _, summary = desk.push("A")
     file = desk.folder / "orders.csv"
-    same = desk.books("status", summary["run"], "--file", file)
+    same = desk.on_ledger("status", summary["run"], "--file", file)
     assert (same.exit_code, "is the one" in same.stdout) == (0, True)
     file.write_text(file.read_text() + "\n")
-    other = desk.books("status", summary["run"], "--file", file, "--json")
+    other = desk.on_ledger("status", summary["run"], "--file", file, "--json")
     assert (other.exit_code, desk.document(other)["same_file"]) == (1, False)
-    assert "NOT the one" in desk.books("status", summary["run"], "--file", file).stdout
-    assert desk.books("status", summary["run"], "--file", desk.folder / "none.csv").exit_code == 2
+    assert "NOT the one" in desk.on_ledger("status", summary["run"], "--file", file).stdout
+    assert desk.on_ledger("status", summary["run"], "--file", desk.folder / "none.csv").exit_code == 2
 
 
 def test_a_run_that_is_held_is_told_as_being_sent(desk: Desk) -> None:
@@ -93,27 +93,28 @@ def test_a_run_that_is_held_is_told_as_being_sent(desk: Desk) -> None:
     async def hold() -> Result:
         async with await Ledger.open(desk.folder / "ledger.db") as ledger, await ledger.hold(summary["run"]) as run:
             await run.start()
-            return await asyncio.to_thread(desk.books, "status", summary["run"])
+            return await asyncio.to_thread(desk.on_ledger, "status", summary["run"])
 
     done = asyncio.run(hold())
     assert "state\tbeing sent" in done.stdout
     assert f"held by\tprocess {os.getpid()}" in done.stdout
-    assert "broken off" in desk.books("runs").stdout
+    assert "broken off" in desk.on_ledger("runs").stdout
 
 
 def test_results_are_written_again(desk: Desk) -> None:
     """The files are those of the push, as things stand now, and the summary is printed."""
     run_id = desk.push_lost("A", "B")
     assert (
-        desk.books("resolve", run_id, "--key", "A", "--created", "task-a", "--by", "Mei", "--no-check").exit_code == 0
+        desk.on_ledger("resolve", run_id, "--key", "A", "--created", "task-a", "--by", "Mei", "--no-check").exit_code
+        == 0
     )
-    done = desk.books("results", run_id, "--out", desk.folder / "again", "--json")
+    done = desk.on_ledger("results", run_id, "--out", desk.folder / "again", "--json")
     summary = desk.document(done)
     assert (done.exit_code, summary["created"], summary["in_doubt"]) == (0, 1, 1)
     with (desk.folder / "again" / f"{run_id}-success.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["tracking_id"], row["gs_task_id"]) == ("A", "task-a")
-    told = desk.books("results", run_id, "--out", desk.folder / "again").stdout
+    told = desk.on_ledger("results", run_id, "--out", desk.folder / "again").stdout
     assert told.splitlines()[-1] == "1 created, 1 in doubt"
     assert " in 0.0 s" not in told
 
@@ -126,7 +127,7 @@ def test_an_unknown_run_is_told(desk: Desk) -> None:
         ("results", "nothing"),
         ("resolve", "nothing", "--key", "A", "--not-created", "--by", "me"),
     ):
-        done = desk.books(command, *words)
+        done = desk.on_ledger(command, *words)
         assert (done.exit_code, "no run nothing" in done.stderr) == (2, True)
 
 
@@ -166,7 +167,7 @@ def test_in_flight_in_doubt_and_cancelled_are_three_words(platform_desk: Desk, h
             return await asyncio.to_thread(words)
 
     def words() -> dict[str, int]:
-        document = desk.document(desk.books("status", run_id, "--json"))
+        document = desk.document(desk.on_ledger("status", run_id, "--json"))
         return {word: document[word] for word in ("created", "cancelled", "in_flight", "in_doubt", "unprocessed")}
 
     flight = {"in_flight": 2, "in_doubt": 0, "unprocessed": 0}
@@ -179,14 +180,14 @@ def test_cancelled_orders_have_a_file_of_their_own(desk: Desk) -> None:
     _, summary = desk.push("A", "B")
     assert "cancelled" not in summary["files"]
     assert desk.call("undo", summary["run"]).exit_code == 0
-    done = desk.books("results", summary["run"], "--out", desk.folder / "out", "--json")
+    done = desk.on_ledger("results", summary["run"], "--out", desk.folder / "out", "--json")
     again = desk.document(done)
     assert (again["cancelled"], again["created"], again["next"]) == (2, 0, [])
     assert {each["verdict"]: each["count"] for each in again["reasons"]} == {"cancelled": 2}
     path = Path(again["files"]["cancelled"])
     with path.open(newline="") as file:
         assert {row["gs_status"] for row in csv.DictReader(file)} == {"cancelled"}
-    told = desk.books("status", summary["run"]).stdout
+    told = desk.on_ledger("status", summary["run"]).stdout
     assert "cancelled\t2" in told
     pushed = desk.run("push", path, *desk.place, *desk.ledger, "--out", desk.folder / "out", "--json", "--quiet")
     assert (pushed.exit_code, desk.document(pushed)["created"]) == (0, 2)

@@ -14,7 +14,7 @@ def test_an_undo_cancels_and_tells(desk: Desk) -> None:
     done = desk.call("undo", summary["run"], "--reason", "wrong file")
     assert (done.exit_code, done.stdout) == (0, f"run {summary['run']}: 3 cancelled\n")
     _, summary = desk.push("D", "E")
-    document = desk.document(desk.books("status", summary["run"], "--json"))
+    document = desk.document(desk.on_ledger("status", summary["run"], "--json"))
     assert document["created"] == 2
     task_id = Path(summary["files"]["success"]).read_text().splitlines()[1].split(",")[-3]
     desk.simulator.move(task_id, "accepted")
@@ -65,16 +65,16 @@ def test_drafts_are_undone_if_asked(platform_desk: Desk) -> None:
     desk.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
     _, summary = desk.push("A", "B")
     assert (summary["created"], len(summary["unused_drafts"])) == (2, 2)
-    assert "unused drafts\t2" in desk.books("status", summary["run"]).stdout
-    told = desk.document(desk.books("status", summary["run"], "--json"))
+    assert "unused drafts\t2" in desk.on_ledger("status", summary["run"]).stdout
+    told = desk.document(desk.on_ledger("status", summary["run"], "--json"))
     assert sorted(told["unused_drafts"]) == sorted(summary["unused_drafts"])
-    results = desk.document(desk.books("results", summary["run"], "--out", desk.folder / "out", "--json"))
+    results = desk.document(desk.on_ledger("results", summary["run"], "--out", desk.folder / "out", "--json"))
     assert sorted(results["unused_drafts"]) == sorted(summary["unused_drafts"])
     done = desk.call("undo", summary["run"])
     assert done.stdout == f"run {summary['run']}: 2 cancelled, 2 unused drafts left\n"
     done = desk.call("undo", summary["run"], "--drafts")
     assert done.stdout == f"run {summary['run']}: 2 already cancelled, 2 drafts cancelled\n"
-    assert desk.document(desk.books("status", summary["run"], "--json"))["unused_drafts"] == []
+    assert desk.document(desk.on_ledger("status", summary["run"], "--json"))["unused_drafts"] == []
 
 
 def test_a_person_is_asked_about_all_that_is_cancelled(platform_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ def test_a_failure_is_a_document_too(
 def test_a_failure_names_the_run(desk: Desk, command: str) -> None:
     """The document of a command about a run has its id, also when there is no such run."""
     desk.push("A")
-    call = desk.books if command in ("status", "results") else desk.call
+    call = desk.on_ledger if command in ("status", "results") else desk.call
     document = desk.document(call(command, "nothing", "--json"))
     assert (document["exit"], "no run nothing" in document["error"]) == (2, True)
     assert document["run"] in ("nothing", None)

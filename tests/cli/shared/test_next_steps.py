@@ -142,5 +142,5 @@ def test_reasons_are_counted_without_what_tells_one_from_another(desk: Desk) -> 
     assert [(each["verdict"], each["count"]) for each in reasons] == [("refused", 2), ("refused", 1)]
     assert ("409" in reasons[0]["reason"], "422" in reasons[1]["reason"]) == (True, True)
     assert "request id" not in str(reasons)
-    told_ = desk.books("results", file["run"], "--out", desk.folder / "again").stdout
+    told_ = desk.on_ledger("results", file["run"], "--out", desk.folder / "again").stdout
     assert f"why refused:\n  2 × {reasons[0]['reason']}\n  1 × {reasons[1]['reason']}\n" in told_

@@ -60,13 +60,13 @@ def test_what_goes_on_with_a_run_tries_it_too(desk: Desk, command: str) -> None:
     desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
     _, summary = desk.push("A", "B", words=("--batch-size", "1", "--concurrency", "1", "--max-errors", "0"))
     assert (summary["refused"], summary["unprocessed"]) == (1, 1)
-    call = desk.books if command == "results" else desk.call
+    call = desk.on_ledger if command == "results" else desk.call
     done = call(command, summary["run"], "--out", desk.folder / "orders.csv", "--json")
     document = desk.document(done)
     assert (done.exit_code, document["run"]) == (2, summary["run"])
     assert "orders.csv" in document["error"]
     assert desk.simulator.audit()["tasks"] == 0
-    assert len(desk.document(desk.books("runs", "--json"))) == 1
+    assert len(desk.document(desk.on_ledger("runs", "--json"))) == 1
 
 
 @pytest.mark.parametrize("lost", [False, True])

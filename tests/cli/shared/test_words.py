@@ -21,10 +21,10 @@ def test_every_document_has_its_exit_code(desk: Desk) -> None:
         desk.call("plan", file, "--json"),
         desk.call("push", file, "--json", "--quiet", "--out", desk.folder / "out"),
         desk.call("undo", run_id, "--json"),
-        desk.books("status", run_id, "--json"),
+        desk.on_ledger("status", run_id, "--json"),
         desk.run("ledger", "check", *desk.ledger, "--json"),
-        desk.books("resolve", run_id, "--key", "A", "--not-created", "--json"),
-        desk.books("resolve", run_id, "--key", "B", "--not-created", "--json"),
+        desk.on_ledger("resolve", run_id, "--key", "A", "--not-created", "--json"),
+        desk.on_ledger("resolve", run_id, "--key", "B", "--not-created", "--json"),
         desk.call("reconcile", "--json"),
     ]
     assert [done.exit_code for done in ended] == [3, 3, 3, 3, 0, 0, 0, 0, 0]
@@ -77,7 +77,7 @@ def test_a_state_is_told_in_words(desk: Desk, file: bool) -> None:
         path = desk.folder / "out" / f"{run_id}-failed.csv"
         path.write_text(path.read_text().replace(",,refused,", f",{ID},in_doubt,"))
         words = ["--file", path]
-    done = desk.books("resolve", run_id, *words, "--no-check")
+    done = desk.on_ledger("resolve", run_id, *words, "--no-check")
     assert (done.exit_code, "is refused, not in doubt" in done.stderr) == (2, True), done.output
 
 
@@ -102,7 +102,7 @@ def test_unused_drafts_are_told_again_with_the_results(platform_desk: Desk) -> N
     desk.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
     _, summary = desk.push("A", "B")
     desk.simulator.clear_faults()
-    done = desk.books("results", summary["run"], "--out", desk.folder / "again")
+    done = desk.on_ledger("results", summary["run"], "--out", desk.folder / "again")
     assert "2 unused drafts were left" in done.stderr
     command = done.stderr.partition("each is cancelled by: ")[2].splitlines()[0]
     for draft in summary["unused_drafts"]:
@@ -136,7 +136,7 @@ def test_runs_have_a_column_for_every_word(desk: Desk) -> None:
     """What was pushed already, and what was changed, is counted in the list too."""
     desk.push("A")
     desk.push("A")
-    head, first, _ = (line.split("\t") for line in desk.books("runs").stdout.splitlines())
+    head, first, _ = (line.split("\t") for line in desk.on_ledger("runs").stdout.splitlines())
     row = dict(zip(head, first, strict=True))
     assert (row["ALREADY PUSHED"], row["CHANGED"], row["CREATED"]) == ("1", "0", "0")
 
