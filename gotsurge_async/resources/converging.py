@@ -24,6 +24,7 @@ from gotsurge_async.errors import (
     CallError,
     InvalidData,
     NotFound,
+    NotSent,
     OutcomeUnknown,
     Problem,
     Rejected,
@@ -55,25 +56,29 @@ async def converge(
             Gives the result of what is done, None for what is not; raises where there is more to say than the error.
 
     Raises:
-        CallError: what became of the call, where the task does not tell.
+        CallError: what became of the call, where the task does not tell. Once an answer was lost, that is unknown: what
+            a later try meets says nothing of the first one.
     """
-    lost = False
+    lost: OutcomeUnknown | None = None
     for left in reversed(range(_TRIES)):
         try:
             return await send()
         except (Rejected, OutcomeUnknown) as error:
-            if isinstance(error, Rejected) and error.status in _NO_STATE:
-                raise
-            lost = lost or isinstance(error, OutcomeUnknown)
+            if isinstance(error, OutcomeUnknown):
+                lost = lost or error
+            elif error.status in _NO_STATE:
+                raise lost or error from None
             try:
                 task = await read()
             except (CallError, SignInNeeded):  # what became of the call is the news, not that the task cannot be read
-                raise error from None
-            done = judge(task, error, lost)
+                raise lost or error from None
+            done = judge(task, error, lost is not None)
             if done is not None:
                 return done
             if isinstance(error, Rejected) or not left:
-                raise
+                raise lost or error from None
+        except (NotSent, SignInNeeded) as error:
+            raise lost or error from None
     raise AssertionError("the last try returns or raises")
 
 

@@ -19,7 +19,7 @@ from gotsurge_async.errors import (
     Unauthorized,
     UsageError,
 )
-from gotsurge_async.transports.base import MaybeSent, Request, Response
+from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.transports.memory import Scripted
 from tests.support.clients import client
 from tests.support.orders import answer, order, orders
@@ -126,6 +126,23 @@ async def test_a_cancel_that_is_lost_for_ever_is_unknown() -> None:
         with pytest.raises(OutcomeUnknown, match=r"tasks\.cancel: lost"):
             await gs.tasks.cancel("t-1", reason=REASON)
     assert calls(transport.sent) == [CANCEL, READ] * 3
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        [answer({"message": "wait a moment"}, 409), task()],
+        [answer({}, 404)],
+        [answer({}, 403)],
+        [NothingSent("refused")] * 9,
+    ],
+    ids=["refused", "not found", "forbidden", "not sent"],
+)
+async def test_a_lost_cancel_stays_unknown_whatever_the_next_one_meets(then: list[Scripted]) -> None:
+    """The first cancel may act yet: that the second one was refused, or never left, says nothing of it."""
+    async with client([MaybeSent("lost"), task(), *then]) as (gs, _):
+        with pytest.raises(OutcomeUnknown, match=r"tasks\.cancel: lost"):
+            await gs.tasks.cancel("t-1", reason=REASON)
 
 
 @pytest.mark.parametrize("first", [answer({"message": "too late"}, 409, x_request_id="r-1"), MaybeSent("lost")])
