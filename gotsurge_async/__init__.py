@@ -9,7 +9,7 @@ from gotsurge_async.api.profile import Profile
 from gotsurge_async.auth.oauth import OAuth
 from gotsurge_async.auth.sealing import Sealer
 from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore
-from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unsent
+from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unprocessed
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials, Environment, Limits, RetryPolicy, Timeouts
 from gotsurge_async.errors import (
@@ -112,8 +112,8 @@ __all__ = [
     "Tokens",
     "TooLateToCancel",
     "Unauthorized",
+    "Unprocessed",
     "UnreadableAnswer",
-    "Unsent",
     "UpdateResult",
     "Updated",
     "UsageError",

@@ -110,7 +110,7 @@ class ChunkDone:
     created: int
     refused: int
     in_doubt: int
-    unsent: int
+    unprocessed: int
     seconds: float
 
 

@@ -22,7 +22,7 @@ from gotsurge_async import (
     TaskStatus,
     Timeouts,
     TooLateToCancel,
-    Unsent,
+    Unprocessed,
 )
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.hooks import Event, TokenRefreshed
@@ -186,12 +186,12 @@ async def test_a_revoked_account_stops_the_push() -> None:
         with pytest.raises(SignInNeeded):
             await read()
         kinds = {type(result) for result in seen}
-        assert kinds == {Created, Unsent}
+        assert kinds == {Created, Unprocessed}
         assert len(seen) < 200
         created = [result.order.tracking_id for result in seen if isinstance(result, Created)]
         assert w.sim.audit()["by_tracking_id"] == dict.fromkeys(created, 1)
         await w.gs.sign_in(w.sim.new_code("plain"))
-        again = await w.push([result.order for result in seen if isinstance(result, Unsent)])
+        again = await w.push([result.order for result in seen if isinstance(result, Unprocessed)])
         assert {type(result) for result in again} == {Created}
 
 

@@ -70,6 +70,6 @@ def test_each_call_has_a_number() -> None:
 
 def test_events_are_values() -> None:
     """An event does not change."""
-    event = ChunkDone(created=1, refused=0, in_doubt=0, unsent=0, seconds=0.1)
+    event = ChunkDone(created=1, refused=0, in_doubt=0, unprocessed=0, seconds=0.1)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         event.created = 2  # type: ignore[misc]

@@ -29,7 +29,7 @@ PUBLIC_NAMES = """
     NotFound NotSent NotUpdated OAuth Order OrderResult Organization OutcomeUnknown PayloadTooLarge PriceVehicle
     Problem Profile Quote RateLimited Receipt Refused Rejected RetryPolicy Sealer Secret ServiceType SignInFailed
     SignInNeeded SignatureForm Stop Task TaskChanges TaskStatus TimeWindow Timeouts TokenStore Tokens
-    TooLateToCancel Unauthorized UnreadableAnswer Unsent UpdateResult Updated UsageError VehiclePreference
+    TooLateToCancel Unauthorized UnreadableAnswer Unprocessed UpdateResult Updated UsageError VehiclePreference
     VersionConflict __version__
 """
 

@@ -13,7 +13,7 @@ from gotsurge_async import (
     Order,
     Refused,
     SignInNeeded,
-    Unsent,
+    Unprocessed,
     UsageError,
 )
 from gotsurge_async.hooks import ChunkDone, Event
@@ -42,7 +42,7 @@ async def test_any_number_is_pushed() -> None:
 
 
 async def test_each_order_is_told_what_became_of_it() -> None:
-    """Created, refused, in doubt and unsent come as they are, chunk by chunk, and the push goes on."""
+    """Created, refused, in doubt and unprocessed come as they are, chunk by chunk, and the push goes on."""
 
     def handle(request: Request) -> Response:
         name = sent(request)[0]["tracking_id"]
@@ -62,7 +62,7 @@ async def test_each_order_is_told_what_became_of_it() -> None:
         "T-0": Created,
         "T-1": Refused,
         "T-2": InDoubt,
-        "T-3": Unsent,
+        "T-3": Unprocessed,
         "T-4": InDoubt,
         "T-5": Created,
     }
@@ -97,7 +97,7 @@ async def test_no_more_is_in_flight_than_asked() -> None:
 
 
 async def test_a_push_ends_when_the_account_is_no_longer_taken() -> None:
-    """After a 401 that cannot be mended no chunk is sent, its orders are unsent, and the error comes last."""
+    """After a 401 that cannot be mended no chunk is sent, its orders are unprocessed, and the error comes last."""
     seen: list[str] = []
 
     def handle(request: Request) -> Response:
@@ -111,7 +111,7 @@ async def test_a_push_ends_when_the_account_is_no_longer_taken() -> None:
     async with make(MemoryTransport(handle)) as gs:
         with pytest.raises(SignInNeeded):
             await read(gs)
-    assert seen == ["Created"] * 10 + ["Unsent"] * 5
+    assert seen == ["Created"] * 10 + ["Unprocessed"] * 5
 
 
 async def test_a_push_left_early_tells_what_was_in_flight() -> None:

@@ -120,5 +120,5 @@ def test_events_of_calls_that_it_does_not_know(traces: Traces) -> None:
     """What began before the hook was added, and events that are no calls, are passed over."""
     tracing = Tracing(traces.provider)
     tracing(RequestDone(call=9, operation="tasks.get", method="GET", status=200, seconds=0.1, attempt=1))
-    tracing(ChunkDone(created=1, refused=0, in_doubt=0, unsent=0, seconds=0.1))
+    tracing(ChunkDone(created=1, refused=0, in_doubt=0, unprocessed=0, seconds=0.1))
     assert traces.spans == ()

@@ -17,7 +17,7 @@ from gotsurge_async.bulk.send.direct import DirectSender
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.send.two_phase import TwoPhaseSender
 from gotsurge_async.bulk.sources import Source
-from gotsurge_async.calls.create import Created, Unsent, chunk_done, stops_all
+from gotsurge_async.calls.create import Created, Unprocessed, chunk_done, stops_all
 from gotsurge_async.calls.retry import backoff
 from gotsurge_async.calls.stream import Batcher, Pages
 from gotsurge_async.client import GotSurge
@@ -249,7 +249,7 @@ class Push:
 
     def _told(self, results: Results, started: float) -> Results:
         """Tell of a chunk, and stop the push where the next ones would fail too, even after all tries."""
-        self._halt(next((result.error for result in results if isinstance(result, Unsent)), None))
+        self._halt(next((result.error for result in results if isinstance(result, Unprocessed)), None))
         if results:
             self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
         return results

@@ -50,14 +50,14 @@ class InDoubt(Generic[T]):
 
 
 @attrs.frozen(kw_only=True)
-class Unsent(Generic[T]):
+class Unprocessed(Generic[T]):
     """GotSurge certainly does not have the order: no connection, no sign-in, or too many requests."""
 
     order: T
     error: GotSurgeError
 
 
-OrderResult = Created[T] | Refused[T] | InDoubt[T] | Unsent[T]
+OrderResult = Created[T] | Refused[T] | InDoubt[T] | Unprocessed[T]
 
 
 def results_of_error(orders: Sequence[T], error: GotSurgeError) -> list[OrderResult[T]]:
@@ -69,7 +69,7 @@ def results_of_error(orders: Sequence[T], error: GotSurgeError) -> list[OrderRes
     if isinstance(error, OutcomeUnknown):
         return [InDoubt(order=order, error=error) for order in orders]
     if isinstance(error, NotSent | RateLimited | SignInNeeded) or stops_all(error):
-        return [Unsent(order=order, error=error) for order in orders]
+        return [Unprocessed(order=order, error=error) for order in orders]
     if isinstance(error, Rejected):
         return [Refused(order=order, error=error) for order in orders]
     raise error
@@ -190,7 +190,7 @@ class PushStream(ResultStream[Order, OrderResult[Order]]):
     or when it is cancelled, ``in_flight`` holds the orders whose outcome is not known.
 
     When the service no longer takes the account's token, no more chunks are sent; the orders of those that met it are
-    `Unsent`, and the error is raised after the last result.
+    `Unprocessed`, and the error is raised after the last result.
     """
 
     def __init__(
@@ -218,7 +218,7 @@ class PushStream(ResultStream[Order, OrderResult[Order]]):
             [(order.tracking_id, order.invoice_number) for order in items],
         )
         first = results[0]
-        if isinstance(first, Unsent) and stops_all(first.error):
+        if isinstance(first, Unprocessed) and stops_all(first.error):
             self.stop(first.error)
         if self._session.hooks.watched:
             self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
@@ -232,6 +232,6 @@ def chunk_done(results: Sequence[OrderResult[T]], seconds: float) -> ChunkDone:
         created=counts[Created],
         refused=counts[Refused],
         in_doubt=counts[InDoubt],
-        unsent=counts[Unsent],
+        unprocessed=counts[Unprocessed],
         seconds=seconds,
     )

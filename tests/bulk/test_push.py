@@ -123,8 +123,8 @@ async def test_a_key_is_pushed_once_over_all_runs(tmp_path: Path) -> None:
         (answer({"message": "boom"}, 500), OrderState.IN_DOUBT),
         (answer(b"<html>", 200), OrderState.IN_DOUBT),
         (answer({"tasks": []}, 200), OrderState.IN_DOUBT),
-        (answer({"message": "no"}, 422), OrderState.REJECTED),
-        (answer({"message": "no"}, 409), OrderState.REJECTED),
+        (answer({"message": "no"}, 422), OrderState.REFUSED),
+        (answer({"message": "no"}, 409), OrderState.REFUSED),
         (NothingSent("refused"), OrderState.PENDING),
         (answer({"message": "later"}, 429), OrderState.PENDING),
         (answer({"message": "who?"}, 401), OrderState.PENDING),
@@ -153,7 +153,7 @@ async def test_what_an_answer_means_is_recorded(tmp_path: Path, failure: Any, st
     [(NothingSent("refused"), NotSent), (answer({}, 429), RateLimited), (answer({}, 401), SignInNeeded)],
 )
 async def test_a_push_stops_where_the_next_chunk_would_fail_too(tmp_path: Path, failure: Any, kind: type) -> None:
-    """A service that is gone, overrun, or knows us no more stops the push; the rest stays pending, unsent."""
+    """A service that is gone, overrun, or knows us no more stops the push; the rest stays pending, unprocessed."""
     calls = 0
 
     def respond(_: Request) -> Response:

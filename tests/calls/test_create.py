@@ -12,7 +12,7 @@ from gotsurge_async.calls.create import (
     InDoubt,
     OrderResult,
     Refused,
-    Unsent,
+    Unprocessed,
     chunk_done,
     match,
     results_of_error,
@@ -159,15 +159,15 @@ def test_an_order_without_a_task_is_in_doubt() -> None:
         (OutcomeUnknown("lost"), InDoubt, False),
         (BadRequest("no", status=422), Refused, False),
         (PayloadTooLarge("no", status=413), Refused, False),
-        (NotSent("refused"), Unsent, False),
-        (RateLimited("slow down", status=429), Unsent, False),
-        (Unauthorized("no", status=401), Unsent, True),
-        (Forbidden("no", status=403), Unsent, True),
-        (SignInNeeded(), Unsent, True),
+        (NotSent("refused"), Unprocessed, False),
+        (RateLimited("slow down", status=429), Unprocessed, False),
+        (Unauthorized("no", status=401), Unprocessed, True),
+        (Forbidden("no", status=403), Unprocessed, True),
+        (SignInNeeded(), Unprocessed, True),
     ],
 )
 def test_an_error_says_the_same_of_each_order(error: GotSurgeError, cls: type, stops: bool) -> None:
-    """Unknown is in doubt, a refusal refuses, what was never processed is unsent, and some errors stop the push."""
+    """Unknown is in doubt, a refusal refuses, what never left is unprocessed, and some errors stop the push."""
     results = results_of_error(["a", "b"], error)
     assert [type(result) for result in results] == [cls, cls]
     assert [result.order for result in results] == ["a", "b"]
@@ -191,6 +191,6 @@ def test_a_chunk_is_counted() -> None:
         Created(order=2, receipt=receipt(1, None)),
         Refused(order=3, error=lost),
         InDoubt(order=4, error=lost),
-        Unsent(order=5, error=lost),
+        Unprocessed(order=5, error=lost),
     ]
-    assert chunk_done(results, 0.5) == ChunkDone(created=2, refused=1, in_doubt=1, unsent=1, seconds=0.5)
+    assert chunk_done(results, 0.5) == ChunkDone(created=2, refused=1, in_doubt=1, unprocessed=1, seconds=0.5)

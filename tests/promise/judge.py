@@ -21,9 +21,9 @@ NOT_YET = ("pending_broadcast", "draft")
 """Statuses in which no driver knows of a draft."""
 
 FILE_OF = {
-    "created": "success",
-    "already_pushed": "success",
-    "refused": "failed",
+    "created": "created",
+    "already_pushed": "created",
+    "refused": "refused",
     "unprocessed": "unprocessed",
     "in_doubt": "in_doubt",
     "cancelled": "cancelled",
@@ -248,12 +248,12 @@ def _judge_files(words: Words, rows: Sequence[Row], finder: _Finder) -> None:
 def _judge_row(row: Row, live: Sequence[Task], finder: _Finder) -> None:
     """What is said of one order against its live tasks, of which there is one at most if all is well."""
     ids = [task.id for task in live]
-    if row.file == "success":
+    if row.file == "created":
         if not live:
             finder.loss(f"{row.key} is said to be {row.status}, and is not there")
         elif row.task_id not in ids:
             finder.lie(f"{row.key} is said to be task {row.task_id or '(none)'}, and is {', '.join(ids)}")
-    elif row.file in ("failed", "unprocessed"):
+    elif row.file in ("refused", "unprocessed"):
         if live:
             finder.lie(f"{row.key} is in the {row.file} file, which may be pushed again, and is {', '.join(ids)}")
     elif row.file == "cancelled" and live:
@@ -267,7 +267,7 @@ def _judge_code(code: int | None, counts: Mapping[str, int], finder: _Finder) ->
     told = ", ".join(f"{number} {word}" for word, number in counts.items())
     if (code == IN_DOUBT) != bool(counts.get("in_doubt")):
         finder.lie(f"exit code {code} with {told or 'no rows'}")
-    elif code == CREATED and any(number and FILE_OF.get(word) != "success" for word, number in counts.items()):
+    elif code == CREATED and any(number and FILE_OF.get(word) != "created" for word, number in counts.items()):
         finder.lie(f"exit code 0 with {told}")
     elif code == USAGE:
         finder.lie(f"exit code 2, nothing was sent, with {told}")

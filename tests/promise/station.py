@@ -192,7 +192,7 @@ class Experiment:
 
     def retry(self, run: str, **traps: Any) -> Finished:
         """Try the refused orders of a run again."""
-        return self._send("retry", run, "--failed", **traps)
+        return self._send("retry", run, **traps)
 
     def results(self, run: str) -> Finished:
         """Write the result files of a run again."""

@@ -23,7 +23,7 @@ def task(key: str, number: int = 1, begins: float | None = 1.0, ends: float = fl
 
 def words(folder: Path, told: Told, code: int = 0, **changes: Any) -> Words:
     """A command that says this of its orders, in files and summary, with some of the summary changed."""
-    names = ("success", "failed", "unprocessed", "in_doubt", "cancelled", "changed")
+    names = ("created", "refused", "unprocessed", "in_doubt", "cancelled", "changed")
     files = {name: str(folder / f"R-{name}.csv") for name in names}
     for name, path in files.items():
         with Path(path).open("w", newline="") as stream:
@@ -72,7 +72,7 @@ def test_a_loss_is_seen(tmp_path: Path) -> None:
     assert kinds(judge(KEYS, two, words(tmp_path, told))) == (0, 1, 0)
     assert judge_end(KEYS, two, words(tmp_path, told), exactly_once=False).losses
     said = words(tmp_path, GOOD)
-    (tmp_path / "R-success.csv").unlink()
+    (tmp_path / "R-created.csv").unlink()
     assert judge(KEYS, [*map(task, KEYS)], said).losses
 
 
@@ -132,12 +132,12 @@ def test_a_summary_file_that_says_something_else_is_seen(tmp_path: Path) -> None
 def test_a_row_that_is_in_two_files_or_in_the_wrong_one_is_seen(tmp_path: Path) -> None:
     """Each row is in one file, that of its word."""
     said = words(tmp_path, GOOD)
-    row = (tmp_path / "R-success.csv").read_text().splitlines()[1]
-    with (tmp_path / "R-failed.csv").open("a") as stream:
+    row = (tmp_path / "R-created.csv").read_text().splitlines()[1]
+    with (tmp_path / "R-refused.csv").open("a") as stream:
         stream.write(f"{row}\n")
     found = judge(KEYS, [*map(task, KEYS)], said).dishonest
     assert any("2 times" in text for text in found)
-    assert any("failed file" in text for text in found)
+    assert any("refused file" in text for text in found)
 
 
 def test_a_status_that_says_something_else_is_seen(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from gotsurge_async import (
     TimeWindow,
     Tokens,
     TooLateToCancel,
-    Unsent,
+    Unprocessed,
     Updated,
     VersionConflict,
 )
@@ -138,7 +138,7 @@ async def push(gs: GotSurge) -> None:
             case Created(order=order, receipt=receipt):
                 assert_type(order, Order)
                 assert_type(receipt, Receipt)
-            case Refused(error=error) | InDoubt(error=error) | Unsent(error=error):
+            case Refused(error=error) | InDoubt(error=error) | Unprocessed(error=error):
                 print(error)
 
 

@@ -175,7 +175,7 @@ _LISTS = {
     OrderState.CREATED: "created",
     OrderState.CANCELLED: "cancelled",
     OrderState.BROADCASTING: "drafted",
-    OrderState.REJECTED: "not_created",
+    OrderState.REFUSED: "not_created",
 }
 """The field of `Reconciled` for what was concluded."""
 
@@ -201,7 +201,7 @@ def _conclude(mode: Mode, row: OrderRow, findings: Findings, absent: Absent) -> 
         return _conclude_from(mode, row, tasks)
     if row.id in findings.absent and absent is Absent.NOT_CREATED:
         why = "not on the Task List, which was read twice; taken for not created, as was asked for"
-        return Outcome(row.id, OrderState.REJECTED, error=why)
+        return Outcome(row.id, OrderState.REFUSED, error=why)
     return StillInDoubt(key=row.key, reason=findings.unclear.get(row.id) or row.error or "not found")
 
 

@@ -22,7 +22,7 @@ async def load_refused(ledger: Ledger, run_id: str) -> tuple[Run, Admission]:
         RunHeld: some of the orders wait in a run that another process is sending.
     """
     old = await ledger.run(run_id)
-    if not (await ledger.counts(run_id))[OrderState.REJECTED]:
+    if not (await ledger.counts(run_id))[OrderState.REFUSED]:
         raise UsageError(f"run {run_id} has no refused orders: there is nothing to try again")
     run = await ledger.begin(
         environment=old.environment,
@@ -33,7 +33,7 @@ async def load_refused(ledger: Ledger, run_id: str) -> tuple[Run, Admission]:
         options={**old.options, "retry_of": run_id},
     )
     async with discarded_on_error(run):
-        async for rows in chunks_of(ledger.rows(run_id, (OrderState.REJECTED,)), BLOCK):
+        async for rows in chunks_of(ledger.rows(run_id, (OrderState.REFUSED,)), BLOCK):
             await run.add([_again(ledger.path, row) for row in rows])
         return run, await admit(run, old.source)
 

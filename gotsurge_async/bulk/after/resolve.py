@@ -193,7 +193,7 @@ class Resolver:
 def _is_recorded(said: Resolution, row: OrderRow) -> bool:
     """Whether the ledger says the same already."""
     if said.task_id is None:
-        return row.state is OrderState.REJECTED
+        return row.state is OrderState.REFUSED
     return row.state is OrderState.CREATED and row.task_id == said.task_id
 
 

@@ -23,9 +23,9 @@ from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.errors import ConfigError
 
 FILES = {
-    Word.CREATED: "success",
-    Word.ALREADY_PUSHED: "success",
-    Word.REFUSED: "failed",
+    Word.CREATED: "created",
+    Word.ALREADY_PUSHED: "created",
+    Word.REFUSED: "refused",
     Word.UNPROCESSED: "unprocessed",
     Word.IN_DOUBT: "in-doubt",
     Word.CANCELLED: "cancelled",
@@ -67,7 +67,7 @@ class Summary:
     seconds: float
     orders_per_second: float
     files: Mapping[str, str]
-    """success, failed, unprocessed, in_doubt and summary, and where there are such orders cancelled and changed: where
+    """created, refused, unprocessed, in_doubt and summary, and where there are such orders cancelled and changed: where
     the result files are; empty if none were written."""
     reasons: Sequence[Reason] = ()
     """Why orders were not created: for each verdict the most frequent first, at most ten."""
@@ -90,7 +90,7 @@ async def write_results(
 ) -> Summary:
     """Write the result files of a run, and count.
 
-    ``RUN-success``, ``RUN-failed``, ``RUN-unprocessed`` and ``RUN-in-doubt`` hold the rows as they were read, with
+    ``RUN-created``, ``RUN-refused``, ``RUN-unprocessed`` and ``RUN-in-doubt`` hold the rows as they were read, with
     gs_task_id, gs_status and gs_error: as CSV for a CSV source and as JSON Lines otherwise; ``RUN-cancelled`` and
     ``RUN-changed`` are there when they have rows. All but the in-doubt file can be pushed again. ``RUN-summary.json``
     holds the `Summary`. Files have mode 0600, and appear whole or not at all.

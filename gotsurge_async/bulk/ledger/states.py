@@ -38,7 +38,7 @@ class RunState(StrEnum):
 class OrderState(StrEnum):
     """Where an order stands.
 
-    Direct: ``pending → sending → created | rejected | in_doubt``.
+    Direct: ``pending → sending → created | refused | in_doubt``.
     Two-phase: ``pending → drafting → drafted → broadcasting → created``.
     Afterwards: ``created → cancelled``.
     """
@@ -57,7 +57,7 @@ class OrderState(StrEnum):
     """The broadcast of its recorded draft is on its way, or left and was not answered. Only a read of its task, by the
     recorded id, says what became of it; until then it is in doubt unless a living process has it."""
     CREATED = "created"
-    REJECTED = "rejected"
+    REFUSED = "refused"
     """The service said no, and nothing exists of it. Its key may be pushed again."""
     IN_DOUBT = "in_doubt"
     """Sent, and nobody knows whether it was processed: never sent again without evidence."""
@@ -140,7 +140,7 @@ def in_words(state: OrderState, *, held: bool = False) -> str:
 
 _WORDS = {
     OrderState.CREATED: Word.CREATED,
-    OrderState.REJECTED: Word.REFUSED,
+    OrderState.REFUSED: Word.REFUSED,
     OrderState.CANCELLED: Word.CANCELLED,
     OrderState.ALREADY_PUSHED: Word.ALREADY_PUSHED,
     OrderState.CHANGED: Word.CHANGED,
@@ -153,17 +153,17 @@ TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = MappingProxyType(
         ),
         OrderState.PENDING: frozenset({OrderState.SENDING, OrderState.DRAFTING, OrderState.SUPERSEDED}),
         OrderState.SENDING: frozenset(
-            {OrderState.CREATED, OrderState.REJECTED, OrderState.IN_DOUBT, OrderState.PENDING}
+            {OrderState.CREATED, OrderState.REFUSED, OrderState.IN_DOUBT, OrderState.PENDING}
         ),
         OrderState.DRAFTING: frozenset(
-            {OrderState.DRAFTED, OrderState.REJECTED, OrderState.PENDING, OrderState.SUPERSEDED}
+            {OrderState.DRAFTED, OrderState.REFUSED, OrderState.PENDING, OrderState.SUPERSEDED}
         ),
         OrderState.DRAFTED: frozenset({OrderState.BROADCASTING, OrderState.SUPERSEDED, OrderState.CANCELLED}),
         # Back to drafted only while certainly nothing left; superseded only by a run that goes on with the same draft.
         OrderState.BROADCASTING: frozenset(
             {
                 OrderState.CREATED,
-                OrderState.REJECTED,
+                OrderState.REFUSED,
                 OrderState.IN_DOUBT,
                 OrderState.DRAFTED,
                 OrderState.CANCELLED,
@@ -173,7 +173,7 @@ TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = MappingProxyType(
         OrderState.IN_DOUBT: frozenset(
             {
                 OrderState.CREATED,
-                OrderState.REJECTED,
+                OrderState.REFUSED,
                 OrderState.BROADCASTING,
                 OrderState.CANCELLED,
                 OrderState.SUPERSEDED,
@@ -181,7 +181,7 @@ TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = MappingProxyType(
         ),
         # In doubt while it is taken back, and after it if nobody knows whether it was.
         OrderState.CREATED: frozenset({OrderState.CANCELLED, OrderState.IN_DOUBT}),
-        OrderState.REJECTED: frozenset(),
+        OrderState.REFUSED: frozenset(),
         OrderState.ALREADY_PUSHED: frozenset({OrderState.CHANGED}),
         OrderState.CHANGED: frozenset({OrderState.ALREADY_PUSHED}),
         OrderState.SUPERSEDED: frozenset(),
@@ -228,14 +228,14 @@ class Outcome:
 
     id: int
     state: OrderState
-    """What `transitions.RECORDED` names: ``created``, ``drafted``, ``rejected``, ``in_doubt``, ``cancelled``, or
+    """What `transitions.RECORDED` names: ``created``, ``drafted``, ``refused``, ``in_doubt``, ``cancelled``, or
     ``broadcasting`` for an order in doubt whose recorded draft was seen to be one still."""
     task_id: str | None = None
     """The service's id of the task; None keeps the one that is recorded, which is never replaced by another."""
     status: str | None = None
     """The service's word for where the task stands; None keeps the one that is recorded."""
     error: str | None = None
-    """Why it was rejected or is in doubt, for people; None clears it."""
+    """Why it was refused or is in doubt, for people; None clears it."""
 
 
 @frozen
@@ -302,7 +302,7 @@ class Counts:
     drafted: int = 0
     broadcasting: int = 0
     created: int = 0
-    rejected: int = 0
+    refused: int = 0
     in_doubt: int = 0
     already_pushed: int = 0
     changed: int = 0

@@ -69,7 +69,7 @@ class BrakeWatch:
         """Count what earlier processes did in this run."""
         self._path = run.path
         counts = await run.counts()
-        self._refused = counts[OrderState.REJECTED]
+        self._refused = counts[OrderState.REFUSED]
         self._in_doubt = counts[OrderState.IN_DOUBT]
         if self._brakes.max_spend is not None:
             async for row in run.rows(LIVE - {OrderState.PENDING}):

@@ -13,7 +13,7 @@ from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.bulk.ledger import LedgerError, OrderState, Outcome, PendingOrder, Run, TaskTaken
 from gotsurge_async.bulk.ledger.errors import check_payloads
 from gotsurge_async.bulk.send.claims import Claim, whole
-from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unsent, create_chunk
+from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unprocessed, create_chunk
 from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import BadRequest, GotSurgeError, OutcomeUnknown
 from gotsurge_async.models.tasks import CreatedTasks
@@ -79,9 +79,9 @@ class ChunkSender(ABC):
                 results += await whole(self._record(answered))
         except (asyncio.CancelledError, GotSurgeError):  # a usage error, for instance, which says nothing of orders
             error = OutcomeUnknown("interrupted before the answer came", operation=self.endpoint.name)
-            cut = InDoubt if claim.may_have_acted else Unsent
+            cut = InDoubt if claim.may_have_acted else Unprocessed
             left: Results = [cut(order=order, error=error) for order in part]
-            left += [Unsent(order=order, error=error) for each in waiting for order in each]
+            left += [Unprocessed(order=order, error=error) for each in waiting for order in each]
             with suppress(LedgerError):  # then whoever takes the run up finds out
                 await whole(self._record(left))
             raise
@@ -105,7 +105,7 @@ class ChunkSender(ABC):
         taken = [(each.order.id, each.receipt) for each in results if isinstance(each, Created)]
         outcomes = [Outcome(id_, self.created_as, task_id=task.id, status=task.current_status) for id_, task in taken]
         refused = [each for each in results if isinstance(each, Refused)]
-        outcomes += [Outcome(each.order.id, OrderState.REJECTED, error=str(each.error)) for each in refused]
+        outcomes += [Outcome(each.order.id, OrderState.REFUSED, error=str(each.error)) for each in refused]
         try:
             if outcomes:
                 await self._run.record(outcomes)
@@ -116,8 +116,8 @@ class ChunkSender(ABC):
             results = [InDoubt(order=results[0].order, error=error)]
         if lost := [each for each in results if isinstance(each, InDoubt)]:
             await self._record_lost(lost)
-        if unsent := [each.order.id for each in results if isinstance(each, Unsent)]:
-            await self._run.release_claim(unsent)
+        if unprocessed := [each.order.id for each in results if isinstance(each, Unprocessed)]:
+            await self._run.release_claim(unprocessed)
         return results
 
     @abstractmethod

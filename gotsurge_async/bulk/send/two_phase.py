@@ -18,7 +18,7 @@ from gotsurge_async.api.endpoints import DRAFTS_BROADCAST, DRAFTS_CREATE, PLATFO
 from gotsurge_async.bulk.ledger import LedgerError, OrderRow, OrderState, Outcome, PendingOrder, Remark, Run
 from gotsurge_async.bulk.send.chunks import ChunkSender, OnRefusedChunk, Results
 from gotsurge_async.bulk.send.claims import Claim, whole
-from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unsent, stops_all
+from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unprocessed, stops_all
 from gotsurge_async.calls.retry import backoff
 from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import (
@@ -97,7 +97,7 @@ class _Draft:
         if alone and isinstance(trouble, _REFUSALS) and not self.may_have_acted:
             self.result = Refused(order=order, error=trouble)
             said = f"its draft stays unused: {trouble}"
-            return Outcome(order.id, OrderState.REJECTED, status=TaskStatus.DRAFT, error=said)
+            return Outcome(order.id, OrderState.REFUSED, status=TaskStatus.DRAFT, error=said)
         return None
 
 
@@ -137,13 +137,13 @@ class TwoPhaseSender(ChunkSender):
                 for each in answered
                 if isinstance(each, Created)
             ]
-            results += [each for each in answered if isinstance(each, Refused | Unsent)]
+            results += [each for each in answered if isinstance(each, Refused | Unprocessed)]
             lost = [each for each in answered if isinstance(each, InDoubt)]
             if not lost or tries >= self._session.policy.attempts:
                 break
             await self._pause(tries)
             orders = [each.order for each in lost]
-        results += [Unsent(order=each.order, error=each.error) for each in lost]
+        results += [Unprocessed(order=each.order, error=each.error) for each in lost]
         return [*results, *await self._broadcast(drafts)]
 
     async def finish(self, rows: Sequence[OrderRow]) -> Results:
@@ -300,7 +300,7 @@ class TwoPhaseSender(ChunkSender):
         await self._run.remark([Remark(order_id, OrderState.BROADCASTING, error=str(doubt)) for order_id in doubtful])
         for draft in drafts:
             is_out, order = draft.may_be_out, draft.order
-            draft.result = InDoubt(order=order, error=doubt) if is_out else Unsent(order=order, error=error)
+            draft.result = InDoubt(order=order, error=doubt) if is_out else Unprocessed(order=order, error=error)
 
     async def _pause(self, tries: int) -> None:
         """Wait before the next try, after so many."""

@@ -104,7 +104,7 @@ def push(target: Target, ledger: Path | None, out: Path, dry_run: bool, **given:
     The ledger of simulated pushes is ledger.db in the --out folder. Real ones share one ledger in your data folder,
     unless --ledger or GOTSURGE_LEDGER names another.
 
-    Result files in --out: RUN-success, RUN-failed, RUN-unprocessed, RUN-in-doubt and RUN-summary.json, and where there
+    Result files in --out: RUN-created, RUN-refused, RUN-unprocessed, RUN-in-doubt and RUN-summary.json, and where there
     are such orders RUN-cancelled and RUN-changed. All but the in-doubt file can be pushed again. The folder is tried
     before anything is sent. With --json there is one document on standard output, however it ends, but for Ctrl-C
     while the command is still being loaded.

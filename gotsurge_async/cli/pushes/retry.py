@@ -23,17 +23,16 @@ class Retrying(GoingOn):
 
 @click.command(cls=GroupedCommand)
 @click.argument("run_id", metavar="RUN")
-@click.option("--failed", is_flag=True, hidden=True, help="The orders that were refused: as without it.")
 @refused_chunk(
     help="Hold all orders of a chunk that is refused, or split it until the bad ones are alone.  [default: as before]"
 )
 @going_on_options
-def retry(run_id: str, failed: bool, **given: Any) -> None:
+def retry(run_id: str, **given: Any) -> None:
     """Put the refused orders of RUN into a new run, as they stand in the ledger, and send it.
 
     For orders that were refused for a passing reason, or only because another order of their chunk was wrong: then
     --on-refused-chunk split finds the one that is. A refusal is taken at its word, that nothing was created. An order
-    that is wrong itself is refused again: mend it in RUN-failed.csv (gotsurge results), and push that. Output and exit
+    that is wrong itself is refused again: mend it in RUN-refused.csv (gotsurge results), and push that. Output and exit
     codes are those of gotsurge push.
     """
     go_on(Retrying, run_id=run_id, **given)

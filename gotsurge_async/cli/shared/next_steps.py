@@ -146,7 +146,7 @@ def _steps(standing: Standing) -> Iterator[Step]:
         elif (file := standing.files.get("unprocessed")) is not None:
             yield Step(why, standing.push(file))
     if number := counts.get("refused", 0):
-        file = standing.files.get("failed")
+        file = standing.files.get("refused")
         if file is not None:
             yield Step(f"{number:,} refused, when {file} is mended", standing.push(file))
         elif not simulated:

@@ -68,7 +68,8 @@ def tell_unused(unused: Sequence[str], info: RunInfo) -> None:
         say(f"each is cancelled by: {how}")
 
 
-_OF_FILE = {"failed": "refused", **{name: name for name in ("unprocessed", "in_doubt", "cancelled", "changed")}}
+_COUNTED = ("refused", "unprocessed", "in_doubt", "cancelled", "changed")
+"""The files whose rows are told beside their names: the file of the created has those of earlier pushes, too."""
 SHOWN_REASONS = 3
 """How many reasons of each kind are told to people; --json has more."""
 
@@ -115,7 +116,7 @@ def _tell_summary(summary: Summary) -> None:
     took = f" in {summary.seconds:.1f} s" if summary.seconds else ""
     click.echo(f"run {summary.run}, {summary.orders:,} orders{took}{', result files:' if summary.files else ''}")
     for name, path in summary.files.items():
-        count = getattr(summary, _OF_FILE.get(name, ""), None)
+        count = getattr(summary, name) if name in _COUNTED else None
         click.echo(f"  {path}{'' if count is None else f'  ({count:,})'}")
     _tell_reasons(summary.reasons)
     told = {

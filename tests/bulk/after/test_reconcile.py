@@ -73,7 +73,7 @@ async def test_a_plain_partner_is_told_what_to_do(tmp_path: Path) -> None:
 
 
 async def test_absent_means_not_created_when_asked_for(tmp_path: Path) -> None:
-    """With that choice, what two scans did not show is rejected, and its key can be pushed again."""
+    """With that choice, what two scans did not show is refused, and its key can be pushed again."""
     async with place(tmp_path) as here:
         run_id = await here.lose(orders(2), when="before")
         await here.push(orders(1, "OTHER-"))

@@ -22,7 +22,7 @@ async def test_refused_orders_are_sent_again_from_the_ledger(tmp_path: Path) -> 
         async with run:
             assert admission.pending == 20
             assert run.info.options["retry_of"] == first
-            old = {row.key: row.payload async for row in here.ledger.rows(first, (OrderState.REJECTED,))}
+            old = {row.key: row.payload async for row in here.ledger.rows(first, (OrderState.REFUSED,))}
             assert {row.key: row.payload async for row in run.rows()} == old
             await Push(here.gs, here.ledger).send(run)
         assert set((await here.states(run.id)).values()) == {OrderState.CREATED}

@@ -76,7 +76,7 @@ async def bring(run: Run, state: OrderState) -> None:
     claimed = await run.claim(await ids(run, OrderState.PENDING))
     if state in (OrderState.SENDING, OrderState.DRAFTING):
         return
-    if run.info.mode is Mode.TWO_PHASE and state is not OrderState.REJECTED:
+    if run.info.mode is Mode.TWO_PHASE and state is not OrderState.REFUSED:
         await run.record([Outcome(order_id, OrderState.DRAFTED, f"task-{order_id}") for order_id in claimed])
         if state is OrderState.DRAFTED:
             return

@@ -281,7 +281,7 @@ async def test_cancelled_reads_leave_the_ledger_whole(ledger: Ledger) -> None:
 
 
 async def test_an_operator_settles_what_is_in_doubt(ledger: Ledger, clock: TurnedClock) -> None:
-    """The word that an order exists makes it created, that none exists rejected; both are kept with name and time."""
+    """The word that an order exists makes it created, that none exists refused; both are kept with name and time."""
     run = await loaded(ledger, orders(3))
     await bring(run, OrderState.IN_DOUBT)
     clock.turn(60)
@@ -290,7 +290,7 @@ async def test_an_operator_settles_what_is_in_doubt(ledger: Ledger, clock: Turne
     await ledger.resolve(run.id, {"TRK-2": None}, by="raj")
     rows = {row.key: row async for row in run.rows()}
     assert (rows["TRK-1"].state, rows["TRK-1"].task_id, rows["TRK-1"].error) == (OrderState.CREATED, "task-1", None)
-    assert (rows["TRK-2"].state, rows["TRK-2"].error) == (OrderState.REJECTED, "not created, says raj")
+    assert (rows["TRK-2"].state, rows["TRK-2"].error) == (OrderState.REFUSED, "not created, says raj")
     assert rows["TRK-3"].state is OrderState.IN_DOUBT
     first, second = await ledger.decisions(run.id)
     assert (first.key, first.created, first.task_id, first.by) == ("TRK-1", True, "task-1", "mei")
@@ -307,7 +307,7 @@ async def test_words_about_many_orders_are_taken_all_or_none(ledger: Ledger) -> 
         await ledger.resolve(run.id, {"TRK-1": "task-1", "TRK-9": None}, by="mei")
     assert await ledger.decisions(run.id) == []
     await ledger.resolve(run.id, {"TRK-1": "task-1", "TRK-3": None}, by="mei")
-    assert await states(ledger, run) == {"TRK-1": "created", "TRK-2": "in_doubt", "TRK-3": "rejected"}
+    assert await states(ledger, run) == {"TRK-1": "created", "TRK-2": "in_doubt", "TRK-3": "refused"}
     assert [(each.key, each.task_id) for each in await ledger.decisions(run.id)] == [
         ("TRK-1", "task-1"),
         ("TRK-3", None),

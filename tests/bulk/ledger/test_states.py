@@ -27,7 +27,7 @@ from gotsurge_async.bulk.ledger.states import (
 
 def test_every_state_has_its_followers() -> None:
     """Each state is in the table, each can be reached, and nothing leads out of what is final."""
-    final = OWNED_ELSEWHERE | {OrderState.REJECTED, OrderState.CANCELLED}
+    final = OWNED_ELSEWHERE | {OrderState.REFUSED, OrderState.CANCELLED}
     assert set(TRANSITIONS) == set(OrderState)
     assert set().union(*TRANSITIONS.values()) == set(OrderState) - {OrderState.LOADING}
     assert all(TRANSITIONS[state] <= final for state in final)

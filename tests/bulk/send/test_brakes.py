@@ -110,7 +110,7 @@ async def test_too_many_refusals_stop_the_push(tmp_path: Path) -> None:
         run, _ = await push.load_orders(wrong)
         async with run:
             sent = await push.send(run)
-            assert await states(run) == {OrderState.REJECTED: 6, OrderState.PENDING: 94}
+            assert await states(run) == {OrderState.REFUSED: 6, OrderState.PENDING: 94}
         assert isinstance(sent.stopped_by, LimitReached)
         assert simulator.audit()["tasks"] == 0
 

@@ -29,8 +29,8 @@ async def test_a_bad_order_is_found_and_the_rest_goes(tmp_path: Path) -> None:
             run, _ = await push.load_orders([*good[:7], bad, *good[7:]])
             async with run:
                 await push.send(run)
-                rejected = [row async for row in run.rows((OrderState.REJECTED,))]
-                assert await states(run) == {OrderState.CREATED: 39, OrderState.REJECTED: 1}
+                rejected = [row async for row in run.rows((OrderState.REFUSED,))]
+                assert await states(run) == {OrderState.CREATED: 39, OrderState.REFUSED: 1}
             exactly_once(simulator, good)
         assert [row.key for row in rejected] == ["BAD"]
         assert "422" in (rejected[0].error or "")
@@ -57,7 +57,7 @@ async def test_direct_mode_splits_when_told(tmp_path: Path) -> None:
         run, _ = await push.load_orders([*orders(9), bad])
         async with run:
             await push.send(run)
-            assert await states(run) == {OrderState.CREATED: 9, OrderState.REJECTED: 1}
+            assert await states(run) == {OrderState.CREATED: 9, OrderState.REFUSED: 1}
         exactly_once(simulator, orders(9))
 
 
@@ -73,7 +73,7 @@ async def test_waiting_does_not_end_a_split(tmp_path: Path) -> None:
         run, _ = await push.load_orders([*orders(9), bad])
         async with run:
             assert (await push.send(run)).stopped_by is None
-            assert await states(run) == {OrderState.CREATED: 9, OrderState.REJECTED: 1}
+            assert await states(run) == {OrderState.CREATED: 9, OrderState.REFUSED: 1}
         exactly_once(simulator, orders(9))
 
 

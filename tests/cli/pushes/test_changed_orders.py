@@ -37,7 +37,7 @@ def test_a_corrected_row_is_told_by_line_and_field(desk: Desk) -> None:
     assert "3 already pushed, 2 of them differ from what was sent" in done.stderr
     assert f"{file}:3: B: pushed by run" in done.stderr
     assert "differs from what was sent: from_address.street_address" in done.stderr
-    with Path(summary["files"]["success"]).open(newline="") as stream:
+    with Path(summary["files"]["created"]).open(newline="") as stream:
         assert [row["tracking_id"] for row in csv.DictReader(stream)] == ["A"]
     with Path(summary["files"]["changed"]).open(newline="") as stream:
         assert [row["tracking_id"] for row in csv.DictReader(stream)] == ["B", "C"]

@@ -46,7 +46,7 @@ def every_command(desk: Desk, run_id: str) -> dict[str, Result]:
         "check": clean(desk.run("ledger", "check", *desk.ledger)),
         "reconcile": clean(desk.call("reconcile", run_id)),
         "undo": clean(desk.call("undo", run_id)),
-        "retry": clean(desk.call("retry", run_id, "--failed", *out)),
+        "retry": clean(desk.call("retry", run_id, *out)),
         "resume": clean(desk.call("resume", run_id, *out)),
         "push": clean(desk.call("push", file, *out)),
     }

@@ -38,8 +38,8 @@ async def test_the_examples_are_created_on_a_throw_away_simulator(tmp_path: Path
     first = await gotsurge(*words, cwd=tmp_path)
     assert first.code == 0
     assert first.out.splitlines()[-1] == "500 created"
-    assert len(list(tmp_path.glob("gotsurge-results/*-success.csv"))) == 1
-    assert str(next(tmp_path.glob("gotsurge-results/*-success.csv")).relative_to(tmp_path)) in first.out
+    assert len(list(tmp_path.glob("gotsurge-results/*-created.csv"))) == 1
+    assert str(next(tmp_path.glob("gotsurge-results/*-created.csv")).relative_to(tmp_path)) in first.out
     again = await gotsurge(*words, cwd=tmp_path)
     assert again.code == 0
     assert again.out.splitlines()[-1] == "0 created, 500 already pushed"
@@ -56,7 +56,7 @@ async def test_every_order_is_at_the_service_once_with_its_items(tmp_path: Path)
     assert (audit["tasks"], audit["doubled"]) == (500, {})
     keys = {row["tracking_id"] for row in rows_of(EXAMPLES / "orders.csv")}
     assert set(audit["by_tracking_id"]) == keys
-    success = rows_of(tmp_path / done.document["files"]["success"])
+    success = rows_of(tmp_path / done.document["files"]["created"])
     assert {row["tracking_id"] for row in success} == keys
     assert all(row["gs_task_id"] and row["gs_status"] == "created" for row in success)
 
@@ -164,7 +164,7 @@ async def test_lost_answers_are_in_doubt_and_nothing_is_doubled(tmp_path: Path) 
     assert summary["in_doubt"] > 0
     assert summary["created"] + summary["in_doubt"] == summary["orders"] == 2000
     assert audit["doubled"] == {}
-    created = {row["tracking_id"] for row in rows_of(tmp_path / summary["files"]["success"])}
+    created = {row["tracking_id"] for row in rows_of(tmp_path / summary["files"]["created"])}
     in_doubt = {row["tracking_id"] for row in rows_of(tmp_path / summary["files"]["in_doubt"])}
     assert created <= set(audit["by_tracking_id"]) <= created | in_doubt
     refused = await gotsurge("push", summary["files"]["in_doubt"], "--simulate", cwd=tmp_path)
@@ -192,9 +192,9 @@ async def test_a_refused_chunk_is_told_and_can_be_mended_and_pushed_again(tmp_pa
         simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
         done = await push(simulator, tmp_path, "orders.csv")
         assert (done.code, done.document["refused"]) == (1, 5)
-        failed = rows_of(tmp_path / done.document["files"]["failed"])
+        failed = rows_of(tmp_path / done.document["files"]["refused"])
         assert all("422" in row["gs_error"] and row["gs_status"] == "refused" for row in failed)
-        again = await push(simulator, tmp_path, done.document["files"]["failed"])
+        again = await push(simulator, tmp_path, done.document["files"]["refused"])
         assert (again.code, again.document["created"]) == (0, 5)
         assert simulator.audit()["doubled"] == {}
 
@@ -220,7 +220,7 @@ async def test_json_lines_from_standard_input(tmp_path: Path) -> None:
     async with Simulator() as simulator:
         done = await push(simulator, tmp_path, "-", "--format", "jsonl", stdin=json.dumps(order).encode() + b"\n")
     assert (done.code, done.document["created"]) == (0, 1), done.err
-    line = json.loads((tmp_path / done.document["files"]["success"]).read_text())
+    line = json.loads((tmp_path / done.document["files"]["created"]).read_text())
     assert line | {"gs_task_id": ""} == order | {"gs_task_id": "", "gs_status": "created", "gs_error": ""}
 
 

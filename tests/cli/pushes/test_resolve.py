@@ -103,7 +103,7 @@ def test_several_keys_are_resolved_at_once(desk: Desk) -> None:
     done = desk.on_ledger("resolve", run_id, "--key", "C", "--key", "D", "--not-created", "--json")
     document = desk.document(done)
     assert (document["not_created"], document["left_in_doubt"]) == ([{"key": "C"}, {"key": "D"}], 0)
-    assert states(desk, run_id) == {"created": 2, "rejected": 2}
+    assert states(desk, run_id) == {"created": 2, "refused": 2}
 
 
 def test_a_filled_in_file_is_resolved(desk: Desk) -> None:
@@ -129,7 +129,7 @@ def test_a_filled_in_file_is_resolved(desk: Desk) -> None:
     path = fill(desk, run_id, C=("", "not_created"))
     document = desk.document(desk.on_ledger("resolve", run_id, "--file", path, "--json"))
     assert (document["said_before"], document["not_created"], document["left_in_doubt"]) == (2, [{"key": "C"}], 0)
-    assert states(desk, run_id) == {"created": 1, "rejected": 2}
+    assert states(desk, run_id) == {"created": 1, "refused": 2}
 
 
 def test_a_file_with_faults_changes_nothing(desk: Desk) -> None:
@@ -225,7 +225,7 @@ def test_a_file_from_a_spreadsheet_and_one_that_is_none(desk: Desk) -> None:
     with path.open("w", newline="", encoding="utf-8-sig") as file:
         csv.writer(file, delimiter=";").writerows(rows)
     assert desk.on_ledger("resolve", run_id, "--file", path).exit_code == 0
-    assert states(desk, run_id) == {"in_doubt": 1, "rejected": 1}
+    assert states(desk, run_id) == {"in_doubt": 1, "refused": 1}
     done = desk.on_ledger("resolve", run_id, "--file", desk.folder / "orders.csv")
     assert (done.exit_code, "gs_task_id" in done.stderr) == (2, True)
     assert desk.on_ledger("resolve", run_id, "--file", desk.folder / "none.csv").exit_code == 2

@@ -142,15 +142,15 @@ def test_refused_orders_are_tried_again(desk: Desk) -> None:
     done, summary = desk.push("A", "B", "C", words=("--batch-size", "2", "--concurrency", "1"))
     assert (done.exit_code, summary["refused"]) == (1, 2)
     (desk.folder / "orders.csv").unlink()
-    again = desk.call("retry", summary["run"], "--failed", "--out", desk.folder / "out", "--json", "--quiet")
+    again = desk.call("retry", summary["run"], "--out", desk.folder / "out", "--json", "--quiet")
     document = desk.document(again)
     assert (again.exit_code, document["created"], document["orders"]) == (0, 2, 2)
     assert document["run"] != summary["run"]
-    assert Path(document["files"]["success"]).read_text().count("\n") == 3
+    assert Path(document["files"]["created"]).read_text().count("\n") == 3
     assert desk.simulator.audit()["tasks"] == 3
     assert desk.document(desk.on_ledger("status", document["run"], "--json"))["options"]["retry_of"] == summary["run"]
     # They are created by now.
-    third = desk.call("retry", summary["run"], "--failed", "--out", desk.folder / "out", "--json")
+    third = desk.call("retry", summary["run"], "--out", desk.folder / "out", "--json")
     assert (third.exit_code, "has no refused orders" in desk.document(third)["error"]) == (2, True)
 
 
@@ -176,7 +176,6 @@ def test_a_retry_can_split(desk: Desk) -> None:
     done = desk.call("retry", summary["run"], *words)
     document = desk.document(done)
     assert (done.exit_code, document["created"], document["refused"]) == (1, 3, 1)
-    assert "--failed" not in desk.run("retry", "--help").stdout
 
 
 def test_the_last_run_is_the_last_that_was_begun(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

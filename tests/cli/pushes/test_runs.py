@@ -69,7 +69,7 @@ def test_status_tells_counts_and_what_to_do(desk: Desk) -> None:
         f"gotsurge resume {refused['run']} {where}{out}",
         f"gotsurge retry {refused['run']} {where}",
     ]
-    assert document["states"] == {"pending": 1, "rejected": 1}
+    assert document["states"] == {"pending": 1, "refused": 1}
     assert (document["held"], document["holder"], document["state"]) == (False, None, "stopped")
 
 
@@ -111,7 +111,7 @@ def test_results_are_written_again(desk: Desk) -> None:
     done = desk.on_ledger("results", run_id, "--out", desk.folder / "again", "--json")
     summary = desk.document(done)
     assert (done.exit_code, summary["created"], summary["in_doubt"]) == (0, 1, 1)
-    with (desk.folder / "again" / f"{run_id}-success.csv").open(newline="") as file:
+    with (desk.folder / "again" / f"{run_id}-created.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["tracking_id"], row["gs_task_id"]) == ("A", "task-a")
     told = desk.on_ledger("results", run_id, "--out", desk.folder / "again").stdout

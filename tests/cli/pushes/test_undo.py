@@ -16,7 +16,7 @@ def test_an_undo_cancels_and_tells(desk: Desk) -> None:
     _, summary = desk.push("D", "E")
     document = desk.document(desk.on_ledger("status", summary["run"], "--json"))
     assert document["created"] == 2
-    task_id = Path(summary["files"]["success"]).read_text().splitlines()[1].split(",")[-3]
+    task_id = Path(summary["files"]["created"]).read_text().splitlines()[1].split(",")[-3]
     desk.simulator.move(task_id, "accepted")
     late = desk.call("undo", summary["run"])
     assert late.exit_code == 1

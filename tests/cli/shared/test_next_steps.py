@@ -61,9 +61,9 @@ def test_each_word_has_its_command() -> None:
 def test_a_refused_row_is_mended_in_its_file() -> None:
     """The push of the failed file reads it as the source was read."""
     options = {"reading": ["--map", "my map.toml", "--timezone", "Asia/Singapore"], "account": "acme"}
-    (command,) = told({"refused": 2}, files={"failed": "out/RUN-failed.csv"}, options=options)
+    (command,) = told({"refused": 2}, files={"refused": "out/RUN-refused.csv"}, options=options)
     assert command == (
-        "push out/RUN-failed.csv --env sandbox --account acme --map 'my map.toml' --timezone Asia/Singapore "
+        "push out/RUN-refused.csv --env sandbox --account acme --map 'my map.toml' --timezone Asia/Singapore "
         "--ledger /books/l.db"
     )
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async.calls.create import Created, InDoubt, Refused, Unsent
+from gotsurge_async.calls.create import Created, InDoubt, Refused, Unprocessed
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.shared.outcomes import Outcome
 from gotsurge_async.errors import BadRequest, GotSurgeError, NotSent, OutcomeUnknown, SignInNeeded
@@ -14,7 +14,7 @@ from tests.support.orders import order
 DONE = Created(order=order("A"), receipt=Receipt(id="1"))
 REFUSED = Refused(order=order("B"), error=BadRequest("no"))
 LOST = InDoubt(order=order("C"), error=OutcomeUnknown("lost"))
-UNSENT = Unsent(order=order("D"), error=NotSent("no connection"))
+UNSENT = Unprocessed(order=order("D"), error=NotSent("no connection"))
 
 
 @pytest.mark.parametrize(

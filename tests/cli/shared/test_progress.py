@@ -16,8 +16,8 @@ def told(monkeypatch: pytest.MonkeyPatch, *chunks: tuple[int, int, int, int]) ->
     stream = io.StringIO()
     shown = PushProgress(Console(file=stream, soft_wrap=True, highlight=False))
     with shown.of(4):
-        for created, refused, in_doubt, unsent in chunks:
-            shown(ChunkDone(created=created, refused=refused, in_doubt=in_doubt, unsent=unsent, seconds=0.1))
+        for created, refused, in_doubt, unprocessed in chunks:
+            shown(ChunkDone(created=created, refused=refused, in_doubt=in_doubt, unprocessed=unprocessed, seconds=0.1))
     return stream.getvalue().splitlines()[-1]
 
 

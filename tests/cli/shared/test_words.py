@@ -74,7 +74,7 @@ def test_a_state_is_told_in_words(desk: Desk, file: bool) -> None:
     desk.simulator.clear_faults()
     words: list[str | Path] = ["--key", "A", "--created", ID]
     if file:
-        path = desk.folder / "out" / f"{run_id}-failed.csv"
+        path = desk.folder / "out" / f"{run_id}-refused.csv"
         path.write_text(path.read_text().replace(",,refused,", f",{ID},in_doubt,"))
         words = ["--file", path]
     done = desk.on_ledger("resolve", run_id, *words, "--no-check")

@@ -40,7 +40,7 @@ RIVALS_AT_ONCE = 500
 
 owner = orders.alias("owner")
 _IS_ANOTHERS = in_states(orders.c.state, OWNED_ELSEWHERE)
-_IS_FREE = in_states(orders.c.state, (OrderState.REJECTED, OrderState.CANCELLED))
+_IS_FREE = in_states(orders.c.state, (OrderState.REFUSED, OrderState.CANCELLED))
 OWNER = and_(
     or_(_IS_ANOTHERS, _IS_FREE),
     owner.c.environment == orders.c.environment,
@@ -255,7 +255,7 @@ def unused(connection: Connection, run_id: str) -> list[UnusedDraft]:
     )
     refused = select(orders.c.key, orders.c.task_id, literal_column("NULL")).where(
         orders.c.run_id == run_id,
-        in_states(orders.c.state, (OrderState.REJECTED,)),
+        in_states(orders.c.state, (OrderState.REFUSED,)),
         orders.c.task_id.is_not(None),
         orders.c.task_id.not_in(select(unused_drafts.c.task_id).where(unused_drafts.c.run_id == run_id)),
     )

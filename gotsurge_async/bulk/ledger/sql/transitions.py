@@ -41,7 +41,7 @@ RECORDED = {
     OrderState.DRAFTED: frozenset({OrderState.DRAFTING}),
     # Its recorded draft was seen to be one still: it is broadcast again, by the same id.
     OrderState.BROADCASTING: frozenset({OrderState.IN_DOUBT}),
-    OrderState.REJECTED: sources(OrderState.REJECTED),
+    OrderState.REFUSED: sources(OrderState.REFUSED),
     OrderState.IN_DOUBT: sources(OrderState.IN_DOUBT),
     OrderState.CANCELLED: sources(OrderState.CANCELLED),
 }
@@ -285,7 +285,7 @@ def resolve(
     here = update(orders).where(orders.c.id == bindparam("order"), in_states(orders.c.state, states))
     created = here.values(state=OrderState.CREATED.value, task_id=bindparam("task"), error=None, updated_at=now)
     said = f"not created, says {by}"
-    not_created = here.values(state=OrderState.REJECTED.value, live=0, error=said, updated_at=now)
+    not_created = here.values(state=OrderState.REFUSED.value, live=0, error=said, updated_at=now)
     for key, task_id in words.items():
         order = found[key].id
         if task_id is not None:

@@ -157,8 +157,8 @@ async def test_what_a_dead_run_was_sending_is_in_doubt(ledger: Ledger, state: Or
 
 
 async def test_a_refused_order_may_be_pushed_again(ledger: Ledger) -> None:
-    """A key that was rejected, superseded or already pushed is free: only the live row of a key counts."""
-    first = await brought(ledger, OrderState.REJECTED)
+    """A key that was refused, superseded or already pushed is free: only the live row of a key counts."""
+    first = await brought(ledger, OrderState.REFUSED)
     await first.close()
     for _ in range(2):
         run = await begun(ledger)
@@ -295,7 +295,7 @@ async def test_a_changed_order_leaves_a_draft_unused_that_was_never_broadcast(le
     await second.close()
 
 
-@pytest.mark.parametrize("state", [OrderState.REJECTED, OrderState.CANCELLED])
+@pytest.mark.parametrize("state", [OrderState.REFUSED, OrderState.CANCELLED])
 async def test_a_free_order_that_was_pushed_again_is_told_by_its_new_run(ledger: Ledger, state: OrderState) -> None:
     """What was refused or cancelled and pushed again is no longer certainly not there: the new run says what it is."""
     first = await brought(ledger, OrderState.CREATED if state is OrderState.CANCELLED else state)

@@ -16,9 +16,9 @@ async def test_counts_tell_every_state(ledger: Ledger) -> None:
     """The counts of a run name each state, and their sum is the number of its orders."""
     run = await loaded(ledger, orders(5))
     one, two, *_ = await run.claim((await ids(run))[:3])
-    await run.record([Outcome(one, OrderState.CREATED), Outcome(two, OrderState.REJECTED)])
+    await run.record([Outcome(one, OrderState.CREATED), Outcome(two, OrderState.REFUSED)])
     counts = await run.counts()
-    assert counts == Counts(pending=2, sending=1, created=1, rejected=1)
+    assert counts == Counts(pending=2, sending=1, created=1, refused=1)
     assert counts.total == 5
     assert counts[OrderState.SENDING] == 1
     assert await ledger.counts(run.id) == counts
@@ -37,7 +37,7 @@ async def test_lost_and_unused_drafts_are_remembered(ledger: Ledger) -> None:
     assert await run.lost_drafts() == []
     await run.record([Outcome(second, OrderState.DRAFTED, "task-2")])
     await run.claim_broadcast([second])
-    await run.record([Outcome(second, OrderState.REJECTED)])
+    await run.record([Outcome(second, OrderState.REFUSED)])
     assert await ledger.unused_drafts(run.id) == [
         UnusedDraft("TRK-1", "task-9", cancelled=False),
         UnusedDraft("TRK-2", "task-2", cancelled=False),

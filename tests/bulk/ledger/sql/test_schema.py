@@ -123,6 +123,19 @@ async def test_a_task_of_two_orders_is_brought_over_as_the_first_ones(path: Path
     assert rows == [(OrderState.CREATED, "one"), (OrderState.IN_DOUBT, None)]
 
 
+async def test_a_refused_order_of_an_older_ledger_stays_refused(path: Path, clock: TurnedClock) -> None:
+    """Older versions called it rejected; its key is free, as it was."""
+    async with await Ledger.open(path, clock=clock) as ledger:
+        run = await loaded(ledger, [order(1)])
+        await run.close()
+    turn_back(path, "UPDATE orders SET live = 0, state = 'rejected', error = 'HTTP 422: no';")
+    async with await Ledger.open(path, clock=clock) as ledger:
+        assert [(row.state, row.error) async for row in ledger.rows(run.id)] == [(OrderState.REFUSED, "HTTP 422: no")]
+        again = await loaded(ledger, [order(1)])
+        assert (await again.counts())[OrderState.PENDING] == 1
+        await again.close()
+
+
 def turn_back(path: Path, more: str = "") -> None:
     """Make a ledger one of version 1, as far as the tables go; and then ``more``."""
     database = sqlite3.connect(path)

@@ -88,7 +88,7 @@ async def test_a_released_order_waits_again(ledger: Ledger) -> None:
     await run.close()
 
 
-@pytest.mark.parametrize("state", [OrderState.PENDING, OrderState.CREATED, OrderState.REJECTED, OrderState.IN_DOUBT])
+@pytest.mark.parametrize("state", [OrderState.PENDING, OrderState.CREATED, OrderState.REFUSED, OrderState.IN_DOUBT])
 async def test_only_a_claim_is_released(ledger: Ledger, state: OrderState) -> None:
     """Releasing an order that is not claimed is an error that names it, and releases no other."""
     run = await loaded(ledger, orders(2))
@@ -107,10 +107,10 @@ async def test_only_a_claim_is_released(ledger: Ledger, state: OrderState) -> No
     ("before", "after"),
     [
         (OrderState.PENDING, OrderState.CREATED),
-        (OrderState.PENDING, OrderState.REJECTED),
+        (OrderState.PENDING, OrderState.REFUSED),
         (OrderState.SENDING, OrderState.DRAFTED),
-        (OrderState.CREATED, OrderState.REJECTED),
-        (OrderState.REJECTED, OrderState.CREATED),
+        (OrderState.CREATED, OrderState.REFUSED),
+        (OrderState.REFUSED, OrderState.CREATED),
     ],
 )
 async def test_a_record_that_is_against_the_rules_records_nothing(
@@ -167,7 +167,7 @@ async def test_garbage_in_an_answer_does_not_lose_its_outcome(ledger: Ledger) ->
     """What no database takes in an error text is replaced; the outcome is recorded all the same."""
     run = await loaded(ledger, [order(1)])
     (claimed,) = await run.claim(await ids(run))
-    await run.record([Outcome(claimed, OrderState.REJECTED, status="nö", error="bad \x00 byte \ud800")])
+    await run.record([Outcome(claimed, OrderState.REFUSED, status="nö", error="bad \x00 byte \ud800")])
     row = await only(run)
     assert (row.status, row.error) == ("nö", "bad � byte ?")
     await run.close()
@@ -196,18 +196,18 @@ async def test_a_crash_is_settled(ledger: Ledger) -> None:
 
 
 async def test_what_was_in_doubt_is_found_out(ledger: Ledger) -> None:
-    """An order in doubt can be recorded as created, rejected, or as one whose draft is to be broadcast again."""
+    """An order in doubt can be recorded as created, refused, or as one whose draft is to be broadcast again."""
     run = await loaded(ledger, orders(3))
     await bring(run, OrderState.IN_DOUBT)
     one, two, three = await ids(run)
     await run.record(
         [
             Outcome(one, OrderState.CREATED, f"task-{one}"),
-            Outcome(two, OrderState.REJECTED, error="looked twice, not there"),
+            Outcome(two, OrderState.REFUSED, error="looked twice, not there"),
             Outcome(three, OrderState.BROADCASTING, f"task-{three}"),
         ]
     )
-    assert await states(ledger, run) == {"TRK-1": "created", "TRK-2": "rejected", "TRK-3": "broadcasting"}
+    assert await states(ledger, run) == {"TRK-1": "created", "TRK-2": "refused", "TRK-3": "broadcasting"}
     await run.close()
 
 
