@@ -1,27 +1,27 @@
 """How the package is built: floors, sizes, public names, and what an import costs."""
 
 import ast
+import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 import gotsurge_async
+from gotsurge_async.bulk import Ledger, Mode, Push, SourceOptions, open_source, write_results
+from gotsurge_async.testing import simulated
+from tests.support.order_forms import CELLS, NOW
 
 PACKAGE = Path(gotsurge_async.__file__).parent
-FLOORS = {
-    1: {"errors", "money", "models", "codec", "api", "config", "secrets", "version", "starting"},
-    2: {"clock", "transports", "auth", "hooks", "calls"},
-    3: {"resources", "client"},
-    4: {"telemetry", "bulk", "webhooks", "distributed"},
-    5: {"simulator", "testing", "cli", "__main__"},
-}
-FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
-THIRD_PARTY_OF_FLOOR_1 = {"attrs", "attr", "cattrs", "msgspec"}
-NOT_ON_FLOOR_1 = {"asyncio", "logging", "socket", "ssl", "threading", "subprocess", "time"}
+PLAIN_LIBRARIES = {"attrs", "attr", "cattrs", "msgspec"}
+NOT_PLAIN = {"asyncio", "logging", "socket", "ssl", "threading", "subprocess", "time"}
 MOST_LINES = 450
+MOST_FILES = 12
+MOST_FILES_OF_AN_ORDER = 51
 
 PUBLIC_NAMES = """
     Address BadRequest BroadcastPreference CallError CargoDetail ConfigError Conflict Contact Created Credentials
@@ -82,33 +82,71 @@ def own(name: str) -> str | None:
     return ".".join(parts)
 
 
-def top(module: str) -> str:
+def top(name: str) -> str:
     """The first part of a dotted name."""
-    return module.partition(".")[0]
+    return name.partition(".")[0]
 
 
-def test_every_file_stands_on_a_floor() -> None:
-    """The first name below the package of each file is on exactly one floor."""
-    assert {top(module) for module in MODULES if module} <= set(FLOOR_OF)
-    assert sum(map(len, FLOORS.values())) == len(FLOOR_OF)
+def drawn_floors() -> dict[str, tuple[int, ...]]:
+    """The floors as docs/architecture.md draws them: the floor of each file or folder, by its dotted name."""
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawing = page.partition("```floors\n")[2].partition("```")[0]
+    floors: dict[str, tuple[int, ...]] = {}
+    for line in drawing.splitlines():
+        number, *names = line.partition(" - ")[0].split()
+        for name in names:
+            assert name not in floors, f"{name} is drawn twice"
+            floors[name.rstrip("/").replace("/", ".")] = tuple(map(int, number.split(".")))
+    return floors
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module])
+FLOORS = drawn_floors()
+
+
+def place(module: str) -> str:
+    """The file or folder of the drawing in which a file is; empty if it is in none."""
+    while module and module not in FLOORS:
+        module = module.rpartition(".")[0]
+    return module
+
+
+def test_the_drawing_is_of_this_house() -> None:
+    """Every file is drawn, by itself or with its folder, and everything that is drawn is there."""
+    assert not [module for module in MODULES if module and not place(module) and not has_only_names(module)]
+    assert not [name for name in FLOORS if name not in MODULES]
+
+
+def has_only_names(module: str) -> bool:
+    """Whether the file is a folder's front, which names what the folder offers and holds no code."""
+    body = ast.parse(MODULES[module].read_text(encoding="utf-8")).body
+    return MODULES[module].name == "__init__.py" and all(
+        isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign | ast.Expr) for node in body
+    )
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if place(module)])
 def test_a_file_imports_its_own_floor_or_a_lower_one(module: str) -> None:
     """No file knows what stands above it, also not inside its functions, and none imports the package's front."""
     for name in imports(module):
         target = own(name)
         if target is not None:
             assert target, f"{module} imports from gotsurge_async itself: {name}"
-            assert FLOOR_OF[top(target)] <= FLOOR_OF[top(module)], f"{module} reaches up to {target}"
+            assert place(target), f"{module} imports {target}, the front of several floors"
+            assert FLOORS[place(target)] <= FLOORS[place(module)], f"{module} reaches up to {target}"
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if FLOOR_OF.get(top(module)) == 1])
-def test_the_first_floor_is_plain_values(module: str) -> None:
-    """Floor 1 imports the standard library, attrs, cattrs and msgspec; no event loop, no network, no logging."""
+@pytest.mark.parametrize("module", [module for module in MODULES if FLOORS.get(place(module)) == (1, 1)])
+def test_the_lowest_floor_is_plain_values(module: str) -> None:
+    """It imports the standard library, attrs, cattrs and msgspec; no event loop, no network, no logging."""
     others = {top(name) for name in imports(module)} - {"gotsurge_async"}
-    assert others - sys.stdlib_module_names <= THIRD_PARTY_OF_FLOOR_1
-    assert not others & NOT_ON_FLOOR_1
+    assert others - sys.stdlib_module_names <= PLAIN_LIBRARIES
+    assert not others & NOT_PLAIN
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in MODULES.values()}), ids=str)
+def test_a_folder_can_be_seen_at_a_glance(folder: Path) -> None:
+    """No folder holds more than a dozen files, its front not counted."""
+    assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) <= MOST_FILES
 
 
 def test_nothing_imports_itself_in_a_circle() -> None:
@@ -144,7 +182,7 @@ def test_a_file_can_be_read_at_one_sitting(module: str) -> None:
     assert not text.strip() or ast.get_docstring(ast.parse(text))
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if FLOOR_OF.get(top(module), 9) <= 3])
+@pytest.mark.parametrize("module", [module for module in MODULES if FLOORS.get(place(module), (9,)) < (4,)])
 def test_no_module_holds_state(module: str) -> None:
     """No function of floors 1 to 3 rebinds a name of its module: two clients never meet there."""
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
@@ -175,3 +213,35 @@ def test_importing_the_package_is_cheap() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.strip() == "[]"
     assert not ran.stderr
+
+
+@pytest.mark.parametrize("mode", Mode)
+async def test_one_order_passes_few_files(mode: Mode, tmp_path: Path) -> None:
+    """From its row in a CSV file to its row in a result file an order passes at most 51 files of the package."""
+    passed: set[Path] = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(str(PACKAGE)):
+            passed.add(Path(frame.f_code.co_filename).relative_to(PACKAGE))
+
+    file = tmp_path / "orders.csv"
+    file.write_text(",".join(CELLS) + "\n" + ",".join(CELLS.values()) + "\n", encoding="utf-8")
+    async with simulated("platform") as gs:
+        before = sys.getprofile()
+        threading.setprofile(note)
+        sys.setprofile(note)
+        try:
+            async with await Ledger.open(tmp_path / "ledger.db") as ledger:
+                source = await asyncio.to_thread(open_source, str(file), options=SourceOptions(now=NOW))
+                push = Push(gs, ledger, mode=mode)
+                run, _ = await push.load_source(source)
+                async with run:
+                    await push.send(run)
+                    summary = await write_results(ledger, run.info, tmp_path / "out")
+                source.close()
+        finally:
+            sys.setprofile(before)
+            threading.setprofile(None)  # type: ignore[arg-type] - the types do not know that this ends it
+    assert summary.created == 1
+    ours = {str(path) for path in passed if path.parts[0] not in ("simulator", "testing")}
+    assert len(ours) <= MOST_FILES_OF_AN_ORDER, sorted(ours)

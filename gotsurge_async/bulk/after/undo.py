@@ -53,7 +53,7 @@ class Undone:
         drafts: unused drafts that were cancelled, if that was asked for.
         failed: the call failed; again is harmless.
         in_doubt: how many orders have no known task that could be cancelled: reconcile or resolve them first.
-        waiting: how many orders were never broadcast, and would be by a resume.
+        unprocessed: how many orders were never broadcast, and would be by a resume.
         unused_drafts: how many drafts are left that no order will be broadcast by.
         stopped_by: the error that a person must act on before the rest can be cancelled, or be found.
     """
@@ -65,7 +65,7 @@ class Undone:
     failed: tuple[UndoneOrder, ...] = ()
     drafts: tuple[UndoneOrder, ...] = ()
     in_doubt: int = 0
-    waiting: int = 0
+    unprocessed: int = 0
     unused_drafts: int = 0
     stopped_by: CallError | SignInNeeded | None = None
 
@@ -155,7 +155,7 @@ class Undo:
             run=run.id,
             **{name: tuple(orders) for name, orders in became.items()},
             in_doubt=counts.of(DOUBTFUL),
-            waiting=counts.of(WAITING),
+            unprocessed=counts.of(WAITING),
             unused_drafts=sum(not draft.cancelled for draft in unused),
             stopped_by=stoppers[0] if stoppers else None,
         )

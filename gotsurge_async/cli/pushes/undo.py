@@ -117,7 +117,7 @@ def _tell_undone(done: Undone) -> None:
         "failed": len(done.failed),
         "in doubt": done.in_doubt,
         "drafts cancelled": len(done.drafts),
-        "unprocessed": done.waiting,
+        "unprocessed": done.unprocessed,
         "unused drafts left": done.unused_drafts,
     }
     click.echo(f"run {done.run}: {counted(told) or 'nothing to cancel'}")

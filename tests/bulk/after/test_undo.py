@@ -26,7 +26,7 @@ async def test_what_is_broadcasting_is_cancelled(tmp_path: Path, account: str, m
         assert len(undone.cancelled) == 27
         assert [each.key for each in undone.already_cancelled] == ["T-4"]
         assert {each.key: each.status for each in undone.too_late} == {"T-3": "accepted", "T-5": "expired"}
-        assert (undone.failed, undone.in_doubt, undone.waiting, undone.stopped_by) == ((), 0, 0, None)
+        assert (undone.failed, undone.in_doubt, undone.unprocessed, undone.stopped_by) == ((), 0, 0, None)
         again = await Undo(here.gs, here.ledger).undo(run_id)
         assert (len(again.cancelled), len(again.already_cancelled), len(again.too_late)) == (0, 28, 2)
         rows = {row.key: row.status async for row in here.ledger.rows(run_id)}
@@ -53,7 +53,7 @@ async def test_what_is_on_its_way_is_read_and_taken_back(tmp_path: Path) -> None
         assert set((await here.states(run_id)).values()) == {OrderState.BROADCASTING}
         here.simulator.clear_faults()
         undone = await Undo(here.gs, here.ledger).undo(run_id)
-        assert (len(undone.cancelled), undone.in_doubt, undone.waiting) == (3, 0, 0)
+        assert (len(undone.cancelled), undone.in_doubt, undone.unprocessed) == (3, 0, 0)
 
 
 async def test_drafts_are_left_unless_they_are_wanted_too(tmp_path: Path) -> None:
@@ -65,9 +65,9 @@ async def test_drafts_are_left_unless_they_are_wanted_too(tmp_path: Path) -> Non
         assert set((await here.states(run_id)).values()) == {OrderState.DRAFTED}
         here.simulator.clear_faults()
         undone = await Undo(here.gs, here.ledger).undo(run_id)
-        assert (undone.cancelled, undone.drafts, undone.waiting) == ((), (), 3)
+        assert (undone.cancelled, undone.drafts, undone.unprocessed) == ((), (), 3)
         undone = await Undo(here.gs, here.ledger).undo(run_id, drafts=True)
-        assert (undone.cancelled, len(undone.drafts), undone.waiting, undone.unused_drafts) == ((), 6, 0, 0)
+        assert (undone.cancelled, len(undone.drafts), undone.unprocessed, undone.unused_drafts) == ((), 6, 0, 0)
         assert all(draft.cancelled for draft in await here.ledger.unused_drafts(run_id))
         assert [task.current_status async for task in here.gs.platform.tasks.list()] == ["cancelled"] * 6
 
