@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-import attrs
 import cattrs
 import msgspec
 
@@ -12,7 +11,7 @@ from gotsurge_async.codec.compiled import Structs
 from gotsurge_async.codec.converters import Unfit, converter, says_nothing, task_list
 from gotsurge_async.errors import InvalidData, Problem, UnreadableAnswer
 from gotsurge_async.models.base import Model, fields_of
-from gotsurge_async.models.tasks import Receipt, TaskChanges, TaskStatus
+from gotsurge_async.models.tasks import CreatedTasks, Receipt, TaskChanges, TaskStatus
 from gotsurge_async.money import Money
 
 T = TypeVar("T")
@@ -43,23 +42,6 @@ class _Heads(msgspec.Struct):
 
 class _Texts(msgspec.Struct):
     tasks: list[msgspec.Raw]
-
-
-@attrs.frozen(kw_only=True)
-class _NamedTask(Model):
-    """Of a task, only what a receipt keeps."""
-
-    IDENTITY = frozenset({"id", "tracking_id", "invoice_number"})
-
-    id: str
-    tracking_id: str | None = None
-    invoice_number: str | None = None
-    current_status: TaskStatus | None = None
-
-
-@attrs.frozen(kw_only=True)
-class _NamedTasks(Model):
-    tasks: tuple[_NamedTask, ...]
 
 
 _decode = msgspec.json.Decoder().decode
@@ -115,12 +97,11 @@ class Codec:
             return [hook((head, (text, number)), Receipt) for number, head in enumerate(heads)]
         what = "not the answer of a create"
         tree = _plain(body, what)
-        if type(tree) is dict and "tasks" in tree:
-            tree = {"tasks": task_list(tree["tasks"])}
-        named = self._structured(tree, _NamedTasks, what).tasks
-        if not all(head.id for head in named):
-            raise UnreadableAnswer(f"{what}: a task without an id")
-        return [hook((head, _encode(task)), Receipt) for head, task in zip(named, tree["tasks"], strict=True)]
+        named = self._structured(tree, CreatedTasks, what).tasks
+        if tree.get("tasks") is None or not all(task.id for task in named):
+            raise UnreadableAnswer(f"{what}: it names no tasks, or a task without an id")
+        raw = map(_encode, task_list(tree["tasks"]))
+        return [hook(each, Receipt) for each in zip(named, raw, strict=True)]
 
     def _structured(self, plain: Any, cls: type[T], otherwise: str) -> T:
         try:

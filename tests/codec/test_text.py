@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async import codec
@@ -24,7 +24,8 @@ from gotsurge_async.money import Money
 from tests.support.orders import NOW, order
 from tests.support.strategies import MODELS, json_objects, json_values, models
 
-any_model = st.sampled_from(MODELS).flatmap(models)
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""Objects of many fields take time to think up, more so on a busy machine."""
 
 
 def read(body: bytes, cls: type[Any]) -> object:
@@ -47,7 +48,7 @@ def plain_decode(tree: Any, cls: type[Any]) -> Any:
 def test_every_model_survives_json(cls: type[Model]) -> None:
     """An object of any class, with any unknown fields anywhere, is the same after JSON."""
 
-    @settings(max_examples=12)
+    @settings(UNHURRIED, max_examples=12)
     @given(models(cls))
     def check(model: Model) -> None:
         assert codec.decode(codec.encode(model), cls) == model
@@ -200,7 +201,7 @@ def test_what_one_codec_learned_no_other_knows() -> None:
     assert codec.Codec().reading is shared
 
 
-@settings(max_examples=60)
+@settings(UNHURRIED, max_examples=60)
 @given(st.sampled_from(MODELS), st.data())
 def test_what_was_learned_changes_nothing(cls: type[Model], data: st.DataObject) -> None:
     """An answer is read the same before and after its unknown fields were learned."""
@@ -304,7 +305,7 @@ def test_a_field_named_raw_is_not_the_raw_task(value: bytes) -> None:
     assert [receipt.raw for receipt in receipts_of(b'{"tasks":[' + task + b"]}")] == [task]
 
 
-@settings(max_examples=25)
+@settings(UNHURRIED, max_examples=25)
 @given(st.lists(models(Task), max_size=3))
 def test_receipts_agree_with_the_full_reading(tasks: list[Task]) -> None:
     """Receipts name what the tasks read in full name, in the same order."""
@@ -361,6 +362,7 @@ def test_any_answer_gives_receipts_or_our_error(body: bytes) -> None:
     assert all(receipt.id for receipt in receipts)
 
 
+@settings(UNHURRIED)
 @given(models(Order))
 def test_an_order_in_json_names_itself(order: Order) -> None:
     """The names of an order that is JSON already are those of the order."""
@@ -401,7 +403,7 @@ def test_empty_lists_are_written_as_they_came() -> None:
     assert "cargo_details" not in json.loads(codec.encode(given_none))
 
 
-@settings(max_examples=25)
+@settings(UNHURRIED, max_examples=25)
 @given(st.lists(models(Order), min_size=1, max_size=3))
 def test_a_batch_of_encoded_orders_is_the_batch_encoded(orders: list[Order]) -> None:
     """Joining orders that are JSON already gives the very bytes of encoding them together."""
