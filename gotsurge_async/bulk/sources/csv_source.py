@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet
-from gotsurge_async.bulk.sources.fields import ITEM_KEY, draft_of
+from gotsurge_async.bulk.sources.fields import ITEM_KEY, candidate_of
 from gotsurge_async.bulk.sources.lines import Record
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.source import (
@@ -83,8 +83,8 @@ class CsvSource(Source):
             self._table.tell(1, ITEM_KEY, None, "there is no such column, and the items are joined by it")
 
     def _order(self, record: Record, header: Header) -> Any:
-        """The draft of a row's order, or None if something required is missing; what is wrong with it is told."""
-        order = draft_of(Order)(**self._table.values())
+        """The candidate of a row's order, or None if something required is missing; what is wrong with it is told."""
+        order = candidate_of(Order)(**self._table.values())
         missing, findings = self._check(order)
         for finding in findings:
             self._table.found(finding)

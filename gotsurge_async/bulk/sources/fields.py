@@ -55,7 +55,7 @@ def columns_of(model: Any) -> Mapping[str, Column]:
 
 
 @functools.cache
-def draft_of(cls: Any) -> Any:
+def candidate_of(cls: Any) -> Any:
     """The struct that an object is read into: the fields of a model, with the values that stand in JSON.
 
     Money is a whole number of thousandths of a cent, a number stays whole if it is, times are aware datetimes, and what
@@ -75,7 +75,7 @@ def draft_of(cls: Any) -> Any:
 
 def _hint(kind: Any) -> Any:
     if is_model(kind):
-        return draft_of(kind)
+        return candidate_of(kind)
     if isinstance(kind, type) and issubclass(kind, OpenEnum):
         return str
     return {Money: int, float: int | float}.get(kind, kind)

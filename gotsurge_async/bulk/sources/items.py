@@ -13,7 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from gotsurge_async.bulk.checks.rules import check_item
-from gotsurge_async.bulk.sources.fields import ITEM_KEY, ItemRow, draft_of
+from gotsurge_async.bulk.sources.fields import ITEM_KEY, ItemRow, candidate_of
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.source import SourceReport, encode
 from gotsurge_async.bulk.sources.table import Reading, Table
@@ -89,7 +89,7 @@ class ItemStore:
 
     def _items(self) -> Iterator[tuple[str, int, bytes]]:
         """The tracking id, the line and the JSON text of each item; what is wrong with one is told."""
-        table, make = self._table, draft_of(Item)
+        table, make = self._table, candidate_of(Item)
         for row in table.rows():
             if table.header is None or not table.header.complete:
                 continue

@@ -11,7 +11,7 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks.rules import Severity
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet, time_parser
-from gotsurge_async.bulk.sources.fields import FEEDBACK, columns_of, draft_of
+from gotsurge_async.bulk.sources.fields import FEEDBACK, candidate_of, columns_of
 from gotsurge_async.bulk.sources.lines import NOT_UTF8, TOO_LONG, not_text, physical_lines
 from gotsurge_async.bulk.sources.options import SourceOptions, did_you_mean
 from gotsurge_async.bulk.sources.source import (
@@ -44,7 +44,7 @@ class JsonlSource(Source):
         self._allow_unknown = options.allow_unknown
         self._parse_time = time_parser(options.zone())
         self._times = [column for column in columns_of(Order).values() if column.kind is datetime]
-        self._draft_of_order = draft_of(Order)
+        self._candidate_of_order = candidate_of(Order)
         self._line = 0
         self._raw = b""
         self._bad: set[str] = set()
@@ -84,7 +84,7 @@ class JsonlSource(Source):
         original = self._without_feedback(tree)
         key = self._key(tree)
         self._read_times(tree)
-        order, whole = self._draft(tree)
+        order, whole = self._candidate(tree)
         if order is None:
             return None
         missing, findings = self._check(order)
@@ -160,13 +160,13 @@ class JsonlSource(Source):
                     self._wrong(name, str(error))
                     del holder[field]
 
-    def _draft(self, tree: _Tree) -> tuple[Any, bool]:
+    def _candidate(self, tree: _Tree) -> tuple[Any, bool]:
         """The order, and whether it is whole: without unknown fields, and without wrong ones, which are told.
 
         It is None if nothing is right of it.
         """
         try:
-            return msgspec.convert(tree, self._draft_of_order), True
+            return msgspec.convert(tree, self._candidate_of_order), True
         except msgspec.ValidationError:
             rest = copy.deepcopy(tree)
         for path, known in _take_unknown(rest, Order):
@@ -174,7 +174,7 @@ class JsonlSource(Source):
                 self._wrong(path, f"there is no such field{did_you_mean(path.rpartition('.')[2], known)}")
         while True:
             try:
-                return msgspec.convert(rest, self._draft_of_order), False
+                return msgspec.convert(rest, self._candidate_of_order), False
             except msgspec.ValidationError as error:
                 problems = _problems(rest) or (Problem("", str(error)),)
             for problem in problems:

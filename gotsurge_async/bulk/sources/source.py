@@ -15,7 +15,7 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks.rules import Finding, Severity, check_order
-from gotsurge_async.bulk.sources.fields import draft_of, required_of
+from gotsurge_async.bulk.sources.fields import candidate_of, required_of
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.models.places import Address, TimeWindow
 from gotsurge_async.models.tasks import Order
@@ -27,7 +27,7 @@ MAY_EXIST = "this order may exist already: resolve it first (gotsurge reconcile,
 SHORTENED = "a spreadsheet has shortened this number, and others to the same: make the column text, and export again"
 
 encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
-"""JSON text of drafts and plain values."""
+"""JSON text of candidates and plain values."""
 
 # --- what is wrong ---------------------------------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ def fingerprint_of(order: Any) -> bytes:
     """16 bytes, the same for the same pickup, delivery, windows and invoice.
 
     Args:
-        order: a draft, or the dict of plain values that stands in JSON.
+        order: a candidate, or the dict of plain values that stands in JSON.
     """
     trip = [order.get(name) for name in _SAME_TRIP] if isinstance(order, dict) else _same_trip(order)
     return blake2b(encode(trip), digest_size=16).digest()
@@ -152,12 +152,12 @@ class SourceRow(NamedTuple):
 
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
-_ADDRESS = draft_of(Address)(street_address="-")
+_ADDRESS = candidate_of(Address)(street_address="-")
 
 STAND_INS: Mapping[str, Any] = {
     "from_address": _ADDRESS,
     # Before everything else, so that no other time seems to be too early.
-    "from_time_window": draft_of(TimeWindow)(start_time_utc=_LONG_AGO, end_time_utc=_LONG_AGO),
+    "from_time_window": candidate_of(TimeWindow)(start_time_utc=_LONG_AGO, end_time_utc=_LONG_AGO),
     "to_address": _ADDRESS,
     "broadcast_preference": "all",
     "vehicle_preference": "car",
@@ -218,14 +218,14 @@ class Source(abc.ABC):
         if self._owned:
             self._stream.close()
 
-    def _check(self, draft: Any) -> tuple[list[str], list[Finding]]:
+    def _check(self, candidate: Any) -> tuple[list[str], list[Finding]]:
         """The required fields that an order lacks, and what is wrong with the others."""
-        missing = [name for name in self._required if getattr(draft, name) is None]
+        missing = [name for name in self._required if getattr(candidate, name) is None]
         if missing:
-            draft = copy.copy(draft)
+            candidate = copy.copy(candidate)
             for name in missing:
-                setattr(draft, name, STAND_INS[name])
-        found = check_order(draft, now=self._now, max_price=self._max_price, zone=self._zone)
+                setattr(candidate, name, STAND_INS[name])
+        found = check_order(candidate, now=self._now, max_price=self._max_price, zone=self._zone)
         return missing, [finding for finding in found if finding.path.partition(".")[0] not in missing]
 
     def __enter__(self) -> Self:

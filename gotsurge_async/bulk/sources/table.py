@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from gotsurge_async.bulk.checks.rules import Finding, Severity
 from gotsurge_async.bulk.sources.cells import Parse, parser
-from gotsurge_async.bulk.sources.fields import FEEDBACK, ITEM_KEY, columns_of, draft_of, required_of
+from gotsurge_async.bulk.sources.fields import FEEDBACK, ITEM_KEY, candidate_of, columns_of, required_of
 from gotsurge_async.bulk.sources.lines import NOT_UTF8, Record, Records, physical_lines
 from gotsurge_async.bulk.sources.options import NOW, ColumnMap, SourceOptions, did_you_mean
 from gotsurge_async.bulk.sources.source import Fault, SourceReport
@@ -123,7 +123,7 @@ class Header:
                 lacking = [need for need in needs if f"{name}.{need}" not in given]
                 for need in lacking:
                     wrong(f"{name}.{need}", f"there is no such column, but {name} needs it")
-                self._objects[name] = _Object(draft_of(field.inner), needs, not lacking)
+                self._objects[name] = _Object(candidate_of(field.inner), needs, not lacking)
                 missing = missing or bool(lacking and field.required)
             elif field.required and name not in given and name != reading.key:
                 missing = True

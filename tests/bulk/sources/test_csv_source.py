@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks.rules import check_order
 from gotsurge_async.bulk.sources import SourceOptions, SourceReport, open_source
-from gotsurge_async.bulk.sources.fields import columns_of, draft_of, required_of
+from gotsurge_async.bulk.sources.fields import candidate_of, columns_of, required_of
 from gotsurge_async.bulk.sources.source import STAND_INS, fingerprint_of
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
@@ -278,7 +278,7 @@ def test_a_wrong_required_value_does_not_hide_the_other_faults() -> None:
 def test_every_required_field_has_a_stand_in_that_is_right() -> None:
     """An order of stand-ins alone has no fault."""
     assert STAND_INS.keys() == required_of(Order)
-    assert [each.path for each in check_order(draft_of(Order)(**STAND_INS), now=NOW)] == [
+    assert [each.path for each in check_order(candidate_of(Order)(**STAND_INS), now=NOW)] == [
         "from_time_window.end_time_utc"
     ]
 
