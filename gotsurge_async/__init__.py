@@ -11,6 +11,7 @@ from gotsurge_async.auth.sealing import Sealer
 from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore
 from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unprocessed
 from gotsurge_async.client import GotSurge
+from gotsurge_async.codec import unreadable
 from gotsurge_async.config import Credentials, Environment, Limits, RetryPolicy, Timeouts
 from gotsurge_async.errors import (
     BadRequest,
@@ -120,4 +121,5 @@ __all__ = [
     "VehiclePreference",
     "VersionConflict",
     "__version__",
+    "unreadable",
 ]

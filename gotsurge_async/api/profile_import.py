@@ -8,7 +8,7 @@ is what lets production create orders.
 import functools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -40,7 +40,7 @@ _OUR_WORDS = {
     "organization": "org organisation",
     "recommend": "recommendation",
 }
-_SAME_WORD = {theirs: ours for ours, others in _OUR_WORDS.items() for theirs in others.split()}
+_SAME_WORD: Mapping[str, str] = {theirs: ours for ours, others in _OUR_WORDS.items() for theirs in others.split()}
 _NO_WORD = frozenset({"a", "an", "and", "api", "associated", "by", "for", "from", "id", "of", "the", "to", "with"})
 
 
@@ -241,7 +241,7 @@ def _words(text: str) -> frozenset[str]:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)
     words = [word.lower() for word in re.findall(r"[A-Za-z]+", spaced)]
     singular = {word if word.endswith("ss") else word.removesuffix("s") for word in words} - _NO_WORD
-    return frozenset({_SAME_WORD.get(word, word) for word in singular})
+    return frozenset(_SAME_WORD.get(word, word) for word in singular)
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------

@@ -54,8 +54,8 @@ class Gotsurge(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(FOLDER_OF)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        return load(name) if name in FOLDER_OF else None
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return load(cmd_name) if cmd_name in FOLDER_OF else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for folder, commands in COMMANDS.items():

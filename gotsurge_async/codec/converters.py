@@ -220,6 +220,8 @@ def _updated(plain: Plain) -> Plain:
     tasks = task_list(plain.get("updated_tasks"))
     if type(tasks) is not list or not tasks:
         return plain
+    if type(plain["updated_tasks"]) is dict:  # a text in it is no id: it may be anything
+        return {**plain, "updated_tasks": tasks}
     return {**plain, "updated_tasks": [each if id_of(each) is None else {"id": each} for each in tasks]}
 
 

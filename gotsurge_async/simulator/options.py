@@ -177,7 +177,8 @@ def _switches() -> Iterable[Switch]:
     hints = get_type_hints(SimulatorOptions)
     for name, attribute in fields_dict(SimulatorOptions).items():
         if "meaning" in attribute.metadata:
-            values = get_args(hints[name]) or (attribute.default, not attribute.default)
+            default: Any = attribute.default
+            values = get_args(hints[name]) or (default, not default)
             yield Switch(name, attribute.metadata["meaning"], values)
 
 

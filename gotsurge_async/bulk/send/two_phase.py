@@ -130,6 +130,7 @@ class TwoPhaseSender(ChunkSender):
         """Draft a chunk of pending orders, and broadcast the drafts; its results are in the ledger on return."""
         results: Results = []
         drafts: list[_Draft] = []
+        lost: list[InDoubt[PendingOrder]] = []
         for tries in count(1):  # anew while answers are lost
             answered = await super().send(orders)
             drafts += [

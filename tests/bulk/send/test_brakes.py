@@ -151,5 +151,5 @@ async def test_refusals_in_a_row_stop_the_push_unless_they_may_not(tmp_path: Pat
             run, _ = await push.load_orders(wrong)
             async with run:
                 sent = await push.send(run)
-                assert (await run.counts()).rejected == refused
+                assert (await run.counts()).refused == refused
             assert (sent.stopped_by is None) is (limit is None)

@@ -155,7 +155,7 @@ async def test_a_sign_in_that_ends_while_a_lost_draft_is_looked_for(
         sending = asyncio.create_task(push.send(run))
         await passing(push, sending)
         assert (await sending).stopped_by is None
-        assert await run.counts() == counted(created=1, rejected=1)
+        assert await run.counts() == counted(created=1, refused=1)
 
 
 @pytest.mark.parametrize("trouble", [MaybeSent("lost"), NothingSent("no way")])
