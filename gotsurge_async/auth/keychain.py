@@ -11,8 +11,9 @@ from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
-from gotsurge_async.auth.leases import folder_lease, whole
+from gotsurge_async.auth.leases import folder_lease
 from gotsurge_async.auth.stores import Tokens, from_record, same_pair, to_record
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.errors import ConfigError
 
@@ -108,7 +109,7 @@ class KeyringStore:
 
     async def _do(self, job: Callable[[], T]) -> T:
         try:
-            return await whole(asyncio.to_thread(job))
+            return await uninterrupted(asyncio.to_thread(job))
         except ConfigError:
             raise
         except Exception as error:  # each keyring has errors of its own

@@ -10,13 +10,14 @@ the old ones are still there (`TokenStore.replace`).
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Protocol, TypeVar
 
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock
 from gotsurge_async.errors import ConfigError
 
@@ -61,17 +62,7 @@ async def leased(board: Board, name: str, clock: Clock) -> AsyncIterator[None]:
     finally:
         beating.cancel()
         # Whole, because a lease left behind makes everybody wait until it is taken over.
-        await whole(_end(board, name, me, beating))
-
-
-async def whole(work: Awaitable[T]) -> T:
-    """Await something that must not be left half done: a cancellation waits for its end, and is raised then."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
+        await uninterrupted(_end(board, name, me, beating))
 
 
 async def _take(board: Board, name: str, me: str, clock: Clock) -> None:
@@ -91,7 +82,7 @@ async def _take_whole(board: Board, name: str, me: str, over: str | None) -> boo
     """`Board.take`, undone when the caller is cancelled meanwhile."""
     taking = asyncio.ensure_future(board.take(name, me, over))
     try:
-        return await whole(taking)
+        return await uninterrupted(taking)
     except asyncio.CancelledError:
         if not taking.cancelled() and taking.exception() is None and taking.result():
             await board.give_back(name, me)

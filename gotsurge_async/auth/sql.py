@@ -16,9 +16,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gotsurge_async.auth.consent import STATE_LIFE, Pending
-from gotsurge_async.auth.leases import leased, whole
+from gotsurge_async.auth.leases import leased
 from gotsurge_async.auth.sealing import Sealer
 from gotsurge_async.auth.stores import Tokens, from_record, is_current, same_pair, to_record
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.errors import ConfigError
 
@@ -124,7 +125,7 @@ class SqlStore:
 
     async def run(self, sql: str, **values: str | int) -> Sequence[Row[Any]]:
         """Run one statement, and commit; its rows. Whole, also when the caller is cancelled."""
-        return await whole(self._run(sql, values))
+        return await uninterrupted(self._run(sql, values))
 
     async def _run(self, sql: str, values: dict[str, str | int]) -> Sequence[Row[Any]]:
         try:

@@ -13,8 +13,9 @@ from typing import Any, Protocol, TypeVar
 import attrs
 import msgspec
 
-from gotsurge_async.auth.leases import folder_lease, whole
+from gotsurge_async.auth.leases import folder_lease
 from gotsurge_async.auth.sealing import KEY_FILE_VARIABLE, KEYS_VARIABLE, Sealer, write_private
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.base import optional_utc, utc
@@ -246,7 +247,7 @@ class FileStore:
 
     async def _change(self, change: Callable[[dict[str, Any]], T]) -> T:
         async with folder_lease(self.path, "content", self._clock, "the token file"):
-            return await whole(asyncio.to_thread(self._rewrite, change))
+            return await uninterrupted(asyncio.to_thread(self._rewrite, change))
 
     def _rewrite(self, change: Callable[[dict[str, Any]], T]) -> T:
         content = self._read()

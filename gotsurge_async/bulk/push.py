@@ -12,7 +12,7 @@ from gotsurge_async.bulk.after.reconcile import Reconciler
 from gotsurge_async.bulk.ledger import WITH_DRAFT, Admission, Ledger, Mode, OrderRow, PendingOrder, Run, RunHeld
 from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch, LimitReached
 from gotsurge_async.bulk.send.chunks import ChunkSender, OnRefusedChunk, Results
-from gotsurge_async.bulk.send.claims import CLAIM_LIFE, whole
+from gotsurge_async.bulk.send.claims import CLAIM_LIFE
 from gotsurge_async.bulk.send.direct import DirectSender
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.send.two_phase import TwoPhaseSender
@@ -20,6 +20,7 @@ from gotsurge_async.bulk.sources import Source
 from gotsurge_async.calls.create import Created, Unprocessed, chunk_done, stops_all
 from gotsurge_async.calls.retry import backoff
 from gotsurge_async.calls.stream import Batcher, Pages
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, Forbidden, GotSurgeError, NotFound
 from gotsurge_async.models.tasks import Order, Task, TaskStatus
@@ -203,7 +204,7 @@ class Push:
                     await self._send_canary(run, send)
                 await self._batches(Pages(run.pending()), send)
         finally:
-            await whole(run.finish())
+            await uninterrupted(run.finish())
         return Sent(stopped_by=self._stopper, interrupted=self._interrupted, lost_drafts=frozenset(sender.lost_drafts))
 
     def _sender(self, run: Run) -> ChunkSender:

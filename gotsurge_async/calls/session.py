@@ -74,7 +74,7 @@ class Session:
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._last_tries = asyncio.Event()
+        self._no_more_tries = asyncio.Event()
 
     def open(self) -> None:
         """Belong to the running event loop from now on."""
@@ -82,7 +82,7 @@ class Session:
 
     def end_retries(self) -> None:
         """Try no call again from now on; one that waits for its next try ends at once, with what became of the last."""
-        self._last_tries.set()
+        self._no_more_tries.set()
 
     async def close(self) -> None:
         """Take no more calls, and wait for those under way."""
@@ -148,7 +148,7 @@ class Session:
             UsageError: the call cannot be right as written.
         """
         if self._loop is not asyncio.get_running_loop():
-            self._check_open()
+            self._open_or_refuse()
         resolved = self.resolve(endpoint)
         call = _Call(
             endpoint=resolved,
@@ -187,11 +187,11 @@ class Session:
             if not self._in_flight:
                 self._idle.set()
 
-    def _check_open(self) -> None:
+    def _open_or_refuse(self) -> None:
         """Let the first sign-in open its session, and refuse any other call that cannot be made here."""
         if self._loop is not None:
             raise WrongLoop("this client was opened in another event loop: one client belongs to one loop")
-        if self._tokens is not None or self._last_tries.is_set():
+        if self._tokens is not None or self._no_more_tries.is_set():
             raise ClientClosed("the client is not open: use it inside `async with GotSurge(...) as gs:`")
         self.open()
 
@@ -227,10 +227,10 @@ class Session:
                 random=self._random.random(),
                 retry_after=done.retry_after(self.clock.now()),
             )
-            if wait is None or self._last_tries.is_set():
+            if wait is None or self._no_more_tries.is_set():
                 raise self._error(call, done, tries, bearer)
             self._tell_retry(call, done, tries, wait)
-            if await sleep_or(self._last_tries, self.clock, wait):
+            if await sleep_or(self._no_more_tries, self.clock, wait):
                 raise self._error(call, done, tries, bearer)
 
     async def _try(self, call: "_Call", bearer: Secret | None, tries: int) -> Attempt:
@@ -301,14 +301,14 @@ class _Call:
     secrets: tuple[str, ...] = attrs.field(repr=False)
     number: int
 
-    def value_of(self, learned: codec.Codec, answer: Response) -> Any:
+    def value_of(self, session_codec: codec.Codec, answer: Response) -> Any:
         """What the call gives; raises UnreadableAnswer."""
         if self.read is not None:
-            return self.read(learned, answer)
+            return self.read(session_codec, answer)
         cls = self.endpoint.response
         if cls is Message and not answer.body.strip():  # 204, or an empty 200: done, and nothing to say
             return Message()
-        return learned.decode(answer.body, cls)
+        return session_codec.decode(answer.body, cls)
 
 
 def build_request(verb: str, url: str, *, body: bytes | None = None, bearer: Secret | None = None) -> Request:

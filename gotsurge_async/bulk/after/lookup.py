@@ -12,9 +12,9 @@ import attrs
 from gotsurge_async import codec
 from gotsurge_async.bulk.ledger import Ledger, Mode, OrderRow, Run, RunInfo, UnusedDraft
 from gotsurge_async.bulk.ledger.errors import reading_payload
-from gotsurge_async.bulk.send.claims import whole
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import Batcher
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, Forbidden, NotFound
 from gotsurge_async.models.base import Model
@@ -293,4 +293,4 @@ async def note_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> N
         LedgerError: the ledger cannot be written.
     """
     found = await find_unused_drafts(gs, run, keys)
-    await whole(run.note_unused([(draft.key, draft.task_id) for draft in found]))
+    await uninterrupted(run.note_unused([(draft.key, draft.task_id) for draft in found]))

@@ -10,16 +10,16 @@ from gotsurge_async.bulk.ledger import (
     DOUBTFUL,
     Ledger,
     Mode,
+    OrderOutcome,
     OrderRow,
     OrderState,
-    Outcome,
     Remark,
     Run,
     RunInfo,
     TaskTaken,
 )
-from gotsurge_async.bulk.send.claims import whole
 from gotsurge_async.calls.stream import chunks_of
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, NotFound
 from gotsurge_async.models.tasks import Task, TaskStatus
@@ -64,7 +64,7 @@ class StillInDoubt:
     doubled: bool = False
 
 
-_Conclusions = Mapping[int, Outcome | StillInDoubt]
+_Conclusions = Mapping[int, OrderOutcome | StillInDoubt]
 """Of each order, by its id in the ledger, what its findings mean."""
 
 
@@ -75,7 +75,7 @@ class Reconciled:
     Attributes:
         created: they exist, also where the task has expired since.
         cancelled: their task was cancelled; their keys may be pushed again.
-        drafted: their recorded draft is a draft still, and may be broadcast at any time: resume the run, which does.
+        still_draft: their recorded draft is one still, and may be broadcast at any time: resume the run, which does.
         not_created: taken for not created, because that was asked for; their keys may be pushed again.
         in_doubt: they stay in doubt.
         troubles: what kept it from looking, or from looking to the end.
@@ -84,7 +84,7 @@ class Reconciled:
     run: str
     created: tuple[ReconciledOrder, ...] = ()
     cancelled: tuple[ReconciledOrder, ...] = ()
-    drafted: tuple[ReconciledOrder, ...] = ()
+    still_draft: tuple[ReconciledOrder, ...] = ()
     not_created: tuple[ReconciledOrder, ...] = ()
     in_doubt: tuple[StillInDoubt, ...] = ()
     troubles: tuple[str, ...] = ()
@@ -128,7 +128,7 @@ class Reconciler:
             findings = await self._look(run.info, list(rows.values()), task_list=task_list)
             conclusions = {row.id: _conclude(run.info.mode, row, findings, self.absent) for row in rows.values()}
             conclusions |= await _record(run, rows, conclusions)
-            await whole(run.finish())
+            await uninterrupted(run.finish())
         return _reconciled(run.id, rows, conclusions, findings.trouble)
 
     async def _look(self, run: RunInfo, rows: Sequence[OrderRow], *, task_list: bool) -> Findings:
@@ -148,19 +148,23 @@ class Reconciler:
 async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusions) -> dict[int, StillInDoubt]:
     """Write conclusions into the ledger; returned is what became otherwise: their tasks are other orders'."""
     changed = [
-        each for each in conclusions.values() if isinstance(each, Outcome) and each.state is not rows[each.id].state
+        each
+        for each in conclusions.values()
+        if isinstance(each, OrderOutcome) and each.state is not rows[each.id].state
     ]
     taken: dict[int, StillInDoubt] = {}
     async for some in chunks_of(changed, _BLOCK):
-        for each in await whole(_record_told_apart(run, some)):
+        for each in await uninterrupted(_record_told_apart(run, some)):
             reason = f"its task {each.task_id} is recorded for another order"
             taken[each.id] = StillInDoubt(key=rows[each.id].key, reason=reason, task_ids=(each.task_id or "",))
     left = {order: each for order, each in {**conclusions, **taken}.items() if isinstance(each, StillInDoubt)}
-    await whole(run.remark([Remark(order, rows[order].state, error=each.reason) for order, each in left.items()]))
+    await uninterrupted(
+        run.remark([Remark(order, rows[order].state, error=each.reason) for order, each in left.items()])
+    )
     return taken
 
 
-async def _record_told_apart(run: Run, outcomes: Sequence[Outcome]) -> list[Outcome]:
+async def _record_told_apart(run: Run, outcomes: Sequence[OrderOutcome]) -> list[OrderOutcome]:
     """Record outcomes; those are returned, and not recorded, whose task is another order's."""
     try:
         await run.record(outcomes)
@@ -174,7 +178,7 @@ async def _record_told_apart(run: Run, outcomes: Sequence[Outcome]) -> list[Outc
 _LISTS = {
     OrderState.CREATED: "created",
     OrderState.CANCELLED: "cancelled",
-    OrderState.BROADCASTING: "drafted",
+    OrderState.BROADCASTING: "still_draft",
     OrderState.REFUSED: "not_created",
 }
 """The field of `Reconciled` for what was concluded."""
@@ -183,7 +187,7 @@ _LISTS = {
 def _reconciled(run_id: str, rows: Mapping[int, OrderRow], conclusions: _Conclusions, trouble: str) -> Reconciled:
     became: dict[str, list[ReconciledOrder]] = {name: [] for name in _LISTS.values()}
     for order, each in conclusions.items():
-        if isinstance(each, Outcome):
+        if isinstance(each, OrderOutcome):
             told = ReconciledOrder(key=rows[order].key, task_id=each.task_id, status=each.status)
             became[_LISTS[each.state]].append(told)
     return Reconciled(
@@ -194,18 +198,18 @@ def _reconciled(run_id: str, rows: Mapping[int, OrderRow], conclusions: _Conclus
     )
 
 
-def _conclude(mode: Mode, row: OrderRow, findings: Findings, absent: Absent) -> Outcome | StillInDoubt:
+def _conclude(mode: Mode, row: OrderRow, findings: Findings, absent: Absent) -> OrderOutcome | StillInDoubt:
     """What the findings mean for one order."""
     tasks = findings.tasks.get(row.id)
     if tasks:
         return _conclude_from(mode, row, tasks)
     if row.id in findings.absent and absent is Absent.NOT_CREATED:
         why = "not on the Task List, which was read twice; taken for not created, as was asked for"
-        return Outcome(row.id, OrderState.REFUSED, error=why)
+        return OrderOutcome(row.id, OrderState.REFUSED, error=why)
     return StillInDoubt(key=row.key, reason=findings.unclear.get(row.id) or row.error or "not found")
 
 
-def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> Outcome | StillInDoubt:
+def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> OrderOutcome | StillInDoubt:
     """What an order's tasks mean for it; in doubt if they do not prove anything."""
     live = [task for task in tasks if _was_broadcast(mode, task)]
     active = [task for task in live if task.current_status not in _ENDED_EARLY]
@@ -223,11 +227,11 @@ def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> Outcome 
         task = (active or live)[0]
         if task.current_status == TaskStatus.CANCELLED:
             gone = "cancelled at the service"
-            return Outcome(row.id, OrderState.CANCELLED, task_id=task.id, status=task.current_status, error=gone)
-        return Outcome(row.id, OrderState.CREATED, task_id=task.id, status=task.current_status)
+            return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=task.current_status, error=gone)
+        return OrderOutcome(row.id, OrderState.CREATED, task_id=task.id, status=task.current_status)
     drafts = {task.id: task.current_status for task in tasks if task.current_status is not None}
     if mode is Mode.TWO_PHASE and row.task_id in drafts:
-        return Outcome(row.id, OrderState.BROADCASTING, task_id=row.task_id, status=drafts[row.task_id])
+        return OrderOutcome(row.id, OrderState.BROADCASTING, task_id=row.task_id, status=drafts[row.task_id])
     # A draft that is not the recorded one may be a leftover, and in direct mode the task may be about to be
     # broadcast: neither proves that the order was created, nor that it was not.
     states = ", ".join(sorted({str(task.current_status or "in a state that is not told") for task in tasks}))

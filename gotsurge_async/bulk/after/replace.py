@@ -10,9 +10,9 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.bulk.ledger import IllegalTransition, OrderState, Rival, Run
 from gotsurge_async.bulk.send.changes import UNCERTAIN, changed_orders, differing_fields, why_changed
-from gotsurge_async.bulk.send.claims import whole
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import Batcher, Pages
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import (
     CallError,
@@ -78,7 +78,7 @@ async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replac
             replaced += not told
         if told:
             told = f"{why_changed(rival.other_run, differing_fields(rival))}; {told}"
-            await whole(run.note_changed([(rival.id, told)]))
+            await uninterrupted(run.note_changed([(rival.id, told)]))
 
     # One a chunk: each is a call of its own.
     batcher: Batcher[Rival, None] = Batcher(Pages(changed_orders(run)), change, size=1, concurrency=concurrency)
@@ -105,7 +105,7 @@ async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
         return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"
     order = codec.parse(rival.payload, Order)
     changes: Any = {name: getattr(order, name) for name in ("price" if name == "currency" else name for name in fields)}
-    await whole(
+    await uninterrupted(
         run.note_text(rival, _certain(rival.other_payload, fields), f"its task may have been changed by run {run.id}")
     )
     try:
@@ -113,13 +113,13 @@ async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
     except OutcomeUnknown:
         raise
     except GotSurgeError:
-        await whole(run.note_text(rival, rival.other_payload, ""))
+        await uninterrupted(run.note_text(rival, rival.other_payload, ""))
         raise
     wanted = {name: value for name, value in msgspec.json.decode(rival.payload).items() if name in fields}
     if not shows(codec.unstructure(changed), wanted):
         raise OutcomeUnknown("the update was answered, and the task does not show it")
     try:
-        await whole(run.replace(rival, changed.current_status))
+        await uninterrupted(run.replace(rival, changed.current_status))
     except IllegalTransition:
         return f"its order was taken back meanwhile: see gotsurge status {rival.other_run}"
     return ""

@@ -28,10 +28,10 @@ from gotsurge_async.bulk.ledger import (
 )
 from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.ledger.states import in_words
-from gotsurge_async.bulk.send.claims import whole
 from gotsurge_async.bulk.send.load import UnusableSource
 from gotsurge_async.bulk.sources import Fault
 from gotsurge_async.bulk.sources.fields import FEEDBACK
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import ConfigError, NotFound
 from gotsurge_async.models.tasks import Task
@@ -112,7 +112,7 @@ class Resolver:
             tasks = {each.key: each.task_id for each in new}
             if run is not None:
                 await run.resolve(tasks, by=by)
-                await whole(run.finish())
+                await uninterrupted(run.finish())
             else:
                 await self.ledger.resolve(run_id, tasks, by=by)
         counts = await self.ledger.counts(run_id)

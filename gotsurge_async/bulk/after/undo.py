@@ -11,15 +11,15 @@ from gotsurge_async.bulk.ledger import (
     WAITING,
     Ledger,
     Mode,
+    OrderOutcome,
     OrderRow,
     OrderState,
-    Outcome,
     Remark,
     Run,
 )
-from gotsurge_async.bulk.send.claims import whole
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import Batcher
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, OutcomeUnknown, SignInNeeded, TooLateToCancel, UsageError
 from gotsurge_async.models.tasks import Task, TaskStatus
@@ -112,7 +112,7 @@ class Undo:
             if wanted is not None and (unknown := wanted - {row.key async for row in run.rows() if row.key in wanted}):
                 raise UsageError(f"run {run_id} has no order {', '.join(sorted(unknown))}")
             undone = await self._undo(run, reason, drafts=drafts, keys=wanted)
-            await whole(run.finish())
+            await uninterrupted(run.finish())
             return undone
 
     async def _undo(self, run: Run, reason: str, *, drafts: bool, keys: frozenset[str] | None) -> Undone:
@@ -188,7 +188,7 @@ class Undo:
         task = await read(job.task_id)
         told = UndoneOrder(key=job.key, task_id=job.task_id, status=task.current_status)
         if task.current_status == TaskStatus.CANCELLED:
-            await whole(_record_cancelled(run, job, "cancelled at the service"))
+            await uninterrupted(_record_cancelled(run, job, "cancelled at the service"))
             return "already_cancelled", told
         if row is None and (task.current_status is None or not task.current_status.is_draft):
             # Noted as a draft that nobody uses, and yet it went out: it is somebody's order.
@@ -196,26 +196,28 @@ class Undo:
         created = row if row is not None and row.state is OrderState.CREATED else None
         if created is not None:
             # Durable before the cancel leaves: nobody may call it created when it has acted.
-            await whole(run.record([Outcome(created.id, OrderState.IN_DOUBT, error=_BEING_CANCELLED)]))
+            await uninterrupted(run.record([OrderOutcome(created.id, OrderState.IN_DOUBT, error=_BEING_CANCELLED)]))
             job.in_doubt = True
         try:
             await self.gs.tasks.cancel(job.task_id, reason=reason)
             await _see_cancelled(read, job.task_id)
         except TooLateToCancel as late:
             status = late.task.current_status if late.task is not None else None
-            await whole(_record_too_late(run, job, status))
+            await uninterrupted(_record_too_late(run, job, status))
             return "too_late", attrs.evolve(told, status=status, error=str(late))
         except OutcomeUnknown as error:
             if created is not None:
                 doubt = Remark(created.id, OrderState.IN_DOUBT, error=f"{_BEING_CANCELLED}: {error}")
-                await whole(run.remark([doubt]))
+                await uninterrupted(run.remark([doubt]))
             raise
         except (CallError, SignInNeeded) as error:
             if created is not None:
-                await whole(run.record([Outcome(created.id, OrderState.CREATED, error=f"not taken back: {error}")]))
+                await uninterrupted(
+                    run.record([OrderOutcome(created.id, OrderState.CREATED, error=f"not taken back: {error}")])
+                )
                 job.in_doubt = False
             raise
-        await whole(_record_cancelled(run, job, "taken back"))
+        await uninterrupted(_record_cancelled(run, job, "taken back"))
         return "cancelled", attrs.evolve(told, status=TaskStatus.CANCELLED)
 
 
@@ -257,7 +259,7 @@ async def _record_cancelled(run: Run, job: _Job, how: str) -> None:
     if job.row is None:
         await run.unused_cancelled([job.task_id])
     else:
-        await run.record([Outcome(job.row.id, OrderState.CANCELLED, status=TaskStatus.CANCELLED, error=how)])
+        await run.record([OrderOutcome(job.row.id, OrderState.CANCELLED, status=TaskStatus.CANCELLED, error=how)])
 
 
 async def _record_too_late(run: Run, job: _Job, status: TaskStatus | None) -> None:
@@ -267,6 +269,6 @@ async def _record_too_late(run: Run, job: _Job, status: TaskStatus | None) -> No
         return
     there = row.state is OrderState.CREATED or (status is not None and status.is_past_draft)
     if job.in_doubt and there:
-        await run.record([Outcome(row.id, OrderState.CREATED, status=status)])
+        await run.record([OrderOutcome(row.id, OrderState.CREATED, status=status)])
     elif status is not None and status != row.status:
         await run.remark([Remark(row.id, row.state, status=status)])

@@ -19,9 +19,9 @@ from gotsurge_async.bulk.ledger.states import (
     Counts,
     Mode,
     NewOrder,
+    OrderOutcome,
     OrderRow,
     OrderState,
-    Outcome,
     PendingOrder,
     Remark,
     RunInfo,
@@ -236,7 +236,7 @@ class Run:
         """
         await self._mark(transitions.release, self._epoch, ids)
 
-    async def record(self, results: Sequence[Outcome]) -> None:
+    async def record(self, results: Sequence[OrderOutcome]) -> None:
         """Record what became of claimed orders, a chunk at a time; also what was found out about orders in doubt.
 
         Raises:

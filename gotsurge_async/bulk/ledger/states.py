@@ -105,6 +105,9 @@ UNFINISHED = WAITING | {OrderState.BROADCASTING}
 UNPROCESSED = WAITING | {OrderState.LOADING, OrderState.SUPERSEDED}
 """Certainly not there by this run: they may be pushed again."""
 
+FREE = frozenset({OrderState.REFUSED, OrderState.CANCELLED})
+"""Nothing is there of these any more, or ever was: their keys may be pushed again."""
+
 OWNED_ELSEWHERE = frozenset({OrderState.ALREADY_PUSHED, OrderState.CHANGED, OrderState.SUPERSEDED})
 """Another run has, or had, the key: what became of such an order is what became of its key there."""
 
@@ -223,7 +226,7 @@ class PendingOrder:
 
 
 @frozen
-class Outcome:
+class OrderOutcome:
     """What became of one claimed order."""
 
     id: int

@@ -10,11 +10,12 @@ from typing import ClassVar
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import Endpoint
-from gotsurge_async.bulk.ledger import LedgerError, OrderState, Outcome, PendingOrder, Run, TaskTaken
+from gotsurge_async.bulk.ledger import LedgerError, OrderOutcome, OrderState, PendingOrder, Run, TaskTaken
 from gotsurge_async.bulk.ledger.errors import check_payloads
-from gotsurge_async.bulk.send.claims import Claim, whole
+from gotsurge_async.bulk.send.claims import Claim
 from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unprocessed, create_chunk
 from gotsurge_async.calls.session import Session
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.errors import BadRequest, GotSurgeError, OutcomeUnknown
 from gotsurge_async.models.tasks import CreatedTasks
 
@@ -76,14 +77,14 @@ class ChunkSender(ABC):
                 answered, again = await self._call(claim, part)
                 waiting += again
                 part = ()
-                results += await whole(self._record(answered))
+                results += await uninterrupted(self._record(answered))
         except (asyncio.CancelledError, GotSurgeError):  # a usage error, for instance, which says nothing of orders
             error = OutcomeUnknown("interrupted before the answer came", operation=self.endpoint.name)
             cut = InDoubt if claim.may_have_acted else Unprocessed
             left: Results = [cut(order=order, error=error) for order in part]
             left += [Unprocessed(order=order, error=error) for each in waiting for order in each]
             with suppress(LedgerError):  # then whoever takes the run up finds out
-                await whole(self._record(left))
+                await uninterrupted(self._record(left))
             raise
         return results
 
@@ -103,9 +104,11 @@ class ChunkSender(ABC):
     async def _record(self, results: Results) -> Results:
         """Record results; they are returned, with those lost whose task turned out to be another order's."""
         taken = [(each.order.id, each.receipt) for each in results if isinstance(each, Created)]
-        outcomes = [Outcome(id_, self.created_as, task_id=task.id, status=task.current_status) for id_, task in taken]
+        outcomes = [
+            OrderOutcome(id_, self.created_as, task_id=task.id, status=task.current_status) for id_, task in taken
+        ]
         refused = [each for each in results if isinstance(each, Refused)]
-        outcomes += [Outcome(each.order.id, OrderState.REFUSED, error=str(each.error)) for each in refused]
+        outcomes += [OrderOutcome(each.order.id, OrderState.REFUSED, error=str(each.error)) for each in refused]
         try:
             if outcomes:
                 await self._run.record(outcomes)

@@ -7,6 +7,7 @@ from typing import TypeVar
 from gotsurge_async.bulk.ledger import Run
 from gotsurge_async.calls.create import STOPPERS
 from gotsurge_async.calls.outcome import Outcome
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock
 
 T = TypeVar("T")
@@ -41,10 +42,10 @@ class Claim:
         """Claim what is to be sent; the ids that are claimed now. A cancellation gives them back: nothing was sent."""
         claiming = asyncio.ensure_future(claim(ids))
         try:
-            return set(await whole(claiming))
+            return set(await uninterrupted(claiming))
         except asyncio.CancelledError:
             if not claiming.cancelled() and claiming.exception() is None:
-                await whole(self._run.release_claim(claiming.result()))
+                await uninterrupted(self._run.release_claim(claiming.result()))
             raise
 
     def begin_call(self, ids: Sequence[int]) -> None:
@@ -61,7 +62,7 @@ class Claim:
         while (now := self._clock.monotonic()) > self._old_at:
             # Young from before the write, as at first: if that takes its whole life, once more.
             self._old_at = now + self._life / 2
-            await whole(self._run.renew_claim(self._ids))
+            await uninterrupted(self._run.renew_claim(self._ids))
         self._on_its_way = True
 
     def land(self, outcome: Outcome, status: int | None) -> None:
@@ -73,16 +74,3 @@ class Claim:
     @property
     def may_have_acted(self) -> bool:
         return self._on_its_way or self._acted
-
-
-async def whole(work: Awaitable[T]) -> T:
-    """Await something that must not be left half done: a cancellation waits for its end, and is raised then.
-
-    If it failed meanwhile, its error is the cause of the cancellation that is raised.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError as cancelled:
-        await asyncio.wait([task])
-        raise cancelled from None if task.cancelled() else task.exception()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gotsurge_async.api.endpoints import TASKS_CREATE
-from gotsurge_async.bulk.ledger import OrderState, Outcome, PendingOrder
+from gotsurge_async.bulk.ledger import OrderOutcome, OrderState, PendingOrder
 from gotsurge_async.bulk.send.chunks import ChunkSender
 from gotsurge_async.calls.create import InDoubt
 
@@ -15,4 +15,6 @@ class DirectSender(ChunkSender):
     created_as = OrderState.CREATED
 
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
-        await self._run.record([Outcome(each.order.id, OrderState.IN_DOUBT, error=str(each.error)) for each in lost])
+        await self._run.record(
+            [OrderOutcome(each.order.id, OrderState.IN_DOUBT, error=str(each.error)) for each in lost]
+        )

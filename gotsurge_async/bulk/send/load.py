@@ -11,10 +11,10 @@ import attrs
 from gotsurge_async import codec
 from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, Run
 from gotsurge_async.bulk.send.changes import note_changes
-from gotsurge_async.bulk.send.claims import whole
 from gotsurge_async.bulk.sources import Fault, Source
 from gotsurge_async.bulk.sources.source import fingerprint_of
 from gotsurge_async.calls.stream import chunks_of
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.errors import GotSurgeError, InvalidData, Problem
 from gotsurge_async.models.tasks import Order
 
@@ -157,8 +157,8 @@ async def discarded_on_error(run: Run) -> AsyncIterator[None]:
     except BaseException:
         # Best effort: a run that stays behind in the state "loading" is never sent, and is swept away later.
         with suppress(GotSurgeError):
-            await whole(run.discard())
-        await whole(run.close())
+            await uninterrupted(run.discard())
+        await uninterrupted(run.close())
         raise
 
 

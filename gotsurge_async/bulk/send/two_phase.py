@@ -15,12 +15,13 @@ from random import random
 import attrs
 
 from gotsurge_async.api.endpoints import DRAFTS_BROADCAST, DRAFTS_CREATE, PLATFORM_TASKS_GET
-from gotsurge_async.bulk.ledger import LedgerError, OrderRow, OrderState, Outcome, PendingOrder, Remark, Run
+from gotsurge_async.bulk.ledger import LedgerError, OrderOutcome, OrderRow, OrderState, PendingOrder, Remark, Run
 from gotsurge_async.bulk.send.chunks import ChunkSender, OnRefusedChunk, Results
-from gotsurge_async.bulk.send.claims import Claim, whole
+from gotsurge_async.bulk.send.claims import Claim
 from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unprocessed, stops_all
 from gotsurge_async.calls.retry import backoff
 from gotsurge_async.calls.session import Session
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.errors import (
     BadRequest,
     CallError,
@@ -67,7 +68,7 @@ class _Draft:
         """Whether a driver may know of it."""
         return self.may_have_acted or self.refused
 
-    def conclude(self, *, alone: bool) -> Outcome | None:
+    def conclude(self, *, alone: bool) -> OrderOutcome | None:
         """Give it its result if an answer says what became of it; the outcome for the ledger is returned.
 
         Args:
@@ -76,18 +77,18 @@ class _Draft:
         order, status, trouble = self.order, self.status, self.trouble
         if self.gone is not None:
             self.result = InDoubt(order=order, error=self.gone)
-            return Outcome(order.id, OrderState.IN_DOUBT, error=f"its draft is gone: {self.gone}")
+            return OrderOutcome(order.id, OrderState.IN_DOUBT, error=f"its draft is gone: {self.gone}")
         if status is None:
             return None
         if status == TaskStatus.CANCELLED:
             said = "cancelled at the service"
             self.result = Refused(order=order, error=Conflict(said, operation=DRAFTS_BROADCAST.name))
-            return Outcome(order.id, OrderState.CANCELLED, status=status, error=said)
+            return OrderOutcome(order.id, OrderState.CANCELLED, status=status, error=said)
         # A status that nobody knows tells only where the draft itself was in one that is known: it has changed since.
         was_draft = TaskStatus(self.first_status or "").is_draft
         if status.is_past_draft or (was_draft and not status.is_draft and status.strip()):
             self.result = Created(order=order, receipt=Receipt(id=self.task_id, current_status=status))
-            return Outcome(order.id, OrderState.CREATED, task_id=self.task_id, status=status)
+            return OrderOutcome(order.id, OrderState.CREATED, task_id=self.task_id, status=status)
         if not status.is_draft:
             told = f"is {status}, which nobody knows" if status else "does not say where it stands"
             self.trouble = trouble or OutcomeUnknown(f"its task {told}", operation=PLATFORM_TASKS_GET.name)
@@ -97,7 +98,7 @@ class _Draft:
         if alone and isinstance(trouble, _REFUSALS) and not self.may_have_acted:
             self.result = Refused(order=order, error=trouble)
             said = f"its draft stays unused: {trouble}"
-            return Outcome(order.id, OrderState.REFUSED, status=TaskStatus.DRAFT, error=said)
+            return OrderOutcome(order.id, OrderState.REFUSED, status=TaskStatus.DRAFT, error=said)
         return None
 
 
@@ -162,7 +163,9 @@ class TwoPhaseSender(ChunkSender):
         broadcast = [draft for draft in drafts if draft.may_have_acted]
         drafted = [draft for draft in drafts if not draft.may_have_acted]
         claim = Claim(self._run, self._session.clock, self._claim_life)
-        claimed = await whole(self._run.claim_to_read([draft.order.id for draft in broadcast])) if broadcast else []
+        claimed = (
+            await uninterrupted(self._run.claim_to_read([draft.order.id for draft in broadcast])) if broadcast else []
+        )
         results = await self._bring_to_end(claim, [draft for draft in broadcast if draft.order.id in claimed])
         return [*results, *await self._broadcast(drafted)]
 
@@ -207,10 +210,10 @@ class TwoPhaseSender(ChunkSender):
             left = [draft.order.id for draft in drafts if draft.result is None and not draft.may_be_out]
             with suppress(LedgerError):  # then whoever takes the run up finds out
                 if left:
-                    await whole(self._run.release_claim(left))
+                    await uninterrupted(self._run.release_claim(left))
             raise
         if error is not None:
-            await whole(self._give_up([draft for draft in drafts if draft.result is None], error))
+            await uninterrupted(self._give_up([draft for draft in drafts if draft.result is None], error))
         return [draft.result for draft in drafts if draft.result is not None]
 
     async def _broadcast_and_look(self, claim: Claim, drafts: Sequence[_Draft]) -> GotSurgeError | None:
@@ -232,7 +235,7 @@ class TwoPhaseSender(ChunkSender):
             unproven = [draft for draft in left if draft.may_be_out and draft.status is None]
             errors += await asyncio.gather(*map(self._look, unproven))
             if outcomes := [outcome for draft in left if (outcome := draft.conclude(alone=one_by_one)) is not None]:
-                await whole(self._run.record(outcomes))
+                await uninterrupted(self._run.record(outcomes))
             left = [draft for draft in left if draft.result is None]
             failed = [error for error in errors if error is not None]
             if not left:

@@ -149,9 +149,8 @@ class PushOptions(SendOptions):
 
     def remembered(self, api_base: str) -> Mapping[str, Any]:
         """What the ledger keeps with the run, so that it can be gone on with, and its result files written again."""
-        delimiter = self.source.delimiter
         return {
-            "delimiter": "\t" if delimiter in ("tab", "\\t") else delimiter,
+            "delimiter": self.source.delimiter,
             "batch_size": self.batch_size,
             "concurrency": self.concurrency,
             "rate": self.rate,

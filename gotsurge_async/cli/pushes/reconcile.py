@@ -72,10 +72,10 @@ async def reconcile(
                     held.append(error)
                     continue
             done.append(found)
-            left = {"in_doubt": len(found.in_doubt), "drafts": len(found.drafted)}
+            left = {"in_doubt": len(found.in_doubt), "drafts": len(found.still_draft)}
             steps += next_steps(Standing(info=info, counts=left, ledger=opened.path, looked=True))
     # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
-    doubt = any(each.in_doubt or each.drafted for each in done)
+    doubt = any(each.in_doubt or each.still_draft for each in done)
     code = Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED
     if as_json:
         document = {"runs": [_document(each) for each in done], "held": [each.run_id for each in held]}
@@ -106,7 +106,7 @@ def _document(result: Reconciled) -> dict[str, Any]:
 
 
 def _tell(done: list[Reconciled]) -> None:
-    if not any(any((each.created, each.cancelled, each.drafted, each.not_created, each.in_doubt)) for each in done):
+    if not any(any((each.created, each.cancelled, each.still_draft, each.not_created, each.in_doubt)) for each in done):
         click.echo("nothing is in doubt")
         return
     for result in done:
@@ -115,7 +115,7 @@ def _tell(done: list[Reconciled]) -> None:
         told = {
             "created": result.created,
             "cancelled": result.cancelled,
-            "still drafts, which gotsurge resume broadcasts": result.drafted,
+            "still drafts, which gotsurge resume broadcasts": result.still_draft,
             "taken for not created": result.not_created,
             "in doubt": result.in_doubt,
         }

@@ -6,7 +6,7 @@ import click
 
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform
 from gotsurge_async.cli.shared.options import json_option, max_price_option, timezone_option
-from gotsurge_async.cli.shared.outcomes import Outcome, Updates, pairs_of, read_orders, words_of
+from gotsurge_async.cli.shared.outcomes import Results, Updates, pairs_of, read_orders, words_of
 from gotsurge_async.client import GotSurge
 from gotsurge_async.money import Money
 
@@ -33,8 +33,8 @@ def create(target: Target, file: str, timezone: str | None, max_price: Money | N
     """
     orders = read_orders(file, timezone=timezone, max_price=max_price)
 
-    async def work(gs: GotSurge) -> Outcome:
-        return await Outcome.of(gs.platform.drafts.create_all(orders))
+    async def work(gs: GotSurge) -> Results:
+        return await Results.of(gs.platform.drafts.create_all(orders))
 
     call(target, work).tell(as_json=as_json)
 

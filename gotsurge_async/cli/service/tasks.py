@@ -13,7 +13,7 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform, takes_target
 from gotsurge_async.cli.shared.options import MoneyAmount, json_option, max_price_option, timezone_option
-from gotsurge_async.cli.shared.outcomes import Outcome, read_orders
+from gotsurge_async.cli.shared.outcomes import Results, read_orders
 from gotsurge_async.cli.shared.output import print_json, print_record, print_table, shown
 from gotsurge_async.client import GotSurge
 from gotsurge_async.models.base import Model, OpenEnum
@@ -58,8 +58,8 @@ def create(
     """
     orders = read_orders(file, timezone=timezone, max_price=max_price)
 
-    async def work(gs: GotSurge) -> Outcome:
-        return await Outcome.of(gs.platform.tasks.create_all(orders) if platform else gs.push(orders))
+    async def work(gs: GotSurge) -> Results:
+        return await Results.of(gs.platform.tasks.create_all(orders) if platform else gs.push(orders))
 
     call(target.for_platform() if platform else target, work).tell(as_json=as_json)
 

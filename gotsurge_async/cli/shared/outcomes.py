@@ -118,7 +118,7 @@ def pairs_of(words: Sequence[str]) -> dict[str, str]:
 
 
 @attrs.frozen
-class Outcome:
+class Results:
     """The result of each order, and the error that ended the sending early, if one did."""
 
     results: list[Any]
@@ -181,7 +181,7 @@ def _word(result: Any) -> str:
     return {Created: "created", Refused: "refused", InDoubt: "in doubt"}.get(type(result), "unprocessed")
 
 
-class Updates(Outcome):
+class Updates(Results):
     """The result of each task that was to be changed or broadcast."""
 
     @property

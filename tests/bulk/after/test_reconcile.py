@@ -195,7 +195,7 @@ async def test_a_recorded_draft_is_broadcast_again_by_a_resume(tmp_path: Path, d
     async with place(tmp_path, drafts_listed=drafts_listed) as here:
         run_id, task_id = await keep_lost_draft(here)
         result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
-        assert [(each.key, each.task_id) for each in result.drafted] == [("T-0", task_id)]
+        assert [(each.key, each.task_id) for each in result.still_draft] == [("T-0", task_id)]
         assert (await here.ledger.run(run_id)).state is RunState.STOPPED
         async with await here.ledger.hold(run_id) as run:
             await Push(here.gs, here.ledger).send(run)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from gotsurge_async.bulk.ledger import Ledger, Mode, NewOrder, OrderRow, OrderState, Outcome, Run
+from gotsurge_async.bulk.ledger import Ledger, Mode, NewOrder, OrderOutcome, OrderRow, OrderState, Run
 
 START = datetime(2026, 11, 24, 23, 38, tzinfo=UTC)
 
@@ -77,10 +77,10 @@ async def bring(run: Run, state: OrderState) -> None:
     if state in (OrderState.SENDING, OrderState.DRAFTING):
         return
     if run.info.mode is Mode.TWO_PHASE and state is not OrderState.REFUSED:
-        await run.record([Outcome(order_id, OrderState.DRAFTED, f"task-{order_id}") for order_id in claimed])
+        await run.record([OrderOutcome(order_id, OrderState.DRAFTED, f"task-{order_id}") for order_id in claimed])
         if state is OrderState.DRAFTED:
             return
         await run.claim_broadcast(claimed)
         if state is OrderState.BROADCASTING:
             return
-    await run.record([Outcome(order_id, state, f"task-{order_id}", "broadcasting") for order_id in claimed])
+    await run.record([OrderOutcome(order_id, state, f"task-{order_id}", "broadcasting") for order_id in claimed])

@@ -17,9 +17,9 @@ from gotsurge_async.bulk.ledger import (
     IllegalTransition,
     Ledger,
     Mode,
+    OrderOutcome,
     OrderRow,
     OrderState,
-    Outcome,
     Run,
     RunHeld,
 )
@@ -155,7 +155,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Record an outcome for some orders, which is legal for all of them or recorded for none."""
         some = self.chosen(run, choice)
         # One task for each key, whoever asks for it: what another one would do is tested elsewhere.
-        outcomes = [Outcome(each, state, f"task-{key}") for each, key in some.items()]
+        outcomes = [OrderOutcome(each, state, f"task-{key}") for each, key in some.items()]
         self.legally(run, some, RECORDED[state], run.record(outcomes), lambda _: state)
 
     @rule(run=open_runs, choice=st.integers(1, 31))

@@ -32,7 +32,7 @@ CRASH_AFTER_CLAIM = """
     run = await loaded(ledger, orders(100))
     await run.start()
     claimed = await run.claim((await ids(run))[:40])
-    await run.record([Outcome(each, OrderState.CREATED, f"task-{each}") for each in claimed[:20]])
+    await run.record([OrderOutcome(each, OrderState.CREATED, f"task-{each}") for each in claimed[:20]])
     say(run.id)
     os._exit(9)
 """

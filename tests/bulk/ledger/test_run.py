@@ -11,8 +11,8 @@ from gotsurge_async.bulk.ledger import (
     LedgerClosed,
     LedgerError,
     NewOrder,
+    OrderOutcome,
     OrderState,
-    Outcome,
     Remark,
     RunLost,
     RunState,
@@ -100,7 +100,7 @@ async def test_a_holder_that_was_taken_over_writes_nothing(ledger: Ledger, path:
     await run.start()
     first, second, third, _ = await ids(run)
     await run.claim([first, second])
-    await run.record([Outcome(first, OrderState.DRAFTED, "task-1")])
+    await run.record([OrderOutcome(first, OrderState.DRAFTED, "task-1")])
     await run.claim_broadcast([first])
     for lock in path.parent.glob("*.lock"):
         lock.unlink()
@@ -109,8 +109,8 @@ async def test_a_holder_that_was_taken_over_writes_nothing(ledger: Ledger, path:
     await other.recover()
     before = await states(ledger, run)
     for write in (
-        run.record([Outcome(second, OrderState.DRAFTED, "task-of-a-frozen-process")]),
-        run.record([Outcome(first, OrderState.CREATED, "task-1")]),
+        run.record([OrderOutcome(second, OrderState.DRAFTED, "task-of-a-frozen-process")]),
+        run.record([OrderOutcome(first, OrderState.CREATED, "task-1")]),
         run.claim([third]),
         run.claim_broadcast([first]),
         run.renew_claim([first]),

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from gotsurge_async.bulk import Ledger, OrderState
-from gotsurge_async.bulk.ledger import Outcome
+from gotsurge_async.bulk.ledger import OrderOutcome
 from gotsurge_async.simulator import Fault
 from tests.support.commands import Desk, Runner
 
@@ -157,10 +157,10 @@ def test_in_flight_in_doubt_and_cancelled_are_three_words(platform_desk: Desk, h
         async with await Ledger.open(desk.folder / "ledger.db") as ledger:
             async with await ledger.hold(run_id) as run:
                 (created, *_) = [row.id async for row in run.rows((OrderState.CREATED,))]
-                await run.record([Outcome(created, OrderState.CANCELLED)])
+                await run.record([OrderOutcome(created, OrderState.CANCELLED)])
                 one, two = [row.id async for row in run.rows((OrderState.PENDING,))]
                 await run.claim([one, two])
-                await run.record([Outcome(one, OrderState.DRAFTED, task_id="draft-1")])
+                await run.record([OrderOutcome(one, OrderState.DRAFTED, task_id="draft-1")])
                 await run.claim_broadcast([one])
                 if held:
                     return await asyncio.to_thread(words)

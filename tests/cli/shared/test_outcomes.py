@@ -6,7 +6,7 @@ import pytest
 
 from gotsurge_async.calls.create import Created, InDoubt, Refused, Unprocessed
 from gotsurge_async.cli.shared.exits import Exit
-from gotsurge_async.cli.shared.outcomes import Outcome
+from gotsurge_async.cli.shared.outcomes import Results
 from gotsurge_async.errors import BadRequest, GotSurgeError, NotSent, OutcomeUnknown, SignInNeeded
 from gotsurge_async.models.tasks import Receipt
 from tests.support.orders import order
@@ -29,4 +29,4 @@ UNSENT = Unprocessed(order=order("D"), error=NotSent("no connection"))
 )
 def test_the_exit_code_is_the_worst_that_happened(results: list[Any], error: GotSurgeError | None, code: Exit) -> None:
     """Doubt before what a person must mend, that before what was not sent, that before refusals."""
-    assert Outcome(results, error).exit_code is code
+    assert Results(results, error).exit_code is code

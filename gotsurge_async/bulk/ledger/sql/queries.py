@@ -24,6 +24,7 @@ from gotsurge_async.bulk.ledger.sql.runs import counts_of
 from gotsurge_async.bulk.ledger.sql.schema import decisions, in_states, is_live, orders, payloads, runs, unused_drafts
 from gotsurge_async.bulk.ledger.states import (
     DOUBTFUL,
+    FREE,
     OWNED_ELSEWHERE,
     Counts,
     Decision,
@@ -40,7 +41,7 @@ RIVALS_AT_ONCE = 500
 
 owner = orders.alias("owner")
 _IS_ANOTHERS = in_states(orders.c.state, OWNED_ELSEWHERE)
-_IS_FREE = in_states(orders.c.state, (OrderState.REFUSED, OrderState.CANCELLED))
+_IS_FREE = in_states(orders.c.state, FREE)
 OWNER = and_(
     or_(_IS_ANOTHERS, _IS_FREE),
     owner.c.environment == orders.c.environment,

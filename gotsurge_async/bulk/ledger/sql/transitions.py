@@ -28,8 +28,8 @@ from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     LIVE,
     TRANSITIONS,
+    OrderOutcome,
     OrderState,
-    Outcome,
     Remark,
     in_words,
     sources,
@@ -188,14 +188,14 @@ class Results:
 
     run_id: str
     epoch: int
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[OrderOutcome]
     now: int
 
 
 def record(connection: Connection, many: Sequence[Results]) -> list[None]:
     """Record outcomes."""
     # What is the same for many orders is given once: taking it out of each row costs more than the update of the row.
-    kinds: dict[tuple[str, OrderState, str | None, str | None], list[Outcome]] = {}
+    kinds: dict[tuple[str, OrderState, str | None, str | None], list[OrderOutcome]] = {}
     for run_id, epoch in {(results.run_id, results.epoch) for results in many}:
         fence(connection, run_id, epoch)
     for results in many:

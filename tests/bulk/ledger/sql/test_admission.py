@@ -12,8 +12,8 @@ from gotsurge_async.bulk.ledger import (
     Doubled,
     IllegalTransition,
     Ledger,
+    OrderOutcome,
     OrderState,
-    Outcome,
     Run,
     RunHeld,
     RunLost,
@@ -209,7 +209,7 @@ async def test_an_admission_is_not_disturbed_by_another_write(ledger: Ledger) ->
     run = await begun(ledger)
     await run.add([order(1)])
     admission, failed = await asyncio.gather(
-        run.admit(), other.record([Outcome(1, OrderState.CREATED)]), return_exceptions=True
+        run.admit(), other.record([OrderOutcome(1, OrderState.CREATED)]), return_exceptions=True
     )
     assert admission == Admission(pending=1, superseded=1)
     assert isinstance(failed, IllegalTransition)
@@ -300,14 +300,14 @@ async def test_a_free_order_that_was_pushed_again_is_told_by_its_new_run(ledger:
     """What was refused or cancelled and pushed again is no longer certainly not there: the new run says what it is."""
     first = await brought(ledger, OrderState.CREATED if state is OrderState.CANCELLED else state)
     if state is OrderState.CANCELLED:
-        await first.record([Outcome((await only(first)).id, state)])
+        await first.record([OrderOutcome((await only(first)).id, state)])
     await first.close()
     second = await loaded(ledger, [order(1)])
     assert (await ledger.counts(first.id)).superseded == 1
     await bring(second, OrderState.CREATED)
     (page,) = [page async for page in ledger.results(first.id)]
     assert (page[0].state, page[0].error) == ("already_pushed", f"pushed again by run {second.id}")
-    await second.record([Outcome((await only(second)).id, OrderState.CANCELLED)])
+    await second.record([OrderOutcome((await only(second)).id, OrderState.CANCELLED)])
     assert (await ledger.counts(first.id))[state] == 1
     await second.close()
 
@@ -316,7 +316,7 @@ async def test_what_was_already_pushed_and_taken_back_says_so(ledger: Ledger) ->
     """An order whose owner was cancelled since is unprocessed, and its reason does not say that it is there."""
     first = await brought(ledger, OrderState.CREATED)
     second = await loaded(ledger, [order(1)])
-    await first.record([Outcome((await only(first)).id, OrderState.CANCELLED)])
+    await first.record([OrderOutcome((await only(first)).id, OrderState.CANCELLED)])
     (page,) = [page async for page in ledger.results(second.id)]
     assert page[0].state == "superseded"
     assert page[0].error == f"its key is free again, and may be pushed; it was created by run {first.id}"
@@ -334,11 +334,11 @@ async def test_an_order_is_told_by_whoever_owns_its_key(ledger: Ledger) -> None:
         if state is OrderState.IN_DOUBT:
             await bring(second, state)
         else:
-            await second.record([Outcome((await only(second)).id, state, status="accepted")])
+            await second.record([OrderOutcome((await only(second)).id, state, status="accepted")])
         (page,) = [page async for page in ledger.results(first.id)]
         assert (page[0].state, page[0].task_id) == (told, (await only(second)).task_id)
         assert (await ledger.counts(first.id))[OrderState(told)] == 1
-    await second.record([Outcome((await only(second)).id, OrderState.CANCELLED)])
+    await second.record([OrderOutcome((await only(second)).id, OrderState.CANCELLED)])
     assert (await ledger.counts(first.id)).superseded == 1
     await second.close()
 

@@ -8,8 +8,8 @@ from sqlalchemy import event
 from gotsurge_async.bulk.ledger import (
     Ledger,
     NewOrder,
+    OrderOutcome,
     OrderState,
-    Outcome,
 )
 from tests.bulk.ledger.kit import ids, loaded, order, orders
 
@@ -19,7 +19,7 @@ async def test_results_say_what_became_of_each_order(ledger: Ledger) -> None:
     run = await loaded(ledger, [order(2), NewOrder(3, "k", b"{}", None), order(1)])
     (first, *_) = await ids(run)
     await run.claim([first])
-    await run.record([Outcome(first, OrderState.CREATED, "task-1", "broadcasting")])
+    await run.record([OrderOutcome(first, OrderState.CREATED, "task-1", "broadcasting")])
     pages = [page async for page in ledger.results(run.id, batch=2)]
     assert [len(page) for page in pages] == [2, 1]
     told = [(row.line, row.state, row.task_id, row.status, row.error, row.source) for page in pages for row in page]

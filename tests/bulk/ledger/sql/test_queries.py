@@ -5,8 +5,8 @@ import attrs
 from gotsurge_async.bulk.ledger import (
     Counts,
     Ledger,
+    OrderOutcome,
     OrderState,
-    Outcome,
     UnusedDraft,
 )
 from tests.bulk.ledger.kit import begun, ids, loaded, order, orders
@@ -16,7 +16,7 @@ async def test_counts_tell_every_state(ledger: Ledger) -> None:
     """The counts of a run name each state, and their sum is the number of its orders."""
     run = await loaded(ledger, orders(5))
     one, two, *_ = await run.claim((await ids(run))[:3])
-    await run.record([Outcome(one, OrderState.CREATED), Outcome(two, OrderState.REFUSED)])
+    await run.record([OrderOutcome(one, OrderState.CREATED), OrderOutcome(two, OrderState.REFUSED)])
     counts = await run.counts()
     assert counts == Counts(pending=2, sending=1, created=1, refused=1)
     assert counts.total == 5
@@ -35,9 +35,9 @@ async def test_lost_and_unused_drafts_are_remembered(ledger: Ledger) -> None:
     await run.note_unused([("TRK-1", "task-9"), ("TRK-1", "task-9")])
     await run.note_unused([("TRK-1", "task-9")])
     assert await run.lost_drafts() == []
-    await run.record([Outcome(second, OrderState.DRAFTED, "task-2")])
+    await run.record([OrderOutcome(second, OrderState.DRAFTED, "task-2")])
     await run.claim_broadcast([second])
-    await run.record([Outcome(second, OrderState.REFUSED)])
+    await run.record([OrderOutcome(second, OrderState.REFUSED)])
     assert await ledger.unused_drafts(run.id) == [
         UnusedDraft("TRK-1", "task-9", cancelled=False),
         UnusedDraft("TRK-2", "task-2", cancelled=False),
@@ -74,7 +74,7 @@ async def test_only_a_draft_that_can_be_nobody_elses_is_adopted(ledger: Ledger) 
             await run.claim(await ids(run))
             await run.close()
     third, fourth = (await run.claim(await ids(run)))[2:]
-    await run.record([Outcome(third, OrderState.DRAFTED, "recorded")])
+    await run.record([OrderOutcome(third, OrderState.DRAFTED, "recorded")])
     await run.note_unused([("TRK-4", "noted")])
     drafts = {"TRK-1": "found", "TRK-2": "of-the-old-text", "TRK-3": "recorded", "TRK-4": "noted", "TRK-9": "x"}
     assert await run.adoptable(drafts) == {"TRK-1": "found"}

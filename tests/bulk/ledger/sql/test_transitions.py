@@ -8,8 +8,8 @@ from gotsurge_async.bulk.ledger import (
     Counts,
     IllegalTransition,
     Ledger,
+    OrderOutcome,
     OrderState,
-    Outcome,
     Remark,
     RunState,
 )
@@ -25,7 +25,7 @@ async def test_an_order_goes_from_pending_to_created(ledger: Ledger, clock: Turn
     row = await only(run)
     assert (row.state, row.claimed_at) == (OrderState.SENDING, clock.now)
     clock.turn(5)
-    await run.record([Outcome(claimed, OrderState.CREATED, "task-1", "broadcasting")])
+    await run.record([OrderOutcome(claimed, OrderState.CREATED, "task-1", "broadcasting")])
     row = await only(run)
     assert (row.state, row.task_id, row.status, row.error) == (OrderState.CREATED, "task-1", "broadcasting", None)
     assert (row.updated_at - START).total_seconds() == 10
@@ -41,12 +41,12 @@ async def test_two_phases_keep_the_draft(ledger: Ledger) -> None:
     one, two = await run.claim(await ids(run))
     assert await states(ledger, run) == {"TRK-1": "drafting", "TRK-2": "drafting"}
     await run.release_claim([two])
-    await run.record([Outcome(one, OrderState.DRAFTED, "task-1", "draft")])
+    await run.record([OrderOutcome(one, OrderState.DRAFTED, "task-1", "draft")])
     assert await run.claim_broadcast([one, two]) == [one]
     await run.release_claim([one])
     assert await states(ledger, run) == {"TRK-1": "drafted", "TRK-2": "pending"}
     assert await run.claim_broadcast([one]) == [one]
-    await run.record([Outcome(one, OrderState.CREATED)])
+    await run.record([OrderOutcome(one, OrderState.CREATED)])
     row = await only(run, OrderState.CREATED)
     assert (row.task_id, row.status) == ("task-1", "draft")
     await run.close()
@@ -122,9 +122,11 @@ async def test_a_record_that_is_against_the_rules_records_nothing(
     good = await loaded(ledger, [order(2)])
     (wrong,), (claimed,) = await ids(run), await good.claim(await ids(good))
     with pytest.raises(IllegalTransition, match=rf"TRK-1 \(line 1\) .* is {before} and cannot become {after}"):
-        await run.record([Outcome(wrong, after, "task-1")])
+        await run.record([OrderOutcome(wrong, after, "task-1")])
     with pytest.raises(IllegalTransition):
-        await good.record([Outcome(claimed, OrderState.CREATED, "task-2"), Outcome(wrong, OrderState.CREATED)])
+        await good.record(
+            [OrderOutcome(claimed, OrderState.CREATED, "task-2"), OrderOutcome(wrong, OrderState.CREATED)]
+        )
     assert await states(ledger, run) == {"TRK-1": before.value}
     assert await states(ledger, good) == {"TRK-2": "sending"}
     await run.close()
@@ -135,14 +137,14 @@ async def test_an_outcome_is_recorded_once(ledger: Ledger) -> None:
     """Naming an order twice in one record, or recording it again, is an error."""
     run = await loaded(ledger, [order(1)])
     (claimed,) = await run.claim(await ids(run))
-    outcome = Outcome(claimed, OrderState.CREATED, "task-1")
+    outcome = OrderOutcome(claimed, OrderState.CREATED, "task-1")
     with pytest.raises(IllegalTransition, match="named twice"):
         await run.record([outcome, outcome])
     await run.record([outcome])
     with pytest.raises(IllegalTransition):
         await run.record([outcome])
     with pytest.raises(ValueError, match="an outcome is one of"):
-        await run.record([Outcome(claimed, OrderState.PENDING)])
+        await run.record([OrderOutcome(claimed, OrderState.PENDING)])
     await run.close()
 
 
@@ -154,7 +156,8 @@ async def test_one_wrong_record_spoils_no_other(ledger: Ledger) -> None:
     unclaimed = (await ids(run, OrderState.PENDING))[0]
     chunks[4] = [*chunks[4], unclaimed]
     ended = await asyncio.gather(
-        *(run.record([Outcome(each, OrderState.CREATED) for each in chunk]) for chunk in chunks), return_exceptions=True
+        *(run.record([OrderOutcome(each, OrderState.CREATED) for each in chunk]) for chunk in chunks),
+        return_exceptions=True,
     )
     assert [type(error).__name__ for error in ended if error] == ["IllegalTransition"]
     assert isinstance(ended[4], IllegalTransition)
@@ -167,7 +170,7 @@ async def test_garbage_in_an_answer_does_not_lose_its_outcome(ledger: Ledger) ->
     """What no database takes in an error text is replaced; the outcome is recorded all the same."""
     run = await loaded(ledger, [order(1)])
     (claimed,) = await run.claim(await ids(run))
-    await run.record([Outcome(claimed, OrderState.REFUSED, status="nö", error="bad \x00 byte \ud800")])
+    await run.record([OrderOutcome(claimed, OrderState.REFUSED, status="nö", error="bad \x00 byte \ud800")])
     row = await only(run)
     assert (row.status, row.error) == ("nö", "bad � byte ?")
     await run.close()
@@ -185,7 +188,7 @@ async def test_a_crash_is_settled(ledger: Ledger) -> None:
     await sent.close()
     phased = await loaded(ledger, [order(line) for line in range(11, 15)], mode="two-phase")
     first, second, third, _ = await phased.claim(await ids(phased))
-    await phased.record([Outcome(each, OrderState.DRAFTED, f"task-{each}") for each in (first, second)])
+    await phased.record([OrderOutcome(each, OrderState.DRAFTED, f"task-{each}") for each in (first, second)])
     await phased.claim_broadcast([first])
     await phased.start()
     counts = await phased.recover()
@@ -202,9 +205,9 @@ async def test_what_was_in_doubt_is_found_out(ledger: Ledger) -> None:
     one, two, three = await ids(run)
     await run.record(
         [
-            Outcome(one, OrderState.CREATED, f"task-{one}"),
-            Outcome(two, OrderState.REFUSED, error="looked twice, not there"),
-            Outcome(three, OrderState.BROADCASTING, f"task-{three}"),
+            OrderOutcome(one, OrderState.CREATED, f"task-{one}"),
+            OrderOutcome(two, OrderState.REFUSED, error="looked twice, not there"),
+            OrderOutcome(three, OrderState.BROADCASTING, f"task-{three}"),
         ]
     )
     assert await states(ledger, run) == {"TRK-1": "created", "TRK-2": "refused", "TRK-3": "broadcasting"}
@@ -215,15 +218,15 @@ async def test_a_task_id_that_was_recorded_is_never_replaced(ledger: Ledger) -> 
     """Neither a second draft nor another outcome puts another task in the place of a recorded one."""
     run = await loaded(ledger, orders(1), mode="two-phase")
     (one,) = await run.claim(await ids(run))
-    await run.record([Outcome(one, OrderState.DRAFTED, "task-1")])
+    await run.record([OrderOutcome(one, OrderState.DRAFTED, "task-1")])
     with pytest.raises(IllegalTransition):
-        await run.record([Outcome(one, OrderState.DRAFTED, "task-2")])
+        await run.record([OrderOutcome(one, OrderState.DRAFTED, "task-2")])
     await run.claim_broadcast([one])
     with pytest.raises(IllegalTransition):
-        await run.record([Outcome(one, OrderState.DRAFTED, "task-2")])
+        await run.record([OrderOutcome(one, OrderState.DRAFTED, "task-2")])
     with pytest.raises(IllegalTransition):
-        await run.record([Outcome(one, OrderState.CREATED, "task-2")])
-    await run.record([Outcome(one, OrderState.CREATED, status="broadcasting")])
+        await run.record([OrderOutcome(one, OrderState.CREATED, "task-2")])
+    await run.record([OrderOutcome(one, OrderState.CREATED, status="broadcasting")])
     assert (await only(run)).task_id == "task-1"
     await run.close()
 

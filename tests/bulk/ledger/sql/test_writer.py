@@ -21,8 +21,8 @@ from gotsurge_async.bulk.ledger import (
     LedgerError,
     LedgerUnusable,
     NewOrder,
+    OrderOutcome,
     OrderState,
-    Outcome,
 )
 from gotsurge_async.bulk.ledger.sql.sqlite import ledger_url, make_engine, writer_connection
 from gotsurge_async.bulk.ledger.sql.writer import Writer
@@ -251,7 +251,7 @@ async def test_a_full_disk_stops_the_ledger(path: Path) -> None:
     with pytest.raises(LedgerUnusable, match=r"ledger\.db: the disk is full; free some space") as caught:
         await more.add(big)
     with pytest.raises(LedgerUnusable) as again:
-        await run.record([Outcome(claimed[0], OrderState.CREATED)])
+        await run.record([OrderOutcome(claimed[0], OrderState.CREATED)])
     assert str(again.value) == str(caught.value)
     assert again.value is not caught.value
     with pytest.raises(LedgerUnusable):
@@ -294,7 +294,7 @@ async def test_the_ledgers_marks_share_commits(ledger: Ledger) -> None:
     async def work() -> None:
         for chunk in chunks:
             claimed = await run.claim([each.id for each in chunk])
-            await run.record([Outcome(each, OrderState.CREATED) for each in claimed])
+            await run.record([OrderOutcome(each, OrderState.CREATED) for each in claimed])
 
     with counted_commits() as commits:
         await asyncio.gather(*(work() for _ in range(16)))

@@ -1,11 +1,11 @@
-"""Claims, and what must not be left half done."""
+"""`gotsurge_async.cancellation`: what must not be left half done."""
 
 import asyncio
 
 import pytest
 
 from gotsurge_async.bulk.ledger import LedgerError
-from gotsurge_async.bulk.send.claims import whole
+from gotsurge_async.cancellation import uninterrupted
 
 
 async def test_a_write_that_fails_after_a_cancellation_is_told() -> None:
@@ -16,7 +16,7 @@ async def test_a_write_that_fails_after_a_cancellation_is_told() -> None:
         await go_on.wait()
         raise LedgerError("the disk is full")
 
-    writing = asyncio.create_task(whole(write()))
+    writing = asyncio.create_task(uninterrupted(write()))
     await asyncio.wait([writing], timeout=0.001)
     writing.cancel()
     await asyncio.wait([writing], timeout=0.001)
@@ -36,7 +36,7 @@ async def test_what_was_begun_is_ended_though_it_is_cancelled() -> None:
         await go_on.wait()
         writes.append("whole")
 
-    writing = asyncio.create_task(whole(write()))
+    writing = asyncio.create_task(uninterrupted(write()))
     await asyncio.wait([writing], timeout=0.001)
     writing.cancel()
     go_on.set()
