@@ -117,7 +117,7 @@ class KeyringStore:
 
     def _get(self, account: str) -> Tokens | None:
         kept = self._backend.get_password(self._service, f"account {account}")
-        return None if kept is None else from_record(_decoded(kept), None, "the keyring")
+        return None if kept is None else from_record(_decoded(kept), None, f"account {account} in the keyring")
 
     def _set(self, account: str, tokens: Tokens) -> None:
         record = msgspec.json.encode(to_record(tokens, None)).decode()

@@ -30,6 +30,9 @@ BEAT = 1.0
 POLL = 0.05
 """Seconds between two looks while another holds the lease; each is drawn between this and twice as much."""
 
+LONGEST_SHOWN = 128
+"""Characters of a name in hex that stand in a file's name, which is 255 at most; of a longer one its SHA-256 does."""
+
 
 class Board(Protocol):
     """Where leases stand. A sign is text that changes whenever the holder shows that it lives."""
@@ -162,18 +165,26 @@ class FolderBoard:
         return self._base.with_name(f"{self._prefix(name)}{me}.lease")
 
     def _prefix(self, name: str) -> str:
-        return f"{self._base.name}.{name.encode().hex()}."
+        shown = name.encode().hex()
+        if len(shown) > LONGEST_SHOWN:
+            import hashlib  # here: it loads OpenSSL's digests, and few names are so long
+
+            shown = hashlib.sha256(name.encode()).hexdigest()
+        return f"{self._base.name}.{shown}."
 
 
 @asynccontextmanager
 async def folder_lease(base: Path, name: str, clock: Clock, what: str) -> AsyncIterator[None]:
     """Hold a lease that stands beside the file ``base``, whose folder is made (mode 0700) when it is missing.
 
+    It stands beside the file itself: whoever comes by a symbolic link meets those who do not.
+
     Raises:
         ConfigError: the folder cannot be used; ``what`` names the file.
     """
     async with AsyncExitStack() as stack:
         try:
+            base = Path(await asyncio.to_thread(os.path.realpath, base))
             await asyncio.to_thread(partial(base.parent.mkdir, mode=0o700, parents=True, exist_ok=True))
             await stack.enter_async_context(leased(FolderBoard(base), name, clock))
         except OSError as error:

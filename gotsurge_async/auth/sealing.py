@@ -31,6 +31,7 @@ class Sealer:
 
     def __init__(self, keys: Iterable[str | Secret]) -> None:
         self._path: Path | None = None
+        self._version: tuple[int, ...] | None = None  # of the key file that was read
         self._take(keys)
 
     def _take(self, keys: Iterable[str | Secret]) -> None:
@@ -62,13 +63,17 @@ class Sealer:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
-        """With the keys of a file. It is read again when no key fits, so that a running program survives a rotation."""
+        """With the keys of a file. A running program survives a rotation: the file is read again before sealing when it
+        has changed, and before opening when no key fits.
+        """
+        version = _version(Path(path))
         sealer = cls(read_keys(path))
-        sealer._path = Path(path)
+        sealer._path, sealer._version = Path(path), version
         return sealer
 
     def seal(self, content: bytes) -> str:
         """Encrypt with the newest key."""
+        self._follow()
         return self._fernet.encrypt(content).decode("ascii")
 
     def open(self, sealed: str) -> bytes:
@@ -87,6 +92,14 @@ class Sealer:
                     break
                 self._take(read_keys(self._path))
         raise ConfigError("the stored tokens cannot be decrypted: none of the token keys fits")
+
+    def _follow(self) -> None:
+        """Take the keys of the file again if it has changed: who seals on with an old one may outlast that key."""
+        version = None if self._path is None else _version(self._path)
+        if self._path is not None and version is not None and version != self._version:
+            with contextlib.suppress(ConfigError):  # the keys at hand still open what they seal
+                self._take(read_keys(self._path))
+                self._version = version
 
     def is_newest(self, sealed: str) -> bool:
         """Whether the newest key sealed it."""
@@ -123,28 +136,53 @@ def write_keys(path: str | Path, keys: Iterable[Secret]) -> None:
     write_private(Path(path), "".join(f"{key.reveal()}\n" for key in keys).encode(), "the key file")
 
 
+def _version(path: Path) -> tuple[int, ...] | None:
+    """What changes when a file is replaced; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def read_private(path: Path, what: str) -> str:
     """The text of a file that holds secrets, which only its owner may read.
 
     Raises:
         ConfigError: it cannot be read, is no text, or its mode lets others in.
     """
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            content = file.read()
-    except OSError as error:
-        raise ConfigError(f"cannot read {what} {path}: {error.strerror or error}") from None
-    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-        raise ConfigError(f"{what} {path} holds secrets, and others may read it: chmod 600 {path}")
+    content = read_private_bytes(path, what)
+    if content is None:
+        raise ConfigError(f"cannot read {what} {path}: there is no such file")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
         raise ConfigError(f"{what} {path} is no UTF-8 text") from None
 
 
+def read_private_bytes(path: Path, what: str) -> bytes | None:
+    """What is in a file that only its owner may read; None where there is none.
+
+    Raises:
+        ConfigError: it cannot be read, or its mode lets others in.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"cannot read {what} {path}: {error.strerror or error}") from None
+    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+        raise ConfigError(f"{what} {path} holds secrets, and others may read it: chmod 600 {path}")
+    return content
+
+
 def write_private(path: Path, content: bytes, what: str) -> None:
     """Replace a file as a whole, durable on return, mode 0600; makes its folder (mode 0700) when it is missing.
+
+    A symbolic link stays, and what it leads to is replaced.
 
     Raises:
         ConfigError: it cannot be written.
@@ -152,6 +190,7 @@ def write_private(path: Path, content: bytes, what: str) -> None:
     import tempfile  # here: it loads much, and only who keeps tokens in files needs it
 
     temporary = None
+    path = Path(os.path.realpath(path))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # mkstemp makes the file with mode 0600, in the same folder so that the replacement is atomic.

@@ -63,7 +63,7 @@ class SqlStore:
     async def load(self, account: str) -> Tokens | None:
         """The tokens of an account, or None."""
         record = await self._record(account)
-        return None if record is None else self._parse(record)
+        return None if record is None else self._parse(account, record)
 
     async def save(self, account: str, tokens: Tokens) -> None:
         """Keep tokens; committed on return."""
@@ -77,7 +77,7 @@ class SqlStore:
     async def replace(self, account: str, old: Tokens, new: Tokens) -> bool:
         """Keep ``new`` if ``old`` is still what is kept; whether it was."""
         kept = await self._record(account)
-        if kept is None or not same_pair(self._parse(kept), old):
+        if kept is None or not same_pair(self._parse(account, kept), old):
             return False
         changed = await self.run(
             "UPDATE gotsurge_tokens SET record = :record WHERE account = :account AND record = :kept RETURNING account",
@@ -105,11 +105,12 @@ class SqlStore:
             raise ConfigError("sealing anew needs token keys")
         done = 0
         for account in await self.accounts():
-            record = await self._record(account)
-            if record is None or is_current(msgspec.json.decode(record), self._sealer):
-                continue
-            tokens = self._parse(record)
-            done += await self.replace(account, tokens, tokens)
+            # Again when somebody else has written meanwhile, perhaps with an old key.
+            while (record := await self._record(account)) is not None and not is_current(
+                _decoded(record), self._sealer
+            ):
+                tokens = self._parse(account, record)
+                done += await self.replace(account, tokens, tokens)
         return done
 
     def lock(self, account: str) -> AbstractAsyncContextManager[None]:
@@ -171,12 +172,8 @@ class SqlStore:
     def _write(self, tokens: Tokens) -> str:
         return msgspec.json.encode(to_record(tokens, self._sealer)).decode()
 
-    def _parse(self, record: str) -> Tokens:
-        try:
-            content: Any = msgspec.json.decode(record)
-        except msgspec.DecodeError:
-            content = None
-        return from_record(content, self._sealer, "the token database")
+    def _parse(self, account: str, record: str) -> Tokens:
+        return from_record(_decoded(record), self._sealer, f"account {account} in the token database")
 
 
 class SqlBoard:
@@ -283,6 +280,13 @@ def engine_of(url: str) -> AsyncEngine:
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine.sync_engine, "connect", _leave_transactions_to_us)
     return engine
+
+
+def _decoded(record: str) -> Any:
+    try:
+        return msgspec.json.decode(record)
+    except msgspec.DecodeError:
+        return None
 
 
 def _leave_transactions_to_us(connection: Any, _record: object) -> None:

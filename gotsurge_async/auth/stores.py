@@ -14,7 +14,7 @@ import attrs
 import msgspec
 
 from gotsurge_async.auth.leases import folder_lease
-from gotsurge_async.auth.sealing import KEY_FILE_VARIABLE, KEYS_VARIABLE, Sealer, write_private
+from gotsurge_async.auth.sealing import KEY_FILE_VARIABLE, KEYS_VARIABLE, Sealer, read_private_bytes, write_private
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.errors import ConfigError
@@ -70,8 +70,11 @@ def to_record(tokens: Tokens, sealer: Sealer | None) -> dict[str, Any]:
     return record if sealer is None else {"sealed": sealer.seal(msgspec.json.encode(record))}
 
 
-def from_record(record: Any, sealer: Sealer | None, where: str) -> Tokens:
+def from_record(record: Any, sealer: Sealer | None, whose: str) -> Tokens:
     """Tokens of what `to_record` made; what is not sealed is read as well, so that encryption can begin any day.
+
+    Args:
+        whose: the account and where it is kept, for the error.
 
     Raises:
         ConfigError: it is something else, or sealed and no key fits.
@@ -79,11 +82,16 @@ def from_record(record: Any, sealer: Sealer | None, where: str) -> Tokens:
     if isinstance(record, dict) and isinstance(record.get("sealed"), str):
         if sealer is None:
             raise ConfigError(
-                f"the tokens in {where} are encrypted: set {KEYS_VARIABLE} or {KEY_FILE_VARIABLE} to read them"
+                f"the tokens of {whose} are encrypted: set {KEYS_VARIABLE} or {KEY_FILE_VARIABLE} to read them"
             )
-        record = msgspec.json.decode(sealer.open(record["sealed"]))
+        try:
+            record = sealer.open(record["sealed"])
+        except ConfigError as error:
+            raise ConfigError(f"the tokens of {whose}: {error}") from None
     try:
-        kept = msgspec.convert(record, _Record)
+        kept = (
+            msgspec.json.decode(record, type=_Record) if isinstance(record, bytes) else msgspec.convert(record, _Record)
+        )
         return Tokens(
             bearer=Secret(kept.bearer_token),
             refresh=kept.refresh_token,
@@ -91,8 +99,8 @@ def from_record(record: Any, sealer: Sealer | None, where: str) -> Tokens:
             expires_at=utc(kept.expires_at),
             refused_at=optional_utc(kept.refused_at),
         )
-    except (msgspec.ValidationError, ValueError):
-        raise ConfigError(f"the tokens in {where} are damaged: sign in again after removing them") from None
+    except (msgspec.DecodeError, ValueError):
+        raise ConfigError(f"the tokens of {whose} are damaged: sign in again after removing them") from None
 
 
 def is_current(record: Any, sealer: Sealer) -> bool:
@@ -173,13 +181,15 @@ class MemoryStore:
 class FileStore:
     """Keeps tokens in one JSON file (mode 0600), which is replaced as a whole; several processes may share it.
 
+    A symbolic link to it stays one.
+
     Args:
         path: the file; its folder is made (mode 0700) when it is missing.
         sealer: encrypts what is written; without one the tokens stand in the file in clear.
         clock: only for waiting while another process holds the lock.
 
     Raises:
-        ConfigError: the file cannot be read or written, or is not what this class wrote.
+        ConfigError: the file cannot be read or written, is not what this class wrote, or others may read it.
     """
 
     def __init__(self, path: str | Path, *, sealer: Sealer | None = None, clock: Clock | None = None) -> None:
@@ -189,7 +199,7 @@ class FileStore:
 
     async def load(self, account: str) -> Tokens | None:
         """The tokens of an account, or None."""
-        return self._parse((await asyncio.to_thread(self._read)).get(account))
+        return self._parse(account, await asyncio.to_thread(self._read))
 
     async def save(self, account: str, tokens: Tokens) -> None:
         """Keep tokens; on disk on return. Other accounts in the file stay as they are."""
@@ -203,7 +213,7 @@ class FileStore:
         """Keep ``new`` if ``old`` is still what is kept; whether it was."""
 
         def put(content: dict[str, Any]) -> bool:
-            if not same_pair(self._parse(content.get(account)), old):
+            if not same_pair(self._parse(account, content), old):
                 return False
             content[account] = to_record(new, self._sealer)
             return True
@@ -234,7 +244,7 @@ class FileStore:
 
         def seal(content: dict[str, Any]) -> int:
             old = {name: record for name, record in content.items() if not is_current(record, sealer)}
-            content.update({name: to_record(self._known(record), sealer) for name, record in old.items()})
+            content.update({name: to_record(self._known(name, record), sealer) for name, record in old.items()})
             return len(old)
 
         return await self._change(seal)
@@ -259,19 +269,17 @@ class FileStore:
         return result
 
     def _read(self) -> dict[str, Any]:
-        try:
-            content = self.path.read_bytes()
-        except FileNotFoundError:
+        content = read_private_bytes(self.path, "the token file")
+        if content is None:
             return {}
-        except OSError as error:
-            raise ConfigError(f"cannot read the token file {self.path}: {error.strerror or error}") from None
         try:
             return msgspec.json.decode(content, type=dict[str, Any])
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise ConfigError(f"the token file {self.path} is damaged: sign in again after removing it") from None
 
-    def _parse(self, record: Any) -> Tokens | None:
-        return None if record is None else self._known(record)
+    def _parse(self, account: str, content: dict[str, Any]) -> Tokens | None:
+        record = content.get(account)
+        return None if record is None else self._known(account, record)
 
-    def _known(self, record: Any) -> Tokens:
-        return from_record(record, self._sealer, f"the token file {self.path}")
+    def _known(self, account: str, record: Any) -> Tokens:
+        return from_record(record, self._sealer, f"account {account} in the token file {self.path}")

@@ -82,6 +82,21 @@ def test_a_running_program_survives_a_rotation(tmp_path: Path) -> None:
     assert running.open(Sealer.from_file(path).seal(TEXT)) == TEXT
 
 
+def test_a_running_program_seals_with_the_newest_key(tmp_path: Path) -> None:
+    """A sealer of a file seals with the key in front of it now: with the old one it might outlast that key."""
+    path = tmp_path / "keys"
+    old, new = new_key(), new_key()
+    write_keys(path, [Secret(old)])
+    running = Sealer.from_file(path)
+    write_keys(path, [Secret(new), Secret(old)])
+    assert Sealer([new]).open(running.seal(TEXT)) == TEXT
+    path.chmod(0o644)
+    write_keys(path.with_name("other"), [Secret(old)])
+    assert Sealer([new]).open(running.seal(TEXT)) == TEXT  # a file that cannot be used stops nobody
+    path.unlink()
+    assert Sealer([new]).open(running.seal(TEXT)) == TEXT
+
+
 def test_a_key_file_is_private(tmp_path: Path) -> None:
     """A key file is written for its owner alone, and refused when others may read it."""
     path = tmp_path / "folder" / "keys"

@@ -192,6 +192,7 @@ async def test_two_stores_on_one_file_lose_nothing(file_store: FileStore) -> Non
 )
 async def test_a_damaged_file_is_an_error_that_names_it(file_store: FileStore, content: bytes) -> None:
     """What this class did not write is a ConfigError with the path of the file, and none of its content."""
+    file_store.path.touch(mode=0o600)
     file_store.path.write_bytes(content)
     with pytest.raises(ConfigError, match="damaged: sign in again after removing") as caught:
         await file_store.load("a")
@@ -205,6 +206,53 @@ async def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ConfigError, match="cannot lock the token file"):
         await FileStore(tmp_path / "file" / "tokens.json").save("a", tokens())
+
+
+async def test_a_damaged_account_is_named(file_store: FileStore) -> None:
+    """The error for an account that cannot be read names it, and leaves the others readable."""
+    await file_store.save("a", tokens("bearer-a"))
+    content = msgspec.json.decode(file_store.path.read_bytes())
+    file_store.path.write_bytes(msgspec.json.encode({**content, "acme": {"bearer_token": 5}}))
+    with pytest.raises(ConfigError, match="the tokens of account acme in the token file"):
+        await file_store.load("acme")
+    assert await file_store.load("a") == tokens("bearer-a")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])
+async def test_a_file_that_others_may_use_is_refused(file_store: FileStore, mode: int) -> None:
+    """A token file with a wider mode than 0600 is neither read nor written, and the error says what to do."""
+    await file_store.save("a", tokens())
+    file_store.path.chmod(mode)
+    for attempt in (file_store.load("a"), file_store.save("a", tokens("two")), file_store.accounts()):
+        with pytest.raises(ConfigError, match=f"others may read it: chmod 600 {file_store.path}"):
+            await attempt
+    file_store.path.chmod(0o600)
+    assert await file_store.load("a") == tokens()
+
+
+async def test_a_symbolic_link_stays_one(file_store: FileStore, tmp_path: Path) -> None:
+    """A token file that is a link is written where the link leads, and both names share one lock."""
+    real = tmp_path / "elsewhere" / "real.json"
+    file_store.path.symlink_to(real)
+    await file_store.save("a", tokens())
+    await file_store.save("a", tokens("two"))
+    assert file_store.path.is_symlink()
+    assert await FileStore(real).load("a") == tokens("two")
+    assert stat.S_IMODE(real.stat().st_mode) == 0o600
+    async with file_store.lock("a"):
+        (lease,) = [path for path in real.parent.iterdir() if path != real]
+        assert lease.name.startswith("real.json.")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "tokens.json"]
+
+
+async def test_an_account_may_have_a_long_name(store: TokenStore) -> None:
+    """Accounts with names of hundreds of characters are kept and locked like others, each for itself."""
+    one, other = "\N{LATIN SMALL LETTER E WITH ACUTE}" * 400, "a" * 400
+    for name in (one, other):
+        await store.save(name, tokens(name))
+    async with store.lock(one), store.lock(other):
+        assert await store.replace(one, tokens(one), tokens("new"))
+    assert (await store.load(one), await store.load(other)) == (tokens("new"), tokens(other))
 
 
 # --- records ----------------------------------------------------------------------------------------------------------

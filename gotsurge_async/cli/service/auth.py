@@ -8,21 +8,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 import msgspec
 
 from gotsurge_async.auth.keychain import KeyringStore
+from gotsurge_async.auth.leases import folder_lease
 from gotsurge_async.auth.sealing import KEYS_VARIABLE, new_key, read_keys, read_private, write_keys, write_private
-from gotsurge_async.auth.stores import Tokens
+from gotsurge_async.auth.stores import FileStore, Tokens
 from gotsurge_async.cli.service.sign_in import sign_in_by_hand, sign_in_with_browser
 from gotsurge_async.cli.shared.connect import Target, how_to_sign_in, read_settings
 from gotsurge_async.cli.shared.credentials import (
     account_name,
     config_file,
     find_credentials,
+    in_database,
     key_file,
     open_token_store,
     read_config,
@@ -31,14 +33,16 @@ from gotsurge_async.cli.shared.exits import Exit, asynchronous, told
 from gotsurge_async.cli.shared.options import gathered, json_option
 from gotsurge_async.cli.shared.output import print_json, print_table, say
 from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Credentials, Settings
 from gotsurge_async.errors import ConfigError, GotSurgeError, SignInNeeded, Unauthorized
 from gotsurge_async.secrets import Secret
 
+if TYPE_CHECKING:
+    from gotsurge_async.auth.sql import SqlStore
+
 REDIRECT_BY_HAND = "http://127.0.0.1:8976/callback"
 """Where the browser goes when nobody listens: the address is what is copied."""
-KEPT_KEYS = 2
-"""Keys that a rotation leaves in the key file: the new one, and the one that running programs may still write with."""
 
 
 @click.group()
@@ -204,25 +208,48 @@ async def rotate(as_json: bool) -> None:
     """Encrypt all tokens with a new key.
 
     Without GOTSURGE_TOKEN_KEYS a new key is put in front of the key file, which is made if it is missing: from then on
-    tokens are encrypted. With it, the first of its keys is taken, and the others can be removed afterwards.
+    tokens are encrypted. The older keys stay below it, because another store may need them. With GOTSURGE_TOKEN_KEYS
+    the first of its keys is taken, and the others can be removed afterwards.
     """
-    path = None
-    if not os.environ.get(KEYS_VARIABLE):
-        path = key_file()
-        old = read_keys(path) if path.exists() else []
-        write_keys(path, [Secret(new_key()), *old])
-    async with open_token_store() as store:
-        if isinstance(store, KeyringStore):
-            raise ConfigError("the keyring encrypts by itself: there is no key to rotate")
-        count = await store.reseal()
-    if path is not None:
-        write_keys(path, read_keys(path)[:KEPT_KEYS])
+    path = None if os.environ.get(KEYS_VARIABLE) else key_file()
+    count, older = (await _reseal(), 0) if path is None else await _rotate_key_file(path)
     if as_json:
         print_json({"accounts": count, "key_file": str(path) if path else None})
     elif path:
         click.echo(f"{count} accounts are encrypted with a new key, in {path}: keep a copy of it elsewhere")
+        if older:
+            say("the older keys stay in the file: remove their lines when no other token store needs them")
     else:
         click.echo(f"{count} accounts are encrypted with the first of your keys: the others can go")
+
+
+async def _rotate_key_file(path: Path) -> tuple[int, int]:
+    """Put a new key in front of the file, and encrypt with it; how many accounts, and how many older keys."""
+    async with folder_lease(path, "rotation", SystemClock(), "the key file"):
+        old = _keys_in(path)
+        if old or not in_database():  # a database has no store before the first key
+            async with _encrypted_store() as store:
+                for account in await store.accounts():
+                    await store.load(account)  # one that cannot be read is told before anything is changed
+        write_keys(path, [Secret(new_key()), *old])
+        return await _reseal(), len(old)
+
+
+def _keys_in(path: Path) -> list[Secret]:
+    return read_keys(path) if path.exists() else []
+
+
+async def _reseal() -> int:
+    async with _encrypted_store() as store:
+        return await store.reseal()
+
+
+@asynccontextmanager
+async def _encrypted_store() -> "AsyncIterator[FileStore | SqlStore]":
+    async with open_token_store() as store:
+        if isinstance(store, KeyringStore):
+            raise ConfigError("the keyring encrypts by itself: there is no key to rotate")
+        yield store
 
 
 async def _who(gs: GotSurge) -> str | None:

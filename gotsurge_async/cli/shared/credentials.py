@@ -102,6 +102,11 @@ def account_name(environment: Environment, account: str | None) -> str:
     return f"{place}/{account}" if account else place
 
 
+def in_database() -> bool:
+    """Whether GOTSURGE_TOKEN_STORE names a database."""
+    return "://" in os.environ.get("GOTSURGE_TOKEN_STORE", "")
+
+
 @asynccontextmanager
 async def open_token_store() -> AsyncIterator[Store]:
     """The store of the commands.
@@ -117,7 +122,7 @@ async def open_token_store() -> AsyncIterator[Store]:
     if not where:
         yield FileStore(token_file(), sealer=sealer)
         return
-    if "://" not in where:
+    if not in_database():
         raise ConfigError("GOTSURGE_TOKEN_STORE is keyring or the URL of a database; a file is GOTSURGE_TOKEN_FILE")
     if sealer is None:
         raise ConfigError("tokens in a database are encrypted: make a key with `gotsurge auth rotate-key`")

@@ -1,19 +1,30 @@
+import asyncio
 import json
 import stat
 import sys
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import pytest
 
+from gotsurge_async.auth.sealing import Sealer, read_keys
+from gotsurge_async.auth.stores import FileStore, Tokens
+from gotsurge_async.secrets import Secret
 from gotsurge_async.simulator import Simulator
 from tests.support.browser import Pages, consent
 from tests.support.commands import Finished, gotsurge, start, write_orders
 
 ROOT = Path(__file__).parents[3]
 SECRETS = ("plain-secret-key", "plain-password")
+TOKENS = Tokens(
+    bearer=Secret("planted-bearer"),
+    refresh="planted-refresh",
+    issued_at=datetime(2026, 1, 1, tzinfo=UTC),
+    expires_at=datetime(2026, 2, 1, tzinfo=UTC),
+)
 
 
 @pytest.fixture
@@ -232,6 +243,59 @@ async def test_keys_rotate(person: Person) -> None:
     keys = person.home / "data" / "gotsurge" / "token-keys"
     assert stat.S_IMODE(keys.stat().st_mode) == 0o600
     assert len(keys.read_text().split()) == 2
+
+
+async def test_rotations_at_once_lose_nothing(person: Person) -> None:
+    """When several rotate the key at the same time every account can be read afterwards, and no key is gone."""
+    store = FileStore(person.tokens)
+    for name in ("a", "b"):
+        await store.save(name, TOKENS)
+    for rounds in (1, 2):
+        rotations = [gotsurge("auth", "rotate-key", cwd=person.home, env=person.variables()) for _ in range(3)]
+        assert [(done.code, done.err) for done in await asyncio.gather(*rotations) if done.code] == []
+        keys = read_keys(person.home / "data" / "gotsurge" / "token-keys")
+        assert len(set(keys)) == 3 * rounds
+        sealed = FileStore(person.tokens, sealer=Sealer(keys[:1]))
+        assert [await sealed.load(name) for name in ("a", "b")] == [TOKENS, TOKENS]
+
+
+async def test_a_rotation_serves_every_store_of_the_key_file(person: Person) -> None:
+    """Rotating the key for a token file takes no key from the tokens in a database, however often it is done."""
+    database = {"GOTSURGE_TOKEN_STORE": f"sqlite+aiosqlite:///{person.home / 'tokens.db'}"}
+
+    async def rotate(**store: str) -> None:
+        done = await gotsurge("auth", "rotate-key", cwd=person.home, env={**person.variables(), **store})
+        assert done.code == 0, done.err
+
+    await rotate(**database)
+    assert (await person.runs("auth", "login", env={**person.keys, **database})).code == 0
+    for _ in range(3):
+        await rotate()
+    assert (await person.runs("auth", "status", env=database)).code == 0
+
+
+async def test_a_rotation_names_what_it_cannot_read(person: Person) -> None:
+    """With a damaged account nothing is changed, neither keys nor tokens, and the error names the account."""
+    await FileStore(person.tokens).save("good", TOKENS)
+    rotate = ("auth", "rotate-key")
+    assert (await gotsurge(*rotate, cwd=person.home, env=person.variables())).code == 0
+    content = json.loads(person.tokens.read_text())
+    person.tokens.write_text(json.dumps({**content, "acme": {"sealed": "gAAAA"}}))
+    keys = person.home / "data" / "gotsurge" / "token-keys"
+    before = (keys.read_bytes(), person.tokens.read_bytes())
+    for _ in range(2):
+        refused = await gotsurge(*rotate, cwd=person.home, env=person.variables())
+        assert refused.code == 2
+        assert "account acme in the token file" in refused.err
+    assert (keys.read_bytes(), person.tokens.read_bytes()) == before
+
+
+async def test_a_keyring_has_no_key_to_rotate(person: Person) -> None:
+    """With tokens in a keyring `rotate-key` is refused, and makes no key."""
+    store = {"GOTSURGE_TOKEN_STORE": "keyring"}
+    refused = await gotsurge("auth", "rotate-key", cwd=person.home, env={**person.variables(), **store})
+    assert refused.code == 2
+    assert not (person.home / "data" / "gotsurge" / "token-keys").exists()
 
 
 async def test_tokens_in_a_database(person: Person) -> None:
