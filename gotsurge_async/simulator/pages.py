@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from aiohttp import web
 
 from gotsurge_async.simulator import page_text
+from gotsurge_async.simulator.loopback import is_here
 from gotsurge_async.simulator.state.partners import Caller, account_with
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.state.sign_in import Browser, Purpose, Visit
@@ -16,7 +17,6 @@ CONSENT = "/oauth2/auth"
 LOGIN = "/oauth2/login"
 SSO = "/sso/login"
 COOKIE = "gotsurge_simulator"
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -127,13 +127,7 @@ class _Pages:
         """Whether a partner has registered an address: every one on this machine, and those of the options."""
         if target in self._service.options.redirect_urls:
             return True
-        try:
-            parts = urlsplit(target)
-            _ = parts.port
-        except ValueError:
-            return False
-        plain = parts.username is None and not parts.fragment and "\\" not in target
-        return parts.scheme in ("http", "https") and parts.hostname in _LOOPBACK and plain
+        return is_here(target) and not urlsplit(target).fragment and "\\" not in target
 
     def _browser(self, request: web.Request) -> Browser:
         return self._service.browser(request.cookies.get(COOKIE)) or self._service.new_browser()

@@ -11,8 +11,9 @@ from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator.app import BASE_PATH, add_operations
 from gotsurge_async.simulator.control import add_control
 from gotsurge_async.simulator.faults import Fault
+from gotsurge_async.simulator.loopback import only_from_here
 from gotsurge_async.simulator.options import SimulatorOptions
-from gotsurge_async.simulator.pages import add_pages
+from gotsurge_async.simulator.pages import CONSENT, LOGIN, SSO, add_pages
 from gotsurge_async.simulator.state.clock import TellsTime
 from gotsurge_async.simulator.state.partners import ACCOUNTS, Account
 from gotsurge_async.simulator.state.service import Service
@@ -45,7 +46,9 @@ class Simulator:
         self._port = 0
 
     async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=self._service.options.body_limit)
+        # Not the pages: a browser sends "Origin: null" with a form of ours, as they tell nobody where it comes from.
+        guard = only_from_here(any_origin=(CONSENT, LOGIN, SSO))
+        app = web.Application(client_max_size=self._service.options.body_limit, middlewares=[guard])
         add_operations(app, self._service)
         add_control(app, self._service)
         add_pages(app, self._service)

@@ -1,0 +1,42 @@
+"""The simulator is for this machine alone: it refuses what a foreign page sends through a browser on it.
+
+It listens on the loopback interface, but a browser here reaches that too, on behalf of any page: by a plain POST
+(Origin names the page), or under a name of the page's own that was pointed at 127.0.0.1 (DNS rebinding; Host names it).
+"""
+
+from collections.abc import Awaitable, Callable, Collection
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def is_here(url: str) -> bool:
+    """Whether an address of HTTP is one of this machine, whatever its port."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and parts.hostname in HOSTS and parts.username is None
+
+
+def only_from_here(*, any_origin: Collection[str]) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """A middleware that refuses foreign hosts, and foreign origins except on some paths."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not is_here(f"http://{request.headers.get('Host', '')}"):
+            return _refused("Host")
+        if request.path not in any_origin and not all(map(is_here, request.headers.getall("Origin", ()))):
+            return _refused("Origin")
+        return await handler(request)
+
+    return guard
+
+
+def _refused(header: str) -> web.Response:
+    return web.json_response({"message": f"The simulator is for this machine alone: {header} is foreign"}, status=403)
