@@ -122,15 +122,17 @@ class Consent:
             NotSent, OutcomeUnknown: no answer to the exchange; begin anew.
         """
         state = query.get("state", "")
+        if query.get("error") and not state:
+            # Only a refusal may come without a state: it gives nothing to anybody. But who wrote it is not known.
+            raise SignInFailed("access was not granted: begin the sign-in anew", reason="refused")
         pending = await self._states.take(_hash(state)) if state else None
-        if query.get("error") and (pending is not None or not state):
-            # Only a refusal may come without a state: it gives nothing to anybody.
-            said = query.get("error_description") or query["error"]
-            raise SignInFailed(f"GotSurge did not grant access: {_plain(said)}", reason="refused")
         if pending is None or not hmac.compare_digest(pending.browser, _hash(browser)):
             raise SignInFailed(
                 "this sign-in was not begun here, or was finished already: begin it anew", reason="state"
             )
+        if query.get("error"):
+            said = query.get("error_description") or query["error"]
+            raise SignInFailed(f"GotSurge did not grant access: {_plain(said)}", reason="refused")
         if self._oauth.clock.now() >= pending.ends:
             raise SignInFailed("this sign-in took too long: begin it anew", reason="timeout")
         if not query.get("code"):

@@ -109,8 +109,17 @@ async def test_a_refusal_is_told(rig: Rig) -> None:
     begun = await rig.consent.begin()
     with pytest.raises(SignInFailed, match=r"did not grant access: no thanks$"):
         await rig.consent.finish({"state": begun.state, "error": "x", "error_description": "no\x1b thanks\n"})
-    await fails(rig, "refused", {"error": "access_denied"})
     await fails(rig, "state", {"error": "access_denied", "state": "another"})
+
+
+async def test_a_strangers_refusal_is_not_quoted(rig: Rig) -> None:
+    """What a refusal without a state says, or one with a state of another browser, is not told as GotSurge's words."""
+    says = {"error": "x", "error_description": "call 555"}
+    begun = await rig.consent.begin(browser="a stranger's")
+    for query, reason in ((says, "refused"), (says | {"state": begun.state}, "state")):
+        with pytest.raises(SignInFailed) as raised:
+            await rig.consent.finish(query, browser="cookie")
+        assert (raised.value.reason, "555" in str(raised.value)) == (reason, False)
 
 
 async def test_a_code_that_is_refused_is_the_services_error(rig: Rig) -> None:

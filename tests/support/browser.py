@@ -1,6 +1,6 @@
 """A browser without scripts: follows GotSurge's pages with a person's answers, as ``BROWSER`` for a command.
 
-python -m tests.support.browser allow|refuse|tamper|close URL
+python -m tests.support.browser allow|refuse|tamper|close|strangers URL
 """
 
 import asyncio
@@ -54,7 +54,29 @@ async def main(how: str, url: str) -> None:
         return
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
         pages = Pages(session)
-        await pages.go(await consent(pages, url, how))
+        back = await consent(pages, url, how)
+        if how == "strangers":
+            await stray(session, back)
+        await pages.go(back)
+
+
+async def stray(session: aiohttp.ClientSession, back: str) -> None:
+    """What pages of strangers have a browser send to the address that GotSurge sends back to."""
+    lies = "error=access_denied&error_description=call+555"
+    callback = back.partition("?")[0]
+    host = callback.split("/")[2]
+    for url, name in (
+        (callback, host),
+        (f"{callback}?{lies}", host),
+        (f"{callback}?code=x", host),
+        (f"{callback}?state=&code=x", host),
+        (f"{callback}?state=%ED%A0%80x&{lies}", host),
+        (back, "evil.example"),
+        (back, "localhost" + host.removeprefix("127.0.0.1")),
+    ):
+        async with session.get(url, headers={"Host": name}) as answer:
+            assert answer.status == 403
+            assert "555" not in await answer.text()
 
 
 if __name__ == "__main__":

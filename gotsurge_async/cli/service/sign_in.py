@@ -1,6 +1,7 @@
 """A sign-in at a terminal: the browser goes to the consent page, and comes back to a port of this machine."""
 
 import asyncio
+import hmac
 import html
 import webbrowser
 from collections.abc import AsyncIterator
@@ -27,7 +28,7 @@ async def sign_in_with_browser(oauth: OAuth, account: str, *, port: int, timeout
         timeout: seconds to wait for the person.
 
     Raises:
-        SignInFailed: refused, not finished in time, or what came back is not what was begun.
+        SignInFailed: refused, or not finished in time.
         CallError: the exchange of the code did not succeed.
         ConfigError: the port cannot be used, or no client key is known.
     """
@@ -35,6 +36,7 @@ async def sign_in_with_browser(oauth: OAuth, account: str, *, port: int, timeout
     async with loopback.listening(port) as redirect_url:
         consent = Consent(oauth, redirect_url)
         begun = await consent.begin(account)
+        loopback.expect(begun.state)
         # Not waited for: some browsers only return when they are closed.
         opening = asyncio.create_task(_open(begun.url, timeout))
         try:
@@ -54,7 +56,8 @@ async def sign_in_by_hand(oauth: OAuth, account: str, *, redirect_url: str) -> F
     """Print the consent page's URL, and take the URL that the browser came back to.
 
     Raises:
-        SignInFailed, CallError, ConfigError: as `sign_in_with_browser`.
+        SignInFailed: refused, or what was pasted is not what was begun.
+        CallError, ConfigError: as `sign_in_with_browser`.
     """
     consent = Consent(oauth, redirect_url)
     begun = await consent.begin(account)
@@ -65,9 +68,15 @@ async def sign_in_by_hand(oauth: OAuth, account: str, *, redirect_url: str) -> F
 
 
 class _Loopback:
-    """Listens for the one redirect, and answers the browser when its end is known."""
+    """Listens for the one redirect, and answers the browser when its end is known.
+
+    Any page that the browser shows can send it here as well. So what does not carry the state, or comes under another
+    name than ours (DNS rebinding), ends nothing, and nothing that it says is shown.
+    """
 
     def __init__(self) -> None:
+        self._host = ""
+        self._state = b""
         self._came: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
         self._told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -83,11 +92,16 @@ class _Loopback:
                 await web.TCPSite(runner, HOST, port).start()
             except OSError as error:
                 raise ConfigError(f"cannot listen on port {port}: {error.strerror or error}") from None
-            yield f"http://{HOST}:{runner.addresses[0][1]}{PATH}"
+            self._host = f"{HOST}:{runner.addresses[0][1]}"
+            yield f"http://{self._host}{PATH}"
         finally:
             if not self._told.done():
                 self._told.set_result("The sign-in was given up.")
             await runner.cleanup()
+
+    def expect(self, state: str) -> None:
+        """Take the redirect that carries this state; until then none is taken."""
+        self._state = state.encode()
 
     async def finished(self, consent: Consent, timeout: float) -> Finished:
         """Wait for the redirect, finish the consent, and tell the browser."""
@@ -105,13 +119,27 @@ class _Loopback:
         return done
 
     async def _callback(self, request: web.Request) -> web.Response:
+        if not self._is_ours(request):
+            text = "This does not belong to the sign-in that the terminal waits for. It waits on; Ctrl-C there ends it."
+            return _page(text, 403)
         if not self._came.done():
             self._came.set_result(dict(request.query))
-        text = html.escape(await asyncio.shield(self._told))
-        page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>GotSurge</title><p id="said">{text}</p>'
-        headers = {
-            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-            "Cache-Control": "no-store",
-            "Referrer-Policy": "no-referrer",
-        }
-        return web.Response(text=page, content_type="text/html", headers=headers)
+        return _page(await asyncio.shield(self._told))
+
+    def _is_ours(self, request: web.Request) -> bool:
+        state = request.query.get("state", "").encode("utf-8", "surrogatepass")
+        known = bool(self._state) and hmac.compare_digest(state, self._state)
+        return known and request.headers.get("Host") == self._host
+
+
+def _page(text: str, status: int = 200) -> web.Response:
+    page = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>GotSurge</title>'
+        f'<p id="said">{html.escape(text)}</p>'
+    )
+    headers = {
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "no-referrer",
+    }
+    return web.Response(text=page, status=status, content_type="text/html", headers=headers)

@@ -165,17 +165,25 @@ async def test_a_logout_forgets(person: Person) -> None:
     ("how", "said"),
     [
         ("refuse", "did not grant access: The user refused"),
-        ("tamper", "was not begun here"),
+        ("tamper", "nobody signed in within 2 s"),
         ("close", "nobody signed in within 2 s"),
     ],
 )
 async def test_a_login_that_fails_has_a_clear_end(person: Person, how: str, said: str) -> None:
     """A refusal, another state and a closed window end with exit code 4 and a sentence, and nothing is kept."""
-    done = await person.runs("auth", "login", "--timeout", "2" if how == "close" else "60", how=how)
+    done = await person.runs("auth", "login", "--timeout", "60" if how == "refuse" else "2", how=how)
     assert done.code == 4
     assert said in done.err
     assert not person.tokens.exists()
     assert person.simulator.audit()["calls"].get("auth.exchange", 0) == 0
+
+
+async def test_strangers_do_not_end_a_login(person: Person) -> None:
+    """What comes to the callback without the state, or under another host, is refused and not shown."""
+    done = await person.runs("auth", "login", how="strangers")
+    assert done.code == 0, done.err
+    assert "555" not in done.out + done.err
+    assert person.simulator.audit()["calls"]["auth.exchange"] == 1
 
 
 async def test_a_login_without_a_browser(person: Person) -> None:
