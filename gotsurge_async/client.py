@@ -31,7 +31,7 @@ from gotsurge_async.resources.platform import Platform
 from gotsurge_async.resources.prices import Prices
 from gotsurge_async.resources.sso import Sso
 from gotsurge_async.resources.tasks import Tasks
-from gotsurge_async.secrets import Secret, as_secret
+from gotsurge_async.secrets import Known, Secret, as_secret
 from gotsurge_async.transports.base import Response, Transport
 
 
@@ -106,8 +106,12 @@ class GotSurge:
             create_on_assumed=assumed_endpoints == "accept"
             or (assumed_endpoints is None and not self.environment.is_production),
         )
+        self._new_known = partial(Known, *filter(None, [credentials.secret_key if credentials else None]))
+        known = self._new_known()
         # Calls wait for a sign-in, which waits for no call.
-        self._sign_ins = self._new_session(tokens=None, limiter=Limiter(Limits(concurrency=sys.maxsize), clock))
+        self._sign_ins = self._new_session(
+            tokens=None, limiter=Limiter(Limits(concurrency=sys.maxsize), clock), known=known
+        )
         self.oauth: OAuth = OAuth(
             environment=self.environment, credentials=credentials, clock=clock, call=self._sign_ins.call
         )
@@ -118,12 +122,12 @@ class GotSurge:
         self._given = _given_tokens(as_secret(bearer_token), as_secret(refresh_token), clock)
         self._main: Self | None = None
         self._others: dict[str, Self] = {}
-        self._join(account)
+        self._join(account, known)
 
-    def _join(self, account: str) -> None:
+    def _join(self, account: str, known: Known) -> None:
         """Make what an account has of its own; all else is shared."""
-        self.tokens: TokenManager = self._new_tokens(account=account)
-        self._session = self._new_session(tokens=self.tokens, limiter=self._limiter)
+        self.tokens: TokenManager = self._new_tokens(account=account, known=known)
+        self._session = self._new_session(tokens=self.tokens, limiter=self._limiter, known=known)
         self.tasks: Tasks = Tasks(self._session)
         self.prices: Prices = Prices(self._session)
         self.partner: Partner = Partner(self._session, self.oauth.credentials)
@@ -162,7 +166,7 @@ class GotSurge:
             other = copy.copy(main)
             other._state = "new"
             other._main = main
-            other._join(account)
+            other._join(account, main._new_known())
             if main._state == "open":
                 other._begin()
             main._others[account] = other

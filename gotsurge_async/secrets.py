@@ -1,6 +1,9 @@
 """What may be shown. Everything is hidden unless it is listed here."""
 
-from collections.abc import Iterable, Mapping
+import base64
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NoReturn
 from urllib.parse import quote, urlsplit
 
@@ -28,14 +31,21 @@ _SHOWN_HEADERS = frozenset(
 class Secret:
     """A text that never shows itself: masked in repr and str, refuses to be pickled, compares in constant time."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_forms", "_value")
 
     def __init__(self, value: str) -> None:
         self._value = value
+        self._forms: tuple[str, ...] | None = None
 
     def reveal(self) -> str:
         """The text itself, at the one place that sends or stores it."""
         return self._value
+
+    def forms(self) -> tuple[str, ...]:
+        """The text in all the ways in which a service may quote it; the longest first."""
+        if self._forms is None:
+            self._forms = tuple(sorted(set(_forms(self._value)) - {""}, key=len, reverse=True))
+        return self._forms
 
     def __repr__(self) -> str:
         return f"Secret({HIDDEN})"
@@ -60,6 +70,21 @@ class Secret:
         raise TypeError("a secret is not pickled")
 
 
+class Known:
+    """The secrets of one account, which are looked for in what a service says: those given, and its newest tokens."""
+
+    def __init__(self, *given: Secret) -> None:
+        self._given = given
+        self._tokens: deque[Secret] = deque(maxlen=8)
+
+    def add(self, *tokens: Secret | None) -> None:
+        """Look for these too; the oldest of many are forgotten."""
+        self._tokens.extend(token for token in tokens if token and token not in self._tokens)
+
+    def __iter__(self) -> Iterator[Secret]:
+        return iter((*self._given, *self._tokens))
+
+
 def as_secret(value: str | Secret | None) -> Secret | None:
     """Wrap a text; pass a secret and None through."""
     return Secret(value) if isinstance(value, str) else value
@@ -80,9 +105,27 @@ def url_for_log(url: str) -> str:
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
 
 
-def without(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret hidden, also where it stands percent-encoded: services quote what they refuse."""
+def without(text: str, secrets: Iterable[Secret]) -> str:
+    """The text with every secret hidden, also where it stands encoded: services quote what they refuse."""
     for secret in secrets:
-        for form in {secret, quote(secret, safe=""), quote(secret)} if secret else ():
+        for form in secret.forms():
             text = text.replace(form, HIDDEN)
     return text
+
+
+def _forms(text: str) -> Iterator[str]:
+    yield text
+    data = text.encode("utf-8", "surrogatepass")
+    yield from (quote(data, safe=""), quote(data))
+    for in_json in (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]):
+        yield from (in_json, in_json.replace("/", "\\/"))
+    for before in range(3):  # in base64 the same text stands in three ways, as ``client_key:secret_key`` has it
+        whole = base64.b64encode(bytes(before) + data).decode().rstrip("=")
+        cut = whole[(0, 2, 3)[before] : -1 if (before + len(data)) % 3 else None]  # what its neighbours do not change
+        if len(cut) >= _SURELY:
+            yield from (cut, cut.translate(_URLSAFE))
+
+
+_URLSAFE = str.maketrans("+/", "-_")
+_SURELY = 8
+"""A shorter piece of base64 may stand in any text."""

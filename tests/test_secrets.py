@@ -1,13 +1,16 @@
 """`gotsurge_async.secrets`: hidden unless listed."""
 
+import base64
 import copy
+import json
 import pickle
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotsurge_async.secrets import Secret, as_secret, headers_for_log, url_for_log
+from gotsurge_async.secrets import Secret, as_secret, headers_for_log, url_for_log, without
 from gotsurge_async.transports.base import Request, Response
 
 PLANTED = "planted-s3cret"
@@ -92,3 +95,35 @@ def test_requests_and_responses_show_no_secret() -> None:
     assert PLANTED not in f"{request!r} {response!r}"
     assert repr(request) == ("Request(POST https://a.example, {'Authorization': '***', 'Accept': 'a/b'}, 14 bytes)")
     assert repr(response) == "Response(200, {'set-cookie': '***', 'date': 'now'}, 14 bytes)"
+
+
+QUOTED = {
+    "plain": lambda text: text,
+    "percent": lambda text: quote(text, safe=""),
+    "json": lambda text: json.dumps(text).strip('"'),
+    "json, slashes escaped": lambda text: json.dumps(text).replace("/", "\\/").strip('"'),
+    "json, not ASCII": lambda text: json.dumps(text, ensure_ascii=False).strip('"'),
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 with a key": lambda text: base64.b64encode(f"key:{text}".encode()).decode(),
+    "base64 in the middle": lambda text: base64.urlsafe_b64encode(f"ab{text}cd".encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("form", QUOTED)
+@pytest.mark.parametrize(
+    "text", ["planted-s3cret", "pla/nted+s3cret==", 'pla"nted\\s3cret', "plänted-s3cret-ÿ?>", "lone\udcff"]
+)
+def test_a_quoted_secret_is_hidden(form: str, text: str) -> None:
+    """A secret is hidden in every way in which a service may quote it, but for a few bits at its ends."""
+    try:
+        quoted = QUOTED[form](text)
+    except UnicodeEncodeError:
+        quoted = text
+    shown = without(f"bad {quoted}, sorry", [Secret("other"), Secret(text)])
+    assert "***" in shown
+    assert len(shown) <= len("bad ***, sorry") + 10
+
+
+def test_a_short_secret_hides_no_other_text() -> None:
+    """A piece of base64 that may be any text is not taken for a secret, and neither is an empty one."""
+    assert without("YWI is a word", [Secret("ab"), Secret("")]) == "YWI is a word"

@@ -13,7 +13,7 @@ from gotsurge_async.auth.stores import Tokens, TokenStore, same_pair
 from gotsurge_async.clock import Clock, sleep_or
 from gotsurge_async.errors import NotSent, Rejected, SignInNeeded
 from gotsurge_async.hooks import Hooks, SignInRequired, TokenRefreshed
-from gotsurge_async.secrets import Secret
+from gotsurge_async.secrets import Known, Secret
 
 logger: logging.Logger = logging.getLogger("gotsurge_async.auth")
 
@@ -41,6 +41,7 @@ class TokenManager:
     Args:
         store: where the tokens are; new ones are stored before they are used.
         refresh: makes new tokens of a refresh token, as `OAuth.refresh`; it is for it to try again.
+        known: where to note tokens that are not to be shown.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class TokenManager:
         account: str = "default",
         clock: Clock,
         hooks: Hooks | None = None,
+        known: Known | None = None,
         random: Random | None = None,
     ) -> None:
         self.account = account
@@ -58,6 +60,7 @@ class TokenManager:
         self._call = refresh
         self._clock = clock
         self._hooks = hooks or Hooks()
+        self._known = known or Known()
         self._random = random or Random()  # noqa: S311 - spreads renewals in time, guards nothing
         self._tokens: Tokens | None = None
         self._refresh_at: datetime | None = None
@@ -145,6 +148,7 @@ class TokenManager:
         if not same_pair(tokens, self._tokens):
             self._failure, self._failures = None, 0
         self._tokens = tokens
+        self._known.add(tokens.bearer, tokens.refresh)
         self._refresh_at = tokens.issued_at + life * (REFRESH_AT - JITTER * self._random.random())
         if tokens.bearer != self._rejected:
             self._rejected = None

@@ -4,7 +4,7 @@ The document shows no error body and no header, so a message is taken from where
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -14,7 +14,7 @@ import msgspec
 
 from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.errors import BadRequest, CallError, NotSent, OutcomeUnknown, RateLimited, rejection_class
-from gotsurge_async.secrets import headers_for_log, without
+from gotsurge_async.secrets import Secret, headers_for_log, without
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport
 
 _MOVED = (301, 307, 308)
@@ -63,10 +63,9 @@ class Attempt:
         """The HTTP status, None without an answer."""
         return self.response.status if self.response else None
 
-    @property
-    def request_id(self) -> str | None:
+    def request_id(self, secrets: Iterable[Secret]) -> str | None:
         """The service's own id of the request."""
-        return request_id(self.response.headers) if self.response else None
+        return request_id(self.response.headers, secrets) if self.response else None
 
     def retry_after(self, now: datetime) -> float | None:
         """Seconds that the service asks us to wait."""
@@ -91,13 +90,13 @@ def error_of(
     attempts: int,
     sent: bytes | None,
     now: datetime,
-    secrets: Iterable[str] = (),
+    secrets: Sequence[Secret] = (),
 ) -> CallError:
     """The error for a call that ended with ``failed``; ``secrets`` are hidden where the service quotes them."""
     details: dict[str, Any] = {
         "operation": endpoint.name,
         "status": failed.status,
-        "request_id": failed.request_id,
+        "request_id": failed.request_id(secrets),
         "attempts": attempts,
     }
     # A success that could not be read holds data, not a word on what is wrong.
@@ -112,7 +111,8 @@ def error_of(
             response=_for_people(endpoint, failed.response, secrets),
             **details,
         )
-    details["code"] = error_code(failed.response.body) if failed.response is not None else ""
+    code = error_code(failed.response.body) if failed.response is not None else ""
+    details["code"] = code if without(code, secrets) == code else ""
     if failed.outcome is Outcome.RATE_LIMITED:
         return RateLimited("too many requests", retry_after=failed.retry_after(now), **details)
     cls = rejection_class(failed.status or 400)
@@ -121,7 +121,7 @@ def error_of(
     return cls("", **details)
 
 
-def _for_people(endpoint: Endpoint[Any], answer: Response | None, secrets: Iterable[str]) -> Response | None:
+def _for_people(endpoint: Endpoint[Any], answer: Response | None, secrets: Iterable[Secret]) -> Response | None:
     """An answer as an error may carry it; None where it holds secrets, as those to calls without a bearer token do."""
     if answer is None or not endpoint.bearer:
         return None
@@ -144,14 +144,15 @@ _MESSAGE_KEYS = (
     "code",
 )
 _REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid", "cf-ray")
+_PLAIN_ID = re.compile(r"[\w.:\-/+=]{1,200}", re.ASCII)
 _MOST = 300
 
 
-def service_message(body: bytes, secrets: Iterable[str] = ()) -> str:
+def service_message(body: bytes, secrets: Iterable[Secret] = ()) -> str:
     """The sentence that an error answer holds, from JSON of any shape, HTML or text; "" if it holds none.
 
     Args:
-        secrets: what was sent and must not be shown, should the service quote it.
+        secrets: what must not be shown, should the service quote it.
     """
     text = body[:65_536].decode("utf-8", "replace").strip()
     if not text:
@@ -263,9 +264,10 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     return max(0.0, (date - now).total_seconds())
 
 
-def request_id(headers: Mapping[str, str]) -> str | None:
-    """The service's own id of a request, if a header (lower-case names) carries one."""
+def request_id(headers: Mapping[str, str], secrets: Iterable[Secret] = ()) -> str | None:
+    """The service's own id of a request, if a header (lower-case names) carries one that is plain and no secret."""
     for name in _REQUEST_ID_HEADERS:
-        if headers.get(name):
-            return headers[name][:200]
+        found = headers.get(name, "")
+        if _PLAIN_ID.fullmatch(found) and without(found, secrets) == found:
+            return found
     return None

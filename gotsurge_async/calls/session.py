@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from random import Random
@@ -16,14 +16,14 @@ from gotsurge_async.api.endpoints import Endpoint, Replay
 from gotsurge_async.api.profile import Profile
 from gotsurge_async.auth.tokens import TokenManager
 from gotsurge_async.calls.limiter import Limiter
-from gotsurge_async.calls.outcome import Attempt, Outcome, attempt, error_of
+from gotsurge_async.calls.outcome import Attempt, Outcome, attempt, error_of, service_message
 from gotsurge_async.calls.retry import decide
 from gotsurge_async.clock import Clock, sleep_or
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import CallError, ClientClosed, EndpointsAssumed, NotSent, UnreadableAnswer, WrongLoop
 from gotsurge_async.hooks import CallDone, CallStarted, Hooks, RequestDone, RetryPlanned
 from gotsurge_async.models.tasks import Message
-from gotsurge_async.secrets import Secret, url_for_log
+from gotsurge_async.secrets import Secret, url_for_log, without
 from gotsurge_async.transports.base import Request, Response, Transport
 from gotsurge_async.version import __version__
 
@@ -40,6 +40,7 @@ class Session:
     Args:
         tokens: sign the calls; None for a session of sign-ins, whose calls carry none, and the first of which opens it.
         api_base: what the paths of the endpoints stand on.
+        known: the secrets that are hidden wherever the service quotes one; what a call carries is one, too.
         create_on_assumed: whether an operation that must not repeat may go to a path that nobody has confirmed.
     """
 
@@ -54,6 +55,7 @@ class Session:
         policy: RetryPolicy,
         hooks: Hooks,
         clock: Clock,
+        known: Iterable[Secret] = (),
         create_on_assumed: bool = True,
         random: Random | None = None,
     ) -> None:
@@ -67,6 +69,7 @@ class Session:
         self._api_base = api_base
         self._server = url_for_log(api_base)
         self._profile = profile
+        self._known = known
         self._create_on_assumed = create_on_assumed
         self._random = random or Random()  # noqa: S311 - spreads retries in time, guards nothing
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -158,7 +161,7 @@ class Session:
             before_send=before_send,
             after_send=after_send,
             # Calls without a bearer token carry secrets of their own, in their path or their body.
-            secrets=() if resolved.bearer else (*path.values(), *_hidden_values(body)),
+            secrets=() if resolved.bearer else tuple(map(Secret, (*path.values(), *_hidden_values(body)))),
             number=self.hooks.next_call(),
         )
         told, error, started = self.hooks.watched, "", self.clock.monotonic()
@@ -209,9 +212,15 @@ class Session:
             if done.outcome is Outcome.ANSWERED and done.response is not None:
                 try:
                     return call.value_of(self.codec, done.response)
+                except CallError as error:  # a refusal that came as a success
+                    secrets = self._secrets(call, bearer)
+                    error.service_message = service_message(done.response.body, secrets)
+                    error.request_id = done.request_id(secrets)
+                    raise
                 except UnreadableAnswer as error:
                     whole = codec.is_json(done.response.body)
-                    done = attrs.evolve(done, outcome=Outcome.UNKNOWN, reason=_unreadable(error, done.response, bearer))
+                    reason = _unreadable(call, error, done.response, self._secrets(call, bearer))
+                    done = attrs.evolve(done, outcome=Outcome.UNKNOWN, reason=reason)
                     if whole:  # but not what was promised: another try would not mend that
                         raise self._error(call, done, tries, bearer) from None
             if self._tokens is not None and done.status == 401 and bearer is not None and not replayed_401:
@@ -254,7 +263,7 @@ class Session:
                     status=done.status,
                     seconds=self.clock.monotonic() - started,
                     attempt=tries,
-                    request_id=done.request_id,
+                    request_id=done.request_id(self._secrets(call, bearer)),
                     reason=done.reason,
                 )
             )
@@ -284,8 +293,12 @@ class Session:
             attempts=tries,
             sent=None if call.secrets else call.body,
             now=self.clock.now(),
-            secrets=(*call.secrets, *([bearer.reveal()] if bearer else [])),
+            secrets=self._secrets(call, bearer),
         )
+
+    def _secrets(self, call: "_Call", bearer: Secret | None) -> tuple[Secret, ...]:
+        """What must not be shown, whatever the service says: what this call sends, and all else that is known."""
+        return (*call.secrets, *([bearer] if bearer else []), *self._known)
 
 
 @attrs.define(kw_only=True)
@@ -298,7 +311,7 @@ class _Call:
     read: Callable[[codec.Codec, Response], Any] | None
     before_send: Callable[[], Awaitable[None]] | None
     after_send: Callable[[Outcome, int | None], None] | None
-    secrets: tuple[str, ...] = attrs.field(repr=False)
+    secrets: tuple[Secret, ...] = attrs.field(repr=False)
     number: int
 
     def value_of(self, session_codec: codec.Codec, answer: Response) -> Any:
@@ -330,10 +343,11 @@ def _hidden_values(model: object) -> list[str]:
     return [value for value in values if isinstance(value, str)]
 
 
-def _unreadable(error: UnreadableAnswer, answer: Response, bearer: Secret | None) -> str:
+def _unreadable(call: _Call, error: UnreadableAnswer, answer: Response, secrets: Iterable[Secret]) -> str:
     """What is wrong with an answer. The answers to calls without a bearer token hold secrets: of those only the places
     are named, and of one that holds ours."""
-    if bearer is not None and bearer.reveal().encode() not in answer.body:
+    quotes = answer.body.decode("utf-8", "replace") + str(error)
+    if call.endpoint.bearer and without(quotes, secrets) == quotes:
         return str(error)
     places = ", ".join(problem.path for problem in error.problems if problem.path)
     return f"the answer cannot be read{f' ({places})' if places else ''}"

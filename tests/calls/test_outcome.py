@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gotsurge_async.calls.outcome import error_code, request_id, retry_after, service_message
+from gotsurge_async.secrets import Secret
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -144,9 +145,12 @@ def test_a_request_id_is_read_from_its_usual_headers(headers: dict[str, str], fo
     assert request_id(headers) == found
 
 
-def test_a_request_id_has_an_end() -> None:
-    """An id of any length is cut to 200 characters."""
-    assert request_id({"x-request-id": "x" * 1000}) == "x" * 200
+@pytest.mark.parametrize("odd", ["x" * 201, "two words", "\x1b[31m", "<b>", "id\n", "é", "has-planted-in-it"])
+def test_a_request_id_is_plain(odd: str) -> None:
+    """An id is short and of letters, digits and a few signs, and holds no secret; another header may have one."""
+    secrets = [Secret("planted")]
+    assert request_id({"x-request-id": odd}, secrets) is None
+    assert request_id({"x-request-id": odd, "cf-ray": "8f-SIN/a:b=+.c_d"}, secrets) == "8f-SIN/a:b=+.c_d"
 
 
 @pytest.mark.parametrize(

@@ -238,3 +238,14 @@ async def test_logs_hold_no_secret_and_no_body(caplog: pytest.LogCaptureFixture)
     assert tries[0].message == "tasks.create refused in 0 ms, attempt 1, request id None"
     assert "planted" not in caplog.text
     assert "planted" not in repr(rig.events)
+
+
+async def test_a_request_id_is_no_secret() -> None:
+    """A header that quotes the token is no request id: neither error, event nor log shows it."""
+    headers = {"x_request_id": "planted-bearer-0", "cf_ray": "ray-1"}
+    async with Rig([answer({}, status=400, **headers), answer({"id": "t-1"}, **headers)]) as rig:
+        with pytest.raises(BadRequest) as caught:
+            await rig.call()
+        await rig.call()
+    assert caught.value.request_id == "ray-1"
+    assert [event.request_id for event in rig.events if isinstance(event, RequestDone)] == ["ray-1"] * 2

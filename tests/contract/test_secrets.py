@@ -166,6 +166,38 @@ async def test_calls_that_fail(row: Row, service: str, caplog: pytest.LogCapture
     shown.check()
 
 
+@pytest.mark.parametrize("status", [200, 400, 404, 500])
+async def test_all_secrets_are_hidden_in_all_answers(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever call it is, no secret of the client is shown that the service quotes: not only those of that call."""
+    shown = Shown(caplog)
+
+    def service(request: Request) -> Response:
+        if request.url.endswith("/refresh"):
+            return answer({"bearer_token": BEARER, "refresh_token": REFRESH})
+        if "planted-old-bearer" in request.headers.get("Authorization", ""):
+            return answer({}, 401)
+        told = f"{SECRET_KEY} {SIGNATURES} {BEARER} {REFRESH} planted-old-bearer planted-old-refresh"
+        return answer({"error": told, "id": [told], "code": "error"}, status, x_request_id=BEARER, cf_ray=BEARER)
+
+    async with GotSurge(
+        "local",
+        api_base="http://127.0.0.1:1/api/partnership/v1",
+        credentials=Credentials(client_key=CLIENT_KEY, secret_key=SECRET_KEY),
+        bearer_token="planted-old-bearer",
+        refresh_token="planted-old-refresh",
+        transport=MemoryTransport(service),
+        clock=ManualClock(),
+        retry=RetryPolicy(attempts=1),
+        hooks=[shown.listen],
+    ) as gs:
+        await shown.attempt(gs.tasks.get("t"))  # gets new tokens
+        for row in ROWS:
+            if row.operation not in ("auth.exchange", "auth.refresh"):
+                await shown.attempt(row.call(gs, NAMES))
+    shown.check()
+    assert "planted-old" not in "".join(shown._parts) + caplog.text
+
+
 async def test_the_echo_would_be_found() -> None:
     """The search finds what it looks for: a service that echoes does send the secrets back."""
     transport = MemoryTransport(refuses(400))
