@@ -10,10 +10,10 @@ import attrs
 import msgspec
 
 from gotsurge_async.api.endpoints import AUTH_EXCHANGE, AUTH_REFRESH, SSO_EXCHANGE, Endpoint
-from gotsurge_async.auth.stores import Tokens
+from gotsurge_async.auth.stores import Tokens, is_token
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Credentials, Environment
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import ConfigError, OutcomeUnknown
 from gotsurge_async.models.auth import ExchangeRequest, RefreshRequest, SsoRequest, TokenAnswer, User
 from gotsurge_async.secrets import Secret
 
@@ -67,17 +67,17 @@ class OAuth:
         request = ExchangeRequest(
             client_key=credentials.client_key, secret_key=credentials.secret_key.reveal(), code=code
         )
-        return self._tokens(await self.call(AUTH_EXCHANGE, body=request), None)
+        return self._tokens(AUTH_EXCHANGE, await self.call(AUTH_EXCHANGE, body=request), None)
 
     async def refresh(self, refresh_token: Secret) -> Tokens:
         """Refresh Token: a new bearer token. The refresh token stays the same unless the service gives a new one.
 
         Raises:
             Rejected: the service does not take the refresh token.
-            NotSent, OutcomeUnknown: no answer; a repeat is safe.
+            NotSent, OutcomeUnknown: no answer, or one without tokens that can be; a repeat is safe.
         """
         request = RefreshRequest(client_key=self._credentials().client_key, refresh_token=refresh_token.reveal())
-        return self._tokens(await self.call(AUTH_REFRESH, body=request), refresh_token)
+        return self._tokens(AUTH_REFRESH, await self.call(AUTH_REFRESH, body=request), refresh_token)
 
     async def exchange_session(self, session_id: str) -> SignedIn:
         """SSO Exchange Token: tokens for the session id that the browser brought, and the user (platform partners).
@@ -87,7 +87,8 @@ class OAuth:
             NotSent, OutcomeUnknown: no answer; the session id may be used up.
         """
         answer = await self.call(SSO_EXCHANGE, body=SsoRequest(session_id=session_id))
-        tokens = tokens_from(answer.bearer_token, refresh=answer.refresh_token, issued_at=self.clock.now())
+        _check(SSO_EXCHANGE, answer.bearer_token, answer.refresh_token)
+        tokens = tokens_from(answer.bearer_token, refresh=answer.refresh_token or None, issued_at=self.clock.now())
         return SignedIn(tokens=tokens, user=answer.user)
 
     def _credentials(self) -> Credentials:
@@ -95,12 +96,20 @@ class OAuth:
             raise ConfigError("signing in needs the client key: set GOTSURGE_CLIENT_KEY")
         return self.credentials
 
-    def _tokens(self, answer: TokenAnswer, refresh_token: Secret | None) -> Tokens:
+    def _tokens(self, endpoint: Endpoint[TokenAnswer], answer: TokenAnswer, refresh_token: Secret | None) -> Tokens:
+        _check(endpoint, answer.bearer_token, answer.refresh_token)
         return tokens_from(
             answer.bearer_token,
             refresh=Secret(answer.refresh_token) if answer.refresh_token else refresh_token,
             issued_at=answer.server_time or self.clock.now(),
         )
+
+
+def _check(endpoint: Endpoint[Any], bearer: str, refresh: str | None) -> None:
+    """Refuse an answer whose tokens cannot be any, before they take the place of good ones."""
+    odd = "bearer_token" if not is_token(bearer) else "refresh_token" if refresh and not is_token(refresh) else None
+    if odd:
+        raise OutcomeUnknown(f"the answer's {odd} is empty, or no text that a token can be", operation=endpoint.name)
 
 
 def tokens_from(bearer: str, *, refresh: Secret | str | None = None, issued_at: datetime) -> Tokens:

@@ -23,6 +23,9 @@ from gotsurge_async.secrets import Secret, as_secret
 
 T = TypeVar("T")
 
+LONGEST_TOKEN = 16_384
+"""Characters; servers take headers of 8 to 16 KiB."""
+
 
 @attrs.frozen(kw_only=True)
 class Tokens:
@@ -38,6 +41,11 @@ class Tokens:
     issued_at: datetime
     expires_at: datetime
     refused_at: datetime | None = None
+
+
+def is_token(text: str) -> bool:
+    """Whether a text can be a token: visible ASCII without a space, of a length that servers take in a header."""
+    return 0 < len(text) <= LONGEST_TOKEN and text.isascii() and text.isprintable() and " " not in text
 
 
 class _Record(msgspec.Struct):

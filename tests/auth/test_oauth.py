@@ -99,6 +99,27 @@ async def test_a_token_is_renewed(given: dict[str, Any], refresh: str, issued_at
     assert (tokens.issued_at, tokens.expires_at) == (issued_at, issued_at + timedelta(days=30))
 
 
+ODD = ["", " ", "a b", "a\n", "a\x00", "a\x7f", "\N{LATIN SMALL LETTER E WITH ACUTE}", "a" * 20_000]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"bearer_token": odd} for odd in ODD] + [{"bearer_token": "b", "refresh_token": odd} for odd in ODD[1:]],
+)
+async def test_an_answer_without_tokens_is_refused(given: dict[str, Any]) -> None:
+    """An answer with an empty or odd token gives no tokens, and the error does not quote it."""
+    rig = Rig([answer(given)] * 3)
+    for attempt in (
+        rig.oauth.refresh(REFRESH),
+        rig.oauth.exchange(CODE),
+        rig.oauth.exchange_session("planted-session"),
+    ):
+        with pytest.raises(OutcomeUnknown, match="no text that a token can be") as caught:
+            await attempt
+        assert caught.value.operation
+        assert "aaaa" not in str(caught.value)
+
+
 async def test_a_single_sign_on_gives_tokens_and_their_user() -> None:
     """The session id goes out, and tokens and the user come back."""
     rig = Rig([answer({**GIVEN, "user": {"id": "u", "email": "ng@example.com"}})])

@@ -11,10 +11,11 @@ import attrs
 import pytest
 
 from gotsurge_async.auth.stores import MemoryStore, Tokens
-from gotsurge_async.auth.tokens import JITTER, REFRESH_AT, TokenManager
+from gotsurge_async.auth.tokens import JITTER, LONGEST_CALL, LONGEST_CLOSE, LONGEST_WAIT, REFRESH_AT, TokenManager
 from gotsurge_async.errors import (
     BadRequest,
     CallError,
+    ConfigError,
     Forbidden,
     NotSent,
     OutcomeUnknown,
@@ -465,6 +466,166 @@ async def test_tokens_are_stored_before_they_are_used() -> None:
     await made.manager.close()
 
 
+class FullStore(MemoryStore):
+    """A store that takes no new tokens while its disk is full."""
+
+    full = False
+
+    async def replace(self, account: str, old: Tokens, new: Tokens) -> bool:
+        if self.full:
+            raise OSError("the disk is full")
+        return await super().replace(account, old, new)
+
+
+@asynccontextmanager
+async def full_rig(started: bool = False) -> AsyncIterator[tuple[Rig, FullStore]]:
+    """A manager with a new pair that its store did not take; the service knows the old refresh token no more."""
+    store = FullStore()
+    made = Rig(store)
+    made.service.rotates = True
+    await made.manager.adopt(pair(0, made.clock.now()))
+    if started:
+        made.manager.start()
+    store.full = True
+    if started:
+        await made.clock.advance(25 * DAY)
+    else:
+        await made.end_of_life()
+    assert (await made.manager.bearer()).reveal() == "planted-bearer-1"
+    assert await store.load("default") == pair(0, made.clock.now() - (timedelta(days=25) if started else LIFE))
+    yield made, store
+    await made.manager.close()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize("started", [True, False])
+async def test_a_pair_that_cannot_be_stored_is_kept_and_stored_later(
+    started: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """New tokens are used although the store does not take them, this is told, and they are stored when it does."""
+    async with full_rig(started) as (made, store):
+        (told,) = [each for each in caplog.records if "kept in memory" in each.message][:1]
+        assert (told.levelno, "the disk is full" in told.message) == (logging.ERROR, True)
+        caplog.clear()
+        for _ in range(10):
+            await made.clock.advance(3600)
+            assert (await made.manager.bearer()).reveal() == "planted-bearer-1"
+        assert 1 < len(caplog.records) <= 20
+        store.full = False
+        await made.clock.advance(3600)
+        await made.manager.bearer()
+        await made.clock.settle()
+        stored = await store.load("default")
+        assert stored is not None
+        assert (stored.bearer, stored.refresh) == (Secret("planted-bearer-1"), Secret("planted-refresh-1"))
+        assert made.service.calls == ["planted-refresh-0"]
+        assert "are stored now" in caplog.text
+        assert "planted" not in caplog.text
+
+
+async def test_a_pair_that_is_only_kept_is_renewed_as_well() -> None:
+    """While the store fails for months the newest refresh token is used, and the newest pair is stored in the end."""
+    async with full_rig() as (made, store):
+        await made.end_of_life()
+        assert (await made.manager.bearer()).reveal() == "planted-bearer-2"
+        assert made.service.calls == ["planted-refresh-0", "planted-refresh-1"]
+        store.full = False
+    stored = await store.load("default")
+    assert stored is not None
+    assert stored.refresh == Secret("planted-refresh-2")
+
+
+async def test_closing_tries_to_store_what_is_only_kept(caplog: pytest.LogCaptureFixture) -> None:
+    """`close` stores a kept pair; if that fails too, it says that a person must sign in again."""
+    async with full_rig() as (_, store):
+        store.full = False
+    stored = await store.load("default")
+    assert stored is not None
+    assert stored.bearer == Secret("planted-bearer-1")
+    assert "are lost" not in caplog.text
+    async with full_rig() as (_, store):
+        pass
+    assert "could not be stored, and are lost: sign in again" in caplog.text
+
+
+async def test_a_sign_in_elsewhere_goes_before_a_kept_pair() -> None:
+    """Tokens that somebody else stored meanwhile stay, and are used when ours are stale."""
+    async with full_rig() as (made, store):
+        await made.another().adopt(pair(50, made.clock.now()))
+        store.full = False
+        await made.clock.advance(60)
+        await made.manager.bearer()
+        await made.clock.settle()
+        assert await made.manager.bearer() == Secret("planted-bearer-50")
+        assert await store.load("default") == await made.manager.current()
+
+
+async def test_a_refusal_is_kept_like_a_pair() -> None:
+    """A refresh token that the service refuses is SignInNeeded, also when the store cannot take this down."""
+    async with full_rig() as (made, _):
+        made.service.failure = BadRequest("", operation="auth.refresh", status=400, code="invalid_grant")
+        await made.end_of_life()
+        for _ in range(3):
+            with pytest.raises(SignInNeeded):
+                await made.manager.bearer()
+        assert len(made.service.calls) == 2
+
+
+# --- a renewal without an end -----------------------------------------------------------------------------------------
+
+
+async def test_a_caller_does_not_wait_for_ever() -> None:
+    """After a minute without a new token a call fails; the renewal goes on, and its token is used."""
+    async with rig() as made:
+        await made.end_of_life()
+        made.service.open.clear()
+        waiter = asyncio.create_task(made.manager.bearer())
+        await made.clock.advance(LONGEST_WAIT - 1)
+        assert not waiter.done()
+        await made.clock.advance(1)
+        with pytest.raises(NotSent, match="no new one came in 60 s"):
+            await waiter
+        made.service.open.set()
+        await made.clock.settle()
+        assert (await made.manager.bearer()).reveal() == "planted-bearer-1"
+        assert len(made.service.calls) == 1
+
+
+async def test_a_renewal_that_trickles_is_ended() -> None:
+    """The call of a renewal is given up after two minutes, and another one is made after a pause."""
+    async with rig() as made:
+        await made.end_of_life()
+        made.service.open.clear()
+        waiters = [asyncio.create_task(made.manager.bearer())]
+        await made.clock.advance(LONGEST_CALL - 1)
+        waiters.append(asyncio.create_task(made.manager.bearer()))
+        await made.clock.advance(1)
+        with pytest.raises(NotSent):
+            await waiters[0]
+        with pytest.raises(OutcomeUnknown, match="no whole answer in 120 s"):
+            await waiters[1]
+        assert len(made.service.calls) == 1
+        made.service.open.set()
+        await made.clock.advance(1)
+        assert (await made.manager.bearer()).reveal() == "planted-bearer-2"
+
+
+async def test_closing_does_not_wait_for_ever() -> None:
+    """`close` gives a renewal ten seconds; who waited for it gets an error, and no task is left."""
+    async with rig() as made:
+        await made.end_of_life()
+        made.service.open.clear()
+        waiter = asyncio.create_task(made.manager.bearer())
+        await made.clock.settle()
+        closing = asyncio.create_task(made.manager.close())
+        await made.clock.advance(LONGEST_CLOSE - 1)
+        assert not closing.done()
+        await made.clock.advance(1)
+        await closing
+        with pytest.raises(NotSent, match="closed"):
+            await waiter
+
+
 # --- signing in, and the end ------------------------------------------------------------------------------------------
 
 
@@ -490,6 +651,20 @@ async def test_a_refresh_token_alone_is_enough() -> None:
     await made.manager.adopt(attrs.evolve(pair(0, made.clock.now(), timedelta(0)), bearer=Secret("")))
     assert (await made.manager.bearer()).reveal() == "planted-bearer-1"
     await made.manager.close()
+
+
+@pytest.mark.parametrize(
+    "odd", [" ", "a b", "a\r\nX-Header: 1", "\x00", "\N{LATIN SMALL LETTER E WITH ACUTE}", "a" * 20_000]
+)
+@pytest.mark.parametrize("field", ["bearer", "refresh"])
+async def test_a_sign_in_with_no_token_is_refused(field: str, odd: str) -> None:
+    """Texts that cannot be tokens are refused before they take the place of good ones, and not quoted."""
+    async with rig() as made:
+        with pytest.raises(ConfigError, match="visible ASCII") as caught:
+            await made.manager.adopt(attrs.evolve(pair(1, made.clock.now()), **{field: Secret(odd)}))
+        assert odd.strip() == "" or odd not in str(caught.value)
+        assert await made.manager.bearer() == FIRST
+        assert await made.store.load("default") == pair(0, made.clock.now())
 
 
 async def test_tokens_are_renewed_on_demand() -> None:
