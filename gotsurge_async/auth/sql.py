@@ -4,14 +4,14 @@ import asyncio
 import math
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, event, make_url, text
+from sqlalchemy import Dialect, Executable, Row, Text, TypeDecorator, bindparam, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -22,6 +22,7 @@ from gotsurge_async.auth.stores import Tokens, from_record, is_current, same_pai
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.secrets import HIDDEN
 
 _TABLES = (
     "gotsurge_tokens (account TEXT NOT NULL PRIMARY KEY, record TEXT NOT NULL)",
@@ -32,6 +33,34 @@ _PATIENCE = 30.0
 """Seconds that a statement waits for another process's, which take milliseconds."""
 _CREATING = 7_237_103_001
 """The advisory lock under which the tables are made: CREATE TABLE IF NOT EXISTS fails when two do it at once."""
+
+
+class _Hidden(str):
+    """A text that logs do not show: drivers write parameters, and SQLAlchemy rows, into the log as their repr."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+
+class _HiddenText(TypeDecorator[str]):
+    """A column that holds secrets."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+        """What the driver gets."""
+        return None if value is None else _Hidden(value)
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> str | None:
+        """What a row shows."""
+        return None if value is None else _Hidden(value)
+
+
+_SECRET = {"record", "kept", "state"}
+"""Names of parameters and columns that hold secrets."""
 
 
 class SqlStore:
@@ -125,14 +154,17 @@ class SqlStore:
     # --- the database -----------------------------------------------------------------------------------------------
 
     async def run(self, sql: str, **values: str | int) -> Sequence[Row[Any]]:
-        """Run one statement, and commit; its rows. Whole, also when the caller is cancelled."""
+        """Run one statement, and commit; its rows. Whole, also when the caller is cancelled.
+
+        What has the name of a secret is shown in no log, whatever its level.
+        """
         return await uninterrupted(self._run(sql, values))
 
     async def _run(self, sql: str, values: dict[str, str | int]) -> Sequence[Row[Any]]:
         try:
             await self._prepare()
             async with self._begun() as connection:
-                done = await connection.execute(text(sql), values)
+                done = await connection.execute(_statement(sql, values), values)
                 return done.all() if done.returns_rows else ()
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise ConfigError(f"the token database cannot be used: {_why(error)}") from None
@@ -167,7 +199,7 @@ class SqlStore:
 
     async def _record(self, account: str) -> str | None:
         rows = await self.run("SELECT record FROM gotsurge_tokens WHERE account = :account", account=account)
-        return rows[0].record if rows else None
+        return str(rows[0].record) if rows else None
 
     def _write(self, tokens: Tokens) -> str:
         return msgspec.json.encode(to_record(tokens, self._sealer)).decode()
@@ -244,7 +276,7 @@ class SqlStates:
         )
         if not rows:
             return None
-        kept = msgspec.json.decode(rows[0].record, type=dict[str, str])
+        kept = msgspec.json.decode(str(rows[0].record), type=dict[str, str])
         return Pending(**kept, ends=datetime.fromtimestamp(rows[0].ends, UTC))
 
 
@@ -280,6 +312,14 @@ def engine_of(url: str) -> AsyncEngine:
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine.sync_engine, "connect", _leave_transactions_to_us)
     return engine
+
+
+def _statement(sql: str, values: Mapping[str, object]) -> Executable:
+    """A statement whose secrets are marked as such, among its parameters and among what it returns."""
+    statement = text(sql).bindparams(*(bindparam(name, type_=_HiddenText()) for name in values.keys() & _SECRET))
+    returned = sql.partition(" FROM ")[0] if sql.startswith("SELECT") else sql.partition(" RETURNING ")[2]
+    secret = _SECRET & set(returned.replace(",", " ").split())
+    return statement.columns(**dict.fromkeys(secret, _HiddenText())) if secret else statement
 
 
 def _decoded(record: str) -> Any:

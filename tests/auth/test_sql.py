@@ -1,4 +1,5 @@
 import asyncio
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -8,8 +9,9 @@ import attrs
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from gotsurge_async.auth.consent import Pending
 from gotsurge_async.auth.sealing import Sealer, new_key
-from gotsurge_async.auth.sql import SqlStore
+from gotsurge_async.auth.sql import SqlStates, SqlStore
 from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
@@ -115,6 +117,35 @@ async def test_a_dump_shows_no_token(store: SqlStore, tmp_path: Path) -> None:
     dumped = str(await store.run("SELECT * FROM gotsurge_tokens"))
     assert "sealed" in dumped
     assert "planted" not in dumped
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["our engine", "the caller's engine"])
+async def test_no_log_shows_a_token(url: str, own: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """At the lowest level of all loggers no token is logged, neither going in nor coming out, even kept in clear."""
+    caplog.set_level(logging.DEBUG)
+    for name in ("sqlalchemy", "sqlalchemy.engine", "sqlalchemy.engine.Engine", "aiosqlite", "psycopg"):
+        caplog.set_level(logging.DEBUG, name)
+    engine = None if own else create_async_engine(url)
+    if own:
+        store = SqlStore(url, None)
+        await store.save("first", tokens())  # makes the folder of a file
+    else:
+        made = SqlStore(url, None)
+        await made.close()
+        store = SqlStore(engine or url, None)
+    states = SqlStates(store)
+    await states.put("planted-state", Pending(account="a", browser="planted-browser", ends=NOW))
+    await store.save("a", tokens())
+    assert await store.replace("a", tokens(), tokens(1))
+    assert await store.load("a") == tokens(1)
+    assert await states.take("planted-state") is not None
+    assert await store.accounts()
+    await store.close()
+    if engine is not None:
+        await engine.dispose()
+    logged = "\n".join(record.getMessage() for record in caplog.records)
+    assert "gotsurge_tokens" in logged
+    assert "planted" not in logged
 
 
 async def test_a_cancelled_save_is_whole(store: SqlStore) -> None:
