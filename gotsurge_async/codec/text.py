@@ -1,8 +1,10 @@
 """JSON text to models and back. msgspec reads and writes the text; the converters do the rest."""
 
+import json
+import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import cattrs
 import msgspec
@@ -18,6 +20,11 @@ T = TypeVar("T")
 
 MOST_LEARNED = 32
 """So many fields of a class that no document names are read as quickly as those that one does."""
+
+MOST_DIGITS = 1000
+"""A whole number of more is read as text: Python is slow with such numbers, and refuses longer ones."""
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
+"""An escape in JSON; group 1 is half a character, which no text can hold."""
 
 _PLAIN_NAME = re.compile(r"[\w.:-]+")
 _NAMES_FIRST = re.compile(rb'\{"tracking_id":"([^"\\]+)","invoice_number":"([^"\\]+)"')
@@ -171,12 +178,37 @@ def unreadable(model: Model) -> dict[str, str]:
 
 def _plain(body: bytes, otherwise: str = "") -> Any:
     what = f"{otherwise}: " if otherwise else ""
+    if not body.strip():
+        raise UnreadableAnswer(f"{what}not JSON: it is empty")
     try:
-        return _decode(body)
-    except ValueError as error:  # as all of msgspec's errors are
-        raise UnreadableAnswer(f"{what}not JSON: {error}") from None
+        try:
+            return _decode(body)
+        except ValueError as error:  # as all of msgspec's errors are
+            why = str(error)
+        return _lawful(body)
+    except ValueError:
+        raise UnreadableAnswer(f"{what}not JSON: {why}") from None
     except RecursionError:
         raise UnreadableAnswer(f"{what}not JSON that can be read: nested too deep") from None
+
+
+def _lawful(body: bytes) -> Any:
+    """JSON that msgspec does not read: what Python has no value for is kept as its text."""
+    text = _ESCAPE.sub(lambda found: f"\\{found[0]}" if found[1] else found[0], body.decode("utf-8-sig"))
+    return json.loads(text, parse_int=_whole, parse_float=_number, parse_constant=_no_constant)
+
+
+def _whole(digits: str) -> int | str:
+    return int(digits) if len(digits) <= MOST_DIGITS else digits
+
+
+def _number(digits: str) -> float | str:
+    value = float(digits)
+    return value if math.isfinite(value) else digits
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 def is_json(body: bytes) -> bool:
