@@ -6,6 +6,7 @@ import attrs
 
 from gotsurge_async.api.endpoints import TASKS_CREATE, TASKS_GET
 from gotsurge_async.calls.session import Session
+from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import CreatedTasks, Message, Order, Task, TaskBatch
 from gotsurge_async.resources.converging import cancel_task
 from gotsurge_async.resources.reading import check_chunk, read_created, task_of
@@ -54,7 +55,10 @@ class Tasks:
             reason: for GotSurge and the drivers; not empty.
 
         Raises:
+            UsageError: no reason; nothing was sent.
             TooLateToCancel: the task has moved past broadcasting; it is in the error's ``task``.
             NotFound: no such task, or not this account's.
         """
+        if not isinstance(reason, str) or not reason.strip():
+            raise UsageError("say why the task is cancelled: the service wants a reason, which is text")
         return await cancel_task(self._session, task_id, reason)

@@ -181,8 +181,17 @@ async def test_a_refusal_although_the_task_still_stands_is_raised(status: int, c
     """When a cancel is refused and the task could be cancelled, it is the cancel that was wrong."""
     async with client([answer({"message": "give a reason"}, status), task()]) as (gs, transport):
         with pytest.raises(cls, match="give a reason"):
-            await gs.tasks.cancel("t-1", reason="")
+            await gs.tasks.cancel("t-1", reason="-")
     assert calls(transport.sent) == [CANCEL, READ]
+
+
+@pytest.mark.parametrize("reason", ["", " ", None, 5])
+async def test_a_cancel_without_a_reason_is_not_sent(reason: Any) -> None:
+    """The service wants a reason: one that is no text, or blank, is a usage error."""
+    async with client([]) as (gs, transport):
+        with pytest.raises(UsageError, match="reason"):
+            await gs.tasks.cancel("t-1", reason=reason)
+    assert transport.sent == []
 
 
 @pytest.mark.parametrize("first", [answer({}, 409), MaybeSent("lost")])

@@ -7,8 +7,9 @@ import attrs
 
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import ResultStream
-from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown, SignInNeeded
+from gotsurge_async.errors import CallError, GotSurgeError, InvalidData, OutcomeUnknown, SignInNeeded, UsageError
 from gotsurge_async.models.platform import UpdatedTask, UpdatedTasks
+from gotsurge_async.resources.reading import check_tracking, several
 
 T = TypeVar("T")
 
@@ -51,15 +52,34 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
         items: Iterable[T] | AsyncIterable[T],
         *,
         call: Callable[[Sequence[T]], Awaitable[UpdatedTasks]],
+        check: Callable[[T], None],
         task_id: Callable[[T], str],
         size: int,
         concurrency: int,
     ) -> None:
         super().__init__(items, size=size, concurrency=concurrency)
         self._call = call
+        self._check = check
         self._task_id = task_id
 
     async def _send(self, items: Sequence[T]) -> list[UpdateResult[T]]:
+        # What cannot be sent keeps no other of its chunk from going out.
+        faults = [self._fault(item) for item in items]
+        fit = [item for item, fault in zip(items, faults, strict=True) if fault is None]
+        results = iter(await self._send_fit(fit) if fit else [])
+        return [
+            next(results) if fault is None else NotUpdated(item=item, error=fault)
+            for item, fault in zip(items, faults, strict=True)
+        ]
+
+    def _fault(self, item: T) -> GotSurgeError | None:
+        try:
+            self._check(item)
+        except (UsageError, InvalidData) as error:
+            return error
+        return None
+
+    async def _send_fit(self, items: Sequence[T]) -> list[UpdateResult[T]]:
         try:
             answer = await self._call(items)
         except (CallError, SignInNeeded) as error:
@@ -80,4 +100,16 @@ def tracking_stream(
 ) -> UpdateStream[TrackingPair]:
     """Give any number of tasks their tracking ids; ``call`` does it for 1 to 20, by the task's id."""
     pairs = cast("Mapping[str, str]", tracking_ids).items() if isinstance(tracking_ids, Mapping) else tracking_ids
-    return UpdateStream(pairs, call=lambda chunk: call(dict(chunk)), task_id=lambda pair: pair[0], **options)
+    return UpdateStream(
+        several(pairs, "tracking_ids"),
+        call=lambda chunk: call(dict(chunk)),
+        check=_check_pair,
+        task_id=lambda pair: pair[0],
+        **options,
+    )
+
+
+def _check_pair(pair: TrackingPair) -> None:
+    if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+        raise UsageError(f"tracking_ids: give pairs of a task's id and its tracking id, not {pair!r}")
+    check_tracking(*pair)

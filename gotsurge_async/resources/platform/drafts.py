@@ -11,7 +11,14 @@ from gotsurge_async.models.platform import UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks, Order, TaskBatch
 from gotsurge_async.resources.converging import broadcast
 from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
-from gotsurge_async.resources.reading import check_chunk, read_created
+from gotsurge_async.resources.reading import (
+    check_chunk,
+    check_task_id,
+    check_tracking_ids,
+    read_created,
+    several,
+    task_ids_of,
+)
 
 
 @attrs.frozen
@@ -57,18 +64,24 @@ class Drafts:
 
         Raises:
             TooManyInOneCall: more than 20: `broadcast_all` takes any number.
+            UsageError: what can be no task's id; nothing was sent.
             NotFound: one of the ids is no task of this account's; then none was broadcast.
             Rejected: the service refused drafts that it could have broadcast.
         """
-        check_chunk(len(task_ids), "ids", "gs.platform.drafts.broadcast_all(task_ids)")
-        return await broadcast(self._session, list(dict.fromkeys(task_ids)))
+        return await broadcast(self._session, task_ids_of(task_ids, "gs.platform.drafts.broadcast_all(task_ids)"))
 
     def broadcast_all(
         self, task_ids: Iterable[str] | AsyncIterable[str], *, concurrency: int | None = None, chunk: int = CHUNK
     ) -> UpdateStream[str]:
         """`broadcast` for any number: chunks of at most 20, results as they come, see `UpdateStream`."""
-        in_flight = concurrency or self._session.limiter.ceiling
-        return UpdateStream(task_ids, call=self.broadcast, task_id=str, size=chunk, concurrency=in_flight)
+        return UpdateStream(
+            several(task_ids, "task_ids"),
+            call=self.broadcast,
+            check=check_task_id,
+            task_id=str,
+            size=chunk,
+            concurrency=concurrency or self._session.limiter.ceiling,
+        )
 
     async def broadcast_with_tracking(self, tracking_ids: Mapping[str, str]) -> UpdatedTasks:
         """Broadcast 1 to 20 drafts, each with its tracking id (section "Broadcast with Tracking"). Safe to repeat.
@@ -81,10 +94,11 @@ class Drafts:
 
         Raises:
             TooManyInOneCall: more than 20: `broadcast_all_with_tracking` takes any number.
+            UsageError, InvalidData: what can be no task's id, or no tracking id; nothing was sent.
             NotFound: one of the ids is no task of this account's; then none was broadcast.
             Rejected: the service refused drafts that it could have broadcast, or a tracking id.
         """
-        check_chunk(len(tracking_ids), "tasks", "gs.platform.drafts.broadcast_all_with_tracking(pairs)")
+        check_tracking_ids(tracking_ids, "gs.platform.drafts.broadcast_all_with_tracking(pairs)")
         return await broadcast(self._session, list(tracking_ids), tracking_ids)
 
     def broadcast_all_with_tracking(

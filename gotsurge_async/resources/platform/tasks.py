@@ -20,7 +20,14 @@ from gotsurge_async.models.tasks import CreatedTasks, Order, Task, TaskBatch, Ta
 from gotsurge_async.resources.converging import update_task
 from gotsurge_async.resources.listing import Listing, listing
 from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
-from gotsurge_async.resources.reading import check_chunk, read_created, reader, task_of, tracking_request
+from gotsurge_async.resources.reading import (
+    check_chunk,
+    check_tracking_ids,
+    read_created,
+    reader,
+    task_of,
+    tracking_request,
+)
 
 
 @attrs.frozen
@@ -125,9 +132,10 @@ class PlatformTasks:
 
         Raises:
             TooManyInOneCall: more than 20: `patch_all_tracking_ids` takes any number.
+            UsageError, InvalidData: what can be no task's id, or no tracking id; nothing was sent.
             NotFound: one of the ids is no task of this account's; then none was changed.
         """
-        check_chunk(len(tracking_ids), "tasks", "gs.platform.tasks.patch_all_tracking_ids(pairs)")
+        check_tracking_ids(tracking_ids, "gs.platform.tasks.patch_all_tracking_ids(pairs)")
         body = tracking_request(tracking_ids)
         return await self._session.call(PATCH_TRACKING_IDS, body=body, read=reader(UpdatedTasks))
 

@@ -3,10 +3,22 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async import Created, Forbidden, NotFound, OutcomeUnknown, Rejected, TaskStatus, Updated
+from gotsurge_async import (
+    Created,
+    Forbidden,
+    InvalidData,
+    NotFound,
+    NotUpdated,
+    OutcomeUnknown,
+    Rejected,
+    TaskStatus,
+    Updated,
+    UsageError,
+)
 from gotsurge_async.errors import TooManyInOneCall
 from gotsurge_async.simulator import Fault
-from tests.support.orders import orders
+from tests.support.clients import client
+from tests.support.orders import answer, orders
 from tests.support.world import World, sent, world
 
 BROADCAST = "platform.drafts.broadcast"
@@ -86,6 +98,45 @@ async def test_more_than_twenty() -> None:
         with pytest.raises(TooManyInOneCall, match="patch_all_tracking_ids\\(pairs\\)"):
             await place.gs.platform.tasks.patch_tracking_ids(dict.fromkeys(many, "T"))
         assert place.spy.requests == []
+
+
+@pytest.mark.parametrize("ids", [["t1", ""], ["t1", None], ["t1", 5], ["t1", ".."], ["t1", ["x"]], "t1", None, 5])
+async def test_what_names_no_task_is_refused_before_anything_leaves(ids: Any) -> None:
+    """Ids that cannot name a task, and one text instead of a list of them, are usage errors; nothing is sent."""
+    async with client([]) as (gs, transport):
+        with pytest.raises(UsageError, match="task_ids"):
+            await gs.platform.drafts.broadcast(ids)
+        if not isinstance(ids, list):
+            with pytest.raises(UsageError, match="task_ids"):
+                gs.platform.drafts.broadcast_all(ids)
+    assert transport.sent == []
+
+
+@pytest.mark.parametrize(
+    "pairs", [{"t1": "T", "": "x"}, {"t1": "T", 5: "x"}, {"t1": None}, {"t1": 5}, {"t1": ""}, "t1"]
+)
+async def test_what_gives_no_tracking_id_is_refused_before_anything_leaves(pairs: Any) -> None:
+    """An id that cannot name a task, and a tracking id that is no text or empty, are refused; nothing is sent."""
+    async with client([]) as (gs, transport):
+        for call in (gs.platform.drafts.broadcast_with_tracking, gs.platform.tasks.patch_tracking_ids):
+            with pytest.raises((UsageError, InvalidData)):
+                await call(pairs)
+    assert transport.sent == []
+
+
+async def test_of_any_number_only_what_names_no_task_is_left_out() -> None:
+    """Items that cannot be sent are not updated, each with its reason, and the others of their chunk go out."""
+    items: Any = ["t1", "", None, "t2"]
+    pairs: Any = [("t1", "A"), ("t2", None), ("", "B"), 5, ("t3", "C")]
+    async with client([answer({"updated_tasks": ["t1", "t2"]})]) as (gs, transport):
+        results = [result async for result in gs.platform.drafts.broadcast_all(items)]
+    assert [result.item for result in results if isinstance(result, Updated)] == ["t1", "t2"]
+    assert [result.item for result in results if isinstance(result, NotUpdated)] == ["", None]
+    assert sent(transport.sent[0]) == {"task_ids": ["t1", "t2"]}
+    async with client([answer({"updated_tasks": ["t1", "t3"]})]) as (gs, transport):
+        results_of_pairs = [result async for result in gs.platform.tasks.patch_all_tracking_ids(pairs)]
+    assert [isinstance(result, Updated) for result in results_of_pairs] == [True, False, False, False, True]
+    assert len(transport.sent) == 1
 
 
 async def test_any_number() -> None:
