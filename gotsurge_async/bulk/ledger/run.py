@@ -244,7 +244,9 @@ class Run:
         """
         for result in results:
             if result.state not in transitions.RECORDED:
-                raise ValueError(f"an outcome is one of {', '.join(transitions.RECORDED)}, not {result.state}")
+                known = ", ".join(state.word for state in transitions.RECORDED)
+                raise ValueError(f"an outcome is one of {known}, not {result.state.word}")
+
         now = self._store.now()
         self._check()
         await self._store.request(transitions.record, transitions.Results(self.id, self._epoch, results, now))

@@ -57,7 +57,7 @@ class OrderState(StrEnum):
     """The broadcast of its recorded draft is on its way, or left and was not answered. Only a read of its task, by the
     recorded id, says what became of it; until then it is in doubt unless a living process has it."""
     CREATED = "created"
-    REFUSED = "refused"
+    REFUSED = "rejected"  # as ledgers have it since the first version; shown is `OrderState.word`
     """The service said no, and nothing exists of it. Its key may be pushed again."""
     IN_DOUBT = "in_doubt"
     """Sent, and nobody knows whether it was processed: never sent again without evidence."""
@@ -69,6 +69,11 @@ class OrderState(StrEnum):
     """A later run took it over, with its draft if it is the same order. Its key lives on there."""
     CANCELLED = "cancelled"
     """It was there and was taken back, or its draft was, before anybody broadcast it. Its key may be pushed again."""
+
+    @property
+    def word(self) -> str:
+        """The state as people and programs are told it."""
+        return self.name.lower()
 
 
 LIVE = frozenset(
@@ -313,7 +318,7 @@ class Counts:
     cancelled: int = 0
 
     def __getitem__(self, state: OrderState) -> int:
-        return int(getattr(self, state.value))
+        return int(getattr(self, state.word))
 
     @property
     def total(self) -> int:

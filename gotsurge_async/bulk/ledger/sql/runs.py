@@ -64,7 +64,7 @@ def counts(connection: Connection, run_id: str) -> Counts:
 
 def counts_of(found: Iterable[Any]) -> Counts:
     """Counts, from pairs of a state and a number."""
-    return Counts(**{OrderState(state).value: int(n) for state, n in found})
+    return Counts(**{OrderState(state).word: int(n) for state, n in found})
 
 
 def _info(row: Row[Any]) -> RunInfo:

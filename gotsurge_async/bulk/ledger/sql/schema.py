@@ -209,12 +209,7 @@ def _fence(connection: Connection) -> None:
     next(index for index in orders.indexes if index.name == LIVE_TASK).create(connection)
 
 
-def _name_refused(connection: Connection) -> None:
-    """2 → 3: what the service said no to was called rejected."""
-    connection.execute(update(orders).where(orders.c.state == "rejected").values(state=OrderState.REFUSED.value))
-
-
-MIGRATIONS: Sequence[Migration] = (_fence, _name_refused)
+MIGRATIONS: Sequence[Migration] = (_fence,)
 """``MIGRATIONS[n]`` turns a ledger of version n + 1 into one of version n + 2."""
 
 

@@ -213,8 +213,8 @@ def record(connection: Connection, many: Sequence[Results]) -> list[None]:
         if _RECORD[state](connection, parameters).rowcount != len(outcomes):
             # The writer undoes all and asks again for each alone; then the one that is to blame is `many[0]`.
             ids = [outcome.id for outcome in many[0].outcomes if outcome.state is state]
-            _complain_of(connection, many[0].run_id, ids, TRANSITIONS.keys() - {state}, f"become {state}")
-            raise _puzzling(many[0].run_id, f"become {state}")
+            _complain_of(connection, many[0].run_id, ids, TRANSITIONS.keys() - {state}, f"become {state.word}")
+            raise _puzzling(many[0].run_id, f"become {state.word}")
     return [None] * len(many)
 
 
@@ -401,7 +401,8 @@ def _complain_of(
         _which(run_id, ids),
     ).first()
     if odd is not None:
-        raise IllegalTransition(f"order {odd.key} (line {odd.line}) of run {run_id} is {odd.state} and cannot {wish}")
+        state = OrderState(odd.state).word
+        raise IllegalTransition(f"order {odd.key} (line {odd.line}) of run {run_id} is {state} and cannot {wish}")
 
 
 def _puzzling(run_id: str, wish: str) -> IllegalTransition:

@@ -99,7 +99,7 @@ async def test_only_a_claim_is_released(ledger: Ledger, state: OrderState) -> No
         await run.release_claim([claimed, other])
     with pytest.raises(IllegalTransition, match="does not exist"):
         await run.release_claim([claimed, 12345])
-    assert await states(ledger, run) == {"TRK-1": "sending", "TRK-2": state.value}
+    assert await states(ledger, run) == {"TRK-1": "sending", "TRK-2": state.word}
     await run.close()
 
 
@@ -127,7 +127,7 @@ async def test_a_record_that_is_against_the_rules_records_nothing(
         await good.record(
             [OrderOutcome(claimed, OrderState.CREATED, "task-2"), OrderOutcome(wrong, OrderState.CREATED)]
         )
-    assert await states(ledger, run) == {"TRK-1": before.value}
+    assert await states(ledger, run) == {"TRK-1": before.word}
     assert await states(ledger, good) == {"TRK-2": "sending"}
     await run.close()
     await good.close()
