@@ -1,15 +1,19 @@
 """A consent from its beginning to its tokens, and the state that ties the two (section "Basic Oauth2 steps").
 
-The state is random, good once and for ten minutes. It is kept as a hash, and looked up by it, so neither a look into
-the store nor the time that a look-up takes tells a state that is good. In a web service it is tied to the browser as
-well: else somebody could have another person's browser finish a sign-in that is not theirs.
+The state is random, good once and for ten minutes. By default it carries account and end itself, signed, and nothing
+is kept for a consent that only began: whoever begins many fills no memory, and displaces nobody's. In a store that
+several processes share it is kept as a hash, and looked up by it, so neither a look into the store nor the time that a
+look-up takes tells a state that is good. In a web service it is tied to the browser as well: else somebody could have
+another person's browser finish a sign-in that is not theirs.
 """
 
+import base64
 import hashlib
 import hmac
 import secrets
+import struct
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import attrs
@@ -21,7 +25,7 @@ from gotsurge_async.errors import SignInFailed
 STATE_LIFE = timedelta(minutes=10)
 """How long a consent may take, from the start to the redirect."""
 MOST_PENDING = 10_000
-"""Consents under way that a `MemoryStates` remembers: the oldest are forgotten, so nobody can fill the memory."""
+"""Consents that a `MemoryStates` remembers: the oldest are forgotten, so nobody can fill the memory."""
 
 
 @attrs.frozen(kw_only=True)
@@ -52,7 +56,7 @@ class StateStore(Protocol):
 
 
 class MemoryStates:
-    """Remembers consents in this process: a service of several processes needs `gotsurge_async.auth.sql.SqlStates`."""
+    """Remembers the newest consents in this process; `gotsurge_async.auth.sql.SqlStates` does for several processes."""
 
     def __init__(self) -> None:
         self._pending: dict[str, Pending] = {}
@@ -66,6 +70,39 @@ class MemoryStates:
     async def take(self, key: str) -> Pending | None:
         """Forget a consent and return it."""
         return self._pending.pop(key, None)
+
+
+class _SignedStates:
+    """States that carry their consent: a signature, 16 random bytes, the end as a timestamp, and the account's name."""
+
+    def __init__(self) -> None:
+        self._key = secrets.token_bytes(32)
+        # What is forgotten here can come a second time, but its code is good only once at GotSurge too.
+        self._used = MemoryStates()
+
+    def sign(self, pending: Pending) -> str:
+        carried = secrets.token_bytes(16) + struct.pack(">d", pending.ends.timestamp()) + pending.account.encode()
+        return base64.urlsafe_b64encode(self._signature(carried, pending.browser) + carried).decode().rstrip("=")
+
+    async def take(self, state: str, browser: str) -> Pending | None:
+        """The consent of a state, once; None when it is not ours, was used already, or is of another browser."""
+        try:
+            content = base64.urlsafe_b64decode(state + "=" * (-len(state) % 4))
+        except ValueError:
+            return None
+        signature, carried = content[:32], content[32:]
+        if not hmac.compare_digest(signature, self._signature(carried, browser)):
+            return None
+        (ends,) = struct.unpack(">d", carried[16:24])
+        account = carried[24:].decode()
+        pending = Pending(account=account, browser=browser, ends=datetime.fromtimestamp(ends, UTC))
+        # By its signature, not its text: base64 can write the same bytes in several ways.
+        used = await self._used.take(signature.hex())
+        await self._used.put(signature.hex(), pending)
+        return None if used else pending
+
+    def _signature(self, carried: bytes, browser: str) -> bytes:
+        return hmac.digest(self._key, browser.encode() + carried, "sha256")
 
 
 @attrs.frozen(kw_only=True)
@@ -89,13 +126,15 @@ class Consent:
 
     Args:
         redirect_url: where GotSurge sends the browser back to.
-        states: where consents under way are remembered; in memory unless given.
+        states: where consents under way are remembered, for a service of several processes. Unless given none are: the
+            state carries the account's name, readable by whoever sees the URL, signed with a key of this object.
     """
 
     def __init__(self, oauth: OAuth, redirect_url: str, *, states: StateStore | None = None) -> None:
         self.redirect_url = redirect_url
         self._oauth = oauth
-        self._states = states or MemoryStates()
+        self._states = states
+        self._signed = _SignedStates()
 
     async def begin(self, account: str = "default", *, browser: str = "") -> Begun:
         """Begin a consent.
@@ -107,10 +146,12 @@ class Consent:
         Raises:
             ConfigError: no client key is known.
         """
-        state = secrets.token_urlsafe(32)
-        url = self._oauth.authorization_url(self.redirect_url, state=state)
         ends = self._oauth.clock.now() + STATE_LIFE
-        await self._states.put(_hash(state), Pending(account=account, browser=_hash(browser), ends=ends))
+        pending = Pending(account=account, browser=_hash(browser), ends=ends)
+        state = self._signed.sign(pending) if self._states is None else secrets.token_urlsafe(32)
+        url = self._oauth.authorization_url(self.redirect_url, state=state)
+        if self._states is not None:
+            await self._states.put(_hash(state), pending)
         return Begun(url=url, state=state)
 
     async def finish(self, query: Mapping[str, str], *, browser: str = "") -> Finished:
@@ -125,8 +166,8 @@ class Consent:
         if query.get("error") and not state:
             # Only a refusal may come without a state: it gives nothing to anybody. But who wrote it is not known.
             raise SignInFailed("access was not granted: begin the sign-in anew", reason="refused")
-        pending = await self._states.take(_hash(state)) if state else None
-        if pending is None or not hmac.compare_digest(pending.browser, _hash(browser)):
+        pending = await self._take(state, _hash(browser)) if state else None
+        if pending is None:
             raise SignInFailed(
                 "this sign-in was not begun here, or was finished already: begin it anew", reason="state"
             )
@@ -138,6 +179,12 @@ class Consent:
         if not query.get("code"):
             raise SignInFailed("GotSurge sent no code: begin the sign-in anew", reason="code")
         return Finished(account=pending.account, tokens=await self._oauth.exchange(query["code"]))
+
+    async def _take(self, state: str, browser: str) -> Pending | None:
+        if self._states is None:
+            return await self._signed.take(state, browser)
+        pending = await self._states.take(_hash(state))
+        return pending if pending is not None and hmac.compare_digest(pending.browser, browser) else None
 
 
 def _hash(text: str) -> str:

@@ -32,8 +32,11 @@ class Rig:
         return Response(status=self.status, body=TOKENS if self.status == 200 else b'{"error": "no planted-code"}')
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def states(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StateStore]:
+@pytest.fixture(params=["signed", "memory", "sqlite"])
+async def states(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[StateStore | None]:
+    if request.param == "signed":
+        yield None
+        return
     if request.param == "memory":
         yield MemoryStates()
         return
@@ -43,7 +46,7 @@ async def states(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
 
 
 @pytest.fixture
-def rig(states: StateStore) -> Rig:
+def rig(states: StateStore | None) -> Rig:
     return Rig(states)
 
 
@@ -81,10 +84,35 @@ async def test_states_are_good_once_and_all_different(rig: Rig) -> None:
 
 @pytest.mark.parametrize("browser", ["", "another"])
 async def test_a_state_of_another_browser_is_refused(rig: Rig, browser: str) -> None:
-    """A state that was given to one browser is refused from another, and is spent by it."""
+    """A state that was given to one browser is refused from another."""
     begun = await rig.consent.begin(browser="cookie")
     await fails(rig, "state", {"state": begun.state, "code": "c"}, browser)
-    await fails(rig, "state", {"state": begun.state, "code": "c"}, "cookie")
+
+
+async def test_whoever_begins_many_displaces_nobody() -> None:
+    """However many consents strangers begin, and even end, one that began before them can be finished."""
+    rig = Rig(None)
+    begun = await rig.consent.begin("acme", browser="cookie")
+    for number in range(MOST_PENDING + 200):
+        strange = await rig.consent.begin(browser=str(number))
+        if number % 100 == 0:
+            await fails(rig, "code", {"state": strange.state}, str(number))
+    assert (await rig.consent.finish({"state": begun.state, "code": "c"}, browser="cookie")).account == "acme"
+
+
+async def test_a_signed_state_cannot_be_changed() -> None:
+    """A state with any character changed, cut, or signed by another process is refused."""
+    rig = Rig(None)
+    begun = await rig.consent.begin("acme")
+    state = begun.state
+    for place in range(len(state) - 1):
+        changed = state[:place] + ("A" if state[place] != "A" else "B") + state[place + 1 :]
+        await fails(rig, "state", {"state": changed, "code": "c"})
+    for wrong in (state[:40], state[:-4], state + "AAAA", "A" * 80, (await Rig(None).consent.begin()).state):
+        await fails(rig, "state", {"state": wrong, "code": "c"})
+    assert (await rig.consent.finish({"state": state, "code": "c"})).account == "acme"
+    rig.transport.sent.clear()
+    await fails(rig, "state", {"state": f"{state[:8]}!{state[8:]}==", "code": "c"})
 
 
 async def test_a_state_times_out(rig: Rig) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from gotsurge_async.auth.web.pages import LARGEST_BODY, SignInPages, WebRequest
+from gotsurge_async.auth.web.pages import LARGEST_BODY, SignInPages, WebRequest, by_lower_name
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -31,14 +31,14 @@ def _handler(pages: SignInPages, page: str) -> Handler:
             WebRequest(
                 method=request.method,
                 query=request.query,
-                headers={name.lower(): value for name, value in request.headers.items()},
+                headers=by_lower_name(request.headers.items()),
                 body=await _body(request),
                 native=request,
             ),
         )
         response = web.Response(status=answer.status, body=answer.body)
         for name, value in answer.headers:
-            response.headers[name] = value
+            response.headers.add(name, value)
         return response
 
     return handle

@@ -3,12 +3,12 @@
 `gotsurge_async.auth.web.aiohttp` and `gotsurge_async.auth.web.asgi` serve them.
 """
 
+import hashlib
 import html
 import inspect
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,12 +22,16 @@ from gotsurge_async.errors import ConfigError, GotSurgeError, Rejected, SignInFa
 from gotsurge_async.models.auth import User
 
 COOKIE = "gotsurge_sign_in"
+"""How the name of a cookie begins; each sign-in has one of its own, so that two tabs do not disturb each other."""
+MOST_TABS = 10
+"""Sign-ins under way in one browser: the oldest are given up, so that its cookies never grow too many."""
 LARGEST_BODY = 16 * 1024
 """Bytes; a session id is some dozens."""
 
 Keep = Callable[[str, Tokens], Awaitable[None]]
 Account = str | Callable[[Any, User | None], "str | Awaitable[str | None] | None"]
 
+_NAME = re.compile(rf"{COOKIE}_[0-9a-f]{{16}}", re.ASCII)
 _NONCE = re.compile(r"[\w-]{20,100}", re.ASCII)
 _SESSION_ID = re.compile(r"[\w.~+/=-]{8,4096}", re.ASCII)
 
@@ -41,6 +45,15 @@ class WebRequest:
     headers: Mapping[str, str] = attrs.field(repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
     native: Any = attrs.field(default=None, repr=False)
+
+
+def by_lower_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The headers of a `WebRequest`; over HTTP/2 a browser may send its cookies in several of one name."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        found[key] = f"{found[key]}; {value}" if key == "cookie" and key in found else value
+    return found
 
 
 @attrs.frozen(kw_only=True)
@@ -63,7 +76,8 @@ class SignInPages:
             an SSO, the user; it returns None for a visitor who may not sign in. Never take the name from the request
             unchecked: whoever visits could put their own tokens in another's place.
         after: where the browser goes when all is done, a path of the service.
-        states: where consents under way are remembered; a service of several processes needs a shared one.
+        states: where consents under way are remembered; a service of several processes needs a shared one, such as
+            `gotsurge_async.auth.sql.SqlStates`. Unless given none are: the state carries the account's name, signed.
         sso_origin: the origin of the GotSurge pages that post session ids, such as ``https://app.gotsurge.co``; the
             host of the consent page unless given.
     """
@@ -113,21 +127,24 @@ class SignInPages:
         account = await self._account_of(request, None)
         if account is None:
             return _page(403, "Not for you", "You may not sign in to GotSurge here.")
-        # A cookie that is there is kept: a second tab must not spoil the first one's sign-in.
-        browser = _cookie(request) or secrets.token_urlsafe(32)
+        browser = secrets.token_urlsafe(32)
         begun = await self._consent.begin(account, browser=browser)
-        return _redirect(302, begun.url, self._set_cookie(browser, int(STATE_LIFE.total_seconds())))
+        # A browser sends the older ones first.
+        given_up = [self._set_cookie(name, "", 0) for name in list(_cookies(request))[: 1 - MOST_TABS]]
+        cookie = self._set_cookie(_cookie_name(begun.state), browser, int(STATE_LIFE.total_seconds()))
+        return _redirect(302, begun.url, cookie, *given_up)
 
     async def callback(self, request: WebRequest) -> WebAnswer:
         """Take the code that the browser brings back, exchange it, and keep the tokens."""
+        name = _cookie_name(request.query.get("state", ""))
         try:
-            done = await self._consent.finish(request.query, browser=_cookie(request) or "")
+            done = await self._consent.finish(request.query, browser=_cookies(request).get(name, ""))
             await self._keep(done.account, done.tokens)
         except SignInFailed as error:
             return _page(403 if error.reason == "refused" else 400, "Not signed in", f"{error}.")
         except GotSurgeError as error:
             return _failed(error)
-        return _redirect(303, self._after, self._set_cookie("", 0))
+        return _redirect(303, self._after, self._set_cookie(name, "", 0))
 
     async def receive_page(self, _: WebRequest) -> WebAnswer:
         """The page that waits for GotSurge's ``postMessage`` with a session id (section "SSO Steps", 3)."""
@@ -168,10 +185,10 @@ class SignInPages:
         name = self._account(request.native, user)
         return await name if inspect.isawaitable(name) else name
 
-    def _set_cookie(self, value: str, seconds: int) -> str:
+    def _set_cookie(self, name: str, value: str, seconds: int) -> str:
         # Lax: the browser comes back from another site, by a link.
         secure = "; Secure" if self._secure else ""
-        return f"{COOKIE}={value}; Path={self._common_path()}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+        return f"{name}={value}; Path={self._common_path()}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
 
     def _common_path(self) -> str:
         # start and callback stand in the same folder
@@ -242,8 +259,9 @@ def _failed(error: GotSurgeError) -> WebAnswer:
     return _page(502, "Not signed in", "GotSurge could not be asked: begin the sign-in anew.")
 
 
-def _redirect(status: int, where: str, cookie: str) -> WebAnswer:
-    return WebAnswer(status=status, headers=(("Location", where), ("Set-Cookie", cookie), *_COMMON))
+def _redirect(status: int, where: str, *cookies: str) -> WebAnswer:
+    set_cookies = [("Set-Cookie", cookie) for cookie in cookies]
+    return WebAnswer(status=status, headers=(("Location", where), *set_cookies, *_COMMON))
 
 
 def _json(status: int, content: dict[str, str]) -> WebAnswer:
@@ -256,12 +274,14 @@ def _in_script(text: str) -> str:
     return msgspec.json.encode(text).decode().replace("<", "\\u003c")
 
 
-def _cookie(request: WebRequest) -> str | None:
-    try:
-        found = SimpleCookie(request.headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return None
-    return found.value if found is not None and _NONCE.fullmatch(found.value) else None
+def _cookie_name(state: str) -> str:
+    return f"{COOKIE}_{hashlib.sha256(state.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+
+def _cookies(request: WebRequest) -> dict[str, str]:
+    """The cookies of sign-ins. Those beside them may look as they like: a strict reader would find none of ours."""
+    pairs = (part.strip().partition("=") for part in request.headers.get("cookie", "").split(";"))
+    return {name: value for name, _, value in pairs if _NAME.fullmatch(name) and _NONCE.fullmatch(value)}
 
 
 def _session_id(request: WebRequest) -> str | None:

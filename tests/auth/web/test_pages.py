@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from gotsurge_async import NotFound
-from gotsurge_async.auth.web.pages import LARGEST_BODY, SignInPages
+from gotsurge_async.auth.web.pages import COOKIE, LARGEST_BODY, MOST_TABS, SignInPages, by_lower_name
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.auth import User
 from gotsurge_async.simulator import Fault, Simulator
@@ -83,10 +83,59 @@ async def test_a_state_belongs_to_its_browser(service: Partner, browser: Pages) 
 
 
 async def test_two_tabs_do_not_disturb_each_other(service: Partner, browser: Pages) -> None:
-    """A second sign-in that begins in the same browser leaves the first one's state good."""
+    """Two sign-ins that begin in the same browser both come home, whichever is finished first."""
     first = await consent(browser, service.url("start"))
-    await browser.go(service.url("start"))
+    second = await consent_again(browser, service)
+    assert await browser.go(second) == HOME
     assert await browser.go(first) == HOME
+
+
+async def test_two_tabs_may_begin_at_once(service: Partner, browser: Pages, session: aiohttp.ClientSession) -> None:
+    """A second tab whose start was asked for before the first one's cookie came does not take that one's place."""
+    first = await consent(browser, service.url("start"))
+    async with aiohttp.ClientSession() as early, early.get(service.url("start"), allow_redirects=False) as answer:
+        session.cookie_jar.update_cookies(answer.cookies, answer.url)
+    assert await browser.go(first) == HOME
+
+
+@pytest.mark.parametrize(
+    "other", ["a b", "bare", 'json={"a": [1, 2], "b": "c d"}', "=; ;;", 'q="open', "\xe4=\xf6", "x=[]@"]
+)
+async def test_other_cookies_do_not_matter(service: Partner, browser: Pages, other: str) -> None:
+    """Cookies that a strict reader would not take, before and behind ours, do not hide ours."""
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as bare:
+        async with bare.get(service.url("start"), allow_redirects=False) as answer:
+            ours = answer.headers["Set-Cookie"].partition(";")[0]
+            back = await consent(browser, answer.headers["Location"])
+        async with bare.get(back, headers={"Cookie": f"{other}; {ours}; {other}"}) as answer:
+            assert await answer.text() == HOME
+
+
+async def test_a_browser_keeps_few_sign_ins(service: Partner, browser: Pages, session: aiohttp.ClientSession) -> None:
+    """However often one browser begins, it holds the cookies of few sign-ins, and the newest is good."""
+    newest = await consent(browser, service.url("start"))
+    for _ in range(MOST_TABS + 2):
+        newest = await consent_again(browser, service)
+    held = [cookie.key for cookie in session.cookie_jar if cookie.key.startswith(COOKIE)]
+    assert len(held) == MOST_TABS
+    assert await browser.go(newest) == HOME
+
+
+async def test_the_oldest_sign_in_is_given_up(service: Partner) -> None:
+    """Of the cookies, which a browser sends by age, the first are removed when there are too many."""
+    names = [f"{COOKIE}_{number:016x}" for number in range(MOST_TABS + 1)]
+    async with (
+        aiohttp.ClientSession(headers={"Cookie": "; ".join(f"{name}={'n' * 43}" for name in names)}) as session,
+        session.get(service.url("start"), allow_redirects=False) as answer,
+    ):
+        removed = [cookie for cookie in answer.headers.getall("Set-Cookie") if "Max-Age=0" in cookie]
+    assert [cookie.partition("=")[0] for cookie in removed] == names[:2]
+
+
+def test_cookies_in_several_headers_count_together() -> None:
+    """What a browser sends over HTTP/2 in several cookie headers is one list of cookies."""
+    headers = [("Cookie", "a=1"), ("Origin", "x"), ("cookie", "b=2")]
+    assert by_lower_name(headers) == {"cookie": "a=1; b=2", "origin": "x"}
 
 
 async def test_a_code_that_is_refused_is_told(service: Partner, browser: Pages, simulator: Simulator) -> None:
