@@ -121,7 +121,8 @@ async def test_a_record_that_is_against_the_rules_records_nothing(
     await bring(run, before)
     good = await loaded(ledger, [order(2)])
     (wrong,), (claimed,) = await ids(run), await good.claim(await ids(good))
-    with pytest.raises(IllegalTransition, match=rf"TRK-1 \(line 1\) .* is {before.word} and cannot become {after.word}"):
+    forbidden = rf"TRK-1 \(line 1\) .* is {before.word} and cannot become {after.word}"
+    with pytest.raises(IllegalTransition, match=forbidden):
         await run.record([OrderOutcome(wrong, after, "task-1")])
     with pytest.raises(IllegalTransition):
         await good.record(
