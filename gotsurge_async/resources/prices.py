@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 
@@ -61,13 +62,13 @@ class Prices:
 class _Head(Model):
     """Of an answer, only what says whether the rest is a quote."""
 
-    code: str | None = None
+    code: Any = None
 
 
 def _read(codec: Codec, answer: Response) -> Quote:
     # The code first, whatever the status: what stands beside another one than "success" need not be a quote.
     code = codec.decode(answer.body, _Head).code
-    if code is not None and code.strip().lower() != _SUCCESS:
+    if code is not None and (not isinstance(code, str) or code.strip().lower() != _SUCCESS):
         raise BadRequest(
             "the service has no price for this",
             operation=PRICES_RECOMMEND.name,

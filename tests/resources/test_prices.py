@@ -84,3 +84,11 @@ async def test_a_quote_without_a_fee() -> None:
     async with client([answer({"code": "success"})]) as (gs, _):
         with pytest.raises(OutcomeUnknown, match="names no fee"):
             await gs.prices.recommend(stops=[HERE, THERE])
+
+
+@pytest.mark.parametrize("code", [["error"], {"is": "error"}, 5, False])
+async def test_a_code_that_is_no_text_is_no_success(code: object) -> None:
+    """Whatever stands beside a code that is not "success" is no quote."""
+    async with client([answer(QUOTE | {"code": code})]) as (gs, _):
+        with pytest.raises(BadRequest):
+            await gs.prices.recommend(stops=[HERE, THERE])
