@@ -25,13 +25,14 @@
         │   ├── TooLateToCancel           a cancel refused because the task has moved on; carries the task
         │   ├── PayloadTooLarge           413
         │   └── RateLimited               429, after all attempts
+        ├── PartlyDone                    a batch of which some is done; carries what is, and why the rest is not
         └── OutcomeUnknown                sent, and nobody can say whether it was processed
 
 Every one of them pickles. None holds a secret in its message, its arguments or its attributes, nor an
 exception of the HTTP library: what a library said is kept as text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -245,6 +246,22 @@ class OutcomeUnknown(CallError):
         super().__init__(message, **details)
         self.sent = sent
         self.response = response
+
+
+class PartlyDone(CallError):
+    """A batch of which some is done, and some is not or may not be.
+
+    Attributes:
+        done: what is done, as the call would have returned it: `UpdatedTasks`.
+        failed: why each other is not, or may not be, by the task's id.
+    """
+
+    def __init__(
+        self, message: str = "", *, done: Any = None, failed: Mapping[str, GotSurgeError] = {}, **details: Any
+    ) -> None:
+        super().__init__(message, **details)
+        self.done = done
+        self.failed = dict(failed)
 
 
 _REJECTIONS: dict[int, type[Rejected]] = {

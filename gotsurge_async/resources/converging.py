@@ -19,23 +19,28 @@ from gotsurge_async.api.endpoints import (
     TASKS_CANCEL,
     TASKS_GET,
 )
+from gotsurge_async.calls.outcome import service_message
 from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import (
     CallError,
+    GotSurgeError,
     InvalidData,
     NotFound,
     NotSent,
     OutcomeUnknown,
+    PartlyDone,
     Problem,
     Rejected,
     SignInNeeded,
     TooLateToCancel,
+    UnreadableAnswer,
     UsageError,
     VersionConflict,
 )
 from gotsurge_async.models.platform import BroadcastRequest, UpdatedTask, UpdatedTasks
 from gotsurge_async.models.tasks import Cancellation, Message, Task, TaskChanges, TaskFields, TaskStatus
 from gotsurge_async.resources.reading import reader, task_of, tracking_request
+from gotsurge_async.transports.base import Response
 
 R = TypeVar("R")
 
@@ -99,19 +104,48 @@ async def cancel_task(session: Session, task_id: str, reason: str) -> Message:
 
     def judge(task: Task, error: Rejected | OutcomeUnknown, _: bool) -> Message | None:
         status = task.current_status
-        if status == TaskStatus.CANCELLED:
-            return Message(message="the task is cancelled")
-        if status is None:
+        if status is None or not status.strip():
             raise error from None
-        if not (status.is_draft or status == TaskStatus.BROADCASTING):
+        if status.casefold() == TaskStatus.CANCELLED:
+            return Message(message="the task is cancelled")
+        if not (status.is_draft or status.casefold() == TaskStatus.BROADCASTING):
             raise TooLateToCancel(f"the task is {status}", task=task, **_details(error)) from None
         return None
 
     path = {"task_id": task_id}
     return await converge(
-        lambda: session.call(TASKS_CANCEL, path=path, body=Cancellation(reason=reason)),
+        lambda: session.call(
+            TASKS_CANCEL,
+            path=path,
+            body=Cancellation(reason=reason),
+            read=lambda reading, answer: _cancelled(reading, answer, task_id),
+        ),
         lambda: session.call(TASKS_GET, path=path, read=task_of(task_id)),
         judge,
+    )
+
+
+_YES = frozenset(("success", "ok", "done", "cancelled", "canceled", "true", "200", "204", "0"))
+
+
+def _cancelled(reading: codec.Codec, answer: Response, task_id: str) -> Message:
+    """The answer of a cancel. One that says no, or shows a task that is not this one cancelled, leaves it open."""
+    if not answer.body.strip():  # 204, or an empty 200: done, and nothing to say
+        return Message()
+    told = reading.decode(answer.body, Message)
+    if _says_no(told.extra, task_id):
+        raise UnreadableAnswer(f"the answer does not say that the task is cancelled: {service_message(answer.body)}")
+    return told
+
+
+def _says_no(told: Mapping[str, Any], task_id: str) -> bool:
+    words = (told.get(name) for name in ("success", "ok", "code", "status", "current_status"))
+    task = told.get("task")
+    return (
+        any(str(word).strip().casefold() not in _YES for word in words if word is not None)
+        or bool(told.get("error") or told.get("errors"))
+        or (told.get("id") is not None and str(told["id"]) != task_id)
+        or (isinstance(task, Mapping) and _says_no(task, task_id))
     )
 
 
@@ -221,63 +255,148 @@ async def broadcast(
     session: Session, task_ids: Sequence[str], tracking_ids: Mapping[str, str] | None = None
 ) -> UpdatedTasks:
     """`Drafts.broadcast`, and with ``tracking_ids`` `Drafts.broadcast_with_tracking`."""
-
-    async def send(some: Sequence[str]) -> UpdatedTasks:
-        if tracking_ids is None:
-            body = BroadcastRequest(task_ids=tuple(some))
-            return await session.call(DRAFTS_BROADCAST, body=body, read=reader(UpdatedTasks))
-        pairs = tracking_request({task_id: tracking_ids[task_id] for task_id in some})
-        return await session.call(DRAFTS_BROADCAST_WITH_TRACKING, body=pairs, read=reader(UpdatedTasks))
-
-    async def read(some: Sequence[str]) -> list[Task]:
-        return [
-            await session.call(PLATFORM_TASKS_GET, path={"task_id": task_id}, read=task_of(task_id)) for task_id in some
-        ]
-
+    work = _Broadcast(session, tracking_ids)
     try:
-        answer = await send(task_ids)
-    except Rejected as error:
-        if error.status in _NO_STATE:
+        await work.send(task_ids)
+    except Rejected as refusal:
+        if refusal.status in _NO_STATE:
             raise
-        try:
-            found = await read(task_ids)
-        except NotFound:  # an id that names no task is what the refusal was about
-            raise error from None
-        drafts = [task.id for task in found if _is_draft(task)]
-        if len(drafts) == len(found):
+        drafts = await work.look(task_ids, refusal)
+        if len(drafts) == len(task_ids):
             raise
-        answer = await send(drafts) if drafts else UpdatedTasks()
-    else:
-        named = {task.id for task in answer.updated_tasks}
-        found = await read([task_id for task_id in task_ids if task_id not in named])
-    named = {task.id for task in answer.updated_tasks}
-    tasks = [
-        *answer.updated_tasks,
-        *(
-            UpdatedTask(id=task.id, tracking_id=task.tracking_id, current_status=task.current_status)
-            for task in found
-            if task.id not in named
-        ),
-    ]
+        await work.send_again(drafts, refusal)
     if tracking_ids is not None:
-        tasks = await _track(session, tasks, tracking_ids)
-    return attrs.evolve(answer, updated_tasks=tuple(tasks))
+        await work.track(tracking_ids)
+    return work.result(task_ids)
 
 
-async def _track(session: Session, tasks: list[UpdatedTask], tracking_ids: Mapping[str, str]) -> list[UpdatedTask]:
-    """Give those that are broadcast, and are not told to carry their tracking id, their own."""
-    wrong = {
-        task.id: tracking_ids[task.id]
-        for task in tasks
-        if task.id in tracking_ids
-        and task.tracking_id != tracking_ids[task.id]
-        and task.current_status != TaskStatus.CANCELLED
-        and not _is_draft(task)
-    }
-    if not wrong:
-        return tasks
-    await session.call(PATCH_TRACKING_IDS, body=tracking_request(wrong), read=reader(UpdatedTasks))
-    return [attrs.evolve(task, tracking_id=wrong.get(task.id, task.tracking_id)) for task in tasks]
+class _Broadcast:
+    """What is known of each task of one broadcast: what the service told of it, or why it is not known to be done."""
+
+    def __init__(self, session: Session, tracking_ids: Mapping[str, str] | None) -> None:
+        self._session = session
+        self._tracking_ids = tracking_ids
+        self._endpoint = DRAFTS_BROADCAST if tracking_ids is None else DRAFTS_BROADCAST_WITH_TRACKING
+        self._answer = UpdatedTasks()
+        self._tasks: list[UpdatedTask] = []
+        self._failed: dict[str, GotSurgeError] = {}
+        self._unread = False
+
+    async def send(self, task_ids: Sequence[str]) -> None:
+        """Broadcast; what the answer names is done, and what it does not name is read."""
+        body: Any = BroadcastRequest(task_ids=tuple(task_ids))
+        if self._tracking_ids is not None:
+            body = tracking_request({task_id: self._tracking_ids[task_id] for task_id in task_ids})
+        self._answer = await self._session.call(self._endpoint, body=body, read=reader(UpdatedTasks))
+        named = {task.id for task in self._answer.updated_tasks}
+        self._tasks += self._answer.updated_tasks
+        for task_id in task_ids:
+            if task_id not in named:
+                await self._look_at_unnamed(task_id)
+
+    async def send_again(self, drafts: Sequence[str], refusal: Rejected) -> None:
+        """Broadcast those of a refused chunk that are still drafts, unless one that cannot be read may be to blame."""
+        if self._unread:
+            self._failed |= dict.fromkeys(drafts, refusal)
+        elif drafts:
+            try:
+                await self.send(drafts)
+            except (CallError, SignInNeeded) as error:
+                self._failed |= dict.fromkeys(drafts, error)
+
+    async def look(self, task_ids: Sequence[str], refusal: Rejected) -> list[str]:
+        """Read the tasks of a refused chunk, and give those that are still drafts; of the others it says no more."""
+        drafts = []
+        for task_id in task_ids:
+            try:
+                task = await self._read(task_id)
+            except (CallError, SignInNeeded):  # the refusal is the news, not that the task cannot be read
+                self._failed[task_id] = refusal
+                self._unread = True
+                continue
+            if _is_draft(task):
+                drafts.append(task_id)
+            elif _tells_status(task):
+                self._tasks.append(_updated(task))
+            else:
+                self._failed[task_id] = refusal
+        return drafts
+
+    async def _look_at_unnamed(self, task_id: str) -> None:
+        try:
+            task = await self._read(task_id)
+        except NotFound as error:
+            self._failed[task_id] = error
+        except (CallError, SignInNeeded) as error:
+            self._failed[task_id] = self._unknown(f"the answer does not name the task, nor can it be read: {error}")
+        else:
+            if task.current_status == TaskStatus.DRAFT or not _tells_status(task):
+                self._failed[task_id] = self._unknown(
+                    "the answer does not name the task, nor does it show as broadcast"
+                )
+            else:
+                self._tasks.append(_updated(task))
+
+    async def _read(self, task_id: str) -> Task:
+        return await self._session.call(PLATFORM_TASKS_GET, path={"task_id": task_id}, read=task_of(task_id))
+
+    def _unknown(self, message: str) -> OutcomeUnknown:
+        return OutcomeUnknown(message, operation=self._endpoint.name, status=200)
+
+    async def track(self, tracking_ids: Mapping[str, str]) -> None:
+        """Give those that are broadcast, and are not told to carry their tracking id, their own."""
+        wrong = {
+            task.id: tracking_ids[task.id]
+            for task in self._tasks
+            if task.id in tracking_ids
+            and task.tracking_id != tracking_ids[task.id]
+            and task.current_status != TaskStatus.CANCELLED
+            and not _is_draft(task)
+        }
+        if not wrong:
+            return
+        try:
+            await self._session.call(PATCH_TRACKING_IDS, body=tracking_request(wrong), read=reader(UpdatedTasks))
+        except (CallError, SignInNeeded) as error:
+            for task in self._tasks:
+                if task.id in wrong:
+                    self._failed[task.id] = PartlyDone(
+                        f"the task is broadcast, but may not have its tracking id: {error}",
+                        done=UpdatedTasks(updated_tasks=(task,)),
+                        operation=self._endpoint.name,
+                    )
+        else:
+            self._tasks = [attrs.evolve(task, tracking_id=wrong.get(task.id, task.tracking_id)) for task in self._tasks]
+
+    def result(self, task_ids: Sequence[str]) -> UpdatedTasks:
+        """What is done, if all is.
+
+        Raises:
+            PartlyDone: some is done, or there are several reasons why it is not.
+            GotSurgeError: the one reason why nothing is done.
+        """
+        answer = attrs.evolve(self._answer, updated_tasks=tuple(self._tasks))
+        if not self._failed:
+            return answer
+        errors = list(self._failed.values())
+        if not self._tasks and len({type(error) for error in errors}) == 1:
+            raise errors[0]
+        whole = len(task_ids) - len(self._failed)
+        reasons = "; ".join(f"{task_id}: {error}" for task_id, error in self._failed.items())
+        raise PartlyDone(
+            f"{whole} of {len(task_ids)} tasks are done; {reasons}",
+            done=answer,
+            failed=self._failed,
+            operation=self._endpoint.name,
+        )
+
+
+def _updated(task: Task) -> UpdatedTask:
+    return UpdatedTask(id=task.id, tracking_id=task.tracking_id, current_status=task.current_status)
+
+
+def _tells_status(task: Task) -> bool:
+    return task.current_status is not None and bool(task.current_status.strip())
 
 
 def _is_draft(task: Task | UpdatedTask) -> bool:

@@ -185,6 +185,46 @@ async def test_a_refusal_although_the_task_still_stands_is_raised(status: int, c
     assert calls(transport.sent) == [CANCEL, READ]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"code": "error", "message": "no"},
+        {"code": ["error"]},
+        {"success": False},
+        {"error": "cannot"},
+        {"id": "t-1", "current_status": "accepted"},
+        {"task": {"id": "t-1", "current_status": "broadcasting"}},
+        {"id": "t-2", "current_status": "cancelled"},
+    ],
+)
+async def test_a_success_that_does_not_say_cancelled_is_looked_after(said: dict[str, Any]) -> None:
+    """A 200 that says no, or shows another task or status, counts for nothing: the task tells what became of it."""
+    assert await cancelled([answer(said), task("cancelled")]) == ("the task is cancelled", [CANCEL, READ])
+    for read, error in (("accepted", TooLateToCancel), (None, OutcomeUnknown), ("broadcasting", OutcomeUnknown)):
+        async with client([answer(said), task(read)] * 3) as (gs, _):
+            with pytest.raises(error):
+                await gs.tasks.cancel("t-1", reason=REASON)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"message": "done"}, {"code": "success"}, {"success": True, "server_time": "x"}, {"status": 200},
+     {"id": "t-1", "current_status": "Cancelled"}],
+)  # fmt: skip
+async def test_a_success_that_says_so_is_one_call(said: dict[str, Any]) -> None:
+    """A 200 that says yes in one of the usual ways is not looked after."""
+    assert (await cancelled([answer(said)]))[1] == [CANCEL]
+
+
+async def test_a_blank_status_is_none() -> None:
+    """After a refusal, a task whose status is blank is not called too late."""
+    for blank in ("", " "):
+        async with client([answer({"message": "no"}, 409), task(blank)]) as (gs, _):
+            with pytest.raises(Conflict) as caught:
+                await gs.tasks.cancel("t-1", reason=REASON)
+        assert "the task is" not in str(caught.value)
+
+
 @pytest.mark.parametrize("reason", ["", " ", None, 5])
 async def test_a_cancel_without_a_reason_is_not_sent(reason: Any) -> None:
     """The service wants a reason: one that is no text, or blank, is a usage error."""

@@ -7,7 +7,15 @@ import attrs
 
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import ResultStream
-from gotsurge_async.errors import CallError, GotSurgeError, InvalidData, OutcomeUnknown, SignInNeeded, UsageError
+from gotsurge_async.errors import (
+    CallError,
+    GotSurgeError,
+    InvalidData,
+    OutcomeUnknown,
+    PartlyDone,
+    SignInNeeded,
+    UsageError,
+)
 from gotsurge_async.models.platform import UpdatedTask, UpdatedTasks
 from gotsurge_async.resources.reading import check_tracking, several
 
@@ -80,14 +88,25 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
         return None
 
     async def _send_fit(self, items: Sequence[T]) -> list[UpdateResult[T]]:
+        failed: Mapping[str, GotSurgeError] = {}
         try:
-            answer = await self._call(items)
+            answer: UpdatedTasks = await self._call(items)
+        except PartlyDone as error:
+            answer, failed = error.done, error.failed
+            for reason in filter(stops_all, failed.values()):
+                self.stop(reason)
         except (CallError, SignInNeeded) as error:
             if stops_all(error):
                 self.stop(error)
             return [NotUpdated(item=item, error=error) for item in items]
         found = {task.id: task for task in answer.updated_tasks}
-        return [self._result(item, found.get(self._task_id(item))) for item in items]
+        task_ids = [self._task_id(item) for item in items]
+        return [
+            NotUpdated(item=item, error=failed[task_id])
+            if task_id in failed
+            else self._result(item, found.get(task_id))
+            for item, task_id in zip(items, task_ids, strict=True)
+        ]
 
     def _result(self, item: T, task: UpdatedTask | None) -> UpdateResult[T]:
         if task is not None:

@@ -65,8 +65,10 @@ class Drafts:
         Raises:
             TooManyInOneCall: more than 20: `broadcast_all` takes any number.
             UsageError: what can be no task's id; nothing was sent.
-            NotFound: one of the ids is no task of this account's; then none was broadcast.
-            Rejected: the service refused drafts that it could have broadcast.
+            NotFound: an id is no task of this account's, and no other was broadcast.
+            PartlyDone: some are broadcast: its ``done`` names them, its ``failed`` why others are not known to be.
+            Rejected: the service refused drafts that it could have broadcast, or tasks that do not tell their status.
+            OutcomeUnknown: neither the answers nor the tasks show that they are broadcast.
         """
         return await broadcast(self._session, task_ids_of(task_ids, "gs.platform.drafts.broadcast_all(task_ids)"))
 
@@ -95,7 +97,8 @@ class Drafts:
         Raises:
             TooManyInOneCall: more than 20: `broadcast_all_with_tracking` takes any number.
             UsageError, InvalidData: what can be no task's id, or no tracking id; nothing was sent.
-            NotFound: one of the ids is no task of this account's; then none was broadcast.
+            NotFound: an id is no task of this account's, and no other was broadcast.
+            PartlyDone: some are broadcast: its ``done`` names them, its ``failed`` why others are not known to be.
             Rejected: the service refused drafts that it could have broadcast, or a tracking id.
         """
         check_tracking_ids(tracking_ids, "gs.platform.drafts.broadcast_all_with_tracking(pairs)")

@@ -15,8 +15,10 @@ from gotsurge_async import (
     Updated,
     UsageError,
 )
-from gotsurge_async.errors import TooManyInOneCall
+from gotsurge_async.errors import PartlyDone, TooManyInOneCall
 from gotsurge_async.simulator import Fault
+from gotsurge_async.transports.base import Response
+from gotsurge_async.transports.memory import Handler
 from tests.support.clients import client
 from tests.support.orders import answer, orders
 from tests.support.world import World, sent, world
@@ -98,6 +100,71 @@ async def test_more_than_twenty() -> None:
         with pytest.raises(TooManyInOneCall, match="patch_all_tracking_ids\\(pairs\\)"):
             await place.gs.platform.tasks.patch_tracking_ids(dict.fromkeys(many, "T"))
         assert place.spy.requests == []
+
+
+def service(post: Response, **reads: Response) -> Handler:
+    """Answers every broadcast the same, and each read by the task's id."""
+    return lambda request: reads[request.url.rpartition("/")[2]] if request.method == "GET" else post
+
+
+T2_IS_OUT = answer({"updated_tasks": [{"id": "t2", "tracking_id": "B", "current_status": "broadcasting"}]})
+
+
+@pytest.mark.parametrize(
+    ("read", "error"),
+    [
+        (answer({"message": "no such"}, 404), NotFound),
+        (answer({"message": "no"}, 403), OutcomeUnknown),
+        (answer({"id": "t1"}), OutcomeUnknown),
+        (answer({"id": "t1", "current_status": "draft"}), OutcomeUnknown),
+    ],
+)
+async def test_what_the_answer_names_is_done_whatever_the_others_are(read: Response, error: type[Exception]) -> None:
+    """A task that the answer names is told as broadcast, and only the others' fates are open or failed."""
+    for tracked in (False, True):
+        async with client(service(T2_IS_OUT, t1=read)) as (gs, _):
+            drafts, pairs = gs.platform.drafts, {"t1": "A", "t2": "B"}
+            with pytest.raises(PartlyDone, match="1 of 2 tasks are done; t1: ") as caught:
+                await (drafts.broadcast_with_tracking(pairs) if tracked else drafts.broadcast(["t1", "t2"]))
+            stream: Any = drafts.broadcast_all_with_tracking(pairs) if tracked else drafts.broadcast_all(["t1", "t2"])
+            first, second = [result async for result in stream]
+        assert [task.id for task in caught.value.done.updated_tasks] == ["t2"]
+        assert isinstance(caught.value.failed["t1"], error)
+        assert isinstance(first, NotUpdated)
+        assert isinstance(first.error, error)
+        assert isinstance(second, Updated)
+        assert second.task.current_status == "broadcasting"
+
+
+async def test_a_broadcast_whose_tracking_id_fails_is_still_one() -> None:
+    """When the tracking id cannot be given afterwards, the error carries the task that is broadcast."""
+    post = answer({"updated_tasks": ["t1"]})
+    refuse = answer({"message": "taken"}, 409)
+    async with client(lambda request: refuse if request.method == "PATCH" else post) as (gs, _):
+        with pytest.raises(PartlyDone, match="is broadcast, but may not have its tracking id") as caught:
+            await gs.platform.drafts.broadcast_with_tracking({"t1": "A"})
+    assert [task.id for task in caught.value.done.updated_tasks] == ["t1"]
+
+
+@pytest.mark.parametrize("status", [None, "", ["broadcasting"], 5])
+async def test_a_refusal_of_tasks_that_tell_no_status_stays_one(status: Any) -> None:
+    """After a refusal, a task that is read without a status is not told as broadcast."""
+    refusal = answer({"message": "not a draft"}, 409)
+    async with client(service(refusal, t1=answer({"id": "t1", "current_status": status}))) as (gs, _):
+        with pytest.raises(Rejected, match="not a draft"):
+            await gs.platform.drafts.broadcast(["t1"])
+        (result,) = [result async for result in gs.platform.drafts.broadcast_all(["t1"])]
+    assert isinstance(result, NotUpdated)
+
+
+async def test_a_refused_chunk_with_a_task_that_is_out() -> None:
+    """After a refusal, what is past draft is told so, and the drafts that are refused again are not updated."""
+    refusal = answer({"message": "no"}, 409)
+    reads = {f"t{number}": answer({"id": f"t{number}", "current_status": "draft"}) for number in (1, 3)}
+    reads["t2"] = answer({"id": "t2", "current_status": "accepted"})
+    async with client(service(refusal, **reads)) as (gs, _):
+        results = [result async for result in gs.platform.drafts.broadcast_all(["t1", "t2", "t3"])]
+    assert [isinstance(result, Updated) for result in results] == [False, True, False]
 
 
 @pytest.mark.parametrize("ids", [["t1", ""], ["t1", None], ["t1", 5], ["t1", ".."], ["t1", ["x"]], "t1", None, 5])
