@@ -4,7 +4,9 @@ When the service refuses one, or its answer is lost, the tasks are read, and onl
 """
 
 import difflib
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -174,6 +176,12 @@ async def update_task(session: Session, task: Task | str, version_rev: str | Non
         # Done is what shows the changes, as another revision than before where revisions are told.
         if lost and now.version_rev != revision and shows(codec.unstructure(now), wanted):
             return now
+        if lost and now.version_rev not in (revision, None) and (unsure := _not_comparable(now, wanted)):
+            raise OutcomeUnknown(
+                f"the answer was lost, and the task has changed since, but does not show {', '.join(unsure)} in a form "
+                "that can be compared with the changes: read the task",
+                **_details(error),
+            ) from None
         refused = isinstance(error, Rejected)
         if now.version_rev == revision or (now.version_rev is None and not (refused and error.status in _STALE)):
             return None
@@ -233,8 +241,22 @@ def _why_not(name: str) -> str:
     return f"is no field of an update{f': did you mean {near[0]}?' if near else ''}"
 
 
+def _not_comparable(now: Task, wanted: Mapping[str, Any]) -> list[str]:
+    """The changed fields of which the task does not tell whether they are as wanted."""
+    told, odd = codec.unstructure(now), codec.unreadable(now)
+    return [
+        name
+        for name, value in wanted.items()
+        if not shows(told.get(name), value)
+        and ((told.get(name) is None and value is not None) or any(re.split(r"[.\[]", path)[0] == name for path in odd))
+    ]
+
+
 def shows(found: Any, wanted: Any) -> bool:
-    """Whether plain values hold what is wanted; they may hold more. What is to be cleared is empty."""
+    """Whether plain values hold what is wanted; they may hold more. What is to be cleared is empty.
+
+    A number may stand as text, and a text such as an id as a number: 2, 2.0 and "2" are the same.
+    """
     if wanted is None:
         return not found
     if isinstance(wanted, Mapping):
@@ -245,7 +267,18 @@ def shows(found: Any, wanted: Any) -> bool:
             and len(found) == len(wanted)
             and all(shows(mine, value) for mine, value in zip(found, wanted, strict=True))
         )
-    return bool(found == wanted)
+    return bool(found == wanted) or _same_number(found, wanted)
+
+
+def _same_number(found: Any, wanted: Any) -> bool:
+    """Whether two values of which at least one is a number are the same one; two texts are never compared so."""
+    kinds = {type(found), type(wanted)}
+    if bool in kinds or not kinds <= {int, float, str} or kinds == {str}:
+        return False
+    try:
+        return Decimal(str(found)) == Decimal(str(wanted))
+    except InvalidOperation:
+        return False
 
 
 # --- broadcast: the document leaves open what becomes of one that names what is no draft ------------------------------

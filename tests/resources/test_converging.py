@@ -10,6 +10,7 @@ from gotsurge_async import (
     Address,
     CargoDetail,
     Conflict,
+    Contact,
     InvalidData,
     Money,
     OutcomeUnknown,
@@ -285,3 +286,65 @@ async def test_changes_are_recognized_whatever_their_shape() -> None:
             group_tag=None,
         )
     assert changed.version_rev == "2-a"
+
+
+def shown(**fields: Any) -> list[Any]:
+    """A lost answer, and a task with a newer revision."""
+    return [MaybeSent("broke"), answer({"id": "t", "version_rev": "2-a", **fields})]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"org_id": "5"}, {"org_id": 5}),
+        ({"group_tag": "5"}, {"group_tag": 5}),
+        ({"total_item_weight": 2}, {"total_item_weight": "2"}),
+        ({"total_item_weight": 2}, {"total_item_weight": "2.0"}),
+        ({"total_item_weight": 2.5}, {"total_item_weight": "2.50"}),
+        ({"cargo_net_quantity": 7}, {"cargo_net_quantity": 7.0}),
+        ({"price": Money.of(5, "SGD")}, {"price": "500000", "currency": "SGD"}),
+        ({"to_contact": Contact(name="M", vessel_imo=9074729)}, {"to_contact": {"name": "M", "vessel_imo": "9074729"}}),
+        ({"cargo_details": (CargoDetail(quantity=2),)}, {"cargo_details": [{"quantity": "2"}]}),
+    ],
+)
+async def test_the_form_of_a_value_does_not_matter(changes: dict[str, Any], fields: dict[str, Any]) -> None:
+    """A lost update is recognized where numbers come as text and ids as numbers."""
+    async with client(shown(**fields)) as (gs, _):
+        changed = await gs.platform.tasks.update("t", version_rev="1-a", **changes)
+    assert changed.version_rev == "2-a"
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"total_item_weight": 2}, {"total_item_weight": "2 kg"}),
+        (
+            {"to_time_window": window(timedelta(days=1))},
+            {"to_time_window": {"start_time_utc": None, "end_time_utc": ""}},
+        ),
+        ({"to_contact": None}, {"to_contact": ["old"]}),
+        ({"to_contact": Contact(vessel_imo=9074729)}, {"to_contact": {"vessel_imo": ["x"]}}),
+        ({"group_tag": "x"}, {}),
+    ],
+)
+async def test_what_cannot_be_compared_is_in_doubt(changes: dict[str, Any], fields: dict[str, Any]) -> None:
+    """Where the task has changed and does not show a field so that it can be compared, nobody knows what was done."""
+    async with client(shown(**fields)) as (gs, transport):
+        with pytest.raises(OutcomeUnknown, match="form that can be compared"):
+            await gs.platform.tasks.update("t", version_rev="1-a", **changes)
+    assert [request.method for request in transport.sent] == ["PATCH", "GET"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"group_tag": "1"}, {"group_tag": "1.0"}),
+        ({"total_item_weight": 2}, {"total_item_weight": 3.0}),
+        ({"org_id": "5"}, {"org_id": 6}),
+    ],
+)
+async def test_other_values_are_a_conflict(changes: dict[str, Any], fields: dict[str, Any]) -> None:
+    """A value that can be compared and is another is somebody else's: a conflict."""
+    async with client(shown(**fields)) as (gs, _):
+        with pytest.raises(VersionConflict):
+            await gs.platform.tasks.update("t", version_rev="1-a", **changes)
