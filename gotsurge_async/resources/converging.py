@@ -217,7 +217,7 @@ def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
     """The changes as plain values.
 
     Raises:
-        InvalidData: fields that cannot be updated, or amounts in two currencies or none.
+        InvalidData: fields that cannot be updated, amounts in two currencies or none, a time without a zone, NaN.
     """
     problems = [Problem(name, _why_not(name)) for name in changes if name not in TaskChanges.__annotations__]
     if problems:
@@ -225,7 +225,11 @@ def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
     if not changes:
         raise UsageError("an update changes at least one field")
     given = {name: value for name, value in changes.items() if value is not None}
-    checked = TaskFields(**given)  # as strict as an order: money is Money, a time has its zone
+    try:
+        checked = TaskFields(**given)  # as strict as an order: money is Money, a time has its zone
+        codec.unstructure(checked)  # no NaN, which would be written as null, and clear the field
+    except ValueError as error:
+        raise error if isinstance(error, InvalidData) else InvalidData(str(error)) from None
     plain = codec.unstructure_changes(
         cast("TaskChanges", {name: getattr(checked, name) if name in given else None for name in changes})
     )

@@ -131,6 +131,24 @@ async def test_values_are_as_strict_as_in_an_order(changes: dict[str, Any], erro
             await gs.platform.tasks.update("t", version_rev="0-a", **changes)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"total_item_weight": float("nan")},
+        {"total_item_weight": float("inf")},
+        {"to_address": Address(latitude=float("nan"), longitude=1.0)},
+        {"price": Money.of("5", "SGD"), "min_price": Money.of("5", "USD")},
+        {"client_time_utc": datetime(2026, 1, 1)},  # noqa: DTZ001
+    ],
+)
+async def test_values_that_are_none_are_invalid_data(changes: dict[str, Any]) -> None:
+    """No finite number, two currencies, and a time without a zone are refused, and never sent as null."""
+    async with client([]) as (gs, transport):
+        with pytest.raises(InvalidData):
+            await gs.platform.tasks.update("t", version_rev="0-a", **changes)
+    assert transport.sent == []
+
+
 async def test_every_forbidden_field_is_told() -> None:
     """All fields that cannot be updated are told at once, by their names."""
     changes: dict[str, Any] = {"items": (), "driver": None, "group_tag": "fine"}

@@ -116,11 +116,12 @@ class PlatformTasks:
 
         Raises:
             UsageError: nothing to change, or no revision to make the change from.
-            InvalidData: a field that cannot be updated; amounts in two currencies.
-            TypeError, ValueError: a price that is not `Money`, a time without a zone.
+            InvalidData: a field that cannot be updated; amounts in two currencies; a time without a zone; NaN.
+            TypeError: a price that is not `Money`.
             VersionConflict: somebody changed the task since: its ``task`` is the newest, if the service tells.
             Rejected: the service refused the change.
-            OutcomeUnknown: the answer was lost, again and again, and the task does not show what became of it.
+            OutcomeUnknown: the answer was lost, again and again, and the task does not show what became of it; or it
+                has changed since, and shows a field in no form that can be compared.
         """
         return await update_task(self._session, task, version_rev, changes)
 
