@@ -94,9 +94,10 @@ def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[R
     """Find the receipt of each order.
 
     The document promises neither the order of the answer nor that it is whole. So an order is matched by tracking id,
-    else by invoice number, else by position if the counts agree and nothing that was matched stands elsewhere; never
-    with a receipt that names another id.
+    else by invoice number, else by position if the counts agree, nothing was left out of the answer, and nothing that
+    was matched stands elsewhere; never with a receipt that names another id.
     """
+    whole = getattr(receipts, "whole", True)
     receipts = _told_apart(receipts)
     named = [(receipt.tracking_id, receipt.invoice_number) for receipt in receipts]
     if named == list(identities) and None not in [tracking_id for tracking_id, _ in named]:
@@ -114,8 +115,10 @@ def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[R
                 found[number] = same.popleft()
         taken = {id(receipt) for receipt in found}
         left = [receipt for receipt in left if id(receipt) not in taken]
-    if len(identities) == len(receipts) and all(
-        each is None or each is receipt for each, receipt in zip(found, receipts, strict=True)
+    if (
+        whole
+        and len(identities) == len(receipts)
+        and all(each is None or each is receipt for each, receipt in zip(found, receipts, strict=True))
     ):
         for number, (identity, receipt) in enumerate(zip(identities, receipts, strict=True)):
             if _agree(identity, receipt):

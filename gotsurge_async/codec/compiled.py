@@ -81,6 +81,8 @@ def reading_hook(cls: Any, structs: Structs, hook_of: Callable[[Any], Hook], oth
     scope |= {"otherwise": otherwise, "id_of": id_of, "NOT_GIVEN": NOT_GIVEN, "UNSET": msgspec.UNSET}
     scope |= {"as_given": as_given, "read_utc": read_utc, "UTC": UTC}
     lines = ["def hook(given, _=None):", "    if given.__class__ is not Struct: return otherwise(given)"]
+    if any(field.name == "id" and field.required for field in fields_of(cls)):
+        lines += ["    if not given.id.strip(): raise ValueError('the id is blank')"]
     lines += ["    made = new(Thawed)", "    made.extra = {}"]
     for field in fields_of(cls):
         if is_model(field.inner):

@@ -5,6 +5,7 @@ an object cannot be told without makes it unreadable: its identity, what its cla
 have an identity. *Checking* is strict: nothing is coerced, and every fault is told. Both write alike.
 """
 
+import re
 import typing
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -130,9 +131,11 @@ class _Reader:
 
     def __init__(self, cls: Any, made: cattrs.Converter, structs: Structs, strict: bool) -> None:
         self._cls, self._strict, self._struct = cls, strict, structs.of(cls)
+        self._hook_of = made.get_structure_hook
         self._names = frozenset(field.name for field in fields_of(cls))
         self._hooks = [
-            (each, made.get_structure_hook(each.hint), strict or _is_vital(cls, each)) for each in fields_of(cls)
+            (each, _id_hook if _is_own_id(each) else made.get_structure_hook(each.hint), strict or _is_vital(cls, each))
+            for each in fields_of(cls)
         ]
         self.hook = reading_hook(cls, structs, made.get_structure_hook, self._otherwise, id_of)
 
@@ -160,6 +163,12 @@ class _Reader:
                 try:
                     values[name] = hook(value, field.hint)
                 except Unfit as error:
+                    if (
+                        not self._strict
+                        and _PARTLY.get(self._cls) == name
+                        and self._partly(field, value, values, extra)
+                    ):
+                        continue
                     if vital and (self._strict or field.required or not says_nothing(value)):
                         problems += error.below(name, field)
                     else:
@@ -176,6 +185,18 @@ class _Reader:
             problems = [Problem("", str(error))]
         raise Unfit(*problems)
 
+    def _partly(self, field: Field, value: Any, values: Plain, extra: Plain) -> bool:
+        """Read what can be read of a list, and leave the others in ``extra``; False if there is nothing."""
+        told, left = [], []
+        for each in value if type(value) is list else ():
+            try:
+                told.append(self._hook_of(field.inner)(each, field.inner))
+            except Unfit:
+                left.append(each)
+        if told:
+            values[field.name], extra[field.name] = tuple(told), left
+        return bool(told)
+
 
 def _as_it_is(plain: Plain) -> Plain:
     return plain
@@ -187,33 +208,63 @@ def _is_vital(cls: Any, field: Field) -> bool:
     return field.required or field.name in cls.IDENTITY or named
 
 
+def _is_own_id(field: Field) -> bool:
+    return field.name == "id" and field.required
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise _no("an id", value)
+    return value
+
+
+_id_hook = _leaf("text", str, then=_not_blank)
+
+
 def says_nothing(value: Any) -> bool:
     """Whether it is an empty object or list: another way of giving no value, whatever the field."""
     return type(value) in (dict, list) and not value
 
 
 def id_of(value: Any) -> str | None:
-    """An id that is text, or a whole number."""
-    return value if type(value) is str else str(value) if type(value) is int else None
+    """An id that is text and not blank, or a whole number."""
+    return value if type(value) is str and value.strip() else str(value) if type(value) is int else None
 
 
 # --- shapes that the document leaves open, brought to one -------------------------------------------------------------
 
 
-def task_list(tasks: Any) -> Any:
-    """``tasks`` as a list: it may be an object of tasks by their ids, or one task, which has an id of its own."""
+def task_list(tasks: Any, *, named: bool = False) -> Any:
+    """``tasks`` as a list: it may be an object of tasks by their ids, or one task, which has an id of its own.
+
+    Args:
+        named: only what has a name is a task, and a name or a mere number is no id: of a create's answer nobody knows
+            yet which ids are in it.
+    """
     if type(tasks) is not dict:
         return tasks
     if id_of(tasks.get("id")) is not None:
         return [tasks]
+    names = {id_of(task.get(name)) for task in tasks.values() if type(task) is dict for name in _NAMES}
     return [
-        {**task, "id": task_id} if type(task) is dict and task.get("id") is None else task
-        for task_id, task in tasks.items()
+        {**task, "id": key}
+        if type(task) is dict
+        and task.get("id") is None
+        and not (
+            named and (key in names or _COUNTED.fullmatch(key) or not any(id_of(task.get(name)) for name in _NAMES))
+        )
+        else task
+        for key, task in tasks.items()
     ]
 
 
+_NAMES = ("tracking_id", "invoice_number")
+_COUNTED = re.compile(r"\d{1,3}")
+"""The keys of a list that became an object: at most as many as there are orders in a create."""
+
+
 def _created(plain: Plain) -> Plain:
-    return {**plain, "tasks": task_list(plain["tasks"])} if plain.get("tasks") else plain
+    return {**plain, "tasks": task_list(plain["tasks"], named=True)} if plain.get("tasks") else plain
 
 
 def _updated(plain: Plain) -> Plain:
@@ -225,6 +276,8 @@ def _updated(plain: Plain) -> Plain:
     return {**plain, "updated_tasks": [each if id_of(each) is None else {"id": each} for each in tasks]}
 
 
+_PARTLY: Mapping[Any, str] = {CreatedTasks: "tasks"}
+"""Lists of which what cannot be told is left out: the ids of the others must not be lost."""
 _ADAPTERS: Mapping[Any, Callable[[Plain], Plain]] = {CreatedTasks: _created, UpdatedTasks: _updated}
 
 

@@ -58,6 +58,16 @@ _head = msgspec.json.Decoder(_Head).decode
 _texts = msgspec.json.Decoder(_Texts).decode
 
 
+class Receipts(list[Receipt]):
+    """The receipts of one answer.
+
+    Attributes:
+        whole: False if something was left out that cannot be told: then the place in the list says nothing.
+    """
+
+    whole: bool = True
+
+
 class Codec:
     """Reads the answers of one service, and learns which fields it has beside those that the document names.
 
@@ -88,27 +98,32 @@ class Codec:
         self._learn(answer)
         return answer
 
-    def decode_receipts(self, body: bytes) -> list[Receipt]:
+    def decode_receipts(self, body: bytes) -> Receipts:
         """Read the answer of a create into small receipts, in the order of the answer; each keeps its task's JSON text.
 
         Raises:
-            UnreadableAnswer: no JSON, no ``tasks``, or a task whose names cannot be read.
+            UnreadableAnswer: no JSON, no ``tasks``, or none that can be told.
         """
         hook = self.reading.get_structure_hook(Receipt)
         try:
             heads = _heads(body).tasks
         except (ValueError, RecursionError):
             heads = [_Head()]  # not what is usual
-        if all(head.id for head in heads):
+        if all(head.id and not head.id.isspace() for head in heads):
             text = _TaskTexts(body).text
-            return [hook((head, (text, number)), Receipt) for number, head in enumerate(heads)]
+            return Receipts(hook((head, (text, number)), Receipt) for number, head in enumerate(heads))
         what = "not the answer of a create"
         tree = _plain(body, what)
-        named = self._structured(tree, CreatedTasks, what).tasks
-        if tree.get("tasks") is None or not all(task.id for task in named):
-            raise UnreadableAnswer(f"{what}: it names no tasks, or a task without an id")
-        raw = map(_encode, task_list(tree["tasks"]))
-        return [hook(each, Receipt) for each in zip(named, raw, strict=True)]
+        if type(tree) is dict:
+            tree["tasks"] = task_list(tree.get("tasks"), named=True)
+        answer = self._structured(tree, CreatedTasks, what)
+        if tree["tasks"] is None:
+            raise UnreadableAnswer(f"{what}: it names no tasks")
+        left = list(map(id, answer.extra.get("tasks", ())))
+        raw = [_encode(each) for each in tree["tasks"] if id(each) not in left]
+        receipts = Receipts(hook(each, Receipt) for each in zip(answer.tasks, raw, strict=True))
+        receipts.whole = not left
+        return receipts
 
     def _structured(self, plain: Any, cls: type[T], otherwise: str) -> T:
         try:
@@ -180,6 +195,7 @@ def _plain(body: bytes, otherwise: str = "") -> Any:
     what = f"{otherwise}: " if otherwise else ""
     if not body.strip():
         raise UnreadableAnswer(f"{what}not JSON: it is empty")
+    why = ""
     try:
         try:
             return _decode(body)

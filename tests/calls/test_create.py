@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from gotsurge_async import codec
 from gotsurge_async.calls.create import (
     Created,
     Identity,
@@ -194,3 +195,10 @@ def test_a_chunk_is_counted() -> None:
         Unprocessed(order=5, error=lost),
     ]
     assert chunk_done(results, 0.5) == ChunkDone(created=2, refused=1, in_doubt=1, unprocessed=1, seconds=0.5)
+
+
+def test_nothing_is_matched_by_place_when_something_was_left_out() -> None:
+    """If a task of the answer could not be told, the place of the others says nothing, whatever the counts."""
+    answered = codec.Codec().decode_receipts(b'{"tasks":[null,{"id":"1"},{"id":"2","tracking_id":"B"}]}')
+    found = match([("A", None), ("B", None)], answered)
+    assert [each.id if each else None for each in found] == [None, "2"]

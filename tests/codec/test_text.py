@@ -217,10 +217,15 @@ def test_what_was_learned_changes_nothing(cls: type[Model], data: st.DataObject)
     [
         ([{"id": "a"}, {"id": "b"}], ["a", "b"]),
         ({"a": {"tracking_id": "A"}, "b": {"id": "b"}}, ["a", "b"]),
-        ({"a": {"id": None}, "b": {}}, ["a", "b"]),
+        ({"a": {"id": None, "invoice_number": 5}, "b": {"current_status": "draft"}}, ["a"]),
+        ({"A": {"tracking_id": "B"}, "B": {"tracking_id": "A"}, "c": {"tracking_id": "C"}}, ["c"]),
+        ({"0": {"tracking_id": "A"}, "1": {"tracking_id": "B"}, "7f-1": {"tracking_id": "C"}}, ["7f-1"]),
+        ({" ": {"tracking_id": "A"}, "b": {"tracking_id": "B"}, "count": {"n": 2}, "message": "x"}, ["b"]),
         ({"id": "a", "tracking_id": "A"}, ["a"]),
         ({"id": 5, "tracking_id": "A"}, ["5"]),
         ({"id": {"tracking_id": "A"}}, ["id"]),
+        ([{"id": "a"}, None, {"id": None}, {"tracking_id": "B", "error": "bad"}, {"id": 1.5}, {"id": " "}], ["a"]),
+        ([{"id": "b", "invoice_number": ["x"]}, {"id": "a", "price": "odd"}], ["a"]),
         ([{"id": 7}, {"id": 8}], ["7", "8"]),
         ({}, []),
         ([], []),
@@ -318,8 +323,8 @@ def test_a_receipt_keeps_its_task_whole() -> None:
     """Each receipt names its task, and its raw JSON reads as that task, however the answer was written."""
     for body in (
         b' { "tasks" : [ {"id":"a","tracking_id":"T","price":5,"new":1} , {"id":"b"} ] , "server_time":null} ',
-        b'{"tasks":{"a":{"tracking_id":"T","price":5,"new":1},"b":{"id":null}}}',
-        b'{"tasks": {\n"a": {"tracking_id":"T","price":5,"new":1}, "b": {} }}',
+        b'{"tasks":{"a":{"tracking_id":"T","price":5,"new":1},"b":{"id":null,"invoice_number":"I"}}}',
+        b'{"tasks": {\n"a": {"tracking_id":"T","price":5,"new":1}, "b": {"group_tag":"g","invoice_number":"I"} }}',
     ):
         first, second = receipts_of(body)
         assert (first.id, first.tracking_id, second.id, second.tracking_id) == ("a", "T", "b", None)
@@ -347,6 +352,19 @@ def test_receipts_agree_with_the_full_reading(tasks: list[Task]) -> None:
             assert getattr(receipt, name) == getattr(task, name)
 
 
+def test_what_was_left_out_is_told() -> None:
+    """Tasks that cannot be told are left out, stand in ``extra``, and are told; receipts say that they are not all."""
+    odd = [None, {"tracking_id": "B", "error": "bad"}]
+    body = json.dumps({"tasks": [odd[0], {"id": "a", "tracking_id": "A"}, odd[1]]}).encode()
+    answer = codec.decode(body, CreatedTasks)
+    assert ([task.id for task in answer.tasks], answer.extra) == (["a"], {"tasks": odd})
+    assert codec.unreadable(answer).keys() == {"tasks[0]", "tasks[1].id"}
+    receipts = codec.Codec().decode_receipts(body)
+    assert [json.loads(each.raw) for each in receipts] == [{"id": "a", "tracking_id": "A"}]
+    assert not receipts.whole
+    assert codec.Codec().decode_receipts(b'{"tasks":[{"id":"a"}]}').whole
+
+
 @given(json_values, st.sampled_from(["current_status", "price", "driver", "version_rev", "new"]))
 def test_receipts_fail_only_for_names(value: Any, name: str) -> None:
     """Whatever stands in any other field, the receipts of all tasks are read, their ids as text."""
@@ -369,7 +387,9 @@ def test_receipts_fail_only_for_names(value: Any, name: str) -> None:
         b'{"tasks":[{}]}',
         b'{"tasks":[{"id":""}]}',
         b'{"tasks":[{"id":true}]}',
-        b'{"tasks":[{"id":"a"},{"id":"b","tracking_id":[1]}]}',
+        b'{"tasks":[{"id":"b","tracking_id":[1]}]}',
+        b'{"tasks":[{"id":" "},null]}',
+        b'{"tasks":{"message":"failed","errors":[],"count":{"n":2},"A":{"current_status":"draft"}}}',
         b'{"tasks":{"a":5}}',
         b'{"tasks":[{"id":"a"}]',
         b'{"tasks":[{"id":"\xff"}]}',
