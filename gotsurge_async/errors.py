@@ -91,7 +91,20 @@ class InvalidData(GotSurgeError, ValueError):
 
 
 class UnreadableAnswer(InvalidData):
-    """An answer of the service that is no JSON, or not the JSON that the operation promises."""
+    """An answer of the service that is no JSON, or not the JSON that the operation promises.
+
+    ``problems`` lists the first 100 faults; the message tells the first 5 of them, and how many more were found.
+    """
+
+    def __init__(self, message: str = "", problems: Sequence[Problem] = (), more: int = 0) -> None:
+        super().__init__(message, problems[:100])
+        self._more = more + len(problems) - len(self.problems)
+        self.args = (message, self.problems, self._more)  # as it is pickled
+
+    def __str__(self) -> str:
+        told = str(InvalidData(self.args[0], self.problems[:5]))
+        more = len(self.problems[5:]) + self._more
+        return f"{told}; and {more} more" if more else told
 
 
 class SignInFailed(GotSurgeError):

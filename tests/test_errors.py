@@ -18,6 +18,7 @@ from gotsurge_async.errors import (
     Rejected,
     SignInNeeded,
     TooLateToCancel,
+    UnreadableAnswer,
     rejection_class,
 )
 from gotsurge_async.models.tasks import Task
@@ -149,3 +150,13 @@ def test_what_was_sent_is_not_in_the_message() -> None:
 def test_each_refusal_has_its_class(status: int, name: str) -> None:
     """A status without a class of its own is a bad request."""
     assert rejection_class(status).__name__ == name
+
+
+@pytest.mark.parametrize("count", [0, 5, 6, 100, 5000])
+def test_an_unreadable_answer_tells_its_first_faults(count: int) -> None:
+    """However many faults an answer has, its error is short: it tells five, and how many more; it holds a hundred."""
+    error = UnreadableAnswer("not it", [Problem(f"tasks[{number}].id", "is odd") for number in range(count)])
+    for each in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301 - our own
+        assert len(each.problems) == min(count, 100)
+        assert str(each).count("is odd") == min(count, 5)
+        assert str(each).endswith(f"; and {count - 5} more") == (count > 5)

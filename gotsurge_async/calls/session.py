@@ -349,5 +349,5 @@ def _unreadable(call: _Call, error: UnreadableAnswer, answer: Response, secrets:
     quotes = answer.body.decode("utf-8", "replace") + str(error)
     if call.endpoint.bearer and without(quotes, secrets) == quotes:
         return str(error)
-    places = ", ".join(problem.path for problem in error.problems if problem.path)
+    places = ", ".join(problem.path for problem in error.problems[:5] if problem.path)
     return f"the answer cannot be read{f' ({places})' if places else ''}"
