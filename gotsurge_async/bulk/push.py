@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK, PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST, TASKS_GET, Endpoint
 from gotsurge_async.bulk.after.lookup import find_unused_drafts
 from gotsurge_async.bulk.after.reconcile import Reconciler
@@ -17,7 +18,7 @@ from gotsurge_async.bulk.send.direct import DirectSender
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.send.two_phase import TwoPhaseSender
 from gotsurge_async.bulk.sources import Source
-from gotsurge_async.calls.create import Created, Unprocessed, chunk_done, stops_all
+from gotsurge_async.calls.create import Created, Identity, Unprocessed, chunk_done, named_by, other_name, stops_all
 from gotsurge_async.calls.retry import backoff
 from gotsurge_async.calls.stream import Batcher, Pages
 from gotsurge_async.cancellation import uninterrupted
@@ -272,16 +273,17 @@ class Push:
         for result in results:
             if not isinstance(result, Created):
                 self._halt(LimitReached(f"the canary: order {result.order.key} was not created"))
-            elif not await self._is_there(endpoint, result.receipt.id):
+            elif not await self._is_there(endpoint, result.receipt.id, codec.decode_names(result.order.payload)):
                 self._halt(LimitReached(f"the canary: order {result.order.key} was created, and cannot be read"))
 
-    async def _is_there(self, endpoint: Endpoint[Task], task_id: str) -> bool:
+    async def _is_there(self, endpoint: Endpoint[Task], task_id: str, identity: Identity) -> bool:
         for tries in range(_CONFIRM_TRIES):
             if tries:  # what was just created may take a moment to be seen
                 await self._session.clock.sleep(backoff(self._session.policy, tries, 1.0))
             with suppress(CallError):
                 task = await self._session.call(endpoint, path={"task_id": task_id}, read=task_of(task_id))
-                return task.current_status not in (TaskStatus.CANCELLED, TaskStatus.EXPIRED)
+                gone = task.current_status in (TaskStatus.CANCELLED, TaskStatus.EXPIRED)
+                return not gone and not other_name(identity, named_by(task))
         return False
 
 

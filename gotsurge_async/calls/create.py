@@ -13,7 +13,7 @@ from gotsurge_async.calls.session import Session
 from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.errors import CallError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, Rejected, SignInNeeded
 from gotsurge_async.hooks import ChunkDone
-from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, TaskBatch
+from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, Task, TaskBatch
 
 T = TypeVar("T")
 
@@ -107,11 +107,11 @@ def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[R
     for place, name in enumerate(("tracking_id", "invoice_number")):
         by_name: dict[str, deque[Receipt]] = {}
         for receipt in left:
-            if (key := getattr(receipt, name)) is not None:
+            if key := getattr(receipt, name):
                 by_name.setdefault(key, deque()).append(receipt)
         for number, identity in enumerate(identities):
             same = by_name.get(identity[place] or "")
-            if found[number] is None and same and _agree(identity, same[0]):
+            if found[number] is None and same and not other_name(identity, named_by(same[0])):
                 found[number] = same.popleft()
         taken = {id(receipt) for receipt in found}
         left = [receipt for receipt in left if id(receipt) not in taken]
@@ -121,7 +121,7 @@ def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[R
         and all(each is None or each is receipt for each, receipt in zip(found, receipts, strict=True))
     ):
         for number, (identity, receipt) in enumerate(zip(identities, receipts, strict=True)):
-            if _agree(identity, receipt):
+            if not other_name(identity, named_by(receipt)):
                 found[number] = receipt
     return found
 
@@ -140,14 +140,19 @@ def _told_apart(receipts: Sequence[Receipt]) -> Sequence[Receipt]:
     ]
 
 
-def _agree(identity: Identity, receipt: Receipt) -> bool:
-    """Whether the receipt names nothing that the order has otherwise."""
+def named_by(told: Receipt | Task) -> Identity:
+    """The order that the service names."""
+    return told.tracking_id, told.invoice_number
+
+
+def other_name(identity: Identity, told: Identity) -> str:
+    """By what the service names another order than this one; "" if it does not, or names none."""
     # Written out: this runs for every order, and as a loop it cost more than all else of the matching.
-    mine, theirs = identity[0], receipt.tracking_id
-    if mine is not None and theirs is not None and mine != theirs:
-        return False
-    mine, theirs = identity[1], receipt.invoice_number
-    return mine is None or theirs is None or mine == theirs
+    mine, theirs = identity[0], told[0]
+    if mine and theirs and mine != theirs:
+        return f"its tracking_id is {theirs}"
+    mine, theirs = identity[1], told[1]
+    return f"its invoice_number is {theirs}" if mine and theirs and mine != theirs else ""
 
 
 def _missing(answered: int) -> OutcomeUnknown:

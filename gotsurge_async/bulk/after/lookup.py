@@ -12,7 +12,7 @@ import attrs
 from gotsurge_async import codec
 from gotsurge_async.bulk.ledger import Ledger, Mode, OrderRow, Run, RunInfo, UnusedDraft
 from gotsurge_async.bulk.ledger.errors import reading_payload
-from gotsurge_async.calls.create import stops_all
+from gotsurge_async.calls.create import Identity, named_by, other_name, stops_all
 from gotsurge_async.calls.stream import Batcher
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
@@ -33,11 +33,22 @@ class Names(Model):
     invoice_number: str | None = None
     from_time_window: TimeWindow | None = None
 
+    @property
+    def identity(self) -> Identity:
+        """What an answer may name it by."""
+        return self.tracking_id, self.invoice_number
+
 
 def names_of(row: OrderRow, path: str = "") -> Names:
     """What an order of the ledger at a path says; LedgerUnusable if it is damaged."""
     with reading_payload(path, row):
         return codec.parse(row.payload, Names)
+
+
+def not_its_own(names: Names, task: Task) -> str:
+    """Why a task that was read proves nothing for an order: it names another one; "" if it does not."""
+    other = other_name(names.identity, named_by(task))
+    return f"task {task.id} is another order's: {other}" if other else ""
 
 
 def listed(tasks: Sequence[Task]) -> str:
@@ -178,8 +189,10 @@ class _Candidates:
         nameless: set[_Span | None] = set()
         for task in self.tasks.values():
             if task.id in owners:
-                if owners[task.id] in self._names:
-                    tasks.setdefault(owners[task.id], []).append(task)
+                owner = owners[task.id]
+                if owner in self._names:
+                    whose = unclear if not_its_own(self._names[owner], task) else tasks
+                    whose.setdefault(owner, []).append(task)
             elif not task.tracking_id and not task.invoice_number:
                 nameless.add(_span(task.from_time_window))
             else:
@@ -222,10 +235,7 @@ def _grouped(pairs: Iterable[tuple[str | None, int]]) -> dict[str | None, list[i
 
 def _agree(names: Names, task: Task) -> bool:
     """Whether the task tells nothing that the order has otherwise: an older order may have had its tracking id."""
-    numbers = names.invoice_number, task.invoice_number
-    return (not all(numbers) or numbers[0] == numbers[1]) and (
-        task.from_time_window is None or _same_pickup(names, task)
-    )
+    return not not_its_own(names, task) and (task.from_time_window is None or _same_pickup(names, task))
 
 
 def _same_pickup(names: Names, task: Task) -> bool:

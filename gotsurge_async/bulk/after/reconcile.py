@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import attrs
 
-from gotsurge_async.bulk.after.lookup import Findings, listed, read_tasks, search_task_list
+from gotsurge_async.bulk.after.lookup import Findings, listed, names_of, not_its_own, read_tasks, search_task_list
 from gotsurge_async.bulk.ledger import (
     DOUBTFUL,
     Ledger,
@@ -137,12 +137,20 @@ class Reconciler:
         tasks = {row.id: (task,) for row in rows if isinstance(task := read.get(row.task_id or ""), Task)}
         errors = [each for each in read.values() if isinstance(each, CallError) and not isinstance(each, NotFound)]
         trouble = f"{len(errors)} recorded tasks could not be read: {errors[0]}" if errors else ""
+        named = {row.id: names_of(row, self.ledger.path) for row in rows if row.id in tasks}
+        unclear = {order: told for order, names in named.items() if (told := not_its_own(names, tasks[order][0]))}
         left = [row for row in rows if row.id not in tasks]
+        tasks = {order: read for order, read in tasks.items() if order not in unclear}
         if not left or not task_list:
-            return Findings(tasks=tasks, trouble=trouble)
+            return Findings(tasks=tasks, unclear=unclear, trouble=trouble)
         found = await search_task_list(self.gs, self.ledger, run, left, settle=self.settle)
         trouble = "; ".join(filter(None, (trouble, found.trouble)))
-        return attrs.evolve(found, tasks={**tasks, **found.tasks}, trouble=trouble)
+        return attrs.evolve(
+            found,
+            tasks={**tasks, **found.tasks},
+            unclear={**found.unclear, **unclear},
+            trouble=trouble,
+        )
 
 
 async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusions) -> dict[int, StillInDoubt]:

@@ -10,7 +10,7 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.bulk.ledger import IllegalTransition, OrderState, Rival, Run
 from gotsurge_async.bulk.send.changes import UNCERTAIN, changed_orders, differing_fields, why_changed
-from gotsurge_async.calls.create import stops_all
+from gotsurge_async.calls.create import named_by, other_name, stops_all
 from gotsurge_async.calls.stream import Batcher, Pages
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
@@ -101,6 +101,9 @@ async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
         task = await gs.platform.tasks.get(rival.task_id)
     except OutcomeUnknown as error:
         return f"its task could not be read, and was not changed: {error}"
+    # Not as this order has it now: an update may be what gives the task another invoice number.
+    if told := other_name(codec.decode_names(rival.other_payload), named_by(task)):
+        return f"its task {task.id} is another order's, and was not changed: {told}"
     if task.current_status is not None and task.current_status.is_terminal:
         return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"
     order = codec.parse(rival.payload, Order)

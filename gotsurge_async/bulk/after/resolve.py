@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import attrs
 import msgspec
 
-from gotsurge_async.bulk.after.lookup import names_of, read_tasks
+from gotsurge_async.bulk.after.lookup import names_of, not_its_own, read_tasks
 from gotsurge_async.bulk.ledger import (
     CLAIMED,
     DOUBTFUL,
@@ -204,12 +204,7 @@ def _wrong(said: Resolution, row: OrderRow, task: Task) -> str:
         return "" if is_draft else f"its task {task.id} exists, and is {task.current_status}"
     if is_draft:
         return f"task {task.id} is a draft, which no driver sees: that is not created"
-    names = names_of(row)
-    for name in ("tracking_id", "invoice_number"):
-        ours, theirs = getattr(names, name), getattr(task, name)
-        if ours and theirs and ours != theirs:
-            return f"task {task.id} is another order's: its {name} is {theirs}"
-    return ""
+    return not_its_own(names_of(row), task)
 
 
 @asynccontextmanager

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 
 import attrs
 
-from gotsurge_async.bulk.after.lookup import note_unused_drafts, task_reader
+from gotsurge_async.api.endpoints import TASKS_CANCEL
+from gotsurge_async.bulk.after.lookup import Names, names_of, not_its_own, note_unused_drafts, task_reader
 from gotsurge_async.bulk.ledger import (
     DOUBTFUL,
     PUSHED,
@@ -167,7 +168,8 @@ class Undo:
         async for row in run.rows(states):
             if row.task_id and (keys is None or row.key in keys):
                 draft = row.state is OrderState.DRAFTED
-                yield _Job(row.key, row.task_id, row, draft=draft, in_doubt=row.state in DOUBTFUL)
+                names = names_of(row, run.path)
+                yield _Job(row.key, row.task_id, names, row, draft=draft, in_doubt=row.state in DOUBTFUL)
         if not drafts:
             return
         if run.info.mode is Mode.TWO_PHASE and (lost := await run.lost_drafts()):
@@ -175,16 +177,23 @@ class Undo:
                 await note_unused_drafts(self.gs, run, lost)
             except (CallError, SignInNeeded) as error:  # what is known is cancelled, and told, all the same
                 stoppers.append(error)
-        for unused in await self.ledger.unused_drafts(run.id):
-            if not unused.cancelled and (keys is None or unused.key in keys):
-                yield _Job(unused.key, unused.task_id, None, draft=True)
+        left = [each for each in await self.ledger.unused_drafts(run.id) if not each.cancelled]
+        left = [each for each in left if keys is None or each.key in keys]
+        wanted = {each.key for each in left}
+        named = {row.key: names_of(row, run.path) async for row in run.rows() if row.key in wanted} if wanted else {}
+        for unused in left:
+            yield _Job(unused.key, unused.task_id, named.get(unused.key, Names()), None, draft=True)
 
     async def _cancel(self, run: Run, job: "_Job", reason: str) -> tuple[str, UndoneOrder]:
         """Cancel one task, and record it; which list of `Undone` it belongs to, is returned.
 
         It is read first, since afterwards nobody could tell who cancelled it.
         """
-        row, read = job.row, task_reader(self.gs, run.info.mode)
+        row = job.row
+
+        async def read(task_id: str) -> Task:
+            return _its_own(job, await task_reader(self.gs, run.info.mode)(task_id))
+
         task = await read(job.task_id)
         told = UndoneOrder(key=job.key, task_id=job.task_id, status=task.current_status)
         if task.current_status == TaskStatus.CANCELLED:
@@ -199,7 +208,12 @@ class Undo:
             await uninterrupted(run.record([OrderOutcome(created.id, OrderState.IN_DOUBT, error=_BEING_CANCELLED)]))
             job.in_doubt = True
         try:
-            await self.gs.tasks.cancel(job.task_id, reason=reason)
+            try:
+                await self.gs.tasks.cancel(job.task_id, reason=reason)
+            except TooLateToCancel as late:
+                if late.task is not None:
+                    _its_own(job, late.task)
+                raise
             await _see_cancelled(read, job.task_id)
         except TooLateToCancel as late:
             status = late.task.current_status if late.task is not None else None
@@ -229,6 +243,7 @@ class _Job:
     """A task that is to be cancelled.
 
     Attributes:
+        names: of the order that it is of, as far as the ledger knows them.
         row: the order that it is recorded for; None for a draft that no order has.
         draft: it was never broadcast.
         in_doubt: the ledger has its order in doubt.
@@ -236,9 +251,21 @@ class _Job:
 
     key: str
     task_id: str
+    names: Names
     row: OrderRow | None
     draft: bool
     in_doubt: bool = False
+
+
+def _its_own(job: _Job, task: Task) -> Task:
+    """A task that was read to be taken back: one that names another order is not this one's.
+
+    Raises:
+        OutcomeUnknown: it does: what it shows says nothing of this order.
+    """
+    if told := not_its_own(job.names, task):
+        raise OutcomeUnknown(told, operation=TASKS_CANCEL.name)
+    return task
 
 
 async def _see_cancelled(read: Callable[[str], Awaitable[Task]], task_id: str) -> None:

@@ -14,11 +14,22 @@ from random import random
 
 import attrs
 
+from gotsurge_async import codec
 from gotsurge_async.api.endpoints import DRAFTS_BROADCAST, DRAFTS_CREATE, PLATFORM_TASKS_GET
 from gotsurge_async.bulk.ledger import LedgerError, OrderOutcome, OrderRow, OrderState, PendingOrder, Remark, Run
 from gotsurge_async.bulk.send.chunks import ChunkSender, OnRefusedChunk, Results
 from gotsurge_async.bulk.send.claims import Claim
-from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unprocessed, stops_all
+from gotsurge_async.calls.create import (
+    Created,
+    Identity,
+    InDoubt,
+    OrderResult,
+    Refused,
+    Unprocessed,
+    named_by,
+    other_name,
+    stops_all,
+)
 from gotsurge_async.calls.retry import backoff
 from gotsurge_async.calls.session import Session
 from gotsurge_async.cancellation import uninterrupted
@@ -49,6 +60,7 @@ class _Draft:
         refused: a broadcast of it was refused, perhaps for others beside it, and it was not read since.
         status: what an answer showed since the last broadcast, "" if that does not say; None while there is none.
         gone: the answer that there is no such task.
+        not_its_own: a read of it named another order.
         trouble: why it had no result after the last broadcast.
         result: what became of it, in the ledger, too.
     """
@@ -60,6 +72,7 @@ class _Draft:
     refused: bool = False
     status: TaskStatus | None = None
     gone: NotFound | None = None
+    not_its_own: OutcomeUnknown | None = None
     trouble: CallError | None = None
     result: OrderResult[PendingOrder] | None = None
 
@@ -67,6 +80,10 @@ class _Draft:
     def may_be_out(self) -> bool:
         """Whether a driver may know of it."""
         return self.may_have_acted or self.refused
+
+    def other_name(self, told: Identity) -> str:
+        """By what an answer names another order."""
+        return other_name(codec.decode_names(self.order.payload), told)
 
     def conclude(self, *, alone: bool) -> OrderOutcome | None:
         """Give it its result if an answer says what became of it; the outcome for the ledger is returned.
@@ -78,6 +95,9 @@ class _Draft:
         if self.gone is not None:
             self.result = InDoubt(order=order, error=self.gone)
             return OrderOutcome(order.id, OrderState.IN_DOUBT, error=f"its draft is gone: {self.gone}")
+        if self.not_its_own is not None:
+            self.result = InDoubt(order=order, error=self.not_its_own)
+            return OrderOutcome(order.id, OrderState.IN_DOUBT, error=str(self.not_its_own))
         if status is None:
             return None
         if status == TaskStatus.CANCELLED:
@@ -274,9 +294,9 @@ class TwoPhaseSender(ChunkSender):
                 draft.refused |= claim.refused
         for task in answer.updated_tasks:
             if task.id in by_task and task.current_status is not None:
-                status = TaskStatus(task.current_status)
-                if status.is_past_draft:
-                    by_task[task.id].status = status
+                status, draft = TaskStatus(task.current_status), by_task[task.id]
+                if status.is_past_draft and not draft.other_name((task.tracking_id, None)):
+                    draft.status = status
         return None
 
     async def _look(self, draft: _Draft) -> CallError | SignInNeeded | None:
@@ -290,7 +310,11 @@ class TwoPhaseSender(ChunkSender):
         except (CallError, SignInNeeded) as error:
             return error
         else:
-            draft.status = task.current_status or TaskStatus("")
+            if told := draft.other_name(named_by(task)):
+                told = f"task {task.id} is another order's: {told}"
+                draft.not_its_own = OutcomeUnknown(told, operation=PLATFORM_TASKS_GET.name)
+            else:
+                draft.status = task.current_status or TaskStatus("")
         return None
 
     async def _give_up(self, drafts: Sequence[_Draft], error: GotSurgeError) -> None:

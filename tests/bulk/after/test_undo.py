@@ -157,7 +157,7 @@ async def test_what_went_out_is_not_cancelled_as_an_unused_draft(tmp_path: Path)
     """A task that is noted as an unused draft, and is none any more, is left alone and told."""
     async with place(tmp_path) as here:
         run_id = await here.push(orders(1), mode=Mode.TWO_PHASE)
-        (other,) = (await here.gs.platform.drafts.create([order("OTHER")])).tasks
+        (other,) = (await here.gs.platform.drafts.create([order("T-0")])).tasks
         async with await here.ledger.hold(run_id) as run:
             await run.note_unused([("T-0", other.id)])
         here.simulator.move(other.id, "broadcasting")
