@@ -9,6 +9,7 @@ from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.calls.session import Session
 from gotsurge_async.codec import Codec
 from gotsurge_async.errors import UsageError
+from gotsurge_async.models.base import NOT_GIVEN
 from gotsurge_async.models.platform import PageMeta
 from gotsurge_async.transports.base import Response
 
@@ -38,6 +39,9 @@ class Listing(Generic[PageT, ItemT]):
     page that is not full, and always at a page that brings nothing new, so a service that answers the same page for
     ever ends it too. Every page is safe to repeat.
 
+    Attributes:
+        gap: what shows that the newest loop that came to its end did not see the whole list; "" if nothing does.
+
     Raises, in the loop:
         Rejected, NotSent, OutcomeUnknown: a page could not be read, as often as it was tried.
     """
@@ -48,6 +52,7 @@ class Listing(Generic[PageT, ItemT]):
         self._read = read
         self._items = items
         self._per_page = per_page
+        self.gap = ""
 
     async def page(self, number: int) -> PageT:
         """One page as the service gives it, from 1.
@@ -62,15 +67,17 @@ class Listing(Generic[PageT, ItemT]):
     async def pages(self) -> AsyncGenerator[PageT, None]:
         """Page by page, with what stands beside the items; each without the items of the pages before."""
         seen: set[str] = set()
+        self.gap = ""
         number = 0
         while True:
             number += 1
             page = await self.page(number)
             items = self._of(page)
             new = {item.id: item for item in items if item.id not in seen}
+            seen.update(new)
+            self.gap = self._gap(page, number, repeated=bool(items) and not new, seen=len(seen))
             if not new and number > 1:
                 return
-            seen.update(new)
             page_type: Any = page
             yield cast("PageT", attrs.evolve(page_type, **{self._items: tuple(new.values())}))
             if not new or self._was_last(page.meta, len(items), len(seen)):
@@ -87,6 +94,15 @@ class Listing(Generic[PageT, ItemT]):
 
     def _of(self, page: PageT) -> tuple[ItemT, ...]:
         return cast("tuple[ItemT, ...]", getattr(page, self._items))
+
+    def _gap(self, page: PageT, number: int, *, repeated: bool, seen: int) -> str:
+        """What shows that items are missing, if this page is the last one."""
+        total = page.meta.total if page.meta is not None else None
+        if getattr(page, self._items) is NOT_GIVEN:
+            return f"page {number} does not tell its {self._items}"
+        if total is not None:
+            return f"of {total} {self._items} only {seen} were shown" if seen < total else ""
+        return f"page {number} repeats what earlier ones showed" if repeated else ""
 
     def _was_last(self, meta: PageMeta | None, length: int, seen: int) -> bool:
         if meta is not None and meta.total is not None:

@@ -131,34 +131,38 @@ async def search_task_list(
     candidates = _Candidates(rows, ledger.path)
     findings = Findings()
     directions: tuple[Literal["asc", "desc"], ...] = ("asc", "desc")
+    gap = ""
     for number, direction in enumerate(directions):
         if number:
             await gs.session.clock.sleep(settle)
-        trouble = await _scan(gs, candidates, direction)
+        trouble, new_gap = await _scan(gs, candidates, direction)
+        gap = gap or new_gap
         owners = await ledger.recorded(run.environment, list(candidates.tasks))
-        findings = candidates.match(owners, complete=bool(number) and not trouble)
+        findings = candidates.match(owners, complete=bool(number) and not trouble and not gap)
         if trouble:
             return attrs.evolve(findings, trouble=trouble)
         if len(findings.tasks) == len(rows):
             break
-    return findings
+    return attrs.evolve(findings, trouble=f"the Task List is not whole: {gap}" if gap else "")
 
 
-async def _scan(gs: GotSurge, candidates: "_Candidates", direction: Literal["asc", "desc"]) -> str:
-    """Read the list to its end; what kept it from that is returned."""
+async def _scan(gs: GotSurge, candidates: "_Candidates", direction: Literal["asc", "desc"]) -> tuple[str, str]:
+    """Read the list to its end; returned is what kept it from that, and what shows that it was not the whole list."""
+    tasks = gs.platform.tasks.list(order=direction)
     try:
-        async for task in gs.platform.tasks.list(order=direction):
+        async for task in tasks:
             candidates.take(task)
     except (Forbidden, NotFound) as error:
-        return (
+        trouble = (
             "this account has no Task List, as plain partners have none: its orders in doubt need a webhook, or a "
             f"person who looks and says so with `gotsurge resolve` ({error})"
         )
+        return trouble, ""
     except CallError as error:
         if stops_all(error):
             raise
-        return f"the Task List could not be read to its end: {error}"
-    return ""
+        return f"the Task List could not be read to its end: {error}", ""
+    return "", tasks.gap
 
 
 class _Candidates:

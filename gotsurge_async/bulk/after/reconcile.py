@@ -219,7 +219,8 @@ def _conclude(mode: Mode, row: OrderRow, findings: Findings, absent: Absent) -> 
 
 def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> OrderOutcome | StillInDoubt:
     """What an order's tasks mean for it; in doubt if they do not prove anything."""
-    live = [task for task in tasks if _was_broadcast(mode, task)]
+    # A status that nobody knows proves nothing, as in the two-phase push.
+    live = [task for task in tasks if task.current_status is not None and task.current_status.is_past_draft]
     active = [task for task in live if task.current_status not in _ENDED_EARLY]
     if len(active) > 1:
         told = f"created more than once: {listed(active)}; cancel all but one, then reconcile again"
@@ -245,12 +246,6 @@ def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> OrderOut
     states = ", ".join(sorted({str(task.current_status or "in a state that is not told") for task in tasks}))
     told = f"{listed(tasks)} may be its own, and is {states}: that does not prove that it was broadcast"
     return _in_doubt(row, tasks, told)
-
-
-def _was_broadcast(mode: Mode, task: Task) -> bool:
-    """Whether a task's status proves it. A plain partner has no drafts: whatever else it is called, it was."""
-    status = task.current_status
-    return status is not None and (status.is_past_draft if mode is Mode.TWO_PHASE else not status.is_draft)
 
 
 def _in_doubt(row: OrderRow, tasks: Iterable[Task], reason: str, *, doubled: bool = False) -> StillInDoubt:

@@ -1,0 +1,77 @@
+"""What reconcile makes of a Task List that is not whole, or tells statuses that nobody knows."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import attrs
+import msgspec
+import pytest
+
+from gotsurge_async import GotSurge
+from gotsurge_async.bulk import OrderState, Reconciler
+from gotsurge_async.transports.base import Request, Response
+from tests.support.orders import orders
+from tests.support.pushes import place
+
+STRANGERS = [{"id": f"x-{number}", "tracking_id": f"X-{number}"} for number in range(200)]
+NOT_WHOLE: dict[str, dict[str, Any]] = {
+    "null": {"tasks": None},
+    "an object": {"tasks": {}},
+    "left out": {"meta": {"total": 5}},
+    "empty": {"tasks": [], "meta": {"total": 5}},
+    "fewer": {"tasks": STRANGERS[:3], "meta": {"total": 5}},
+    "the same page": {"tasks": STRANGERS},
+    "the same page, with a total": {"tasks": STRANGERS, "meta": {"total": 201}},
+}
+
+
+@contextmanager
+def list_tells(gs: GotSurge, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[None]:
+    """Have every page of the Task List come otherwise."""
+    transport = gs.session._transport
+    send = transport.send
+
+    async def changed(request: Request) -> Response:
+        answer = await send(request)
+        if request.method != "GET" or "page=" not in request.url:
+            return answer
+        return attrs.evolve(answer, body=msgspec.json.encode(change(msgspec.json.decode(answer.body))))
+
+    with patch.object(transport, "send", changed):
+        yield
+
+
+@pytest.mark.parametrize("told", NOT_WHOLE.values(), ids=NOT_WHOLE.keys())
+async def test_on_a_list_that_is_not_whole_nothing_is_absent(tmp_path: Path, told: dict[str, Any]) -> None:
+    """Also where absence was asked to count, orders stay in doubt, and what is wrong with the list is told."""
+    async with place(tmp_path) as here:
+        run_id = await here.lose(orders(2))
+        with list_tells(here.gs, lambda _: told):
+            result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+        assert (result.not_created, len(result.in_doubt)) == ((), 2)
+        assert "the Task List is not whole" in result.troubles[0]
+
+
+async def test_what_a_list_that_is_not_whole_shows_is_there(tmp_path: Path) -> None:
+    """A task that names its order proves it, whatever is missing beside it."""
+    async with place(tmp_path) as here:
+        run_id = await here.lose(orders(2))
+        with list_tells(here.gs, lambda page: page | {"meta": {"total": 5}}):
+            result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(run_id)
+        assert (len(result.created), len(result.troubles)) == (2, 1)
+
+
+@pytest.mark.parametrize("status", ["", "hovering"])
+async def test_a_status_that_nobody_knows_proves_nothing(tmp_path: Path, status: str) -> None:
+    """An order whose task is in such a status stays in doubt, in direct mode too."""
+    async with place(tmp_path) as here:
+        run_id = await here.lose(orders(1))
+        with list_tells(
+            here.gs, lambda page: page | {"tasks": [task | {"current_status": status} for task in page["tasks"]]}
+        ):
+            result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert (result.created, len(result.in_doubt)) == ((), 1)
+        assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT}
