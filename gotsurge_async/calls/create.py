@@ -1,5 +1,6 @@
 """What a create did with each of its orders."""
 
+import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from typing import Generic, TypeVar, cast
@@ -170,6 +171,7 @@ async def create_chunk(
     *,
     before_send: Callable[[], Awaitable[None]] | None = None,
     after_send: Callable[[Outcome, int | None], None] | None = None,
+    look_up: Callable[[Receipt], Awaitable[Receipt]] | None = None,
 ) -> list[OrderResult[T]]:
     """Create one chunk, and say what became of each of its orders.
 
@@ -177,6 +179,7 @@ async def create_chunk(
         orders: whatever the caller knows its orders by; each comes back in its result.
         body: the JSON text of all of them, as `codec.encode_batch` makes it.
         before_send, after_send: see `Session.call`.
+        look_up: reads whose a task is, of several that the answer gives no names; else their position tells.
     """
     try:
         receipts = await session.call(
@@ -188,6 +191,8 @@ async def create_chunk(
         )
     except GotSurgeError as error:
         return results_of_error(orders, error)
+    if look_up is not None and len(receipts) > 1 and not any(any(named_by(receipt)) for receipt in receipts):
+        receipts = await asyncio.gather(*map(look_up, receipts))
     return results_of_receipts(orders, identities, receipts)
 
 

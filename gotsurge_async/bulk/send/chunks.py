@@ -8,6 +8,8 @@ from copy import copy
 from enum import StrEnum
 from typing import ClassVar
 
+import attrs
+
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.bulk.ledger import LedgerError, OrderOutcome, OrderState, PendingOrder, Run, TaskTaken
@@ -16,8 +18,9 @@ from gotsurge_async.bulk.send.claims import Claim
 from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unprocessed, create_chunk
 from gotsurge_async.calls.session import Session
 from gotsurge_async.cancellation import uninterrupted
-from gotsurge_async.errors import BadRequest, GotSurgeError, OutcomeUnknown
-from gotsurge_async.models.tasks import CreatedTasks
+from gotsurge_async.errors import BadRequest, CallError, GotSurgeError, OutcomeUnknown, SignInNeeded
+from gotsurge_async.models.tasks import CreatedTasks, Receipt, Task
+from gotsurge_async.resources.reading import task_of
 
 Results = list[OrderResult[PendingOrder]]
 
@@ -39,6 +42,7 @@ class ChunkSender(ABC):
 
     Attributes:
         endpoint: what creates the orders.
+        reads: what reads one of their tasks.
         created_as: the state of an order that the service took.
         lost_drafts: keys of orders for which a draft may exist that is not recorded; none in direct mode.
 
@@ -48,6 +52,7 @@ class ChunkSender(ABC):
     """
 
     endpoint: ClassVar[Endpoint[CreatedTasks]]
+    reads: ClassVar[Endpoint[Task]]
     created_as: ClassVar[OrderState]
 
     def __init__(self, session: Session, run: Run, *, claim_life: float, on_refused_chunk: OnRefusedChunk) -> None:
@@ -98,8 +103,17 @@ class ChunkSender(ABC):
             [codec.decode_names(order.payload) for order in orders],
             before_send=claim.leave,
             after_send=claim.land,
+            look_up=self._look_up,
         )
         return _after_refusal(results, self._on_refused_chunk)
+
+    async def _look_up(self, receipt: Receipt) -> Receipt:
+        """A task that the answer of its create gave no name, with the names that it has; as it was if no read tells."""
+        try:
+            task = await self._session.call(self.reads, path={"task_id": receipt.id}, read=task_of(receipt.id))
+        except (CallError, SignInNeeded):
+            return receipt
+        return attrs.evolve(receipt, tracking_id=task.tracking_id, invoice_number=task.invoice_number)
 
     async def _record(self, results: Results) -> Results:
         """Record results; they are returned, with those lost whose task turned out to be another order's."""

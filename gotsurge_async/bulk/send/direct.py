@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gotsurge_async.api.endpoints import TASKS_CREATE
+from gotsurge_async.api.endpoints import TASKS_CREATE, TASKS_GET
 from gotsurge_async.bulk.ledger import OrderOutcome, OrderState, PendingOrder
 from gotsurge_async.bulk.send.chunks import ChunkSender
 from gotsurge_async.calls.create import InDoubt
@@ -12,6 +12,7 @@ class DirectSender(ChunkSender):
     """Creates and broadcasts orders; one whose answer was lost is in doubt, and never sent again."""
 
     endpoint = TASKS_CREATE
+    reads = TASKS_GET
     created_as = OrderState.CREATED
 
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:

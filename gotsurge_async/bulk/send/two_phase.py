@@ -131,6 +131,7 @@ class TwoPhaseSender(ChunkSender):
     """
 
     endpoint = DRAFTS_CREATE
+    reads = PLATFORM_TASKS_GET
     created_as = OrderState.DRAFTED
 
     def __init__(
