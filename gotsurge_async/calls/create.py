@@ -82,13 +82,24 @@ def stops_all(error: GotSurgeError) -> bool:
 
 
 def results_of_receipts(
-    orders: Sequence[T], identities: Sequence[Identity], receipts: Sequence[Receipt]
+    orders: Sequence[T], identities: Sequence[Identity], receipts: Sequence[Receipt], operation: str = ""
 ) -> list[OrderResult[T]]:
-    """Match the answer of a create to its orders; an order without a task in it is in doubt."""
-    return [
-        Created(order=order, receipt=receipt) if receipt else InDoubt(order=order, error=_missing(len(receipts)))
-        for order, receipt in zip(orders, match(identities, receipts), strict=True)
-    ]
+    """Match the answer of a create to its orders; an order without a task in it, or with two, is in doubt."""
+    found = match(identities, receipts)
+    taken = {receipt.id for receipt in found if receipt is not None}
+    left = [receipt for receipt in receipts if receipt.id not in taken]
+    results: list[OrderResult[T]] = []
+    for order, identity, receipt in zip(orders, identities, found, strict=True):
+        more = [each.id for each in left if _names(identity, each)] if left else []
+        if receipt is None:
+            told = f"the answer names {len(receipts)} tasks, and none that can be told to be this order's"
+        elif more:
+            told = f"the answer names more than one task for it: {', '.join((receipt.id, *more))}"
+        else:
+            results.append(Created(order=order, receipt=receipt))
+            continue
+        results.append(InDoubt(order=order, error=OutcomeUnknown(told, operation=operation, status=200)))
+    return results
 
 
 def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[Receipt | None]:
@@ -156,10 +167,11 @@ def other_name(identity: Identity, told: Identity) -> str:
     return f"its invoice_number is {theirs}" if mine and theirs and mine != theirs else ""
 
 
-def _missing(answered: int) -> OutcomeUnknown:
-    return OutcomeUnknown(
-        f"the answer names {answered} tasks, and none that can be told to be this order's", status=200
-    )
+def _names(identity: Identity, receipt: Receipt) -> bool:
+    """Whether a receipt names the order, and nothing that the order has otherwise."""
+    told = named_by(receipt)
+    same = any(mine and mine == theirs for mine, theirs in zip(identity, told, strict=True))
+    return same and not other_name(identity, told)
 
 
 async def create_chunk(
@@ -193,7 +205,7 @@ async def create_chunk(
         return results_of_error(orders, error)
     if look_up is not None and len(receipts) > 1 and not any(any(named_by(receipt)) for receipt in receipts):
         receipts = await asyncio.gather(*map(look_up, receipts))
-    return results_of_receipts(orders, identities, receipts)
+    return results_of_receipts(orders, identities, receipts, endpoint.name)
 
 
 class PushStream(ResultStream[Order, OrderResult[Order]]):

@@ -146,12 +146,22 @@ def test_a_task_is_one_orders(answered: Sequence[tuple[int, str | None]], found:
 
 def test_an_order_without_a_task_is_in_doubt() -> None:
     """An order that the answer does not name is in doubt, and its error says how many tasks came."""
-    results = results_of_receipts(["a", "b"], [("A", None), ("B", None)], [receipt(0, "B")])
+    results = results_of_receipts(["a", "b"], [("A", None), ("B", None)], [receipt(0, "B")], "tasks.create")
     missing, created = results
     assert created == Created(order="b", receipt=receipt(0, "B"))
     assert isinstance(missing, InDoubt)
     assert missing.order == "a"
+    assert str(missing.error).startswith("tasks.create: HTTP 200: ")
     assert "the answer names 1 tasks, and none that can be told to be this order's" in str(missing.error)
+
+
+def test_an_order_with_two_tasks_is_in_doubt() -> None:
+    """Where an answer names two tasks for one order both are told: a living double must not be forgotten."""
+    answered = [receipt(0, "A"), receipt(1, "A"), receipt(2, "B"), receipt(3, "X"), receipt(4, "B", "other")]
+    doubled, created = results_of_receipts(["a", "b"], [("A", "I"), ("B", "I")], answered, "tasks.create")
+    assert created == Created(order="b", receipt=receipt(2, "B"))
+    assert isinstance(doubled, InDoubt)
+    assert "tasks.create: HTTP 200: the answer names more than one task for it: task-0, task-1" in str(doubled.error)
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,8 @@ class ChunkSender(ABC):
         except TaskTaken:
             if len(results) > 1:
                 return [each for result in results for each in await self._record([result])]
-            error = OutcomeUnknown("the answer gives it a task that another order has already", status=200)
+            told = "the answer gives it a task that another order has already"
+            error = OutcomeUnknown(told, operation=self.endpoint.name, status=200)
             results = [InDoubt(order=results[0].order, error=error)]
         if lost := [each for each in results if isinstance(each, InDoubt)]:
             await self._record_lost(lost)
