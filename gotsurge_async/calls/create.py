@@ -12,6 +12,7 @@ from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.calls.session import Session
 from gotsurge_async.calls.stream import ResultStream
+from gotsurge_async.codec.converters import id_of
 from gotsurge_async.errors import CallError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, Rejected, SignInNeeded
 from gotsurge_async.hooks import ChunkDone
 from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, Task, TaskBatch
@@ -240,7 +241,7 @@ class PushStream(ResultStream[Order, OrderResult[Order]]):
             self._endpoint,
             items,
             codec.encode(TaskBatch(tasks=tuple(items))),
-            [(order.tracking_id, order.invoice_number) for order in items],
+            [_sent_names(order) for order in items],
         )
         first = results[0]
         if isinstance(first, Unprocessed) and stops_all(first.error):
@@ -248,6 +249,17 @@ class PushStream(ResultStream[Order, OrderResult[Order]]):
         if self._session.hooks.watched:
             self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
         return results
+
+
+def _sent_names(order: Order) -> Identity:
+    """The names with which an order is sent: one that is no text, or that was put there, stands in ``extra``."""
+    given = order.extra
+    if not given:
+        return order.tracking_id, order.invoice_number
+    return (
+        order.tracking_id or id_of(given.get("tracking_id")),
+        order.invoice_number or id_of(given.get("invoice_number")),
+    )
 
 
 def chunk_done(results: Sequence[OrderResult[T]], seconds: float) -> ChunkDone:

@@ -7,11 +7,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gotsurge_async import codec
+from gotsurge_async.api.endpoints import TASKS_CREATE
 from gotsurge_async.calls.create import (
     Created,
     Identity,
     InDoubt,
     OrderResult,
+    PushStream,
     Refused,
     Unprocessed,
     chunk_done,
@@ -35,6 +37,8 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.hooks import ChunkDone
 from gotsurge_async.models.tasks import Receipt
+from tests.calls.rig import Rig
+from tests.support.orders import answer, order
 
 names = st.none() | st.sampled_from(["A", "B", "C"])
 identities = st.lists(st.tuples(names, names), max_size=6)
@@ -212,3 +216,13 @@ def test_nothing_is_matched_by_place_when_something_was_left_out() -> None:
     answered = codec.Codec().decode_receipts(b'{"tasks":[null,{"id":"1"},{"id":"2","tracking_id":"B"}]}')
     found = match([("A", None), ("B", None)], answered)
     assert [each.id if each else None for each in found] == [None, "2"]
+
+
+async def test_a_name_in_extra_is_matched() -> None:
+    """An order whose tracking id stands in ``extra`` is sent with it, and matched by it, not by its place."""
+    orders = [order(None, extra={"tracking_id": name}) for name in ("X", 7)]
+    tasks = [{"id": "id-7", "tracking_id": 7}, {"id": "id-X", "tracking_id": "X"}]
+    async with Rig([answer({"tasks": tasks})]) as rig:
+        stream = PushStream(rig.session, TASKS_CREATE, orders, size=20, concurrency=1)
+        found = [result async for result in stream]
+    assert [each.receipt.id for each in found if isinstance(each, Created)] == ["id-X", "id-7"]
