@@ -50,11 +50,11 @@ class _HiddenText(TypeDecorator[str]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """What the driver gets."""
         return None if value is None else _Hidden(value)
 
-    def process_result_value(self, value: str | None, _dialect: Dialect) -> str | None:
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
         """What a row shows."""
         return None if value is None else _Hidden(value)
 

@@ -17,7 +17,10 @@ QUICK = RetryPolicy(attempts=3, base=0.001, cap=0.01)
 
 
 class HastyClock(SystemClock):
-    """The machine's time, in which nobody waits; ``slept`` notes how long they would have."""
+    """The machine's time, in which nobody waits between tries; ``slept`` notes how long they would have.
+
+    A wait of a minute or more is no pause but the longest that something may take: it is waited out.
+    """
 
     def __init__(self) -> None:
         self.slept: list[float] = []
@@ -25,6 +28,8 @@ class HastyClock(SystemClock):
     async def sleep(self, seconds: float) -> None:
         """Note it, and go on."""
         self.slept.append(seconds)
+        if seconds >= 60:
+            await super().sleep(seconds)
 
 
 @attrs.frozen
