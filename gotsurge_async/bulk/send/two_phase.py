@@ -40,6 +40,7 @@ from gotsurge_async.errors import (
     GotSurgeError,
     NotFound,
     OutcomeUnknown,
+    Rejected,
     SignInNeeded,
 )
 from gotsurge_async.models.platform import BroadcastRequest
@@ -258,11 +259,13 @@ class TwoPhaseSender(ChunkSender):
             if outcomes := [outcome for draft in left if (outcome := draft.conclude(alone=one_by_one)) is not None]:
                 await uninterrupted(self._run.record(outcomes))
             left = [draft for draft in left if draft.result is None]
-            failed = [error for error in errors if error is not None]
             if not left:
                 return None
-            if failed:  # each as often as a call is tried
-                return next(filter(stops_all, failed), failed[0])
+            failed = [error for error in errors if error is not None]
+            # Each was tried as often as a call is; but a read that was refused is tried once more with the others.
+            lasting = [error for error in failed if stops_all(error) or not isinstance(error, Rejected)]
+            if lasting or (failed and tries == self._session.policy.attempts):
+                return next(filter(stops_all, lasting), [*lasting, *failed][0])
         still = OutcomeUnknown("the task is still a draft after its broadcast", operation=DRAFTS_BROADCAST.name)
         return next((draft.trouble for draft in left if draft.trouble is not None), still)
 

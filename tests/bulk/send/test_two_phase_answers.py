@@ -185,6 +185,24 @@ async def test_an_outage_is_met_as_often_as_one_call_may_be_tried(tmp_path: Path
         assert (len(platform.broadcasts), len(reads)) == ((0, 12) if acted else (3, 0))
 
 
+async def test_a_read_that_is_refused_is_tried_again_and_stops_no_push(tmp_path: Path) -> None:
+    """What a task is, is asked again where the service refused to say, and its order is created when it says so."""
+    platform = Platform()
+    answers = iter([answer({"message": "not now"}, 422)] * 2)
+    told = platform.read
+
+    def read(task_id: str) -> Response:
+        return next(answers, None) or told(task_id)
+
+    platform.read = read
+    platform.broadcast = lambda task_ids: answer({})
+    async with loaded(tmp_path, platform, 2, attempts=4) as (push, run):
+        sending = asyncio.create_task(push.send(run))
+        await passing(push, sending)
+        assert (await sending).stopped_by is None
+        assert await run.counts() == counted(created=2)
+
+
 async def passing(push: Push, sending: "asyncio.Task[Any]") -> None:
     """Let time pass until the sending is over."""
     clock: Any = push._session.clock
