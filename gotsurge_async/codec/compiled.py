@@ -132,7 +132,12 @@ def writing_hook(cls: Any, hook_of: Callable[[Any], Hook], with_extra: Hook) -> 
         hook_of: gives the hook of a class that stands in this one.
         with_extra: adds what ``extra`` holds to the plain values.
     """
-    scope: dict[str, Any] = {"no_number": _no_number, "with_extra": with_extra, "NOT_GIVEN": NOT_GIVEN}
+    scope: dict[str, Any] = {
+        "no_number": _no_number,
+        "with_extra": with_extra,
+        "NOT_GIVEN": NOT_GIVEN,
+        "finite": finite,
+    }
     lines = ["def hook(model):", *_written(cls, "model", "plain", scope, hook_of)]
     return _made([*lines, "    return with_extra(model, plain) if model.extra else plain"], scope)
 
@@ -158,8 +163,27 @@ def _written(cls: Any, model: str, plain: str, scope: dict[str, Any], hook_of: C
             value = "v.millicents"
         elif field.inner is float:  # 0 times it is 0: not so for infinity and not-a-number, nor for a text or a list
             value = f"v if v * 0 == 0 else no_number({field.name!r}, v)"
+        elif typing.get_origin(field.inner) is dict:
+            value = f"finite({field.name!r}, v)"
         lines.append(f"    if (v := {model}.{field.name}){test}: {plain}[{field.name!r}] = {value}")
     return lines
+
+
+def finite(name: str, value: Any) -> Any:
+    """The value of an open field as it is. Infinity or not-a-number in it would be written as null, which clears it.
+
+    Raises:
+        ValueError: it holds one, at ``name``.
+    """
+    if type(value) is float and value * 0 != 0:
+        _no_number(name, value)
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            finite(f"{name}.{key}", each)
+    elif isinstance(value, list | tuple):
+        for number, each in enumerate(value):
+            finite(f"{name}[{number}]", each)
+    return value
 
 
 def _no_number(name: str, value: Any) -> NoReturn:

@@ -14,7 +14,7 @@ from typing import Any
 import cattrs
 import msgspec
 
-from gotsurge_async.codec.compiled import Hook, Structs, reading_hook, receipt_hook, writing_hook
+from gotsurge_async.codec.compiled import Hook, Structs, finite, reading_hook, receipt_hook, writing_hook
 from gotsurge_async.errors import Problem
 from gotsurge_async.models.base import Field, Model, OpenEnum, fields_of, is_model, is_union, read_utc
 from gotsurge_async.models.platform import UpdatedTasks
@@ -287,6 +287,8 @@ _ADAPTERS: Mapping[Any, Callable[[Plain], Plain]] = {CreatedTasks: _created, Upd
 def _with_extra(model: Model, plain: Plain) -> Plain:
     """Plain values with what ``extra`` holds. What was read in another form is written as it came, if it still is."""
     extra = model.extra
+    for name, value in extra.items():
+        finite(name, value)
     for name, others in model.OTHER_NAMES.items():
         if name in plain and plain[name] in [id_of(extra.get(other)) for other in others]:
             del plain[name]

@@ -540,3 +540,16 @@ def test_whole_json_is_known(body: bytes, whole: bool) -> None:
 def test_ids_are_written_as_a_list() -> None:
     """A request of ids alone is written under its name."""
     assert codec.encode(BroadcastRequest(task_ids=("a", "b"))) == b'{"task_ids":["a","b"]}'
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"epod": {"weights": [1.5, math.nan]}}, r"epod\.weights\[1\]"),
+        ({"extra": {"odd": {"deep": math.inf}}}, r"odd\.deep"),
+    ],
+)
+def test_no_number_in_an_open_field_is_refused(fields: dict[str, Any], path: str) -> None:
+    """Infinity and not-a-number inside an object without a form would be written as null, which clears something."""
+    with pytest.raises(InvalidData, match=path):
+        codec.encode(Task(id="t-1", **fields))
