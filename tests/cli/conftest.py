@@ -38,3 +38,10 @@ def desk(run: Runner, simulator: Simulator, tmp_path: Path) -> Desk:
 def platform_desk(run: Runner, simulator: Simulator, tmp_path: Path) -> Desk:
     """A desk of the platform partner."""
     return Desk(run, simulator, tmp_path, account="platform")
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let retries wait for no time at all."""
+    monkeypatch.setattr("random.Random.random", lambda _: 0.0)
+    monkeypatch.setattr("gotsurge_async.bulk.send.two_phase.backoff", lambda *_: 0.0)

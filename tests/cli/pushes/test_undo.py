@@ -77,6 +77,7 @@ def test_drafts_are_undone_if_asked(platform_desk: Desk) -> None:
     assert desk.document(desk.on_ledger("status", summary["run"], "--json"))["unused_drafts"] == []
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_person_is_asked_about_all_that_is_cancelled(platform_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Orders in doubt whose tasks are known count too, and with --drafts the unused drafts."""
     desk = platform_desk

@@ -119,12 +119,6 @@ async def test_an_interrupt_before_anything_was_sent_is_a_document(tmp_path: Pat
     assert done.document == {"error": "interrupted: nothing was sent", "exit": 130, "run": None}
 
 
-@pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let retries wait for no time at all."""
-    monkeypatch.setattr("random.Random.random", lambda _: 0.0)
-
-
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("mode", ["auto", "direct", "two-phase"])
 def test_a_connection_that_is_refused_is_one_code(desk: Desk, mode: str) -> None:
