@@ -99,7 +99,7 @@ class UnreadableAnswer(InvalidData):
     def __init__(self, message: str = "", problems: Sequence[Problem] = (), more: int = 0) -> None:
         super().__init__(message, problems[:100])
         self._more = more + len(problems) - len(self.problems)
-        self.args = (message, self.problems, self._more)  # as it is pickled
+        self.args: tuple[Any, ...] = (message, self.problems, self._more)  # as it is pickled
 
     def __str__(self) -> str:
         told = str(InvalidData(self.args[0], self.problems[:5]))
@@ -274,7 +274,7 @@ class PartlyDone(CallError):
     ) -> None:
         super().__init__(message, **details)
         self.done = done
-        self.failed = dict(failed)
+        self.failed: dict[str, GotSurgeError] = dict(failed)
 
 
 _REJECTIONS: dict[int, type[Rejected]] = {

@@ -59,7 +59,7 @@ class Session:
         create_on_assumed: bool = True,
         random: Random | None = None,
     ) -> None:
-        self.codec = codec.Codec()
+        self.codec: codec.Codec = codec.Codec()
         self.limiter = limiter
         self.policy = policy
         self.hooks = hooks

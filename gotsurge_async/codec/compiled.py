@@ -37,7 +37,7 @@ class Structs:
     """The structs as which usual answers are read: no fields but those of the class, and those that were learned."""
 
     def __init__(self, learned: Learned) -> None:
-        self.learned = {cls: sorted(names) for cls, names in learned.items()}
+        self.learned: dict[Any, list[str]] = {cls: sorted(names) for cls, names in learned.items()}
         self.of: Callable[[Any], Any] = functools.cache(self._of)
         self.decoder: Callable[[Any], Callable[[bytes], Any]] = functools.cache(
             lambda cls: msgspec.json.Decoder(self.of(cls)).decode

@@ -52,7 +52,7 @@ class Listing(Generic[PageT, ItemT]):
         self._read = read
         self._items = items
         self._per_page = per_page
-        self.gap = ""
+        self.gap: str = ""
 
     async def page(self, number: int) -> PageT:
         """One page as the service gives it, from 1.

@@ -90,7 +90,7 @@ class Records:
     """
 
     def __init__(self, lines: Iterator[bytes | None], delimiter: str, wrong: Callable[[int, str], None]) -> None:
-        self.stopped = False
+        self.stopped: bool = False
         self._lines = _Lines(lines)
         self._delimiter = delimiter
         self._wrong = wrong

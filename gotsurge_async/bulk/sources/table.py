@@ -83,8 +83,10 @@ class Header:
         Raises:
             ConfigError: a constant of the map is not written as its field needs it.
         """
-        self.names = names = tuple(map(str.strip, cells))
-        self.index = index = _fields_of(names, reading, wrong)
+        names = tuple(map(str.strip, cells))
+        index = _fields_of(names, reading, wrong)
+        self.names: tuple[str, ...] = names
+        self.index: Mapping[str, int] = index
         constants = reading.constants()
         for name, place in index.items():
             if name in constants:
@@ -103,15 +105,15 @@ class Header:
         self._objects: dict[str, _Object] = {}
         self._required = required_of(reading.model)
         missing = self._tell_missing_columns({*index, *constants}, reading, wrong)
-        self.key = index.get(reading.key, names.index(reading.key) if reading.key in names else None)
+        self.key: int | None = index.get(reading.key, names.index(reading.key) if reading.key in names else None)
         if self.key is None:
             another = "" if reading.key != ITEM_KEY else "; another column can be named (--key invoice_number)"
             wrong(reading.key, f"there is no such column, and it tells one row from another{another}")
-        self.status = names.index("gs_status") if "gs_status" in names else None
-        self.unnamed = [place for place, name in enumerate(names) if not name]
-        self.original = [place for place, name in enumerate(names) if name not in FEEDBACK]
-        self.written_by_a_push = len(self.original) < len(names)
-        self.complete = self.key is not None and not missing
+        self.status: int | None = names.index("gs_status") if "gs_status" in names else None
+        self.unnamed: list[int] = [place for place, name in enumerate(names) if not name]
+        self.original: list[int] = [place for place, name in enumerate(names) if name not in FEEDBACK]
+        self.written_by_a_push: bool = len(self.original) < len(names)
+        self.complete: bool = self.key is not None and not missing
 
     def _tell_missing_columns(self, given: set[str], reading: Reading, wrong: Wrong) -> bool:
         """Tell each column that must be there and is not; whether one is required in every row."""
@@ -217,10 +219,10 @@ class Table:
     def __init__(self, name: str, stream: BinaryIO, reading: Reading, report: SourceReport) -> None:
         self.name = name
         self.header: Header | None = None
-        self.digest = sha256()
+        self.digest: Any = sha256()
         self.bad: set[str] = set()
-        self.lost = 0
-        self.read_to_end = False
+        self.lost: int = 0
+        self.read_to_end: bool = False
         self._reading = reading
         self._report = report
         self._delimiter = reading.options.delimiter or ("\t" if name.lower().endswith(".tsv") else ",")

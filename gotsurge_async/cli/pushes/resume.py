@@ -19,14 +19,14 @@ from gotsurge_async.cli.shared.ledger import (
     quiet_option,
     target_of,
 )
-from gotsurge_async.cli.shared.options import GroupedCommand, json_option, together
+from gotsurge_async.cli.shared.options import Decorator, GroupedCommand, json_option, together
 from gotsurge_async.cli.shared.push_options import concurrency, rate, takes_brakes
 from gotsurge_async.cli.shared.report import ROW, try_out
 from gotsurge_async.cli.shared.sending import Interrupts, Sending, SendOptions
 from gotsurge_async.config import Limits
 from gotsurge_async.errors import UsageError
 
-going_on_options = together(
+going_on_options: Decorator[Any] = together(
     takes_place,
     concurrency(help="Calls in flight.  [default: as before]"),
     rate(help="Calls a second.  [default: as before]"),

@@ -18,7 +18,7 @@ from gotsurge_async.auth.stores import MemoryStore
 from gotsurge_async.calls.outcome import service_message
 from gotsurge_async.cli.shared.credentials import account_name, find_credentials, open_token_store
 from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, told
-from gotsurge_async.cli.shared.options import WHERE, gathered, in_group
+from gotsurge_async.cli.shared.options import WHERE, Decorator, gathered, in_group
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials, Environment, Limits, Settings, from_env
@@ -118,13 +118,13 @@ _places = (
 )
 _simulate = _place("--simulate", is_flag=True, help="Start a throw-away simulator and talk to it.")
 
-takes_target = gathered("target", Target, _simulate, *_places)
+takes_target: Decorator[Any] = gathered("target", Target, _simulate, *_places)
 """The options that choose a GotSurge; the command gets them as its argument ``target``."""
 
-takes_platform = gathered("target", lambda **given: Target(**given).for_platform(), _simulate, *_places)
+takes_platform: Decorator[Any] = gathered("target", lambda **given: Target(**given).for_platform(), _simulate, *_places)
 """The same for a command of platform partners."""
 
-takes_place = gathered("target", Target.of_place, *_places)
+takes_place: Decorator[Any] = gathered("target", Target.of_place, *_places)
 """The same without ``--simulate``: for commands about earlier runs, of which a new simulator knows nothing."""
 
 

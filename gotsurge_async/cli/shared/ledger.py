@@ -5,6 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import click
@@ -18,7 +19,7 @@ from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
 from gotsurge_async.bulk.send.changes import Known, compare
 from gotsurge_async.cli.shared.connect import SIMULATED, Target
 from gotsurge_async.cli.shared.exits import Exit
-from gotsurge_async.cli.shared.options import OUTPUT, PATH, gathered, in_group
+from gotsurge_async.cli.shared.options import OUTPUT, PATH, Decorator, gathered, in_group
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import ConfigError, UsageError
 
@@ -26,19 +27,21 @@ OUT = Path("gotsurge-results")
 """Where result files go unless ``--out`` says otherwise."""
 
 _option = in_group(OUTPUT)
-ledger_option = _option(
+ledger_option: Decorator[Any] = _option(
     "--ledger",
     metavar="PATH",
     callback=lambda _, __, value: None if value is None else _file_of(value, "--ledger"),
     help="The ledger's file; gotsurge push --help says where it is otherwise.",
 )
-env_option = _option(
+env_option: Decorator[Any] = _option(
     "--env",
     type=click.Choice((SIMULATED, "local", "sandbox", "production")),
     help="Whose runs; it also tells which ledger, unless --ledger does.",
 )
-out_option = _option("--out", type=PATH, default=OUT, show_default=True, help="Folder of the result files.")
-quiet_option = _option("--quiet", is_flag=True, help="No progress on stderr.")
+out_option: Decorator[Any] = _option(
+    "--out", type=PATH, default=OUT, show_default=True, help="Folder of the result files."
+)
+quiet_option: Decorator[Any] = _option("--quiet", is_flag=True, help="No progress on stderr.")
 
 
 def find_ledger(given: Path | None, target: Target, out: Path = OUT) -> Path:
@@ -67,7 +70,7 @@ def find_ledger_of(ledger: Path | None, env: str | None) -> Path:
     return find_ledger(ledger, Target(simulate=env == SIMULATED, env=env))
 
 
-takes_ledger = gathered("ledger", find_ledger_of, ledger_option, env_option)
+takes_ledger: Decorator[Any] = gathered("ledger", find_ledger_of, ledger_option, env_option)
 """The options of a command that needs nothing but the ledger; the command gets its path, the argument ``ledger``."""
 
 

@@ -94,8 +94,10 @@ STOPPING = "Stopping"
 WHERE = "Where to"
 OUTPUT = "Ledger, results and output"
 
-json_option = in_group(OUTPUT)("--json", "as_json", is_flag=True, help="Print one JSON document.")
-timezone_option = in_group(THE_FILE)("--timezone", metavar="TZ", help="Of times without one, such as Asia/Singapore.")
-max_price_option = in_group(THE_FILE)(
+json_option: Decorator[Any] = in_group(OUTPUT)("--json", "as_json", is_flag=True, help="Print one JSON document.")
+timezone_option: Decorator[Any] = in_group(THE_FILE)(
+    "--timezone", metavar="TZ", help="Of times without one, such as Asia/Singapore."
+)
+max_price_option: Decorator[Any] = in_group(THE_FILE)(
     "--max-price", type=MoneyAmount(), help="The greatest price that passes.  [default: 1000 of any currency]"
 )

@@ -1,7 +1,7 @@
 """The options of a push: how its file is read, how it is sent, and what stops it."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from gotsurge_async.cli.shared.options import (
     SENDING,
     STOPPING,
     THE_FILE,
+    Decorator,
     MoneyAmount,
     gathered,
     in_group,
@@ -34,7 +35,7 @@ def _source(file_map: Path | None, **given: Any) -> SourceOptions:
         return SourceOptions(now=datetime.now(UTC), file_map=FileMap.load(file_map) if file_map else FileMap(), **given)
 
 
-takes_source = gathered(
+takes_source: Decorator[Any] = gathered(
     "source",
     _source,
     _file("--items", type=PATH, metavar="FILE", help="The items, a CSV joined by tracking_id."),
@@ -71,17 +72,23 @@ def reading_words(given: Mapping[str, Any]) -> list[str]:
 
 # --- how fast it is sent, and what stops it --------------------------------------------------------------------------
 
-sending = in_group(SENDING)
-refused_chunk = functools.partial(sending, "--on-refused-chunk", type=click.Choice(("hold", "split")))
-concurrency = functools.partial(sending, "--concurrency", type=click.IntRange(1, 1024), metavar="N")
-rate = functools.partial(sending, "--rate", type=click.FloatRange(min=0, min_open=True), metavar="PER_SECOND")
+sending: Callable[..., Decorator[Any]] = in_group(SENDING)
+refused_chunk: Callable[..., Decorator[Any]] = functools.partial(
+    sending, "--on-refused-chunk", type=click.Choice(("hold", "split"))
+)
+concurrency: Callable[..., Decorator[Any]] = functools.partial(
+    sending, "--concurrency", type=click.IntRange(1, 1024), metavar="N"
+)
+rate: Callable[..., Decorator[Any]] = functools.partial(
+    sending, "--rate", type=click.FloatRange(min=0, min_open=True), metavar="PER_SECOND"
+)
 
 
 def _brakes(doubts_in_a_row: int, refusals_in_a_row: int, **given: Any) -> Brakes:
     return Brakes(doubts_in_a_row=doubts_in_a_row or None, refusals_in_a_row=refusals_in_a_row or None, **given)
 
 
-stopping = functools.partial(in_group(STOPPING), type=click.IntRange(0), metavar="N")
+stopping: Callable[..., Decorator[Any]] = functools.partial(in_group(STOPPING), type=click.IntRange(0), metavar="N")
 _stops = together(
     stopping("--max-errors", help="Stop when more are refused."),
     stopping("--max-in-doubt", help="Stop when more are in doubt."),
@@ -101,9 +108,9 @@ _stops = together(
         help="Stop when so many calls in a row are refused, 0 for never.",
     ),
 )
-takes_brakes = gathered("brakes", _brakes, _stops)
+takes_brakes: Decorator[Any] = gathered("brakes", _brakes, _stops)
 """The options that say what stops a sending before its end; the command gets them as its argument ``brakes``."""
 
-takes_brakes_and_canary = gathered(
+takes_brakes_and_canary: Decorator[Any] = gathered(
     "brakes", _brakes, stopping("--canary", default=0, help="Send N orders and read them back first."), _stops
 )

@@ -84,7 +84,7 @@ class Sending:
 
     def __init__(self, options: SendOptions) -> None:
         self.run_id: str | None = None
-        self.replaced = Replaced()
+        self.replaced: Replaced = Replaced()
         self._begun: Run | None = None
         self._send_options = options
 

@@ -7,6 +7,7 @@ from attrs import frozen
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    FromClause,
     Row,
     and_,
     case,
@@ -39,7 +40,7 @@ SIMILAR_LIMIT = 1000
 """How many pairs of similar orders one look lists."""
 RIVALS_AT_ONCE = 500
 
-owner = orders.alias("owner")
+owner: FromClause = orders.alias("owner")
 _IS_ANOTHERS = in_states(orders.c.state, OWNED_ELSEWHERE)
 _IS_FREE = in_states(orders.c.state, FREE)
 OWNER = and_(
