@@ -200,7 +200,7 @@ class Session:
 
     async def _run(self, call: "_Call", started: float) -> Any:
         tries, replayed_401 = 0, False
-        done = bearer = None
+        done = bearer = lost = None
         while True:
             if self._tokens is not None and call.endpoint.bearer:
                 try:
@@ -227,6 +227,7 @@ class Session:
                 self._tokens.invalidate(bearer)
                 replayed_401 = True
                 continue
+            lost = lost or (done if done.outcome is Outcome.UNKNOWN else None)
             wait = decide(
                 self.policy,
                 call.endpoint.replay,
@@ -237,10 +238,15 @@ class Session:
                 retry_after=done.retry_after(self.clock.now()),
             )
             if wait is None or self._no_more_tries.is_set():
-                raise self._error(call, done, tries, bearer)
+                raise self._error(call, self._what_is_known(call, lost, done), tries, bearer)
             self._tell_retry(call, done, tries, wait)
             if await sleep_or(self._no_more_tries, self.clock, wait):
-                raise self._error(call, done, tries, bearer)
+                raise self._error(call, self._what_is_known(call, lost, done), tries, bearer)
+
+    def _what_is_known(self, call: "_Call", lost: Attempt | None, last: Attempt) -> Attempt:
+        """The last try; or the one whose answer was lost, where the last one never left and that one may have acted."""
+        never_left = last.outcome is Outcome.NOT_SENT
+        return lost if lost is not None and never_left and call.endpoint.verb != "GET" else last
 
     async def _try(self, call: "_Call", bearer: Secret | None, tries: int) -> Attempt:
         request = build_request(call.endpoint.verb, call.url, body=call.body, bearer=bearer)

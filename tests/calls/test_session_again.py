@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async.api.endpoints import TASKS_GET, Endpoint
+from gotsurge_async.api.endpoints import DRAFTS_BROADCAST, TASKS_GET, Endpoint
 from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.config import Limits, RetryPolicy
 from gotsurge_async.errors import (
@@ -42,6 +42,13 @@ async def test_what_was_not_sent_is_sent_again(endpoint: Endpoint[Any]) -> None:
         assert rig.waits == [0.5, 1.0, 2.0]
     assert caught.value.attempts == 4
     assert caught.value.status is None
+
+
+async def test_a_lost_try_is_told_though_the_next_ones_never_left() -> None:
+    """A broadcast that may have acted is not called unsent because the service could not be reached afterwards."""
+    async with Rig([MaybeSent("lost"), *[NothingSent("refused")] * 3]) as rig:
+        with pytest.raises(OutcomeUnknown, match="lost"):
+            await rig.call(DRAFTS_BROADCAST, **arguments(DRAFTS_BROADCAST))
 
 
 @pytest.mark.parametrize("lost", [MaybeSent("the connection broke"), answer({"error": "oops"}, 500), answer({}, 408)])
