@@ -206,7 +206,7 @@ class Session:
                 try:
                     bearer = await self._tokens.bearer()
                 except CallError as error:
-                    raise self._without_token(call, error, done, tries, bearer) from None
+                    raise self._without_token(call, error, lost or done, tries, bearer) from None
             tries += 1
             done = await self._try(call, bearer, tries)
             if done.outcome is Outcome.ANSWERED and done.response is not None:
@@ -244,9 +244,9 @@ class Session:
                 raise self._error(call, self._what_is_known(call, lost, done), tries, bearer)
 
     def _what_is_known(self, call: "_Call", lost: Attempt | None, last: Attempt) -> Attempt:
-        """The last try; or the one whose answer was lost, where the last one never left and that one may have acted."""
-        never_left = last.outcome is Outcome.NOT_SENT
-        return lost if lost is not None and never_left and call.endpoint.verb != "GET" else last
+        """The last try; or the one that was lost and may have acted, where the last one tells nothing of that."""
+        tells_nothing = last.outcome in (Outcome.NOT_SENT, Outcome.RATE_LIMITED) or last.status == 401
+        return lost if lost is not None and tells_nothing and call.endpoint.verb != "GET" else last
 
     async def _try(self, call: "_Call", bearer: Secret | None, tries: int) -> Attempt:
         request = build_request(call.endpoint.verb, call.url, body=call.body, bearer=bearer)
