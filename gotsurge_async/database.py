@@ -46,6 +46,7 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
         "narrow": "",
         "like": "GLOB",
         "for_update": "",
+        "one_creates": "",
     },
     Kind.POSTGRESQL: {
         "big": "BIGINT",
@@ -55,6 +56,8 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
         "narrow": " WITH (fillfactor = 50)",  # room for new versions of a row on its page
         "like": "~",
         "for_update": "FOR UPDATE",
+        # CREATE TABLE IF NOT EXISTS fails when two do it at once.
+        "one_creates": "SELECT pg_advisory_xact_lock(7237103001);",
     },
 }
 """Where the two databases say the same thing in another word."""
@@ -62,6 +65,11 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
 _AMONG = {Kind.SQLITE: r"IN (SELECT value FROM json_each(:\1))", Kind.POSTGRESQL: r"= ANY(:\1)"}
 _VALUE = re.compile(r"(?<![:\w]):(\w+)")
 _ROWS = "{rows}"
+_UNREADABLE = (
+    "this URL cannot be read: give postgresql://USER@HOST:PORT/NAME; in a password % is %25, @ %40, / %2F, # %23"
+)
+_NOTICE_SILENCE: Mapping[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
+"""A server whose machine is gone without a word is noticed after half a minute, not after hours (s, s, ms)."""
 
 
 @cache
@@ -123,10 +131,34 @@ def place_of(where: str | Path) -> Place:
         told = f"{name} is not supported" if name else "this URL cannot be read"
         raise ConfigError(f"{told}: give the path of a file, or postgresql://USER@HOST/NAME")
     try:
-        _ = urlsplit(f"postgresql://{rest}").port
+        parts = urlsplit(f"postgresql://{rest}")
+        _ = parts.port
     except ValueError:
-        raise ConfigError("this URL cannot be read: give postgresql://USER@HOST:PORT/NAME") from None
+        raise ConfigError(_UNREADABLE) from None
+    if parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment:
+        # Signs of a password; the driver would take what follows them for the host's name, and tell it in its errors.
+        raise ConfigError(_UNREADABLE)
     return Place(Kind.POSTGRESQL, url=f"postgresql://{rest}")
+
+
+def driver_of(place: Place) -> Any:
+    """The module of a database's driver, which is loaded only now.
+
+    Raises:
+        ConfigError: it is not installed, or cannot read the URL.
+    """
+    if place.kind is Kind.SQLITE:
+        return sqlite3
+    try:
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError:
+        raise ConfigError('PostgreSQL needs the extra: pip install "gotsurge-async[postgresql]"') from None
+    try:
+        conninfo_to_dict(place.url)
+    except psycopg.Error:
+        raise ConfigError(_UNREADABLE) from None  # the driver quotes what it cannot read, maybe the password
+    return psycopg
 
 
 class Database(ABC):
@@ -141,12 +173,12 @@ class Database(ABC):
         self.driver = driver
         self._texts = texts
 
-    def rows(self, name: str, **values: Any) -> list[Row]:
+    def rows(self, name: str, /, **values: Any) -> list[Row]:
         """All rows that a statement gives."""
         found: list[Row] = self._execute(self._texts[name], values).fetchall()
         return found
 
-    def change(self, name: str, **values: Any) -> int:
+    def change(self, name: str, /, **values: Any) -> int:
         """How many rows a statement changed."""
         return int(self._execute(self._texts[name], values).rowcount)
 
@@ -154,11 +186,13 @@ class Database(ABC):
         """Put rows in, with a statement that has ``{rows}`` for them; how many were."""
         return self._insert(self._texts[name], rows) if rows else 0
 
+    @abstractmethod
     def script(self, name: str) -> None:
         """Execute several statements, without values."""
-        for text in self._texts[name].split(";\n"):
-            if text.strip(" \n;"):
-                self._execute(text, {})
+
+    @abstractmethod
+    def alive(self) -> bool:
+        """Whether the connection still leads to the database: a server may have been restarted."""
 
     @abstractmethod
     def _execute(self, text: str, values: Mapping[str, Any]) -> Any:
@@ -207,6 +241,14 @@ class Sqlite(Database):
     kind = Kind.SQLITE
     _mark = "?"
 
+    def script(self, name: str) -> None:
+        for text in self._texts[name].split(";\n"):
+            if text.strip(" \n;"):
+                self._execute(text, {})
+
+    def alive(self) -> bool:
+        return True
+
     def _execute(self, text: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
         found: sqlite3.Cursor = self.driver.execute(text, values)
         return found
@@ -234,6 +276,18 @@ class Postgres(Database):
     _mark = "%s"
     _COPIED: ClassVar[re.Pattern[str]] = re.compile(r"INSERT INTO (\w+ ?\([^)]*\)) VALUES \{rows\};?$")
 
+    def script(self, name: str) -> None:
+        self._execute(self._texts[name], {})  # in one message: all of them or none, and nobody is kept waiting between
+
+    def alive(self) -> bool:
+        from psycopg import Error
+
+        try:
+            self.driver.execute("")
+        except Error:
+            return False
+        return True
+
     def _execute(self, text: str, values: Mapping[str, Any]) -> Any:
         return self.driver.execute(text, values or None) if values else self.driver.execute(text.replace("%%", "%"))
 
@@ -257,3 +311,25 @@ class Postgres(Database):
     def rollback(self) -> None:
         if not self.driver.closed:
             self.driver.execute("ROLLBACK")
+
+
+def connect(place: Place, texts: Path, *, patience: float = 30.0) -> Database:
+    """Open a connection. A statement is a transaction of its own, unless one is begun.
+
+    Args:
+        texts: the file of the statements.
+        patience: seconds that SQLite waits for another writer.
+
+    Raises:
+        ConfigError: as of `driver_of`.
+        Exception: the driver's ``Error``, when there is no connection to be had.
+    """
+    driver = driver_of(place)
+    known = statements(texts, place.kind)
+    if place.kind is Kind.SQLITE:
+        return Sqlite(driver.connect(place.path, timeout=patience, isolation_level=None), known)
+    from psycopg.conninfo import conninfo_to_dict
+
+    # Nothing is prepared: behind a pooler the next statement may meet another session, which does not know it.
+    settings = {**_NOTICE_SILENCE, **conninfo_to_dict(place.url)}
+    return Postgres(driver.connect(**settings, autocommit=True, prepare_threshold=None), known)
