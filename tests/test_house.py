@@ -208,7 +208,7 @@ def test_every_imported_public_name_is_declared() -> None:
 
 def test_importing_the_package_is_cheap() -> None:
     """A fresh interpreter that imports the package has loaded no HTTP, database or terminal library."""
-    heavy = ["aiohttp", "sqlalchemy", "aiosqlite", "click", "rich", "filelock", "yarl", "hypothesis", "pytest"]
+    heavy = ["aiohttp", "sqlalchemy", "psycopg", "sqlite3", "click", "rich", "filelock", "yarl", "hypothesis", "pytest"]
     code = f"import sys, gotsurge_async; print([name for name in {heavy} if name in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.strip() == "[]"

@@ -1,19 +1,18 @@
-"""Tokens in a database, SQLite or PostgreSQL, for a service that runs on several machines (SQLAlchemy, asyncio)."""
+"""Tokens in a database, SQLite or PostgreSQL, for a service that runs on several machines."""
 
 import asyncio
 import math
 import os
-import sqlite3
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Dialect, Executable, Row, Text, TypeDecorator, bindparam, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gotsurge_async.auth.consent import STATE_LIFE, Pending
 from gotsurge_async.auth.leases import leased
@@ -21,59 +20,30 @@ from gotsurge_async.auth.sealing import Sealer
 from gotsurge_async.auth.stores import Tokens, from_record, is_current, same_pair, to_record
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock, SystemClock
+from gotsurge_async.database import Database, Kind, Place, Row, connect, driver_of, place_of
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.secrets import HIDDEN
 
-_TABLES = (
-    "gotsurge_tokens (account TEXT NOT NULL PRIMARY KEY, record TEXT NOT NULL)",
-    "gotsurge_leases (name TEXT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, beat BIGINT NOT NULL)",
-    "gotsurge_sign_ins (state TEXT NOT NULL PRIMARY KEY, record TEXT NOT NULL, ends BIGINT NOT NULL)",
-)
+T = TypeVar("T")
+
+_TEXTS = Path(__file__).with_name("tokens.sql")
 _PATIENCE = 30.0
-"""Seconds that a statement waits for another process's, which take milliseconds."""
-_CREATING = 7_237_103_001
-"""The advisory lock under which the tables are made: CREATE TABLE IF NOT EXISTS fails when two do it at once."""
-
-
-class _Hidden(str):
-    """A text that logs do not show: drivers write parameters, and SQLAlchemy rows, into the log as their repr."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return HIDDEN
-
-
-class _HiddenText(TypeDecorator[str]):
-    """A column that holds secrets."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """What the driver gets."""
-        return None if value is None else _Hidden(value)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        """What a row shows."""
-        return None if value is None else _Hidden(value)
-
-
-_SECRET = {"record", "kept", "state"}
-"""Names of parameters and columns that hold secrets."""
+"""Seconds that a statement waits for others, of this process or another, which take milliseconds."""
 
 
 class SqlStore:
     """Keeps tokens in a database.
 
     Nothing is locked while a token is renewed: the lock is a lease in a row of its own, kept alive by its holder. Every
-    transaction is one statement, and PostgreSQL ends one whose process was frozen in it. SQLite cannot: a
-    process frozen in the milliseconds of a write keeps everybody else out until it wakes or is killed.
+    transaction is one statement, which the database ends without its client: PostgreSQL has all of it before it begins,
+    and a process that is frozen keeps nobody out. In SQLite the client is the database: a process frozen in the
+    milliseconds of a write keeps everybody else out until it wakes or is killed.
+
+    Statements run one after another in a thread of the store, over one connection, which is replaced when it is dead.
 
     Args:
-        database: a URL with an asynchronous driver (``sqlite+aiosqlite:///…``, ``postgresql+psycopg://…``), or an
-            engine, which stays the caller's to dispose of. SQLite gets a file of its own, mode 0600: a ledger in the
-            same file would be in its way.
+        database: its URL, ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME`` (a driver's name in it, as in
+            ``postgresql+psycopg:``, is passed over). SQLite gets a file of its own, mode 0600: a ledger in the same
+            file would be in its way.
         sealer: encrypts the tokens; None keeps them in clear, for who encrypts the database by other means.
         clock: only for waiting while another process holds the lock.
 
@@ -81,13 +51,13 @@ class SqlStore:
         ConfigError: the database cannot be used, or the tokens cannot be decrypted.
     """
 
-    def __init__(self, database: str | AsyncEngine, sealer: Sealer | None, *, clock: Clock | None = None) -> None:
-        self._owned = isinstance(database, str)
-        self._engine = engine_of(database) if isinstance(database, str) else database
+    def __init__(self, database: str, sealer: Sealer | None, *, clock: Clock | None = None) -> None:
+        self._place = _place(database)
+        self._driver = driver_of(self._place)
         self._sealer = sealer
         self._clock = clock or SystemClock()
-        self._ready = False
-        self._preparing = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="gotsurge-tokens")
+        self._database: Database | None = None
 
     async def load(self, account: str) -> Tokens | None:
         """The tokens of an account, or None."""
@@ -96,33 +66,22 @@ class SqlStore:
 
     async def save(self, account: str, tokens: Tokens) -> None:
         """Keep tokens; committed on return."""
-        await self.run(
-            "INSERT INTO gotsurge_tokens (account, record) VALUES (:account, :record) "
-            "ON CONFLICT (account) DO UPDATE SET record = excluded.record",
-            account=account,
-            record=self._write(tokens),
-        )
+        await self.change("save", account=account, record=self._write(tokens))
 
     async def replace(self, account: str, old: Tokens, new: Tokens) -> bool:
         """Keep ``new`` if ``old`` is still what is kept; whether it was."""
         kept = await self._record(account)
         if kept is None or not same_pair(self._parse(account, kept), old):
             return False
-        changed = await self.run(
-            "UPDATE gotsurge_tokens SET record = :record WHERE account = :account AND record = :kept RETURNING account",
-            account=account,
-            record=self._write(new),
-            kept=kept,
-        )
-        return bool(changed)
+        return bool(await self.change("replace", account=account, record=self._write(new), kept=kept))
 
     async def delete(self, account: str) -> None:
         """Forget an account."""
-        await self.run("DELETE FROM gotsurge_tokens WHERE account = :account", account=account)
+        await self.change("delete", account=account)
 
     async def accounts(self) -> list[str]:
         """The names of all accounts, sorted."""
-        return sorted(row.account for row in await self.run("SELECT account FROM gotsurge_tokens"))
+        return sorted(account for (account,) in await self.rows("accounts"))
 
     async def reseal(self) -> int:
         """Encrypt anew what is not sealed with the newest key; how many accounts that were.
@@ -147,59 +106,49 @@ class SqlStore:
         return leased(SqlBoard(self), account, self._clock)
 
     async def close(self) -> None:
-        """Give back the connections, unless the engine is the caller's."""
-        if self._owned:
-            await self._engine.dispose()
+        """Give back the connection."""
+        await uninterrupted(asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect))
 
     # --- the database -----------------------------------------------------------------------------------------------
 
-    async def run(self, sql: str, **values: str | int) -> Sequence[Row[Any]]:
-        """Run one statement, and commit; its rows. Whole, also when the caller is cancelled.
+    async def rows(self, name: str, /, **values: str | int) -> list[Row]:
+        """The rows of a statement of ``tokens.sql``, which is committed. Whole, also when the caller is cancelled."""
+        return await self._in_thread(lambda database: database.rows(name, **values))
 
-        What has the name of a secret is shown in no log, whatever its level.
-        """
-        return await uninterrupted(self._run(sql, values))
+    async def change(self, name: str, /, **values: str | int) -> int:
+        """How many rows a statement of ``tokens.sql`` changed; otherwise as `rows`."""
+        return await self._in_thread(lambda database: database.change(name, **values))
 
-    async def _run(self, sql: str, values: dict[str, str | int]) -> Sequence[Row[Any]]:
+    async def _in_thread(self, work: Callable[[Database], T]) -> T:
+        run = partial(self._run, work, time.monotonic())
+        return await uninterrupted(asyncio.get_running_loop().run_in_executor(self._thread, run))
+
+    def _run(self, work: Callable[[Database], T], asked: float) -> T:
+        if time.monotonic() - asked > _PATIENCE:
+            raise ConfigError(f"the token database cannot be used: others have waited for it for {_PATIENCE:.0f} s")
         try:
-            await self._prepare()
-            async with self._begun() as connection:
-                done = await connection.execute(_statement(sql, values), values)
-                return done.all() if done.returns_rows else ()
-        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            return work(self._connected())
+        except (self._driver.Error, OSError) as error:
+            # Whatever it was, the next one gets a new connection: this one's server may have become a read-only copy.
+            self._disconnect()
             raise ConfigError(f"the token database cannot be used: {_why(error)}") from None
 
-    async def _prepare(self) -> None:
-        async with self._preparing:
-            if self._ready:
-                return
-            async with self._begun() as connection:
-                if connection.dialect.name == "postgresql":
-                    await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_CREATING})")
-                for table in _TABLES:
-                    await connection.exec_driver_sql(f"CREATE TABLE IF NOT EXISTS {table}")
-            self._ready = True
+    def _connected(self) -> Database:
+        if self._database is not None and not self._database.alive():
+            self._disconnect()
+        if self._database is None:
+            self._database = connect(self._place, _TEXTS, patience=_PATIENCE)
+            self._database.script("tables")
+        return self._database
 
-    @asynccontextmanager
-    async def _begun(self) -> AsyncIterator[AsyncConnection]:
-        async with self._engine.connect() as connection:
-            if connection.dialect.name == "sqlite":
-                # The driver begins late and never IMMEDIATE: then a reader that comes to write may fail at once.
-                await connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(_PATIENCE * 1000)}")
-                await connection.exec_driver_sql("BEGIN IMMEDIATE")
-            else:
-                # Frozen inside a statement, a process loses its transaction instead of blocking the others.
-                await connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '5s'")
-            try:
-                yield connection
-            except BaseException:
-                await connection.rollback()
-                raise
-            await connection.commit()
+    def _disconnect(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
 
     async def _record(self, account: str) -> str | None:
-        rows = await self.run("SELECT record FROM gotsurge_tokens WHERE account = :account", account=account)
-        return str(rows[0].record) if rows else None
+        rows = await self.rows("record", account=account)
+        return str(rows[0][0]) if rows else None
 
     def _write(self, tokens: Tokens) -> str:
         return msgspec.json.encode(to_record(tokens, self._sealer)).decode()
@@ -216,35 +165,21 @@ class SqlBoard:
 
     async def sign(self, name: str) -> str | None:
         """The holder and its count."""
-        rows = await self._store.run("SELECT holder, beat FROM gotsurge_leases WHERE name = :name", name=name)
-        return f"{rows[0].holder}/{rows[0].beat}" if rows else None
+        rows = await self._store.rows("sign", name=name)
+        return f"{rows[0][0]}/{rows[0][1]}" if rows else None
 
     async def take(self, name: str, me: str, over: str | None) -> bool:
         """Put our row there, or in place of the one whose sign is ``over``."""
         holder, _, beat = (over or "/-1").partition("/")
-        taken = await self._store.run(
-            "INSERT INTO gotsurge_leases AS held (name, holder, beat) VALUES (:name, :me, 0) "
-            "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, beat = 0 "
-            "WHERE held.holder = :holder AND held.beat = :beat RETURNING name",
-            name=name,
-            me=me,
-            holder=holder,
-            beat=int(beat),
-        )
-        return bool(taken)
+        return bool(await self._store.change("take", name=name, me=me, holder=holder, beat=int(beat)))
 
     async def beat(self, name: str, me: str) -> bool:
         """Count on."""
-        counted = await self._store.run(
-            "UPDATE gotsurge_leases SET beat = beat + 1 WHERE name = :name AND holder = :me RETURNING name",
-            name=name,
-            me=me,
-        )
-        return bool(counted)
+        return bool(await self._store.change("beat", name=name, me=me))
 
     async def give_back(self, name: str, me: str) -> None:
         """Remove our row."""
-        await self._store.run("DELETE FROM gotsurge_leases WHERE name = :name AND holder = :me", name=name, me=me)
+        await self._store.change("give_back", name=name, me=me)
 
 
 class SqlStates:
@@ -260,66 +195,35 @@ class SqlStates:
         """Remember a consent."""
         ends = math.ceil(pending.ends.timestamp())
         forgotten = ends - int(2 * STATE_LIFE.total_seconds())
-        await self._store.run("DELETE FROM gotsurge_sign_ins WHERE ends < :forgotten", forgotten=forgotten)
+        await self._store.change("forget_sign_ins", forgotten=forgotten)
         record = msgspec.json.encode({"account": pending.account, "browser": pending.browser}).decode()
-        await self._store.run(
-            "INSERT INTO gotsurge_sign_ins (state, record, ends) VALUES (:state, :record, :ends)",
-            state=key,
-            record=record,
-            ends=ends,
-        )
+        await self._store.change("begin_sign_in", state=key, record=record, ends=ends)
 
     async def take(self, key: str) -> Pending | None:
         """Forget a consent and return it, in one step."""
-        rows = await self._store.run(
-            "DELETE FROM gotsurge_sign_ins WHERE state = :state RETURNING record, ends", state=key
-        )
+        rows = await self._store.rows("end_sign_in", state=key)
         if not rows:
             return None
-        kept = msgspec.json.decode(str(rows[0].record), type=dict[str, str])
-        return Pending(**kept, ends=datetime.fromtimestamp(rows[0].ends, UTC))
+        record, ends = rows[0]
+        kept = msgspec.json.decode(record, type=dict[str, str])
+        return Pending(**kept, ends=datetime.fromtimestamp(ends, UTC))
 
 
-def engine_of(url: str) -> AsyncEngine:
-    """An engine for a URL; a SQLite file is made for its owner alone.
-
-    Raises:
-        ConfigError: no such database, its driver is missing, or the file cannot be made.
-    """
+def _place(url: str) -> Place:
+    """Where a URL leads; a SQLite file is made for its owner alone."""
+    if "://" not in url:
+        raise ConfigError("the URL of the token database cannot be read: sqlite:///PATH or postgresql://USER@HOST/NAME")
     try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise ConfigError("the URL of the token database cannot be read") from None
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise ConfigError(f"tokens are kept in SQLite or PostgreSQL, not in {parsed.get_backend_name()}")
-    options: dict[str, Any] = {}
-    if parsed.get_backend_name() == "sqlite":
-        path = Path(parsed.database or "")
-        if not parsed.database or parsed.database == ":memory:":
-            raise ConfigError("tokens in SQLite need a file: give sqlite+aiosqlite:///PATH, or use a MemoryStore")
+        place = place_of(url)
+    except ConfigError as error:
+        raise ConfigError(f"the token database: {error}") from None
+    if place.kind is Kind.SQLITE:
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            place.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(place.path, os.O_CREAT | os.O_RDWR, 0o600))
         except OSError as error:
-            raise ConfigError(f"cannot make the token database {path}: {error.strerror or error}") from None
-    else:
-        options["pool_pre_ping"] = True  # a service that runs for months outlives its database server's restarts
-    try:
-        # hide_parameters: an error of the database must not print a token.
-        engine = create_async_engine(parsed, hide_parameters=True, **options)
-    except (ModuleNotFoundError, SQLAlchemyError) as error:
-        raise ConfigError(f"the token database needs another driver: {error}") from None
-    if parsed.get_backend_name() == "sqlite":
-        event.listen(engine.sync_engine, "connect", _leave_transactions_to_us)
-    return engine
-
-
-def _statement(sql: str, values: Mapping[str, object]) -> Executable:
-    """A statement whose secrets are marked as such, among its parameters and among what it returns."""
-    statement = text(sql).bindparams(*(bindparam(name, type_=_HiddenText()) for name in values.keys() & _SECRET))
-    returned = sql.partition(" FROM ")[0] if sql.startswith("SELECT") else sql.partition(" RETURNING ")[2]
-    secret = _SECRET & set(returned.replace(",", " ").split())
-    return statement.columns(**dict.fromkeys(secret, _HiddenText())) if secret else statement
+            raise ConfigError(f"cannot make the token database {place.path}: {error.strerror or error}") from None
+    return place
 
 
 def _decoded(record: str) -> Any:
@@ -329,13 +233,8 @@ def _decoded(record: str) -> Any:
         return None
 
 
-def _leave_transactions_to_us(connection: Any, _record: object) -> None:
-    connection.isolation_level = None
-
-
-def _why(error: BaseException) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    why = (str(cause).strip().splitlines() or [type(cause).__name__])[0][:200]
+def _why(error: Exception) -> str:
+    why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     if why == "database is locked":
         why += ": another process is writing, or was frozen while it wrote; wake or end it"
     return why

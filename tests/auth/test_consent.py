@@ -40,7 +40,7 @@ async def states(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     if request.param == "memory":
         yield MemoryStates()
         return
-    store = SqlStore(f"sqlite+aiosqlite:///{tmp_path / 'tokens.db'}", None)
+    store = SqlStore(f"sqlite:///{tmp_path / 'tokens.db'}", None)
     yield SqlStates(store)
     await store.close()
 
@@ -184,7 +184,7 @@ async def test_memory_is_bounded() -> None:
 
 async def test_a_database_forgets_what_nobody_came_back_for(tmp_path: Path) -> None:
     """Consents that were left are removed from the database some time after their end."""
-    store = SqlStore(f"sqlite+aiosqlite:///{tmp_path / 'tokens.db'}", None)
+    store = SqlStore(f"sqlite:///{tmp_path / 'tokens.db'}", None)
     states = SqlStates(store)
     await states.put("old", Pending(account="a", ends=START))
     await states.put("new", Pending(account="a", ends=START + timedelta(hours=1)))

@@ -66,7 +66,7 @@ async def board(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     if request.param == "folder":
         yield Watched(FolderBoard(tmp_path / "tokens.json"))
         return
-    store = SqlStore(f"sqlite+aiosqlite:///{tmp_path / 'tokens.db'}", None)
+    store = SqlStore(f"sqlite:///{tmp_path / 'tokens.db'}", None)
     yield Watched(SqlBoard(store))
     await store.close()
 

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     with postgresql() as url:
-        yield url.replace("postgresql://", "postgresql+psycopg://")
+        yield url
 
 
 @pytest.fixture(params=["file", "sqlite", "postgresql"])
@@ -38,7 +38,7 @@ async def where(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     if request.param == "file":
         yield str(tmp_path / "tokens.json")
     elif request.param == "sqlite":
-        yield f"sqlite+aiosqlite:///{tmp_path / 'tokens.db'}"
+        yield f"sqlite:///{tmp_path / 'tokens.db'}"
     else:
         url = request.getfixturevalue("server")
         yield url

@@ -126,7 +126,7 @@ async def open_token_store() -> AsyncIterator[Store]:
         raise ConfigError("GOTSURGE_TOKEN_STORE is keyring or the URL of a database; a file is GOTSURGE_TOKEN_FILE")
     if sealer is None:
         raise ConfigError("tokens in a database are encrypted: make a key with `gotsurge auth rotate-key`")
-    # Imported here: it brings the whole of SQLAlchemy's object mapper, a tenth of a second for every command.
+    # Imported here: few keep tokens in a database, and it loads SQLite.
     from gotsurge_async.auth.sql import SqlStore
 
     store = SqlStore(where, sealer)

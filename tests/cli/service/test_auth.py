@@ -269,7 +269,7 @@ async def test_rotations_at_once_lose_nothing(person: Person) -> None:
 
 async def test_a_rotation_serves_every_store_of_the_key_file(person: Person) -> None:
     """Rotating the key for a token file takes no key from the tokens in a database, however often it is done."""
-    database = {"GOTSURGE_TOKEN_STORE": f"sqlite+aiosqlite:///{person.home / 'tokens.db'}"}
+    database = {"GOTSURGE_TOKEN_STORE": f"sqlite:///{person.home / 'tokens.db'}"}
 
     async def rotate(**store: str) -> None:
         done = await gotsurge("auth", "rotate-key", cwd=person.home, env={**person.variables(), **store})

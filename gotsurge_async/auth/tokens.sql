@@ -1,0 +1,46 @@
+-- What sql.py executes. Every statement is a transaction of its own.
+
+-- name: tables
+{one_creates}
+CREATE TABLE IF NOT EXISTS gotsurge_tokens (account TEXT NOT NULL PRIMARY KEY, record TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS gotsurge_leases (name TEXT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, beat {big} NOT NULL);
+CREATE TABLE IF NOT EXISTS gotsurge_sign_ins (state TEXT NOT NULL PRIMARY KEY, record TEXT NOT NULL, ends {big} NOT NULL);
+
+-- name: accounts
+SELECT account FROM gotsurge_tokens;
+
+-- name: record
+SELECT record FROM gotsurge_tokens WHERE account = :account;
+
+-- name: save
+INSERT INTO gotsurge_tokens (account, record) VALUES (:account, :record)
+    ON CONFLICT (account) DO UPDATE SET record = excluded.record;
+
+-- name: replace
+UPDATE gotsurge_tokens SET record = :record WHERE account = :account AND record = :kept;
+
+-- name: delete
+DELETE FROM gotsurge_tokens WHERE account = :account;
+
+-- name: sign
+SELECT holder, beat FROM gotsurge_leases WHERE name = :name;
+
+-- name: take
+INSERT INTO gotsurge_leases AS held (name, holder, beat) VALUES (:name, :me, 0)
+    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, beat = 0
+    WHERE held.holder = :holder AND held.beat = :beat;
+
+-- name: beat
+UPDATE gotsurge_leases SET beat = beat + 1 WHERE name = :name AND holder = :me;
+
+-- name: give_back
+DELETE FROM gotsurge_leases WHERE name = :name AND holder = :me;
+
+-- name: begin_sign_in
+INSERT INTO gotsurge_sign_ins (state, record, ends) VALUES (:state, :record, :ends);
+
+-- name: end_sign_in
+DELETE FROM gotsurge_sign_ins WHERE state = :state RETURNING record, ends;
+
+-- name: forget_sign_ins
+DELETE FROM gotsurge_sign_ins WHERE ends < :forgotten;
