@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import pinning
 
 PACKAGES = (
-    *("aiohttp", "attrs", "cattrs", "msgspec", "orjson", "sqlalchemy"),
+    *("aiohttp", "attrs", "cattrs", "msgspec", "orjson"),
     *("httpx", "pydantic", "openai", "requests"),
 )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -57,3 +57,19 @@ async def sleep_or(event: asyncio.Event, clock: Clock, seconds: float) -> bool:
             each.cancel()
         await asyncio.wait(waiting)
     return event.is_set()
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_microseconds(moment: datetime) -> int:
+    """An aware datetime as whole microseconds since 1970, which sort, and come back exactly as they went in."""
+    if moment.tzinfo is None:
+        raise ValueError(f"the clock gave {moment.isoformat()}, which names no zone; give aware datetimes")
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_microseconds(stored: int) -> datetime:
+    """Whole microseconds since 1970 as an aware UTC datetime."""
+    return _EPOCH + stored * _MICROSECOND

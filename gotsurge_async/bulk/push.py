@@ -68,6 +68,7 @@ class Push:
             the run, and a run that is taken up goes on in its own.
         concurrency: chunks in flight, the client's limit unless given.
         chunk: orders in a call, 1 to 20.
+        compact: have the ledger keep the orders of new runs compressed: a fraction of the size, for some time.
         environment: the name under which keys are unique, the client's environment unless given.
         on_refused_chunk: hold or split; unless given, hold in direct mode and split in two-phase mode.
         brakes: what stops the push before its end.
@@ -82,6 +83,7 @@ class Push:
         mode: Mode | str = Mode.DIRECT,
         concurrency: int | None = None,
         chunk: int = CHUNK,
+        compact: bool = False,
         environment: str | None = None,
         on_refused_chunk: OnRefusedChunk | str | None = None,
         brakes: Brakes | None = None,
@@ -93,6 +95,7 @@ class Push:
         self._ledger = ledger
         self._concurrency = concurrency or gs.limits.concurrency
         self._chunk = chunk
+        self._compact = compact
         self._environment = environment or gs.environment.name
         self._on_refused_chunk = None if on_refused_chunk is None else OnRefusedChunk(on_refused_chunk)
         self._brakes = brakes or Brakes()
@@ -136,7 +139,14 @@ class Push:
         return await self._loader().orders(orders, key, name)
 
     def _loader(self) -> Loader:
-        return Loader(self._ledger, self._environment, self.mode, self._look_up_rivals)
+        return Loader(
+            self._ledger,
+            self._environment,
+            self.mode,
+            look_up=self._look_up_rivals,
+            chunk=self._chunk,
+            compact=self._compact,
+        )
 
     async def _look_up_rivals(self, run: Run) -> None:
         """Read the tasks of orders in doubt elsewhere whose keys stand in the run, so that it is known whose they are.

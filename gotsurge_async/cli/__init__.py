@@ -3,7 +3,7 @@
 import sys
 from importlib.util import find_spec
 
-_NEEDED = ("click", "rich", "sqlalchemy", "aiosqlite", "platformdirs")
+_NEEDED = ("click", "rich", "filelock", "platformdirs")
 
 
 def main() -> None:

@@ -55,6 +55,13 @@ class LossyStream(io.RawIOBase):
         return self._raw.isatty()
 
 
+def lost(stream: IO[bytes]) -> str | None:
+    """Why not all of what was written to a stream came through; None if it did, as far as is known."""
+    stream.flush()
+    raw = getattr(stream, "raw", stream)
+    return raw.trouble if isinstance(raw, LossyStream) else None
+
+
 def _lossy(stream: TextIO | None) -> tuple[TextIO | None, LossyStream | None]:
     """The same stream, which may break."""
     buffer = getattr(stream, "buffer", None)

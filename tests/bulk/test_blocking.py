@@ -29,8 +29,8 @@ def guard() -> AbstractContextManager[BlockBuster]:
         # The simulator is in this process only because the test is.
         with blockbuster_ctx("gotsurge_async", excluded_modules=["gotsurge_async.simulator"]) as active:
             for function in active.functions.values():
-                function.can_block_in("bulk/ledger/locks.py", {"take", "release"})
-                function.can_block_in("bulk/ledger/sql/writer.py", "close")
+                function.can_block_in("bulk/ledger/locks.py", {"_take", "release"})
+                function.can_block_in("bulk/ledger/writer.py", "close")
                 function.can_block_in("bulk/ledger/sql/store.py", "_close")
             yield active
 

@@ -28,9 +28,9 @@ def test_a_push_loads_what_a_push_needs() -> None:
     """No other command, no web server and nothing that draws on a terminal: its start takes half as long."""
     done = subprocess.run([sys.executable, "-c", _LOADED, "push", "--help"], check=True, capture_output=True, text=True)
     loaded = set(done.stderr.split())
-    assert {"gotsurge_async.cli.pushes.push", "sqlalchemy", "aiohttp"} <= loaded
+    assert {"gotsurge_async.cli.pushes.push", "filelock", "aiohttp"} <= loaded
     assert loaded.isdisjoint(
-        {"gotsurge_async.cli.service", "gotsurge_async.simulator", "aiohttp.web", "rich", "sqlalchemy.orm"}
+        {"gotsurge_async.cli.service", "gotsurge_async.simulator", "aiohttp.web", "rich", "sqlalchemy", "psycopg"}
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import aiohttp
+import psycopg
 
 DURABLE = ("COMMIT", "END")
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "CREATE", "ALTER", "DROP")
@@ -74,6 +75,7 @@ class Boundaries:
 
         for module in (sqlite3, sqlite3.dbapi2):
             module.connect = watched  # type: ignore[attr-defined]
+        psycopg.connect = watched_servers(self.passing).connect
 
     def _watch_files(self) -> None:
         for name in ("replace", "rename"):
@@ -136,6 +138,28 @@ def watched_connections(passing: Callable[[str], None]) -> type[sqlite3.Connecti
             else:
                 self.rollback()
             return False
+
+    return Connection
+
+
+def watched_servers(passing: Callable[[str], None]) -> type[psycopg.Connection[Any]]:
+    """The same of connections to a server, whose transactions are begun and ended by statements."""
+
+    class Connection(psycopg.Connection[Any]):
+        only_reads = False
+
+        def execute(self, query: Any, *words: Any, **options: Any) -> Any:
+            text = query.decode() if isinstance(query, bytes) else str(query)
+            first = text.split(None, 1)[0].rstrip(";").upper() if text.strip() else ""
+            if first == "BEGIN":
+                self.only_reads = "READ ONLY" in text
+            is_open = self.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE
+            if not (first in DURABLE and not self.only_reads if is_open else first in WRITES):
+                return super().execute(query, *words, **options)
+            passing("before a write")
+            result = super().execute(query, *words, **options)
+            passing("after a write")
+            return result
 
     return Connection
 

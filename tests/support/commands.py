@@ -55,8 +55,10 @@ def environment(**variables: str) -> dict[str, str]:
     return plain | variables
 
 
-async def start(*words: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
-    """Start ``gotsurge WORDS``."""
+async def start(
+    *words: str | Path, cwd: Path, env: Mapping[str, str] | None = None, stdout: int = asyncio.subprocess.PIPE
+) -> asyncio.subprocess.Process:
+    """Start ``gotsurge WORDS``; its output goes to ``stdout``, if it is given."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -65,7 +67,7 @@ async def start(*words: str | Path, cwd: Path, env: Mapping[str, str] | None = N
         cwd=cwd,
         env=environment(**(env or {})),
         stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
         preexec_fn=_heed_interrupts,
     )
@@ -80,12 +82,18 @@ async def finish(process: asyncio.subprocess.Process, stdin: bytes = b"") -> Fin
     """Wait for a command."""
     out, err = await process.communicate(stdin)
     assert process.returncode is not None
-    return Finished(process.returncode, out.decode(), err.decode())
+    return Finished(process.returncode, (out or b"").decode(), err.decode())
 
 
-async def gotsurge(*words: str | Path, cwd: Path, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Finished:
+async def gotsurge(
+    *words: str | Path,
+    cwd: Path,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    stdout: int = asyncio.subprocess.PIPE,
+) -> Finished:
     """Run ``gotsurge WORDS`` to its end."""
-    return await finish(await start(*words, cwd=cwd, env=env), stdin)
+    return await finish(await start(*words, cwd=cwd, env=env, stdout=stdout), stdin)
 
 
 @attrs.frozen

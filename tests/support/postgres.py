@@ -10,10 +10,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+import psycopg
 
 USER = "gotsurge"
 _NOBODY = "nobody"
@@ -36,23 +39,118 @@ def binaries(copy_to: Path | None) -> Path:
     return system[-1]
 
 
+class Server:
+    """A server that can be stopped, started and copied; everybody is trusted.
+
+    Args:
+        folder: all that is of it; given to the user as whom it runs.
+        bin_folder: where its programs are.
+        settings: of its configuration.
+        data: the name of the folder of its data.
+    """
+
+    def __init__(self, folder: Path, bin_folder: Path, settings: Mapping[str, str], data: str = "data") -> None:
+        self.data = folder / data
+        self._folder = folder
+        self._bin = bin_folder
+        self._settings = settings
+        self._as_whom = _unprivileged(folder)
+        self._port = _free_port()
+
+    @property
+    def url(self) -> str:
+        """The URL of its first database."""
+        return self.url_of("postgres")
+
+    def url_of(self, database: str) -> str:
+        """The URL of a database."""
+        return f"postgresql://{USER}@127.0.0.1:{self._port}/{database}"
+
+    @property
+    def log(self) -> str:
+        """What it has written into its log."""
+        return self.log_file.read_text(errors="replace")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and not stopped."""
+        return (self.data / "postmaster.pid").exists()
+
+    @property
+    def log_file(self) -> Path:
+        """The file of its log, to which it appends."""
+        return self.data.with_suffix(".log")
+
+    def make(self) -> None:
+        """Make its data."""
+        self._do("initdb", "-D", self.data, "-U", USER, "--auth=trust", "--encoding=UTF8", "--no-sync")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        settings = {"listen_addresses": "127.0.0.1", "port": str(self._port), **self._settings}
+        options = [f"-k {self._folder}", *(f"-c {name}={value}" for name, value in settings.items())]
+        self._control("start", "-l", self.log_file, "-t", "60", "-o", " ".join(options))
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it; ``immediate`` is as if its machine crashed."""
+        self._control("stop", "-m", mode)
+
+    def promote(self) -> None:
+        """Make a standby a server of its own."""
+        self._control("promote")
+
+    def standby(self, *, same_address: bool = False) -> "Server":
+        """A copy of it that follows it, not started yet; at the same address it can only take its place."""
+        copy = Server(self._folder, self._bin, self._settings, f"standby-{_free_port()}")
+        if same_address:
+            copy._port = self._port
+        self._do("pg_basebackup", "-d", self.url, "-D", copy.data, "-R", "-c", "fast", "--no-sync")
+        return copy
+
+    def create(self, database: str, more: str = "") -> str:
+        """A new database; its URL."""
+        self.ask(f'CREATE DATABASE "{database}" {more}')
+        return self.url_of(database)
+
+    def ask(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
+        """What a statement gives, if it gives anything."""
+        with psycopg.connect(self.url_of(database), autocommit=True) as connection:
+            found = connection.execute(statement.encode())
+            return found.fetchall() if found.description else []
+
+    def _control(self, *words: str | Path) -> None:
+        self._do("pg_ctl", "-D", self.data, "-w", *words)
+
+    def _do(self, program: str, *words: str | Path) -> None:
+        _run([self._bin / program, *words], self._as_whom)
+
+
+@contextmanager
+def server(**settings: str) -> Iterator[Server]:
+    """A running server, which forgets nothing that it confirmed unless a setting says otherwise.
+
+    Its data is in memory where there is a folder for that: an ``fsync`` costs nothing there.
+    """
+    memory = Path("/dev/shm")
+    where = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="gotsurge-pg-", dir=where) as name:
+        folder = Path(name)
+        bin_folder = binaries(None if _unprivileged(folder) is None else folder)
+        made = Server(folder, bin_folder, {"max_connections": "200", **settings})
+        made.make()
+        made.start()
+        try:
+            yield made
+        finally:
+            if made.is_running:
+                made.stop()
+
+
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """A running server; its URL without a driver, such as ``postgresql://…``, to put one in."""
-    with tempfile.TemporaryDirectory(prefix="gotsurge-pg-") as name:
-        folder = Path(name)
-        as_whom = _unprivileged(folder)
-        bin_folder = binaries(None if as_whom is None else folder)
-        data = folder / "data"
-        _run([bin_folder / "initdb", "-D", data, "-U", USER, "--auth=trust", "--encoding=UTF8", "--no-sync"], as_whom)
-        port = _free_port()
-        options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off -c max_connections=200"
-        log = folder / "log"
-        _run([bin_folder / "pg_ctl", "-D", data, "-l", log, "-w", "-t", "60", "-o", options, "start"], as_whom)
-        try:
-            yield f"postgresql://{USER}@127.0.0.1:{port}/postgres"
-        finally:
-            _run([bin_folder / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], as_whom)
+    """The URL of a running server, without a driver, such as ``postgresql://…``, to put one in."""
+    with server() as running:
+        yield running.url
 
 
 def _unprivileged(folder: Path) -> int | None:

@@ -18,6 +18,7 @@ from gotsurge_async.bulk.ledger import (
     RunInfo,
     TaskTaken,
 )
+from gotsurge_async.bulk.ledger.upkeep.older_copy import LOST
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
@@ -234,6 +235,10 @@ def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> OrderOut
         live = active = [task for task in live if task.id == row.task_id]
     if live:
         task = (active or live)[0]
+        # What another copy of the ledger knew may be a second task of its name, on its way to a driver.
+        others = [each for each in tasks if each.current_status not in _ENDED_EARLY]
+        if not active and not row.task_id and (others or (row.error or "").startswith(LOST)):
+            return _in_doubt(row, tasks, f"{listed(live)} has ended, and another one of its name may be on its way")
         if task.current_status == TaskStatus.CANCELLED:
             gone = "cancelled at the service"
             return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=task.current_status, error=gone)

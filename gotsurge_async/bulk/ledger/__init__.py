@@ -19,7 +19,7 @@ from gotsurge_async.bulk.ledger.errors import (
 )
 from gotsurge_async.bulk.ledger.ledger import Ledger
 from gotsurge_async.bulk.ledger.run import Run
-from gotsurge_async.bulk.ledger.sql.queries import Rival
+from gotsurge_async.bulk.ledger.sql.reading import Rival, Size
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     DOUBTFUL,
@@ -85,6 +85,7 @@ __all__ = [
     "RunLost",
     "RunState",
     "Similar",
+    "Size",
     "TaskTaken",
     "UnusedDraft",
     "Word",

@@ -17,11 +17,12 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 import msgspec
+from attrs import frozen
 
 from gotsurge_async.bulk.ledger.states import OrderRow, PendingOrder, ResultRow
 from gotsurge_async.errors import GotSurgeError, InvalidData
@@ -62,8 +63,33 @@ class LedgerError(GotSurgeError):
         return f"ledger {self.path}: {self.words}" if self.path else self.words
 
 
+@frozen
+class Flaw:
+    """Something that is wrong in the ledger.
+
+    Attributes:
+        table: where; "" if it is of no table.
+        row: which row, in words; "" if it is of no single row.
+        what: what is wrong with it.
+    """
+
+    table: str
+    row: str
+    what: str
+
+    def __str__(self) -> str:
+        where = ", ".join(part for part in (f"table {self.table}" if self.table else "", self.row) if part)
+        return f"{where}: {self.what}" if where else self.what
+
+
 class LedgerUnusable(LedgerError):
-    """The file, a row of it, or the disk under it fails: nothing more is written, so nothing more may be sent."""
+    """The file, a row of it, or the disk under it fails: nothing more is written, so nothing more may be sent.
+
+    Attributes:
+        flaws: what is wrong with it, where that is known.
+    """
+
+    flaws: tuple[Flaw, ...] = ()
 
 
 class LedgerOlder(LedgerUnusable):
@@ -104,6 +130,7 @@ class RunHeld(LedgerError):
         pid: the process that holds it, or None if it has not written its name yet.
         host: the machine of that process, likewise.
         since: when it took the run (UTC), likewise.
+        leased: whether a holder that has died keeps the run for some time: it is not seen to be dead.
     """
 
     def __init__(
@@ -113,9 +140,11 @@ class RunHeld(LedgerError):
         pid: int | None = None,
         host: str | None = None,
         since: datetime | None = None,
+        leased: bool = False,
         path: str = "",
     ) -> None:
         super().__init__(run_id, path=path)
+        self.leased = leased
         self.run_id = run_id
         self.pid = pid
         self.host = host
@@ -125,7 +154,8 @@ class RunHeld(LedgerError):
         by = f"process {self.pid} on {self.host}" if self.pid is not None else "another process"
         since = f" since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else ""
         where = f"ledger {self.path}: " if self.path else ""
-        return f"{where}run {self.run_id} is held by {by}{since}; wait until it ends, or stop it first"
+        died = "; a minute after it has died the run is free" if self.leased else ""
+        return f"{where}run {self.run_id} is held by {by}{since}; wait until it ends, or stop it first{died}"
 
 
 class RunLost(LedgerError):
@@ -162,9 +192,25 @@ def reading_payload(path: str, order: PendingOrder | OrderRow | ResultRow) -> It
         raise unreadable(f"order {order.id}, line {order.line}{key}", path) from error
 
 
+_NAMED = 3
+"""How many flaws an error names; ``gotsurge ledger check`` lists all."""
+
+
+def damaged(table: str, row: str, what: str) -> LedgerUnusable:
+    """The error for a row that cannot be what it is meant to be."""
+    return unsound((Flaw(table, row, what),))
+
+
+def unsound(flaws: Sequence[Flaw], path: str = "") -> LedgerUnusable:
+    """The error for a ledger in which something is wrong."""
+    error = LedgerUnusable(f"is damaged ({'; '.join(map(str, flaws[:_NAMED]))}). {RESCUE}", path=path)
+    error.flaws = tuple(flaws)
+    return error
+
+
 def unreadable(which: str, path: str = "") -> LedgerUnusable:
     """The error for an order of the ledger at a path whose JSON is none any more; ``which`` names it."""
-    return LedgerUnusable(f"is damaged (table payloads, {which}: no JSON of an order). {RESCUE}", path=path)
+    return unsound((Flaw("bodies", which, "no JSON of an order"),), path)
 
 
 def check_payloads(path: str, orders: Iterable[PendingOrder]) -> None:

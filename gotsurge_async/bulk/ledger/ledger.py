@@ -3,17 +3,19 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection
-
+from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.ledger.locks import RunLock, this_process
 from gotsurge_async.bulk.ledger.run import Run, discard
-from gotsurge_async.bulk.ledger.sql import pages, queries, runs, transitions
+from gotsurge_async.bulk.ledger.sql import marks, pages, reading, runs
+from gotsurge_async.bulk.ledger.sql.reading import Size
+from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
     Clock,
@@ -29,6 +31,8 @@ from gotsurge_async.bulk.ledger.states import (
     utc_now,
 )
 from gotsurge_async.bulk.ledger.upkeep.counter import Identity, identity_of, refuse_older
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.database import Database, Place
 
 _SUFFIX = "abcdefghijkmnpqrstuvwxyz23456789"  # no l, o, 0, 1: people read it to each other
 _PROBES, _PROBE_SECONDS = 10, 0.05
@@ -46,11 +50,11 @@ class Ledger:
         self._store = store
 
     @classmethod
-    async def open(cls, where: str | Path, *, clock: Clock = utc_now) -> Self:
+    async def open(cls, where: str | Path | Place, *, clock: Clock = utc_now) -> Self:
         """Open a ledger, and make it if there is none: the file for its owner alone (mode 0600), absent folders 0700.
 
         Args:
-            where: the path of the file, or a URL ``sqlite:///PATH``.
+            where: the path of a file, or a URL: ``sqlite:///PATH``, ``postgresql://USER@HOST/NAME``.
             clock: gives the present time, aware of its zone.
 
         Raises:
@@ -61,7 +65,7 @@ class Ledger:
         return cls(await Store.open(where, clock))
 
     @classmethod
-    async def look(cls, where: str | Path, *, clock: Clock = utc_now) -> Self:
+    async def look(cls, where: str | Path | Place, *, clock: Clock = utc_now) -> Self:
         """Open a ledger that exists, only to look at it: also one that is older, damaged in part, or not ours to write.
 
         Raises:
@@ -79,8 +83,13 @@ class Ledger:
         await self.close()
 
     @property
+    def place(self) -> Place:
+        """Where it is."""
+        return self._store.place
+
+    @property
     def path(self) -> str:
-        """The file, absolute."""
+        """The file, absolute; of one in PostgreSQL its URL, without a password."""
         return self._store.path
 
     async def close(self) -> None:
@@ -96,6 +105,8 @@ class Ledger:
         source_sha256: str | None = None,
         columns: Sequence[str] | None = None,
         options: Mapping[str, Any] | None = None,
+        chunk: int = CHUNK,
+        compact: bool = False,
     ) -> Run:
         """Begin a run: it is ``loading``, and held by this process.
 
@@ -106,14 +117,16 @@ class Ledger:
             source_sha256: its digest in hex, if it is known already; else give it to ``Run.admit``.
             columns: the columns of the source, for result files.
             options: what else the run must know when it is resumed; as JSON.
+            chunk: orders of a call, 1 to 20.
+            compact: keep the orders compressed: a fifth of the size, for some time.
         """
         while True:
             moment = self._store.clock()
             run_id = f"{moment.astimezone(UTC):%Y%m%dT%H%M%S}-{''.join(secrets.choice(_SUFFIX) for _ in range(4))}"
-            lock = self._store.locks.take(run_id)
+            lock = self._store.locks.new(run_id)
             if lock is None:
                 continue
-            run = RunInfo(
+            new = RunInfo(
                 id=run_id,
                 created_at=moment,
                 state=RunState.LOADING,
@@ -127,14 +140,27 @@ class Ledger:
                 finished_at=None,
             )
             try:
-                info = await self._store.write(partial(runs.begin, run=run, path=self.path))
-                if info is not None:
+                run = await self._begin(new, lock, chunk=chunk, compact=compact)
+                if run is not None:
                     await self._sweep()
-                    return Run(self._store, info, lock, epoch=1)
+                    return run
             except BaseException:
                 lock.release()
                 raise
             lock.release()
+
+    async def _begin(self, new: RunInfo, lock: RunLock, *, chunk: int, compact: bool) -> Run | None:
+        def job(db: Database) -> tuple[RunInfo, int, int] | None:
+            begun = runs.begin(db, new)
+            if begun is not None:
+                lock.hold(db, begun[2])
+            return begun
+
+        begun = await self._store.write(job)
+        if begun is None:
+            return None
+        info, number, epoch = begun
+        return Run(self._store, info, lock, _held(info, number, epoch), chunk=chunk, compact=compact)
 
     async def hold(self, run_id: str) -> Run:
         """Take up a run of an earlier process; call ``recover`` on it before sending.
@@ -142,31 +168,44 @@ class Ledger:
         Raises:
             NoSuchRun: there is none of that id.
             RunHeld: a living process has it.
-            LedgerError: it was never admitted, so nothing of it was sent: begin it anew.
+            LedgerError: it was never admitted, so nothing of it was sent: begin it anew; or it is archived.
         """
-        lock = await self._take(run_id)
-        holder = this_process(self._store.clock())
-        try:
-            info, epoch = await self._store.write(partial(runs.hold, run_id=run_id, holder=holder, path=self.path))
-            return Run(self._store, info, lock, epoch)
-        except BaseException:
-            lock.release()
-            raise
+        for tries in range(_PROBES):
+            if tries:  # perhaps somebody only looks whether anybody has it, or takes orders over from it
+                await asyncio.sleep(_PROBE_SECONDS)
+            run = await self._hold(run_id)
+            if run is not None:
+                return run
+        raise await self._store.read(runs.held, run_id)
 
-    async def _take(self, run_id: str) -> RunLock:
-        await self.run(run_id)
-        for _ in range(_PROBES):
-            lock = self._store.locks.take(run_id)
-            if lock is not None:
-                return lock
-            # Perhaps somebody only looks whether anybody has it, or takes orders over from it.
-            await asyncio.sleep(_PROBE_SECONDS)
-        raise await self._store.read(runs.held, run_id, self.path)
+    async def _hold(self, run_id: str) -> Run | None:
+        """Take a run, and its lock, in one transaction; None if somebody has it."""
+        holder = this_process(self._store.clock())
+        locks = ExitStack()
+
+        def job(db: Database) -> tuple[RunInfo, int, int, RunLock] | None:
+            locks.close()  # that of an attempt that was undone
+            runs.one(db, run_id)
+            lock = self._store.locks.take(db, run_id)
+            if lock is None:
+                return None
+            locks.callback(lock.release)
+            info, number, epoch = runs.hold(db, run_id, holder)
+            lock.hold(db, epoch)
+            return info, number, epoch, lock
+
+        with locks:
+            held = await uninterrupted(self._store.write(job))
+            if held is None:
+                return None
+            locks.pop_all()
+        info, number, epoch, lock = held
+        return Run(self._store, info, lock, _held(info, number, epoch))
 
     async def _sweep(self) -> None:
         """Remove runs that were never admitted and whose process is gone: nothing of them was sent."""
         for run_id in await self._store.read(runs.in_state, RunState.LOADING):
-            lock = self._store.locks.take(run_id)
+            lock = await self._store.write(partial(self._store.locks.take, run_id=run_id))
             if lock is not None:
                 try:
                     await discard(self._store, run_id)
@@ -175,7 +214,7 @@ class Ledger:
 
     async def is_held(self, run_id: str) -> bool:
         """Whether a living process, this one included, has a run in its hands."""
-        return await asyncio.to_thread(self._store.locks.is_held, run_id)
+        return await self._store.read(self._store.locks.is_held, run_id)
 
     async def identity(self) -> Identity | None:
         """Which ledger it is, and its counter of admissions and claims; None if it is from before it had these."""
@@ -200,7 +239,7 @@ class Ledger:
 
         It reads all orders: ask for many tasks at once.
         """
-        return await self._store.read(queries.recorded, environment, task_ids)
+        return await self._store.read(reading.recorded, environment, task_ids)
 
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
         """The runs, newest first: as they were begun, also where the clock was set back since."""
@@ -208,7 +247,7 @@ class Ledger:
 
     async def run(self, run_id: str) -> RunInfo:
         """One run, to look at; raises NoSuchRun."""
-        return await self._store.read(runs.one, run_id, self.path)
+        return (await self._store.read(runs.one, run_id))[0]
 
     async def counts(self, run_id: str) -> Counts:
         """How many orders of a run are in each state, whoever holds it.
@@ -216,7 +255,11 @@ class Ledger:
         One whose key another run owns counts as what became of it there: ``already_pushed`` (created), ``in_doubt``, or
         ``superseded`` (it waits there, or is free again).
         """
-        return await self._store.read(queries.standing, run_id)
+        return await self._store.read(reading.standing, run_id)
+
+    async def size(self) -> Size:
+        """How large it is, all runs together."""
+        return await self._store.read(reading.size)
 
     def rows(
         self, run_id: str, states: Iterable[OrderState] | None = None, *, batch: int = 1000
@@ -224,21 +267,23 @@ class Ledger:
         """The orders of a run in some states (None: in all), by line; whoever holds it."""
         return pages.whole_rows(self._store, run_id, states, batch)
 
-    def results(self, run_id: str, *, batch: int = 1000) -> AsyncIterator[list[ResultRow]]:
-        """What became of the orders of a run, by line, in lists of up to ``batch``: what its result files say."""
-        return pages.result_pages(self._store, run_id, batch)
+    async def results(self, run_id: str, *, batch: int = 1000) -> AsyncIterator[list[ResultRow]]:
+        """What became of the orders of a run, by line, in lists of about ``batch``: what its result files say."""
+        info, number, _ = await self._store.read(runs.one, run_id)
+        async for page in pages.result_pages(self._store, info, number, batch):
+            yield page
 
     async def pushed(self, environment: str, keys: Sequence[str]) -> dict[str, tuple[str, OrderState, bytes]]:
         """The orders that some keys were pushed with: the run, the state there, and the text."""
-        return await self._store.read(queries.pushed, environment, keys)
+        return await self._store.read(reading.pushed, environment, keys)
 
     async def unused_drafts(self, run_id: str) -> list[UnusedDraft]:
         """The drafts of a run that no order will be broadcast by; they may be cancelled."""
-        return await self._store.read(queries.unused, run_id)
+        return await self._store.read(reading.unused, run_id)
 
     async def decisions(self, run_id: str) -> list[Decision]:
         """The operators' words about orders of a run, oldest first."""
-        return await self._store.read(queries.decided, run_id)
+        return await self._store.read(reading.decided, run_id)
 
     async def resolve(self, run_id: str, words: Mapping[str, str | None], *, by: str) -> None:
         """An operator's words about orders in doubt, recorded with name and time; all of them, or none.
@@ -255,8 +300,13 @@ class Ledger:
         """
         now = self._store.now()
 
-        def job(connection: Connection) -> None:
-            runs.one(connection, run_id, self.path)
-            transitions.resolve(connection, run_id, now, words, (OrderState.IN_DOUBT,), by, self.path)
+        def job(db: Database) -> None:
+            info, number, epoch = runs.one(db, run_id)
+            runs.refuse_archived(info)
+            marks.resolve(db, _held(info, number, epoch), words, (OrderState.IN_DOUBT,), by, now)
 
         await self._store.write(job)
+
+
+def _held(info: RunInfo, number: int, epoch: int) -> Held:
+    return Held(number, info.id, info.environment, info.mode, epoch)

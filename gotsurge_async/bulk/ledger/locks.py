@@ -1,23 +1,79 @@
-"""Who has a run: a lock on a file beside the ledger, which the system frees when its process dies, however it dies."""
+"""Who has a run.
 
+Beside a file: a lock on a file of its own, which the system frees when its process dies, however it dies. In
+PostgreSQL: a lease in the run's row, by the server's clock, which its holder renews; another machine's process may be
+dead, or only slow. Neither is what an order's safety rests on: what a holder writes that has lost its run is refused by
+the epoch of the run, and by those of its claims.
+"""
+
+import asyncio
 import os
 import socket
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from filelock import FileLock, Timeout
 
-from gotsurge_async.bulk.ledger.errors import LedgerUnusable
+from gotsurge_async.bulk.ledger.errors import LedgerBusy, LedgerError, LedgerUnusable
 from gotsurge_async.bulk.ledger.sql.sqlite import translated
 from gotsurge_async.bulk.ledger.states import Holder
+from gotsurge_async.database import Database
+
+if TYPE_CHECKING:
+    from gotsurge_async.bulk.ledger.writer import Writer
 
 POLL_SECONDS = 0.02
 """How often a lock that is waited for is tried."""
 
+LEASE_SECONDS = 60.0
+"""How long a run in PostgreSQL stays a holder's that does not say that it lives.
 
-class RunLock:
+It is renewed after a fifth of that; what is left then is longer than a claim may be sent after it was made, see
+`bulk.send.claims`. So a holder that stood still has nothing to send any more when another one has its run.
+"""
+
+
+class RunLock(Protocol):
     """A run in this process's hands, until ``release``."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it is still held."""
+
+    def hold(self, db: Database, epoch: int) -> None:
+        """Say so in the ledger, if the lock is there; in the transaction in which the run is taken under an epoch."""
+
+    def keep(self) -> None:
+        """Have the event loop see to it that it stays held, if that needs anything."""
+
+    def release(self) -> None:
+        """Let another have the run; does nothing when it was released before."""
+
+
+class RunLocks(Protocol):
+    """The locks of one ledger's runs."""
+
+    def new(self, run_id: str) -> RunLock | None:
+        """The lock of a run that is about to begin; None if there is one of its name."""
+
+    def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> RunLock | None:
+        """Take a run, in a transaction; None when somebody has it for more than ``wait`` seconds, be it this process.
+
+        Raises:
+            LedgerUnusable: the lock cannot be made.
+        """
+
+    def is_held(self, db: Database, run_id: str) -> bool:
+        """Whether a living process, this one included, has a run. Nothing is written, and all may look at once."""
+
+
+# --- beside a file ----------------------------------------------------------------------------------------------------
+
+
+class FileRunLock:
+    """A lock on a file."""
 
     def __init__(self, lock: FileLock, path: Path) -> None:
         self._lock = lock
@@ -25,11 +81,15 @@ class RunLock:
 
     @property
     def held(self) -> bool:
-        """Whether it is still held."""
         return self._lock.is_locked
 
+    def hold(self, db: Database, epoch: int) -> None:
+        """The file says it all."""
+
+    def keep(self) -> None:
+        """The system does."""
+
     def release(self) -> None:
-        """Let another have the run; does nothing when it was released before."""
         if not self._lock.is_locked:
             return
         # Removed while it is held: whoever opened the file meanwhile locks one without a name, notices, and
@@ -39,8 +99,8 @@ class RunLock:
         self._lock.release()
 
 
-class RunLocks:
-    """The locks of one ledger's runs: ``<ledger path>.<run id>.lock``, beside the file itself.
+class FileRunLocks:
+    """``<ledger path>.<run id>.lock``, beside the file itself.
 
     Args:
         ledger: resolved, so that symbolic links and relative paths lead to the same locks. A file with two names that
@@ -50,12 +110,13 @@ class RunLocks:
     def __init__(self, ledger: Path) -> None:
         self._ledger = ledger
 
-    def take(self, run_id: str, *, wait: float = 0.0) -> RunLock | None:
-        """Take a run; None when somebody has it for more than ``wait`` seconds, be it this process.
+    def new(self, run_id: str) -> RunLock | None:
+        return self._take(run_id, 0.0)
 
-        Raises:
-            LedgerUnusable: the lock file cannot be made.
-        """
+    def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> RunLock | None:
+        return self._take(run_id, wait)
+
+    def _take(self, run_id: str, wait: float) -> RunLock | None:
         path = self._file(run_id)
         lock = FileLock(path, mode=0o600, thread_local=False)
         with translated(path):
@@ -63,17 +124,16 @@ class RunLocks:
             for _ in range(2):
                 with suppress(Timeout):
                     lock.acquire(timeout=wait, poll_interval=POLL_SECONDS)
-                    return RunLock(lock, path)
+                    return FileRunLock(lock, path)
         return None
 
-    def is_held(self, run_id: str) -> bool:
-        """Whether a living process, this one included, has a run. Nothing is made, and all may look at once."""
+    def is_held(self, db: Database, run_id: str) -> bool:
         path = self._file(run_id)
         try:
             import fcntl
         except ImportError:  # where there is no flock, a lock is seen only by trying to take it
             try:
-                lock = self.take(run_id)
+                lock = self._take(run_id, 0.0)
             except LedgerUnusable:
                 return path.exists()
             if lock is not None:
@@ -95,6 +155,83 @@ class RunLocks:
 
     def _file(self, run_id: str) -> Path:
         return self._ledger.with_name(f"{self._ledger.name}.{run_id}.lock")
+
+
+# --- in PostgreSQL ----------------------------------------------------------------------------------------------------
+
+
+class Lease:
+    """A lease, which is renewed until it is released, or its run is another's.
+
+    Args:
+        leases: those of the ledger, whose writer renews it.
+    """
+
+    def __init__(self, run_id: str, leases: "Leases") -> None:
+        self._run_id = run_id
+        self._leases = leases
+        self._epoch = 0
+        self._held = True
+        self._renewing: asyncio.Task[None] | None = None
+
+    @property
+    def held(self) -> bool:
+        return self._held
+
+    def hold(self, db: Database, epoch: int) -> None:
+        self._epoch = epoch
+        if self._held:  # else whoever asked for it was cancelled meanwhile
+            self._renew(db)
+
+    def keep(self) -> None:
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._keep_on(), name=f"gotsurge-ledger-lease-{self._run_id}")
+            self._leases.renewing.add(self._renewing)
+            self._renewing.add_done_callback(self._leases.renewing.discard)
+
+    def release(self) -> None:
+        self._held = False
+        if self._renewing is not None:
+            self._renewing.cancel()
+
+    def _renew(self, db: Database) -> int:
+        return db.change("lease_run", id=self._run_id, epoch=self._epoch, lease=int(LEASE_SECONDS * 1e6))
+
+    async def _keep_on(self) -> None:
+        while self._held:
+            await asyncio.sleep(LEASE_SECONDS / 5)
+            writer = self._leases.writer
+            try:
+                if writer is None or not await writer.run(self._renew):
+                    return  # another's now
+            except LedgerBusy:
+                continue
+            except LedgerError:  # whoever has the run writes too, and is told
+                return
+
+
+class Leases:
+    """Leases of runs."""
+
+    def __init__(self) -> None:
+        self.writer: Writer | None = None
+        self.renewing: set[asyncio.Task[None]] = set()
+
+    def end(self) -> None:
+        """Renew none of them any more."""
+        for task in self.renewing:
+            task.cancel()
+
+    def new(self, run_id: str) -> RunLock | None:
+        return Lease(run_id, self)
+
+    def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> RunLock | None:
+        # The row stays locked until the transaction ends: nobody else can take it meanwhile, nor whoever has it write.
+        # One that is locked is being written to, and so is somebody's; who waited for it could wait in a circle.
+        return Lease(run_id, self) if db.rows("take_free_run", id=run_id) == [(True,)] else None
+
+    def is_held(self, db: Database, run_id: str) -> bool:
+        return db.rows("is_free", id=run_id) == [(False,)]
 
 
 def this_process(now: datetime) -> Holder:

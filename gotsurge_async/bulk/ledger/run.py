@@ -6,12 +6,14 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from sqlalchemy import Connection
+from attrs import evolve
 
+from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerError
 from gotsurge_async.bulk.ledger.locks import RunLock
-from gotsurge_async.bulk.ledger.sql import admission, pages, queries, runs, transitions
-from gotsurge_async.bulk.ledger.sql.queries import Rival
+from gotsurge_async.bulk.ledger.sql import admission, marks, notes, pages, reading, runs
+from gotsurge_async.bulk.ledger.sql.reading import Rival
+from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
     DOUBTFUL,
@@ -28,6 +30,7 @@ from gotsurge_async.bulk.ledger.states import (
     RunState,
     Similar,
 )
+from gotsurge_async.database import Database
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,12 +50,17 @@ class Run:
     the run over since: a lock can be lost, by a careless clean-up or on a network file system.
     """
 
-    def __init__(self, store: Store, info: RunInfo, lock: RunLock, epoch: int) -> None:
+    def __init__(
+        self, store: Store, info: RunInfo, lock: RunLock, held: Held, *, chunk: int = CHUNK, compact: bool = False
+    ) -> None:
         self.info = info
         """The run as it was when it was begun or taken up."""
         self._store = store
         self._lock = lock
-        self._epoch = epoch
+        self._held = held
+        self._chunk = chunk
+        self._compact = compact
+        lock.keep()
         self._sending = False
         self._loading = info.state is RunState.LOADING
 
@@ -81,7 +89,7 @@ class Run:
 
         try:
             await self._store.write(
-                lambda connection: runs.leave(connection, self.id, self._epoch), after=self._lock.release
+                lambda db: db.change("leave_run", id=self.id, epoch=self._held.epoch), after=self._lock.release
             )
         except LedgerError:
             # The names are for people; the lock is what counts, and it is free.
@@ -99,7 +107,8 @@ class Run:
         admission.check_keys(rows)
         if not rows:
             return
-        await self._mark(admission.add, self.info.environment, rows)
+        now = self._store.now()
+        await self._write(lambda db: admission.add(db, self._held, rows, self._chunk, now, compact=self._compact))
 
     async def admit(self, *, source_sha256: str | None = None) -> Admission:
         """Let the orders in, all or none: each becomes ``pending``, or ``already_pushed`` if its key is taken.
@@ -120,18 +129,22 @@ class Run:
         now = self._store.now()
         rivals = ExitStack()
 
-        def job(connection: Connection) -> Admission:
+        def job(db: Database) -> Admission:
             rivals.close()  # those of an attempt that was undone
+            taken: set[str] = set()
 
             def take(rival: str) -> None:
-                lock = self._store.locks.take(rival, wait=LOOKED_AT_SECONDS)
+                if rival in taken:
+                    return
+                lock = self._store.locks.take(db, rival, wait=LOOKED_AT_SECONDS)
                 if lock is None:
-                    raise runs.held(connection, rival, self._store.path)
+                    raise runs.held(db, rival)
                 rivals.callback(lock.release)
-                runs.take_over(connection, rival)
+                taken.add(rival)
+                runs.raise_epoch(db, rival)
 
-            runs.count(connection)
-            return admission.admit(connection, self.info, source_sha256, now, take)
+            marks.count(db, self._store.slot)
+            return admission.admit(db, self._held, source_sha256, now, take)
 
         # Until it is known that nothing was admitted: a call that is cancelled here may still come to pass.
         self._loading = False
@@ -146,7 +159,7 @@ class Run:
     async def doubtful_rivals(self) -> list[str]:
         """The runs that hold keys of this one in doubt, and a task that can be read; before ``admit``."""
         self._check_loading()
-        return await self._ask(admission.doubtful_rivals, self.info.environment, self.info.mode)
+        return await self._ask(admission.doubtful_rivals)
 
     async def discard(self) -> None:
         """Remove the run and all its orders, and close it; only before it was admitted."""
@@ -167,14 +180,20 @@ class Run:
             raise LedgerError(f"run {self.id} is being sent by this process already", path=self._store.path)
         self._sending = True
 
-        starting = asyncio.ensure_future(self._write(lambda connection: runs.start(connection, self.id)))
+        def job(db: Database) -> int:
+            db.change("set_run_state", number=self._held.number, state=RunState.SENDING.value, finished_at=None)
+            epoch = runs.raise_epoch(db, self.id)
+            self._lock.hold(db, epoch)
+            return epoch
+
+        starting = asyncio.ensure_future(self._write(job))
         try:
-            self._epoch = await asyncio.shield(starting)
+            self._held = evolve(self._held, epoch=await asyncio.shield(starting), claims={})
         except BaseException:
             # One that is cancelled may still come to pass, and its epoch is this holder's then.
             await asyncio.wait([starting])
             if not starting.cancelled() and starting.exception() is None:
-                self._epoch = starting.result()
+                self._held = evolve(self._held, epoch=starting.result(), claims={})
             self._sending = False
             raise
 
@@ -182,7 +201,8 @@ class Run:
         """Say that the sending is over: the run is ``done``, or ``stopped`` with orders left; which, is returned."""
         self._check_admitted()
         self._sending = False
-        return await self._mark(runs.finish)
+        now = self._store.now()
+        return await self._write(lambda db: runs.finish(db, self._held, now))
 
     def pending(self, batch: int = 1000) -> AsyncIterator[list[PendingOrder]]:
         """The orders that wait, by line, ``batch`` at a time; memory stays flat.
@@ -190,7 +210,7 @@ class Run:
         An order released behind the place that was reached is not seen again: it waits for the next iteration.
         """
         self._check()
-        return pages.pending_pages(self._store, self.id, batch)
+        return _none() if self._loading else pages.pending_pages(self._store, self._held.number, batch)
 
     async def claim(self, ids: Sequence[int]) -> list[int]:
         """Claim pending orders: ``sending``, or ``drafting`` in two-phase mode. Only what is claimed may be sent.
@@ -223,7 +243,7 @@ class Run:
             IllegalTransition: one of them is not claimed any more; nothing may be sent.
             RunLost: the run is another process's now; nothing may be sent.
         """
-        await self._mark(transitions.renew, self._epoch, ids)
+        await self._mark(marks.renew, ids)
 
     async def release_claim(self, ids: Sequence[int]) -> None:
         """Give claimed orders back of which certainly nothing was processed.
@@ -234,27 +254,29 @@ class Run:
         Raises:
             IllegalTransition: one of them is not claimed; none was released.
         """
-        await self._mark(transitions.release, self._epoch, ids)
+        await self._mark(marks.release, ids)
 
-    async def record(self, results: Sequence[OrderOutcome]) -> None:
+    async def record(self, results: Sequence[OrderOutcome], *, broadcast: bool = False) -> None:
         """Record what became of claimed orders, a chunk at a time; also what was found out about orders in doubt.
+
+        Args:
+            broadcast: claim those that are drafted for their broadcast, by the same write: ``broadcasting``.
 
         Raises:
             IllegalTransition: one of them is not in a state that leads to its outcome; nothing was recorded.
         """
         for result in results:
-            if result.state not in transitions.RECORDED:
-                known = ", ".join(state.word for state in transitions.RECORDED)
+            if result.state not in marks.RECORDED:
+                known = ", ".join(state.word for state in marks.RECORDED)
                 raise ValueError(f"an outcome is one of {known}, not {result.state.word}")
 
-        now = self._store.now()
         self._check()
-        await self._store.request(transitions.record, transitions.Results(self.id, self._epoch, results, now))
+        await self._store.request(marks.record, marks.Results(self._held, results, self._store.now(), broadcast))
 
     async def remark(self, remarks: Sequence[Remark]) -> None:
         """Note what was learnt about orders that stay in their states; one that is in another state is left alone."""
         if remarks:
-            await self._mark(transitions.remark, remarks)
+            await self._mark(marks.remark, remarks)
 
     async def resolve(self, words: Mapping[str, str | None], *, by: str) -> None:
         """An operator's words about orders in doubt, as `Ledger.resolve` takes them.
@@ -265,7 +287,7 @@ class Run:
             NoSuchRun: the run has no such order.
             IllegalTransition: one is not in doubt, or another task is recorded for it.
         """
-        await self._mark(transitions.resolve, words, DOUBTFUL, by, self._store.path)
+        await self._mark(marks.resolve, words, DOUBTFUL, by)
 
     async def recover(self) -> Counts:
         """Clear up what earlier holders left in the middle; call it first on a run that was taken up.
@@ -273,29 +295,29 @@ class Run:
         Of what they had claimed ``sending`` becomes ``in_doubt``, ``drafting`` becomes ``pending``; ``broadcasting``
         stays, to be read by its task id. What this holder claimed itself is left alone. Returns the counts after it.
         """
-        await self._mark(transitions.recover, self._epoch)
+        await self._mark(marks.recover)
         return await self.counts()
 
     async def rivals(self, states: Iterable[OrderState], after: int) -> list[Rival]:
         """Orders in some states whose keys were pushed with another text: by id, the first 500 after an id."""
-        return await self._ask(queries.rivals, states, after)
+        return await self._ask(reading.rivals, states, after)
 
     async def note_changed(self, changed: Sequence[tuple[int, str]]) -> None:
         """Note that orders differ from what their keys were pushed with: ids, and in what, for people."""
         if changed:
-            await self._mark(transitions.note_changed, changed)
+            await self._mark(notes.note_changed, changed)
 
     async def note_unchanged(self, ids: Sequence[int]) -> None:
         """Note that orders do not differ from what their keys were pushed with."""
         if ids:
-            await self._mark(transitions.note_unchanged, ids)
+            await self._mark(notes.note_unchanged, ids)
 
     async def note_text(self, rival: Rival, payload: bytes, told: str) -> None:
         """Give the order that a key was pushed with another text, before its task is changed or when it was not.
 
         So whatever is pushed while nobody knows what the task says differs from it, and is not taken for sent.
         """
-        await self._mark(transitions.note_text, rival.other_id, payload, told)
+        await self._mark(notes.note_text, rival.other_id, payload, told)
 
     async def replace(self, rival: Rival, status: str | None) -> None:
         """Note that the order that a key was pushed with was changed at the service into the one of this run.
@@ -303,11 +325,11 @@ class Run:
         Raises:
             IllegalTransition: that order is not created any more; nothing was noted.
         """
-        await self._mark(transitions.replace, rival.id, rival.other_id, status)
+        await self._mark(notes.replace, rival.id, rival.other_id, status)
 
     async def lose_drafts(self, ids: Sequence[int]) -> None:
         """Note that a draft may exist of each order, whose id nobody knows; no driver does."""
-        await self._mark(transitions.lose_drafts, ids)
+        await self._mark(notes.lose_drafts, ids)
 
     async def note_unused(self, drafts: Sequence[tuple[str, str]]) -> None:
         """Note drafts, given as key and task id, that no order will be broadcast by.
@@ -315,17 +337,18 @@ class Run:
         Left out is what may be the draft of another run that has the key now.
         """
         if drafts:
-            await self._mark(transitions.note_unused, drafts)
+            await self._mark(notes.note_unused, drafts)
 
     async def unused_cancelled(self, task_ids: Sequence[str]) -> None:
         """Note that unused drafts were cancelled."""
-        await self._mark(transitions.unused_cancelled, task_ids)
+        await self._mark(notes.unused_cancelled, task_ids)
 
     # Looking
 
     async def counts(self) -> Counts:
         """How many orders are in each state."""
-        return await self._ask(runs.counts)
+        self._check()
+        return await self._store.read(runs.counts, self._held.number, loading=self._loading)
 
     async def adoptable(self, drafts: Mapping[str, str]) -> dict[str, str]:
         """Which of some drafts, given as key and task id, can only be of the orders of this run.
@@ -333,11 +356,11 @@ class Run:
         Not one whose key any run had with another text, nor one that is recorded or noted anywhere: it may bring
         another order to a driver.
         """
-        return await self._ask(queries.adoptable, drafts)
+        return await self._ask(reading.adoptable, drafts)
 
     async def lost_drafts(self) -> list[str]:
         """The keys of orders of which a draft may exist whose id nobody knows, but for what another run took over."""
-        return await self._ask(queries.lost_drafts)
+        return await self._ask(reading.lost_drafts)
 
     def rows(self, states: Iterable[OrderState] | None = None, *, batch: int = 1000) -> AsyncIterator[OrderRow]:
         """The orders in some states (None: in all), by line; ``batch`` are read at a time, so memory stays flat."""
@@ -349,35 +372,31 @@ class Run:
 
         Before ``admit`` it compares with other runs, after it also within this one.
         """
-        return await self._ask(queries.similar)
+        return await self._ask(reading.similar)
 
     async def _claim(self, ids: Sequence[int], source: OrderState, target: OrderState) -> list[int]:
         now = self._store.now()
+
         self._check()
-        claimed = await self._store.request(
-            transitions.claim, transitions.Claim(self.id, self._epoch, ids, source, target, now)
-        )
+        wish = marks.Claim(self._held, ids, source, target, now, self._store.slot)
+        claimed = await self._store.request(marks.claim, wish)
         return [order_id for order_id in ids if order_id in claimed]
 
-    async def _ask(
-        self, question: Callable[Concatenate[Connection, str, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _ask(self, question: Callable[Concatenate[Database, Held, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         self._check()
-        return await self._store.read(question, self.id, *args, **kwargs)
+        return await self._store.read(question, self._held, *args, **kwargs)
 
-    async def _mark(
-        self, mark: Callable[Concatenate[Connection, str, int, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Have the writer do what a function of sql/ does, with the time as it is now."""
+    async def _mark(self, mark: Callable[..., T], *args: object, **kwargs: object) -> T:
+        """Have the writer make a mark of `marks`, with the time as it is now."""
         now = self._store.now()
-        return await self._write(lambda connection: mark(connection, self.id, now, *args, **kwargs))
+        return await self._write(lambda db: mark(db, self._held, *args, now=now, **kwargs))
 
-    async def _write(self, job: Callable[[Connection], T], *, after: Callable[[], None] | None = None) -> T:
+    async def _write(self, job: Callable[[Database], T], *, after: Callable[[], None] | None = None) -> T:
         """Run a job in the writer's transaction; refused when another process has taken the run over."""
 
-        def fenced(connection: Connection) -> T:
-            runs.fence(connection, self.id, self._epoch)
-            return job(connection)
+        def fenced(db: Database) -> T:
+            runs.fence(db, self._held)
+            return job(db)
 
         self._check()
         return await self._store.write(fenced, after=after)
@@ -397,8 +416,18 @@ class Run:
             raise LedgerClosed(f"run {self.id} was closed", path=self._store.path)
 
 
+async def fenced(run: Run, job: Callable[[Database], T]) -> T:
+    """Run a job in a transaction that is refused, as every write of a run, when another process has taken it over."""
+    return await run._write(job)
+
+
 async def discard(store: Store, run_id: str) -> None:
     """Remove a loading run, whose lock the caller holds; by blocks, so that other writers have their turn."""
-
-    while await store.write(lambda connection: admission.discard_some(connection, run_id, store.path)):
+    while await store.write(lambda db: admission.discard_some(db, run_id)):
         pass
+
+
+async def _none() -> AsyncIterator[list[PendingOrder]]:
+    pages: tuple[list[PendingOrder], ...] = ()
+    for page in pages:
+        yield page

@@ -5,7 +5,7 @@ UTC datetimes; stored are whole microseconds since 1970, which sort, and come ba
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -117,6 +117,14 @@ OWNED_ELSEWHERE = frozenset({OrderState.ALREADY_PUSHED, OrderState.CHANGED, Orde
 """Another run has, or had, the key: what became of such an order is what became of its key there."""
 
 
+LETTERS: Mapping[OrderState, str] = MappingProxyType(
+    dict(zip([state for state in OrderState if state is not OrderState.LOADING], "psgdbcriahux", strict=True))
+)
+"""A state as the ledger keeps it. ``loading`` has none: it is what ``pending`` means in a run that was not admitted."""
+
+STATE_OF: Mapping[str, OrderState] = MappingProxyType({letter: state for state, letter in LETTERS.items()})
+
+
 class Word(StrEnum):
     """What became of an order, in the words of summaries, result files and ``status``."""
 
@@ -157,14 +165,27 @@ _WORDS = {
 TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = MappingProxyType(
     {
         OrderState.LOADING: frozenset(
-            {OrderState.PENDING, OrderState.ALREADY_PUSHED, OrderState.DRAFTED, OrderState.BROADCASTING}
+            {
+                OrderState.PENDING,
+                OrderState.ALREADY_PUSHED,
+                OrderState.CHANGED,
+                OrderState.DRAFTED,
+                OrderState.BROADCASTING,
+            }
         ),
         OrderState.PENDING: frozenset({OrderState.SENDING, OrderState.DRAFTING, OrderState.SUPERSEDED}),
         OrderState.SENDING: frozenset(
             {OrderState.CREATED, OrderState.REFUSED, OrderState.IN_DOUBT, OrderState.PENDING}
         ),
+        # Straight to broadcasting: its draft and the intent to broadcast it are one write.
         OrderState.DRAFTING: frozenset(
-            {OrderState.DRAFTED, OrderState.REFUSED, OrderState.PENDING, OrderState.SUPERSEDED}
+            {
+                OrderState.DRAFTED,
+                OrderState.BROADCASTING,
+                OrderState.REFUSED,
+                OrderState.PENDING,
+                OrderState.SUPERSEDED,
+            }
         ),
         OrderState.DRAFTED: frozenset({OrderState.BROADCASTING, OrderState.SUPERSEDED, OrderState.CANCELLED}),
         # Back to drafted only while certainly nothing left; superseded only by a run that goes on with the same draft.
@@ -398,6 +419,10 @@ class RunInfo:
     holder: Holder | None
     """Who has it; after a crash, who had it last."""
     finished_at: datetime | None
+    archived_in: str | None = None
+    """The file that has its orders, when it was archived; the ledger has their keys, states and tasks."""
+    archived_at: datetime | None = None
+    """When it was; said in the ledger and in the archive."""
 
 
 @frozen
@@ -415,22 +440,7 @@ class Decision:
 Clock = Callable[[], datetime]
 """Gives the present time, aware of its zone."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
 
 def utc_now() -> datetime:
     """The system's clock."""
     return datetime.now(UTC)
-
-
-def to_microseconds(moment: datetime) -> int:
-    """An aware datetime as the ledger stores it."""
-    if moment.tzinfo is None:
-        raise ValueError(f"the clock gave {moment.isoformat()}, which names no zone; give aware datetimes")
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def from_microseconds(stored: int) -> datetime:
-    """A stored time as an aware UTC datetime."""
-    return _EPOCH + stored * _MICROSECOND

@@ -75,6 +75,7 @@ class ChunkSender(ABC):
         part: Sequence[PendingOrder] = ()
         waiting: list[Sequence[PendingOrder]] = [[order for order in orders if order.id in claimed]] if claimed else []
         results: Results = []
+        answered: Results = []
         try:
             while waiting:
                 part = waiting.pop()
@@ -83,6 +84,7 @@ class ChunkSender(ABC):
                 waiting += again
                 part = ()
                 results += await uninterrupted(self._record(answered))
+                answered = []
         except (asyncio.CancelledError, GotSurgeError):  # a usage error, for instance, which says nothing of orders
             error = OutcomeUnknown("interrupted before the answer came", operation=self.endpoint.name)
             cut = InDoubt if claim.may_have_acted else Unprocessed
@@ -90,6 +92,7 @@ class ChunkSender(ABC):
             left += [Unprocessed(order=order, error=error) for each in waiting for order in each]
             with suppress(LedgerError):  # then whoever takes the run up finds out
                 await uninterrupted(self._record(left))
+                await uninterrupted(self._let_go([*results, *answered]))
             raise
         return results
 
@@ -125,7 +128,7 @@ class ChunkSender(ABC):
         outcomes += [OrderOutcome(each.order.id, OrderState.REFUSED, error=str(each.error)) for each in refused]
         try:
             if outcomes:
-                await self._run.record(outcomes)
+                await self._run.record(outcomes, broadcast=self.created_as is OrderState.DRAFTED)
         except TaskTaken:
             if len(results) > 1:
                 return [each for result in results for each in await self._record([result])]
@@ -137,6 +140,10 @@ class ChunkSender(ABC):
         if unprocessed := [each.order.id for each in results if isinstance(each, Unprocessed)]:
             await self._run.release_claim(unprocessed)
         return results
+
+    @abstractmethod
+    async def _let_go(self, results: Results) -> None:
+        """Give up what the mode claims with the record of a result, and will not go on with now."""
 
     @abstractmethod
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gotsurge_async.api.endpoints import TASKS_CREATE, TASKS_GET
 from gotsurge_async.bulk.ledger import OrderOutcome, OrderState, PendingOrder
-from gotsurge_async.bulk.send.chunks import ChunkSender
+from gotsurge_async.bulk.send.chunks import ChunkSender, Results
 from gotsurge_async.calls.create import InDoubt
 
 
@@ -14,6 +14,9 @@ class DirectSender(ChunkSender):
     endpoint = TASKS_CREATE
     reads = TASKS_GET
     created_as = OrderState.CREATED
+
+    async def _let_go(self, results: Results) -> None:
+        """A created order is done."""
 
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
         await self._run.record(

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import attrs
 
 from gotsurge_async import codec
+from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, Run
 from gotsurge_async.bulk.send.changes import note_changes
 from gotsurge_async.bulk.sources import Fault, Source
@@ -21,7 +22,12 @@ from gotsurge_async.models.tasks import Order
 T = TypeVar("T")
 
 BLOCK = 500
-"""Orders that are read, and put into the ledger, at a time."""
+"""Orders that are read, and put into the ledger, at a time; see `whole_chunks`."""
+
+
+def whole_chunks(size: int) -> int:
+    """`BLOCK`, or a little less: such that no chunk of a size is cut at its end, and a call stays one chunk."""
+    return BLOCK // size * size
 
 
 class UnusableSource(InvalidData):
@@ -49,30 +55,36 @@ class Loader:
         environment: the name under which keys are unique.
         mode: how the run will be sent.
         look_up: finds out, before a run is admitted, what became of orders in doubt whose keys it has.
+        chunk: orders of a call: the ledger keeps them together, so that a call is marked by one write.
+        compact: have the ledger keep them compressed.
     """
 
     ledger: Ledger
     environment: str
     mode: Mode
     look_up: Callable[[Run], Awaitable[None]] | None = None
+    chunk: int = CHUNK
+    compact: bool = False
 
     async def source(self, source: Source, options: Mapping[str, Any] | None = None) -> tuple[Run, Admission]:
         """See `Push.load_source`."""
         rows = source.rows()
-        block = await asyncio.to_thread(_block, rows)  # the header is read with the first row
+        block = await asyncio.to_thread(self._block, rows)  # the header is read with the first row
         run = await self.ledger.begin(
             environment=self.environment,
             mode=self.mode,
             source=source.name,
             columns=source.columns,
             options=options,
+            chunk=self.chunk,
+            compact=self.compact,
         )
         async with discarded_on_error(run):
             while block:
                 await run.add(
                     [NewOrder(row.line, row.key, row.payload, row.original, row.fingerprint) for row in block]
                 )
-                block = await asyncio.to_thread(_block, rows)
+                block = await asyncio.to_thread(self._block, rows)
             if not source.report.ok:
                 raise UnusableSource(f"{source.name} has faults", source.report.faults, source.report.fault_count)
             return run, await self._admit(run, source.name, source.sha256)
@@ -81,10 +93,12 @@ class Loader:
         self, orders: Iterable[Order] | AsyncIterable[Order], key: Callable[[Order], str | None], name: str
     ) -> tuple[Run, Admission]:
         """See `Push.load_orders`."""
-        run = await self.ledger.begin(environment=self.environment, mode=self.mode, source=name)
+        run = await self.ledger.begin(
+            environment=self.environment, mode=self.mode, source=name, chunk=self.chunk, compact=self.compact
+        )
         async with discarded_on_error(run):
             number = 0
-            async for block in chunks_of(orders, BLOCK):
+            async for block in chunks_of(orders, whole_chunks(self.chunk)):
                 rows = []
                 for order in block:
                     number += 1
@@ -93,6 +107,9 @@ class Loader:
                     rows.append(NewOrder(number, order_key, payload, None, fingerprint_of(plain)))
                 await run.add(rows)
             return run, await self._admit(run, name, None)
+
+    def _block(self, rows: Iterator[T]) -> list[T]:
+        return list(islice(rows, whole_chunks(self.chunk)))
 
     async def _admit(self, run: Run, name: str, sha256: str | None) -> Admission:
         if self.look_up is not None:
@@ -160,7 +177,3 @@ async def discarded_on_error(run: Run) -> AsyncIterator[None]:
             await uninterrupted(run.discard())
         await uninterrupted(run.close())
         raise
-
-
-def _block(rows: Iterator[T]) -> list[T]:
-    return list(islice(rows, BLOCK))

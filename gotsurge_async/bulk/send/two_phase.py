@@ -16,7 +16,16 @@ import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import DRAFTS_BROADCAST, DRAFTS_CREATE, PLATFORM_TASKS_GET
-from gotsurge_async.bulk.ledger import LedgerError, OrderOutcome, OrderRow, OrderState, PendingOrder, Remark, Run
+from gotsurge_async.bulk.ledger import (
+    IllegalTransition,
+    LedgerError,
+    OrderOutcome,
+    OrderRow,
+    OrderState,
+    PendingOrder,
+    Remark,
+    Run,
+)
 from gotsurge_async.bulk.send.chunks import ChunkSender, OnRefusedChunk, Results
 from gotsurge_async.bulk.send.claims import Claim
 from gotsurge_async.calls.create import (
@@ -152,23 +161,34 @@ class TwoPhaseSender(ChunkSender):
     async def send(self, orders: Sequence[PendingOrder]) -> Results:
         """Draft a chunk of pending orders, and broadcast the drafts; its results are in the ledger on return."""
         results: Results = []
-        drafts: list[_Draft] = []
+        drafted: list[Created[PendingOrder]] = []
         lost: list[InDoubt[PendingOrder]] = []
-        for tries in count(1):  # anew while answers are lost
-            answered = await super().send(orders)
-            drafts += [
-                _Draft(each.order, each.receipt.id, each.receipt.current_status)
-                for each in answered
-                if isinstance(each, Created)
-            ]
-            results += [each for each in answered if isinstance(each, Refused | Unprocessed)]
-            lost = [each for each in answered if isinstance(each, InDoubt)]
-            if not lost or tries >= self._session.policy.attempts:
-                break
-            await self._pause(tries)
-            orders = [each.order for each in lost]
+        # The record of a draft is the claim of its broadcast, too, which is as old as the first of them may be.
+        claim = Claim(self._run, self._session.clock, self._claim_life)
+        try:
+            for tries in count(1):  # anew while answers are lost
+                answered = await super().send(orders)
+                drafted += [each for each in answered if isinstance(each, Created)]
+                results += [each for each in answered if isinstance(each, Refused | Unprocessed)]
+                lost = [each for each in answered if isinstance(each, InDoubt)]
+                if not lost or tries >= self._session.policy.attempts:
+                    break
+                await self._pause(tries)
+                orders = [each.order for each in lost]
+        except (asyncio.CancelledError, GotSurgeError):
+            with suppress(LedgerError):  # then whoever takes the run up finds out
+                await uninterrupted(self._let_go([*drafted]))
+            raise
         results += [Unprocessed(order=each.order, error=each.error) for each in lost]
-        return [*results, *await self._broadcast(drafts)]
+        drafts = [_Draft(each.order, each.receipt.id, each.receipt.current_status) for each in drafted]
+        return [*results, *await self._bring_to_end(claim, drafts)]
+
+    async def _let_go(self, results: Results) -> None:
+        """Drafts that are not broadcast now are drafts again, for whoever goes on with the run."""
+        for each in results:
+            if isinstance(each, Created):
+                with suppress(IllegalTransition):  # of an answer whose record was refused
+                    await self._run.release_claim([each.order.id])
 
     async def finish(self, rows: Sequence[OrderRow]) -> Results:
         """Bring at most a chunk of orders to their end that have a draft, which may have been broadcast."""

@@ -1,22 +1,33 @@
-"""``gotsurge ledger``: looking the ledger through, copying it, and going on with an older copy."""
+"""``gotsurge ledger``: looking the ledger through, copying it, making it small, and going on with an older copy."""
 
 import asyncio
+import shlex
+import sys
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
 import click
 
 from gotsurge_async.bulk import Ledger
-from gotsurge_async.bulk.after.results import newest_in
+from gotsurge_async.bulk.after.export import Exported, export
+from gotsurge_async.bulk.after.results import WholeFile, newest_in
 from gotsurge_async.bulk.ledger.errors import RESCUE, commands_for
-from gotsurge_async.bulk.ledger.upkeep.backup import backup
+from gotsurge_async.bulk.ledger.upkeep.archive import archive
+from gotsurge_async.bulk.ledger.upkeep.backup import backup, vacuum
 from gotsurge_async.bulk.ledger.upkeep.check import Health, check
+from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
 from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older, refuse_newest
-from gotsurge_async.cli.shared.exits import Exit, run_told, told
-from gotsurge_async.cli.shared.ledger import OUT, must_exist, takes_ledger
+from gotsurge_async.bulk.sources import STDIN
+from gotsurge_async.cli.shared.exits import Exit, asynchronous, run_told, told
+from gotsurge_async.cli.shared.ledger import OUT, must_exist, open_ledger, takes_ledger
 from gotsurge_async.cli.shared.options import PATH, json_option
 from gotsurge_async.cli.shared.output import print_json, print_record, say
+from gotsurge_async.cli.streams import lost
 from gotsurge_async.clock import SystemClock
+from gotsurge_async.database import Kind, Place
+from gotsurge_async.errors import ConfigError
 
 
 @click.group()
@@ -27,7 +38,7 @@ def ledger() -> None:
 @ledger.command("check", short_help="Look for damage.")
 @takes_ledger
 @json_option
-def check_(ledger: Path, as_json: bool) -> None:
+def check_(ledger: Place, as_json: bool) -> None:
     """Look the whole ledger through: its pages and indexes, each row, and what must agree between them.
 
     Nothing is written, and a push may go on meanwhile.
@@ -79,7 +90,7 @@ def _tell(found: Health) -> None:
 @takes_ledger
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @json_option
-def backup_(file: Path, ledger: Path, force: bool, as_json: bool) -> None:
+def backup_(file: Path, ledger: Place, force: bool, as_json: bool) -> None:
     """Copy the ledger to FILE as it is at one moment, also while a push goes on; the copy is checked.
 
     FILE has mode 0600, and appears whole or not at all. To go back to it, put it where the ledger was and remove the
@@ -100,6 +111,29 @@ def backup_(file: Path, ledger: Path, force: bool, as_json: bool) -> None:
         click.echo(f"{file}: {copied.runs:,} runs, {copied.orders:,} orders, counter {copied.counter:,}")
 
 
+@ledger.command("vacuum", short_help="Give back room that is not needed any more.")
+@takes_ledger
+@json_option
+def vacuum_(ledger: Place, as_json: bool) -> None:
+    """Make the ledger as small as what it holds: of a file, write it anew, which needs as much room again for a while.
+
+    Nobody may be sending meanwhile. Nothing that it holds is removed.
+
+    \b
+    Exit codes:
+      0 done
+      2 wrong usage; no ledger, or a damaged one; no room
+      6 another process has a run
+    """
+    with told():
+        must_exist(ledger)
+        before, after = vacuum(ledger)
+    if as_json:
+        print_json({"path": str(ledger), "bytes_before": before, "bytes": after})
+    else:
+        click.echo(f"{ledger}: {before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now")
+
+
 @ledger.command("accept-older", short_help="Go on with an older copy of the ledger.")
 @takes_ledger
 @click.option(
@@ -111,7 +145,7 @@ def backup_(file: Path, ledger: Path, force: bool, as_json: bool) -> None:
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def accept_older_(ledger: Path, out: Path, yes: bool, as_json: bool) -> None:
+def accept_older_(ledger: Place, out: Path, yes: bool, as_json: bool) -> None:
     """Go on with an older copy of the ledger, or begin anew where it is gone, because there is no newer copy.
 
     What waited in the copy may have been sent since: all of it is in doubt from now on, for gotsurge reconcile and
@@ -143,18 +177,119 @@ def accept_older_(ledger: Path, out: Path, yes: bool, as_json: bool) -> None:
     elif not done.counter:
         click.echo(f"{ledger}: a new ledger may begin, which knows of nothing that was sent")
     else:
-        on = commands_for("`gotsurge runs` and, for each environment, `gotsurge reconcile`", str(ledger.absolute()))
+        on = commands_for("`gotsurge runs` and, for each environment, `gotsurge reconcile`", str(ledger))
         click.echo(f"{ledger}: {done.in_doubt:,} orders are in doubt now; {on} go on")
 
 
-async def _newest(path: Path, out: Path) -> int:
+async def _newest(where: Place, out: Path) -> int:
     """The highest counter of the ledger in the summaries of a folder."""
-    if not await asyncio.to_thread(_is_there, path):
+    if not await asyncio.to_thread(Keeper(where).is_there):
         return 0
-    async with await Ledger.look(path) as opened:
+    async with await Ledger.look(where) as opened:
         identity = await opened.identity()
     return newest_in(out, identity.name)[0] if identity is not None and identity.name else 0
 
 
-def _is_there(path: Path) -> bool:
-    return path.exists() and bool(path.stat().st_size)
+# --- taking orders out of it ------------------------------------------------------------------------------------------
+
+
+@ledger.command("export", short_help="Write all orders as JSON Lines.")
+@click.argument("file", metavar="FILE|-")
+@takes_ledger
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@asynchronous
+async def export_(file: str, ledger: Place, force: bool) -> None:
+    """Write every order of the ledger to FILE, or with - to standard output: a JSON object a line.
+
+    run, environment, line, key, state, task_id, status, error, claimed_at, updated_at, and payload, the order as it is
+    sent. A push may go on meanwhile; each order is as it stands when it is read. FILE has mode 0600, and appears whole
+    or not at all.
+
+    \b
+    Exit codes:
+      0 all is written
+      2 wrong usage; no ledger, or a damaged one; FILE exists, or cannot be written
+    """
+    async with open_ledger(ledger, look=True) as opened:
+        if file == STDIN:
+            stream = sys.stdout.buffer
+            done = await export(opened, stream)
+            if (trouble := lost(stream)) is not None:
+                raise ConfigError(f"cannot write standard output, or not all of it: {trouble}")
+        else:
+            done = await _export_to(opened, Path(file), force)
+    say(f"{done.orders:,} orders of {done.runs:,} runs")
+    for run_id, where in done.archived.items():
+        say(f"run {run_id} was archived: gotsurge ledger export - --ledger {shlex.quote(where)}")
+
+
+async def _export_to(opened: Ledger, path: Path, force: bool) -> Exported:
+    try:
+        await asyncio.to_thread(_refuse_to_replace, path, opened.place, force)
+        with ExitStack() as at_end:
+            whole = WholeFile(path, at_end)
+            done = await export(opened, whole.stream)
+            whole.put_in_place()
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from None
+    return done
+
+
+def _refuse_to_replace(path: Path, ledger: Place, force: bool) -> None:
+    if not path.exists():
+        return
+    if not path.is_file():  # a device or a folder, which a file would take the place of
+        raise ConfigError(f"{path} is no file: give another name, or - for standard output")
+    if not force:
+        raise ConfigError(f"{path} exists already: give another name, or --force")
+    if ledger.kind is Kind.SQLITE and path.samefile(ledger.path):
+        raise ConfigError(f"{path} is the ledger itself: give another name")
+
+
+@ledger.command("archive", short_help="Move finished runs into a file.")
+@click.option(
+    "--before",
+    type=click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S")),
+    required=True,
+    metavar="DATE",
+    help="Runs that ended before it, such as 2026-01-31, UTC.",
+)
+@click.option(
+    "--to", type=PATH, metavar="FILE", help="The archive.  [default: beside the ledger, its name and -archive]"
+)
+@takes_ledger
+@json_option
+@asynchronous
+async def archive_(before: datetime, to: Path | None, ledger: Place, as_json: bool) -> Exit:
+    """Move the orders of finished runs into FILE, an archive, which runs, status, results and ledger export look at.
+
+    Their keys, states and task ids stay, so nothing of them is ever sent again, and a file that was pushed is still
+    known as such; only in what an order differs from one that is archived cannot be told. An archived run is not gone
+    on with, tried again or undone. Left where they are: runs that are not done, of which something is in doubt, or of
+    which a draft may exist that nobody knows. gotsurge ledger vacuum then gives the space back.
+
+    FILE has mode 0600, and takes the runs of one ledger. A run is in it, durably, before it leaves the ledger.
+
+    \b
+    Exit codes:
+      0 done, also if there was nothing to do
+      2 wrong usage; no ledger, or a damaged one; FILE is no archive of it, or cannot be written
+      6 another process has a run, which was left
+    """
+    if to is None:
+        if ledger.kind is not Kind.SQLITE:
+            raise click.UsageError("say where the archive is: --to FILE")
+        to = ledger.path.with_name(f"{ledger.path.stem}-archive{ledger.path.suffix}")
+    await asyncio.to_thread(must_exist, ledger)
+    done = await archive(ledger, to, before=before.replace(tzinfo=UTC), clock=SystemClock().now)
+    code = Exit.HELD if done.held else Exit.CREATED
+    if as_json:
+        print_json({**attrs.asdict(done), "exit": int(code)})
+        return code
+    for run_id, orders in done.runs.items():
+        click.echo(f"run {run_id}: {orders:,} orders are in {done.file}")
+    for run_id, why in done.left.items():
+        say(f"run {run_id} was left: {why}")
+    if not done.runs:
+        say("nothing was archived")
+    return code

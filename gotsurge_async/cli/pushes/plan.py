@@ -15,6 +15,7 @@ from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, js
 from gotsurge_async.cli.shared.output import print_json, print_record
 from gotsurge_async.cli.shared.push_options import takes_source
 from gotsurge_async.cli.shared.report import told_faults
+from gotsurge_async.database import Place
 
 SHOWN = 10
 
@@ -36,7 +37,7 @@ async def plan(
     quote: bool,
     source: SourceOptions,
     target: Target,
-    ledger: Path | None,
+    ledger: Place | None,
     as_json: bool,
 ) -> Exit:
     """Check FILE as a push would, and say how many orders it has, what they cost, and which windows are too narrow.

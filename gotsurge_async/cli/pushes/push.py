@@ -31,7 +31,7 @@ from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
 from gotsurge_async.cli.shared.exits import Exit, run_told
 from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option, out_option, quiet_option
-from gotsurge_async.cli.shared.options import PATH, GroupedCommand, json_option, together
+from gotsurge_async.cli.shared.options import OUTPUT, PATH, GroupedCommand, in_group, json_option, together
 from gotsurge_async.cli.shared.output import counted, print_json
 from gotsurge_async.cli.shared.push_options import (
     concurrency,
@@ -47,6 +47,7 @@ from gotsurge_async.cli.shared.sending import Interrupts, Sending, SendOptions
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Limits
+from gotsurge_async.database import Place
 from gotsurge_async.errors import UsageError
 
 SHOWN_WARNINGS = 10
@@ -91,10 +92,11 @@ _sending_options = together(
 @_sending_options
 @takes_brakes_and_canary
 @ledger_option
+@in_group(OUTPUT)("--compact", is_flag=True, help="Keep the orders compressed in the ledger: smaller, a little slower.")
 @out_option
 @json_option
 @quiet_option
-def push(target: Target, ledger: Path | None, out: Path, dry_run: bool, **given: Any) -> None:
+def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **given: Any) -> None:
     """Push FILE, a CSV or JSON Lines of orders, into GotSurge; - reads standard input.
 
     The whole file is checked before anything is sent. Every order is in a ledger before it is sent, so an order is
@@ -102,7 +104,8 @@ def push(target: Target, ledger: Path | None, out: Path, dry_run: bool, **given:
     is in doubt, and named. An order that was pushed before and differs now is not sent: it is told with its fields.
 
     The ledger of simulated pushes is ledger.db in the --out folder. Real ones share one ledger in your data folder,
-    unless --ledger or GOTSURGE_LEDGER names another.
+    unless --ledger or GOTSURGE_LEDGER names another: a file, or postgresql://USER@HOST/NAME for many machines, with the
+    password in PGPASSWORD or in ~/.pgpass.
 
     Result files in --out: RUN-created, RUN-refused, RUN-unprocessed, RUN-in-doubt and RUN-summary.json, and where there
     are such orders RUN-cancelled and RUN-changed. All but the in-doubt file can be pushed again. The folder is tried
@@ -144,6 +147,7 @@ class PushOptions(SendOptions):
     rate: float | None
     on_refused_chunk: str | None
     replace_changed: bool
+    compact: bool
     reading: Sequence[str]
     """The words of the options that say how to read the file."""
 
@@ -152,6 +156,7 @@ class PushOptions(SendOptions):
         return {
             "delimiter": self.source.delimiter,
             "batch_size": self.batch_size,
+            "compact": self.compact,
             "concurrency": self.concurrency,
             "rate": self.rate,
             "on_refused_chunk": self.on_refused_chunk,
@@ -213,6 +218,7 @@ class Pushing(Sending):
                 gs,
                 ledger,
                 chunk=options.batch_size,
+                compact=options.compact,
                 environment=options.target.environment,
                 on_refused_chunk=options.on_refused_chunk,
                 brakes=options.brakes,

@@ -1,6 +1,5 @@
 """``gotsurge reconcile``: finding out what became of orders in doubt."""
 
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -15,6 +14,7 @@ from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_le
 from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps, tell_steps
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, print_table, say, tell_more
+from gotsurge_async.database import Place
 
 
 @click.command()
@@ -39,7 +39,7 @@ from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, print_t
 async def reconcile(
     run_id: str | None,
     target: Target,
-    ledger: Path | None,
+    ledger: Place | None,
     absent_means_not_created: bool,
     settle: float,
     as_json: bool,
@@ -73,7 +73,7 @@ async def reconcile(
                     continue
             done.append(found)
             left = {"in_doubt": len(found.in_doubt), "drafts": len(found.still_draft)}
-            steps += next_steps(Standing(info=info, counts=left, ledger=opened.path, looked=True))
+            steps += next_steps(Standing(info=info, counts=left, ledger=opened.place, looked=True))
     # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
     doubt = any(each.in_doubt or each.still_draft for each in done)
     code = Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED

@@ -18,6 +18,7 @@ from gotsurge_async.cli.shared.options import PATH, json_option
 from gotsurge_async.cli.shared.output import SHOWN, counted, print_json
 from gotsurge_async.cli.shared.report import told_faults
 from gotsurge_async.client import GotSurge
+from gotsurge_async.database import Place
 from gotsurge_async.errors import CallError, ConfigError, GotSurgeError, SignInNeeded
 
 
@@ -46,7 +47,7 @@ from gotsurge_async.errors import CallError, ConfigError, GotSurgeError, SignInN
 @asynchronous
 async def resolve(
     run_id: str,
-    ledger: Path,
+    ledger: Place,
     api_base: str | None,
     account: str | None,
     keys: tuple[str, ...],
@@ -96,7 +97,7 @@ async def resolve(
             raise told_faults(error, "nothing was recorded") from None
         steps = []
         if not await opened.is_held(info.id):
-            steps = next_steps(Standing(info=info, counts={"in_doubt": resolved.left}, ledger=opened.path))
+            steps = next_steps(Standing(info=info, counts={"in_doubt": resolved.left}, ledger=opened.place))
     if as_json:
         one = said[0] if file is None and len(said) == 1 else None
         told = _document(resolved, untouched, by) if one is None else _document_of_one(one, by)

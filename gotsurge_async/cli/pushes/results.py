@@ -11,6 +11,7 @@ from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.cli.shared.report import ROW, Ending, tell_ending, tell_unused, try_out, unused_drafts
+from gotsurge_async.database import Place
 
 
 @click.command()
@@ -19,7 +20,7 @@ from gotsurge_async.cli.shared.report import ROW, Ending, tell_ending, tell_unus
 @out_option
 @json_option
 @asynchronous
-async def results(run_id: str, ledger: Path, out: Path, as_json: bool) -> None:
+async def results(run_id: str, ledger: Place, out: Path, as_json: bool) -> None:
     """Write the result files of RUN again, as things stand in the ledger now, and print its summary."""
     async with open_ledger(ledger, look=True) as opened:
         info = await opened.run(run_id)
@@ -30,6 +31,6 @@ async def results(run_id: str, ledger: Path, out: Path, as_json: bool) -> None:
         steps = []
         if await opened.is_held(run_id):
             say("a process has the run: what it is sending stands in the in-doubt file until it ends")
-        else:
+        elif info.archived_at is None:
             steps = next_steps(await Standing.of(opened, info, files=summary.files, out=out))
     tell_ending(Ending(summary=summary, steps=steps), Exit.CREATED, as_json=as_json)

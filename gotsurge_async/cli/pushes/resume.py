@@ -24,6 +24,7 @@ from gotsurge_async.cli.shared.push_options import concurrency, rate, takes_brak
 from gotsurge_async.cli.shared.report import ROW, try_out
 from gotsurge_async.cli.shared.sending import Interrupts, Sending, SendOptions
 from gotsurge_async.config import Limits
+from gotsurge_async.database import Place
 from gotsurge_async.errors import UsageError
 
 going_on_options: Decorator[Any] = together(
@@ -114,7 +115,7 @@ def resume(run_id: str | None, last: bool, **given: Any) -> None:
     go_on(GoingOn, run_id=run_id, **given)
 
 
-def go_on(how: type[GoingOn], *, ledger: Path | None, target: Target, out: Path, **given: Any) -> None:
+def go_on(how: type[GoingOn], *, ledger: Place | None, target: Target, out: Path, **given: Any) -> None:
     """Go on with a run, and end the process."""
     options = GoOnOptions(ledger=find_ledger(ledger, target, out), target=target, out=out, **given)
     sending = how(options)

@@ -1,7 +1,5 @@
 """``gotsurge runs``: the runs of the ledger."""
 
-from pathlib import Path
-
 import click
 
 from gotsurge_async.bulk.ledger import Word
@@ -10,6 +8,7 @@ from gotsurge_async.cli.shared.exits import asynchronous
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, open_ledger
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import print_json, print_table
+from gotsurge_async.database import Place
 
 _COLUMNS = (
     Word.CREATED,
@@ -29,7 +28,7 @@ _COLUMNS = (
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="The newest so many.")
 @json_option
 @asynchronous
-async def runs(ledger: Path | None, env: str | None, limit: int, as_json: bool) -> None:
+async def runs(ledger: Place | None, env: str | None, limit: int, as_json: bool) -> None:
     """List the runs of the ledger, the newest first."""
     async with open_ledger(find_ledger_of(ledger, env), look=True) as opened:
         wanted = [info for info in await opened.runs() if env in (None, info.environment)]

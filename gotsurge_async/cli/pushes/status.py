@@ -9,13 +9,14 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Ledger, OrderState
-from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState, Word, word_of
+from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState, Size, Word, word_of
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger
 from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import print_json, print_record
 from gotsurge_async.cli.shared.report import unused_drafts
+from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError
 
 
@@ -33,13 +34,15 @@ class RunStatus:
     async def of(cls, ledger: Ledger, info: RunInfo) -> "RunStatus":
         counts, held = await ledger.counts(info.id), await ledger.is_held(info.id)
         steps = []
-        if not held and info.state is not RunState.LOADING:
+        if not held and info.state is not RunState.LOADING and info.archived_at is None:
             steps = next_steps(await Standing.of(ledger, info, counts))
         return cls(info, counts, held, steps)
 
     @property
     def state(self) -> str:
         """Where the run stands, in a word; a crash leaves no word of its own in the ledger."""
+        if self.info.archived_in is not None:
+            return "archived"
         if self.held:
             return "being sent" if self.info.state is RunState.SENDING else f"{self.info.state} (held)"
         return "broken off" if self.info.state is RunState.SENDING else self.info.state
@@ -62,6 +65,8 @@ class RunStatus:
             "source_sha256": info.source_sha256,
             "created_at": info.created_at,
             "finished_at": info.finished_at,
+            "archived_at": info.archived_at,
+            "archived_in": info.archived_in,
             "options": dict(info.options),
             "orders": self.counts.total,
             **{word.value: self.number(word) for word in Word},
@@ -76,7 +81,7 @@ class RunStatus:
 @click.option("--file", type=click.Path(path_type=Path), help="Tell whether RUN was made from this file, as it is now.")
 @json_option
 @asynchronous
-async def status(run_id: str, ledger: Path, file: Path | None, as_json: bool) -> Exit:
+async def status(run_id: str, ledger: Place, file: Path | None, as_json: bool) -> Exit:
     """Show where RUN stands, what is to be done about it, and what people have decided.
 
     \b
@@ -89,14 +94,16 @@ async def status(run_id: str, ledger: Path, file: Path | None, as_json: bool) ->
         found = await RunStatus.of(opened, await opened.run(run_id))
         decisions = [attrs.asdict(decision) for decision in await opened.decisions(run_id)]
         unused = await unused_drafts(opened, run_id)
+        size = await opened.size()
     same = None if file is None else await asyncio.to_thread(_is_made_from, found.info, file)
     code = Exit.REFUSED if same is False else Exit.CREATED
     if as_json:
         same_file = {} if same is None else {"same_file": same}
         told = {"decisions": decisions, "unused_drafts": unused, **same_file, "exit": int(code)}
-        print_json({**found.document(), **told})
+        of_the_ledger = {"ledger_bytes": size.bytes, "ledger_orders": size.orders, "bytes_per_order": size.per_order}
+        print_json({**found.document(), **told, **of_the_ledger})
     else:
-        _tell_status(found, decisions, unused)
+        _tell_status(found, decisions, unused, size)
         if same is not None:
             verdict = "is the one" if same else "is NOT the one, or has changed since"
             click.echo(f"{file} {verdict} that run {run_id} was made from")
@@ -113,7 +120,7 @@ def _is_made_from(info: RunInfo, file: Path) -> bool:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
 
 
-def _tell_status(found: RunStatus, decisions: list[dict[str, Any]], unused: list[str]) -> None:
+def _tell_status(found: RunStatus, decisions: list[dict[str, Any]], unused: list[str], size: Size) -> None:
     info, counts = found.info, found.counts
     holder = info.holder if found.held else None
     print_record(
@@ -126,9 +133,15 @@ def _tell_status(found: RunStatus, decisions: list[dict[str, Any]], unused: list
             ("from", info.source),
             ("begun", info.created_at),
             ("ended", info.finished_at),
+            ("archived", info.archived_at),
+            ("its orders are in", info.archived_in),
             ("orders", f"{counts.total:,}"),
             *((word.replace("_", " "), f"{n:,}" if (n := found.number(word)) else None) for word in Word),
             ("unused drafts", f"{len(unused):,}" if unused else None),
+            (
+                "ledger",
+                f"{size.bytes / 1e6:,.1f} MB, {size.per_order or 0:,.0f} bytes for each of {size.orders:,} orders",
+            ),
         ]
     )
     for decision in decisions:

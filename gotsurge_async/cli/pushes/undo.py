@@ -3,7 +3,6 @@
 import asyncio
 import sys
 from collections.abc import Collection
-from pathlib import Path
 
 import attrs
 import click
@@ -17,6 +16,7 @@ from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_le
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps, tell_steps
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, print_table, say, tell_more
+from gotsurge_async.database import Place
 
 
 @click.command()
@@ -33,7 +33,7 @@ from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, print_t
 async def undo(
     run_id: str,
     target: Target,
-    ledger: Path | None,
+    ledger: Place | None,
     reason: str,
     concurrency: int | None,
     drafts: bool,
@@ -61,7 +61,7 @@ async def undo(
             done = await Undo(gs, opened, concurrency=concurrency).undo(
                 run_id, reason=reason, drafts=drafts, keys=keys or None
             )
-        steps = next_steps(Standing(info=info, counts={"in_doubt": done.in_doubt}, ledger=opened.path))
+        steps = next_steps(Standing(info=info, counts={"in_doubt": done.in_doubt}, ledger=opened.place))
     code = _code_of(done)
     if as_json:
         document = attrs.asdict(done, filter=lambda attribute, _: attribute.name != "stopped_by")

@@ -33,7 +33,7 @@ NO_TASK = "00000000-0000-0000-0000-000000000000"
 """The nil UUID: no task can have it."""
 _NOWHERE = attrs.evolve(TASKS_GET, name="nowhere", path="/gotsurge-doctor/no-such-path", bearer=False)
 NOT_PROBED = "not probed: it is no GET"
-_PACKAGES = ("aiohttp", "attrs", "cattrs", "msgspec", "sqlalchemy", "aiosqlite", "click", "rich")
+_PACKAGES = ("aiohttp", "attrs", "cattrs", "msgspec", "click", "rich")
 
 
 @attrs.frozen(kw_only=True)

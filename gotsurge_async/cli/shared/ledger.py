@@ -14,6 +14,7 @@ import platformdirs
 from gotsurge_async.bulk import Ledger, Mode, Run
 from gotsurge_async.bulk.after.results import refuse_older
 from gotsurge_async.bulk.ledger import RunInfo
+from gotsurge_async.bulk.ledger.sql.store import is_there, place
 from gotsurge_async.bulk.ledger.upkeep.check import refuse_unfit
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
 from gotsurge_async.bulk.send.changes import Known, compare
@@ -21,6 +22,7 @@ from gotsurge_async.cli.shared.connect import SIMULATED, Target
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.shared.options import OUTPUT, PATH, Decorator, gathered, in_group
 from gotsurge_async.clock import SystemClock
+from gotsurge_async.database import Place, driver_of, place_of
 from gotsurge_async.errors import ConfigError, UsageError
 
 OUT = Path("gotsurge-results")
@@ -29,9 +31,9 @@ OUT = Path("gotsurge-results")
 _option = in_group(OUTPUT)
 ledger_option: Decorator[Any] = _option(
     "--ledger",
-    metavar="PATH",
-    callback=lambda _, __, value: None if value is None else _file_of(value, "--ledger"),
-    help="The ledger's file; gotsurge push --help says where it is otherwise.",
+    metavar="PATH|URL",
+    callback=lambda _, __, value: None if value is None else _place_of(value, "--ledger"),
+    help="The ledger: a file, or postgresql://USER@HOST/NAME; gotsurge push --help says where it is otherwise.",
 )
 env_option: Decorator[Any] = _option(
     "--env",
@@ -44,7 +46,7 @@ out_option: Decorator[Any] = _option(
 quiet_option: Decorator[Any] = _option("--quiet", is_flag=True, help="No progress on stderr.")
 
 
-def find_ledger(given: Path | None, target: Target, out: Path = OUT) -> Path:
+def find_ledger(given: Place | None, target: Target, out: Path = OUT) -> Place:
     """The ledger: the one that was given, else one for all real pushes of a user, and one beside simulated results.
 
     Raises:
@@ -53,29 +55,30 @@ def find_ledger(given: Path | None, target: Target, out: Path = OUT) -> Path:
     if given is not None:
         return given
     if where := os.environ.get("GOTSURGE_LEDGER"):
-        return _file_of(where, "GOTSURGE_LEDGER")
-    if target.is_real:
-        return platformdirs.user_data_path("gotsurge") / "ledger.db"
-    return out / "ledger.db"
+        return _place_of(where, "GOTSURGE_LEDGER")
+    return place((platformdirs.user_data_path("gotsurge") if target.is_real else out) / "ledger.db")
 
 
-def _file_of(text: str, name: str) -> Path:
-    if "://" in text:
-        raise click.UsageError(f"{name}: {text} is a URL, and the ledger is a file: give its path")
-    return Path(text)
+def _place_of(text: str, name: str) -> Place:
+    try:
+        found = place(place_of(text))
+        driver_of(found)
+    except ConfigError as error:
+        raise click.UsageError(f"{name}: {error}") from None
+    return found
 
 
-def find_ledger_of(ledger: Path | None, env: str | None) -> Path:
+def find_ledger_of(ledger: Place | None, env: str | None) -> Place:
     """The same for a command that calls nobody, and may be about a throw-away simulator's runs."""
     return find_ledger(ledger, Target(simulate=env == SIMULATED, env=env))
 
 
 takes_ledger: Decorator[Any] = gathered("ledger", find_ledger_of, ledger_option, env_option)
-"""The options of a command that needs nothing but the ledger; the command gets its path, the argument ``ledger``."""
+"""The options of a command that needs nothing but the ledger; the command gets its place, as ``ledger``."""
 
 
 @asynccontextmanager
-async def open_ledger(path: Path, *, look: bool = False) -> AsyncIterator[Ledger]:
+async def open_ledger(where: Place, *, look: bool = False) -> AsyncIterator[Ledger]:
     """An existing ledger.
 
     Args:
@@ -84,27 +87,33 @@ async def open_ledger(path: Path, *, look: bool = False) -> AsyncIterator[Ledger
     Raises:
         ConfigError: there is none.
     """
-    await asyncio.to_thread(must_exist, path)
+    await asyncio.to_thread(must_exist, where)
     opening = Ledger.look if look else Ledger.open
-    async with await opening(path, clock=SystemClock().now) as ledger:
+    async with await opening(where, clock=SystemClock().now) as ledger:
         yield ledger
 
 
-def must_exist(path: Path) -> None:
-    """Refuse a path where no ledger is.
+def must_exist(where: Place) -> None:
+    """Refuse a place where no ledger is.
 
     Raises:
         LedgerOlder: there was one, and it is gone.
         ConfigError: there is none.
     """
-    Keeper(path).refuse_loss()
-    if not path.exists():
+    if not _is_there(where):
         raise ConfigError(
-            f"there is no ledger at {path}: --ledger names one, and --env sandbox or production that of real pushes"
+            f"there is no ledger at {where}: --ledger names one, and --env sandbox or production that of real pushes"
         )
 
 
-async def known_to(path: Path, run: Run, target: Target, out: Path = OUT) -> Known:
+def _is_there(where: Place) -> bool:
+    """Whether there is a ledger; LedgerOlder where one was."""
+    found = is_there(where)
+    Keeper(where).refuse_loss(is_there=found)
+    return found
+
+
+async def known_to(where: Place, run: Run, target: Target, out: Path = OUT) -> Known:
     """What the ledger that a push would use knows of the orders of a run, which is in a ledger of its own.
 
     Args:
@@ -113,11 +122,10 @@ async def known_to(path: Path, run: Run, target: Target, out: Path = OUT) -> Kno
     Raises:
         LedgerUnusable: it is damaged, older than it was, or gone: the push would be refused too.
     """
-    await asyncio.to_thread(Keeper(path).refuse_loss)
-    if not await asyncio.to_thread(path.exists):
+    if not await asyncio.to_thread(_is_there, where):
         return Known()
-    async with open_ledger(path, look=True) as ledger:
-        await asyncio.to_thread(refuse_unfit, path, SystemClock().now)
+    async with open_ledger(where, look=True) as ledger:
+        await asyncio.to_thread(refuse_unfit, where, SystemClock().now)
         await refuse_older(ledger, out)
         return await compare(run, ledger, target.environment)
 

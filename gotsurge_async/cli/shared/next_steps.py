@@ -14,6 +14,7 @@ from gotsurge_async.cli.shared.connect import SIMULATED, Target
 from gotsurge_async.cli.shared.ledger import OUT, find_ledger
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.config import Environment
+from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError
 
 ELSEWHERE = "FOLDER"
@@ -39,7 +40,7 @@ class Standing:
         counts: the words of the summary, such as ``in_doubt``, each with its number of orders; and ``drafts``, of those
             that wait for their broadcast although it may be under way.
         files: the result files by the names of `Summary.files`; empty if none were written.
-        ledger: the file.
+        ledger: where it is.
         out: the folder of the result files.
         sign_in: whether there is no token that works.
         results_failed: whether the result files could not be written.
@@ -49,7 +50,7 @@ class Standing:
 
     info: RunInfo
     counts: Mapping[str, int]
-    ledger: str | Path
+    ledger: Place
     files: Mapping[str, str] = attrs.field(factory=dict)
     out: Path = attrs.field(
         default=attrs.Factory(lambda self: Path(self.info.options.get("out") or OUT), takes_self=True)
@@ -69,7 +70,7 @@ class Standing:
         async for _ in ledger.rows(info.id, DOUBTFUL, batch=1):
             elsewhere = False
             break
-        return cls(info=info, counts=words, ledger=ledger.path, elsewhere=elsewhere, **more)
+        return cls(info=info, counts=words, ledger=ledger.place, elsewhere=elsewhere, **more)
 
     @property
     def simulated(self) -> bool:
@@ -98,8 +99,7 @@ class Standing:
     def ledger_option(self) -> str:
         """``--ledger``, unless the ledger is found without."""
         usual = find_ledger(None, Target(simulate=self.simulated, env=self.info.environment))
-        path = Path(self.ledger)
-        return "" if path.resolve() == usual.resolve() else _option("--ledger", str(path.absolute()))
+        return "" if _resolved(self.ledger) == _resolved(usual) else _option("--ledger", str(self.ledger))
 
     @property
     def out_option(self) -> str:
@@ -107,6 +107,10 @@ class Standing:
         if self.results_failed:
             return f"--out {ELSEWHERE}"
         return "" if self.out == OUT else _option("--out", str(self.out))
+
+
+def _resolved(ledger: Place) -> Place:
+    return attrs.evolve(ledger, path=ledger.path.resolve()) if ledger.kind is Kind.SQLITE else ledger
 
 
 def next_steps(standing: Standing) -> list[Step]:

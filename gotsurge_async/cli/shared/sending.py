@@ -21,6 +21,7 @@ from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.cli.shared.progress import PushProgress
 from gotsurge_async.cli.shared.report import Ending, tell_ending, tell_unused, unused_drafts
 from gotsurge_async.client import GotSurge
+from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError, GotSurgeError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 class SendOptions:
     """What the user said about a sending: which ledger, and how to tell of it."""
 
-    ledger: Path
+    ledger: Place
     out: Path
     as_json: bool
     quiet: bool

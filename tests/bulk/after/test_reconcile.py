@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from gotsurge_async.bulk import Absent, Ledger, Mode, OrderState, Push, Reconciler, find_unused_drafts
-from gotsurge_async.bulk.ledger import NoSuchRun, RunHeld, RunState
+from gotsurge_async.bulk.ledger import NoSuchRun, Remark, RunHeld, RunState
+from gotsurge_async.bulk.ledger.upkeep.older_copy import LOST
 from gotsurge_async.simulator import Fault
 from tests.support.orders import order, orders
 from tests.support.pushes import Place, place
@@ -169,6 +170,24 @@ async def test_a_task_that_ended_early_was_there(tmp_path: Path) -> None:
         assert [each.status for each in result.created] == ["expired"]
         assert [each.status for each in result.cancelled] == ["cancelled"]
         assert not result.in_doubt
+
+
+@pytest.mark.parametrize("why", ["a draft beside it", "an older copy"])
+async def test_a_cancelled_task_is_no_proof_where_another_may_be(tmp_path: Path, why: str) -> None:
+    """An order found cancelled stays in doubt while a draft has its name, or where an older ledger was gone on with."""
+    async with place(tmp_path) as here:
+        run_id = await here.lose(orders(1))
+        (found,) = [task async for task in here.gs.platform.tasks.list()]
+        here.simulator.move(found.id, "cancelled")
+        if why == "an older copy":
+            async with await here.ledger.hold(run_id) as run:
+                (row,) = [row async for row in run.rows()]
+                await run.remark([Remark(row.id, OrderState.IN_DOUBT, error=LOST)])
+        else:
+            await here.gs.platform.drafts.create(orders(1))
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert [each.key for each in result.in_doubt] == ["T-0"]
+        assert not result.cancelled
 
 
 async def test_a_double_is_named_and_stays_in_doubt(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
 
 from gotsurge_async.bulk.ledger import Ledger, Mode, NewOrder, OrderOutcome, OrderRow, OrderState, Run
 
@@ -73,14 +76,35 @@ async def bring(run: Run, state: OrderState) -> None:
     """Bring all pending orders of a run to a state, as a push would."""
     if state is OrderState.PENDING:
         return
-    claimed = await run.claim(await ids(run, OrderState.PENDING))
+    tasks = {row.id: f"task-{row.line}" async for row in run.rows({OrderState.PENDING})}
+    claimed = await run.claim(list(tasks))
     if state in (OrderState.SENDING, OrderState.DRAFTING):
         return
     if run.info.mode is Mode.TWO_PHASE and state is not OrderState.REFUSED:
-        await run.record([OrderOutcome(order_id, OrderState.DRAFTED, f"task-{order_id}") for order_id in claimed])
+        await run.record([OrderOutcome(order_id, OrderState.DRAFTED, tasks[order_id]) for order_id in claimed])
         if state is OrderState.DRAFTED:
             return
         await run.claim_broadcast(claimed)
         if state is OrderState.BROADCASTING:
             return
-    await run.record([OrderOutcome(order_id, state, f"task-{order_id}", "broadcasting") for order_id in claimed])
+    await run.record([OrderOutcome(order_id, state, tasks[order_id], "broadcasting") for order_id in claimed])
+
+
+def leases_end(where: str) -> None:
+    """As if time passed: nobody who is dead has a run any more. A lock on a file needs no time for that."""
+    if "://" in where:
+        with psycopg.connect(where) as database:
+            database.execute("UPDATE runs SET lease_until = 0")
+
+
+def locks(folder: Path) -> list[Path]:
+    """The locks of runs beside ledgers in a folder."""
+    return list(folder.rglob("*.lock"))
+
+
+def lose_locks(where: str) -> None:
+    """As a careless clean-up does, or time that passes while a process stands still: another may have its runs."""
+    leases_end(where)
+    if "://" not in where:
+        for lock in locks(Path(where).parent):
+            lock.unlink()

@@ -5,30 +5,38 @@ import os
 import stat
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerUnusable
-from gotsurge_async.bulk.ledger.locks import RunLocks, this_process
+from gotsurge_async.bulk.ledger.locks import FileRunLocks, this_process
 from tests.bulk.ledger.kit import START
+
+if TYPE_CHECKING:
+    from gotsurge_async.database import Database
+
+NO_DATABASE = cast("Database", None)
+"""Locks beside a file ask nothing of the ledger itself."""
 
 
 def test_one_holder_at_a_time(path: Path) -> None:
     """A run that is taken cannot be taken again, here or elsewhere, until it is released; another run can."""
-    locks, others = RunLocks(path), RunLocks(path)
-    lock = locks.take("r-1")
+    locks, others = FileRunLocks(path), FileRunLocks(path)
+    lock = locks.take(NO_DATABASE, "r-1")
     assert lock is not None
     assert lock.held
-    assert locks.take("r-1") is None
-    assert others.take("r-1") is None
-    other = others.take("r-2")
+    assert locks.take(NO_DATABASE, "r-1") is None
+    assert others.take(NO_DATABASE, "r-1") is None
+    other = others.take(NO_DATABASE, "r-2")
     assert other is not None
     other.release()
     lock.release()
     lock.release()
     assert not lock.held
-    again = others.take("r-1")
+    again = others.new("r-1")
     assert again is not None
+    assert locks.new("r-1") is None
     again.release()
 
 
@@ -47,16 +55,16 @@ def test_who_looks_keeps_nobody_from_a_run(path: Path, monkeypatch: pytest.Monke
     """A run that somebody looks at is taken when the look is over, by whoever waits that long."""
     other = path.with_name("ledger.db.r-1.lock").open("w")
     fcntl.flock(other, fcntl.LOCK_SH)
-    assert RunLocks(path).take("r-1") is None
+    assert FileRunLocks(path).take(NO_DATABASE, "r-1") is None
     monkeypatch.setattr(time, "sleep", lambda _: other.close())
-    lock = RunLocks(path).take("r-1", wait=5)
+    lock = FileRunLocks(path).take(NO_DATABASE, "r-1", wait=5)
     assert lock is not None
     lock.release()
 
 
 def test_the_lock_file_is_private_and_goes_away(path: Path) -> None:
     """The file of a lock is the owner's alone, and is removed with the lock."""
-    lock = RunLocks(path).take("r-1")
+    lock = FileRunLocks(path).take(NO_DATABASE, "r-1")
     assert lock is not None
     file = path.with_name("ledger.db.r-1.lock")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -68,7 +76,7 @@ def test_a_lock_that_cannot_be_made_is_an_error_of_ours(path: Path) -> None:
     """A folder that is gone is told as a LedgerError with the path, not as an OSError."""
     path.write_text("in the way")
     with pytest.raises(LedgerUnusable, match=r"below\.r-1\.lock"):
-        RunLocks(path / "below").take("r-1")
+        FileRunLocks(path / "below").take(NO_DATABASE, "r-1")
 
 
 def test_the_holder_is_this_process() -> None:

@@ -3,14 +3,25 @@
 import asyncio
 import sqlite3
 import tempfile
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from attrs import evolve
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from gotsurge_async.bulk.ledger import (
     LIVE,
@@ -23,9 +34,10 @@ from gotsurge_async.bulk.ledger import (
     Run,
     RunHeld,
 )
-from gotsurge_async.bulk.ledger.sql.transitions import RECORDED
+from gotsurge_async.bulk.ledger.sql.marks import RECORDED
 from gotsurge_async.bulk.ledger.states import WAITING
 from tests.bulk.ledger.kit import TurnedClock, order
+from tests.support.postgres import Server
 
 S = OrderState
 S2 = Mode.TWO_PHASE
@@ -55,8 +67,13 @@ class LedgerMachine(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         """A new ledger."""
-        self.ledger: Ledger = self.do(Ledger.open(Path(self.folder.name) / "ledger.db", clock=TurnedClock()))
-        self.reader = sqlite3.connect(self.ledger.path)
+        where, self.reader = self.place()
+        self.ledger: Ledger = self.do(Ledger.open(where, clock=TurnedClock()))
+
+    def place(self) -> tuple[str, Any]:
+        """Where the ledger is, and a connection to look into it."""
+        path = str(Path(self.folder.name) / "ledger.db")
+        return path, sqlite3.connect(path)
 
     def teardown(self) -> None:
         """Close everything."""
@@ -202,10 +219,27 @@ class LedgerMachine(RuleBasedStateMachine):
 
         if hasattr(self, "ledger"):
             found: dict[str, dict[str, str]] = {run: {} for (run,) in self.reader.execute("SELECT id FROM runs")}
-            for run, key, state in self.reader.execute("SELECT run_id, key, state FROM orders"):
+            for run, key, state in self.reader.execute("SELECT run_id, key, state FROM each_order"):
                 found[run][key] = state
             assert found == self.model
 
 
-TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
+SETTINGS = settings(max_examples=15, stateful_step_count=20, deadline=None)
+_numbers = count(1)
+
+
+def test_in_a_file() -> None:
+    """A ledger in SQLite."""
+    run_state_machine_as_test(LedgerMachine, settings=SETTINGS)
+
+
+def test_on_a_server(postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger in PostgreSQL."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+
+    class OnAServer(LedgerMachine):
+        def place(self) -> tuple[str, Any]:
+            url = postgres.create(f"model_{next(_numbers)}")
+            return url, psycopg.connect(url, autocommit=True)
+
+    run_state_machine_as_test(OnAServer, settings=settings(SETTINGS, max_examples=8))

@@ -1,32 +1,12 @@
 """Real processes on one ledger: they crash, they race, and none loses or doubles an order."""
 
 import asyncio
-import sys
-from asyncio.subprocess import PIPE, Process
-from pathlib import Path
 
 import pytest
 
 from gotsurge_async.bulk.ledger import Counts, Ledger, OrderState, RunHeld, RunState
-from tests.bulk.ledger.kit import begun, loaded, orders, states
-
-PROLOGUE = """
-import asyncio, os, sys
-from gotsurge_async.bulk.ledger import *
-from tests.bulk.ledger.kit import begun, bring, ids, loaded, orders
-
-def say(word):
-    print(word, flush=True)
-
-def hear():
-    sys.stdin.readline()
-
-async def main():
-    ledger = await Ledger.open(sys.argv[1])
-"""
-EPILOGUE = """
-asyncio.run(main())
-"""
+from tests.bulk.ledger.kit import begun, leases_end, loaded, orders, states
+from tests.bulk.ledger.processes import heard, start, tell
 
 CRASH_AFTER_CLAIM = """
     run = await loaded(ledger, orders(100))
@@ -78,32 +58,13 @@ RACE = """
 """
 
 
-async def start(path: Path, body: str) -> Process:
-    """Start a process that runs ``body`` on the ledger at ``path``."""
-    program = PROLOGUE + body + EPILOGUE
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, str(path), stdin=PIPE, stdout=PIPE, cwd=Path(__file__).parents[3]
-    )
-
-
-async def heard(process: Process) -> str:
-    """The next line that a process says."""
-    assert process.stdout is not None
-    return (await process.stdout.readline()).decode().strip()
-
-
-def tell(process: Process) -> None:
-    """Let a process that listens go on."""
-    assert process.stdin is not None
-    process.stdin.write(b"\n")
-
-
-async def test_a_crash_loses_nothing(path: Path) -> None:
+async def test_a_crash_loses_nothing(where: str) -> None:
     """After a process dies in the middle its run can be taken up: what it claimed is in doubt, the rest as it was."""
-    process = await start(path, CRASH_AFTER_CLAIM)
+    process = await start(where, CRASH_AFTER_CLAIM)
     run_id = await heard(process)
     assert await process.wait() == 9
-    async with await Ledger.open(path) as ledger:
+    leases_end(where)
+    async with await Ledger.open(where) as ledger:
         info = await ledger.run(run_id)
         assert info.state is RunState.SENDING
         assert info.holder is not None
@@ -114,12 +75,13 @@ async def test_a_crash_loses_nothing(path: Path) -> None:
         await run.close()
 
 
-async def test_a_crash_between_claims_leaves_whole_chunks(path: Path) -> None:
+async def test_a_crash_between_claims_leaves_whole_chunks(where: str) -> None:
     """A process that dies while claims are on their way leaves each chunk claimed as a whole, or not at all."""
-    process = await start(path, CRASH_WHILE_CLAIMING)
+    process = await start(where, CRASH_WHILE_CLAIMING)
     run_id = await heard(process)
     assert await process.wait() == 9
-    async with await Ledger.open(path) as ledger:
+    leases_end(where)
+    async with await Ledger.open(where) as ledger:
         run = await ledger.hold(run_id)
         counts = await run.recover()
         assert counts.in_doubt + counts.pending == 1000
@@ -128,12 +90,13 @@ async def test_a_crash_between_claims_leaves_whole_chunks(path: Path) -> None:
         await run.close()
 
 
-async def test_a_crash_while_loading_leaves_nothing_behind(path: Path) -> None:
+async def test_a_crash_while_loading_leaves_nothing_behind(where: str) -> None:
     """What a process had read in when it died is never sent, and the next push of the same orders begins anew."""
-    process = await start(path, CRASH_WHILE_LOADING)
+    process = await start(where, CRASH_WHILE_LOADING)
     dead = await heard(process)
     assert await process.wait() == 9
-    async with await Ledger.open(path) as ledger:
+    leases_end(where)
+    async with await Ledger.open(where) as ledger:
         run = await loaded(ledger, orders(100))
         assert (await run.counts()).pending == 100
         assert [info.id for info in await ledger.runs()] == [run.id]
@@ -141,17 +104,18 @@ async def test_a_crash_while_loading_leaves_nothing_behind(path: Path) -> None:
         await run.close()
 
 
-async def test_another_process_is_named_and_its_lock_dies_with_it(path: Path) -> None:
+async def test_another_process_is_named_and_its_lock_dies_with_it(where: str) -> None:
     """A run held elsewhere names that process; once that is killed, its run can be taken up and its keys taken over."""
-    process = await start(path, HOLD)
+    process = await start(where, HOLD)
     run_id = await heard(process)
-    async with await Ledger.open(path) as ledger:
+    async with await Ledger.open(where) as ledger:
         for attempt in (ledger.hold(run_id), loaded(ledger, orders(3))):
             with pytest.raises(RunHeld) as caught:
                 await attempt
             assert (caught.value.run_id, caught.value.pid) == (run_id, process.pid)
         process.kill()
         await process.wait()
+        leases_end(where)
         run = await ledger.hold(run_id)
         await run.close()
         again = await begun(ledger)
@@ -161,9 +125,9 @@ async def test_another_process_is_named_and_its_lock_dies_with_it(path: Path) ->
         await again.close()
 
 
-async def test_of_processes_that_race_for_the_same_keys_one_wins(path: Path) -> None:
+async def test_of_processes_that_race_for_the_same_keys_one_wins(where: str) -> None:
     """Processes that admit the same orders at the same moment: one gets all of them, the others are told by whom."""
-    processes = await asyncio.gather(*(start(path, RACE) for _ in range(3)))
+    processes = await asyncio.gather(*(start(where, RACE) for _ in range(3)))
     assert await asyncio.gather(*map(heard, processes)) == ["loaded"] * 3
     for process in processes:
         tell(process)
@@ -174,6 +138,6 @@ async def test_of_processes_that_race_for_the_same_keys_one_wins(path: Path) -> 
     for process in winners:
         tell(process)
     assert await asyncio.gather(*(process.wait() for process in processes)) == [0] * 3
-    async with await Ledger.open(path) as ledger:
+    async with await Ledger.open(where) as ledger:
         (info,) = await ledger.runs()
         assert await ledger.counts(info.id) == Counts(pending=300)

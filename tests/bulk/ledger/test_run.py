@@ -1,7 +1,6 @@
 """A run from its beginning to its end."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ from gotsurge_async.bulk.ledger import (
     RunLost,
     RunState,
 )
-from tests.bulk.ledger.kit import begun, ids, loaded, order, orders, states
+from tests.bulk.ledger.kit import begun, ids, loaded, lose_locks, order, orders, states
 
 
 async def test_what_is_put_in_comes_out(ledger: Ledger) -> None:
@@ -94,7 +93,7 @@ async def test_a_start_that_was_cancelled_loses_nothing(ledger: Ledger, turns: i
     await run.close()
 
 
-async def test_a_holder_that_was_taken_over_writes_nothing(ledger: Ledger, path: Path) -> None:
+async def test_a_holder_that_was_taken_over_writes_nothing(ledger: Ledger, where: str) -> None:
     """When a lock was lost and another holder has the run, nothing that the first one still writes goes through."""
     run = await loaded(ledger, orders(4), mode="two-phase")
     await run.start()
@@ -102,8 +101,7 @@ async def test_a_holder_that_was_taken_over_writes_nothing(ledger: Ledger, path:
     await run.claim([first, second])
     await run.record([OrderOutcome(first, OrderState.DRAFTED, "task-1")])
     await run.claim_broadcast([first])
-    for lock in path.parent.glob("*.lock"):
-        lock.unlink()
+    lose_locks(where)
     other = await ledger.hold(run.id)
     await other.start()
     await other.recover()

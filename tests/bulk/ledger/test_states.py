@@ -17,12 +17,11 @@ from gotsurge_async.bulk.ledger.states import (
     WAITING,
     OrderState,
     Word,
-    from_microseconds,
     sources,
-    to_microseconds,
     utc_now,
     word_of,
 )
+from gotsurge_async.clock import from_microseconds, to_microseconds
 
 
 def test_every_state_has_its_followers() -> None:
@@ -37,7 +36,8 @@ def test_what_may_have_been_sent_is_never_sent_again_without_a_word() -> None:
     """From in doubt no way leads to a state that sends, but through a recorded draft."""
     assert TRANSITIONS[OrderState.IN_DOUBT] & {OrderState.PENDING, OrderState.SENDING, OrderState.DRAFTING} == set()
     assert sources(OrderState.SENDING) == {OrderState.PENDING}
-    assert sources(OrderState.BROADCASTING) == {OrderState.LOADING, OrderState.DRAFTED, OrderState.IN_DOUBT}
+    drafts = {OrderState.LOADING, OrderState.DRAFTING, OrderState.DRAFTED, OrderState.IN_DOUBT}
+    assert sources(OrderState.BROADCASTING) == drafts
 
 
 def test_no_transition_revives_a_key() -> None:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from gotsurge_async.bulk import Mode, Push, Run
+from gotsurge_async.bulk.ledger import OrderOutcome
 from gotsurge_async.errors import SignInNeeded
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
@@ -93,18 +94,18 @@ async def test_a_single_try_is_enough_to_go_on_with_a_draft(tmp_path: Path) -> N
 async def test_cancelling_right_after_the_claim_to_broadcast_leaves_drafts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Orders that were claimed for a broadcast which never left are drafts, and not in doubt."""
+    """Orders whose drafts were recorded, and claimed for a broadcast that never left, are drafts, and not in doubt."""
     platform = Platform()
     claimed, go_on = asyncio.Event(), asyncio.Event()
-    claim = Run.claim_broadcast
+    record = Run.record
 
-    async def slowly(run: Run, ids: Sequence[int]) -> list[int]:
-        granted = await claim(run, ids)
-        claimed.set()
-        await go_on.wait()
-        return granted
+    async def slowly(run: Run, results: Sequence[OrderOutcome], *, broadcast: bool = False) -> None:
+        await record(run, results, broadcast=broadcast)
+        if not claimed.is_set():
+            claimed.set()
+            await go_on.wait()
 
-    monkeypatch.setattr(Run, "claim_broadcast", slowly)
+    monkeypatch.setattr(Run, "record", slowly)
     async with loaded(tmp_path, platform, 2) as (push, run):
         sending = asyncio.create_task(push.send(run))
         await claimed.wait()

@@ -5,6 +5,7 @@ import random
 import shutil
 import sqlite3
 import stat
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -23,7 +24,6 @@ def book(desk: Desk) -> Path:
 def change(path: Path, statement: str) -> None:
     """Damage a ledger past its checks."""
     with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA ignore_check_constraints = ON")
         database.execute(statement)
         database.commit()
 
@@ -70,14 +70,15 @@ def test_a_sound_ledger_is_told_as_such(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("statement", "place", "words"),
     [
-        ("UPDATE orders SET state = 'creaued' WHERE line = 2", "table orders, row 1", ("results", "status", "runs")),
-        ("UPDATE orders SET updated_at = -1 WHERE line = 2", "table orders, row 1", ()),
-        ("UPDATE orders SET key = CAST(x'ff' AS TEXT) WHERE line = 2", "table orders, row 1", ()),
-        ("UPDATE orders SET line = 'x' WHERE line = 2", "table orders, row 1", ("results",)),
-        ("UPDATE runs SET columns = '{]'", "table runs, row 2", ("runs", "status", "results")),
-        ("UPDATE runs SET options = '[1]'", "table runs, row 2", ("runs", "status", "results")),
-        ("UPDATE runs SET mode = 'pigeon'", "table runs, row 2", ("runs", "status", "results")),
-        ("DELETE FROM payloads WHERE order_id = 1", "table orders, row 1", ("results",)),
+        ("UPDATE chunks SET states = 'qc'", "table chunks, chunk 1: states", ("results", "status", "runs")),
+        ("UPDATE chunks SET updated_at = -1", "table chunks, chunk 1: updated_at", ()),
+        ("UPDATE keys SET key = CAST(x'ff' AS TEXT) WHERE place = 1", "table keys, environment 'local', key", ()),
+        ("UPDATE bodies SET meta = replace(meta, '[[2,', '[[\"x\",')", "table bodies, chunk 1: what its", ("results",)),
+        ("UPDATE runs SET columns = '{]'", "table runs, row", ("runs", "status", "results")),
+        ("UPDATE runs SET options = '[1]'", "table runs, row", ("runs", "status", "results")),
+        ("UPDATE runs SET mode = 'pigeon'", "table runs, row", ("runs", "status", "results")),
+        ("DELETE FROM bodies", "table bodies, chunk 1: the orders of a chunk are missing", ("results",)),
+        ("DELETE FROM keys WHERE place = 1", "table keys, chunk 1, line 3, key B", ()),
     ],
 )
 def test_no_command_runs_into_a_damaged_row(desk: Desk, statement: str, place: str, words: tuple[str, ...]) -> None:
@@ -94,23 +95,26 @@ def test_no_command_runs_into_a_damaged_row(desk: Desk, statement: str, place: s
     assert (done["check"].exit_code, place in done["check"].stdout) == (1, True)
 
 
-@pytest.mark.parametrize("column", ["payload", "source_row"])
+@pytest.mark.parametrize("column", ["body", "source"])
 def test_an_order_that_cannot_be_decoded_is_not_sent(desk: Desk, column: str) -> None:
     """A row of a source or an order that is no JSON any more is named by what reads it, and is not claimed."""
     _, summary = desk.push("A", "B")
-    change(book(desk), f"UPDATE payloads SET {column} = x'7b22'")  # noqa: S608 - ours
-    change(book(desk), "UPDATE orders SET state = 'pending', task_id = NULL")
+    change(book(desk), f"UPDATE bodies SET {column} = CAST('[' || substr({column}, 2) AS BLOB)")  # noqa: S608 - ours
+    change(book(desk), f"UPDATE bodies SET {column} = CAST(']' || substr({column}, 2) AS BLOB)")  # noqa: S608 - ours
+    change(book(desk), "UPDATE chunks SET states = 'pp'")
+    change(book(desk), "DELETE FROM results")
     before = tasks(desk)
     out = ["--out", desk.folder / "out", "--quiet"]
     check = clean(desk.run("ledger", "check", *desk.ledger))
-    assert (check.exit_code, f"order 1: {column} cannot be decoded" in check.stdout) == (1, True)
-    if column == "payload":
+    told = f"line 2, key A: {'payload' if column == 'body' else 'source'} cannot be decoded"
+    assert (check.exit_code, told in check.stdout) == (1, True), check.stdout
+    if column == "body":
         done = clean(desk.call("resume", summary["run"], *out))
         assert desk.document(desk.on_ledger("status", summary["run"], "--json"))["states"] == {"pending": 2}
     else:
         done = clean(desk.on_ledger("results", summary["run"], "--out", desk.folder / "again"))
     assert done.exit_code in (2, 3)
-    assert "table payloads, order 1, line 2" in done.stderr
+    assert "table bodies, order 32, line 2" in done.stderr
     assert tasks(desk) == before
 
 
@@ -163,6 +167,18 @@ def test_a_backup_is_made_and_an_older_one_is_noticed(desk: Desk) -> None:
     accepted = clean(desk.run("ledger", "accept-older", *desk.ledger, "--yes", "--json"))
     assert json.loads(accepted.stdout) == {"in_doubt": 0, "counter": 5}
     assert clean(desk.call("push", desk.folder / "orders.csv", "--out", desk.folder / "out")).exit_code == 0
+
+
+def test_room_is_given_back(desk: Desk) -> None:
+    """`ledger vacuum` says how much the ledger took and takes; a damaged one it leaves alone."""
+    desk.push("A", "B")
+    done = clean(desk.run("ledger", "vacuum", *desk.ledger))
+    assert (done.exit_code, "MB before" in done.stdout) == (0, True)
+    document = json.loads(desk.run("ledger", "vacuum", *desk.ledger, "--json").stdout)
+    assert document["bytes_before"] >= document["bytes"] == book(desk).stat().st_size
+    change(book(desk), "DELETE FROM bodies")
+    done = clean(desk.run("ledger", "vacuum", *desk.ledger))
+    assert (done.exit_code, "Begin no other ledger" in done.stderr) == (2, True)
 
 
 def test_a_whole_folder_that_was_put_back_is_noticed_by_the_summaries(desk: Desk) -> None:
@@ -222,7 +238,7 @@ def test_a_ledger_that_is_not_ours_to_write_can_be_looked_at(desk: Desk) -> None
 def test_a_ledger_with_a_broken_beginning_is_a_document_too(desk: Desk) -> None:
     """Where tables cannot be read, `check --json` lists them as flaws, and ends with 1."""
     desk.push("A")
-    for statement in ("DROP TABLE decisions", "ALTER TABLE orders RENAME COLUMN key TO kay"):
+    for statement in ("DROP TABLE decisions", "ALTER TABLE chunks RENAME COLUMN states TO statuses"):
         change(book(desk), statement)
         done = clean(desk.run("ledger", "check", *desk.ledger, "--json"))
         document = json.loads(done.stdout)
@@ -244,7 +260,7 @@ def test_commands_are_printed_for_the_very_ledger(desk: Desk) -> None:
     assert "damaged" not in check.output
     accepted = clean(desk.run("ledger", "accept-older", *desk.ledger, "--yes"))
     assert f"`gotsurge runs {named}" in accepted.stdout
-    change(book(desk), "UPDATE orders SET updated_at = -1")
+    change(book(desk), "UPDATE chunks SET updated_at = -1 WHERE id = 1")
     damaged = clean(desk.run("ledger", "check", *desk.ledger))
     assert "verdict\tdamaged: 1 flaw\n" in damaged.stdout
     assert f"`gotsurge ledger accept-older {named}" in damaged.stderr
@@ -268,13 +284,41 @@ def test_a_ledger_that_is_gone_is_said_to_be(desk: Desk, words: tuple[str, ...])
 
 
 @pytest.mark.parametrize(
-    "words", [("push", "orders.csv", "--simulate"), ("runs",), ("resume", "RUN", "--env", "local")]
+    ("url", "said"),
+    [
+        ("mysql://db/gotsurge", "mysql is not supported: give the path of a file, or postgresql://USER@HOST/NAME"),
+        ("sqlite://", "give the path of a file"),
+        ("postgresql://me:p@ss@db/gotsurge", "this URL cannot be read"),
+        ("postgresql://db/gotsurge?no_such_setting=1", "this URL cannot be read"),
+    ],
 )
-@pytest.mark.parametrize("url", ["postgresql://db/gotsurge", "sqlite:///ledger.db"])
-def test_a_ledger_is_a_file(desk: Desk, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], url: str) -> None:
-    """A URL is refused, by the option and by the variable, and is no folder with an odd name."""
+def test_a_url_that_leads_nowhere_is_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch, url: str, said: str) -> None:
+    """By the option and by the variable, without its password, and it makes no folder with an odd name."""
     monkeypatch.chdir(desk.folder)
     write_orders(desk.folder / "orders.csv", ["A"])
-    for done in (desk.run(*words, "--ledger", url), desk.run(*words, GOTSURGE_LEDGER=url)):
-        assert (done.exit_code, f"{url} is a URL, and the ledger is a file" in done.stderr) == (2, True), done.output
+    for words in (("push", "orders.csv", "--simulate"), ("runs",), ("resume", "RUN", "--env", "local")):
+        for done, name in (
+            (desk.run(*words, "--ledger", url), "--ledger"),
+            (desk.run(*words, GOTSURGE_LEDGER=url), "GOTSURGE_LEDGER"),
+        ):
+            assert (done.exit_code, f"{name}: " in done.stderr, said in done.stderr) == (2, True, True), done.output
+            assert "p@ss" not in done.output
     assert [path.name for path in desk.folder.iterdir()] == ["orders.csv"]
+
+
+def test_a_url_may_name_a_file(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``sqlite:///PATH`` is the ledger at that path."""
+    monkeypatch.chdir(desk.folder)
+    write_orders(desk.folder / "orders.csv", ["A"])
+    pushed = clean(desk.run("push", "orders.csv", "--simulate", "--ledger", "sqlite:///here.db", "--quiet"))
+    assert (pushed.exit_code, (desk.folder / "here.db").exists()) == (0, True), pushed.output
+    (run,) = json.loads(desk.run("runs", "--ledger", desk.folder / "here.db", "--json").stdout)
+    assert run["created"] == 1
+
+
+def test_a_driver_that_is_not_there_is_named(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without psycopg the extra is named that brings it, before anything is read or sent."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    where = [*desk.place, "--ledger", "postgresql://me@db/books"]
+    done = clean(desk.run("push", desk.folder / "none.csv", *where))
+    assert (done.exit_code, 'pip install "gotsurge-async[postgresql]"' in done.stderr) == (2, True)

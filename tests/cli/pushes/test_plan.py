@@ -87,11 +87,10 @@ def test_a_ledger_that_a_push_refuses_is_refused_before(desk: Desk, command: lis
         book.unlink()
     else:
         with closing(sqlite3.connect(book)) as database:
-            database.execute("PRAGMA ignore_check_constraints = ON")
-            database.execute("UPDATE orders SET updated_at = -1")
+            database.execute("UPDATE chunks SET states = '?'")
             database.commit()
     done = desk.run(*command, desk.folder / "orders.csv", *desk.place, *desk.ledger)
-    said = {"older": "is an older copy", "gone": "is gone", "damaged": "is damaged (table orders"}[how]
+    said = {"older": "is an older copy", "gone": "is gone", "damaged": "is damaged (table chunks"}[how]
     assert (done.exit_code, said in done.stderr) == (2, True), done.output
     assert f"--ledger {book}`" in done.stderr
     assert desk.simulator.audit()["tasks"] == 2

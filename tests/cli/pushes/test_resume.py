@@ -2,16 +2,20 @@
 
 import asyncio
 import os
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
-from gotsurge_async.bulk import Ledger
+from gotsurge_async.bulk import Ledger, Push
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.commands import Desk, Runner, gotsurge, local, start, write_orders
+from tests.support.orders import orders
+from tests.support.pushes import place
 
 STOP = ("--max-spend", "100", "--batch-size", "1", "--concurrency", "1")
 """Two orders of SGD 48.50, and no more."""
@@ -188,3 +192,39 @@ def test_the_last_run_is_the_last_that_was_begun(desk: Desk, monkeypatch: pytest
     assert desk.document(done)["run"] == summary["run"]
     assert summary["run"].startswith("2001")
     assert desk.document(desk.on_ledger("runs", "--json"))[0]["run"] == summary["run"]
+
+
+def test_orders_are_kept_as_they_are_sent_and_compressed_if_asked(desk: Desk) -> None:
+    """A chunk of the ledger is a call of the push, also of a retry; --compact shows nowhere but in the size."""
+
+    def kept() -> list[tuple[int, int]]:
+        with closing(sqlite3.connect(desk.folder / "ledger.db")) as database:
+            return database.execute(
+                "SELECT length(states), packed FROM chunks JOIN bodies ON chunk = id ORDER BY id"
+            ).fetchall()
+
+    words = ("--batch-size", "3", "--mode", "direct")
+    desk.push("P", "Q", "R", "S", words=words)
+    desk.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=400, times=1))
+    done, summary = desk.push("A", "B", "C", "D", words=(*words, "--compact", "--concurrency", "1"))
+    assert (done.exit_code, summary["refused"], summary["created"]) == (1, 3, 1)
+    assert kept() == [(3, 0), (1, 0), (3, 1), (1, 1)]
+    refused = Path(summary["files"]["refused"]).read_text().splitlines()
+    assert [line.partition(",")[0] for line in refused] == ["tracking_id", "A", "B", "C"]
+    again = desk.call("retry", summary["run"], "--out", desk.folder / "out", "--json", "--quiet")
+    assert (again.exit_code, desk.document(again)["created"]) == (0, 3)
+    assert kept()[4:] == [(3, 1)]
+    done, summary = desk.push("A", "B", "C", "D")
+    assert (done.exit_code, summary["already_pushed"]) == (0, 4)
+    assert desk.simulator.audit()["doubled"] == {}
+
+
+@pytest.mark.parametrize(("size", "chunks"), [(7, [7] * 145 + [5]), (20, [20] * 51)])
+async def test_no_chunk_is_cut_by_the_blocks_that_are_read(tmp_path: Path, size: int, chunks: list[int]) -> None:
+    """A call of a push is one chunk of its run, whatever its size."""
+    async with place(tmp_path) as at:
+        run, _ = await Push(at.gs, at.ledger, chunk=size).load_orders(orders(1020))
+        await run.close()
+    with closing(sqlite3.connect(at.ledger.path)) as database:
+        found = database.execute("SELECT length(states) FROM chunks ORDER BY id").fetchall()
+    assert [length for (length,) in found] == chunks

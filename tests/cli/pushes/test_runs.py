@@ -200,3 +200,14 @@ def test_doubts_of_an_earlier_run_are_settled_there(desk: Desk) -> None:
     assert (done.exit_code, summary["in_doubt"]) == (3, 1)
     where = f"--env local --api-base {desk.simulator.api_base} --ledger {desk.folder / 'ledger.db'}"
     assert summary["next"] == [f"gotsurge reconcile {where}"]
+
+
+def test_status_tells_how_large_the_ledger_is(desk: Desk) -> None:
+    """In bytes, and in bytes for each order of all its runs."""
+    desk.push("A", "B")
+    _, summary = desk.push("C")
+    status = desk.document(desk.on_ledger("status", summary["run"], "--json"))
+    size = (desk.folder / "ledger.db").stat().st_size
+    assert (status["ledger_bytes"], status["ledger_orders"], status["bytes_per_order"]) == (size, 3, size / 3)
+    told = desk.on_ledger("status", summary["run"]).stdout
+    assert f"ledger\t{size / 1e6:.1f} MB, {size / 3:,.0f} bytes for each of 3 orders\n" in told

@@ -210,7 +210,7 @@ def test_a_ledger_that_fails_in_the_middle_is_a_document(
     """Nobody can say what became of what was in flight: exit 3, the run, and the command that goes on."""
     desk = Desk(desk.run, desk.simulator, desk.folder, account)
 
-    async def fail(*_: object) -> None:
+    async def fail(*_: object, **__: object) -> None:
         raise LedgerUnusable("the disk is full", path="ledger.db")
 
     monkeypatch.setattr(Run, "record", fail)

@@ -10,6 +10,7 @@ import pytest
 from gotsurge_async.bulk import Mode
 from gotsurge_async.bulk.ledger import RunInfo, RunState
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps
+from gotsurge_async.database import place_of
 from gotsurge_async.simulator import Fault
 from tests.support.commands import Desk
 
@@ -29,7 +30,8 @@ def told(counts: dict[str, int], *, environment: str = "sandbox", mode: Mode = M
         finished_at=None,
         **known,
     )
-    standing = Standing(info=info, counts=counts, **{"ledger": "/books/l.db", **rest})
+    ledger = place_of(rest.pop("ledger", "/books/l.db"))
+    standing = Standing(info=info, counts=counts, ledger=ledger, **rest)
     return [step.command.removeprefix("gotsurge ") for step in next_steps(standing)]
 
 
@@ -80,6 +82,15 @@ def test_only_what_is_needed_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("GOTSURGE_API_BASE", "http://127.0.0.1:1/a")
     assert told({"unprocessed": 1}, **local) == ["resume RUN --env local"]
     assert told({"unprocessed": 1}, ledger=tmp_path / "b c.db")[0].endswith(f"--ledger '{tmp_path}/b c.db'")
+
+
+def test_no_command_tells_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger in PostgreSQL is named by what leads to it, and by no secret; not at all where it is usual."""
+    url = "postgresql://me:secret@[::1]:5433/books?sslmode=require&password=secret&sslpassword=secret&host=/run"
+    (command,) = told({"unprocessed": 1}, ledger=url)
+    assert command == ("resume RUN --env sandbox --ledger 'postgresql://me@[::1]:5433/books?sslmode=require&host=/run'")
+    monkeypatch.setenv("GOTSURGE_LEDGER", url)
+    assert told({"unprocessed": 1}, ledger=url) == ["resume RUN --env sandbox"]
 
 
 def test_a_throw_away_simulator_is_gone(tmp_path: Path) -> None:

@@ -1,42 +1,25 @@
 """The orders of a run come in by blocks, and are let in all at once, or none; a run that was not goes out again.
 
-Letting in is one transaction, which excludes every other writer, and decides for each key of the run who owns it. The
-runs whose rows are taken over or given up are locked meanwhile, so none of them can wake up in between: whoever holds a
-lock is alive, and keeps its orders.
+A key leads to one order. It is put in with its block, if no other order has it; so nearly always a run is let in by one
+write, however many orders it has. What found its key taken is contested, and decided when the run is let in: then it is
+looked at who has the key, and whether he keeps it. The runs whose orders are taken over or given up are locked
+meanwhile, so none of them can wake up in between: whoever holds a lock is alive, and keeps its orders.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Update,
-    and_,
-    bindparam,
-    case,
-    delete,
-    func,
-    insert,
-    literal,
-    select,
-    update,
-)
+from attrs import define, frozen
 
 from gotsurge_async.bulk.ledger.errors import LedgerError
-from gotsurge_async.bulk.ledger.sql.fast_path import prepared_insert
-from gotsurge_async.bulk.ledger.sql.schema import (
-    in_states,
-    is_live,
-    lost_drafts,
-    meta,
-    orders,
-    payloads,
-    runs,
-    unused_drafts,
-)
+from gotsurge_async.bulk.ledger.sql import runs
+from gotsurge_async.bulk.ledger.sql.chunks import Chunk, body_row, chunks_of, load, print_number
+from gotsurge_async.bulk.ledger.sql.marks import CRASHED
+from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     DOUBTFUL,
+    LETTERS,
+    LIVE,
     UNFINISHED,
     WAITING,
     WITH_DRAFT,
@@ -45,42 +28,21 @@ from gotsurge_async.bulk.ledger.states import (
     Mode,
     NewOrder,
     OrderState,
-    RunInfo,
     RunState,
 )
-from gotsurge_async.bulk.ledger.upkeep.integrity import readable
+from gotsurge_async.database import Database, Moved
 
 DOUBLED_LIMIT = 1000
 """How many repeated keys one admission lists."""
 
-CRASHED = "the process ended before the answer was recorded"
-"""What an order in doubt after a crash says in its ``error``."""
+DISCARDED_AT_ONCE = 1000
+"""Chunks that one transaction removes, so that other writers have their turn."""
 
-_ours = orders.alias("ours")
-_theirs = orders.alias("theirs")
-_our_payload = payloads.alias("our_payload")
-_their_payload = payloads.alias("their_payload")
-_their_run = runs.alias("their_run")
+_AT_ONCE = 500
+"""Contested orders that are looked at at a time."""
 
 _UNDECIDED = UNFINISHED | CLAIMED
 """Only the holder of their run may know what these mean: it may be sending at this moment."""
-
-DISCARDED_AT_ONCE = 20_000
-"""Orders that one transaction removes, so that other writers have their turn."""
-
-_TAKE_IDS = (
-    update(meta)
-    .where(meta.c.name == "last_order_id")
-    .values(value=meta.c.value + bindparam("n"))
-    .returning(meta.c.value)
-)
-
-_INSERT_ORDERS = prepared_insert(
-    insert(orders),
-    ("id", "run_id", "line", "environment", "key", "state", "live", "fingerprint", "updated_at"),
-)
-_INSERT_PAYLOADS = prepared_insert(insert(payloads), ("order_id", "payload", "source_row"))
-_LOADING = OrderState.LOADING.value
 
 
 def check_keys(rows: Sequence[NewOrder]) -> None:
@@ -98,272 +60,270 @@ def _is_text(key: str) -> bool:
     return True
 
 
-def add(connection: Connection, run_id: str, now: int, environment: str, rows: Sequence[NewOrder]) -> None:
-    """Put orders in as ``loading``."""
-    # Numbered by us and not by the database: both tables need the number, and no database returns a
-    # million of them as fast as one counts by one.
-    last: int = connection.execute(_TAKE_IDS, {"n": len(rows)}).scalar_one()
-    ids = range(last - len(rows) + 1, last + 1)
-    _INSERT_ORDERS(
-        connection,
-        [
-            (order_id, run_id, row.line, environment, row.key, _LOADING, 0, row.fingerprint, now)
-            for order_id, row in zip(ids, rows, strict=True)
-        ],
-    )
-    _INSERT_PAYLOADS(
-        connection, [(order_id, row.payload, row.source_row) for order_id, row in zip(ids, rows, strict=True)]
-    )
+def add(db: Database, run: Held, rows: Sequence[NewOrder], size: int, now: int, *, compact: bool) -> None:
+    """Put orders in, as they will be when the run is admitted; ``size`` of them make a chunk."""
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    ((last,),) = db.rows("allot", n=len(parts))
+    numbers = range(last - len(parts) + 1, last + 1)
+    pending = LETTERS[OrderState.PENDING]
+    chunks = list(zip(numbers, parts, strict=True))
+    epoch = runs.first_epoch(db)
+    db.insert("add_chunks", [(number, run.number, epoch, now, pending * len(part)) for number, part in chunks])
+    db.insert("add_bodies", [body_row(number, part, compact=compact) for number, part in chunks])
+    keys = [
+        (run.environment, row.key, number, place, None if row.fingerprint is None else print_number(row.fingerprint))
+        for number, part in chunks
+        for place, row in enumerate(part)
+    ]
+    # In the order of the keys: two who load the same ones wait for each other, and not in a circle.
+    if db.insert("add_keys", sorted(keys, key=lambda each: each[1])) == len(keys):
+        return
+    found = db.rows("keys", environment=run.environment, keys=db.listed([row.key for row in rows]))
+    owned = {key: (number, place) for key, number, place in found}
+    taken = [(run.number, number, place, key) for _, key, number, place, _ in keys if owned.get(key) != (number, place)]
+    db.insert("add_contested", taken)
 
 
-def discard_some(connection: Connection, run_id: str, path: str) -> bool:
+def discard_some(db: Database, run_id: str) -> bool:
     """Remove some orders of a loading run, and in the end the run; returns whether there is more to remove."""
-    state = connection.scalar(select(runs.c.state).where(runs.c.id == run_id))
-    if state is None:
+    rows = db.rows("run", id=run_id)
+    if not rows:
         return False
-    if state != RunState.LOADING:
-        raise LedgerError(f"run {run_id} is {state}: only a run that was not admitted is discarded", path=path)
-    some = select(orders.c.id).where(orders.c.run_id == run_id).order_by(orders.c.line, orders.c.id)
-    removed = connection.execute(delete(orders).where(orders.c.id.in_(some.limit(DISCARDED_AT_ONCE)))).rowcount
-    if removed == 0:
-        connection.execute(delete(runs).where(runs.c.id == run_id))
-    return removed > 0
+    info, number, _ = runs.one(db, run_id)
+    if info.state is not RunState.LOADING:
+        raise LedgerError(f"run {run_id} is {info.state}: only a run that was not admitted is discarded")
+    found = db.rows("chunks_of_run", run=number, after=0, most=DISCARDED_AT_ONCE)
+    chunks = chunks_of(db, found, said=False, bodies=True)
+    if not chunks:
+        db.change("forget_contested", run=number)
+        db.change("delete_run", number=number)
+        return False
+    ids = db.listed(chunks)
+    keys = [meta.key for chunk in chunks.values() for meta in chunk.metas]
+    db.change("release_keys", environment=info.environment, keys=db.listed(keys), chunks=ids)
+    for statement in ("delete_bodies", "delete_chunks"):
+        db.change(statement, chunks=ids)
+    return True
 
 
-def admit(
-    connection: Connection, run: RunInfo, source_sha256: str | None, now: int, take: Callable[[str], None]
-) -> Admission:
+def admit(db: Database, run: Held, source_sha256: str | None, now: int, take: Callable[[str], None]) -> Admission:
     """Admit the loading orders of a run, and note the digest of its source unless it is None.
 
     ``take`` locks another run until the transaction is over, and fences whoever had it; or raises RunHeld.
     """
-    run_id, environment = run.id, run.environment
-    doubled = _doubled(connection, run_id)
-    if doubled:
+    db.script("admitting")  # one after the other: what one decides, the next one must see
+    if doubled := _doubled(db, run):
         return Admission(doubled=doubled)
-    inherited = superseded = already = in_doubt = 0
-    rivals = _rivals(connection, run_id, environment)
-    states = {state for _, state, _ in rivals}
-    can_inherit = run.mode is Mode.TWO_PHASE
-    for rival in sorted({run for run, state, read in rivals if state in _UNDECIDED or (read and can_inherit)}):
-        take(rival)
-    if can_inherit and not states.isdisjoint(WITH_DRAFT):
-        inherited = _inherit_drafts(connection, run_id, environment, now)
-    if not states.isdisjoint(WAITING):
-        superseded = _take_over(connection, run_id, environment, now)
-    if OrderState.SENDING in states:
-        _give_up_crashed(connection, run_id, environment, now)
-    if not states.isdisjoint(DOUBTFUL):
-        in_doubt = _stand_back(connection, run_id, environment, now, DOUBTFUL)
-    if OrderState.CREATED in states:
-        already = _stand_back(connection, run_id, environment, now, (OrderState.CREATED,))
-    pending = connection.execute(
-        update(orders)
-        .where(orders.c.run_id == run_id, in_states(orders.c.state, (OrderState.LOADING,)))
-        .values(state=OrderState.PENDING.value, live=1, updated_at=now)
-    ).rowcount
-    digest = run.source_sha256 if source_sha256 is None else source_sha256
-    connection.execute(update(runs).where(runs.c.id == run_id).values(state=RunState.READY.value, source_sha256=digest))
+    decided = _Decided()
+    for block in _contested(db, run):
+        _decide(db, run, block, now, take, decided)
+    contested = decided.pending + decided.already_pushed
+    db.change("forget_contested", run=run.number)
+    db.change("admit_run", number=run.number, state=RunState.READY.value, source_sha256=source_sha256)
+    total = runs.counts(db, run.number).total
     return Admission(
-        pending=pending + inherited,
-        already_pushed=already + in_doubt,
-        in_doubt=in_doubt,
-        superseded=superseded + inherited,
+        pending=total - contested + decided.pending,
+        already_pushed=decided.already_pushed,
+        in_doubt=decided.in_doubt,
+        superseded=decided.superseded,
     )
 
 
-def _doubled(connection: Connection, run_id: str) -> tuple[Doubled, ...]:
-    loading = and_(orders.c.run_id == run_id, in_states(orders.c.state, (OrderState.LOADING,)))
-    repeated = (
-        select(
-            orders.c.key,
-            func.min(orders.c.id).label("first_id"),
-            func.min(orders.c.line).label("first_line"),
-        )
-        .where(loading)
-        .group_by(orders.c.key)
-        .having(func.count() > 1)
-        .cte("repeated")
-    )
-    found = connection.execute(
-        select(orders.c.key, repeated.c.first_line, orders.c.line)
-        .join(repeated, repeated.c.key == orders.c.key)
-        .where(loading, orders.c.id > repeated.c.first_id)
-        .order_by(orders.c.line, orders.c.id)
-        .limit(DOUBLED_LIMIT)
-    )
-    return tuple(Doubled(key=row.key, first_line=row.first_line, line=row.line) for row in found)
+@define
+class _Decided:
+    pending: int = 0
+    already_pushed: int = 0
+    in_doubt: int = 0
+    superseded: int = 0
 
 
-def _rivals(connection: Connection, run_id: str, environment: str) -> set[tuple[str, OrderState, bool]]:
-    """The runs that own a key of ours, each with the states of these orders, and whether their doubts can be read."""
-    live_at_all = select(literal(1)).where(orders.c.environment == environment, is_live(orders.c.live)).limit(1)
-    if connection.scalar(live_at_all) is None:  # the first run of a ledger: spare it a million look-ups
-        return set()
-    can_be_read = and_(_theirs.c.state == OrderState.IN_DOUBT.value, _theirs.c.task_id.is_not(None))
-    found = connection.execute(
-        select(_theirs.c.run_id, _theirs.c.state, can_be_read.label("can_be_read"))
-        .select_from(_ours)
-        .join(_theirs, _same_key(environment))
-        .where(_ours.c.run_id == run_id, in_states(_ours.c.state, (OrderState.LOADING,)))
-        .distinct()
-    )
-    with readable():
-        return {(row.run_id, OrderState(row.state), bool(row.can_be_read)) for row in found}
+def _doubled(db: Database, run: Held) -> tuple[Doubled, ...]:
+    """Keys that stand more than once in a run, each with the line that has it first."""
+    twice = db.rows("contested_twice", run=run.number, environment=run.environment)
+    if not twice:
+        return ()
+    owners = db.rows("keys", environment=run.environment, keys=db.listed({key for key, _, _ in twice}))
+    chunks = load(db, {number for _, number, _ in [*twice, *owners]}, bodies=True)
+    places: dict[str, set[tuple[int, int]]] = {}
+    for key, number, place in [*twice, *owners]:
+        if number in chunks and chunks[number].run == run.number:
+            places.setdefault(key, set()).add((number, place))
+    found = []
+    for key, at in places.items():
+        first, *others = sorted(at)
+        line = chunks[first[0]].metas[first[1]].line
+        found += [Doubled(key, line, chunks[number].metas[place].line) for number, place in others]
+    return tuple(sorted(found, key=lambda each: each.line)[:DOUBLED_LIMIT])
 
 
-def _same_key(environment: str) -> ColumnElement[bool]:
-    return and_(_theirs.c.environment == environment, _theirs.c.key == _ours.c.key, is_live(_theirs.c.live))
+@frozen
+class _Contest:
+    """An order whose key another order had, when it was put in, and the one that has it now, if its state is live."""
+
+    chunk: Chunk
+    place: int
+    key: str
+    owner: tuple[Chunk, int] | None
+    owner_run: tuple[str, RunState, str, Mode] | None
+    counts_on_it: tuple[int, int, int] | None
+    """Run, chunk and place of the order that the key leads to, if its run is still being loaded."""
+    found: tuple[int, int]
+    """Chunk and place that the key leads to; no chunk has the number 0."""
+
+    @property
+    def state(self) -> OrderState | None:
+        """Where the other order stands, if there is one that has the key."""
+        return None if self.owner is None else self.owner[0].state(self.owner[1])
+
+    @property
+    def can_be_read(self) -> bool:
+        """Whether the other one's task is known, so that a read can tell what became of it."""
+        return self.owner is not None and self.owner[1] in self.owner[0].tasks
+
+    @property
+    def same(self) -> bool:
+        """Whether both say the same, byte for byte; taken for granted where the other one is archived."""
+        if self.owner is None:
+            return False
+        theirs, at = self.owner
+        return not theirs.metas or theirs.payload(at) == self.chunk.payload(self.place)
 
 
-def _rows_in_our_way(run_id: str, environment: str, states: Iterable[OrderState]) -> Update:
-    """An update of the live rows of other runs that own a key of ours, in one of ``states``."""
-    return update(orders).where(
-        orders.c.environment == environment,
-        orders.c.key == _ours.c.key,
-        is_live(orders.c.live),
-        in_states(orders.c.state, states),
-        _ours.c.run_id == run_id,
-        in_states(_ours.c.state, (OrderState.LOADING,)),
-    )
+def _contested(db: Database, run: Held) -> Iterator[list[_Contest]]:
+    """The contested orders of a loading run, block by block, each with who has its key at that moment."""
+    number, place = 0, -1
+    while rows := db.rows("contested", run=run.number, chunk=number, place=place, most=_AT_ONCE):
+        number, place, _ = rows[-1]
+        keys = db.rows("keys", environment=run.environment, keys=db.listed({key for _, _, key in rows}))
+        owners = {key: (chunk, at) for key, chunk, at in keys}
+        chunks = load(db, {chunk for chunk, _, _ in rows} | {chunk for chunk, _ in owners.values()}, bodies=True)
+        names = runs.names(db, {chunk.run for chunk in chunks.values()})
+        yield [_contest(run, chunks, names, owners, *row) for row in rows]
 
 
-def _owned_in(run_id: str, environment: str, states: Iterable[OrderState]) -> tuple[ColumnElement[bool], ...]:
-    """Which of our orders an update is about: those whose keys other runs own in one of ``states``."""
-    return (
-        orders.c.run_id == run_id,
-        in_states(orders.c.state, (OrderState.LOADING,)),
-        _theirs.c.environment == environment,
-        _theirs.c.key == orders.c.key,
-        is_live(_theirs.c.live),
-        in_states(_theirs.c.state, states),
-    )
+def _contest(
+    run: Held,
+    chunks: Mapping[int, Chunk],
+    names: Mapping[int, tuple[str, RunState, str, Mode]],
+    owners: Mapping[str, tuple[int, int]],
+    number: int,
+    place: int,
+    key: str,
+) -> _Contest:
+    found = owners.get(key, (0, 0))
+    theirs, at = chunks.get(found[0]), found[1]
+    if theirs is None or theirs.run == run.number:
+        return _Contest(chunks[number], place, key, None, None, None, found)
+    if names[theirs.run][1] is RunState.LOADING:
+        return _Contest(chunks[number], place, key, None, None, (theirs.run, theirs.id, at), found)
+    if theirs.state(at) not in LIVE:
+        return _Contest(chunks[number], place, key, None, None, None, found)
+    return _Contest(chunks[number], place, key, (theirs, at), names[theirs.run], None, found)
 
 
-def _give_up_crashed(connection: Connection, run_id: str, environment: str, now: int) -> None:
-    connection.execute(
-        _rows_in_our_way(run_id, environment, (OrderState.SENDING,)).values(
-            state=OrderState.IN_DOUBT.value, error=CRASHED, updated_at=now
-        )
-    )
+def _asks_holder(run: Held, each: _Contest) -> bool:
+    """Whether only the holder of the other order's run may know what it means, or its draft may come along."""
+    if each.state in _UNDECIDED:
+        return True
+    both = each.owner_run is not None and run.mode is each.owner_run[3] is Mode.TWO_PHASE
+    return both and each.state is OrderState.IN_DOUBT and each.can_be_read
 
 
-def _inherit_drafts(connection: Connection, run_id: str, environment: str, now: int) -> int:
-    """Go on with the recorded drafts of the same orders; returns how many there are.
+def _decide(
+    db: Database, run: Held, block: Sequence[_Contest], now: int, take: Callable[[str], None], decided: _Decided
+) -> None:
+    """Decide for each of some contested orders who has its key from now on."""
+    for rival in sorted(
+        {each.owner_run[0] for each in block if each.owner_run is not None and _asks_holder(run, each)}
+    ):
+        take(rival)
+    unused = _unused_by_key(db, block)
+    changed: dict[int, Chunk] = {}
+    drafts: list[tuple[str, int, str, int, None]] = []
+    for each in block:
+        mine, place, state = each.chunk, each.place, each.state
+        if each.owner is None or each.owner_run is None:
+            decided.pending += 1
+            _take_key(db, run, each)
+            continue
+        theirs, at = each.owner
+        lost = max(0, theirs.lost_drafts(at) - unused.get((theirs.run, each.key), 0))
+        changed |= {mine.id: mine, theirs.id: theirs}
+        both = run.mode is each.owner_run[3] is Mode.TWO_PHASE
+        if both and state in WITH_DRAFT and each.can_be_read and each.same:
+            # The very order: it goes on with its draft. One that differs in anything is another one.
+            goes_on = OrderState.DRAFTED if state is OrderState.DRAFTED else OrderState.BROADCASTING
+            mine.move(place, goes_on, source=OrderState.LOADING)
+            mine.record(place, theirs.tasks[at][0], theirs.status(at))
+            mine.note(place, lost_drafts=lost)
+            mine.claimed_at = theirs.claimed_at
+        elif state in WAITING:
+            with_draft = state is not OrderState.PENDING
+            mine.note(place, lost_drafts=lost + with_draft)
+            if state is OrderState.DRAFTED and at in theirs.tasks:
+                drafts.append((theirs.tasks[at][0], run.number, each.key, now, None))
+        else:
+            if state is OrderState.SENDING:
+                theirs.move(at, OrderState.IN_DOUBT)
+                theirs.note(at, error=CRASHED)
+            mine.move(place, OrderState.ALREADY_PUSHED if each.same else OrderState.CHANGED, source=OrderState.LOADING)
+            decided.already_pushed += 1
+            decided.in_doubt += state in DOUBTFUL
+            continue
+        theirs.move(at, OrderState.SUPERSEDED)
+        theirs.epoch += 1  # whoever had it in mind changes nothing more
+        decided.pending += 1
+        decided.superseded += 1
+        _take_key(db, run, each)
+    for chunk in changed.values():
+        chunk.save(db, now)
+    db.insert("add_unused", drafts)
 
-    An order of which anything else has changed is not the same: its draft would bring the old one to a driver.
+
+def _take_key(db: Database, run: Held, each: _Contest) -> None:
+    """Have a key lead to our order; another loading run that counted on it is told.
+
+    Raises:
+        Moved: the key leads elsewhere by now: a run that is being loaded has put it in, and would not be told.
     """
-    may_have_acted = _theirs.c.state != OrderState.DRAFTED.value
-    connection.execute(
-        update(orders)
-        .where(
-            *_owned_in(run_id, environment, WITH_DRAFT),
-            _theirs.c.task_id.is_not(None),
-            _their_run.c.id == _theirs.c.run_id,
-            _their_run.c.mode == Mode.TWO_PHASE.value,
-            _our_payload.c.order_id == orders.c.id,
-            _their_payload.c.order_id == _theirs.c.id,
-            _our_payload.c.payload == _their_payload.c.payload,
-        )
-        .values(
-            task_id=_theirs.c.task_id,
-            status=_theirs.c.status,
-            # When its broadcast was claimed, if it was: what it becomes below.
-            claimed_at=case((may_have_acted, func.coalesce(_theirs.c.claimed_at, now)), else_=None),
-            lost_drafts=lost_drafts(_theirs),
-            updated_at=now,
-        )
+    taken = db.change(
+        "take_key",
+        environment=run.environment,
+        key=each.key,
+        chunk=each.chunk.id,
+        place=each.place,
+        fingerprint=each.chunk.metas[each.place].print_number,
+        from_chunk=each.found[0],
+        from_place=each.found[1],
     )
-    with_draft = (
-        orders.c.run_id == run_id,
-        in_states(orders.c.state, (OrderState.LOADING,)),
-        orders.c.task_id.is_not(None),
-    )
-    # The other row lets go of the key first: a key is live once.
-    connection.execute(
-        _rows_in_our_way(run_id, environment, WITH_DRAFT)
-        .where(_ours.c.task_id.is_not(None))
-        .values(state=OrderState.SUPERSEDED.value, live=0, error=f"taken over by run {run_id}", updated_at=now)
-    )
-    return connection.execute(
-        update(orders)
-        .where(*with_draft)
-        .values(
-            state=case((orders.c.claimed_at.is_(None), OrderState.DRAFTED.value), else_=OrderState.BROADCASTING.value),
-            live=1,
-        )
-    ).rowcount
+    if taken != 1:
+        raise Moved
+    if each.counts_on_it is not None:
+        db.insert("add_contested", [(*each.counts_on_it, each.key)])
 
 
-def _take_over(connection: Connection, run_id: str, environment: str, now: int) -> int:
-    """Take orders over of which nothing was broadcast; what drafts there are of them stay unused."""
-    with_one_more = in_states(_theirs.c.state, (OrderState.DRAFTING, OrderState.DRAFTED))
-    lost = lost_drafts(_theirs) + case((with_one_more, 1), else_=0)
-    connection.execute(
-        update(orders)
-        .where(
-            *_owned_in(run_id, environment, WAITING),
-            lost > 0,
-        )
-        .values(lost_drafts=lost)
-    )
-    drafts = select(_theirs.c.task_id, literal(run_id), _theirs.c.key, literal(now)).where(
-        _ours.c.run_id == run_id,
-        in_states(_ours.c.state, (OrderState.LOADING,)),
-        _same_key(environment),
-        in_states(_theirs.c.state, (OrderState.DRAFTED,)),
-        _theirs.c.task_id.is_not(None),
-    )
-    connection.execute(insert(unused_drafts).from_select(["task_id", "run_id", "key", "noted_at"], drafts))
-    return connection.execute(
-        _rows_in_our_way(run_id, environment, WAITING).values(
-            state=OrderState.SUPERSEDED.value, live=0, error=f"taken over by run {run_id}", updated_at=now
-        )
-    ).rowcount
+def _unused_by_key(db: Database, block: Sequence[_Contest]) -> dict[tuple[int, str], int]:
+    """How many drafts of a key a run has noted as unused."""
+    by_run: dict[int, set[str]] = {}
+    for each in block:
+        if each.owner is not None:
+            by_run.setdefault(each.owner[0].run, set()).add(each.key)
+    return {
+        (number, key): times
+        for number, keys in by_run.items()
+        for key, times in db.rows("unused_by_key", run=number, keys=db.listed(keys))
+    }
 
 
-def _stand_back(connection: Connection, run_id: str, environment: str, now: int, owned: Collection[OrderState]) -> int:
-    """Leave those of our orders alone whose key another run owns in one of the states ``owned``."""
-    said = "created by run " if OrderState.CREATED in owned else "in doubt in run "
-    return connection.execute(
-        update(orders)
-        .where(
-            *_owned_in(run_id, environment, owned),
-            _our_payload.c.order_id == orders.c.id,
-            _their_payload.c.order_id == _theirs.c.id,
-        )
-        .values(
-            # Byte for byte, at first: `changes` looks at what it says.
-            state=case(
-                (_our_payload.c.payload == _their_payload.c.payload, OrderState.ALREADY_PUSHED.value),
-                else_=OrderState.CHANGED.value,
-            ),
-            task_id=_theirs.c.task_id,
-            status=_theirs.c.status,
-            error=literal(said).concat(_theirs.c.run_id),
-            updated_at=now,
-        )
-    ).rowcount
-
-
-def doubtful_rivals(connection: Connection, run_id: str, environment: str, mode: Mode) -> list[str]:
+def doubtful_rivals(db: Database, run: Held) -> list[str]:
     """The runs that hold a key of our loading orders in doubt, with a task that can be read.
 
     Of the same order in two-phase mode the draft is inherited, and read when this run is sent; these are the others.
     """
-    found = connection.scalars(
-        select(_theirs.c.run_id)
-        .select_from(_ours)
-        .join(_theirs, _same_key(environment))
-        .join(_our_payload, _our_payload.c.order_id == _ours.c.id)
-        .join(_their_payload, _their_payload.c.order_id == _theirs.c.id)
-        .where(
-            _ours.c.run_id == run_id,
-            in_states(_ours.c.state, (OrderState.LOADING,)),
-            in_states(_theirs.c.state, (OrderState.BROADCASTING, OrderState.IN_DOUBT)),
-            _theirs.c.task_id.is_not(None),
-            *(() if mode is Mode.DIRECT else (_our_payload.c.payload != _their_payload.c.payload,)),
-        )
-        .distinct()
-    )
+    found: set[str] = set()
+    for block in _contested(db, run):
+        for each in block:
+            in_doubt = each.state in (OrderState.BROADCASTING, OrderState.IN_DOUBT) and each.can_be_read
+            if each.owner_run is not None and in_doubt and (run.mode is Mode.DIRECT or not each.same):
+                found.add(each.owner_run[0])
     return sorted(found)

@@ -1,138 +1,283 @@
-"""What is asked of all the orders of a run: page after page, so that memory stays flat over millions.
+"""All the orders of a run, page after page, so that memory stays flat over millions; and who has their keys by now."""
 
-A row of the database that cannot be one of ours is damage: every value is decoded by its type.
-"""
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import NamedTuple, TypeVar
 
-import sqlite3
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from functools import partial
-from operator import itemgetter
-from typing import Annotated, Any
-
-import msgspec
-from attrs import frozen
-from msgspec import Meta
-from sqlalchemy import BigInteger, ColumnElement, Connection, bindparam, func, select, tuple_
-
-from gotsurge_async.bulk.ledger.sql.fast_path import outgoing, prepared, unbundle
-from gotsurge_async.bulk.ledger.sql.queries import ERROR, OWNER, STATE, as_owned, owner
-from gotsurge_async.bulk.ledger.sql.schema import in_states, orders, payloads
+from gotsurge_async.bulk.ledger.sql import runs
+from gotsurge_async.bulk.ledger.sql.chunks import Chunk, Meta, chunks_of, load, number_of
 from gotsurge_async.bulk.ledger.sql.store import Store
-from gotsurge_async.bulk.ledger.states import OrderRow, OrderState, PendingOrder, ResultRow, from_microseconds
+from gotsurge_async.bulk.ledger.states import (
+    DOUBTFUL,
+    FREE,
+    LETTERS,
+    LIVE,
+    OWNED_ELSEWHERE,
+    OrderRow,
+    OrderState,
+    PendingOrder,
+    ResultRow,
+    RunInfo,
+    RunState,
+)
+from gotsurge_async.clock import from_microseconds
+from gotsurge_async.database import Database
 
-FIRST_PAGE = 100
-"""Orders that are read at first, when their size is not known."""
+T = TypeVar("T")
+
+FIRST_PAGE = 5
+"""Chunks that are read at first, when their size is not known."""
 PAGE_BYTES = 8 * 1024 * 1024
 """What the orders of a page may have together, if they are like those before."""
 
-_Number = Annotated[int, Meta(ge=0)]
-_Time = Annotated[int, Meta(ge=0, le=253_402_300_799_999_999)]
-_Text = str | None
-_PLACE = (orders.c.line, orders.c.id)
+LOST = OWNED_ELSEWHERE | FREE
+"""Of these another order may have the key by now."""
 
 
-@frozen
-class _Page:
-    """What is read of each order: plain columns, which begin with its place, those of bytes, and the types of a row.
+# --- pages ------------------------------------------------------------------------------------------------------------
 
-    The row as JSON has the lengths of the bytes last.
+
+async def pages(
+    store: Store,
+    run: int,
+    states: Iterable[OrderState] | None,
+    batch: int,
+    read: Callable[[Database, dict[int, Chunk]], list[T]],
+    *,
+    said: bool = True,
+) -> AsyncIterator[list[T]]:
+    """What ``read`` makes of the chunks of a run that have orders in some states (None: all), page after page.
+
+    A page has about ``batch`` orders where they are of a usual size.
     """
+    if batch < 1:
+        raise ValueError(f"a batch has at least 1 order, not {batch}")
+    letters = None if states is None else [LETTERS[state] for state in states]
+    if letters == []:
+        return
 
-    plain: Sequence[ColumnElement[Any]]
-    binary: Sequence[ColumnElement[bytes]]
-    row: Any
+    def page(db: Database, after: int, most: int) -> tuple[int, int, int, list[T]]:
+        if letters is None:
+            rows = db.rows("chunks_of_run", run=run, after=after, most=most)
+        else:
+            rows = db.rows("chunks_with", run=run, after=after, letters=db.having(letters), most=most)
+        chunks = chunks_of(db, rows, said=said, bodies=True)
+        weight = sum(len(chunk.body) + len(chunk.source) for chunk in chunks.values())
+        return len(rows), rows[-1][0] if rows else after, weight, read(db, chunks)
+
+    after, most = 0, min(FIRST_PAGE, max(1, batch // 20))
+    while True:
+        seen, after, weight, found = await store.read(page, after, most)
+        if found:
+            yield found
+        if seen < most:
+            return
+        most = min(max(1, batch // 20), max(1, most * PAGE_BYTES // max(1, weight)))
 
 
-_PENDING = _Page((*_PLACE, orders.c.key), (payloads.c.payload,), tuple[_Number, _Number, str, int])
-_RESULTS = _Page(
-    (*_PLACE, STATE, as_owned("task_id"), as_owned("status"), ERROR),
-    (func.coalesce(payloads.c.source_row, payloads.c.payload).label("source"),),
-    tuple[_Number, _Number, OrderState, _Text, _Text, _Text, int],
-)
-_WHOLE = _Page(
-    (*_PLACE, *(orders.c[name] for name in ("key", "state", "task_id", "status", "error", "claimed_at", "updated_at"))),
-    (payloads.c.payload, payloads.c.source_row),
-    tuple[_Number, _Number, str, OrderState, _Text, _Text, _Text, _Time | None, _Time, int, int | None],
-)
-
-
-async def pending_pages(store: Store, run_id: str, batch: int) -> AsyncIterator[list[PendingOrder]]:
+def pending_pages(store: Store, run: int, batch: int) -> AsyncIterator[list[PendingOrder]]:
     """The pending orders of a run, page by page."""
-    async for page in _pages(store, _PENDING, run_id, (OrderState.PENDING,), batch):
-        yield [PendingOrder(order_id, line, key, payload) for line, order_id, key, payload in page]
+    pending = LETTERS[OrderState.PENDING]
 
+    def read(_: Database, chunks: dict[int, Chunk]) -> list[PendingOrder]:
+        return [
+            PendingOrder(number_of(chunk.id, place), meta.line, meta.key, payload)
+            for chunk in chunks.values()
+            for place, meta, payload, _ in chunk.orders()
+            if chunk.states[place] == pending
+        ]
 
-async def result_pages(store: Store, run_id: str, batch: int) -> AsyncIterator[list[ResultRow]]:
-    """What became of the orders of a run, page by page."""
-    async for page in _pages(store, _RESULTS, run_id, None, batch):
-        yield list(map(ResultRow._make, page))
+    return pages(store, run, (OrderState.PENDING,), batch, read, said=False)
 
 
 async def whole_rows(
     store: Store, run_id: str, states: Iterable[OrderState] | None, batch: int
 ) -> AsyncIterator[OrderRow]:
     """The orders of a run in some states."""
-    async for page in _pages(store, _WHOLE, run_id, states, batch):
-        for line, order_id, key, state, task_id, status, error, claimed_at, updated_at, payload, source_row in page:
-            yield OrderRow(
-                id=order_id,
-                line=line,
-                key=key,
-                state=state,
-                payload=payload,
-                source_row=source_row,
-                task_id=task_id,
-                status=status,
-                error=error,
-                claimed_at=None if claimed_at is None else from_microseconds(claimed_at),
-                updated_at=from_microseconds(updated_at),
-            )
+    info, number, _ = await store.read(runs.one, run_id)
+    runs.refuse_archived(info)
+    wanted = frozenset(OrderState if states is None else states)
+    # In a run that is not admitted, what is kept as pending is loading.
+    names = {OrderState.PENDING: OrderState.LOADING} if info.state is RunState.LOADING else {}
+    kept = [state for state in LETTERS if names.get(state, state) in wanted]
+
+    def read(db: Database, chunks: dict[int, Chunk]) -> list[OrderRow]:
+        owners = owners_of(db, info.environment, chunks.values())
+        return [
+            _order_row(chunk, place, meta, payload, row, owners.get(meta.key), names)
+            for chunk in chunks.values()
+            for place, meta, payload, row in chunk.orders()
+            if chunk.state(place) in kept
+        ]
+
+    async for page in pages(store, number, None if states is None else kept, batch, read):
+        for row in page:
+            yield row
 
 
-async def _pages(
-    store: Store, what: _Page, run_id: str, states: Iterable[OrderState] | None, batch: int
-) -> AsyncIterator[list[list[Any]]]:
-    """Page after page, each beginning after a place (``line``, ``id``) that the index finds: no page costs more.
-
-    A page is one row of the database, with the bytes of all its orders in one value, so it has ``batch`` orders only
-    where they are of a usual size.
-    """
-    if batch < 1:
-        raise ValueError(f"a batch has at least 1 order, not {batch}")
-    page = (
-        select(*what.plain, *what.binary)
-        # An order without a payload is damage that must be seen, not an order less.
-        .select_from(orders.outerjoin(payloads, payloads.c.order_id == orders.c.id).outerjoin(owner, OWNER))
-        .where(orders.c.run_id == run_id, tuple_(*_PLACE) > tuple_(bindparam("after_line"), bindparam("after_id")))
-        .order_by(*_PLACE)
-        .limit(bindparam("size", type_=BigInteger))
+def _order_row(
+    chunk: Chunk,
+    place: int,
+    meta: Meta,
+    payload: bytes,
+    row: bytes | None,
+    owner: "Owner | None",
+    names: Mapping[OrderState, OrderState],
+) -> OrderRow:
+    state = chunk.state(place)
+    theirs = owner if owner is not None and state in OWNED_ELSEWHERE else None
+    task_id = chunk.tasks[place][0] if place in chunk.tasks else None
+    return OrderRow(
+        id=number_of(chunk.id, place),
+        line=meta.line,
+        key=meta.key,
+        state=names.get(state, state),
+        payload=payload,
+        source_row=row,
+        task_id=task_id if theirs is None else theirs.task_id,
+        status=chunk.status(place) if theirs is None else theirs.status,
+        error=chunk.error(place) or _told(state, theirs),
+        claimed_at=(
+            None if chunk.claimed_at is None or state is OrderState.PENDING else from_microseconds(chunk.claimed_at)
+        ),
+        updated_at=from_microseconds(chunk.updated_at),
     )
-    if states is not None:
-        page = page.where(in_states(orders.c.state, states))
-    execute = prepared(outgoing(page, [column.name for column in what.plain], [column.name for column in what.binary]))
-    decode = msgspec.json.Decoder(list[what.row]).decode  # type: ignore[name-defined]
 
-    def read(parameters: Mapping[str, int], connection: Connection) -> tuple[list[list[Any]], int] | None:
-        """The rows of a page, and the bytes of their columns of bytes; None if it is too large for the database."""
-        try:
-            row = execute(connection, parameters).fetchone()
-        except sqlite3.Error as error:
-            if parameters["size"] > 1 and error.sqlite_errorname == "SQLITE_TOOBIG":
-                return None
-            raise
-        return unbundle(row, len(what.binary), decode), sum(len(whole or b"") for whole in row[1:])
 
-    line, order_id, size = -1, -1, min(batch, FIRST_PAGE)
-    while True:
-        found = await store.read(partial(read, {"after_line": line, "after_id": order_id, "size": size}))
-        if found is None:
-            size = (size + 1) // 2
-            continue
-        rows, weight = found
-        rows.sort(key=itemgetter(0, 1))  # as they most likely are: a bundle promises no order
-        if rows:
-            yield rows
-        if len(rows) < size:
-            return
-        line, order_id = rows[-1][:2]
-        size = min(batch, max(1, size * PAGE_BYTES // max(1, weight)))
+def result_pages(store: Store, info: RunInfo, number: int, batch: int) -> AsyncIterator[list[ResultRow]]:
+    """What became of the orders of a run, page by page."""
+    runs.refuse_archived(info)
+
+    def read(db: Database, chunks: dict[int, Chunk]) -> list[ResultRow]:
+        owners = owners_of(db, info.environment, chunks.values())
+        loading = info.state is RunState.LOADING
+        as_it_is = info.archived_at is not None
+        return [
+            result_row(chunk, place, meta, payload, row, owners.get(meta.key), loading=loading, as_it_is=as_it_is)
+            for chunk in chunks.values()
+            for place, meta, payload, row in chunk.orders()
+        ]
+
+    return pages(store, number, None, batch, read)
+
+
+def result_row(
+    chunk: Chunk,
+    place: int,
+    meta: Meta,
+    payload: bytes,
+    row: bytes | None,
+    owner: "Owner | None",
+    *,
+    loading: bool = False,
+    as_it_is: bool = False,
+) -> ResultRow:
+    """What became of an order.
+
+    Args:
+        loading: its run is not admitted.
+        as_it_is: it is in an archive, where it was written down what became of its key.
+    """
+    state, error = chunk.state(place), chunk.error(place)
+    task_id = chunk.tasks[place][0] if place in chunk.tasks else None
+    status = chunk.status(place)
+    if loading and state is OrderState.PENDING:
+        state = OrderState.LOADING
+    elif state in LOST and not as_it_is:
+        live = owner if owner is not None and owner.live else None
+        if live is not None:
+            task_id, status = live.task_id, live.status
+            error = f"pushed again by run {live.run_id}" if state in FREE else error or _told(state, live)
+        elif state in OWNED_ELSEWHERE:
+            task_id = status = None
+            was = error or _told(state, owner) or "taken over"
+            error = f"its key is free again, and may be pushed; it was {was}"
+        state = standing_of(state, live, payload)
+    source = payload if row is None else row
+    return ResultRow(meta.line, number_of(chunk.id, place), state, task_id, status, error, source)
+
+
+# --- who has a key ----------------------------------------------------------------------------------------------------
+
+
+class Owner(NamedTuple):
+    """The order that has a key, or had it last; another one than the one that is looked at."""
+
+    run_id: str
+    chunk: Chunk
+    place: int
+
+    @property
+    def state(self) -> OrderState:
+        """Where it stands."""
+        return self.chunk.state(self.place)
+
+    @property
+    def live(self) -> bool:
+        """Whether it has the key."""
+        return self.state in LIVE
+
+    @property
+    def task_id(self) -> str | None:
+        """Its task."""
+        return self.chunk.tasks[self.place][0] if self.place in self.chunk.tasks else None
+
+    @property
+    def status(self) -> str | None:
+        """Where its task stands."""
+        return self.chunk.status(self.place)
+
+    @property
+    def payload(self) -> bytes | None:
+        """What it says; None if it is archived."""
+        return self.chunk.payload(self.place) if self.chunk.metas else None
+
+
+def owners_of(db: Database, environment: str, chunks: Iterable[Chunk]) -> dict[str, Owner]:
+    """Of the orders of some chunks whose keys another order may have, that one, by key."""
+    lost = {LETTERS[state] for state in LOST}
+    mine = {
+        meta.key: (chunk.id, place)
+        for chunk in chunks
+        if not lost.isdisjoint(chunk.states)
+        for place, meta in enumerate(chunk.metas)
+        if chunk.states[place] in lost
+    }
+    return owners_of_keys(db, environment, mine, unless=mine) if mine else {}
+
+
+def owners_of_keys(
+    db: Database, environment: str, keys: Iterable[str], *, unless: Mapping[str, tuple[int, int]]
+) -> dict[str, Owner]:
+    """The orders that have some keys, or had them last, unless they are the ones that are looked at."""
+    rows = [
+        (key, number, place)
+        for key, number, place in db.rows("keys", environment=environment, keys=db.listed(keys))
+        if unless.get(key) != (number, place)
+    ]
+    found = load(db, {number for _, number, _ in rows}, bodies=True) if rows else {}
+    names = runs.names(db, {chunk.run for chunk in found.values()}) if found else {}
+    return {
+        key: Owner(names[found[number].run][0], found[number], place)
+        for key, number, place in rows
+        if number in found and names[found[number].run][1] is not RunState.LOADING
+    }
+
+
+def _told(state: OrderState, owner: Owner | None) -> str | None:
+    """What is said of an order whose key another one has, or had."""
+    if owner is None or state not in OWNED_ELSEWHERE:
+        return None
+    if state is OrderState.SUPERSEDED:
+        return f"taken over by run {owner.run_id}"
+    return f"{'in doubt in' if owner.state in DOUBTFUL else 'created by'} run {owner.run_id}"
+
+
+def standing_of(state: OrderState, owner: Owner | None, payload: bytes) -> OrderState:
+    """What became of an order, where another one may have its key: what became of it there."""
+    if owner is None:
+        return OrderState.SUPERSEDED if state in OWNED_ELSEWHERE else state
+    if owner.state is OrderState.CREATED:
+        # A row that was taken over was perhaps mended on the way: what was created there is then not what it says.
+        differs = state is not OrderState.ALREADY_PUSHED and owner.payload not in (None, payload)
+        return OrderState.CHANGED if state is OrderState.CHANGED or differs else OrderState.ALREADY_PUSHED
+    return OrderState.IN_DOUBT if owner.state in DOUBTFUL else OrderState.SUPERSEDED

@@ -1,171 +1,252 @@
 """The rows of runs: what each is, who has it, under which epoch, and where it stands."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, literal_column, select, update
+import msgspec
+from attrs import field, frozen
 
-from gotsurge_async.bulk.ledger.errors import LedgerError, NoSuchRun, RunHeld, RunLost
-from gotsurge_async.bulk.ledger.sql.fast_path import prepared
-from gotsurge_async.bulk.ledger.sql.schema import meta, orders, runs
+from gotsurge_async.bulk.ledger.errors import LedgerError, NoSuchRun, RunHeld, RunLost, damaged
 from gotsurge_async.bulk.ledger.states import (
+    STATE_OF,
     UNFINISHED,
     Counts,
     Holder,
     Mode,
-    OrderState,
     RunInfo,
     RunState,
-    from_microseconds,
-    to_microseconds,
 )
-from gotsurge_async.bulk.ledger.upkeep.integrity import readable, text, whole_number
+from gotsurge_async.clock import from_microseconds, to_microseconds
+from gotsurge_async.database import Database, Kind, Row
 
-_EPOCH = prepared(select(runs.c.epoch).where(runs.c.id == bindparam("of_run")))
-_COUNT = prepared(update(meta).where(meta.c.name == "counter").values(value=meta.c.value + 1))
+
+@frozen
+class Held:
+    """A run in a process's hands, as the writes of the ledger need it.
+
+    Attributes:
+        epoch: under which it is held.
+        claims: of each chunk that it has claimed, the epoch of the claim.
+        tasks: what answers gave its orders.
+    """
+
+    number: int
+    id: str
+    environment: str
+    mode: Mode
+    epoch: int
+    claims: dict[int, int] = field(factory=dict, eq=False)
+    tasks: "LatestTasks" = field(factory=lambda: LatestTasks(), eq=False)
+
+
+class LatestTasks:
+    """The tasks that answers gave last, each with its order: an answer may come from a cache, and be another chunk's.
+
+    The ledger has no index over tasks, which would cost a page of the disk for every order that is sent. What lies
+    further back than some ten thousand orders is only found by ``ledger check``.
+    """
+
+    MOST = 20_000
+
+    def __init__(self) -> None:
+        self._new: dict[str, int] = {}
+        self._old: dict[str, int] = {}
+
+    def others(self, tasks: Mapping[str, int]) -> bool:
+        """Whether any of some tasks, each given with its order, was given to another one."""
+        return any(
+            known[task_id] != tasks[task_id]
+            for known in (self._new, self._old)
+            for task_id in known.keys() & tasks.keys()
+        )
+
+    def keep(self, tasks: Mapping[str, int]) -> None:
+        """Remember tasks."""
+        if len(self._new) >= self.MOST:
+            self._old, self._new = self._new, {}
+        self._new.update(tasks)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def one(connection: Connection, run_id: str, path: str) -> RunInfo:
-    """One run; raises NoSuchRun."""
-    with readable():
-        row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
-        if row is not None:
-            return _info(row)
-    raise NoSuchRun(f"has no run {run_id}", path=path)
+def one(db: Database, run_id: str) -> tuple[RunInfo, int, int]:
+    """One run, its number and its epoch; raises NoSuchRun."""
+    rows = db.rows("run", id=run_id)
+    if not rows:
+        raise NoSuchRun(f"has no run {run_id}")
+    return info_of(rows[0]), rows[0][0], rows[0][14]
 
 
-def newest(connection: Connection, limit: int | None) -> list[RunInfo]:
+def newest(db: Database, limit: int | None) -> list[RunInfo]:
     """The runs, newest first: as they came into the ledger, whatever the clock said then."""
-    newest_first = select(runs).order_by(literal_column("runs.rowid").desc()).limit(limit)
-    return [_info(row) for row in connection.execute(newest_first)]
+    return [info_of(row) for row in db.rows("newest_runs", most=1_000_000_000 if limit is None else limit)]
 
 
-def in_state(connection: Connection, *states: RunState) -> list[str]:
+def in_state(db: Database, *states: RunState) -> list[str]:
     """The ids of the runs in some states."""
-    return list(connection.scalars(select(runs.c.id).where(runs.c.state.in_([state.value for state in states]))))
+    return [run_id for (run_id,) in db.rows("runs_in", states=db.listed(state.value for state in states))]
 
 
-def held(connection: Connection, run_id: str, path: str) -> RunHeld:
+def held(db: Database, run_id: str) -> RunHeld:
     """The error that names who has a run."""
-    holder = one(connection, run_id, path).holder
+    holder = one(db, run_id)[0].holder
+    leased = db.kind is Kind.POSTGRESQL
     if holder is None:
-        return RunHeld(run_id, path=path)
-    return RunHeld(run_id, pid=holder.pid, host=holder.host, since=holder.since, path=path)
+        return RunHeld(run_id, leased=leased)
+    return RunHeld(run_id, pid=holder.pid, host=holder.host, since=holder.since, leased=leased)
 
 
-def counts(connection: Connection, run_id: str) -> Counts:
+def counts(db: Database, number: int, *, loading: bool = False) -> Counts:
     """How many orders of a run are in each state."""
-    number = select(orders.c.state, func.count()).where(orders.c.run_id == run_id).group_by(orders.c.state)
-    return counts_of(connection.execute(number))
+    letters: Counter[str] = Counter()
+    for states, times in db.rows("states_of_run", run=number):
+        for letter in states:
+            letters[letter] += times
+    return counts_of(letters, loading=loading)
 
 
-def counts_of(found: Iterable[Any]) -> Counts:
-    """Counts, from pairs of a state and a number."""
-    return Counts(**{OrderState(state).word: int(n) for state, n in found})
+def counts_of(letters: Counter[str], *, loading: bool = False) -> Counts:
+    """Counts, from how many orders have each letter."""
+    unknown = set(letters) - set(STATE_OF)
+    if unknown:
+        raise damaged("chunks", "", f"states cannot be {''.join(sorted(unknown))!r:.40}")
+    numbers = {STATE_OF[letter].word: number for letter, number in letters.items()}
+    if loading and "pending" in numbers:
+        numbers["loading"] = numbers.pop("pending")
+    return Counts(**numbers)
 
 
-def _info(row: Row[Any]) -> RunInfo:
-    holder = None
-    if row.holder_pid is not None:
-        holder = Holder(whole_number(row.holder_pid), text(row.holder_host), from_microseconds(row.holder_since))
-    columns, options = row.columns, row.options or {}
-    if not isinstance(options, dict):
-        raise TypeError("the options of a run are an object")
+def info_of(row: Row) -> RunInfo:
+    """A run from its row; LedgerUnusable if that is damaged."""
+    try:
+        return _info(row)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise damaged("runs", f"row {row[1]!r:.60}", str(error)) from error
+
+
+def _info(row: Row) -> RunInfo:
+    _, run_id, created_at, state, environment, mode, source, sha256, columns, options, *rest = row
+    pid, host, since, finished_at, _, archived_in, archived_at = rest
+    holder = None if pid is None else Holder(_number(pid), _text(host), from_microseconds(_number(since)))
     return RunInfo(
-        id=text(row.id),
-        created_at=from_microseconds(row.created_at),
-        state=RunState(row.state),
-        environment=text(row.environment),
-        mode=Mode(row.mode),
-        source=text(row.source),
-        source_sha256=None if row.source_sha256 is None else text(row.source_sha256),
-        columns=None if columns is None else tuple(map(text, columns)),
-        options=options,
+        id=_text(run_id),
+        created_at=from_microseconds(_number(created_at)),
+        state=RunState(state),
+        environment=_text(environment),
+        mode=Mode(mode),
+        source=_text(source),
+        source_sha256=None if sha256 is None else _text(sha256),
+        columns=None if columns is None else tuple(msgspec.json.decode(columns, type=list[str])),
+        options={} if options is None else msgspec.json.decode(options, type=dict[str, Any]),
         holder=holder,
-        finished_at=None if row.finished_at is None else from_microseconds(row.finished_at),
+        finished_at=None if finished_at is None else from_microseconds(_number(finished_at)),
+        archived_in=None if archived_in is None else _text(archived_in),
+        archived_at=None if archived_at is None else from_microseconds(_number(archived_at)),
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} where text belongs")
+    return value
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{type(value).__name__} where a number belongs")
+    return value
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def begin(connection: Connection, run: RunInfo, path: str) -> RunInfo | None:
-    """Put a run in, under epoch 1; returns it as it will be read, None if there is one of its id already."""
-    if connection.scalar(select(runs.c.id).where(runs.c.id == run.id)) is not None:
-        return None
-    row = {
-        "id": run.id,
-        "created_at": to_microseconds(run.created_at),
-        "state": run.state.value,
-        "environment": run.environment,
-        "mode": run.mode.value,
-        "source": run.source,
-        "source_sha256": run.source_sha256,
-        "columns": None if run.columns is None else list(run.columns),
-        "options": dict(run.options) or None,
-        "epoch": 1,
-    }
-    connection.execute(insert(runs), {**row, **_holding(run.holder)})
-    return one(connection, run.id, path)
+EPOCHS_OF_A_COPY = 2**32
+"""Epochs between those of a copy of the ledger and those that it has after `accept-older`: nobody counts as far."""
 
 
-def hold(connection: Connection, run_id: str, holder: Holder, path: str) -> tuple[RunInfo, int]:
-    """Write down who takes a run up; returns the run and its new epoch.
+def first_epoch(db: Database) -> int:
+    """Where epochs begin: above all that another copy of this ledger may have given."""
+    meta: dict[str, int] = dict(db.rows("meta"))
+    return meta.get("first_epoch", 0)
+
+
+def begin(db: Database, run: RunInfo) -> tuple[RunInfo, int, int] | None:
+    """Put a run in; returned as `one` does, None if there is one of its id already."""
+    put = db.change(
+        "begin_run",
+        id=run.id,
+        created_at=to_microseconds(run.created_at),
+        state=run.state.value,
+        environment=run.environment,
+        mode=run.mode.value,
+        source=run.source,
+        source_sha256=run.source_sha256,
+        columns=None if run.columns is None else msgspec.json.encode(list(run.columns)).decode(),
+        options=msgspec.json.encode(dict(run.options)).decode() if run.options else None,
+        epoch=first_epoch(db) + 1,
+        **_holding(run.holder),
+    )
+    return one(db, run.id) if put else None
+
+
+def hold(db: Database, run_id: str, holder: Holder) -> tuple[RunInfo, int, int]:
+    """Write down who takes a run up, under a new epoch; returned as `one` does.
 
     Raises:
         NoSuchRun: there is none of that id.
-        LedgerError: it was never admitted.
+        LedgerError: it was never admitted, or is archived.
     """
-    if one(connection, run_id, path).state is RunState.LOADING:
-        raise LedgerError(f"run {run_id} ended while it was read in; push its source again", path=path)
-    connection.execute(update(runs).where(runs.c.id == run_id).values(_holding(holder)))
-    return one(connection, run_id, path), take_over(connection, run_id)
+    info = one(db, run_id)[0]
+    if info.state is RunState.LOADING:
+        raise LedgerError(f"run {run_id} ended while it was read in; push its source again")
+    refuse_archived(info)
+    db.change("hold_run", id=run_id, **_holding(holder))
+    raise_epoch(db, run_id)
+    return one(db, run_id)
 
 
-def _holding(holder: Holder | None) -> Mapping[str, object]:
+def refuse_archived(info: RunInfo) -> None:
+    """Refuse a run whose orders are not here any more.
+
+    Raises:
+        LedgerError: it is archived.
+    """
+    if info.archived_in is not None:
+        raise LedgerError(f"run {info.id} was archived, and is finished: its orders are in {info.archived_in}")
+
+
+def _holding(holder: Holder | None) -> dict[str, object]:
     if holder is None:
-        return {"holder_pid": None, "holder_host": None, "holder_since": None}
-    return {"holder_pid": holder.pid, "holder_host": holder.host, "holder_since": to_microseconds(holder.since)}
+        return {"pid": None, "host": None, "since": None}
+    return {"pid": holder.pid, "host": holder.host, "since": to_microseconds(holder.since)}
 
 
-def leave(connection: Connection, run_id: str, epoch: int) -> None:
-    """Write down that nobody has a run, if it still is this epoch's."""
-    connection.execute(update(runs).where(runs.c.id == run_id, runs.c.epoch == epoch).values(_holding(None)))
-
-
-def fence(connection: Connection, run_id: str, epoch: int) -> None:
-    """Let only the present holder of a run write.
+def fence(db: Database, run: Held) -> None:
+    """Let only the present holder of a run write; nobody can take it over before the transaction is over.
 
     Raises:
         RunLost: another one has taken the run over since.
     """
-    if _EPOCH(connection, {"of_run": run_id}).fetchone() != (epoch,):
-        raise RunLost(f"run {run_id} was taken over by another process: nothing more of it is sent by this one")
+    if db.rows("epoch", number=run.number) != [(run.epoch,)]:
+        raise RunLost(f"run {run.id} was taken over by another process: nothing more of it is sent by this one")
 
 
-def take_over(connection: Connection, run_id: str) -> int:
+def raise_epoch(db: Database, run_id: str) -> int:
     """Raise a run's epoch, and return it: from now on whoever had the run before is refused."""
-    raised = update(runs).where(runs.c.id == run_id).values(epoch=runs.c.epoch + 1).returning(runs.c.epoch)
-    return int(connection.execute(raised).scalar_one())
+    ((epoch,),) = db.rows("raise_epoch", id=run_id)
+    return int(epoch)
 
 
-def count(connection: Connection) -> None:
-    """Raise the counter by which an older copy of the ledger is told from a newer one."""
-    _COUNT(connection, {})
-
-
-def start(connection: Connection, run_id: str) -> int:
-    """Say that a run is being sent; returns its new epoch."""
-    sending = {"state": RunState.SENDING.value, "finished_at": None}
-    connection.execute(update(runs).where(runs.c.id == run_id).values(sending))
-    return take_over(connection, run_id)
-
-
-def finish(connection: Connection, run_id: str, now: int) -> RunState:
+def finish(db: Database, run: Held, now: int) -> RunState:
     """Say that the sending is over; returns whether the run is done, or stopped with orders left."""
-    state = RunState.STOPPED if counts(connection, run_id).of(UNFINISHED) else RunState.DONE
-    connection.execute(update(runs).where(runs.c.id == run_id).values(state=state.value, finished_at=now))
+    state = RunState.STOPPED if counts(db, run.number).of(UNFINISHED) else RunState.DONE
+    db.change("set_run_state", number=run.number, state=state.value, finished_at=now)
     return state
+
+
+def names(db: Database, numbers: Iterable[int]) -> dict[int, tuple[str, RunState, str, Mode]]:
+    """Of some runs, by their numbers, the id, the state, the environment and the mode."""
+    found = db.rows("run_names", numbers=db.listed(set(numbers)))
+    return {number: (run_id, RunState(state), where, Mode(mode)) for number, run_id, state, where, mode in found}

@@ -1,24 +1,18 @@
-"""All that is particular to SQLite: how a file is opened to write or only to read, how it locks, what its errors mean.
-
-More of it is only in `fast_path` and in upkeep/; everything else is SQL that PostgreSQL understands as well.
-"""
+"""All that is particular to SQLite: how a file is opened to write, or only to read; what its errors mean."""
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-
-from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerBusy, LedgerError, LedgerUnusable, TaskTaken
+from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerBusy, LedgerError, LedgerUnusable
+from gotsurge_async.database import Sqlite
 
 BUSY_SECONDS = 60.0
-"""How long a write waits for another process. An admission of a million orders holds the file for some 10 s."""
+"""How long a write waits for another process. An admission of a million contested orders holds the file for 20 s."""
 
 WRITER_CACHE_KIB = 16 * 1024
 """The writer's page cache. With SQLite's 2 MiB the index over a million keys is read back page by page."""
@@ -31,10 +25,9 @@ JOURNAL_LIMIT = 64 * 1024 * 1024
 
 LOOK_ON = "`gotsurge runs`, `status`, `results` and `ledger check` look at it all the same"
 
-_WRITER = "ledger_writer"
 _MOUNTS = Path("/proc/self/mountinfo")
 _EFFECTIVE = os.access in os.supports_effective_ids
-_OLDEST_SQLITE = (3, 35, 0)  # RETURNING; UPDATE … FROM came with 3.33
+_OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 
 _ADVICE = {
     "SQLITE_FULL": (LedgerUnusable, "the disk is full; free some space, then resume"),
@@ -66,27 +59,6 @@ BROKEN = (sqlite3.Error, UnicodeDecodeError)
 """What the driver raises; the second where a damaged name stands in the words of the first."""
 
 
-def ledger_url(where: str | Path) -> URL:
-    """The database URL of a path or of a URL as a user writes it."""
-    if isinstance(where, Path) or "://" not in where:
-        return URL.create("sqlite+pysqlite", database=str(where))
-    try:
-        url = make_url(where)
-    except ArgumentError as error:
-        raise LedgerError("the ledger's URL cannot be read; give a path, or sqlite:///PATH") from error
-    if url.get_backend_name() != "sqlite":
-        raise LedgerError(f"a ledger in {url.get_backend_name()} is not supported; give the path of a file")
-    if url.database in (None, "", ":memory:"):
-        raise LedgerError("a ledger must outlive the process; give the path of a file")
-    return url.set(drivername="sqlite+pysqlite")
-
-
-def ledger_path(url: URL) -> Path:
-    """The file behind a SQLite URL."""
-    database = url.database or ""
-    return Path(database.removeprefix("file:")).absolute()
-
-
 def make_file(path: Path) -> Path:
     """Create the file, for the owner alone (SQLite gives its -wal and -shm the same mode), and absent folders.
 
@@ -102,9 +74,7 @@ def make_file(path: Path) -> Path:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         real = path.resolve()
         refuse_second_name(real)
-        # A file that cannot be opened is found out here, by the error of the system itself.
-        sqlite3.connect(path).close()
-    return real
+        return real
 
 
 def refuse_second_name(real: Path) -> None:
@@ -133,46 +103,24 @@ def is_mount_point(real: Path, mounts: str) -> bool:
     return any(line.split(" ")[4] == point for line in mounts.splitlines() if line.count(" ") > 4)
 
 
-def make_engine(url: URL) -> Engine:
-    """An engine whose connections are durable, patient, and leave transactions to us."""
+def writing(path: Path, texts: Mapping[str, str]) -> Sqlite:
+    """A connection that writes: durable, and patient with other processes."""
     # Not bound to the thread that made it: who opens a connection, uses it and closes it are different threads, one
-    # after the other. hide_parameters: an error of the database must not print an order.
-    arguments = {"timeout": BUSY_SECONDS, "check_same_thread": False}
-    engine = create_engine(url, hide_parameters=True, connect_args=arguments)
-    event.listen(engine, "connect", _set_up)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _set_up(connection: Any, _record: object) -> None:
-    # Python's driver would begin transactions by itself, late and never IMMEDIATE.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    # A writer that begins by reading could find, at its first write, that another process wrote in between:
-    # SQLite then fails it at once, whatever the time-out. IMMEDIATE waits at the beginning instead.
-    writer = connection.get_execution_options().get(_WRITER, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
-
-
-def writer_connection(engine: Engine) -> Connection:
-    """The one connection that writes: its transactions exclude every other writer, of any process."""
-    connection = engine.connect()
+    # after the other. Transactions are ours: Python's driver would begin them by itself, late and never IMMEDIATE.
+    driver = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
     try:
-        driver: Any = connection.connection.driver_connection
         driver.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         _write_ahead(driver)
-        driver.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
-        driver.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT}")
-        return connection.execution_options(**{_WRITER: True})
+        for pragma in (
+            "synchronous = FULL",
+            f"cache_size = -{WRITER_CACHE_KIB}",
+            f"journal_size_limit = {JOURNAL_LIMIT}",
+        ):
+            driver.execute(f"PRAGMA {pragma}")
     except BaseException:
-        connection.close()
+        driver.close()
         raise
+    return Sqlite(driver, texts)
 
 
 def _write_ahead(driver: sqlite3.Connection) -> None:
@@ -251,15 +199,6 @@ def _how(path: Path) -> str:
     return "mode=ro&immutable=1"
 
 
-def read_only_engine(path: Path) -> Engine:
-    """An engine whose connections only read; each is opened anew, as things are then."""
-    engine = create_engine(
-        "sqlite+pysqlite://", creator=lambda: read_only(path), poolclass=NullPool, hide_parameters=True
-    )
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-    return engine
-
-
 # --- errors ---------------------------------------------------------------------------------------------------------
 
 
@@ -268,25 +207,21 @@ def translated(path: Path | str) -> Iterator[None]:
     """Let no error of the database, its driver or the file system leave but as a LedgerError."""
     try:
         yield
-    except (SQLAlchemyError, *BROKEN, OSError) as error:
+    except (*BROKEN, OSError) as error:
         raise translate(error, str(path)) from error
 
 
 def translate(error: BaseException, path: str) -> LedgerError:
     """What an error of the database, its driver or the file system means for the ledger."""
-    cause: BaseException = error
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        cause = error.orig
-    if isinstance(cause, OSError):
-        return LedgerUnusable(f"{cause.strerror or cause}; check the path and its permissions", path=path)
-    if isinstance(cause, UnicodeDecodeError):
-        return LedgerUnusable(f"is damaged. {RESCUE} ({cause})", path=path)
-    name = str(getattr(cause, "sqlite_errorname", ""))
-    if name == "SQLITE_CONSTRAINT_UNIQUE" and "task_id" in str(cause):
-        return TaskTaken("a task is recorded for another order already", path=path)
+    if isinstance(error, OSError):
+        return LedgerUnusable(f"{error.strerror or error}; check the path and its permissions", path=path)
+    if isinstance(error, UnicodeDecodeError):
+        return LedgerUnusable(f"is damaged. {RESCUE} ({error})", path=path)
+    name = str(getattr(error, "sqlite_errorname", ""))
+    told = str(error).partition(" with text ")[0]  # what follows is quoted from a row, and may be private
     for start, (kind, advice) in _ADVICE.items():
         if name.startswith(start):
-            return kind(f"{advice} ({cause})", path=path)
-    if isinstance(cause, sqlite3.Error) and str(cause).startswith(_OF_DAMAGE):
-        return LedgerUnusable(f"is damaged. {RESCUE} ({cause})", path=path)
-    return LedgerError(f"unexpected error of the database: {cause}", path=path)
+            return kind(f"{advice} ({told})", path=path)
+    if isinstance(error, sqlite3.Error) and told.startswith(_OF_DAMAGE):
+        return LedgerUnusable(f"is damaged. {RESCUE} ({told})", path=path)
+    return LedgerError(f"unexpected error of the database: {told}", path=path)

@@ -1,33 +1,29 @@
-"""An open ledger file: the connections to it, the one writer, the locks beside it, and the clock."""
+"""An open ledger: the connections to its database, the one writer, the locks of its runs, and the clock."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from attrs import frozen
-from sqlalchemy import URL, Connection, Engine
 
-from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerUnusable
-from gotsurge_async.bulk.ledger.locks import RunLocks
-from gotsurge_async.bulk.ledger.sql.schema import MIGRATIONS, Migration, prepare, version_of
-from gotsurge_async.bulk.ledger.sql.sqlite import (
-    is_writable,
-    ledger_path,
-    ledger_url,
-    make_engine,
-    make_file,
-    read_only_engine,
-    refuse_unwritable,
-    translated,
-    writer_connection,
-)
-from gotsurge_async.bulk.ledger.sql.writer import Job, Kind, Writer
-from gotsurge_async.bulk.ledger.states import Clock, to_microseconds
-from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, identified, identity_of, remember
-from gotsurge_async.bulk.ledger.upkeep.integrity import CHECKED_AT, look_over, naming_rows
+from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerError, LedgerUnusable
+from gotsurge_async.bulk.ledger.locks import FileRunLocks, Leases, RunLocks
+from gotsurge_async.bulk.ledger.sql import postgres, sqlite
+from gotsurge_async.bulk.ledger.sql.migrate import bring_over
+from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF, TEXT, VERSION, prepare, version_of
+from gotsurge_async.bulk.ledger.states import Clock
+from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, identified, identity_of
+from gotsurge_async.bulk.ledger.upkeep.integrity import CHECKED_AT, look_over, to_blame
+from gotsurge_async.bulk.ledger.writer import Job, Writer
+from gotsurge_async.bulk.ledger.writer import Kind as Requests
+from gotsurge_async.clock import to_microseconds
+from gotsurge_async.database import Database, Kind, Place, Sqlite, place_of, statements
+from gotsurge_async.errors import ConfigError
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -36,56 +32,147 @@ T = TypeVar("T")
 READERS = 4
 """Threads that read, at most: as many reads go on at once."""
 
+SLOTS = 16
+"""Rows in which admissions and claims are counted, so that processes rarely wait for each other's."""
+
+
+def place(where: str | Path | Place) -> Place:
+    """Where a ledger is; a path is made absolute.
+
+    Raises:
+        LedgerError: it cannot be one.
+    """
+    if not isinstance(where, Place):
+        try:
+            where = place_of(where)
+        except ConfigError as error:
+            raise LedgerError(f"the ledger cannot be opened: {error}") from None
+    return Place(where.kind, where.path.absolute(), where.url) if where.kind is Kind.SQLITE else where
+
+
+@frozen(eq=False)
+class Backend:
+    """A ledger's database: opens connections to it, and knows what its errors mean."""
+
+    place: Place
+
+    @property
+    def shown(self) -> str:
+        """For people."""
+        return str(self.place)
+
+    def writing(self) -> Database:
+        """A connection that may write; of a file, made if it is absent."""
+        if self.place.kind is Kind.SQLITE:
+            return sqlite.writing(self.place.path, statements(TEXT, Kind.SQLITE))
+        db = postgres.connected(self.place, TEXT)
+        with _closing_on_error(db):
+            postgres.refuse_forgetful(db, self.shown)
+        return db
+
+    def reading(self, *, only: bool) -> Database:
+        """A connection that reads; ``only`` says that nothing may be written, not even by the database itself."""
+        if self.place.kind is not Kind.SQLITE:
+            return postgres.connected(self.place, TEXT)
+        texts = statements(TEXT, Kind.SQLITE)
+        if only:
+            return Sqlite(sqlite.read_only(self.place.path), texts)
+        driver = sqlite3.connect(
+            self.place.path, timeout=sqlite.BUSY_SECONDS, check_same_thread=False, isolation_level=None
+        )
+        return Sqlite(driver, texts)
+
+    def translate(self, error: BaseException) -> LedgerError | None:
+        """What an error means for the ledger; None if it is none of the database."""
+        if isinstance(error, LedgerError):
+            error.path = error.path or self.shown
+            return error
+        if isinstance(error, ConfigError):
+            return LedgerError(f"cannot be opened: {error}", path=self.shown)
+        if isinstance(error, (*sqlite.BROKEN, OSError)):
+            return sqlite.translate(error, self.shown)
+        return postgres.translate(error, self.shown) if self.place.kind is not Kind.SQLITE else None
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Let no error of the database leave but as a LedgerError."""
+        try:
+            yield
+        except Exception as error:
+            told = self.translate(error)
+            if told is None or told is error:
+                raise
+            raise told from error
+
+
+def is_there(where: Place) -> bool:
+    """Whether there is a ledger, or what should be one; of one in PostgreSQL the server is asked.
+
+    Raises:
+        LedgerUnusable: it cannot be told.
+    """
+    backend = Backend(where)
+    if where.kind is Kind.SQLITE:
+        return where.path.exists()
+    with backend.translated(), closing(backend.reading(only=True)) as db:
+        return ("ledger_meta",) in db.rows("tables")
+
+
+@contextmanager
+def _closing_on_error(db: Database) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        db.close()
+        raise
+
 
 class Store:
     """What `Ledger` and its runs share."""
 
-    def __init__(self, path: Path, real: Path, clock: Clock, engine: Engine, writer: Writer | None) -> None:
-        self.path: str = str(path)
-        self.locks: RunLocks = RunLocks(real)
+    def __init__(self, backend: Backend, locks: RunLocks, clock: Clock, writer: Writer | None) -> None:
+        self.place: Place = backend.place
+        self.path: str = backend.shown
+        self.locks: RunLocks = locks
         self.clock = clock
-        self._engine = engine
+        self.slot: int = os.getpid() % SLOTS
+        self._backend = backend
         self._writer = writer
+        if isinstance(locks, Leases):
+            locks.writer = writer
+        self._idle: list[Database] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="gotsurge-ledger-reader")
         self._reads: set[asyncio.Future[Any]] = set()
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
-    async def open(
-        cls,
-        where: str | Path,
-        clock: Clock,
-        migrations: Sequence[Migration] = MIGRATIONS,
-        *,
-        accept_older: bool = False,
-    ) -> Self:
-        """Open the file, make it if it is absent, and bring it to this program's schema.
+    async def open(cls, where: str | Path | Place, clock: Clock, *, accept_older: bool = False) -> Self:
+        """Open a ledger, make it if it is absent, and bring it to this program's schema.
 
         Args:
             accept_older: take it also when it is an older copy, or when there was one and there is none.
         """
-        url = ledger_url(where)
-        path = ledger_path(url)
         thread = ThreadPoolExecutor(1, thread_name_prefix="gotsurge-ledger-writer")
-        opening = thread.submit(_open, url, path, migrations, clock, accept_older)
+        opening = thread.submit(_open, where, clock, accept_older)
         try:
             opened = await asyncio.shield(asyncio.wrap_future(opening))
         except BaseException:
             opening.add_done_callback(_close_again)  # a thread cannot be cancelled: it may open all the same
             thread.shutdown(wait=False)
             raise
-        writer = Writer(opened.connection, str(path), thread, keeper=opened.keeper)
-        return cls(path, opened.real, clock, opened.engine, writer)
+        backend = opened.backend
+        writer = Writer(opened.db, backend.translate, thread, path=backend.shown, keeper=opened.keeper)
+        return cls(backend, opened.locks, clock, writer)
 
     @classmethod
-    async def look(cls, where: str | Path, clock: Clock) -> Self:
+    async def look(cls, where: str | Path | Place, clock: Clock) -> Self:
         """Open a ledger that exists, to look at it: nothing is written, and it need not be possible.
 
         Only an older version is brought to this program's schema first.
         """
-        path = ledger_path(ledger_url(where))
-        engine = await asyncio.to_thread(_look, path, clock)
-        return cls(path, path.resolve(), clock, engine, None)
+        backend = Backend(await asyncio.to_thread(place, where))
+        locks = await asyncio.to_thread(_look, backend, clock)
+        return cls(backend, locks, clock, None)
 
     def now(self) -> int:
         """The clock's time, as it is stored."""
@@ -93,34 +180,54 @@ class Store:
 
     async def write(self, job: Job[T], *, after: Callable[[], None] | None = None) -> T:
         """Run a job on the writer; see `Writer.run`."""
-        return await self._writing(after).run(job, after=after)
-
-    async def request(self, kind: Kind[A, T], request: A) -> T:
-        """Have the writer do a request together with others of its kind; see `Writer.request`."""
-        return await self._writing().request(kind, request)
-
-    def _writing(self, after: Callable[[], None] | None = None) -> Writer:
         if self._writer is None:
             if after is not None:
                 after()
             raise LedgerUnusable("is only looked at; open it to write", path=self.path)
-        return self._writer
+        return await self._writer.run(job, after=after)
 
-    async def read(self, ask: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a function that only reads, on a connection of its own: it sees all that was durable before."""
+    async def request(self, kind: Requests[A, T], request: A) -> T:
+        """Have the writer do a request together with others of its kind; see `Writer.request`."""
+        if self._writer is None:
+            raise LedgerUnusable("is only looked at; open it to write", path=self.path)
+        return await self._writer.request(kind, request)
+
+    async def read(self, ask: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function that only reads, on a connection of its own: it sees one moment."""
         if self._closing is not None:
             raise LedgerClosed("is closed", path=self.path)
         reading = asyncio.get_running_loop().run_in_executor(
-            self._readers, self._read, lambda connection: ask(connection, *args, **kwargs)
+            self._readers, self._read, lambda db: ask(db, *args, **kwargs)
         )
         self._reads.add(reading)
         reading.add_done_callback(self._forget)
         # It ends in its own time when the caller is cancelled, and `close` waits for that.
         return await asyncio.shield(reading)
 
-    def _read(self, ask: Callable[[Connection], T]) -> T:
-        with translated(self.path), self._engine.connect() as connection, naming_rows(connection, self.path):
-            return ask(connection)
+    def _read(self, ask: Callable[[Database], T]) -> T:
+        only = self._writer is None
+        db: Database | None = None
+        try:
+            # One that only looks opens anew each time, as things are then.
+            db = self._idle.pop() if self._idle else self._backend.reading(only=only)
+            db.begin(writing=False)
+            found = ask(db)
+            db.commit()
+        except BaseException as error:
+            told = self._backend.translate(error)
+            if db is not None:
+                with suppress(Exception):
+                    told = to_blame(db, error, told, self.path)
+                with suppress(Exception):
+                    db.close()
+            if told is None or told is error:
+                raise
+            raise told from error
+        if only:
+            db.close()
+        else:
+            self._idle.append(db)
+        return found
 
     def _forget(self, reading: "asyncio.Future[Any]") -> None:
         self._reads.discard(reading)
@@ -135,75 +242,84 @@ class Store:
 
     async def _close(self) -> None:
         try:
-            if self._writer is not None:
-                await self._writer.close()
             if self._reads:
                 await asyncio.wait(self._reads)
+            # The readers first: whoever closes a file last puts its log into it, and that should be the writer.
+            while self._idle:
+                self._idle.pop().close()
+            if isinstance(self.locks, Leases):
+                self.locks.end()
+            if self._writer is not None:
+                await self._writer.close()
         finally:
             self._readers.shutdown()
-            with translated(self.path):
-                self._engine.dispose()
 
 
 @frozen
 class _Opened:
-    real: Path
-    engine: Engine
-    connection: Connection
+    backend: Backend
+    db: Database
+    locks: RunLocks
     keeper: Keeper
 
     def close(self) -> None:
-        self.connection.close()
-        self.engine.dispose()
+        self.db.close()
         self.keeper.close()
 
 
-def _open(url: URL, path: Path, migrations: Sequence[Migration], clock: Clock, accept_older: bool) -> _Opened:
-    refuse_unwritable(path)
-    keeper = Keeper(path)
-    if not accept_older:
-        keeper.refuse_loss()
-    real = make_file(path)
-    with translated(path), ExitStack() as undo:
-        engine = make_engine(url)
-        undo.callback(engine.dispose)
-        connection = writer_connection(engine)
-        undo.callback(connection.close)
-        with connection.begin():
-            prepare(connection, str(path), migrations)
+def _open(where: str | Path | Place, clock: Clock, accept_older: bool) -> _Opened:
+    backend = Backend(place(where))
+    keeper = Keeper(backend.place)
+    locks: RunLocks
+    is_file = backend.place.kind is Kind.SQLITE
+    if is_file:
+        sqlite.refuse_unwritable(backend.place.path)
+        if not accept_older:
+            keeper.refuse_loss()
+        locks = FileRunLocks(sqlite.make_file(backend.place.path))
+    else:
+        locks = Leases()
+    with backend.translated():
+        db = backend.writing()
+        with _closing_on_error(db):
+            if is_file:
+                bring_over(db, backend.place.path, locks, None if accept_older else keeper)
+            db.begin()
+            if not is_file:
+                db.script("admitting")  # two that make the tables at once would both fail
+            was_there = prepare(db, backend.shown)
+            if ARCHIVE_OF in dict(db.rows("meta")):
+                raise LedgerError(f"is an archive of runs: nothing is sent from it. {sqlite.LOOK_ON}")
             if not accept_older:
-                keeper.refuse_older(identity_of(connection))
+                if not is_file:
+                    keeper.refuse_loss(is_there=was_there)
+                keeper.refuse_older(identity_of(db))
             kept = keeper.kept()
-            identity = identified(connection, None if kept is None else kept.id)
-        driver: Any = connection.connection.driver_connection
-        now = to_microseconds(clock())
-        if look_over(driver, str(path), now):
-            with connection.begin():
-                remember(connection, CHECKED_AT, now)
-        keeper.keep_for(identity)
-        undo.pop_all()
-    return _Opened(real, engine, connection, keeper)
+            identity = identified(db, None if kept is None else kept.id)
+            db.commit()
+            now = to_microseconds(clock())
+            if look_over(db, backend.shown, now):
+                db.begin()
+                db.change("remember", name=CHECKED_AT, value=now)
+                db.commit()
+            keeper.keep_for(identity)
+    return _Opened(backend, db, locks, keeper)
 
 
-def _look(path: Path, clock: Clock) -> Engine:
-    with translated(path):
-        if not path.exists():
-            raise LedgerUnusable("does not exist", path=str(path))
-        engine = read_only_engine(path)
-        try:
-            with engine.connect() as connection:
-                older = version_of(connection, str(path), 1 + len(MIGRATIONS)) <= len(MIGRATIONS)
-            if older and not is_writable(path):
-                raise LedgerUnusable(
-                    "is of an older version, and cannot be brought up to date where it is: look at a copy",
-                    path=str(path),
-                )
-            if older:
-                _open(ledger_url(path), path, MIGRATIONS, clock, True).close()
-        except BaseException:
-            engine.dispose()
-            raise
-    return engine
+def _look(backend: Backend, clock: Clock) -> RunLocks:
+    path = backend.place.path
+    if backend.place.kind is Kind.SQLITE and not path.exists():
+        raise LedgerUnusable("does not exist", path=backend.shown)
+    with backend.translated(), closing(backend.reading(only=True)) as db:
+        older = version_of(db, backend.shown) < VERSION
+    if older:
+        if backend.place.kind is Kind.SQLITE and not sqlite.is_writable(path):
+            raise LedgerUnusable(
+                "is of an older version, and cannot be brought up to date where it is: look at a copy",
+                path=backend.shown,
+            )
+        _open(backend.place, clock, True).close()
+    return FileRunLocks(path.resolve()) if backend.place.kind is Kind.SQLITE else Leases()
 
 
 def _close_again(opening: "Future[_Opened]") -> None:

@@ -1,4 +1,4 @@
-"""A copy of a ledger, also while it is used: `gotsurge ledger backup`."""
+"""A copy of a ledger, also while it is used, and a ledger made small: `gotsurge ledger backup` and `vacuum`."""
 
 import os
 import sqlite3
@@ -7,11 +7,16 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from gotsurge_async.bulk.ledger.errors import LedgerError, LedgerUnusable
-from gotsurge_async.bulk.ledger.sql.sqlite import ledger_path, ledger_url, read_only, translated
-from gotsurge_async.bulk.ledger.upkeep.check import Health, check
+from gotsurge_async.bulk.ledger.locks import FileRunLocks, Leases, RunLocks
+from gotsurge_async.bulk.ledger.sql import runs
+from gotsurge_async.bulk.ledger.sql.schema import TABLES
+from gotsurge_async.bulk.ledger.sql.sqlite import read_only, translated
+from gotsurge_async.bulk.ledger.sql.store import Backend, place
+from gotsurge_async.bulk.ledger.upkeep.check import Health, check, refuse_unfit
+from gotsurge_async.database import Kind, Place
 
 
-def backup(where: str | Path, to: Path, *, force: bool = False) -> Health:
+def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Health:
     """Copy a ledger as it is at one moment, also while a push goes on, into one file for its owner alone (mode 0600).
 
     The copy is looked through, and only then put in its place.
@@ -20,42 +25,44 @@ def backup(where: str | Path, to: Path, *, force: bool = False) -> Health:
         force: replace a file that is there.
 
     Raises:
-        LedgerError: ``to`` is there already, is the ledger itself, or is a ledger in use.
+        LedgerError: ``to`` is there already, is the ledger itself, or is a ledger in use; or it is one in PostgreSQL.
         LedgerUnusable: the ledger is damaged, so ``to`` was left as it was; or one of both cannot be read or written.
     """
-    path = ledger_path(ledger_url(where))
-    to = to.absolute()
-    if not path.exists():
-        raise LedgerError("does not exist", path=str(path))
+    where = place(where)
+    shown, to = str(where), to.absolute()
+    if where.kind is not Kind.SQLITE:
+        raise LedgerError(
+            "is in PostgreSQL: copy it with pg_dump. After pg_restore it is an older copy: `gotsurge ledger "
+            "accept-older`, then `gotsurge reconcile` for each environment",
+            path=shown,
+        )
+    if not where.path.exists():
+        raise LedgerError("does not exist", path=shown)
     with translated(to):
-        if to.exists() and to.samefile(path):
-            raise LedgerError("cannot be its own backup", path=str(path))
+        if to.exists() and to.samefile(where.path):
+            raise LedgerError("cannot be its own backup", path=shown)
         if to.exists() and not force:
-            raise LedgerError(f"{to} exists already: give another name, or --force", path=str(path))
+            raise LedgerError(f"{to} exists already: give another name, or --force", path=shown)
         log = to.with_name(f"{to.name}-wal")
         if log.exists() and log.stat().st_size:
-            raise LedgerError(f"{to} is in use as a ledger: give another name", path=str(path))
+            raise LedgerError(f"{to} is in use as a ledger: give another name", path=shown)
         descriptor, name = tempfile.mkstemp(dir=to.parent, prefix=f".{to.name}.")  # mode 0600
         os.close(descriptor)
         copy = Path(name)
         try:
-            _copy(path, copy)
+            with translated(shown), closing(read_only(where.path)) as source, closing(sqlite3.connect(copy)) as target:
+                source.backup(target)  # in one step: one moment's state, and nobody who writes has to wait
+                target.execute("PRAGMA journal_mode = DELETE")  # one file, to be looked at where none can be written
             health = check(copy)
             if health.flaws:
                 told = "; ".join(map(str, health.flaws[:3]))
                 raise LedgerUnusable(
-                    f"is damaged, and was not copied ({told}). See `gotsurge ledger check`", path=str(path)
+                    f"is damaged, and was not copied ({told}). See `gotsurge ledger check`", path=shown
                 )
             _put_in_place(copy, to, force)
         finally:
             copy.unlink(missing_ok=True)
     return health
-
-
-def _copy(path: Path, copy: Path) -> None:
-    with translated(path), closing(read_only(path)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)  # in one step: one moment's state, and nobody who writes has to wait
-        target.execute("PRAGMA journal_mode = DELETE")  # one file, which can be looked at where nothing can be written
 
 
 def _put_in_place(copy: Path, to: Path, force: bool) -> None:
@@ -76,3 +83,28 @@ def _put_in_place(copy: Path, to: Path, force: bool) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def vacuum(where: str | Path | Place) -> tuple[int, int]:
+    """Give back the room that nothing needs any more; how many bytes the ledger took before, and takes now.
+
+    Raises:
+        LedgerError: there is none.
+        RunHeld: a living process has a run: whoever sends would have to wait.
+        LedgerUnusable: it is damaged or older than it was, and was left as it is; or there is no room to do it.
+    """
+    where = place(where)
+    refuse_unfit(where)
+    backend = Backend(where)
+    locks: RunLocks = FileRunLocks(where.path.resolve()) if where.kind is Kind.SQLITE else Leases()
+    with backend.translated(), closing(backend.writing()) as db:
+        for run in runs.newest(db, None):
+            if run.holder is not None and locks.is_held(db, run.id):
+                raise runs.held(db, run.id)
+        tables = db.listed(TABLES)
+        ((before, _),) = db.rows("size", tables=tables)
+        if where.kind is not Kind.SQLITE:
+            db.driver.execute(b"RESET ALL")  # it may take longer than what a push asks for
+        db.script("vacuum")
+        ((after, _),) = db.rows("size", tables=tables)
+    return before, after

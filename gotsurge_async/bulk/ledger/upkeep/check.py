@@ -1,31 +1,23 @@
 """Whether a ledger is sound: `gotsurge ledger check`, and what refuses one in time."""
 
-import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
-import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
 
-from gotsurge_async.bulk.ledger.errors import LedgerError, LedgerOlder, LedgerUnusable
-from gotsurge_async.bulk.ledger.sql.schema import orders, quoted
-from gotsurge_async.bulk.ledger.sql.sqlite import BROKEN, ledger_path, ledger_url, read_only, translated
-from gotsurge_async.bulk.ledger.states import LIVE, Clock, to_microseconds, utc_now
-from gotsurge_async.bulk.ledger.upkeep.counter import Identity, Keeper
-from gotsurge_async.bulk.ledger.upkeep.integrity import (
-    Flaw,
-    bytes_for_text,
-    counting,
-    look_over,
-    structure,
-    text_of,
-    unsound,
-)
+from gotsurge_async.bulk.ledger.errors import Flaw, LedgerError, LedgerOlder, LedgerUnusable
+from gotsurge_async.bulk.ledger.sql.schema import TABLES, VERSION, version_of
+from gotsurge_async.bulk.ledger.sql.sqlite import BROKEN
+from gotsurge_async.bulk.ledger.sql.store import Backend, place
+from gotsurge_async.bulk.ledger.states import Clock, utc_now
+from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, identity_of
+from gotsurge_async.bulk.ledger.upkeep.integrity import look_over, look_through
+from gotsurge_async.clock import to_microseconds
+from gotsurge_async.database import Database, Kind, Place
 
 MOST = 100
-"""How many flaws of a kind are listed."""
+"""How many flaws of a table are listed."""
 
 
 @frozen(kw_only=True)
@@ -33,8 +25,8 @@ class Health:
     """What a look through a ledger found.
 
     Attributes:
-        path: the file.
-        flaws: what is wrong, of each kind the first hundred; empty in a sound ledger.
+        path: the file, or the URL without a password.
+        flaws: what is wrong, of each table the first hundred; empty in a sound ledger.
         runs: how many it has; 0 if that cannot be read.
         orders: likewise.
         ledger_id: which ledger it is; "" if it is from before it had an id.
@@ -56,99 +48,69 @@ class Health:
         return len(self.flaws) > self.older
 
 
-def check(where: str | Path) -> Health:
+def check(where: str | Path | Place) -> Health:
     """Look a whole ledger through; nothing is written, and a push may go on meanwhile. It reads every page once.
 
     Raises:
-        LedgerError: there is none.
+        LedgerError: there is none, or it is of another version.
+        LedgerUnusable: a server cannot be reached.
     """
-    path = ledger_path(ledger_url(where))
-    if not path.exists():
-        raise LedgerError("does not exist", path=str(path))
+    where = place(where)
+    health = Health(path=str(where))
     try:
-        with closing(read_only(path)) as driver:
-            driver.execute("BEGIN")  # all of it as it is at one moment
-            return _health(driver, path)
-    except (LedgerUnusable, *BROKEN) as error:
-        return Health(path=str(path), flaws=(Flaw("", "", str(error)),))
-
-
-def _health(driver: sqlite3.Connection, path: Path) -> Health:
-    flaws = unsound(driver, limit=MOST) + counting(driver)
-    for look_for in (_orphans, _doubles, _unreadable):
-        try:
-            with bytes_for_text(driver):
-                flaws += look_for(driver)
-        except BROKEN as error:
-            flaws.append(Flaw("", "", str(error)))
-    flaws += structure(driver, limit=MOST)
-    known: dict[str, Any] = {}
-    with suppress(*BROKEN):
-        known = dict(driver.execute("SELECT name, value FROM ledger_meta").fetchall())
-        known["runs"], known["orders"] = driver.execute(
-            "SELECT (SELECT count(*) FROM runs), (SELECT count(*) FROM orders)"
-        ).fetchone()
-    identity = Identity.of(known)
-    older = False
-    try:
-        Keeper(path).refuse_older(identity)
+        with looking(where, damaged_too=True) as db:
+            health = evolve(health, flaws=tuple(look_through(db, MOST, whole=True)))
+            ((runs,),), ((_, orders),) = db.rows("run_count"), db.rows("size", tables=db.listed(TABLES))
+            health = evolve(health, runs=runs, orders=orders)
+            identity = identity_of(db)
+            if identity is not None:
+                health = evolve(health, ledger_id=identity.name, counter=identity.counter)
+            Keeper(where).refuse_older(identity)
     except LedgerOlder as error:
-        older = True
-        flaws.append(Flaw("", "", error.words))
-    return Health(
-        path=str(path),
-        flaws=tuple(dict.fromkeys(flaws)),
-        runs=known.get("runs", 0),
-        orders=known.get("orders", 0),
-        ledger_id=identity.name if identity else "",
-        counter=identity.counter if identity else 0,
-        older=older,
-    )
+        return evolve(health, flaws=(*health.flaws, Flaw("", "", error.words)), older=True)
+    except LedgerUnusable as error:
+        if where.kind is not Kind.SQLITE:
+            raise
+        return evolve(health, flaws=health.flaws or (Flaw("", "", str(error)),))
+    return health
 
 
-def refuse_unfit(where: str | Path, clock: Clock = utc_now) -> None:
+def refuse_unfit(where: str | Path | Place, clock: Clock = utc_now) -> None:
     """Refuse a ledger that would be refused where it is opened for writing; nothing is written.
 
     Raises:
         LedgerUnusable: it is damaged.
         LedgerOlder: it is an older copy of what was here.
     """
-    path = ledger_path(ledger_url(where))
-    with translated(path), closing(read_only(path)) as driver:
-        driver.execute("BEGIN")
-        look_over(driver, str(path), to_microseconds(clock()))
-        Keeper(path).refuse_older(Identity.of(dict(driver.execute("SELECT name, value FROM ledger_meta").fetchall())))
+    where = place(where)
+    with looking(where) as db:
+        look_over(db, str(where), to_microseconds(clock()))
+        Keeper(where).refuse_older(identity_of(db))
 
 
-def _orphans(driver: sqlite3.Connection) -> Iterator[Flaw]:
-    for table, row, parent, _ in driver.execute("PRAGMA foreign_key_check").fetchmany(MOST):
-        yield Flaw(text_of(table), f"row {row}", f"it belongs to a row of {text_of(parent)} that is not there")
+@contextmanager
+def looking(where: Place, *, damaged_too: bool = False) -> Iterator[Database]:
+    """A connection that reads a ledger of this program's version.
 
+    Args:
+        damaged_too: also one that is so damaged that its version cannot be told.
 
-def _doubles(driver: sqlite3.Connection) -> Iterator[Flaw]:
-    """Keys and tasks that two live orders have; asked without the index that ought to hold it."""
-    for column, what in (("key", "key"), ("task_id", "task")):
-        found = driver.execute(
-            f"SELECT {column}, min(id), max(id) FROM orders NOT INDEXED "  # noqa: S608 - only names of ours
-            f"WHERE state IN ({quoted(LIVE)}) AND {column} IS NOT NULL "
-            f"GROUP BY environment, {column} HAVING count(*) > 1 LIMIT {MOST}"
-        )
-        for value, first, last in found:
-            yield Flaw(orders.name, f"rows {first} and {last}", f"two live orders have one {what}: {text_of(value)}")
-
-
-def _unreadable(driver: sqlite3.Connection) -> Iterator[Flaw]:
-    """Orders and rows of sources that are no JSON any more."""
-    order: Callable[[bytes], Any] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-    row: Callable[[bytes], Any] = msgspec.json.Decoder(list[str] | dict[str, msgspec.Raw]).decode
-    found = 0
-    for order_id, payload, source_row in driver.execute("SELECT order_id, payload, source_row FROM payloads"):
-        for name, value, decode in (("payload", payload, order), ("source_row", source_row, row)):
-            if not isinstance(value, bytes) or found >= MOST:
-                continue
-            try:
-                decode(value)
-                value.decode()
-            except ValueError as error:
-                found += 1
-                yield Flaw("payloads", f"order {order_id}", f"{name} cannot be decoded: {error}")
+    Raises:
+        LedgerError: there is none, or it is of another version.
+        LedgerUnusable: it is damaged, or cannot be read.
+    """
+    backend = Backend(where)
+    if where.kind is Kind.SQLITE and not where.path.exists():
+        raise LedgerError("does not exist", path=backend.shown)
+    with backend.translated(), closing(backend.reading(only=True)) as db:
+        try:
+            version = version_of(db, backend.shown)
+        except (LedgerUnusable, *BROKEN):
+            if not damaged_too:
+                raise
+            version = VERSION
+        if version < VERSION:
+            raise LedgerError(
+                f"is of an older version (schema {version}): `gotsurge runs` brings it up to date", path=backend.shown
+            )
+        yield db

@@ -1,8 +1,8 @@
 """How an older copy of a ledger is known for what it is.
 
 The ledger counts its admissions and claims, in the transactions that make them. The count is kept beside it as well, in
-``<ledger>.counter``, and in the summaries of its runs. A ledger that counts less than these is an older copy: it knows
-nothing of what was sent since, and would send it again.
+``<ledger>.counter`` (of one in PostgreSQL with the user's own data), and in the summaries of its runs. A ledger that
+counts less than these is an older copy: it knows nothing of what was sent since, and would send it again.
 
 The file beside is written after the commit, never before, so it may lag behind a crash; a lower number is harmless.
 """
@@ -11,27 +11,23 @@ import os
 import secrets
 import time
 import zlib
-from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Self
+from pathlib import Path  # noqa: TC003 - a public attribute
 
 from attrs import frozen
-from sqlalchemy import Connection, insert, select, update
 
 from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerOlder, LedgerUnusable
-from gotsurge_async.bulk.ledger.sql.fast_path import prepared
-from gotsurge_async.bulk.ledger.sql.schema import meta
+from gotsurge_async.bulk.ledger.sql.postgres import counter_file
 from gotsurge_async.bulk.ledger.sql.sqlite import translated
+from gotsurge_async.database import Database, Kind, Place
 
-COUNTER, LEDGER_ID = "counter", "ledger_id"
+LEDGER_ID = "ledger_id"
 
 SYNC_SECONDS = 1.0
 """How often the file beside is forced to the disk, at most."""
 
 _BINARY = getattr(os, "O_BINARY", 0)  # where files are else text
 
-_READ = prepared(select(meta.c.value).where(meta.c.name == COUNTER))
 _FORMAT = "gotsurge-ledger {id:016x} counter {counter:019d}"
 
 
@@ -44,58 +40,42 @@ class Identity:
     counter: int
     """How many transactions admitted or claimed orders."""
 
-    @classmethod
-    def of(cls, meta: Mapping[str, object]) -> Self | None:
-        """What the ledger's meta says of it; None if it is from before it had an id, or that is no number."""
-        ledger_id, counter = meta.get(LEDGER_ID), meta.get(COUNTER, 0)
-        return cls(ledger_id, counter) if isinstance(ledger_id, int) and isinstance(counter, int) else None
-
     @property
     def name(self) -> str:
         """The id as text."""
         return f"{self.id:016x}"
 
 
-def counter_of(connection: Connection) -> int:
-    """The counter, as this transaction sees it."""
-    row = _READ(connection, {}).fetchone()
-    return 0 if row is None else int(row[0])
+def identity_of(db: Database) -> Identity | None:
+    """What the ledger says of itself; None if it is from before it had an id, or that is no number."""
+    meta: dict[str, object] = dict(db.rows("meta"))
+    ledger_id = meta.get(LEDGER_ID)
+    ((counter,),) = db.rows("counted")
+    return Identity(ledger_id, counter) if isinstance(ledger_id, int) and isinstance(counter, int) else None
 
 
-def identity_of(connection: Connection) -> Identity | None:
-    """What the ledger says of itself; None if it is from before it had an id."""
-    return Identity.of({row.name: row.value for row in connection.execute(select(meta))})
-
-
-def identified(connection: Connection, ledger_id: int | None = None) -> Identity:
-    """Give the ledger an id (a new one, unless it is known) and a counter where it has none; in a transaction."""
-    named = {name for (name,) in connection.execute(select(meta.c.name))}
-    for name, value in ((COUNTER, 0), (LEDGER_ID, secrets.randbits(63) if ledger_id is None else ledger_id)):
-        if name not in named:
-            connection.execute(insert(meta), {"name": name, "value": value})
-    found = identity_of(connection)
+def identified(db: Database, ledger_id: int | None = None) -> Identity:
+    """Give the ledger an id where it has none (a new one, unless it is known); in a transaction."""
+    if LEDGER_ID not in dict(db.rows("meta")):
+        db.change("remember", name=LEDGER_ID, value=secrets.randbits(63) if ledger_id is None else ledger_id)
+    found = identity_of(db)
     if found is None:
         raise LedgerUnusable(f"is damaged (table ledger_meta: its id is no number). {RESCUE}")
     return found
-
-
-def remember(connection: Connection, name: str, value: int) -> None:
-    """Put a number into the ledger's meta, or replace it."""
-    if connection.execute(update(meta).where(meta.c.name == name).values(value=value)).rowcount == 0:
-        connection.execute(insert(meta), {"name": name, "value": value})
 
 
 class Keeper:
     """The file beside a ledger that says how far it came.
 
     Args:
-        ledger: its path; the file stands beside what it leads to, whatever name it was opened by.
+        ledger: where it is; the file stands beside what a path leads to, whatever name it was opened by.
     """
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self, ledger: Place) -> None:
         self._ledger = ledger
-        real = ledger.resolve()
-        self.path: Path = real.with_name(f"{real.name}.counter")
+        real = ledger.path.resolve()
+        is_file = ledger.kind is Kind.SQLITE
+        self.path: Path = real.with_name(f"{real.name}.counter") if is_file else counter_file(ledger)
         self._id = 0
         self._kept = 0
         self._file: int | None = None
@@ -108,15 +88,24 @@ class Keeper:
             return _parse(self.path.read_bytes())
         return None
 
-    def refuse_loss(self) -> None:
+    def is_there(self) -> bool:
+        """Whether there is a file at all where a ledger should be; of one in PostgreSQL only the server knows."""
+        with translated(self._ledger.path):
+            return self._ledger.kind is not Kind.SQLITE or (
+                self._ledger.path.exists() and bool(self._ledger.path.stat().st_size)
+            )
+
+    def refuse_loss(self, *, is_there: bool | None = None) -> None:
         """Refuse to begin a ledger where one was.
+
+        Args:
+            is_there: whether there is one, if that is known.
 
         Raises:
             LedgerOlder: the file beside knows of one, and there is none.
         """
-        with translated(self._ledger):
-            if self._ledger.exists() and self._ledger.stat().st_size:
-                return
+        if self.is_there() if is_there is None else is_there:
+            return
         kept = self.kept()
         if kept is not None and kept.counter:
             raise LedgerOlder(
@@ -146,6 +135,9 @@ class Keeper:
 
     def keep_for(self, identity: Identity) -> None:
         """Keep the counter of this ledger from now on."""
+        if self._ledger.kind is not Kind.SQLITE:
+            with translated(self.path):
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._id, self._kept = identity.id, 0
         kept = self.kept()
         if kept is not None and kept.id == identity.id:

@@ -1,184 +1,263 @@
-"""What a sound row is, said once for every column, and asked whenever the ledger is looked through for damage.
+"""Whether what a ledger holds can be what it is meant to be, asked whenever it is opened, and by ``ledger check``.
 
-A file lives for years, on disks that flip bits. SQLite finds broken pages, not a state that is no state any more, a
-text that is no text, or a time that no clock can show. The rules follow from the tables of `schema`; more are here.
+A file lives for years, on disks that flip bits. A database finds broken pages, not a state that is no state any more, a
+text that is no JSON, or a task that two orders have.
 """
 
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import msgspec
-from attrs import field, frozen
-from sqlalchemy import JSON, Column, Connection, Integer, LargeBinary, Table
-from sqlalchemy.exc import SQLAlchemyError
 
-from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerError, LedgerUnusable
-from gotsurge_async.bulk.ledger.sql.schema import (
-    LIVE_FOLLOWS_STATE,
-    decisions,
-    meta,
-    orders,
-    payloads,
-    quoted,
-    runs,
-    unused_drafts,
-)
-from gotsurge_async.bulk.ledger.sql.sqlite import BROKEN, translate
-from gotsurge_async.bulk.ledger.states import Mode, OrderState, RunState
-
-TABLES: Sequence[Table] = (meta, runs, orders, payloads, unused_drafts, decisions)
+from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.bulk.ledger.errors import RESCUE, Flaw, LedgerError, LedgerUnusable, unsound
+from gotsurge_async.bulk.ledger.sql.chunks import Chunk, chunks_of
+from gotsurge_async.bulk.ledger.sql.marks import PAGE
+from gotsurge_async.bulk.ledger.sql.runs import info_of
+from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF
+from gotsurge_async.bulk.ledger.states import LETTERS, LIVE, OWNED_ELSEWHERE, OrderState, RunInfo, RunState
+from gotsurge_async.database import Database, Kind, Row
 
 ALWAYS = 20_000
-"""Orders of a ledger that is looked through whenever it is opened for writing: some 0.1 s."""
+"""Orders of a ledger that is looked through whenever it is opened for writing: some 0.4 s."""
 OFTEN = 24 * 60 * 60 * 1_000_000
-"""How often a larger one is, in microseconds. A million orders take some 6 s."""
+"""How often a larger one is, in microseconds."""
 CHECKED_AT = "checked_at"
-SAID = 3
-"""How many flaws an error names; ``gotsurge ledger check`` lists all."""
+FEW = 3
+"""How many flaws of a table are looked for, where it is only to be refused."""
 
-_LATEST = 253_402_300_799_999_999  # the last microsecond of the year 9999
-_MOST = 2**62  # numbers that are counted up stay far below what SQLite can count
 
-_WORDS: dict[Column[Any], Iterable[str]] = {
-    orders.c.state: OrderState,
-    runs.c.state: RunState,
-    runs.c.mode: Mode,
+# --- what a column may hold -------------------------------------------------------------------------------------------
+
+_HEX = re.compile("(?:[0-9a-f]{2})*")
+_RANGES: Mapping[str, range] = {
+    "number": range(2**63),
+    "time": range(253_402_300_800_000_000),  # to the end of the year 9999
+    "place": range(CHUNK),
+    "flag": range(2),
+    "kept": range(3),
+    "digest": range(-(2**63), 2**63),
 }
-_FLAGS: frozenset[Column[Any]] = frozenset({orders.c.live, decisions.c.created})
-_SHAPES: dict[Column[Any], str] = {runs.c["columns"]: "array", runs.c.options: "object"}
-
-
-_BETWEEN_COLUMNS: dict[Table, Sequence[tuple[str, str]]] = {
-    orders: (
-        ("live", LIVE_FOLLOWS_STATE),
-        ("task_id", f"state NOT IN ({quoted((OrderState.DRAFTED, OrderState.BROADCASTING))}) OR task_id IS NOT NULL"),
+COLUMNS: Mapping[str, str] = {
+    "ledger_meta": "*name:text value:number",
+    "counters": "*slot:number n:number",
+    "runs": (
+        "*id:text number:number created_at:time state:text environment:text mode:text source:text source_sha256:text? "
+        "columns:text? options:text? holder_pid:number? holder_host:text? holder_since:time? finished_at:time? "
+        "epoch:number lease_until:time archived_at:time? archived_in:text?"
     ),
-    runs: (("holder_pid", "(holder_pid IS NULL) = (holder_since IS NULL)"),),
+    "chunks": "*id:number run:number epoch:number claimed_at:time? updated_at:time states:text",
+    "bodies": "*chunk:number packed:kept meta:text body:bytes source:bytes",
+    "results": "*chunk:number *part:number status:text? ids:text",
+    "notes": "*chunk:number *place:place status:text? error:text? lost_drafts:number",
+    "keys": "*environment:text *key:text chunk:number place:place fingerprint:digest?",
+    "contested": "*run:number *chunk:number *place:place key:text",
+    "unused_drafts": "*task_id:text run:number key:text noted_at:time cancelled_at:time?",
+    "decisions": (
+        "*id:number run:number chunk:number place:place key:text created:flag task_id:text? "
+        "decided_by:text decided_at:time"
+    ),
 }
+"""Of each table its columns, each with what it may hold; a star where it tells people which row it is."""
 
-_PLACES: dict[Table, Sequence[str]] = {
-    meta: ("name",),
-    runs: ("id",),
-    orders: ("id", "run_id", "line", "key"),
-    payloads: ("order_id",),
-    unused_drafts: ("task_id", "run_id", "key"),
-    decisions: ("id", "run_id", "order_id", "key"),
-}
-"""The columns that tell people which row it is."""
+_PARENTS = (
+    *((table, "chunk", "chunks", "id") for table in ("bodies", "results", "notes", "keys", "decisions")),
+    *((table, "run", "runs", "number") for table in ("chunks", "unused_drafts", "decisions")),
+)
+"""What a row belongs to, which must be there."""
 
 
-@frozen
-class Flaw:
-    """Something that is wrong in the ledger.
+class _NoText(bytes):
+    """Text of SQLite's that is not UTF-8."""
 
-    Attributes:
-        table: where; "" if it is of no table.
-        row: which row, in words; "" if it is of no single row.
-        what: what is wrong with it.
-    """
-
-    table: str = field(converter=str)  # the name of a table is text of a kind of its own, which is not written as JSON
-    row: str
-    what: str
-
-    def __str__(self) -> str:
-        where = ", ".join(part for part in (f"table {self.table}" if self.table else "", self.row) if part)
-        return f"{where}: {self.what}" if where else self.what
+    __slots__ = ()
 
 
-def condition(column: Column[Any]) -> str:
-    """SQL that is 1 where a value of the column can be one, and 0 where it cannot."""
-    name = f'"{column.name}"'
-    if isinstance(column.type, LargeBinary):
-        rule = f"typeof({name}) = 'blob'"
-    elif isinstance(column.type, Integer):
-        most = 1 if column in _FLAGS else _LATEST if _is_time(column) else _MOST * 2 - 1
-        rule = f"typeof({name}) = 'integer' AND {name} BETWEEN 0 AND {most}"
-    elif isinstance(column.type, JSON):
-        rule = (
-            f"CASE WHEN typeof({name}) = 'text' AND json_valid({name}) THEN json_type({name}) = '{_SHAPES[column]}' END"
-        )
-    else:
-        rule = f"typeof({name}) = 'text'"
-        if column in _WORDS:
-            rule += f" AND {name} IN ({quoted(_WORDS[column])})"
-    if column.nullable:
-        rule = f"{name} IS NULL OR ({rule})"
-    return f"coalesce({rule}, 0)"
-
-
-def _is_time(column: Column[Any]) -> bool:
-    return column.name.endswith(("_at", "_since"))
-
-
-def _rules(table: Table) -> list[tuple[str, str]]:
-    return [(column.name, condition(column)) for column in table.columns] + [
-        (name, f"coalesce({rule}, 0)") for name, rule in _BETWEEN_COLUMNS.get(table, ())
-    ]
-
-
-@contextmanager
-def bytes_for_text(driver: sqlite3.Connection) -> Iterator[None]:
-    """Let text come as bytes meanwhile: what is no text any more would else be an error of the driver."""
-    before = driver.text_factory
-    driver.text_factory = bytes
+def _text(value: bytes) -> str | _NoText:
     try:
-        yield
-    finally:
-        driver.text_factory = before
+        return value.decode()
+    except UnicodeDecodeError:
+        return _NoText(value)
 
 
-def unsound(driver: sqlite3.Connection, tables: Sequence[Table] = TABLES, limit: int = 100) -> list[Flaw]:
-    """The first rows of each table that break a rule, or hold text that is none; [] in a sound ledger.
+def _fits(value: Any, kind: str) -> bool:
+    if value is None:
+        return kind.endswith("?")
+    kind = kind.removesuffix("?")
+    if kind in _RANGES:
+        return isinstance(value, int) and value in _RANGES[kind]
+    return isinstance(value, str if kind == "text" else bytes) and not isinstance(value, _NoText)
 
-    Damage that SQLite itself meets on its way is a flaw as well.
-    """
-    flaws: list[Flaw] = []
-    for table in tables:
+
+def _shown(value: Any, *, private: bool = False) -> str:
+    """A value, short, on one line; of a private one, such as an order with its addresses, only what kind it is."""
+    if value is None:
+        return "empty"
+    if private:
+        return "bytes" if isinstance(value, bytes) else "text" if isinstance(value, str) else "a number"
+    if isinstance(value, bytes):
+        value = bytes(value).decode("utf-8", "backslashreplace")
+    return repr(value[:40]) + ("…" if len(value) > 40 else "") if isinstance(value, str) else str(value)
+
+
+def _rows(db: Database, table: str) -> Iterator[Flaw]:
+    """Rows with a value that cannot be."""
+    columns = [column.lstrip("*").split(":") for column in COLUMNS[table].split()]
+    # Of an order, and of the row that it was read from, the kind is enough.
+    short = "CASE WHEN length({0}) = 0 THEN {0} ELSE substr({0}, 1, 0) END"
+    asked = ", ".join(short.format(name) if kind == "bytes" else name for name, kind in columns)
+    rules = list(enumerate(kind for _, kind in columns))
+    for row in db.stream(f"SELECT {asked} FROM {table}"):  # noqa: S608 - only names of ours
+        for at, kind in rules:
+            if not _fits(row[at], kind):
+                what = f"{columns[at][0]} cannot be {_shown(row[at], private=table == 'bodies')}"
+                yield Flaw(table, _named(table, row), what)
+                break
+
+
+def _keys(table: str) -> list[str]:
+    return [column.partition(":")[0][1:] for column in COLUMNS[table].split() if column.startswith("*")]
+
+
+def _named(table: str, row: Row) -> str:
+    names = ["chunk" if table == "chunks" else "row"] if "*id" in COLUMNS[table] else _keys(table)
+    return ", ".join(f"{name} {_shown(value)}" for name, value in zip(names, row, strict=False))
+
+
+# --- what must agree --------------------------------------------------------------------------------------------------
+
+_WITH_TASK = frozenset({OrderState.DRAFTED, OrderState.BROADCASTING})
+_WITHOUT_TASK = frozenset({OrderState.PENDING, OrderState.DRAFTING, OrderState.SENDING})
+_TEXTS: Mapping[str, Callable[[bytes], Any]] = {
+    "payload": msgspec.json.Decoder(dict[str, msgspec.Raw]).decode,
+    "source": msgspec.json.Decoder(list[str] | dict[str, msgspec.Raw]).decode,
+}
+
+
+def _runs(db: Database, known: dict[int, RunInfo]) -> Iterator[Flaw]:
+    for row in db.rows("newest_runs", most=1_000_000_000):
         try:
-            with bytes_for_text(driver):
-                flaws += _against_rules(driver, table, limit)
-                flaws += _no_text(driver, table, limit)
-                if table is runs:
-                    flaws += _columns_that_are_none(driver)
-        except BROKEN as error:
-            flaws.append(Flaw(table.name, "", str(error)))
-    return flaws
+            known[row[0]] = info_of(row)
+        except LedgerUnusable as error:
+            yield from error.flaws
+        if (row[10] is None) != (row[12] is None):
+            yield Flaw("runs", _named("runs", row[1:]), "who has it is half written")
 
 
-def structure(driver: sqlite3.Connection, table: Table | None = None, limit: int = 100) -> list[Flaw]:
-    """What SQLite finds wrong with the pages and indexes of a table, or of the whole file."""
-    name = "" if table is None else table.name
+def _chunks(db: Database, known: Mapping[int, RunInfo], *, decoding: bool) -> Iterator[Flaw]:
+    has_keys = not _is_archive(db)
+    rows = db.stream("SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks ORDER BY id")
+    while page := list(islice(rows, PAGE)):
+        found, flaws = _read(db, page)
+        if flaws:  # one by one
+            parts = [_read(db, [row]) for row in page]
+            found = [chunk for some, _ in parts for chunk in some]
+            yield from (flaw for _, some in parts for flaw in some)
+        runs = {chunk.id: known[chunk.run] for chunk in found if chunk.run in known}
+        keys: dict[str, list[str]] = {}
+        for chunk in found:
+            if chunk.id in runs:
+                keys.setdefault(runs[chunk.id].environment, []).extend(meta.key for meta in chunk.metas)
+        owners = {
+            (environment, key): (number, place)
+            for environment, some in keys.items()
+            for key, number, place in db.rows("keys", environment=environment, keys=db.listed(some))
+        }
+        for chunk in found:
+            if chunk.id in runs:
+                yield from _states(chunk, runs[chunk.id])
+                yield from _orders(chunk, runs[chunk.id], owners if has_keys else None, decoding=decoding)
+
+
+def _read(db: Database, rows: Sequence[Row]) -> tuple[list[Chunk], tuple[Flaw, ...]]:
     try:
-        asked = f"({name})" if name else f"({limit})"
-        found = [str(message) for (message,) in driver.execute(f"PRAGMA integrity_check{asked}")]
-    except BROKEN as error:
-        found = [str(error)]
-    return [Flaw(name, "", message) for message in found[:limit] if message != "ok"]
+        return list(chunks_of(db, rows, bodies=True).values()), ()
+    except LedgerUnusable as error:
+        return [], error.flaws
+    except (TypeError, ValueError, OverflowError):
+        return [], (Flaw("chunks", _named("chunks", rows[0]), "what belongs to it cannot be read"),)
 
 
-def counting(driver: sqlite3.Connection) -> list[Flaw]:
-    """What is wrong between the tables: orders without a payload, and numbers that would be given twice."""
-    flaws = []
-    try:
-        last = driver.execute("SELECT value FROM ledger_meta WHERE name = 'last_order_id'").fetchone()
-        highest = driver.execute("SELECT max(id) FROM orders").fetchone()[0] or 0
-        if last is None or not isinstance(last[0], int) or last[0] < highest:
-            told = "missing" if last is None else f"{last[0]}, but there is an order {highest}"
-            flaws.append(Flaw(meta.name, "row last_order_id", f"the number of the last order is {told}"))
-        bare = driver.execute(
-            "SELECT id, run_id, line, key FROM orders "
-            "WHERE NOT EXISTS (SELECT 1 FROM payloads WHERE order_id = id) LIMIT 3"
-        )
-        flaws += [Flaw(orders.name, _row(_PLACES[orders], row), "it has no payload") for row in bare]
-    except BROKEN as error:
-        flaws.append(Flaw("", "", str(error)))
-    return flaws
+def _states(chunk: Chunk, run: RunInfo) -> Iterator[Flaw]:
+    """Where orders cannot stand, as their run is, and with the tasks that they have."""
+    for table, places in (("results", chunk.tasks), ("notes", chunk.notes)):
+        if any(place not in range(len(chunk.states)) for place in places):
+            yield Flaw(table, f"chunk {chunk.id}", f"it is of more orders than the {len(chunk.states)} of the chunk")
+    for place in range(len(chunk.states)):
+        state, has_task = chunk.state(place), place in chunk.tasks
+        if run.state is RunState.LOADING and state is not OrderState.PENDING:
+            what = "in a run that is being loaded"
+        elif state in (_WITHOUT_TASK if has_task else _WITH_TASK):
+            what = f"{'with' if has_task else 'without'} a task"
+        else:
+            continue
+        yield Flaw("chunks", f"chunk {chunk.id}, place {place}", f"it cannot be {state.word} {what}")
 
 
-def look_over(driver: sqlite3.Connection, path: str, now: int) -> bool:
+def _orders(
+    chunk: Chunk, run: RunInfo, owners: Mapping[tuple[str, str], tuple[int, int]] | None, *, decoding: bool
+) -> Iterator[Flaw]:
+    """Orders that cannot be told from others, that their keys do not lead to, or that are no JSON any more."""
+    for place, meta, payload, row in chunk.orders():
+        which = f"chunk {chunk.id}, line {meta.line}, key {meta.key}"
+        state = chunk.state(place)
+        leads_here = None if owners is None else owners.get((run.environment, meta.key)) == (chunk.id, place)
+        if min(meta.line, meta.size, meta.source_size or 0) < 0 or not _HEX.fullmatch(meta.fingerprint or ""):
+            yield Flaw("bodies", which, "its line, its size or its fingerprint cannot be")
+        elif run.state is not RunState.LOADING and state in LIVE and leads_here is False:
+            yield Flaw("keys", which, "the key of a live order does not lead to it")
+        elif state in OWNED_ELSEWHERE and leads_here:
+            yield Flaw("chunks", which, f"it cannot be {state.word}: its key leads to no other order")
+        for (what, decode), text in zip(_TEXTS.items(), (payload, row), strict=True) if decoding else ():
+            try:
+                decode((b"{}" if text is None else text).decode().encode())
+            except ValueError as error:
+                yield Flaw("bodies", which, f"{what} cannot be decoded: {error}")
+
+
+def _belonging(db: Database) -> Iterator[Flaw]:
+    for table, column, parent, number in _PARENTS:
+        gone = f"NOT EXISTS (SELECT 1 FROM {parent} WHERE {parent}.{number} = {table}.{column})"  # noqa: S608
+        for row in db.stream(f"SELECT {', '.join(_keys(table))} FROM {table} WHERE {gone}"):  # noqa: S608
+            yield Flaw(table, _named(table, row), f"its {column} is not there")
+
+
+def _doubles(db: Database) -> Iterator[Flaw]:
+    """Keys that lead to no order, tasks that two live orders have."""
+    for row in db.rows("keys_astray"):
+        yield Flaw("keys", _named("keys", row), "its place is not there")
+    for task_id, first, last in db.rows("tasks_twice", live="".join(LETTERS[state] for state in LIVE)):
+        yield Flaw("results", f"orders {first} and {last}", f"two live orders have one task: {task_id}")
+
+
+def _is_archive(db: Database) -> bool:
+    """Whether it has runs of another ledger, in which their keys are still."""
+    return ARCHIVE_OF in dict(db.rows("meta"))
+
+
+def _counting(db: Database) -> Iterator[Flaw]:
+    """Numbers that would be given twice."""
+    ((last, highest),) = db.rows("last_chunk")
+    if not _is_archive(db) and isinstance(last, int | None) and (last or 0) < (highest or 0):
+        told = "missing" if last is None else f"{last}, but there is a chunk {highest}"
+        yield Flaw("ledger_meta", "name 'last_chunk'", f"the number of the last chunk is {told}")
+
+
+def _structure(db: Database, table: str) -> Iterator[Flaw]:
+    """What SQLite finds wrong with the pages and indexes of a table."""
+    for (message,) in db.stream(f"PRAGMA integrity_check({table})") if db.kind is Kind.SQLITE else ():
+        if message != "ok":
+            yield Flaw(table, "", str(message))
+
+
+# --- looking --------------------------------------------------------------------------------------------------------
+
+
+def look_over(db: Database, path: str, now: int) -> bool:
     """Look for damage before anything is written, and so before anything is sent.
 
     A ledger of up to `ALWAYS` orders is looked through every time it is opened for writing, a larger one once a day.
@@ -192,153 +271,86 @@ def look_over(driver: sqlite3.Connection, path: str, now: int) -> bool:
     Raises:
         LedgerUnusable: it is damaged; the table and the row are named.
     """
-    flaws = unsound(driver, (meta,))
-    known = {} if flaws else dict(driver.execute("SELECT name, value FROM ledger_meta").fetchall())
-    large = known.get("last_order_id", 0) > ALWAYS
-    due = not large or abs(now - known.get(CHECKED_AT, 0)) > OFTEN
-    if not flaws and due:
-        # What names rows comes first: SQLite tells of a part of it without them.
-        flaws = unsound(driver) + counting(driver)
-        flaws += [flaw for table in (meta, runs, orders, unused_drafts, decisions) for flaw in structure(driver, table)]
+    flaws = _found(db, [("ledger_meta", lambda: _rows(db, "ledger_meta")), ("ledger_meta", lambda: _counting(db))], FEW)
+    large = due = False
+    if not flaws:
+        meta: dict[str, int] = dict(db.rows("meta"))
+        large = (db.rows("last_chunk")[0][1] or 0) * CHUNK > ALWAYS
+        due = not large or abs(now - meta.get(CHECKED_AT, 0)) > OFTEN
+        flaws = look_through(db, FEW) if due else []
     if flaws:
-        raise LedgerUnusable(f"is damaged ({'; '.join(map(str, flaws[:SAID]))}). {RESCUE}", path=path)
+        raise unsound(flaws, path)
     return large and due
 
 
-def _against_rules(driver: sqlite3.Connection, table: Table, limit: int) -> Iterator[Flaw]:
-    rules, places = _rules(table), _PLACES[table]
-    whole = " AND ".join(rule for _, rule in rules)
-    asked = [*(f'"{name}"' for name in places), *(rule for _, rule in rules), *(f'"{name}"' for name, _ in rules)]
-    found = driver.execute(f"SELECT {', '.join(asked)} FROM {table.name} WHERE NOT ({whole}) LIMIT {limit}")  # noqa: S608 - only names of ours
-    for row in found:
-        kept = row[len(places) : len(places) + len(rules)]
-        broken = next(number for number, good in enumerate(kept) if not good)
-        value = _shown(row[len(places) + len(rules) + broken], private=table is payloads)
-        yield Flaw(table.name, _row(places, row), f"{rules[broken][0]} cannot be {value}")
+def look_through(db: Database, most: int, *, whole: bool = False) -> list[Flaw]:
+    """All that is wrong in a ledger, of each table the first so many; [] in a sound one.
 
-
-def _no_text(driver: sqlite3.Connection, table: Table, limit: int) -> Iterator[Flaw]:
-    """Rows with text that is not UTF-8, which no rule in SQL can tell; a thousand rows at a time."""
-    names = [column.name for column in table.columns if not isinstance(column.type, Integer | LargeBinary)]
-    if not names:
-        return
-    together = " || ".join(f"coalesce(\"{name}\", '')" for name in names)
-    block = "rowid / 1000"
-    found = 0
-    blocks = driver.execute(
-        f"SELECT {block}, CAST(group_concat({together}, '') AS BLOB) FROM {table.name} GROUP BY {block}"  # noqa: S608
-    ).fetchall()
-    for number, data in blocks:
-        if _is_text(data or b""):
-            continue
-        asked = ", ".join(f'"{name}"' for name in (*_PLACES[table], *names))
-        rows = driver.execute(f"SELECT {asked} FROM {table.name} WHERE {block} = ?", (number,))  # noqa: S608
-        for row in rows:
-            for name, value in zip(names, row[len(_PLACES[table]) :], strict=True):
-                if isinstance(value, bytes) and not _is_text(value):
-                    yield Flaw(table.name, _row(_PLACES[table], row), f"{name} is no text: {_shown(value)}")
-                    found += 1
-        if found >= limit:
-            return
-
-
-def _columns_that_are_none(driver: sqlite3.Connection) -> Iterator[Flaw]:
-    for run_id, value in driver.execute('SELECT id, "columns" FROM runs WHERE "columns" IS NOT NULL'):
-        if isinstance(value, bytes) and not _decodes(msgspec.json.Decoder(list[str]).decode, value):
-            yield Flaw(runs.name, _row(("id",), (run_id,)), f"columns are not names: {_shown(value)}")
-
-
-def _decodes(decode: Callable[[bytes], Any], value: bytes) -> bool:
-    try:
-        decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return False
-    return True
-
-
-def _is_text(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _shown(value: Any, *, private: bool = False) -> str:
-    """A value, short, on one line; of a private one, such as an order with its addresses, only what kind it is."""
-    if value is None:
-        return "empty"
-    if private:
-        return "text" if isinstance(value, bytes) else "a number"
-    if isinstance(value, bytes):
-        text = value[:40].decode("utf-8", "backslashreplace")
-        return repr(text) + ("…" if len(value) > 40 else "")
-    return str(value)
-
-
-def _row(places: Sequence[str], values: Sequence[Any]) -> str:
-    words = {"id": "", "run_id": "run ", "order_id": "order "}
-    return ", ".join(
-        f"{words.get(name, name + ' ')}{text_of(value)}" if number else f"row {text_of(value)}"
-        for number, (name, value) in enumerate(zip(places, values, strict=False))
+    Args:
+        whole: read the pages and the JSON of the orders too; else only what names and counts them.
+    """
+    known: dict[int, RunInfo] = {}
+    # What names rows comes first: a database tells of a part of it without them.
+    return _found(
+        db,
+        [
+            *((table, lambda table=table: _rows(db, table)) for table in COLUMNS),
+            ("runs", lambda: _runs(db, known)),
+            ("", lambda: _belonging(db)),
+            ("chunks", lambda: _chunks(db, known, decoding=whole)),
+            ("", lambda: _doubles(db)),
+            ("ledger_meta", lambda: _counting(db)),
+            *((table, lambda table=table: _structure(db, table)) for table in COLUMNS if whole or table != "bodies"),
+        ],
+        most,
     )
 
 
-def text_of(value: Any) -> str:
-    """A value that came as bytes, as text for people; what is no text is escaped."""
-    return value[:200].decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-
-
-# --- damage that is met on the way ------------------------------------------------------------------------------------
-
-_WRONG = (ValueError, TypeError, OverflowError, AttributeError, KeyError)
-"""What comes of a value that is not of its kind, wherever it is met. msgspec's errors are ValueErrors."""
-
-
-class Unreadable(LedgerUnusable):
-    """A row that cannot be what it is meant to be. `naming_rows` tells which."""
-
-
-@contextmanager
-def readable() -> Iterator[None]:
-    """Around the reading of rows: what is wrong with one is `Unreadable`."""
-    try:
-        yield
-    except _WRONG as error:
-        raise Unreadable(str(error)) from error
+def _found(db: Database, looks: Iterable[tuple[str, Callable[[], Iterator[Flaw]]]], most: int) -> list[Flaw]:
+    """What some looks find, each row once, of each table the first so many; all see one moment, while nothing fails."""
+    found: dict[tuple[str, str], Flaw] = {}
+    numbers: Counter[str] = Counter()
+    with _moment(db):
+        for table, look in looks:
+            try:
+                for flaw in look():
+                    where = flaw.table, flaw.row or flaw.what
+                    if where not in found:
+                        found[where] = flaw
+                        numbers[flaw.table] += 1
+                    if numbers[flaw.table] >= most:
+                        break
+            except (db.driver.Error, UnicodeDecodeError) as error:
+                found.setdefault((table, ""), Flaw(table, "", str(error).partition("\n")[0]))
+                db.rollback()
+                db.begin(writing=False)
+    return list(found.values())
 
 
 @contextmanager
-def naming_rows(connection: Connection, path: str) -> Iterator[None]:
-    """Around what only reads: damage leaves as LedgerUnusable that names the table and the row."""
+def _moment(db: Database) -> Iterator[None]:
+    """A transaction that only reads, in which text of SQLite's that is none comes as bytes, and is no error."""
+    if db.kind is Kind.SQLITE:
+        db.driver.text_factory = _text
     try:
+        db.begin(writing=False)
         yield
-    except (*_WRONG, Unreadable, SQLAlchemyError, sqlite3.Error) as error:
-        told = damage(connection, error, path)
-        if told is None:
-            raise
-        raise told from error
+    finally:
+        db.rollback()
+        if db.kind is Kind.SQLITE:
+            db.driver.text_factory = str
 
 
-def damage(connection: Connection, error: Exception, path: str) -> LedgerError | None:
-    """The error to tell instead of one that a damaged row may have caused; None if it did not."""
-    if isinstance(error, SQLAlchemyError | sqlite3.Error) and RESCUE not in str(translate(error, path).args[0]):
-        return None
-    driver: Any = connection.connection.driver_connection
-    flaws = (unsound(driver, limit=SAID) + counting(driver))[:SAID]
-    places = "; ".join(map(str, flaws)) or f"a row cannot be read: {error}"
-    return LedgerUnusable(f"is damaged ({places}). {RESCUE}", path=path)
-
-
-def text(value: Any) -> str:
-    """A value that must be text."""
-    if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} where text belongs")
-    return value
-
-
-def whole_number(value: Any) -> int:
-    """A value that must be a whole number."""
-    if not isinstance(value, int):
-        raise TypeError(f"{type(value).__name__} where a number belongs")
-    return value
+def to_blame(db: Database, error: BaseException, told: LedgerError | None, path: str) -> LedgerError | None:
+    """The error to tell instead of one that a damaged row may have caused, in words so far; it names the row."""
+    if isinstance(error, LedgerUnusable):
+        is_vague = any(not flaw.row for flaw in error.flaws)
+    elif told is None:
+        is_vague = isinstance(error, TypeError | ValueError | OverflowError | LookupError)
+    else:
+        is_vague = not isinstance(error, LedgerError) and RESCUE in told.args[0]
+    if not is_vague:
+        return told
+    db.rollback()
+    flaws = look_through(db, FEW)
+    return unsound(flaws, path) if flaws else told

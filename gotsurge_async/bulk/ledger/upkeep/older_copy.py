@@ -4,22 +4,25 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from attrs import frozen
-from sqlalchemy import Connection, literal, update
 
 from gotsurge_async.bulk.ledger.errors import LedgerError
-from gotsurge_async.bulk.ledger.sql.runs import held, in_state
-from gotsurge_async.bulk.ledger.sql.schema import in_states, orders, runs
-from gotsurge_async.bulk.ledger.sql.sqlite import ledger_path, ledger_url, translated
-from gotsurge_async.bulk.ledger.sql.store import Store
-from gotsurge_async.bulk.ledger.states import WAITING, Clock, OrderState, RunState, utc_now
-from gotsurge_async.bulk.ledger.upkeep.counter import (
-    COUNTER,
-    Identity,
-    Keeper,
-    counter_of,
-    identity_of,
-    remember,
+from gotsurge_async.bulk.ledger.sql import runs
+from gotsurge_async.bulk.ledger.sql.chunks import Chunk, chunks_of, load
+from gotsurge_async.bulk.ledger.sql.marks import PAGE
+from gotsurge_async.bulk.ledger.sql.sqlite import translated
+from gotsurge_async.bulk.ledger.sql.store import Store, place
+from gotsurge_async.bulk.ledger.states import (
+    CLAIMED,
+    LETTERS,
+    LIVE,
+    WAITING,
+    Clock,
+    OrderState,
+    RunState,
+    utc_now,
 )
+from gotsurge_async.bulk.ledger.upkeep.counter import Identity, Keeper, identity_of
+from gotsurge_async.database import Database, Place
 
 LOST = "an older copy of the ledger was gone on with: it may have been sent since"
 """What an order in doubt says in its ``error`` after `accept_older`."""
@@ -38,38 +41,38 @@ class Accepted:
     counter: int = 0
 
 
-async def refuse_newest(where: str | Path, *, newest: int = 0) -> None:
+async def refuse_newest(where: str | Path | Place, *, newest: int = 0) -> None:
     """See that there is something for `accept_older` to accept, before anybody is asked whether to; nothing is written.
 
     Raises:
         LedgerError: the ledger is not older than anything that is known, or there never was one.
     """
-    path = ledger_path(ledger_url(where))
-    keeper = Keeper(path)
-    if _is_gone(keeper, path):
+    where = place(where)
+    keeper = Keeper(where)
+    if _is_gone(keeper, where):
         return
-    store = await Store.look(path, utc_now)
+    store = await Store.look(where, utc_now)
     try:
-        _newer(await store.read(identity_of), keeper, newest, path)
+        _newer(await store.read(identity_of), keeper, newest, where)
     finally:
         await store.close()
 
 
-def _is_gone(keeper: Keeper, path: Path) -> bool:
+def _is_gone(keeper: Keeper, where: Place) -> bool:
     """Whether there was a ledger, and is none.
 
     Raises:
         LedgerError: there never was one, as far as is known.
     """
-    if path.exists() and path.stat().st_size:
+    if keeper.is_there():
         return False
     kept = keeper.kept()
     if kept is None or not kept.counter:
-        raise LedgerError("does not exist, and nothing is known of one that did", path=str(path))
+        raise LedgerError("does not exist, and nothing is known of one that did", path=str(where))
     return True
 
 
-def _newer(identity: Identity | None, keeper: Keeper, newest: int, path: Path) -> int:
+def _newer(identity: Identity | None, keeper: Keeper, newest: int, where: Place) -> int:
     """The counter of the newest copy that is known of.
 
     Raises:
@@ -79,16 +82,16 @@ def _newer(identity: Identity | None, keeper: Keeper, newest: int, path: Path) -
     beside = kept.counter if kept is not None and identity is not None and kept.id == identity.id else 0
     known = max(newest, beside)
     if identity is not None and known <= identity.counter:
-        raise LedgerError(f"is not older than what is known of it: it counts {identity.counter:,}", path=str(path))
+        raise LedgerError(f"is not older than what is known of it: it counts {identity.counter:,}", path=str(where))
     return known
 
 
-async def accept_older(where: str | Path, *, newest: int = 0, clock: Clock = utc_now) -> Accepted:
+async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clock = utc_now) -> Accepted:
     """Go on with an older copy of a ledger, or begin anew where it is gone, when there is no newer copy.
 
-    What waited when the copy was made may have been sent since: every order that is pending, drafting or drafted, or
-    was still being loaded, is in doubt from now on. Recorded drafts of such orders are forgotten: they prove nothing.
-    Nothing is known of orders that came later.
+    What waited when the copy was made, or was on its way, may have been sent since: every such order is in doubt from
+    now on, and so is what was still being loaded. Recorded drafts of orders that are not created are forgotten: they
+    prove nothing, since another one may have been made and broadcast. Nothing is known of orders that came later.
 
     Args:
         newest: the highest counter that was seen of it elsewhere than beside it.
@@ -97,54 +100,88 @@ async def accept_older(where: str | Path, *, newest: int = 0, clock: Clock = utc
         LedgerError: it is not older than anything that is known.
         RunHeld: a living process has a run of it.
     """
-    path = ledger_path(ledger_url(where))
-    keeper = Keeper(path)
-    if _is_gone(keeper, path):
+    where = place(where)
+    keeper = Keeper(where)
+    if _is_gone(keeper, where):
         with translated(keeper.path):
             keeper.path.unlink()
         return Accepted()
-    store = await Store.open(path, clock, accept_older=True)
-    undo = ExitStack()
+    store = await Store.open(where, clock, accept_older=True)
+    locks = ExitStack()
     try:
-        known = _newer(await store.read(identity_of), keeper, newest, path)
-        for run_id in await store.read(in_state, *(state for state in RunState if state is not RunState.DONE)):
-            lock = store.locks.take(run_id)
-            if lock is None:
-                raise await store.read(held, run_id, str(path))
-            undo.callback(lock.release)
-        now = store.now()
+        known = _newer(await store.read(identity_of), keeper, newest, where)
 
-        def job(connection: Connection) -> Accepted:
-            doubtful = _put_in_doubt(connection, now)
-            # Whoever had a run of the newer copy in mind, and is frozen, writes nothing more.
-            connection.execute(update(runs).values(epoch=runs.c.epoch + 1))
-            remember(connection, COUNTER, max(known + 1, counter_of(connection)))
-            remember(connection, "accepted_older_at", now)
-            return Accepted(in_doubt=doubtful, counter=counter_of(connection))
+        def job(db: Database) -> Accepted:
+            locks.close()  # those of an attempt that was undone
+            for run_id in runs.in_state(db, *(state for state in RunState if state is not RunState.DONE)):
+                lock = store.locks.take(db, run_id)
+                if lock is None:
+                    raise runs.held(db, run_id)
+                locks.callback(lock.release)
+            doubtful = _put_in_doubt(db, store.now())
+            _raise_epochs(db)
+            ((counter,),) = db.rows("counted")
+            db.change("count_on", slot=store.slot, n=max(1, known + 1 - counter))
+            db.change("remember", name="accepted_older_at", value=store.now())
+            ((counter,),) = db.rows("counted")
+            return Accepted(in_doubt=doubtful, counter=counter)
 
         return await store.write(job)
     finally:
-        undo.close()
+        locks.close()
         await store.close()
 
 
-def _put_in_doubt(connection: Connection, now: int) -> int:
-    doubt = {"state": OrderState.IN_DOUBT.value, "live": 1, "error": LOST, "updated_at": now}
-    # A draft that is recorded here proves nothing: another one may have been made and broadcast since. By its tracking
-    # id an order is found whatever became of it; by a draft that is one still it would be broadcast a second time.
-    forgotten = {
-        "task_id": None,
-        "status": None,
-        "lost_drafts": orders.c.lost_drafts + 1,
-        "error": literal(f"{LOST}; its draft was ").concat(orders.c.task_id),
-    }
-    drafted = update(orders).where(in_states(orders.c.state, (OrderState.DRAFTED,))).values(doubt | forgotten)
-    number = connection.execute(drafted).rowcount
-    waiting = update(orders).where(in_states(orders.c.state, WAITING)).values(doubt)
-    number += connection.execute(waiting).rowcount
-    # What was being loaded was perhaps admitted since. Where another order has its key, that one is in doubt for it.
-    loading = update(orders).where(in_states(orders.c.state, (OrderState.LOADING,)))
-    number += connection.execute(loading.prefix_with("OR IGNORE").values(doubt)).rowcount
-    connection.execute(loading.values(state=OrderState.SUPERSEDED.value, error=LOST, updated_at=now))
-    connection.execute(update(runs).where(runs.c.state == RunState.LOADING.value).values(state=RunState.STOPPED.value))
+def _raise_epochs(db: Database) -> None:
+    """Whoever had a run or a claim of the newer copy in mind, and is frozen, writes nothing more."""
+    by = runs.EPOCHS_OF_A_COPY
+    db.change("remember", name="first_epoch", value=runs.first_epoch(db) + by)
+    db.change("raise_run_epochs", by=by)
+    db.change("raise_chunk_epochs", by=by)
+
+
+def _put_in_doubt(db: Database, now: int) -> int:
+    """Put in doubt what may have been sent since the copy was made, or broadcast by another draft."""
+    number = 0
+    after = 0
+    letters = db.having(LETTERS[state] for state in WAITING | CLAIMED | {OrderState.IN_DOUBT})
+    while rows := db.rows("chunks_anywhere_with", after=after, letters=letters, most=PAGE):
+        after = rows[-1][0]
+        chunks = chunks_of(db, rows, bodies=True)
+        names = runs.names(db, {chunk.run for chunk in chunks.values()})
+        for chunk in chunks.values():
+            _, state, environment, _ = names[chunk.run]
+            others = _settle_keys(db, chunk, environment) if state is RunState.LOADING else frozenset()
+            for place_ in chunk.places(WAITING | CLAIMED | {OrderState.IN_DOUBT}):
+                if place_ in others:
+                    # What was being loaded was perhaps admitted since. Where another order has its key, that one is in
+                    # doubt for it.
+                    chunk.states[place_] = LETTERS[OrderState.SUPERSEDED]
+                    chunk.note(place_, error=LOST)
+                    continue
+                number += chunk.state(place_) is not OrderState.IN_DOUBT
+                # A draft that is recorded here proves nothing: another one may have been made and broadcast since. By
+                # its tracking id an order is found whatever became of it; by a draft that is one still it would be
+                # broadcast a second time, and by one that was cancelled since its key would be free.
+                if place_ in chunk.tasks:
+                    chunk.forget_draft(db, place_, LOST)
+                elif chunk.state(place_) is not OrderState.IN_DOUBT:
+                    chunk.note(place_, error=LOST)
+                chunk.states[place_] = LETTERS[OrderState.IN_DOUBT]
+            chunk.save(db, now)
+    db.change("stop_loading")
     return number
+
+
+def _settle_keys(db: Database, mine: Chunk, environment: str) -> frozenset[int]:
+    """The places of a loading chunk whose keys other orders have; a key that is free is ours from now on."""
+    found, taken = set(), set()
+    for place_, owner, at in db.rows("contested_of_chunk", chunk=mine.id):
+        chunk, meta = load(db, [owner]).get(owner), mine.metas[place_]
+        if meta.key in taken or (chunk is not None and chunk.state(at) in LIVE):
+            found.add(place_)
+            continue
+        taken.add(meta.key)
+        leads = {"key": meta.key, "chunk": mine.id, "place": place_, "fingerprint": meta.print_number}
+        db.change("take_key", environment=environment, from_chunk=owner, from_place=at, **leads)
+    return frozenset(found)

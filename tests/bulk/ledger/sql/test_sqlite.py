@@ -8,10 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, OrderState, RunHeld
-from gotsurge_async.bulk.ledger.sql import store
 from gotsurge_async.bulk.ledger.sql.sqlite import is_mount_point, read_only
 from tests.bulk.ledger.kit import TurnedClock, bring, loaded, order, orders
 from tests.support.powerless import lock_up, locked_away, powerless
@@ -133,45 +131,60 @@ async def test_whoever_looks_leaves_nothing_and_changes_nothing(path: Path) -> N
     async with await Ledger.look(path) as ledger:
         assert len(await ledger.runs()) == 1
     with closing(read_only(path)) as connection, pytest.raises(sqlite3.OperationalError, match="readonly"):
-        connection.execute("DELETE FROM orders")
+        connection.execute("DELETE FROM chunks")
     assert sorted(file.name for file in path.parent.iterdir()) == before
     with pytest.raises(LedgerError, match="does not exist"):
         await Ledger.look(path.with_name("none.db"))
     assert not path.with_name("none.db").exists()
 
 
-async def test_an_older_version_is_brought_up_to_date_to_look_at_it(
-    path: Path, clock: TurnedClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A look at a ledger of an older schema migrates it where it can be written, and else says to look at a copy."""
-    await pushed(path)
-    ran: list[str] = []
-
-    def migration(connection: Connection) -> None:
-        connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN note TEXT")
-        ran.append("migrated")
-
-    monkeypatch.setattr(store, "MIGRATIONS", (*store.MIGRATIONS, migration))
-    with locked_away(path) as locked, powerless(), pytest.raises(LedgerUnusable, match="look at a copy"):
-        await Ledger.look(locked)
-    async with await Ledger.look(path, clock=clock) as ledger:
-        assert len(await ledger.runs()) == 1
-    assert ran == ["migrated"]
-
-
 async def test_a_damaged_row_is_told_by_whatever_reads_it(path: Path) -> None:
     """A damaged ledger opens to look at it; what is whole is shown, and the row that is not is named."""
-    run_id = await pushed(path)
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA ignore_check_constraints = ON")
-        database.execute("UPDATE orders SET state = 'gone' WHERE id = 2")
-        database.commit()
+    run_id = await pushed(path, 30)
+    whole = await pushed(path, 0)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE chunks SET states = 'cccccgcccZ' WHERE id = 2")
     async with await Ledger.look(path) as ledger:
-        assert len(await ledger.runs()) == 1
-        with pytest.raises(LedgerUnusable, match=r"table orders, row 2, run .*state cannot be 'gone'"):
+        assert len(await ledger.runs()) == 2
+        assert (await ledger.counts(whole)).total == 0
+        with pytest.raises(LedgerUnusable, match=r"table chunks, chunk 2: states cannot be"):
             await ledger.counts(run_id)
-        with pytest.raises(LedgerUnusable, match="row 2"):
+        with pytest.raises(LedgerUnusable, match=r"table chunks, chunk 2: states cannot be 'cccccgcccZ'"):
             [page async for page in ledger.results(run_id)]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE bodies SET meta = '[]'",
+        "UPDATE bodies SET meta = substr(meta, 2)",
+        "UPDATE bodies SET body = x'00'",
+        "UPDATE bodies SET source = substr(source, 2)",
+        "UPDATE bodies SET packed = 1",
+        "DELETE FROM bodies",
+    ],
+)
+async def test_a_damaged_body_is_told_by_its_chunk_alone(path: Path, damage: str) -> None:
+    """Orders whose text is not what it was are named by their chunk, without a word of anybody's order; states show."""
+    run_id = await pushed(path)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(damage)
+    async with await Ledger.look(path) as ledger:
+        assert (await ledger.counts(run_id)).created == 3
+        with pytest.raises(LedgerUnusable, match=r"is damaged \(table bodies, chunk 1: ") as caught:
+            [page async for page in ledger.results(run_id)]
+        assert "TRK" not in str(caught.value)
+
+
+async def test_text_that_is_none_is_not_quoted(path: Path) -> None:
+    """Where the driver meets bytes that are no text it quotes what it could read; the error that is told does not."""
+    run_id = await pushed(path)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE bodies SET body = CAST(body AS TEXT)")
+    async with await Ledger.look(path) as ledger:
+        with pytest.raises(LedgerUnusable, match=r"is damaged.*table bodies, chunk 1: body cannot be text") as caught:
+            [page async for page in ledger.results(run_id)]
+        assert "line" not in str(caught.value)
 
 
 async def test_a_damaged_name_in_the_schema_is_damage_too(path: Path) -> None:

@@ -5,11 +5,12 @@ import sqlite3
 import stat
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, NewOrder, OrderState
-from gotsurge_async.bulk.ledger.upkeep.backup import backup
-from gotsurge_async.bulk.ledger.upkeep.check import check
+from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerOlder, LedgerUnusable, NewOrder, OrderState, RunHeld
+from gotsurge_async.bulk.ledger.upkeep.backup import backup, vacuum
+from gotsurge_async.bulk.ledger.upkeep.check import check, refuse_unfit
 from tests.bulk.ledger.kit import bring, loaded
 
 
@@ -21,7 +22,7 @@ def json_orders(first: int, last: int) -> list[NewOrder]:
     ]
 
 
-async def pushed(path: Path) -> None:
+async def pushed(path: Path | str) -> None:
     """A ledger with ten created orders and ten that wait."""
     async with await Ledger.open(path) as ledger:
         run = await loaded(ledger, json_orders(1, 10))
@@ -33,7 +34,6 @@ async def pushed(path: Path) -> None:
 def change(path: Path, *statements: str) -> None:
     """Damage a ledger past its checks."""
     database = sqlite3.connect(path)
-    database.execute("PRAGMA ignore_check_constraints = ON")
     for statement in statements:
         database.execute(statement)
     database.commit()
@@ -52,22 +52,37 @@ async def test_a_sound_ledger_is_found_sound(path: Path) -> None:
 @pytest.mark.parametrize(
     ("statements", "told"),
     [
-        (("UPDATE orders SET state = 'gone' WHERE id = 3",), "table orders, row 3, run"),
-        (("UPDATE orders SET live = 0 WHERE id = 3",), "live cannot be 0"),
-        (("UPDATE payloads SET payload = x'7b7b' WHERE order_id = 3",), "table payloads, order 3: payload cannot be"),
-        (("UPDATE payloads SET source_row = x'ff' WHERE order_id = 3",), "table payloads, order 3: source_row"),
-        (("DELETE FROM payloads WHERE order_id = 3",), "table orders, row 3, run"),
+        (("UPDATE chunks SET states = 'gone'",), "table chunks, chunk 1: states cannot be 'gone'"),
         (
-            ("DROP INDEX orders_live_task", "UPDATE orders SET task_id = 'task-1' WHERE id = 2"),
-            "rows 1 and 2: two live orders have one task: task-1",
+            ("UPDATE bodies SET body = CAST(replace(body, '}', ']') AS BLOB)",),
+            "line 3, key TRK-3: payload cannot be dec",
         ),
         (
-            ("DROP INDEX orders_live_key", "UPDATE orders SET key = 'TRK-1' WHERE id = 2"),
-            "two live orders have one key: TRK-1",
+            ("UPDATE bodies SET source = CAST(x'ff' || substr(source, 2) AS BLOB)",),
+            "line 1, key TRK-1: source cannot",
         ),
-        (("UPDATE orders SET run_id = 'r' WHERE id = 2",), "belongs to a row of runs that is not there"),
-        (("UPDATE ledger_meta SET value = 1 WHERE name = 'last_order_id'",), "there is an order 20"),
-        (("UPDATE ledger_meta SET value = 1 WHERE name = 'counter'",), "is an older copy"),
+        (("DELETE FROM bodies WHERE chunk = 1",), "table bodies, chunk 1: the orders of a chunk are missing"),
+        (
+            ("UPDATE results SET ids = replace(ids, 'task-2', 'task-1')",),
+            "orders 32 and 33: two live orders have one task: task-1",
+        ),
+        (
+            ("UPDATE bodies SET meta = replace(meta, 'TRK-2', 'TRK-1')",),
+            "chunk 1, line 2, key TRK-1: the key of a live order does not lead to it",
+        ),
+        (("UPDATE chunks SET run = 9 WHERE id = 2",), "table chunks, chunk 2: its run is not there"),
+        (
+            ("DELETE FROM chunks WHERE id = 2",),
+            "table keys, environment 'simulator', key 'TRK-11': its chunk is not there",
+        ),
+        (
+            ("UPDATE keys SET place = 19 WHERE key = 'TRK-1'",),
+            "table keys, environment 'simulator', key 'TRK-1': its place",
+        ),
+        (("UPDATE ledger_meta SET value = 1 WHERE name = 'last_chunk'",), "there is a chunk 2"),
+        (("DELETE FROM counters",), "is an older copy"),
+        (("ALTER TABLE chunks RENAME COLUMN states TO statuses",), "table chunks: no such column: states"),
+        (("DROP TABLE decisions",), "table decisions: no such table"),
     ],
 )
 async def test_damage_is_listed(path: Path, statements: tuple[str, ...], told: str) -> None:
@@ -136,8 +151,8 @@ async def test_a_damaged_ledger_does_not_replace_a_good_copy(path: Path, tmp_pat
     file = tmp_path / "copy.db"
     backup(path, file)
     good = file.read_bytes()
-    change(path, "UPDATE orders SET state = 'gone' WHERE id = 3")
-    with pytest.raises(LedgerUnusable, match=r"was not copied.*row 3"):
+    change(path, "UPDATE chunks SET states = 'gone' WHERE id = 1")
+    with pytest.raises(LedgerUnusable, match=r"was not copied.*chunk 1"):
         backup(path, file, force=True)
     assert file.read_bytes() == good
 
@@ -150,3 +165,66 @@ def test_a_backup_without_a_ledger_makes_nothing(path: Path, tmp_path: Path) -> 
     with pytest.raises(LedgerUnusable):
         backup(path, tmp_path / "none" / "copy.db")
     assert [file.name for file in tmp_path.iterdir()] == ["ledger.db"]
+
+
+async def test_a_ledger_is_made_small(path: Path) -> None:
+    """What nothing needs any more is given back, but not while a run is held, and never of a damaged ledger."""
+    await pushed(path)
+    async with await Ledger.open(path) as ledger:
+        run = await ledger.begin(environment="simulator", mode="direct", source="x")
+        await run.add(json_orders(100, 3000))
+        with pytest.raises(RunHeld):
+            await asyncio.to_thread(vacuum, path)
+        await run.discard()
+    before, after = vacuum(path)
+    assert after < before / 2
+    assert path.stat().st_size == after
+    assert check(path).orders == 20
+    change(path, "UPDATE chunks SET states = 'gone' WHERE id = 1")
+    with pytest.raises(LedgerUnusable, match="chunk 1"):
+        vacuum(path)
+    with pytest.raises(LedgerError, match="does not exist"):
+        vacuum(path.with_name("none.db"))
+
+
+async def test_an_unfit_ledger_is_refused_in_time(path: Path) -> None:
+    """What would be refused when it is opened for writing is refused by a look too."""
+    await pushed(path)
+    refuse_unfit(path)
+    change(path, "UPDATE counters SET n = 1")
+    with pytest.raises(LedgerOlder):
+        refuse_unfit(path)
+    change(path, "UPDATE chunks SET states = 'gone' WHERE id = 1")
+    with pytest.raises(LedgerUnusable, match="states cannot be"):
+        refuse_unfit(path)
+
+
+async def test_a_ledger_in_postgresql_is_looked_after(url: str, tmp_path: Path) -> None:
+    """It is checked and made small as a file is; a copy is another program's work, and it is said which."""
+    await pushed(url)
+    health = check(url)
+    assert (health.flaws, health.runs, health.orders, health.counter) == ((), 2, 20, 3)
+    async with await Ledger.open(url) as ledger:
+        run = await loaded(ledger, json_orders(30, 31))
+        with pytest.raises(RunHeld):
+            await asyncio.to_thread(vacuum, url)
+        await run.close()
+    assert min(vacuum(url)) > 0
+    with pytest.raises(LedgerError, match=r"pg_dump.*accept-older"):
+        backup(url, tmp_path / "copy.db")
+    for statement, told in (
+        (
+            "UPDATE bodies SET body = replace(convert_from(body, 'UTF8'), '}', ']')::bytea WHERE chunk = 1",
+            "line 3, key",
+        ),
+        ("UPDATE results SET ids = replace(ids, 'task-2', 'task-1')", "two live orders have one task: task-1"),
+        ("UPDATE results SET ids = '{]'", "table results, chunk 1, part 0: its task ids are no list of text"),
+        ("UPDATE chunks SET updated_at = -5 WHERE id = 2", "table chunks, chunk 2: updated_at cannot be -5"),
+        ("DELETE FROM keys WHERE key = 'TRK-11'", "chunk 2, line 11, key TRK-11: the key of a live order does not"),
+        ("SELECT setval('chunk_ids', 1)", "1, but there is a chunk 3"),
+    ):
+        with psycopg.connect(url) as connection:
+            connection.execute(statement)
+        assert told in "\n".join(map(str, check(url).flaws))
+    with pytest.raises(LedgerUnusable, match="is damaged"):
+        await Ledger.open(url)

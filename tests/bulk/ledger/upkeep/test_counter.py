@@ -11,6 +11,7 @@ import pytest
 from gotsurge_async.bulk.ledger import Identity, Ledger, LedgerError, LedgerOlder, LedgerUnusable, OrderState, RunHeld
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
 from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older
+from gotsurge_async.database import place_of
 from tests.bulk.ledger.kit import bring, loaded, order, orders, states
 
 
@@ -20,7 +21,7 @@ def snapshot(path: Path, copy: Path) -> None:
         source.backup(target)
 
 
-async def counter(path: Path) -> int:
+async def counter(path: Path | str) -> int:
     """What the ledger counts."""
     async with await Ledger.look(path) as ledger:
         identity = await ledger.identity()
@@ -36,19 +37,20 @@ async def push(path: Path, count: int, state: OrderState = OrderState.CREATED) -
         await run.close()
 
 
-async def test_it_counts_admissions_and_claims(ledger: Ledger, path: Path) -> None:
+async def test_it_counts_admissions_and_claims(ledger: Ledger, where: str) -> None:
     """Each admission and each claim raises the counter, and the file beside says the same when it is closed."""
-    seen = [await counter(path)]
+    seen = [await counter(where)]
     run = await loaded(ledger, orders(3))
-    seen.append(await counter(path))
+    seen.append(await counter(where))
     await bring(run, OrderState.CREATED)
-    seen.append(await counter(path))
+    seen.append(await counter(where))
     await run.close()
     assert seen == [0, 1, 2]
-    kept = Keeper(path).kept()
+    keeper = Keeper(place_of(where))
+    kept = keeper.kept()
     assert kept is not None
     assert (kept.counter, kept) == (2, await ledger.identity())
-    assert stat.S_IMODE(path.with_name("ledger.db.counter").stat().st_mode) == 0o600
+    assert stat.S_IMODE(keeper.path.stat().st_mode) == 0o600
 
 
 async def test_an_older_copy_is_refused(path: Path, tmp_path: Path) -> None:
@@ -124,6 +126,25 @@ async def test_what_waited_in_an_older_copy_is_in_doubt(path: Path, tmp_path: Pa
         await again.close()
 
 
+async def test_a_free_key_that_was_being_loaded_is_taken(path: Path, tmp_path: Path) -> None:
+    """What was loaded again after it was refused is in doubt, and so keeps its key, also one that stands twice."""
+    async with await Ledger.open(path) as ledger:
+        refused = await loaded(ledger, orders(2))
+        await bring(refused, OrderState.REFUSED)
+        await refused.close()
+        loading = await ledger.begin(environment="simulator", mode="direct", source="x")
+        await loading.add([*orders(2), order(1)])
+        snapshot(path, tmp_path / "copy.db")
+        await loading.discard()
+    await push(path, 2)
+    shutil.copy(tmp_path / "copy.db", path)
+    assert (await accept_older(path)).in_doubt == 2
+    async with await Ledger.open(path) as ledger:
+        again = await loaded(ledger, orders(2))
+        assert (await again.counts()).already_pushed == 2
+        await again.close()
+
+
 async def test_what_is_not_older_is_not_accepted(path: Path) -> None:
     """There is nothing to accept of the newest copy, nor where no ledger was; a run that is held is not touched."""
     with pytest.raises(LedgerError, match="nothing is known of one"):
@@ -155,7 +176,7 @@ async def test_a_summary_tells_of_a_newer_copy(ledger: Ledger) -> None:
 async def test_a_counter_that_is_not_whole_is_written_anew(path: Path, content: bytes) -> None:
     """A file beside that a crash left half written is none; the ledger, which is whole, writes it again."""
     await push(path, 1)
-    beside = Keeper(path).path
+    beside = Keeper(place_of(path)).path
     before = beside.read_bytes()
     beside.write_bytes(content)
     await (await Ledger.open(path)).close()
@@ -166,7 +187,8 @@ async def test_an_older_copy_without_an_id_is_refused(path: Path) -> None:
     """A copy from before ledgers had an id is older than one that has it."""
     await push(path, 1)
     database = sqlite3.connect(path)
-    database.execute("DELETE FROM ledger_meta WHERE name IN ('ledger_id', 'counter')")
+    database.execute("DELETE FROM ledger_meta WHERE name = 'ledger_id'")
+    database.execute("DELETE FROM counters")
     database.commit()
     database.close()
     with pytest.raises(LedgerOlder, match="counts 0"):

@@ -14,7 +14,7 @@ statement stands twice, with the database behind its name.
 import re
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 from itertools import chain
@@ -46,6 +46,7 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
         "narrow": "",
         "like": "GLOB",
         "for_update": "",
+        "for_share": "",
         "one_creates": "",
     },
     Kind.POSTGRESQL: {
@@ -56,6 +57,7 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
         "narrow": " WITH (fillfactor = 50)",  # room for new versions of a row on its page
         "like": "~",
         "for_update": "FOR UPDATE",
+        "for_share": "FOR SHARE",  # nobody changes the row until the transaction ends
         # CREATE TABLE IF NOT EXISTS fails when two do it at once.
         "one_creates": "SELECT pg_advisory_xact_lock(7237103001);",
     },
@@ -68,6 +70,8 @@ _ROWS = "{rows}"
 _UNREADABLE = (
     "this URL cannot be read: give postgresql://USER@HOST:PORT/NAME; in a password % is %25, @ %40, / %2F, # %23"
 )
+_TOLD = frozenset({"host", "hostaddr", "port", "dbname", "user", "service", "sslmode", "sslrootcert", "options"})
+"""Settings of a URL without which it leads elsewhere, and that hold no secret."""
 _NOTICE_SILENCE: Mapping[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
 """A server whose machine is gone without a word is noticed after half a minute, not after hours (s, s, ms)."""
 
@@ -105,9 +109,10 @@ class Place:
         if self.kind is Kind.SQLITE:
             return str(self.path)
         parts = urlsplit(self.url)
-        user = f"{parts.username}@" if parts.username else ""
-        port = f":{parts.port}" if parts.port else ""
-        return f"postgresql://{user}{parts.hostname or ''}{port}{parts.path}"
+        who, _, server = parts.netloc.rpartition("@")
+        user = f"{who.partition(':')[0]}@" if who.partition(":")[0] else ""
+        told = [setting for setting in parts.query.split("&") if setting.partition("=")[0] in _TOLD]
+        return f"postgresql://{user}{server}{parts.path}{'?' if told else ''}{'&'.join(told)}"
 
 
 def place_of(where: str | Path) -> Place:
@@ -135,7 +140,7 @@ def place_of(where: str | Path) -> Place:
         _ = parts.port
     except ValueError:
         raise ConfigError(_UNREADABLE) from None
-    if parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment:
+    if parts.netloc.count("@") > 1 or "@" in parts.path + parts.query or parts.fragment:
         # Signs of a password; the driver would take what follows them for the host's name, and tell it in its errors.
         raise ConfigError(_UNREADABLE)
     return Place(Kind.POSTGRESQL, url=f"postgresql://{rest}")
@@ -161,6 +166,10 @@ def driver_of(place: Place) -> Any:
     return psycopg
 
 
+class Moved(Exception):
+    """Another writer came in between."""
+
+
 class Database(ABC):
     """A connection, for one thread at a time, and the statements that it knows by name."""
 
@@ -170,6 +179,8 @@ class Database(ABC):
     """Values of one statement: SQLite takes 32,766, PostgreSQL 65,535."""
 
     def __init__(self, driver: Any, texts: Mapping[str, str]) -> None:
+        self.committed: list[Callable[[], None]] = []
+        """What is to be done when the transaction is durable: called by whoever commits, or else forgotten."""
         self.driver = driver
         self._texts = texts
 
@@ -186,16 +197,29 @@ class Database(ABC):
         """Put rows in, with a statement that has ``{rows}`` for them; how many were."""
         return self._insert(self._texts[name], rows) if rows else 0
 
-    @abstractmethod
     def script(self, name: str) -> None:
         """Execute several statements, without values."""
+        self._script(self._texts[name])
+
+    def scripts(self, file: Path) -> None:
+        """Execute all that stands in another text, in its order."""
+        for text in statements(file, self.kind).values():
+            self._script(text)
+
+    @abstractmethod
+    def _script(self, text: str) -> None:
+        """Execute several statements."""
+
+    @abstractmethod
+    def stream(self, text: str) -> Iterator[Row]:
+        """The rows of a query, in a transaction, as they come: there may be millions."""
 
     @abstractmethod
     def alive(self) -> bool:
         """Whether the connection still leads to the database: a server may have been restarted."""
 
     @abstractmethod
-    def _execute(self, text: str, values: Mapping[str, Any]) -> Any:
+    def _execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> Any:
         """The driver's cursor, after a statement."""
 
     def _insert(self, text: str, rows: Sequence[Row]) -> int:
@@ -207,7 +231,7 @@ class Database(ABC):
         for start in range(0, len(rows), some):
             part = rows[start : start + some]
             whole = text.replace(_ROWS, ", ".join([one] * len(part)))
-            number += int(self.driver.execute(whole, tuple(chain.from_iterable(part))).rowcount)
+            number += int(self._execute(whole, tuple(chain.from_iterable(part))).rowcount)
         return number
 
     @abstractmethod
@@ -241,15 +265,18 @@ class Sqlite(Database):
     kind = Kind.SQLITE
     _mark = "?"
 
-    def script(self, name: str) -> None:
-        for text in self._texts[name].split(";\n"):
-            if text.strip(" \n;"):
-                self._execute(text, {})
+    def _script(self, text: str) -> None:
+        for one in text.split(";\n"):
+            if one.strip(" \n;"):
+                self._execute(one, {})
+
+    def stream(self, text: str) -> Iterator[Row]:
+        yield from self.driver.execute(text)
 
     def alive(self) -> bool:
         return True
 
-    def _execute(self, text: str, values: Mapping[str, Any]) -> sqlite3.Cursor:
+    def _execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> sqlite3.Cursor:
         found: sqlite3.Cursor = self.driver.execute(text, values)
         return found
 
@@ -276,8 +303,13 @@ class Postgres(Database):
     _mark = "%s"
     _COPIED: ClassVar[re.Pattern[str]] = re.compile(r"INSERT INTO (\w+ ?\([^)]*\)) VALUES \{rows\};?$")
 
-    def script(self, name: str) -> None:
-        self._execute(self._texts[name], {})  # in one message: all of them or none, and nobody is kept waiting between
+    def _script(self, text: str) -> None:
+        self._execute(text, {})  # in one message: all of them or none, and nobody is kept waiting between
+
+    def stream(self, text: str) -> Iterator[Row]:
+        with self.driver.cursor("streamed") as cursor:
+            cursor.itersize = self._at_once // 10
+            yield from cursor.execute(text)
 
     def alive(self) -> bool:
         from psycopg import Error
@@ -288,8 +320,13 @@ class Postgres(Database):
             return False
         return True
 
-    def _execute(self, text: str, values: Mapping[str, Any]) -> Any:
-        return self.driver.execute(text, values or None) if values else self.driver.execute(text.replace("%%", "%"))
+    def _execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> Any:
+        from psycopg import errors
+
+        try:
+            return self.driver.execute(text, values) if values else self.driver.execute(text.replace("%%", "%"))
+        except (errors.DeadlockDetected, errors.SerializationFailure) as error:
+            raise Moved from error
 
     def _insert(self, text: str, rows: Sequence[Row]) -> int:
         if plain := self._COPIED.match(text):
@@ -306,7 +343,9 @@ class Postgres(Database):
         return f"[{''.join(letters)}]"
 
     def begin(self, *, writing: bool = True) -> None:
-        self.driver.execute("BEGIN" if writing else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        # Whatever is usual there: a writer must see what others have written while it waited for their locks.
+        level = "READ COMMITTED" if writing else "REPEATABLE READ READ ONLY"
+        self.driver.execute(f"BEGIN ISOLATION LEVEL {level}")
 
     def rollback(self) -> None:
         if not self.driver.closed:

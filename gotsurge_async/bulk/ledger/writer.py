@@ -3,10 +3,9 @@
 Jobs queue up while a commit is on its way; then all that have come run in one transaction, with one commit for all.
 No timer: a job that comes alone is committed at once, and many that come together share the wait for the disk. Those
 who were just answered are given the few turns of the event loop in which they ask again, or they would for ever be
-served by every other transaction. Jobs of one kind share a statement as well.
+served by every other transaction. Jobs of one kind share their statements, too.
 
-A whole transaction is one visit to the writer's thread. An asynchronous driver goes there and back for every step of
-every statement, some fifteen times; that cost more than all that SQLite itself does.
+A whole transaction is one visit to the writer's thread, where a driver's every statement would be one otherwise.
 """
 
 import asyncio
@@ -17,21 +16,18 @@ from copy import copy
 from typing import Any, Generic, TypeVar
 
 from attrs import define, frozen
-from sqlalchemy import Connection
-from sqlalchemy.exc import SQLAlchemyError
 
-from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerError, LedgerUnusable
-from gotsurge_async.bulk.ledger.sql.sqlite import BROKEN, translate
-from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, counter_of
-from gotsurge_async.bulk.ledger.upkeep.integrity import Unreadable, damage
+from gotsurge_async.bulk.ledger.errors import LedgerBusy, LedgerClosed, LedgerError, LedgerUnusable
+from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
+from gotsurge_async.database import Database, Moved
 
 A = TypeVar("A")
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
-Job = Callable[[Connection], T]
+Job = Callable[[Database], T]
 """A piece of work on the writer's connection. It may be run again, after a rollback, so it keeps nothing of its own."""
 
-Kind = Callable[[Connection, Sequence[A]], Sequence[T]]
+Kind = Callable[[Database, Sequence[A]], Sequence[T]]
 """Does many requests of one kind at once, and answers each in its place; it raises if it cannot do all of them."""
 
 QUEUE_LIMIT = 1024
@@ -42,6 +38,9 @@ QUIET_TURNS = 6
 
 An answer passes through three shields and tasks before its caller goes on, and the next job through as many.
 """
+
+TRIES = 20
+"""How often a job is tried that another process's write came in between of."""
 
 
 @define(eq=False)
@@ -55,23 +54,26 @@ class Writer:
     """Runs jobs in transactions, and answers each when its work is durable.
 
     Args:
-        connection: the writer's own, which it closes.
-        path: for errors.
+        db: the writer's own connection, which it closes.
+        translate: what an error means for the ledger; None if it is none of the database.
         thread: the one thread in which it works, which it ends.
         keeper: told of the counter after each commit.
+        path: for errors.
         limit: see `QUEUE_LIMIT`.
     """
 
     def __init__(
         self,
-        connection: Connection,
-        path: str,
+        db: Database,
+        translate: Callable[[BaseException], LedgerError | None],
         thread: ThreadPoolExecutor,
         *,
+        path: str,
         keeper: Keeper | None = None,
         limit: int = QUEUE_LIMIT,
     ) -> None:
-        self._connection = connection
+        self._db = db
+        self._translate = translate
         self._thread = thread
         self._path = path
         self._keeper = keeper
@@ -83,20 +85,20 @@ class Writer:
         self._task = asyncio.create_task(self._work(), name="gotsurge-ledger-writer")
 
     async def run(self, job: Job[T], *, after: Callable[[], None] | None = None) -> T:
-        """Run ``job`` in a transaction; see `request`."""
+        """Run a job in a transaction; see `request`."""
         return await self.request(_one_by_one, job, after=after)
 
     async def request(self, kind: Kind[A, T], request: A, *, after: Callable[[], None] | None = None) -> T:
-        """Have a request done in a transaction, with others of its kind; returns its answer when that is durable.
+        """Have a request done in a transaction, with others; returns its answer when that is durable.
 
         What several callers ask for at the same time happens in no order that they could rely on. A request that
-        raises is undone, alone. Cancelling the caller does not call the request back: it may still commit, as a
-        whole or not at all. ``after`` is called when it is decided either way, even then.
+        raises is undone, alone. Cancelling the caller does not call it back: it may still commit, whole or not at
+        all. ``after`` is called when it is decided either way, even then.
 
         Raises:
             LedgerClosed: the writer is closing.
-            LedgerUnusable: the file or its disk failed, now or before.
-            LedgerBusy: another process kept the file locked.
+            LedgerUnusable: the database failed, now or before.
+            LedgerBusy: another process kept it locked.
         """
         # The place in the queue is given back when the job is taken up, so a full queue holds callers here.
         try:
@@ -129,7 +131,7 @@ class Writer:
             self._thread.shutdown()
 
     def _close(self) -> None:
-        self._connection.close()
+        self._db.close()
         if self._keeper is not None:
             self._keeper.close()
 
@@ -174,78 +176,85 @@ class Writer:
     async def _answer(self, batch: Sequence[_Ticket[Any, Any]]) -> None:
         """Run a batch, and answer every ticket of it, whatever happens."""
         try:
-            for group in await self._attempt(batch):
-                await self._attempt(group)
+            if not await self._attempt(batch):
+                for ticket in batch:
+                    await self._attempt([ticket])
         finally:
             # Only a cancelled writer leaves any: its transaction was never committed, or nobody knows.
             _refuse(
                 batch, LedgerUnusable("the writer was stopped in the middle; open the ledger again", path=self._path)
             )
 
-    async def _attempt(self, batch: Sequence[_Ticket[Any, Any]]) -> Sequence[Sequence[_Ticket[Any, Any]]]:
-        """One transaction for the whole batch; returns the smaller batches to try when a job spoiled it."""
+    async def _attempt(self, batch: Sequence[_Ticket[Any, Any]]) -> bool:
+        """One transaction for a whole batch; False when a job spoiled it, and each is to be tried alone."""
         if self._fatal is not None:
             _refuse(batch, self._fatal)
-            return ()
+            return True
         end = await self._in_thread(self._transaction, batch)
         self._fatal = end.fatal
         if end.spoiled:
-            return [[ticket] for ticket in batch]
+            return False
         if end.error is not None:
             _refuse(batch, end.error)
-            return ()
-        for ticket, answer in end.answers:
+        for ticket, answer in zip(batch, end.answers, strict=False):
             ticket.future.set_result(answer)
-        return ()
+        return True
 
     def _transaction(self, batch: Sequence[_Ticket[Any, Any]]) -> "_End":
         """Begin, do, commit, or undo; in the writer's thread."""
-        connection = self._connection
-        try:
-            connection.begin()
-        except Exception as error:
-            return self._give_up(error)
-        try:
-            answers = _do_all(connection, batch)
-            counter = 0 if self._keeper is None else counter_of(connection)
-        except Exception as error:
-            if _is_of_the_database(error) and isinstance(translate(error, self._path), LedgerUnusable):
-                return self._give_up(error, fatal=True)
-            if len(batch) == 1:
+        for tries in range(TRIES):
+            self._db.committed.clear()
+            try:
+                self._db.begin()
+            except Exception as error:
                 return self._give_up(error)
-            # One job spoiled it. The others are innocent, and were undone with it: all again, each for itself.
-            return _End(fatal=self._undo(), spoiled=True)
+            try:
+                answers = _do_all(self._db, batch)
+                counter = 0 if self._keeper is None else int(self._db.rows("counted")[0][0])
+            except Exception as error:
+                again = isinstance(error, Moved)
+                told = self._translate(error)
+                if isinstance(told, LedgerUnusable):
+                    return self._give_up(error, fatal=True)
+                if len(batch) > 1:
+                    # One job spoiled it. The others are innocent, and were undone with it: all again, each for itself.
+                    return _End(fatal=self._undo(), spoiled=True)
+                if not again or tries == TRIES - 1:
+                    return self._give_up(error)
+                if (lost := self._undo()) is not None:
+                    return _End(error=lost, fatal=lost)
+            else:
+                return self._commit(answers, counter)
+        raise AssertionError("the last try returns")
+
+    def _commit(self, answers: Sequence[Any], counter: int) -> "_End":
         try:
-            connection.commit()
+            self._db.commit()
         except Exception as error:
             return self._give_up(error, fatal=True)
+        for call in self._db.committed:
+            call()
         if self._keeper is not None:
             self._keeper.keep(counter)
         return _End(answers=answers)
 
     def _give_up(self, error: Exception, *, fatal: bool = False) -> "_End":
         """Undo the transaction; every caller is told of the error, and after a fatal one every later caller too."""
-        named = self._named(error)
         lost = self._undo()
-        told = named if named is not None else translate(error, self._path) if _is_of_the_database(error) else error
+        told: Exception = self._translate(error) or error
+        if isinstance(error, Moved):
+            told = LedgerBusy("other processes kept on changing the same rows; try again")
+        if isinstance(told, LedgerError) and not told.path:
+            told.path = self._path
         if told is not error:
             told.__cause__ = error
         if fatal or isinstance(told, LedgerUnusable):
             lost = told if isinstance(told, LedgerUnusable) else LedgerUnusable(str(told), path=self._path)
         return _End(error=told, fatal=lost)
 
-    def _named(self, error: Exception) -> LedgerError | None:
-        """The error that names the damaged rows, where such a row is to blame."""
-        if not isinstance(error, (Unreadable, SQLAlchemyError, *BROKEN)):
-            return None
-        try:
-            return damage(self._connection, error, self._path)
-        except Exception:  # the file is worse than that: the error that led here is the one to tell
-            return None
-
     def _undo(self) -> LedgerError | None:
         try:
-            self._connection.rollback()
+            self._db.rollback()
         except Exception as error:
             # The connection itself is lost. The error that led here is the one to tell; this one bars what follows.
             return LedgerUnusable(f"lost its connection ({error})", path=self._path)
@@ -263,28 +272,27 @@ class _End:
         fatal: what every later caller is told.
     """
 
-    answers: Sequence[tuple[_Ticket[Any, Any], Any]] = ()
+    answers: Sequence[Any] = ()
     spoiled: bool = False
     error: Exception | None = None
     fatal: LedgerError | None = None
 
 
-def _one_by_one(connection: Connection, jobs: Sequence[Job[Any]]) -> list[Any]:
-    return [job(connection) for job in jobs]
+def _one_by_one(db: Database, jobs: Sequence[Job[Any]]) -> list[Any]:
+    return [job(db) for job in jobs]
 
 
-def _do_all(connection: Connection, batch: Sequence[_Ticket[Any, Any]]) -> list[tuple[_Ticket[Any, Any], Any]]:
-    kinds: dict[Kind[Any, Any], list[_Ticket[Any, Any]]] = {}
-    for ticket in batch:
-        kinds.setdefault(ticket.kind, []).append(ticket)
-    answers: list[tuple[_Ticket[Any, Any], Any]] = []
-    for kind, tickets in kinds.items():
-        answers.extend(zip(tickets, kind(connection, [ticket.request for ticket in tickets]), strict=True))
+def _do_all(db: Database, batch: Sequence[_Ticket[Any, Any]]) -> list[Any]:
+    """Do the requests of a batch, kind by kind; their answers in the order of the batch."""
+    kinds: dict[Kind[Any, Any], list[int]] = {}
+    for number, ticket in enumerate(batch):
+        kinds.setdefault(ticket.kind, []).append(number)
+    answers: list[Any] = [None] * len(batch)
+    for kind, numbers in kinds.items():
+        found = kind(db, [batch[number].request for number in numbers])
+        for number, answer in zip(numbers, found, strict=True):
+            answers[number] = answer
     return answers
-
-
-def _is_of_the_database(error: BaseException) -> bool:
-    return isinstance(error, (SQLAlchemyError, *BROKEN))
 
 
 def _refuse(tickets: Iterable[_Ticket[Any, Any]], error: Exception) -> None:

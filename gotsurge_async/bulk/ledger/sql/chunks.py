@@ -1,0 +1,372 @@
+"""A chunk of orders as the ledger has it: read, changed in memory, and written by one compare-and-swap.
+
+Every write of the ledger that is about orders goes through `Chunk.save`: it changes the chunk's row only if its epoch
+and its states are still those that were read, and what belongs to it (task ids, notes) in the same transaction. A claim
+raises the epoch; so whoever lost a claim, and wakes up with it, changes nothing.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from attrs import define, field
+
+from gotsurge_async.bulk.ledger.errors import IllegalTransition, damaged
+from gotsurge_async.bulk.ledger.states import LETTERS, STATE_OF, TRANSITIONS, NewOrder, OrderState
+from gotsurge_async.database import Database, Moved, Row
+
+PLACES = 32
+"""Numbers that a chunk has for its orders: more than the 20 that it can hold."""
+
+JOINED = b","
+"""What stands between the orders of a body, so that it is ready to be sent."""
+
+RAW, ZLIB, ARCHIVED = 0, 1, 2
+"""How the orders of a chunk are kept: as they are, compressed, or in another file."""
+
+_known = frozenset(STATE_OF)
+
+
+def number_of(chunk: int, place: int) -> int:
+    """An order's number."""
+    return chunk * PLACES + place
+
+
+def by_chunk(numbers: Iterable[int]) -> dict[int, list[int]]:
+    """Orders' numbers as places in their chunks; chunks sorted, so that writers take them in one order."""
+    found: dict[int, list[int]] = {}
+    for number in sorted(numbers):
+        chunk, place = divmod(number, PLACES)
+        if chunk in found:
+            found[chunk].append(place)
+        else:
+            found[chunk] = [place]
+    return found
+
+
+class Meta(NamedTuple):
+    """What a body says of one order besides its text."""
+
+    line: int
+    key: str
+    size: int
+    source_size: int | None
+    fingerprint: str | None = None
+
+    @property
+    def print_number(self) -> int | None:
+        """See `print_number`."""
+        return None if self.fingerprint is None else print_number(bytes.fromhex(self.fingerprint))
+
+
+def print_number(fingerprint: bytes) -> int:
+    """A fingerprint as the table of keys has it, which finds those that may be the same."""
+    return int.from_bytes(fingerprint[:8], "big", signed=True)
+
+
+_metas = msgspec.json.Decoder(list[Meta])
+_ids = msgspec.json.Decoder(list[str | None])
+
+
+class Note(NamedTuple):
+    """What was said of one order of a chunk, and not of all."""
+
+    status: str | None = None
+    error: str | None = None
+    lost_drafts: int = 0
+
+
+@define
+class Chunk:
+    """A chunk.
+
+    Attributes:
+        run: the number of its run.
+        epoch: raised by each claim.
+        states: a letter for each order.
+        tasks: of each order that has one, by its place, the recorded task and its first status.
+        notes: what was said of single orders, by their places.
+        metas, body, source: if they were read.
+    """
+
+    id: int
+    run: int
+    epoch: int
+    claimed_at: int | None
+    updated_at: int
+    states: list[str]
+    tasks: dict[int, tuple[str, str | None]] = field(factory=dict)
+    notes: dict[int, Note] = field(factory=dict)
+    metas: Sequence[Meta] = ()
+    body: bytes = b""
+    source: bytes = b""
+    packed: int = RAW
+    _was: tuple[int, str] = (0, "")
+    _parts: int = 0
+    _new: dict[int, tuple[str, str | None]] = field(factory=dict)
+    _noted: set[int] = field(factory=set)
+
+    def state(self, place: int) -> OrderState:
+        """Where an order stands."""
+        return STATE_OF[self.states[place]]
+
+    def places(self, states: Iterable[OrderState]) -> list[int]:
+        """The places of the orders in some states."""
+        letters = {LETTERS[state] for state in states if state in LETTERS}
+        return [place for place, letter in enumerate(self.states) if letter in letters]
+
+    def move(self, place: int, target: OrderState, *, source: OrderState | None = None) -> None:
+        """Move an order on.
+
+        Args:
+            source: where it is taken to stand, unless it is what is kept.
+
+        Raises:
+            IllegalTransition: it may not go there from where it stands.
+        """
+        state = source or self.state(place)
+        if target is not state and target not in TRANSITIONS[state]:
+            raise IllegalTransition(f"an order is {state.word} and cannot become {target.word}")
+        self.states[place] = LETTERS[target]
+
+    def record(self, place: int, task_id: str | None, status: str | None) -> None:
+        """Give an order its task; None keeps what is recorded.
+
+        Raises:
+            IllegalTransition: another task is recorded, which is never replaced.
+        """
+        if task_id is not None and place not in self.tasks:
+            self.tasks[place] = self._new[place] = (task_id, self.status(place) if status is None else status)
+            self.note(place, status=None)  # it is noted again where it differs from that of the others
+        elif task_id is not None and self.tasks[place][0] != task_id:
+            raise IllegalTransition("an order has another task id recorded, which is never replaced")
+        elif status is not None and status != self.status(place):
+            self.note(place, status=status)
+
+    def status(self, place: int) -> str | None:
+        """The service's last word of where an order's task stands."""
+        noted = self.notes.get(place)
+        if noted is not None and noted.status is not None:
+            return noted.status or None  # "" where the others of its answer had one
+        return self.tasks[place][1] if place in self.tasks else None
+
+    def error(self, place: int) -> str | None:
+        """What was said of an order, for people."""
+        noted = self.notes.get(place)
+        return None if noted is None else noted.error
+
+    def forget_draft(self, db: Database, place: int, why: str) -> None:
+        """Forget an order's recorded task, which is told among what is said; only where a copy is gone on with."""
+        task_id, _ = self.tasks.pop(place)
+        self.note(place, status="", error=f"{why}; its draft was {task_id}", lost_drafts=self.lost_drafts(place) + 1)
+        db.change("forget_results", chunk=self.id)
+        self._parts, self._new = 0, dict(self.tasks)
+
+    def lost_drafts(self, place: int) -> int:
+        """How many drafts may exist of an order besides its own, noted ones included."""
+        noted = self.notes.get(place)
+        return 0 if noted is None else noted.lost_drafts
+
+    def note(self, place: int, **changes: Any) -> None:
+        """Note something about an order."""
+        before = self.notes.get(place, Note())
+        after = before._replace(**changes)
+        if after != before:
+            self.notes[place] = after
+            self._noted.add(place)
+
+    def save(self, db: Database, now: int) -> None:
+        """Write what has changed.
+
+        Raises:
+            Moved: another writer was there in between; nothing was changed.
+        """
+        save_all(db, [self], now)
+
+    def _row(self, now: int) -> Row:
+        """What it was, and what it is to be."""
+        states = "".join(self.states)
+        row = (self.id, *self._was, self.epoch, self.claimed_at, now, states)
+        self._was = self.epoch, states
+        return row
+
+    def _result(self) -> Row:
+        """The row of what is newly recorded: inserted, never updated, so that nothing that is recorded is replaced."""
+        (_, status), *_ = self._new.values()
+        ids = [self._new[place][0] if place in self._new else None for place in range(len(self.states))]
+        for place, (_, other) in self._new.items():
+            if other != status and self.notes.get(place, Note()).status is None:
+                self.note(place, status=other or "")
+        row = (self.id, self._parts, status, msgspec.json.encode(ids).decode())
+        self._parts += 1
+        self._new.clear()
+        return row
+
+    def _notes_to_put(self) -> list[Row]:
+        rows = [(self.id, place, *self.notes[place]) for place in sorted(self._noted)]
+        self._noted.clear()
+        return rows
+
+    # --- bodies -----------------------------------------------------------------------------------------------------
+
+    def orders(self) -> Iterator[tuple[int, Meta, bytes, bytes | None]]:
+        """Of each order its place, what is said of it, its text, and the row that it was read from."""
+        start = from_source = 0
+        for place, meta in enumerate(self.metas):
+            payload = self.body[start : start + meta.size]
+            start += meta.size + len(JOINED)
+            row = None
+            if meta.source_size is not None:
+                row = self.source[from_source : from_source + meta.source_size]
+                from_source += meta.source_size
+            yield place, meta, payload, row
+
+    def payload(self, place: int) -> bytes:
+        """The text of one order."""
+        start = sum(meta.size + len(JOINED) for meta in self.metas[:place])
+        return self.body[start : start + self.metas[place].size]
+
+    def rewrite(self, db: Database, place: int, payload: bytes, fingerprint: str | None) -> None:
+        """Give an order another text; its chunk's row is locked since it was read, or two would undo each other's."""
+        texts = [payload if at == place else text for at, _, text, _ in self.orders()]
+        new = self.metas[place]._replace(size=len(payload), fingerprint=fingerprint)
+        self.metas = [new if at == place else meta for at, meta in enumerate(self.metas)]
+        self.body = JOINED.join(texts)
+        body = zlib.compress(self.body, 1) if self.packed == ZLIB else self.body
+        db.change("change_body", chunk=self.id, packed=self.packed, meta=_metas_text(self.metas), body=body)
+
+
+def save_all(db: Database, chunks: Iterable[Chunk], now: int) -> None:
+    """Write what has changed of some chunks, with one statement for all rows of a table.
+
+    Raises:
+        Moved: another writer was there in between; nothing was changed.
+    """
+    ordered = sorted(chunks, key=lambda chunk: chunk.id)  # two who change the same ones wait, and not in a circle
+    if db.insert("change", [chunk._row(now) for chunk in ordered]) != len(ordered):
+        raise Moved
+    db.insert("add_results", [chunk._result() for chunk in ordered if chunk._new])
+    db.insert("note", [row for chunk in ordered if chunk._noted for row in chunk._notes_to_put()])
+
+
+def _metas_text(metas: Sequence[Meta]) -> str:
+    return msgspec.json.encode(metas).decode()
+
+
+def body_row(chunk: int, orders: Sequence[NewOrder], *, compact: bool) -> Row:
+    """The row of ``bodies`` for some orders."""
+    metas = [
+        Meta(
+            order.line,
+            order.key,
+            len(order.payload),
+            None if order.source_row is None else len(order.source_row),
+            None if order.fingerprint is None else order.fingerprint.hex(),
+        )
+        for order in orders
+    ]
+    body = JOINED.join([order.payload for order in orders])
+    source = b"".join([order.source_row or b"" for order in orders])
+    if compact:
+        return chunk, ZLIB, _metas_text(metas), zlib.compress(body, 1), zlib.compress(source, 1)
+    return chunk, RAW, _metas_text(metas), body, source
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def chunk_of(row: Row) -> Chunk:
+    """A chunk from its row; LedgerUnusable if that is damaged."""
+    number, run, epoch, claimed_at, updated_at, states = row
+    if not isinstance(states, str) or not states or len(states) > PLACES or not _known.issuperset(states):
+        raise damaged("chunks", f"chunk {number}", f"states cannot be {states!r:.80}")
+    if not all(isinstance(value, int) for value in (run, epoch, claimed_at or 0, updated_at)):
+        raise damaged("chunks", f"chunk {number}", "a number or a time is none")
+    return Chunk(number, run, epoch, claimed_at, updated_at, list(states), was=(epoch, states))
+
+
+def chunks_of(db: Database, rows: Iterable[Row], *, said: bool = True, bodies: bool = False) -> dict[int, Chunk]:
+    """Chunks from their rows, by their numbers.
+
+    Args:
+        said: with their tasks and notes.
+        bodies: with what their orders are.
+    """
+    found = {chunk.id: chunk for chunk in map(chunk_of, rows)}
+    if found and said:
+        _read_said(db, found)
+    if found and bodies:
+        _read_bodies(db, found)
+    return found
+
+
+def load(db: Database, numbers: Iterable[int], *, said: bool = True, bodies: bool = False) -> dict[int, Chunk]:
+    """Some chunks, to look at or to change; those that are not there are not among them."""
+    wanted = sorted(set(numbers))
+    if not wanted:
+        return {}
+    if len(wanted) != 1:
+        return chunks_of(db, db.rows("chunks", ids=db.listed(wanted)), said=said, bodies=bodies)
+    # As nearly always when something is sent: by its key alone, which costs half.
+    found = {chunk.id: chunk for chunk in map(chunk_of, db.rows("chunk", id=wanted[0]))}
+    for chunk in found.values() if said else ():
+        _take_results(found, db.rows("results_of_chunk", chunk=chunk.id))
+        _take_notes(found, db.rows("notes_of_chunk", chunk=chunk.id))
+    if bodies:
+        _read_bodies(db, found)
+    return found
+
+
+def _read_said(db: Database, chunks: dict[int, Chunk]) -> None:
+    ids = db.listed(chunks)
+    _take_results(chunks, db.rows("results", ids=ids))
+    _take_notes(chunks, db.rows("notes", ids=ids))
+
+
+def _take_results(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
+    for number, part, status, ids in rows:
+        chunk = chunks[number]
+        try:
+            named = _ids.decode(ids)
+        except (ValueError, TypeError) as error:
+            raise damaged("results", f"chunk {number}, part {part}", "its task ids are no list of text") from error
+        if len(named) > len(chunk.states):
+            raise damaged("results", f"chunk {number}, part {part}", "it has more task ids than the chunk has orders")
+        chunk._parts = max(chunk._parts, part + 1)
+        for place, task_id in enumerate(named):
+            if task_id is not None and place not in chunk.tasks:
+                chunk.tasks[place] = (task_id, status)
+
+
+def _take_notes(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
+    for number, place, *said in rows:
+        if place not in range(len(chunks[number].states)):
+            raise damaged("notes", f"chunk {number}", f"it has no order {place!r:.40}")
+        try:
+            chunks[number].notes[place] = msgspec.convert(said, Note)
+        except msgspec.ValidationError as error:
+            raise damaged("notes", f"chunk {number}, order {place}", str(error)) from error
+
+
+def _read_bodies(db: Database, chunks: dict[int, Chunk]) -> None:
+    seen = 0
+    for number, packed, metas, body, source in db.rows("bodies", ids=db.listed(chunks)):
+        chunk = chunks[number]
+        seen += 1
+        try:
+            chunk.metas = _metas.decode(metas)
+            chunk.packed = packed
+            chunk.body, chunk.source = map(zlib.decompress, (body, source)) if packed == ZLIB else (body, source)
+            told = sum(meta.size for meta in chunk.metas) + len(JOINED) * (len(chunk.metas) - 1)
+            rows = sum(meta.source_size or 0 for meta in chunk.metas)
+            sizes = len(chunk.states), len(chunk.body), len(chunk.source)
+            whole = packed == ARCHIVED or (len(chunk.metas), told, rows) == sizes
+            whole = whole and isinstance(chunk.body, bytes) and isinstance(chunk.source, bytes)
+        except (ValueError, TypeError, zlib.error) as error:
+            raise damaged("bodies", f"chunk {number}", f"what its orders are cannot be read: {error}") from error
+        if not whole:
+            raise damaged("bodies", f"chunk {number}", "its sizes are not those of its orders")
+    if seen != len(chunks):
+        gone = min(set(chunks) - {row[0] for row in db.rows("bodies", ids=db.listed(chunks))})
+        raise damaged("bodies", f"chunk {gone}", "the orders of a chunk are missing")

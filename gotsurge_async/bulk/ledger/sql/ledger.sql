@@ -1,0 +1,318 @@
+-- The tables of a ledger, and all that is asked of them. One text for SQLite and PostgreSQL: see gotsurge_async/database.py.
+--
+-- A row stands for a chunk of up to 20 orders, not for an order: a mark then changes one narrow row. `states` has one letter
+-- for each order (states.py); an order's number is its chunk's, times 32, plus its place. What changes and what does not
+-- are apart: `chunks` changes, `bodies` and `results` are put in once.
+
+-- name: schema
+CREATE TABLE ledger_meta (name TEXT PRIMARY KEY, value {big} NOT NULL);
+CREATE TABLE counters (slot INTEGER PRIMARY KEY, n {big} NOT NULL);
+CREATE TABLE runs (
+  number {numbered}, id TEXT NOT NULL UNIQUE, created_at {big} NOT NULL, state TEXT NOT NULL, environment TEXT NOT NULL,
+  mode TEXT NOT NULL, source TEXT NOT NULL, source_sha256 TEXT, columns TEXT, options TEXT,
+  holder_pid {big}, holder_host TEXT, holder_since {big}, finished_at {big},
+  epoch {big} NOT NULL DEFAULT 1, lease_until {big} NOT NULL DEFAULT 0, archived_at {big}, archived_in TEXT);
+CREATE TABLE chunks (
+  id {big} NOT NULL PRIMARY KEY, run {big} NOT NULL, epoch {big} NOT NULL DEFAULT 0, claimed_at {big}, updated_at {big} NOT NULL,
+  states TEXT NOT NULL){narrow};
+CREATE INDEX chunks_of_run ON chunks (run, id);
+CREATE TABLE bodies (
+  chunk {big} NOT NULL PRIMARY KEY, packed INTEGER NOT NULL DEFAULT 0, meta TEXT NOT NULL, body {bytes} NOT NULL,
+  source {bytes} NOT NULL);
+CREATE TABLE results (chunk {big} NOT NULL, part INTEGER NOT NULL, status TEXT, ids TEXT NOT NULL, PRIMARY KEY (chunk, part)){by_key};
+CREATE TABLE notes (
+  chunk {big} NOT NULL, place INTEGER NOT NULL, status TEXT, error TEXT, lost_drafts INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (chunk, place)){by_key};
+CREATE TABLE keys (
+  environment TEXT NOT NULL, key TEXT NOT NULL, chunk {big} NOT NULL, place INTEGER NOT NULL, fingerprint {big},
+  PRIMARY KEY (environment, key)){by_key};
+CREATE INDEX keys_of_fingerprint ON keys (fingerprint) WHERE fingerprint IS NOT NULL;
+CREATE TABLE contested (run {big} NOT NULL, chunk {big} NOT NULL, place INTEGER NOT NULL, key TEXT NOT NULL, PRIMARY KEY (run, chunk, place));
+CREATE TABLE unused_drafts (task_id TEXT PRIMARY KEY, run {big} NOT NULL, key TEXT NOT NULL, noted_at {big} NOT NULL, cancelled_at {big});
+CREATE INDEX unused_drafts_of_run ON unused_drafts (run);
+CREATE TABLE decisions (
+  id {numbered}, run {big} NOT NULL, chunk {big} NOT NULL, place INTEGER NOT NULL, key TEXT NOT NULL, created INTEGER NOT NULL,
+  task_id TEXT, decided_by TEXT NOT NULL, decided_at {big} NOT NULL);
+CREATE INDEX decisions_of_run ON decisions (run, id);
+
+-- A row for each order, for people who look into a ledger with a tool of their own.
+-- Programs of versions 1 and 2 look for these two tables before they read the version, and would call the ledger damaged.
+-- name: view@sqlite
+CREATE TABLE orders (see_the_view_each_order INTEGER NOT NULL CHECK (0));
+CREATE TABLE payloads (see_bodies INTEGER NOT NULL CHECK (0));
+CREATE VIEW each_order AS
+SELECT chunks.id * 32 + row.key AS id, runs.id AS run_id, json_extract(row.value, '$[0]') AS line, runs.environment,
+  json_extract(row.value, '$[1]') AS key,
+  CASE WHEN runs.state = 'loading' THEN 'loading' ELSE CASE substr(chunks.states, row.key + 1, 1)
+    WHEN 'p' THEN 'pending' WHEN 's' THEN 'sending' WHEN 'g' THEN 'drafting' WHEN 'd' THEN 'drafted'
+    WHEN 'b' THEN 'broadcasting' WHEN 'c' THEN 'created' WHEN 'r' THEN 'rejected' WHEN 'i' THEN 'in_doubt'
+    WHEN 'a' THEN 'already_pushed' WHEN 'h' THEN 'changed' WHEN 'u' THEN 'superseded' WHEN 'x' THEN 'cancelled' END
+  END AS state,
+  (SELECT json_extract(ids, '$[' || row.key || ']') FROM results
+    WHERE results.chunk = chunks.id AND json_extract(ids, '$[' || row.key || ']') IS NOT NULL) AS task_id,
+  notes.error
+FROM chunks JOIN runs ON runs.number = chunks.run JOIN bodies ON bodies.chunk = chunks.id, json_each(bodies.meta) AS row
+LEFT JOIN notes ON notes.chunk = chunks.id AND notes.place = row.key;
+-- name: view@postgresql
+CREATE SEQUENCE chunk_ids;
+CREATE VIEW each_order AS
+SELECT chunks.id * 32 + row.place - 1 AS id, runs.id AS run_id, (row.value ->> 0)::bigint AS line, runs.environment,
+  row.value ->> 1 AS key,
+  CASE WHEN runs.state = 'loading' THEN 'loading' ELSE CASE substr(chunks.states, row.place::int, 1)
+    WHEN 'p' THEN 'pending' WHEN 's' THEN 'sending' WHEN 'g' THEN 'drafting' WHEN 'd' THEN 'drafted'
+    WHEN 'b' THEN 'broadcasting' WHEN 'c' THEN 'created' WHEN 'r' THEN 'rejected' WHEN 'i' THEN 'in_doubt'
+    WHEN 'a' THEN 'already_pushed' WHEN 'h' THEN 'changed' WHEN 'u' THEN 'superseded' WHEN 'x' THEN 'cancelled' END
+  END AS state,
+  (SELECT max(ids::jsonb ->> (row.place::int - 1)) FROM results WHERE results.chunk = chunks.id) AS task_id,
+  notes.error
+FROM chunks JOIN runs ON runs.number = chunks.run JOIN bodies ON bodies.chunk = chunks.id
+CROSS JOIN LATERAL jsonb_array_elements(bodies.meta::jsonb) WITH ORDINALITY AS row (value, place)
+LEFT JOIN notes ON notes.chunk = chunks.id AND notes.place = row.place - 1;
+
+-- --- what the ledger says of itself -----------------------------------------------------------------------------------
+
+-- name: tables@sqlite
+SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%';
+-- name: tables@postgresql
+SELECT tablename FROM pg_tables WHERE schemaname = current_schema();
+-- name: meta
+SELECT name, value FROM ledger_meta;
+-- name: remember
+INSERT INTO ledger_meta (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+-- name: count
+INSERT INTO counters AS kept (slot, n) VALUES (:slot, 1) ON CONFLICT (slot) DO UPDATE SET n = kept.n + 1;
+-- name: counted
+SELECT CAST(coalesce(sum(n), 0) AS {big}) FROM counters;
+-- name: count_on
+INSERT INTO counters AS kept (slot, n) VALUES (:slot, :n) ON CONFLICT (slot) DO UPDATE SET n = kept.n + excluded.n;
+-- name: size@sqlite
+SELECT page_count * page_size, (SELECT coalesce(sum(length(states)), 0) FROM chunks) FROM pragma_page_count, pragma_page_size;
+-- name: size@postgresql
+SELECT (SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = current_schema()::regnamespace
+    AND relkind = 'r' AND relname {among:tables})::bigint, (SELECT coalesce(sum(length(states)), 0) FROM chunks)::bigint;
+-- name: page_count@sqlite
+PRAGMA page_count;
+-- name: last_chunk@sqlite
+SELECT (SELECT value FROM ledger_meta WHERE name = 'last_chunk'), (SELECT max(id) FROM chunks);
+-- name: last_chunk@postgresql
+SELECT (SELECT last_value FROM chunk_ids), (SELECT max(id) FROM chunks);
+-- name: run_count
+SELECT count(*) FROM runs;
+-- name: vacuum@sqlite
+VACUUM;
+PRAGMA wal_checkpoint(TRUNCATE);
+-- name: vacuum@postgresql
+VACUUM (ANALYZE) ledger_meta, counters, runs, chunks, bodies, results, notes, keys, contested, unused_drafts, decisions;
+
+-- --- runs -------------------------------------------------------------------------------------------------------------
+
+-- name: run
+SELECT number, id, created_at, state, environment, mode, source, source_sha256, columns, options, holder_pid, holder_host,
+  holder_since, finished_at, epoch, archived_in, archived_at FROM runs WHERE id = :id;
+-- name: newest_runs
+SELECT number, id, created_at, state, environment, mode, source, source_sha256, columns, options, holder_pid, holder_host,
+  holder_since, finished_at, epoch, archived_in, archived_at FROM runs ORDER BY number DESC LIMIT :most;
+-- name: runs_in
+SELECT id FROM runs WHERE state {among:states} ORDER BY number;
+-- name: run_names
+SELECT number, id, state, environment, mode FROM runs WHERE number {among:numbers};
+-- name: begin_run
+INSERT INTO runs (id, created_at, state, environment, mode, source, source_sha256, columns, options, holder_pid, holder_host,
+  holder_since, epoch) VALUES (:id, :created_at, :state, :environment, :mode, :source, :source_sha256, :columns, :options, :pid,
+  :host, :since, :epoch) ON CONFLICT (id) DO NOTHING;
+-- name: hold_run
+UPDATE runs SET holder_pid = :pid, holder_host = :host, holder_since = :since WHERE id = :id;
+-- name: leave_run
+UPDATE runs SET holder_pid = NULL, holder_host = NULL, holder_since = NULL, lease_until = 0 WHERE id = :id AND epoch = :epoch;
+-- name: epoch
+SELECT epoch FROM runs WHERE number = :number {for_share};
+-- name: raise_epoch
+UPDATE runs SET epoch = epoch + 1 WHERE id = :id RETURNING epoch;
+-- name: raise_run_epochs
+UPDATE runs SET epoch = epoch + :by;
+-- name: raise_chunk_epochs
+UPDATE chunks SET epoch = epoch + :by;
+-- name: stop_loading
+UPDATE runs SET state = 'stopped' WHERE state = 'loading';
+-- name: set_run_state
+UPDATE runs SET state = :state, finished_at = :finished_at WHERE number = :number;
+-- name: admit_run
+UPDATE runs SET state = :state, source_sha256 = coalesce(:source_sha256, source_sha256) WHERE number = :number;
+-- name: delete_run
+DELETE FROM runs WHERE number = :number;
+
+-- Leases: PostgreSQL has no lock that dies with a process on another machine. Its clock counts, nobody else's.
+-- name: take_free_run@postgresql
+SELECT lease_until < extract(epoch FROM clock_timestamp()) * 1000000 FROM runs WHERE id = :id FOR UPDATE SKIP LOCKED;
+-- name: is_free@postgresql
+SELECT lease_until < extract(epoch FROM clock_timestamp()) * 1000000 FROM runs WHERE id = :id;
+-- name: lease_run@postgresql
+UPDATE runs SET lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + :lease WHERE id = :id AND epoch = :epoch;
+
+-- --- chunks -----------------------------------------------------------------------------------------------------------
+
+-- name: allot@sqlite
+INSERT INTO ledger_meta (name, value) VALUES ('last_chunk', :n) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value RETURNING value;
+-- name: allot@postgresql
+SELECT max(id) FROM (SELECT nextval('chunk_ids') AS id FROM generate_series(1, :n)) AS ids;
+-- name: add_chunks
+INSERT INTO chunks (id, run, epoch, updated_at, states) VALUES {rows};
+-- name: add_bodies
+INSERT INTO bodies (chunk, packed, meta, body, source) VALUES {rows};
+-- name: add_keys
+INSERT INTO keys (environment, key, chunk, place, fingerprint) VALUES {rows} ON CONFLICT (environment, key) DO NOTHING;
+-- name: add_contested
+INSERT INTO contested (run, chunk, place, key) VALUES {rows} ON CONFLICT (run, chunk, place) DO NOTHING;
+-- name: chunks
+SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks WHERE id {among:ids} ORDER BY id;
+-- name: chunk
+SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks WHERE id = :id;
+-- name: lock_chunk
+SELECT id FROM chunks WHERE id = :id {for_update};
+-- name: chunks_of_run
+SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks WHERE run = :run AND id > :after ORDER BY id LIMIT :most;
+-- name: chunks_with
+SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks
+WHERE run = :run AND id > :after AND states {like} :letters ORDER BY id LIMIT :most;
+-- name: chunks_anywhere_with
+SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks WHERE id > :after AND states {like} :letters ORDER BY id LIMIT :most;
+-- name: states_of_run
+SELECT states, count(*) FROM chunks WHERE run = :run GROUP BY states;
+-- name: change
+UPDATE chunks SET epoch = new.column4, claimed_at = CAST(new.column5 AS {big}), updated_at = new.column6, states = new.column7
+FROM (VALUES {rows}) AS new WHERE chunks.id = new.column1 AND chunks.epoch = new.column2 AND chunks.states = new.column3;
+-- name: bodies
+SELECT chunk, packed, meta, body, source FROM bodies WHERE chunk {among:ids};
+-- name: change_body
+UPDATE bodies SET packed = :packed, meta = :meta, body = :body WHERE chunk = :chunk;
+-- name: results
+SELECT chunk, part, status, ids FROM results WHERE chunk {among:ids} ORDER BY chunk, part;
+-- name: results_of_chunk
+SELECT chunk, part, status, ids FROM results WHERE chunk = :chunk ORDER BY part;
+-- name: add_results
+INSERT INTO results (chunk, part, status, ids) VALUES {rows};
+-- name: notes
+SELECT chunk, place, status, error, lost_drafts FROM notes WHERE chunk {among:ids};
+-- name: notes_of_chunk
+SELECT chunk, place, status, error, lost_drafts FROM notes WHERE chunk = :chunk;
+-- name: lost_of_run
+SELECT notes.chunk, place, lost_drafts FROM notes JOIN chunks ON chunks.id = notes.chunk WHERE run = :run AND lost_drafts > 0;
+-- name: note
+INSERT INTO notes (chunk, place, status, error, lost_drafts) VALUES {rows}
+ON CONFLICT (chunk, place) DO UPDATE SET status = excluded.status, error = excluded.error, lost_drafts = excluded.lost_drafts;
+-- name: chunks_that_name@sqlite
+SELECT DISTINCT chunks.id, run, chunks.epoch, claimed_at, updated_at, states FROM json_each(:quoted) AS named
+JOIN bodies ON instr(bodies.meta, named.value) > 0 JOIN chunks ON chunks.id = bodies.chunk JOIN runs ON runs.number = run
+WHERE environment = :environment;
+-- name: chunks_that_name@postgresql
+SELECT DISTINCT chunks.id, run, chunks.epoch, claimed_at, updated_at, states FROM unnest(:quoted::text[]) AS named
+JOIN bodies ON position(named IN bodies.meta) > 0 JOIN chunks ON chunks.id = bodies.chunk JOIN runs ON runs.number = run
+WHERE environment = :environment;
+-- name: recorded@sqlite
+SELECT results.chunk, ids.key, ids.value FROM results JOIN chunks ON chunks.id = results.chunk JOIN runs ON runs.number = chunks.run,
+  json_each(results.ids) AS ids WHERE runs.environment = :environment AND ids.value {among:ids};
+-- name: recorded@postgresql
+SELECT results.chunk, ids.place - 1, ids.value FROM results JOIN chunks ON chunks.id = results.chunk
+  JOIN runs ON runs.number = chunks.run CROSS JOIN LATERAL jsonb_array_elements_text(results.ids::jsonb) WITH ORDINALITY AS ids (value, place)
+WHERE runs.environment = :environment AND ids.value {among:ids};
+-- name: tasks_twice@sqlite
+SELECT ids.value, min(chunks.id * 32 + ids.key), max(chunks.id * 32 + ids.key) FROM results JOIN chunks ON chunks.id = chunk
+JOIN runs ON runs.number = run, json_each(results.ids) AS ids
+WHERE ids.value IS NOT NULL AND instr(:live, substr(states, ids.key + 1, 1)) > 0 GROUP BY environment, ids.value HAVING count(*) > 1;
+-- name: tasks_twice@postgresql
+SELECT ids.value, min(chunks.id * 32 + ids.place - 1), max(chunks.id * 32 + ids.place - 1) FROM results JOIN chunks ON chunks.id = chunk
+JOIN runs ON runs.number = run CROSS JOIN LATERAL jsonb_array_elements_text(results.ids::jsonb) WITH ORDINALITY AS ids (value, place)
+WHERE ids.value IS NOT NULL AND strpos(:live, substr(states, ids.place::int, 1)) > 0 GROUP BY environment, ids.value HAVING count(*) > 1;
+
+-- --- keys -------------------------------------------------------------------------------------------------------------
+
+-- A key leads to the order that has it, or had it last. It is taken while that order's state is live, and its run is admitted.
+-- name: keys
+SELECT key, chunk, place FROM keys WHERE environment = :environment AND key {among:keys};
+-- name: keys_astray
+SELECT environment, key, chunk FROM keys JOIN chunks ON chunks.id = chunk WHERE place >= length(states);
+-- name: same_fingerprints
+SELECT fingerprint, key, chunk, place FROM keys WHERE fingerprint {among:prints} AND environment = :environment;
+-- name: take_key
+INSERT INTO keys (environment, key, chunk, place, fingerprint) VALUES (:environment, :key, :chunk, :place, :fingerprint)
+ON CONFLICT (environment, key) DO UPDATE SET chunk = excluded.chunk, place = excluded.place, fingerprint = excluded.fingerprint
+WHERE keys.chunk = :from_chunk AND keys.place = :from_place;
+-- name: admitting@sqlite
+SELECT 1;
+-- name: admitting@postgresql
+SELECT pg_advisory_xact_lock(7237103002);
+-- name: contested
+SELECT chunk, place, key FROM contested WHERE run = :run AND (chunk, place) > (:chunk, :place) ORDER BY chunk, place LIMIT :most;
+-- name: contested_twice
+SELECT key, chunk, place FROM contested WHERE run = :run AND key IN (
+  SELECT key FROM contested WHERE run = :run GROUP BY key HAVING count(*) > 1
+  UNION ALL SELECT keys.key FROM keys JOIN chunks ON chunks.id = keys.chunk JOIN contested AS mine ON mine.key = keys.key
+    WHERE mine.run = :run AND chunks.run = :run AND environment = :environment AND (keys.chunk <> mine.chunk OR keys.place <> mine.place))
+ORDER BY chunk, place;
+-- name: contested_of_chunk
+SELECT contested.place, keys.chunk, keys.place FROM contested JOIN runs ON runs.number = contested.run
+JOIN keys ON keys.environment = runs.environment AND keys.key = contested.key
+WHERE contested.chunk = :chunk AND NOT (keys.chunk = contested.chunk AND keys.place = contested.place);
+-- name: forget_contested
+DELETE FROM contested WHERE run = :run;
+-- name: release_keys
+DELETE FROM keys WHERE environment = :environment AND key {among:keys} AND chunk {among:chunks};
+-- name: delete_chunks
+DELETE FROM chunks WHERE id {among:chunks};
+-- name: delete_bodies
+DELETE FROM bodies WHERE chunk {among:chunks};
+-- name: delete_results
+DELETE FROM results WHERE chunk {among:chunks};
+-- name: forget_results
+DELETE FROM results WHERE chunk = :chunk;
+-- name: delete_notes
+DELETE FROM notes WHERE chunk {among:chunks};
+
+-- --- drafts that nobody uses, and operators' words -------------------------------------------------------------------
+
+-- name: unused_drafts
+SELECT task_id, key, cancelled_at FROM unused_drafts WHERE run = :run ORDER BY noted_at, task_id;
+-- name: unused_by_key
+SELECT key, count(*) FROM unused_drafts WHERE run = :run AND key {among:keys} GROUP BY key;
+-- name: known_unused
+SELECT task_id FROM unused_drafts WHERE task_id {among:ids};
+-- name: add_unused
+INSERT INTO unused_drafts (task_id, run, key, noted_at, cancelled_at) VALUES {rows} ON CONFLICT (task_id) DO NOTHING;
+-- name: unused_cancelled
+UPDATE unused_drafts SET cancelled_at = :now WHERE run = :run AND task_id {among:ids};
+-- name: decide
+INSERT INTO decisions (run, chunk, place, key, created, task_id, decided_by, decided_at)
+VALUES (:run, :chunk, :place, :key, :created, :task_id, :by, :at);
+-- name: decisions
+SELECT key, created, task_id, decided_by, decided_at FROM decisions WHERE run = :run ORDER BY id;
+
+-- --- archiving --------------------------------------------------------------------------------------------------------
+
+-- name: archivable
+SELECT id FROM runs WHERE state = 'done' AND finished_at < :before AND archived_at IS NULL ORDER BY number;
+-- name: mark_archived
+UPDATE runs SET archived_at = :at, archived_in = :where WHERE number = :number;
+-- name: archive_chunks
+INSERT INTO chunks (id, run, epoch, claimed_at, updated_at, states) VALUES {rows};
+-- name: archive_results
+INSERT INTO results (chunk, part, status, ids) VALUES {rows};
+-- name: archive_notes
+INSERT INTO notes (chunk, place, status, error, lost_drafts) VALUES {rows};
+-- name: add_decisions
+INSERT INTO decisions (run, chunk, place, key, created, task_id, decided_by, decided_at) VALUES {rows};
+-- name: unused_of_run
+SELECT task_id, key, noted_at, cancelled_at FROM unused_drafts WHERE run = :number ORDER BY task_id;
+-- name: decisions_of_run
+SELECT chunk, place, key, created, task_id, decided_by, decided_at FROM decisions WHERE run = :number ORDER BY id;
+-- name: forget_unused
+DELETE FROM unused_drafts WHERE run = :number;
+-- name: forget_decisions
+DELETE FROM decisions WHERE run = :number;
+-- name: raise_epochs_of_run
+UPDATE chunks SET epoch = epoch + 1 WHERE run = :run;
+-- name: settle_states
+UPDATE chunks SET states = :states WHERE id = :id AND states <> :states;
+-- name: empty_bodies
+UPDATE bodies SET packed = 2, meta = '[]', body = :nothing, source = :nothing WHERE chunk IN (SELECT id FROM chunks WHERE run = :run);
+-- name: forget_notes_of_run
+DELETE FROM notes WHERE chunk IN (SELECT id FROM chunks WHERE run = :run);

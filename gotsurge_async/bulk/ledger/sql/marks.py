@@ -1,0 +1,357 @@
+"""The writes that move orders from state to state; each is conditional on the state they are in, and on the claim.
+
+A function here is run by the writer: it may be undone and run again. What `Run` asks for is refused when another
+process has taken the run over; what it says of claimed orders, when the claim is no longer the one that it made.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+
+from attrs import frozen
+
+from gotsurge_async.bulk.ledger.errors import IllegalTransition, NoSuchRun, TaskTaken
+from gotsurge_async.bulk.ledger.sql.chunks import Chunk, by_chunk, chunks_of, load, number_of, save_all
+from gotsurge_async.bulk.ledger.sql.runs import Held, fence
+from gotsurge_async.bulk.ledger.states import (
+    CLAIMED,
+    LETTERS,
+    LIVE,
+    OWNED_ELSEWHERE,
+    OrderOutcome,
+    OrderState,
+    Remark,
+    in_words,
+    sources,
+)
+from gotsurge_async.database import Database
+
+RECORDED = {
+    OrderState.CREATED: sources(OrderState.CREATED),
+    # Only what was being drafted: one that is on its way to be broadcast, or was, keeps the draft it has.
+    OrderState.DRAFTED: frozenset({OrderState.DRAFTING}),
+    # Its recorded draft was seen to be one still: it is broadcast again, by the same id.
+    OrderState.BROADCASTING: frozenset({OrderState.IN_DOUBT}),
+    OrderState.REFUSED: sources(OrderState.REFUSED),
+    OrderState.IN_DOUBT: sources(OrderState.IN_DOUBT),
+    OrderState.CANCELLED: sources(OrderState.CANCELLED),
+}
+"""The states that an outcome may have, and those in which the order must be found."""
+
+_RECORDED = {state: frozenset(LETTERS[source] for source in RECORDED[state]) for state in RECORDED}
+_CLAIMED = frozenset(LETTERS[state] for state in CLAIMED)
+
+CRASHED = "the process ended before the answer was recorded"
+"""What an order in doubt after a crash says in its ``error``."""
+
+PAGE = 200
+"""Chunks that are looked at or changed at a time, where all of a run's may be."""
+
+
+def count(db: Database, slot: int) -> None:
+    """Raise the counter by which an older copy of the ledger is told from a newer one."""
+    db.change("count", slot=slot)
+
+
+@frozen
+class Claim:
+    """A wish to move those of some orders that are in ``source`` to ``target``."""
+
+    run: Held
+    ids: Sequence[int]
+    source: OrderState
+    target: OrderState
+    now: int
+    slot: int
+
+
+def claim(db: Database, wishes: Sequence[Claim]) -> list[set[int]]:
+    """Grant claims: to each the ids that it has now, and that no other has."""
+    _fence_all(db, wishes)
+    wanted = [by_chunk(wish.ids) for wish in wishes]
+    said = any(wish.source is OrderState.IN_DOUBT for wish in wishes)
+    chunks = load(db, {number for places in wanted for number in places}, said=said)
+    granted: list[set[int]] = []
+    taken: dict[int, Chunk] = {}
+    for wish, places in zip(wishes, wanted, strict=True):
+        claimed: set[int] = set()
+        source, target = LETTERS[wish.source], LETTERS[wish.target]
+        for number, at in places.items():
+            chunk = chunks.get(number)
+            if chunk is None or chunk.run != wish.run.number:
+                continue
+            free = [place for place in at if place < len(chunk.states) and chunk.states[place] == source]
+            if wish.source is OrderState.IN_DOUBT:
+                free = [place for place in free if place in chunk.tasks]
+            if free:
+                for place in free:
+                    chunk.states[place] = target
+                _raise(db, wish.run, chunk, wish.now)
+                taken[number] = chunk
+                claimed.update(number_of(number, place) for place in free)
+        granted.append(claimed)
+    if taken:
+        save_all(db, taken.values(), max(wish.now for wish in wishes))
+        count(db, wishes[0].slot)
+    return granted
+
+
+def _raise(db: Database, run: Held, chunk: Chunk, now: int) -> None:
+    """Begin a new claim of a chunk; it is the holder's when it is durable: else another one may have that epoch."""
+    chunk.epoch += 1
+    chunk.claimed_at = now
+    db.committed.append(partial(run.claims.__setitem__, chunk.id, chunk.epoch))
+
+
+def _fence_all(db: Database, requests: Sequence["Claim | Results"]) -> None:
+    # Of one run there may be an older holder among them, of this same process, which is refused.
+    for run in {(request.run.number, request.run.epoch): request.run for request in requests}.values():
+        fence(db, run)
+
+
+def chunks_in(db: Database, run: Held, ids: Iterable[int], *, said: bool = True) -> list[tuple[Chunk, list[int]]]:
+    """The chunks of some orders of a run, and the places of these in them; others' orders are not among them."""
+    places = by_chunk(ids)
+    found = load(db, places, said=said)
+    return [(chunk, places[chunk.id]) for chunk in found.values() if chunk.run == run.number]
+
+
+def _is_claimed(run: Held, chunk: Chunk, place: int) -> bool:
+    return chunk.state(place) in CLAIMED and run.claims.get(chunk.id) == chunk.epoch
+
+
+def _claimed(db: Database, run: Held, ids: Sequence[int], wish: str) -> list[tuple[Chunk, list[int]]]:
+    """The chunks of some orders, all of which this holder has claimed.
+
+    Raises:
+        IllegalTransition: one of them is not.
+    """
+    found = chunks_in(db, run, ids)
+    for chunk, places in found:
+        for place in places:
+            if not _is_claimed(run, chunk, place):
+                raise _complaint(db, run, chunk, place, wish)
+    if sum(len(places) for _, places in found) != len(ids) or len(set(ids)) != len(ids):
+        raise _puzzling(run, wish)
+    return found
+
+
+def release(db: Database, run: Held, ids: Sequence[int], now: int) -> None:
+    """Undo claims."""
+    for chunk, places in _claimed(db, run, ids, "be released"):
+        for place in places:
+            is_out = chunk.state(place) is OrderState.BROADCASTING
+            chunk.move(place, OrderState.DRAFTED if is_out else OrderState.PENDING)
+        if not chunk.places(CLAIMED):
+            chunk.claimed_at = None
+        chunk.save(db, now)
+
+
+def renew(db: Database, run: Held, ids: Sequence[int], now: int) -> None:
+    """Make claims young again, if they still are the holder's."""
+    for chunk, _ in _claimed(db, run, ids, "be claimed on"):
+        chunk.claimed_at = now
+        chunk.save(db, now)
+
+
+@frozen
+class Results:
+    """Outcomes to record, all or none.
+
+    Attributes:
+        broadcast: those that are drafted are claimed for their broadcast by the same write.
+    """
+
+    run: Held
+    outcomes: Sequence[OrderOutcome]
+    now: int
+    broadcast: bool = False
+
+
+def record(db: Database, many: Sequence[Results]) -> list[None]:
+    """Record outcomes."""
+    _fence_all(db, many)
+    by_ids = [{outcome.id: outcome for outcome in results.outcomes} for results in many]
+    wanted = [by_chunk(by_id) for by_id in by_ids]
+    chunks = load(db, {number for places in wanted for number in places})
+    for results, by_id, places in zip(many, by_ids, wanted, strict=True):
+        run = results.run
+        there = all(number in chunks and chunks[number].run == run.number for number in places)
+        if not there or len(by_id) != len(results.outcomes):
+            raise _puzzling(run, "be recorded")
+        tasks = {outcome.task_id: outcome.id for outcome in results.outcomes if outcome.task_id is not None}
+        if run.tasks.others(tasks) or len(tasks) != sum(each.task_id is not None for each in results.outcomes):
+            raise TaskTaken("a task is recorded for another order already")
+        doubtful: list[tuple[str, int]] = []  # tasks that were found for orders which nobody is sending
+        for number, at in places.items():
+            outcomes = {place: by_id[number_of(number, place)] for place in at}
+            doubtful += _record(db, run, chunks[number], outcomes, results.broadcast)
+        _refuse_taken(db, run.environment, doubtful)
+        db.committed.append(partial(run.tasks.keep, tasks))
+    save_all(db, chunks.values(), max(results.now for results in many))
+    return [None] * len(many)
+
+
+def _record(
+    db: Database, run: Held, chunk: Chunk, outcomes: Mapping[int, OrderOutcome], broadcast: bool
+) -> list[tuple[str, int]]:
+    """Move the orders of a chunk on; the tasks, with their orders, that were not in anybody's hands."""
+    mine = run.claims.get(chunk.id) == chunk.epoch
+    doubtful: list[tuple[str, int]] = []
+    for place, new in outcomes.items():  # for every order that is sent: it is short, and calls little
+        if place >= len(chunk.states):
+            raise _puzzling(run, "be recorded")
+        letter = chunk.states[place]
+        if letter not in _RECORDED[new.state] or (letter in _CLAIMED and not mine):
+            raise _complaint(db, run, chunk, place, f"become {new.state.word}")
+        chunk.states[place] = LETTERS[new.state]
+        if new.task_id is not None or new.status is not None:
+            if new.task_id is not None and letter not in _CLAIMED and place not in chunk.tasks:
+                doubtful.append((new.task_id, new.id))
+            chunk.record(place, clean(new.task_id), clean(new.status))
+        if new.error is not None or place in chunk.notes:
+            chunk.note(place, error=clean(new.error))
+        if broadcast and new.state is OrderState.DRAFTED:
+            chunk.move(place, OrderState.BROADCASTING)
+    return doubtful
+
+
+def _refuse_taken(db: Database, environment: str, tasks: Sequence[tuple[str, int]]) -> None:
+    """Refuse tasks, each with the order that it is to be of, that another live order has.
+
+    Raises:
+        TaskTaken: one of them.
+    """
+    ids = [task_id for task_id, _ in tasks]
+    owners = recorded(db, environment, ids)
+    for task_id, order in tasks:
+        if ids.count(task_id) > 1 or any(other != order for other in owners.get(task_id, ())):
+            raise TaskTaken("a task is recorded for another order already")
+
+
+def recorded(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, list[int]]:
+    """Which of some tasks are recorded for live orders, or were for orders that nobody has since: with their orders."""
+    rows = db.rows("recorded", environment=environment, ids=db.listed(task_ids)) if task_ids else []
+    chunks = load(db, {row[0] for row in rows})
+    found: dict[str, list[int]] = {}
+    for number, place, task_id in rows:
+        if chunks[number].state(place) not in OWNED_ELSEWHERE:
+            found.setdefault(task_id, []).append(number_of(number, place))
+    return {
+        task_id: [order for order in orders if _is_live(chunks, order)] or orders for task_id, orders in found.items()
+    }
+
+
+def _is_live(chunks: Mapping[int, Chunk], order: int) -> bool:
+    ((number, (place,)),) = by_chunk([order]).items()
+    return chunks[number].state(place) in LIVE
+
+
+def remark(db: Database, run: Held, remarks: Sequence[Remark], now: int) -> None:
+    """Note what was learnt about orders that stay in their states."""
+    by_id = {each.id: each for each in remarks}
+    for chunk, places in chunks_in(db, run, by_id):
+        for place in places:
+            each = by_id[number_of(chunk.id, place)]
+            if chunk.state(place) is each.state:
+                said = {"status": clean(each.status), "error": clean(each.error)}
+                chunk.note(place, **{name: text for name, text in said.items() if text is not None})
+        chunk.save(db, now)
+
+
+def clean(text: str | None) -> str | None:
+    """What a service said may be garbage, and must not keep the rest of an outcome from being recorded."""
+    if text is None or (text.isascii() and "\0" not in text):
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def recover(db: Database, run: Held, now: int) -> None:
+    """Take over the claims of earlier holders of a run; what this one has claimed is left alone."""
+    after = 0
+    while rows := db.rows(
+        "chunks_with", run=run.number, after=after, letters=db.having(LETTERS[state] for state in CLAIMED), most=PAGE
+    ):
+        for chunk in chunks_of(db, rows).values():
+            after = chunk.id
+            if run.claims.get(chunk.id) == chunk.epoch:
+                continue
+            for place in chunk.places((OrderState.SENDING,)):
+                chunk.move(place, OrderState.IN_DOUBT)
+                chunk.note(place, error=CRASHED)
+            for place in chunk.places((OrderState.DRAFTING,)):
+                chunk.move(place, OrderState.PENDING)
+                chunk.note(place, error=None, lost_drafts=chunk.lost_drafts(place) + 1)
+            _raise(db, run, chunk, now)
+            chunk.save(db, now)
+
+
+def resolve(
+    db: Database, run: Held, words: Mapping[str, str | None], states: Iterable[OrderState], by: str, now: int
+) -> None:
+    """Record words: the order of a key is this task, or with None it does not exist, and its key is free.
+
+    Raises:
+        NoSuchRun: the run has no such order.
+        IllegalTransition: one is in none of ``states``, or has another task recorded, which is never replaced.
+    """
+    states = frozenset(states)
+    orders = _orders_of_keys(db, run, words)
+    chunks = load(db, {number for number, _ in orders.values()})
+    for key, task_id in words.items():
+        chunk, place = chunks[orders[key][0]], orders[key][1]
+        known = chunk.tasks.get(place, (None,))[0]
+        if chunk.state(place) not in states:
+            said = in_words(chunk.state(place), held=True)  # what is being sent is in flight
+            raise IllegalTransition(f"order {key} of run {run.id} is {said}, not in doubt")
+        if None not in (task_id, known) and task_id != known:
+            raise IllegalTransition(f"task {known} is recorded for order {key} of run {run.id}")
+        created = task_id is not None
+        # By a person, who may know it of an order in any of these states.
+        chunk.states[place] = LETTERS[OrderState.CREATED if created else OrderState.REFUSED]
+        chunk.record(place, task_id, None)
+        chunk.note(place, error=None if created else f"not created, says {by}")
+        decision = {"key": key, "created": int(created), "task_id": task_id, "by": by, "at": now}
+        db.change("decide", run=run.number, chunk=chunk.id, place=place, **decision)
+    _refuse_taken(
+        db,
+        run.environment,
+        [(task_id, number_of(*orders[key])) for key, task_id in words.items() if task_id is not None],
+    )
+    for chunk in chunks.values():
+        chunk.save(db, now)
+
+
+def _orders_of_keys(db: Database, run: Held, keys: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """The chunk and place of each key in a run."""
+    wanted = set(keys)
+    owners = db.rows("keys", environment=run.environment, keys=db.listed(wanted))
+    chunks = load(db, {number for _, number, _ in owners}).values()
+    mine = {chunk.id for chunk in chunks if chunk.run == run.number}
+    found = {key: (number, place) for key, number, place in owners if number in mine}
+    if wanted - found.keys():  # others' by now, or of nobody
+        found |= _orders_by_reading(db, run, wanted - found.keys())
+    for key in wanted:
+        if key not in found:
+            raise NoSuchRun(f"run {run.id} has no order {key}")
+    return found
+
+
+def _orders_by_reading(db: Database, run: Held, keys: set[str]) -> dict[str, tuple[int, int]]:
+    found: dict[str, tuple[int, int]] = {}
+    after = 0
+    while rows := db.rows("chunks_of_run", run=run.number, after=after, most=PAGE):
+        for chunk in chunks_of(db, rows, said=False, bodies=True).values():
+            after = chunk.id
+            found |= {meta.key: (chunk.id, place) for place, meta in enumerate(chunk.metas) if meta.key in keys}
+    return found
+
+
+def _complaint(db: Database, run: Held, chunk: Chunk, place: int, wish: str) -> IllegalTransition:
+    """The error for an order that is not in a state for what is wished; it names the order."""
+    meta = load(db, [chunk.id], bodies=True)[chunk.id].metas[place]
+    state = chunk.state(place).word
+    return IllegalTransition(f"order {meta.key} (line {meta.line}) of run {run.id} is {state} and cannot {wish}")
+
+
+def _puzzling(run: Held, wish: str) -> IllegalTransition:
+    return IllegalTransition(f"an order of run {run.id} is named twice, does not exist, or did {wish} before")

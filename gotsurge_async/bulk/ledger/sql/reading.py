@@ -1,0 +1,232 @@
+"""Single questions to the ledger. Each function reads, on a connection of its own, and sees one moment."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from attrs import frozen
+
+from gotsurge_async.bulk.ledger.sql import marks, runs
+from gotsurge_async.bulk.ledger.sql.chunks import PLACES, chunks_of, load, number_of
+from gotsurge_async.bulk.ledger.sql.pages import LOST, owners_of, owners_of_keys, standing_of
+from gotsurge_async.bulk.ledger.sql.runs import Held
+from gotsurge_async.bulk.ledger.sql.schema import TABLES
+from gotsurge_async.bulk.ledger.states import (
+    LETTERS,
+    LIVE,
+    Counts,
+    Decision,
+    OrderState,
+    RunState,
+    Similar,
+    UnusedDraft,
+)
+from gotsurge_async.clock import from_microseconds
+from gotsurge_async.database import Database, Kind
+
+SIMILAR_LIMIT = 1000
+"""How many pairs of similar orders one look lists."""
+RIVALS_AT_ONCE = 500
+
+
+def standing(db: Database, run_id: str) -> Counts:
+    """How many orders of a run are in each state; one whose key another order has counts as what became of it there."""
+    rows = db.rows("run", id=run_id)
+    if not rows:
+        return Counts()
+    info, number, _ = runs.one(db, run_id)
+    if info.archived_at is not None:
+        return runs.counts(db, number)
+    lost = {LETTERS[state] for state in LOST}
+    letters: Counter[str] = Counter()
+    for states, times in db.rows("states_of_run", run=number):
+        if lost.isdisjoint(states):
+            for letter in states:
+                letters[letter] += times
+    after = 0
+    while found := db.rows("chunks_with", run=number, after=after, letters=db.having(lost), most=marks.PAGE):
+        after = found[-1][0]
+        chunks = chunks_of(db, found, bodies=True)
+        owners = owners_of(db, info.environment, chunks.values())
+        for chunk in chunks.values():
+            for place, meta, payload, _ in chunk.orders():
+                owner = owners.get(meta.key)
+                live = owner if owner is not None and owner.live else None
+                state = chunk.state(place)
+                letters[LETTERS[standing_of(state, live, payload) if state in LOST else state]] += 1
+    return runs.counts_of(letters, loading=info.state is RunState.LOADING)
+
+
+# --- more -------------------------------------------------------------------------------------------------------------
+
+
+def similar(db: Database, run: Held) -> list[Similar]:
+    """Waiting orders of a run whose fingerprint a live order with another key carries, in another run or before it."""
+    found: list[Similar] = []
+    after = 0
+    letters = db.having([LETTERS[OrderState.PENDING]])
+    while rows := db.rows("chunks_with", run=run.number, after=after, letters=letters, most=marks.PAGE // 8):
+        after = rows[-1][0]
+        mine = [
+            (meta.fingerprint, number_of(chunk.id, place), meta)
+            for chunk in chunks_of(db, rows, said=False, bodies=True).values()
+            for place, meta, _, _ in chunk.orders()
+            if meta.fingerprint is not None and chunk.state(place) is OrderState.PENDING
+        ]
+        others: dict[int, list[tuple[str, int, int]]] = {}
+        prints = db.listed({meta.print_number for _, _, meta in mine})
+        for print_, key, number, place in db.rows("same_fingerprints", environment=run.environment, prints=prints):
+            others.setdefault(print_, []).append((key, number, place))
+        chunks = load(db, {number for each in others.values() for _, number, _ in each}, bodies=True)
+        names = runs.names(db, {chunk.run for chunk in chunks.values()})
+        for fingerprint, order, meta in mine:
+            for key, number, place in others.get(meta.print_number or 0, ()):
+                other = chunks.get(number)
+                if other is None or key == meta.key or not other.metas or other.state(place) not in LIVE:
+                    continue
+                if other.metas[place].fingerprint != fingerprint:
+                    continue
+                if other.run == run.number and number_of(number, place) > order:
+                    continue  # of two orders of the same run, the later one names the earlier one
+                if names[other.run][1] is RunState.LOADING:
+                    continue
+                line = other.metas[place].line
+                found.append(Similar(meta.key, meta.line, key, names[other.run][0], line, other.state(place)))
+        if len(found) >= SIMILAR_LIMIT:
+            break
+    return found[:SIMILAR_LIMIT]
+
+
+@frozen
+class Rival:
+    """An order of a run, and the order that its key was pushed with, by whatever run."""
+
+    id: int
+    line: int
+    key: str
+    payload: bytes
+    other_id: int
+    other_run: str
+    other_state: OrderState
+    other_payload: bytes
+    task_id: str | None
+
+
+def rivals(db: Database, run: Held, states: Iterable[OrderState], after: int) -> list[Rival]:
+    """Orders of a run in some states, by id, whose key another order has that was sent with another text."""
+    wanted = frozenset(states)
+    letters = db.having(LETTERS[state] for state in wanted)
+    number = max(0, after // PLACES - 1)
+    found: list[Rival] = []
+    while len(found) < RIVALS_AT_ONCE:
+        rows = db.rows("chunks_with", run=run.number, after=number, letters=letters, most=marks.PAGE // 8)
+        if not rows:
+            break
+        number = rows[-1][0]
+        chunks = chunks_of(db, rows, said=False, bodies=True)
+        owners = owners_of(db, run.environment, chunks.values())
+        for chunk in chunks.values():
+            for place, meta, payload, _ in chunk.orders():
+                owner, order = owners.get(meta.key), number_of(chunk.id, place)
+                if order <= after or chunk.state(place) not in wanted or owner is None or not owner.live:
+                    continue
+                theirs = owner.payload
+                if theirs is not None and theirs != payload:
+                    other = number_of(owner.chunk.id, owner.place), owner.run_id, owner.state
+                    found.append(Rival(order, meta.line, meta.key, payload, *other, theirs, owner.task_id))
+    return found
+
+
+def pushed(db: Database, environment: str, keys: Sequence[str]) -> dict[str, tuple[str, OrderState, bytes]]:
+    """The orders that some keys were pushed with: the run, the state there, and the text that was or will be sent."""
+    return {
+        key: (owner.run_id, owner.state, owner.payload or b"")
+        for key, owner in owners_of_keys(db, environment, keys, unless={}).items()
+        if owner.live
+    }
+
+
+def recorded(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, int]:
+    """Which of some tasks are recorded, each with the id of its order."""
+    return {task_id: orders[0] for task_id, orders in marks.recorded(db, environment, task_ids).items()}
+
+
+def adoptable(db: Database, run: Held, drafts: Mapping[str, str]) -> dict[str, str]:
+    """See `Run.adoptable`."""
+    texts: dict[str, set[bytes]] = {key: set() for key in drafts}
+    # Every order that ever had one of the keys: those of all runs of the environment.
+    quoted = db.listed(msgspec.json.encode(key).decode() for key in drafts)
+    rows = db.rows("chunks_that_name", environment=run.environment, quoted=quoted)
+    for chunk in chunks_of(db, rows, said=False, bodies=True).values():
+        for _, meta, payload, _ in chunk.orders():
+            if meta.key in texts:
+                texts[meta.key].add(payload)
+    ids = list(drafts.values())
+    taken = {task_id for (task_id,) in db.rows("known_unused", ids=db.listed(ids))}
+    taken |= {task_id for _, _, task_id in db.rows("recorded", environment=run.environment, ids=db.listed(ids))}
+    return {key: drafts[key] for key, said in texts.items() if len(said) == 1 and drafts[key] not in taken}
+
+
+def lost_drafts(db: Database, run: Held) -> list[str]:
+    """The keys of orders of which more drafts may exist than are known; those that went over to another run are its."""
+    rows = db.rows("lost_of_run", run=run.number)
+    chunks = load(db, {number for number, _, _ in rows}, bodies=True)
+    lost = {
+        chunks[number].metas[place].key: times
+        for number, place, times in rows
+        if chunks[number].metas and chunks[number].state(place) is not OrderState.SUPERSEDED
+    }
+    noted: dict[str, int] = dict(db.rows("unused_by_key", run=run.number, keys=db.listed(lost))) if lost else {}
+    return [key for key, times in lost.items() if times > noted.get(key, 0)]
+
+
+def unused(db: Database, run_id: str) -> list[UnusedDraft]:
+    """The drafts of a run that no order will be broadcast by: those that were noted, and those of refused orders."""
+    _, number, _ = runs.one(db, run_id)
+    noted = db.rows("unused_drafts", run=number)
+    known = {task_id for task_id, _, _ in noted}
+    found = [UnusedDraft(key, task_id, cancelled_at is not None) for task_id, key, cancelled_at in noted]
+    after = 0
+    letters = db.having([LETTERS[OrderState.REFUSED]])
+    while rows := db.rows("chunks_with", run=number, after=after, letters=letters, most=marks.PAGE):
+        after = rows[-1][0]
+        for chunk in chunks_of(db, rows, bodies=True).values():
+            for place, meta, _, _ in chunk.orders():
+                if chunk.state(place) is OrderState.REFUSED and place in chunk.tasks:
+                    task_id = chunk.tasks[place][0]
+                    found += [] if task_id in known else [UnusedDraft(meta.key, task_id, cancelled=False)]
+    return found
+
+
+@frozen(kw_only=True)
+class Size:
+    """How large a ledger is.
+
+    Attributes:
+        bytes: of the database, with its indexes and with what is free in it; without the log of what was written last.
+        orders: of all its runs.
+    """
+
+    bytes: int
+    orders: int
+
+    @property
+    def per_order(self) -> float | None:
+        """Bytes of the ledger for each of its orders; None if it has none."""
+        return self.bytes / self.orders if self.orders else None
+
+
+def size(db: Database) -> Size:
+    """How large the ledger is, all runs together."""
+    tables = {} if db.kind is Kind.SQLITE else {"tables": db.listed(TABLES)}
+    ((bytes_, orders),) = db.rows("size", **tables)
+    return Size(bytes=bytes_, orders=orders)
+
+
+def decided(db: Database, run_id: str) -> list[Decision]:
+    """The operators' words about a run, oldest first."""
+    _, number, _ = runs.one(db, run_id)
+    return [
+        Decision(run_id, key, bool(created), task_id, by, from_microseconds(at))
+        for key, created, task_id, by, at in db.rows("decisions", run=number)
+    ]

@@ -1,0 +1,452 @@
+"""What is particular to PostgreSQL: what a server must promise, leases, lost connections, and copies of databases."""
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from gotsurge_async.bulk.ledger import (
+    Counts,
+    Ledger,
+    LedgerBusy,
+    LedgerOlder,
+    LedgerUnusable,
+    OrderOutcome,
+    OrderState,
+    Run,
+    RunHeld,
+)
+from gotsurge_async.bulk.ledger.locks import LEASE_SECONDS
+from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older
+from gotsurge_async.bulk.send.claims import CLAIM_LIFE
+from gotsurge_async.database import Database, Moved
+from tests.bulk.ledger.kit import begun, bring, ids, leases_end, loaded, order, orders, states
+from tests.bulk.ledger.processes import heard, start, tell
+from tests.support.postgres import Server, server
+
+WAITING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+async def until(ask: Callable[[], Any]) -> Any:
+    """What a question is answered with, as soon as that is anything."""
+    while not (answer := await asyncio.to_thread(ask)):  # noqa: ASYNC110 - a server has no events
+        await asyncio.sleep(0.01)
+    return answer
+
+
+def ask(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """What a statement gives, if it gives anything."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        found = connection.execute(statement.encode())
+        return found.fetchall() if found.description else []
+
+
+@contextmanager
+def keeping(url: str, table: str) -> Iterator[None]:
+    """Keep everybody from a table."""
+    connection = psycopg.connect(url)
+    try:
+        connection.execute(f"LOCK TABLE {table}".encode())
+        yield
+    finally:
+        connection.close()
+
+
+# --- what a server must promise ---------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_may_forget_is_refused(url: str) -> None:
+    """One that confirms before it has written is told by its setting, and nothing is made there."""
+    ask(url, f"ALTER DATABASE {url.rpartition('/')[2]} SET synchronous_commit = off")
+    with pytest.raises(LedgerUnusable, match=r"synchronous_commit = off.*may forget.*change that setting"):
+        await Ledger.open(url)
+    assert ask(url, "SELECT FROM pg_tables WHERE schemaname = 'public'") == []
+
+
+@pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
+async def test_a_server_that_does_not_write_through_is_refused(postgres: Server, url: str, setting: str) -> None:
+    """What it confirmed would be gone after a crash of its machine."""
+    postgres.ask(f"ALTER SYSTEM SET {setting} = off")
+    try:
+        postgres.ask("SELECT pg_reload_conf()")
+        await until(lambda: postgres.ask(f"SHOW {setting}") == [("off",)])
+        with pytest.raises(LedgerUnusable, match=f"{setting} = off"):
+            await Ledger.open(url)
+    finally:
+        postgres.ask(f"ALTER SYSTEM RESET {setting}")
+        postgres.ask("SELECT pg_reload_conf()")
+        await until(lambda: postgres.ask(f"SHOW {setting}") == [("on",)])
+
+
+async def test_a_database_that_does_not_take_every_key_is_refused(postgres: Server, url: str) -> None:
+    """Keys are text in any script, so its encoding must be UTF8."""
+    latin = postgres.create(f"{url.rpartition('/')[2]}_latin", "ENCODING LATIN1 LOCALE 'C' TEMPLATE template0")
+    with pytest.raises(LedgerUnusable, match="has the encoding LATIN1, and needs UTF8"):
+        await Ledger.open(latin)
+
+
+@pytest.mark.slow
+async def test_a_standby_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that follows another is not written to; it may be looked at."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with server() as first:
+        async with await Ledger.open(first.url) as ledger:
+            await (await loaded(ledger, orders(3))).close()
+        standby = first.standby()
+        standby.start()
+        try:
+            with pytest.raises(LedgerUnusable, match="on a standby server: give the address of the one"):
+                await Ledger.open(standby.url)
+            async with await Ledger.look(standby.url) as ledger:
+                (info,) = await ledger.runs()
+                assert await ledger.counts(info.id) == Counts(pending=3)
+        finally:
+            standby.stop()
+
+
+async def test_who_may_only_read_looks(url: str) -> None:
+    """A user without the right to write is told so, and may look."""
+    async with await Ledger.open(url) as ledger:
+        await (await loaded(ledger, orders(3))).close()
+    name = url.rpartition("/")[2]
+    ask(url, f"CREATE ROLE reader_{name} LOGIN")
+    ask(url, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader_{name}")
+    as_reader = url.replace("gotsurge@", f"reader_{name}@")
+    with pytest.raises(LedgerUnusable, match="may not be written to by this user"):
+        await Ledger.open(as_reader)
+    async with await Ledger.look(as_reader) as ledger:
+        (info,) = await ledger.runs()
+        assert await ledger.counts(info.id) == Counts(pending=3)
+
+
+async def test_a_password_is_never_shown(url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither by a ledger, nor by the errors of one that cannot be reached, nor in a log or a file's name."""
+    caplog.set_level(logging.DEBUG)
+    with_password = url.replace("gotsurge@", "gotsurge:hush@") + "?application_name=hush"
+    async with await Ledger.open(with_password) as ledger:
+        shown = [ledger.path, repr(ledger.place), str(ledger.place), repr(ledger)]
+    away = "postgresql://gotsurge:hush@127.0.0.1:1/x?connect_timeout=5"
+    for where in (away, url.replace("gotsurge@", "nobody:hush@"), url.replace("gotsurge@", "gotsurge:hush@") + "_gone"):
+        with pytest.raises(LedgerUnusable) as caught:
+            await Ledger.open(where)
+        shown += [str(caught.value), repr(caught.value), str(caught.value.__cause__)]
+    assert "hush" not in "\n".join([*shown, caplog.text, *map(str, tmp_path.rglob("*"))])
+    assert ledger.path == url
+
+
+async def test_closing_leaves_no_connection(url: str) -> None:
+    """After close the server knows of none."""
+    async with await Ledger.open(url) as ledger:
+        run = await loaded(ledger, orders(30))
+        await asyncio.gather(*(run.counts() for _ in range(6)))
+        await run.close()
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    await until(lambda: ask(url, query) == [(1,)])  # ours
+
+
+# --- connections that are lost ----------------------------------------------------------------------------------------
+
+
+async def lost(url: str, lose: Callable[[], Any]) -> str:
+    """Claim some orders while their table is kept, and lose the server meanwhile: all who wait are refused."""
+    ledger = await Ledger.open(url)
+    run = await loaded(ledger, orders(60))
+    everything = await ids(run)
+    with keeping(url, "chunks"):
+        claims = [asyncio.create_task(run.claim(everything[at : at + 20])) for at in (0, 20, 40)]
+        await until(lambda: ask(url, WAITING))
+        claims.append(asyncio.create_task(run.claim(everything)))  # while the first ones are written
+        await asyncio.to_thread(lose)
+        told = await asyncio.gather(*claims, return_exceptions=True)
+    assert [type(each) for each in told] == [LedgerUnusable] * 4
+    with pytest.raises(LedgerUnusable):
+        await run.claim(everything)
+    await run.close()
+    await ledger.close()
+    assert {str(each) for each in told} == {str(told[0])}
+    return str(told[0])
+
+
+async def came_to_nothing(url: str) -> None:
+    """What was refused was not written, and a new process goes on."""
+    leases_end(url)
+    async with await Ledger.open(url) as ledger:
+        (info,) = await ledger.runs()
+        run = await ledger.hold(info.id)
+        assert await run.recover() == Counts(pending=60)
+        assert len(await run.claim(await ids(run))) == 60
+        await run.close()
+
+
+async def test_a_connection_that_is_lost_refuses_all_who_wait(url: str) -> None:
+    """What was on its way is not written, nothing more is, and it is told what to do."""
+    told = await lost(url, lambda: ask(url, WAITING.replace("pid", "pg_terminate_backend(pid)", 1)))
+    assert "see that the server runs and can be reached, then resume" in told
+    await came_to_nothing(url)
+
+
+async def test_a_server_that_stops_refuses_all_who_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same where the whole server is gone, and comes back."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with server() as stopping:
+        told = await lost(stopping.url, stopping.stop)
+        assert "see that the server runs and can be reached, then resume" in told
+        with pytest.raises(LedgerUnusable, match=r"refused.*see that the server runs"):
+            await Ledger.open(stopping.url)
+        stopping.start()
+        await came_to_nothing(stopping.url)
+
+
+FROZEN_IN_A_TRANSACTION = """
+    import signal
+    from gotsurge_async.bulk.ledger.sql import marks
+    run = await ledger.hold((await ledger.runs())[0].id)
+    everything = await ids(run)
+    say("frozen")
+    marks.count = lambda db, slot: os.kill(os.getpid(), signal.SIGSTOP)
+    for _ in range(2):
+        try:
+            await run.claim(everything)
+        except LedgerUnusable as error:
+            say(error)
+    os._exit(0)
+"""
+
+
+async def test_a_frozen_process_loses_its_transaction(url: str) -> None:
+    """What it had locked is free after a while; what it was writing is not written, and it is told when it wakes."""
+    async with await Ledger.open(url) as ledger:
+        run = await loaded(ledger, orders(20))
+        await run.close()
+        process = await start(url, FROZEN_IN_A_TRANSACTION, idle_seconds=1)
+        assert await heard(process) == "frozen"
+        status = Path(f"/proc/{process.pid}/status")
+        await until(lambda: "State:\tT" in status.read_text())
+        with pytest.raises(RunHeld):
+            await ledger.hold(run.id)  # who wants it does not wait
+        await asyncio.to_thread(leases_end, url)  # waits for the row
+        run = await ledger.hold(run.id)
+        assert await run.recover() == Counts(pending=20)
+        assert len(await run.claim(await ids(run))) == 20
+        process.send_signal(signal.SIGCONT)
+        told = await heard(process)
+        assert told.startswith("ledger postgresql://")
+        assert "resume" in told
+        assert "ledger postgresql://" in await heard(process)
+        assert await process.wait() == 0
+        assert set((await states(ledger, run)).values()) == {"sending"}
+        await run.close()
+
+
+# --- leases -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_lease_is_longer_than_a_claim_is_sent_after_it_was_made() -> None:
+    """Nobody who has lost a lease has anything to send that was claimed under it; 15 seconds more for what is out."""
+    assert LEASE_SECONDS * 4 / 5 > CLAIM_LIFE / 2 + 15
+
+
+async def test_a_lease_is_renewed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has a run, and does nothing, keeps it; whoever lets it go has none."""
+    monkeypatch.setattr("gotsurge_async.bulk.ledger.locks.LEASE_SECONDS", 1.0)
+    async with await Ledger.open(url) as ledger:
+        run = await loaded(ledger, orders(1))
+
+        def lease() -> int:
+            ((until_when,),) = ask(url, "SELECT lease_until FROM runs")
+            return int(until_when)
+
+        first = lease()
+        second = await until(lambda: (now := lease()) > first and now)
+        await until(lambda: lease() > second)
+        await run.close()
+        assert lease() == 0
+
+
+HOLD = """
+    run = await loaded(ledger, orders(40))
+    await run.start()
+    claimed = await run.claim((await ids(run))[:20])
+    say(run.id)
+    hear()
+    created = [OrderOutcome(each, OrderState.CREATED, f"task-{each}") for each in claimed]
+    rest = await ids(run)
+    writes = run.renew_claim(claimed), run.record(created), run.claim(rest), run.release_claim(claimed), run.finish()
+    for write in writes:
+        try:
+            await write
+        except RunLost:
+            say("lost")
+    await ledger.close()
+"""
+
+
+async def taken(ledger: Ledger, url: str, run_id: str) -> Run:
+    """A run, as soon as its holder's lease is over; most of it has passed."""
+    with pytest.raises(RunHeld) as caught:
+        await ledger.hold(run_id)
+    assert caught.value.pid is not None
+    assert "a minute after it has died the run is free" in str(caught.value)
+    ask(url, "UPDATE runs SET lease_until = (extract(epoch FROM clock_timestamp()) + 0.3) * 1000000")
+    while True:
+        try:
+            return await ledger.hold(run_id)
+        except RunHeld:
+            continue
+
+
+async def test_a_dead_holders_run_is_free_after_its_lease(url: str) -> None:
+    """It is held by the dead until then; what he had claimed is in doubt afterwards."""
+    process = await start(url, HOLD)
+    run_id = await heard(process)
+    process.kill()
+    await process.wait()
+    async with await Ledger.open(url) as ledger:
+        run = await taken(ledger, url, run_id)
+        assert await run.recover() == Counts(pending=20, in_doubt=20)
+        await run.close()
+
+
+async def test_a_frozen_holder_writes_nothing_when_it_wakes(url: str) -> None:
+    """Its run is another's after its lease; nothing that it still writes goes through."""
+    process = await start(url, HOLD)
+    run_id = await heard(process)
+    process.send_signal(signal.SIGSTOP)
+    async with await Ledger.open(url) as ledger:
+        run = await taken(ledger, url, run_id)
+        assert await run.recover() == Counts(pending=20, in_doubt=20)
+        assert len(await run.claim(await ids(run, OrderState.PENDING))) == 20
+        before = await states(ledger, run)
+        process.send_signal(signal.SIGCONT)
+        tell(process)
+        assert [await heard(process) for _ in range(5)] == ["lost"] * 5
+        assert await process.wait() == 0
+        assert await states(ledger, run) == before
+        holder = (await ledger.run(run_id)).holder
+        assert holder is not None
+        assert holder.pid == os.getpid()
+        await run.close()
+
+
+# --- several writers --------------------------------------------------------------------------------------------------
+
+
+async def test_writers_that_wait_in_a_circle_both_come_through(url: str) -> None:
+    """The one that the server undoes is run again."""
+    ask(url, f"ALTER DATABASE {url.rpartition('/')[2]} SET deadlock_timeout = '50ms'")
+    one, other = await Ledger.open(url), await Ledger.open(url)
+    came = [threading.Event(), threading.Event()]
+    tries: list[int] = []
+
+    def crossing(first: int) -> Callable[[Database], None]:
+        def job(db: Database) -> None:
+            tries.append(first)
+            db.change("count", slot=first)
+            came[first].set()
+            assert came[1 - first].wait(10)
+            db.change("count", slot=1 - first)
+
+        return job
+
+    async with one, other:
+        await asyncio.gather(one._store.write(crossing(0)), other._store.write(crossing(1)))
+        assert len(tries) > 2
+        identity = await one.identity()
+        assert identity is not None
+        assert identity.counter == 4
+
+
+async def test_who_never_comes_through_is_told(ledger: Ledger) -> None:
+    """A write that others come in between of each time ends as busy, and the next one is tried."""
+
+    def job(_: Database) -> None:
+        raise Moved
+
+    with pytest.raises(LedgerBusy, match="kept on changing the same rows"):
+        await ledger._store.write(job)
+    await (await begun(ledger)).close()
+
+
+async def test_marks_that_come_together_go_together(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen chunks are claimed, and recorded, in as many round trips as one; statements are prepared."""
+    execute, statements = psycopg.Connection.execute, list[str]()
+
+    def counted(connection: Any, query: Any, *words: Any, **options: Any) -> Any:
+        statements.append(query)
+        return execute(connection, query, *words, **options)
+
+    async with await Ledger.open(url) as ledger:
+        run = await loaded(ledger, orders(320))
+        everything = await ids(run)
+        parts = [everything[at : at + 20] for at in range(0, 320, 20)]
+        monkeypatch.setattr(psycopg.Connection, "execute", counted)
+        await asyncio.gather(*(run.claim(part) for part in parts))
+        claiming = len(statements)
+        created = [[OrderOutcome(each, OrderState.CREATED, f"task-{each}") for each in part] for part in parts]
+        await asyncio.gather(*map(run.record, created))
+        assert claiming <= 10
+        assert len(statements) - claiming <= 10
+        threshold = await ledger._store.write(lambda db: db.driver.prepare_threshold)
+        assert threshold == 5
+        await run.close()
+
+
+# --- copies -----------------------------------------------------------------------------------------------------------
+
+
+async def put_back(postgres: Server, url: str) -> None:
+    """Put an older copy in the place of a ledger: of three orders one is created there, and one waits."""
+    name = url.rpartition("/")[2]
+    async with await Ledger.open(url) as ledger:
+        run = await loaded(ledger, [order(1)])
+        await bring(run, OrderState.CREATED)
+        await run.close()
+        await (await loaded(ledger, [order(2)])).close()
+    await until(lambda: ask(url, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()") == [(1,)])
+    postgres.create(f"{name}_copy", f"TEMPLATE {name}")
+    async with await Ledger.open(url) as ledger:
+        run = await loaded(ledger, [order(2), order(3)])
+        await bring(run, OrderState.CREATED)
+        await run.close()
+    postgres.ask(f"DROP DATABASE {name} WITH (FORCE)")
+    postgres.ask(f"ALTER DATABASE {name}_copy RENAME TO {name}")
+
+
+async def test_an_older_copy_is_refused_and_gone_on_with(postgres: Server, url: str, tmp_path: Path) -> None:
+    """The counter with the user's own data tells it; what may have been sent since is in doubt when it is accepted."""
+    await put_back(postgres, url)
+    with pytest.raises(LedgerOlder, match=r"it counts 3 admissions and claims, .*\.counter counts 5") as caught:
+        await Ledger.open(url)
+    assert (caught.value.counter, caught.value.newest) == (3, 5)
+    assert caught.value.where.startswith(str(tmp_path / "data"))
+    accepted = await accept_older(url)
+    assert (accepted.in_doubt, accepted.counter) == (1, 6)
+    async with await Ledger.open(url) as ledger:
+        newest, oldest = [info.id for info in await ledger.runs()]
+        assert (await ledger.counts(newest), await ledger.counts(oldest)) == (Counts(in_doubt=1), Counts(created=1))
+
+
+async def test_a_ledger_that_is_gone_is_refused(postgres: Server, url: str) -> None:
+    """An empty database where one was is told, until it is accepted that a new one begins."""
+    async with await Ledger.open(url) as ledger:
+        await (await loaded(ledger, orders(1))).close()
+    name = url.rpartition("/")[2]
+    postgres.ask(f"DROP DATABASE {name} WITH (FORCE)")
+    postgres.create(name)
+    with pytest.raises(LedgerOlder, match="is gone: there was one here that counted 1"):
+        await Ledger.open(url)
+    assert ask(url, "SELECT FROM pg_tables WHERE schemaname = 'public'") == []
+    assert (await accept_older(url)).in_doubt == 0
+    async with await Ledger.open(url) as ledger:
+        assert await ledger.runs() == []
+        identity = await ledger.identity()
+        assert identity is not None
+        assert identity.counter > 1
