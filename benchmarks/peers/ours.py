@@ -1,14 +1,19 @@
 """Our own client."""
 
 import asyncio
+import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from benchmarks import orders, server
 from benchmarks.work import Setting, Work, chunks, in_parallel
 from gotsurge_async import Created, GotSurge, Limits, Order
+
+if TYPE_CHECKING:
+    from gotsurge_async.bulk import Ledger
 
 
 class Ours(Work):
@@ -60,15 +65,48 @@ class LedgerPush(Push):
 async def durable_push(gs: GotSurge, some: Iterable[Order]) -> int:
     """Push through a new ledger in a folder of its own; gives how many were created."""
     from gotsurge_async.bulk import Ledger
-    from gotsurge_async.bulk import Push as DurablePush
 
     with TemporaryDirectory(prefix="gotsurge-bench-") as folder:
         async with await Ledger.open(Path(folder) / "ledger.db") as ledger:
-            push = DurablePush(gs, ledger)
-            run, _ = await push.load_orders(some)
-            async with run:
-                await push.send(run)
-                return (await run.counts()).created
+            return await _pushed(gs, ledger, some)
+
+
+async def _pushed(gs: GotSurge, ledger: "Ledger", some: Iterable[Order], environment: str | None = None) -> int:
+    from gotsurge_async.bulk import Push as DurablePush
+
+    push = DurablePush(gs, ledger, environment=environment)
+    run, _ = await push.load_orders(some)
+    async with run:
+        await push.send(run)
+        return (await run.counts()).created
+
+
+class PostgresLedgerPush(Push):
+    """The same with a ledger in the database that GOTSURGE_BENCH_POSTGRESQL names, on this machine."""
+
+    reads = "receipts; every state of every order durable (PostgreSQL)"
+
+    async def run(self) -> int:
+        from gotsurge_async.bulk import Ledger
+
+        before = _cpu_of_postgresql()
+        async with await Ledger.open(os.environ["GOTSURGE_BENCH_POSTGRESQL"]) as ledger:
+            # In an environment of its own each time: nothing was pushed there.
+            created = await _pushed(self.gs, ledger, self._orders, f"bench-{time.time_ns()}")
+            # While its backends live: what they used is gone with them.
+            self.facts = {"postgresql_us": round((_cpu_of_postgresql() - before) / self.setting.count * 1e6, 1)}
+        return created
+
+
+def _cpu_of_postgresql() -> float:
+    """Seconds that all processes of PostgreSQL on this machine have used."""
+    import psutil
+
+    used = 0.0
+    for process in psutil.process_iter(["name", "cpu_times"]):
+        if process.info["name"] == "postgres" and process.info["cpu_times"]:
+            used += process.info["cpu_times"].user + process.info["cpu_times"].system
+    return used
 
 
 class Create(Ours):

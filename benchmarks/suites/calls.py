@@ -1,5 +1,6 @@
 """Benchmarks in which peers make the same calls: push, ledger, create, get, pages."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,9 @@ LEDGER = (
     Entrant(OURS, "ours:Push"),
     Entrant("gotsurge_async, durable ledger", "ours:LedgerPush"),
 )
+LEDGER_POSTGRESQL = Entrant("gotsurge_async, ledger in PostgreSQL", "ours:PostgresLedgerPush")
+POSTGRESQL = "GOTSURGE_BENCH_POSTGRESQL"
+"""The variable that names a database for it."""
 CREATE = (
     Entrant(BY_HAND, "by_hand:Dicts"),
     Entrant(OURS, "ours:Create"),
@@ -61,7 +65,8 @@ def push(server: Server, size: Size) -> Mapping[str, Any]:
 def ledger(server: Server, size: Size) -> Mapping[str, Any]:
     """The same push through a durable ledger: loaded, admitted, claimed, sent and recorded."""
     units = size.units(20_000, 20)  # a new ledger costs some 30 ms, which few orders would have to bear
-    return told("order", compete(LEDGER, units=units, rounds=size.times(7), server=server, multiple=20))
+    entrants = (*LEDGER, LEDGER_POSTGRESQL) if os.environ.get(POSTGRESQL) else LEDGER
+    return told("order", compete(entrants, units=units, rounds=size.times(7), server=server, multiple=20))
 
 
 def create(server: Server, size: Size) -> Mapping[str, Any]:
