@@ -41,15 +41,19 @@ class RunLock(Protocol):
     @property
     def held(self) -> bool:
         """Whether it is still held."""
+        ...
 
     def hold(self, db: Database, epoch: int) -> None:
         """Say so in the ledger, if the lock is there; in the transaction in which the run is taken under an epoch."""
+        ...
 
     def keep(self) -> None:
         """Have the event loop see to it that it stays held, if that needs anything."""
+        ...
 
     def release(self) -> None:
         """Let another have the run; does nothing when it was released before."""
+        ...
 
 
 class RunLocks(Protocol):
@@ -57,6 +61,7 @@ class RunLocks(Protocol):
 
     def new(self, run_id: str) -> RunLock | None:
         """The lock of a run that is about to begin; None if there is one of its name."""
+        ...
 
     def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> RunLock | None:
         """Take a run, in a transaction; None when somebody has it for more than ``wait`` seconds, be it this process.
@@ -64,9 +69,11 @@ class RunLocks(Protocol):
         Raises:
             LedgerUnusable: the lock cannot be made.
         """
+        ...
 
     def is_held(self, db: Database, run_id: str) -> bool:
         """Whether a living process, this one included, has a run. Nothing is written, and all may look at once."""
+        ...
 
 
 # --- beside a file ----------------------------------------------------------------------------------------------------

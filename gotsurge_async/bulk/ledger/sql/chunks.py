@@ -102,7 +102,7 @@ class Chunk:
     body: bytes = b""
     source: bytes = b""
     packed: int = RAW
-    _was: tuple[int, str] = (0, "")
+    _was: tuple[int, str] = field(default=(0, ""), alias="was")
     _parts: int = 0
     _new: dict[int, tuple[str, str | None]] = field(factory=dict)
     _noted: set[int] = field(factory=set)

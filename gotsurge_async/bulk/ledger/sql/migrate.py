@@ -34,7 +34,7 @@ from gotsurge_async.bulk.ledger.upkeep.counter import LEDGER_ID, Identity, Keepe
 from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database, Row
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 NEW = 3
 """The first version that has chunks."""

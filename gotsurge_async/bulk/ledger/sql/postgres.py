@@ -7,7 +7,7 @@ from typing import Any
 from gotsurge_async.bulk.ledger.errors import LedgerBusy, LedgerError, LedgerUnusable
 from gotsurge_async.database import Database, Place, connect
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 IDLE_SECONDS = 10
 """How long a transaction may stand still: its process is frozen then, and what it has locked is needed by others."""
