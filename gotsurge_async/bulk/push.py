@@ -11,6 +11,7 @@ from gotsurge_async.api.endpoints import CHUNK, PLATFORM_TASKS_GET, PLATFORM_TAS
 from gotsurge_async.bulk.after.lookup import find_unused_drafts
 from gotsurge_async.bulk.after.reconcile import Reconciler
 from gotsurge_async.bulk.ledger import WITH_DRAFT, Admission, Ledger, Mode, OrderRow, PendingOrder, Run, RunHeld
+from gotsurge_async.bulk.ledger.locks import LEASE_SECONDS
 from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch, LimitReached
 from gotsurge_async.bulk.send.chunks import ChunkSender, OnRefusedChunk, Results
 from gotsurge_async.bulk.send.claims import CLAIM_LIFE
@@ -23,7 +24,8 @@ from gotsurge_async.calls.retry import backoff
 from gotsurge_async.calls.stream import Batcher, Pages
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
-from gotsurge_async.errors import CallError, Forbidden, GotSurgeError, NotFound
+from gotsurge_async.database import Kind
+from gotsurge_async.errors import CallError, Forbidden, GotSurgeError, NotFound, UsageError
 from gotsurge_async.models.tasks import Order, Task, TaskStatus
 from gotsurge_async.resources.reading import task_of
 
@@ -73,6 +75,9 @@ class Push:
         on_refused_chunk: hold or split; unless given, hold in direct mode and split in two-phase mode.
         brakes: what stops the push before its end.
         claim_life: seconds, see `claims.CLAIM_LIFE`.
+
+    Raises:
+        UsageError: claims live too long for the lease of a run in PostgreSQL.
     """
 
     def __init__(
@@ -100,6 +105,8 @@ class Push:
         self._on_refused_chunk = None if on_refused_chunk is None else OnRefusedChunk(on_refused_chunk)
         self._brakes = brakes or Brakes()
         self._claim_life = claim_life
+        if ledger.place.kind is not Kind.SQLITE and claim_life / 2 >= LEASE_SECONDS * 4 / 5:
+            raise UsageError(f"claims of {claim_life:g} s are too old for a run that is leased for {LEASE_SECONDS:g} s")
         self._batcher: Batcher[Any, Results] | None = None
         self._stopper: GotSurgeError | None = None
         self._interrupted = False

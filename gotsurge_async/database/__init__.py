@@ -179,7 +179,7 @@ class Database(ABC):
     """Values of one statement: SQLite takes 32,766, PostgreSQL 65,535."""
 
     def __init__(self, driver: Any, texts: Mapping[str, str]) -> None:
-        self.committed: list[Callable[[], None]] = []
+        self.committed: list[Callable[[], object]] = []
         """What is to be done when the transaction is durable: called by whoever commits, or else forgotten."""
         self.driver = driver
         self._texts = texts

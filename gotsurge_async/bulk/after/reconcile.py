@@ -168,9 +168,15 @@ async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusi
             taken[each.id] = StillInDoubt(key=rows[each.id].key, reason=reason, task_ids=(each.task_id or "",))
     left = {order: each for order, each in {**conclusions, **taken}.items() if isinstance(each, StillInDoubt)}
     await uninterrupted(
-        run.remark([Remark(order, rows[order].state, error=each.reason) for order, each in left.items()])
+        run.remark([Remark(order, rows[order].state, error=_kept(rows[order], each)) for order, each in left.items()])
     )
     return taken
+
+
+def _kept(row: OrderRow, found: StillInDoubt) -> str:
+    """What is noted of an order that stays in doubt. That an older copy was gone on with is never forgotten."""
+    told = (row.error or "").startswith(LOST) and not found.reason.startswith(LOST)
+    return f"{LOST}; {found.reason}" if told else found.reason
 
 
 async def _record_told_apart(run: Run, outcomes: Sequence[OrderOutcome]) -> list[OrderOutcome]:

@@ -3,14 +3,14 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.bulk.ledger.errors import RunLost
 from gotsurge_async.bulk.ledger.locks import RunLock, this_process
 from gotsurge_async.bulk.ledger.run import Run, discard
 from gotsurge_async.bulk.ledger.sql import marks, pages, reading, runs
@@ -120,6 +120,8 @@ class Ledger:
             chunk: orders of a call, 1 to 20.
             compact: keep the orders compressed: a fifth of the size, for some time.
         """
+        if not 1 <= chunk <= CHUNK:
+            raise ValueError(f"a chunk has 1 to {CHUNK} orders, not {chunk}")
         while True:
             moment = self._store.clock()
             run_id = f"{moment.astimezone(UTC):%Y%m%dT%H%M%S}-{''.join(secrets.choice(_SUFFIX) for _ in range(4))}"
@@ -205,12 +207,28 @@ class Ledger:
     async def _sweep(self) -> None:
         """Remove runs that were never admitted and whose process is gone: nothing of them was sent."""
         for run_id in await self._store.read(runs.in_state, RunState.LOADING):
-            lock = await self._store.write(partial(self._store.locks.take, run_id=run_id))
-            if lock is not None:
-                try:
-                    await discard(self._store, run_id)
-                finally:
-                    lock.release()
+            await self._sweep_away(run_id)
+
+    async def _sweep_away(self, run_id: str) -> None:
+        locks = ExitStack()
+
+        def take(db: Database) -> Held | None:
+            locks.close()  # that of an attempt that was undone
+            lock = self._store.locks.take(db, run_id) if db.rows("run", id=run_id) else None
+            if lock is None:
+                return None
+            locks.callback(lock.release)
+            if runs.one(db, run_id)[0].state is not RunState.LOADING:
+                return None
+            # Whoever had it, and wakes, neither adds to it nor admits it any more.
+            lock.hold(db, runs.raise_epoch(db, run_id))
+            return _held(*runs.one(db, run_id))
+
+        with locks:
+            held = await uninterrupted(self._store.write(take))
+            if held is not None:
+                with suppress(RunLost):  # another one sweeps it away
+                    await discard(self._store, held)
 
     async def is_held(self, run_id: str) -> bool:
         """Whether a living process, this one included, has a run in its hands."""
@@ -264,11 +282,11 @@ class Ledger:
     def rows(
         self, run_id: str, states: Iterable[OrderState] | None = None, *, batch: int = 1000
     ) -> AsyncIterator[OrderRow]:
-        """The orders of a run in some states (None: in all), by line; whoever holds it."""
+        """The orders of a run in some states (None: in all), as they were put in; whoever holds it."""
         return pages.whole_rows(self._store, run_id, states, batch)
 
     async def results(self, run_id: str, *, batch: int = 1000) -> AsyncIterator[list[ResultRow]]:
-        """What became of the orders of a run, by line, in lists of about ``batch``: what its result files say."""
+        """What became of the orders of a run, as they were put in, about ``batch`` at a time: for its result files."""
         info, number, _ = await self._store.read(runs.one, run_id)
         async for page in pages.result_pages(self._store, info, number, batch):
             yield page

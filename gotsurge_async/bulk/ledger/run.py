@@ -143,8 +143,9 @@ class Run:
                 taken.add(rival)
                 runs.raise_epoch(db, rival)
 
-            marks.count(db, self._store.slot)
-            return admission.admit(db, self._held, source_sha256, now, take)
+            admitted = admission.admit(db, self._held, source_sha256, now, take)
+            marks.count(db, self._store.slot)  # last: others who count wait for its row
+            return admitted
 
         # Until it is known that nothing was admitted: a call that is cancelled here may still come to pass.
         self._loading = False
@@ -164,7 +165,7 @@ class Run:
     async def discard(self) -> None:
         """Remove the run and all its orders, and close it; only before it was admitted."""
         self._check()
-        await discard(self._store, self.id)
+        await discard(self._store, self._held)
         self._lock.release()
 
     # Sending
@@ -181,7 +182,9 @@ class Run:
         self._sending = True
 
         def job(db: Database) -> int:
-            db.change("set_run_state", number=self._held.number, state=RunState.SENDING.value, finished_at=None)
+            if not db.change("start_run", number=self._held.number):
+                # Its admission was cancelled, and then refused.
+                raise LedgerError(f"run {self.id} was not admitted: push its source again", path=self._store.path)
             epoch = runs.raise_epoch(db, self.id)
             self._lock.hold(db, epoch)
             return epoch
@@ -205,7 +208,7 @@ class Run:
         return await self._write(lambda db: runs.finish(db, self._held, now))
 
     def pending(self, batch: int = 1000) -> AsyncIterator[list[PendingOrder]]:
-        """The orders that wait, by line, ``batch`` at a time; memory stays flat.
+        """The orders that wait, as they were put in, about ``batch`` at a time; memory stays flat.
 
         An order released behind the place that was reached is not seen again: it waits for the next iteration.
         """
@@ -271,7 +274,9 @@ class Run:
                 raise ValueError(f"an outcome is one of {known}, not {result.state.word}")
 
         self._check()
-        await self._store.request(marks.record, marks.Results(self._held, results, self._store.now(), broadcast))
+        await self._store.request(
+            marks.record, marks.Results(self._held, results, self._store.now(), broadcast, self._store.slot)
+        )
 
     async def remark(self, remarks: Sequence[Remark]) -> None:
         """Note what was learnt about orders that stay in their states; one that is in another state is left alone."""
@@ -363,7 +368,7 @@ class Run:
         return await self._ask(reading.lost_drafts)
 
     def rows(self, states: Iterable[OrderState] | None = None, *, batch: int = 1000) -> AsyncIterator[OrderRow]:
-        """The orders in some states (None: in all), by line; ``batch`` are read at a time, so memory stays flat."""
+        """The orders in some states (None: in all), as they were put in; about ``batch`` are read at a time."""
         self._check()
         return pages.whole_rows(self._store, self.id, states, batch)
 
@@ -377,7 +382,7 @@ class Run:
     async def _claim(self, ids: Sequence[int], source: OrderState, target: OrderState) -> list[int]:
         now = self._store.now()
 
-        self._check()
+        self._check_admitted()
         wish = marks.Claim(self._held, ids, source, target, now, self._store.slot)
         claimed = await self._store.request(marks.claim, wish)
         return [order_id for order_id in ids if order_id in claimed]
@@ -421,9 +426,13 @@ async def fenced(run: Run, job: Callable[[Database], T]) -> T:
     return await run._write(job)
 
 
-async def discard(store: Store, run_id: str) -> None:
-    """Remove a loading run, whose lock the caller holds; by blocks, so that other writers have their turn."""
-    while await store.write(lambda db: admission.discard_some(db, run_id)):
+async def discard(store: Store, run: Held) -> None:
+    """Remove a loading run, which the caller holds; by blocks, so that other writers have their turn.
+
+    Raises:
+        RunLost: another one has taken it over.
+    """
+    while await store.write(lambda db: admission.discard_some(db, run)):
         pass
 
 

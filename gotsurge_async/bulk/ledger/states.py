@@ -257,7 +257,7 @@ class OrderOutcome:
 
     id: int
     state: OrderState
-    """What `transitions.RECORDED` names: ``created``, ``drafted``, ``refused``, ``in_doubt``, ``cancelled``, or
+    """What `marks.RECORDED` names: ``created``, ``drafted``, ``refused``, ``in_doubt``, ``cancelled``, or
     ``broadcasting`` for an order in doubt whose recorded draft was seen to be one still."""
     task_id: str | None = None
     """The service's id of the task; None keeps the one that is recorded, which is never replaced by another."""

@@ -116,6 +116,7 @@ class Writer:
         if after is not None:
             call = after
             ticket.future.add_done_callback(lambda _: call())
+        ticket.future.add_done_callback(_heard)
         self._waiting.append(ticket)
         self._wake.set()
         return await asyncio.shield(ticket.future)
@@ -276,6 +277,12 @@ class _End:
     spoiled: bool = False
     error: Exception | None = None
     fatal: LedgerError | None = None
+
+
+def _heard(future: "asyncio.Future[Any]") -> None:
+    """Hear an error, also when the caller has gone."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _one_by_one(db: Database, jobs: Sequence[Job[Any]]) -> list[Any]:

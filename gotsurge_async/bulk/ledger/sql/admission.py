@@ -63,8 +63,9 @@ def _is_text(key: str) -> bool:
 def add(db: Database, run: Held, rows: Sequence[NewOrder], size: int, now: int, *, compact: bool) -> None:
     """Put orders in, as they will be when the run is admitted; ``size`` of them make a chunk."""
     parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-    ((last,),) = db.rows("allot", n=len(parts))
-    numbers = range(last - len(parts) + 1, last + 1)
+    allotted = sorted(number for (number,) in db.rows("allot", n=len(parts)))
+    # One number is the last of a row of them; several are themselves, with others' between them.
+    numbers = allotted if len(allotted) == len(parts) else range(allotted[-1] - len(parts) + 1, allotted[-1] + 1)
     pending = LETTERS[OrderState.PENDING]
     chunks = list(zip(numbers, parts, strict=True))
     epoch = runs.first_epoch(db)
@@ -84,23 +85,21 @@ def add(db: Database, run: Held, rows: Sequence[NewOrder], size: int, now: int, 
     db.insert("add_contested", taken)
 
 
-def discard_some(db: Database, run_id: str) -> bool:
+def discard_some(db: Database, run: Held) -> bool:
     """Remove some orders of a loading run, and in the end the run; returns whether there is more to remove."""
-    rows = db.rows("run", id=run_id)
-    if not rows:
-        return False
-    info, number, _ = runs.one(db, run_id)
-    if info.state is not RunState.LOADING:
-        raise LedgerError(f"run {run_id} is {info.state}: only a run that was not admitted is discarded")
-    found = db.rows("chunks_of_run", run=number, after=0, most=DISCARDED_AT_ONCE)
+    runs.fence(db, run)
+    state = runs.one(db, run.id)[0].state
+    if state is not RunState.LOADING:
+        raise LedgerError(f"run {run.id} is {state}: only a run that was not admitted is discarded")
+    found = db.rows("chunks_of_run", run=run.number, after=0, most=DISCARDED_AT_ONCE)
     chunks = chunks_of(db, found, said=False, bodies=True)
     if not chunks:
-        db.change("forget_contested", run=number)
-        db.change("delete_run", number=number)
+        db.change("forget_contested", run=run.number)
+        db.change("delete_run", number=run.number)
         return False
     ids = db.listed(chunks)
     keys = [meta.key for chunk in chunks.values() for meta in chunk.metas]
-    db.change("release_keys", environment=info.environment, keys=db.listed(keys), chunks=ids)
+    db.change("release_keys", environment=run.environment, keys=db.listed(keys), chunks=ids)
     for statement in ("delete_bodies", "delete_chunks"):
         db.change(statement, chunks=ids)
     return True
@@ -139,7 +138,7 @@ class _Decided:
 
 def _doubled(db: Database, run: Held) -> tuple[Doubled, ...]:
     """Keys that stand more than once in a run, each with the line that has it first."""
-    twice = db.rows("contested_twice", run=run.number, environment=run.environment)
+    twice = db.rows("contested_twice", run=run.number, environment=run.environment, most=2 * DOUBLED_LIMIT)
     if not twice:
         return ()
     owners = db.rows("keys", environment=run.environment, keys=db.listed({key for key, _, _ in twice}))
@@ -248,7 +247,7 @@ def _decide(
             continue
         theirs, at = each.owner
         lost = max(0, theirs.lost_drafts(at) - unused.get((theirs.run, each.key), 0))
-        changed |= {mine.id: mine, theirs.id: theirs}
+        changed[mine.id] = mine
         both = run.mode is each.owner_run[3] is Mode.TWO_PHASE
         if both and state in WITH_DRAFT and each.can_be_read and each.same:
             # The very order: it goes on with its draft. One that differs in anything is another one.
@@ -264,12 +263,14 @@ def _decide(
                 drafts.append((theirs.tasks[at][0], run.number, each.key, now, None))
         else:
             if state is OrderState.SENDING:
+                changed[theirs.id] = theirs
                 theirs.move(at, OrderState.IN_DOUBT)
                 theirs.note(at, error=CRASHED)
             mine.move(place, OrderState.ALREADY_PUSHED if each.same else OrderState.CHANGED, source=OrderState.LOADING)
             decided.already_pushed += 1
             decided.in_doubt += state in DOUBTFUL
             continue
+        changed[theirs.id] = theirs
         theirs.move(at, OrderState.SUPERSEDED)
         theirs.epoch += 1  # whoever had it in mind changes nothing more
         decided.pending += 1

@@ -1,4 +1,4 @@
--- The tables of a ledger, and all that is asked of them. One text for SQLite and PostgreSQL: see gotsurge_async/database.py.
+-- The tables of a ledger, and all that is asked of them. One text for SQLite and PostgreSQL: see gotsurge_async/database.
 --
 -- A row stands for a chunk of up to 20 orders, not for an order: a mark then changes one narrow row. `states` has one letter
 -- for each order (states.py); an order's number is its chunk's, times 32, plus its place. What changes and what does not
@@ -126,6 +126,8 @@ UPDATE runs SET holder_pid = :pid, holder_host = :host, holder_since = :since WH
 UPDATE runs SET holder_pid = NULL, holder_host = NULL, holder_since = NULL, lease_until = 0 WHERE id = :id AND epoch = :epoch;
 -- name: epoch
 SELECT epoch FROM runs WHERE number = :number {for_share};
+-- name: start_run
+UPDATE runs SET state = 'sending', finished_at = NULL WHERE number = :number AND state <> 'loading';
 -- name: raise_epoch
 UPDATE runs SET epoch = epoch + 1 WHERE id = :id RETURNING epoch;
 -- name: raise_run_epochs
@@ -154,7 +156,7 @@ UPDATE runs SET lease_until = (extract(epoch FROM clock_timestamp()) * 1000000):
 -- name: allot@sqlite
 INSERT INTO ledger_meta (name, value) VALUES ('last_chunk', :n) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value RETURNING value;
 -- name: allot@postgresql
-SELECT max(id) FROM (SELECT nextval('chunk_ids') AS id FROM generate_series(1, :n)) AS ids;
+SELECT nextval('chunk_ids') FROM generate_series(1, :n);
 -- name: add_chunks
 INSERT INTO chunks (id, run, epoch, updated_at, states) VALUES {rows};
 -- name: add_bodies
@@ -237,6 +239,9 @@ SELECT fingerprint, key, chunk, place FROM keys WHERE fingerprint {among:prints}
 INSERT INTO keys (environment, key, chunk, place, fingerprint) VALUES (:environment, :key, :chunk, :place, :fingerprint)
 ON CONFLICT (environment, key) DO UPDATE SET chunk = excluded.chunk, place = excluded.place, fingerprint = excluded.fingerprint
 WHERE keys.chunk = :from_chunk AND keys.place = :from_place;
+-- name: creating
+SELECT 1;
+{one_creates}
 -- name: admitting@sqlite
 SELECT 1;
 -- name: admitting@postgresql
@@ -248,7 +253,7 @@ SELECT key, chunk, place FROM contested WHERE run = :run AND key IN (
   SELECT key FROM contested WHERE run = :run GROUP BY key HAVING count(*) > 1
   UNION ALL SELECT keys.key FROM keys JOIN chunks ON chunks.id = keys.chunk JOIN contested AS mine ON mine.key = keys.key
     WHERE mine.run = :run AND chunks.run = :run AND environment = :environment AND (keys.chunk <> mine.chunk OR keys.place <> mine.place))
-ORDER BY chunk, place;
+ORDER BY chunk, place LIMIT :most;
 -- name: contested_of_chunk
 SELECT contested.place, keys.chunk, keys.place FROM contested JOIN runs ON runs.number = contested.run
 JOIN keys ON keys.environment = runs.environment AND keys.key = contested.key

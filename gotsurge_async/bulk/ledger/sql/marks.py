@@ -165,6 +165,7 @@ class Results:
     outcomes: Sequence[OrderOutcome]
     now: int
     broadcast: bool = False
+    slot: int = 0
 
 
 def record(db: Database, many: Sequence[Results]) -> list[None]:
@@ -173,13 +174,15 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
     by_ids = [{outcome.id: outcome for outcome in results.outcomes} for results in many]
     wanted = [by_chunk(by_id) for by_id in by_ids]
     chunks = load(db, {number for places in wanted for number in places})
+    given: dict[tuple[str, str], int] = {}  # by all that is recorded together
     for results, by_id, places in zip(many, by_ids, wanted, strict=True):
         run = results.run
         there = all(number in chunks and chunks[number].run == run.number for number in places)
         if not there or len(by_id) != len(results.outcomes):
             raise _puzzling(run, "be recorded")
         tasks = {outcome.task_id: outcome.id for outcome in results.outcomes if outcome.task_id is not None}
-        if run.tasks.others(tasks) or len(tasks) != sum(each.task_id is not None for each in results.outcomes):
+        twice = any(given.setdefault((run.environment, task), order) != order for task, order in tasks.items())
+        if twice or run.tasks.others(tasks) or len(tasks) != sum(each.task_id is not None for each in results.outcomes):
             raise TaskTaken("a task is recorded for another order already")
         doubtful: list[tuple[str, int]] = []  # tasks that were found for orders which nobody is sending
         for number, at in places.items():
@@ -188,6 +191,11 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
         _refuse_taken(db, run.environment, doubtful)
         db.committed.append(partial(run.tasks.keep, tasks))
     save_all(db, chunks.values(), max(results.now for results in many))
+    if any(results.broadcast for results in many):  # the claim of a broadcast, which an older copy knows nothing of
+        count(db, many[0].slot)
+    for results, places in zip(many, wanted, strict=True):
+        over = [number for number in places if _CLAIMED.isdisjoint(chunks[number].states)]
+        db.committed += [partial(results.run.claims.pop, number, None) for number in over]
     return [None] * len(many)
 
 

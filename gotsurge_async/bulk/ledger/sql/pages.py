@@ -124,6 +124,7 @@ def _order_row(
     names: Mapping[OrderState, OrderState],
 ) -> OrderRow:
     state = chunk.state(place)
+    unclaimed = OWNED_ELSEWHERE | {OrderState.PENDING}  # it is the chunk's
     theirs = owner if owner is not None and state in OWNED_ELSEWHERE else None
     task_id = chunk.tasks[place][0] if place in chunk.tasks else None
     return OrderRow(
@@ -136,9 +137,7 @@ def _order_row(
         task_id=task_id if theirs is None else theirs.task_id,
         status=chunk.status(place) if theirs is None else theirs.status,
         error=chunk.error(place) or _told(state, theirs),
-        claimed_at=(
-            None if chunk.claimed_at is None or state is OrderState.PENDING else from_microseconds(chunk.claimed_at)
-        ),
+        claimed_at=None if chunk.claimed_at is None or state in unclaimed else from_microseconds(chunk.claimed_at),
         updated_at=from_microseconds(chunk.updated_at),
     )
 

@@ -1,7 +1,7 @@
 """How an empty database becomes a ledger, and an older ledger a newer one.
 
 From version 3 on, ``migrations/004.sql`` makes version 4 of version 3, and so on: named statements as in ledger.sql
-(see gotsurge_async/database.py), one after the other. Whoever writes one raises `VERSION`, and changes ledger.sql
+(see gotsurge_async/database), one after the other. Whoever writes one raises `VERSION`, and changes ledger.sql
 likewise.
 """
 

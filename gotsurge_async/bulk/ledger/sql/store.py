@@ -1,13 +1,14 @@
 """An open ledger: the connections to its database, the one writer, the locks of its runs, and the clock."""
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from secrets import randbelow
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from urllib.parse import quote
 
 from attrs import frozen
 
@@ -77,8 +78,12 @@ class Backend:
         texts = statements(TEXT, Kind.SQLITE)
         if only:
             return Sqlite(sqlite.read_only(self.place.path), texts)
-        driver = sqlite3.connect(
-            self.place.path, timeout=sqlite.BUSY_SECONDS, check_same_thread=False, isolation_level=None
+        driver = sqlite3.connect(  # which does not make one where the file is gone
+            f"file:{quote(str(self.place.path))}?mode=rw",
+            uri=True,
+            timeout=sqlite.BUSY_SECONDS,
+            check_same_thread=False,
+            isolation_level=None,
         )
         return Sqlite(driver, texts)
 
@@ -135,7 +140,7 @@ class Store:
         self.path: str = backend.shown
         self.locks: RunLocks = locks
         self.clock = clock
-        self.slot: int = os.getpid() % SLOTS
+        self.slot: int = randbelow(SLOTS)
         self._backend = backend
         self._writer = writer
         if isinstance(locks, Leases):
@@ -209,7 +214,9 @@ class Store:
         db: Database | None = None
         try:
             # One that only looks opens anew each time, as things are then.
-            db = self._idle.pop() if self._idle else self._backend.reading(only=only)
+            db = self._idle.pop() if self._idle else None
+            if db is None or not db.alive():
+                db = self._backend.reading(only=only)
             db.begin(writing=False)
             found = ask(db)
             db.commit()
@@ -286,7 +293,7 @@ def _open(where: str | Path | Place, clock: Clock, accept_older: bool) -> _Opene
                 bring_over(db, backend.place.path, locks, None if accept_older else keeper)
             db.begin()
             if not is_file:
-                db.script("admitting")  # two that make the tables at once would both fail
+                db.script("creating")  # two that make the tables at once would both fail
             was_there = prepare(db, backend.shown)
             if ARCHIVE_OF in dict(db.rows("meta")):
                 raise LedgerError(f"is an archive of runs: nothing is sent from it. {sqlite.LOOK_ON}")
