@@ -246,6 +246,9 @@ class Database(ABC):
     def begin(self, *, writing: bool = True) -> None:
         """Begin a transaction: one that excludes what it must, or one that sees a single moment."""
 
+    def take_time(self) -> None:  # noqa: B027 - not every database limits it
+        """Let this transaction take as long as it needs; one that only reads holds nobody up."""
+
     def commit(self) -> None:
         """Make it durable."""
         self._execute("COMMIT", {})
@@ -341,6 +344,10 @@ class Postgres(Database):
 
     def having(self, letters: Iterable[str]) -> str:
         return f"[{''.join(letters)}]"
+
+    def take_time(self) -> None:
+        if self.driver.info.server_version >= 170_000:
+            self.driver.execute("SET LOCAL transaction_timeout = 0")
 
     def begin(self, *, writing: bool = True) -> None:
         # Whatever is usual there: a writer must see what others have written while it waited for their locks.

@@ -41,7 +41,7 @@ def url(postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     postgres.ask(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def where(request: pytest.FixtureRequest) -> str:
     """Where a ledger is, or will be: in a file, and on a server."""
     return str(request.getfixturevalue("path" if request.param == "sqlite" else "url"))

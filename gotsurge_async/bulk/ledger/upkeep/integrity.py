@@ -324,6 +324,7 @@ def _found(db: Database, looks: Iterable[tuple[str, Callable[[], Iterator[Flaw]]
                 found.setdefault((table, ""), Flaw(table, "", str(error).partition("\n")[0]))
                 db.rollback()
                 db.begin(writing=False)
+                db.take_time()
     return list(found.values())
 
 
@@ -334,6 +335,7 @@ def _moment(db: Database) -> Iterator[None]:
         db.driver.text_factory = _text
     try:
         db.begin(writing=False)
+        db.take_time()
         yield
     finally:
         db.rollback()
