@@ -72,6 +72,10 @@ _UNREADABLE = (
 )
 _TOLD = frozenset({"host", "hostaddr", "port", "dbname", "user", "service", "sslmode", "sslrootcert", "options"})
 """Settings of a URL without which it leads elsewhere, and that hold no secret."""
+_MEANT_OTHERWISE = re.compile(r"(postgres\w*|mysql|sqlite\w*|file)(\+\w+)?:|:memory:|~", re.IGNORECASE)
+"""How text begins that was meant to be a URL, or a path that a shell should have written out."""
+_SETTINGS = re.compile(r"\b(host|hostaddr|port|dbname|user|password|service)\s*=")
+"""Settings as PostgreSQL's own tools take them."""
 _NOTICE_SILENCE: Mapping[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
 """A server whose machine is gone without a word is noticed after half a minute, not after hours (s, s, ms)."""
 
@@ -123,7 +127,12 @@ def place_of(where: str | Path) -> Place:
     Raises:
         ConfigError: it is neither database, or no URL at all.
     """
-    if isinstance(where, Path) or "://" not in where:
+    if isinstance(where, Path):
+        return Place(Kind.SQLITE, where)
+    if "://" not in where:
+        if not where.strip() or _MEANT_OTHERWISE.match(where) or _SETTINGS.search(where):
+            # As a file's name it would begin a ledger of its own, with a password in its name.
+            raise ConfigError("this is no path, and no whole URL: give PATH, or postgresql://USER@HOST/NAME")
         return Place(Kind.SQLITE, Path(where))
     scheme, _, rest = where.partition("://")
     name = scheme.partition("+")[0]

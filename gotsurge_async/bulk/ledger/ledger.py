@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from gotsurge_async.api.endpoints import CHUNK
-from gotsurge_async.bulk.ledger.errors import RunLost
+from gotsurge_async.bulk.ledger.errors import LedgerError, RunLost
 from gotsurge_async.bulk.ledger.locks import RunLock, this_process
 from gotsurge_async.bulk.ledger.run import Run, discard
 from gotsurge_async.bulk.ledger.sql import marks, pages, reading, runs
@@ -288,6 +288,12 @@ class Ledger:
     async def results(self, run_id: str, *, batch: int = 1000) -> AsyncIterator[list[ResultRow]]:
         """What became of the orders of a run, as they were put in, about ``batch`` at a time: for its result files."""
         info, number, _ = await self._store.read(runs.one, run_id)
+        if info.state is RunState.LOADING:
+            raise LedgerError(
+                f"run {run_id} was not admitted: nothing of it was sent, and it says nothing of its orders; push its "
+                "source again",
+                path=self.path,
+            )
         async for page in pages.result_pages(self._store, info, number, batch):
             yield page
 

@@ -106,7 +106,7 @@ def backup_(file: Path, ledger: Place, force: bool, as_json: bool) -> None:
         must_exist(ledger)
         copied = backup(ledger, file, force=force)
     if as_json:
-        print_json({**_document(copied), "path": str(ledger), "file": str(file.absolute())})
+        print_json({**_document(copied), "path": str(ledger), "file": str(file.absolute()), "exit": 0})
     else:
         click.echo(f"{file}: {copied.runs:,} runs, {copied.orders:,} orders, counter {copied.counter:,}")
 
@@ -129,7 +129,7 @@ def vacuum_(ledger: Place, as_json: bool) -> None:
         must_exist(ledger)
         before, after = vacuum(ledger)
     if as_json:
-        print_json({"path": str(ledger), "bytes_before": before, "bytes": after})
+        print_json({"path": str(ledger), "bytes_before": before, "bytes": after, "exit": 0})
     else:
         click.echo(f"{ledger}: {before / 1e6:,.1f} MB before, {after / 1e6:,.1f} MB now")
 
@@ -173,7 +173,7 @@ def accept_older_(ledger: Place, out: Path, yes: bool, as_json: bool) -> None:
         )
     done = run_told(accept_older(ledger, newest=newest, clock=SystemClock().now))
     if as_json:
-        print_json(attrs.asdict(done))
+        print_json({**attrs.asdict(done), "exit": 0})
     elif not done.counter:
         click.echo(f"{ledger}: a new ledger may begin, which knows of nothing that was sent")
     else:

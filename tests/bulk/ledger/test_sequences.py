@@ -97,6 +97,17 @@ async def test_what_was_not_admitted_is_not_sent(ledger: Ledger) -> None:
         await run.close()
 
 
+async def test_what_was_not_admitted_has_no_results(ledger: Ledger) -> None:
+    """A run whose loading ended says nothing of its orders: another run may have sent them."""
+    first = await loaded(ledger, [order(1)])
+    second = await begun(ledger)
+    await second.add([order(1)])
+    await second.close()
+    with pytest.raises(LedgerError, match="was not admitted"):
+        [page async for page in ledger.results(second.id)]
+    await first.close()
+
+
 @pytest.mark.parametrize("chunk", [0, 21])
 async def test_a_chunk_that_no_call_takes_is_refused(ledger: Ledger, chunk: int) -> None:
     """Before anything is written."""

@@ -165,7 +165,7 @@ def test_a_backup_is_made_and_an_older_one_is_noticed(desk: Desk) -> None:
     assert (check.exit_code, "is an older copy" in check.stdout) == (1, True)
     assert desk.run("ledger", "accept-older", *desk.ledger, stdin="n\n").exit_code != 0
     accepted = clean(desk.run("ledger", "accept-older", *desk.ledger, "--yes", "--json"))
-    assert json.loads(accepted.stdout) == {"in_doubt": 0, "counter": 5}
+    assert json.loads(accepted.stdout) == {"in_doubt": 0, "counter": 5, "exit": 0}
     assert clean(desk.call("push", desk.folder / "orders.csv", "--out", desk.folder / "out")).exit_code == 0
 
 

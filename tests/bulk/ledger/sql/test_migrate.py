@@ -748,6 +748,9 @@ def test_what_is_said_of_a_real_ledger_is_the_same(desk: Desk) -> None:
         assert as_then(plain(desk, status), known["status"]) == as_then(known["status"], known["status"])
         out = desk.folder / "files" / run["run"]
         done = desk.on_ledger("results", run["run"], "--out", out, "--json")
+        if run["state"] == "loading":  # of which nothing is known, and unprocessed was said
+            assert done.exit_code == 2
+            continue
         assert as_then(plain(desk, desk.document(done)), known["results"]) == as_then(
             known["results"], known["results"]
         )
