@@ -58,6 +58,7 @@ class Writer:
         translate: what an error means for the ledger; None if it is none of the database.
         thread: the one thread in which it works, which it ends.
         keeper: told of the counter after each commit.
+        slot: the row of the counter that is raised through it.
         path: for errors.
         limit: see `QUEUE_LIMIT`.
     """
@@ -70,6 +71,7 @@ class Writer:
         *,
         path: str,
         keeper: Keeper | None = None,
+        slot: int = 0,
         limit: int = QUEUE_LIMIT,
     ) -> None:
         self._db = db
@@ -77,6 +79,7 @@ class Writer:
         self._thread = thread
         self._path = path
         self._keeper = keeper
+        self._slot = slot
         self._slots = asyncio.Semaphore(limit)
         self._waiting: deque[_Ticket[Any, Any]] = deque()
         self._wake = asyncio.Event()
@@ -211,7 +214,7 @@ class Writer:
                 return self._give_up(error)
             try:
                 answers = _do_all(self._db, batch)
-                counter = 0 if self._keeper is None else int(self._db.rows("counted")[0][0])
+                counted = (0, 0) if self._keeper is None else self._db.rows("counted_by", slot=self._slot)[0]
             except Exception as error:
                 again = isinstance(error, Moved)
                 told = self._translate(error)
@@ -225,10 +228,10 @@ class Writer:
                 if (lost := self._undo()) is not None:
                     return _End(error=lost, fatal=lost)
             else:
-                return self._commit(answers, counter)
+                return self._commit(answers, *counted)
         raise AssertionError("the last try returns")
 
-    def _commit(self, answers: Sequence[Any], counter: int) -> "_End":
+    def _commit(self, answers: Sequence[Any], counter: int, own: int) -> "_End":
         try:
             self._db.commit()
         except Exception as error:
@@ -236,7 +239,7 @@ class Writer:
         for call in self._db.committed:
             call()
         if self._keeper is not None:
-            self._keeper.keep(counter)
+            self._keeper.keep(counter, (self._slot, own) if own else None)
         return _End(answers=answers)
 
     def _give_up(self, error: Exception, *, fatal: bool = False) -> "_End":

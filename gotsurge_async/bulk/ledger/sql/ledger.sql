@@ -83,6 +83,8 @@ INSERT INTO ledger_meta (name, value) VALUES (:name, :value) ON CONFLICT (name) 
 INSERT INTO counters AS kept (slot, n) VALUES (:slot, 1) ON CONFLICT (slot) DO UPDATE SET n = kept.n + 1;
 -- name: counted
 SELECT CAST(coalesce(sum(n), 0) AS {big}) FROM counters;
+-- name: counted_by
+SELECT CAST(coalesce(sum(n), 0) AS {big}), coalesce(max(CASE WHEN slot = :slot THEN n END), 0) FROM counters;
 -- name: count_on
 INSERT INTO counters AS kept (slot, n) VALUES (:slot, :n) ON CONFLICT (slot) DO UPDATE SET n = kept.n + excluded.n;
 -- name: size@sqlite

@@ -33,8 +33,9 @@ T = TypeVar("T")
 READERS = 4
 """Threads that read, at most: as many reads go on at once."""
 
-SLOTS = 16
-"""Rows in which admissions and claims are counted, so that processes rarely wait for each other's."""
+SLOTS = 2**31
+"""Each opening counts its admissions and claims in a row of its own, by a random number: nobody waits for another's,
+and it is known what a copy of the ledger lacks."""
 
 
 def place(where: str | Path | Place) -> Place:
@@ -135,12 +136,12 @@ def _closing_on_error(db: Database) -> Iterator[None]:
 class Store:
     """What `Ledger` and its runs share."""
 
-    def __init__(self, backend: Backend, locks: RunLocks, clock: Clock, writer: Writer | None) -> None:
+    def __init__(self, backend: Backend, locks: RunLocks, clock: Clock, writer: Writer | None, slot: int = 0) -> None:
         self.place: Place = backend.place
         self.path: str = backend.shown
         self.locks: RunLocks = locks
         self.clock = clock
-        self.slot: int = randbelow(SLOTS)
+        self.slot: int = slot
         self._backend = backend
         self._writer = writer
         if isinstance(locks, Leases):
@@ -166,8 +167,9 @@ class Store:
             thread.shutdown(wait=False)
             raise
         backend = opened.backend
-        writer = Writer(opened.db, backend.translate, thread, path=backend.shown, keeper=opened.keeper)
-        return cls(backend, opened.locks, clock, writer)
+        slot = randbelow(SLOTS - 1) + 1
+        writer = Writer(opened.db, backend.translate, thread, path=backend.shown, keeper=opened.keeper, slot=slot)
+        return cls(backend, opened.locks, clock, writer, slot)
 
     @classmethod
     async def look(cls, where: str | Path | Place, clock: Clock) -> Self:
@@ -300,7 +302,7 @@ def _open(where: str | Path | Place, clock: Clock, accept_older: bool) -> _Opene
             if not accept_older:
                 if not is_file:
                     keeper.refuse_loss(is_there=was_there)
-                keeper.refuse_older(identity_of(db))
+                keeper.refuse_older(identity_of(db), db)
             kept = keeper.kept()
             identity = identified(db, None if kept is None else kept.id)
             db.commit()

@@ -65,7 +65,7 @@ def check(where: str | Path | Place) -> Health:
             identity = identity_of(db)
             if identity is not None:
                 health = evolve(health, ledger_id=identity.name, counter=identity.counter)
-            Keeper(where).refuse_older(identity)
+            Keeper(where).refuse_older(identity, db)
     except LedgerOlder as error:
         return evolve(health, flaws=(*health.flaws, Flaw("", "", error.words)), older=True)
     except LedgerUnusable as error:
@@ -85,7 +85,7 @@ def refuse_unfit(where: str | Path | Place, clock: Clock = utc_now) -> None:
     where = place(where)
     with looking(where) as db:
         look_over(db, str(where), to_microseconds(clock()))
-        Keeper(where).refuse_older(identity_of(db))
+        Keeper(where).refuse_older(identity_of(db), db)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path  # noqa: TC003 - a public attribute
 
-from attrs import frozen
+from attrs import field, frozen
 
 from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerOlder, LedgerUnusable
 from gotsurge_async.bulk.ledger.sql.postgres import counter_file
@@ -29,6 +29,7 @@ SYNC_SECONDS = 1.0
 _BINARY = getattr(os, "O_BINARY", 0)  # where files are else text
 
 _FORMAT = "gotsurge-ledger {id:016x} counter {counter:019d}"
+_WITH_OWN = _FORMAT + " of {slot:08x} {own:019d}"
 
 
 @frozen
@@ -39,6 +40,8 @@ class Identity:
     """A random number of 63 bits, which copies share."""
     counter: int
     """How many transactions admitted or claimed orders."""
+    latest: tuple[int, int] | None = field(default=None, eq=False)
+    """The opening that counted last, as a number, and how often it did, where that is known."""
 
     @property
     def name(self) -> str:
@@ -78,6 +81,7 @@ class Keeper:
         self.path: Path = real.with_name(f"{real.name}.counter") if is_file else counter_file(ledger)
         self._id = 0
         self._kept = 0
+        self._latest: tuple[int, int] | None = None
         self._file: int | None = None
         self._synced = -SYNC_SECONDS
         self._behind = False
@@ -117,11 +121,12 @@ class Keeper:
                 path=str(self._ledger),
             )
 
-    def refuse_older(self, identity: Identity | None) -> None:
-        """Refuse a ledger that counts less than the file beside it.
+    def refuse_older(self, identity: Identity | None, db: Database | None = None) -> None:
+        """Refuse a ledger that counts less than the file beside it, or knows nothing of what was counted last.
 
         Args:
             identity: what the ledger says of itself; None if it is from before ledgers had an id.
+            db: the ledger.
 
         Raises:
             LedgerOlder: it is an older copy.
@@ -132,16 +137,27 @@ class Keeper:
         if identity is None:
             identity = Identity(kept.id, 0)
         refuse_older(identity, kept, str(self.path), str(self._ledger))
+        if db is not None and kept.id == identity.id and self.is_lacking(db):
+            raise _other_copy(kept, identity, str(self.path), str(self._ledger))
+
+    def is_lacking(self, db: Database) -> bool:
+        """Whether a ledger lacks what was counted last: a copy, pushed on by somebody who did not know."""
+        kept = self.kept()
+        if kept is None or kept.latest is None:
+            return False
+        slot, own = kept.latest
+        ((_, known),) = db.rows("counted_by", slot=slot)
+        return bool(known < own)
 
     def keep_for(self, identity: Identity) -> None:
         """Keep the counter of this ledger from now on."""
         if self._ledger.kind is not Kind.SQLITE:
             with translated(self.path):
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._id, self._kept = identity.id, 0
+        self._id, self._kept, self._latest = identity.id, 0, None
         kept = self.kept()
         if kept is not None and kept.id == identity.id:
-            self._kept = kept.counter
+            self._kept, self._latest = kept.counter, kept.latest
         with translated(self.path):
             if self.path.exists():
                 self._file = os.open(self.path, os.O_RDWR | _BINARY)
@@ -149,15 +165,20 @@ class Keeper:
                     os.ftruncate(self._file, 0)
         self.keep(identity.counter)
 
-    def keep(self, counter: int) -> None:
-        """Write the counter down, if it was raised. It was committed before: what fails here is made good later."""
+    def keep(self, counter: int, latest: tuple[int, int] | None = None) -> None:
+        """Write the counter down, if it was raised. It was committed before: what fails here is made good later.
+
+        Args:
+            latest: which opening counts, and how often it did.
+        """
         if counter <= self._kept:
             return
+        self._latest = latest or self._latest
         with suppress(OSError):
             if self._file is None:
                 self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
             os.lseek(self._file, 0, os.SEEK_SET)
-            os.write(self._file, _format(Identity(self._id, counter)))
+            os.write(self._file, _format(Identity(self._id, counter, self._latest)))
             self._kept = counter
             self._behind = True
             if time.monotonic() - self._synced >= SYNC_SECONDS:
@@ -197,18 +218,36 @@ def refuse_older(identity: Identity, newest: Identity, where: str, path: str) ->
     )
 
 
+def _other_copy(kept: Identity, identity: Identity, where: str, path: str) -> LedgerOlder:
+    return LedgerOlder(
+        f"is an older copy that was gone on with: it counts {identity.counter:,} admissions and claims, and lacks some "
+        f"that {where} knows of. What was sent by them would be sent again. Put the newest copy in its place, "
+        "without -wal and -shm files; if there is none, `gotsurge ledger accept-older` puts what may have been sent "
+        "since in doubt",
+        counter=identity.counter,
+        newest=max(kept.counter, identity.counter + 1),
+        where=where,
+        path=path,
+    )
+
+
 def _format(identity: Identity) -> bytes:
-    text = _FORMAT.format(id=identity.id, counter=identity.counter)
+    if identity.latest is None:
+        text = _FORMAT.format(id=identity.id, counter=identity.counter)
+    else:
+        slot, own = identity.latest
+        text = _WITH_OWN.format(id=identity.id, counter=identity.counter, slot=slot, own=own)
     return f"{text} {zlib.crc32(text.encode()):08x}\n".encode()
 
 
 def _parse(data: bytes) -> Identity | None:
     # A file that a crash or a disk left half written is as good as none: the ledger itself is whole then.
     words = data.decode("ascii", "replace").split()
-    if len(words) != 5:
+    if len(words) not in (5, 8):
         return None
     try:
-        identity = Identity(int(words[1], 16), int(words[3]))
+        latest = (int(words[5], 16), int(words[6])) if len(words) == 8 else None
+        identity = Identity(int(words[1], 16), int(words[3]), latest)
     except ValueError:
         return None
     return identity if _format(identity) == data else None

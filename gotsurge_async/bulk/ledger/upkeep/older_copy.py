@@ -53,7 +53,7 @@ async def refuse_newest(where: str | Path | Place, *, newest: int = 0) -> None:
         return
     store = await Store.look(where, utc_now)
     try:
-        _newer(await store.read(identity_of), keeper, newest, where)
+        _newer(await store.read(identity_of), keeper, newest, where, lacking=await store.read(keeper.is_lacking))
     finally:
         await store.close()
 
@@ -72,8 +72,8 @@ def _is_gone(keeper: Keeper, where: Place) -> bool:
     return True
 
 
-def _newer(identity: Identity | None, keeper: Keeper, newest: int, where: Place) -> int:
-    """The counter of the newest copy that is known of.
+def _newer(identity: Identity | None, keeper: Keeper, newest: int, where: Place, *, lacking: bool) -> int:
+    """The counter of the newest copy that is known of; ``lacking``: something that was counted is not in this one.
 
     Raises:
         LedgerError: this one is not older.
@@ -81,6 +81,8 @@ def _newer(identity: Identity | None, keeper: Keeper, newest: int, where: Place)
     kept = keeper.kept()
     beside = kept.counter if kept is not None and identity is not None and kept.id == identity.id else 0
     known = max(newest, beside)
+    if lacking and identity is not None and identity.id == (kept.id if kept is not None else None):
+        return max(known, identity.counter)
     if identity is not None and known <= identity.counter:
         raise LedgerError(f"is not older than what is known of it: it counts {identity.counter:,}", path=str(where))
     return known
@@ -109,7 +111,8 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
     store = await Store.open(where, clock, accept_older=True)
     locks = ExitStack()
     try:
-        known = _newer(await store.read(identity_of), keeper, newest, where)
+        lacking = await store.read(keeper.is_lacking)
+        known = _newer(await store.read(identity_of), keeper, newest, where, lacking=lacking)
 
         def job(db: Database) -> Accepted:
             locks.close()  # those of an attempt that was undone
