@@ -138,7 +138,8 @@ class Chunk:
         """
         if task_id is not None and place not in self.tasks:
             self.tasks[place] = self._new[place] = (task_id, self.status(place) if status is None else status)
-            self.note(place, status=None)  # it is noted again where it differs from that of the others
+            if place in self.notes:
+                self.note(place, status=None)  # it is noted again where it differs from that of the others
         elif task_id is not None and self.tasks[place][0] != task_id:
             raise IllegalTransition("an order has another task id recorded, which is never replaced")
         elif status is not None and status != self.status(place):
