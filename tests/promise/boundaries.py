@@ -124,6 +124,12 @@ def watched_connections(passing: Callable[[str], None]) -> type[sqlite3.Connecti
         def cursor(self, factory: Any = Cursor) -> Any:
             return super().cursor(factory)
 
+        def execute(self, sql: str, *words: Any) -> Any:
+            return self.cursor().execute(sql, *words)  # of itself it takes a cursor that nobody watches
+
+        def executemany(self, sql: str, *words: Any) -> Any:
+            return self.cursor().executemany(sql, *words)
+
         def commit(self) -> None:
             if not self.in_transaction:
                 super().commit()
