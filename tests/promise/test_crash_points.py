@@ -136,6 +136,16 @@ def test_a_few_crash_points(
 
 
 @pytest.mark.parametrize("mode", list(Mode))
+def test_the_writes_of_the_ledger_are_boundaries(service: Station, folder: Path, mode: Mode) -> None:
+    """Between a call that creates and the next one the ledger writes, and a push can be killed before and after it."""
+    names = Experiment(service, folder / "whole", mode, f"{mode}-writes-").push().boundaries
+    calls = [at for at, name in enumerate(names) if name == "before a request"]
+    assert len(calls) >= 3
+    for before, after in zip([0, *calls], calls, strict=False):
+        assert {"before a write", "after a write"} <= set(names[before:after])
+
+
+@pytest.mark.parametrize("mode", list(Mode))
 def test_a_push_without_a_memory_is_caught(service: Station, folder: Path, mode: Mode) -> None:
     """The control: a push that forgot what it sent before it died doubles, and the same judge says so."""
     experiment = Experiment(service, folder / "control", mode, f"{mode}-control-")

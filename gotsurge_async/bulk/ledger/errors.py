@@ -35,11 +35,22 @@ RESCUE = (
 """What a person does about a ledger that is damaged."""
 
 
+_OF_FILES = (
+    (
+        "Put the newest copy that `gotsurge ledger backup` made in its place, and remove its -wal and -shm files",
+        "Restore its newest dump",
+    ),
+    ("Put the newest copy in its place, without -wal and -shm files", "Restore its newest dump"),
+)
+"""What is done about a file, and about a database in PostgreSQL."""
 _COMMAND = re.compile(r"`(gotsurge (?:ledger [a-z-]+|reconcile|runs))`")
 
 
 def commands_for(text: str, path: str) -> str:
     """A text with its commands as they must be typed to act on this very ledger, and on no other."""
+    if path.startswith("postgresql://"):
+        for of_a_file, of_a_server in _OF_FILES:
+            text = text.replace(of_a_file, of_a_server)
     return _COMMAND.sub(lambda found: f"`{found[1]} --ledger {shlex.quote(path)}`", text) if path else text
 
 

@@ -118,7 +118,7 @@ class Ledger:
             columns: the columns of the source, for result files.
             options: what else the run must know when it is resumed; as JSON.
             chunk: orders of a call, 1 to 20.
-            compact: keep the orders compressed: a fifth of the size, for some time.
+            compact: keep the orders compressed: a third of the size or less, for some time.
         """
         if not 1 <= chunk <= CHUNK:
             raise ValueError(f"a chunk has 1 to {CHUNK} orders, not {chunk}")

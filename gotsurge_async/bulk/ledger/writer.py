@@ -80,6 +80,7 @@ class Writer:
         self._path = path
         self._keeper = keeper
         self._slot = slot
+        self._own = 0
         self._slots = asyncio.Semaphore(limit)
         self._waiting: deque[_Ticket[Any, Any]] = deque()
         self._wake = asyncio.Event()
@@ -214,7 +215,7 @@ class Writer:
                 return self._give_up(error)
             try:
                 answers = _do_all(self._db, batch)
-                counted = (0, 0) if self._keeper is None else self._db.rows("counted_by", slot=self._slot)[0]
+                counted = self._counted()
             except Exception as error:
                 again = isinstance(error, Moved)
                 told = self._translate(error)
@@ -228,18 +229,26 @@ class Writer:
                 if (lost := self._undo()) is not None:
                     return _End(error=lost, fatal=lost)
             else:
-                return self._commit(answers, *counted)
+                return self._commit(answers, counted)
         raise AssertionError("the last try returns")
 
-    def _commit(self, answers: Sequence[Any], counter: int, own: int) -> "_End":
+    def _counted(self) -> tuple[int, int] | None:
+        """What the ledger counts, and how much of that by us, if we did: to add it all up takes longer."""
+        if self._keeper is None:
+            return None
+        own = next((n for (n,) in self._db.rows("counted_by", slot=self._slot)), 0)
+        return (int(self._db.rows("counted")[0][0]), own) if own != self._own else None
+
+    def _commit(self, answers: Sequence[Any], counted: tuple[int, int] | None) -> "_End":
         try:
             self._db.commit()
         except Exception as error:
             return self._give_up(error, fatal=True)
         for call in self._db.committed:
             call()
-        if self._keeper is not None:
-            self._keeper.keep(counter, (self._slot, own) if own else None)
+        if self._keeper is not None and counted is not None:
+            counter, self._own = counted
+            self._keeper.keep(counter, (self._slot, self._own))
         return _End(answers=answers)
 
     def _give_up(self, error: Exception, *, fatal: bool = False) -> "_End":

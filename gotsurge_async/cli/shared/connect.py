@@ -212,6 +212,11 @@ async def _simulated(settings: Settings, account: str | None, limits: Limits | N
     ) as gs:
         try:
             await gs.sign_in(key["code"])
+        except OutcomeUnknown as error:
+            told = (
+                f"the simulator at {parts.netloc} does not answer its sign-in: start it anew with `gotsurge simulator`"
+            )
+            raise Unreachable(f"{told} ({error})") from None
         except CallError as error:
             error.add_note(f"the simulator at {parts.netloc} does not sign in: start it anew with `gotsurge simulator`")
             raise

@@ -148,7 +148,7 @@ def test_a_plan_says_which_file_is_not_its_own(desk: Desk, planned: bool) -> Non
     items = ["--items", examples / "items.csv"]
     plan = desk.folder / "plan.json"
     orders = examples / "orders.csv"
-    assert desk.run("plan", orders, *(items if planned else []), "-o", plan).exit_code == 0
+    assert desk.run("plan", orders, *(items if planned else []), "-o", plan, *desk.ledger).exit_code == 0
     done = desk.run("push", orders, "--dry-run", "--plan", plan, *([] if planned else items), *desk.ledger)
     said = "has an items file too: give it by --items" if planned else "has no items file: leave --items out"
     assert (done.exit_code, said in done.stderr, "is not the items file" in done.stderr) == (2, True, False)

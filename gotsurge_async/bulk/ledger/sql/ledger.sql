@@ -84,7 +84,7 @@ INSERT INTO counters AS kept (slot, n) VALUES (:slot, 1) ON CONFLICT (slot) DO U
 -- name: counted
 SELECT CAST(coalesce(sum(n), 0) AS {big}) FROM counters;
 -- name: counted_by
-SELECT CAST(coalesce(sum(n), 0) AS {big}), coalesce(max(CASE WHEN slot = :slot THEN n END), 0) FROM counters;
+SELECT n FROM counters WHERE slot = :slot;
 -- name: count_on
 INSERT INTO counters AS kept (slot, n) VALUES (:slot, :n) ON CONFLICT (slot) DO UPDATE SET n = kept.n + excluded.n;
 -- name: size@sqlite

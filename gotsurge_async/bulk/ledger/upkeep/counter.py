@@ -146,8 +146,7 @@ class Keeper:
         if kept is None or kept.latest is None:
             return False
         slot, own = kept.latest
-        ((_, known),) = db.rows("counted_by", slot=slot)
-        return bool(known < own)
+        return all(known < own for (known,) in db.rows("counted_by", slot=slot))
 
     def keep_for(self, identity: Identity) -> None:
         """Keep the counter of this ledger from now on."""

@@ -125,7 +125,6 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
             _raise_epochs(db)
             ((counter,),) = db.rows("counted")
             db.change("count_on", slot=store.slot, n=max(1, known + 1 - counter))
-            db.change("remember", name="accepted_older_at", value=store.now())
             ((counter,),) = db.rows("counted")
             return Accepted(in_doubt=doubtful, counter=counter)
 
