@@ -132,6 +132,15 @@ def test_a_sign_in_that_is_refused_at_the_start_has_a_way_on(desk: Desk) -> None
     assert (done.exit_code, login in done.stderr) == (4, True), done.output
 
 
+@pytest.mark.parametrize("kind", ["half", "reset"])
+def test_a_simulator_that_does_not_answer_its_sign_in_is_not_reached(desk: Desk, kind: str) -> None:
+    """It ends as any service that cannot be reached, and nothing was refused."""
+    desk.simulator.order_fault(Fault(operation="auth.exchange", when="after", kind=kind))
+    file = write_orders(desk.folder / "orders.csv", ["A"])
+    done = desk.call("push", file, "--out", desk.folder / "out")
+    assert (done.exit_code, "does not answer its sign-in" in done.stderr) == (8, True), done.output
+
+
 def test_runs_have_a_column_for_every_word(desk: Desk) -> None:
     """What was pushed already, and what was changed, is counted in the list too."""
     desk.push("A")
