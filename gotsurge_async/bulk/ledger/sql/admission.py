@@ -12,7 +12,7 @@ from attrs import define, frozen
 
 from gotsurge_async.bulk.ledger.errors import LedgerError
 from gotsurge_async.bulk.ledger.sql import runs
-from gotsurge_async.bulk.ledger.sql.chunks import Chunk, body_row, chunks_of, load, print_number
+from gotsurge_async.bulk.ledger.sql.chunks import Chunk, body_row, chunks_of, load, number_of_print
 from gotsurge_async.bulk.ledger.sql.marks import CRASHED
 from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.states import (
@@ -72,7 +72,7 @@ def add(db: Database, run: Held, rows: Sequence[NewOrder], size: int, now: int, 
     db.insert("add_chunks", [(number, run.number, epoch, now, pending * len(part)) for number, part in chunks])
     db.insert("add_bodies", [body_row(number, part, compact=compact) for number, part in chunks])
     keys = [
-        (run.environment, row.key, number, place, None if row.fingerprint is None else print_number(row.fingerprint))
+        (run.environment, row.key, number, place, number_of_print(row.fingerprint))
         for number, part in chunks
         for place, row in enumerate(part)
     ]
@@ -293,7 +293,7 @@ def _take_key(db: Database, run: Held, each: _Contest) -> None:
         key=each.key,
         chunk=each.chunk.id,
         place=each.place,
-        fingerprint=each.chunk.metas[each.place].print_number,
+        fingerprint=each.chunk.metas[each.place].fingerprint,
         from_chunk=each.found[0],
         from_place=each.found[1],
     )

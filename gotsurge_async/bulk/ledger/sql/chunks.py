@@ -52,17 +52,13 @@ class Meta(NamedTuple):
     key: str
     size: int
     source_size: int | None
-    fingerprint: str | None = None
-
-    @property
-    def print_number(self) -> int | None:
-        """See `print_number`."""
-        return None if self.fingerprint is None else print_number(bytes.fromhex(self.fingerprint))
+    fingerprint: int | None = None
+    """See `number_of_print`."""
 
 
-def print_number(fingerprint: bytes) -> int:
-    """A fingerprint as the table of keys has it, which finds those that may be the same."""
-    return int.from_bytes(fingerprint[:8], "big", signed=True)
+def number_of_print(fingerprint: bytes | None) -> int | None:
+    """A fingerprint as the ledger has it: its first eight bytes, which are enough to tell a million orders apart."""
+    return None if fingerprint is None else int.from_bytes(fingerprint[:8], "big", signed=True)
 
 
 _metas = msgspec.json.Decoder(list[Meta])
@@ -228,7 +224,7 @@ class Chunk:
         start = sum(meta.size + len(JOINED) for meta in self.metas[:place])
         return self.body[start : start + self.metas[place].size]
 
-    def rewrite(self, db: Database, place: int, payload: bytes, fingerprint: str | None) -> None:
+    def rewrite(self, db: Database, place: int, payload: bytes, fingerprint: int | None) -> None:
         """Give an order another text; its chunk's row is locked since it was read, or two would undo each other's."""
         texts = [payload if at == place else text for at, _, text, _ in self.orders()]
         new = self.metas[place]._replace(size=len(payload), fingerprint=fingerprint)
@@ -263,7 +259,7 @@ def body_row(chunk: int, orders: Sequence[NewOrder], *, compact: bool) -> Row:
             order.key,
             len(order.payload),
             None if order.source_row is None else len(order.source_row),
-            None if order.fingerprint is None else order.fingerprint.hex(),
+            number_of_print(order.fingerprint),
         )
         for order in orders
     ]

@@ -26,7 +26,6 @@ CREATE TABLE notes (
 CREATE TABLE keys (
   environment TEXT NOT NULL, key TEXT NOT NULL, chunk {big} NOT NULL, place INTEGER NOT NULL, fingerprint {big},
   PRIMARY KEY (environment, key)){by_key};
-CREATE INDEX keys_of_fingerprint ON keys (fingerprint) WHERE fingerprint IS NOT NULL;
 CREATE TABLE contested (run {big} NOT NULL, chunk {big} NOT NULL, place INTEGER NOT NULL, key TEXT NOT NULL, PRIMARY KEY (run, chunk, place));
 CREATE TABLE unused_drafts (task_id TEXT PRIMARY KEY, run {big} NOT NULL, key TEXT NOT NULL, noted_at {big} NOT NULL, cancelled_at {big});
 CREATE INDEX unused_drafts_of_run ON unused_drafts (run);
@@ -235,8 +234,15 @@ WHERE ids.value IS NOT NULL AND strpos(:live, substr(states, ids.place::int, 1))
 SELECT key, chunk, place FROM keys WHERE environment = :environment AND key {among:keys};
 -- name: keys_astray
 SELECT environment, key, chunk FROM keys JOIN chunks ON chunks.id = chunk WHERE place >= length(states);
--- name: same_fingerprints
-SELECT fingerprint, key, chunk, place FROM keys WHERE fingerprint {among:prints} AND environment = :environment;
+-- An index over fingerprints would cost each order more than all else that is put in: they come in no order. So whoever
+-- asks for those that stand twice sorts them all, which takes half a microsecond each.
+-- name: fingerprints_twice
+SELECT fingerprint, chunk, place FROM keys WHERE environment = :environment AND fingerprint IN (
+  SELECT fingerprint FROM keys WHERE environment = :environment AND fingerprint IS NOT NULL GROUP BY fingerprint
+  HAVING count(*) > 1 AND min(CASE WHEN chunk BETWEEN :first AND :last THEN 0 ELSE 1 END) = 0 ORDER BY min(chunk) LIMIT :most)
+ORDER BY chunk, place LIMIT :rows;
+-- name: span_of_run
+SELECT min(id), max(id) FROM chunks WHERE run = :run;
 -- name: take_key
 INSERT INTO keys (environment, key, chunk, place, fingerprint) VALUES (:environment, :key, :chunk, :place, :fingerprint)
 ON CONFLICT (environment, key) DO UPDATE SET chunk = excluded.chunk, place = excluded.place, fingerprint = excluded.fingerprint

@@ -19,7 +19,7 @@ import msgspec
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.ledger.errors import RunHeld, damaged
 from gotsurge_async.bulk.ledger.locks import RunLocks
-from gotsurge_async.bulk.ledger.sql.chunks import body_row, print_number
+from gotsurge_async.bulk.ledger.sql.chunks import body_row, number_of_print
 from gotsurge_async.bulk.ledger.sql.schema import VERSION, version_of
 from gotsurge_async.bulk.ledger.sql.sqlite import BUSY_SECONDS, translated
 from gotsurge_async.bulk.ledger.states import (
@@ -121,11 +121,6 @@ class _Order(NamedTuple):
     payload: bytes
     source_row: bytes | None
     decided: int
-
-    @property
-    def print_number(self) -> int | None:
-        """Its fingerprint as the table of keys has it."""
-        return None if self.fingerprint is None else print_number(self.fingerprint)
 
 
 _KINDS: tuple[Any, ...] = tuple(_Order.__annotations__.values())
@@ -259,7 +254,7 @@ def _move_run(db: Database, run: int, run_id: str, environment: str, last: int, 
             _move_said(db, number, part)
         placed = [(number, place, row) for number, part in numbered for place, row in enumerate(part)]
         moved = [
-            (run, environment, row.key, _RANKS[row.state], row.id, number, place, row.print_number)
+            (run, environment, row.key, _RANKS[row.state], row.id, number, place, number_of_print(row.fingerprint))
             for number, place, row in placed
         ]
         db.driver.executemany(_MOVED, moved)

@@ -71,7 +71,7 @@ def replace(db: Database, run: Held, order: int, other: int, status: str | None,
         key=meta.key,
         chunk=theirs.id,
         place=their_place,
-        fingerprint=meta.print_number,
+        fingerprint=meta.fingerprint,
         from_chunk=theirs.id,
         from_place=their_place,
     )

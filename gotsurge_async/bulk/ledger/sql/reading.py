@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 from attrs import frozen
@@ -60,41 +62,49 @@ def standing(db: Database, run_id: str) -> Counts:
 # --- more -------------------------------------------------------------------------------------------------------------
 
 
+class _Like(NamedTuple):
+    """An order whose fingerprint another one carries."""
+
+    number: int
+    line: int
+    key: str
+    run: int
+    state: OrderState
+
+
 def similar(db: Database, run: Held) -> list[Similar]:
     """Waiting orders of a run whose fingerprint a live order with another key carries, in another run or before it."""
-    found: list[Similar] = []
-    after = 0
-    letters = db.having([LETTERS[OrderState.PENDING]])
-    while rows := db.rows("chunks_with", run=run.number, after=after, letters=letters, most=marks.PAGE // 8):
-        after = rows[-1][0]
-        mine = [
-            (meta.fingerprint, number_of(chunk.id, place), meta)
-            for chunk in chunks_of(db, rows, said=False, bodies=True).values()
-            for place, meta, _, _ in chunk.orders()
-            if meta.fingerprint is not None and chunk.state(place) is OrderState.PENDING
-        ]
-        others: dict[int, list[tuple[str, int, int]]] = {}
-        prints = db.listed({meta.print_number for _, _, meta in mine})
-        for print_, key, number, place in db.rows("same_fingerprints", environment=run.environment, prints=prints):
-            others.setdefault(print_, []).append((key, number, place))
-        chunks = load(db, {number for each in others.values() for _, number, _ in each}, bodies=True)
-        names = runs.names(db, {chunk.run for chunk in chunks.values()})
-        for fingerprint, order, meta in mine:
-            for key, number, place in others.get(meta.print_number or 0, ()):
-                other = chunks.get(number)
-                if other is None or key == meta.key or not other.metas or other.state(place) not in LIVE:
-                    continue
-                if other.metas[place].fingerprint != fingerprint:
-                    continue
-                if other.run == run.number and number_of(number, place) > order:
-                    continue  # of two orders of the same run, the later one names the earlier one
-                if names[other.run][1] is RunState.LOADING:
-                    continue
-                line = other.metas[place].line
-                found.append(Similar(meta.key, meta.line, key, names[other.run][0], line, other.state(place)))
-        if len(found) >= SIMILAR_LIMIT:
-            break
-    return found[:SIMILAR_LIMIT]
+    first, last = db.rows("span_of_run", run=run.number)[0]
+    span = {"first": first or 0, "last": last or 0}
+    limits = {"most": 10 * SIMILAR_LIMIT, "rows": 50 * SIMILAR_LIMIT}
+    twice = db.rows("fingerprints_twice", environment=run.environment, **span, **limits)
+    alike: dict[int, list[_Like]] = {}
+    names: dict[int, str] = {}
+    for start in range(0, len(twice), marks.PAGE):
+        some = twice[start : start + marks.PAGE]
+        chunks = load(db, {number for _, number, _ in some}, said=False, bodies=True)
+        known = runs.names(db, {chunk.run for chunk in chunks.values()})
+        names |= {number: name for number, (name, state, *_) in known.items() if state is not RunState.LOADING}
+        for fingerprint, number, place in some:
+            chunk = chunks[number]
+            if chunk.metas and chunk.state(place) in LIVE:
+                meta, order = chunk.metas[place], number_of(number, place)
+                like = _Like(order, meta.line, meta.key, chunk.run, chunk.state(place))
+                alike.setdefault(fingerprint, []).append(like)
+    pairs = (
+        (mine, other)
+        for group in alike.values()
+        for others in ([other for other in group if other.run in names],)
+        for mine in group
+        if mine.run == run.number and mine.state is OrderState.PENDING
+        for other in others
+        # Of two orders of this run, the later one names the earlier one.
+        if other.key != mine.key and (other.run != run.number or other.number < mine.number)
+    )
+    return [
+        Similar(mine.key, mine.line, other.key, names[other.run], other.line, other.state)
+        for mine, other in sorted(islice(pairs, SIMILAR_LIMIT))
+    ]
 
 
 @frozen

@@ -4,7 +4,6 @@ A file lives for years, on disks that flip bits. A database finds broken pages, 
 text that is no JSON, or a task that two orders have.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,7 +32,6 @@ FEW = 3
 
 # --- what a column may hold -------------------------------------------------------------------------------------------
 
-_HEX = re.compile("(?:[0-9a-f]{2})*")
 _RANGES: Mapping[str, range] = {
     "number": range(2**63),
     "time": range(253_402_300_800_000_000),  # to the end of the year 9999
@@ -206,7 +204,7 @@ def _orders(
         which = f"chunk {chunk.id}, line {meta.line}, key {meta.key}"
         state = chunk.state(place)
         leads_here = None if owners is None else owners.get((run.environment, meta.key)) == (chunk.id, place)
-        if min(meta.line, meta.size, meta.source_size or 0) < 0 or not _HEX.fullmatch(meta.fingerprint or ""):
+        if min(meta.line, meta.size, meta.source_size or 0) < 0 or (meta.fingerprint or 0) not in _RANGES["digest"]:
             yield Flaw("bodies", which, "its line, its size or its fingerprint cannot be")
         elif run.state is not RunState.LOADING and state in LIVE and leads_here is False:
             yield Flaw("keys", which, "the key of a live order does not lead to it")

@@ -184,6 +184,6 @@ def _settle_keys(db: Database, mine: Chunk, environment: str) -> frozenset[int]:
             found.add(place_)
             continue
         taken.add(meta.key)
-        leads = {"key": meta.key, "chunk": mine.id, "place": place_, "fingerprint": meta.print_number}
+        leads = {"key": meta.key, "chunk": mine.id, "place": place_, "fingerprint": meta.fingerprint}
         db.change("take_key", environment=environment, from_chunk=owner, from_place=at, **leads)
     return frozenset(found)

@@ -28,7 +28,7 @@ from gotsurge_async.bulk.ledger import (
 )
 from gotsurge_async.bulk.ledger.locks import FileRunLocks
 from gotsurge_async.bulk.ledger.sql import migrate, schema, sqlite, store
-from gotsurge_async.bulk.ledger.sql.chunks import number_of
+from gotsurge_async.bulk.ledger.sql.chunks import number_of, number_of_print
 from gotsurge_async.bulk.ledger.upkeep import counter
 from gotsurge_async.bulk.ledger.upkeep.counter import Identity
 from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older
@@ -184,8 +184,8 @@ async def test_every_order_is_what_it_was(path: Path, monkeypatch: pytest.Monkey
         }
         for chunk, meta in bodies.items():
             for place, (_, key, _, _, fingerprint) in enumerate(json.loads(meta)):
-                known = None if fingerprint is None else bytes.fromhex(fingerprint)
-                assert (notes.get(number_of(chunk, place), 0), known) == extra[key]
+                lost, known = extra[key]
+                assert (notes.get(number_of(chunk, place), 0), fingerprint) == (lost, number_of_print(known))
         times = new.execute(
             "SELECT id, claimed_at, updated_at, epoch, length(states) FROM chunks ORDER BY id"
         ).fetchall()
