@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -280,10 +280,20 @@ class Ledger:
         return await self._store.read(reading.size)
 
     def rows(
-        self, run_id: str, states: Iterable[OrderState] | None = None, *, batch: int = 1000
+        self,
+        run_id: str,
+        states: Iterable[OrderState] | None = None,
+        *,
+        batch: int = 1000,
+        since: datetime | None = None,
     ) -> AsyncIterator[OrderRow]:
-        """The orders of a run in some states (None: in all), as they were put in; whoever holds it."""
-        return pages.whole_rows(self._store, run_id, states, batch)
+        """The orders of a run in some states (None: in all), as they were put in; whoever holds it.
+
+        Args:
+            batch: about how many are read at a time.
+            since: only those of chunks that were changed since then, by the clocks of those who changed them.
+        """
+        return pages.whole_rows(self._store, run_id, states, batch, since)
 
     async def results(self, run_id: str, *, batch: int = 1000) -> AsyncIterator[list[ResultRow]]:
         """What became of the orders of a run, as they were put in, about ``batch`` at a time: for its result files."""

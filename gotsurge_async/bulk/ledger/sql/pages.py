@@ -1,6 +1,7 @@
 """All the orders of a run, page after page, so that memory stays flat over millions; and who has their keys by now."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from gotsurge_async.bulk.ledger.sql import runs
@@ -19,7 +20,7 @@ from gotsurge_async.bulk.ledger.states import (
     RunInfo,
     RunState,
 )
-from gotsurge_async.clock import from_microseconds
+from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database
 
 T = TypeVar("T")
@@ -28,6 +29,9 @@ FIRST_PAGE = 5
 """Chunks that are read at first, when their size is not known."""
 PAGE_BYTES = 8 * 1024 * 1024
 """What the orders of a page may have together, if they are like those before."""
+
+_UPDATED_AT = 4
+"""The place of the time in a chunk's row."""
 
 LOST = OWNED_ELSEWHERE | FREE
 """Of these another order may have the key by now."""
@@ -44,10 +48,12 @@ async def pages(
     read: Callable[[Database, dict[int, Chunk]], list[T]],
     *,
     said: bool = True,
+    since: int = 0,
 ) -> AsyncIterator[list[T]]:
     """What ``read`` makes of the chunks of a run that have orders in some states (None: all), page after page.
 
-    A page has about ``batch`` orders where they are of a usual size.
+    A page has about ``batch`` orders where they are of a usual size. Chunks that were last changed before ``since`` are
+    passed over.
     """
     if batch < 1:
         raise ValueError(f"a batch has at least 1 order, not {batch}")
@@ -60,7 +66,8 @@ async def pages(
             rows = db.rows("chunks_of_run", run=run, after=after, most=most)
         else:
             rows = db.rows("chunks_with", run=run, after=after, letters=db.having(letters), most=most)
-        chunks = chunks_of(db, rows, said=said, bodies=True)
+        changed = [row for row in rows if row[_UPDATED_AT] >= since]
+        chunks = chunks_of(db, changed, said=said, bodies=True) if changed else {}
         weight = sum(len(chunk.body) + len(chunk.source) for chunk in chunks.values())
         return len(rows), rows[-1][0] if rows else after, weight, read(db, chunks)
 
@@ -90,9 +97,9 @@ def pending_pages(store: Store, run: int, batch: int) -> AsyncIterator[list[Pend
 
 
 async def whole_rows(
-    store: Store, run_id: str, states: Iterable[OrderState] | None, batch: int
+    store: Store, run_id: str, states: Iterable[OrderState] | None, batch: int, since: datetime | None = None
 ) -> AsyncIterator[OrderRow]:
-    """The orders of a run in some states."""
+    """The orders of a run in some states; all, or those of chunks that were changed since a time."""
     info, number, _ = await store.read(runs.one, run_id)
     runs.refuse_archived(info)
     wanted = frozenset(OrderState if states is None else states)
@@ -109,7 +116,8 @@ async def whole_rows(
             if chunk.state(place) in kept
         ]
 
-    async for page in pages(store, number, None if states is None else kept, batch, read):
+    changed = 0 if since is None else to_microseconds(since)
+    async for page in pages(store, number, None if states is None else kept, batch, read, since=changed):
         for row in page:
             yield row
 

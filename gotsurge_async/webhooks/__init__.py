@@ -1,0 +1,1 @@
+"""What became of orders afterwards: events in, the order book, alerts, reports."""

@@ -1,0 +1,373 @@
+"""The order book, open: what it takes in, what it hands on, and what it tells."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, Self, TypeAlias
+
+from gotsurge_async import codec
+from gotsurge_async.bulk.ledger import Ledger, OrderRow, OrderState, RunInfo, RunState
+from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
+from gotsurge_async.database import Database, Place, Row
+from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.webhooks.book.history import Kept, Step, in_order, read
+from gotsurge_async.webhooks.book.records import (
+    BookOrder,
+    Change,
+    Only,
+    account_of,
+    change_of,
+    columns,
+    countable,
+    due_of,
+    encoded,
+    keepable,
+    later,
+    micros,
+    moment_of,
+    order_of,
+    over,
+    pushed,
+    step_of,
+)
+from gotsurge_async.webhooks.store import Store
+
+Source: TypeAlias = Literal["event", "read", "sweep", "create"]
+"""What showed a task: an event's own body, a read that an event caused, a read of the sweep, the answer of a create."""
+
+TEXTS = Path(__file__).with_name("book.sql")
+PAGE = 500
+MOST_ABSENT = 100_000
+"""Ids that are remembered as unknown to the service; of more, the oldest are forgotten."""
+MARGIN = timedelta(minutes=10)
+"""What is read of a ledger again each time: those who write it may have clocks that differ, and long transactions."""
+OTHER = ""
+"""Among the ages of a sweep: of every status that is not named."""
+
+AGES: Mapping[str, timedelta] = MappingProxyType(
+    {
+        TaskStatus.DRAFT: timedelta(hours=6),
+        TaskStatus.PENDING_BROADCAST: timedelta(hours=6),
+        TaskStatus.BROADCASTING: timedelta(minutes=10),
+        TaskStatus.ACCEPTED: timedelta(minutes=30),
+        TaskStatus.PENDING_PICKUP: timedelta(minutes=15),
+        TaskStatus.PICKUP_ARRIVING: timedelta(minutes=5),
+        TaskStatus.PENDING_DELIVERY: timedelta(minutes=15),
+        TaskStatus.DELIVERY_ARRIVING: timedelta(minutes=5),
+        OTHER: timedelta(minutes=15),
+    }
+)
+"""After how long without a word a task is read again, unless told otherwise: the sooner, the more may have happened."""
+
+_RECORDED = frozenset({OrderState.CREATED, OrderState.CANCELLED, OrderState.BROADCASTING, OrderState.IN_DOUBT})
+"""The states in which an order of the ledger may have a task that is to be followed."""
+
+
+class Book:
+    """The order book, open. One belongs to one event loop; many processes may open one database.
+
+    Every method raises a StoreError where the database fails.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._holder = os.urandom(8).hex()
+        self._held: set[int] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, where: str | Path | Place, *, clock: Clock | None = None) -> AsyncIterator[Self]:
+        """Open the book in the database that it shares with the inbox, and make it if there is none.
+
+        Args:
+            where: the path of a file (never the ledger's own; see `store.beside`), or a URL.
+
+        Raises:
+            ConfigError: it is no place, or a ledger's file.
+            StoreError: it cannot be used.
+        """
+        store = await Store.open(where, TEXTS)
+        try:
+            yield cls(store, clock or SystemClock())
+        finally:
+            await store.close()
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        return self._store.place
+
+    # --- what reads show --------------------------------------------------------------------------------------------
+
+    async def observe(
+        self, account: str, task: Task, *, at: datetime | None = None, source: Source = "read"
+    ) -> list[Change]:
+        """Take in a task as it was read; the steps that were not known before, in their order. Durable on return.
+
+        The same task may be taken in as often as one likes, and older reads after newer ones: they take nothing back.
+
+        Args:
+            at: when it was read; the present unless given.
+            source: what showed it. The body of an ``event`` may hold a part of the task: the rest stays as it was.
+        """
+        moment = to_microseconds(at or self._clock.now())
+        return await self._store.write(lambda db: _observe(db, account, task, moment, source))
+
+    async def observe_all(
+        self, account: str, tasks: Iterable[Task], *, at: datetime | None = None, source: Source = "read"
+    ) -> list[Change]:
+        """The same for many tasks, a page of Task List for instance, in one transaction."""
+        moment = to_microseconds(at or self._clock.now())
+        # In one order everywhere, or two processes could wait for each other.
+        ordered = sorted(tasks, key=lambda task: task.id)
+        return await self._store.write(
+            lambda db: [change for task in ordered for change in _observe(db, account, task, moment, source)]
+        )
+
+    async def not_found(self, account: str, task_id: str, at: datetime | None = None) -> None:
+        """Remember that the service does not know a task, or not of this account."""
+        moment = to_microseconds(at or self._clock.now())
+
+        def note(db: Database) -> None:
+            # One that was there before is asked for again when it is due again: it may have been an outage.
+            if not db.change("seen", account=account, task_id=task_id, at=moment):
+                db.change("absent", account=account, task_id=task_id, at=moment)
+                db.change("forget_absent", most=MOST_ABSENT)
+
+        await self._store.write(note)
+
+    async def is_known(self, account: str, task_id: str) -> bool | None:
+        """Whether a task is in the book: False for one that the service did not know, None if it was not asked for."""
+        rows = await self._store.read(lambda db: db.rows("known", account=account, task_id=task_id))
+        return bool(max(known for (known,) in rows)) if rows else None
+
+    async def due(
+        self, now: datetime, ages: Mapping[str, timedelta] = AGES, *, limit: int = 1000
+    ) -> list[tuple[str, str]]:
+        """Accounts and ids of tasks that were not heard of for too long, longest first of each status; none at its end.
+
+        Args:
+            ages: how long is too long, by status; `OTHER` for those that are not named.
+        """
+        spans: dict[timedelta, list[str]] = {}
+        for status, age in ages.items():
+            spans.setdefault(age, []).append(status)
+        named = [status for status in ages if status != OTHER]
+        others = ages.get(OTHER, min(ages.values(), default=timedelta(0)))
+
+        def ask(db: Database) -> list[tuple[str, str]]:
+            found: list[Row] = []
+            for age, statuses in spans.items():
+                before = to_microseconds(now - age)
+                listed = db.listed(status for status in statuses if status != OTHER)
+                found += db.rows("due", before=before, statuses=listed, most=limit)
+            before = to_microseconds(now - others)
+            found += db.rows("due_of_others", before=before, statuses=db.listed(named), most=limit)
+            return [(account, task_id) for account, task_id in found[:limit]]
+
+        return await self._store.read(ask)
+
+    # --- changes that are to be handed on ---------------------------------------------------------------------------
+
+    async def waiting(self, limit: int = 100, *, lease: timedelta = timedelta(seconds=60)) -> list[Change]:
+        """Changes to hand on, oldest first: of each task the first one only, until that is acknowledged or dead.
+
+        What is returned is in the caller's hands, and not returned again: neither here, nor in another process while
+        this one asks again within ``lease``. After a crash another process gets it then.
+        """
+        now = to_microseconds(self._clock.now())
+        until = to_microseconds(self._clock.now() + lease)
+        held = tuple(self._held)
+
+        def take(db: Database) -> list[Row]:
+            if held:
+                db.change("keep_held", until=until, holder=self._holder, numbers=db.listed(held))
+            heads = [number for (number,) in db.rows("heads", now=now, most=limit) if number not in held]
+            taken = [
+                number for number in heads if db.rows("hold", number=number, now=now, until=until, holder=self._holder)
+            ]
+            return db.rows("changes", numbers=db.listed(taken)) if taken else []
+
+        changes = [change_of(row) for row in await self._store.write(take)]
+        self._held.update(change.number for change in changes)
+        return changes
+
+    async def acknowledge(self, change: Change) -> None:
+        """A change was handed on: it is not handed on again."""
+        await self._store.write(lambda db: db.change("acknowledge", number=change.number))
+        self._held.discard(change.number)
+
+    async def failed(self, change: Change, why: str, again_at: datetime) -> None:
+        """A change could not be handed on: again from ``again_at`` on; later ones of its task wait."""
+        moment = to_microseconds(again_at)
+        await self._store.write(
+            lambda db: db.change("failed", number=change.number, why=keepable(why), again_at=moment)
+        )
+        self._held.discard(change.number)
+
+    async def dead(self, change: Change, why: str) -> None:
+        """A change will never be handed on by itself; later ones of its task go on."""
+        moment = to_microseconds(self._clock.now())
+        await self._store.write(lambda db: db.change("dead", number=change.number, why=keepable(why), now=moment))
+        self._held.discard(change.number)
+
+    async def dead_changes(self, limit: int = 1000) -> list[Change]:
+        """The changes that were given up, oldest first."""
+
+        def ask(db: Database) -> list[Row]:
+            numbers = [number for (number,) in db.rows("dead_changes", most=limit)]
+            return db.rows("changes", numbers=db.listed(numbers)) if numbers else []
+
+        return [change_of(row) for row in await self._store.read(ask)]
+
+    async def revive(self, number: int) -> bool:
+        """Hand on a change that was given up once more; whether there is one of that number."""
+        moment = to_microseconds(self._clock.now())
+        return bool(await self._store.write(lambda db: db.change("revive", number=number, now=moment)))
+
+    # --- pushed orders ----------------------------------------------------------------------------------------------
+
+    async def take_in(self, ledger: Ledger, *, account_of: Callable[[RunInfo], str] = account_of) -> int:
+        """Put the orders of a ledger that have a task into the book; how many were read: few where nothing is new.
+
+        Args:
+            account_of: the account of a run, as the book names it.
+        """
+        known: dict[str, int] = dict(await self._store.read(lambda db: db.rows("taken_in")))
+        number = 0
+        for info in await ledger.runs():
+            if info.state is RunState.LOADING or info.archived_at is not None:
+                continue
+            begun = self._clock.now()
+            since = from_microseconds(known[info.id]) - MARGIN if info.id in known else None
+            page: list[OrderRow] = []
+            async for row in ledger.rows(info.id, _RECORDED, batch=20_000, since=since):
+                if row.task_id is not None:
+                    page.append(row)
+                    number += 1
+                if len(page) == PAGE:
+                    await self._take_page(account_of(info), info, page)
+                    page = []
+            await self._take_page(account_of(info), info, page)
+            moment = to_microseconds(begun)
+            await self._store.write(lambda db, run=info.id, at=moment: db.change("note_run", run=run, at=at))  # type: ignore[misc]
+        return number
+
+    async def _take_page(self, account: str, info: RunInfo, page: Sequence[OrderRow]) -> None:
+        def put(db: Database) -> None:
+            db.insert("take_in", [pushed(account, info, row) for row in page])
+            for row in page:
+                db.change("present", account=account, task_id=row.task_id)
+
+        if page:
+            await self._store.write(put)
+
+    # --- looking ----------------------------------------------------------------------------------------------------
+
+    async def orders(self, only: Only | None = None) -> AsyncIterator[BookOrder]:
+        """The orders that are asked for, as they came into the book; page after page, so that memory stays flat."""
+        wanted, after = only or Only(), 0
+        while True:
+            rows = await self._store.read(
+                lambda db, after=after: db.rows("orders", **wanted.values(db), after=after, most=PAGE)  # type: ignore[misc]
+            )
+            for row in rows:
+                yield order_of(row)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1][0]
+
+    async def history(self, order: BookOrder) -> list[Step]:
+        """The steps of an order, in their order."""
+        rows = await self._store.read(lambda db: db.rows("steps", orders=db.listed([order.number])))
+        return in_order(step_of(row) for row in rows)
+
+    async def counts(self, run: str | None = None) -> dict[str, int]:
+        """How many orders there are of each status, of a run or of all; "" for those of which nothing is known."""
+        values = {"no_run": int(run is None), "run": run or ""}
+        return dict(await self._store.read(lambda db: db.rows("counts", **values)))
+
+    async def forget(self, before: datetime) -> int:
+        """Remove orders at their end that were last seen before a time, with their history; how many."""
+        moment = to_microseconds(before)
+
+        def remove(db: Database) -> int:
+            db.change("forget_changes", before=moment)
+            db.change("forget_steps", before=moment)
+            return db.change("forget_orders", before=moment)
+
+        return await self._store.write(remove)
+
+
+# --- in the thread ----------------------------------------------------------------------------------------------------
+
+
+def _observe(db: Database, account: str, task: Task, moment: int, source: Source) -> list[Change]:
+    body = codec.encode(task)
+    new = db.change("begin_order", account=account, task_id=task.id, at=moment, body=body)
+    if new:
+        db.change("present", account=account, task_id=task.id)
+    ((order, status, seen, changed, updated, served, due, planned, currency, known),) = db.rows(
+        "lock_order", account=account, task_id=task.id
+    )
+    rows = db.rows("steps", orders=db.listed([order]))
+    kept = Kept(
+        steps=[step_of(row) for row in rows],
+        current=None if status is None else TaskStatus(status),
+        updated_at=moment_of(updated),
+        server_time=moment_of(served),
+    )
+    reading = read(kept, task)
+    if reading.stale and not new:
+        body, task = known, codec.decode(known, Task)
+    elif source == "event" and not new:
+        task = codec.decode(body := over(known, body), Task)
+    for place, step in reading.dated.items():
+        db.change("date_step", order=order, place=place, at=micros(step.at), entry=encoded(step.entry))
+    changes: list[Change] = []
+    for place, each in enumerate(reading.new, len(rows)):
+        step = each.step
+        db.insert(
+            "add_steps",
+            [(order, place, str(step.status), micros(step.at), encoded(step.entry), source, moment)],
+        )
+        ((number,),) = db.rows("add_change", order=order, place=place, previous=each.previous, late=int(each.late))
+        changes.append(
+            Change(
+                number=number,
+                account=account,
+                task_id=task.id,
+                status=step.status,
+                at=step.at,
+                seen_at=from_microseconds(moment),
+                previous=each.previous,
+                late=each.late,
+                source=source,
+                entry=step.entry,
+                task=task,
+            )
+        )
+    if planned is None and task.price is not None:
+        planned, currency = countable(task.price.millicents), task.price.currency
+    times = [at for at in map(micros, (step.at for step in reading.steps)) if at is not None]
+    if reading.current != status or changed is None:
+        changed = times[-1] if times else moment
+    db.change(
+        "set_order",
+        number=order,
+        status=reading.current,
+        terminal=int(reading.current is not None and reading.current.is_terminal),
+        seen_at=max(seen, moment),
+        changed_at=changed,
+        updated_at=later(updated, task.updated_at),
+        server_time=later(served, task.server_time),
+        planned=planned,
+        currency=currency,
+        body=body,
+        **{**columns(task), "due_at": micros(due_of(task)) or due or (times[0] if times else moment)},
+    )
+    return changes

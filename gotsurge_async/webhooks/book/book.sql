@@ -1,0 +1,113 @@
+-- The tables of the order book, and all that is asked of them. One text for SQLite and PostgreSQL: see gotsurge_async/database.
+
+-- name: tables
+{one_creates}
+CREATE TABLE IF NOT EXISTS book_orders (
+  number {numbered}, account TEXT NOT NULL, task_id TEXT NOT NULL, run TEXT, key TEXT, status TEXT, terminal INTEGER NOT NULL DEFAULT 0,
+  seen_at {big} NOT NULL, changed_at {big}, updated_at {big}, server_time {big}, due_at {big}, tracking_id TEXT, invoice_number TEXT,
+  group_tag TEXT, vessel TEXT, imo {big}, berth TEXT, planned {big}, currency TEXT, body {bytes} NOT NULL, UNIQUE (account, task_id));
+CREATE INDEX IF NOT EXISTS book_orders_of_task ON book_orders (task_id);
+CREATE INDEX IF NOT EXISTS book_orders_of_run ON book_orders (run, number) WHERE run IS NOT NULL;
+CREATE INDEX IF NOT EXISTS book_orders_to_read ON book_orders (seen_at) WHERE terminal = 0;
+CREATE INDEX IF NOT EXISTS book_orders_by_day ON book_orders (due_at);
+CREATE TABLE IF NOT EXISTS book_steps (
+  order_number {big} NOT NULL, place INTEGER NOT NULL, status TEXT NOT NULL, at {big}, entry {bytes}, source TEXT NOT NULL,
+  seen_at {big} NOT NULL, PRIMARY KEY (order_number, place)){by_key};
+CREATE TABLE IF NOT EXISTS book_changes (
+  number {numbered}, order_number {big} NOT NULL, place INTEGER NOT NULL, previous TEXT, late INTEGER NOT NULL,
+  attempts INTEGER NOT NULL DEFAULT 0, again_at {big} NOT NULL DEFAULT 0, held_until {big} NOT NULL DEFAULT 0, holder TEXT, dead_at {big}, why TEXT);
+CREATE INDEX IF NOT EXISTS book_changes_of_order ON book_changes (order_number, number);
+CREATE TABLE IF NOT EXISTS book_absent (account TEXT NOT NULL, task_id TEXT NOT NULL, at {big} NOT NULL, PRIMARY KEY (account, task_id));
+CREATE INDEX IF NOT EXISTS book_absent_by_time ON book_absent (at);
+CREATE TABLE IF NOT EXISTS book_runs (run TEXT NOT NULL PRIMARY KEY, taken_in {big} NOT NULL);
+
+-- --- what a read shows ------------------------------------------------------------------------------------------------
+
+-- name: begin_order
+INSERT INTO book_orders (account, task_id, seen_at, body) VALUES (:account, :task_id, :at, :body) ON CONFLICT (account, task_id) DO NOTHING;
+-- name: lock_order
+SELECT number, status, seen_at, changed_at, updated_at, server_time, due_at, planned, currency, body FROM book_orders
+WHERE account = :account AND task_id = :task_id {for_update};
+-- name: steps
+SELECT order_number, place, status, at, entry, source, seen_at FROM book_steps WHERE order_number {among:orders} ORDER BY order_number, place;
+-- name: add_steps
+INSERT INTO book_steps (order_number, place, status, at, entry, source, seen_at) VALUES {rows};
+-- name: date_step
+UPDATE book_steps SET at = :at, entry = :entry WHERE order_number = :order AND place = :place;
+-- name: add_change
+INSERT INTO book_changes (order_number, place, previous, late) VALUES (:order, :place, :previous, :late) RETURNING number;
+-- name: set_order
+UPDATE book_orders SET status = :status, terminal = :terminal, seen_at = :seen_at, changed_at = :changed_at, updated_at = :updated_at,
+  server_time = :server_time, due_at = :due_at, tracking_id = :tracking_id, invoice_number = :invoice_number, group_tag = :group_tag,
+  vessel = :vessel, imo = :imo, berth = :berth, planned = :planned, currency = :currency, body = :body WHERE number = :number;
+-- name: seen
+UPDATE book_orders SET seen_at = :at WHERE account = :account AND task_id = :task_id AND seen_at < :at;
+-- name: absent
+INSERT INTO book_absent (account, task_id, at) VALUES (:account, :task_id, :at) ON CONFLICT (account, task_id) DO UPDATE SET at = excluded.at;
+-- name: present
+DELETE FROM book_absent WHERE account = :account AND task_id = :task_id;
+-- name: forget_absent
+DELETE FROM book_absent WHERE at < (SELECT min(at) FROM (SELECT at FROM book_absent ORDER BY at DESC LIMIT :most) AS newest);
+-- name: known
+SELECT 1 FROM book_orders WHERE account = :account AND task_id = :task_id
+UNION ALL SELECT 0 FROM book_absent WHERE account = :account AND task_id = :task_id;
+-- name: due
+SELECT account, task_id FROM book_orders WHERE terminal = 0 AND seen_at <= :before AND coalesce(status, '') {among:statuses}
+ORDER BY seen_at LIMIT :most;
+-- name: due_of_others
+SELECT account, task_id FROM book_orders WHERE terminal = 0 AND seen_at <= :before AND NOT coalesce(status, '') {among:statuses}
+ORDER BY seen_at LIMIT :most;
+
+-- --- changes that are to be handed on ---------------------------------------------------------------------------------
+
+-- name: keep_held
+UPDATE book_changes SET held_until = :until WHERE holder = :holder AND number {among:numbers};
+-- name: heads
+SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at <= :now AND held_until <= :now AND NOT EXISTS (
+  SELECT 1 FROM book_changes AS earlier WHERE earlier.order_number = head.order_number AND earlier.number < head.number
+    AND earlier.dead_at IS NULL) ORDER BY number LIMIT :most;
+-- name: hold
+UPDATE book_changes SET held_until = :until, holder = :holder WHERE number = :number AND held_until <= :now AND dead_at IS NULL
+RETURNING number;
+-- name: changes
+SELECT c.number, o.account, o.task_id, s.status, s.at, s.entry, s.source, s.seen_at, c.previous, c.late, c.attempts, c.dead_at, c.why, o.body
+FROM book_changes AS c JOIN book_orders AS o ON o.number = c.order_number
+JOIN book_steps AS s ON s.order_number = c.order_number AND s.place = c.place WHERE c.number {among:numbers} ORDER BY c.number;
+-- name: dead_changes
+SELECT number FROM book_changes WHERE dead_at IS NOT NULL ORDER BY number LIMIT :most;
+-- name: acknowledge
+DELETE FROM book_changes WHERE number = :number;
+-- name: failed
+UPDATE book_changes SET attempts = attempts + 1, again_at = :again_at, held_until = 0, holder = NULL, why = :why WHERE number = :number;
+-- name: dead
+UPDATE book_changes SET attempts = attempts + 1, dead_at = :now, held_until = 0, holder = NULL, why = :why WHERE number = :number;
+-- name: revive
+UPDATE book_changes SET dead_at = NULL, attempts = 0, again_at = :now WHERE number = :number AND dead_at IS NOT NULL;
+
+-- --- pushed orders ----------------------------------------------------------------------------------------------------
+
+-- name: taken_in
+SELECT run, taken_in FROM book_runs;
+-- name: note_run
+INSERT INTO book_runs (run, taken_in) VALUES (:run, :at) ON CONFLICT (run) DO UPDATE SET taken_in = excluded.taken_in;
+-- name: take_in
+INSERT INTO book_orders AS known (account, task_id, run, key, status, terminal, seen_at, changed_at, due_at, tracking_id, invoice_number,
+  group_tag, vessel, imo, berth, planned, currency, body) VALUES {rows} ON CONFLICT (account, task_id) DO UPDATE SET
+  run = excluded.run, key = excluded.key, planned = coalesce(excluded.planned, known.planned);
+
+-- --- looking ----------------------------------------------------------------------------------------------------------
+
+-- name: orders
+SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
+WHERE number > :after AND (:no_run = 1 OR run = :run) AND (:no_status = 1 OR status {among:statuses})
+  AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo) AND (:no_berth = 1 OR berth = :berth)
+  AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account) AND (:no_task = 1 OR task_id = :task)
+  AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND (:open = 0 OR terminal = 0) ORDER BY number LIMIT :most;
+-- name: counts
+SELECT coalesce(status, ''), count(*) FROM book_orders WHERE (:no_run = 1 OR run = :run) GROUP BY status;
+-- name: forget_changes
+DELETE FROM book_changes WHERE order_number IN (SELECT number FROM book_orders WHERE terminal = 1 AND seen_at < :before);
+-- name: forget_steps
+DELETE FROM book_steps WHERE order_number IN (SELECT number FROM book_orders WHERE terminal = 1 AND seen_at < :before);
+-- name: forget_orders
+DELETE FROM book_orders WHERE terminal = 1 AND seen_at < :before;

@@ -1,0 +1,295 @@
+"""What the book gives, orders and changes, and the rows that it keeps of them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from attrs import field, frozen
+
+from gotsurge_async import codec
+from gotsurge_async.bulk.ledger import OrderRow, RunInfo
+from gotsurge_async.clock import from_microseconds, to_microseconds
+from gotsurge_async.database import Database, Row
+from gotsurge_async.models.places import Contact
+from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus
+from gotsurge_async.money import Money, as_given
+from gotsurge_async.webhooks.book.history import Step
+
+
+@frozen(kw_only=True)
+class Change:
+    """A step of a task that was not known before.
+
+    Attributes:
+        number: by which the book knows it.
+        account, task_id: whose task, and which.
+        status: what the task became.
+        at: when, as the service says, in UTC; None where it does not say.
+        seen_at: when the book came to know.
+        previous: the status before; None for the first.
+        late: a later step of the task was known before this one.
+        source: what showed it.
+        entry: the entry of ``statuses[]`` as it came; None for a status that stood in ``current_status`` alone.
+        task: the task as it was last read; it may be further on than this step.
+        attempts: how often it was handed on in vain.
+        why: what went wrong the last time.
+    """
+
+    number: int
+    account: str
+    task_id: str
+    status: TaskStatus
+    at: datetime | None
+    seen_at: datetime
+    previous: TaskStatus | None
+    late: bool
+    source: str
+    entry: StatusEntry | None = field(repr=False)
+    task: Task = field(repr=False)
+    attempts: int = 0
+    why: str | None = None
+
+
+@frozen(kw_only=True)
+class BookOrder:
+    """An order as the book has it.
+
+    Attributes:
+        number: by which the book lists it.
+        account, task_id: whose task, and which.
+        run, key: of the push that made it; None for a task that no ledger knows.
+        status: where it stands; None while nothing said so.
+        seen_at: when it was last read, or pushed.
+        changed_at: when its status last changed.
+        due_at: when its delivery window ends, or its pickup window where it has no other.
+        planned: the price that was asked for, or the first one that was read.
+        body: its JSON as it was last read.
+    """
+
+    number: int
+    account: str
+    task_id: str
+    run: str | None
+    key: str | None
+    status: TaskStatus | None
+    seen_at: datetime
+    changed_at: datetime | None
+    due_at: datetime | None
+    planned: Money | None
+    body: bytes = field(repr=False)
+
+    @property
+    def task(self) -> Task:
+        """The task as it was last read; one that was only pushed as it was sent."""
+        return codec.decode(self.body, Task)
+
+
+@frozen(kw_only=True)
+class Only:
+    """Which orders are asked for; None asks for all.
+
+    Attributes:
+        vessel: a part of its name, in any case, or its IMO number.
+        since, until: in which time they are due: from the first, before the second.
+        open: only those of which more may happen.
+    """
+
+    run: str | None = None
+    statuses: Sequence[str] | None = None
+    vessel: str | None = None
+    berth: str | None = None
+    group_tag: str | None = None
+    account: str | None = None
+    task_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    open: bool = False
+
+    def values(self, db: Database) -> dict[str, Any]:
+        """The values of the statement ``orders``."""
+        name = (self.vessel or "").casefold().strip()
+        days = self.since is not None and self.until is not None
+        return {
+            "no_run": int(self.run is None),
+            "run": self.run or "",
+            "no_status": int(self.statuses is None),
+            "statuses": db.listed(self.statuses or ()),
+            "no_vessel": int(self.vessel is None),
+            "vessel": f"%{''.join(f'!{sign}' if sign in '!%_' else sign for sign in name)}%",
+            "imo": int(name) if name.isdecimal() and len(name) < 19 else -1,
+            "no_berth": int(self.berth is None),
+            "berth": (self.berth or "").casefold().strip(),
+            "no_tag": int(self.group_tag is None),
+            "tag": self.group_tag or "",
+            "no_account": int(self.account is None),
+            "account": self.account or "",
+            "no_task": int(self.task_id is None),
+            "task": self.task_id or "",
+            "no_days": int(not days),
+            "since": to_microseconds(self.since) if days and self.since else 0,
+            "until": to_microseconds(self.until) if days and self.until else 0,
+            "open": int(self.open),
+        }
+
+
+def account_named(environment: str, account: str | None = None, *, two_phase: bool = False) -> str:
+    """The name of an account in the book: accounts of two environments never meet.
+
+    A simulator has the accounts ``plain`` and ``platform``: a push in two-phase mode is of the second.
+    """
+    if account is None and environment in ("local", "simulator"):
+        account = "platform" if two_phase else "plain"
+    return f"{environment}/{account}" if account else environment
+
+
+def account_of(run: RunInfo) -> str:
+    """The account, as the book names it, that a run was made with."""
+    given = run.options.get("account")
+    return account_named(run.environment, given if isinstance(given, str) else None, two_phase=run.mode == "two-phase")
+
+
+def due_of(task: Task) -> datetime | None:
+    """When a task should be done: the end of its delivery window, or of its pickup window where it has no other."""
+    window = task.to_time_window or task.from_time_window
+    return None if window is None else window.end_time_utc
+
+
+def vessel_of(task: Task) -> Contact | None:
+    """Whom of a task's contacts has a vessel: the one at the delivery, or else at the pickup."""
+    for contact in (task.to_contact, task.from_contact):
+        if contact is not None and (contact.vessel_name or contact.vessel_imo is not None):
+            return contact
+    return None
+
+
+def berth_of(task: Task) -> str | None:
+    """The berth of a task's vessel, or else of its delivery, or its pickup."""
+    contacts = (vessel_of(task), task.to_contact, task.from_contact)
+    return next((contact.berth_no for contact in contacts if contact is not None and contact.berth_no), None)
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def columns(task: Task) -> dict[str, Any]:
+    """What orders are found by."""
+    vessel = vessel_of(task)
+    name = None if vessel is None or not vessel.vessel_name else vessel.vessel_name.casefold().strip()
+    imo = None if vessel is None else vessel.vessel_imo
+    berth = berth_of(task)
+    return {
+        "due_at": micros(due_of(task)),
+        "tracking_id": keepable(task.tracking_id),
+        "invoice_number": keepable(task.invoice_number),
+        "group_tag": keepable(task.group_tag),
+        "vessel": keepable(name),
+        "imo": countable(imo),
+        "berth": None if berth is None else keepable(berth.casefold().strip()),
+    }
+
+
+def pushed(account: str, info: RunInfo, row: OrderRow) -> Row:
+    """The row of an order that a ledger has, of which nothing was read yet: as it was sent."""
+    sent = msgspec.json.decode(row.payload)
+    body = msgspec.json.encode({**sent, "id": row.task_id, "current_status": row.status})
+    task = codec.decode(body, Task)
+    moment = to_microseconds(row.updated_at)
+    found = columns(task)
+    price = task.price
+    return (
+        account,
+        row.task_id,
+        info.id,
+        row.key,
+        row.status,
+        int(task.current_status is not None and task.current_status.is_terminal),
+        moment,
+        moment,
+        found["due_at"] or moment,
+        *(found[name] for name in ("tracking_id", "invoice_number", "group_tag", "vessel", "imo", "berth")),
+        None if price is None else countable(price.millicents),
+        None if price is None else price.currency,
+        body,
+    )
+
+
+def order_of(row: Row) -> BookOrder:
+    """An order of a row of the statement ``orders``."""
+    number, account, task_id, run, key, status, seen, changed, due, planned, currency, body = row
+    return BookOrder(
+        number=number,
+        account=account,
+        task_id=task_id,
+        run=run,
+        key=key,
+        status=None if status is None else TaskStatus(status),
+        seen_at=from_microseconds(seen),
+        changed_at=moment_of(changed),
+        due_at=moment_of(due),
+        planned=None if planned is None else as_given(planned, currency or ""),
+        body=bytes(body),
+    )
+
+
+def step_of(row: Row) -> Step:
+    """A step of a row of the statement ``steps``."""
+    _, _, status, at, entry, _, _ = row
+    return Step(TaskStatus(status), moment_of(at), None if entry is None else codec.decode(bytes(entry), StatusEntry))
+
+
+def change_of(row: Row) -> Change:
+    """A change of a row of the statement ``changes``."""
+    number, account, task_id, status, at, entry, source, seen, previous, late, attempts, _, why, body = row
+    return Change(
+        number=number,
+        account=account,
+        task_id=task_id,
+        status=TaskStatus(status),
+        at=moment_of(at),
+        seen_at=from_microseconds(seen),
+        previous=None if previous is None else TaskStatus(previous),
+        late=bool(late),
+        source=source,
+        entry=None if entry is None else codec.decode(bytes(entry), StatusEntry),
+        task=codec.decode(bytes(body), Task),
+        attempts=attempts,
+        why=why,
+    )
+
+
+def over(known: bytes, part: bytes) -> bytes:
+    """A task as it was known, with what a part of it says; the id of both is the same."""
+    said = {name: value for name, value in msgspec.json.decode(part).items() if value not in (None, "", [], {})}
+    return msgspec.json.encode({**msgspec.json.decode(known), **said})
+
+
+def keepable(text: str | None) -> str | None:
+    """A text as a column takes it: PostgreSQL has no character 0."""
+    return None if text is None else text.replace("\0", "")
+
+
+def countable(number: int | None) -> int | None:
+    """A number as a column takes it; None for one that is too large."""
+    return None if number is None or abs(number) >= 2**63 else number
+
+
+def micros(moment: datetime | None) -> int | None:
+    """A time as it is kept."""
+    return None if moment is None else to_microseconds(moment)
+
+
+def moment_of(kept: int | None) -> datetime | None:
+    """A time that was kept."""
+    return None if kept is None else from_microseconds(kept)
+
+
+def later(kept: int | None, shown: datetime | None) -> int | None:
+    """The later of a time that is kept and one that was read."""
+    both = [each for each in (kept, micros(shown)) if each is not None]
+    return max(both, default=None)
+
+
+def encoded(entry: StatusEntry | None) -> bytes | None:
+    """An entry as it is kept."""
+    return None if entry is None else codec.encode(entry)

@@ -1,0 +1,107 @@
+"""Tests of how pushed orders come from the ledger into the book."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gotsurge_async.bulk.ledger import Ledger, NewOrder, OrderOutcome, OrderState, Run
+from gotsurge_async.money import Money
+from gotsurge_async.testing import ManualClock
+from gotsurge_async.webhooks.book import Book, BookOrder, Only
+from tests.simulator.kit import order
+from tests.webhooks.book.kit import after
+
+
+def new(line: int, **changes: Any) -> NewOrder:
+    """An order as it is put into a ledger."""
+    return NewOrder(line=line, key=f"K-{line}", payload=msgspec.json.encode(order(f"K-{line}", **changes)))
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Ledger]:
+    """A ledger, whose clock is the book's."""
+    async with await Ledger.open(tmp_path / "ledger.db", clock=clock.now) as opened:
+        yield opened
+
+
+async def begun(ledger: Ledger, orders: list[NewOrder], **options: Any) -> Run:
+    """A run with its orders admitted."""
+    run = await ledger.begin(environment="local", mode="direct", source="orders.csv", options=options)
+    await run.add(orders)
+    await run.admit()
+    return run
+
+
+async def record(run: Run, states: dict[int, OrderState]) -> None:
+    """Bring pending orders of some lines to a state; created ones get a task."""
+    rows = [row async for row in run.rows({OrderState.PENDING}) if row.line in states]
+    claimed = set(await run.claim([row.id for row in rows]))
+    await run.record(
+        [
+            OrderOutcome(row.id, state, f"T-{row.line}" if state is OrderState.CREATED else None, "broadcasting")
+            for row in rows
+            if row.id in claimed
+            for state in (states[row.line],)
+        ]
+    )
+
+
+async def all_of(book: Book, **only: Any) -> list[BookOrder]:
+    """The orders that are asked for."""
+    return [each async for each in book.orders(Only(**only))]
+
+
+async def test_created_orders_come_with_their_run_and_price(book: Book, ledger: Ledger, clock: ManualClock) -> None:
+    """Created ones, as they were sent; none that was refused, is in doubt without a task, or waits."""
+    run = await begun(ledger, [new(1), new(2), new(3), new(4, price=700_000)])
+    async with run:
+        created, refused, doubt = OrderState.CREATED, OrderState.REFUSED, OrderState.IN_DOUBT
+        await record(run, {1: created, 2: refused, 3: doubt, 4: created})
+        await book.not_found("local/plain", "T-1")
+        await book.take_in(ledger)
+    found = await all_of(book, run=run.id)
+    assert [(each.task_id, each.key, each.account) for each in found] == [
+        ("T-1", "K-1", "local/plain"),
+        ("T-4", "K-4", "local/plain"),
+    ]
+    assert found[1].planned == Money.of("7.00", "SGD")
+    assert found[0].status == "broadcasting"
+    assert found[0].due_at == datetime.fromisoformat("2026-01-02T07:00:00Z")
+    assert [each.task_id for each in await all_of(book, vessel="example")] == ["T-1", "T-4"]
+    assert await book.is_known("local/plain", "T-1") is True
+    assert await book.waiting() == []
+    await clock.advance(600)
+    assert len(await book.due(clock.now())) == 2
+
+
+async def test_a_read_and_a_push_are_one_order(book: Book, ledger: Ledger) -> None:
+    """Whichever comes first: an event may be there before the answer of the create is."""
+    run = await begun(ledger, [new(1), new(2)], account="ship-shop")
+    account = "local/ship-shop"
+    async with run:
+        await book.observe(account, after(2, "T-1", price=900_000, currency="SGD"))
+        await record(run, {1: OrderState.CREATED, 2: OrderState.CREATED})
+        await book.take_in(ledger)
+        await book.observe(account, after(3, "T-2", price=900_000, currency="SGD"))
+    one, two = await all_of(book)
+    assert (one.run, one.status, one.task.price) == (run.id, "accepted", Money.of("9.00", "SGD"))
+    assert (two.run, two.status, two.task.price) == (run.id, "pending_pickup", Money.of("9.00", "SGD"))
+    assert one.planned == two.planned == Money.of("5.00", "SGD")
+
+
+async def test_only_what_is_new_is_read(book: Book, ledger: Ledger, clock: ManualClock) -> None:
+    """Chunks that have not changed for ten minutes are passed over; what was created or settled since is not."""
+    first = await begun(ledger, [new(line) for line in range(1, 41)])
+    async with first:
+        await record(first, dict.fromkeys(range(1, 21), OrderState.CREATED))
+        assert await book.take_in(ledger) == 20
+        await clock.advance(timedelta(hours=1).total_seconds())
+        assert await book.take_in(ledger) == 20  # the last look was at their time
+        assert await book.take_in(ledger) == 0
+        await record(first, dict.fromkeys(range(21, 31), OrderState.CREATED))
+        assert await book.take_in(ledger) == 10
+    assert len(await all_of(book)) == 30
