@@ -208,6 +208,6 @@ def _is_stale(kept: Kept, task: Task, now: TaskStatus | None) -> bool:
     for known, shown in ((kept.updated_at, task.updated_at), (kept.server_time, task.server_time)):
         if known is not None and shown is not None and known != shown:
             return shown < known
-    if kept.current not in RANK or now not in RANK:
+    if kept.current is None or now is None or kept.current not in RANK or now not in RANK:
         return False
     return RANK[now] < RANK[kept.current]  # nothing tells which is the newer one, and a task goes forward
