@@ -94,7 +94,7 @@ class Codec:
             return self.reading.structure(self._structs.decoder(cls)(body), cls)
         except (ValueError, TypeError, RecursionError):
             pass  # not what is usual
-        answer = self._structured(_plain(body), cls, "not the answer that was expected")
+        answer = self._structured(decode_plain(body), cls, "not the answer that was expected")
         self._learn(answer)
         return answer
 
@@ -113,7 +113,7 @@ class Codec:
             text = _TaskTexts(body).text
             return Receipts(hook((head, (text, number)), Receipt) for number, head in enumerate(heads))
         what = "not the answer of a create"
-        tree = _plain(body, what)
+        tree = decode_plain(body, what)
         if type(tree) is dict:
             tree["tasks"] = task_list(tree.get("tasks"), named=True)
         answer = self._structured(tree, CreatedTasks, what)
@@ -191,7 +191,12 @@ def unreadable(model: Model) -> dict[str, str]:
     return {problem.path: problem.message for problem in why}
 
 
-def _plain(body: bytes, otherwise: str = "") -> Any:
+def decode_plain(body: bytes, otherwise: str = "") -> Any:
+    """JSON text as plain values. What Python has no value for, such as half a character, is kept as its text.
+
+    Raises:
+        UnreadableAnswer: it is no JSON, or nested too deep; ``otherwise`` says what it was to be.
+    """
     what = f"{otherwise}: " if otherwise else ""
     if not body.strip():
         raise UnreadableAnswer(f"{what}not JSON: it is empty")
@@ -230,7 +235,7 @@ def _no_constant(name: str) -> NoReturn:
 def is_json(body: bytes) -> bool:
     """Whether ``body`` is one whole JSON value."""
     try:
-        _plain(body)
+        decode_plain(body)
     except UnreadableAnswer:
         return False
     return True
@@ -255,7 +260,7 @@ def structure(tree: Any, cls: type[T]) -> T:
 
 def parse(text: bytes, cls: type[T]) -> T:
     """Read JSON text of ours, such as an order in the ledger: as strict as `structure`, and raises the same."""
-    return structure(_plain(text), cls)
+    return structure(decode_plain(text), cls)
 
 
 def encode(value: Any) -> bytes:

@@ -1,0 +1,379 @@
+"""The inbox: every event that came, durable before it is confirmed, until it has been read and is old.
+
+Events that come while a commit is on its way share the next one: nobody waits for a timer, and the disk is waited for
+once for all of them. What an event leads to is not decided here: see `gotsurge_async.webhooks.reads`.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from gotsurge_async.auth.leases import leased
+from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
+from gotsurge_async.database import Database, Place, Row
+from gotsurge_async.webhooks.event import Event, MalformedEvent, read_event
+from gotsurge_async.webhooks.store import Store, StoreError
+
+KEEP = timedelta(days=7)
+"""How long an event is kept that was read."""
+KEEP_DEAD = timedelta(days=30)
+"""How long one is kept of which nothing could be made."""
+MOST_BYTES = 1024**3
+"""Bytes of all bodies that are kept; more are refused, so that no flood fills the disk under the ledger."""
+TOGETHER = 1000
+"""Events of one commit, at most."""
+CLEAN_EVERY = 3600.0
+"""Seconds between two clean-ups."""
+
+_TEXTS = Path(__file__).with_suffix(".sql")
+
+
+class InboxFull(StoreError):
+    """The inbox holds as many bytes as it may; the event was not taken."""
+
+
+class EventState(StrEnum):
+    """What became of an event."""
+
+    WAITING = "waiting"
+    """Its task is still to be read."""
+    DONE = "done"
+    """Its task was read, or it is of no task."""
+    DEAD = "dead"
+    """Nothing can be made of it: a person may look at it, mend the cause, and replay it."""
+
+
+@attrs.frozen(kw_only=True)
+class Stored:
+    """An event in the inbox.
+
+    Attributes:
+        id: its number, in the order in which events came.
+        account: whose receiver it came to.
+        times: how often the very same event came.
+        why: why it is dead, or of no use.
+        size: bytes of its body.
+        body: as it came; None where it was not asked for.
+    """
+
+    id: int
+    account: str
+    state: EventState
+    task_id: str | None
+    received_at: datetime
+    times: int = 1
+    why: str | None = None
+    size: int = 0
+    body: bytes | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen
+class Waiting:
+    """An event whose task is to be read."""
+
+    id: int
+    account: str
+    task_id: str
+    received_at: datetime
+
+
+class Inbox:
+    """An open inbox::
+
+        async with Inbox.open("inbox.db") as inbox:
+            receiver = Receiver(inbox, tokens=[token])
+
+    Several processes may have one open; each belongs to one event loop. Every method raises StoreError where the
+    database fails.
+    """
+
+    def __init__(self, store: Store, clock: Clock, *, keep: timedelta, keep_dead: timedelta, most_bytes: int) -> None:
+        self.arrived: asyncio.Event = asyncio.Event()
+        """Set when an event came to this process that is to be read; whoever waits for it clears it."""
+        self._store = store
+        self._clock = clock
+        self._keep = keep
+        self._keep_dead = keep_dead
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._coming: list[tuple[Row, asyncio.Future[None]]] = []
+        self._putting: asyncio.Task[None] | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        where: str | Path | Place,
+        *,
+        clock: Clock | None = None,
+        keep: timedelta = KEEP,
+        keep_dead: timedelta = KEEP_DEAD,
+        most_bytes: int = MOST_BYTES,
+    ) -> AsyncIterator["Inbox"]:
+        """Open an inbox, and make it if there is none. What is old is removed while it is open.
+
+        Args:
+            where: the path of a file, or a URL: ``sqlite:///PATH``, ``postgresql://USER@HOST/NAME``. Never the ledger's
+                own file.
+            keep: how long events are kept that were read.
+            keep_dead: how long dead ones are.
+            most_bytes: of all bodies together.
+
+        Raises:
+            ConfigError: it cannot be one.
+            StoreError: it cannot be used.
+        """
+        store = await Store.open(where, _TEXTS)
+        inbox = cls(store, clock or SystemClock(), keep=keep, keep_dead=keep_dead, most_bytes=most_bytes)
+        cleaning: asyncio.Task[None] | None = None
+        try:
+            await inbox.clean()
+            cleaning = asyncio.create_task(inbox._clean_for_ever(), name="gotsurge-inbox-clean")
+            yield inbox
+        finally:
+            if cleaning is not None:
+                cleaning.cancel()
+                await asyncio.wait([cleaning])
+            if inbox._putting is not None:
+                await asyncio.wait([inbox._putting])
+            await store.close()
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        return self._store.place
+
+    # --- in ---------------------------------------------------------------------------------------------------------
+
+    async def put(self, account: str, body: bytes) -> EventState:
+        """Keep an event; it is durable on return. One that is here already counts once more.
+
+        Returns:
+            WAITING if its task is to be read, DEAD if nothing can be made of it, DONE if it is of no task.
+
+        Raises:
+            InboxFull: it holds as many bytes as it may.
+        """
+        if self._bytes + len(body) > self._most_bytes:
+            told = f"the inbox {self.place} holds {self._bytes:,} bytes"
+            raise InboxFull(f"{told}: drop what is not needed, or keep less")
+        state, task_id, why, event = self._read(body)
+        digest = hashlib.blake2b(body, digest_size=16, person=b"gotsurge", key=account.encode()[:64])
+        if event is not None and not event.tells_time:
+            digest.update(os.urandom(16))  # the same text may come again, and mean another change
+        now = to_microseconds(self._clock.now())
+        row = (digest.digest(), account, state.value, task_id, now, 1, why, len(body), body)
+        kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._coming.append((row, kept))
+        if self._putting is None:
+            self._putting = asyncio.create_task(self._put_all(), name="gotsurge-inbox-put")
+        await kept
+        return state
+
+    @staticmethod
+    def _read(body: bytes) -> tuple[EventState, str | None, str | None, Event | None]:
+        try:
+            event = read_event(body)
+        except MalformedEvent as error:
+            return EventState.DEAD, None, str(error), None
+        if event.task_id is None:
+            return EventState.DONE, None, f"is of {event.model_name}, and not of a task", event
+        return EventState.WAITING, event.task_id, None, event
+
+    async def _put_all(self) -> None:
+        try:
+            while self._coming:
+                batch, self._coming = self._coming[:TOGETHER], self._coming[TOGETHER:]
+                rows = list(_once(row for row, _ in batch))
+                try:
+                    await self._store.write(lambda db, rows=rows: db.insert("put", rows))  # type: ignore[misc]
+                except Exception as error:
+                    for _, kept in batch:
+                        if not kept.done():
+                            kept.set_exception(StoreError(str(error)))
+                            kept.exception()  # looked at, also when the caller has gone
+                    continue
+                self._bytes += sum(row[-2] for row in rows)
+                for _, kept in batch:
+                    if not kept.done():
+                        kept.set_result(None)
+                if any(row[2] == EventState.WAITING for row in rows):
+                    self.arrived.set()
+        finally:
+            self._putting = None
+
+    # --- to be read -------------------------------------------------------------------------------------------------
+
+    async def waiting(self, *, after: int = 0, limit: int = 1000) -> list[Waiting]:
+        """Events whose tasks are to be read, as they came, behind one of a number."""
+        rows = await self._store.read(lambda db: db.rows("waiting", after=after, limit=limit))
+        return [Waiting(number, account, task_id, from_microseconds(at)) for number, account, task_id, at in rows]
+
+    async def done(self, ids: Sequence[int], why: str | None = None) -> None:
+        """Say that the tasks of events were read."""
+        await self._settle("done", ids, why)
+
+    async def dead(self, ids: Sequence[int], why: str) -> None:
+        """Say that nothing can be made of events."""
+        await self._settle("dead", ids, why)
+
+    async def _settle(self, how: str, ids: Sequence[int], why: str | None) -> None:
+        if ids:
+            await self._store.write(lambda db: db.change(how, ids=db.listed(ids), why=why))
+
+    def alone(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Exclude other processes with this inbox from something; waits until they are dead or done with it."""
+        return leased(_Board(self._store), name, self._clock)
+
+    # --- for people -------------------------------------------------------------------------------------------------
+
+    async def newest(
+        self,
+        state: EventState | str | None = None,
+        *,
+        task_id: str = "",
+        since: datetime | None = None,
+        limit: int = 100,
+    ) -> list[Stored]:
+        """The newest events, the newest first, without their bodies."""
+        given = {"state": str(state or ""), "task_id": task_id, "since": to_microseconds(since) if since else 0}
+        return [_stored(*row) for row in await self._read_rows("newest", **given, limit=limit)]
+
+    async def show(self, event_id: int) -> Stored | None:
+        """One event with its body; None if there is none."""
+        rows = await self._read_rows("one", id=event_id)
+        return _stored(*rows[0]) if rows else None
+
+    async def oldest(self, *, since: datetime, after: int = 0, limit: int = 100) -> Sequence[Stored]:
+        """Events since a moment, as they came, behind one of a number, with their bodies."""
+        rows = await self._read_rows("oldest", since=to_microseconds(since), after=after, limit=limit)
+        return [_stored(*row) for row in rows]
+
+    async def replay(self, ids: Sequence[int]) -> int:
+        """Have the tasks of events read again; how many that are. One that is still no event is left as it is."""
+
+        def job(db: Database) -> int:
+            again = 0
+            for number in ids:
+                for row in db.rows("one", id=number):
+                    state, task_id, _, _ = self._read(row[-1])
+                    if state is EventState.WAITING:
+                        again += db.change("replay", id=number, task_id=task_id)
+            return again
+
+        again = await self._store.write(job)
+        if again:
+            self.arrived.set()
+        return again
+
+    async def drop(self, ids: Sequence[int]) -> int:
+        """Forget events; how many those were."""
+        dropped = await self._store.write(lambda db: db.change("drop", ids=db.listed(ids)))
+        await self._measure()
+        return dropped
+
+    async def ids(self, state: EventState | str) -> Sequence[int]:
+        """The numbers of all events in a state."""
+        return [number for (number,) in await self._read_rows("in_state", state=str(state))]
+
+    async def counts(self) -> dict[EventState, int]:
+        """How many events are in each state."""
+        found = {state: number for state, number, _ in await self._read_rows("counts")}
+        return {state: found.get(state.value, 0) for state in EventState}
+
+    async def clean(self) -> int:
+        """Forget what is old; how many events that were."""
+        now = self._clock.now()
+        gone = 0
+        for state, keep in ((EventState.DONE, self._keep), (EventState.DEAD, self._keep_dead)):
+            before = to_microseconds(now - keep)
+            # In parts, so that events that come meanwhile wait for none of this.
+            while some := await self._store.write(_forgetting(state, before)):
+                gone += some
+        await self._measure()
+        return gone
+
+    async def _clean_for_ever(self) -> None:
+        while True:
+            await self._clock.sleep(CLEAN_EVERY)
+            with suppress(StoreError):  # what could not be removed now is removed an hour later
+                await self.clean()
+
+    async def _measure(self) -> None:
+        self._bytes = sum(int(size or 0) for _, _, size in await self._read_rows("counts"))
+
+    async def _read_rows(self, name: str, /, **values: Any) -> Sequence[Row]:
+        return await self._store.read(lambda db: db.rows(name, **values))
+
+
+class _Board:
+    """Leases as rows; the sign of life is a count."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def sign(self, name: str) -> str | None:
+        """The holder and its count."""
+        rows = await self._store.read(lambda db: db.rows("sign", name=name))
+        return f"{rows[0][0]}/{rows[0][1]}" if rows else None
+
+    async def take(self, name: str, me: str, over: str | None) -> bool:
+        """Put our row there, or in place of the one whose sign is ``over``."""
+        holder, _, beat = (over or "/-1").partition("/")
+        return bool(await self._change("take", name=name, me=me, holder=holder, beat=int(beat)))
+
+    async def beat(self, name: str, me: str) -> bool:
+        """Count on."""
+        return bool(await self._change("beat", name=name, me=me))
+
+    async def give_back(self, name: str, me: str) -> None:
+        """Remove our row."""
+        await self._change("give_back", name=name, me=me)
+
+    async def _change(self, statement: str, **values: Any) -> int:
+        return await self._store.write(lambda db: db.change(statement, **values))
+
+
+def _forgetting(state: EventState, before: int) -> Callable[[Database], int]:
+    return lambda db: db.change("forget", state=state.value, before=before)
+
+
+def _once(rows: Iterable[Row]) -> Iterable[Row]:
+    """Each digest once, counted: a statement may not meet the same row twice."""
+    found: dict[bytes, Row] = {}
+    for row in rows:
+        known = found.get(row[0])
+        found[row[0]] = row if known is None else (*known[:5], known[5] + 1, *known[6:])
+    return found.values()
+
+
+def _stored(
+    number: int,
+    account: str,
+    state: str,
+    task_id: str | None,
+    received_at: int,
+    times: int,
+    why: str | None,
+    size: int,
+    body: bytes | None = None,
+) -> Stored:
+    return Stored(
+        id=number,
+        account=account,
+        state=EventState(state),
+        task_id=task_id,
+        received_at=from_microseconds(received_at),
+        times=times,
+        why=why,
+        size=size,
+        body=None if body is None else bytes(body),
+    )

@@ -1,0 +1,74 @@
+-- What inbox.py executes. Times are microseconds since 1970.
+
+-- name: tables
+{one_creates}
+CREATE TABLE IF NOT EXISTS inbox_events (
+    id {numbered},
+    digest {bytes} NOT NULL UNIQUE,
+    account TEXT NOT NULL,
+    state TEXT NOT NULL,
+    task_id TEXT,
+    received_at {big} NOT NULL,
+    times {big} NOT NULL,
+    why TEXT,
+    size {big} NOT NULL,
+    body {bytes} NOT NULL
+);
+CREATE INDEX IF NOT EXISTS inbox_waiting ON inbox_events (id) WHERE state = 'waiting';
+CREATE TABLE IF NOT EXISTS inbox_leases (name TEXT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, beat {big} NOT NULL);
+
+-- name: put
+INSERT INTO inbox_events (digest, account, state, task_id, received_at, times, why, size, body) VALUES {rows}
+    ON CONFLICT (digest) DO UPDATE SET times = inbox_events.times + excluded.times;
+
+-- name: waiting
+SELECT id, account, task_id, received_at FROM inbox_events
+    WHERE state = 'waiting' AND id > :after ORDER BY id LIMIT :limit;
+
+-- name: done
+UPDATE inbox_events SET state = 'done', why = :why WHERE state = 'waiting' AND id {among:ids};
+
+-- name: dead
+UPDATE inbox_events SET state = 'dead', why = :why WHERE state = 'waiting' AND id {among:ids};
+
+-- name: newest
+SELECT id, account, state, task_id, received_at, times, why, size FROM inbox_events
+    WHERE (:state = '' OR state = :state) AND (:task_id = '' OR task_id = :task_id) AND received_at >= :since
+    ORDER BY id DESC LIMIT :limit;
+
+-- name: oldest
+SELECT id, account, state, task_id, received_at, times, why, size FROM inbox_events
+    WHERE received_at >= :since AND id > :after ORDER BY id LIMIT :limit;
+
+-- name: one
+SELECT id, account, state, task_id, received_at, times, why, size, body FROM inbox_events WHERE id = :id;
+
+-- name: replay
+UPDATE inbox_events SET state = 'waiting', task_id = :task_id, why = NULL WHERE id = :id AND state <> 'waiting';
+
+-- name: drop
+DELETE FROM inbox_events WHERE id {among:ids};
+
+-- name: in_state
+SELECT id FROM inbox_events WHERE state = :state ORDER BY id;
+
+-- name: counts
+SELECT state, COUNT(*), SUM(size) FROM inbox_events GROUP BY state;
+
+-- name: forget
+DELETE FROM inbox_events WHERE id IN (
+    SELECT id FROM inbox_events WHERE state = :state AND received_at < :before ORDER BY id LIMIT 1000);
+
+-- name: sign
+SELECT holder, beat FROM inbox_leases WHERE name = :name;
+
+-- name: take
+INSERT INTO inbox_leases AS held (name, holder, beat) VALUES (:name, :me, 0)
+    ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, beat = 0
+    WHERE held.holder = :holder AND held.beat = :beat;
+
+-- name: beat
+UPDATE inbox_leases SET beat = beat + 1 WHERE name = :name AND holder = :me;
+
+-- name: give_back
+DELETE FROM inbox_leases WHERE name = :name AND holder = :me;

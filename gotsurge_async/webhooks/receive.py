@@ -1,0 +1,224 @@
+"""Takes events in: who may post, what is kept, what is answered (section "Webhook"). It knows no web framework.
+
+`gotsurge_async.webhooks.web.aiohttp` and `gotsurge_async.webhooks.web.asgi` serve it. GotSurge signs nothing and sends
+no token, so the path is the secret: ``/webhooks/TOKEN``. An event is answered 200 when it is durable, and not before;
+what it leads to happens afterwards.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from hmac import compare_digest
+
+import attrs
+
+from gotsurge_async.clock import Clock, SystemClock
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.secrets import Secret, as_secret, without
+from gotsurge_async.webhooks.addresses import AllowList
+from gotsurge_async.webhooks.event import LARGEST
+from gotsurge_async.webhooks.inbox import Inbox
+from gotsurge_async.webhooks.store import StoreError
+
+log: logging.Logger = logging.getLogger(__name__)
+
+RATE = 2000.0
+"""Events a second that are taken, over some time."""
+BURST_SECONDS = 10.0
+"""So many seconds' worth of them may come at once."""
+BODY_SECONDS = 10.0
+"""How long a body may take to come, and how long the disk may."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,200}")
+_LOGGERS = (
+    *("aiohttp.access", "aiohttp.server", "aiohttp.web", "uvicorn.access", "uvicorn.error", "asyncio"),
+    *("hypercorn.access", "hypercorn.error", "gunicorn.access", "gunicorn.error"),
+)
+"""Where web servers write down paths."""
+
+
+class BodyLost(Exception):
+    """The body did not come whole: there is nobody to be answered, or nothing that could be kept."""
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """A request as the core sees it.
+
+    Attributes:
+        token: the path's last part.
+        peer: the address of whoever is connected.
+        rewritten: the server put a forwarded address there.
+        forwarded: the values of ``X-Forwarded-For``.
+        length: what the request says of its body.
+        body: reads it, or as much as shows that it is too long; raises BodyLost.
+    """
+
+    method: str
+    token: str = attrs.field(repr=False)
+    peer: str | None
+    rewritten: bool = False
+    forwarded: Sequence[str] = ()
+    length: int | None = None
+    body: Callable[[int], Awaitable[bytes]]
+
+
+@attrs.frozen
+class Answer:
+    """An answer, for an adapter to send."""
+
+    status: int
+    text: str
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+
+
+_TAKEN = Answer(200, "ok\n")
+NOT_FOUND = Answer(404, "Not Found\n")
+_NOT_ALLOWED = Answer(405, "GotSurge posts its events here\n", {"Allow": "POST"})
+_NOT_YOU = Answer(403, "Forbidden\n")
+_TOO_SLOW = Answer(408, "The body did not come in time\n", {"Connection": "close"})
+_TOO_LARGE = Answer(413, "The body is too large\n", {"Connection": "close"})
+_TOO_MANY = Answer(429, "Too many events: come again\n", {"Retry-After": "1"})
+_NOT_KEPT = Answer(503, "The event could not be kept: send it again\n", {"Retry-After": "10"})
+
+
+class Receiver:
+    """Takes the events of one account into an inbox::
+
+        receiver = Receiver(inbox, tokens=[token], account="acme")
+        app.add_routes(webhook_routes(receiver, "/webhooks"))          # aiohttp.web
+        app.mount("/webhooks", WebhookApp(receiver))                   # Starlette, FastAPI
+
+    Args:
+        tokens: one, or two while GotSurge is told of a new one: each at least 16 letters, digits, ``-``, ``_``, ``.``
+            or ``~``; ``secrets.token_urlsafe(32)`` makes one. No access log of a common web server shows them.
+        account: by whose account the tasks are read.
+        allow: addresses and networks that may post; anybody who knows a token unless given.
+        trusted_proxies: addresses and networks of your proxies, whose ``X-Forwarded-For`` is believed.
+        largest: bytes of a body.
+        rate: events a second, on the average over ten seconds; None for any number.
+
+    Raises:
+        ConfigError: a token that could be guessed, none at all, or an address that is none.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        *,
+        tokens: Iterable[str | Secret],
+        account: str = "default",
+        allow: Iterable[str] | None = None,
+        trusted_proxies: Iterable[str] = (),
+        largest: int = LARGEST,
+        rate: float | None = RATE,
+        clock: Clock | None = None,
+    ) -> None:
+        secrets = [secret for each in tokens if (secret := as_secret(each))]
+        if not secrets or not all(_TOKEN.fullmatch(secret.reveal()) for secret in secrets):
+            raise ConfigError(
+                "a webhook token is 16 to 200 letters, digits, '-', '_', '.' or '~'; make one with "
+                "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+            )
+        self.account = account
+        self._inbox = inbox
+        self._digests = [_digest(secret.reveal()) for secret in secrets]
+        self._allowed = AllowList(allow, trusted_proxies)
+        self._largest = largest
+        self._rate = rate
+        self._clock = clock or SystemClock()
+        self._left = (rate or 0.0) * BURST_SECONDS
+        self._left_at = self._clock.monotonic()
+        mask = _Mask(secrets)
+        for name in _LOGGERS:
+            logging.getLogger(name).addFilter(mask)
+        weakref.finalize(self, _unmask, mask)
+
+    async def take(self, delivery: Delivery) -> Answer:
+        """Take a request: 200 says that its event is durable. Anything else says that nothing was kept.
+
+        Raises:
+            BodyLost: whoever posted has gone.
+        """
+        if not self._is_known(delivery.token):
+            return NOT_FOUND
+        if delivery.method != "POST":
+            return _NOT_ALLOWED
+        if not self._allowed.admits(delivery.peer, delivery.forwarded, rewritten=delivery.rewritten):
+            log.warning("an event with the right token came from an address that is not allowed: %s", delivery.peer)
+            return _NOT_YOU
+        if delivery.length is not None and delivery.length > self._largest:
+            return _TOO_LARGE
+        if not self._is_in_time():
+            return _TOO_MANY
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await delivery.body(self._largest)
+        except TimeoutError:
+            return _TOO_SLOW
+        if len(body) > self._largest:
+            return _TOO_LARGE
+        return await self._keep(body)
+
+    async def _keep(self, body: bytes) -> Answer:
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                await self._inbox.put(self.account, body)
+        except (StoreError, TimeoutError) as error:
+            log.error("an event could not be kept, and was answered 503: %s", error or "the disk takes too long")  # noqa: TRY400
+            return _NOT_KEPT
+        return _TAKEN
+
+    def _is_known(self, token: str) -> bool:
+        """Whether a token is one of ours, in a time that tells nothing of how much of it is right."""
+        given = _digest(token)
+        found = False
+        for known in self._digests:
+            found |= compare_digest(given, known)
+        return found
+
+    def _is_in_time(self) -> bool:
+        if self._rate is None:
+            return True
+        now = self._clock.monotonic()
+        self._left = min(self._rate * BURST_SECONDS, self._left + (now - self._left_at) * self._rate)
+        self._left_at = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+class _Mask(logging.Filter):
+    """Takes tokens out of what web servers log."""
+
+    def __init__(self, secrets: Iterable[Secret]) -> None:
+        super().__init__()
+        self._secrets = tuple(secrets)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name, value in list(record.__dict__.items()):
+            if isinstance(value, str):
+                record.__dict__[name] = self._masked(value)
+        if isinstance(record.args, tuple):
+            record.args = tuple(self._masked(each) if isinstance(each, str) else each for each in record.args)
+        elif isinstance(record.args, dict):
+            record.args = {
+                key: self._masked(each) if isinstance(each, str) else each for key, each in record.args.items()
+            }
+        return True
+
+    def _masked(self, text: str) -> str:
+        return without(text, self._secrets)
+
+
+def _unmask(mask: logging.Filter) -> None:
+    for name in _LOGGERS:
+        logging.getLogger(name).removeFilter(mask)

@@ -1,0 +1,1 @@
+"""The receiver inside a web service: adapters for aiohttp.web and ASGI."""

@@ -1,0 +1,215 @@
+"""The inbox: what is in it stays, once, until it is old."""
+
+import asyncio
+import sqlite3
+import stat
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.testing import START, ManualClock
+from gotsurge_async.webhooks import inbox as module
+from gotsurge_async.webhooks.inbox import EventState, Inbox, InboxFull
+from gotsurge_async.webhooks.store import StoreError
+from tests.support.postgres import postgresql
+from tests.webhooks.kit import TASK, event
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgresql() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+async def inbox(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Inbox]:
+    where = tmp_path / "inbox.db" if request.param == "sqlite" else request.getfixturevalue("server")
+    async with Inbox.open(where, clock=ManualClock()) as inbox:
+        await inbox.drop([each.id for each in await inbox.newest(limit=10_000)])
+        yield inbox
+
+
+async def test_an_event_waits_with_its_task(inbox: Inbox) -> None:
+    """What was put in waits, with account, task and time, and its body is as it came."""
+    assert await inbox.put("acme", event()) is EventState.WAITING
+    (waiting,) = await inbox.waiting()
+    assert (waiting.account, waiting.task_id, waiting.received_at) == ("acme", TASK, START)
+    shown = await inbox.show(waiting.id)
+    assert shown is not None
+    assert (shown.body, shown.state, shown.times, shown.size) == (event(), EventState.WAITING, 1, len(event()))
+    assert inbox.arrived.is_set()
+
+
+async def test_the_same_event_is_kept_once(inbox: Inbox) -> None:
+    """An event that comes again, at once or later, or after it was read, is one event that came three times."""
+    await asyncio.gather(inbox.put("acme", event()), inbox.put("acme", event()))
+    await inbox.done([each.id for each in await inbox.waiting()])
+    await inbox.put("acme", event())
+    (kept,) = await inbox.newest()
+    assert (kept.times, kept.state) == (3, EventState.DONE)
+
+
+async def test_what_makes_two_events(inbox: Inbox) -> None:
+    """Another account's event is another one; and so is each of the same text that does not tell its time."""
+    for account, body in (("a", event()), ("b", event()), ("a", event(at=None)), ("a", event(at=None))):
+        await inbox.put(account, body)
+    assert len(await inbox.waiting()) == 4
+
+
+@pytest.mark.parametrize("body", [b"", b"\x00\xff", b"[" * 10_000, b'{"data": {"id": "\\u0000"}}'])
+async def test_what_is_no_event_is_dead(inbox: Inbox, body: bytes) -> None:
+    """Whatever came is kept as it came, and why nothing can be made of it."""
+    assert await inbox.put("acme", body) is EventState.DEAD
+    (dead,) = await inbox.newest(EventState.DEAD)
+    assert dead.why
+    shown = await inbox.show(dead.id)
+    assert shown is not None
+    assert shown.body == body
+    assert await inbox.replay([dead.id]) == 0
+
+
+async def test_an_event_of_another_model_is_done(inbox: Inbox) -> None:
+    """It is kept, and nothing waits."""
+    assert await inbox.put("acme", b'{"model_name": "User", "data": {"id": "7"}}') is EventState.DONE
+    assert await inbox.waiting() == []
+
+
+async def test_settled_replayed_dropped(inbox: Inbox) -> None:
+    """An event goes from waiting to done or dead, back by a replay, and away by a drop."""
+    for number in range(3):
+        await inbox.put("acme", event(f"task-{number}"))
+    one, two, three = [each.id for each in await inbox.waiting()]
+    await inbox.done([one])
+    await inbox.dead([two], "there is no such task")
+    assert [each.id for each in await inbox.waiting()] == [three]
+    assert await inbox.counts() == {EventState.WAITING: 1, EventState.DONE: 1, EventState.DEAD: 1}
+    assert await inbox.ids(EventState.DEAD) == [two]
+    inbox.arrived.clear()
+    assert await inbox.replay([one, two, three]) == 2
+    assert inbox.arrived.is_set()
+    assert [each.id for each in await inbox.waiting(after=one)] == [two, three]
+    assert await inbox.drop([one, 10**6]) == 1
+    assert await inbox.show(one) is None
+    assert [each.task_id for each in await inbox.newest(task_id="task-2")] == ["task-2"]
+
+
+async def test_what_is_old_is_forgotten(inbox: Inbox) -> None:
+    """Read events go after a week, dead ones after a month, and what waits never."""
+    clock = inbox._clock
+    assert isinstance(clock, ManualClock)
+    for number in range(3):
+        await inbox.put("acme", event(f"task-{number}"))
+    one, two, three = [each.id for each in await inbox.waiting()]
+    await inbox.done([one])
+    await inbox.dead([two], "why")
+    for days, left in ((6, [three, two, one]), (2, [three, two]), (23, [three])):
+        await clock.advance(days * 86_400)
+        await inbox.clean()
+        assert [each.id for each in await inbox.newest()] == left
+    assert [each.id for each in await inbox.oldest(since=START)] == [three]
+    assert await inbox.oldest(since=START + timedelta(days=1)) == []
+
+
+async def test_events_that_come_together_share_a_commit(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds at once are some commits, and each is durable when its sender is answered."""
+    commits = 0
+    write = inbox._store.write
+
+    async def counted(job: object) -> object:
+        nonlocal commits
+        commits += 1
+        return await write(job)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(inbox._store, "write", counted)
+    await asyncio.gather(*(inbox.put("acme", event(f"task-{number}")) for number in range(500)))
+    assert commits <= 2
+    assert len(await inbox.waiting()) == 500
+
+
+async def test_a_sender_that_leaves_takes_nobody_with_it(inbox: Inbox) -> None:
+    """An event whose sender was cancelled is kept or not, and those beside it are."""
+    puts = [asyncio.ensure_future(inbox.put("acme", event(f"task-{number}"))) for number in range(3)]
+    await asyncio.sleep(0)
+    puts[1].cancel()
+    assert await puts[0] is await puts[2] is EventState.WAITING
+    assert {each.task_id for each in await inbox.waiting()} >= {"task-0", "task-2"}
+
+
+async def test_one_at_a_time_follows(inbox: Inbox) -> None:
+    """While one process is alone with something, another waits."""
+    clock = inbox._clock
+    assert isinstance(clock, ManualClock)
+    order = []
+    free = asyncio.Event()
+
+    async def second() -> None:
+        async with inbox.alone("follow"):
+            order.append("second")
+
+    async with inbox.alone("follow"):
+        waiting = asyncio.create_task(second())
+        order.append("first")
+        free.set()
+    while not waiting.done():
+        await clock.advance(1)
+        await asyncio.sleep(0.001)
+    assert order == ["first", "second"]
+
+
+async def test_it_holds_so_many_bytes_and_no_more(tmp_path: Path) -> None:
+    """What would be too much is refused, also after it was opened again, until something goes."""
+    async with Inbox.open(tmp_path / "inbox.db", most_bytes=2 * len(event())) as inbox:
+        await inbox.put("acme", event("a" * len(TASK)))
+        await inbox.put("acme", event("b" * len(TASK)))
+    async with Inbox.open(tmp_path / "inbox.db", most_bytes=2 * len(event())) as inbox:
+        with pytest.raises(InboxFull, match="drop what is not needed"):
+            await inbox.put("acme", event())
+        await inbox.drop([each.id for each in await inbox.newest(limit=1)])
+        await inbox.put("acme", event())
+
+
+async def test_the_file_is_its_owners(tmp_path: Path) -> None:
+    """Nobody else reads what came."""
+    async with Inbox.open(tmp_path / "sub" / "inbox.db") as inbox:
+        await inbox.put("acme", event())
+        for path in (tmp_path / "sub").iterdir():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_locked_file_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process keeps the file locked an event is refused; after that it is taken."""
+    monkeypatch.setattr("gotsurge_async.webhooks.store.BUSY_SECONDS", 0.01)
+    async with Inbox.open(tmp_path / "inbox.db") as inbox:
+        other = sqlite3.connect(tmp_path / "inbox.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match=r"inbox\.db.*another process"):
+            await inbox.put("acme", event())
+        other.execute("ROLLBACK")
+        other.close()
+        await inbox.put("acme", event())
+        assert len(await inbox.waiting()) == 1
+
+
+async def test_two_processes_share_a_file(tmp_path: Path) -> None:
+    """Two inboxes on one file take events at once; none is lost, and the same one is kept once."""
+    async with Inbox.open(tmp_path / "inbox.db") as one, Inbox.open(tmp_path / "inbox.db") as two:
+        bodies = [event(f"task-{number}") for number in range(40)]
+        await asyncio.gather(*(each.put("acme", body) for body in bodies for each in (one, two)))
+        assert [len(await each.waiting()) for each in (one, two)] == [40, 40]
+        assert {each.times for each in await one.newest()} == {2}
+
+
+async def test_a_ledger_is_no_inbox(tmp_path: Path) -> None:
+    """The ledger's own file is refused."""
+    sqlite3.connect(tmp_path / "ledger.db").execute("CREATE TABLE ledger_meta (name TEXT)").connection.close()
+    with pytest.raises(ConfigError, match="ledger"):
+        async with Inbox.open(tmp_path / "ledger.db"):
+            pass
+
+
+def test_the_limits_are_those_that_are_documented() -> None:
+    """A week, a month, a gigabyte."""
+    assert (module.KEEP.days, module.KEEP_DEAD.days, module.MOST_BYTES) == (7, 30, 2**30)
