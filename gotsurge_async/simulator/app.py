@@ -14,6 +14,7 @@ from gotsurge_async.simulator.operations import perform
 from gotsurge_async.simulator.replies import Call, RefusedError, Reply, refusal_reply
 from gotsurge_async.simulator.state.clock import write_http_date
 from gotsurge_async.simulator.state.service import Service
+from gotsurge_async.simulator.webhooks import Sender
 
 BASE_PATH = "/api/partnership/v1"
 _GARBAGE = b"\x16\x03\x01 this is no HTTP\r\n\r\n"
@@ -58,13 +59,13 @@ def _whole(reply: Reply) -> web.Response:
     return response
 
 
-def add_operations(app: web.Application, service: Service) -> None:
+def add_operations(app: web.Application, service: Service, sender: Sender) -> None:
     """Serve every operation of the endpoint table under the base path."""
     for endpoint in ENDPOINTS.values():
-        app.router.add_route(endpoint.verb, BASE_PATH + endpoint.path, _handler(endpoint.name, service))
+        app.router.add_route(endpoint.verb, BASE_PATH + endpoint.path, _handler(endpoint.name, service, sender))
 
 
-def _handler(operation: str, service: Service) -> Handler:
+def _handler(operation: str, service: Service, sender: Sender) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         service.calls.note(operation)
         plan = service.faults.plan(operation)
@@ -83,9 +84,20 @@ def _handler(operation: str, service: Service) -> Handler:
             authorization=request.headers.get("Authorization", ""),
             now=service.clock.now(),
         )
+        service.catch_up(call.now)
         reply = perform(service, operation, call)
-        ending = await _strike(plan.after)
-        return _whole(reply) if ending is None else _struck(ending, service, reply)
+        fresh = service.take_fresh()
+        events = await sender.send_early(fresh) if fresh else fresh
+        try:
+            ending = await _strike(plan.after)
+            response = _whole(reply) if ending is None else _struck(ending, service, reply)
+            if events:
+                await response.prepare(request)
+                await response.write_eof()
+            return response
+        finally:
+            # Usually after the answer: who creates a task knows its id before its event comes.
+            sender.send(events)
 
     return handle
 

@@ -13,12 +13,19 @@ from gotsurge_async.simulator.operations.checks import read_body
 from gotsurge_async.simulator.replies import RefusedError, json_reply
 from gotsurge_async.simulator.state.partners import Caller
 from gotsurge_async.simulator.state.service import Service
+from gotsurge_async.simulator.webhooks import Sender
 
 PREFIX = "/_simulator"
 
 
 class _ClockBody(msgspec.Struct, forbid_unknown_fields=True):
-    advance_seconds: float
+    advance_seconds: float = 0.0
+    speed: float | None = None
+
+
+class _WebhookBody(msgspec.Struct, forbid_unknown_fields=True):
+    url: str
+    account: str | None = None
 
 
 class _PersonBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -33,36 +40,43 @@ class _AccountBody(msgspec.Struct, forbid_unknown_fields=True):
 class _StatusBody(msgspec.Struct, forbid_unknown_fields=True):
     status: str
     force: bool = False
+    through: bool = False
+    note: str = ""
 
 
 Action = Callable[[web.Request, bytes], dict[str, Any] | None]
 
 
-def add_control(app: web.Application, service: Service) -> None:
+def add_control(app: web.Application, service: Service, sender: Sender) -> None:
     """Serve all this under `PREFIX`, with the OpenAPI document of what the simulator serves."""
-    control = _Control(service)
+    control = _Control(service, sender)
     for verb, path, action in (
         ("GET", "audit", control.audit),
         ("GET", "tasks", control.tasks),
         ("GET", "openapi.json", control.describe),
         ("POST", "faults", control.order_fault),
         ("DELETE", "faults", control.clear_faults),
-        ("POST", "clock", control.advance),
+        ("GET", "clock", control.clock),
+        ("POST", "clock", control.turn),
         ("POST", "reset", control.reset),
         ("POST", "code", control.new_code),
         ("POST", "session", control.new_session),
         ("POST", "revoke", control.revoke),
         ("POST", "tasks/{task_id}/status", control.move),
         ("DELETE", "tasks/{task_id}", control.remove),
+        ("GET", "webhooks", control.webhooks),
+        ("POST", "webhooks", control.set_webhook),
+        ("POST", "webhooks/{number}/resend", control.resend),
     ):
-        app.router.add_route(verb, f"{PREFIX}/{path}", _handler(action))
+        app.router.add_route(verb, f"{PREFIX}/{path}", _handler(action, service, sender))
 
 
 class _Control:
     """Each takes a request and its body, and returns what is answered as JSON."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, sender: Sender) -> None:
         self._service = service
+        self._sender = sender
 
     def audit(self, _: web.Request, __: bytes) -> dict[str, Any]:
         return self._service.audit()
@@ -79,11 +93,18 @@ class _Control:
     def clear_faults(self, _: web.Request, __: bytes) -> None:
         self._service.faults.clear()
 
-    def advance(self, _: web.Request, body: bytes) -> dict[str, Any]:
-        self._service.clock.advance(read_body(body, _ClockBody).advance_seconds)
+    def clock(self, _: web.Request, __: bytes) -> dict[str, Any]:
+        return {"now": self._service.instant(self._service.clock.now()), "speed": self._service.clock.speed}
+
+    def turn(self, _: web.Request, body: bytes) -> dict[str, Any]:
+        wanted = read_body(body, _ClockBody)
+        if wanted.speed is not None:
+            self._service.run_at(wanted.speed)
+        self._service.advance(wanted.advance_seconds)
         return {"now": self._service.instant(self._service.clock.now())}
 
     def reset(self, _: web.Request, __: bytes) -> None:
+        self._sender.reset()
         self._service.reset()
 
     def new_code(self, _: web.Request, body: bytes) -> dict[str, Any]:
@@ -97,20 +118,37 @@ class _Control:
     def revoke(self, _: web.Request, body: bytes) -> None:
         self._service.sign_in.revoke(self._service.account(read_body(body, _AccountBody).account).name)
 
-    def move(self, request: web.Request, body: bytes) -> None:
+    def move(self, request: web.Request, body: bytes) -> dict[str, Any]:
         wanted = read_body(body, _StatusBody)
-        now = self._service.clock.now()
-        self._service.tasks.move(request.match_info["task_id"], wanted.status, now, force=wanted.force)
+        task_id = request.match_info["task_id"]
+        entered = self._service.move(
+            task_id, wanted.status, force=wanted.force, through=wanted.through, note=wanted.note
+        )
+        return {"id": task_id, "entered": entered}
 
     def remove(self, request: web.Request, _: bytes) -> None:
         self._service.tasks.remove(request.match_info["task_id"])
+
+    def webhooks(self, _: web.Request, __: bytes) -> dict[str, Any]:
+        return {"urls": self._service.webhook_urls, "events": self._service.events.told()}
+
+    def set_webhook(self, _: web.Request, body: bytes) -> dict[str, Any]:
+        wanted = read_body(body, _WebhookBody)
+        self._service.set_webhook(wanted.url, wanted.account)
+        return {"urls": self._service.webhook_urls}
+
+    def resend(self, request: web.Request, _: bytes) -> None:
+        number = request.match_info["number"]
+        if not (number.isascii() and number.isdigit() and len(number) < 10):
+            raise LookupError(f"there is no event {number!r}")
+        self._sender.resend(int(number))
 
     def _person(self, body: bytes) -> Caller:
         wanted = read_body(body, _PersonBody)
         return self._service.caller(wanted.account, wanted.email)
 
 
-def _handler(action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _handler(action: Action, service: Service, sender: Sender) -> Callable[[web.Request], Awaitable[web.Response]]:
     """Do it and answer its result, or say why it cannot be done.
 
     Always in this shape: the switches are about GotSurge's answers, not about these.
@@ -119,11 +157,13 @@ def _handler(action: Action) -> Callable[[web.Request], Awaitable[web.Response]]
     async def handle(request: web.Request) -> web.Response:
         body = await request.read()
         try:
+            service.catch_up(service.clock.now())
             reply = json_reply(action(request, body) or {})
         except LookupError as error:
             reply = json_reply({"message": error.args[0]}, 404)
         except (ValueError, RefusedError) as error:
             reply = json_reply({"message": str(error)}, 422)
+        sender.send(service.take_fresh())
         return web.Response(status=reply.status, body=reply.body, content_type=reply.content_type)
 
     return handle

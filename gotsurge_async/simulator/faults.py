@@ -6,6 +6,10 @@ on the service is down, until the faults are cleared::
 
     simulator.order_fault(Fault(when="after", kind="reset", after_calls=2, times=1))
     simulator.order_fault(Fault(kind="status", status=503, after_calls=3))
+
+Webhooks have faults of their own, which strike events instead of calls::
+
+    simulator.order_fault(Fault(operation="webhook", kind="lost", rate=0.05))
 """
 
 from collections.abc import Collection, Mapping
@@ -16,10 +20,23 @@ import msgspec
 from attrs import define, field, fields_dict, frozen, validators
 
 EVERY_OPERATION = "*"
+WEBHOOK = "webhook"
+"""Not an operation: the events that the simulator sends."""
+
+CALL_KINDS = ("reset", "delay", "status", "garbage", "half")
+EVENT_KINDS = ("lost", "doubled", "reordered", "delay", "early")
+
+Kind = Literal["reset", "delay", "status", "garbage", "half", "lost", "doubled", "reordered", "early"]
 
 
 def _frozen_names(names: Collection[str]) -> tuple[str, ...]:
     return tuple(names)
+
+
+def _fits(fault: "Fault", _: object, kind: str) -> None:
+    allowed = EVENT_KINDS if fault.operation == WEBHOOK else CALL_KINDS
+    if kind not in allowed:
+        raise ValueError(f"a fault of {fault.operation!r} is one of {', '.join(allowed)}, not {kind!r}")
 
 
 @frozen(kw_only=True)
@@ -33,14 +50,17 @@ class Fault:
     It begins after ``after_calls`` matching calls, counted from when it was ordered. ``rate`` is the share of
     matching calls that are struck, drawn from ``seed``; ``times`` ends the fault after so many strikes, None never
     does.
+
+    With the operation ``"webhook"``, which ``"*"`` does not cover, it strikes events, and ``kind`` is one of others:
+    ``lost`` (never sent), ``doubled`` (sent twice), ``reordered`` (kept back until the next event of its task was
+    sent, or for ``seconds`` if there is none), ``delay`` (kept back for ``seconds``), ``early`` (an event of a call is
+    sent, and its answer waited for, before the call is answered). These seconds are those of the simulator's clock.
     """
 
     operation: str = field(default=EVERY_OPERATION, validator=validators.instance_of(str))
     spares: tuple[str, ...] = field(default=(), converter=_frozen_names)
     when: Literal["before", "after"] = field(default="before", validator=validators.in_(("before", "after")))
-    kind: Literal["reset", "delay", "status", "garbage", "half"] = field(
-        default="reset", validator=validators.in_(("reset", "delay", "status", "garbage", "half"))
-    )
+    kind: Kind = field(default="reset", validator=_fits)
     status: int = field(default=500, validator=[validators.ge(200), validators.le(599)])
     headers: Mapping[str, str] = field(factory=dict)
     seconds: float = field(default=1.0, validator=validators.ge(0))
@@ -56,6 +76,8 @@ class Fault:
 
     def is_about(self, operation: str) -> bool:
         """Whether a call of the operation is counted, and may be struck."""
+        if operation == WEBHOOK:
+            return self.operation == WEBHOOK
         return self.operation in (operation, EVERY_OPERATION) and operation not in self.spares
 
 
@@ -110,7 +132,7 @@ class Faults:
 
     def order(self, fault: Fault) -> None:
         """Have a fault strike from now on; raises ValueError when there is no such operation."""
-        named = fault.spares if fault.operation == EVERY_OPERATION else (fault.operation, *fault.spares)
+        named = fault.spares if fault.operation in (EVERY_OPERATION, WEBHOOK) else (fault.operation, *fault.spares)
         for operation in named:
             if operation not in self._operations:
                 known = ", ".join(sorted(self._operations))
@@ -120,6 +142,15 @@ class Faults:
     def clear(self) -> None:
         """Have no faults any more."""
         self._ordered.clear()
+
+    def event(self) -> tuple[Fault, ...]:
+        """Decide what strikes the next event."""
+        if not self._ordered:
+            return ()
+        met = [ordered for ordered in self._ordered if ordered.meets(WEBHOOK)]
+        for ordered in met:
+            ordered.struck += 1
+        return tuple(ordered.fault for ordered in met)
 
     def plan(self, operation: str) -> Plan:
         """Decide what strikes the next call to an operation."""

@@ -10,6 +10,9 @@ from typing import Any, Literal, cast, get_args, get_type_hints
 
 from attrs import Attribute, field, fields, fields_dict, frozen, validators
 
+from gotsurge_async.simulator.state.clock import MOST_SPEED
+from gotsurge_async.simulator.state.life import Life
+
 SwitchValue = str | int | bool
 
 
@@ -48,11 +51,14 @@ def _texts(values: Iterable[str]) -> tuple[str, ...]:
 
 @frozen(kw_only=True)
 class SimulatorOptions:
-    """How this simulator reads the document. Every field is a switch of :data:`SWITCHES`, save the last three.
+    """How this simulator reads the document. Every field is a switch of :data:`SWITCHES`, save the last seven.
 
     ``redirect_urls`` are addresses that partners have registered besides those on this machine, which are all
-    known: a consent or a session goes nowhere else. ``body_limit`` is the longest request body in bytes (longer
-    ones are refused with 413); ``seed`` drives what is shuffled.
+    known: a consent or a session goes nowhere else. ``webhook_url`` is where both accounts have their events sent,
+    empty for nowhere; it leads to this machine unless ``webhooks_anywhere``. With a ``life`` there are drivers, and
+    orders go through their statuses by the clock, which makes ``speed`` seconds of each one (0: it stands still).
+    ``body_limit`` is the longest request body in bytes (longer ones are refused with 413); ``seed`` drives what is
+    shuffled, and what drivers do.
     """
 
     create_rule: Literal["all-or-nothing", "partial", "partial-refused"] = _switch(
@@ -157,7 +163,14 @@ class SimulatorOptions:
     )
     meta_total: bool = _switch(True, "whether meta of a list says the total")
     per_page_limit: Literal[1000, 3] = _switch(1000, "the most that a page holds, whatever per_page asks for")
+    webhook_data: Literal["names", "task", "id"] = _switch(
+        "names", "what `data` of an event holds: the task's id, names and status; the whole task; its id alone"
+    )
     redirect_urls: tuple[str, ...] = field(default=(), converter=_texts)
+    webhook_url: str = field(default="", validator=validators.instance_of(str))
+    webhooks_anywhere: bool = field(default=False, validator=validators.instance_of(bool))
+    life: Life | None = field(default=None, validator=validators.optional(validators.instance_of(Life)))
+    speed: float = field(default=1.0, validator=[validators.ge(0), validators.le(MOST_SPEED)])
     body_limit: int = _number(1 << 20)
     seed: int = _number(1)
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
+from math import inf
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,8 +19,58 @@ from gotsurge_async.simulator.pages import CONSENT, LOGIN, SSO, add_pages
 from gotsurge_async.simulator.state.clock import TellsTime
 from gotsurge_async.simulator.state.partners import ACCOUNTS, Account
 from gotsurge_async.simulator.state.service import Service
+from gotsurge_async.simulator.webhooks import Sender, event_of
 
 HOST = "127.0.0.1"
+SHORTEST_WAIT, LONGEST_WAIT = 0.001, 3600.0
+"""Seconds after which the ticker looks at the clock again: it may stand still, or be turned by somebody else."""
+
+
+class Ticker:
+    """Has happen what was planned for a moment of the clock, when the clock gets there by itself."""
+
+    def __init__(self, service: Service, sender: Sender) -> None:
+        self._service = service
+        self._sender = sender
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._arming = False
+
+    def start(self) -> None:
+        """Begin, in the loop that runs."""
+        self._loop = asyncio.get_running_loop()
+        self._service.replanned = self._arm_soon
+        self._arm()
+
+    def stop(self) -> None:
+        """End."""
+        self._service.replanned = None
+        self._loop = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _arm_soon(self) -> None:
+        # Whoever turns the clock may be in another thread.
+        if self._loop is not None and not self._arming:
+            self._arming = True
+            self._loop.call_soon_threadsafe(self._arm)
+
+    def _arm(self) -> None:
+        self._arming = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._loop is None:
+            return
+        clock, moment = self._service.clock, self._service.timetable.next_at
+        if moment < inf and clock.speed:
+            wait = (moment - clock.now()) / clock.speed
+            self._timer = self._loop.call_later(min(max(wait, SHORTEST_WAIT), LONGEST_WAIT), self._tick)
+
+    def _tick(self) -> None:
+        self._service.catch_up(self._service.clock.now())
+        self._sender.send(self._service.take_fresh())
+        self._arm()
 
 
 class Simulator:
@@ -42,6 +94,9 @@ class Simulator:
     ) -> None:
         self._wanted_port = port
         self._service = Service(options, clock or SystemClock())
+        self._service.makes_event = partial(event_of, self._service)
+        self._sender = Sender(self._service)
+        self._ticker = Ticker(self._service, self._sender)
         self._runner: web.AppRunner | None = None
         self._port = 0
 
@@ -49,8 +104,8 @@ class Simulator:
         # Not the pages: a browser sends "Origin: null" with a form of ours, as they tell nobody where it comes from.
         guard = only_from_here(any_origin=(CONSENT, LOGIN, SSO))
         app = web.Application(client_max_size=self._service.options.body_limit, middlewares=[guard])
-        add_operations(app, self._service)
-        add_control(app, self._service)
+        add_operations(app, self._service, self._sender)
+        add_control(app, self._service, self._sender)
         add_pages(app, self._service)
         # Nobody waits for a simulator's last answers: what is still delayed at the end is cancelled.
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
@@ -62,6 +117,8 @@ class Simulator:
             raise
         self._runner = runner
         self._port = runner.addresses[0][1]
+        self._sender.start()
+        self._ticker.start()
         return self
 
     async def __aexit__(
@@ -69,7 +126,11 @@ class Simulator:
     ) -> None:
         runner, self._runner = self._runner, None
         if runner is not None:
-            await runner.cleanup()
+            self._ticker.stop()
+            try:
+                await runner.cleanup()
+            finally:
+                await self._sender.close()
 
     @property
     def origin(self) -> str:
@@ -98,8 +159,16 @@ class Simulator:
         return self._service.clock.now()
 
     def advance(self, seconds: float) -> None:
-        """Turn the clock on: tokens and codes grow old, broadcasts expire. ValueError for less than 0."""
-        self._service.clock.advance(seconds)
+        """Turn the clock on: tokens grow old, drivers drive, broadcasts expire. ValueError for less than 0."""
+        self._service.advance(seconds)
+        self._send()
+
+    def run_at(self, speed: float) -> None:
+        """Have the clock run at another speed: 60 makes a minute of each second, 0 has it stand still.
+
+        Raises ValueError for less than 0, and for more than 86,400.
+        """
+        self._service.run_at(speed)
 
     def audit(self) -> dict[str, Any]:
         """The count by which a push is judged::
@@ -108,7 +177,9 @@ class Simulator:
              "drafts_by_tracking_id": {}, "calls": {"tasks.create": 2}}
 
         ``tasks`` are those that drivers were shown, also when they were cancelled later. ``calls`` counts what
-        came in, whether or not a fault or a refusal kept it from having an effect.
+        came in, whether or not a fault or a refusal kept it from having an effect. With a webhook there is
+        ``webhooks`` as well: how many ``events`` there were, requests were ``sent``, and events are ``delivered``,
+        ``waiting``, ``lost`` (by a fault) or ``given_up``.
         """
         return self._service.audit()
 
@@ -135,7 +206,8 @@ class Simulator:
         self._service.faults.clear()
 
     def reset(self) -> None:
-        """Be as just started: no tasks, tokens, faults or counts, and the clock not turned."""
+        """Be as just started: no tasks, tokens, faults, events or counts, and the clock not turned."""
+        self._sender.reset()
         self._service.reset()
 
     def new_code(self, account_name: str, email: str | None = None) -> str:
@@ -153,13 +225,44 @@ class Simulator:
         """Make every token of an account worthless, as when its user withdraws consent."""
         self._service.sign_in.revoke(self._service.account(account_name).name)
 
-    def move(self, task_id: str, status: str, *, force: bool = False) -> None:
+    def move(self, task_id: str, status: str, *, force: bool = False, through: bool = False, note: str = "") -> None:
         """Take a task to another status, as drivers and the service do (section "Order Statuses").
 
         Raises LookupError for an unknown task, and ValueError for an unknown status or for one that the document
-        does not let follow the current one; ``force`` lets anything follow.
+        does not let follow the current one; ``through`` takes it through those between, ``force`` lets anything follow.
+        ``note`` stands in its ``statuses``.
         """
-        self._service.tasks.move(task_id, status, self.now(), force=force)
+        self._service.move(task_id, status, force=force, through=through, note=note)
+        self._send()
+
+    def set_webhook(self, url: str, account: str | None = None) -> None:
+        """Have the events of an account, or of both, sent to a URL (section "Webhook"); empty for nowhere.
+
+        Raises ValueError for an unknown account, and for another machine's URL unless the options allow that.
+        """
+        self._service.set_webhook(url, account)
+
+    def webhooks(self) -> list[dict[str, Any]]:
+        """What was to be sent to webhooks, the oldest first, with the answers::
+
+            {"number": 1, "account": "plain", "task_id": "…", "tracking_id": "A", "status": "broadcasting",
+             "at": 1767225600.0, "state": "delivered", "faults": [], "next_at": None,
+             "tries": [{"at": 1767225600.0, "status": 200, "seconds": 0.002, "answer": ""}]}
+
+        ``state`` is delivered, waiting, lost (by a fault) or given up; the status of a try is 0 when nothing came.
+        """
+        return self._service.events.told()
+
+    def resend(self, number: int) -> None:
+        """Send an event once more, whatever became of it; raises LookupError when there is none of that number."""
+        self._sender.resend(number)
+
+    async def webhooks_settled(self) -> None:
+        """Wait until no event is on its way. Those that wait for the clock are not waited for: turn it."""
+        await self._sender.settled()
+
+    def _send(self) -> None:
+        self._sender.send(self._service.take_fresh())
 
     def remove(self, task_id: str) -> None:
         """Have a task vanish: it is in no list, and cannot be read. What drivers were shown stays in the audit.

@@ -14,6 +14,7 @@ from gotsurge_async.simulator import SWITCHES, Fault, SimulatorOptions
 
 from . import test_shapes
 from .kit import DRAFTS, START, Answer, Client, order, reading
+from .test_webhooks import receiving
 
 
 def tracking_ids(answer: Answer) -> list[Any]:
@@ -74,6 +75,17 @@ async def test_create_rule(value: str, status: int, created: dict[str, int]) -> 
         assert [error["index"] for error in answer.json["errors"]] == [1]
         if value == "partial":
             assert tracking_ids(answer) == ["A", "C"]
+
+
+@pytest.mark.parametrize(("value", "names"), [("names", 4), ("task", 30), ("id", 1)])
+async def test_webhook_data(value: str, names: int) -> None:
+    """An event's `data` holds the names and the status of its task, the whole task as an answer shows it, or its id."""
+    async with receiving() as receiver, reading(webhook_data=value, webhook_url=receiver.url) as client:
+        (task,) = (await client.create(order("A"))).json["tasks"]
+        await client.simulator.webhooks_settled()
+        (event,) = receiver.got
+        assert event["data"].items() <= {**task, "server_time": event["timestamp"]}.items()
+        assert (event["data"]["id"], len(event["data"]) >= names) == (task["id"], True)
 
 
 async def test_a_create_without_a_good_row_is_refused() -> None:

@@ -66,7 +66,7 @@ def partner_detail(service: Service, call: Call) -> Reply:
             "id": account.org_id,
             "client_key": account.client_key,
             "secret_key": account.secret_key,
-            "webhook_url": "",
+            "webhook_url": service.webhook_urls[account.name],
             "name": account.business_name,
             "created_at": since,
             "updated_by": "",

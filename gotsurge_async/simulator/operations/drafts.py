@@ -54,7 +54,7 @@ def patch_tracking_ids(service: Service, call: Call, caller: Caller) -> Reply:
     _check_tracking(service, records, wanted)
     for record in records:
         service.tasks.set_tracking_id(record, wanted[record.id])
-        record.touch(call.now)
+        service.tasks.touch(record, call.now)
     return _updated(service, records, call, caller)
 
 
@@ -64,9 +64,9 @@ def _broadcast(
     drafts = _drafts_of(service, records)
     _check_tracking(service, drafts, wanted)
     for record in drafts:
-        service.tasks.broadcast(record, call.now)
         if record.id in wanted:
             service.tasks.set_tracking_id(record, wanted[record.id])
+        service.tasks.broadcast(record, call.now)
     return _updated(service, records if service.options.rebroadcast == "passes" else drafts, call, caller)
 
 

@@ -39,19 +39,20 @@ def list_all(service: Service, call: Call, caller: Caller) -> Reply:
     server_time = service.instant(call.now)
     views = []
     for record in records:
-        record.expire(call.now)
+        service.tasks.expire(record, call.now)
         views.append(task_view(service, record, caller.account, server_time))
     return json_reply({"meta": meta, "tasks": views})
 
 
 def cancel(service: Service, call: Call, caller: Caller) -> Reply:
     """Cancel Task: only while it is broadcast, or not even that."""
-    if not read_body(call.body, CancelBody).reason.strip():
+    reason = read_body(call.body, CancelBody).reason
+    if not reason.strip():
         raise invalid(Problem(None, "reason", "Say why the task is cancelled"))
     record = _find(service, call, caller)
     if record.status not in CANCELLABLE:
         raise RefusedError(409, "not_cancellable", f"A task that is {record.status} cannot be cancelled")
-    record.enter(CANCELLED, call.now)
+    service.tasks.enter(record, CANCELLED, call.now, reason.strip())
     if service.options.cancel_answer == "empty":
         return Reply(204)
     answers = {"object": {}, "null": {"message": None}}
@@ -85,8 +86,10 @@ def update(service: Service, call: Call, caller: Caller) -> Reply:
     record.preference = task.broadcast_preference
     record.pickup_end = task.from_time_window.end_time_utc.timestamp()
     record.distance = task_distance(task)
+    if record.course is not None and "price" in changes:
+        record.course.price = None
     service.tasks.set_tracking_id(record, task.tracking_id or "")
-    record.touch(call.now)
+    service.tasks.touch(record, call.now)
     return _shown(service, record, call, caller)
 
 

@@ -11,7 +11,7 @@ from gotsurge_async.simulator.replies import Call, Problem, invalid
 from gotsurge_async.simulator.state.clock import write_instant
 from gotsurge_async.simulator.state.partners import Account
 from gotsurge_async.simulator.state.service import Service
-from gotsurge_async.simulator.state.tasks import PENDING_BROADCAST, WITH_DRIVER, TaskRecord
+from gotsurge_async.simulator.state.tasks import PENDING_BROADCAST, WITH_DRIVER, Course, TaskRecord
 
 T = TypeVar("T")
 DEFAULT_PER_PAGE = 200
@@ -60,6 +60,8 @@ def task_view(
         "platform_id": account.org_id if account.platform else "",
         "updated_at": service.instant(record.updated_at),
     }
+    if record.course is not None:
+        _add_course(view, record.course)
     echo = options.tracking_id_echo
     if record.tracking_id and (echo == "always" or (echo == "reads" and new is None)):
         view["tracking_id"] = record.tracking_id
@@ -70,6 +72,15 @@ def task_view(
     if options.dates != "z":
         _restyle(view, options.dates)
     return view
+
+
+def _add_course(view: dict[str, Any], course: Course) -> None:
+    for place, note in course.notes.items():
+        view["statuses"][place]["note"] = note
+    if course.price is not None:
+        view["price"] = course.price
+    if course.epod is not None:
+        view["epod"] = course.epod
 
 
 def _shown_status(service: Service, status: str) -> str:

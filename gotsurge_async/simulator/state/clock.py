@@ -5,6 +5,8 @@ from email.utils import format_datetime
 from typing import Protocol
 
 _SINGAPORE = timezone(timedelta(hours=8))
+MOST_SPEED = 86_400
+"""A day in a second."""
 
 
 class TellsTime(Protocol):
@@ -16,15 +18,24 @@ class TellsTime(Protocol):
 
 
 class Clock:
-    """Seconds since the epoch (UTC): those of ``base`` plus what was turned on top, which is never less than 0."""
+    """Seconds since the epoch (UTC): those of ``base``, at a speed that can be set, plus what was turned on top."""
 
     def __init__(self, base: TellsTime) -> None:
         self._base = base
-        self._ahead = 0.0
+        self._since = 0.0
+        self.reset()
 
     def now(self) -> float:
         """Seconds since the epoch."""
-        return self._base.now().timestamp() + self._ahead
+        base = self._base.now().timestamp()
+        if self._speed != 1:
+            base = self._since + (base - self._since) * self._speed
+        return base + self._ahead
+
+    @property
+    def speed(self) -> float:
+        """Its seconds in a second of the base: 1 unless set, 0 while it stands still."""
+        return self._speed
 
     def advance(self, seconds: float) -> None:
         """Turn the clock on by ``seconds``, which must not be negative."""
@@ -32,9 +43,19 @@ class Clock:
             raise ValueError(f"a clock is turned forward by a number of seconds, not by {seconds!r}")
         self._ahead += seconds
 
+    def run_at(self, speed: float) -> None:
+        """Go on from the present at another speed, from 0 (it stands still) to 86,400 (a day in a second)."""
+        if not 0 <= speed <= MOST_SPEED:
+            raise ValueError(f"a clock runs at 0 to {MOST_SPEED} times its own speed, not at {speed!r}")
+        now = self.now()
+        self._since = self._base.now().timestamp()
+        self._ahead = now - self._since
+        self._speed = speed
+
     def reset(self) -> None:
         """Show the base's time again."""
         self._ahead = 0.0
+        self._speed = 1.0
 
 
 def write_instant(instant: datetime | float, style: str) -> str:

@@ -2,17 +2,35 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
+
+import msgspec
 
 from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.simulator.faults import Faults
 from gotsurge_async.simulator.options import SimulatorOptions
 from gotsurge_async.simulator.shapes import reshapes
+from gotsurge_async.simulator.state.changes import Changes
 from gotsurge_async.simulator.state.clock import Clock, TellsTime, write_instant
+from gotsurge_async.simulator.state.events import Event, Events, check_url
+from gotsurge_async.simulator.state.life import Lives
 from gotsurge_async.simulator.state.partners import ACCOUNTS, Account, Caller, Organizations, User, first_users
 from gotsurge_async.simulator.state.sign_in import Browser, SignIn
-from gotsurge_async.simulator.state.tasks import Tasks
+from gotsurge_async.simulator.state.tasks import TRANSITIONS, TaskRecord, Tasks, way
+from gotsurge_async.simulator.state.timetable import Action, Timetable
+
+
+class _Contact(msgspec.Struct):
+    name: str = ""
+
+
+class _Receiver(msgspec.Struct):
+    to_contact: _Contact = msgspec.field(default_factory=_Contact)
+
+
+_RECEIVER = msgspec.json.Decoder(_Receiver)
 
 
 class Calls(Counter[str]):
@@ -49,20 +67,129 @@ class Service:
         self.reshapes: bool = reshapes(options)
         self.clock: Clock = Clock(time)
         self.faults: Faults = Faults(ENDPOINTS)
+        self.timetable: Timetable = Timetable()
+        self.changes: Changes = Changes()
+        self.replanned: Callable[[], None] | None = None
+        """Called when the timetable or the clock's speed is another: whoever waits for the next moment waits anew."""
+        self.makes_event: Callable[[TaskRecord], Event | None] = lambda _: None
         self._written = (float("nan"), "")
+        check_url(options.webhook_url, anywhere=options.webhooks_anywhere)
         self.reset()
 
     def reset(self) -> None:
         """Be as just started: no tasks, tokens, organizations, faults or counts, and the clock not turned."""
         self.clock.reset()
+        self.clock.run_at(self.options.speed)
         self.faults.clear()
+        self.timetable.clear()
         self.users: dict[str, User] = first_users()
-        self.tasks: Tasks = Tasks()
+        self.tasks: Tasks = Tasks(self)
+        self.lives: Lives = Lives(self.tasks, self.timetable, self.options.life, self.options.seed)
+        self.events: Events = Events()
+        self.fresh: list[Event] = []
+        self.webhook_urls: dict[str, str] = dict.fromkeys(ACCOUNTS, self.options.webhook_url)
         self.organizations: Organizations = Organizations(ACCOUNTS.values())
         self.sign_in: SignIn = SignIn(jwt=self.options.tokens == "jwt", rotation=self.options.refresh_rotation)
         self.browsers: dict[str, Browser] = {}
         self.calls: Calls = Calls()
         self.random: Random = Random(self.options.seed)  # noqa: S311 - repeatable on purpose, no secret
+        if self.options.life is not None or self.options.webhook_url:
+            self.lives.wake()
+        self.changes.tell("all")
+        self._replan()
+
+    def entered(self, record: TaskRecord) -> None:
+        """A task has another status: what came of it is noted, and its partner is to be told."""
+        status = record.status
+        if status == "accepted":
+            price = self.lives.final_price(record)
+            if price is not None:
+                record.new_course().price = price
+        elif status == "complete":
+            record.new_course().epod = proof_of_delivery(record, self.instant(record.history[-1][1]))
+        if self.webhook_urls[record.owner]:
+            event = self.makes_event(record)
+            if event is not None:
+                self.events.add(event)
+                self.fresh.append(event)
+                self.changes.tell("webhooks", record.id)
+        self.changed(record)
+
+    def changed(self, record: TaskRecord) -> None:
+        """A task is another, or gone."""
+        planned = self.timetable.next_at
+        self.lives.plan(record)
+        if self.timetable.next_at < planned:
+            self._replan()
+        self.changes.tell("orders", record.id)
+
+    def plan(self, moment: float, action: Action) -> None:
+        """Have something done at a moment of the clock."""
+        earlier = moment < self.timetable.next_at
+        self.timetable.at(moment, action)
+        if earlier:
+            self._replan()
+
+    def catch_up(self, now: float) -> None:
+        """Let all happen that was planned for a moment until now."""
+        if self.timetable.next_at <= now:
+            self.timetable.run(now)
+
+    def move(
+        self, task_id: str, status: str, *, force: bool = False, through: bool = False, note: str = ""
+    ) -> Sequence[str]:
+        """Take a task to another status now, ``through`` all that lie between; the statuses that it entered.
+
+        Raises LookupError for an unknown task, and ValueError for an unknown status or for one that does not follow.
+        """
+        record = self.tasks.find(task_id)
+        now = self.clock.now()
+        self.tasks.expire(record, now)
+        before = len(record.history)
+        steps = (status,) if force or not through or status not in TRANSITIONS else way(record.status, status)
+        for step in steps:
+            self.tasks.move(task_id, step, now, force=force, note=note)
+        self._replan()
+        return [entered for entered, _ in record.history[before:]]
+
+    def set_webhook(self, url: str, account: str | None = None) -> None:
+        """Have the events of an account, or of all, sent to a URL; empty for nowhere.
+
+        Raises ValueError for an unknown account, and for a URL on another machine, unless the options allow that.
+        """
+        accounts = ACCOUNTS if account is None else (self.account(account).name,)
+        check_url(url, anywhere=self.options.webhooks_anywhere)
+        self.webhook_urls |= dict.fromkeys(accounts, url)
+        if url:
+            self.wake()
+        self.changes.tell("webhooks")
+
+    def wake(self) -> None:
+        """See to it that broadcasts end when they do, and not only when somebody looks."""
+        self.lives.wake()
+        self._replan()
+
+    def take_fresh(self) -> list[Event]:
+        """The events that nobody has begun to send."""
+        fresh, self.fresh = self.fresh, []
+        return fresh
+
+    def advance(self, seconds: float) -> None:
+        """Turn the clock on, and let all happen that is due by then."""
+        self.clock.advance(seconds)
+        self.catch_up(self.clock.now())
+        self.changes.tell("clock")
+        self._replan()
+
+    def run_at(self, speed: float) -> None:
+        """Have the clock run at another speed."""
+        self.clock.run_at(speed)
+        self.changes.tell("clock")
+        self._replan()
+
+    def _replan(self) -> None:
+        if self.replanned is not None:
+            self.replanned()
 
     def account(self, name: str) -> Account:
         """An account by its name; raises ValueError when there is none."""
@@ -99,5 +226,19 @@ class Service:
         return self._written[1]
 
     def audit(self) -> dict[str, Any]:
-        """The tasks by count and by tracking id, those that were doubled, and the calls of each operation."""
-        return {**self.tasks.audit(), "calls": dict(self.calls)}
+        """The tasks by count and by tracking id, those that were doubled, the calls of each operation; the webhooks."""
+        counted = {**self.tasks.audit(), "calls": dict(self.calls)}
+        if any(self.webhook_urls.values()):
+            counted["webhooks"] = self.events.count()
+        return counted
+
+
+def proof_of_delivery(record: TaskRecord, at: str) -> dict[str, Any]:
+    """What a driver brings back, with who took the goods over if the order says who is there."""
+    who = _RECEIVER.decode(record.source).to_contact.name
+    return {
+        "recipient_name": who,
+        "signed_at": at,
+        "photos": [{"url": f"https://epod.example/{record.id}/1.jpg", "taken_at": at}],
+        "signature": {"url": f"https://epod.example/{record.id}/signature.png"},
+    }

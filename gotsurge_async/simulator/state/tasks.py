@@ -6,9 +6,10 @@ service adds is worked out when somebody reads the task.
 
 import os
 from binascii import crc32
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections import Counter, deque
+from collections.abc import Collection, Mapping, Sequence
+from math import inf
+from typing import Any, Protocol
 
 import msgspec
 from attrs import define, field
@@ -37,6 +38,22 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
 CANCELLABLE = frozenset(status for status, following in TRANSITIONS.items() if CANCELLED in following)
 WITH_DRIVER = frozenset(TRANSITIONS) - {PENDING_BROADCAST, BROADCASTING, CANCELLED, EXPIRED}
 
+
+def way(start: str, end: str) -> Sequence[str]:
+    """The statuses on the shortest way from one to another, without the first; ValueError where there is none."""
+    ways: dict[str, tuple[str, ...]] = {start: ()}
+    ahead = deque((start,))
+    while ahead:
+        status = ahead.popleft()
+        for following in sorted(TRANSITIONS[status]):
+            if following not in ways:
+                ways[following] = (*ways[status], following)
+                ahead.append(following)
+    if end not in ways:
+        raise ValueError(f"no way leads from {start} to {end}")
+    return ways[end]
+
+
 SQUAD_MARGIN = 30 * 60.0
 """A task for the squad expires so many seconds before its pickup window ends."""
 LONGEST_BROADCAST = 14 * 86400.0
@@ -48,13 +65,22 @@ LATE_BROADCAST = 30 * 60.0
 def expires_at(preference: str, pickup_end: float, broadcast_at: float) -> float:
     """When a broadcast ends by itself: seconds since the epoch, infinity for never."""
     if preference == "marine":
-        return float("inf")
+        return inf
     standard = min(pickup_end, broadcast_at + LONGEST_BROADCAST)
     end = pickup_end - SQUAD_MARGIN if preference == "squad" else standard
     return end if end > broadcast_at else broadcast_at + LATE_BROADCAST
 
 
 History = tuple[tuple[str, float], ...]
+
+
+@define(eq=False)
+class Course:
+    """What came of a task on its way besides its statuses: a note for some of them, by their place in the history."""
+
+    notes: dict[int, str] = field(factory=dict)
+    price: int | None = None
+    epod: dict[str, Any] | None = None
 
 
 @define(eq=False)
@@ -74,6 +100,7 @@ class TaskRecord:
     draft: bool = False
     listed: bool = False
     revision: int = 0
+    course: Course | None = None
 
     @property
     def status(self) -> str:
@@ -95,28 +122,46 @@ class TaskRecord:
         content: dict[str, Any] = msgspec.json.decode(self.source)
         return content
 
-    def enter(self, status: str, at: float) -> None:
-        """Take on a status, whatever the one before."""
-        self.history = (*self.history, (status, at))
-        self.touch(at)
+    @property
+    def number(self) -> int:
+        """Which task of its simulator it is, counted from 1."""
+        return int(self.id[-12:], 16)
+
+    @property
+    def ends_at(self) -> float:
+        """When its broadcast ends by itself; infinity when it is not broadcast, or never ends."""
+        status, since = self.history[-1]
+        return expires_at(self.preference, self.pickup_end, since) if status == BROADCASTING else inf
+
+    def new_course(self) -> Course:
+        """Its course, which most tasks have not: a hundred thousand of them are a matter of load tests."""
+        if self.course is None:
+            self.course = Course()
+        return self.course
 
     def touch(self, at: float) -> None:
         """Become another revision."""
         self.updated_at = at
         self.revision += 1
 
-    def expire(self, now: float) -> None:
-        """Let the broadcast end if its time is over."""
-        if self.status == BROADCASTING:
-            end = expires_at(self.preference, self.pickup_end, self.history[-1][1])
-            if now >= end:
-                self.enter(EXPIRED, end)
+
+class Watches(Protocol):
+    """What the tasks tell of every change."""
+
+    def entered(self, record: TaskRecord) -> None:
+        """A task has another status than before, its first one included."""
+        ...
+
+    def changed(self, record: TaskRecord) -> None:
+        """Something else of a task is another, or the task is gone."""
+        ...
 
 
 class Tasks:
     """All tasks by id, each owner's in the order in which they became visible, and their count."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watches | None = None) -> None:
+        self._watch = watch
         self._by_id: dict[str, TaskRecord] = {}
         self._added = 0
         self._listed: dict[str, list[TaskRecord]] = {}
@@ -141,6 +186,28 @@ class Tasks:
         self._count(record)[record.tracking_id] += 1
         if listed:
             self._show(record)
+        if self._watch is not None:
+            self._watch.entered(record)
+
+    def enter(self, record: TaskRecord, status: str, at: float, note: str = "") -> None:
+        """Have a task take on a status, whatever the one before."""
+        if note:
+            record.new_course().notes[len(record.history)] = note
+        record.history = (*record.history, (status, at))
+        record.touch(at)
+        if self._watch is not None:
+            self._watch.entered(record)
+
+    def expire(self, record: TaskRecord, now: float) -> None:
+        """Let a broadcast end if its time is over."""
+        if record.status == BROADCASTING and now >= (end := record.ends_at):
+            self.enter(record, EXPIRED, end)
+
+    def touch(self, record: TaskRecord, at: float) -> None:
+        """Have a task become another revision, for what was changed of it."""
+        record.touch(at)
+        if self._watch is not None:
+            self._watch.changed(record)
 
     def remove(self, task_id: str) -> None:
         """Forget a task, as if it had never been; raises LookupError for an unknown one."""
@@ -150,15 +217,17 @@ class Tasks:
             self._listed[record.owner].remove(record)
         if record.draft:
             self._drafts[record.tracking_id] -= 1
+        if self._watch is not None:
+            self._watch.changed(record)
 
-    def move(self, task_id: str, status: str, now: float, *, force: bool = False) -> None:
+    def move(self, task_id: str, status: str, now: float, *, force: bool = False, note: str = "") -> None:
         """Take a task to the status that drivers or the service bring it to.
 
         Raises LookupError for an unknown task, ValueError for an unknown status, and for one that the document
         does not let follow, unless ``force``.
         """
         record = self.find(task_id)
-        record.expire(now)
+        self.expire(record, now)
         if status not in TRANSITIONS:
             raise ValueError(f"there is no status {status!r}; the statuses are: {', '.join(TRANSITIONS)}")
         following = TRANSITIONS[record.status]
@@ -166,19 +235,19 @@ class Tasks:
             allowed = ", ".join(sorted(following)) or "nothing"
             raise ValueError(f"{status} does not follow {record.status}; what may: {allowed}")
         if record.draft and status != CANCELLED:
-            self.broadcast(record, now)
+            self.broadcast(record, now, note if status == BROADCASTING else "")
             if status == BROADCASTING:
                 return
-        record.enter(status, now)
+        self.enter(record, status, now, note)
 
-    def broadcast(self, record: TaskRecord, at: float) -> None:
+    def broadcast(self, record: TaskRecord, at: float, note: str = "") -> None:
         """Turn a draft into a task that drivers see; Task List shows it from now on, if not before."""
         self._drafts[record.tracking_id] -= 1
         self._broadcast[record.tracking_id] += 1
         record.draft = False
-        record.enter(BROADCASTING, at)
         if not record.listed:
             self._show(record)
+        self.enter(record, BROADCASTING, at, note)
 
     def set_tracking_id(self, record: TaskRecord, tracking_id: str) -> None:
         """Give a task another tracking id."""
@@ -199,8 +268,16 @@ class Tasks:
         record = self._by_id.get(task_id)
         if record is None or record.owner != owner:
             return None
-        record.expire(now)
+        self.expire(record, now)
         return record
+
+    def holds(self, record: TaskRecord) -> bool:
+        """Whether a task has not vanished."""
+        return self._by_id.get(record.id) is record
+
+    def all(self) -> Collection[TaskRecord]:
+        """All tasks, in the order in which they were created."""
+        return self._by_id.values()
 
     def listed(self, owner: str) -> Sequence[TaskRecord]:
         """An owner's tasks, the oldest first."""

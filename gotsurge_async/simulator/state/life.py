@@ -1,0 +1,186 @@
+"""What drivers and time do to tasks by themselves (section "Order Statuses"), as the clock of the simulator goes on.
+
+Every draw depends on the seed, on the task and on its status, and on nothing else: the same orders live the same
+day, however the clock was turned and whatever was called in between.
+"""
+
+from datetime import datetime
+from functools import partial
+from hashlib import blake2b
+from math import inf
+from typing import Any
+
+import msgspec
+from attrs import field, frozen, validators
+
+from gotsurge_async.simulator.state.tasks import (
+    BROADCASTING,
+    CANCELLED,
+    EXPIRED,
+    PENDING_BROADCAST,
+    TRANSITIONS,
+    TaskRecord,
+    Tasks,
+)
+from gotsurge_async.simulator.state.timetable import Timetable
+
+_MINUTE = 60.0
+_HOUR = 3600.0
+
+
+def _share(default: float) -> Any:
+    return field(default=default, validator=[validators.ge(0), validators.le(1)])
+
+
+@frozen(kw_only=True)
+class Life:
+    """How drivers behave: the shares of tasks to which each of these happens, from 0 to 1.
+
+    ``accepting``: a driver takes the task (else it expires); ``cancelling``: an operator cancels it first;
+    ``late``: a driver comes after the window, at the pickup and at the delivery; ``failing``: the pickup, and
+    the delivery, comes to nothing.
+    """
+
+    accepting: float = _share(0.94)
+    cancelling: float = _share(0.01)
+    late: float = _share(0.08)
+    failing: float = _share(0.03)
+
+
+class _Window(msgspec.Struct):
+    start_time_utc: datetime
+    end_time_utc: datetime
+
+
+class _Windows(msgspec.Struct):
+    from_time_window: _Window
+    to_time_window: _Window | None = None
+
+
+class _Prices(msgspec.Struct):
+    price: int = 0
+    max_price: int | None = None
+    increment: int | None = None
+
+
+_WINDOWS = msgspec.json.Decoder(_Windows)
+_PRICES = msgspec.json.Decoder(_Prices)
+
+Step = tuple[float, str, str]
+"""When a task enters which status, and the note on it."""
+
+
+class Lives:
+    """Plans the next step of each task, and takes it when its time has come; asleep until it is needed.
+
+    Without a ``life`` nobody drives: broadcasts end as the document says, and nothing else happens.
+    """
+
+    def __init__(self, tasks: Tasks, timetable: Timetable, life: Life | None, seed: int) -> None:
+        self._tasks = tasks
+        self._timetable = timetable
+        self._life = life
+        self._seed = seed
+        self._awake = False
+
+    @property
+    def drives(self) -> bool:
+        """Whether there are drivers."""
+        return self._life is not None
+
+    def wake(self) -> None:
+        """Plan for all tasks from now on, as somebody wants to know of each step when it happens."""
+        if not self._awake:
+            self._awake = True
+            for record in self._tasks.all():
+                self.plan(record)
+
+    def plan(self, record: TaskRecord) -> None:
+        """Plan the next step of a task, which has a new status or was changed."""
+        if self._awake:
+            moment, _, _ = self.next_step(record)
+            if moment < inf:
+                self._timetable.at(moment, partial(self._take, record, len(record.history)))
+
+    def _take(self, record: TaskRecord, steps: int, moment: float) -> None:
+        if len(record.history) != steps or not self._tasks.holds(record):
+            return
+        # Planned anew: the order may have been changed since, and then another step is planned as well.
+        at, status, note = self.next_step(record)
+        if at <= moment:
+            self._tasks.enter(record, status, max(at, record.history[-1][1]), note)
+
+    def next_step(self, record: TaskRecord, life: Life | None = None) -> Step:
+        """What happens to a task next by itself; at infinity where nothing does."""
+        status, since = record.history[-1]
+        life = life or self._life
+        if status == BROADCASTING:
+            return self._ending(record, since, life)
+        if life is None or status == PENDING_BROADCAST or not TRANSITIONS[status]:
+            return inf, status, ""
+        windows = _WINDOWS.decode(record.source)
+        pickup = windows.from_time_window
+        delivery = windows.to_time_window
+        first, last = pickup.start_time_utc.timestamp(), pickup.end_time_utc.timestamp()
+        if status == "accepted":
+            travel = self._between(record, "travel", 25 * _MINUTE, 75 * _MINUTE)
+            at = max(since + self._between(record, "setting off", _MINUTE, 8 * _MINUTE), first - travel)
+            return at, "pending_pickup", "the driver has set off"
+        if status == "pending_pickup":
+            return self._arrival(record, since, first, last, life, "pickup_arriving", "the pickup")
+        if status == "pickup_arriving":
+            at = since + self._between(record, "loading", 3 * _MINUTE, 20 * _MINUTE)
+            if self._draw(record, "failing") < life.failing:
+                return at, "unsuccessful_pickup", "the sender handed nothing over"
+            return at, "pending_delivery", "picked up"
+        if status == "pending_delivery":
+            start = max(since, last) + _HOUR if delivery is None else delivery.start_time_utc.timestamp()
+            end = start + 2 * _HOUR if delivery is None else delivery.end_time_utc.timestamp()
+            return self._arrival(record, since, start, end, life, "delivery_arriving", "the delivery")
+        at = since + self._between(record, "unloading", 3 * _MINUTE, 20 * _MINUTE)
+        if self._draw(record, "failing") < life.failing:
+            return at, "unsuccessful_delivery", "nobody took it over"
+        return at, "complete", "handed over"
+
+    def _ending(self, record: TaskRecord, since: float, life: Life | None) -> Step:
+        """How a broadcast ends."""
+        ends = record.ends_at
+        expiry = (ends, EXPIRED, "no driver accepted it in time")
+        if life is None:
+            return expiry
+        if self._draw(record, "cancelling") < life.cancelling:
+            step = (since + self._between(record, "cancel", 2 * _MINUTE, _HOUR), CANCELLED, "cancelled by an operator")
+        elif self._draw(record, "accepting") < life.accepting:
+            # Soon after the broadcast as a rule, and now and then only after a long time.
+            wait = _MINUTE + 2 * _HOUR * self._draw(record, "wait") ** 3
+            step = (since + wait, "accepted", "a driver has accepted")
+        else:
+            return expiry
+        return step if step[0] < ends else expiry
+
+    def _arrival(
+        self, record: TaskRecord, since: float, start: float, end: float, life: Life, status: str, what: str
+    ) -> Step:
+        earliest = since + self._between(record, "way", 8 * _MINUTE, 25 * _MINUTE)
+        if self._draw(record, "late") < life.late:
+            at = max(earliest, end + self._between(record, "delay", 2 * _MINUTE, 50 * _MINUTE))
+            return at, status, f"late at {what}"
+        at = max(earliest, start + (end - start) * 0.9 * self._draw(record, "moment"))
+        return at, status, f"at {what}"
+
+    def final_price(self, record: TaskRecord) -> int | None:
+        """What a driver accepts: the price, raised by increments up to the highest; None where it stays as it was."""
+        prices = _PRICES.decode(record.source)
+        most, increment = prices.max_price, prices.increment
+        if not most or not increment or most <= prices.price:
+            return None
+        return prices.price + int(self._draw(record, "price") * ((most - prices.price) // increment + 1)) * increment
+
+    def _between(self, record: TaskRecord, what: str, least: float, most: float) -> float:
+        return round(least + (most - least) * self._draw(record, what))
+
+    def _draw(self, record: TaskRecord, what: str) -> float:
+        """A number from 0 to 1, always the same for a task in a status."""
+        key = record.tracking_id or str(record.number)
+        digest = blake2b(f"{self._seed}|{what}|{record.status}|{key}".encode(), digest_size=6).digest()
+        return int.from_bytes(digest) / 2**48

@@ -1,0 +1,256 @@
+"""Events on their way to a partner's webhook (section "Webhook"): sent until one request is answered by exactly 200.
+
+Events of one task are sent in their order, each after the first try of the one before was answered. Tries again do
+not hold up what comes after, as they would not hold up GotSurge.
+"""
+
+import asyncio
+import time
+from binascii import crc32
+from collections import deque
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+import aiohttp
+import msgspec
+
+from gotsurge_async.simulator.operations.views import task_view
+from gotsurge_async.simulator.state.events import Event, Try
+from gotsurge_async.simulator.state.partners import ACCOUNTS
+from gotsurge_async.simulator.state.service import Service
+from gotsurge_async.simulator.state.tasks import PENDING_BROADCAST, TaskRecord
+
+LANES = 16
+"""So many requests are on their way at once."""
+BACK_OFF = (5.0, 30.0, 120.0, 600.0, 3600.0)
+"""Seconds of the simulator's clock between one try and the next; after the last one the event is given up."""
+ANSWER_LIMIT = 2048
+"""So much of an answer is read and remembered, in bytes."""
+
+
+class _Names(msgspec.Struct, omit_defaults=True):
+    id: str = ""
+    tracking_id: str = ""
+    invoice_number: str = ""
+    group_tag: str = ""
+    current_status: str = ""
+
+
+_NAMES = msgspec.json.Decoder(_Names)
+
+
+def event_of(service: Service, record: TaskRecord) -> Event | None:
+    """The event of a task's newest status; None where nobody is told: of new drafts, or without a webhook."""
+    status, at = record.history[-1]
+    if not service.webhook_urls.get(record.owner) or (status == PENDING_BROADCAST and len(record.history) == 1):
+        return None
+    holds = service.options.webhook_data
+    if holds == "task":
+        data: object = task_view(service, record, ACCOUNTS[record.owner], service.instant(at))
+    elif holds == "id":
+        data = _Names(id=record.id)
+    else:
+        names = _NAMES.decode(record.source)
+        names.id, names.tracking_id, names.current_status = record.id, record.tracking_id, status
+        data = names
+    content = {
+        "type": "update",
+        "model_name": "Task",
+        "data": data,
+        "updates": {"current_status": status},
+        "timestamp": service.instant(at),
+    }
+    return Event(
+        number=0,
+        account=record.owner,
+        task_id=record.id,
+        tracking_id=record.tracking_id,
+        status=status,
+        at=at,
+        body=msgspec.json.encode(content),
+        faults=service.faults.event(),
+    )
+
+
+class Sender:
+    """Sends the events of one simulator, from when it has started until it is closed."""
+
+    def __init__(self, service: Service, *, timeout: float = 10.0) -> None:
+        self._service = service
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._lanes: list[deque[Event]] = [deque() for _ in range(LANES)]
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._held: dict[str, list[Event]] = {}
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def start(self) -> None:
+        """Send from now on, in the loop that runs."""
+        self._loop = asyncio.get_running_loop()
+        for lane in range(LANES):
+            self._run(lane)
+
+    async def close(self) -> None:
+        """Break off what is on its way, and send nothing more."""
+        self._loop = None
+        running = self.reset()
+        if running:
+            await asyncio.wait(running)
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def reset(self) -> Sequence[asyncio.Task[None]]:
+        """Forget what was to be sent; what is on its way is broken off, and returned."""
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        self._wake()
+        self._forget()
+        return running
+
+    def send(self, events: Iterable[Event]) -> None:
+        """Send new events, each as the faults that struck it have it."""
+        now = self._service.clock.now()
+        for event in events:
+            if event.has("lost"):
+                event.state = "lost"
+            elif (delayed := event.has("delay")) is not None:
+                self._later(event, now + delayed.seconds)
+            elif (held := event.has("reordered")) is not None:
+                self._held.setdefault(event.task_id, []).append(event)
+                event.next_at = now + held.seconds
+                self._service.plan(event.next_at, partial(self._release, event))
+            else:
+                self._line_up(event)
+
+    async def send_early(self, events: Sequence[Event]) -> list[Event]:
+        """Send those that come before their call's answer, and wait for what they are answered; the others."""
+        early = [event for event in events if event.has("early") and not event.has("lost")]
+        for event in early:
+            await self._try(event)
+        return [event for event in events if event not in early]
+
+    def resend(self, number: int) -> None:
+        """Send an event once more, now, whatever became of it; raises LookupError for an unknown one."""
+        event = self._service.events.find(number)
+        if event.state in ("lost", "given up"):
+            event.state = "waiting"
+        self._enqueue(event)
+
+    async def settled(self) -> None:
+        """Wait until nothing is on its way; what is to be sent at a later moment of the clock is not waited for."""
+        while self._running or any(self._lanes):
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    def _line_up(self, event: Event) -> None:
+        self._enqueue(event)
+        if event.has("doubled"):
+            self._enqueue(event)
+
+    def _later(self, event: Event, moment: float) -> None:
+        event.next_at = moment
+        self._service.plan(moment, lambda _: self._line_up(event))
+
+    def _release(self, event: Event, _: float = 0) -> None:
+        """Send what was kept back, if it still is."""
+        held = self._held.get(event.task_id, [])
+        if event in held:
+            held.remove(event)
+            if not held:
+                del self._held[event.task_id]
+            self._line_up(event)
+
+    def _enqueue(self, event: Event) -> None:
+        event.next_at = None
+        lane = crc32(event.task_id.encode()) % LANES
+        self._lanes[lane].append(event)
+        loop = self._loop
+        if loop is None:
+            return
+        try:
+            here = asyncio.get_running_loop() is loop
+        except RuntimeError:
+            here = False
+        if here:
+            self._run(lane)
+        else:
+            loop.call_soon_threadsafe(self._run, lane)
+
+    def _run(self, lane: int) -> None:
+        if self._loop is not None and lane not in self._running and self._lanes[lane]:
+            task = self._loop.create_task(self._drain(lane, self._lanes[lane]), name=f"webhooks {lane}")
+            self._running[lane] = task
+            task.add_done_callback(partial(self._ended, lane))
+
+    def _ended(self, lane: int, task: asyncio.Task[None]) -> None:
+        if self._running.get(lane) is task:
+            del self._running[lane]
+            self._run(lane)
+            if not self._running:
+                self._wake()
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters = []
+
+    async def _drain(self, lane: int, waiting: deque[Event]) -> None:
+        while waiting:
+            event = waiting.popleft()
+            await self._try(event)
+            for held in tuple(self._held.get(event.task_id, ())):
+                self._release(held)
+
+    async def _try(self, event: Event) -> None:
+        url = self._service.webhook_urls.get(event.account, "")
+        if not url:
+            event.state = "given up"
+            return
+        at, began = self._service.clock.now(), time.perf_counter()
+        try:
+            status, answer = await self._post(url, event.body)
+        except TimeoutError:
+            status, answer = 0, f"no answer in {self._timeout.total:g} s"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # Its text may hold the URL, and with it the receiver's secret.
+            status, answer = 0, type(error).__name__
+        event.tries.append(Try(at, status, time.perf_counter() - began, answer))
+        if status == 200:
+            event.state = "delivered"
+            event.next_at = None
+        elif event.state == "waiting" and event.next_at is None:
+            self._plan_again(event)
+        self._service.changes.tell("webhooks", event.task_id)
+
+    def _plan_again(self, event: Event) -> None:
+        if len(event.tries) > len(BACK_OFF):
+            event.state = "given up"
+            return
+        event.next_at = self._service.clock.now() + BACK_OFF[len(event.tries) - 1]
+        self._service.plan(event.next_at, partial(self._try_again, event))
+
+    def _try_again(self, event: Event, _: float) -> None:
+        if event.state == "waiting" and event.next_at is not None:
+            self._enqueue(event)
+
+    async def _post(self, url: str, body: bytes) -> tuple[int, str]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=self._timeout,
+                headers={"Content-Type": "application/json", "User-Agent": "gotsurge-simulator"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+            )
+        async with self._session.post(url, data=body, allow_redirects=False) as response:
+            answer = await response.content.read(ANSWER_LIMIT)
+            if not response.content.at_eof():
+                response.close()  # the rest is nobody's business, however long it is
+            return response.status, answer.decode("utf-8", "replace")
