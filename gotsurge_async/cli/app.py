@@ -26,6 +26,9 @@ COMMANDS = {
         "undo": "Cancel what is still broadcasting of a run.",
         "ledger": "Check the ledger, and copy it.",
     },
+    "afterwards": {
+        "orders": "Where each order is, and its history.",
+    },
     "service": {
         "auth": "Sign in, and see who is signed in until when.",
         "tasks": "Create, read, change and cancel orders.",

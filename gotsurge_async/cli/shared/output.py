@@ -34,18 +34,34 @@ def print_json(value: Any) -> None:
     """Print models, or plain values, as the one JSON document of a command; of models it is the API's own JSON."""
     if isinstance(value, list | tuple):
         value = [codec.unstructure(each) for each in value]
-    context = click.get_current_context(silent=True)
-    if context is not None:
-        context.meta[DOCUMENT_GIVEN] = True
+    started_document()
     click.echo(msgspec.json.format(codec.encode(value), indent=2).decode())
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, err: bool = False) -> None:
-    """Print a table: ruled on a terminal, else a line a row with tabs between its cells, the headings first."""
+def started_document() -> None:
+    """Say that the command's one JSON document is printed from here on."""
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.meta[DOCUMENT_GIVEN] = True
+
+
+def is_terminal() -> bool:
+    """Whether what is printed goes to a terminal."""
+    return _terminal(False) is not None
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, err: bool = False, headed: bool = True
+) -> None:
+    """Print a table: ruled on a terminal, else a line a row with tabs between its cells, the headings first.
+
+    Args:
+        headed: with headings; False for lines that go on with a table.
+    """
     cells = [[shown(value) for value in row] for row in rows]
     console = _terminal(err)
     if console is None:
-        _print_lines([columns, *cells], err)
+        _print_lines([columns, *cells] if headed else cells, err)
         return
     from rich.table import Table
     from rich.text import Text

@@ -114,18 +114,20 @@ class Book:
             at: when it was read; the present unless given.
             source: what showed it. The body of an ``event`` may hold a part of the task: the rest stays as it was.
         """
-        moment = to_microseconds(at or self._clock.now())
-        return await self._store.write(lambda db: _observe(db, account, task, moment, source))
+        now = to_microseconds(self._clock.now())
+        moment = now if at is None else to_microseconds(at)
+        return await self._store.write(lambda db: _observe(db, account, task, moment, source, now))
 
     async def observe_all(
         self, account: str, tasks: Iterable[Task], *, at: datetime | None = None, source: Source = "read"
     ) -> list[Change]:
         """The same for many tasks, a page of Task List for instance, in one transaction."""
-        moment = to_microseconds(at or self._clock.now())
+        now = to_microseconds(self._clock.now())
+        moment = now if at is None else to_microseconds(at)
         # In one order everywhere, or two processes could wait for each other.
         ordered = sorted(tasks, key=lambda task: task.id)
         return await self._store.write(
-            lambda db: [change for task in ordered for change in _observe(db, account, task, moment, source)]
+            lambda db: [change for task in ordered for change in _observe(db, account, task, moment, source, now)]
         )
 
     async def not_found(self, account: str, task_id: str, at: datetime | None = None) -> None:
@@ -239,7 +241,7 @@ class Book:
         """
         known: dict[str, int] = dict(await self._store.read(lambda db: db.rows("taken_in")))
         number = 0
-        for info in await ledger.runs():
+        for info in reversed(await ledger.runs()):
             if info.state is RunState.LOADING or info.archived_at is not None:
                 continue
             begun = self._clock.now()
@@ -286,6 +288,33 @@ class Book:
         rows = await self._store.read(lambda db: db.rows("steps", orders=db.listed([order.number])))
         return in_order(step_of(row) for row in rows)
 
+    async def moved(
+        self, since: datetime, run: str | None = None, *, limit: int = 1000
+    ) -> list[tuple[BookOrder, datetime]]:
+        """Orders with new steps since a time, by the clocks of those who saw them, and when each was last seen to move.
+
+        Ask again from the time of the last one: those of that same time come again.
+        """
+        values = {"since": to_microseconds(since), "no_run": int(run is None), "run": run or "", "most": limit}
+        rows = await self._store.read(lambda db: db.rows("moved", **values))
+        return [(order_of(row[:-1]), from_microseconds(row[-1])) for row in rows]
+
+    async def say_reading(self, name: str, until: datetime) -> None:
+        """Say that a program of some name reads what is due, until a time: others then need not."""
+        now = to_microseconds(self._clock.now())
+
+        def say(db: Database) -> None:
+            db.change("forget_readers", now=now)
+            db.change("say_reading", name=name, until=to_microseconds(until))
+
+        await self._store.write(say)
+
+    async def is_read(self) -> bool:
+        """Whether some program says that it reads what is due."""
+        now = to_microseconds(self._clock.now())
+        ((number,),) = await self._store.read(lambda db: db.rows("readers", now=now))
+        return bool(number)
+
     async def counts(self, run: str | None = None) -> dict[str, int]:
         """How many orders there are of each status, of a run or of all; "" for those of which nothing is known."""
         values = {"no_run": int(run is None), "run": run or ""}
@@ -306,7 +335,7 @@ class Book:
 # --- in the thread ----------------------------------------------------------------------------------------------------
 
 
-def _observe(db: Database, account: str, task: Task, moment: int, source: Source) -> list[Change]:
+def _observe(db: Database, account: str, task: Task, moment: int, source: Source, now: int) -> list[Change]:
     body = codec.encode(task)
     new = db.change("begin_order", account=account, task_id=task.id, at=moment, body=body)
     if new:
@@ -362,6 +391,7 @@ def _observe(db: Database, account: str, task: Task, moment: int, source: Source
         status=reading.current,
         terminal=int(reading.current is not None and reading.current.is_terminal),
         seen_at=max(seen, moment),
+        moved_at=now if changes else None,
         changed_at=changed,
         updated_at=later(updated, task.updated_at),
         server_time=later(served, task.server_time),

@@ -4,10 +4,11 @@
 {one_creates}
 CREATE TABLE IF NOT EXISTS book_orders (
   number {numbered}, account TEXT NOT NULL, task_id TEXT NOT NULL, run TEXT, key TEXT, status TEXT, terminal INTEGER NOT NULL DEFAULT 0,
-  seen_at {big} NOT NULL, changed_at {big}, updated_at {big}, server_time {big}, due_at {big}, tracking_id TEXT, invoice_number TEXT,
+  seen_at {big} NOT NULL, moved_at {big} NOT NULL DEFAULT 0, changed_at {big}, updated_at {big}, server_time {big}, due_at {big}, tracking_id TEXT, invoice_number TEXT,
   group_tag TEXT, vessel TEXT, imo {big}, berth TEXT, planned {big}, currency TEXT, body {bytes} NOT NULL, UNIQUE (account, task_id));
 CREATE INDEX IF NOT EXISTS book_orders_of_task ON book_orders (task_id);
 CREATE INDEX IF NOT EXISTS book_orders_of_run ON book_orders (run, number) WHERE run IS NOT NULL;
+CREATE INDEX IF NOT EXISTS book_orders_moved ON book_orders (moved_at) WHERE moved_at > 0;
 CREATE INDEX IF NOT EXISTS book_orders_to_read ON book_orders (seen_at) WHERE terminal = 0;
 CREATE INDEX IF NOT EXISTS book_orders_by_day ON book_orders (due_at);
 CREATE TABLE IF NOT EXISTS book_steps (
@@ -19,6 +20,7 @@ CREATE TABLE IF NOT EXISTS book_changes (
 CREATE INDEX IF NOT EXISTS book_changes_of_order ON book_changes (order_number, number);
 CREATE TABLE IF NOT EXISTS book_absent (account TEXT NOT NULL, task_id TEXT NOT NULL, at {big} NOT NULL, PRIMARY KEY (account, task_id));
 CREATE INDEX IF NOT EXISTS book_absent_by_time ON book_absent (at);
+CREATE TABLE IF NOT EXISTS book_readers (name TEXT NOT NULL PRIMARY KEY, until {big} NOT NULL);
 CREATE TABLE IF NOT EXISTS book_runs (run TEXT NOT NULL PRIMARY KEY, taken_in {big} NOT NULL);
 
 -- --- what a read shows ------------------------------------------------------------------------------------------------
@@ -37,7 +39,7 @@ UPDATE book_steps SET at = :at, entry = :entry WHERE order_number = :order AND p
 -- name: add_change
 INSERT INTO book_changes (order_number, place, previous, late) VALUES (:order, :place, :previous, :late) RETURNING number;
 -- name: set_order
-UPDATE book_orders SET status = :status, terminal = :terminal, seen_at = :seen_at, changed_at = :changed_at, updated_at = :updated_at,
+UPDATE book_orders SET status = :status, terminal = :terminal, seen_at = :seen_at, moved_at = coalesce(CAST(:moved_at AS {big}), moved_at), changed_at = :changed_at, updated_at = :updated_at,
   server_time = :server_time, due_at = :due_at, tracking_id = :tracking_id, invoice_number = :invoice_number, group_tag = :group_tag,
   vessel = :vessel, imo = :imo, berth = :berth, planned = :planned, currency = :currency, body = :body WHERE number = :number;
 -- name: seen
@@ -101,8 +103,17 @@ INSERT INTO book_orders AS known (account, task_id, run, key, status, terminal, 
 SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
 WHERE number > :after AND (:no_run = 1 OR run = :run) AND (:no_status = 1 OR status {among:statuses})
   AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo) AND (:no_berth = 1 OR berth = :berth)
-  AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account) AND (:no_task = 1 OR task_id = :task)
+  AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account) AND (:no_name = 1 OR task_id = :name OR tracking_id = :name OR key = :name)
   AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND (:open = 0 OR terminal = 0) ORDER BY number LIMIT :most;
+-- name: moved
+SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body, moved_at FROM book_orders
+WHERE moved_at >= :since AND (:no_run = 1 OR run = :run) ORDER BY moved_at, number LIMIT :most;
+-- name: say_reading
+INSERT INTO book_readers (name, until) VALUES (:name, :until) ON CONFLICT (name) DO UPDATE SET until = excluded.until;
+-- name: forget_readers
+DELETE FROM book_readers WHERE until <= :now;
+-- name: readers
+SELECT count(*) FROM book_readers WHERE until > :now;
 -- name: counts
 SELECT coalesce(status, ''), count(*) FROM book_orders WHERE (:no_run = 1 OR run = :run) GROUP BY status;
 -- name: forget_changes

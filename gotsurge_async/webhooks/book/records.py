@@ -91,6 +91,7 @@ class Only:
 
     Attributes:
         vessel: a part of its name, in any case, or its IMO number.
+        name: its task id, its tracking id, or its key.
         since, until: in which time they are due: from the first, before the second.
         open: only those of which more may happen.
     """
@@ -101,7 +102,7 @@ class Only:
     berth: str | None = None
     group_tag: str | None = None
     account: str | None = None
-    task_id: str | None = None
+    name: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     open: bool = False
@@ -124,8 +125,8 @@ class Only:
             "tag": self.group_tag or "",
             "no_account": int(self.account is None),
             "account": self.account or "",
-            "no_task": int(self.task_id is None),
-            "task": self.task_id or "",
+            "no_name": int(self.name is None),
+            "name": self.name or "",
             "no_days": int(not days),
             "since": to_microseconds(self.since) if days and self.since else 0,
             "until": to_microseconds(self.until) if days and self.until else 0,

@@ -215,7 +215,7 @@ async def test_orders_are_found_by_what_people_know(book: Book) -> None:
     assert await found(berth="B12") == ["T-1", "T-2"]
     assert await found(group_tag="G1", statuses=["accepted", "complete"]) == ["T-2"]
     assert await found(account="local/platform") == []
-    assert await found(task_id="T-3") == await found(statuses=["complete"]) == ["T-3"]
+    assert await found(name="T-3") == await found(statuses=["complete"]) == ["T-3"]
     assert await found(open=True) == ["T-1", "T-2"]
     assert await found(since=at(24 * 60), until=at(48 * 60)) == ["T-1"]
     assert await book.counts() == {"broadcasting": 1, "accepted": 1, "complete": 1}

@@ -1,0 +1,89 @@
+"""The order book that a command means."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import click
+
+from gotsurge_async.bulk.ledger import Ledger
+from gotsurge_async.bulk.ledger.sql.store import is_there
+from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option
+from gotsurge_async.cli.shared.options import OUTPUT, Decorator, gathered, in_group
+from gotsurge_async.clock import SystemClock
+from gotsurge_async.database import Kind, Place, driver_of, place_of
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.webhooks.book import Book
+from gotsurge_async.webhooks.store import beside
+
+VARIABLE = "GOTSURGE_BOOK"
+
+book_option: Decorator[Any] = in_group(OUTPUT)(
+    "--book",
+    metavar="PATH|URL",
+    callback=lambda _, __, value: None if value is None else _place_of(value, "--book"),
+    help="The order book and the inbox: a file, or postgresql://USER@HOST/NAME.  [default: beside the ledger]",
+)
+
+
+@attrs.frozen(kw_only=True)
+class Books:
+    """Where the two books are: the ledger of what was sent, and the order book of what became of it."""
+
+    ledger: Place
+    book: Place
+
+
+def find_books(ledger: Place | None, env: str | None, book: Place | None) -> Books:
+    """The books that options and variables name: --book, else GOTSURGE_BOOK, else beside the ledger.
+
+    Raises:
+        click.UsageError: one of them can be none.
+    """
+    return books_beside(find_ledger_of(ledger, env), book)
+
+
+def books_beside(ledger: Place, book: Place | None) -> Books:
+    """The same where the ledger is known."""
+    if book is None and (where := os.environ.get(VARIABLE)):
+        book = _place_of(where, VARIABLE)
+    return Books(ledger=ledger, book=beside(ledger) if book is None else book)
+
+
+takes_books: Decorator[Any] = gathered("books", find_books, ledger_option, env_option, book_option)
+"""The options of a command that looks into the order book; it gets the places of both, as ``books``."""
+
+
+def _place_of(text: str, name: str) -> Place:
+    try:
+        found = place_of(text)
+        driver_of(found)
+    except ConfigError as error:
+        raise click.UsageError(f"{name}: {error}") from None
+    return Place(found.kind, found.path.absolute(), found.url) if found.kind is Kind.SQLITE else found
+
+
+@asynccontextmanager
+async def open_book(books: Books) -> AsyncIterator[tuple[Book, Ledger | None]]:
+    """The order book, with all orders that the ledger beside it has; and that ledger, to look at, if there is one.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    has_ledger = await asyncio.to_thread(is_there, books.ledger)
+    if not has_ledger and books.book.kind is Kind.SQLITE and not books.book.path.exists():
+        raise ConfigError(
+            f"there is no order book at {books.book}, and no ledger at {books.ledger} to begin it from: "
+            "--book and --ledger name them, and --env sandbox or production those of real pushes"
+        )
+    clock = SystemClock()
+    async with Book.open(books.book, clock=clock) as book:
+        if not has_ledger:
+            yield book, None
+            return
+        async with await Ledger.look(books.ledger, clock=clock.now) as ledger:
+            await book.take_in(ledger)
+            yield book, ledger

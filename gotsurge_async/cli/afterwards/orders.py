@@ -1,0 +1,210 @@
+"""``gotsurge orders``: where orders are."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import click
+import msgspec
+
+from gotsurge_async import codec
+from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books
+from gotsurge_async.cli.shared.exits import Exit, asynchronous
+from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.output import is_terminal, print_json, print_record, print_table, shown, started_document
+from gotsurge_async.clock import SystemClock
+from gotsurge_async.errors import UsageError
+from gotsurge_async.models.tasks import TaskStatus
+from gotsurge_async.webhooks.book import Book, BookOrder, Only, Step
+from gotsurge_async.webhooks.book.records import berth_of, vessel_of
+from gotsurge_async.webhooks.tables import harmless
+
+COLUMNS = (
+    "task_id", "tracking_id", "status", "changed_at", "vessel", "imo", "berth", "due_at", "group_tag", "invoice_number",
+    "planned", "price", "currency", "driver", "run", "account", "seen_at",
+)  # fmt: skip
+"""Of a row of ``--csv``."""
+_HEADINGS = ("TASK", "TRACKING ID", "STATUS", "SINCE", "VESSEL", "BERTH", "DUE", "GROUP TAG")
+STALE = timedelta(hours=1)
+"""What was not read for longer is told to be old."""
+
+
+@click.command()
+@click.argument("order_id", metavar="[ORDER]", required=False)
+@click.option("--run", "run_id", metavar="RUN", help="Of this push.")
+@click.option("--status", "statuses", multiple=True, metavar="STATUS", help="In this status; may be repeated.")
+@click.option("--open", "only_open", is_flag=True, help="Of which more may happen.")
+@click.option("--vessel", metavar="NAME|IMO", help="For this vessel: a part of its name, or its IMO number.")
+@click.option("--berth", metavar="BERTH", help="At this berth.")
+@click.option("--group-tag", metavar="TAG", help="With this group tag.")
+@click.option("--limit", type=click.IntRange(1), help="The first so many.  [default: 100 on a terminal, else all]")
+@takes_books
+@click.option("--csv", "as_csv", is_flag=True, help="Print a table for spreadsheets.")
+@json_option
+@asynchronous
+async def orders(
+    order_id: str | None,
+    run_id: str | None,
+    statuses: tuple[str, ...],
+    only_open: bool,
+    vessel: str | None,
+    berth: str | None,
+    group_tag: str | None,
+    limit: int | None,
+    books: Books,
+    as_csv: bool,
+    as_json: bool,
+) -> Exit:
+    """List orders, where each stands, and since when; or the history of one ORDER.
+
+    ORDER is a task id, a tracking id or a key. What is listed is what was last read, by a receiver or a watch.
+
+    \b
+    Exit codes:
+      0 listed, also where there are none
+      2 no such ORDER, or no order book
+    """
+    only = Only(
+        run=run_id,
+        statuses=statuses or None,
+        vessel=vessel,
+        berth=berth,
+        group_tag=group_tag,
+        open=only_open,
+        name=order_id,
+    )
+    if as_csv and as_json:
+        raise click.UsageError("--csv or --json, not both")
+    async with open_book(books) as (book, _):
+        if order_id is not None:
+            await _tell_one(book, only, order_id, as_json=as_json, as_csv=as_csv)
+        elif as_json:
+            await _print_documents(book, _first(book.orders(only), limit))
+        elif as_csv:
+            await _print_csv(_first(book.orders(only), limit))
+        else:
+            await _print_rows(_first(book.orders(only), limit or (100 if is_terminal() else None)), limit)
+    return Exit.CREATED
+
+
+async def _first(found: AsyncIterator[BookOrder], limit: int | None) -> AsyncIterator[BookOrder]:
+    number = 0
+    async for order in found:
+        yield order
+        number += 1
+        if number == limit:
+            return
+
+
+# --- many -------------------------------------------------------------------------------------------------------------
+
+
+def record_of(order: BookOrder) -> dict[str, Any]:
+    """An order as a record of plain values, money as ``48.50``."""
+    task = order.task
+    contact = vessel_of(task)
+    return {
+        "task_id": order.task_id,
+        "tracking_id": task.tracking_id or order.key,
+        "status": order.status,
+        "changed_at": order.changed_at,
+        "vessel": contact and contact.vessel_name,
+        "imo": contact and contact.vessel_imo,
+        "berth": berth_of(task),
+        "due_at": order.due_at,
+        "group_tag": task.group_tag,
+        "invoice_number": task.invoice_number,
+        "planned": None if order.planned is None else shown(order.planned).split(" ")[-1],
+        "price": None if task.price is None else shown(task.price).split(" ")[-1],
+        "currency": task.currency,
+        "driver": task.driver and task.driver.name,
+        "run": order.run,
+        "account": order.account,
+        "seen_at": order.seen_at,
+    }
+
+
+async def _print_rows(found: AsyncIterator[BookOrder], limit: int | None) -> None:
+    rows: list[tuple[Any, ...]] = []
+    terminal, oldest, number, now = is_terminal(), 0, 0, SystemClock().now()
+    async for order in found:
+        record = record_of(order)
+        number += 1
+        oldest += order.status is not None and not order.status.is_terminal and now - order.seen_at > STALE
+        name = " ".join(str(part) for part in (record["vessel"], record["imo"] and f"({record['imo']})") if part)
+        rows.append(
+            (
+                *(order.task_id, record["tracking_id"], order.status, order.changed_at, name),
+                *(record["berth"], order.due_at, record["group_tag"]),
+            )
+        )
+        if not terminal and len(rows) == 500:
+            print_table(_HEADINGS, rows, headed=number == len(rows))
+            rows = []
+    if rows or number == 0:
+        print_table(_HEADINGS, rows, headed=number == len(rows))
+    if terminal and limit is None and number == 100:
+        click.echo("… perhaps more: --limit says how many, --json and --csv list all", err=True)
+    if oldest:
+        click.echo(
+            f"{oldest:,} of them were not read for an hour: `gotsurge watch RUN` or a receiver reads them", err=True
+        )
+
+
+async def _print_csv(found: AsyncIterator[BookOrder]) -> None:
+    click.echo(_line(COLUMNS), nl=False)
+    async for order in found:
+        click.echo(_line(map(harmless, map(shown, record_of(order).values()))), nl=False)
+
+
+def _line(cells: Iterable[str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
+
+
+async def _print_documents(book: Book, found: AsyncIterator[BookOrder]) -> None:
+    """One list, printed as it comes: it may be millions."""
+    started_document()
+    begun = False
+    async for order in found:
+        click.echo(",\n" if begun else "[\n", nl=False)
+        click.echo(codec.encode(record_of(order)).decode(), nl=False)
+        begun = True
+    click.echo("\n]" if begun else "[]")
+
+
+# --- one --------------------------------------------------------------------------------------------------------------
+
+
+async def _tell_one(book: Book, only: Only, name: str, *, as_json: bool, as_csv: bool) -> None:
+    found = [order async for order in _first(book.orders(only), 20)]
+    if not found:
+        raise UsageError(f"the order book has no order {name}: neither as a task id, nor as a tracking id or a key")
+    histories = [await book.history(order) for order in found]
+    if as_json:
+        print_json([_document(order, steps) for order, steps in zip(found, histories, strict=True)])
+        return
+    for order, steps in zip(found, histories, strict=True):
+        if as_csv:
+            click.echo(_line(("task_id", "status", "at", "note")), nl=False)
+            for step in steps:
+                cells = (order.task_id, step.status, step.at, step.entry and step.entry.note)
+                click.echo(_line(map(harmless, map(shown, cells))), nl=False)
+            continue
+        print_record([(name.replace("_", " "), value) for name, value in record_of(order).items()])
+        print_table(
+            ("AT", "STATUS", "NOTE"),
+            [(step.at or "(no time)", _marked(step), step.entry and step.entry.note) for step in steps],
+        )
+
+
+def _marked(step: Step) -> str:
+    return step.status if isinstance(step.status, TaskStatus) and step.status.known else f"{step.status} (unknown)"
+
+
+def _document(order: BookOrder, steps: Iterable[Step]) -> Mapping[str, Any]:
+    entries = [{"status": step.status, "at": step.at, "note": step.entry and step.entry.note} for step in steps]
+    return {**record_of(order), "history": entries, "task": msgspec.Raw(order.body)}

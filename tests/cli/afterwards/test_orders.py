@@ -1,0 +1,60 @@
+"""`gotsurge orders`: where orders are, listed and alone."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from tests.support.commands import Desk, Runner
+
+
+def test_pushed_orders_are_listed(desk: Desk) -> None:
+    """Those of a run, as the push left them: a line each, or a document, or a table for spreadsheets."""
+    _, first = desk.push("A", "B")
+    _, second = desk.push("C")
+    done = desk.on_ledger("orders", "--run", first["run"])
+    assert done.exit_code == 0, done.output
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert lines[0][:3] == ["TASK", "TRACKING ID", "STATUS"]
+    assert [line[1:3] for line in lines[1:]] == [["A", "broadcasting"], ["B", "broadcasting"]]
+    documents = desk.document(desk.on_ledger("orders", "--json"))
+    assert [(each["tracking_id"], each["run"], each["planned"], each["currency"]) for each in documents] == [
+        ("A", first["run"], "48.50", "SGD"),
+        ("B", first["run"], "48.50", "SGD"),
+        ("C", second["run"], "48.50", "SGD"),
+    ]
+    rows = list(csv.DictReader(io.StringIO(desk.on_ledger("orders", "--csv", "--limit", "2").stdout)))
+    assert [(row["tracking_id"], row["status"]) for row in rows] == [("A", "broadcasting"), ("B", "broadcasting")]
+    assert desk.document(desk.on_ledger("orders", "--status", "complete", "--json")) == []
+    assert desk.document(desk.on_ledger("orders", "--status", "complete", "--status", "broadcasting", "--json"))
+
+
+def test_one_order_is_told_with_its_history(desk: Desk) -> None:
+    """By its tracking id or its task id; with --json as it was read, in the API's own shape."""
+    desk.push("A", "B")
+    ((order),) = desk.document(desk.on_ledger("orders", "A", "--json"))
+    assert order["task"]["id"] == order["task_id"]
+    assert order["history"] == []
+    told = desk.on_ledger("orders", order["task_id"])
+    assert told.exit_code == 0, told.output
+    assert "tracking id\tA" in told.stdout
+    assert "AT\tSTATUS\tNOTE" in told.stdout
+
+
+def test_an_order_that_is_not_there_is_told(desk: Desk, run: Runner) -> None:
+    """So is a place where nothing is; nothing is made there."""
+    desk.push("A")
+    done = desk.on_ledger("orders", "NONE")
+    assert done.exit_code == 2
+    assert "no order NONE" in done.stderr
+    nowhere = run("orders", "--ledger", desk.folder / "none.db", "--json")
+    assert nowhere.exit_code == 2
+    assert "no order book" in json.loads(nowhere.stdout)["error"]
+    assert not list(desk.folder.glob("none*"))
+
+
+@pytest.mark.parametrize("words", [("--csv", "--json"), ("--book", "mysql://x/y"), ("--limit", "0")])
+def test_what_cannot_be_is_refused(desk: Desk, words: tuple[str, ...]) -> None:
+    """Two shapes at once, a database that is none of ours, no rows."""
+    assert desk.on_ledger("orders", *words).exit_code == 2
