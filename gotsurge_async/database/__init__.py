@@ -256,7 +256,7 @@ class Database(ABC):
         """Begin a transaction: one that excludes what it must, or one that sees a single moment."""
 
     def take_time(self) -> None:  # noqa: B027 - not every database limits it
-        """Let this transaction take as long as it needs; one that only reads holds nobody up."""
+        """Let this transaction take as long as it needs: one that only reads, or changes what nobody else does."""
 
     def commit(self) -> None:
         """Make it durable."""
@@ -355,6 +355,7 @@ class Postgres(Database):
         return f"[{''.join(letters)}]"
 
     def take_time(self) -> None:
+        self.driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         if self.driver.info.server_version >= 170_000:
             self.driver.execute("SET LOCAL transaction_timeout = 0")
 

@@ -17,7 +17,7 @@ from typing import IO, Any
 import attrs
 import msgspec
 
-from gotsurge_async.bulk.ledger import Identity, Ledger, OrderState, ResultRow, RunInfo, Word, word_of
+from gotsurge_async.bulk.ledger import Identity, Ledger, OrderRow, OrderState, RunInfo, Word, word_of
 from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.errors import ConfigError
@@ -202,7 +202,7 @@ class _Tally:
         self._stopped = stopped
         self._reasons: Counter[tuple[Word, str]] = Counter()
 
-    def take(self, rows: Sequence[ResultRow]) -> list[Word]:
+    def take(self, rows: Sequence[OrderRow]) -> list[Word]:
         """Count some orders; what became of each is returned."""
         words = [_WORDS[row.state] for row in rows]
         self.counts.update(words)
@@ -237,7 +237,7 @@ class _Tally:
 
 # --- writing ---------------------------------------------------------------------------------------------------------
 
-_RowEncoder = Callable[[ResultRow, Word], bytes]
+_RowEncoder = Callable[[OrderRow, Word], bytes]
 
 
 @asynccontextmanager
@@ -286,7 +286,7 @@ def _row_encoder(run: RunInfo) -> _RowEncoder:
         return _json_row
     width, delimiter = len(run.columns), _delimiter(run)
 
-    def csv_row(row: ResultRow, word: Word) -> bytes:
+    def csv_row(row: OrderRow, word: Word) -> bytes:
         cells = _decode_cells(row.source)
         cells += [""] * (width - len(cells))
         cells += (_defused(row.task_id), word, _defused(row.error))
@@ -295,7 +295,7 @@ def _row_encoder(run: RunInfo) -> _RowEncoder:
     return csv_row
 
 
-def _json_row(row: ResultRow, word: Word) -> bytes:
+def _json_row(row: OrderRow, word: Word) -> bytes:
     told = zip(FEEDBACK, (row.task_id or "", word, row.error or ""), strict=True)
     return msgspec.json.encode(_decode_fields(row.source) | dict(told)) + b"\n"
 
@@ -328,7 +328,7 @@ def _defused(text: str | None) -> str:
 
 
 def _write(
-    path: str, files: Mapping[str, WholeFile], encode: _RowEncoder, rows: Sequence[ResultRow], tally: _Tally
+    path: str, files: Mapping[str, WholeFile], encode: _RowEncoder, rows: Sequence[OrderRow], tally: _Tally
 ) -> None:
     lines: dict[str, list[bytes]] = {name: [] for name in files}
     for row, word in zip(rows, tally.take(rows), strict=True):

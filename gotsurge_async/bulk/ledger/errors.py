@@ -24,7 +24,7 @@ from datetime import datetime
 import msgspec
 from attrs import frozen
 
-from gotsurge_async.bulk.ledger.states import OrderRow, PendingOrder, ResultRow
+from gotsurge_async.bulk.ledger.states import OrderRow, PendingOrder
 from gotsurge_async.errors import GotSurgeError, InvalidData
 
 RESCUE = (
@@ -190,7 +190,7 @@ _whole = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 @contextmanager
-def reading_payload(path: str, order: PendingOrder | OrderRow | ResultRow) -> Iterator[None]:
+def reading_payload(path: str, order: PendingOrder | OrderRow) -> Iterator[None]:
     """Around the decoding of what the ledger keeps of an order.
 
     Raises:
@@ -199,8 +199,7 @@ def reading_payload(path: str, order: PendingOrder | OrderRow | ResultRow) -> It
     try:
         yield
     except (InvalidData, ValueError, TypeError) as error:
-        key = "" if isinstance(order, ResultRow) else f", key {order.key}"
-        raise unreadable(f"order {order.id}, line {order.line}{key}", path) from error
+        raise unreadable(f"order {order.id}, line {order.line}, key {order.key}", path) from error
 
 
 _NAMED = 3

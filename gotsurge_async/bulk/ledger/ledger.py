@@ -2,20 +2,20 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from gotsurge_async.api.endpoints import CHUNK
-from gotsurge_async.bulk.ledger.errors import LedgerError, RunLost
+from gotsurge_async.bulk.ledger.errors import LedgerError, NoSuchRun, RunLost
 from gotsurge_async.bulk.ledger.locks import RunLock, this_process
 from gotsurge_async.bulk.ledger.run import Run, discard
 from gotsurge_async.bulk.ledger.sql import marks, pages, reading, runs
 from gotsurge_async.bulk.ledger.sql.reading import Size
-from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
     Clock,
@@ -24,7 +24,6 @@ from gotsurge_async.bulk.ledger.states import (
     Mode,
     OrderRow,
     OrderState,
-    ResultRow,
     RunInfo,
     RunState,
     UnusedDraft,
@@ -125,9 +124,6 @@ class Ledger:
         while True:
             moment = self._store.clock()
             run_id = f"{moment.astimezone(UTC):%Y%m%dT%H%M%S}-{''.join(secrets.choice(_SUFFIX) for _ in range(4))}"
-            lock = self._store.locks.new(run_id)
-            if lock is None:
-                continue
             new = RunInfo(
                 id=run_id,
                 created_at=moment,
@@ -141,28 +137,15 @@ class Ledger:
                 holder=this_process(moment),
                 finished_at=None,
             )
-            try:
-                run = await self._begin(new, lock, chunk=chunk, compact=compact)
-                if run is not None:
-                    await self._sweep()
-                    return run
-            except BaseException:
-                lock.release()
-                raise
-            lock.release()
-
-    async def _begin(self, new: RunInfo, lock: RunLock, *, chunk: int, compact: bool) -> Run | None:
-        def job(db: Database) -> tuple[RunInfo, int, int] | None:
-            begun = runs.begin(db, new)
+            begun = await self._take(run_id, partial(runs.begin, run=new), partial(runs.one, run_id=run_id))
             if begun is not None:
-                lock.hold(db, begun[2])
-            return begun
-
-        begun = await self._store.write(job)
-        if begun is None:
-            return None
-        info, number, epoch = begun
-        return Run(self._store, info, lock, _held(info, number, epoch), chunk=chunk, compact=compact)
+                run = Run(self._store, *begun, chunk=chunk, compact=compact)
+                try:
+                    await self._sweep()
+                except BaseException:
+                    begun[1].release()
+                    raise
+                return run
 
     async def hold(self, run_id: str) -> Run:
         """Take up a run of an earlier process; call ``recover`` on it before sending.
@@ -172,63 +155,57 @@ class Ledger:
             RunHeld: a living process has it.
             LedgerError: it was never admitted, so nothing of it was sent: begin it anew; or it is archived.
         """
+        holder = this_process(self._store.clock())
         for tries in range(_PROBES):
             if tries:  # perhaps somebody only looks whether anybody has it, or takes orders over from it
                 await asyncio.sleep(_PROBE_SECONDS)
-            run = await self._hold(run_id)
-            if run is not None:
-                return run
+            held = await self._take(
+                run_id, partial(runs.one, run_id=run_id), partial(runs.hold, run_id=run_id, holder=holder)
+            )
+            if held is not None:
+                return Run(self._store, *held)
         raise await self._store.read(runs.held, run_id)
 
-    async def _hold(self, run_id: str) -> Run | None:
-        """Take a run, and its lock, in one transaction; None if somebody has it."""
-        holder = this_process(self._store.clock())
+    async def _take(
+        self, run_id: str, see: Callable[[Database], object], take_up: Callable[[Database], RunInfo | None]
+    ) -> tuple[RunInfo, RunLock] | None:
+        """Take a run, and its lock, in one transaction; None if somebody has it, or one of both gives nothing.
+
+        Args:
+            see: called first; what it writes stays.
+            take_up: called when the run is ours alone; it gives the run as it is then.
+        """
         locks = ExitStack()
 
-        def job(db: Database) -> tuple[RunInfo, int, int, RunLock] | None:
+        def job(db: Database) -> tuple[RunInfo, RunLock] | None:
             locks.close()  # that of an attempt that was undone
-            runs.one(db, run_id)
-            lock = self._store.locks.take(db, run_id)
+            lock = self._store.locks.take(db, run_id) if see(db) else None
             if lock is None:
                 return None
             locks.callback(lock.release)
-            info, number, epoch = runs.hold(db, run_id, holder)
-            lock.hold(db, epoch)
-            return info, number, epoch, lock
+            info = take_up(db)
+            if info is None:
+                return None
+            lock.hold(db, info.epoch)
+            return info, lock
 
         with locks:
-            held = await uninterrupted(self._store.write(job))
-            if held is None:
-                return None
-            locks.pop_all()
-        info, number, epoch, lock = held
-        return Run(self._store, info, lock, _held(info, number, epoch))
+            taken = await uninterrupted(self._store.write(job))
+            if taken is not None:
+                locks.pop_all()
+        return taken
 
     async def _sweep(self) -> None:
         """Remove runs that were never admitted and whose process is gone: nothing of them was sent."""
         for run_id in await self._store.read(runs.in_state, RunState.LOADING):
-            await self._sweep_away(run_id)
-
-    async def _sweep_away(self, run_id: str) -> None:
-        locks = ExitStack()
-
-        def take(db: Database) -> Held | None:
-            locks.close()  # that of an attempt that was undone
-            lock = self._store.locks.take(db, run_id) if db.rows("run", id=run_id) else None
-            if lock is None:
-                return None
-            locks.callback(lock.release)
-            if runs.one(db, run_id)[0].state is not RunState.LOADING:
-                return None
-            # Whoever had it, and wakes, neither adds to it nor admits it any more.
-            lock.hold(db, runs.raise_epoch(db, run_id))
-            return _held(*runs.one(db, run_id))
-
-        with locks:
-            held = await uninterrupted(self._store.write(take))
-            if held is not None:
-                with suppress(RunLost):  # another one sweeps it away
-                    await discard(self._store, held)
+            with suppress(NoSuchRun, RunLost):  # another one sweeps it away
+                taken = await self._take(run_id, partial(runs.one, run_id=run_id), partial(_fenced_off, run_id=run_id))
+                if taken is not None:
+                    info, lock = taken
+                    try:
+                        await discard(self._store, runs.held_as(info))
+                    finally:
+                        lock.release()
 
     async def is_held(self, run_id: str) -> bool:
         """Whether a living process, this one included, has a run in its hands."""
@@ -257,7 +234,8 @@ class Ledger:
 
         It reads all orders: ask for many tasks at once.
         """
-        return await self._store.read(reading.recorded, environment, task_ids)
+        found = await self._store.read(marks.recorded, environment, task_ids)
+        return {task_id: orders[0] for task_id, orders in found.items()}
 
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
         """The runs, newest first: as they were begun, also where the clock was set back since."""
@@ -265,7 +243,7 @@ class Ledger:
 
     async def run(self, run_id: str) -> RunInfo:
         """One run, to look at; raises NoSuchRun."""
-        return (await self._store.read(runs.one, run_id))[0]
+        return await self._store.read(runs.one, run_id)
 
     async def counts(self, run_id: str) -> Counts:
         """How many orders of a run are in each state, whoever holds it.
@@ -295,16 +273,19 @@ class Ledger:
         """
         return pages.whole_rows(self._store, run_id, states, batch, since)
 
-    async def results(self, run_id: str, *, batch: int = 1000) -> AsyncIterator[list[ResultRow]]:
-        """What became of the orders of a run, as they were put in, about ``batch`` at a time: for its result files."""
-        info, number, _ = await self._store.read(runs.one, run_id)
+    async def results(self, run_id: str, *, batch: int = 1000) -> AsyncIterator[list[OrderRow]]:
+        """What became of the orders of a run, as they were put in, about ``batch`` at a time: for its result files.
+
+        Of one whose key another run has: what became of it there.
+        """
+        info = await self._store.read(runs.one, run_id)
         if info.state is RunState.LOADING:
             raise LedgerError(
                 f"run {run_id} was not admitted: nothing of it was sent, and it says nothing of its orders; push its "
                 "source again",
                 path=self.path,
             )
-        async for page in pages.result_pages(self._store, info, number, batch):
+        async for page in pages.row_pages(self._store, info, None, batch, standing=True):
             yield page
 
     async def pushed(self, environment: str, keys: Sequence[str]) -> dict[str, tuple[str, OrderState, bytes]]:
@@ -335,12 +316,16 @@ class Ledger:
         now = self._store.now()
 
         def job(db: Database) -> None:
-            info, number, epoch = runs.one(db, run_id)
+            info = runs.one(db, run_id)
             runs.refuse_archived(info)
-            marks.resolve(db, _held(info, number, epoch), words, (OrderState.IN_DOUBT,), by, now)
+            marks.resolve(db, runs.held_as(info), words, (OrderState.IN_DOUBT,), by, now)
 
         await self._store.write(job)
 
 
-def _held(info: RunInfo, number: int, epoch: int) -> Held:
-    return Held(number, info.id, info.environment, info.mode, epoch)
+def _fenced_off(db: Database, run_id: str) -> RunInfo | None:
+    """A run that is still loading; whoever had it, and wakes, neither adds to it nor admits it any more."""
+    if runs.one(db, run_id).state is not RunState.LOADING:
+        return None
+    runs.raise_epoch(db, run_id)
+    return runs.one(db, run_id)

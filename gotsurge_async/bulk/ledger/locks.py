@@ -12,7 +12,7 @@ import socket
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from filelock import FileLock, Timeout
 
@@ -35,52 +35,11 @@ It is renewed after a fifth of that; what is left then is longer than a claim ma
 """
 
 
-class RunLock(Protocol):
-    """A run in this process's hands, until ``release``."""
-
-    @property
-    def held(self) -> bool:
-        """Whether it is still held."""
-        ...
-
-    def hold(self, db: Database, epoch: int) -> None:
-        """Say so in the ledger, if the lock is there; in the transaction in which the run is taken under an epoch."""
-        ...
-
-    def keep(self) -> None:
-        """Have the event loop see to it that it stays held, if that needs anything."""
-        ...
-
-    def release(self) -> None:
-        """Let another have the run; does nothing when it was released before."""
-        ...
-
-
-class RunLocks(Protocol):
-    """The locks of one ledger's runs."""
-
-    def new(self, run_id: str) -> RunLock | None:
-        """The lock of a run that is about to begin; None if there is one of its name."""
-        ...
-
-    def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> RunLock | None:
-        """Take a run, in a transaction; None when somebody has it for more than ``wait`` seconds, be it this process.
-
-        Raises:
-            LedgerUnusable: the lock cannot be made.
-        """
-        ...
-
-    def is_held(self, db: Database, run_id: str) -> bool:
-        """Whether a living process, this one included, has a run. Nothing is written, and all may look at once."""
-        ...
-
-
 # --- beside a file ----------------------------------------------------------------------------------------------------
 
 
 class FileRunLock:
-    """A lock on a file."""
+    """A run in this process's hands, by a lock on a file."""
 
     def __init__(self, lock: FileLock, path: Path) -> None:
         self._lock = lock
@@ -88,6 +47,7 @@ class FileRunLock:
 
     @property
     def held(self) -> bool:
+        """Whether it is still held."""
         return self._lock.is_locked
 
     def hold(self, db: Database, epoch: int) -> None:
@@ -97,6 +57,7 @@ class FileRunLock:
         """The system does."""
 
     def release(self) -> None:
+        """Let another have the run; does nothing when it was released before."""
         if not self._lock.is_locked:
             return
         # Removed while it is held: whoever opened the file meanwhile locks one without a name, notices, and
@@ -117,13 +78,12 @@ class FileRunLocks:
     def __init__(self, ledger: Path) -> None:
         self._ledger = ledger
 
-    def new(self, run_id: str) -> RunLock | None:
-        return self._take(run_id, 0.0)
+    def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> FileRunLock | None:
+        """Take a run, in a transaction; None when somebody has it for more than ``wait`` seconds, be it this process.
 
-    def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> RunLock | None:
-        return self._take(run_id, wait)
-
-    def _take(self, run_id: str, wait: float) -> RunLock | None:
+        Raises:
+            LedgerUnusable: the lock cannot be made.
+        """
         path = self._file(run_id)
         lock = FileLock(path, mode=0o600, thread_local=False)
         with translated(path):
@@ -135,12 +95,13 @@ class FileRunLocks:
         return None
 
     def is_held(self, db: Database, run_id: str) -> bool:
+        """Whether a living process, this one included, has a run. Nothing is written, and all may look at once."""
         path = self._file(run_id)
         try:
             import fcntl
         except ImportError:  # where there is no flock, a lock is seen only by trying to take it
             try:
-                lock = self._take(run_id, 0.0)
+                lock = self.take(db, run_id)
             except LedgerUnusable:
                 return path.exists()
             if lock is not None:
@@ -168,7 +129,7 @@ class FileRunLocks:
 
 
 class Lease:
-    """A lease, which is renewed until it is released, or its run is another's.
+    """A run in this process's hands, by a lease, which is renewed until it is released, or its run is another's.
 
     Args:
         leases: those of the ledger, whose writer renews it.
@@ -183,20 +144,24 @@ class Lease:
 
     @property
     def held(self) -> bool:
+        """Whether it is still held."""
         return self._held
 
     def hold(self, db: Database, epoch: int) -> None:
+        """Say so in the ledger, in the transaction in which the run is taken under an epoch."""
         self._epoch = epoch
         if self._held:  # else whoever asked for it was cancelled meanwhile
             self._renew(db)
 
     def keep(self) -> None:
+        """Have the event loop renew it."""
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._keep_on(), name=f"gotsurge-ledger-lease-{self._run_id}")
             self._leases.renewing.add(self._renewing)
             self._renewing.add_done_callback(self._leases.renewing.discard)
 
     def release(self) -> None:
+        """Let another have the run when the lease ends, or the run is left."""
         self._held = False
         if self._renewing is not None:
             self._renewing.cancel()
@@ -229,16 +194,20 @@ class Leases:
         for task in self.renewing:
             task.cancel()
 
-    def new(self, run_id: str) -> RunLock | None:
-        return Lease(run_id, self)
-
-    def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> RunLock | None:
+    def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> Lease | None:
+        """Take a run, in a transaction; None when somebody has it, be it this process."""
         # The row stays locked until the transaction ends: nobody else can take it meanwhile, nor whoever has it write.
         # One that is locked is being written to, and so is somebody's; who waited for it could wait in a circle.
         return Lease(run_id, self) if db.rows("take_free_run", id=run_id) == [(True,)] else None
 
     def is_held(self, db: Database, run_id: str) -> bool:
+        """Whether a living process, this one included, has a run, or one that died less than a lease ago."""
         return db.rows("is_free", id=run_id) == [(False,)]
+
+
+RunLock: TypeAlias = FileRunLock | Lease
+RunLocks: TypeAlias = FileRunLocks | Leases
+"""The locks of one ledger's runs."""
 
 
 def this_process(now: datetime) -> Holder:

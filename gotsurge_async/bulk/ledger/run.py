@@ -51,13 +51,13 @@ class Run:
     """
 
     def __init__(
-        self, store: Store, info: RunInfo, lock: RunLock, held: Held, *, chunk: int = CHUNK, compact: bool = False
+        self, store: Store, info: RunInfo, lock: RunLock, *, chunk: int = CHUNK, compact: bool = False
     ) -> None:
         self.info = info
         """The run as it was when it was begun or taken up."""
         self._store = store
         self._lock = lock
-        self._held = held
+        self._held = runs.held_as(info)
         self._chunk = chunk
         self._compact = compact
         lock.keep()

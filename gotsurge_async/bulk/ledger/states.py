@@ -76,19 +76,6 @@ class OrderState(StrEnum):
         return self.name.lower()
 
 
-LIVE = frozenset(
-    {
-        OrderState.PENDING,
-        OrderState.SENDING,
-        OrderState.DRAFTING,
-        OrderState.DRAFTED,
-        OrderState.BROADCASTING,
-        OrderState.CREATED,
-        OrderState.IN_DOUBT,
-    }
-)
-"""The states in which an order owns its key: at most one row for each environment and key, over all runs."""
-
 CLAIMED = frozenset({OrderState.SENDING, OrderState.DRAFTING, OrderState.BROADCASTING})
 """Bytes may be on their way: in flight, while a living process has the run."""
 
@@ -103,6 +90,9 @@ WITH_DRAFT = frozenset({OrderState.DRAFTED, OrderState.BROADCASTING, OrderState.
 
 PUSHED = DOUBTFUL | {OrderState.CREATED}
 """GotSurge has these, or may have: their keys are not pushed by another run."""
+
+LIVE = WAITING | PUSHED
+"""The states in which an order owns its key: at most one row for each environment and key, over all runs."""
 
 UNFINISHED = WAITING | {OrderState.BROADCASTING}
 """What a resume goes on with; a run with none of these is done."""
@@ -146,7 +136,7 @@ def word_of(state: OrderState, *, held: bool = False) -> Word:
         return Word.IN_DOUBT
     if state in UNPROCESSED:
         return Word.UNPROCESSED
-    return _WORDS[state]
+    return Word(state.word)
 
 
 def in_words(state: OrderState, *, held: bool = False) -> str:
@@ -154,68 +144,23 @@ def in_words(state: OrderState, *, held: bool = False) -> str:
     return word_of(state, held=held).replace("_", " ")
 
 
-_WORDS = {
-    OrderState.CREATED: Word.CREATED,
-    OrderState.REFUSED: Word.REFUSED,
-    OrderState.CANCELLED: Word.CANCELLED,
-    OrderState.ALREADY_PUSHED: Word.ALREADY_PUSHED,
-    OrderState.CHANGED: Word.CHANGED,
+_AFTER = {
+    "p": "sgu",
+    "s": "crip",
+    "g": "dbrpu",  # straight to broadcasting: its draft and the intent to broadcast it are one write
+    "d": "bux",
+    "b": "cridxu",  # drafted only while certainly nothing left; superseded only by a run that goes on with its draft
+    "c": "xi",  # in doubt while it is taken back, and after it if nobody knows whether it was
+    "r": "",
+    "i": "crbxu",
+    "a": "h",
+    "h": "a",
+    "u": "",
+    "x": "",
 }
-
 TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = MappingProxyType(
-    {
-        OrderState.LOADING: frozenset(
-            {
-                OrderState.PENDING,
-                OrderState.ALREADY_PUSHED,
-                OrderState.CHANGED,
-                OrderState.DRAFTED,
-                OrderState.BROADCASTING,
-            }
-        ),
-        OrderState.PENDING: frozenset({OrderState.SENDING, OrderState.DRAFTING, OrderState.SUPERSEDED}),
-        OrderState.SENDING: frozenset(
-            {OrderState.CREATED, OrderState.REFUSED, OrderState.IN_DOUBT, OrderState.PENDING}
-        ),
-        # Straight to broadcasting: its draft and the intent to broadcast it are one write.
-        OrderState.DRAFTING: frozenset(
-            {
-                OrderState.DRAFTED,
-                OrderState.BROADCASTING,
-                OrderState.REFUSED,
-                OrderState.PENDING,
-                OrderState.SUPERSEDED,
-            }
-        ),
-        OrderState.DRAFTED: frozenset({OrderState.BROADCASTING, OrderState.SUPERSEDED, OrderState.CANCELLED}),
-        # Back to drafted only while certainly nothing left; superseded only by a run that goes on with the same draft.
-        OrderState.BROADCASTING: frozenset(
-            {
-                OrderState.CREATED,
-                OrderState.REFUSED,
-                OrderState.IN_DOUBT,
-                OrderState.DRAFTED,
-                OrderState.CANCELLED,
-                OrderState.SUPERSEDED,
-            }
-        ),
-        OrderState.IN_DOUBT: frozenset(
-            {
-                OrderState.CREATED,
-                OrderState.REFUSED,
-                OrderState.BROADCASTING,
-                OrderState.CANCELLED,
-                OrderState.SUPERSEDED,
-            }
-        ),
-        # In doubt while it is taken back, and after it if nobody knows whether it was.
-        OrderState.CREATED: frozenset({OrderState.CANCELLED, OrderState.IN_DOUBT}),
-        OrderState.REFUSED: frozenset(),
-        OrderState.ALREADY_PUSHED: frozenset({OrderState.CHANGED}),
-        OrderState.CHANGED: frozenset({OrderState.ALREADY_PUSHED}),
-        OrderState.SUPERSEDED: frozenset(),
-        OrderState.CANCELLED: frozenset(),
-    }
+    {OrderState.LOADING: frozenset(STATE_OF[letter] for letter in "pahdb")}
+    | {STATE_OF[letter]: frozenset(STATE_OF[target] for target in after) for letter, after in _AFTER.items()}
 )
 """Which state may follow which; every write of the ledger is conditional on it."""
 
@@ -280,35 +225,31 @@ class Remark:
     """For people; None keeps the one that is recorded."""
 
 
-@frozen
-class OrderRow:
-    """An order as the ledger has it."""
+class OrderRow(NamedTuple):
+    """An order as the ledger has it, or with what became of it since where another run has its key.
+
+    A tuple: results are read by the million.
+    """
 
     id: int
     line: int
     key: str
     state: OrderState
-    payload: bytes = field(repr=False)
-    source_row: bytes | None = field(repr=False)
+    payload: bytes
+    source_row: bytes | None
     task_id: str | None
     status: str | None
     error: str | None
     claimed_at: datetime | None
     updated_at: datetime
 
+    @property
+    def source(self) -> bytes:
+        """What it was read from: the row of the source, or the payload of an order that has none."""
+        return self.payload if self.source_row is None else self.source_row
 
-class ResultRow(NamedTuple):
-    """What became of an order, and what it was read from. A tuple: results are read by the million."""
-
-    line: int
-    id: int
-    state: str
-    """The value of an `OrderState`."""
-    task_id: str | None
-    status: str | None
-    error: str | None
-    source: bytes
-    """The row of the source, or the payload of an order that has none."""
+    def __repr__(self) -> str:
+        return f"OrderRow(id={self.id}, line={self.line}, key={self.key!r}, state={self.state!r})"
 
 
 @frozen
@@ -423,6 +364,10 @@ class RunInfo:
     """The file that has its orders, when it was archived; the ledger has their keys, states and tasks."""
     archived_at: datetime | None = None
     """When it was; said in the ledger and in the archive."""
+    number: int = field(default=0, eq=False)
+    """Its row in this ledger."""
+    epoch: int = field(default=0, eq=False)
+    """Raised whenever somebody takes it up."""
 
 
 @frozen

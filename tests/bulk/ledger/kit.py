@@ -3,10 +3,17 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import psycopg
 
 from gotsurge_async.bulk.ledger import Ledger, Mode, NewOrder, OrderOutcome, OrderRow, OrderState, Run
+
+if TYPE_CHECKING:
+    from gotsurge_async.database import Database
+
+NO_DATABASE = cast("Database", None)
+"""Locks beside a file ask nothing of the ledger itself."""
 
 START = datetime(2026, 11, 24, 23, 38, tzinfo=UTC)
 

@@ -5,19 +5,12 @@ import os
 import stat
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerUnusable
 from gotsurge_async.bulk.ledger.locks import FileRunLocks, this_process
-from tests.bulk.ledger.kit import START
-
-if TYPE_CHECKING:
-    from gotsurge_async.database import Database
-
-NO_DATABASE = cast("Database", None)
-"""Locks beside a file ask nothing of the ledger itself."""
+from tests.bulk.ledger.kit import NO_DATABASE, START
 
 
 def test_one_holder_at_a_time(path: Path) -> None:
@@ -34,9 +27,9 @@ def test_one_holder_at_a_time(path: Path) -> None:
     lock.release()
     lock.release()
     assert not lock.held
-    again = others.new("r-1")
+    again = others.take(NO_DATABASE, "r-1")
     assert again is not None
-    assert locks.new("r-1") is None
+    assert locks.take(NO_DATABASE, "r-1") is None
     again.release()
 
 

@@ -28,6 +28,7 @@ from gotsurge_async.bulk.ledger.states import (
     Mode,
     NewOrder,
     OrderState,
+    RunInfo,
     RunState,
 )
 from gotsurge_async.database import Database, Moved
@@ -88,7 +89,7 @@ def add(db: Database, run: Held, rows: Sequence[NewOrder], size: int, now: int, 
 def discard_some(db: Database, run: Held) -> bool:
     """Remove some orders of a loading run, and in the end the run; returns whether there is more to remove."""
     runs.fence(db, run)
-    state = runs.one(db, run.id)[0].state
+    state = runs.one(db, run.id).state
     if state is not RunState.LOADING:
         raise LedgerError(f"run {run.id} is {state}: only a run that was not admitted is discarded")
     found = db.rows("chunks_of_run", run=run.number, after=0, most=DISCARDED_AT_ONCE)
@@ -163,7 +164,7 @@ class _Contest:
     place: int
     key: str
     owner: tuple[Chunk, int] | None
-    owner_run: tuple[str, RunState, str, Mode] | None
+    owner_run: RunInfo | None
     counts_on_it: tuple[int, int, int] | None
     """Run, chunk and place of the order that the key leads to, if its run is still being loaded."""
     found: tuple[int, int]
@@ -196,14 +197,14 @@ def _contested(db: Database, run: Held) -> Iterator[list[_Contest]]:
         keys = db.rows("keys", environment=run.environment, keys=db.listed({key for _, _, key in rows}))
         owners = {key: (chunk, at) for key, chunk, at in keys}
         chunks = load(db, {chunk for chunk, _, _ in rows} | {chunk for chunk, _ in owners.values()}, bodies=True)
-        names = runs.names(db, {chunk.run for chunk in chunks.values()})
-        yield [_contest(run, chunks, names, owners, *row) for row in rows]
+        known = runs.by_number(db, {chunk.run for chunk in chunks.values()})
+        yield [_contest(run, chunks, known, owners, *row) for row in rows]
 
 
 def _contest(
     run: Held,
     chunks: Mapping[int, Chunk],
-    names: Mapping[int, tuple[str, RunState, str, Mode]],
+    known: Mapping[int, RunInfo],
     owners: Mapping[str, tuple[int, int]],
     number: int,
     place: int,
@@ -213,18 +214,18 @@ def _contest(
     theirs, at = chunks.get(found[0]), found[1]
     if theirs is None or theirs.run == run.number:
         return _Contest(chunks[number], place, key, None, None, None, found)
-    if names[theirs.run][1] is RunState.LOADING:
+    if known[theirs.run].state is RunState.LOADING:
         return _Contest(chunks[number], place, key, None, None, (theirs.run, theirs.id, at), found)
     if theirs.state(at) not in LIVE:
         return _Contest(chunks[number], place, key, None, None, None, found)
-    return _Contest(chunks[number], place, key, (theirs, at), names[theirs.run], None, found)
+    return _Contest(chunks[number], place, key, (theirs, at), known[theirs.run], None, found)
 
 
 def _asks_holder(run: Held, each: _Contest) -> bool:
     """Whether only the holder of the other order's run may know what it means, or its draft may come along."""
     if each.state in _UNDECIDED:
         return True
-    both = each.owner_run is not None and run.mode is each.owner_run[3] is Mode.TWO_PHASE
+    both = each.owner_run is not None and run.mode is each.owner_run.mode is Mode.TWO_PHASE
     return both and each.state is OrderState.IN_DOUBT and each.can_be_read
 
 
@@ -233,7 +234,7 @@ def _decide(
 ) -> None:
     """Decide for each of some contested orders who has its key from now on."""
     for rival in sorted(
-        {each.owner_run[0] for each in block if each.owner_run is not None and _asks_holder(run, each)}
+        {each.owner_run.id for each in block if each.owner_run is not None and _asks_holder(run, each)}
     ):
         take(rival)
     unused = _unused_by_key(db, block)
@@ -248,7 +249,7 @@ def _decide(
         theirs, at = each.owner
         lost = max(0, theirs.lost_drafts(at) - unused.get((theirs.run, each.key), 0))
         changed[mine.id] = mine
-        both = run.mode is each.owner_run[3] is Mode.TWO_PHASE
+        both = run.mode is each.owner_run.mode is Mode.TWO_PHASE
         if both and state in WITH_DRAFT and each.can_be_read and each.same:
             # The very order: it goes on with its draft. One that differs in anything is another one.
             goes_on = OrderState.DRAFTED if state is OrderState.DRAFTED else OrderState.BROADCASTING
@@ -326,5 +327,5 @@ def doubtful_rivals(db: Database, run: Held) -> list[str]:
         for each in block:
             in_doubt = each.state in (OrderState.BROADCASTING, OrderState.IN_DOUBT) and each.can_be_read
             if each.owner_run is not None and in_doubt and (run.mode is Mode.DIRECT or not each.same):
-                found.add(each.owner_run[0])
+                found.add(each.owner_run.id)
     return sorted(found)

@@ -22,6 +22,9 @@ PLACES = 32
 JOINED = b","
 """What stands between the orders of a body, so that it is ready to be sent."""
 
+PAGE = 200
+"""Chunks that are looked at or changed at a time, where all of a run's may be."""
+
 RAW, ZLIB, ARCHIVED = 0, 1, 2
 """How the orders of a chunk are kept: as they are, compressed, or in another file."""
 
@@ -140,6 +143,10 @@ class Chunk:
             raise IllegalTransition("an order has another task id recorded, which is never replaced")
         elif status is not None and status != self.status(place):
             self.note(place, status=status)
+
+    def task(self, place: int) -> str | None:
+        """The task that is recorded for an order."""
+        return self.tasks[place][0] if place in self.tasks else None
 
     def status(self, place: int) -> str | None:
         """The service's last word of where an order's task stands."""
@@ -296,6 +303,32 @@ def chunks_of(db: Database, rows: Iterable[Row], *, said: bool = True, bodies: b
     if found and bodies:
         _read_bodies(db, found)
     return found
+
+
+def page_of(db: Database, run: int | None, states: Iterable[OrderState] | None, after: int, most: int) -> list[Row]:
+    """The next rows of chunks of a run (None: of all runs) that have orders in some states (None: in any)."""
+    values = {"after": after, "most": most} | ({} if run is None else {"run": run})
+    if states is None:
+        return db.rows("chunks_of_run", **values)
+    letters = db.having([LETTERS[state] for state in states])
+    return db.rows("chunks_anywhere_with" if run is None else "chunks_with", letters=letters, **values)
+
+
+def each_page(
+    db: Database,
+    run: int | None,
+    states: Iterable[OrderState] | None = None,
+    *,
+    after: int = 0,
+    most: int = PAGE,
+    said: bool = True,
+    bodies: bool = False,
+) -> Iterator[dict[int, Chunk]]:
+    """All that `page_of` gives, page after page, as `chunks_of` reads it; what was given before may be changed."""
+    wanted = None if states is None else frozenset(states)
+    while rows := page_of(db, run, wanted, after, most):
+        after = rows[-1][0]
+        yield chunks_of(db, rows, said=said, bodies=bodies)
 
 
 def load(db: Database, numbers: Iterable[int], *, said: bool = True, bodies: bool = False) -> dict[int, Chunk]:

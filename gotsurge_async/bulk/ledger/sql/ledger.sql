@@ -115,8 +115,9 @@ SELECT number, id, created_at, state, environment, mode, source, source_sha256, 
   holder_since, finished_at, epoch, archived_in, archived_at FROM runs ORDER BY number DESC LIMIT :most;
 -- name: runs_in
 SELECT id FROM runs WHERE state {among:states} ORDER BY number;
--- name: run_names
-SELECT number, id, state, environment, mode FROM runs WHERE number {among:numbers};
+-- name: runs_numbered
+SELECT number, id, created_at, state, environment, mode, source, source_sha256, columns, options, holder_pid, holder_host,
+  holder_since, finished_at, epoch, archived_in, archived_at FROM runs WHERE number {among:numbers};
 -- name: begin_run
 INSERT INTO runs (id, created_at, state, environment, mode, source, source_sha256, columns, options, holder_pid, holder_host,
   holder_since, epoch) VALUES (:id, :created_at, :state, :environment, :mode, :source, :source_sha256, :columns, :options, :pid,
@@ -307,10 +308,6 @@ SELECT id FROM runs WHERE state = 'done' AND finished_at < :before AND archived_
 UPDATE runs SET archived_at = :at, archived_in = :where WHERE number = :number;
 -- name: archive_chunks
 INSERT INTO chunks (id, run, epoch, claimed_at, updated_at, states) VALUES {rows};
--- name: archive_results
-INSERT INTO results (chunk, part, status, ids) VALUES {rows};
--- name: archive_notes
-INSERT INTO notes (chunk, place, status, error, lost_drafts) VALUES {rows};
 -- name: add_decisions
 INSERT INTO decisions (run, chunk, place, key, created, task_id, decided_by, decided_at) VALUES {rows};
 -- name: unused_of_run

@@ -10,7 +10,7 @@ from functools import partial
 from attrs import frozen
 
 from gotsurge_async.bulk.ledger.errors import IllegalTransition, NoSuchRun, TaskTaken
-from gotsurge_async.bulk.ledger.sql.chunks import Chunk, by_chunk, chunks_of, load, number_of, save_all
+from gotsurge_async.bulk.ledger.sql.chunks import Chunk, by_chunk, each_page, load, number_of, save_all
 from gotsurge_async.bulk.ledger.sql.runs import Held, fence
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
@@ -42,9 +42,6 @@ _CLAIMED = frozenset(LETTERS[state] for state in CLAIMED)
 
 CRASHED = "the process ended before the answer was recorded"
 """What an order in doubt after a crash says in its ``error``."""
-
-PAGE = 200
-"""Chunks that are looked at or changed at a time, where all of a run's may be."""
 
 
 def count(db: Database, slot: int) -> None:
@@ -275,12 +272,8 @@ def clean(text: str | None) -> str | None:
 
 def recover(db: Database, run: Held, now: int) -> None:
     """Take over the claims of earlier holders of a run; what this one has claimed is left alone."""
-    after = 0
-    while rows := db.rows(
-        "chunks_with", run=run.number, after=after, letters=db.having(LETTERS[state] for state in CLAIMED), most=PAGE
-    ):
-        for chunk in chunks_of(db, rows).values():
-            after = chunk.id
+    for page in each_page(db, run.number, CLAIMED):
+        for chunk in page.values():
             if run.claims.get(chunk.id) == chunk.epoch:
                 continue
             for place in chunk.places((OrderState.SENDING,)):
@@ -346,10 +339,8 @@ def _orders_of_keys(db: Database, run: Held, keys: Iterable[str]) -> dict[str, t
 
 def _orders_by_reading(db: Database, run: Held, keys: set[str]) -> dict[str, tuple[int, int]]:
     found: dict[str, tuple[int, int]] = {}
-    after = 0
-    while rows := db.rows("chunks_of_run", run=run.number, after=after, most=PAGE):
-        for chunk in chunks_of(db, rows, said=False, bodies=True).values():
-            after = chunk.id
+    for page in each_page(db, run.number, said=False, bodies=True):
+        for chunk in page.values():
             found |= {meta.key: (chunk.id, place) for place, meta in enumerate(chunk.metas) if meta.key in keys}
     return found
 

@@ -1,11 +1,11 @@
 """All the orders of a run, page after page, so that memory stays flat over millions; and who has their keys by now."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from gotsurge_async.bulk.ledger.sql import runs
-from gotsurge_async.bulk.ledger.sql.chunks import Chunk, Meta, chunks_of, load, number_of
+from gotsurge_async.bulk.ledger.sql.chunks import Chunk, chunks_of, load, number_of, page_of
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
     DOUBTFUL,
@@ -16,7 +16,6 @@ from gotsurge_async.bulk.ledger.states import (
     OrderRow,
     OrderState,
     PendingOrder,
-    ResultRow,
     RunInfo,
     RunState,
 )
@@ -35,6 +34,9 @@ _UPDATED_AT = 4
 
 LOST = OWNED_ELSEWHERE | FREE
 """Of these another order may have the key by now."""
+
+_UNCLAIMED = OWNED_ELSEWHERE | {OrderState.PENDING}
+"""A claim of their chunk is not of these."""
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------
@@ -57,15 +59,12 @@ async def pages(
     """
     if batch < 1:
         raise ValueError(f"a batch has at least 1 order, not {batch}")
-    letters = None if states is None else [LETTERS[state] for state in states]
-    if letters == []:
+    wanted = None if states is None else frozenset(states)
+    if wanted == frozenset():
         return
 
     def page(db: Database, after: int, most: int) -> tuple[int, int, int, list[T]]:
-        if letters is None:
-            rows = db.rows("chunks_of_run", run=run, after=after, most=most)
-        else:
-            rows = db.rows("chunks_with", run=run, after=after, letters=db.having(letters), most=most)
+        rows = page_of(db, run, wanted, after, most)
         changed = [row for row in rows if row[_UPDATED_AT] >= since]
         chunks = chunks_of(db, changed, said=said, bodies=True) if changed else {}
         weight = sum(len(chunk.body) + len(chunk.source) for chunk in chunks.values())
@@ -99,108 +98,69 @@ def pending_pages(store: Store, run: int, batch: int) -> AsyncIterator[list[Pend
 async def whole_rows(
     store: Store, run_id: str, states: Iterable[OrderState] | None, batch: int, since: datetime | None = None
 ) -> AsyncIterator[OrderRow]:
-    """The orders of a run in some states; all, or those of chunks that were changed since a time."""
-    info, number, _ = await store.read(runs.one, run_id)
+    """The orders of a run in some states, one by one; all, or those of chunks that were changed since a time."""
+    info = await store.read(runs.one, run_id)
+    changed = 0 if since is None else to_microseconds(since)
+    async for page in row_pages(store, info, states, batch, standing=False, since=changed):
+        for row in page:
+            yield row
+
+
+def row_pages(
+    store: Store,
+    info: RunInfo,
+    states: Iterable[OrderState] | None,
+    batch: int,
+    *,
+    standing: bool,
+    since: int = 0,
+) -> AsyncIterator[list[OrderRow]]:
+    """The orders of a run in some states, page by page; ``standing``: each with what became of its key since.
+
+    In an archive that was written down, and nothing is there to look it up in.
+    """
     runs.refuse_archived(info)
     wanted = frozenset(OrderState if states is None else states)
     # In a run that is not admitted, what is kept as pending is loading.
     names = {OrderState.PENDING: OrderState.LOADING} if info.state is RunState.LOADING else {}
     kept = [state for state in LETTERS if names.get(state, state) in wanted]
+    standing = standing and info.archived_at is None
 
     def read(db: Database, chunks: dict[int, Chunk]) -> list[OrderRow]:
         owners = owners_of(db, info.environment, chunks.values())
         return [
-            _order_row(chunk, place, meta, payload, row, owners.get(meta.key), names)
+            row._replace(state=names[row.state]) if row.state in names else row
             for chunk in chunks.values()
-            for place, meta, payload, row in chunk.orders()
-            if chunk.state(place) in kept
+            for row in rows_of(chunk, owners, standing=standing)
+            if states is None or row.state in kept
         ]
 
-    changed = 0 if since is None else to_microseconds(since)
-    async for page in pages(store, number, None if states is None else kept, batch, read, since=changed):
-        for row in page:
-            yield row
+    return pages(store, info.number, None if states is None else kept, batch, read, since=since)
 
 
-def _order_row(
-    chunk: Chunk,
-    place: int,
-    meta: Meta,
-    payload: bytes,
-    row: bytes | None,
-    owner: "Owner | None",
-    names: Mapping[OrderState, OrderState],
-) -> OrderRow:
-    state = chunk.state(place)
-    unclaimed = OWNED_ELSEWHERE | {OrderState.PENDING}  # it is the chunk's
-    theirs = owner if owner is not None and state in OWNED_ELSEWHERE else None
-    task_id = chunk.tasks[place][0] if place in chunk.tasks else None
-    return OrderRow(
-        id=number_of(chunk.id, place),
-        line=meta.line,
-        key=meta.key,
-        state=names.get(state, state),
-        payload=payload,
-        source_row=row,
-        task_id=task_id if theirs is None else theirs.task_id,
-        status=chunk.status(place) if theirs is None else theirs.status,
-        error=chunk.error(place) or _told(state, theirs),
-        claimed_at=None if chunk.claimed_at is None or state in unclaimed else from_microseconds(chunk.claimed_at),
-        updated_at=from_microseconds(chunk.updated_at),
-    )
-
-
-def result_pages(store: Store, info: RunInfo, number: int, batch: int) -> AsyncIterator[list[ResultRow]]:
-    """What became of the orders of a run, page by page."""
-    runs.refuse_archived(info)
-
-    def read(db: Database, chunks: dict[int, Chunk]) -> list[ResultRow]:
-        owners = owners_of(db, info.environment, chunks.values())
-        loading = info.state is RunState.LOADING
-        as_it_is = info.archived_at is not None
-        return [
-            result_row(chunk, place, meta, payload, row, owners.get(meta.key), loading=loading, as_it_is=as_it_is)
-            for chunk in chunks.values()
-            for place, meta, payload, row in chunk.orders()
-        ]
-
-    return pages(store, number, None, batch, read)
-
-
-def result_row(
-    chunk: Chunk,
-    place: int,
-    meta: Meta,
-    payload: bytes,
-    row: bytes | None,
-    owner: "Owner | None",
-    *,
-    loading: bool = False,
-    as_it_is: bool = False,
-) -> ResultRow:
-    """What became of an order.
-
-    Args:
-        loading: its run is not admitted.
-        as_it_is: it is in an archive, where it was written down what became of its key.
-    """
-    state, error = chunk.state(place), chunk.error(place)
-    task_id = chunk.tasks[place][0] if place in chunk.tasks else None
-    status = chunk.status(place)
-    if loading and state is OrderState.PENDING:
-        state = OrderState.LOADING
-    elif state in LOST and not as_it_is:
-        live = owner if owner is not None and owner.live else None
-        if live is not None:
-            task_id, status = live.task_id, live.status
-            error = f"pushed again by run {live.run_id}" if state in FREE else error or _told(state, live)
-        elif state in OWNED_ELSEWHERE:
-            task_id = status = None
-            was = error or _told(state, owner) or "taken over"
-            error = f"its key is free again, and may be pushed; it was {was}"
-        state = standing_of(state, live, payload)
-    source = payload if row is None else row
-    return ResultRow(meta.line, number_of(chunk.id, place), state, task_id, status, error, source)
+def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> Iterator[OrderRow]:
+    """The orders of a chunk; ``standing``: with what became of their keys since, where others have them."""
+    updated_at = from_microseconds(chunk.updated_at)
+    claimed_at = None if chunk.claimed_at is None else from_microseconds(chunk.claimed_at)
+    for place, meta, payload, source_row in chunk.orders():
+        state, error = chunk.state(place), chunk.error(place)
+        task_id, status = chunk.task(place), chunk.status(place)
+        at = None if state in _UNCLAIMED else claimed_at
+        owner = owners.get(meta.key) if state in LOST else None
+        if state in LOST and standing:
+            live = owner if owner is not None and owner.live else None
+            if live is not None:
+                task_id, status = live.task_id, live.status
+                error = f"pushed again by run {live.run_id}" if state in FREE else error or _told(state, live)
+            elif state in OWNED_ELSEWHERE:
+                task_id = status = None
+                was = error or _told(state, owner) or "taken over"
+                error = f"its key is free again, and may be pushed; it was {was}"
+            state = standing_of(state, live, payload)
+        elif state in OWNED_ELSEWHERE and owner is not None:
+            task_id, status, error = owner.task_id, owner.status, error or _told(state, owner)
+        number = number_of(chunk.id, place)
+        yield OrderRow(number, meta.line, meta.key, state, payload, source_row, task_id, status, error, at, updated_at)
 
 
 # --- who has a key ----------------------------------------------------------------------------------------------------
@@ -226,7 +186,7 @@ class Owner(NamedTuple):
     @property
     def task_id(self) -> str | None:
         """Its task."""
-        return self.chunk.tasks[self.place][0] if self.place in self.chunk.tasks else None
+        return self.chunk.task(self.place)
 
     @property
     def status(self) -> str | None:
@@ -262,11 +222,11 @@ def owners_of_keys(
         if unless.get(key) != (number, place)
     ]
     found = load(db, {number for _, number, _ in rows}, bodies=True) if rows else {}
-    names = runs.names(db, {chunk.run for chunk in found.values()}) if found else {}
+    known = runs.by_number(db, {chunk.run for chunk in found.values()}) if found else {}
     return {
-        key: Owner(names[found[number].run][0], found[number], place)
+        key: Owner(known[found[number].run].id, found[number], place)
         for key, number, place in rows
-        if number in found and names[found[number].run][1] is not RunState.LOADING
+        if number in found and known[found[number].run].state is not RunState.LOADING
     }
 
 

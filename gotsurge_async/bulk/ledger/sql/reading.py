@@ -8,9 +8,9 @@ from typing import NamedTuple
 import msgspec
 from attrs import frozen
 
-from gotsurge_async.bulk.ledger.sql import marks, runs
-from gotsurge_async.bulk.ledger.sql.chunks import PLACES, chunks_of, load, number_of
-from gotsurge_async.bulk.ledger.sql.pages import LOST, owners_of, owners_of_keys, standing_of
+from gotsurge_async.bulk.ledger.sql import runs
+from gotsurge_async.bulk.ledger.sql.chunks import PAGE, PLACES, chunks_of, each_page, load, number_of
+from gotsurge_async.bulk.ledger.sql.pages import LOST, owners_of, owners_of_keys, rows_of
 from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.sql.schema import TABLES
 from gotsurge_async.bulk.ledger.states import (
@@ -36,26 +36,18 @@ def standing(db: Database, run_id: str) -> Counts:
     rows = db.rows("run", id=run_id)
     if not rows:
         return Counts()
-    info, number, _ = runs.one(db, run_id)
+    info = runs.one(db, run_id)
     if info.archived_at is not None:
-        return runs.counts(db, number)
+        return runs.counts(db, info.number)
     lost = {LETTERS[state] for state in LOST}
     letters: Counter[str] = Counter()
-    for states, times in db.rows("states_of_run", run=number):
+    for states, times in db.rows("states_of_run", run=info.number):
         if lost.isdisjoint(states):
             for letter in states:
                 letters[letter] += times
-    after = 0
-    while found := db.rows("chunks_with", run=number, after=after, letters=db.having(lost), most=marks.PAGE):
-        after = found[-1][0]
-        chunks = chunks_of(db, found, bodies=True)
+    for chunks in each_page(db, info.number, LOST, bodies=True):
         owners = owners_of(db, info.environment, chunks.values())
-        for chunk in chunks.values():
-            for place, meta, payload, _ in chunk.orders():
-                owner = owners.get(meta.key)
-                live = owner if owner is not None and owner.live else None
-                state = chunk.state(place)
-                letters[LETTERS[standing_of(state, live, payload) if state in LOST else state]] += 1
+        letters.update(LETTERS[row.state] for chunk in chunks.values() for row in rows_of(chunk, owners, standing=True))
     return runs.counts_of(letters, loading=info.state is RunState.LOADING)
 
 
@@ -80,11 +72,11 @@ def similar(db: Database, run: Held) -> list[Similar]:
     twice = db.rows("fingerprints_twice", environment=run.environment, **span, **limits)
     alike: dict[int, list[_Like]] = {}
     names: dict[int, str] = {}
-    for start in range(0, len(twice), marks.PAGE):
-        some = twice[start : start + marks.PAGE]
+    for start in range(0, len(twice), PAGE):
+        some = twice[start : start + PAGE]
         chunks = load(db, {number for _, number, _ in some}, said=False, bodies=True)
-        known = runs.names(db, {chunk.run for chunk in chunks.values()})
-        names |= {number: name for number, (name, state, *_) in known.items() if state is not RunState.LOADING}
+        known = runs.by_number(db, {chunk.run for chunk in chunks.values()})
+        names |= {number: info.id for number, info in known.items() if info.state is not RunState.LOADING}
         for fingerprint, number, place in some:
             chunk = chunks[number]
             if chunk.metas and chunk.state(place) in LIVE:
@@ -125,15 +117,9 @@ class Rival:
 def rivals(db: Database, run: Held, states: Iterable[OrderState], after: int) -> list[Rival]:
     """Orders of a run in some states, by id, whose key another order has that was sent with another text."""
     wanted = frozenset(states)
-    letters = db.having(LETTERS[state] for state in wanted)
-    number = max(0, after // PLACES - 1)
     found: list[Rival] = []
-    while len(found) < RIVALS_AT_ONCE:
-        rows = db.rows("chunks_with", run=run.number, after=number, letters=letters, most=marks.PAGE // 8)
-        if not rows:
-            break
-        number = rows[-1][0]
-        chunks = chunks_of(db, rows, said=False, bodies=True)
+    start = max(0, after // PLACES - 1)
+    for chunks in each_page(db, run.number, wanted, after=start, most=PAGE // 8, said=False, bodies=True):
         owners = owners_of(db, run.environment, chunks.values())
         for chunk in chunks.values():
             for place, meta, payload, _ in chunk.orders():
@@ -144,6 +130,8 @@ def rivals(db: Database, run: Held, states: Iterable[OrderState], after: int) ->
                 if theirs is not None and theirs != payload:
                     other = number_of(owner.chunk.id, owner.place), owner.run_id, owner.state
                     found.append(Rival(order, meta.line, meta.key, payload, *other, theirs, owner.task_id))
+        if len(found) >= RIVALS_AT_ONCE:
+            break
     return found
 
 
@@ -154,11 +142,6 @@ def pushed(db: Database, environment: str, keys: Sequence[str]) -> dict[str, tup
         for key, owner in owners_of_keys(db, environment, keys, unless={}).items()
         if owner.live
     }
-
-
-def recorded(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, int]:
-    """Which of some tasks are recorded, each with the id of its order."""
-    return {task_id: orders[0] for task_id, orders in marks.recorded(db, environment, task_ids).items()}
 
 
 def adoptable(db: Database, run: Held, drafts: Mapping[str, str]) -> dict[str, str]:
@@ -192,19 +175,17 @@ def lost_drafts(db: Database, run: Held) -> list[str]:
 
 def unused(db: Database, run_id: str) -> list[UnusedDraft]:
     """The drafts of a run that no order will be broadcast by: those that were noted, and those of refused orders."""
-    _, number, _ = runs.one(db, run_id)
+    number = runs.one(db, run_id).number
     noted = db.rows("unused_drafts", run=number)
     known = {task_id for task_id, _, _ in noted}
     found = [UnusedDraft(key, task_id, cancelled_at is not None) for task_id, key, cancelled_at in noted]
-    after = 0
-    letters = db.having([LETTERS[OrderState.REFUSED]])
-    while rows := db.rows("chunks_with", run=number, after=after, letters=letters, most=marks.PAGE):
-        after = rows[-1][0]
-        for chunk in chunks_of(db, rows, bodies=True).values():
-            for place, meta, _, _ in chunk.orders():
-                if chunk.state(place) is OrderState.REFUSED and place in chunk.tasks:
-                    task_id = chunk.tasks[place][0]
-                    found += [] if task_id in known else [UnusedDraft(meta.key, task_id, cancelled=False)]
+    for page in each_page(db, number, (OrderState.REFUSED,), bodies=True):
+        found += [
+            UnusedDraft(chunk.metas[place].key, chunk.tasks[place][0], cancelled=False)
+            for chunk in page.values()
+            for place in chunk.places((OrderState.REFUSED,))
+            if chunk.metas and place in chunk.tasks and chunk.tasks[place][0] not in known
+        ]
     return found
 
 
@@ -235,7 +216,7 @@ def size(db: Database) -> Size:
 
 def decided(db: Database, run_id: str) -> list[Decision]:
     """The operators' words about a run, oldest first."""
-    _, number, _ = runs.one(db, run_id)
+    number = runs.one(db, run_id).number
     return [
         Decision(run_id, key, bool(created), task_id, by, from_microseconds(at))
         for key, created, task_id, by, at in db.rows("decisions", run=number)

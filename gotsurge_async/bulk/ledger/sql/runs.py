@@ -40,6 +40,11 @@ class Held:
     tasks: "LatestTasks" = field(factory=lambda: LatestTasks(), eq=False)
 
 
+def held_as(info: RunInfo) -> Held:
+    """A run under the epoch that it had when it was read."""
+    return Held(info.number, info.id, info.environment, info.mode, info.epoch)
+
+
 class LatestTasks:
     """The tasks that answers gave last, each with its order: an answer may come from a cache, and be another chunk's.
 
@@ -71,12 +76,17 @@ class LatestTasks:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def one(db: Database, run_id: str) -> tuple[RunInfo, int, int]:
-    """One run, its number and its epoch; raises NoSuchRun."""
+def one(db: Database, run_id: str) -> RunInfo:
+    """One run; raises NoSuchRun."""
     rows = db.rows("run", id=run_id)
     if not rows:
         raise NoSuchRun(f"has no run {run_id}")
-    return info_of(rows[0]), rows[0][0], rows[0][14]
+    return info_of(rows[0])
+
+
+def by_number(db: Database, numbers: Iterable[int]) -> dict[int, RunInfo]:
+    """Some runs, by their numbers."""
+    return {row[0]: info_of(row) for row in db.rows("runs_numbered", numbers=db.listed(set(numbers)))}
 
 
 def newest(db: Database, limit: int | None) -> list[RunInfo]:
@@ -91,7 +101,7 @@ def in_state(db: Database, *states: RunState) -> list[str]:
 
 def held(db: Database, run_id: str) -> RunHeld:
     """The error that names who has a run."""
-    holder = one(db, run_id)[0].holder
+    holder = one(db, run_id).holder
     leased = db.kind is Kind.POSTGRESQL
     if holder is None:
         return RunHeld(run_id, leased=leased)
@@ -127,8 +137,8 @@ def info_of(row: Row) -> RunInfo:
 
 
 def _info(row: Row) -> RunInfo:
-    _, run_id, created_at, state, environment, mode, source, sha256, columns, options, *rest = row
-    pid, host, since, finished_at, _, archived_in, archived_at = rest
+    number, run_id, created_at, state, environment, mode, source, sha256, columns, options, *rest = row
+    pid, host, since, finished_at, epoch, archived_in, archived_at = rest
     holder = None if pid is None else Holder(_number(pid), _text(host), from_microseconds(_number(since)))
     return RunInfo(
         id=_text(run_id),
@@ -144,6 +154,8 @@ def _info(row: Row) -> RunInfo:
         finished_at=None if finished_at is None else from_microseconds(_number(finished_at)),
         archived_in=None if archived_in is None else _text(archived_in),
         archived_at=None if archived_at is None else from_microseconds(_number(archived_at)),
+        number=_number(number),
+        epoch=_number(epoch),
     )
 
 
@@ -172,33 +184,35 @@ def first_epoch(db: Database) -> int:
     return meta.get("first_epoch", 0)
 
 
-def begin(db: Database, run: RunInfo) -> tuple[RunInfo, int, int] | None:
-    """Put a run in; returned as `one` does, None if there is one of its id already."""
-    put = db.change(
-        "begin_run",
-        id=run.id,
-        created_at=to_microseconds(run.created_at),
-        state=run.state.value,
-        environment=run.environment,
-        mode=run.mode.value,
-        source=run.source,
-        source_sha256=run.source_sha256,
-        columns=None if run.columns is None else msgspec.json.encode(list(run.columns)).decode(),
-        options=msgspec.json.encode(dict(run.options)).decode() if run.options else None,
-        epoch=first_epoch(db) + 1,
-        **_holding(run.holder),
+def begin(db: Database, run: RunInfo) -> bool:
+    """Put a run in; False if there is one of its id already."""
+    return (
+        db.change(
+            "begin_run",
+            id=run.id,
+            created_at=to_microseconds(run.created_at),
+            state=run.state.value,
+            environment=run.environment,
+            mode=run.mode.value,
+            source=run.source,
+            source_sha256=run.source_sha256,
+            columns=None if run.columns is None else msgspec.json.encode(list(run.columns)).decode(),
+            options=msgspec.json.encode(dict(run.options)).decode() if run.options else None,
+            epoch=first_epoch(db) + 1,
+            **_holding(run.holder),
+        )
+        == 1
     )
-    return one(db, run.id) if put else None
 
 
-def hold(db: Database, run_id: str, holder: Holder) -> tuple[RunInfo, int, int]:
-    """Write down who takes a run up, under a new epoch; returned as `one` does.
+def hold(db: Database, run_id: str, holder: Holder) -> RunInfo:
+    """Write down who takes a run up, under a new epoch; the run as it is then.
 
     Raises:
         NoSuchRun: there is none of that id.
         LedgerError: it was never admitted, or is archived.
     """
-    info = one(db, run_id)[0]
+    info = one(db, run_id)
     if info.state is RunState.LOADING:
         raise LedgerError(f"run {run_id} ended while it was read in; push its source again")
     refuse_archived(info)
@@ -244,9 +258,3 @@ def finish(db: Database, run: Held, now: int) -> RunState:
     state = RunState.STOPPED if counts(db, run.number).of(UNFINISHED) else RunState.DONE
     db.change("set_run_state", number=run.number, state=state.value, finished_at=now)
     return state
-
-
-def names(db: Database, numbers: Iterable[int]) -> dict[int, tuple[str, RunState, str, Mode]]:
-    """Of some runs, by their numbers, the id, the state, the environment and the mode."""
-    found = db.rows("run_names", numbers=db.listed(set(numbers)))
-    return {number: (run_id, RunState(state), where, Mode(mode)) for number, run_id, state, where, mode in found}

@@ -1,8 +1,7 @@
 """Finished runs into a file of their own: `gotsurge ledger archive`. Their keys stay, so nothing of them is sent again.
 
-A run is copied, and the copy is durable, before anything of it is taken out of the ledger. That is done by one
-transaction, which holds the copy against the run once more: wherever it ends, the ledger or the archive has all of it,
-or both have.
+A run is copied, and the copy is durable, before the transaction ends that takes it out of the ledger, and in which
+nobody else changes it: wherever it ends, the ledger or the archive has all of it, or both have.
 
 What stays of a run in the ledger are its row, its states, its keys and its tasks: a task that is recorded for one of
 its orders is not recorded for another. What its orders say is in the archive alone: that an order differs from the one
@@ -10,7 +9,7 @@ that was pushed under its key, or looks like it, cannot be told any more.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -19,12 +18,11 @@ from pathlib import Path
 import msgspec
 from attrs import evolve, field, frozen
 
-from gotsurge_async.bulk.ledger.errors import LedgerError, RunHeld
+from gotsurge_async.bulk.ledger.errors import LedgerError, LedgerUnusable, RunHeld
 from gotsurge_async.bulk.ledger.ledger import Ledger
-from gotsurge_async.bulk.ledger.run import Run, fenced
+from gotsurge_async.bulk.ledger.run import fenced
 from gotsurge_async.bulk.ledger.sql import pages, runs, sqlite
-from gotsurge_async.bulk.ledger.sql.chunks import Chunk, chunks_of
-from gotsurge_async.bulk.ledger.sql.marks import PAGE
+from gotsurge_async.bulk.ledger.sql.chunks import Chunk, each_page
 from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF, prepare
 from gotsurge_async.bulk.ledger.sql.store import Backend, Store
 from gotsurge_async.bulk.ledger.states import (
@@ -40,9 +38,6 @@ from gotsurge_async.bulk.ledger.states import (
 from gotsurge_async.bulk.ledger.upkeep.counter import identity_of
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row
-
-TRIES = 3
-"""How often a run is copied that is changed meanwhile: its keys may be pushed again, or taken back, by other runs."""
 
 _FINAL = frozenset(
     LETTERS[state] for state in OWNED_ELSEWHERE | {OrderState.CREATED, OrderState.REFUSED, OrderState.CANCELLED}
@@ -82,8 +77,8 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
         before: aware.
 
     Raises:
-        LedgerError: ``to`` is not an archive, or that of another ledger.
-        LedgerUnusable: one of both cannot be read or written.
+        LedgerError: ``to`` is not an archive, or that of another ledger, or cannot be written.
+        LedgerUnusable: the ledger cannot be read or written.
     """
     moment = to_microseconds(before)
     place = Place(Kind.SQLITE, await asyncio.to_thread(to.absolute))
@@ -103,7 +98,9 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
                         continue
                     if copy is None:
                         copy = await asyncio.to_thread(_opened, place, store.place, await store.read(_id_of))
-                    done.runs[run_id] = await _move(store, Archive(place, copy), run)
+                    into = Archive(place, copy, Backend(store.place))
+                    info = await ledger.run(run_id)
+                    done.runs[run_id] = await fenced(run, partial(_move, archive=into, info=info, now=store.now()))
             except RunHeld as error:
                 done.left[run_id] = str(error)
                 done = evolve(done, held=(*done.held, run_id))
@@ -118,10 +115,11 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
 
 @frozen
 class Archive:
-    """The file, open."""
+    """The file, open, and the ledger whose runs it has."""
 
     place: Place
     db: Database
+    ledger: Backend
 
 
 def _older(db: Database, before: int) -> list[str]:
@@ -158,68 +156,64 @@ def _opened(place: Place, ledger: Place, ledger_id: int) -> Database:
     return db
 
 
-async def _move(store: Store, archive: Archive, run: Run) -> int:
-    """Move one run, which is held; how many orders it has.
+# --- one run, in one transaction of the ledger ------------------------------------------------------------------------
+
+
+def _move(db: Database, archive: Archive, info: RunInfo, now: int) -> int:
+    """Copy a run into the archive, durably, and take it out of the ledger; how many orders it has.
 
     Raises:
         _NotFinished: something of it is in doubt.
-        LedgerError: it is changed all the time.
+        LedgerError: the archive cannot be written; nothing is wrong with the ledger.
     """
-    info, number, _ = await store.read(runs.one, run.id)
-    for _ in range(TRIES):
-        into = await _copy(store, archive, info, number, now=store.now())
-        take_out = partial(_take_out, archive=archive, info=info, number=number, into=into, now=store.now())
-        if await fenced(run, take_out):
-            return (await run.counts()).total
-    raise LedgerError(f"run {run.id} is changed by other runs all the time: try again later", path=store.path)
-
-
-# --- the copy ---------------------------------------------------------------------------------------------------------
-
-
-async def _copy(store: Store, archive: Archive, info: RunInfo, number: int, *, now: int) -> int:
-    """Copy a run into the archive, durably, in place of an earlier copy; its number there."""
-    with sqlite.translated(archive.place.path):
-        into = await asyncio.to_thread(_begin, archive.db, info, now)
-        try:
-            after = -1
-            while True:
-                last, page = await store.read(_page, number, after, info.environment)
-                if last == after:
-                    break
-                await asyncio.to_thread(_put, archive.db, into, page)
-                after = last
-            unused, decisions = await store.read(_beside, number)
-            archive.db.insert("add_unused", [(task, into, *rest) for task, *rest in unused])
-            archive.db.insert("add_decisions", [(into, *rest) for rest in decisions])
-            await asyncio.to_thread(archive.db.commit)
-        except BaseException:
-            with suppress(Exception):
-                archive.db.rollback()
-            raise
-    return into
-
-
-def _begin(db: Database, info: RunInfo, now: int) -> int:
-    db.begin()
+    db.take_time()
+    db.change("raise_epochs_of_run", run=info.number)  # it locks them: nobody else changes any from here on
     try:
-        _forget(db, info.id)
-        runs.begin(db, evolve(info, holder=None))
-        number = runs.one(db, info.id)[1]
-        finished_at = None if info.finished_at is None else to_microseconds(info.finished_at)
-        db.change("set_run_state", number=number, state=info.state.value, finished_at=finished_at)
-        db.change("mark_archived", number=number, at=now, where=None)
-    except BaseException:
-        db.rollback()
+        with sqlite.translated(archive.place.path):
+            settled = _copy(db, archive, info, now)
+    except BaseException as error:
+        with suppress(Exception):
+            archive.db.rollback()
+        if isinstance(error, LedgerUnusable) and error.path == str(archive.place):
+            raise LedgerError(error.args[0], path=error.path) from error
         raise
-    return number
+    for number, states in settled.items():
+        db.change("settle_states", id=number, states=states)
+    db.change("empty_bodies", run=info.number, nothing=b"")
+    db.change("forget_notes_of_run", run=info.number)
+    db.change("mark_archived", number=info.number, at=now, where=str(archive.place))
+    return runs.counts(db, info.number).total
+
+
+def _copy(db: Database, archive: Archive, info: RunInfo, now: int) -> dict[int, str]:
+    """Copy a run, in place of a copy that was not taken out; of the chunks that changed on the way, the states."""
+    into = archive.db
+    into.begin()
+    _forget(into, info.id)
+    runs.begin(into, evolve(info, holder=None))
+    number = runs.one(into, info.id).number
+    finished_at = None if info.finished_at is None else to_microseconds(info.finished_at)
+    into.change("set_run_state", number=number, state=info.state.value, finished_at=finished_at)
+    into.change("mark_archived", number=number, at=now, where=None)
+    settled: dict[int, str] = {}
+    for page in _pages(db, archive.ledger, info):
+        # The claims of it are over, so epochs mean nothing there.
+        into.insert("archive_chunks", [(chunk, number, 0, *rest) for chunk, *rest in page.chunks])
+        into.insert("add_bodies", page.bodies)
+        into.insert("add_results", page.results)
+        into.insert("note", page.notes)
+        settled |= page.settled
+    into.insert("add_unused", [(task, number, *rest) for task, *rest in db.rows("unused_of_run", number=info.number)])
+    into.insert("add_decisions", [(number, *rest) for rest in db.rows("decisions_of_run", number=info.number)])
+    into.commit()
+    return settled
 
 
 def _forget(db: Database, run_id: str) -> None:
     """Remove a copy that was made when the last try ended before its time."""
     for number, *_ in db.rows("run", id=run_id):
-        while found := db.rows("chunks_of_run", run=number, after=-1, most=PAGE):
-            ids = db.listed([row[0] for row in found])
+        for page in each_page(db, number, said=False):
+            ids = db.listed(page)
             for statement in ("delete_bodies", "delete_results", "delete_notes", "delete_chunks"):
                 db.change(statement, chunks=ids)
         for statement in ("forget_unused", "forget_decisions", "delete_run"):
@@ -227,110 +221,51 @@ def _forget(db: Database, run_id: str) -> None:
 
 
 @frozen
-class Page:
-    """Chunks with all that is of them, as an archive has them."""
+class _Page:
+    """Rows of an archive, and the states of chunks that others decided."""
 
-    chunks: list[Row] = field(factory=list)
-    bodies: list[Row] = field(factory=list)
-    results: list[Row] = field(factory=list)
-    notes: list[Row] = field(factory=list)
-
-
-def _put(db: Database, into: int, page: Page) -> None:
-    db.insert("archive_chunks", [(row[0], into, *row[1:]) for row in page.chunks])
-    db.insert("add_bodies", page.bodies)
-    db.insert("archive_results", page.results)
-    db.insert("archive_notes", page.notes)
+    chunks: list[Row]
+    bodies: list[Row]
+    results: list[Row]
+    notes: list[Row]
+    settled: dict[int, str]
 
 
-def _page(db: Database, run: int, after: int, environment: str | None) -> tuple[int, Page]:
-    """The next chunks of a run, and the number of the last of them, which is ``after`` when there are no more.
-
-    Args:
-        environment: of the run; None for one in an archive, which is as it is.
+def _pages(db: Database, ledger: Backend, info: RunInfo) -> Iterator[_Page]:
+    """The chunks of a run, with all that is of them.
 
     Raises:
         _NotFinished: one of its orders is not decided.
-        LedgerUnusable: one of them is damaged.
+        LedgerError: the ledger cannot be read, or is damaged.
     """
-    found = db.rows("chunks_of_run", run=run, after=after, most=PAGE)
-    if not found:
-        return after, Page()
-    chunks = chunks_of(db, found, bodies=True)
-    ids = db.listed(chunks)
-    results = db.rows("results", ids=ids)
-    notes = {(row[0], row[1]): row for row in db.rows("notes", ids=ids)}
-    if environment is not None:
-        owners = pages.owners_of(db, environment, chunks.values())
-        for chunk in chunks.values():
-            if not _OWNED_ELSEWHERE.isdisjoint(chunk.states):
-                results = _settled(chunk, owners, results, notes)
-    if not _FINAL.issuperset(letter for chunk in chunks.values() for letter in chunk.states):
-        raise _NotFinished("something of it is in doubt, or was not sent")
-    return found[-1][0], Page(
-        # The claims of it are over, so epochs mean nothing there.
-        [(chunk.id, 0, chunk.claimed_at, chunk.updated_at, "".join(chunk.states)) for chunk in chunks.values()],
-        sorted(db.rows("bodies", ids=ids)),
-        sorted(results),
-        [notes[each] for each in sorted(notes)],
-    )
+    with ledger.translated():
+        for chunks in each_page(db, info.number, bodies=True):
+            ids = db.listed(chunks)
+            results, notes = db.rows("results", ids=ids), db.rows("notes", ids=ids)
+            changed = [chunk for chunk in chunks.values() if not _OWNED_ELSEWHERE.isdisjoint(chunk.states)]
+            owners = pages.owners_of(db, info.environment, changed)
+            for chunk in changed:
+                _settle(chunk, owners)
+                tasks = msgspec.json.encode([chunk.task(place) for place in range(len(chunk.states))]).decode()
+                results = [row for row in results if row[0] != chunk.id]
+                results += [(chunk.id, 0, None, tasks)] if chunk.tasks else []
+                notes = [row for row in notes if row[0] != chunk.id]
+                notes += [(chunk.id, place, *note) for place, note in chunk.notes.items()]
+            if not all(_FINAL.issuperset(chunk.states) for chunk in chunks.values()):
+                raise _NotFinished("something of it is in doubt, or was not sent")
+            rows = [(each.id, each.claimed_at, each.updated_at, "".join(each.states)) for each in chunks.values()]
+            settled = {chunk.id: "".join(chunk.states) for chunk in changed}
+            yield _Page(rows, db.rows("bodies", ids=ids), results, notes, settled)
 
 
-def _settled(
-    chunk: Chunk, owners: dict[str, pages.Owner], results: Iterable[Row], notes: dict[tuple[int, int], Row]
-) -> list[Row]:
+def _settle(chunk: Chunk, owners: Mapping[str, pages.Owner]) -> None:
     """Write down what became of orders whose keys other runs have: in an archive nobody can look there."""
-    tasks: dict[int, str] = {}
-    places = set(chunk.places(OWNED_ELSEWHERE))
-    for place, meta, payload, row in chunk.orders():
-        if place in places:
-            became = pages.result_row(chunk, place, meta, payload, row, owners.get(meta.key))
-            chunk.states[place] = LETTERS[OrderState(became.state)]
-            lost = chunk.lost_drafts(place)
-            notes[chunk.id, place] = (chunk.id, place, became.status, became.error, lost)
-            if became.task_id is not None:
-                tasks[place] = became.task_id
-    others = [row if row[0] != chunk.id else (*row[:3], _without(row[3], places)) for row in results]
-    ids = [tasks.get(place) for place in range(len(chunk.states))]
-    parts = sum(row[0] == chunk.id for row in others)
-    return [*others, *([(chunk.id, parts, None, msgspec.json.encode(ids).decode())] if tasks else [])]
-
-
-def _without(ids: str, places: set[int]) -> str:
-    named = msgspec.json.decode(ids, type=list[str | None])
-    return msgspec.json.encode([None if place in places else each for place, each in enumerate(named)]).decode()
-
-
-def _beside(db: Database, run: int) -> tuple[list[Row], list[Row]]:
-    """The unused drafts of a run, and the words about it."""
-    return db.rows("unused_of_run", number=run), db.rows("decisions_of_run", number=run)
-
-
-# --- out of the ledger ------------------------------------------------------------------------------------------------
-
-
-def _take_out(db: Database, archive: Archive, info: RunInfo, number: int, into: int, now: int) -> bool:
-    """Take what is archived out of the ledger, if the copy has all of it, as it is; whether it has.
-
-    The copy is in no transaction: it is durable, and nobody else writes to it whose run is held here.
-    """
-    db.change("raise_epochs_of_run", run=number)  # it locks them: nobody else changes any from here on
-    after = -1
-    settled: list[tuple[int, str]] = []
-    while True:
-        last, mine = _page(db, number, after, info.environment)
-        with sqlite.translated(archive.place.path):
-            if (last, mine) != _page(archive.db, into, after, None):
-                return False
-        if last == after:
-            break
-        settled += [(row[0], row[4]) for row in mine.chunks if not _OWNED_ELSEWHERE.isdisjoint(row[4])]
-        after = last
-    if _beside(db, number) != _beside(archive.db, into):
-        return False
-    for chunk, states in settled:
-        db.change("settle_states", id=chunk, states=states)
-    db.change("empty_bodies", run=number, nothing=b"")
-    db.change("forget_notes_of_run", run=number)
-    db.change("mark_archived", number=number, at=now, where=str(archive.place))
-    return True
+    for place, row in enumerate(pages.rows_of(chunk, owners, standing=True)):
+        if chunk.state(place) in OWNED_ELSEWHERE:
+            chunk.states[place] = LETTERS[row.state]
+            chunk.tasks.pop(place, None)
+            if row.task_id is not None:
+                chunk.tasks[place] = (row.task_id, None)
+            chunk.note(place, status=row.status, error=row.error)
+        else:
+            chunk.note(place, status=chunk.status(place))  # of all: it may have stood with the tasks of an answer

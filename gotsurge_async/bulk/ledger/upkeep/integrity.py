@@ -14,8 +14,7 @@ import msgspec
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.ledger.errors import RESCUE, Flaw, LedgerError, LedgerUnusable, unsound
-from gotsurge_async.bulk.ledger.sql.chunks import Chunk, chunks_of
-from gotsurge_async.bulk.ledger.sql.marks import PAGE
+from gotsurge_async.bulk.ledger.sql.chunks import PAGE, Chunk, chunks_of
 from gotsurge_async.bulk.ledger.sql.runs import info_of
 from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF
 from gotsurge_async.bulk.ledger.states import LETTERS, LIVE, OWNED_ELSEWHERE, OrderState, RunInfo, RunState

@@ -7,8 +7,7 @@ from attrs import frozen
 
 from gotsurge_async.bulk.ledger.errors import LedgerError
 from gotsurge_async.bulk.ledger.sql import runs
-from gotsurge_async.bulk.ledger.sql.chunks import Chunk, chunks_of, load
-from gotsurge_async.bulk.ledger.sql.marks import PAGE
+from gotsurge_async.bulk.ledger.sql.chunks import Chunk, each_page, load
 from gotsurge_async.bulk.ledger.sql.sqlite import translated
 from gotsurge_async.bulk.ledger.sql.store import Store, place
 from gotsurge_async.bulk.ledger.states import (
@@ -145,16 +144,13 @@ def _raise_epochs(db: Database) -> None:
 def _put_in_doubt(db: Database, now: int) -> int:
     """Put in doubt what may have been sent since the copy was made, or broadcast by another draft."""
     number = 0
-    after = 0
-    letters = db.having(LETTERS[state] for state in WAITING | CLAIMED | {OrderState.IN_DOUBT})
-    while rows := db.rows("chunks_anywhere_with", after=after, letters=letters, most=PAGE):
-        after = rows[-1][0]
-        chunks = chunks_of(db, rows, bodies=True)
-        names = runs.names(db, {chunk.run for chunk in chunks.values()})
+    open_ = WAITING | CLAIMED | {OrderState.IN_DOUBT}
+    for chunks in each_page(db, None, open_, bodies=True):
+        known = runs.by_number(db, {chunk.run for chunk in chunks.values()})
         for chunk in chunks.values():
-            _, state, environment, _ = names[chunk.run]
-            others = _settle_keys(db, chunk, environment) if state is RunState.LOADING else frozenset()
-            for place_ in chunk.places(WAITING | CLAIMED | {OrderState.IN_DOUBT}):
+            run = known[chunk.run]
+            others = _settle_keys(db, chunk, run.environment) if run.state is RunState.LOADING else frozenset()
+            for place_ in chunk.places(open_):
                 if place_ in others:
                     # What was being loaded was perhaps admitted since. Where another order has its key, that one is in
                     # doubt for it.

@@ -34,7 +34,7 @@ from gotsurge_async.bulk.ledger.upkeep.counter import Identity
 from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older
 from gotsurge_async.database import Kind, Sqlite, statements
 from gotsurge_async.simulator import Simulator
-from tests.bulk.ledger.kit import TurnedClock
+from tests.bulk.ledger.kit import NO_DATABASE, TurnedClock
 from tests.support.commands import Desk, Runner
 from tests.support.running import running_simulator
 
@@ -428,7 +428,7 @@ async def test_a_ledger_in_use_is_left_alone(path: Path, look: bool) -> None:
         put_run(old, "r1", state="sending", holder_pid=17, holder_host="quay", holder_since=1_000_000)
         put(old, 1, "r1", "sending")
     before = text_of(path)
-    lock = FileRunLocks(path.resolve()).new("r1")
+    lock = FileRunLocks(path.resolve()).take(NO_DATABASE, "r1")
     assert lock is not None
     try:
         with pytest.raises(RunHeld, match=r"run r1 is held by process 17 on quay since 1970-01-01 00:00:01 UTC"):

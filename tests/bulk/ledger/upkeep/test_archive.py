@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import stat
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from gotsurge_async.bulk.ledger import (
     Mode,
     NewOrder,
     OrderOutcome,
+    OrderRow,
     OrderState,
-    ResultRow,
     Run,
 )
 from gotsurge_async.bulk.ledger.upkeep import archive as module
@@ -41,12 +42,12 @@ async def finished(ledger: Ledger, rows: list[NewOrder], state: OrderState = Ord
     return run.id
 
 
-async def results(ledger: Ledger, run_id: str) -> list[ResultRow]:
+async def results(ledger: Ledger, run_id: str) -> list[OrderRow]:
     """What became of each order."""
     return [row async for page in ledger.results(run_id) for row in page]
 
 
-async def archived_results(file: Path, run_id: str) -> list[ResultRow]:
+async def archived_results(file: Path, run_id: str) -> list[OrderRow]:
     """The same, as the archive has it."""
     async with await Ledger.look(file) as opened:
         return await results(opened, run_id)
@@ -190,30 +191,34 @@ async def test_what_became_of_keys_elsewhere_is_written_down(
 async def test_a_change_while_it_is_copied_is_not_lost(
     ledger: Ledger, where: str, to: Path, clock: TurnedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The copy is held against the run in the transaction that takes it out, and made again where it differs."""
+    """What was changed before the copy is in it; what would be changed meanwhile waits, and is refused then."""
     old = await finished(ledger, orders(2))
     other = await loaded(ledger, [attrs.evolve(order(1), payload=b'{"line":"mended"}')], mode=Mode.TWO_PHASE)
     (rival,) = await other.rivals({OrderState.CHANGED}, 0)
-    copies = 0
+    await other.replace(rival, "broadcasting")
+    loop = asyncio.get_running_loop()
+    begun = threading.Event()
     copy = module._copy
 
-    async def interrupted(*args: Any, **kwargs: Any) -> int:
-        nonlocal copies
-        copies += 1
-        into = await copy(*args, **kwargs)
-        if copies == 1:
-            await other.replace(rival, "broadcasting")
-        return into
+    async def meanwhile() -> None:
+        begun.set()
+        await other.note_text(rival, b"{}", "")
+
+    def interrupted(*given: Any) -> Any:
+        changes.append(asyncio.run_coroutine_threadsafe(meanwhile(), loop))
+        assert begun.wait(10)
+        return copy(*given)
+
+    changes: list[Any] = []
 
     monkeypatch.setattr(module, "_copy", interrupted)
     async with other:
         assert (await move(where, to, clock)).runs == {old: 2}
-        assert copies == 2
+        with pytest.raises(IllegalTransition, match="is archived"):
+            await asyncio.wrap_future(changes[0])
         assert (await archived_results(to, old))[0].error == f"changed by run {other.id}"
         async with await Ledger.look(to) as opened:
             assert b'{"line":"mended"}' in [row.payload async for row in opened.rows(old)]
-        with pytest.raises(IllegalTransition, match="is archived"):
-            await other.note_text(rival, b"{}", "")
 
 
 async def test_only_an_archive_of_the_same_ledger_is_written(
@@ -244,14 +249,16 @@ async def test_a_copy_that_was_not_taken_out_is_made_again(
     """Where it ends between the copy and the ledger's transaction, or in that, both have the run; again finishes it."""
     run_id = await finished(ledger, orders(3))
     before = await results(ledger, run_id)
-    take_out = module._take_out
+    execute = Database.change
 
-    def end(db: Database, **rest: Any) -> bool:
-        take_out(db, **rest)
-        raise OSError("the end")
+    def end(db: Database, name: str, /, **values: Any) -> int:
+        changed = execute(db, name, **values)
+        if name == "mark_archived" and values["where"] is not None:  # in the ledger, at the end
+            raise OSError("the end")
+        return changed
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "_take_out", end)
+        patched.setattr(Database, "change", end)
         with pytest.raises(LedgerError, match="the end"):
             await move(where, to, clock)
     assert await results(ledger, run_id) == await archived_results(to, run_id) == before
@@ -263,7 +270,7 @@ async def test_a_copy_that_was_not_taken_out_is_made_again(
 # --- killed ---------------------------------------------------------------------------------------------------------
 
 
-async def _prepared(path: Path, clock: TurnedClock) -> dict[str, list[ResultRow]]:
+async def _prepared(path: Path, clock: TurnedClock) -> dict[str, list[OrderRow]]:
     async with await Ledger.open(path, clock=clock) as ledger:
         first = await finished(ledger, orders(3))
         second = await finished(ledger, [order(1), order(7)])
@@ -293,7 +300,7 @@ def _killed_at(path: Path, to: Path, clock: TurnedClock, statement: int) -> bool
     return os.waitstatus_to_exitcode(status) == 9
 
 
-async def _after(path: Path, to: Path, clock: TurnedClock, expected: dict[str, list[ResultRow]]) -> None:
+async def _after(path: Path, to: Path, clock: TurnedClock, expected: dict[str, list[OrderRow]]) -> None:
     """All is in the ledger or in the archive; archiving again finishes; pushing again sends nothing."""
     async with await Ledger.look(path) as ledger:
         for run_id, told in expected.items():
