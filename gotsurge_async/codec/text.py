@@ -47,6 +47,15 @@ class _Heads(msgspec.Struct):
     tasks: list[_Head]
 
 
+class _Names(msgspec.Struct, gc=False):
+    tracking_id: str | None = None
+    invoice_number: str | None = None
+
+
+class _Batch(msgspec.Struct):
+    tasks: list[_Names]
+
+
 class _Texts(msgspec.Struct):
     tasks: list[msgspec.Raw]
 
@@ -54,6 +63,7 @@ class _Texts(msgspec.Struct):
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 _heads = msgspec.json.Decoder(_Heads).decode
+_batch = msgspec.json.Decoder(_Batch).decode
 _head = msgspec.json.Decoder(_Head).decode
 _texts = msgspec.json.Decoder(_Texts).decode
 
@@ -293,6 +303,15 @@ def decode_names(order: bytes) -> tuple[str | None, str | None]:
         return found[1].decode(), found[2].decode()
     head = _head(order)
     return head.tracking_id, head.invoice_number
+
+
+def decode_names_of_batch(body: bytes) -> list[tuple[str | None, str | None]]:
+    """The names, as `decode_names`, of each order in an `encode_batch`.
+
+    Raises:
+        ValueError: it is no JSON, or there are no orders in it.
+    """
+    return [(head.tracking_id, head.invoice_number) for head in _batch(body).tasks]
 
 
 def unstructure(value: Any) -> Any:

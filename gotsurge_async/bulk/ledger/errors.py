@@ -17,13 +17,14 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 import msgspec
 from attrs import frozen
 
+from gotsurge_async import codec
 from gotsurge_async.bulk.ledger.states import OrderRow, PendingOrder
 from gotsurge_async.errors import GotSurgeError, InvalidData
 
@@ -223,15 +224,20 @@ def unreadable(which: str, path: str = "") -> LedgerUnusable:
     return unsound((Flaw("bodies", which, "no JSON of an order"),), path)
 
 
-def check_payloads(path: str, orders: Iterable[PendingOrder]) -> None:
-    """Refuse orders whose JSON is none any more, before they are claimed: their chunk would be refused for them.
+def names_in(path: str, orders: Sequence[PendingOrder], body: bytes) -> list[tuple[str | None, str | None]]:
+    """The names of some orders, read from the body that holds them all; before they are claimed.
 
     Raises:
-        LedgerUnusable: the first such order.
+        LedgerUnusable: the JSON of an order is none any more: the chunk would be refused for it.
     """
+    try:
+        names = codec.decode_names_of_batch(body)
+        if len(names) == len(orders):
+            return names
+    except ValueError:
+        pass
     for order in orders:
-        try:
+        with reading_payload(path, order):
             _whole(order.payload)
-        except ValueError:
-            with reading_payload(path, order):
-                raise
+            codec.decode_names(order.payload)
+    raise unreadable(f"orders {orders[0].id} to {orders[-1].id}", path)

@@ -191,12 +191,12 @@ class Run:
 
         starting = asyncio.ensure_future(self._write(job))
         try:
-            self._held = evolve(self._held, epoch=await asyncio.shield(starting), claims={})
+            self._held = evolve(self._held, epoch=await asyncio.shield(starting), claims={}, seen={})
         except BaseException:
             # One that is cancelled may still come to pass, and its epoch is this holder's then.
             await asyncio.wait([starting])
             if not starting.cancelled() and starting.exception() is None:
-                self._held = evolve(self._held, epoch=starting.result(), claims={})
+                self._held = evolve(self._held, epoch=starting.result(), claims={}, seen={})
             self._sending = False
             raise
 
@@ -213,7 +213,7 @@ class Run:
         An order released behind the place that was reached is not seen again: it waits for the next iteration.
         """
         self._check()
-        return _none() if self._loading else pages.pending_pages(self._store, self._held.number, batch)
+        return _none() if self._loading else pages.pending_pages(self._store, self._held, batch)
 
     async def claim(self, ids: Sequence[int]) -> list[int]:
         """Claim pending orders: ``sending``, or ``drafting`` in two-phase mode. Only what is claimed may be sent.

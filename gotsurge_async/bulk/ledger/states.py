@@ -186,18 +186,19 @@ class NewOrder:
     """A digest of pickup, delivery, window and invoice: two keys of one fingerprint are worth a warning."""
 
 
-@frozen
-class PendingOrder:
-    """An order that waits to be sent."""
+class PendingOrder(NamedTuple):
+    """An order that waits to be sent. A tuple, as an outcome: each is made for every order that is sent."""
 
     id: int
     line: int
     key: str
-    payload: bytes = field(repr=False)
+    payload: bytes
+
+    def __repr__(self) -> str:
+        return f"PendingOrder(id={self.id}, line={self.line}, key={self.key!r})"
 
 
-@frozen
-class OrderOutcome:
+class OrderOutcome(NamedTuple):
     """What became of one claimed order."""
 
     id: int

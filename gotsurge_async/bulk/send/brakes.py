@@ -1,5 +1,6 @@
 """What stops a push before its end: too many refusals, too many doubts, too much money."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import attrs
@@ -93,9 +94,10 @@ class BrakeWatch:
         if prices := self._prices.pop(place, None):
             kept = {result.order.id for result in results if isinstance(result, Created | InDoubt)}
             self._spent -= sum(price for order_id, price in prices.items() if order_id not in kept)
-        self._refused += sum(isinstance(result, Refused) for result in results)
-        self._in_doubt += sum(isinstance(result, InDoubt) for result in results)
-        self._ended[place] = frozenset(type(result) for result in results)
+        kinds = Counter(map(type, results))
+        self._refused += kinds[Refused]
+        self._in_doubt += kinds[InDoubt]
+        self._ended[place] = frozenset(kinds)
         reached = next(self._reached(place), None)
         while self._all_ended in self._ended:
             self._ended.pop(self._all_ended - self._looks_back, None)

@@ -13,9 +13,9 @@ import attrs
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.bulk.ledger import LedgerError, OrderOutcome, OrderState, PendingOrder, Run, TaskTaken
-from gotsurge_async.bulk.ledger.errors import check_payloads
+from gotsurge_async.bulk.ledger.errors import names_in
 from gotsurge_async.bulk.send.claims import Claim
-from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused, Unprocessed, create_chunk
+from gotsurge_async.calls.create import Created, Identity, InDoubt, OrderResult, Refused, Unprocessed, create_chunk
 from gotsurge_async.calls.session import Session
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.errors import BadRequest, CallError, GotSurgeError, OutcomeUnknown, SignInNeeded
@@ -23,6 +23,8 @@ from gotsurge_async.models.tasks import CreatedTasks, Receipt, Task
 from gotsurge_async.resources.reading import task_of
 
 Results = list[OrderResult[PendingOrder]]
+Body = tuple[bytes, Sequence[Identity]]
+"""The text of a call, and what its orders are known by in the answer."""
 
 
 class OnRefusedChunk(StrEnum):
@@ -68,7 +70,7 @@ class ChunkSender(ABC):
         Raises:
             LedgerError: the ledger cannot be written, or is damaged; nothing is sent that is not recorded.
         """
-        check_payloads(self._run.path, orders)
+        whole = self._body(orders)
         # Its life begins before it is written: a process may be frozen right after the write.
         claim = Claim(self._run, self._session.clock, self._claim_life)
         claimed = await claim.take(self._run.claim, [order.id for order in orders])
@@ -80,7 +82,7 @@ class ChunkSender(ABC):
             while waiting:
                 part = waiting.pop()
                 claim.begin_call([order.id for each in (part, *waiting) for order in each])
-                answered, again = await self._call(claim, part)
+                answered, again = await self._call(claim, part, whole if len(part) == len(orders) else self._body(part))
                 waiting += again
                 part = ()
                 results += await uninterrupted(self._record(answered))
@@ -96,14 +98,19 @@ class ChunkSender(ABC):
             raise
         return results
 
-    async def _call(self, claim: Claim, orders: Sequence[PendingOrder]) -> tuple[Results, list[Sequence[PendingOrder]]]:
+    def _body(self, orders: Sequence[PendingOrder]) -> Body:
+        text = codec.encode_batch([order.payload for order in orders])
+        return text, names_in(self._run.path, orders, text)
+
+    async def _call(
+        self, claim: Claim, orders: Sequence[PendingOrder], body: Body
+    ) -> tuple[Results, list[Sequence[PendingOrder]]]:
         """Create some orders; what the answer says of them, and the parts of them that are to be sent again."""
         results = await create_chunk(
             self._session,
             self.endpoint,
             orders,
-            codec.encode_batch([order.payload for order in orders]),
-            [codec.decode_names(order.payload) for order in orders],
+            *body,
             before_send=claim.leave,
             after_send=claim.land,
             look_up=self._look_up,
@@ -120,12 +127,19 @@ class ChunkSender(ABC):
 
     async def _record(self, results: Results) -> Results:
         """Record results; they are returned, with those lost whose task turned out to be another order's."""
-        taken = [(each.order.id, each.receipt) for each in results if isinstance(each, Created)]
-        outcomes = [
-            OrderOutcome(id_, self.created_as, task_id=task.id, status=task.current_status) for id_, task in taken
-        ]
-        refused = [each for each in results if isinstance(each, Refused)]
-        outcomes += [OrderOutcome(each.order.id, OrderState.REFUSED, error=str(each.error)) for each in refused]
+        outcomes: list[OrderOutcome] = []
+        lost: list[InDoubt[PendingOrder]] = []
+        unprocessed: list[int] = []
+        for each in results:
+            if isinstance(each, Created):
+                task = each.receipt
+                outcomes.append(OrderOutcome(each.order.id, self.created_as, task.id, task.current_status))
+            elif isinstance(each, Refused):
+                outcomes.append(OrderOutcome(each.order.id, OrderState.REFUSED, error=str(each.error)))
+            elif isinstance(each, InDoubt):
+                lost.append(each)
+            else:
+                unprocessed.append(each.order.id)
         try:
             if outcomes:
                 await self._run.record(outcomes, broadcast=self.created_as is OrderState.DRAFTED)
@@ -134,10 +148,11 @@ class ChunkSender(ABC):
                 return [each for result in results for each in await self._record([result])]
             told = "the answer gives it a task that another order has already"
             error = OutcomeUnknown(told, operation=self.endpoint.name, status=200)
-            results = [InDoubt(order=results[0].order, error=error)]
-        if lost := [each for each in results if isinstance(each, InDoubt)]:
+            lost = [InDoubt(order=results[0].order, error=error)]
+            results = [*lost]
+        if lost:
             await self._record_lost(lost)
-        if unprocessed := [each.order.id for each in results if isinstance(each, Unprocessed)]:
+        if unprocessed:
             await self._run.release_claim(unprocessed)
         return results
 

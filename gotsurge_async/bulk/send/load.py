@@ -124,6 +124,8 @@ def _key(order: Order, key: Callable[[Order], str | None], name: str, number: in
     already, and all orders of the chunk would be in doubt.
     """
     given: Any = key(order)
+    if given and type(given) is type(order.tracking_id) is str and type(order.invoice_number) in (str, type(None)):
+        return str(given)  # as nearly always
     names: dict[str, Any] = {"the key": given, "tracking_id": order.tracking_id, "invoice_number": order.invoice_number}
     faults = [
         Fault(file=name, line=number, column=column, value=str(value), rule=f"is text, not {type(value).__name__}")

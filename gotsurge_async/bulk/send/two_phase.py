@@ -26,7 +26,7 @@ from gotsurge_async.bulk.ledger import (
     Remark,
     Run,
 )
-from gotsurge_async.bulk.send.chunks import ChunkSender, OnRefusedChunk, Results
+from gotsurge_async.bulk.send.chunks import Body, ChunkSender, OnRefusedChunk, Results
 from gotsurge_async.bulk.send.claims import Claim
 from gotsurge_async.calls.create import (
     Created,
@@ -211,9 +211,11 @@ class TwoPhaseSender(ChunkSender):
         results = await self._bring_to_end(claim, [draft for draft in broadcast if draft.order.id in claimed])
         return [*results, *await self._broadcast(drafted)]
 
-    async def _call(self, claim: Claim, orders: Sequence[PendingOrder]) -> tuple[Results, list[Sequence[PendingOrder]]]:
+    async def _call(
+        self, claim: Claim, orders: Sequence[PendingOrder], body: Body
+    ) -> tuple[Results, list[Sequence[PendingOrder]]]:
         """Create drafts; one whose answer was lost is taken for the order's own, where a second one is refused."""
-        results, again = await super()._call(claim, orders)
+        results, again = await super()._call(claim, orders, body)
         if keys := {each.order.key for each in results if isinstance(each, Refused)} & self.lost_drafts:
             found: Mapping[str, str] = {}
             with suppress(CallError, SignInNeeded):

@@ -127,7 +127,7 @@ def fingerprint_of(order: Any) -> bytes:
     Args:
         order: a candidate, or the dict of plain values that stands in JSON.
     """
-    trip = [order.get(name) for name in _SAME_TRIP] if isinstance(order, dict) else _same_trip(order)
+    trip = tuple(map(order.get, _SAME_TRIP)) if isinstance(order, dict) else _same_trip(order)
     return blake2b(encode(trip), digest_size=16).digest()
 
 

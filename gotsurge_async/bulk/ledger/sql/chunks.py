@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from attrs import define, field
+from attrs import define, evolve, field
 
 from gotsurge_async.bulk.ledger.errors import IllegalTransition, damaged
 from gotsurge_async.bulk.ledger.states import LETTERS, STATE_OF, TRANSITIONS, NewOrder, OrderState
@@ -40,11 +40,11 @@ def by_chunk(numbers: Iterable[int]) -> dict[int, list[int]]:
     """Orders' numbers as places in their chunks; chunks sorted, so that writers take them in one order."""
     found: dict[int, list[int]] = {}
     for number in sorted(numbers):
-        chunk, place = divmod(number, PLACES)
+        chunk = number // PLACES
         if chunk in found:
-            found[chunk].append(place)
+            found[chunk].append(number % PLACES)
         else:
-            found[chunk] = [place]
+            found[chunk] = [number % PLACES]
     return found
 
 
@@ -105,6 +105,10 @@ class Chunk:
     _parts: int = 0
     _new: dict[int, tuple[str, str | None]] = field(factory=dict)
     _noted: set[int] = field(factory=set)
+
+    def bare(self) -> "Chunk":
+        """The chunk without what its orders are."""
+        return evolve(self, metas=(), body=b"", source=b"")
 
     def state(self, place: int) -> OrderState:
         """Where an order stands."""

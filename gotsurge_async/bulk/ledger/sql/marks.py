@@ -65,8 +65,9 @@ def claim(db: Database, wishes: Sequence[Claim]) -> list[set[int]]:
     """Grant claims: to each the ids that it has now, and that no other has."""
     _fence_all(db, wishes)
     wanted = [by_chunk(wish.ids) for wish in wishes]
-    said = any(wish.source is OrderState.IN_DOUBT for wish in wishes)
-    chunks = load(db, {number for places in wanted for number in places}, said=said)
+    chunks = _seen_or_read(
+        db, [(wish.run, at, frozenset(LETTERS[wish.source])) for wish, at in zip(wishes, wanted, strict=True)]
+    )
     granted: list[set[int]] = []
     taken: dict[int, Chunk] = {}
     for wish, places in zip(wishes, wanted, strict=True):
@@ -83,13 +84,36 @@ def claim(db: Database, wishes: Sequence[Claim]) -> list[set[int]]:
                 for place in free:
                     chunk.states[place] = target
                 _raise(db, wish.run, chunk, wish.now)
+                db.committed.append(partial(wish.run.seen.__setitem__, number, chunk))
                 taken[number] = chunk
-                claimed.update(number_of(number, place) for place in free)
+                claimed.update([number_of(number, place) for place in free])
         granted.append(claimed)
     if taken:
         save_all(db, taken.values(), max(wish.now for wish in wishes))
         count(db, wishes[0].slot)
     return granted
+
+
+def _seen_or_read(
+    db: Database, wanted: Iterable[tuple[Held, Mapping[int, Sequence[int]], frozenset[str]]]
+) -> dict[int, Chunk]:
+    """Chunks, wanted for a run each: as this process saw them last, or else as they are.
+
+    What was seen serves only where the wanted orders have one of some letters, so that nothing is refused for it; and
+    it is forgotten, so that a job that is tried again because a chunk has changed reads it.
+    """
+    found: dict[int, Chunk] = {}
+    missing: set[int] = set()
+    for run, places, letters in wanted:
+        for number, at in places.items():
+            seen = run.seen.pop(number, None)
+            if seen is None or (letters is _CLAIMED and run.claims.get(number) != seen.epoch):
+                missing.add(number)
+            elif letters.issuperset([seen.states[place] for place in at if place < len(seen.states)]):
+                found.setdefault(number, seen)
+            else:
+                missing.add(number)
+    return found | load(db, missing - found.keys())
 
 
 def _raise(db: Database, run: Held, chunk: Chunk, now: int) -> None:
@@ -108,6 +132,8 @@ def _fence_all(db: Database, requests: Sequence["Claim | Results"]) -> None:
 def chunks_in(db: Database, run: Held, ids: Iterable[int], *, said: bool = True) -> list[tuple[Chunk, list[int]]]:
     """The chunks of some orders of a run, and the places of these in them; others' orders are not among them."""
     places = by_chunk(ids)
+    for number in places:
+        run.seen.pop(number, None)
     found = load(db, places, said=said)
     return [(chunk, places[chunk.id]) for chunk in found.values() if chunk.run == run.number]
 
@@ -170,7 +196,7 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
     _fence_all(db, many)
     by_ids = [{outcome.id: outcome for outcome in results.outcomes} for results in many]
     wanted = [by_chunk(by_id) for by_id in by_ids]
-    chunks = load(db, {number for places in wanted for number in places})
+    chunks = _seen_or_read(db, [(each.run, at, _CLAIMED) for each, at in zip(many, wanted, strict=True)])
     given: dict[tuple[str, str], int] = {}  # by all that is recorded together
     for results, by_id, places in zip(many, by_ids, wanted, strict=True):
         run = results.run
@@ -191,8 +217,11 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
     if any(results.broadcast for results in many):  # the claim of a broadcast, which an older copy knows nothing of
         count(db, many[0].slot)
     for results, places in zip(many, wanted, strict=True):
-        over = [number for number in places if _CLAIMED.isdisjoint(chunks[number].states)]
-        db.committed += [partial(results.run.claims.pop, number, None) for number in over]
+        for number in places:
+            if _CLAIMED.isdisjoint(chunks[number].states):
+                db.committed.append(partial(results.run.claims.pop, number, None))
+            else:
+                db.committed.append(partial(results.run.seen.__setitem__, number, chunks[number]))
     return [None] * len(many)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from gotsurge_async.bulk.ledger.sql import runs
 from gotsurge_async.bulk.ledger.sql.chunks import Chunk, chunks_of, load, number_of, page_of
+from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
     DOUBTFUL,
@@ -49,7 +50,6 @@ async def pages(
     batch: int,
     read: Callable[[Database, dict[int, Chunk]], list[T]],
     *,
-    said: bool = True,
     since: int = 0,
 ) -> AsyncIterator[list[T]]:
     """What ``read`` makes of the chunks of a run that have orders in some states (None: all), page after page.
@@ -66,7 +66,7 @@ async def pages(
     def page(db: Database, after: int, most: int) -> tuple[int, int, int, list[T]]:
         rows = page_of(db, run, wanted, after, most)
         changed = [row for row in rows if row[_UPDATED_AT] >= since]
-        chunks = chunks_of(db, changed, said=said, bodies=True) if changed else {}
+        chunks = chunks_of(db, changed, bodies=True) if changed else {}
         weight = sum(len(chunk.body) + len(chunk.source) for chunk in chunks.values())
         return len(rows), rows[-1][0] if rows else after, weight, read(db, chunks)
 
@@ -80,11 +80,12 @@ async def pages(
         most = min(max(1, batch // 20), max(1, most * PAGE_BYTES // max(1, weight)))
 
 
-def pending_pages(store: Store, run: int, batch: int) -> AsyncIterator[list[PendingOrder]]:
+def pending_pages(store: Store, run: Held, batch: int) -> AsyncIterator[list[PendingOrder]]:
     """The pending orders of a run, page by page."""
     pending = LETTERS[OrderState.PENDING]
 
     def read(_: Database, chunks: dict[int, Chunk]) -> list[PendingOrder]:
+        run.see(chunk.bare() for chunk in chunks.values())
         return [
             PendingOrder(number_of(chunk.id, place), meta.line, meta.key, payload)
             for chunk in chunks.values()
@@ -92,7 +93,7 @@ def pending_pages(store: Store, run: int, batch: int) -> AsyncIterator[list[Pend
             if chunk.states[place] == pending
         ]
 
-    return pages(store, run, (OrderState.PENDING,), batch, read, said=False)
+    return pages(store, run.number, (OrderState.PENDING,), batch, read)
 
 
 async def whole_rows(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from attrs import field, frozen
@@ -20,6 +20,12 @@ from gotsurge_async.bulk.ledger.states import (
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Kind, Row
 
+if TYPE_CHECKING:
+    from gotsurge_async.bulk.ledger.sql.chunks import Chunk
+
+SEEN = 1000
+"""Chunks that are remembered, about."""
+
 
 @frozen
 class Held:
@@ -28,6 +34,8 @@ class Held:
     Attributes:
         epoch: under which it is held.
         claims: of each chunk that it has claimed, the epoch of the claim.
+        seen: chunks as they were read or written last. A write that is made of one need not read it, and is refused
+            when it has changed meanwhile; then it is read.
         tasks: what answers gave its orders.
     """
 
@@ -37,7 +45,14 @@ class Held:
     mode: Mode
     epoch: int
     claims: dict[int, int] = field(factory=dict, eq=False)
+    seen: "dict[int, Chunk]" = field(factory=dict, eq=False)
     tasks: "LatestTasks" = field(factory=lambda: LatestTasks(), eq=False)
+
+    def see(self, chunks: "Iterable[Chunk]") -> None:
+        """Remember chunks as they are; what is remembered of others may be forgotten for that."""
+        if len(self.seen) > SEEN:
+            self.seen.clear()
+        self.seen.update((chunk.id, chunk) for chunk in chunks)
 
 
 def held_as(info: RunInfo) -> Held:

@@ -466,3 +466,66 @@ async def test_a_word_is_taken_of_a_key_that_went_on_to_another_run(ledger: Ledg
     assert await states(ledger, second) == {"TRK-21": "pending"}
     for run in (first, second):
         await run.close()
+
+
+def _change(run: Run, states_: str, *, epoch: int) -> Callable[[Any], None]:
+    """The job of another writer that changes the first chunk of a run."""
+
+    def job(db: Any) -> None:
+        (number,) = db.rows("span_of_run", run=run._held.number)[0][:1]
+        chunk = load(db, [number])[number]
+        chunk.states, chunk.epoch = list(states_), chunk.epoch + epoch
+        chunk.save(db, 0)
+
+    return job
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+async def test_a_claim_is_of_what_is_free_now(ledger: Ledger, epoch: int) -> None:
+    """Orders that were taken over after they were read are not claimed; the others of their chunk are."""
+    run = await loaded(ledger, orders(3))
+    await run.start()
+    waiting = [order.id async for page in run.pending() for order in page]
+    await run._store.write(_change(run, "pup", epoch=epoch))
+    assert await run.claim(waiting) == [waiting[0], waiting[2]]
+    assert await states(ledger, run) == {"TRK-1": "sending", "TRK-2": "superseded", "TRK-3": "sending"}
+    await run.record([OrderOutcome(each, OrderState.CREATED, f"task-{each}") for each in (waiting[0], waiting[2])])
+    assert (await run.counts()).created == 2
+    await run.close()
+
+
+async def test_an_outcome_is_recorded_whatever_became_of_the_others(ledger: Ledger) -> None:
+    """A chunk in which another writer moved another order since the claim is read again, and recorded as it is now."""
+    run = await loaded(ledger, orders(3))
+    await run.start()
+    waiting = [order.id async for page in run.pending() for order in page]
+    assert await run.claim(waiting[:2]) == waiting[:2]
+    await run._store.write(_change(run, "ssu", epoch=0))
+    await run.record([OrderOutcome(each, OrderState.CREATED, f"task-{each}") for each in waiting[:2]])
+    assert await states(ledger, run) == {"TRK-1": "created", "TRK-2": "created", "TRK-3": "superseded"}
+    await run.close()
+
+
+async def test_a_claim_that_is_lost_records_nothing(ledger: Ledger) -> None:
+    """What was claimed, and was claimed by another one since, is not recorded, whatever is remembered of it."""
+    run = await loaded(ledger, orders(2))
+    await run.start()
+    waiting = [order.id async for page in run.pending() for order in page]
+    assert await run.claim(waiting) == waiting
+    await run._store.write(_change(run, "ss", epoch=1))
+    with pytest.raises(IllegalTransition):
+        await run.record([OrderOutcome(each, OrderState.CREATED, f"task-{each}") for each in waiting])
+    assert set((await states(ledger, run)).values()) == {"sending"}
+    await run.close()
+
+
+async def test_what_was_noted_of_claimed_orders_stays(ledger: Ledger) -> None:
+    """A lost draft that was noted between the claim and the record is still counted after it."""
+    run = await loaded(ledger, orders(2), mode="two-phase")
+    await run.start()
+    waiting = [order.id async for page in run.pending() for order in page]
+    await run.claim(waiting)
+    await run.lose_drafts(waiting[:1])
+    await run.record([OrderOutcome(waiting[0], OrderState.REFUSED, error="no")])
+    assert await run.lost_drafts() == ["TRK-1"]
+    await run.close()
