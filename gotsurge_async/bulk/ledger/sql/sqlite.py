@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from urllib.parse import quote
@@ -136,6 +136,25 @@ def _write_ahead(driver: sqlite3.Connection) -> None:
             sleep(0.02)
         else:
             return
+
+
+def copy_to(path: Path, source: sqlite3.Connection) -> None:
+    """Copy a database as it is at one moment into an empty file, durably; nobody who writes has to wait."""
+    with closing(sqlite3.connect(path)) as target:
+        source.backup(target)
+        target.execute("PRAGMA journal_mode = DELETE")  # one file, to be looked at where none can be written
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, where the system opens folders."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 # --- only to read -----------------------------------------------------------------------------------------------------

@@ -1,16 +1,15 @@
 """A copy of a ledger, also while it is used, and a ledger made small: `gotsurge ledger backup` and `vacuum`."""
 
 import os
-import sqlite3
 import tempfile
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 from gotsurge_async.bulk.ledger.errors import LedgerError, LedgerUnusable
 from gotsurge_async.bulk.ledger.locks import FileRunLocks, Leases, RunLocks
-from gotsurge_async.bulk.ledger.sql import runs
+from gotsurge_async.bulk.ledger.sql import runs, sqlite
 from gotsurge_async.bulk.ledger.sql.schema import TABLES
-from gotsurge_async.bulk.ledger.sql.sqlite import read_only, translated
+from gotsurge_async.bulk.ledger.sql.sqlite import translated
 from gotsurge_async.bulk.ledger.sql.store import Backend, place
 from gotsurge_async.bulk.ledger.upkeep.check import Health, check, refuse_unfit
 from gotsurge_async.database import Kind, Place
@@ -50,39 +49,27 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
         os.close(descriptor)
         copy = Path(name)
         try:
-            with translated(shown), closing(read_only(where.path)) as source, closing(sqlite3.connect(copy)) as target:
-                source.backup(target)  # in one step: one moment's state, and nobody who writes has to wait
-                target.execute("PRAGMA journal_mode = DELETE")  # one file, to be looked at where none can be written
+            with translated(shown), closing(sqlite.read_only(where.path)) as source:
+                sqlite.copy_to(copy, source)
             health = check(copy)
             if health.flaws:
                 told = "; ".join(map(str, health.flaws[:3]))
                 raise LedgerUnusable(
                     f"is damaged, and was not copied ({told}). See `gotsurge ledger check`", path=shown
                 )
-            _put_in_place(copy, to, force)
+            if force:
+                copy.replace(to)
+            else:
+                try:
+                    to.hardlink_to(copy)  # and not a rename, which would replace what came meanwhile
+                except FileExistsError:
+                    raise
+                except OSError:  # a file system without links
+                    copy.rename(to)
+            sqlite.sync_folder(to.parent)
         finally:
             copy.unlink(missing_ok=True)
     return health
-
-
-def _put_in_place(copy: Path, to: Path, force: bool) -> None:
-    with copy.open("rb") as file:
-        os.fsync(file.fileno())
-    if force:
-        copy.replace(to)
-    else:
-        try:
-            to.hardlink_to(copy)  # and not a rename, which would replace what came meanwhile
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without links
-            copy.rename(to)
-    with suppress(OSError):
-        folder = os.open(to.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def vacuum(where: str | Path | Place) -> tuple[int, int]:

@@ -397,15 +397,15 @@ async def test_the_copy_is_durable_before_anything_changes(path: Path, monkeypat
     """It is forced to the disk, under its name, in its folder, and only then the first table is touched."""
     old_ledger(path).close()
     seen: list[str] = []
-    real_sync, real_do, real_rename = os.fsync, migrate._do, Path.rename
+    real_sync, real_script, real_rename = os.fsync, Sqlite.script, Path.rename
 
     def sync(file: int) -> None:
         seen.append("folder" if stat.S_ISDIR(os.fstat(file).st_mode) else "copy")
         real_sync(file)
 
-    def do(db: Any, texts: str) -> None:
+    def script(db: Sqlite, name: str) -> None:
         seen.append("change")
-        real_do(db, texts)
+        real_script(db, name)
 
     def rename(self: Path, target: Path) -> Path:
         seen.append("name")
@@ -413,7 +413,7 @@ async def test_the_copy_is_durable_before_anything_changes(path: Path, monkeypat
 
     monkeypatch.setattr(os, "fsync", sync)
     monkeypatch.setattr(Path, "rename", rename)
-    monkeypatch.setattr(migrate, "_do", do)
+    monkeypatch.setattr(Sqlite, "script", script)
     await opened(path)
     assert seen[:4] == ["copy", "name", "folder", "change"]
 
