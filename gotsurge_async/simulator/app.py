@@ -3,16 +3,18 @@
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from gotsurge_async.api.endpoints import ENDPOINTS
-from gotsurge_async.simulator.faults import Fault
+from gotsurge_async.simulator.faults import Fault, Plan
 from gotsurge_async.simulator.operations import perform
 from gotsurge_async.simulator.replies import Call, RefusedError, Reply, refusal_reply
 from gotsurge_async.simulator.state.clock import write_http_date
+from gotsurge_async.simulator.state.requests import LoggedCall
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.webhooks import Sender
 
@@ -66,14 +68,41 @@ def add_operations(app: web.Application, service: Service, sender: Sender) -> No
 
 
 def _handler(operation: str, service: Service, sender: Sender) -> Handler:
+    hides_path = "{signature}" in ENDPOINTS[operation].path
+
     async def handle(request: web.Request) -> web.StreamResponse:
+        began = time.perf_counter()
         service.calls.note(operation)
         plan = service.faults.plan(operation)
+        logged = LoggedCall(
+            operation=operation,
+            verb=request.method,
+            path=ENDPOINTS[operation].path if hides_path else request.path_qs.removeprefix(BASE_PATH),
+            at=service.clock.now(),
+            agent=request.headers.get("User-Agent", ""),
+            authorized="Authorization" in request.headers,
+            account=service.sign_in.account_of(request.headers.get("Authorization", "")),
+            task_id=request.match_info.get("task_id", ""),
+        )
+        try:
+            response = await answer(request, plan, logged)
+            if not isinstance(response, Broken):
+                logged.take_answer(response.status, response.body)
+            return response
+        finally:
+            logged.seconds = time.perf_counter() - began
+            service.requests.add(logged)
+            service.changes.tell("requests")
+
+    async def answer(request: web.Request, plan: Plan, logged: LoggedCall) -> web.Response:
         try:
             body = await request.read()
         except web.HTTPRequestEntityTooLarge:
             text = f"The body is longer than {service.options.body_limit} bytes"
             return _whole(refusal_reply(RefusedError(413, "too_large", text), service.options))
+        logged.take_body(body)
+        if plan.before or plan.after:
+            logged.faults = tuple(f"{fault.kind} {fault.when}" for fault in (*plan.before, *plan.after))
         ending = await _strike(plan.before)
         if ending is not None:
             return _struck(ending, service, Reply(200))
@@ -111,7 +140,7 @@ async def _strike(planned: tuple[Fault, ...]) -> Fault | None:
     return None
 
 
-def _struck(fault: Fault, service: Service, reply: Reply) -> web.StreamResponse:
+def _struck(fault: Fault, service: Service, reply: Reply) -> web.Response:
     if fault.kind != "status":
         return Broken(fault.kind, reply)
     refused = RefusedError(fault.status, "fault", f"A fault was ordered: {fault.status}")

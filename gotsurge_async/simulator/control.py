@@ -1,17 +1,20 @@
 """What only a simulator has: the count, faults to order, a clock to turn. It never suffers faults itself."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
 
 from gotsurge_async.api.openapi import document
 from gotsurge_async.simulator.app import BASE_PATH
+from gotsurge_async.simulator.board.live import Live
+from gotsurge_async.simulator.day import seed_a_day
 from gotsurge_async.simulator.faults import fault_from_json
 from gotsurge_async.simulator.operations.checks import read_body
 from gotsurge_async.simulator.replies import RefusedError, json_reply
 from gotsurge_async.simulator.state.partners import Caller
+from gotsurge_async.simulator.state.requests import MOST_REQUESTS
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.webhooks import Sender
 
@@ -21,6 +24,11 @@ PREFIX = "/_simulator"
 class _ClockBody(msgspec.Struct, forbid_unknown_fields=True):
     advance_seconds: float = 0.0
     speed: float | None = None
+
+
+class _SeedBody(msgspec.Struct, forbid_unknown_fields=True):
+    orders: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 40
+    account: str = "platform"
 
 
 class _WebhookBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,12 +58,15 @@ Action = Callable[[web.Request, bytes], dict[str, Any] | None]
 def add_control(app: web.Application, service: Service, sender: Sender) -> None:
     """Serve all this under `PREFIX`, with the OpenAPI document of what the simulator serves."""
     control = _Control(service, sender)
+    app.router.add_get(f"{PREFIX}/events", Live(service).stream)
     for verb, path, action in (
         ("GET", "audit", control.audit),
         ("GET", "tasks", control.tasks),
         ("GET", "openapi.json", control.describe),
         ("POST", "faults", control.order_fault),
+        ("GET", "faults", control.faults),
         ("DELETE", "faults", control.clear_faults),
+        ("DELETE", "faults/{number}", control.remove_fault),
         ("GET", "clock", control.clock),
         ("POST", "clock", control.turn),
         ("POST", "reset", control.reset),
@@ -67,6 +78,8 @@ def add_control(app: web.Application, service: Service, sender: Sender) -> None:
         ("GET", "webhooks", control.webhooks),
         ("POST", "webhooks", control.set_webhook),
         ("POST", "webhooks/{number}/resend", control.resend),
+        ("GET", "requests", control.requests),
+        ("POST", "seed", control.seed),
     ):
         app.router.add_route(verb, f"{PREFIX}/{path}", _handler(action, service, sender))
 
@@ -89,9 +102,18 @@ class _Control:
 
     def order_fault(self, _: web.Request, body: bytes) -> None:
         self._service.faults.order(fault_from_json(body))
+        self._service.changes.tell("faults")
+
+    def faults(self, _: web.Request, __: bytes) -> dict[str, Any]:
+        return {"faults": self._service.faults.told()}
 
     def clear_faults(self, _: web.Request, __: bytes) -> None:
         self._service.faults.clear()
+        self._service.changes.tell("faults")
+
+    def remove_fault(self, request: web.Request, _: bytes) -> None:
+        self._service.faults.remove(_number(request))
+        self._service.changes.tell("faults")
 
     def clock(self, _: web.Request, __: bytes) -> dict[str, Any]:
         return {"now": self._service.instant(self._service.clock.now()), "speed": self._service.clock.speed}
@@ -120,11 +142,8 @@ class _Control:
 
     def move(self, request: web.Request, body: bytes) -> dict[str, Any]:
         wanted = read_body(body, _StatusBody)
-        task_id = request.match_info["task_id"]
-        entered = self._service.move(
-            task_id, wanted.status, force=wanted.force, through=wanted.through, note=wanted.note
-        )
-        return {"id": task_id, "entered": entered}
+        name = request.match_info["task_id"]
+        return self._service.move(name, wanted.status, force=wanted.force, through=wanted.through, note=wanted.note)
 
     def remove(self, request: web.Request, _: bytes) -> None:
         self._service.tasks.remove(request.match_info["task_id"])
@@ -138,14 +157,25 @@ class _Control:
         return {"urls": self._service.webhook_urls}
 
     def resend(self, request: web.Request, _: bytes) -> None:
-        number = request.match_info["number"]
-        if not (number.isascii() and number.isdigit() and len(number) < 10):
-            raise LookupError(f"there is no event {number!r}")
-        self._sender.resend(int(number))
+        self._sender.resend(_number(request))
+
+    def requests(self, _: web.Request, __: bytes) -> dict[str, Any]:
+        return {"requests": [call.told() for call in self._service.requests.latest(MOST_REQUESTS)]}
+
+    def seed(self, _: web.Request, body: bytes) -> dict[str, Any]:
+        wanted = read_body(body, _SeedBody) if body else _SeedBody()
+        return {"tasks": seed_a_day(self._service, wanted.orders, self._service.account(wanted.account))}
 
     def _person(self, body: bytes) -> Caller:
         wanted = read_body(body, _PersonBody)
         return self._service.caller(wanted.account, wanted.email)
+
+
+def _number(request: web.Request) -> int:
+    text = request.match_info["number"]
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise LookupError(f"there is nothing of the number {text!r}")
+    return int(text)
 
 
 def _handler(action: Action, service: Service, sender: Sender) -> Callable[[web.Request], Awaitable[web.Response]]:

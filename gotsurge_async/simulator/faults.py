@@ -14,7 +14,7 @@ Webhooks have faults of their own, which strike events instead of calls::
 
 from collections.abc import Collection, Mapping
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from attrs import define, field, fields_dict, frozen, validators
@@ -96,6 +96,7 @@ def fault_from_json(body: bytes) -> Fault:
 
 @define
 class _Ordered:
+    number: int
     fault: Fault
     random: Random
     met: int = 0
@@ -129,6 +130,7 @@ class Faults:
     def __init__(self, operations: Collection[str]) -> None:
         self._operations = operations
         self._ordered: list[_Ordered] = []
+        self._made = 0
 
     def order(self, fault: Fault) -> None:
         """Have a fault strike from now on; raises ValueError when there is no such operation."""
@@ -137,7 +139,22 @@ class Faults:
             if operation not in self._operations:
                 known = ", ".join(sorted(self._operations))
                 raise ValueError(f"there is no operation {operation!r}; the operations are: {known}")
-        self._ordered.append(_Ordered(fault, Random(fault.seed)))  # noqa: S311 - repeatable on purpose, no secret
+        self._made += 1
+        self._ordered.append(_Ordered(self._made, fault, Random(fault.seed)))  # noqa: S311 - repeatable, no secret
+
+    def remove(self, number: int) -> None:
+        """Have one fault no more; raises LookupError when there is none of that number."""
+        left = [ordered for ordered in self._ordered if ordered.number != number]
+        if len(left) == len(self._ordered):
+            raise LookupError(f"there is no fault {number}")
+        self._ordered = left
+
+    def told(self) -> list[dict[str, Any]]:
+        """The faults as JSON, with the number of each and how often it struck, in the order in which they came."""
+        return [
+            {"number": ordered.number, "struck": ordered.struck, **msgspec.to_builtins(ordered.fault)}
+            for ordered in self._ordered
+        ]
 
     def clear(self) -> None:
         """Have no faults any more."""

@@ -1,10 +1,11 @@
 """The simulator is for this machine alone: it refuses what a foreign page sends through a browser on it.
 
 It listens on the loopback interface, but a browser here reaches that too, on behalf of any page: by a plain POST
-(Origin names the page), or under a name of the page's own that was pointed at 127.0.0.1 (DNS rebinding; Host names it).
+(Origin names the page), under a name of the page's own that was pointed at 127.0.0.1 (DNS rebinding; Host names it), or
+by a GET for an image or a script, which has no Origin (Sec-Fetch-Site says that the page is another's).
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -33,9 +34,18 @@ def only_from_here(*, any_origin: Collection[str]) -> Callable[..., Awaitable[we
             return _refused("Host")
         if request.path not in any_origin and not all(map(is_here, request.headers.getall("Origin", ()))):
             return _refused("Origin")
+        if _is_fetched_by_a_stranger(request.headers):
+            return _refused("Sec-Fetch-Site")
         return await handler(request)
 
     return guard
+
+
+def _is_fetched_by_a_stranger(headers: Mapping[str, str]) -> bool:
+    """Whether a page of another site has this fetched, and not shown in a tab of its own."""
+    if headers.get("Sec-Fetch-Site") != "cross-site" or headers.get("Sec-Fetch-Mode") == "navigate":
+        return False
+    return "Origin" not in headers  # to a browser localhost is a stranger to 127.0.0.1; its Origin says better
 
 
 def _refused(header: str) -> web.Response:

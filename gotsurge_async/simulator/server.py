@@ -12,6 +12,7 @@ from aiohttp import web
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator.app import BASE_PATH, add_operations
 from gotsurge_async.simulator.control import add_control
+from gotsurge_async.simulator.day import seed_a_day
 from gotsurge_async.simulator.faults import Fault
 from gotsurge_async.simulator.loopback import only_from_here
 from gotsurge_async.simulator.options import SimulatorOptions
@@ -200,10 +201,19 @@ class Simulator:
     def order_fault(self, fault: Fault) -> None:
         """Have a fault strike from now on; raises ValueError when there is no such operation."""
         self._service.faults.order(fault)
+        self._service.changes.tell("faults")
 
     def clear_faults(self) -> None:
         """Have no faults any more."""
         self._service.faults.clear()
+        self._service.changes.tell("faults")
+
+    def seed_a_day(self, orders: int = 40, account: str = "platform") -> int:
+        """Have orders as they stand in the middle of a day around the present; how many tasks there are then.
+
+        The options' seed says which. Nothing of what they have behind them is sent to a webhook.
+        """
+        return seed_a_day(self._service, orders, self._service.account(account))
 
     def reset(self) -> None:
         """Be as just started: no tasks, tokens, faults, events or counts, and the clock not turned."""

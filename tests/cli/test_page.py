@@ -34,6 +34,8 @@ def found(words: list[str]) -> tuple[click.Command, str, list[str]]:
     command: click.Command = gotsurge
     name: list[str] = []
     while isinstance(command, click.Group):
+        if command.invoke_without_command and (not words or words[0].startswith("-")):
+            break
         assert words, f"{' '.join(name)} is a group"
         name.append(words[0])
         inner = command.get_command(click.Context(command), words[0])
@@ -47,6 +49,8 @@ def leaves(command: click.Command, name: str = "") -> Iterator[str]:
     if not isinstance(command, click.Group):
         yield name
         return
+    if command.invoke_without_command:
+        yield name
     context = click.Context(command)
     for each in command.list_commands(context):
         inner = command.get_command(context, each)

@@ -1,3 +1,5 @@
+import re
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -6,7 +8,7 @@ from openapi_spec_validator import validate
 
 from gotsurge_async.api.openapi import document
 
-from .kit import Client, order
+from .kit import Client, FakeTime, order
 
 
 async def test_the_audit_counts_tasks_by_tracking_id(plain: Client) -> None:
@@ -156,3 +158,44 @@ async def test_the_simulator_describes_itself(plain: Client) -> None:
     validate(answer.json)
     assert [server["url"] for server in answer.json["servers"]] == [plain.simulator.api_base]
     assert answer.json["paths"] == document()["paths"]
+
+
+async def test_every_call_of_its_own_is_documented(plain: Client) -> None:
+    """docs/simulator.md tells of each call under /_simulator, and of no other; its example makes all but the stream."""
+    page = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `(GET|POST|DELETE) (/_simulator/[^`?]*)", page, re.MULTILINE))
+    assert plain.simulator._runner is not None
+    served = {
+        (route.method, route.resource.canonical)
+        for route in plain.simulator._runner.app.router.routes()
+        if route.resource is not None and route.resource.canonical.startswith("/_simulator/") and route.method != "HEAD"
+    }
+    assert told == served
+    for verb, path in served - {("GET", "/_simulator/events")}:
+        wanted = re.escape(path.removeprefix("/_simulator/"))
+        made = re.sub(r"\\{\w+\\}", r"[^\"]+", wanted)
+        assert re.search(rf'control\("{verb}", f?"{made}[\"?]', page), f"{verb} {path} has no example"
+
+
+async def test_the_clock_runs_at_any_speed_over_http(plain: Client, time: FakeTime) -> None:
+    """The clock can be made to run faster, and to stand still; a speed that is none is refused."""
+    assert (await plain.call("POST", "/_simulator/clock", {"speed": 60})).status == 200
+    time.seconds += 10
+    assert (await plain.call("GET", "/_simulator/clock")).json == {"now": "2026-01-01T00:10:00Z", "speed": 60}
+    await plain.call("POST", "/_simulator/clock", {"speed": 0, "advance_seconds": 60})
+    time.seconds += 10
+    assert (await plain.call("GET", "/_simulator/clock")).json == {"now": "2026-01-01T00:11:00Z", "speed": 0}
+    assert (await plain.call("POST", "/_simulator/clock", {"speed": -1})).status == 422
+
+
+async def test_one_fault_of_several_can_be_taken_back(plain: Client) -> None:
+    """Faults are told with their numbers and strikes; one can be removed, an unknown one is not there."""
+    await plain.call("POST", "/_simulator/faults", {"kind": "status", "status": 503, "times": 2})
+    await plain.call("POST", "/_simulator/faults", {"kind": "delay", "seconds": 0})
+    assert (await plain.create(order())).status == 503
+    first, second = (await plain.call("GET", "/_simulator/faults")).json["faults"]
+    assert (first["number"], first["struck"], first["times"], second["kind"]) == (1, 1, 2, "delay")
+    assert (await plain.call("DELETE", "/_simulator/faults/1")).status == 200
+    assert (await plain.create(order())).status == 200
+    assert (await plain.call("DELETE", "/_simulator/faults/1")).status == 404
+    assert (await plain.call("DELETE", "/_simulator/faults/x")).status == 404

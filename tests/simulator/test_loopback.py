@@ -51,6 +51,51 @@ async def test_a_foreign_origin_is_refused(simulator: Simulator, origin: str) ->
     assert simulator.audit()["calls"] == {}
 
 
+@pytest.mark.parametrize("mode", ["no-cors", "cors"])
+async def test_what_another_page_has_fetched_is_refused(simulator: Simulator, mode: str) -> None:
+    """An image or a script of another site's page gets nothing, and opens no stream; a link to a page is followed."""
+    fetched = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode}
+    for path in (CONTROL, "/_simulator/events", API):
+        assert await status(simulator, path, **fetched) == 403
+    assert await status(simulator, CONTROL, **{**fetched, "Sec-Fetch-Site": "same-origin"}) == 200
+    assert await status(simulator, PAGE, **{**fetched, "Sec-Fetch-Mode": "navigate"}) == 400
+    assert await status(simulator, CONTROL, **fetched, Origin="http://localhost:3000") == 200
+
+
+@pytest.mark.parametrize(
+    ("verb", "path"),
+    [
+        ("POST", "/_simulator/clock"),
+        ("POST", "/_simulator/faults"),
+        ("POST", "/_simulator/seed"),
+        ("POST", "/_simulator/webhooks"),
+        ("POST", "/_simulator/webhooks/1/resend"),
+        ("POST", "/_simulator/tasks/x/status"),
+        ("DELETE", "/_simulator/faults"),
+        ("DELETE", "/_simulator/tasks/x"),
+        ("GET", "/_simulator/requests"),
+        ("GET", "/_simulator/events"),
+    ],
+)
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1.nip.io"},
+        {"Host": "localhost", "Origin": "https://localhost.evil.example"},
+    ],
+    ids=str,
+)
+async def test_no_stranger_gets_at_the_control(
+    simulator: Simulator, verb: str, path: str, forged: dict[str, str]
+) -> None:
+    """Whatever the control offers is refused to forged names and foreign pages alike."""
+    assert await status(simulator, path, verb, **forged) == 403
+    assert simulator.tasks() == []
+
+
 async def test_pages_of_this_machine_may_call(simulator: Simulator) -> None:
     """What is developed on this machine may call the simulator from its own pages."""
     for origin in ("http://localhost:3000", "https://127.0.0.1"):

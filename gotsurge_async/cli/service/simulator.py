@@ -3,14 +3,32 @@
 import asyncio
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
 import click
+import msgspec
 
-from gotsurge_async.simulator import SWITCHES, SimulatorOptions, serve
+from gotsurge_async.cli.shared.exits import Exit, Failure
+from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.output import print_json
+from gotsurge_async.simulator import SWITCHES, Life, SimulatorOptions, serve
+
+PORT = 8765
 
 
-@click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes any free port.")
+@click.group(invoke_without_command=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0 takes any free port.")
+@click.option(
+    "--life", is_flag=True, help="There are drivers: orders are accepted, picked up and delivered by the clock."
+)
+@click.option(
+    "--speed", type=float, default=1.0, help="Seconds of the simulator's clock in a second; 60: an hour a minute."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=1), default=1, help="What drivers do, and what is shuffled, follows from it."
+)
+@click.option("--webhook-url", default="", metavar="URL", help="Where the events of both accounts are sent.")
+@click.option("--webhooks-anywhere", is_flag=True, help="Let --webhook-url lead to another machine.")
 @click.option(
     "--option",
     "switches",
@@ -19,28 +37,93 @@ from gotsurge_async.simulator import SWITCHES, SimulatorOptions, serve
     help="Answer an open question of the document another way; may be given again. --options lists them.",
 )
 @click.option("--options", "show_options", is_flag=True, help="List what --option takes, and end.")
-def simulator(port: int, switches: tuple[str, ...], show_options: bool) -> None:
+@click.pass_context
+def simulator(
+    ctx: click.Context,
+    port: int,
+    life: bool,
+    speed: float,
+    seed: int,
+    webhook_url: str,
+    webhooks_anywhere: bool,
+    switches: tuple[str, ...],
+    show_options: bool,
+) -> None:
     """Run a GotSurge on this machine, until Ctrl-C.
 
     It listens on the loopback interface only, keeps everything in memory, and starts with two accounts, plain and
-    platform, whose credentials it prints. Push to it with
+    platform, whose credentials it prints, with the address of its board. Push to it with
 
     \b
       gotsurge push FILE --env local --api-base URL
     """
+    if ctx.invoked_subcommand is not None:
+        return
     if show_options:
         for switch in SWITCHES.values():
             click.echo(f"{switch.name} = {' | '.join(map(str, switch.values))}\n    {switch.meaning}")
         return
-    options = _options(switches)
+    chosen: dict[str, Any] = {
+        **_switches(switches),
+        "life": Life() if life else None,
+        "speed": speed,
+        "seed": seed,
+        "webhook_url": webhook_url,
+        "webhooks_anywhere": webhooks_anywhere,
+    }
     with suppress(KeyboardInterrupt):
         try:
-            asyncio.run(serve(port, options, announce=click.echo))
+            asyncio.run(serve(port, SimulatorOptions(**chosen), announce=click.echo))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
         except OSError as error:
             raise click.ClickException(f"cannot listen on port {port}: {error.strerror}") from None
 
 
-def _options(switches: tuple[str, ...]) -> SimulatorOptions:
+@simulator.command()
+@click.argument("task")
+@click.argument("status")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=PORT, show_default=True, help="Where the simulator runs."
+)
+@click.option("--through", is_flag=True, help="Go through all the statuses between.")
+@click.option("--force", is_flag=True, help="Also a status that the document does not let follow.")
+@click.option("--note", default="", help="What the task's `statuses` say of it.")
+@json_option
+def trigger(task: str, status: str, port: int, through: bool, force: bool, note: str, as_json: bool) -> None:
+    """Take TASK of a running simulator to STATUS, as a driver or an operator would; its event is sent.
+
+    TASK is a task id, or a tracking id that only one task has.
+    """
+    wanted = {"status": status, "through": through, "force": force, "note": note}
+    entered = asyncio.run(_post(port, f"/_simulator/tasks/{quote(task, safe='')}/status", wanted))
+    if as_json:
+        print_json(entered)
+    else:
+        click.echo(f"{entered['id']}\t{', '.join(entered['entered'])}")
+
+
+async def _post(port: int, path: str, content: object) -> dict[str, Any]:
+    """What a simulator's control answers; raises Failure with its reason."""
+    import aiohttp  # loaded by what sends, and by nothing else
+    from yarl import URL
+
+    url = URL(f"http://127.0.0.1:{port}{path}", encoded=True)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
+            session.post(url, data=msgspec.json.encode(content)) as response,
+        ):
+            answer: dict[str, Any] = msgspec.json.decode(await response.read())
+    except (aiohttp.ClientError, TimeoutError, ValueError):
+        where = f"no simulator answers at 127.0.0.1:{port}: start one with `gotsurge simulator --port {port}`"
+        raise Failure(where, Exit.UNREACHABLE) from None
+    if response.status != 200:
+        raise Failure(str(answer.get("message", f"HTTP {response.status}")), Exit.REFUSED)
+    return answer
+
+
+def _switches(switches: tuple[str, ...]) -> dict[str, Any]:
     """Read NAME=VALUE texts."""
     chosen: dict[str, Any] = {}
     for text in switches:
@@ -51,4 +134,4 @@ def _options(switches: tuple[str, ...]) -> SimulatorOptions:
         if value.lower() not in values:
             raise click.BadParameter(f"{name} is one of {', '.join(values)}, not {value!r}", param_hint="--option")
         chosen[name] = values[value.lower()]
-    return SimulatorOptions.from_mapping(chosen)
+    return chosen

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -17,9 +17,13 @@ from gotsurge_async.simulator.state.clock import Clock, TellsTime, write_instant
 from gotsurge_async.simulator.state.events import Event, Events, check_url
 from gotsurge_async.simulator.state.life import Lives
 from gotsurge_async.simulator.state.partners import ACCOUNTS, Account, Caller, Organizations, User, first_users
+from gotsurge_async.simulator.state.requests import LoggedCalls
 from gotsurge_async.simulator.state.sign_in import Browser, SignIn
 from gotsurge_async.simulator.state.tasks import TRANSITIONS, TaskRecord, Tasks, way
 from gotsurge_async.simulator.state.timetable import Action, Timetable
+
+Hook = Callable[[], None]
+MakesEvent = Callable[[TaskRecord], Event | None]
 
 
 class _Contact(msgspec.Struct):
@@ -69,9 +73,9 @@ class Service:
         self.faults: Faults = Faults(ENDPOINTS)
         self.timetable: Timetable = Timetable()
         self.changes: Changes = Changes()
-        self.replanned: Callable[[], None] | None = None
+        self.replanned: Hook | None = None
         """Called when the timetable or the clock's speed is another: whoever waits for the next moment waits anew."""
-        self.makes_event: Callable[[TaskRecord], Event | None] = lambda _: None
+        self.makes_event: MakesEvent = lambda _: None
         self._written = (float("nan"), "")
         check_url(options.webhook_url, anywhere=options.webhooks_anywhere)
         self.reset()
@@ -87,11 +91,13 @@ class Service:
         self.lives: Lives = Lives(self.tasks, self.timetable, self.options.life, self.options.seed)
         self.events: Events = Events()
         self.fresh: list[Event] = []
+        self.seeding = False
         self.webhook_urls: dict[str, str] = dict.fromkeys(ACCOUNTS, self.options.webhook_url)
         self.organizations: Organizations = Organizations(ACCOUNTS.values())
         self.sign_in: SignIn = SignIn(jwt=self.options.tokens == "jwt", rotation=self.options.refresh_rotation)
         self.browsers: dict[str, Browser] = {}
         self.calls: Calls = Calls()
+        self.requests: LoggedCalls = LoggedCalls()
         self.random: Random = Random(self.options.seed)  # noqa: S311 - repeatable on purpose, no secret
         if self.options.life is not None or self.options.webhook_url:
             self.lives.wake()
@@ -107,7 +113,7 @@ class Service:
                 record.new_course().price = price
         elif status == "complete":
             record.new_course().epod = proof_of_delivery(record, self.instant(record.history[-1][1]))
-        if self.webhook_urls[record.owner]:
+        if self.webhook_urls[record.owner] and not self.seeding:
             event = self.makes_event(record)
             if event is not None:
                 self.events.add(event)
@@ -137,20 +143,21 @@ class Service:
 
     def move(
         self, task_id: str, status: str, *, force: bool = False, through: bool = False, note: str = ""
-    ) -> Sequence[str]:
-        """Take a task to another status now, ``through`` all that lie between; the statuses that it entered.
+    ) -> dict[str, Any]:
+        """Take a task to another status now, ``through`` all that lie between: its ``id``, and what it ``entered``.
 
-        Raises LookupError for an unknown task, and ValueError for an unknown status or for one that does not follow.
+        It is named by its id, or by a tracking id that it alone has. Raises LookupError for an unknown task, and
+        ValueError for an unknown status or for one that does not follow.
         """
-        record = self.tasks.find(task_id)
+        record = self.tasks.named(task_id)
         now = self.clock.now()
         self.tasks.expire(record, now)
         before = len(record.history)
         steps = (status,) if force or not through or status not in TRANSITIONS else way(record.status, status)
         for step in steps:
-            self.tasks.move(task_id, step, now, force=force, note=note)
+            self.tasks.move(record.id, step, now, force=force, note=note)
         self._replan()
-        return [entered for entered, _ in record.history[before:]]
+        return {"id": record.id, "entered": [entered for entered, _ in record.history[before:]]}
 
     def set_webhook(self, url: str, account: str | None = None) -> None:
         """Have the events of an account, or of all, sent to a URL; empty for nowhere.

@@ -80,6 +80,11 @@ class SignIn:
             raise RefusedError(401, "token_expired", "The bearer token has expired")
         return grant.caller
 
+    def account_of(self, authorization: str) -> str:
+        """Whose bearer token an Authorization header holds, also of one that has expired; empty for none."""
+        grant = self._bearers.get(authorization.partition(" ")[2].strip())
+        return grant.caller.account.name if grant is not None else ""
+
     def revoke(self, account: str) -> None:
         """Make every token of an account worthless, as when a user withdraws consent."""
         self._bearers = {name: grant for name, grant in self._bearers.items() if grant.caller.account.name != account}

@@ -263,6 +263,15 @@ class Tasks:
         except KeyError:
             raise LookupError(f"there is no task {task_id!r}") from None
 
+    def named(self, name: str) -> TaskRecord:
+        """A task by its id, or by a tracking id that it alone has; raises LookupError for any other name."""
+        if name in self._by_id:
+            return self._by_id[name]
+        found = [record for record in self._by_id.values() if name and record.tracking_id == name]
+        if len(found) > 1:
+            raise LookupError(f"{len(found)} tasks have the tracking id {name!r}: name one of them by its id")
+        return found[0] if found else self.find(name)
+
     def owned(self, owner: str, task_id: str, now: float) -> TaskRecord | None:
         """A task of an owner, as it stands now; None for a stranger's or an unknown one."""
         record = self._by_id.get(task_id)

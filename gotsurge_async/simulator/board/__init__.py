@@ -1,0 +1,1 @@
+"""The board: what the simulator holds, for people, live."""
