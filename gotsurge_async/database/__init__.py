@@ -15,6 +15,7 @@ import re
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import cache
 from itertools import chain
@@ -367,6 +368,16 @@ class Postgres(Database):
     def rollback(self) -> None:
         if not self.driver.closed:
             self.driver.execute("ROLLBACK")
+
+
+@contextmanager
+def closed_on_error(db: Database) -> Iterator[None]:
+    """Close a connection that is not to be used after all."""
+    try:
+        yield
+    except BaseException:
+        db.close()
+        raise
 
 
 def connect(place: Place, texts: Path, *, patience: float = 30.0) -> Database:

@@ -71,12 +71,12 @@ class FileRunLocks:
     """``<ledger path>.<run id>.lock``, beside the file itself.
 
     Args:
-        ledger: resolved, so that symbolic links and relative paths lead to the same locks. A file with two names that
+        ledger: by whatever name; symbolic links and relative paths lead to the same locks. A file with two names that
             are both its own is refused when a ledger is opened (`sqlite.refuse_second_name`).
     """
 
     def __init__(self, ledger: Path) -> None:
-        self._ledger = ledger
+        self._ledger = ledger.resolve()
 
     def take(self, db: Database, run_id: str, *, wait: float = 0.0) -> FileRunLock | None:
         """Take a run, in a transaction; None when somebody has it for more than ``wait`` seconds, be it this process.

@@ -10,7 +10,7 @@ import attrs
 import click
 
 from gotsurge_async.bulk.ledger import Ledger
-from gotsurge_async.bulk.ledger.sql.store import is_there
+from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option
 from gotsurge_async.cli.shared.options import OUTPUT, Decorator, gathered, in_group
 from gotsurge_async.clock import SystemClock
@@ -73,7 +73,7 @@ async def open_book(books: Books) -> AsyncIterator[tuple[Book, Ledger | None]]:
     Raises:
         ConfigError: there is neither.
     """
-    has_ledger = await asyncio.to_thread(is_there, books.ledger)
+    has_ledger = await asyncio.to_thread(Backend(books.ledger).is_there)
     if not has_ledger and books.book.kind is Kind.SQLITE and not books.book.path.exists():
         raise ConfigError(
             f"there is no order book at {books.book}, and no ledger at {books.ledger} to begin it from: "

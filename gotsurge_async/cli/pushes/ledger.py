@@ -14,10 +14,10 @@ from gotsurge_async.bulk import Ledger
 from gotsurge_async.bulk.after.export import Exported, export
 from gotsurge_async.bulk.after.results import WholeFile, newest_in
 from gotsurge_async.bulk.ledger.errors import RESCUE, commands_for
+from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.bulk.ledger.upkeep.archive import archive
 from gotsurge_async.bulk.ledger.upkeep.backup import backup, vacuum
 from gotsurge_async.bulk.ledger.upkeep.check import Health, check
-from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
 from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older, refuse_newest
 from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.shared.exits import Exit, asynchronous, run_told, told
@@ -183,7 +183,7 @@ def accept_older_(ledger: Place, out: Path, yes: bool, as_json: bool) -> None:
 
 async def _newest(where: Place, out: Path) -> int:
     """The highest counter of the ledger in the summaries of a folder."""
-    if not await asyncio.to_thread(Keeper(where).is_there):
+    if not await asyncio.to_thread(Backend(where).is_there):
         return 0
     async with await Ledger.look(where) as opened:
         identity = await opened.identity()

@@ -14,7 +14,7 @@ import platformdirs
 from gotsurge_async.bulk import Ledger, Mode, Run
 from gotsurge_async.bulk.after.results import refuse_older
 from gotsurge_async.bulk.ledger import RunInfo
-from gotsurge_async.bulk.ledger.sql.store import is_there, place
+from gotsurge_async.bulk.ledger.sql.store import Backend, place
 from gotsurge_async.bulk.ledger.upkeep.check import refuse_unfit
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
 from gotsurge_async.bulk.send.changes import Known, compare
@@ -108,7 +108,7 @@ def must_exist(where: Place) -> None:
 
 def _is_there(where: Place) -> bool:
     """Whether there is a ledger; LedgerOlder where one was."""
-    found = is_there(where)
+    found = Backend(where).is_there()
     Keeper(where).refuse_loss(is_there=found)
     return found
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gotsurge_async.bulk.ledger.errors import LedgerBusy, LedgerError, LedgerUnusable
-from gotsurge_async.database import Database, Place, connect
+from gotsurge_async.database import Database, Place, closed_on_error, connect
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _LOST = "; see that the server runs and can be reached, then resume"
 def connected(place: Place, texts: Path) -> Database:
     """A connection whose transactions end when they stand still."""
     db = connect(place, texts)
-    try:
+    with closed_on_error(db):
         limiting = db.driver.info.server_version >= _LIMITING
         for statement in (
             f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'",
@@ -42,9 +42,6 @@ def connected(place: Place, texts: Path) -> Database:
         if _ask(db, "SELECT pg_backend_pid()") == db.driver.info.backend_pid:
             # Behind a pooler, which has a number of its own, the next statement may meet another session.
             db.driver.prepare_threshold = _PREPARE_AFTER
-    except BaseException:
-        db.close()
-        raise
     return db
 
 

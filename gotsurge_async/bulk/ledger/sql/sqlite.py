@@ -9,7 +9,7 @@ from time import monotonic, sleep
 from urllib.parse import quote
 
 from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerBusy, LedgerError, LedgerUnusable
-from gotsurge_async.database import Sqlite
+from gotsurge_async.database import Sqlite, closed_on_error
 
 BUSY_SECONDS = 60.0
 """How long a write waits for another process. An admission of a million contested orders holds the file for 20 s."""
@@ -59,22 +59,25 @@ BROKEN = (sqlite3.Error, UnicodeDecodeError)
 """What the driver raises; the second where a damaged name stands in the words of the first."""
 
 
-def make_file(path: Path) -> Path:
+def make_file(path: Path) -> None:
     """Create the file, for the owner alone (SQLite gives its -wal and -shm the same mode), and absent folders.
 
-    Returns its one true path, without symbolic links.
+    Raises:
+        LedgerUnusable: it, or its folder, may not be written, or it has another name.
     """
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise LedgerUnusable(f"needs SQLite 3.35 or newer, this Python has {sqlite3.sqlite_version}", path=str(path))
     with translated(path):
+        if path.exists() and not is_writable(path):
+            raise LedgerUnusable(
+                f"cannot be written to; check the permissions of the file and of its folder. {LOOK_ON}", path=str(path)
+            )
         for folder in reversed(path.parents):
             if not folder.exists():
                 folder.mkdir(mode=0o700, exist_ok=True)
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        real = path.resolve()
-        refuse_second_name(real)
-        return real
+        refuse_second_name(path.resolve())
 
 
 def refuse_second_name(real: Path) -> None:
@@ -105,22 +108,26 @@ def is_mount_point(real: Path, mounts: str) -> bool:
 
 def writing(path: Path, texts: Mapping[str, str]) -> Sqlite:
     """A connection that writes: durable, and patient with other processes."""
-    # Not bound to the thread that made it: who opens a connection, uses it and closes it are different threads, one
-    # after the other. Transactions are ours: Python's driver would begin them by itself, late and never IMMEDIATE.
-    driver = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None)
-    try:
-        driver.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        _write_ahead(driver)
+    db = _opened(path, "mode=rwc", texts)
+    with closed_on_error(db):
+        db.driver.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        _write_ahead(db.driver)
         for pragma in (
             "synchronous = FULL",
             f"cache_size = -{WRITER_CACHE_KIB}",
             f"journal_size_limit = {JOURNAL_LIMIT}",
         ):
-            driver.execute(f"PRAGMA {pragma}")
-    except BaseException:
-        driver.close()
-        raise
-    return Sqlite(driver, texts)
+            db.driver.execute(f"PRAGMA {pragma}")
+    return db
+
+
+def _opened(path: Path, how: str, texts: Mapping[str, str]) -> Sqlite:
+    # Not bound to the thread that made it: who opens a connection, uses it and closes it are different threads, one
+    # after the other. Transactions are ours: Python's driver would begin them by itself, late and never IMMEDIATE.
+    where = f"file:{quote(str(path))}?{how}"
+    return Sqlite(
+        sqlite3.connect(where, uri=True, timeout=BUSY_SECONDS, check_same_thread=False, isolation_level=None), texts
+    )
 
 
 def _write_ahead(driver: sqlite3.Connection) -> None:
@@ -172,34 +179,22 @@ def is_writable(path: Path) -> bool:
     return all(os.access(each, os.W_OK, effective_ids=_EFFECTIVE) for each in (path, path.resolve().parent))
 
 
-def refuse_unwritable(path: Path) -> None:
-    """Say in time that a ledger which exists cannot be written.
-
-    Raises:
-        LedgerUnusable: it, or its folder, may not be written.
-    """
-    if path.exists() and not is_writable(path):
-        raise LedgerUnusable(
-            f"cannot be written to; check the permissions of the file and of its folder. {LOOK_ON}", path=str(path)
-        )
-
-
-def read_only(path: Path) -> sqlite3.Connection:
+def reading(path: Path, texts: Mapping[str, str]) -> Sqlite:
     """A connection that only reads.
 
     Raises:
+        LedgerError: there is no such file.
         LedgerUnusable: what another wrote last cannot be seen from here.
         sqlite3.Error: it cannot be opened.
     """
+    if not path.exists():
+        raise LedgerError("does not exist", path=str(path))
     # Whoever sees a short log become a long one, and has read the file alone, has read something old: so it is
     # decided for each connection, and each is short.
     real = path.resolve()
-    connection = sqlite3.connect(
-        f"file:{quote(str(real))}?{_how(real)}", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
-    )
-    connection.isolation_level = None
-    connection.execute("PRAGMA query_only = ON")
-    return connection
+    db = _opened(real, _how(real), texts)
+    db.driver.execute("PRAGMA query_only = ON")
+    return db
 
 
 def _how(path: Path) -> str:

@@ -1,14 +1,12 @@
 """An open ledger: the connections to its database, the one writer, the locks of its runs, and the clock."""
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from secrets import randbelow
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
-from urllib.parse import quote
 
 from attrs import frozen
 
@@ -23,7 +21,7 @@ from gotsurge_async.bulk.ledger.upkeep.integrity import CHECKED_AT, look_over, t
 from gotsurge_async.bulk.ledger.writer import Job, Writer
 from gotsurge_async.bulk.ledger.writer import Kind as Requests
 from gotsurge_async.clock import to_microseconds
-from gotsurge_async.database import Database, Kind, Place, Sqlite, place_of, statements
+from gotsurge_async.database import Database, Kind, Place, closed_on_error, place_of, statements
 from gotsurge_async.errors import ConfigError
 
 A = TypeVar("A")
@@ -63,30 +61,37 @@ class Backend:
         """For people."""
         return str(self.place)
 
+    def is_there(self) -> bool:
+        """Whether there is a ledger, or what should be one; of one in PostgreSQL the server is asked.
+
+        Raises:
+            LedgerUnusable: it cannot be told.
+        """
+        with self.translated():
+            if self.place.kind is Kind.SQLITE:
+                return self.place.path.exists() and self.place.path.stat().st_size > 0
+            with closing(self.reading()) as db:
+                return ("ledger_meta",) in db.rows("tables")
+
+    def locks(self) -> RunLocks:
+        """The locks of its runs."""
+        return FileRunLocks(self.place.path) if self.place.kind is Kind.SQLITE else Leases()
+
     def writing(self) -> Database:
         """A connection that may write; of a file, made if it is absent."""
         if self.place.kind is Kind.SQLITE:
+            sqlite.make_file(self.place.path)
             return sqlite.writing(self.place.path, statements(TEXT, Kind.SQLITE))
         db = postgres.connected(self.place, TEXT)
-        with _closing_on_error(db):
+        with closed_on_error(db):
             postgres.refuse_forgetful(db, self.shown)
         return db
 
-    def reading(self, *, only: bool) -> Database:
-        """A connection that reads; ``only`` says that nothing may be written, not even by the database itself."""
-        if self.place.kind is not Kind.SQLITE:
-            return postgres.connected(self.place, TEXT)
-        texts = statements(TEXT, Kind.SQLITE)
-        if only:
-            return Sqlite(sqlite.read_only(self.place.path), texts)
-        driver = sqlite3.connect(  # which does not make one where the file is gone
-            f"file:{quote(str(self.place.path))}?mode=rw",
-            uri=True,
-            timeout=sqlite.BUSY_SECONDS,
-            check_same_thread=False,
-            isolation_level=None,
-        )
-        return Sqlite(driver, texts)
+    def reading(self) -> Database:
+        """A connection that only reads."""
+        if self.place.kind is Kind.SQLITE:
+            return sqlite.reading(self.place.path, statements(TEXT, Kind.SQLITE))
+        return postgres.connected(self.place, TEXT)
 
     def translate(self, error: BaseException) -> LedgerError | None:
         """What an error means for the ledger; None if it is none of the database."""
@@ -109,28 +114,6 @@ class Backend:
             if told is None or told is error:
                 raise
             raise told from error
-
-
-def is_there(where: Place) -> bool:
-    """Whether there is a ledger, or what should be one; of one in PostgreSQL the server is asked.
-
-    Raises:
-        LedgerUnusable: it cannot be told.
-    """
-    backend = Backend(where)
-    if where.kind is Kind.SQLITE:
-        return where.path.exists()
-    with backend.translated(), closing(backend.reading(only=True)) as db:
-        return ("ledger_meta",) in db.rows("tables")
-
-
-@contextmanager
-def _closing_on_error(db: Database) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        db.close()
-        raise
 
 
 class Store:
@@ -218,7 +201,7 @@ class Store:
             # One that only looks opens anew each time, as things are then.
             db = self._idle.pop() if self._idle else None
             if db is None or not db.alive():
-                db = self._backend.reading(only=only)
+                db = self._backend.reading()
             db.begin(writing=False)
             found = ask(db)
             db.commit()
@@ -278,24 +261,17 @@ class _Opened:
 
 def _open(where: str | Path | Place, clock: Clock, accept_older: bool) -> _Opened:
     backend = Backend(place(where))
-    keeper = Keeper(backend.place)
-    locks: RunLocks
+    keeper, locks = Keeper(backend.place), backend.locks()
     is_file = backend.place.kind is Kind.SQLITE
-    if is_file:
-        sqlite.refuse_unwritable(backend.place.path)
-        if not accept_older:
-            keeper.refuse_loss()
-        locks = FileRunLocks(sqlite.make_file(backend.place.path))
-    else:
-        locks = Leases()
+    if is_file and not accept_older:
+        keeper.refuse_loss(is_there=backend.is_there())
     with backend.translated():
         db = backend.writing()
-        with _closing_on_error(db):
+        with closed_on_error(db):
             if is_file:
                 bring_over(db, backend.place.path, locks, None if accept_older else keeper)
             db.begin()
-            if not is_file:
-                db.script("creating")  # two that make the tables at once would both fail
+            db.script("creating")  # two that make the tables at once would both fail
             was_there = prepare(db, backend.shown)
             if ARCHIVE_OF in dict(db.rows("meta")):
                 raise LedgerError(f"is an archive of runs: nothing is sent from it. {sqlite.LOOK_ON}")
@@ -316,19 +292,16 @@ def _open(where: str | Path | Place, clock: Clock, accept_older: bool) -> _Opene
 
 
 def _look(backend: Backend, clock: Clock) -> RunLocks:
-    path = backend.place.path
-    if backend.place.kind is Kind.SQLITE and not path.exists():
-        raise LedgerUnusable("does not exist", path=backend.shown)
-    with backend.translated(), closing(backend.reading(only=True)) as db:
+    with backend.translated(), closing(backend.reading()) as db:
         older = version_of(db, backend.shown) < VERSION
     if older:
-        if backend.place.kind is Kind.SQLITE and not sqlite.is_writable(path):
+        if backend.place.kind is Kind.SQLITE and not sqlite.is_writable(backend.place.path):
             raise LedgerUnusable(
                 "is of an older version, and cannot be brought up to date where it is: look at a copy",
                 path=backend.shown,
             )
         _open(backend.place, clock, True).close()
-    return FileRunLocks(path.resolve()) if backend.place.kind is Kind.SQLITE else Leases()
+    return backend.locks()
 
 
 def _close_again(opening: "Future[_Opened]") -> None:

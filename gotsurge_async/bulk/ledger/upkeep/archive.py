@@ -37,7 +37,7 @@ from gotsurge_async.bulk.ledger.states import (
 )
 from gotsurge_async.bulk.ledger.upkeep.counter import identity_of
 from gotsurge_async.clock import to_microseconds
-from gotsurge_async.database import Database, Kind, Place, Row
+from gotsurge_async.database import Database, Kind, Place, Row, closed_on_error
 
 _FINAL = frozenset(
     LETTERS[state] for state in OWNED_ELSEWHERE | {OrderState.CREATED, OrderState.REFUSED, OrderState.CANCELLED}
@@ -140,19 +140,15 @@ def _opened(place: Place, ledger: Place, ledger_id: int) -> Database:
     if place.path.exists() and ledger.kind is Kind.SQLITE and place.path.samefile(ledger.path):
         raise LedgerError("cannot be its own archive", path=str(ledger))
     backend = Backend(place)
-    with sqlite.translated(place.path):
-        sqlite.make_file(place.path)
+    with backend.translated():
         db = backend.writing()
-        try:
+        with closed_on_error(db):
             db.begin()
             if not prepare(db, str(place)):
                 db.change("remember", name=ARCHIVE_OF, value=ledger_id)
             if (ARCHIVE_OF, ledger_id) not in db.rows("meta"):
                 raise LedgerError("is not an archive of this ledger: name another file", path=str(place))
             db.commit()
-        except BaseException:
-            db.close()
-            raise
     return db
 
 

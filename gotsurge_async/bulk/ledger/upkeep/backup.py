@@ -6,7 +6,6 @@ from contextlib import closing
 from pathlib import Path
 
 from gotsurge_async.bulk.ledger.errors import LedgerError, LedgerUnusable
-from gotsurge_async.bulk.ledger.locks import FileRunLocks, Leases, RunLocks
 from gotsurge_async.bulk.ledger.sql import runs, sqlite
 from gotsurge_async.bulk.ledger.sql.schema import TABLES
 from gotsurge_async.bulk.ledger.sql.sqlite import translated
@@ -35,8 +34,6 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
             "accept-older`, then `gotsurge reconcile` for each environment",
             path=shown,
         )
-    if not where.path.exists():
-        raise LedgerError("does not exist", path=shown)
     with translated(to):
         if to.exists() and to.samefile(where.path):
             raise LedgerError("cannot be its own backup", path=shown)
@@ -49,8 +46,8 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
         os.close(descriptor)
         copy = Path(name)
         try:
-            with translated(shown), closing(sqlite.read_only(where.path)) as source:
-                sqlite.copy_to(copy, source)
+            with translated(shown), closing(Backend(where).reading()) as source:
+                sqlite.copy_to(copy, source.driver)
             health = check(copy)
             if health.flaws:
                 told = "; ".join(map(str, health.flaws[:3]))
@@ -83,7 +80,7 @@ def vacuum(where: str | Path | Place) -> tuple[int, int]:
     where = place(where)
     refuse_unfit(where)
     backend = Backend(where)
-    locks: RunLocks = FileRunLocks(where.path.resolve()) if where.kind is Kind.SQLITE else Leases()
+    locks = backend.locks()
     with backend.translated(), closing(backend.writing()) as db:
         for run in runs.newest(db, None):
             if run.holder is not None and locks.is_held(db, run.id):

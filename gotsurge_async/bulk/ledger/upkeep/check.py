@@ -100,9 +100,7 @@ def looking(where: Place, *, damaged_too: bool = False) -> Iterator[Database]:
         LedgerUnusable: it is damaged, or cannot be read.
     """
     backend = Backend(where)
-    if where.kind is Kind.SQLITE and not where.path.exists():
-        raise LedgerError("does not exist", path=backend.shown)
-    with backend.translated(), closing(backend.reading(only=True)) as db:
+    with backend.translated(), closing(backend.reading()) as db:
         try:
             version = version_of(db, backend.shown)
         except (LedgerUnusable, *BROKEN):

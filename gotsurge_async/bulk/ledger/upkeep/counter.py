@@ -92,23 +92,13 @@ class Keeper:
             return _parse(self.path.read_bytes())
         return None
 
-    def is_there(self) -> bool:
-        """Whether there is a file at all where a ledger should be; of one in PostgreSQL only the server knows."""
-        with translated(self._ledger.path):
-            return self._ledger.kind is not Kind.SQLITE or (
-                self._ledger.path.exists() and bool(self._ledger.path.stat().st_size)
-            )
-
-    def refuse_loss(self, *, is_there: bool | None = None) -> None:
+    def refuse_loss(self, *, is_there: bool) -> None:
         """Refuse to begin a ledger where one was.
-
-        Args:
-            is_there: whether there is one, if that is known.
 
         Raises:
             LedgerOlder: the file beside knows of one, and there is none.
         """
-        if self.is_there() if is_there is None else is_there:
+        if is_there:
             return
         kept = self.kept()
         if kept is not None and kept.counter:

@@ -1,5 +1,6 @@
 """Going on with an older copy of a ledger, when there is no newer one: `gotsurge ledger accept-older`."""
 
+import asyncio
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from gotsurge_async.bulk.ledger.errors import LedgerError
 from gotsurge_async.bulk.ledger.sql import runs
 from gotsurge_async.bulk.ledger.sql.chunks import Chunk, each_page, load
 from gotsurge_async.bulk.ledger.sql.sqlite import translated
-from gotsurge_async.bulk.ledger.sql.store import Store, place
+from gotsurge_async.bulk.ledger.sql.store import Backend, Store, place
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     LETTERS,
@@ -21,7 +22,7 @@ from gotsurge_async.bulk.ledger.states import (
     utc_now,
 )
 from gotsurge_async.bulk.ledger.upkeep.counter import Identity, Keeper, identity_of
-from gotsurge_async.database import Database, Place
+from gotsurge_async.database import Database, Kind, Place
 
 LOST = "an older copy of the ledger was gone on with: it may have been sent since"
 """What an order in doubt says in its ``error`` after `accept_older`."""
@@ -48,7 +49,7 @@ async def refuse_newest(where: str | Path | Place, *, newest: int = 0) -> None:
     """
     where = place(where)
     keeper = Keeper(where)
-    if _is_gone(keeper, where):
+    if await asyncio.to_thread(_is_gone, keeper, where):
         return
     store = await Store.look(where, utc_now)
     try:
@@ -63,7 +64,7 @@ def _is_gone(keeper: Keeper, where: Place) -> bool:
     Raises:
         LedgerError: there never was one, as far as is known.
     """
-    if keeper.is_there():
+    if Backend(where).is_there():
         return False
     kept = keeper.kept()
     if kept is None or not kept.counter:
@@ -103,7 +104,7 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
     """
     where = place(where)
     keeper = Keeper(where)
-    if _is_gone(keeper, where):
+    if await asyncio.to_thread(_is_gone, keeper, where) and where.kind is Kind.SQLITE:
         with translated(keeper.path):
             keeper.path.unlink()
         return Accepted()

@@ -157,7 +157,7 @@ async def outcome(work: Coroutine[Any, Any, None]) -> str | None:
 
 def flaws(path: Path) -> list[str]:
     """All that is wrong in a ledger."""
-    with closing(Backend(place(path)).reading(only=True)) as db:
+    with closing(Backend(place(path)).reading()) as db:
         return [str(flaw) for flaw in look_through(db, 100, whole=True)]
 
 
