@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 
 from gotsurge_async.clock import Clock
@@ -25,12 +26,25 @@ _FORGET = 1.001
 _WEIGHT = 0.1
 """What one answer counts in the average."""
 
+_yields: ContextVar[bool] = ContextVar("yields", default=False)
+
+
+@contextmanager
+def yielding() -> Iterator[None]:
+    """Make the calls of this task, inside the block, wait until no other call waits for a place in flight."""
+    token = _yields.set(True)
+    try:
+        yield
+    finally:
+        _yields.reset(token)
+
 
 class Limiter:
     """An async context manager around one try: waits for a place in flight, then for its turn in the rate.
 
-    Places are given in the order in which they were asked for. Turns are spaced evenly, so a second never holds a
-    burst. The place is given back at exit; a turn that was taken and not used is gone.
+    Places are given in the order in which they were asked for; to those who yield, when nobody else waits. Turns are
+    spaced evenly, so a second never holds a burst. The place is given back at exit; a turn that was taken and not used
+    is gone.
 
     Attributes:
         ceiling: the most places there can be, ``limits.concurrency``.
@@ -41,6 +55,7 @@ class Limiter:
         self._places = limits.concurrency
         self._taken = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._yielding: deque[asyncio.Future[None]] = deque()
         self._interval = 1.0 / limits.rate if limits.rate else 0.0
         self._next_turn = 0.0
         self._clock = clock
@@ -86,11 +101,12 @@ class Limiter:
         self._give_back()
 
     async def _take_place(self) -> None:
-        if self._taken < self._places and not self._waiting:
+        yields = _yields.get()
+        if self._taken < self._places and not self._waiting and not (yields and self._yielding):
             self._taken += 1
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(place)
+        (self._yielding if yields else self._waiting).append(place)
         try:
             await place
         except asyncio.CancelledError:
@@ -103,8 +119,8 @@ class Limiter:
         self._admit()
 
     def _admit(self) -> None:
-        while self._waiting and self._taken < self._places:
-            place = self._waiting.popleft()
+        while (waiting := self._waiting or self._yielding) and self._taken < self._places:
+            place = waiting.popleft()
             if not place.done():
                 self._taken += 1
                 place.set_result(None)

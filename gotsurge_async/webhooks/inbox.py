@@ -8,17 +8,18 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import attrs
+from filelock import FileLock, Timeout
 
 from gotsurge_async.auth.leases import leased
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
-from gotsurge_async.database import Database, Place, Row
+from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.webhooks.event import Event, MalformedEvent, read_event
 from gotsurge_async.webhooks.store import Store, StoreError
 
@@ -32,6 +33,8 @@ TOGETHER = 1000
 """Events of one commit, at most."""
 CLEAN_EVERY = 3600.0
 """Seconds between two clean-ups."""
+_TRY_AGAIN = 0.2
+"""Seconds between two looks whether another process is still alone with something."""
 
 _TEXTS = Path(__file__).with_suffix(".sql")
 
@@ -229,9 +232,29 @@ class Inbox:
         if ids:
             await self._store.write(lambda db: db.change(how, ids=db.listed(ids), why=why))
 
-    def alone(self, name: str) -> AbstractAsyncContextManager[None]:
-        """Exclude other processes with this inbox from something; waits until they are dead or done with it."""
-        return leased(_Board(self._store), name, self._clock)
+    @asynccontextmanager
+    async def alone(self, name: str) -> AsyncIterator[asyncio.Event]:
+        """Exclude other processes with this inbox from something; waits until they are dead or done with it.
+
+        Beside a file that is a lock of the system, which ends with its process; in PostgreSQL a lease, which one that
+        is frozen loses: the event that is given is set then.
+        """
+        lost = asyncio.Event()
+        if self.place.kind is not Kind.SQLITE:
+            async with leased(_Board(self._store, lost), name, self._clock):
+                yield lost
+            return
+        lock = FileLock(f"{self.place.path}.{name}", mode=0o600, thread_local=False)
+        while True:
+            try:
+                lock.acquire(blocking=False)
+                break
+            except Timeout:
+                await self._clock.sleep(_TRY_AGAIN)
+        try:
+            yield lost
+        finally:
+            lock.release()
 
     # --- for people -------------------------------------------------------------------------------------------------
 
@@ -317,8 +340,9 @@ class Inbox:
 class _Board:
     """Leases as rows; the sign of life is a count."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, lost: asyncio.Event) -> None:
         self._store = store
+        self._lost = lost
 
     async def sign(self, name: str) -> str | None:
         """The holder and its count."""
@@ -332,7 +356,10 @@ class _Board:
 
     async def beat(self, name: str, me: str) -> bool:
         """Count on."""
-        return bool(await self._change("beat", name=name, me=me))
+        if await self._change("beat", name=name, me=me):
+            return True
+        self._lost.set()
+        return False
 
     async def give_back(self, name: str, me: str) -> None:
         """Remove our row."""

@@ -1,13 +1,14 @@
 """`gotsurge_async.calls.limiter`: how many at once, and how many a second."""
 
 import asyncio
+from contextlib import nullcontext
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotsurge_async.calls.limiter import COOL_DOWN, Limiter, Pace
+from gotsurge_async.calls.limiter import COOL_DOWN, Limiter, Pace, yielding
 from gotsurge_async.config import Limits
 from gotsurge_async.hooks import Hooks, RequestDone
 from gotsurge_async.testing import ManualClock
@@ -304,3 +305,42 @@ async def test_two_pushes_share_one_pace(clock: ManualClock, limiter: Limiter) -
     assert limiter.places == 16
     hooks.emit(done(429))
     assert limiter.places == 16
+
+
+async def test_those_who_yield_wait_for_all_others() -> None:
+    """A place that becomes free goes to whoever does not yield, also to one that came later."""
+    limiter = Limiter(Limits(concurrency=1), ManualClock())
+    order: list[str] = []
+
+    async def call(name: str, *, yields: bool) -> None:
+        with yielding() if yields else nullcontext():
+            async with limiter:
+                order.append(name)
+                await asyncio.sleep(0)
+
+    async with limiter:
+        calls = [
+            asyncio.create_task(call(name, yields="read" in name)) for name in ("read 1", "push 1", "read 2", "push 2")
+        ]
+        await asyncio.sleep(0)
+    await asyncio.gather(*calls)
+    assert order == ["push 1", "push 2", "read 1", "read 2"]
+
+
+async def test_who_yields_and_is_cancelled_takes_no_place() -> None:
+    """One that gave up while it waited is passed over."""
+    limiter = Limiter(Limits(concurrency=1), ManualClock())
+
+    async def call() -> None:
+        with yielding():
+            async with limiter:
+                pass
+
+    async with limiter:
+        gone, here = asyncio.create_task(call()), asyncio.create_task(call())
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.sleep(0)
+    await here
+    async with limiter:
+        pass

@@ -31,6 +31,7 @@ class Names(Model):
 
     tracking_id: str | None = None
     invoice_number: str | None = None
+    group_tag: str | None = None
     from_time_window: TimeWindow | None = None
 
     @property
@@ -89,6 +90,25 @@ async def read_tasks(
 
     async with Batcher(task_ids, look_up, size=1, concurrency=gs.limits.concurrency) as looks:
         return {task_id: found async for task_id, found in looks}
+
+
+# --- among tasks that were read ---------------------------------------------------------------------------------------
+
+
+def match_tasks(
+    rows: Sequence[OrderRow], tasks: Iterable[Task], owners: Mapping[str, int], path: str, *, tags: Collection[str] = ()
+) -> "Findings":
+    """Say which of some tasks, each of which was read by its id, is whose, as `search_task_list` does.
+
+    Args:
+        rows: every order that they may be.
+        owners: tasks that the ledger has already, each with the id of its order.
+        tags: group tags that one order alone has: a task that tells no other name, and the same pickup window, is its.
+    """
+    candidates = _Candidates(rows, path, tags)
+    for task in tasks:
+        candidates.take(task)
+    return candidates.match(owners, complete=False)
 
 
 # --- on the Task List ------------------------------------------------------------------------------------------------
@@ -168,12 +188,14 @@ async def _scan(gs: GotSurge, candidates: "_Candidates", direction: Literal["asc
 class _Candidates:
     """The tasks of a list that may be those of some orders."""
 
-    def __init__(self, rows: Sequence[OrderRow], path: str) -> None:
+    def __init__(self, rows: Sequence[OrderRow], path: str, tags: Collection[str] = ()) -> None:
         self.tasks: dict[str, Task] = {}
         self._names = {row.id: names_of(row, path) for row in rows}
         self._recorded = {row.task_id for row in rows}
         self._by_tracking = _grouped((names.tracking_id, order) for order, names in self._names.items())
         self._by_invoice = _grouped((names.invoice_number, order) for order, names in self._names.items())
+        self._by_tag = _grouped((names.group_tag, order) for order, names in self._names.items())
+        self._tags = tags
 
     def take(self, task: Task) -> None:
         """Keep a task if it may be one of theirs; one that was seen before is replaced by what it is now."""
@@ -197,7 +219,7 @@ class _Candidates:
                 if owner in self._names:
                     whose = unclear if not_its_own(self._names[owner], task) else tasks
                     whose.setdefault(owner, []).append(task)
-            elif not task.tracking_id and not task.invoice_number:
+            elif not task.tracking_id and not task.invoice_number and task.group_tag not in self._tags:
                 nameless.add(_span(task.from_time_window))
             else:
                 orders, proven = self._whose(task)
@@ -225,7 +247,11 @@ class _Candidates:
         if task.tracking_id:
             named = self._by_tracking.get(task.tracking_id, ())
             return named, len(named) == 1 and _agree(self._names[named[0]], task)
-        named = self._by_invoice.get(task.invoice_number or "", ())
+        named = (
+            self._by_invoice.get(task.invoice_number, ())
+            if task.invoice_number
+            else self._by_tag.get(task.group_tag or "", ())
+        )
         return named, len(named) == 1 and _same_pickup(self._names[named[0]], task)
 
 

@@ -1,11 +1,20 @@
 """What became of orders in doubt, by reading. What is not proven stays in doubt; nothing is ever sent here."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 
 import attrs
 
-from gotsurge_async.bulk.after.lookup import Findings, listed, names_of, not_its_own, read_tasks, search_task_list
+from gotsurge_async.bulk.after.lookup import (
+    Findings,
+    listed,
+    match_tasks,
+    names_of,
+    not_its_own,
+    read_tasks,
+    search_task_list,
+)
 from gotsurge_async.bulk.ledger import (
     DOUBTFUL,
     Ledger,
@@ -15,7 +24,9 @@ from gotsurge_async.bulk.ledger import (
     OrderState,
     Remark,
     Run,
+    RunHeld,
     RunInfo,
+    RunState,
     TaskTaken,
 )
 from gotsurge_async.bulk.ledger.upkeep.older_copy import LOST
@@ -131,6 +142,75 @@ class Reconciler:
             conclusions |= await _record(run, rows, conclusions)
             await uninterrupted(run.finish())
         return _reconciled(run.id, rows, conclusions, findings.trouble)
+
+    async def settle_by(self, run_id: str, tasks: Sequence[Task]) -> Reconciled:
+        """Conclude from tasks that were read what became of the orders in doubt that they name; nothing of others.
+
+        A task settles an order only if it names that one and no other: see `lookup.search_task_list`. Where it tells
+        neither tracking id nor invoice number, a group tag that one order alone has, and its pickup window, do.
+
+        Of a run that a living process has, only orders are settled that are created, and in doubt by now.
+
+        Args:
+            tasks: as they were read just now; all that may be the same order's, so that a double shows.
+
+        Raises:
+            NoSuchRun, LedgerError: there is no such run, or the ledger fails.
+        """
+        info = await self.ledger.run(run_id)
+        try:
+            run = await self.ledger.hold(run_id)
+        except RunHeld:
+            return await self._settle_held(info, tasks)
+        async with run:
+            await run.recover()
+            rows = {row.id: row async for row in run.rows(DOUBTFUL)}
+            conclusions = await self._conclude_from_read(info, rows, tasks)
+            conclusions |= await _record(run, rows, conclusions)
+            await uninterrupted(run.finish())
+        return _reconciled(run_id, rows, conclusions, "")
+
+    async def _settle_held(self, info: RunInfo, tasks: Sequence[Task]) -> Reconciled:
+        rows = {row.id: row async for row in self.ledger.rows(info.id, (OrderState.IN_DOUBT,))}
+        conclusions = {
+            order: each
+            for order, each in (await self._conclude_from_read(info, rows, tasks)).items()
+            if isinstance(each, OrderOutcome) and each.state is OrderState.CREATED
+        }
+        if conclusions:
+            words = {rows[order].key: each.task_id for order, each in conclusions.items()}
+            await uninterrupted(self.ledger.resolve(info.id, words, by="a read of its task"))
+        return _reconciled(info.id, rows, conclusions, "")
+
+    async def _conclude_from_read(
+        self, info: RunInfo, rows: Mapping[int, OrderRow], tasks: Sequence[Task]
+    ) -> dict[int, OrderOutcome | StillInDoubt]:
+        """Of the orders that some tasks name, or may, what these mean."""
+        if not rows:
+            return {}
+        owners = await self.ledger.recorded(info.environment, [task.id for task in tasks])
+        others = [
+            row
+            for other in await self.ledger.runs()
+            if other.environment == info.environment and other.id != info.id and other.state is not RunState.LOADING
+            async for row in self.ledger.rows(other.id, DOUBTFUL)
+        ]
+        tags = {task.group_tag for task in tasks if task.group_tag and not (task.tracking_id or task.invoice_number)}
+        alone = await self._tags_of_one(info, tags, others) if tags else ()
+        findings = match_tasks([*rows.values(), *others], tasks, owners, self.ledger.path, tags=alone)
+        named = findings.tasks.keys() | findings.unclear.keys()
+        return {
+            row.id: _conclude(info.mode, row, findings, Absent.IN_DOUBT) for row in rows.values() if row.id in named
+        }
+
+    async def _tags_of_one(self, info: RunInfo, tags: set[str], others: Sequence[OrderRow]) -> list[str]:
+        """Which of some group tags one order alone has: of the run in any state, and of those in doubt elsewhere."""
+        counted: Counter[str] = Counter()
+        for row in others:
+            counted[names_of(row, self.ledger.path).group_tag or ""] += 1
+        async for row in self.ledger.rows(info.id):
+            counted[names_of(row, self.ledger.path).group_tag or ""] += 1
+        return [tag for tag in tags if counted[tag] == 1]
 
     async def _look(self, run: RunInfo, rows: Sequence[OrderRow], *, task_list: bool) -> Findings:
         """Read the recorded tasks (in two-phase mode every order has one), and the list for what they leave open."""

@@ -144,31 +144,72 @@ class Book:
 
     async def is_known(self, account: str, task_id: str) -> bool | None:
         """Whether a task is in the book: False for one that the service did not know, None if it was not asked for."""
-        rows = await self._store.read(lambda db: db.rows("known", account=account, task_id=task_id))
-        return bool(max(known for (known,) in rows)) if rows else None
+        return (await self.known([(account, task_id)]))[account, task_id]
+
+    async def known(
+        self, tasks: Sequence[tuple[str, str]], *, since: datetime | None = None
+    ) -> dict[tuple[str, str], bool | None]:
+        """The same for accounts and ids of many tasks.
+
+        Args:
+            since: one that the service did not know before is as one that was not asked for.
+        """
+        moment = 0 if since is None else to_microseconds(since)
+
+        def ask(db: Database) -> dict[tuple[str, str], bool | None]:
+            found: dict[tuple[str, str], bool | None] = {}
+            for account, task_id in tasks:
+                rows = db.rows("known", account=account, task_id=task_id, since=moment)
+                found[account, task_id] = bool(max(known for (known,) in rows)) if rows else None
+            return found
+
+        return await self._store.read(ask)
+
+    async def strangers(
+        self, account: str, *, tracking_ids: Iterable[str], invoice_numbers: Iterable[str], group_tags: Iterable[str]
+    ) -> list[str]:
+        """Tasks of no push that carry one of some names: what an order in doubt may have become.
+
+        Args:
+            group_tags: only of tasks that carry neither tracking id nor invoice number.
+        """
+        names = {"tracking_ids": tracking_ids, "invoice_numbers": invoice_numbers, "group_tags": group_tags}
+
+        def ask(db: Database) -> list[Row]:
+            return db.rows("strangers", account=account, **{name: db.listed(set(some)) for name, some in names.items()})
+
+        return [task_id for (task_id,) in await self._store.read(ask)]
 
     async def due(
-        self, now: datetime, ages: Mapping[str, timedelta] = AGES, *, limit: int = 1000
+        self,
+        now: datetime,
+        ages: Mapping[str, timedelta] = AGES,
+        *,
+        accounts: Iterable[str] | None = None,
+        limit: int = 1000,
     ) -> list[tuple[str, str]]:
         """Accounts and ids of tasks that were not heard of for too long, longest first of each status; none at its end.
 
         Args:
             ages: how long is too long, by status; `OTHER` for those that are not named.
+            accounts: only of these.
         """
         spans: dict[timedelta, list[str]] = {}
         for status, age in ages.items():
             spans.setdefault(age, []).append(status)
         named = [status for status in ages if status != OTHER]
         others = ages.get(OTHER, min(ages.values(), default=timedelta(0)))
+        mine = None if accounts is None else list(accounts)
 
         def ask(db: Database) -> list[tuple[str, str]]:
             found: list[Row] = []
+            whose = {"no_accounts": int(mine is None), "accounts": db.listed(mine or ()), "most": limit}
             for age, statuses in spans.items():
                 before = to_microseconds(now - age)
                 listed = db.listed(status for status in statuses if status != OTHER)
-                found += db.rows("due", before=before, statuses=listed, most=limit)
+                found += db.rows("due", before=before, statuses=listed, **whose)
             before = to_microseconds(now - others)
-            found += db.rows("due_of_others", before=before, statuses=db.listed(named), most=limit)
+            found += db.rows("due_of_others", before=before, statuses=db.listed(named), **whose)
             return [(account, task_id) for account, task_id in found[:limit]]
 
         return await self._store.read(ask)

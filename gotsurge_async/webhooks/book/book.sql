@@ -52,13 +52,17 @@ DELETE FROM book_absent WHERE account = :account AND task_id = :task_id;
 DELETE FROM book_absent WHERE at < (SELECT min(at) FROM (SELECT at FROM book_absent ORDER BY at DESC LIMIT :most) AS newest);
 -- name: known
 SELECT 1 FROM book_orders WHERE account = :account AND task_id = :task_id
-UNION ALL SELECT 0 FROM book_absent WHERE account = :account AND task_id = :task_id;
+UNION ALL SELECT 0 FROM book_absent WHERE account = :account AND task_id = :task_id AND at >= :since;
+-- name: strangers
+SELECT task_id FROM book_orders WHERE account = :account AND run IS NULL AND (
+  tracking_id {among:tracking_ids} OR invoice_number {among:invoice_numbers}
+  OR (tracking_id IS NULL AND invoice_number IS NULL AND group_tag {among:group_tags})) ORDER BY number;
 -- name: due
 SELECT account, task_id FROM book_orders WHERE terminal = 0 AND seen_at <= :before AND coalesce(status, '') {among:statuses}
-ORDER BY seen_at LIMIT :most;
+  AND (:no_accounts = 1 OR account {among:accounts}) ORDER BY seen_at LIMIT :most;
 -- name: due_of_others
 SELECT account, task_id FROM book_orders WHERE terminal = 0 AND seen_at <= :before AND NOT coalesce(status, '') {among:statuses}
-ORDER BY seen_at LIMIT :most;
+  AND (:no_accounts = 1 OR account {among:accounts}) ORDER BY seen_at LIMIT :most;
 
 -- --- changes that are to be handed on ---------------------------------------------------------------------------------
 

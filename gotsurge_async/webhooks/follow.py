@@ -1,0 +1,172 @@
+"""Follows orders after they were pushed: reads what events hint at, sweeps, settles doubts, and hands changes on.
+
+One process at a time follows for an inbox, whatever number receives: another one waits until it has ended.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from gotsurge_async.bulk.ledger import Ledger, RunInfo
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import Clock, SystemClock
+from gotsurge_async.errors import UsageError
+from gotsurge_async.models.tasks import Task
+from gotsurge_async.webhooks.book import AGES, OTHER, Book, account_of
+from gotsurge_async.webhooks.inbox import Inbox
+from gotsurge_async.webhooks.reads import CONCURRENCY, READ_RATE, Reads, Trust
+from gotsurge_async.webhooks.settle import Settler
+from gotsurge_async.webhooks.store import StoreError
+from gotsurge_async.webhooks.worker import HANDLER_SECONDS, OnStatus, Worker
+
+log: logging.Logger = logging.getLogger(__name__)
+
+_AGAIN = 1.0
+"""Seconds after which a part that failed begins anew."""
+
+
+class Follower:
+    """Follows orders, while it is open::
+
+        async with (
+            GotSurge(...) as gs,
+            Inbox.open("inbox.db") as inbox,
+            Book.open("inbox.db") as book,
+            Follower(inbox, book, gs, on_status=on_status),
+        ):
+            ...  # serve the receiver
+
+    The truth is the task: an event makes us read it, and each new entry of its ``statuses[]`` is handed to
+    ``on_status``, in order for each task, until it returns without an error.
+
+    Args:
+        accounts: the client; or of each account, by the name that its `Receiver` has, one. With one client all runs of
+            the ledger are its own.
+        on_status: what to do at a change; without it changes wait for `gotsurge_async.webhooks.changes`.
+        ledger: its pushed orders are followed from the beginning, also where no event ever comes; and its orders in
+            doubt are settled by the tasks that are read.
+        read_rate: reads a second, retries included.
+        sweep_after: after how many seconds without a word a task is read again; unless given, by its status.
+        trust: ``body`` believes the bodies of events, for who controls the network from GotSurge to here; then what
+            they say is not read again.
+        handler_seconds: how long ``on_status`` may take.
+
+    Attributes:
+        ready: set while this process follows.
+
+    Raises:
+        UsageError: a rate or an age that is not positive.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        book: Book,
+        accounts: GotSurge | Mapping[str, GotSurge],
+        *,
+        on_status: OnStatus | None = None,
+        ledger: Ledger | None = None,
+        read_rate: float = READ_RATE,
+        sweep_after: float | None = None,
+        trust: Trust = "read",
+        handler_seconds: float = HANDLER_SECONDS,
+        clock: Clock | None = None,
+    ) -> None:
+        if read_rate <= 0 or (sweep_after is not None and sweep_after <= 0):
+            raise UsageError("read_rate and sweep_after are more than 0")
+        mine = {"default": accounts} if isinstance(accounts, GotSurge) else dict(accounts)
+        whose: Callable[[RunInfo], str] = (lambda _: "default") if isinstance(accounts, GotSurge) else account_of
+        self.ready: asyncio.Event = asyncio.Event()
+        self._inbox = inbox
+        self._clock = clock or SystemClock()
+        self._worker = (
+            Worker(book, on_status, clock=self._clock, handler_seconds=handler_seconds) if on_status else None
+        )
+
+        def changed() -> None:
+            if self._worker is not None:
+                self._worker.waiting.set()
+
+        self._settler: Settler | None = None
+        self.reads: Reads = Reads(
+            inbox,
+            book,
+            mine,
+            rate=read_rate,
+            ages=AGES if sweep_after is None else {OTHER: timedelta(seconds=sweep_after)},
+            trust=trust,
+            clock=self._clock,
+            changed=changed,
+            task_read=self._task_read,
+            refresh=None if ledger is None else lambda: book.take_in(ledger, account_of=whose),
+        )
+        if ledger is not None:
+            self._settler = Settler(ledger, book, mine, whose, self.reads.want, self._clock)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """What keeps it from reading now: why, by account."""
+        return self.reads.troubles
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._follow(), name="gotsurge-follow")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await uninterrupted(asyncio.wait([self._task]))
+
+    async def _task_read(self, account: str, task: Task) -> None:
+        if self._settler is not None:
+            await self._settler.task_read(account, task)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async with self._inbox.alone("follow") as lost:
+                    self.ready.set()
+                    async with self._parts():
+                        await lost.wait()
+            except StoreError as error:
+                log.warning("cannot follow orders now: %s", error)
+                await self._clock.sleep(_AGAIN)
+            finally:
+                self.ready.clear()
+
+    @asynccontextmanager
+    async def _parts(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            parts: list[Callable[[], Awaitable[None]]] = [self.reads.take_events, self.reads.sweep]
+            parts += [self.reads.read] * CONCURRENCY
+            if self._settler is not None:
+                parts.append(self._settler.look)
+            if self._worker is not None:
+                parts.append(self._worker.work)
+            for part in parts:
+                stack.push_async_callback(_ended, asyncio.create_task(self._for_ever(part), name="gotsurge-follow"))
+            yield
+
+    async def _for_ever(self, part: Callable[[], Awaitable[None]]) -> None:
+        """Run a part until it is cancelled, and begin it anew when it fails."""
+        while True:
+            try:
+                await part()
+            except StoreError as error:
+                log.warning("inbox or book cannot be used now: %s", error)
+            except Exception:
+                log.exception("following orders failed, and begins anew")
+            await self._clock.sleep(_AGAIN)
+
+
+async def _ended(part: asyncio.Task[None]) -> None:
+    part.cancel()
+    await asyncio.wait([part])

@@ -1,0 +1,368 @@
+"""Reads the tasks that events hint at, and those that were not heard of for too long, within a budget.
+
+An event is a hint, and its task is the truth: many events of a task are one read. A read waits until no other call of
+its client does. What nobody can flood away: tasks that the book knows go first, and the sweep has its share, however
+many ids are asked for that nobody knows.
+"""
+
+import asyncio
+import heapq
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from itertools import count
+from typing import Literal, TypeAlias
+
+import attrs
+
+from gotsurge_async.api.endpoints import PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST, TASKS_GET
+from gotsurge_async.bulk.ledger import LedgerError
+from gotsurge_async.calls.limiter import yielding
+from gotsurge_async.calls.retry import backoff
+from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import Clock, sleep_or
+from gotsurge_async.config import RetryPolicy
+from gotsurge_async.errors import (
+    CallError,
+    Forbidden,
+    GotSurgeError,
+    NotFound,
+    OutcomeUnknown,
+    RateLimited,
+    Rejected,
+    SignInNeeded,
+    Unauthorized,
+)
+from gotsurge_async.models.tasks import Task
+from gotsurge_async.resources.reading import task_of
+from gotsurge_async.webhooks.book import Book
+from gotsurge_async.webhooks.event import MalformedEvent, read_event
+from gotsurge_async.webhooks.inbox import Inbox, Waiting
+from gotsurge_async.webhooks.store import StoreError
+
+log: logging.Logger = logging.getLogger(__name__)
+
+Key: TypeAlias = tuple[str, str]
+"""An account, and the id of a task of it."""
+Trust: TypeAlias = Literal["read", "body"]
+
+READ_RATE = 2.0
+"""Reads a second, unless told otherwise."""
+CONCURRENCY = 4
+"""Reads at once."""
+ASK_AGAIN = timedelta(minutes=10)
+"""How long an id is not asked for again that the service did not know."""
+POLL = 1.0
+"""Seconds after which it is looked for events that came to another process."""
+LOOK_AGAIN = 10.0
+"""Seconds after which all events that wait are looked at again: numbers of other processes may come late."""
+MOST_UNKNOWN = 5000
+"""Ids that the book does not know and that are in memory; more wait in the inbox."""
+MOST_HELD = 50_000
+"""Events whose reads are in memory."""
+PAGE = 1000
+_AGAIN = RetryPolicy(base=1.0, cap=60.0)
+_UNREADABLE_TRIES = 5
+
+
+@attrs.define(eq=False)
+class Wanted:
+    """A task that is to be read, and the events that hint at it."""
+
+    key: Key
+    events: list[int] = attrs.field(factory=list)
+    tries: int = 0
+
+
+class Lanes:
+    """What is to be read, each task once: what the book knows, what the sweep asks for, and what nobody knows."""
+
+    def __init__(self) -> None:
+        self.known: dict[Key, Wanted] = {}
+        self.swept: dict[Key, Wanted] = {}
+        self.unknown: dict[Key, Wanted] = {}
+        self.ready: asyncio.Event = asyncio.Event()
+        self._reading: set[Key] = set()
+        self._later: dict[Key, Wanted] = {}
+        self._due: list[tuple[float, int, Key]] = []
+        self._numbers = count()
+
+    def __contains__(self, key: Key) -> bool:
+        return any(key in each for each in (self.known, self.swept, self.unknown, self._later, self._reading))
+
+    def add(self, key: Key, lane: dict[Key, Wanted], event: int | None = None) -> None:
+        """Have a task read; one that waits already is not read twice, and one that is being read is read again."""
+        wanted = self._later.get(key) or self.known.get(key)
+        if wanted is None:
+            found = self.swept.pop(key, None) or self.unknown.pop(key, None)
+            wanted = lane[key] = found or Wanted(key)
+        if event is not None:
+            wanted.events.append(event)
+        self.ready.set()
+
+    def put_off(self, wanted: Wanted, until: float) -> None:
+        """Have a task read later; what came for it meanwhile comes along."""
+        self._reading.discard(wanted.key)
+        for lane in (self.known, self.swept, self.unknown):
+            if (other := lane.pop(wanted.key, None)) is not None:
+                wanted.events += other.events
+        self._later[wanted.key] = wanted
+        heapq.heappush(self._due, (until, next(self._numbers), wanted.key))
+
+    def take(self, now: float, turn: int) -> Wanted | None:
+        """What to read next; of every eight turns one is of the ids that nobody knows, and two are of the sweep."""
+        while self._due and self._due[0][0] <= now:
+            _, _, key = heapq.heappop(self._due)
+            self.known[key] = self._later.pop(key)
+        lanes = [self.known, self.swept, self.unknown]
+        if turn % 8 == 7:
+            lanes.reverse()
+        elif turn % 4 == 3:
+            lanes = [self.swept, self.known, self.unknown]
+        for lane in lanes:
+            for key in lane:
+                if key not in self._reading:
+                    self._reading.add(key)
+                    return lane.pop(key)
+        self.ready.clear()
+        return None
+
+    def done(self, wanted: Wanted) -> None:
+        """A read has ended."""
+        self._reading.discard(wanted.key)
+        if self.known or self.swept or self.unknown:
+            self.ready.set()
+
+    def next_due(self, now: float) -> float:
+        """Seconds until something that was put off is due; a while if nothing is."""
+        return max(0.0, self._due[0][0] - now) if self._due else 60.0
+
+
+class Budget:
+    """Turns, evenly spaced."""
+
+    def __init__(self, rate: float, clock: Clock) -> None:
+        self.used: int = 0
+        """Turns that were taken."""
+        self._interval = 1.0 / rate
+        self._next = 0.0
+        self._clock = clock
+
+    async def turn(self) -> None:
+        """Wait for one."""
+        now = self._clock.monotonic()
+        mine = max(now, self._next)
+        self._next = mine + self._interval
+        self.used += 1
+        if mine > now:
+            await self._clock.sleep(mine - now)
+
+
+class Reads:
+    """Reads tasks, for `Follower`.
+
+    Args:
+        accounts: the client of each account whose tasks are read here; events of others are left alone.
+        rate: tries a second, all accounts together.
+        ages: see `Book.due`.
+        trust: ``read``, or ``body`` to believe bodies: for who controls the network.
+        changed: called when the book came to know of changes.
+        task_read: told of each task that was read.
+        refresh: called before each sweep.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        book: Book,
+        accounts: Mapping[str, GotSurge],
+        *,
+        rate: float,
+        ages: Mapping[str, timedelta],
+        trust: Trust,
+        clock: Clock,
+        changed: Callable[[], None],
+        task_read: Callable[[str, Task], Awaitable[None]] | None = None,
+        refresh: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        self.budget: Budget = Budget(rate, clock)
+        self.troubles: dict[str, str] = {}
+        """By account, why its tasks cannot be read now."""
+        self._inbox = inbox
+        self._book = book
+        self._accounts = accounts
+        self._ages = ages
+        self._trust = trust
+        self._clock = clock
+        self._changed = changed
+        self._task_read = task_read
+        self._refresh = refresh
+        self._lanes = Lanes()
+        self._held: set[int] = set()
+        self._turn = 0
+        self._platform: dict[str, bool] = {}
+        self._asking = asyncio.Lock()
+
+    # --- what is to be read -----------------------------------------------------------------------------------------
+
+    def want(self, account: str, task_ids: Iterable[str]) -> None:
+        """Have tasks read that the book knows."""
+        for task_id in task_ids:
+            self._lanes.add((account, task_id), self._lanes.known)
+
+    async def take_events(self) -> None:
+        """Take up the events that wait, for ever."""
+        after, all_at = 0, 0.0
+        while True:
+            events = await self._inbox.waiting(after=after, limit=PAGE)
+            await self._take([event for event in events if event.id not in self._held])
+            if events:
+                after = events[-1].id
+            if len(events) < PAGE or len(self._held) > MOST_HELD:
+                await sleep_or(self._inbox.arrived, self._clock, POLL)
+                self._inbox.arrived.clear()
+            now = self._clock.monotonic()
+            if now >= all_at + LOOK_AGAIN and len(self._held) < MOST_HELD:
+                after, all_at = 0, now
+
+    async def _take(self, events: Sequence[Waiting]) -> None:
+        mine = [event for event in events if event.account in self._accounts]
+        keys = {(event.account, event.task_id) for event in mine}
+        known = await self._book.known(sorted(keys), since=self._clock.now() - ASK_AGAIN) if keys else {}
+        absent: list[int] = []
+        for event in mine:
+            key = (event.account, event.task_id)
+            if known[key] is False:
+                absent.append(event.id)
+            elif self._trust == "body" and await self._believe(event):
+                continue
+            elif known[key] or len(self._lanes.unknown) < MOST_UNKNOWN or key in self._lanes.unknown:
+                self._held.add(event.id)
+                self._lanes.add(key, self._lanes.known if known[key] else self._lanes.unknown, event.id)
+        await self._inbox.done(absent, "GotSurge did not know the task shortly before")
+
+    async def _believe(self, waiting: Waiting) -> bool:
+        """Take a body for the truth; whether that was possible."""
+        stored = await self._inbox.show(waiting.id)
+        try:
+            task = read_event((stored and stored.body) or b"").task()
+        except MalformedEvent:
+            return False
+        if await self._book.observe(waiting.account, task, source="event"):
+            self._changed()
+        await self._inbox.done([waiting.id])
+        return True
+
+    async def sweep(self) -> None:
+        """Have those tasks read that were not heard of for too long, for ever."""
+        every = min(60.0, max(0.5, min(self._ages.values()).total_seconds() / 4))
+        while True:
+            if self._refresh is not None:
+                try:
+                    await self._refresh()
+                except LedgerError as error:
+                    log.warning("the pushed orders could not be taken into the book: %s", error)
+            if len(self._lanes.swept) < PAGE:
+                for key in await self._book.due(self._clock.now(), self._ages, accounts=self._accounts, limit=PAGE):
+                    if key not in self._lanes:
+                        self._lanes.add(key, self._lanes.swept)
+            await self._clock.sleep(every)
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    async def read(self) -> None:
+        """Read what is to be read, one after another, for ever."""
+        while True:
+            now = self._clock.monotonic()
+            if not self._lanes.ready.is_set():
+                await sleep_or(self._lanes.ready, self._clock, self._lanes.next_due(now))
+            wanted = self._lanes.take(self._clock.monotonic(), self._turn)
+            if wanted is None:
+                continue
+            self._turn += 1
+            try:
+                await self._read(wanted)
+            finally:
+                self._lanes.done(wanted)
+
+    async def _read(self, wanted: Wanted) -> None:
+        account, task_id = wanted.key
+        try:
+            try:
+                await self.budget.turn()
+                with yielding():
+                    task = await self._task(account, task_id)
+            except (NotFound, Forbidden):
+                self.troubles.pop(account, None)
+                await self._book.not_found(account, task_id)
+                await self._settle(wanted, "GotSurge does not know the task, or not of this account")
+                return
+            self.troubles.pop(account, None)
+            if await self._book.observe(account, task, source="read" if wanted.events else "sweep"):
+                self._changed()
+            await self._settle(wanted, None)
+        except (CallError, SignInNeeded, StoreError) as error:
+            await self._failed(wanted, error)
+            return
+        if self._task_read is not None:
+            try:
+                await self._task_read(account, task)
+            except GotSurgeError as error:
+                log.warning("task %s was read, and settled nothing: %s", task_id, error)
+
+    async def _task(self, account: str, task_id: str) -> Task:
+        gs = self._accounts[account]
+        async with self._asking:
+            if account not in self._platform:
+                self._platform[account] = await self._is_platform(gs)
+                await self.budget.turn()
+        endpoint = PLATFORM_TASKS_GET if self._platform[account] else TASKS_GET
+        path = {"task_id": task_id}
+        return await gs.session.call(endpoint, path=path, read=task_of(task_id), before_send=self._again())
+
+    async def _is_platform(self, gs: GotSurge) -> bool:
+        """Whether the account is a platform partner's, which reads its organizations' tasks too."""
+        query = {"page": 1, "per_page": 1}
+        try:
+            await gs.session.call(PLATFORM_TASKS_LIST, query=query, before_send=self._again())
+        except (Forbidden, NotFound):
+            return False
+        return True
+
+    def _again(self) -> Callable[[], Awaitable[None]]:
+        """Takes a turn for every try but the first, which has one."""
+        tries = count()
+
+        async def before_send() -> None:
+            if next(tries):
+                await self.budget.turn()
+
+        return before_send
+
+    async def _failed(self, wanted: Wanted, error: GotSurgeError) -> None:
+        """Try it later, unless it will never be read."""
+        wanted.tries += 1
+        account, task_id = wanted.key
+        refused = isinstance(error, Rejected) and not isinstance(error, RateLimited | Unauthorized)
+        unreadable = isinstance(error, OutcomeUnknown) and error.status == 200 and wanted.tries >= _UNREADABLE_TRIES
+        if refused or unreadable:
+            try:
+                await self._die(wanted, f"its task cannot be read: {error}")
+            except StoreError as store_error:
+                error = store_error
+            else:
+                return
+        self.troubles[account] = str(error)
+        wait = backoff(_AGAIN, wanted.tries, 1.0)
+        log.info("task %s could not be read, again in %.0f s: %s", task_id, wait, error)
+        self._lanes.put_off(wanted, self._clock.monotonic() + wait)
+
+    async def _settle(self, wanted: Wanted, why: str | None) -> None:
+        await self._inbox.done(wanted.events, why)
+        self._held.difference_update(wanted.events)
+
+    async def _die(self, wanted: Wanted, why: str) -> None:
+        account, task_id = wanted.key
+        await self._inbox.dead(wanted.events, why)
+        self._held.difference_update(wanted.events)
+        await self._book.not_found(account, task_id)  # the sweep does not ask for it at once

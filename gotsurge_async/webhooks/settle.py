@@ -1,0 +1,182 @@
+"""Settles orders in doubt by tasks that were read: plain partners have no list to look them up in.
+
+An event leads to a read, and only the read is proof: `bulk.after.reconcile` says what it proves. The answer of a create
+may be lost after its task was read; so the book's tasks of no push are looked through for the names of orders in doubt,
+too.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import attrs
+
+from gotsurge_async.bulk.after.lookup import Names, names_of
+from gotsurge_async.bulk.after.reconcile import Reconciler
+from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, LedgerError, OrderState, RunInfo, RunState
+from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import Clock
+from gotsurge_async.models.tasks import Task
+from gotsurge_async.webhooks.book import Book
+
+log: logging.Logger = logging.getLogger(__name__)
+
+LOOK_EVERY = 10.0
+"""Seconds between two looks at what is in doubt."""
+READ_AGAIN = 60.0
+"""Seconds after which a task is read again that proved nothing for an order in doubt."""
+MOST_KEPT = 10_000
+"""Tasks that were read for orders in doubt and are kept in memory."""
+
+
+class Doubt(NamedTuple):
+    """An order in doubt.
+
+    Attributes:
+        recorded: the task that the ledger has for it.
+    """
+
+    run: str
+    order: int
+    state: OrderState
+    recorded: str | None
+    names: Names
+
+
+@attrs.frozen
+class Settler:
+    """Settles the orders in doubt of a ledger, for `Follower`.
+
+    Args:
+        accounts: the clients of the accounts whose orders are settled.
+        account_of: by which account a run was made.
+        want: has tasks read.
+    """
+
+    ledger: Ledger
+    book: Book
+    accounts: Mapping[str, GotSurge]
+    account_of: Callable[[RunInfo], str]
+    want: Callable[[str, Iterable[str]], None]
+    clock: Clock
+    settled: list[str] = attrs.field(factory=list)
+    """Keys of orders that were settled."""
+    _doubts: dict[str, list[Doubt]] = attrs.field(factory=dict)
+    _names: dict[tuple[str, str, str], list[Doubt]] = attrs.field(factory=dict)
+    _read: dict[str, Task] = attrs.field(factory=dict)
+    _tried: dict[tuple[int, OrderState, str], float] = attrs.field(factory=dict)
+    _without: dict[str, RunInfo] = attrs.field(factory=dict)
+
+    async def look(self) -> None:
+        """Have tasks read that orders in doubt may have become, for ever."""
+        while True:
+            try:
+                await self.look_once()
+            except LedgerError as error:
+                log.warning("orders in doubt could not be looked for: %s", error)
+            await self.clock.sleep(LOOK_EVERY)
+
+    async def look_once(self) -> None:
+        """Find out what is in doubt, and have those tasks read that it may be."""
+        await self._refresh()
+        for account, doubts in self._doubts.items():
+            names = [doubt.names for doubt in doubts]
+            found = await self.book.strangers(
+                account,
+                tracking_ids=_given(each.tracking_id for each in names),
+                invoice_numbers=_given(each.invoice_number for each in names),
+                group_tags=_given(each.group_tag for each in names),
+            )
+            if not found and not any(doubt.recorded for doubt in doubts):
+                continue
+            for doubt in doubts:
+                self.want(account, self._untried(doubt, await self._may_be(account, doubt)))
+
+    def _untried(self, doubt: Doubt, task_ids: Iterable[str]) -> list[str]:
+        now = self.clock.monotonic()
+        untried = []
+        for task_id in task_ids:
+            key = (doubt.order, doubt.state, task_id)
+            if now >= self._tried.get(key, now - READ_AGAIN) + READ_AGAIN:
+                self._tried[key] = now
+                untried.append(task_id)
+        return untried
+
+    async def _may_be(self, account: str, doubt: Doubt) -> set[str]:
+        """The tasks that an order in doubt may have become, as far as the book knows."""
+        names = doubt.names
+        found = await self.book.strangers(
+            account,
+            tracking_ids=_given([names.tracking_id]),
+            invoice_numbers=_given([names.invoice_number]),
+            group_tags=_given([names.group_tag]),
+        )
+        return {*found, *_given([doubt.recorded])}
+
+    async def _refresh(self) -> None:
+        found: dict[str, list[Doubt]] = {}
+        for info in await self.ledger.runs():
+            account = self.account_of(info)
+            gs = self.accounts.get(account)
+            if gs is None or info.environment != gs.environment.name or info.archived_at is not None:
+                continue
+            if info.state is RunState.LOADING or self._without.get(info.id) == info:
+                continue
+            doubts = [
+                Doubt(info.id, row.id, row.state, row.task_id, names_of(row, self.ledger.path))
+                async for row in self.ledger.rows(info.id, DOUBTFUL)
+            ]
+            if not doubts and info.state is RunState.DONE:
+                self._without[info.id] = info  # nobody will put anything of it in doubt
+            found.setdefault(account, []).extend(doubts)
+        self._doubts.clear()
+        self._doubts.update(found)
+        self._names.clear()
+        for account, doubts in found.items():
+            for doubt in doubts:
+                for kind, name in _names(doubt.names, doubt.recorded):
+                    self._names.setdefault((account, kind, name), []).append(doubt)
+        in_doubt = {doubt.order for doubts in found.values() for doubt in doubts}
+        for key in [key for key in self._tried if key[0] not in in_doubt]:
+            del self._tried[key]
+
+    async def task_read(self, account: str, task: Task) -> None:
+        """Settle what a task that was read just now proves."""
+        doubts = {
+            doubt.order: doubt
+            for kind, name in _names(task, task.id)
+            for doubt in self._names.get((account, kind, name), ())
+        }
+        if not doubts:
+            return
+        self._read[task.id] = task
+        while len(self._read) > MOST_KEPT:
+            del self._read[next(iter(self._read))]
+        for doubt in doubts.values():
+            rivals = {*await self._may_be(account, doubt), task.id}
+            missing = rivals - self._read.keys()
+            if missing:
+                # Two tasks of one order are a double, which shows only when both were read.
+                self.want(account, self._untried(doubt, missing))
+                continue
+            reconciler = Reconciler(self.accounts[account], self.ledger)
+            result = await reconciler.settle_by(doubt.run, [self._read[each] for each in sorted(rivals)])
+            for order in (*result.created, *result.cancelled):
+                self.settled.append(order.key)
+                log.info("order %s of run %s was in doubt: task %s is its own", order.key, doubt.run, order.task_id)
+            for each in result.doubled:
+                log.error("order %s of run %s was created more than once: %s", each.key, doubt.run, each.reason)
+
+
+def _names(named: Names | Task, task_id: str | None) -> list[tuple[str, str]]:
+    pairs = (
+        ("task_id", task_id),
+        ("tracking_id", named.tracking_id),
+        ("invoice_number", named.invoice_number),
+        ("group_tag", named.group_tag),
+    )
+    return [(kind, name) for kind, name in pairs if name]
+
+
+def _given(values: Iterable[str | None]) -> list[str]:
+    return [value for value in values if value]

@@ -1,0 +1,281 @@
+"""From an event to a handler: the task is read, and each of its steps is handed on once, in order."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.errors import UsageError
+from gotsurge_async.simulator import Fault
+from gotsurge_async.testing import simulated
+from gotsurge_async.webhooks import worker
+from gotsurge_async.webhooks.book import Change
+from gotsurge_async.webhooks.follow import Follower
+from gotsurge_async.webhooks.inbox import EventState
+from gotsurge_async.webhooks.worker import changes
+from tests.support.orders import order, orders
+from tests.webhooks.follow_kit import Followed, eventually, followed, follower
+
+NOBODYS = "99999999-0000-4000-8000-000000000000"
+
+
+async def all_done(kit: Followed) -> None:
+    """Wait until no event waits."""
+
+    async def none_waits() -> bool:
+        return not (await kit.inbox.counts())[EventState.WAITING]
+
+    await eventually(none_waits)
+
+
+async def states_are(kit: Followed, run_id: str, *states: str) -> None:
+    """Wait until the orders of a run are in some states."""
+
+    async def they_are() -> bool:
+        return sorted((await kit.here.states(run_id)).values()) == sorted(states)
+
+    await eventually(they_are)
+
+
+async def test_an_event_makes_us_read_its_task(tmp_path: Path) -> None:
+    """What an event claims is not believed: what is handed on is what the task says, each step once, in order."""
+    async with followed(tmp_path) as kit:
+        (task_id,) = await kit.create(order("T-0"))
+        kit.here.simulator.move(task_id, "accepted")
+        await kit.event(task_id, current_status="complete")
+        await kit.until(lambda: len(kit.seen) == 2)
+        kit.here.simulator.move(task_id, "pending_pickup")
+        await kit.event(task_id)
+        await kit.event(task_id)
+        await kit.until(lambda: len(kit.seen) == 3)
+        await all_done(kit)
+        assert kit.statuses(task_id) == ["broadcasting", "accepted", "pending_pickup"]
+        assert (await kit.inbox.counts())[EventState.DONE] == 3
+        assert await kit.book.waiting() == []
+
+
+async def test_events_of_a_task_are_one_read(tmp_path: Path) -> None:
+    """A hundred events of a task that come before it is read cost one read, or two."""
+    async with followed(tmp_path, following=False) as kit:
+        (task_id,) = await kit.create(order("T-0"))
+        await asyncio.gather(*(kit.event(task_id) for _ in range(100)))
+        async with follower(kit):
+            await all_done(kit)
+            await kit.until(lambda: bool(kit.seen))
+        assert 1 <= kit.reads() <= 2
+        assert kit.statuses(task_id) == ["broadcasting"]
+
+
+async def test_forged_events_change_nothing(tmp_path: Path) -> None:
+    """Unknown ids, impossible statuses and another account's id: nothing is handed on, each id is asked for once."""
+    async with followed(tmp_path) as kit:
+        (task_id,) = await kit.create(order("T-0"))
+        other = (await _create_as_platform(kit))[0]
+        for _ in range(5):
+            for forged in (NOBODYS, "../../x", "a/b?c=d", other):
+                await kit.event(forged, current_status="complete")
+            await all_done(kit)
+        assert kit.seen == []
+        assert kit.reads() + kit.here.simulator.audit()["calls"].get("platform.tasks.get", 0) <= 4
+        await kit.event(task_id, current_status="never heard of")
+        await all_done(kit)
+        await kit.until(lambda: bool(kit.seen))
+        assert kit.statuses(task_id) == ["broadcasting"]
+
+
+async def _create_as_platform(kit: Followed) -> list[str]:
+    async with simulated("platform", simulator=kit.here.simulator) as gs:
+        return [task.id for task in (await gs.tasks.create([order("OTHER")])).tasks]
+
+
+async def test_reads_stay_within_the_budget(tmp_path: Path) -> None:
+    """So many a second and no more, retries included, whatever comes."""
+    async with followed(tmp_path, read_rate=20.0) as kit:
+        ids = [await kit.create(each) for each in orders(10)]
+        kit.here.simulator.order_fault(Fault(operation="tasks.get", when="before", kind="status", status=503, rate=0.3))
+        started = asyncio.get_running_loop().time()
+        for (task_id,) in ids:
+            await kit.event(task_id)
+        await all_done(kit)
+        seconds = asyncio.get_running_loop().time() - started
+        calls = kit.here.simulator.audit()["calls"]
+        assert calls["tasks.get"] + calls.get("platform.tasks.list", 0) <= seconds * 20 + 1
+        await kit.until(lambda: len(kit.seen) == 10)
+
+
+async def test_the_sweep_finds_what_no_event_told(tmp_path: Path) -> None:
+    """A task of which no event comes any more is read again after a while; one that has ended is not."""
+    async with followed(tmp_path, sweep_after=0.2) as kit:
+        (task_id,) = await kit.create(order("T-0"))
+        await kit.event(task_id)
+        await kit.until(lambda: len(kit.seen) == 1)
+        kit.here.simulator.move(task_id, "cancelled")
+        await kit.until(lambda: len(kit.seen) == 2)
+        reads = kit.reads()
+        await asyncio.sleep(1.2)
+        assert kit.reads() == reads
+
+
+async def test_pushed_orders_are_followed_without_an_event(tmp_path: Path) -> None:
+    """Every order of the ledger is in the book, and swept."""
+    async with followed(tmp_path, following=False) as kit:
+        await kit.here.push(orders(3))
+        async with follower(kit, ledger=kit.here.ledger, sweep_after=0.2):
+            for each in kit.here.simulator.tasks():
+                kit.here.simulator.move(each["id"], "accepted")
+            await kit.until(lambda: sum(str(change.status) == "accepted" for change in kit.seen) == 3)
+
+
+async def test_orders_in_doubt_are_settled(tmp_path: Path) -> None:
+    """An order whose answer was lost is created once its event came and its task was read; the others stay in doubt."""
+    async with followed(tmp_path, following=False) as kit:
+        run_id = await kit.here.lose(orders(3))
+        async with follower(kit, ledger=kit.here.ledger):
+            for each in kit.here.simulator.tasks()[:2]:
+                await kit.event(each["id"])
+            await all_done(kit)
+            await states_are(kit, run_id, "created", "created", "in_doubt")
+        assert kit.here.simulator.audit()["doubled"] == {}
+
+
+async def test_a_task_that_was_read_before_its_order_was_in_doubt(tmp_path: Path) -> None:
+    """An event may be over when the answer of the create is lost: the book knows its task, which is read once more."""
+    async with followed(tmp_path, following=False) as kit:
+        run_id = await kit.here.lose(orders(1))
+        async with follower(kit):
+            await kit.event(kit.here.simulator.tasks()[0]["id"])
+            await all_done(kit)
+        assert set((await kit.here.states(run_id)).values()) == {"in_doubt"}
+        async with follower(kit, ledger=kit.here.ledger):
+            await states_are(kit, run_id, "created")
+
+
+async def test_an_order_that_is_there_twice_is_not_settled(tmp_path: Path) -> None:
+    """Of two tasks of one name neither is taken: both are read, and it is said that the order was created twice."""
+    async with followed(tmp_path, following=False) as kit:
+        run_id = await kit.here.lose(orders(1))
+        await kit.create(order("T-0"))
+        async with follower(kit):
+            for each in kit.here.simulator.tasks():
+                await kit.event(each["id"])
+            await all_done(kit)
+
+        async def it_is_told() -> object:
+            return [row async for row in kit.here.ledger.rows(run_id) if "more than once" in (row.error or "")]
+
+        async with follower(kit, ledger=kit.here.ledger):
+            await eventually(it_is_told)
+        assert set((await kit.here.states(run_id)).values()) == {"in_doubt"}
+
+
+async def test_believed_bodies_are_not_read(tmp_path: Path) -> None:
+    """Who controls the network may believe bodies: nothing is read; what cannot be read as a task is."""
+    async with followed(tmp_path, trust="body") as kit:
+        await kit.event("task-1", current_status="accepted", tracking_id="T")
+        await kit.until(lambda: len(kit.seen) == 1)
+        assert kit.statuses("task-1") == ["accepted"]
+        assert kit.reads() == 0
+        (task_id,) = await kit.create(order("T-0"))
+        await kit.event(task_id, tracking_id={"odd": 1})
+        await kit.until(lambda: len(kit.seen) == 2)
+        assert kit.reads() == 1
+
+
+async def test_a_handler_that_fails_gets_the_change_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same change comes again until it is done, later ones of its task wait, other tasks do not."""
+    monkeypatch.setattr(worker, "_AGAIN", worker.RetryPolicy(base=0.01, cap=0.01))
+    monkeypatch.setattr(worker, "POLL", 0.01)
+    tries: list[str] = []
+    async with followed(tmp_path, following=False) as kit:
+        bad, good = await kit.create(order("T-0"), order("T-1"))
+
+        async def on_status(change: Change) -> None:
+            tries.append(f"{change.task_id} {change.status}")
+            if change.task_id == bad and len([each for each in tries if bad in each]) <= 3:
+                raise ValueError("a fault of the user's")
+            await kit.on_status(change)
+
+        async with follower(kit, on_status=on_status):
+            for task_id in (bad, good):
+                kit.here.simulator.move(task_id, "accepted")
+                await kit.event(task_id)
+            await kit.until(lambda: len(kit.seen) == 4)
+        assert [each for each in tries if bad in each] == [f"{bad} broadcasting"] * 4 + [f"{bad} accepted"]
+        assert kit.statuses(bad) == kit.statuses(good) == ["broadcasting", "accepted"]
+
+
+async def test_a_handler_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time it has failed; in the end its change is dead, and the next of its task is handed on."""
+    monkeypatch.setattr(worker, "_AGAIN", worker.RetryPolicy(base=0.01, cap=0.01))
+    monkeypatch.setattr(worker, "POLL", 0.01)
+    monkeypatch.setattr(worker, "TRIES", 2)
+    async with followed(tmp_path, following=False) as kit:
+        (task_id,) = await kit.create(order("T-0"))
+
+        async def on_status(change: Change) -> None:
+            if str(change.status) == "broadcasting":
+                await asyncio.Event().wait()
+            await kit.on_status(change)
+
+        async with follower(kit, on_status=on_status, handler_seconds=0.05):
+            kit.here.simulator.move(task_id, "accepted")
+            await kit.event(task_id)
+            await kit.until(lambda: len(kit.seen) == 1)
+        assert kit.statuses(task_id) == ["accepted"]
+        (dead,) = await kit.book.dead_changes()
+        assert (dead.status, dead.why) == ("broadcasting", "the handler did not return within 0.05 s")
+
+
+async def test_one_follows_at_a_time(tmp_path: Path) -> None:
+    """Of two followers of an inbox the second begins when the first has ended."""
+    async with followed(tmp_path) as kit, follower(kit) as second:
+        await asyncio.sleep(0.3)
+        assert not second.ready.is_set()
+    async with followed(tmp_path) as kit, follower(kit) as another:
+        await kit.event((await kit.create(order("T-1")))[0])
+        await kit.until(lambda: bool(kit.seen))
+        assert not another.ready.is_set()
+
+
+async def test_an_outage_loses_no_event(tmp_path: Path) -> None:
+    """While the service does not answer, events wait, and it is said why; when it is back, their tasks are read."""
+    async with followed(tmp_path, following=False) as kit, follower(kit) as following:
+        (task_id,) = await kit.create(order("T-0"))
+        kit.here.simulator.order_fault(Fault(operation="tasks.get", when="before", kind="status", status=503))
+        await kit.event(task_id)
+
+        async def there_is_trouble() -> object:
+            return following.troubles
+
+        await eventually(there_is_trouble)
+        assert "503" in following.troubles["default"]
+        assert (await kit.inbox.counts())[EventState.WAITING] == 1
+        kit.here.simulator.clear_faults()
+        await kit.until(lambda: len(kit.seen) == 1)
+        assert not following.troubles
+
+
+async def test_changes_as_they_come(tmp_path: Path) -> None:
+    """A loop gets each change, and acknowledges it by asking for the next; one that it was left with comes again."""
+    async with followed(tmp_path, on_status=None) as kit:
+        (task_id,) = await kit.create(order("T-0"))
+        kit.here.simulator.move(task_id, "accepted")
+        await kit.event(task_id)
+        found: list[str] = []
+        for statuses in (["broadcasting"], ["broadcasting", "accepted"]):
+            found.clear()
+            following = changes(kit.book)
+            async for change in following:
+                found.append(str(change.status))
+                if len(found) == len(statuses):
+                    break
+            await following.aclose()  # type: ignore[attr-defined]
+            assert found == statuses
+
+
+@pytest.mark.parametrize("options", [{"read_rate": 0.0}, {"sweep_after": -1.0}])
+async def test_what_cannot_be(tmp_path: Path, options: dict[str, float]) -> None:
+    """A budget of nothing, and an age of less than nothing, are refused."""
+    async with followed(tmp_path, following=False) as kit:
+        with pytest.raises(UsageError):
+            Follower(kit.inbox, kit.book, kit.here.gs, **options)  # type: ignore[arg-type]
