@@ -1,0 +1,245 @@
+"""What somebody should be told of an order before the ship sails, by the document's rules (section "Order Statuses").
+
+Everything here is a pure function of an order, the present and some limits; who asks again and again tells each alert
+once while it lasts with `Lasting`.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta, tzinfo
+from enum import StrEnum
+from typing import Any
+
+from attrs import field, frozen
+
+from gotsurge_async.bulk.ledger import OrderRow
+from gotsurge_async.models.tasks import BroadcastPreference, Task, TaskStatus
+from gotsurge_async.webhooks.book.history import RANK, in_order, steps_of
+from gotsurge_async.webhooks.book.records import berth_of, vessel_of
+
+SQUAD_MARGIN = timedelta(minutes=30)
+"""A task for the squad expires so long before its pickup window ends (section "Order Statuses")."""
+
+_NOT_ACCEPTED = frozenset(status for status, rank in RANK.items() if rank < RANK[TaskStatus.ACCEPTED])
+_NOT_PICKED_UP = frozenset(status for status, rank in RANK.items() if rank < RANK[TaskStatus.PENDING_DELIVERY])
+_FAILED = frozenset({TaskStatus.EXPIRED, TaskStatus.UNSUCCESSFUL_PICKUP, TaskStatus.UNSUCCESSFUL_DELIVERY})
+
+
+class AlertKind(StrEnum):
+    """What is wrong."""
+
+    EXPIRING = "expiring"
+    """It is still being broadcast, and ends by itself soon."""
+    NOT_ACCEPTED = "not_accepted"
+    """No driver has taken it, and its pickup is near."""
+    LATE_PICKUP = "late_pickup"
+    """Its pickup window is over, and it was not picked up."""
+    LATE_DELIVERY = "late_delivery"
+    """Its delivery window is over, and it was not delivered."""
+    FAILED = "failed"
+    """It expired, or its pickup or delivery failed."""
+    IN_DOUBT = "in_doubt"
+    """It was sent, and nobody has known for too long whether it was processed."""
+
+    @property
+    def in_words(self) -> str:
+        """As a sentence says it."""
+        return self.replace("_", " ")
+
+
+@frozen(kw_only=True)
+class Limits:
+    """From when on an order is worth an alert.
+
+    Attributes:
+        expiring: so long before a broadcast ends by itself.
+        not_accepted: so long before the pickup window begins, while no driver has taken it.
+        late: so long after the end of a window.
+        in_doubt: so long after it was sent.
+        failed_for: for so long after it failed, that a failure of last week is no news.
+    """
+
+    expiring: timedelta = timedelta(minutes=30)
+    not_accepted: timedelta = timedelta(minutes=60)
+    late: timedelta = timedelta(0)
+    in_doubt: timedelta = timedelta(minutes=10)
+    failed_for: timedelta = timedelta(hours=24)
+
+
+@frozen(kw_only=True)
+class Alert:
+    """Something that somebody should look after.
+
+    Attributes:
+        kind: what is wrong.
+        name: the task's id; of an order in doubt its run and key.
+        tracking_id: the user's own name of the order, or its key.
+        status: where it stands; "" if that is not known.
+        at: what it is about, in UTC: when the broadcast ends, the window begins or ended, it failed or was sent. None
+            for a failure whose time was not told.
+        vessel, imo, berth: whom it is for.
+        account: as the book names it.
+    """
+
+    kind: AlertKind
+    name: str
+    tracking_id: str | None = None
+    status: str = ""
+    at: datetime | None = None
+    vessel: str | None = None
+    imo: int | None = None
+    berth: str | None = None
+    account: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What makes two of them the same one, while it lasts."""
+        return (self.kind, self.account, self.name)
+
+    def text(self, now: datetime, zone: tzinfo = UTC) -> str:
+        """The alert for people, on one line, with times of a zone."""
+        order = self.tracking_id or self.name
+        vessel = " ".join(part for part in (self.vessel, f"(IMO {self.imo})" if self.imo is not None else None) if part)
+        whom = ", ".join(part for part in (vessel, f"berth {self.berth}" if self.berth else "") if part)
+        return f"{order}{f' for {whom}' if whom else ''}: {self._what(now, zone)}"
+
+    def _what(self, now: datetime, zone: tzinfo) -> str:
+        status = self.status.replace("_", " ") or "status unknown"
+        if self.at is None:
+            return status
+        span = _span(abs(self.at - now))
+        when = f"in {span}" if self.at > now else f"{span} ago"
+        clock = f"({self.at.astimezone(zone):%d %b %H:%M %Z})"
+        match self.kind:
+            case AlertKind.EXPIRING if self.at > now:
+                return f"no driver yet, and the broadcast ends {when} {clock}"
+            case AlertKind.EXPIRING:
+                return f"no driver yet, and the broadcast should have ended {when} {clock}"
+            case AlertKind.NOT_ACCEPTED:
+                begins = "begins" if self.at > now else "began"
+                return f"{status}, no driver yet; the pickup window {begins} {when} {clock}"
+            case AlertKind.LATE_PICKUP:
+                return f"{status}, and the pickup window ended {when} {clock}"
+            case AlertKind.LATE_DELIVERY:
+                return f"{status}, and the delivery window ended {when} {clock}"
+            case AlertKind.FAILED:
+                return f"{status} {when} {clock}"
+            case AlertKind.IN_DOUBT:
+                return f"in doubt, sent {when} {clock}: nobody knows whether GotSurge has it"
+
+    def document(self, now: datetime, zone: tzinfo = UTC) -> dict[str, Any]:
+        """The alert for programs."""
+        return {
+            "kind": self.kind,
+            "order": self.name,
+            "tracking_id": self.tracking_id,
+            "status": self.status or None,
+            "at": self.at,
+            "vessel": self.vessel,
+            "imo": self.imo,
+            "berth": self.berth,
+            "account": self.account or None,
+            "text": self.text(now, zone),
+        }
+
+
+def expires_at(task: Task) -> datetime | None:
+    """When the broadcast of a task ends by itself, as the document says; None for never, or where no window says it.
+
+    Squad: 30 minutes before the end of the pickup window. Marine: never, for now. Otherwise: the end of the pickup
+    window (or the longest time of a broadcast, of which the document names no figure).
+    """
+    window = task.from_time_window
+    if window is None or task.broadcast_preference == BroadcastPreference.MARINE:
+        return None
+    squad = task.broadcast_preference == BroadcastPreference.SQUAD
+    return window.end_time_utc - (SQUAD_MARGIN if squad else timedelta(0))
+
+
+def alerts(task: Task, now: datetime, limits: Limits | None = None, *, account: str = "") -> list[Alert]:
+    """What should be told of a task at a time: nothing, or several things.
+
+    Args:
+        task: as it was last read.
+        now: the present, aware.
+        account: as the book names it.
+    """
+    limits = limits or Limits()
+    status = task.current_status
+    if status is None:
+        steps = in_order(steps_of(task))
+        status = steps[-1].status if steps else None
+    found: list[tuple[AlertKind, datetime | None]] = []
+    pickup, delivery = task.from_time_window, task.to_time_window
+    ends = expires_at(task)
+    if status == TaskStatus.BROADCASTING and ends is not None and now >= ends - limits.expiring:
+        found.append((AlertKind.EXPIRING, ends))
+    if status in _NOT_ACCEPTED and pickup is not None and now >= pickup.start_time_utc - limits.not_accepted:
+        found.append((AlertKind.NOT_ACCEPTED, pickup.start_time_utc))
+    if status in _NOT_PICKED_UP and pickup is not None and now > pickup.end_time_utc + limits.late:
+        found.append((AlertKind.LATE_PICKUP, pickup.end_time_utc))
+    is_open = status is None or not status.is_terminal
+    if is_open and delivery is not None and now > delivery.end_time_utc + limits.late:
+        found.append((AlertKind.LATE_DELIVERY, delivery.end_time_utc))
+    if status in _FAILED:
+        failed = _failed_at(task, status)
+        if failed is None or now < failed + limits.failed_for:
+            found.append((AlertKind.FAILED, failed))
+    contact = vessel_of(task)
+    return [
+        Alert(
+            kind=kind,
+            name=task.id,
+            tracking_id=task.tracking_id,
+            status=status or "",
+            at=at,
+            vessel=None if contact is None else contact.vessel_name,
+            imo=None if contact is None else contact.vessel_imo,
+            berth=berth_of(task),
+            account=account,
+        )
+        for kind, at in found
+    ]
+
+
+def _failed_at(task: Task, status: TaskStatus | None) -> datetime | None:
+    times = [step.at for step in steps_of(task) if step.status == status and step.at is not None]
+    return max(times, default=task.updated_at)
+
+
+def doubt(row: OrderRow, run_id: str, now: datetime, limits: Limits | None = None, *, account: str = "") -> list[Alert]:
+    """What should be told of an order of the ledger that is in doubt: nothing while it is young."""
+    since = row.claimed_at or row.updated_at
+    if now < since + (limits or Limits()).in_doubt:
+        return []
+    return [
+        Alert(
+            kind=AlertKind.IN_DOUBT,
+            name=f"{run_id}/{row.key}",
+            tracking_id=row.key,
+            at=since.astimezone(UTC),
+            account=account,
+        )
+    ]
+
+
+@frozen
+class Lasting:
+    """Tells each alert once while it lasts; one that went away and comes again is told again."""
+
+    _told: dict[tuple[str, ...], Alert] = field(factory=dict)
+
+    def news(self, present: Iterable[Alert]) -> list[Alert]:
+        """Those that were not there when it was last asked."""
+        now = {alert.key: alert for alert in present}
+        new = [alert for key, alert in now.items() if key not in self._told]
+        self._told.clear()
+        self._told.update(now)
+        return new
+
+
+def _span(span: timedelta) -> str:
+    minutes = int(span.total_seconds() // 60)
+    hours, rest = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours // 24} days"
+    return f"{hours} h {rest:02} min" if hours else f"{minutes} min"

@@ -1,0 +1,153 @@
+"""Tests of a task's history: however its entries come, it comes out the same, each step once."""
+
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus
+from gotsurge_async.webhooks.book.history import Kept, Reading, Step, in_order, read
+from tests.webhooks.book.kit import WAY, after, at, entries, task, written
+
+
+class Reader:
+    """Reads a task again and again, and keeps what it knows as the book does."""
+
+    def __init__(self) -> None:
+        self.kept = Kept()
+        self.told: list[str] = []
+
+    def see(self, shown: Task) -> Reading:
+        """Take a read in."""
+        reading = read(self.kept, shown)
+        known = [reading.dated.get(place, step) for place, step in enumerate(self.kept.steps)]
+        both = (self.kept.updated_at, shown.updated_at)
+        self.kept = Kept(
+            steps=[*known, *(new.step for new in reading.new)],
+            current=reading.current,
+            updated_at=max((each for each in both if each is not None), default=None),
+        )
+        self.told += [new.step.status for new in reading.new]
+        return reading
+
+    @property
+    def history(self) -> list[tuple[str, Any]]:
+        """The history, in its order."""
+        return [(step.status, step.at) for step in in_order(self.kept.steps)]
+
+
+ends = st.sampled_from(["complete", "cancelled", "expired", "unsuccessful_pickup", "unsuccessful_delivery"])
+ways = st.tuples(st.integers(0, 6), ends).map(lambda each: [*WAY[: each[0]], each[1]])
+jumps = st.lists(st.sampled_from([*WAY, "moored", "drifting"]), min_size=1, max_size=12)
+
+
+@st.composite
+def reads(draw: st.DrawFn, way: list[str]) -> list[Task]:
+    """Reads of a task on its way: each shows what there was up to some moment, its entries doubled and in any order."""
+    shown = []
+    for steps in draw(st.lists(st.integers(1, len(way)), max_size=6)):
+        so_far = entries(*way[:steps])
+        doubled = so_far + draw(st.lists(st.sampled_from(so_far), max_size=4))
+        statuses = draw(st.sampled_from(["all", "none"]))
+        content = draw(st.permutations(doubled)) if statuses == "all" else draw(st.sampled_from([None, [], {}]))
+        shown.append(task("T-1", content, way[steps - 1], updated_at=so_far[-1]["updated_at"]))
+    whole = entries(*way)
+    return [*shown, task("T-1", draw(st.permutations(whole)), way[-1], updated_at=whole[-1]["updated_at"])]
+
+
+@given(data=st.data(), way=ways)
+def test_entries_in_any_order_and_number_are_one_history(data: st.DataObject, way: list[str]) -> None:
+    """Doubled, permuted, missing in some reads, read in any order, also old after new: each step once, and the same."""
+    reader = Reader()
+    for shown in data.draw(st.permutations(data.draw(reads(way)))):
+        reader.see(shown)
+    assert reader.history == [(status, at(10 * n)) for n, status in enumerate(way)]
+    assert sorted(reader.told) == sorted(way)
+    assert reader.kept.current == way[-1]
+
+
+@given(way=jumps, data=st.data())
+def test_jumps_and_unknown_statuses_are_kept(way: list[str], data: st.DataObject) -> None:
+    """With their times, any statuses in any number make the history that they are, once, and in order."""
+    reader = Reader()
+    whole = entries(*way)
+    for steps in [*range(1, len(way) + 1), len(way)]:
+        shown = data.draw(st.permutations(whole[:steps]))
+        reading = reader.see(task("T-1", shown, way[steps - 1], updated_at=whole[steps - 1]["updated_at"]))
+        assert not any(new.late for new in reading.new)
+    assert reader.history == [(status, at(10 * n)) for n, status in enumerate(way)]
+    assert reader.told == way
+
+
+@given(way=ways, data=st.data())
+def test_without_times_the_way_of_a_task_says_the_order(way: list[str], data: st.DataObject) -> None:
+    """Entries that do not say when stand where their status stands, and get their times when these come."""
+    reader = Reader()
+    bare = [{"status": status} for status in way]
+    reader.see(task("T-1", data.draw(st.permutations(bare * 2)), way[-1]))
+    assert reader.history == [(status, None) for status in way]
+    assert reader.told == way
+    reading = reader.see(task("T-1", data.draw(st.permutations(entries(*way))), way[-1]))
+    assert not reading.new
+    assert reader.history == [(status, at(10 * n)) for n, status in enumerate(way)]
+
+
+def test_a_status_that_stands_alone_is_a_step() -> None:
+    """With the time of the task's last change, until its entry comes; that is then no other one."""
+    reader = Reader()
+    first = reader.see(task("T-1", None, "accepted", updated_at=written(at(11))))
+    assert [(new.step.status, new.step.at, new.step.entry) for new in first.new] == [("accepted", at(11), None)]
+    second = reader.see(after(2))
+    assert [(new.step.status, new.previous, new.late) for new in second.new] == [("broadcasting", None, True)]
+    assert reader.history == [("broadcasting", at(0)), ("accepted", at(10))]
+
+
+def test_a_step_back_is_a_step() -> None:
+    """A driver may give an order back: the read is newer, so it is true, once."""
+    reader = Reader()
+    reader.see(after(2))
+    back = task("T-1", entries("broadcasting", "accepted"), "broadcasting", updated_at=written(at(15)))
+    (new,) = reader.see(back).new
+    assert (new.step.status, new.previous, new.step.at) == ("broadcasting", "accepted", at(15))
+    assert not reader.see(back).new
+    listed = task(
+        "T-1", entries("broadcasting", "accepted", "broadcasting"), "broadcasting", updated_at=written(at(20))
+    )
+    assert not reader.see(listed).new
+    assert reader.kept.current == "broadcasting"
+
+
+def test_of_two_reads_without_any_time_the_further_one_is_true() -> None:
+    """Nothing tells which is newer, and a task goes forward."""
+    reader = Reader()
+    reader.see(task("T-1", None, "pickup_arriving"))
+    stale = reader.see(task("T-1", None, "accepted"))
+    assert stale.stale
+    assert not stale.new
+    assert reader.kept.current == "pickup_arriving"
+
+
+def test_equal_times_are_ordered_by_the_way() -> None:
+    """A service that writes whole seconds may give several steps one time; and one step two, with and without parts."""
+    moment = written(at(0))
+    shown = [{"status": status, "updated_at": moment} for status in reversed(WAY)]
+    reader = Reader()
+    reader.see(task("T-1", shown, "complete"))
+    assert reader.told == list(WAY)
+    finer = [{"status": status, "updated_at": written(at(0) + timedelta(milliseconds=7))} for status in WAY]
+    assert not reader.see(task("T-1", finer, "complete")).new
+
+
+def test_times_that_disagree_with_the_status_make_no_second_end() -> None:
+    """The end stands in the history already: clocks that differ only change its place."""
+    shown = entries("broadcasting", "complete", "delivery_arriving")
+    reading = read(Kept(), task("T-1", shown, "complete", updated_at=written(at(30))))
+    assert sorted(new.step.status for new in reading.new) == ["broadcasting", "complete", "delivery_arriving"]
+    assert reading.current == "complete"
+
+
+def test_steps_compare_by_status_and_time() -> None:
+    """What else an entry holds does not make it another step."""
+    entry = StatusEntry(status=TaskStatus.ACCEPTED, note="by Ali")
+    assert Step(TaskStatus.ACCEPTED, at(1), entry) == Step(TaskStatus.ACCEPTED, at(1))
