@@ -28,6 +28,7 @@ COMMANDS = {
     },
     "afterwards": {
         "orders": "Where each order is, and its history.",
+        "alerts": "What should be looked after.",
     },
     "service": {
         "auth": "Sign in, and see who is signed in until when.",

@@ -21,7 +21,10 @@ SQUAD_MARGIN = timedelta(minutes=30)
 
 _NOT_ACCEPTED = frozenset(status for status, rank in RANK.items() if rank < RANK[TaskStatus.ACCEPTED])
 _NOT_PICKED_UP = frozenset(status for status, rank in RANK.items() if rank < RANK[TaskStatus.PENDING_DELIVERY])
-_FAILED = frozenset({TaskStatus.EXPIRED, TaskStatus.UNSUCCESSFUL_PICKUP, TaskStatus.UNSUCCESSFUL_DELIVERY})
+FAILED: frozenset[TaskStatus] = frozenset(
+    {TaskStatus.EXPIRED, TaskStatus.UNSUCCESSFUL_PICKUP, TaskStatus.UNSUCCESSFUL_DELIVERY}
+)
+"""The ends that nobody wanted."""
 
 
 class AlertKind(StrEnum):
@@ -180,7 +183,7 @@ def alerts(task: Task, now: datetime, limits: Limits | None = None, *, account: 
     is_open = status is None or not status.is_terminal
     if is_open and delivery is not None and now > delivery.end_time_utc + limits.late:
         found.append((AlertKind.LATE_DELIVERY, delivery.end_time_utc))
-    if status in _FAILED:
+    if status in FAILED:
         failed = _failed_at(task, status)
         if failed is None or now < failed + limits.failed_for:
             found.append((AlertKind.FAILED, failed))

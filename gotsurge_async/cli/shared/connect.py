@@ -127,6 +127,9 @@ takes_platform: Decorator[Any] = gathered("target", lambda **given: Target(**giv
 takes_place: Decorator[Any] = gathered("target", Target.of_place, *_places)
 """The same without ``--simulate``: for commands about earlier runs, of which a new simulator knows nothing."""
 
+may_take_place: Decorator[Any] = gathered("target", Target, *_places)
+"""The same for commands that may do without calls, and then need not be told where to."""
+
 
 @asynccontextmanager
 async def connected(target: Target, limits: Limits | None = None) -> AsyncIterator[GotSurge]:

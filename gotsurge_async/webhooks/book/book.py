@@ -6,37 +6,26 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, Self, TypeAlias
+from typing import Self
 
-from gotsurge_async import codec
 from gotsurge_async.bulk.ledger import Ledger, OrderRow, OrderState, RunInfo, RunState
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Place, Row
 from gotsurge_async.models.tasks import Task, TaskStatus
-from gotsurge_async.webhooks.book.history import Kept, Step, in_order, read
+from gotsurge_async.webhooks.book.history import Step, in_order
+from gotsurge_async.webhooks.book.observing import Source, observe
 from gotsurge_async.webhooks.book.records import (
     BookOrder,
     Change,
     Only,
     account_of,
     change_of,
-    columns,
-    countable,
-    due_of,
-    encoded,
     keepable,
-    later,
-    micros,
-    moment_of,
     order_of,
-    over,
     pushed,
     step_of,
 )
 from gotsurge_async.webhooks.store import Store
-
-Source: TypeAlias = Literal["event", "read", "sweep", "create"]
-"""What showed a task: an event's own body, a read that an event caused, a read of the sweep, the answer of a create."""
 
 TEXTS = Path(__file__).with_name("book.sql")
 PAGE = 500
@@ -116,7 +105,7 @@ class Book:
         """
         now = to_microseconds(self._clock.now())
         moment = now if at is None else to_microseconds(at)
-        return await self._store.write(lambda db: _observe(db, account, task, moment, source, now))
+        return await self._store.write(lambda db: observe(db, account, task, moment, source, now))
 
     async def observe_all(
         self, account: str, tasks: Iterable[Task], *, at: datetime | None = None, source: Source = "read"
@@ -127,7 +116,7 @@ class Book:
         # In one order everywhere, or two processes could wait for each other.
         ordered = sorted(tasks, key=lambda task: task.id)
         return await self._store.write(
-            lambda db: [change for task in ordered for change in _observe(db, account, task, moment, source, now)]
+            lambda db: [change for task in ordered for change in observe(db, account, task, moment, source, now)]
         )
 
     async def not_found(self, account: str, task_id: str, at: datetime | None = None) -> None:
@@ -186,13 +175,14 @@ class Book:
         ages: Mapping[str, timedelta] = AGES,
         *,
         accounts: Iterable[str] | None = None,
+        run: str | None = None,
         limit: int = 1000,
     ) -> list[tuple[str, str]]:
         """Accounts and ids of tasks that were not heard of for too long, longest first of each status; none at its end.
 
         Args:
             ages: how long is too long, by status; `OTHER` for those that are not named.
-            accounts: only of these.
+            accounts, run: only of these.
         """
         spans: dict[timedelta, list[str]] = {}
         for status, age in ages.items():
@@ -204,6 +194,7 @@ class Book:
         def ask(db: Database) -> list[tuple[str, str]]:
             found: list[Row] = []
             whose = {"no_accounts": int(mine is None), "accounts": db.listed(mine or ()), "most": limit}
+            whose |= {"no_run": int(run is None), "run": run or ""}
             for age, statuses in spans.items():
                 before = to_microseconds(now - age)
                 listed = db.listed(status for status in statuses if status != OTHER)
@@ -316,7 +307,7 @@ class Book:
         wanted, after = only or Only(), 0
         while True:
             rows = await self._store.read(
-                lambda db, after=after: db.rows("orders", **wanted.values(db), after=after, most=PAGE)  # type: ignore[misc]
+                lambda db, after=after: db.rows(wanted.statement, **wanted.values(db), after=after, most=PAGE)  # type: ignore[misc]
             )
             for row in rows:
                 yield order_of(row)
@@ -328,6 +319,14 @@ class Book:
         """The steps of an order, in their order."""
         rows = await self._store.read(lambda db: db.rows("steps", orders=db.listed([order.number])))
         return in_order(step_of(row) for row in rows)
+
+    async def steps(self, orders: Iterable[BookOrder]) -> dict[int, list[tuple[Step, datetime]]]:
+        """The steps of some orders by their numbers, as they came to be known, each with when it did."""
+        numbers = [order.number for order in orders]
+        found: dict[int, list[tuple[Step, datetime]]] = {number: [] for number in numbers}
+        for row in await self._store.read(lambda db: db.rows("steps", orders=db.listed(numbers))):
+            found[row[0]].append((step_of(row), from_microseconds(row[-1])))
+        return found
 
     async def moved(
         self, since: datetime, run: str | None = None, *, limit: int = 1000
@@ -358,8 +357,8 @@ class Book:
 
     async def counts(self, run: str | None = None) -> dict[str, int]:
         """How many orders there are of each status, of a run or of all; "" for those of which nothing is known."""
-        values = {"no_run": int(run is None), "run": run or ""}
-        return dict(await self._store.read(lambda db: db.rows("counts", **values)))
+        name = "counts" if run is None else "counts_of_run"
+        return dict(await self._store.read(lambda db: db.rows(name, run=run)))
 
     async def forget(self, before: datetime) -> int:
         """Remove orders at their end that were last seen before a time, with their history; how many."""
@@ -371,74 +370,3 @@ class Book:
             return db.change("forget_orders", before=moment)
 
         return await self._store.write(remove)
-
-
-# --- in the thread ----------------------------------------------------------------------------------------------------
-
-
-def _observe(db: Database, account: str, task: Task, moment: int, source: Source, now: int) -> list[Change]:
-    body = codec.encode(task)
-    new = db.change("begin_order", account=account, task_id=task.id, at=moment, body=body)
-    if new:
-        db.change("present", account=account, task_id=task.id)
-    ((order, status, seen, changed, updated, served, due, planned, currency, known),) = db.rows(
-        "lock_order", account=account, task_id=task.id
-    )
-    rows = db.rows("steps", orders=db.listed([order]))
-    kept = Kept(
-        steps=[step_of(row) for row in rows],
-        current=None if status is None else TaskStatus(status),
-        updated_at=moment_of(updated),
-        server_time=moment_of(served),
-    )
-    reading = read(kept, task)
-    if reading.stale and not new:
-        body, task = known, codec.decode(known, Task)
-    elif source == "event" and not new:
-        task = codec.decode(body := over(known, body), Task)
-    for place, step in reading.dated.items():
-        db.change("date_step", order=order, place=place, at=micros(step.at), entry=encoded(step.entry))
-    changes: list[Change] = []
-    for place, each in enumerate(reading.new, len(rows)):
-        step = each.step
-        db.insert(
-            "add_steps",
-            [(order, place, str(step.status), micros(step.at), encoded(step.entry), source, moment)],
-        )
-        ((number,),) = db.rows("add_change", order=order, place=place, previous=each.previous, late=int(each.late))
-        changes.append(
-            Change(
-                number=number,
-                account=account,
-                task_id=task.id,
-                status=step.status,
-                at=step.at,
-                seen_at=from_microseconds(moment),
-                previous=each.previous,
-                late=each.late,
-                source=source,
-                entry=step.entry,
-                task=task,
-            )
-        )
-    if planned is None and task.price is not None:
-        planned, currency = countable(task.price.millicents), task.price.currency
-    times = [at for at in map(micros, (step.at for step in reading.steps)) if at is not None]
-    if reading.current != status or changed is None:
-        changed = times[-1] if times else moment
-    db.change(
-        "set_order",
-        number=order,
-        status=reading.current,
-        terminal=int(reading.current is not None and reading.current.is_terminal),
-        seen_at=max(seen, moment),
-        moved_at=now if changes else None,
-        changed_at=changed,
-        updated_at=later(updated, task.updated_at),
-        server_time=later(served, task.server_time),
-        planned=planned,
-        currency=currency,
-        body=body,
-        **{**columns(task), "due_at": micros(due_of(task)) or due or (times[0] if times else moment)},
-    )
-    return changes

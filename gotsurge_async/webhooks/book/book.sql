@@ -5,11 +5,13 @@
 CREATE TABLE IF NOT EXISTS book_orders (
   number {numbered}, account TEXT NOT NULL, task_id TEXT NOT NULL, run TEXT, key TEXT, status TEXT, terminal INTEGER NOT NULL DEFAULT 0,
   seen_at {big} NOT NULL, moved_at {big} NOT NULL DEFAULT 0, changed_at {big}, updated_at {big}, server_time {big}, due_at {big}, tracking_id TEXT, invoice_number TEXT,
-  group_tag TEXT, vessel TEXT, imo {big}, berth TEXT, planned {big}, currency TEXT, body {bytes} NOT NULL, UNIQUE (account, task_id));
-CREATE INDEX IF NOT EXISTS book_orders_of_task ON book_orders (task_id);
-CREATE INDEX IF NOT EXISTS book_orders_of_run ON book_orders (run, number) WHERE run IS NOT NULL;
+  group_tag TEXT, vessel TEXT, imo {big}, berth TEXT, planned {big}, currency TEXT, body {bytes} NOT NULL, UNIQUE (task_id, account));
+CREATE INDEX IF NOT EXISTS book_orders_open ON book_orders (number) WHERE terminal = 0;
+CREATE INDEX IF NOT EXISTS book_orders_of_run ON book_orders (run, number, status) WHERE run IS NOT NULL;
 CREATE INDEX IF NOT EXISTS book_orders_moved ON book_orders (moved_at) WHERE moved_at > 0;
 CREATE INDEX IF NOT EXISTS book_orders_to_read ON book_orders (seen_at) WHERE terminal = 0;
+CREATE INDEX IF NOT EXISTS book_orders_of_tracking_id ON book_orders (tracking_id) WHERE tracking_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS book_orders_of_key ON book_orders (key) WHERE key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS book_orders_by_day ON book_orders (due_at);
 CREATE TABLE IF NOT EXISTS book_steps (
   order_number {big} NOT NULL, place INTEGER NOT NULL, status TEXT NOT NULL, at {big}, entry {bytes}, source TEXT NOT NULL,
@@ -59,10 +61,10 @@ SELECT task_id FROM book_orders WHERE account = :account AND run IS NULL AND (
   OR (tracking_id IS NULL AND invoice_number IS NULL AND group_tag {among:group_tags})) ORDER BY number;
 -- name: due
 SELECT account, task_id FROM book_orders WHERE terminal = 0 AND seen_at <= :before AND coalesce(status, '') {among:statuses}
-  AND (:no_accounts = 1 OR account {among:accounts}) ORDER BY seen_at LIMIT :most;
+  AND (:no_accounts = 1 OR account {among:accounts}) AND (:no_run = 1 OR run = :run) ORDER BY seen_at LIMIT :most;
 -- name: due_of_others
 SELECT account, task_id FROM book_orders WHERE terminal = 0 AND seen_at <= :before AND NOT coalesce(status, '') {among:statuses}
-  AND (:no_accounts = 1 OR account {among:accounts}) ORDER BY seen_at LIMIT :most;
+  AND (:no_accounts = 1 OR account {among:accounts}) AND (:no_run = 1 OR run = :run) ORDER BY seen_at LIMIT :most;
 
 -- --- changes that are to be handed on ---------------------------------------------------------------------------------
 
@@ -103,15 +105,46 @@ INSERT INTO book_orders AS known (account, task_id, run, key, status, terminal, 
 
 -- --- looking ----------------------------------------------------------------------------------------------------------
 
+-- One statement for each way to begin, by an index of its own; all else is looked at row by row.
 -- name: orders
 SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
-WHERE number > :after AND (:no_run = 1 OR run = :run) AND (:no_status = 1 OR status {among:statuses})
-  AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo) AND (:no_berth = 1 OR berth = :berth)
-  AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account) AND (:no_name = 1 OR task_id = :name OR tracking_id = :name OR key = :name)
-  AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND (:open = 0 OR terminal = 0) ORDER BY number LIMIT :most;
+WHERE number > :after
+  AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
+  AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
+  AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
+-- name: orders_of_run
+SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
+WHERE number > :after AND run = :run
+  AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
+  AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
+  AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
+-- name: orders_by_day
+SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
+WHERE number > :after AND due_at >= :since AND due_at < :until
+  AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
+  AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
+  AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
+-- name: orders_open
+SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
+WHERE number > :after AND terminal = 0
+  AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
+  AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
+  AND (:no_run = 1 OR run = :run) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
+-- name: orders_moved
+SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
+WHERE number > :after AND moved_at > 0 AND (:no_run = 1 OR run = :run)
+  AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
+  AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
+  AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
+-- name: orders_named
+SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
+WHERE number > :after AND (task_id = :name OR tracking_id = :name OR key = :name) AND (:no_run = 1 OR run = :run)
+  AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
+  AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
+  AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
 -- name: moved
 SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body, moved_at FROM book_orders
-WHERE moved_at >= :since AND (:no_run = 1 OR run = :run) ORDER BY moved_at, number LIMIT :most;
+WHERE moved_at > 0 AND moved_at >= :since AND (:no_run = 1 OR run = :run) ORDER BY moved_at, number LIMIT :most;
 -- name: say_reading
 INSERT INTO book_readers (name, until) VALUES (:name, :until) ON CONFLICT (name) DO UPDATE SET until = excluded.until;
 -- name: forget_readers
@@ -119,7 +152,9 @@ DELETE FROM book_readers WHERE until <= :now;
 -- name: readers
 SELECT count(*) FROM book_readers WHERE until > :now;
 -- name: counts
-SELECT coalesce(status, ''), count(*) FROM book_orders WHERE (:no_run = 1 OR run = :run) GROUP BY status;
+SELECT coalesce(status, ''), count(*) FROM book_orders GROUP BY status;
+-- name: counts_of_run
+SELECT coalesce(status, ''), count(*) FROM book_orders WHERE run = :run GROUP BY status;
 -- name: forget_changes
 DELETE FROM book_changes WHERE order_number IN (SELECT number FROM book_orders WHERE terminal = 1 AND seen_at < :before);
 -- name: forget_steps

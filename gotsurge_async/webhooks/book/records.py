@@ -94,6 +94,7 @@ class Only:
         name: its task id, its tracking id, or its key.
         since, until: in which time they are due: from the first, before the second.
         open: only those of which more may happen.
+        moved_since: only those with a step that was seen since then.
     """
 
     run: str | None = None
@@ -106,9 +107,23 @@ class Only:
     since: datetime | None = None
     until: datetime | None = None
     open: bool = False
+    moved_since: datetime | None = None
+
+    @property
+    def statement(self) -> str:
+        """The statement that finds them soonest."""
+        if self.name is not None:
+            return "orders_named"
+        if self.run is not None:
+            return "orders_of_run"
+        if self.since is not None and self.until is not None:
+            return "orders_by_day"
+        if self.moved_since is not None:
+            return "orders_moved"
+        return "orders_open" if self.open else "orders"
 
     def values(self, db: Database) -> dict[str, Any]:
-        """The values of the statement ``orders``."""
+        """The values of that statement."""
         name = (self.vessel or "").casefold().strip()
         days = self.since is not None and self.until is not None
         return {
@@ -125,12 +140,12 @@ class Only:
             "tag": self.group_tag or "",
             "no_account": int(self.account is None),
             "account": self.account or "",
-            "no_name": int(self.name is None),
             "name": self.name or "",
             "no_days": int(not days),
             "since": to_microseconds(self.since) if days and self.since else 0,
             "until": to_microseconds(self.until) if days and self.until else 0,
             "open": int(self.open),
+            "moved_since": micros(self.moved_since) or 0,
         }
 
 

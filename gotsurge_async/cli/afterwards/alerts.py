@@ -1,0 +1,258 @@
+"""``gotsurge alerts``: what should be looked after before the ship sails."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import attrs
+import click
+import msgspec
+
+from gotsurge_async import codec
+from gotsurge_async.bulk.ledger import DOUBTFUL, RunState
+from gotsurge_async.cli.afterwards.books import book_option, books_beside, open_book
+from gotsurge_async.cli.afterwards.reading import READING, DueReads, limits_of
+from gotsurge_async.cli.afterwards.zones import zone_option
+from gotsurge_async.cli.shared.connect import Target, connected, may_take_place
+from gotsurge_async.cli.shared.exits import Exit, Unreachable, asynchronous
+from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
+from gotsurge_async.cli.shared.options import GroupedCommand, in_group, json_option
+from gotsurge_async.cli.shared.output import is_terminal, print_json, print_table, say, started_document
+from gotsurge_async.clock import SystemClock
+from gotsurge_async.config import Timeouts
+from gotsurge_async.database import Place
+from gotsurge_async.transports.aiohttp import AiohttpTransport
+from gotsurge_async.transports.base import Request, TransportError
+from gotsurge_async.webhooks.alerts import FAILED, Alert, Lasting, Limits, doubt
+from gotsurge_async.webhooks.alerts import alerts as alerts_of
+from gotsurge_async.webhooks.book import Book, Only, account_named, account_of
+
+_WHEN = "When"
+_minutes = {"type": click.FloatRange(min=0), "metavar": "MINUTES", "show_default": True}
+_POSTED = 40
+"""Alerts whose lines stand in one message; of more, the number."""
+_TRIES = 3
+
+
+@attrs.frozen(kw_only=True)
+class AlertOptions:
+    """What the user said about alerts."""
+
+    only: Only
+    limits: Limits
+    zone: ZoneInfo
+    post: str | None
+    as_json: bool
+
+
+@click.command(cls=GroupedCommand)
+@in_group(_WHEN)("--expiring", default=30.0, **_minutes, help="Before a broadcast ends by itself.")
+@in_group(_WHEN)("--not-accepted", default=60.0, **_minutes, help="Before the pickup, while no driver has it.")
+@in_group(_WHEN)("--late", default=0.0, **_minutes, help="After the end of a pickup or delivery window.")
+@in_group(_WHEN)("--in-doubt", default=10.0, **_minutes, help="After an order in doubt was sent.")
+@in_group(_WHEN)("--failed-for", default=1440.0, **_minutes, help="After a failure, it is told for so long.")
+@click.option("--run", "run_id", metavar="RUN", help="Of this push.")
+@click.option("--vessel", metavar="NAME|IMO", help="For this vessel: a part of its name, or its IMO number.")
+@click.option("--follow", is_flag=True, help="Go on, and tell each alert once while it lasts.")
+@click.option(
+    "--every", type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar="SECONDS", help="With --follow."
+)
+@click.option(
+    "--post",
+    metavar="URL",
+    envvar="GOTSURGE_ALERT_URL",
+    help="Post what is told there too, as JSON with a text, which Slack and Teams take; also GOTSURGE_ALERT_URL.",
+)
+@in_group(READING)("--read-rate", type=click.FloatRange(min=0), default=0.0, metavar="R", help="Reads a second, first.")
+@in_group(READING)(
+    "--read-after",
+    type=click.FloatRange(min=0),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Read what was not heard of for so long.",
+)
+@zone_option
+@may_take_place
+@ledger_option
+@book_option
+@json_option
+@asynchronous
+async def alerts(
+    run_id: str | None,
+    vessel: str | None,
+    follow: bool,
+    every: float,
+    post: str | None,
+    read_rate: float,
+    read_after: float,
+    zone: ZoneInfo,
+    target: Target,
+    ledger: Place | None,
+    book: Place | None,
+    as_json: bool,
+    **minutes: float,
+) -> Exit:
+    """Tell which orders somebody should look after, by GotSurge's own rules.
+
+    A broadcast that ends soon (for the squad 30 minutes before the pickup window does), no driver shortly before the
+    pickup, late at the pickup or the delivery, failed or expired, in doubt for too long. With --follow each alert is
+    told once while it lasts, with --json as one line each.
+
+    \b
+    Exit codes:
+      0 none
+      1 there are some (for cron)
+      8 they could not be posted
+    """
+    options = AlertOptions(
+        only=Only(run=run_id, vessel=vessel),
+        limits=Limits(**{name: timedelta(minutes=number) for name, number in minutes.items()}),
+        zone=zone,
+        post=None if post is None else _checked(post),
+        as_json=as_json,
+    )
+    if read_rate and not target.env:
+        raise click.UsageError("--read-rate asks GotSurge: say which one, by --env")
+    books = books_beside(find_ledger(ledger, target), book)
+    lasting, unposted = Lasting(), list[Alert]()
+    if follow:
+        started_document()  # of lines, which end when it does
+    async with AsyncExitStack() as stack:
+        gs = None if not read_rate else await stack.enter_async_context(connected(target, limits_of(read_rate)))
+        while True:
+            async with open_book(books) as (opened, known):
+                if gs is not None:
+                    account = account_named(target.environment, target.account)
+                    age = timedelta(seconds=read_after)
+                    await DueReads(gs, opened, account, SystemClock(), age=age).once(int(read_rate * every) + 1)
+                present = [alert async for alert in _present(opened, options)]
+                if known is not None and vessel is None:
+                    present += [alert async for alert in _in_doubt(known, options)]
+            if not follow:
+                return await _once(present, options)
+            news = lasting.news(present)
+            _tell_news(news, options)
+            unposted = await _post_or_keep([*unposted, *news], options)
+            await asyncio.sleep(every)
+
+
+async def _once(present: Sequence[Alert], options: AlertOptions) -> Exit:
+    now = SystemClock().now()
+    if options.as_json:
+        print_json([alert.document(now, options.zone) for alert in present])
+    elif present:
+        rows = [(alert.kind.in_words, alert.text(now, options.zone), alert.name) for alert in present]
+        print_table(("ALERT", "ORDER", "TASK"), rows)
+    if present and options.post is not None:
+        await _post(options.post, _text(present, options))
+    return Exit.REFUSED if present else Exit.CREATED
+
+
+def _tell_news(news: Sequence[Alert], options: AlertOptions) -> None:
+    now = SystemClock().now()
+    for alert in news:
+        if options.as_json:
+            click.echo(codec.encode(alert.document(now, options.zone)).decode())
+        elif is_terminal():
+            click.echo(f"{now.astimezone(options.zone):%H:%M}  {alert.kind.in_words}: {alert.text(now, options.zone)}")
+        else:
+            print_table((), [(now, alert.kind.in_words, alert.text(now, options.zone), alert.name)], headed=False)
+
+
+async def _present(book: Book, options: AlertOptions) -> AsyncIterator[Alert]:
+    """The alerts of the orders that are asked for, as they were last read."""
+    now = SystemClock().now()
+    still_open = attrs.evolve(options.only, open=True)
+    failed = attrs.evolve(options.only, statuses=tuple(FAILED), moved_since=now - options.limits.failed_for)
+    for only in (still_open, failed):
+        async for order in book.orders(only):
+            task = order.task
+            if order.status != task.current_status:
+                task = attrs.evolve(task, current_status=order.status)
+            for alert in alerts_of(task, now, options.limits, account=order.account):
+                yield alert if alert.tracking_id else attrs.evolve(alert, tracking_id=order.key)
+
+
+async def _in_doubt(ledger: Any, options: AlertOptions) -> AsyncIterator[Alert]:
+    """The alerts of orders of the ledger that are in doubt, and in nobody's hands."""
+    now = SystemClock().now()
+    for info in reversed(await ledger.runs()):
+        skipped = info.state is RunState.LOADING or info.archived_at is not None
+        if skipped or options.only.run not in (None, info.id) or await ledger.is_held(info.id):
+            continue
+        async for row in ledger.rows(info.id, DOUBTFUL):
+            for alert in doubt(row, info.id, now, options.limits, account=account_of(info)):
+                yield alert
+
+
+# --- posting ----------------------------------------------------------------------------------------------------------
+
+
+def _checked(url: str) -> str:
+    """A URL that can be posted to; it may hold a secret, and is never shown.
+
+    Raises:
+        click.UsageError: it is none.
+    """
+    try:
+        parts = urlsplit(url)
+        fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fit = False
+    if not fit:
+        raise click.UsageError("--post: give the whole URL, as https://hooks.slack.com/services/…")
+    return url
+
+
+def _text(news: Sequence[Alert], options: AlertOptions) -> str:
+    """The alerts as the text of one message. Text of others is no markup in it."""
+    now = SystemClock().now()
+    lines = [f"{alert.kind.in_words}: {alert.text(now, options.zone)}" for alert in news[:_POSTED]]
+    lines += [f"… and {len(news) - _POSTED:,} more"] if len(news) > _POSTED else []
+    text = "\n".join(" ".join(line.split()) for line in lines)
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+async def _post_or_keep(news: list[Alert], options: AlertOptions) -> list[Alert]:
+    """Post what is new; what could not be posted is posted with what comes next."""
+    if not news or options.post is None:
+        return []
+    try:
+        await _post(options.post, _text(news, options))
+    except Unreachable as error:
+        say(f"{error}; they are posted with the next look")
+        return news
+    return []
+
+
+async def _post(url: str, text: str) -> None:
+    transport = AiohttpTransport(Timeouts(pool=10, connect=10, read=10))
+    request = Request(
+        method="POST",
+        url=url,
+        headers={"Content-Type": "application/json"},
+        body=msgspec.json.encode({"text": text}),
+    )
+    why = ""
+    try:
+        for tries in range(_TRIES):
+            if tries:
+                await asyncio.sleep(tries)
+            try:
+                answer = await transport.send(request)
+            except TransportError as error:
+                why = error.reason
+                continue
+            if 200 <= answer.status < 300:
+                return
+            why = f"it answered {answer.status}"
+            if answer.status < 500 and answer.status != 429:
+                break
+    finally:
+        await transport.close()
+    raise Unreachable(f"the alerts could not be posted to {urlsplit(url).hostname}: {why}")

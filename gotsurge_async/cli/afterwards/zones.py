@@ -1,0 +1,29 @@
+"""The zone in which times are told to people, and in which days begin."""
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import click
+
+from gotsurge_async.cli.shared.options import OUTPUT, Decorator, in_group
+
+PORT = "Asia/Singapore"
+"""Where the ships are, unless told otherwise."""
+
+
+def _zone(_: click.Context, __: click.Parameter, name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        raise click.UsageError(f"--timezone: there is no time zone {name!r}: give one as Asia/Singapore") from None
+
+
+zone_option: Decorator[Any] = in_group(OUTPUT)(
+    "--timezone",
+    "zone",
+    metavar="TZ",
+    default=PORT,
+    show_default=True,
+    callback=_zone,
+    help="Of the times that are told, and of days.",
+)

@@ -1,0 +1,120 @@
+"""`gotsurge alerts`: told for people, programs, cron, and to where teams talk."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.simulator import Simulator
+from tests.cli.afterwards.kit import mailbox
+from tests.support.commands import Desk, gotsurge, local, start, write_orders
+
+YEARS = "9999999"
+"""Minutes until the windows of the orders of these tests, and more."""
+
+
+def test_nothing_is_told_where_nothing_is_wrong(desk: Desk) -> None:
+    """Exit code 0, and no line but the headings' own."""
+    desk.push("A")
+    done = desk.on_ledger("alerts")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert desk.document(desk.on_ledger("alerts", "--json")) == []
+
+
+def test_what_is_wrong_is_told_with_exit_code_1(desk: Desk) -> None:
+    """By the limits that were given, in the zone that was, of the run or vessel that was asked for."""
+    _, first = desk.push("A")
+    desk.push("B")
+    words = ("--not-accepted", YEARS, "--run", first["run"])
+    done = desk.on_ledger("alerts", *words)
+    assert done.exit_code == 1, done.output
+    (row,) = [line.split("\t") for line in done.stdout.splitlines()[1:]]
+    assert row[0] == "not accepted"
+    assert row[1].startswith("A: broadcasting, no driver yet; the pickup window begins in ")
+    assert row[1].endswith("(04 Mar 09:00 +08)")
+    (alert,) = desk.document(desk.on_ledger("alerts", *words, "--json", "--timezone", "UTC"))
+    assert (alert["kind"], alert["tracking_id"], alert["at"]) == ("not_accepted", "A", "2030-03-04T01:00:00Z")
+    assert alert["text"].endswith("(04 Mar 01:00 UTC)")
+    assert desk.on_ledger("alerts", "--not-accepted", YEARS, "--vessel", "none").exit_code == 0
+
+
+def test_orders_in_doubt_are_told(desk: Desk) -> None:
+    """When they have been so for too long; they stand in the ledger alone."""
+    run_id = desk.push_lost("A", "B")
+    assert desk.on_ledger("alerts").exit_code == 0
+    found = desk.document(desk.on_ledger("alerts", "--in-doubt", "0", "--json"))
+    assert [(alert["kind"], alert["order"]) for alert in found] == [
+        ("in_doubt", f"{run_id}/A"),
+        ("in_doubt", f"{run_id}/B"),
+    ]
+
+
+def test_it_reads_before_it_tells_if_asked(desk: Desk) -> None:
+    """What failed since the last read is told then, and only then."""
+    desk.push("A")
+    (task,) = desk.simulator.tasks()
+    desk.simulator.move(task["id"], "expired")
+    assert desk.on_ledger("alerts").exit_code == 0
+    assert desk.call("alerts", "--read-rate", "50").exit_code == 0  # it was heard of just now
+    words = ("--read-rate", "50", "--read-after", "0")
+    done = desk.call("alerts", *words)
+    assert done.exit_code == 1, done.output
+    assert "failed\tA: expired" in done.stdout
+    assert desk.on_ledger("alerts").exit_code == 1
+    assert desk.on_ledger("alerts", "--read-rate", "5").exit_code == 2
+
+
+def test_it_posts_one_text(desk: Desk) -> None:
+    """Tried again when the other side is busy; text of orders is no markup; the URL's secret is never shown."""
+    desk.push("<!channel>&A", "B")
+    with mailbox() as box:
+        box.statuses = [503]
+        words = ("--not-accepted", YEARS, "--post", box.url)
+        assert desk.on_ledger("alerts", *words).exit_code == 1
+        (text,) = box.texts
+        assert text.splitlines()[0].startswith("not accepted: &lt;!channel&gt;&amp;A: broadcasting")
+        assert len(text.splitlines()) == 2
+        box.statuses = [404]
+        failed = desk.on_ledger("alerts", *words)
+        assert failed.exit_code == 8
+        assert "could not be posted to 127.0.0.1: it answered 404" in failed.stderr
+        assert "S3CRET" not in failed.output
+    for url in ("ftp://x/y", "hooks.slack.com/services/S3CRET", "http://"):
+        refused = desk.on_ledger("alerts", "--post", url)
+        assert refused.exit_code == 2
+        assert "S3CRET" not in refused.output
+
+
+@pytest.mark.parametrize("words", [("--timezone", "Mars/Port"), ("--every", "0"), ("--late", "-1")])
+def test_what_cannot_be_is_refused(desk: Desk, words: tuple[str, ...]) -> None:
+    """A zone that is none, a pause or a limit below nothing."""
+    assert desk.on_ledger("alerts", *words).exit_code == 2
+
+
+async def test_it_follows_and_tells_each_once(tmp_path: Path) -> None:
+    """A line for each alert while it lasts, also a posted one that failed at first; Ctrl-C ends it."""
+    async with Simulator() as simulator:
+        ledger = ["--ledger", str(tmp_path / "ledger.db")]
+        first = write_orders(tmp_path / "first.csv", ["A"])
+        options = (*local(simulator), *ledger, "--quiet")
+        assert (await gotsurge("push", first, *options, cwd=tmp_path)).code == 0
+        with mailbox() as box:
+            box.statuses = [400]
+            words = ("--not-accepted", YEARS, "--follow", "--every", "0.2", "--post", box.url, "--json")
+            process = await start("alerts", *ledger, *words, cwd=tmp_path)
+            assert process.stdout is not None
+            try:
+                one = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+                assert await asyncio.to_thread(box.got.acquire, timeout=30)
+                second = write_orders(tmp_path / "second.csv", ["B"])
+                assert (await gotsurge("push", second, *options, cwd=tmp_path)).code == 0
+                two = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))
+                assert await asyncio.to_thread(box.got.acquire, timeout=30)
+            finally:
+                process.send_signal(2)
+                rest, errors = await process.communicate()
+        assert (one["tracking_id"], two["tracking_id"], rest) == ("A", "B", b"")
+        assert process.returncode == 130
+        assert b"posted with the next look" in errors
+        assert [text.count("\n") for text in box.texts] == [0, 0]
