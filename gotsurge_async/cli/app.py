@@ -28,6 +28,7 @@ COMMANDS = {
     },
     "afterwards": {
         "orders": "Where each order is, and its history.",
+        "watch": "What becomes of a run, live.",
         "alerts": "What should be looked after.",
     },
     "service": {

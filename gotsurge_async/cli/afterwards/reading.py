@@ -3,12 +3,9 @@
 import asyncio
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any
 
 import attrs
-import click
 
-from gotsurge_async.cli.shared.options import Decorator, in_group
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Limits
@@ -19,15 +16,6 @@ READING = "Reading"
 """The group of the options about it."""
 AT_ONCE = 8
 """Reads in flight, at most."""
-
-read_rate_option: Decorator[Any] = in_group(READING)(
-    "--read-rate",
-    type=click.FloatRange(min=0),
-    default=2.0,
-    show_default=True,
-    metavar="R",
-    help="Reads a second, at most; 0 reads nothing, and shows what others have read.",
-)
 
 
 def limits_of(rate: float) -> Limits:
@@ -70,9 +58,9 @@ class DueReads:
             for task_id in waiting:
                 await self._read(task_id)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(work())
+        for ended in await asyncio.gather(*(work() for _ in range(AT_ONCE)), return_exceptions=True):
+            if ended is not None:
+                raise ended
 
     async def _read(self, task_id: str) -> None:
         get = self.gs.platform.tasks.get if self.platform else self.gs.tasks.get

@@ -265,15 +265,18 @@ class Book:
 
     # --- pushed orders ----------------------------------------------------------------------------------------------
 
-    async def take_in(self, ledger: Ledger, *, account_of: Callable[[RunInfo], str] = account_of) -> int:
+    async def take_in(
+        self, ledger: Ledger, *, run: str | None = None, account_of: Callable[[RunInfo], str] = account_of
+    ) -> int:
         """Put the orders of a ledger that have a task into the book; how many were read: few where nothing is new.
 
         Args:
+            run: only this one's.
             account_of: the account of a run, as the book names it.
         """
         known: dict[str, int] = dict(await self._store.read(lambda db: db.rows("taken_in")))
         number = 0
-        for info in reversed(await ledger.runs()):
+        for info in [await ledger.run(run)] if run is not None else reversed(await ledger.runs()):
             if info.state is RunState.LOADING or info.archived_at is not None:
                 continue
             begun = self._clock.now()
@@ -339,20 +342,22 @@ class Book:
         rows = await self._store.read(lambda db: db.rows("moved", **values))
         return [(order_of(row[:-1]), from_microseconds(row[-1])) for row in rows]
 
-    async def say_reading(self, name: str, until: datetime) -> None:
-        """Say that a program of some name reads what is due, until a time: others then need not."""
-        now = to_microseconds(self._clock.now())
+    async def say_reading(self, accounts: Iterable[str], until: datetime) -> None:
+        """Say that a program reads what is due of some accounts, until a time: others then need not."""
+        now, ends = to_microseconds(self._clock.now()), to_microseconds(until)
+        names = sorted(set(accounts))
 
         def say(db: Database) -> None:
             db.change("forget_readers", now=now)
-            db.change("say_reading", name=name, until=to_microseconds(until))
+            for name in names:
+                db.change("say_reading", name=name, until=ends)
 
         await self._store.write(say)
 
-    async def is_read(self) -> bool:
-        """Whether some program says that it reads what is due."""
+    async def is_read(self, account: str) -> bool:
+        """Whether some program says that it reads what is due of an account."""
         now = to_microseconds(self._clock.now())
-        ((number,),) = await self._store.read(lambda db: db.rows("readers", now=now))
+        ((number,),) = await self._store.read(lambda db: db.rows("readers", now=now, name=account))
         return bool(number)
 
     async def counts(self, run: str | None = None) -> dict[str, int]:

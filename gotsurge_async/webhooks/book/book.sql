@@ -150,7 +150,7 @@ INSERT INTO book_readers (name, until) VALUES (:name, :until) ON CONFLICT (name)
 -- name: forget_readers
 DELETE FROM book_readers WHERE until <= :now;
 -- name: readers
-SELECT count(*) FROM book_readers WHERE until > :now;
+SELECT count(*) FROM book_readers WHERE until > :now AND name = :name;
 -- name: counts
 SELECT coalesce(status, ''), count(*) FROM book_orders GROUP BY status;
 -- name: counts_of_run

@@ -1,0 +1,375 @@
+"""``gotsurge watch``: what becomes of a run, live, until all of it is at its end."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import attrs
+import click
+
+from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, Mode, RunInfo, Word, word_of
+from gotsurge_async.bulk.ledger.states import OrderState
+from gotsurge_async.cli.afterwards.books import book_option, books_beside, open_book
+from gotsurge_async.cli.afterwards.reading import READING, DueReads, limits_of
+from gotsurge_async.cli.afterwards.zones import zone_option
+from gotsurge_async.cli.shared.connect import Target, connected, takes_place
+from gotsurge_async.cli.shared.exits import Exit, asynchronous
+from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, target_of
+from gotsurge_async.cli.shared.options import STOPPING, GroupedCommand, in_group, json_option
+from gotsurge_async.cli.shared.output import counted, print_json, print_table, say, shown
+from gotsurge_async.clock import SystemClock
+from gotsurge_async.database import Place
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.models.tasks import TaskStatus
+from gotsurge_async.webhooks.book import Book, BookOrder, Step, account_of
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+EVERY = 1.0
+"""Seconds between two looks at the book."""
+LEDGER_EVERY = 5.0
+"""Seconds between two looks at the ledger, of which a run that is being sent has more each time."""
+OVERLAP = timedelta(seconds=5)
+"""What was seen so shortly before the newest change is looked at again: another process may write it late."""
+PAGE = 1000
+RECENT = 10
+"""Changes that a terminal shows."""
+BAR = 30
+"""The longest bar, in characters."""
+_ORDER = {status: place for place, status in enumerate(TaskStatus)}
+
+
+@attrs.define
+class Shown:
+    """What is shown of a run."""
+
+    statuses: Mapping[str, int] = attrs.field(factory=dict)
+    in_doubt: int = 0
+    others: int = 0
+    """Orders of the run that have no task: refused, cancelled before, not sent."""
+    sending: bool = True
+    reader: str = ""
+    trouble: str | None = None
+
+    @property
+    def open(self) -> int:
+        """Orders of which more may happen."""
+        return sum(number for status, number in self.statuses.items() if not TaskStatus(status).is_terminal)
+
+    @property
+    def orders(self) -> int:
+        """Orders with a task."""
+        return sum(self.statuses.values())
+
+    @property
+    def ending(self) -> Exit:
+        """The exit code when all is at its end."""
+        if self.in_doubt:
+            return Exit.IN_DOUBT
+        delivered = self.statuses.get(TaskStatus.COMPLETE, 0)
+        return Exit.CREATED if delivered == self.orders else Exit.REFUSED
+
+    def words(self) -> str:
+        """On one line."""
+        told = {status.replace("_", " "): number for status, number in self.rows()}
+        return counted({**told, "in doubt": self.in_doubt, "without a task": self.others}) or "no orders"
+
+    def rows(self) -> list[tuple[str, int]]:
+        """The statuses as far as they go on a task's way."""
+        order = {status: _ORDER.get(TaskStatus(status), len(_ORDER)) for status in self.statuses}
+        return [
+            (status or "not read yet", number)
+            for status, number in sorted(self.statuses.items(), key=lambda each: (order[each[0]], each[0]))
+        ]
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("run_id", metavar="RUN")
+@takes_place
+@in_group(READING)(
+    "--read-rate",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    metavar="R",
+    help="Reads a second while no receiver reads; 0 reads nothing.",
+)
+@in_group(READING)(
+    "--read-after",
+    type=click.FloatRange(min=0),
+    default=20.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Read a task again after so long.",
+)
+@in_group(STOPPING)("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop after so long (exit 5).")
+@zone_option
+@ledger_option
+@book_option
+@json_option
+@asynchronous
+async def watch(
+    run_id: str,
+    target: Target,
+    read_rate: float,
+    read_after: float,
+    timeout: float | None,
+    zone: ZoneInfo,
+    ledger: Place | None,
+    book: Place | None,
+    as_json: bool,
+) -> Exit:
+    """Watch what becomes of the orders of RUN, until each is at its end.
+
+    Piped, each step of an order is a line as it is seen. Where no receiver reads, the tasks are read by this command,
+    oldest first, within --read-rate. With --json only the end is told.
+
+    \b
+    Exit codes:
+      0 all were delivered
+      1 some ended otherwise
+      3 some of the run are in doubt
+      5 --timeout was over
+    """
+    books = books_beside(find_ledger(ledger, target), book)
+    async with AsyncExitStack() as stack:
+        opened, known = await stack.enter_async_context(open_book(books))
+        if known is None:
+            raise ConfigError(f"there is no ledger at {books.ledger}: --ledger names the one of the run")
+        info = await known.run(run_id)
+        target = target_of(info, target)
+        reads = None
+        if read_rate:
+            gs = await stack.enter_async_context(connected(target, limits_of(read_rate)))
+            platform = info.mode is Mode.TWO_PHASE or target.account == "platform"
+            age = timedelta(seconds=read_after)
+            reads = DueReads(gs, opened, account_of(info), SystemClock(), platform=platform, age=age)
+        screen = await stack.enter_async_context(_screen(as_json, zone, info))
+        watching = Watching(opened, known, info, reads, screen)
+        async with _meanwhile(watching.read_on(max(1, int(read_rate * 2)))) as reading:
+            try:
+                async with asyncio.timeout(timeout):
+                    await watching.to_the_end(reading)
+            except TimeoutError:
+                await watching.look()  # how it stands now is told all the same
+                code = Exit.STOPPED
+            else:
+                code = watching.shown.ending
+    shown_ = watching.shown
+    if as_json:
+        found = dict(shown_.rows())
+        told = {"statuses": found, "in_doubt": shown_.in_doubt, "without_task": shown_.others}
+        print_json({"run": info.id, "orders": shown_.orders, **told, "exit": int(code)})
+    else:
+        say(f"run {info.id}: {shown_.words()}")
+    return code
+
+
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Something that goes on inside the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+class Screen:
+    """Where a run is shown: not at all, or as lines for a pipe."""
+
+    def begin(self) -> None:
+        """Before the first change."""
+
+    def change(self, order: BookOrder, step: Step, previous: TaskStatus | None) -> None:
+        """A step of an order was seen."""
+
+    def standing(self, what: Shown) -> None:
+        """How the run stands now."""
+
+
+class Lines(Screen):
+    """A line for each change."""
+
+    def __init__(self) -> None:
+        self._trouble: str | None = None
+
+    def begin(self) -> None:
+        print_table(("AT", "TASK", "TRACKING ID", "STATUS", "BEFORE"), ())
+
+    def change(self, order: BookOrder, step: Step, previous: TaskStatus | None) -> None:
+        row = (step.at, order.task_id, order.task.tracking_id or order.key, step.status, previous)
+        print_table((), [row], headed=False)
+
+    def standing(self, what: Shown) -> None:
+        if what.trouble != self._trouble:
+            self._trouble = what.trouble
+            say(f"cannot read now: {what.trouble}" if what.trouble else "can read again")
+
+
+class Terminal(Screen):
+    """A picture that is drawn anew."""
+
+    def __init__(self, console: "Console", zone: ZoneInfo, info: RunInfo) -> None:
+        from rich.live import Live
+
+        self.live: Live = Live(console=console, auto_refresh=False, transient=False)
+        self._zone = zone
+        self._info = info
+        self._recent: deque[tuple[str, str, str]] = deque(maxlen=RECENT)
+        self._began = time.monotonic()
+
+    def change(self, order: BookOrder, step: Step, previous: TaskStatus | None) -> None:
+        at = "" if step.at is None else f"{step.at.astimezone(self._zone):%H:%M:%S}"
+        name = shown(order.task.tracking_id or order.key or order.task_id)
+        before = f"{previous.replace('_', ' ')} → " if previous is not None else ""
+        self._recent.append((at, name, shown(f"{before}{step.status.replace('_', ' ')}")))
+
+    def standing(self, what: Shown) -> None:
+        self.live.update(self._picture(what), refresh=True)
+
+    def _picture(self, what: Shown) -> "RenderableType":
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        took = timedelta(seconds=int(time.monotonic() - self._began))
+        title = f"run {self._info.id}   {what.orders:,} orders, {what.open:,} open   {took}   {what.reader}"
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for status, number in what.rows():
+            bar = "█" * max(1, round(BAR * number / max(1, what.orders)))
+            style = _STYLES.get(status, "")
+            table.add_row(Text(shown(status.replace("_", " ")), style), Text(f"{number:,}", "bold"), Text(bar, style))
+        if what.in_doubt:
+            table.add_row(
+                Text("in doubt", "red"), Text(f"{what.in_doubt:,}", "bold"), Text("gotsurge reconcile", "dim")
+            )
+        if what.others:
+            table.add_row(Text("without a task", "dim"), Text(f"{what.others:,}"), Text(""))
+        recent = Table(box=None, show_header=False, pad_edge=False)
+        for at, name, change in self._recent:
+            recent.add_row(Text(at, "dim"), Text(name), Text(change))
+        trouble = [Text(f"cannot read now: {what.trouble}", "red")] if what.trouble else []
+        return Group(Text(title, "bold", overflow="ellipsis", no_wrap=True), table, *trouble, Text(""), recent)
+
+
+_STYLES: Mapping[str, str] = {
+    TaskStatus.COMPLETE: "green",
+    TaskStatus.CANCELLED: "yellow",
+    TaskStatus.EXPIRED: "red",
+    TaskStatus.UNSUCCESSFUL_PICKUP: "red",
+    TaskStatus.UNSUCCESSFUL_DELIVERY: "red",
+}
+
+
+@asynccontextmanager
+async def _screen(as_json: bool, zone: ZoneInfo, info: RunInfo) -> AsyncIterator[Screen]:
+    from rich.console import Console
+
+    console = Console()
+    if as_json:
+        yield Screen()
+    elif not console.is_terminal:
+        yield Lines()
+    else:
+        terminal = Terminal(console, zone, info)
+        with terminal.live:
+            yield terminal
+
+
+class Watching:
+    """The watching of a run.
+
+    Attributes:
+        shown: how it stood at the last look.
+    """
+
+    def __init__(self, book: Book, ledger: Ledger, info: RunInfo, reads: DueReads | None, screen: Screen) -> None:
+        self.shown = Shown()
+        self._book = book
+        self._ledger = ledger
+        self._info = info
+        self._reads = reads
+        self._screen = screen
+        self._clock = SystemClock()
+        self._began = self._since = self._clock.now()
+        self._told: dict[int, int] = {}
+        self._is_read = False
+        self._ledger_at = 0.0
+
+    async def read_on(self, at_once: int) -> None:
+        """Read what is due, for ever, while no receiver does."""
+        while True:
+            self._is_read = await self._book.is_read(account_of(self._info))
+            found = 0
+            if self._reads is not None and not self._is_read:
+                found = await self._reads.once(at_once, run=self._info.id)
+            if not found:
+                await self._clock.sleep(EVERY)
+
+    async def to_the_end(self, reading: asyncio.Task[None]) -> None:
+        """Show the run until every order of it is at its end, and nobody sends it any more; while somebody reads."""
+        self._screen.begin()
+        while True:
+            if reading.done():
+                reading.result()  # which says why it has ended
+            await self.look()
+            if not self.shown.open and not self.shown.sending:
+                return
+            await self._clock.sleep(EVERY)
+
+    async def look(self) -> None:
+        """Show how the run stands."""
+        if self.shown.sending or time.monotonic() > self._ledger_at + LEDGER_EVERY:
+            await self._look_into_the_ledger()
+        await self._tell_changes()
+        what = self.shown
+        what.statuses = await self._book.counts(self._info.id)
+        if not what.open and what.sending is False:
+            await self._look_into_the_ledger()  # the last word is about what is true now
+            what.statuses = await self._book.counts(self._info.id)
+        what.trouble = None if self._reads is None else self._reads.trouble
+        if self._is_read:
+            what.reader = "a receiver reads"
+        else:
+            what.reader = "nobody reads" if self._reads is None else "reading"
+        self._screen.standing(what)
+
+    async def _look_into_the_ledger(self) -> None:
+        self._ledger_at = time.monotonic()
+        held = await self._ledger.is_held(self._info.id)
+        await self._book.take_in(self._ledger, run=self._info.id)
+        counts = await self._ledger.counts(self._info.id)
+        self.shown.sending = held
+        self.shown.in_doubt = 0 if held else counts.of(DOUBTFUL)
+        created = counts.of(state for state in OrderState if word_of(state, held=held) is Word.CREATED)
+        followed = sum((await self._book.counts(self._info.id)).values())
+        self.shown.others = max(0, counts.total - max(created, followed) - self.shown.in_doubt)
+
+    async def _tell_changes(self) -> None:
+        after = self._since - OVERLAP
+        while True:
+            moved = await self._book.moved(after, self._info.id, limit=PAGE)
+            steps = await self._book.steps(order for order, _ in moved)
+            for order, _ in moved:
+                self._tell(order, steps[order.number])
+            if moved:
+                self._since = max(self._since, moved[-1][1])
+            if len(moved) < PAGE or moved[-1][1] == after:
+                return
+            after = moved[-1][1]
+
+    def _tell(self, order: BookOrder, steps: Sequence[tuple[Step, datetime]]) -> None:
+        told = self._told.get(order.number)
+        if told is None:
+            told = sum(seen_at < self._began for _, seen_at in steps)
+        for place, (step, _) in enumerate(steps[told:], told):
+            self._screen.change(order, step, steps[place - 1][0].status if place else None)
+        self._told[order.number] = len(steps)

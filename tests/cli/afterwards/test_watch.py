@@ -1,0 +1,146 @@
+"""`gotsurge watch`: a run, live, until all of it is at its end."""
+
+import asyncio
+import json
+import os
+import pty
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.simulator import Simulator
+from tests.support.commands import Desk, gotsurge, local, start, write_orders
+
+QUICK = ("--read-rate", "200", "--read-after", "0")
+
+
+def move_all(simulator: Simulator, status: str) -> None:
+    """Bring every task to a status, through those between."""
+    for task in simulator.tasks():
+        simulator.move(task["id"], status, through=True)
+
+
+def test_it_ends_when_all_were_delivered(desk: Desk) -> None:
+    """With exit code 0, and a document of the end; it reads by itself."""
+    _, summary = desk.push("A", "B", "C")
+    move_all(desk.simulator, "complete")
+    done = desk.call("watch", summary["run"], *QUICK, "--json")
+    assert done.exit_code == 0, done.output
+    told = desk.document(done)
+    assert told == {
+        "run": summary["run"],
+        "orders": 3,
+        "statuses": {"complete": 3},
+        "in_doubt": 0,
+        "without_task": 0,
+        "exit": 0,
+    }
+
+
+def test_what_was_not_delivered_is_in_the_exit_code(desk: Desk) -> None:
+    """1 where an order ended otherwise, 3 where some are in doubt, 5 where the time was over."""
+    _, summary = desk.push("A", "B")
+    one, other = desk.simulator.tasks()
+    stopped = desk.call("watch", summary["run"], *QUICK, "--timeout", "0.1")
+    assert stopped.exit_code == 5
+    assert "2 broadcasting" in stopped.stderr
+    desk.simulator.move(one["id"], "complete", through=True)
+    desk.simulator.move(other["id"], "cancelled")
+    done = desk.call("watch", summary["run"], *QUICK)
+    assert done.exit_code == 1, done.output
+    assert "1 complete, 1 cancelled" in done.stderr
+    run_id = desk.push_lost("C")
+    assert desk.call("watch", run_id, *QUICK).exit_code == 3
+
+
+def test_steps_are_lines_in_a_pipe(desk: Desk) -> None:
+    """Each step that was seen while it watched: when, which order, what it became, what it was."""
+    _, summary = desk.push("A")
+    move_all(desk.simulator, "accepted")
+    move_all(desk.simulator, "unsuccessful_pickup")
+    done = desk.call("watch", summary["run"], *QUICK)
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert lines[0] == ["AT", "TASK", "TRACKING ID", "STATUS", "BEFORE"]
+    assert [(line[2], line[3], line[4]) for line in lines[1:]] == [
+        ("A", "broadcasting", ""),
+        ("A", "accepted", "broadcasting"),
+        ("A", "pending_pickup", "accepted"),
+        ("A", "pickup_arriving", "pending_pickup"),
+        ("A", "unsuccessful_pickup", "pickup_arriving"),
+    ]
+    again = desk.call("watch", summary["run"], *QUICK)
+    assert again.stdout.splitlines() == ["\t".join(lines[0])]
+    assert again.exit_code == 1
+
+
+def test_a_platform_partners_run_is_read_as_such(platform_desk: Desk) -> None:
+    """In two-phase mode, by the account that it was made with."""
+    _, summary = platform_desk.push("A", words=("--mode", "two-phase"))
+    move_all(platform_desk.simulator, "complete")
+    done = platform_desk.call("watch", summary["run"], *QUICK, "--json")
+    assert (done.exit_code, json.loads(done.stdout)["statuses"]) == (0, {"complete": 1})
+
+
+def test_without_reads_it_shows_what_others_have_read(desk: Desk) -> None:
+    """--read-rate 0 needs nobody to sign in, nor a service that answers."""
+    _, summary = desk.push("A")
+    words = ("--env", "local", "--api-base", "http://127.0.0.1:9/api", "--read-rate", "0", "--timeout", "0")
+    done = desk.on_ledger("watch", summary["run"], *words)
+    assert done.exit_code == 5, done.output
+    assert "1 broadcasting" in done.stderr
+    nobody = desk.on_ledger("watch", summary["run"], *words[:4])
+    assert nobody.exit_code == 8
+
+
+@pytest.mark.parametrize("words", [("NO-RUN",), ("NO-RUN", "--ledger", "none.db")])
+def test_a_run_that_is_not_there_is_told(desk: Desk, words: tuple[str, ...]) -> None:
+    """With exit code 2."""
+    desk.push("A")
+    place = () if "--ledger" in words else desk.ledger
+    done = desk.run("watch", *words, *place, *desk.place)
+    assert done.exit_code == 2, done.output
+
+
+async def test_a_terminal_shows_it_live(tmp_path: Path) -> None:
+    """Counts, what changed, and who reads are drawn anew; Ctrl-C ends it with 130, and the cursor is there again."""
+    async with Simulator() as simulator:
+        options = (*local(simulator), "--ledger", str(tmp_path / "ledger.db"))
+        orders = write_orders(tmp_path / "orders.csv", ["A", "B"])
+        pushed = await gotsurge("push", orders, *options, "--json", "--quiet", cwd=tmp_path)
+        ours, theirs = pty.openpty()
+        os.set_blocking(ours, False)
+        env = {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
+        words = ("watch", pushed.document["run"], *options, *QUICK)
+        process = await start(*words, cwd=tmp_path, env=env, stdout=theirs)
+        os.close(theirs)
+        seen = b""
+        changed = asyncio.Event()
+
+        def read() -> None:
+            nonlocal seen
+            try:
+                seen += os.read(ours, 1 << 16)
+            except OSError:  # its other end is closed
+                asyncio.get_running_loop().remove_reader(ours)
+            changed.set()
+
+        async def shows(text: bytes) -> None:
+            while text not in seen:
+                changed.clear()
+                await asyncio.wait_for(changed.wait(), 30)
+
+        asyncio.get_running_loop().add_reader(ours, read)
+        try:
+            await shows(b"2 orders, 2 open")
+            first, _ = simulator.tasks()
+            simulator.move(first["id"], "accepted")
+            await shows("broadcasting → accepted".encode())
+            process.send_signal(2)
+            assert await asyncio.wait_for(process.wait(), 30) == 130
+            await shows(b"\x1b[?25h")
+        finally:
+            asyncio.get_running_loop().remove_reader(ours)
+            os.close(ours)
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
