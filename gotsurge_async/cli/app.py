@@ -27,6 +27,8 @@ COMMANDS = {
         "ledger": "Check the ledger, and copy it.",
     },
     "afterwards": {
+        "receive": "Receive GotSurge's events, and follow all orders.",
+        "inbox": "The events that came.",
         "orders": "Where each order is, and its history.",
         "watch": "What becomes of a run, live.",
         "alerts": "What should be looked after.",

@@ -117,7 +117,7 @@ class Inbox:
         where: str | Path | Place,
         *,
         clock: Clock | None = None,
-        keep: timedelta = KEEP,
+        keep: timedelta | None = KEEP,
         keep_dead: timedelta = KEEP_DEAD,
         most_bytes: int = MOST_BYTES,
     ) -> AsyncIterator["Inbox"]:
@@ -126,7 +126,7 @@ class Inbox:
         Args:
             where: the path of a file, or a URL: ``sqlite:///PATH``, ``postgresql://USER@HOST/NAME``. Never the ledger's
                 own file.
-            keep: how long events are kept that were read.
+            keep: how long events are kept that were read; None to remove nothing, for who only looks.
             keep_dead: how long dead ones are.
             most_bytes: of all bodies together.
 
@@ -135,11 +135,12 @@ class Inbox:
             StoreError: it cannot be used.
         """
         store = await Store.open(where, _TEXTS)
-        inbox = cls(store, clock or SystemClock(), keep=keep, keep_dead=keep_dead, most_bytes=most_bytes)
         cleaning: asyncio.Task[None] | None = None
+        inbox = cls(store, clock or SystemClock(), keep=keep or KEEP, keep_dead=keep_dead, most_bytes=most_bytes)
         try:
-            await inbox.clean()
-            cleaning = asyncio.create_task(inbox._clean_for_ever(), name="gotsurge-inbox-clean")
+            if keep is not None:
+                await inbox.clean()
+                cleaning = asyncio.create_task(inbox._clean_for_ever(), name="gotsurge-inbox-clean")
             yield inbox
         finally:
             if cleaning is not None:

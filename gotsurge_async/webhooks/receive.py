@@ -132,6 +132,7 @@ class Receiver:
         self._clock = clock or SystemClock()
         self._left = (rate or 0.0) * BURST_SECONDS
         self._left_at = self._clock.monotonic()
+        self._failing = False
         mask = _Mask(secrets)
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(mask)
@@ -163,13 +164,24 @@ class Receiver:
             return _TOO_LARGE
         return await self._keep(body)
 
+    async def is_ready(self) -> bool:
+        """Whether events can be kept: the last one could, and the inbox answers."""
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                await self._inbox.show(0)
+        except (StoreError, TimeoutError):
+            return False
+        return not self._failing
+
     async def _keep(self, body: bytes) -> Answer:
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 await self._inbox.put(self.account, body)
         except (StoreError, TimeoutError) as error:
             log.error("an event could not be kept, and was answered 503: %s", error or "the disk takes too long")  # noqa: TRY400
+            self._failing = True
             return _NOT_KEPT
+        self._failing = False
         return _TAKEN
 
     def _is_known(self, token: str) -> bool:

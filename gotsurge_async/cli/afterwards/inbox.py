@@ -1,0 +1,152 @@
+"""``gotsurge inbox``: the events that came, and what became of them."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import click
+import msgspec
+
+from gotsurge_async.cli.afterwards.books import Books, takes_books
+from gotsurge_async.cli.shared.exits import Exit, asynchronous
+from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.output import print_json, print_record, print_table, say
+from gotsurge_async.database import Kind
+from gotsurge_async.errors import ConfigError, UsageError
+from gotsurge_async.webhooks.inbox import EventState, Inbox, Stored
+
+_states = click.Choice([state.value for state in EventState])
+_ids = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
+_all_of = click.option("--all", "state", type=_states, help="All in this state, instead of IDs.")
+
+
+@click.group()
+def inbox() -> None:
+    """Look after the inbox, where each event of GotSurge is kept as it came.
+
+    An event waits until its task was read; then it is done, and forgotten after a week. Of a dead one nothing can be
+    made: it is kept for a month, for you to look at.
+    """
+
+
+@asynccontextmanager
+async def _opened(books: Books) -> AsyncIterator[Inbox]:
+    if books.book.kind is Kind.SQLITE and not await asyncio.to_thread(books.book.path.exists):
+        raise ConfigError(f"there is no inbox at {books.book}: --book names it, or --env that of real orders")
+    async with Inbox.open(books.book, keep=None) as opened:
+        yield opened
+
+
+@inbox.command("list", short_help="The newest events.")
+@click.option("--state", type=_states, help="Only in this state.")
+@click.option("--task", "task_id", default="", metavar="TASK", help="Only of this task.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="So many.")
+@takes_books
+@json_option
+@asynchronous
+async def list_(state: str | None, task_id: str, limit: int, books: Books, as_json: bool) -> Exit:
+    """List the newest events, the newest first."""
+    async with _opened(books) as opened:
+        found = await opened.newest(state, task_id=task_id, limit=limit)
+        counts = await opened.counts()
+    if as_json:
+        print_json([_document(each) for each in found])
+        return Exit.CREATED
+    rows = [(each.id, each.received_at, each.state, each.task_id, each.times, each.why) for each in found]
+    print_table(("ID", "RECEIVED", "STATE", "TASK", "TIMES", "WHY"), rows)
+    say(", ".join(f"{number:,} {name}" for name, number in counts.items()))
+    return Exit.CREATED
+
+
+@inbox.command(short_help="One event as it came.")
+@click.argument("event_id", type=int, metavar="ID")
+@click.option("--raw", is_flag=True, help="Only its body, byte for byte.")
+@takes_books
+@json_option
+@asynchronous
+async def show(event_id: int, raw: bool, books: Books, as_json: bool) -> Exit:
+    """Show an event with its body."""
+    async with _opened(books) as opened:
+        found = await opened.show(event_id)
+    if found is None:
+        raise UsageError(f"there is no event {event_id}")
+    body = found.body or b""
+    if raw:
+        sys.stdout.buffer.write(body)
+    elif as_json:
+        print_json({**_document(found), "body": body.decode("utf-8", "backslashreplace")})
+    else:
+        print_record([(name.replace("_", " "), value) for name, value in _document(found).items()])
+        click.echo()
+        click.echo(_for_people(body))
+    return Exit.CREATED
+
+
+@inbox.command(short_help="Read their tasks again.")
+@_ids
+@_all_of
+@takes_books
+@json_option
+@asynchronous
+async def replay(ids: tuple[int, ...], state: str | None, books: Books, as_json: bool) -> Exit:
+    """Have a receiver read the tasks of events again, as if they had just come.
+
+    \b
+    Exit codes:
+      0 all of them wait               1 some are no events, or there is none of that ID
+    """
+    async with _opened(books) as opened:
+        wanted = await _chosen(opened, ids, state)
+        done = await opened.replay(wanted)
+    return _told("replayed", done, wanted, as_json)
+
+
+@inbox.command(short_help="Forget them.")
+@_ids
+@_all_of
+@takes_books
+@json_option
+@asynchronous
+async def drop(ids: tuple[int, ...], state: str | None, books: Books, as_json: bool) -> Exit:
+    """Forget events. What became of their tasks is read all the same, by the sweep.
+
+    \b
+    Exit codes:
+      0 they are gone                  1 there is none of some ID
+    """
+    async with _opened(books) as opened:
+        wanted = await _chosen(opened, ids, state)
+        done = await opened.drop(wanted)
+    return _told("dropped", done, wanted, as_json)
+
+
+async def _chosen(opened: Inbox, ids: Iterable[int], state: str | None) -> list[int]:
+    chosen = list(dict.fromkeys(ids))
+    if bool(chosen) == (state is not None):
+        raise click.UsageError("say which: their IDs, or --all STATE; gotsurge inbox list shows them")
+    return chosen if state is None else list(await opened.ids(state))
+
+
+def _told(what: str, done: int, wanted: list[int], as_json: bool) -> Exit:
+    code = Exit.CREATED if done == len(wanted) else Exit.REFUSED
+    if as_json:
+        print_json({what: done, "of": len(wanted), "exit": int(code)})
+    else:
+        click.echo(f"{done:,} of {len(wanted):,} {what}")
+    return code
+
+
+def _document(stored: Stored) -> dict[str, Any]:
+    return attrs.asdict(stored, filter=lambda attribute, _: attribute.name != "body")
+
+
+def _for_people(body: bytes) -> str:
+    """A body: JSON with indents, anything else with what a terminal must not get written out."""
+    try:
+        text = msgspec.json.format(body, indent=2).decode()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = body.decode("utf-8", "backslashreplace")
+    return "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in text)

@@ -1,0 +1,223 @@
+"""``gotsurge receive``: a receiver for who has no service of his own."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import attrs
+import click
+import msgspec
+from aiohttp import web
+
+from gotsurge_async.bulk import Ledger, LedgerError
+from gotsurge_async.cli.afterwards.books import Books, book_option, books_beside
+from gotsurge_async.cli.shared.connect import Target, connected, takes_place
+from gotsurge_async.cli.shared.exits import Exit, asynchronous
+from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
+from gotsurge_async.cli.shared.options import OUTPUT, in_group
+from gotsurge_async.cli.shared.output import say, shown, started_document
+from gotsurge_async.clock import SystemClock
+from gotsurge_async.database import Place
+from gotsurge_async.errors import ConfigError, UsageError
+from gotsurge_async.webhooks.book import Book, Change, account_named
+from gotsurge_async.webhooks.follow import Follower
+from gotsurge_async.webhooks.inbox import Inbox
+from gotsurge_async.webhooks.reads import READ_RATE
+from gotsurge_async.webhooks.receive import Receiver
+from gotsurge_async.webhooks.web.aiohttp import webhook_routes
+
+TOKEN, NEXT = "GOTSURGE_WEBHOOK_TOKEN", "GOTSURGE_WEBHOOK_TOKEN_NEXT"
+PREFIX = "/webhooks"
+DRAIN_SECONDS = 10.0
+"""How long events that are being received are waited for at the end."""
+
+_option = in_group("Receiving")
+
+
+@attrs.frozen(kw_only=True)
+class Serving:
+    """How to receive, and how to follow."""
+
+    port: int
+    host: str
+    sweep_after: float | None
+    read_rate: float
+    allow: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
+    trust: Any
+    as_json: bool
+
+
+@click.command()
+@_option("--port", type=click.IntRange(0, 65535), default=8766, show_default=True, help="0 takes any free port.")
+@_option("--host", default="127.0.0.1", show_default=True, help="The address to listen at; 0.0.0.0 for all.")
+@_option("--allow", multiple=True, metavar="ADDRESS|NETWORK", help="Who may post; may be repeated.  [default: all]")
+@_option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS|NETWORK",
+    help="A proxy whose X-Forwarded-For is believed; may be repeated.",
+)
+@_option(
+    "--sweep-after",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Without a word a task is read again.  [default: by its status, 5 minutes to 6 hours]",
+)
+@_option(
+    "--read-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=READ_RATE,
+    show_default=True,
+    metavar="RATE",
+    help="Reads a second, at most.",
+)
+@_option(
+    "--trust",
+    type=click.Choice(("read", "body")),
+    default="read",
+    show_default=True,
+    help="body believes events without reading: for who controls the network.",
+)
+@takes_place
+@ledger_option
+@book_option
+@in_group(OUTPUT)("--json", "as_json", is_flag=True, help="Print changes as JSON, one a line.")
+@asynchronous
+async def receive(target: Target, ledger: Place | None, book: Place | None, **given: Any) -> Exit:
+    """Receive GotSurge's events, and follow all orders, until Ctrl-C or SIGTERM.
+
+    The events are posted to /webhooks/TOKEN; GOTSURGE_WEBHOOK_TOKEN is the token, and GOTSURGE_WEBHOOK_TOKEN_NEXT
+    another one that is as good, while GotSurge is told of it. Each event is durable before it is answered 200, and
+    makes us read its task; what is not heard of is read after a while. Every change is printed once: time, task,
+    tracking id, status. gotsurge orders shows what is known by then. Orders of the ledger that are in doubt are settled
+    where a task that was read is their own.
+
+    /healthz answers 200 while the process lives, /readyz while events can be kept. Put a proxy with TLS in front.
+
+    \b
+    Exit codes:
+      0 ended by Ctrl-C or SIGTERM     2 wrong usage, no token, or the port is taken
+      4 not signed in
+    """
+    serving = Serving(**given)
+    await _serve(serving, target, books_beside(find_ledger(ledger, target), book))
+    return Exit.CREATED
+
+
+async def _serve(serving: Serving, target: Target, books: Books) -> None:
+    tokens = [token for name in (TOKEN, NEXT) if (token := os.environ.get(name))]
+    if not tokens:
+        raise UsageError(
+            f"there is no token: {TOKEN} is one; python -c 'import secrets; print(secrets.token_urlsafe(32))' makes it"
+        )
+    account = account_named(target.environment, target.account)
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        gs = await stack.enter_async_context(connected(target))
+        ledger = await stack.enter_async_context(_ledger(books.ledger))
+        inbox = await stack.enter_async_context(Inbox.open(books.book, clock=clock))
+        book = await stack.enter_async_context(Book.open(books.book, clock=clock))
+        follower = Follower(
+            inbox,
+            book,
+            {account: gs},
+            on_status=_printing(serving.as_json),
+            ledger=ledger,
+            read_rate=serving.read_rate,
+            sweep_after=serving.sweep_after,
+            trust=serving.trust,
+            clock=clock,
+        )
+        receiver = Receiver(
+            inbox,
+            tokens=tokens,
+            account=account,
+            allow=serving.allow or None,
+            trusted_proxies=serving.trusted_proxies,
+            clock=clock,
+        )
+        await stack.enter_async_context(follower)
+        url = await stack.enter_async_context(_listening(serving, receiver, follower, inbox))
+        if serving.as_json:
+            started_document()
+        say(f"receiving at {url}{PREFIX}/TOKEN for {account}; the order book is {books.book}")
+        await _until_a_signal()
+        say("stopping: what is being received is kept first")
+
+
+@asynccontextmanager
+async def _ledger(where: Place) -> AsyncIterator[Ledger | None]:
+    """The ledger, whose orders are followed; without one that can be used, events are received all the same."""
+    try:
+        ledger = await Ledger.open(where, clock=SystemClock().now)
+    except LedgerError as error:
+        say(f"{error}\nuntil that is mended, its orders are not followed and its doubts not settled")
+        yield None
+        return
+    async with ledger:
+        yield ledger
+
+
+@asynccontextmanager
+async def _listening(serving: Serving, receiver: Receiver, follower: Follower, inbox: Inbox) -> AsyncIterator[str]:
+    async def health(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def ready(_: web.Request) -> web.Response:
+        keeps = await receiver.is_ready()
+        told = {"ready": keeps, "following": follower.ready.is_set(), "reading": not follower.troubles}
+        return web.json_response(told, status=200 if keeps else 503)
+
+    app = web.Application()
+    app.add_routes([*webhook_routes(receiver, PREFIX), web.get("/healthz", health), web.get("/readyz", ready)])
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=DRAIN_SECONDS)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, serving.host, serving.port).start()
+        except OSError as error:
+            raise ConfigError(f"cannot listen at {serving.host}:{serving.port}: {error.strerror or error}") from None
+        host = f"[{serving.host}]" if ":" in serving.host else serving.host
+        yield f"http://{host}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def _printing(as_json: bool) -> Any:
+    """Prints a change, as soon as it is known."""
+
+    async def printed(change: Change) -> None:
+        task = change.task
+        told = {
+            "at": change.at or change.seen_at,
+            "account": change.account,
+            "task_id": change.task_id,
+            "tracking_id": task.tracking_id,
+            "status": change.status,
+            "previous": change.previous,
+            "late": change.late,
+        }
+        if as_json:
+            click.echo(msgspec.json.encode(told).decode())
+        else:
+            click.echo("\t".join(shown(told[name]) for name in ("at", "task_id", "tracking_id", "status")))
+
+    return printed
+
+
+async def _until_a_signal() -> None:
+    """Wait for Ctrl-C or SIGTERM; a second one ends the process at once."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await stop.wait()
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

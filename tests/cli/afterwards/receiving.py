@@ -1,0 +1,87 @@
+"""``gotsurge receive`` as a process of its own."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from gotsurge_async.simulator import Simulator
+from tests.support.commands import local, start
+
+TOKEN = "token-of-the-command-1"
+NEXT = "token-of-the-command-2"
+
+
+@attrs.define
+class Receiving:
+    """A receiver that runs.
+
+    Attributes:
+        url: without path.
+        printed: what it has printed: a document for each change.
+    """
+
+    process: asyncio.subprocess.Process
+    url: str
+    said: list[str] = attrs.field(factory=list)
+    printed: list[dict[str, Any]] = attrs.field(factory=list)
+    told: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    @property
+    def hook(self) -> str:
+        """Where events are posted."""
+        return f"{self.url}/webhooks/{TOKEN}"
+
+    async def read(self) -> None:
+        """Take in what it prints, to its end."""
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.printed.append(json.loads(line))
+            self.told.set()
+
+    async def listen(self) -> None:
+        """Take in what it says, to its end."""
+        assert self.process.stderr is not None
+        async for line in self.process.stderr:
+            self.said.append(line.decode())
+
+    async def end(self, number: int = signal.SIGTERM) -> int:
+        """End it; its exit code."""
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), 30)
+
+
+@asynccontextmanager
+async def receiving(
+    simulator: Simulator, folder: Path, *words: str, env: Mapping[str, str] | None = None, port: int = 0
+) -> AsyncIterator[Receiving]:
+    """A receiver of the simulator's events, with ledger and book in a folder; it is killed in the end, if it lives."""
+    options = ["--port", str(port), "--json", "--ledger", str(folder / "ledger.db"), *local(simulator), *words]
+    variables = {"GOTSURGE_WEBHOOK_TOKEN": TOKEN, "GOTSURGE_WEBHOOK_TOKEN_NEXT": NEXT}
+    variables |= {f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
+    process = await start("receive", *options, cwd=folder, env={**variables, **(env or {})})
+    assert process.stderr is not None
+    said: list[str] = []
+    url = ""
+    while not url:
+        line = (await asyncio.wait_for(process.stderr.readline(), 60)).decode()
+        assert line, f"it ended: {''.join(said)}"
+        said.append(line)
+        if line.startswith("receiving at "):
+            url = line.split()[2].partition("/webhooks/")[0]
+    receiver = Receiving(process, url, said)
+    reading = [asyncio.create_task(receiver.read()), asyncio.create_task(receiver.listen())]
+    try:
+        yield receiver
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await asyncio.gather(*reading)
+        process.stdin.close()  # type: ignore[union-attr]

@@ -1,0 +1,163 @@
+"""`gotsurge receive`: events come in, changes go out, and it ends cleanly."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
+from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
+from gotsurge_async.testing import simulated
+from gotsurge_async.webhooks.inbox import Inbox
+from tests.cli.afterwards.receiving import NEXT, TOKEN, receiving
+from tests.support.commands import Runner, gotsurge, local
+from tests.support.orders import orders
+from tests.webhooks.kit import event
+
+
+@pytest.fixture
+async def here() -> AsyncIterator[Simulator]:
+    async with Simulator(options=SimulatorOptions()) as simulator:
+        yield simulator
+
+
+async def test_from_an_event_to_a_line(here: Simulator, tmp_path: Path) -> None:
+    """Each status that a task enters is printed once, in order; the simulator's events are answered 200."""
+    async with receiving(here, tmp_path, "--read-rate", "100") as receiver:
+        here.set_webhook(receiver.hook)
+        async with simulated(simulator=here) as gs:
+            (task,) = (await gs.tasks.create(orders(1))).tasks
+        for status in ("accepted", "pending_pickup"):
+            here.move(task.id, status)
+        async with asyncio.timeout(20):
+            while len(receiver.printed) < 3:
+                receiver.told.clear()
+                await receiver.told.wait()
+        assert [(each["tracking_id"], each["status"]) for each in receiver.printed] == [
+            ("T-0", "broadcasting"),
+            ("T-0", "accepted"),
+            ("T-0", "pending_pickup"),
+        ]
+        await here.webhooks_settled()
+        assert here.audit()["webhooks"]["delivered"] == 3
+        assert await receiver.end() == 0
+        assert TOKEN not in "".join(receiver.said)
+    listed = await gotsurge("inbox", "list", "--ledger", tmp_path / "ledger.db", "--json", cwd=tmp_path)
+    assert {each["state"] for each in listed.document} <= {"done", "waiting"}
+
+
+async def test_a_crash_between_two_lines(here: Simulator, tmp_path: Path) -> None:
+    """What was kept before kill -9 is read afterwards; what was printed then is not printed again."""
+    async with simulated(simulator=here) as gs:
+        (task,) = (await gs.tasks.create(orders(1))).tasks
+    body = json.dumps({"data": {"id": task.id}, "timestamp": "1"}).encode()
+    async with receiving(here, tmp_path, "--read-rate", "0.001") as receiver, aiohttp.ClientSession() as session:
+        async with session.post(receiver.hook, data=body) as answer:
+            assert answer.status == 200
+        receiver.process.kill()
+    async with receiving(here, tmp_path, "--read-rate", "100") as receiver:
+        async with asyncio.timeout(30):
+            await receiver.told.wait()
+        assert await receiver.end() == 0
+        assert [each["status"] for each in receiver.printed] == ["broadcasting"]
+
+
+async def test_pages(here: Simulator, tmp_path: Path) -> None:
+    """Alive and ready are told without a token; both tokens are good, and nothing else is there."""
+    async with receiving(here, tmp_path) as receiver, aiohttp.ClientSession() as session:
+        for path, status in (("/healthz", 200), ("/readyz", 200), ("/", 404), ("/webhooks/wrong-wrong-wrong", 404)):
+            async with session.get(receiver.url + path) as answer:
+                assert answer.status == status, path
+        for token in (TOKEN, NEXT):
+            async with session.post(f"{receiver.url}/webhooks/{token}", data=b"no event") as answer:
+                assert answer.status == 200
+
+
+async def test_orders_in_doubt_beside_a_receiver(here: Simulator, tmp_path: Path) -> None:
+    """A plain partner's orders whose answers were lost are created in the ledger once their events came."""
+    async with receiving(here, tmp_path, "--read-rate", "200") as receiver:
+        here.set_webhook(receiver.hook)
+        async with simulated(simulator=here) as gs, await Ledger.open(tmp_path / "ledger.db") as ledger:
+            here.order_fault(Fault(operation="tasks.create", when="after", kind="reset", rate=0.5, seed=3))
+            push = Push(gs, ledger, mode=Mode.DIRECT, chunk=2)
+            run, _ = await push.load_orders(orders(20))
+            async with run:
+                await push.send(run)
+            assert (await ledger.counts(run.id)).of([OrderState.IN_DOUBT])
+            async with asyncio.timeout(60):
+                while (await ledger.counts(run.id)).of([OrderState.IN_DOUBT]):  # noqa: ASYNC110
+                    await asyncio.sleep(0.2)
+            assert (await ledger.counts(run.id)).of([OrderState.CREATED]) == 20
+        assert here.audit()["doubled"] == {}
+        assert await receiver.end() == 0
+
+
+async def test_what_keeps_it_from_starting(here: Simulator, tmp_path: Path) -> None:
+    """No token, one that could be guessed, a port that is taken: exit code 2, and what to do."""
+    async with receiving(here, tmp_path) as receiver:
+        taken = receiver.url.rpartition(":")[2]
+        for words, token, told in (
+            ((), "", "GOTSURGE_WEBHOOK_TOKEN"),
+            ((), "short", "token_urlsafe"),
+            (("--allow", "gotsurge.co"), TOKEN, "no address"),
+            (("--port", taken), TOKEN, "cannot listen"),
+        ):
+            env = {"GOTSURGE_WEBHOOK_TOKEN": token} if token else {}
+            options = [*local(here), "--ledger", tmp_path / "other.db", "--port", "0", *words]
+            done = await gotsurge("receive", *options, cwd=tmp_path, env=env)
+            assert (done.code, told in done.err) == (2, True), done.err
+
+
+async def test_a_damaged_ledger_does_not_keep_events_out(here: Simulator, tmp_path: Path) -> None:
+    """Where the ledger cannot be used, events are received all the same, and it is said."""
+    (tmp_path / "ledger.db").write_bytes(b"no database" * 1000)
+    async with (
+        receiving(here, tmp_path, "--book", str(tmp_path / "b.db")) as receiver,
+        aiohttp.ClientSession() as session,
+    ):
+        async with session.post(receiver.hook, data=b"{}") as answer:
+            assert answer.status == 200
+        assert "not settled" in "".join(receiver.said)
+
+
+def test_the_inbox_by_hand(run: Runner, tmp_path: Path) -> None:
+    """Events are listed, shown, replayed and dropped; what is not there is told."""
+
+    async def fill() -> None:
+        async with Inbox.open(tmp_path / "inbox.db") as inbox:
+            await inbox.put("acme", event("task-1"))
+            await inbox.put("acme", b"\xff\x1b[31m")
+            await inbox.done([1])
+
+    asyncio.run(fill())
+    book = ("--book", tmp_path / "inbox.db")
+    listed = run("inbox", "list", *book)
+    assert listed.exit_code == 0, listed.output
+    assert [line.split("\t")[2:4] for line in listed.stdout.splitlines()] == [
+        ["STATE", "TASK"],
+        ["dead", ""],
+        ["done", "task-1"],
+    ]
+    assert "0 waiting, 1 done, 1 dead" in listed.stderr
+    assert run("inbox", "show", "1", "--raw", *book).stdout_bytes == event("task-1")
+    shown = run("inbox", "show", "2", *book)
+    assert "\x1b" not in shown.output
+    assert "is no JSON" in shown.stdout
+    assert json.loads(run("inbox", "show", "1", "--json", *book).stdout)["state"] == "done"
+    assert (done := run("inbox", "replay", "1", "2", *book)).exit_code == 1
+    assert "1 of 2 replayed" in done.stdout
+    assert json.loads(run("inbox", "list", "--state", "waiting", "--json", *book).stdout)[0]["task_id"] == "task-1"
+    assert json.loads(run("inbox", "drop", "--all", "dead", "--json", *book).stdout) == {
+        "dropped": 1,
+        "of": 1,
+        "exit": 0,
+    }
+    assert run("inbox", "drop", "77", *book).exit_code == 1
+    assert run("inbox", "show", "77", *book).exit_code == 2
+    for words in (("replay",), ("drop", "1", "--all", "dead")):
+        assert run("inbox", *words, *book).exit_code == 2
+    nowhere = run("inbox", "list", "--book", tmp_path / "none.db")
+    assert (nowhere.exit_code, "no inbox" in nowhere.stderr, (tmp_path / "none.db").exists()) == (2, True, False)
