@@ -164,8 +164,6 @@ def release(db: Database, run: Held, ids: Sequence[int], now: int) -> None:
         for place in places:
             is_out = chunk.state(place) is OrderState.BROADCASTING
             chunk.move(place, OrderState.DRAFTED if is_out else OrderState.PENDING)
-        if not chunk.places(CLAIMED):
-            chunk.claimed_at = None
         chunk.save(db, now)
 
 

@@ -77,10 +77,10 @@ async def test_an_order_is_claimed_once(ledger: Ledger) -> None:
 
 async def test_a_claim_gives_what_is_left(ledger: Ledger) -> None:
     """A claim of orders of which some are taken, unknown, or another run's returns the others, in the order asked."""
-    run, other = await loaded(ledger, orders(3)), await loaded(ledger, [order(9)])
+    other, run = await loaded(ledger, [order(9)]), await loaded(ledger, orders(3))
     one, two, three = await ids(run)
     await run.claim([two])
-    assert await run.claim([three, 12345, two, *(await ids(other)), one]) == [three, one]
+    assert await run.claim([three, three + 1, 12345, two, *(await ids(other)), one]) == [three, one]
     assert await states(ledger, other) == {"TRK-9": "pending"}
     assert await run.claim([]) == []
     await run.close()
@@ -95,6 +95,18 @@ async def test_a_released_order_waits_again(ledger: Ledger) -> None:
     row = await only(run, OrderState.PENDING)
     assert (row.id, row.claimed_at) == (one, None)
     assert await run.claim([one, two]) == [one]
+    await run.close()
+
+
+async def test_a_created_order_keeps_its_time_when_the_last_claim_is_given_back(
+    ledger: Ledger, clock: TurnedClock
+) -> None:
+    """When an order was claimed is told of it also after the other orders of its chunk were released."""
+    run = await loaded(ledger, orders(2))
+    one, two = await run.claim(await ids(run))
+    await run.record([OrderOutcome(one, OrderState.CREATED, "task-1")])
+    await run.release_claim([two])
+    assert [row.claimed_at async for row in run.rows()] == [clock.now, None]
     await run.close()
 
 
@@ -209,6 +221,18 @@ async def test_a_crash_is_settled(ledger: Ledger) -> None:
     await phased.close()
 
 
+async def test_a_crash_is_settled_beside_what_is_being_sent(ledger: Ledger) -> None:
+    """What an earlier holder was sending is in doubt, also where this one is sending a chunk that comes before it."""
+    run = await loaded(ledger, orders(40))
+    everything = await ids(run)
+    await run.claim(everything[20:])
+    await run.start()
+    await run.claim(everything[:20])
+    assert await run.recover() == Counts(sending=20, in_doubt=20)
+    assert await ids(run, OrderState.IN_DOUBT) == everything[20:]
+    await run.close()
+
+
 async def test_what_was_in_doubt_is_found_out(ledger: Ledger) -> None:
     """An order in doubt can be recorded as created, refused, or as one whose draft is to be broadcast again."""
     run = await loaded(ledger, orders(3))
@@ -271,6 +295,9 @@ async def test_remarks_change_what_is_said_and_no_state(ledger: Ledger) -> None:
         (OrderState.IN_DOUBT, "broadcasting", "two tasks: A\ufffdB"),
         (OrderState.IN_DOUBT, "broadcasting", None),
     ]
+    await run.remark([Remark(first, OrderState.IN_DOUBT, status="accepted")])
+    row, _ = [row async for row in run.rows()]
+    assert (row.status, row.error) == ("accepted", "two tasks: A\ufffdB")
     await run.remark([])
     await run.close()
 
@@ -288,6 +315,18 @@ async def test_who_goes_on_with_a_broadcast_owns_its_claim(ledger: Ledger) -> No
     assert await other.claim_to_read(rows) == rows
     await other.renew_claim(rows)
     await other.close()
+
+
+async def test_only_an_order_with_a_task_is_claimed_to_be_read(ledger: Ledger) -> None:
+    """Of orders in doubt those with a recorded task are claimed for a read; of the others there is nothing to read."""
+    run = await loaded(ledger, orders(2), mode="two-phase")
+    one, two = await run.claim(await ids(run))
+    await run.record([OrderOutcome(one, OrderState.DRAFTED, "task-1")], broadcast=True)
+    await run.record([OrderOutcome(one, OrderState.IN_DOUBT)])
+    await run._store.write(_change(run, "ii", epoch=0))
+    assert await run.claim_to_read([one, two]) == [one]
+    assert await states(ledger, run) == {"TRK-1": "broadcasting", "TRK-2": "in_doubt"}
+    await run.close()
 
 
 # --- claims are fenced ------------------------------------------------------------------------------------------------
@@ -436,6 +475,18 @@ async def test_one_task_is_not_of_two_orders(ledger: Ledger) -> None:
         await each.close()
 
 
+async def test_a_task_is_of_whoever_lives_with_it(ledger: Ledger) -> None:
+    """A task that a cancelled order has is that one's, until a live order has it as well."""
+    for state in (OrderState.CANCELLED, OrderState.CREATED):
+        run = await loaded(ledger, [order(1)])
+        await bring(run, OrderState.CREATED)
+        row = await only(run)
+        if state is OrderState.CANCELLED:
+            await run.record([OrderOutcome(row.id, state)])
+        await run.close()
+        assert await ledger._store.read(marks.recorded, "simulator", ["task-1", "task-2"]) == {"task-1": [row.id]}
+
+
 def test_the_latest_tasks_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """A task is known with its order for as many tasks as are kept, at least; then it is forgotten."""
     monkeypatch.setattr(LatestTasks, "MOST", 10)
@@ -456,7 +507,9 @@ async def test_a_word_is_taken_of_a_key_that_went_on_to_another_run(ledger: Ledg
     """An order is found by its key in its own run, also where the key leads to another run's order by now."""
     first = await loaded(ledger, orders(25))
     await bring(first, OrderState.IN_DOUBT)
-    await ledger.resolve(first.id, {"TRK-21": None}, by="mei")
+    await ledger.resolve(first.id, {"TRK-21": None, "TRK-19": "task-19"}, by="mei")
+    assert (await only(first, OrderState.REFUSED)).error == "not created, says mei"
+    assert (await only(first, OrderState.CREATED)).error is None
     second = await loaded(ledger, [order(21)])
     with pytest.raises(IllegalTransition, match=r"TRK-21 of run .* is refused, not in doubt"):
         await ledger.resolve(first.id, {"TRK-21": "task-21"}, by="mei")
