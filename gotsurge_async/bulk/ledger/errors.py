@@ -19,13 +19,12 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 
 import msgspec
 from attrs import frozen
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.ledger.states import OrderRow, PendingOrder
+from gotsurge_async.bulk.ledger.states import Holder, OrderRow, PendingOrder
 from gotsurge_async.errors import GotSurgeError, InvalidData
 
 RESCUE = (
@@ -139,35 +138,24 @@ class RunHeld(LedgerError):
 
     Attributes:
         run_id: the run.
-        pid: the process that holds it, or None if it has not written its name yet.
-        host: the machine of that process, likewise.
-        since: when it took the run (UTC), likewise.
+        holder: that process, or None if it has not written its name yet.
         leased: whether a holder that has died keeps the run for some time: it is not seen to be dead.
     """
 
-    def __init__(
-        self,
-        run_id: str = "",
-        *,
-        pid: int | None = None,
-        host: str | None = None,
-        since: datetime | None = None,
-        leased: bool = False,
-        path: str = "",
-    ) -> None:
+    def __init__(self, run_id: str = "", holder: Holder | None = None, *, leased: bool = False, path: str = "") -> None:
         super().__init__(run_id, path=path)
-        self.leased = leased
         self.run_id = run_id
-        self.pid = pid
-        self.host = host
-        self.since = since
+        self.holder = holder
+        self.leased = leased
 
     def __str__(self) -> str:
-        by = f"process {self.pid} on {self.host}" if self.pid is not None else "another process"
-        since = f" since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else ""
+        by = "another process"
+        if self.holder is not None:
+            since = f"{self.holder.since:%Y-%m-%d %H:%M:%S} UTC"
+            by = f"process {self.holder.pid} on {self.holder.host} since {since}"
         where = f"ledger {self.path}: " if self.path else ""
         died = "; a minute after it has died the run is free" if self.leased else ""
-        return f"{where}run {self.run_id} is held by {by}{since}; wait until it ends, or stop it first{died}"
+        return f"{where}run {self.run_id} is held by {by}; wait until it ends, or stop it first{died}"
 
 
 class RunLost(LedgerError):

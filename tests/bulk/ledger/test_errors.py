@@ -15,6 +15,7 @@ from gotsurge_async.bulk.ledger import (
     NoSuchRun,
     RunHeld,
 )
+from gotsurge_async.bulk.ledger.states import Holder
 from gotsurge_async.errors import GotSurgeError
 
 
@@ -24,7 +25,7 @@ from gotsurge_async.errors import GotSurgeError
         *(kind("went wrong", path="/x") for kind in (LedgerError, LedgerUnusable, LedgerBusy, LedgerClosed, NoSuchRun)),
         LedgerOlder("is an older copy", counter=3, newest=5, where="/x.counter", path="/x"),
         IllegalTransition("no"),
-        RunHeld("r-1", pid=7, host="box", since=datetime(2026, 1, 1, tzinfo=UTC), path="/x"),
+        RunHeld("r-1", Holder(7, "box", datetime(2026, 1, 1, tzinfo=UTC)), path="/x"),
         RunHeld("r-1"),
     ],
     ids=lambda error: type(error).__name__,
@@ -40,7 +41,7 @@ def test_errors_pickle(error: LedgerError) -> None:
 
 def test_a_held_run_names_its_holder() -> None:
     """The message says which run, which process, where and since when, and what to do."""
-    error = RunHeld("r-1", pid=7, host="box", since=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), path="/l.db")
+    error = RunHeld("r-1", Holder(7, "box", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)), path="/l.db")
     assert str(error) == (
         "ledger /l.db: run r-1 is held by process 7 on box since 2026-01-02 03:04:05 UTC; "
         "wait until it ends, or stop it first"

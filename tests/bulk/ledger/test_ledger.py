@@ -19,6 +19,7 @@ from gotsurge_async.bulk.ledger import (
     RunHeld,
     RunState,
 )
+from gotsurge_async.bulk.ledger.locks import this_process
 from tests.bulk.ledger.kit import START, TurnedClock, begun, bring, leases_end, loaded, locks, order, orders, states
 
 
@@ -130,7 +131,7 @@ async def test_a_held_run_is_not_given_away(ledger: Ledger, where: str, clock: T
     async with await Ledger.open(where, clock=clock) as other:
         with pytest.raises(RunHeld) as caught:
             await other.hold(run.id)
-        assert (caught.value.run_id, caught.value.pid, caught.value.since) == (run.id, os.getpid(), START)
+        assert (caught.value.run_id, caught.value.holder) == (run.id, this_process(START))
         await run.close()
         taken = await other.hold(run.id)
         assert (await taken.counts()).pending == 3

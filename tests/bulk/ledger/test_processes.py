@@ -48,7 +48,7 @@ RACE = """
     try:
         admission = await run.admit()
     except RunHeld as held:
-        say(f"held by {held.pid}")
+        say(f"held by {held.holder.pid if held.holder else None}")
         await run.discard()
     else:
         say(f"admitted {admission.pending} {os.getpid()}")
@@ -112,7 +112,7 @@ async def test_another_process_is_named_and_its_lock_dies_with_it(where: str) ->
         for attempt in (ledger.hold(run_id), loaded(ledger, orders(3))):
             with pytest.raises(RunHeld) as caught:
                 await attempt
-            assert (caught.value.run_id, caught.value.pid) == (run_id, process.pid)
+            assert (caught.value.run_id, caught.value.holder and caught.value.holder.pid) == (run_id, process.pid)
         process.kill()
         await process.wait()
         leases_end(where)

@@ -168,7 +168,7 @@ class Chunk:
         """Forget an order's recorded task, which is told among what is said; only where a copy is gone on with."""
         task_id, _ = self.tasks.pop(place)
         self.note(place, status="", error=f"{why}; its draft was {task_id}", lost_drafts=self.lost_drafts(place) + 1)
-        db.change("forget_results", chunk=self.id)
+        db.change("delete_results", chunks=db.listed([self.id]))
         self._parts, self._new = 0, dict(self.tasks)
 
     def lost_drafts(self, place: int) -> int:

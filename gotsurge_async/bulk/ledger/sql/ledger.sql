@@ -97,8 +97,6 @@ PRAGMA page_count;
 SELECT (SELECT value FROM ledger_meta WHERE name = 'last_chunk'), (SELECT max(id) FROM chunks);
 -- name: last_chunk@postgresql
 SELECT (SELECT last_value FROM chunk_ids), (SELECT max(id) FROM chunks);
--- name: run_count
-SELECT count(*) FROM runs;
 -- name: vacuum@sqlite
 VACUUM;
 PRAGMA wal_checkpoint(TRUNCATE);
@@ -108,16 +106,13 @@ VACUUM (ANALYZE) ledger_meta, counters, runs, chunks, bodies, results, notes, ke
 -- --- runs -------------------------------------------------------------------------------------------------------------
 
 -- name: run
-SELECT number, id, created_at, state, environment, mode, source, source_sha256, columns, options, holder_pid, holder_host,
-  holder_since, finished_at, epoch, archived_in, archived_at FROM runs WHERE id = :id;
+SELECT * FROM runs WHERE id = :id;
 -- name: newest_runs
-SELECT number, id, created_at, state, environment, mode, source, source_sha256, columns, options, holder_pid, holder_host,
-  holder_since, finished_at, epoch, archived_in, archived_at FROM runs ORDER BY number DESC LIMIT :most;
+SELECT * FROM runs ORDER BY number DESC LIMIT :most;
 -- name: runs_in
 SELECT id FROM runs WHERE state {among:states} ORDER BY number;
 -- name: runs_numbered
-SELECT number, id, created_at, state, environment, mode, source, source_sha256, columns, options, holder_pid, holder_host,
-  holder_since, finished_at, epoch, archived_in, archived_at FROM runs WHERE number {among:numbers};
+SELECT * FROM runs WHERE number {among:numbers};
 -- name: begin_run
 INSERT INTO runs (id, created_at, state, environment, mode, source, source_sha256, columns, options, holder_pid, holder_host,
   holder_since, epoch) VALUES (:id, :created_at, :state, :environment, :mode, :source, :source_sha256, :columns, :options, :pid,
@@ -277,15 +272,13 @@ DELETE FROM chunks WHERE id {among:chunks};
 DELETE FROM bodies WHERE chunk {among:chunks};
 -- name: delete_results
 DELETE FROM results WHERE chunk {among:chunks};
--- name: forget_results
-DELETE FROM results WHERE chunk = :chunk;
 -- name: delete_notes
 DELETE FROM notes WHERE chunk {among:chunks};
 
 -- --- drafts that nobody uses, and operators' words -------------------------------------------------------------------
 
 -- name: unused_drafts
-SELECT task_id, key, cancelled_at FROM unused_drafts WHERE run = :run ORDER BY noted_at, task_id;
+SELECT task_id, key, noted_at, cancelled_at FROM unused_drafts WHERE run = :run ORDER BY noted_at, task_id;
 -- name: unused_by_key
 SELECT key, count(*) FROM unused_drafts WHERE run = :run AND key {among:keys} GROUP BY key;
 -- name: known_unused
@@ -298,7 +291,7 @@ UPDATE unused_drafts SET cancelled_at = :now WHERE run = :run AND task_id {among
 INSERT INTO decisions (run, chunk, place, key, created, task_id, decided_by, decided_at)
 VALUES (:run, :chunk, :place, :key, :created, :task_id, :by, :at);
 -- name: decisions
-SELECT key, created, task_id, decided_by, decided_at FROM decisions WHERE run = :run ORDER BY id;
+SELECT chunk, place, key, created, task_id, decided_by, decided_at FROM decisions WHERE run = :run ORDER BY id;
 
 -- --- archiving --------------------------------------------------------------------------------------------------------
 
@@ -310,10 +303,6 @@ UPDATE runs SET archived_at = :at, archived_in = :where WHERE number = :number;
 INSERT INTO chunks (id, run, epoch, claimed_at, updated_at, states) VALUES {rows};
 -- name: add_decisions
 INSERT INTO decisions (run, chunk, place, key, created, task_id, decided_by, decided_at) VALUES {rows};
--- name: unused_of_run
-SELECT task_id, key, noted_at, cancelled_at FROM unused_drafts WHERE run = :number ORDER BY task_id;
--- name: decisions_of_run
-SELECT chunk, place, key, created, task_id, decided_by, decided_at FROM decisions WHERE run = :number ORDER BY id;
 -- name: forget_unused
 DELETE FROM unused_drafts WHERE run = :number;
 -- name: forget_decisions

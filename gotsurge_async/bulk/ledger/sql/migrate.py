@@ -17,6 +17,7 @@ from gotsurge_async.bulk.ledger.locks import RunLocks
 from gotsurge_async.bulk.ledger.sql import sqlite
 from gotsurge_async.bulk.ledger.sql.chunks import number_of_print
 from gotsurge_async.bulk.ledger.sql.schema import MIGRATIONS, VERSION, version_of
+from gotsurge_async.bulk.ledger.states import Holder
 from gotsurge_async.bulk.ledger.upkeep.counter import LEDGER_ID, Identity, Keeper
 from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database, Sqlite, statements
@@ -83,7 +84,7 @@ def _identity(db: Database) -> Identity | None:
 def _refuse_held(db: Database, locks: RunLocks) -> None:
     for run_id, pid, host, since in db.driver.execute("SELECT id, holder_pid, holder_host, holder_since FROM runs"):
         if locks.is_held(db, run_id):
-            raise RunHeld(run_id, pid=pid, host=host, since=None if since is None else from_microseconds(since))
+            raise RunHeld(run_id, None if since is None else Holder(pid, host, from_microseconds(since)))
 
 
 def _copy(path: Path, version: int) -> Path:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 from attrs import frozen
 
+from gotsurge_async.bulk.ledger.errors import NoSuchRun
 from gotsurge_async.bulk.ledger.sql import runs
 from gotsurge_async.bulk.ledger.sql.chunks import PAGE, PLACES, chunks_of, each_page, load, number_of
 from gotsurge_async.bulk.ledger.sql.pages import LOST, owners_of, owners_of_keys, rows_of
@@ -33,10 +34,10 @@ RIVALS_AT_ONCE = 500
 
 def standing(db: Database, run_id: str) -> Counts:
     """How many orders of a run are in each state; one whose key another order has counts as what became of it there."""
-    rows = db.rows("run", id=run_id)
-    if not rows:
+    try:
+        info = runs.one(db, run_id)
+    except NoSuchRun:
         return Counts()
-    info = runs.one(db, run_id)
     if info.archived_at is not None:
         return runs.counts(db, info.number)
     lost = {LETTERS[state] for state in LOST}
@@ -177,8 +178,8 @@ def unused(db: Database, run_id: str) -> list[UnusedDraft]:
     """The drafts of a run that no order will be broadcast by: those that were noted, and those of refused orders."""
     number = runs.one(db, run_id).number
     noted = db.rows("unused_drafts", run=number)
-    known = {task_id for task_id, _, _ in noted}
-    found = [UnusedDraft(key, task_id, cancelled_at is not None) for task_id, key, cancelled_at in noted]
+    known = {task_id for task_id, *_ in noted}
+    found = [UnusedDraft(key, task_id, cancelled_at is not None) for task_id, key, _, cancelled_at in noted]
     for page in each_page(db, number, (OrderState.REFUSED,), bodies=True):
         found += [
             UnusedDraft(chunk.metas[place].key, chunk.tasks[place][0], cancelled=False)
@@ -219,5 +220,5 @@ def decided(db: Database, run_id: str) -> list[Decision]:
     number = runs.one(db, run_id).number
     return [
         Decision(run_id, key, bool(created), task_id, by, from_microseconds(at))
-        for key, created, task_id, by, at in db.rows("decisions", run=number)
+        for _, _, key, created, task_id, by, at in db.rows("decisions", run=number)
     ]

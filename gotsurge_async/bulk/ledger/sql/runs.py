@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 SEEN = 1000
 """Chunks that are remembered, about."""
+
+
+MANY = 1_000_000_000
+"""More runs than there are."""
 
 
 @frozen
@@ -106,7 +111,7 @@ def by_number(db: Database, numbers: Iterable[int]) -> dict[int, RunInfo]:
 
 def newest(db: Database, limit: int | None) -> list[RunInfo]:
     """The runs, newest first: as they came into the ledger, whatever the clock said then."""
-    return [info_of(row) for row in db.rows("newest_runs", most=1_000_000_000 if limit is None else limit)]
+    return [info_of(row) for row in db.rows("newest_runs", most=MANY if limit is None else limit)]
 
 
 def in_state(db: Database, *states: RunState) -> list[str]:
@@ -116,11 +121,7 @@ def in_state(db: Database, *states: RunState) -> list[str]:
 
 def held(db: Database, run_id: str) -> RunHeld:
     """The error that names who has a run."""
-    holder = one(db, run_id).holder
-    leased = db.kind is Kind.POSTGRESQL
-    if holder is None:
-        return RunHeld(run_id, leased=leased)
-    return RunHeld(run_id, pid=holder.pid, host=holder.host, since=holder.since, leased=leased)
+    return RunHeld(run_id, one(db, run_id).holder, leased=db.kind is Kind.POSTGRESQL)
 
 
 def counts(db: Database, number: int, *, loading: bool = False) -> Counts:
@@ -143,47 +144,36 @@ def counts_of(letters: Counter[str], *, loading: bool = False) -> Counts:
     return Counts(**numbers)
 
 
+_INT, _STR = int | None, str | None
+_KINDS = (int, str, int, RunState, str, Mode, str, _STR, _STR, _STR, _INT, _STR, _INT, _INT, int, int, _INT, _STR)
+_ROW: Any = GenericAlias(tuple, _KINDS)
+"""What the columns of a run's row must be."""
+
+
 def info_of(row: Row) -> RunInfo:
     """A run from its row; LedgerUnusable if that is damaged."""
     try:
-        return _info(row)
+        number, run_id, created_at, state, environment, mode, source, sha256, *rest = msgspec.convert(row, type=_ROW)
+        columns, options, pid, host, since, finished_at, epoch, _, archived_at, archived_in = rest
+        return RunInfo(
+            id=run_id,
+            created_at=from_microseconds(created_at),
+            state=state,
+            environment=environment,
+            mode=mode,
+            source=source,
+            source_sha256=sha256,
+            columns=None if columns is None else tuple(msgspec.json.decode(columns, type=list[str])),
+            options={} if options is None else msgspec.json.decode(options, type=dict[str, Any]),
+            holder=None if pid is None else Holder(pid, host, from_microseconds(since)),
+            finished_at=None if finished_at is None else from_microseconds(finished_at),
+            archived_in=archived_in,
+            archived_at=None if archived_at is None else from_microseconds(archived_at),
+            number=number,
+            epoch=epoch,
+        )
     except (ValueError, TypeError, OverflowError) as error:
         raise damaged("runs", f"row {row[1]!r:.60}", str(error)) from error
-
-
-def _info(row: Row) -> RunInfo:
-    number, run_id, created_at, state, environment, mode, source, sha256, columns, options, *rest = row
-    pid, host, since, finished_at, epoch, archived_in, archived_at = rest
-    holder = None if pid is None else Holder(_number(pid), _text(host), from_microseconds(_number(since)))
-    return RunInfo(
-        id=_text(run_id),
-        created_at=from_microseconds(_number(created_at)),
-        state=RunState(state),
-        environment=_text(environment),
-        mode=Mode(mode),
-        source=_text(source),
-        source_sha256=None if sha256 is None else _text(sha256),
-        columns=None if columns is None else tuple(msgspec.json.decode(columns, type=list[str])),
-        options={} if options is None else msgspec.json.decode(options, type=dict[str, Any]),
-        holder=holder,
-        finished_at=None if finished_at is None else from_microseconds(_number(finished_at)),
-        archived_in=None if archived_in is None else _text(archived_in),
-        archived_at=None if archived_at is None else from_microseconds(_number(archived_at)),
-        number=_number(number),
-        epoch=_number(epoch),
-    )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} where text belongs")
-    return value
-
-
-def _number(value: Any) -> int:
-    if not isinstance(value, int):
-        raise TypeError(f"{type(value).__name__} where a number belongs")
-    return value
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
@@ -201,23 +191,21 @@ def first_epoch(db: Database) -> int:
 
 def begin(db: Database, run: RunInfo) -> bool:
     """Put a run in; False if there is one of its id already."""
-    return (
-        db.change(
-            "begin_run",
-            id=run.id,
-            created_at=to_microseconds(run.created_at),
-            state=run.state.value,
-            environment=run.environment,
-            mode=run.mode.value,
-            source=run.source,
-            source_sha256=run.source_sha256,
-            columns=None if run.columns is None else msgspec.json.encode(list(run.columns)).decode(),
-            options=msgspec.json.encode(dict(run.options)).decode() if run.options else None,
-            epoch=first_epoch(db) + 1,
-            **_holding(run.holder),
-        )
-        == 1
+    put = db.change(
+        "begin_run",
+        id=run.id,
+        created_at=to_microseconds(run.created_at),
+        state=run.state.value,
+        environment=run.environment,
+        mode=run.mode.value,
+        source=run.source,
+        source_sha256=run.source_sha256,
+        columns=None if run.columns is None else msgspec.json.encode(list(run.columns)).decode(),
+        options=msgspec.json.encode(dict(run.options)).decode() if run.options else None,
+        epoch=first_epoch(db) + 1,
+        **_holding(run.holder),
     )
+    return put == 1
 
 
 def hold(db: Database, run_id: str, holder: Holder) -> RunInfo:

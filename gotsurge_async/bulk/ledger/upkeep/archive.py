@@ -199,8 +199,8 @@ def _copy(db: Database, archive: Archive, info: RunInfo, now: int) -> dict[int, 
         into.insert("add_results", page.results)
         into.insert("note", page.notes)
         settled |= page.settled
-    into.insert("add_unused", [(task, number, *rest) for task, *rest in db.rows("unused_of_run", number=info.number)])
-    into.insert("add_decisions", [(number, *rest) for rest in db.rows("decisions_of_run", number=info.number)])
+    into.insert("add_unused", [(task, number, *rest) for task, *rest in db.rows("unused_drafts", run=info.number)])
+    into.insert("add_decisions", [(number, *rest) for rest in db.rows("decisions", run=info.number)])
     into.commit()
     return settled
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from gotsurge_async.bulk.ledger.errors import Flaw, LedgerError, LedgerOlder, LedgerUnusable
+from gotsurge_async.bulk.ledger.sql.runs import MANY
 from gotsurge_async.bulk.ledger.sql.schema import TABLES, VERSION, version_of
 from gotsurge_async.bulk.ledger.sql.sqlite import BROKEN
 from gotsurge_async.bulk.ledger.sql.store import Backend, place
@@ -60,8 +61,8 @@ def check(where: str | Path | Place) -> Health:
     try:
         with looking(where, damaged_too=True) as db:
             health = evolve(health, flaws=tuple(look_through(db, MOST, whole=True)))
-            ((runs,),), ((_, orders),) = db.rows("run_count"), db.rows("size", tables=db.listed(TABLES))
-            health = evolve(health, runs=runs, orders=orders)
+            ((_, orders),) = db.rows("size", tables=db.listed(TABLES))
+            health = evolve(health, runs=len(db.rows("newest_runs", most=MANY)), orders=orders)
             identity = identity_of(db)
             if identity is not None:
                 health = evolve(health, ledger_id=identity.name, counter=identity.counter)

@@ -8,6 +8,7 @@ The file beside is written after the commit, never before, so it may lag behind 
 """
 
 import os
+import re
 import secrets
 import time
 import zlib
@@ -28,8 +29,9 @@ SYNC_SECONDS = 1.0
 
 _BINARY = getattr(os, "O_BINARY", 0)  # where files are else text
 
-_FORMAT = "gotsurge-ledger {id:016x} counter {counter:019d}"
-_WITH_OWN = _FORMAT + " of {slot:08x} {own:019d}"
+_LINE = re.compile(
+    rb"(gotsurge-ledger ([0-9a-f]{16}) counter ([0-9]{19})(?: of ([0-9a-f]{8}) ([0-9]{19}))?) ([0-9a-f]{8})\n"
+)
 
 
 @frozen
@@ -79,9 +81,7 @@ class Keeper:
         real = ledger.path.resolve()
         is_file = ledger.kind is Kind.SQLITE
         self.path: Path = real.with_name(f"{real.name}.counter") if is_file else counter_file(ledger)
-        self._id = 0
-        self._kept = 0
-        self._latest: tuple[int, int] | None = None
+        self._known = Identity(0, 0)
         self._file: int | None = None
         self._synced = -SYNC_SECONDS
         self._behind = False
@@ -126,9 +126,8 @@ class Keeper:
             return
         if identity is None:
             identity = Identity(kept.id, 0)
-        refuse_older(identity, kept, str(self.path), str(self._ledger))
-        if db is not None and kept.id == identity.id and self.is_lacking(db):
-            raise _other_copy(kept, identity, str(self.path), str(self._ledger))
+        lacking = db is not None and self.is_lacking(db)
+        refuse_older(identity, kept, str(self.path), str(self._ledger), lacking=lacking)
 
     def is_lacking(self, db: Database) -> bool:
         """Whether a ledger lacks what was counted last: a copy, pushed on by somebody who did not know."""
@@ -143,10 +142,8 @@ class Keeper:
         if self._ledger.kind is not Kind.SQLITE:
             with translated(self.path):
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._id, self._kept, self._latest = identity.id, 0, None
         kept = self.kept()
-        if kept is not None and kept.id == identity.id:
-            self._kept, self._latest = kept.counter, kept.latest
+        self._known = kept if kept is not None and kept.id == identity.id else Identity(identity.id, 0)
         with translated(self.path):
             if self.path.exists():
                 self._file = os.open(self.path, os.O_RDWR | _BINARY)
@@ -160,15 +157,15 @@ class Keeper:
         Args:
             latest: which opening counts, and how often it did.
         """
-        if counter <= self._kept:
+        if counter <= self._known.counter:
             return
-        self._latest = latest or self._latest
+        known = Identity(self._known.id, counter, latest or self._known.latest)
         with suppress(OSError):
             if self._file is None:
                 self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | _BINARY, 0o600)
             os.lseek(self._file, 0, os.SEEK_SET)
-            os.write(self._file, _format(Identity(self._id, counter, self._latest)))
-            self._kept = counter
+            os.write(self._file, _format(known))
+            self._known = known
             self._behind = True
             if time.monotonic() - self._synced >= SYNC_SECONDS:
                 self._sync()
@@ -188,55 +185,43 @@ class Keeper:
             self._file = None
 
 
-def refuse_older(identity: Identity, newest: Identity, where: str, path: str) -> None:
-    """Refuse a ledger that counts less than was seen of it elsewhere.
+def refuse_older(identity: Identity, newest: Identity, where: str, path: str, *, lacking: bool = False) -> None:
+    """Refuse a ledger that counts less than was seen of it elsewhere, or is ``lacking`` something that was counted.
 
     Raises:
         LedgerOlder: it is an older copy.
     """
-    if newest.id != identity.id or newest.counter <= identity.counter:
+    told = f"it counts {identity.counter:,} admissions and claims"
+    if newest.id != identity.id:
+        return
+    if newest.counter > identity.counter:
+        told = f"is an older copy: {told}, {where} counts {newest.counter:,}"
+    elif lacking:
+        told = f"is an older copy that was gone on with: {told}, and lacks some that {where} knows of"
+    else:
         return
     raise LedgerOlder(
-        f"is an older copy: it counts {identity.counter:,} admissions and claims, {where} counts {newest.counter:,}. "
-        "What was sent since would be sent again. Put the newest copy in its place, without -wal and -shm files; if "
-        "there is none, `gotsurge ledger accept-older` puts what may have been sent since in doubt",
+        f"{told}. What was sent since would be sent again. Put the newest copy in its place, without -wal and -shm "
+        "files; if there is none, `gotsurge ledger accept-older` puts what may have been sent since in doubt",
         counter=identity.counter,
-        newest=newest.counter,
-        where=where,
-        path=path,
-    )
-
-
-def _other_copy(kept: Identity, identity: Identity, where: str, path: str) -> LedgerOlder:
-    return LedgerOlder(
-        f"is an older copy that was gone on with: it counts {identity.counter:,} admissions and claims, and lacks some "
-        f"that {where} knows of. What was sent by them would be sent again. Put the newest copy in its place, "
-        "without -wal and -shm files; if there is none, `gotsurge ledger accept-older` puts what may have been sent "
-        "since in doubt",
-        counter=identity.counter,
-        newest=max(kept.counter, identity.counter + 1),
+        newest=max(newest.counter, identity.counter + 1),
         where=where,
         path=path,
     )
 
 
 def _format(identity: Identity) -> bytes:
-    if identity.latest is None:
-        text = _FORMAT.format(id=identity.id, counter=identity.counter)
-    else:
+    text = f"gotsurge-ledger {identity.id:016x} counter {identity.counter:019d}"
+    if identity.latest is not None:
         slot, own = identity.latest
-        text = _WITH_OWN.format(id=identity.id, counter=identity.counter, slot=slot, own=own)
+        text += f" of {slot:08x} {own:019d}"
     return f"{text} {zlib.crc32(text.encode()):08x}\n".encode()
 
 
 def _parse(data: bytes) -> Identity | None:
     # A file that a crash or a disk left half written is as good as none: the ledger itself is whole then.
-    words = data.decode("ascii", "replace").split()
-    if len(words) not in (5, 8):
+    found = _LINE.fullmatch(data)
+    if found is None or zlib.crc32(found[1]) != int(found[6], 16):
         return None
-    try:
-        latest = (int(words[5], 16), int(words[6])) if len(words) == 8 else None
-        identity = Identity(int(words[1], 16), int(words[3]), latest)
-    except ValueError:
-        return None
-    return identity if _format(identity) == data else None
+    latest = None if found[4] is None else (int(found[4], 16), int(found[5]))
+    return Identity(int(found[2], 16), int(found[3]), latest)

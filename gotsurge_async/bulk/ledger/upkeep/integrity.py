@@ -15,7 +15,7 @@ import msgspec
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.ledger.errors import RESCUE, Flaw, LedgerError, LedgerUnusable, unsound
 from gotsurge_async.bulk.ledger.sql.chunks import PAGE, Chunk, chunks_of
-from gotsurge_async.bulk.ledger.sql.runs import info_of
+from gotsurge_async.bulk.ledger.sql.runs import MANY, info_of
 from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF
 from gotsurge_async.bulk.ledger.states import LETTERS, LIVE, OWNED_ELSEWHERE, OrderState, RunInfo, RunState
 from gotsurge_async.database import Database, Kind, Row
@@ -136,7 +136,7 @@ _TEXTS: Mapping[str, Callable[[bytes], Any]] = {
 
 
 def _runs(db: Database, known: dict[int, RunInfo]) -> Iterator[Flaw]:
-    for row in db.rows("newest_runs", most=1_000_000_000):
+    for row in db.rows("newest_runs", most=MANY):
         try:
             known[row[0]] = info_of(row)
         except LedgerUnusable as error:
@@ -181,9 +181,6 @@ def _read(db: Database, rows: Sequence[Row]) -> tuple[list[Chunk], tuple[Flaw, .
 
 def _states(chunk: Chunk, run: RunInfo) -> Iterator[Flaw]:
     """Where orders cannot stand, as their run is, and with the tasks that they have."""
-    for table, places in (("results", chunk.tasks), ("notes", chunk.notes)):
-        if any(place not in range(len(chunk.states)) for place in places):
-            yield Flaw(table, f"chunk {chunk.id}", f"it is of more orders than the {len(chunk.states)} of the chunk")
     for place in range(len(chunk.states)):
         state, has_task = chunk.state(place), place in chunk.tasks
         if run.state is RunState.LOADING and state is not OrderState.PENDING:

@@ -293,7 +293,7 @@ async def taken(ledger: Ledger, url: str, run_id: str) -> Run:
     """A run, as soon as its holder's lease is over; most of it has passed."""
     with pytest.raises(RunHeld) as caught:
         await ledger.hold(run_id)
-    assert caught.value.pid is not None
+    assert caught.value.holder is not None
     assert "a minute after it has died the run is free" in str(caught.value)
     ask(url, "UPDATE runs SET lease_until = (extract(epoch FROM clock_timestamp()) + 0.3) * 1000000")
     while True:
