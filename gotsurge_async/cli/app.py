@@ -32,6 +32,7 @@ COMMANDS = {
         "orders": "Where each order is, and its history.",
         "watch": "What becomes of a run, live.",
         "alerts": "What should be looked after.",
+        "report": "A day's deliveries, by vessel.",
     },
     "service": {
         "auth": "Sign in, and see who is signed in until when.",

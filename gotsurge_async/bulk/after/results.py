@@ -289,7 +289,7 @@ def _row_encoder(run: RunInfo) -> _RowEncoder:
     def csv_row(row: OrderRow, word: Word) -> bytes:
         cells = _decode_cells(row.source)
         cells += [""] * (width - len(cells))
-        cells += (_defused(row.task_id), word, _defused(row.error))
+        cells += (defused(row.task_id), word, defused(row.error))
         return csv_line(cells, delimiter)
 
     return csv_row
@@ -320,11 +320,11 @@ def csv_line(cells: Sequence[str], delimiter: str) -> bytes:
     return f"{line}\r\n".encode()
 
 
-def _defused(text: str | None) -> str:
+def defused(text: str | None) -> str:
     """Text of the service, in a cell that a spreadsheet does not take for a formula."""
     if not text:
         return ""
-    return f" {text}" if text[0] in "=+-@" else text
+    return f" {text}" if text[0] in "=+-@\t\r" else text
 
 
 def _write(

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from gotsurge_async import codec
+from gotsurge_async.bulk.after.results import defused
 from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import json_option
@@ -19,7 +20,6 @@ from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.webhooks.book import Book, BookOrder, Only, Step
 from gotsurge_async.webhooks.book.records import berth_of, vessel_of
-from gotsurge_async.webhooks.tables import harmless
 
 COLUMNS = (
     "task_id", "tracking_id", "status", "changed_at", "vessel", "imo", "berth", "due_at", "group_tag", "invoice_number",
@@ -156,7 +156,7 @@ async def _print_rows(found: AsyncIterator[BookOrder], limit: int | None) -> Non
 async def _print_csv(found: AsyncIterator[BookOrder]) -> None:
     click.echo(_line(COLUMNS), nl=False)
     async for order in found:
-        click.echo(_line(map(harmless, map(shown, record_of(order).values()))), nl=False)
+        click.echo(_line(map(defused, map(shown, record_of(order).values()))), nl=False)
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -192,7 +192,7 @@ async def _tell_one(book: Book, only: Only, name: str, *, as_json: bool, as_csv:
             click.echo(_line(("task_id", "status", "at", "note")), nl=False)
             for step in steps:
                 cells = (order.task_id, step.status, step.at, step.entry and step.entry.note)
-                click.echo(_line(map(harmless, map(shown, cells))), nl=False)
+                click.echo(_line(map(defused, map(shown, cells))), nl=False)
             continue
         print_record([(name.replace("_", " "), value) for name, value in record_of(order).items()])
         print_table(

@@ -1,0 +1,120 @@
+"""``gotsurge report``: a day, by vessel."""
+
+import asyncio
+from contextlib import ExitStack
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import IO, Any
+from zoneinfo import ZoneInfo
+
+import click
+
+from gotsurge_async.bulk.after.results import WholeFile
+from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books
+from gotsurge_async.cli.afterwards.zones import zone_option
+from gotsurge_async.cli.shared.exits import Exit, asynchronous
+from gotsurge_async.cli.shared.options import PATH, json_option
+from gotsurge_async.cli.shared.output import counted, print_json, say, shown
+from gotsurge_async.clock import SystemClock
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.webhooks.book import Only
+from gotsurge_async.webhooks.report import Day, Sums, day_of, write_csv, write_html, write_xlsx
+from gotsurge_async.webhooks.report.day import bounds
+
+_ENDINGS = (".html", ".csv", ".xlsx")
+
+
+@click.command()
+@click.option("--day", "day_text", metavar="DAY", default="today", show_default=True, help="YYYY-MM-DD, or yesterday.")
+@click.option("--out", type=PATH, required=True, metavar="FILE", help="FILE.html, FILE.csv or FILE.xlsx.")
+@click.option("--orders", "by_order", is_flag=True, help="In a CSV, a row for each order, not for each vessel.")
+@click.option("--vessel", metavar="NAME|IMO", help="For this vessel: a part of its name, or its IMO number.")
+@click.option("--force", is_flag=True, help="Replace FILE.")
+@zone_option
+@takes_books
+@json_option
+@asynchronous
+async def report(
+    day_text: str,
+    out: Path,
+    by_order: bool,
+    vessel: str | None,
+    force: bool,
+    zone: ZoneInfo,
+    books: Books,
+    as_json: bool,
+) -> Exit:
+    """Write what became of the orders that were due on DAY: by vessel ordered, delivered, late, failed, cancelled.
+
+    With the price that was planned and the final one, and the proof of delivery. An order is due on the day on which
+    its delivery window ends, or its pickup window where it has no other; days are those of --timezone. It is as fresh
+    as the last reads, by a receiver or a watch.
+
+    \b
+    Exit codes:
+      0 written, also where there are no orders
+      2 it cannot be written, or no order book
+    """
+    day = _day_of(day_text, zone)
+    if out.suffix not in _ENDINGS:
+        raise click.UsageError(f"--out: the name ends with {', '.join(_ENDINGS)}, and says which file to write")
+    if by_order and out.suffix != ".csv":
+        raise click.UsageError("--orders: only a CSV has one of both; the others have vessels and orders")
+    if not force and await asyncio.to_thread(out.exists):
+        raise ConfigError(f"{out} exists: --force replaces it")
+    since, until = bounds(day, zone)
+    async with open_book(books) as (book, _):
+        orders = book.orders(Only(vessel=vessel, since=since, until=until))
+        found = await day_of(orders, day, zone, SystemClock().now())
+    await asyncio.to_thread(_write, found, out, by_order)
+    if as_json:
+        print_json(_document(found, out))
+    else:
+        numbers = {name: getattr(found.sums, name) for name in ("delivered", "late", "failed", "cancelled", "open")}
+        vessels = f"{len(found.vessels):,} vessel{'' if len(found.vessels) == 1 else 's'}"
+        words = f"{found.sums.ordered:,} orders for {vessels}" if found.vessels else "no orders"
+        say(f"{day:%Y-%m-%d} in {zone}: {words}{f': {counted(numbers)}' if found.vessels else ''}; written to {out}")
+    return Exit.CREATED
+
+
+def _day_of(text: str, zone: ZoneInfo) -> date:
+    today = datetime.now(zone).date()
+    days = {"today": today, "yesterday": today - timedelta(days=1)}
+    try:
+        return days.get(text) or date.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"--day: {text!r} is no day: give YYYY-MM-DD, today or yesterday") from None
+
+
+def _write(day: Day, out: Path, by_order: bool) -> None:
+    """Write the file whole, or not at all; for its owner alone."""
+    try:
+        with ExitStack() as at_end:
+            file = WholeFile(out, at_end)
+            _write_into(day, file.stream, out.suffix, by_order)
+            file.put_in_place()
+    except OSError as error:
+        raise ConfigError(f"{out}: cannot be written: {error.strerror or error}") from None
+
+
+def _write_into(day: Day, stream: IO[bytes], ending: str, by_order: bool) -> None:
+    if ending == ".html":
+        write_html(day, stream)
+    elif ending == ".xlsx":
+        write_xlsx(day, stream)
+    else:
+        write_csv(day, stream, orders=by_order)
+
+
+def _document(day: Day, out: Path) -> dict[str, Any]:
+    vessels = [{"vessel": each.name, "imo": each.imo, **_sums(each.sums)} for each in day.vessels]
+    return {"day": day.date, "timezone": str(day.zone), "file": str(out), **_sums(day.sums), "vessels": vessels}
+
+
+def _sums(sums: Sums) -> dict[str, Any]:
+    counts = {name: getattr(sums, name) for name in ("ordered", "delivered", "late", "failed", "cancelled", "open")}
+    amounts = {
+        name: [shown(money) for _, money in sorted(getattr(sums, name).items())]
+        for name in ("planned", "planned_delivered", "final")
+    }
+    return {**counts, **amounts}

@@ -1,0 +1,253 @@
+"""The sums of a day, by vessel. Money stays whole, and amounts of two currencies are never added."""
+
+import re
+from collections import deque
+from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta, tzinfo
+from enum import StrEnum
+from typing import Any
+
+from attrs import define, field, frozen
+
+from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.money import Money, as_given
+from gotsurge_async.webhooks.book.history import steps_of
+from gotsurge_async.webhooks.book.records import BookOrder, berth_of, vessel_of
+
+NO_VESSEL = "(no vessel)"
+"""Where orders stand that name none."""
+_URL = re.compile(r"https?://[!-~]{1,2000}", re.IGNORECASE)
+MOST_LINKS = 20
+"""Links of one proof, at most."""
+
+
+class Outcome(StrEnum):
+    """What became of an order."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    """Expired, or an unsuccessful pickup or delivery."""
+    CANCELLED = "cancelled"
+    OPEN = "open"
+    """More may happen."""
+
+
+_OUTCOMES: Mapping[str, Outcome] = {
+    TaskStatus.COMPLETE: Outcome.DELIVERED,
+    TaskStatus.CANCELLED: Outcome.CANCELLED,
+    TaskStatus.EXPIRED: Outcome.FAILED,
+    TaskStatus.UNSUCCESSFUL_PICKUP: Outcome.FAILED,
+    TaskStatus.UNSUCCESSFUL_DELIVERY: Outcome.FAILED,
+}
+
+
+@frozen(kw_only=True)
+class Line:
+    """An order of a day.
+
+    Attributes:
+        order: as the book has it.
+        task: as it was last read.
+        outcome: what became of it.
+        late: delivered after its delivery window, or still not when it is over.
+        delivered_at: when, if the service says.
+        final: the price as it is now.
+        proof: ``epod`` as it came.
+        links: the URLs in it.
+    """
+
+    order: BookOrder
+    task: Task
+    outcome: Outcome
+    late: bool
+    delivered_at: datetime | None
+    final: Money | None
+    proof: Any = None
+    links: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The order as its sender calls it."""
+        return self.task.tracking_id or self.order.key or self.order.task_id
+
+    @property
+    def vessel(self) -> tuple[int | None, str | None]:
+        """The IMO number and the name of its vessel."""
+        contact = vessel_of(self.task)
+        return (None, None) if contact is None else (contact.vessel_imo, contact.vessel_name)
+
+    @property
+    def berth(self) -> str | None:
+        """Its berth."""
+        return berth_of(self.task)
+
+
+@define
+class Sums:
+    """How many orders, and what they cost, by currency.
+
+    Attributes:
+        planned: asked for, for all orders.
+        planned_delivered: asked for, for what was delivered.
+        final: paid for what was delivered.
+    """
+
+    ordered: int = 0
+    delivered: int = 0
+    late: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    open: int = 0
+    planned: dict[str, Money] = field(factory=dict)
+    planned_delivered: dict[str, Money] = field(factory=dict)
+    final: dict[str, Money] = field(factory=dict)
+
+    def add(self, line: Line) -> None:
+        """Count an order in."""
+        self.ordered += 1
+        self.late += line.late
+        setattr(self, line.outcome, getattr(self, line.outcome) + 1)
+        _put(self.planned, line.order.planned)
+        if line.outcome is Outcome.DELIVERED:
+            _put(self.planned_delivered, line.order.planned)
+            _put(self.final, line.final)
+
+    @property
+    def currencies(self) -> list[str]:
+        """Those of its amounts, sorted; "" is that of amounts that came without one."""
+        return sorted({*self.planned, *self.planned_delivered, *self.final})
+
+    def difference(self, currency: str) -> Money:
+        """How much more than planned was paid for what was delivered."""
+        nothing = as_given(0, currency)
+        return _less(self.final.get(currency, nothing), self.planned_delivered.get(currency, nothing))
+
+
+@define
+class VesselDay:
+    """A vessel's day."""
+
+    name: str
+    imo: int | None
+    sums: Sums = field(factory=Sums)
+    lines: list[Line] = field(factory=list)
+
+    @property
+    def berths(self) -> list[str]:
+        """The berths of its orders, sorted."""
+        return sorted({line.berth for line in self.lines if line.berth})
+
+
+@define
+class Day:
+    """A day, in a zone.
+
+    Attributes:
+        at: when it was looked at.
+        vessels: by name; orders without a vessel come last.
+        sums: of all of them.
+    """
+
+    date: date
+    zone: tzinfo
+    at: datetime
+    vessels: list[VesselDay] = field(factory=list)
+    sums: Sums = field(factory=Sums)
+
+    @property
+    def lines(self) -> Iterator[Line]:
+        """All orders, vessel by vessel."""
+        for vessel in self.vessels:
+            yield from vessel.lines
+
+
+def bounds(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
+    """When a day begins in a zone, and when the next one does: also where clocks are changed on it."""
+    begins, ends = (datetime(each.year, each.month, each.day, tzinfo=zone) for each in (day, day + timedelta(days=1)))
+    return begins, ends
+
+
+def line_of(order: BookOrder, now: datetime) -> Line:
+    """An order as the report has it."""
+    task = order.task
+    outcome = _OUTCOMES.get(order.status or "", Outcome.OPEN)
+    delivered = None
+    if outcome is Outcome.DELIVERED:
+        times = [step.at for step in steps_of(task) if step.status == TaskStatus.COMPLETE and step.at is not None]
+        delivered = max(times, default=order.changed_at)
+    window = task.to_time_window
+    by = now if outcome is Outcome.OPEN else delivered
+    proof = task.epod if task.epod is not None else task.extra.get("epod")
+    return Line(
+        order=order,
+        task=task,
+        outcome=outcome,
+        late=window is not None and by is not None and by > window.end_time_utc,
+        delivered_at=delivered,
+        final=task.price,
+        proof=proof or None,
+        links=tuple(_links(proof))[:MOST_LINKS],
+    )
+
+
+async def day_of(orders: AsyncIterable[BookOrder], day: date, zone: tzinfo, now: datetime) -> Day:
+    """The sums of a day.
+
+    Args:
+        orders: those that are due on it: see `bounds`.
+    """
+    found = Day(day, zone, now)
+    lines = [line_of(order, now) async for order in orders]
+    vessels: dict[tuple[int | None, str], VesselDay] = {}
+    imos = _imos(lines)
+    for line in lines:
+        imo, name = line.vessel
+        folded = (name or "").casefold().strip()
+        imo = imos.get(folded) if imo is None else imo
+        key = (imo, "" if imo is not None else folded)
+        vessel = vessels.get(key)
+        if vessel is None:
+            shown = name or ("" if imo is not None else NO_VESSEL)
+            vessel = vessels[key] = VesselDay(name=shown, imo=imo)
+        vessel.name = vessel.name or name or ""
+        vessel.lines.append(line)
+        vessel.sums.add(line)
+        found.sums.add(line)
+    found.vessels = sorted(
+        vessels.values(), key=lambda each: (each.name == NO_VESSEL, each.name.casefold(), each.imo or 0)
+    )
+    return found
+
+
+def _imos(lines: Sequence[Line]) -> dict[str, int]:
+    """The IMO number of each name that has one, and only one."""
+    found: dict[str, set[int]] = {}
+    for line in lines:
+        imo, name = line.vessel
+        if imo is not None and name:
+            found.setdefault(name.casefold().strip(), set()).add(imo)
+    return {name: min(imos) for name, imos in found.items() if len(imos) == 1}
+
+
+def _put(amounts: dict[str, Money], money: Money | None) -> None:
+    if money is not None:
+        kept = amounts.get(money.currency)
+        total = money.millicents + (0 if kept is None else kept.millicents)
+        amounts[money.currency] = as_given(total, money.currency)
+
+
+def _less(one: Money, other: Money) -> Money:
+    return as_given(one.millicents - other.millicents, one.currency)
+
+
+def _links(value: Any) -> Iterator[str]:
+    """The URLs that stand somewhere in a value."""
+    pending = deque([value])
+    while pending:
+        each = pending.popleft()
+        if isinstance(each, dict):
+            pending.extend(each.values())
+        elif isinstance(each, list):
+            pending.extend(each)
+        elif isinstance(each, str) and _URL.fullmatch(each):
+            yield each

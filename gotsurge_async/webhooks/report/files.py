@@ -1,0 +1,275 @@
+"""The report of a day as a page to print, a table, or a workbook. Text of others does nothing in any of them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from html import escape
+from typing import IO, Any, TypeAlias
+
+import msgspec
+
+from gotsurge_async.bulk.after.results import csv_line, defused
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.money import Money
+from gotsurge_async.webhooks.report.day import Day, Line, Sums, VesselDay
+
+Cell: TypeAlias = str | int | Decimal | datetime | None
+
+_COUNTS = ("ordered", "delivered", "late", "failed", "cancelled", "open")
+_LONGEST_CELL = 32_000
+"""Characters that a cell of a workbook takes."""
+_MOST_DIGITS = 15
+"""Digits that a number of a spreadsheet keeps."""
+_LONGEST_PROOF = 4000
+"""Characters of a proof that are printed."""
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
+
+
+def vessel_columns(day: Day) -> list[str]:
+    """The headings of `vessel_rows`; amounts have columns of their currency."""
+    amounts = [
+        f"{what} {currency or 'without currency'}"
+        for currency in day.sums.currencies
+        for what in ("planned", "planned of delivered", "final of delivered", "difference")
+    ]
+    return ["vessel", "imo", "berths", *_COUNTS, *amounts]
+
+
+def vessel_rows(day: Day) -> Iterator[list[Cell]]:
+    """A row for each vessel, and one for all."""
+    for vessel in day.vessels:
+        yield _vessel_row(vessel.name, vessel.imo, ", ".join(vessel.berths), vessel.sums, day.sums.currencies)
+    yield _vessel_row("Total", None, "", day.sums, day.sums.currencies)
+
+
+def _vessel_row(name: str, imo: int | None, berths: str, sums: Sums, currencies: Iterable[str]) -> list[Cell]:
+    amounts: list[Cell] = []
+    for currency in currencies:
+        has = currency in sums.currencies
+        columns = (sums.planned, sums.planned_delivered, sums.final)
+        amounts += [_amount(column.get(currency)) for column in columns]
+        amounts.append(_amount(sums.difference(currency)) if has else None)
+    counts: list[Cell] = [getattr(sums, count) for count in _COUNTS]
+    return [name, None if imo is None else str(imo), berths, *counts, *amounts]
+
+
+ORDER_COLUMNS = (
+    "vessel", "imo", "berth", "tracking_id", "invoice_number", "group_tag", "status", "outcome", "late", "due_at",
+    "delivered_at", "planned", "final", "currency", "proof_links", "proof", "task_id", "run", "account",
+)  # fmt: skip
+"""The headings of `order_rows`."""
+
+
+def order_rows(day: Day) -> Iterator[list[Cell]]:
+    """A row for each order, vessel by vessel; times are those of the day's zone."""
+    for vessel in day.vessels:
+        for line in vessel.lines:
+            order, task = line.order, line.task
+            yield [
+                vessel.name,
+                None if vessel.imo is None else str(vessel.imo),
+                line.berth,
+                line.name,
+                task.invoice_number,
+                task.group_tag,
+                str(order.status or ""),
+                str(line.outcome),
+                "yes" if line.late else "no",
+                _local(order.due_at, day),
+                _local(line.delivered_at, day),
+                _amount(order.planned),
+                _amount(line.final),
+                task.currency,
+                " ".join(line.links),
+                _raw(line.proof),
+                order.task_id,
+                order.run,
+                order.account,
+            ]
+
+
+def _amount(money: Money | None) -> Decimal | None:
+    return None if money is None else money.amount
+
+
+def _local(moment: datetime | None, day: Day) -> datetime | None:
+    return None if moment is None else moment.astimezone(day.zone)
+
+
+def _raw(proof: Any) -> str:
+    """A proof as it came."""
+    return "" if proof is None else msgspec.json.encode(proof).decode()
+
+
+def _text(cell: Cell) -> str:
+    """A cell as text; a fraction of a cent is not lost."""
+    if cell is None:
+        return ""
+    if isinstance(cell, Decimal):
+        return f"{cell:f}" if -int(cell.as_tuple().exponent) > 2 else f"{cell:.2f}"
+    if isinstance(cell, datetime):
+        return cell.isoformat(sep=" ", timespec="minutes")
+    return " ".join(str(cell).split()) if isinstance(cell, str) else str(cell)
+
+
+# --- a table ----------------------------------------------------------------------------------------------------------
+
+
+def write_csv(day: Day, file: IO[bytes], *, orders: bool = False) -> None:
+    """Write a row for each vessel, or for each order. Text that looks like a formula is none."""
+    columns = ORDER_COLUMNS if orders else vessel_columns(day)
+    file.write("\ufeff".encode() + csv_line(list(columns), ","))  # without the mark Excel takes it for another encoding
+    for row in order_rows(day) if orders else vessel_rows(day):
+        file.write(csv_line([defused(_text(each)) if isinstance(each, str) else _text(each) for each in row], ","))
+
+
+# --- a workbook -------------------------------------------------------------------------------------------------------
+
+
+def write_xlsx(day: Day, file: IO[bytes]) -> None:
+    """Write a workbook: a sheet of vessels, and one of orders.
+
+    Raises:
+        ConfigError: the library for it is not installed.
+    """
+    try:
+        import xlsxwriter
+    except ImportError:
+        raise ConfigError('a workbook needs the extra: pip install "gotsurge-async[xlsx]"') from None
+    with xlsxwriter.Workbook(file, {"constant_memory": True, "in_memory": False}) as book:
+        book.set_properties({"title": _title(day), "comments": _zone_words(day)})
+        heading = book.add_format({"bold": True, "bottom": 1})
+        amount = book.add_format({"num_format": "#,##0.00###"})
+        sheets: tuple[tuple[str, Sequence[str], Iterable[list[Cell]]], ...] = (
+            ("Vessels", vessel_columns(day), vessel_rows(day)),
+            ("Orders", ORDER_COLUMNS, order_rows(day)),
+        )
+        for name, columns, rows in sheets:
+            sheet = book.add_worksheet(name)
+            sheet.freeze_panes(1, 0)
+            sheet.set_landscape()
+            sheet.repeat_rows(0)
+            sheet.set_column(0, len(columns) - 1, 16)
+            for place, column in enumerate(columns):
+                sheet.write_string(0, place, column, heading)
+            for number, row in enumerate(rows, 1):
+                for place, cell in enumerate(row):
+                    _write_cell(sheet, number, place, cell, amount)
+
+
+def _write_cell(sheet: Any, number: int, place: int, cell: Cell, amount: Any) -> None:
+    if isinstance(cell, Decimal) and len(cell.as_tuple().digits) <= _MOST_DIGITS:
+        sheet.write_number(number, place, cell, amount)
+    elif isinstance(cell, int):
+        sheet.write_number(number, place, cell)
+    elif cell not in (None, ""):
+        sheet.write_string(number, place, _text(cell)[:_LONGEST_CELL])  # never as a formula or a link
+
+
+# --- a page -----------------------------------------------------------------------------------------------------------
+
+_STYLE = """
+:root { color-scheme: light; font: 14px/1.4 system-ui, sans-serif; color: #1a1a1a; }
+body { margin: 2rem auto; max-width: 78rem; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .3rem; }
+p { margin: .2rem 0; color: #444; }
+table { border-collapse: collapse; width: 100%; margin-top: .6rem; }
+th, td { text-align: left; padding: .25rem .5rem; border-bottom: 1px solid #ccc; vertical-align: top; }
+th { border-bottom: 2px solid #444; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+tr.total td { font-weight: 600; border-top: 2px solid #444; }
+.failed, .late { color: #a30000; font-weight: 600; } .cancelled { color: #666; } .delivered { color: #135e13; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0; font-size: .8rem; }
+.scroll { overflow-x: auto; }
+@page { size: A4 landscape; margin: 12mm; }
+@media print { body { margin: 0; max-width: none; padding: 0; font-size: 10px; } thead { display: table-header-group; }
+  tr { break-inside: avoid; } h2 { break-after: avoid; } .scroll { overflow: visible; } a { color: inherit; } }
+"""
+
+
+def write_html(day: Day, file: IO[bytes]) -> None:
+    """Write one page that needs nothing else, and prints well."""
+    for part in _page(day):
+        file.write(part.encode("utf-8", "replace"))
+
+
+def _page(day: Day) -> Iterator[str]:
+    title = escape(_title(day))
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    yield (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}"><meta name="referrer" content="no-referrer">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE}</style></head><body>\n<h1>{title}</h1>\n<p>{escape(_zone_words(day))}</p>\n"
+    )
+    columns = vessel_columns(day)
+    numeric = [place >= 3 for place in range(len(columns))]
+    yield from _table(columns, vessel_rows(day), numeric, last="total")
+    for vessel in day.vessels:
+        yield from _vessel(vessel, day)
+    yield "</body></html>\n"
+
+
+def _table(
+    columns: Sequence[str], rows: Iterable[Sequence[Cell]], numeric: Sequence[bool], *, last: str
+) -> Iterator[str]:
+    heads = "".join(f'<th scope="col"{_n(n)}>{escape(name)}</th>' for name, n in zip(columns, numeric, strict=True))
+    yield f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>\n'
+    whole = list(rows)
+    for number, row in enumerate(whole, 1):
+        style = f' class="{last}"' if number == len(whole) else ""
+        cells = "".join(f"<td{_n(n)}>{escape(_text(cell))}</td>" for cell, n in zip(row, numeric, strict=True))
+        yield f"<tr{style}>{cells}</tr>\n"
+    yield "</tbody></table></div>\n"
+
+
+def _n(numeric: bool) -> str:
+    return ' class="n"' if numeric else ""
+
+
+_HEADS = ("order", "invoice", "berth", "due", "status", "delivered", "planned", "final", "proof of delivery")
+
+
+def _vessel(vessel: VesselDay, day: Day) -> Iterator[str]:
+    imo = "" if vessel.imo is None else f" (IMO {vessel.imo})"
+    heads = "".join(f'<th scope="col"{_n(name in ("planned", "final"))}>{name}</th>' for name in _HEADS)
+    yield f"<h2>{escape(f'{vessel.name}{imo}')}</h2>\n"
+    yield f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>\n'
+    for line in vessel.lines:
+        yield _line(line, day)
+    yield "</tbody></table></div>\n"
+
+
+def _line(line: Line, day: Day) -> str:
+    late = ' <span class="late">late</span>' if line.late else ""
+    status = escape(_text(str(line.order.status or "not read yet").replace("_", " ")))
+    cells = [
+        escape(_text(line.name)),
+        escape(_text(line.task.invoice_number)),
+        escape(_text(line.berth)),
+        escape(_text(_local(line.order.due_at, day))),
+        f'<span class="{line.outcome}">{status}</span>{late}',
+        escape(_text(_local(line.delivered_at, day))),
+    ]
+    money = [escape(_text(str(each)) if each is not None else "") for each in (line.order.planned, line.final)]
+    plain = "".join(f"<td>{cell}</td>" for cell in cells)
+    return f"<tr>{plain}{''.join(f'<td class=n>{each}</td>' for each in money)}<td>{_proof(line)}</td></tr>\n"
+
+
+def _proof(line: Line) -> str:
+    links = "<br>".join(
+        f'<a href="{escape(link)}" rel="noopener noreferrer">{escape(link[:80])}</a>' for link in line.links
+    )
+    raw = _raw(line.proof)
+    more = "…" if len(raw) > _LONGEST_PROOF else ""
+    return links + (f"<pre>{escape(raw[:_LONGEST_PROOF])}{more}</pre>" if raw else "")
+
+
+def _title(day: Day) -> str:
+    return f"Deliveries of {day.date:%A, %d %B %Y}"
+
+
+def _zone_words(day: Day) -> str:
+    at = day.at.astimezone(day.zone)
+    return f"The day and all times are those of {day.zone}. As the order book knew it on {at:%d %B %Y at %H:%M %Z}."

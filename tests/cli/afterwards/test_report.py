@@ -1,0 +1,76 @@
+"""`gotsurge report`: a day, written as the name of the file says."""
+
+import csv
+import io
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import Desk
+
+DAY = "2030-03-04"
+
+
+def test_a_day_is_written_as_the_name_says(desk: Desk) -> None:
+    """A page, a table of vessels or orders, a workbook; for its owner alone, and what it holds is told."""
+    _, summary = desk.push("A", "B", "C")
+    for number, task in enumerate(desk.simulator.tasks()[:2]):
+        desk.simulator.move(task["id"], "cancelled" if number else "complete", through=True)
+    desk.call("watch", summary["run"], "--read-rate", "200", "--read-after", "0", "--timeout", "2")
+    for name in ("day.html", "day.csv", "day.xlsx"):
+        done = desk.on_ledger("report", "--day", DAY, "--out", desk.folder / name)
+        assert done.exit_code == 0, done.output
+        told = "2030-03-04 in Asia/Singapore: 3 orders for 1 vessel: 1 delivered, 1 cancelled, 1 open; written to "
+        assert told in done.stderr
+        assert stat.S_IMODE((desk.folder / name).stat().st_mode) == 0o600
+    assert "(no vessel)" in (desk.folder / "day.html").read_text()
+    assert (desk.folder / "day.xlsx").read_bytes().startswith(b"PK")
+    words = ("--day", DAY, "--out", desk.folder / "each.csv", "--orders", "--json")
+    document = desk.document(desk.on_ledger("report", *words))
+    assert (document["ordered"], document["planned"], document["final"]) == (3, ["SGD 145.50"], ["SGD 48.50"])
+    rows = list(csv.DictReader(io.StringIO((desk.folder / "each.csv").read_text("utf-8-sig"))))
+    assert [(row["tracking_id"], row["outcome"]) for row in rows] == [
+        ("A", "delivered"),
+        ("B", "cancelled"),
+        ("C", "open"),
+    ]
+
+
+def test_the_zone_says_which_day_it_is(desk: Desk) -> None:
+    """The window ends at 04:00 UTC: that is the third of March in California."""
+    desk.push("A")
+    for day, zone, number in (
+        (DAY, "UTC", 1),
+        ("2030-03-03", "America/Los_Angeles", 1),
+        (DAY, "America/Los_Angeles", 0),
+    ):
+        words = ("--day", day, "--timezone", zone, "--out", desk.folder / "day.csv", "--force", "--json")
+        document = desk.document(desk.on_ledger("report", *words))
+        assert (document["ordered"], document["timezone"]) == (number, zone)
+    assert desk.on_ledger("report", "--out", desk.folder / "today.csv").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--out", "day.pdf"),
+        ("--out", "day.csv", "--day", "04.03.2030"),
+        ("--out", "day.html", "--orders"),
+        ("--out", "none/day.csv"),
+        ("--out", "there.csv"),
+        (),
+    ],
+)
+def test_what_cannot_be_written_is_told(
+    desk: Desk, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another ending, no day, a folder that is not there, a file that is: exit code 2, and nothing is changed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.csv").write_text("mine")
+    desk.push("A")
+    done = desk.on_ledger("report", *words)
+    assert done.exit_code == 2, done.output
+    assert (tmp_path / "there.csv").read_text() == "mine"
+    assert not list(tmp_path.glob("day.*"))
+    assert not list(tmp_path.glob(".*.csv*"))
