@@ -1,20 +1,21 @@
 """What somebody should be told of an order before the ship sails, by the document's rules (section "Order Statuses").
 
-Everything here is a pure function of an order, the present and some limits; who asks again and again tells each alert
-once while it lasts with `Lasting`.
+`alerts` is a pure function of a task, the present and some limits; `alerts_in` asks it about the orders of a book; who
+asks again and again tells each alert once while it lasts with `Lasting`.
 """
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from gotsurge_async.bulk.ledger import OrderRow
 from gotsurge_async.models.tasks import BroadcastPreference, Task, TaskStatus
+from gotsurge_async.webhooks.book.book import Book
 from gotsurge_async.webhooks.book.history import RANK, in_order, steps_of
-from gotsurge_async.webhooks.book.records import berth_of, vessel_of
+from gotsurge_async.webhooks.book.records import Only, berth_of, vessel_of
 
 SQUAD_MARGIN = timedelta(minutes=30)
 """A task for the squad expires so long before its pickup window ends (section "Order Statuses")."""
@@ -202,6 +203,25 @@ def alerts(task: Task, now: datetime, limits: Limits | None = None, *, account: 
         )
         for kind, at in found
     ]
+
+
+async def alerts_in(
+    book: Book, now: datetime, limits: Limits | None = None, *, only: Only | None = None
+) -> AsyncIterator[Alert]:
+    """What should be told of the orders of a book at a time.
+
+    Args:
+        only: of these; whether they are open, and when they moved, is decided here.
+    """
+    only, limits = only or Only(), limits or Limits()
+    failed = evolve(only, statuses=tuple(FAILED), moved_since=now - limits.failed_for)
+    for some in (evolve(only, open=True), failed):
+        async for order in book.orders(some):
+            task = order.task
+            if order.status != task.current_status:
+                task = evolve(task, current_status=order.status)
+            for alert in alerts(task, now, limits, account=order.account):
+                yield alert if alert.tracking_id else evolve(alert, tracking_id=order.key)
 
 
 def _failed_at(task: Task, status: TaskStatus | None) -> datetime | None:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -13,7 +12,7 @@ import click
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.ledger import DOUBTFUL, RunState
+from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, RunState
 from gotsurge_async.cli.afterwards.books import book_option, books_beside, open_book
 from gotsurge_async.cli.afterwards.reading import READING, DueReads, limits_of
 from gotsurge_async.cli.afterwards.zones import zone_option
@@ -27,9 +26,8 @@ from gotsurge_async.config import Timeouts
 from gotsurge_async.database import Place
 from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import Request, TransportError
-from gotsurge_async.webhooks.alerts import FAILED, Alert, Lasting, Limits, doubt
-from gotsurge_async.webhooks.alerts import alerts as alerts_of
-from gotsurge_async.webhooks.book import Book, Only, account_named, account_of
+from gotsurge_async.webhooks.alerts import Alert, Lasting, Limits, alerts_in, doubt
+from gotsurge_async.webhooks.book import Only, account_named, account_of
 
 _WHEN = "When"
 _minutes = {"type": click.FloatRange(min=0), "metavar": "MINUTES", "show_default": True}
@@ -130,7 +128,8 @@ async def alerts(
                     account = account_named(target.environment, target.account)
                     age = timedelta(seconds=read_after)
                     await DueReads(gs, opened, account, SystemClock(), age=age).once(int(read_rate * every) + 1)
-                present = [alert async for alert in _present(opened, options)]
+                now = SystemClock().now()
+                present = [alert async for alert in alerts_in(opened, now, options.limits, only=options.only)]
                 if known is not None and vessel is None:
                     present += [alert async for alert in _in_doubt(known, options)]
             if not follow:
@@ -164,21 +163,7 @@ def _tell_news(news: Sequence[Alert], options: AlertOptions) -> None:
             print_table((), [(now, alert.kind.in_words, alert.text(now, options.zone), alert.name)], headed=False)
 
 
-async def _present(book: Book, options: AlertOptions) -> AsyncIterator[Alert]:
-    """The alerts of the orders that are asked for, as they were last read."""
-    now = SystemClock().now()
-    still_open = attrs.evolve(options.only, open=True)
-    failed = attrs.evolve(options.only, statuses=tuple(FAILED), moved_since=now - options.limits.failed_for)
-    for only in (still_open, failed):
-        async for order in book.orders(only):
-            task = order.task
-            if order.status != task.current_status:
-                task = attrs.evolve(task, current_status=order.status)
-            for alert in alerts_of(task, now, options.limits, account=order.account):
-                yield alert if alert.tracking_id else attrs.evolve(alert, tracking_id=order.key)
-
-
-async def _in_doubt(ledger: Any, options: AlertOptions) -> AsyncIterator[Alert]:
+async def _in_doubt(ledger: Ledger, options: AlertOptions) -> AsyncIterator[Alert]:
     """The alerts of orders of the ledger that are in doubt, and in nobody's hands."""
     now = SystemClock().now()
     for info in reversed(await ledger.runs()):

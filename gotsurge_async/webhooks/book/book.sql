@@ -30,7 +30,8 @@ CREATE TABLE IF NOT EXISTS book_runs (run TEXT NOT NULL PRIMARY KEY, taken_in {b
 -- name: begin_order
 INSERT INTO book_orders (account, task_id, seen_at, body) VALUES (:account, :task_id, :at, :body) ON CONFLICT (account, task_id) DO NOTHING;
 -- name: lock_order
-SELECT number, status, seen_at, changed_at, updated_at, server_time, due_at, planned, currency, body FROM book_orders
+SELECT number, seen_at, updated_at, server_time, body, status, changed_at, due_at, planned, currency, tracking_id, invoice_number,
+  group_tag, vessel, imo, berth FROM book_orders
 WHERE account = :account AND task_id = :task_id {for_update};
 -- name: steps
 SELECT order_number, place, status, at, entry, source, seen_at FROM book_steps WHERE order_number {among:orders} ORDER BY order_number, place;
@@ -41,9 +42,13 @@ UPDATE book_steps SET at = :at, entry = :entry WHERE order_number = :order AND p
 -- name: add_change
 INSERT INTO book_changes (order_number, place, previous, late) VALUES (:order, :place, :previous, :late) RETURNING number;
 -- name: set_order
-UPDATE book_orders SET status = :status, terminal = :terminal, seen_at = :seen_at, moved_at = coalesce(CAST(:moved_at AS {big}), moved_at), changed_at = :changed_at, updated_at = :updated_at,
-  server_time = :server_time, due_at = :due_at, tracking_id = :tracking_id, invoice_number = :invoice_number, group_tag = :group_tag,
-  vessel = :vessel, imo = :imo, berth = :berth, planned = :planned, currency = :currency, body = :body WHERE number = :number;
+UPDATE book_orders SET status = :status, terminal = :terminal, seen_at = :seen_at, moved_at = coalesce(CAST(:moved_at AS {big}), moved_at),
+  changed_at = :changed_at, updated_at = :updated_at, server_time = :server_time, due_at = :due_at, tracking_id = :tracking_id,
+  invoice_number = :invoice_number, group_tag = :group_tag, vessel = :vessel, imo = :imo, berth = :berth, planned = :planned,
+  currency = :currency, body = :body WHERE number = :number;
+-- Most reads show nothing new: the indexes are left alone.
+-- name: reread
+UPDATE book_orders SET seen_at = :seen_at, updated_at = :updated_at, server_time = :server_time, body = :body WHERE number = :number;
 -- name: seen
 UPDATE book_orders SET seen_at = :at WHERE account = :account AND task_id = :task_id AND seen_at < :at;
 -- name: absent

@@ -4,9 +4,9 @@ from typing import Literal, TypeAlias
 
 from gotsurge_async import codec
 from gotsurge_async.clock import from_microseconds
-from gotsurge_async.database import Database
-from gotsurge_async.models.tasks import Task, TaskStatus
-from gotsurge_async.webhooks.book.history import Kept, read
+from gotsurge_async.database import Database, Row
+from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus
+from gotsurge_async.webhooks.book.history import Kept, Step, read
 from gotsurge_async.webhooks.book.records import (
     Change,
     columns,
@@ -17,11 +17,19 @@ from gotsurge_async.webhooks.book.records import (
     micros,
     moment_of,
     over,
-    step_of,
 )
 
 Source: TypeAlias = Literal["event", "read", "sweep", "create"]
 """What showed a task: an event's own body, a read that an event caused, a read of the sweep, the answer of a create."""
+
+
+_COLUMNS = (
+    "status", "changed_at", "due_at", "planned", "currency", "tracking_id", "invoice_number", "group_tag", "vessel",
+    "imo", "berth",
+)  # fmt: skip
+"""What an order is found and told by, as ``lock_order`` gives it: most reads change nothing of it."""
+_ENTRY = StatusEntry(status=TaskStatus.DRAFT)
+"""Stands for an entry that nobody looks at."""
 
 
 def observe(db: Database, account: str, task: Task, moment: int, source: Source, now: int) -> list[Change]:
@@ -33,16 +41,19 @@ def observe(db: Database, account: str, task: Task, moment: int, source: Source,
         now: the present.
     """
     body = codec.encode(task)
-    new = db.change("begin_order", account=account, task_id=task.id, at=moment, body=body)
+    whose = {"account": account, "task_id": task.id}
+    found = db.rows("lock_order", **whose)
+    new = not found
     if new:
-        db.change("present", account=account, task_id=task.id)
-    ((order, status, seen, changed, updated, served, due, planned, currency, known),) = db.rows(
-        "lock_order", account=account, task_id=task.id
-    )
+        db.change("begin_order", **whose, at=moment, body=body)
+        db.change("present", **whose)
+        found = db.rows("lock_order", **whose)
+    ((order, seen, updated, served, known, *kept_columns),) = found
+    was = dict(zip(_COLUMNS, kept_columns, strict=True))
     rows = db.rows("steps", orders=db.listed([order]))
     kept = Kept(
-        steps=[step_of(row) for row in rows],
-        current=None if status is None else TaskStatus(status),
+        steps=[_known_step(row) for row in rows],
+        current=None if was["status"] is None else TaskStatus(was["status"]),
         updated_at=moment_of(updated),
         server_time=moment_of(served),
     )
@@ -76,24 +87,29 @@ def observe(db: Database, account: str, task: Task, moment: int, source: Source,
                 task=task,
             )
         )
-    if planned is None and task.price is not None:
-        planned, currency = countable(task.price.millicents), task.price.currency
+    now_is = {**was, **columns(task), "status": reading.current}
+    if was["planned"] is None and task.price is not None:
+        now_is |= {"planned": countable(task.price.millicents), "currency": task.price.currency}
     times = [at for at in map(micros, (step.at for step in reading.steps)) if at is not None]
-    if reading.current != status or changed is None:
-        changed = times[-1] if times else moment
-    db.change(
-        "set_order",
-        number=order,
-        status=reading.current,
-        terminal=int(reading.current is not None and reading.current.is_terminal),
-        seen_at=max(seen, moment),
-        moved_at=now if changes else None,
-        changed_at=changed,
-        updated_at=later(updated, task.updated_at),
-        server_time=later(served, task.server_time),
-        planned=planned,
-        currency=currency,
-        body=body,
-        **{**columns(task), "due_at": micros(due_of(task)) or due or (times[0] if times else moment)},
-    )
+    if reading.current != was["status"] or was["changed_at"] is None:
+        now_is["changed_at"] = times[-1] if times else moment
+    now_is["due_at"] = micros(due_of(task)) or was["due_at"] or (times[0] if times else moment)
+    values = {
+        "number": order,
+        "seen_at": max(seen, moment),
+        "updated_at": later(updated, task.updated_at),
+        "server_time": later(served, task.server_time),
+        "body": body,
+    }
+    if now_is == was and not changes:
+        db.change("reread", **values)
+    else:
+        terminal = int(reading.current is not None and reading.current.is_terminal)
+        db.change("set_order", **values, **now_is, terminal=terminal, moved_at=now if changes else None)
     return changes
+
+
+def _known_step(row: Row) -> Step:
+    """A step of a row of the statement ``steps``; of its entry only whether there is one."""
+    _, _, status, at, entry, _, _ = row
+    return Step(TaskStatus(status), moment_of(at), None if entry is None else _ENTRY)
