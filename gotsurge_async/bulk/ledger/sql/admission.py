@@ -117,12 +117,10 @@ def admit(db: Database, run: Held, source_sha256: str | None, now: int, take: Ca
     decided = _Decided()
     for block in _contested(db, run):
         _decide(db, run, block, now, take, decided)
-    contested = decided.pending + decided.already_pushed
     db.change("forget_contested", run=run.number)
     db.change("admit_run", number=run.number, state=RunState.READY.value, source_sha256=source_sha256)
-    total = runs.counts(db, run.number).total
     return Admission(
-        pending=total - contested + decided.pending,
+        pending=runs.counts(db, run.number).total - decided.already_pushed,
         already_pushed=decided.already_pushed,
         in_doubt=decided.in_doubt,
         superseded=decided.superseded,
@@ -131,7 +129,6 @@ def admit(db: Database, run: Held, source_sha256: str | None, now: int, take: Ca
 
 @define
 class _Decided:
-    pending: int = 0
     already_pushed: int = 0
     in_doubt: int = 0
     superseded: int = 0
@@ -243,7 +240,6 @@ def _decide(
     for each in block:
         mine, place, state = each.chunk, each.place, each.state
         if each.owner is None or each.owner_run is None:
-            decided.pending += 1
             _take_key(db, run, each)
             continue
         theirs, at = each.owner
@@ -274,7 +270,6 @@ def _decide(
         changed[theirs.id] = theirs
         theirs.move(at, OrderState.SUPERSEDED)
         theirs.epoch += 1  # whoever had it in mind changes nothing more
-        decided.pending += 1
         decided.superseded += 1
         _take_key(db, run, each)
     for chunk in changed.values():

@@ -20,7 +20,7 @@ from gotsurge_async.bulk.ledger import (
     RunState,
 )
 from gotsurge_async.bulk.ledger.sql import runs
-from gotsurge_async.bulk.ledger.sql.chunks import by_chunk
+from gotsurge_async.bulk.ledger.sql.chunks import by_chunk, load
 from gotsurge_async.database import Database
 from tests.bulk.ledger.kit import begun, bring, ids, loaded, only, order, orders, states
 
@@ -250,18 +250,27 @@ async def test_the_same_order_comes_with_its_draft(ledger: Ledger, state: OrderS
     """A recorded draft of a dead run goes on in the new one, to be broadcast or read by its id, and nowhere else."""
     first = await loaded(ledger, [order(1)], mode="two-phase")
     await bring(first, state)
-    task_id = (await only(first)).task_id
+    theirs = await only(first)
+    task_id = theirs.task_id
     await first.close()
     second = await begun(ledger, mode="two-phase")
     await second.add(orders(2))
     assert await second.doubtful_rivals() == []
+    epoch = await epoch_of(ledger, theirs.id)
     assert await second.admit() == Admission(pending=2, superseded=1)
+    assert await epoch_of(ledger, theirs.id) > epoch  # whoever has claimed it changes nothing more
     row = await only(second, here)
     assert (row.key, row.task_id) == ("TRK-1", task_id)
     assert await states(ledger, first) == {"TRK-1": "superseded"}
     with pytest.raises(RunLost):
         await go_on(ledger, first)
     await second.close()
+
+
+async def epoch_of(ledger: Ledger, order_id: int) -> int:
+    """The epoch of an order's chunk."""
+    (number,) = by_chunk([order_id])
+    return (await ledger._store.read(load, [number]))[number].epoch
 
 
 async def go_on(ledger: Ledger, run: Run) -> None:
@@ -363,6 +372,15 @@ async def test_only_drafts_that_nobody_knows_are_lost_to_the_next_run(
     await second.close()
 
 
+async def test_what_was_being_drafted_may_have_a_draft_in_the_next_run(ledger: Ledger) -> None:
+    """An order that is taken over while it was being drafted may have a draft that nobody knows, and says so."""
+    first = await brought(ledger, OrderState.DRAFTING)
+    await first.close()
+    second = await loaded(ledger, orders(2), mode="two-phase")
+    assert await second.lost_drafts() == ["TRK-1"]
+    await second.close()
+
+
 # --- keys that move while runs are loaded -----------------------------------------------------------------------------
 
 
@@ -443,6 +461,10 @@ async def test_a_discarded_run_frees_its_keys_and_no_others(ledger: Ledger) -> N
     await second.add([order(2)])
     await second.admit()
     await first.discard()
+    left = await ledger._store.read(
+        lambda db: db.rows("keys", environment="simulator", keys=db.listed(["TRK-3", "TRK-4"]))
+    )
+    assert left == []
     third = await begun(ledger)
     await third.add(orders(4))
     with pytest.raises(RunHeld) as caught:

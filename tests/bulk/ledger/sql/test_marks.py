@@ -233,6 +233,20 @@ async def test_a_crash_is_settled_beside_what_is_being_sent(ledger: Ledger) -> N
     await run.close()
 
 
+async def test_a_crash_adds_to_the_drafts_that_were_lost(ledger: Ledger) -> None:
+    """The draft that a crash lost is counted beside those that were lost before it: one that is found is not all."""
+    run = await loaded(ledger, orders(1), mode="two-phase")
+    claimed = await run.claim(await ids(run))
+    await run.lose_drafts(claimed)
+    await run.start()
+    await run.recover()
+    await run.note_unused([("TRK-1", "draft-1")])
+    assert await run.lost_drafts() == ["TRK-1"]
+    await run.note_unused([("TRK-1", "draft-2")])
+    assert await run.lost_drafts() == []
+    await run.close()
+
+
 async def test_what_was_in_doubt_is_found_out(ledger: Ledger) -> None:
     """An order in doubt can be recorded as created, refused, or as one whose draft is to be broadcast again."""
     run = await loaded(ledger, orders(3))
