@@ -14,7 +14,7 @@ from benchmarks.work import Setting
 ROOT = Path(__file__).parent.parent
 
 
-class _Process:
+class Process:
     """A Python of the benchmarks that ends when its standard input does."""
 
     def __init__(self, *arguments: str) -> None:
@@ -55,7 +55,7 @@ def _open(stream: IO[str] | None) -> IO[str]:
     return stream
 
 
-class Server(_Process):
+class Server(Process):
     """The server in its process."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Server(_Process):
             connection.close()
 
 
-class Worker(_Process):
+class Worker(Process):
     """A work in its process, opened and ready for rounds."""
 
     def __init__(self, work: str, setting: Setting) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from benchmarks.suites import Suite, calls, codecs, whole
+from benchmarks.suites import Suite, calls, codecs, webhooks, whole
 
 SUITES: Mapping[str, Suite] = {
     "push": calls.push,
@@ -17,6 +17,7 @@ SUITES: Mapping[str, Suite] = {
     "memory": whole.memory,
     "heartbeat": whole.heartbeat,
     "scaling": whole.scaling,
+    "webhooks": webhooks.webhooks,
 }
 
 GROUPS: Mapping[str, tuple[str, ...]] = {"codec": ("encode", "decode")}

@@ -61,6 +61,10 @@ _COLUMNS = {
     "start_mb": ("MB at start", "{:.0f}"),
     "peak_mb": ("MB at most", "{:.0f}"),
     "cpu": ("CPU, µs an order", "{:.1f}"),
+    "events": ("events", "{:,}"),
+    "event_cpu_us": ("CPU, µs an event", "{:.0f}"),
+    "events_rate": ("events/s", "{:,.0f}"),
+    "share": ("of the bare one", "{:.2f}"),
     "rate": ("orders/s", "{:,.0f}"),
     "busy": ("server busy", "{:.0%}"),
     "beats": ("beats", "{:,}"),
@@ -77,7 +81,9 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     rows = []
     for run in runs:
         values = {**run, "cpu": run["cpu"] * 1e6} if "cpu" in run else run
-        rows.append([run["name"], *(_COLUMNS[name][1].format(values[name]) for name in names)])
+        rows.append(
+            [run["name"], *(_COLUMNS[name][1].format(values[name]) if name in values else "" for name in names)]
+        )
     yield from _grid(["", *(_COLUMNS[name][0] for name in names)], rows)
 
 

@@ -53,6 +53,15 @@ def _heartbeats(results: Results) -> float:
     return min(100 * float(run["within_50_ms"]) for run in results["heartbeat"]["runs"])
 
 
+def _event_rate(results: Results) -> float:
+    return float(next(run for run in results["webhooks"]["runs"] if run["name"] == OURS)["share"])
+
+
+def _event_memory(results: Results) -> float:
+    run = results["webhooks"]["runs"][-1]
+    return float(run["peak_mb"] / run["start_mb"])
+
+
 _LEDGER = "gotsurge_async, durable ledger"
 
 _TARGETS: Sequence[_Target] = (
@@ -67,6 +76,8 @@ _TARGETS: Sequence[_Target] = (
     _Target("import gotsurge_async over import httpx", 1.25, True, _ratio("import", "import gotsurge_async")),
     _Target("memory: the largest push over the next smaller, no ledger", 1.10, True, _growth(OURS)),
     _Target("memory: the largest push over the next smaller, ledger", 1.10, True, _growth(_LEDGER)),
+    _Target("webhook events/s with the durable inbox, over a bare handler's", 0.5, False, _event_rate),
+    _Target("memory of a receiver at its end over a quarter of the way", 1.10, True, _event_memory),
     _Target("heartbeats within 50 ms in a push of 100 k", 99.9, False, _heartbeats, " %"),
 )
 

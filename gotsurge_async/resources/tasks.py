@@ -10,6 +10,7 @@ from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import CreatedTasks, Message, Order, Task, TaskBatch
 from gotsurge_async.resources.converging import cancel_task
 from gotsurge_async.resources.reading import check_chunk, read_created, task_of
+from gotsurge_async.resources.waiting import Until, wait_for
 
 
 @attrs.frozen
@@ -43,6 +44,25 @@ class Tasks:
             NotFound: no such task, or not this account's.
         """
         return await self._session.call(TASKS_GET, path={"task_id": task_id}, read=task_of(task_id))
+
+    async def wait(self, task_id: str, *, until: Until = None, timeout: float | None = None) -> Task:
+        """Wait until a task is in a status, or at its end; it is read less and less often, half a minute apart at most.
+
+        A service that receives webhooks learns of it sooner, with fewer reads: `gotsurge_async.webhooks`. Calls that do
+        not wait go first.
+
+        Args:
+            until: a status, several, or a function of the task; unless given, the task's end.
+            timeout: seconds; unless given, for as long as it takes.
+
+        Returns:
+            The task as it was last read. It may have come to another end than the one that was waited for.
+
+        Raises:
+            TimeoutError: it is not there in time.
+            NotFound: no such task, or not this account's.
+        """
+        return await wait_for(self.get, task_id, until, timeout, self._session.clock)
 
     async def cancel(self, task_id: str, *, reason: str) -> Message:
         """Cancel a task that is still broadcasting (section "Cancel Task").

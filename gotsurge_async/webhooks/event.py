@@ -25,7 +25,6 @@ DEEPEST = 64
 
 _IDS = ("id", "task_id", "_id")
 _STATUS = ("current_status", "status")
-_NAMES = ("tracking_id", "invoice_number", "group_tag")
 _NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
@@ -36,6 +35,22 @@ class MalformedEvent(GotSurgeError):
     """A body that is no event; it says why, and quotes nothing of it."""
 
 
+class _Names(msgspec.Struct):
+    id: str
+    task: None = None
+
+
+class _Usual(msgspec.Struct):
+    data: _Names
+    timestamp: datetime
+    type: str | None = None
+    model_name: str | None = None
+
+
+_usual = msgspec.json.Decoder(_Usual).decode
+"""Reads what nearly every event is, in a fifth of the time; what it refuses is read with care."""
+
+
 @attrs.frozen(kw_only=True)
 class Event:
     """An event as its body says it; anybody may have written it.
@@ -44,28 +59,50 @@ class Event:
         type: what happened, such as ``update``.
         model_name: what it happened to, such as ``Task``.
         task_id: the task that it hints at; None if it is about something else.
-        status: the status that it claims.
-        tracking_id, invoice_number, group_tag: the order that it claims to be about.
-        timestamp: when it was sent; None if it does not say.
-        tells_time: whether two events of the same text are one and the same.
-        tree: all of it.
+        timestamp: when it was sent, if that can be read.
+        tells_time: whether it says when it was sent: then two of the same text are one event.
+        body: as it came.
     """
 
     type: str | None = None
     model_name: str | None = None
     task_id: str | None = None
-    status: str | None = None
-    tracking_id: str | None = None
-    invoice_number: str | None = None
-    group_tag: str | None = None
     timestamp: datetime | None = None
     tells_time: bool = False
-    tree: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    body: bytes = attrs.field(default=b"{}", repr=False)
 
     @property
     def is_of_a_task(self) -> bool:
         """Whether it is about a task, as far as it says."""
         return self.model_name is None or self.model_name.casefold() in ("task", "tasks")
+
+    @property
+    def tree(self) -> Mapping[str, Any]:
+        """All that it says."""
+        return _tree(self.body)
+
+    @property
+    def status(self) -> str | None:
+        """The status that it claims."""
+        return _first([*reversed(_places(self.tree)), self.tree], _STATUS)
+
+    @property
+    def tracking_id(self) -> str | None:
+        """The order that it claims to be about."""
+        return self._name("tracking_id")
+
+    @property
+    def invoice_number(self) -> str | None:
+        """The same by its invoice number."""
+        return self._name("invoice_number")
+
+    @property
+    def group_tag(self) -> str | None:
+        """The group that it claims to be of."""
+        return self._name("group_tag")
+
+    def _name(self, name: str) -> str | None:
+        return _first([*_places(self.tree), self.tree], (name,))
 
     def task(self) -> Task:
         """The task as the body claims it to be, for who believes bodies.
@@ -88,23 +125,42 @@ def read_event(body: bytes) -> Event:
     Raises:
         MalformedEvent: it is no JSON object, too large or too deep, or is about a task and does not name it.
     """
-    tree = _tree(body)
-    places = [tree, *_places(tree)]
-    event = Event(
-        type=_text(tree.get("type")),
-        model_name=_text(tree.get("model_name")),
-        task_id=_first(places[1:] or places, _IDS),
-        status=_first(reversed(places), _STATUS),
-        **{name: _first(places, (name,)) for name in _NAMES},
-        timestamp=_moment(tree.get("timestamp")),
-        tells_time=tree.get("timestamp") is not None,
-        tree=tree,
-    )
+    event = (None if _is_deep(body) or len(body) > LARGEST else _read_usual(body)) or _read_with_care(body)
     if not event.is_of_a_task:
         return attrs.evolve(event, task_id=None)
     if event.task_id is None:
         raise MalformedEvent("names no task: there is no id in its data")
     return event
+
+
+def _read_usual(body: bytes) -> Event | None:
+    try:
+        found = _usual(body)
+        moment = read_utc(found.timestamp)
+    except (ValueError, RecursionError):  # as all of msgspec's errors are
+        return None
+    if not _NAME.fullmatch(found.data.id):
+        return None
+    return Event(
+        type=found.type,
+        model_name=found.model_name,
+        task_id=found.data.id,
+        timestamp=moment,
+        tells_time=True,
+        body=body,
+    )
+
+
+def _read_with_care(body: bytes) -> Event:
+    tree = _tree(body)
+    return Event(
+        type=_text(tree.get("type")),
+        model_name=_text(tree.get("model_name")),
+        task_id=_first(_places(tree) or [tree], _IDS),
+        timestamp=_moment(tree.get("timestamp")),
+        tells_time=tree.get("timestamp") is not None,
+        body=body,
+    )
 
 
 def _tree(body: bytes) -> dict[str, Any]:
@@ -165,14 +221,18 @@ def _places(tree: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _first(places: Iterable[Mapping[str, Any]], names: Iterable[str]) -> str | None:
-    names = tuple(names)
-    return next((text for place in places for name in names if (text := _text(place.get(name)))), None)
+def _first(places: Iterable[Mapping[str, Any]], names: tuple[str, ...]) -> str | None:
+    for place in places:
+        for name in names:
+            value = place.get(name)
+            if value is not None and (text := _text(value)) is not None:
+                return text
+    return None
 
 
 def _text(value: Any) -> str | None:
     """A name that can be one: on one line, and not too long."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**64:
+    if type(value) is int and abs(value) < 2**64:
         value = str(value)
     return value if isinstance(value, str) and _NAME.fullmatch(value) else None
 

@@ -7,12 +7,13 @@ once for all of them. What an event leads to is not decided here: see `gotsurge_
 import asyncio
 import hashlib
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 from filelock import FileLock, Timeout
@@ -29,6 +30,8 @@ KEEP_DEAD = timedelta(days=30)
 """How long one is kept of which nothing could be made."""
 MOST_BYTES = 1024**3
 """Bytes of all bodies that are kept; more are refused, so that no flood fills the disk under the ledger."""
+PATIENCE = 10.0
+"""Seconds that the sender of an event waits for the disk."""
 TOGETHER = 1000
 """Events of one commit, at most."""
 CLEAN_EVERY = 3600.0
@@ -37,6 +40,9 @@ _TRY_AGAIN = 0.2
 """Seconds between two looks whether another process is still alone with something."""
 
 _TEXTS = Path(__file__).with_suffix(".sql")
+
+
+_Coming: TypeAlias = "tuple[Row, asyncio.Future[None]]"
 
 
 class InboxFull(StoreError):
@@ -107,7 +113,7 @@ class Inbox:
         self._keep_dead = keep_dead
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._coming: list[tuple[Row, asyncio.Future[None]]] = []
+        self._coming: list[_Coming] = []
         self._putting: asyncio.Task[None] | None = None
 
     @classmethod
@@ -169,12 +175,9 @@ class Inbox:
         if self._bytes + len(body) > self._most_bytes:
             told = f"the inbox {self.place} holds {self._bytes:,} bytes"
             raise InboxFull(f"{told}: drop what is not needed, or keep less")
-        state, task_id, why, event = self._read(body)
-        digest = hashlib.blake2b(body, digest_size=16, person=b"gotsurge", key=account.encode()[:64])
-        if event is not None and not event.tells_time:
-            digest.update(os.urandom(16))  # the same text may come again, and mean another change
         now = to_microseconds(self._clock.now())
-        row = (digest.digest(), account, state.value, task_id, now, 1, why, len(body), body)
+        state, task_id, why, event = self._read(body)
+        row = (_digest(account, body, event, now), account, state, task_id, now, 1, why, len(body), body)
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._coming.append((row, kept))
         if self._putting is None:
@@ -196,23 +199,32 @@ class Inbox:
         try:
             while self._coming:
                 batch, self._coming = self._coming[:TOGETHER], self._coming[TOGETHER:]
-                rows = list(_once(row for row, _ in batch))
-                try:
-                    await self._store.write(lambda db, rows=rows: db.insert("put", rows))  # type: ignore[misc]
-                except Exception as error:
+                rows = _once([row for row, _ in batch])
+                writing = asyncio.ensure_future(self._write(rows))
+                if not (await asyncio.wait([writing], timeout=PATIENCE))[0]:
+                    await self._refuse_until(writing, batch)
+                elif (error := writing.exception()) is not None:
+                    _refuse(batch, error)
+                else:
                     for _, kept in batch:
-                        if not kept.done():
-                            kept.set_exception(StoreError(str(error)))
-                            kept.exception()  # looked at, also when the caller has gone
-                    continue
-                self._bytes += sum(row[-2] for row in rows)
-                for _, kept in batch:
-                    if not kept.done():
-                        kept.set_result(None)
-                if any(row[2] == EventState.WAITING for row in rows):
-                    self.arrived.set()
+                        if not kept.done():  # else its sender has gone
+                            kept.set_result(None)
         finally:
             self._putting = None
+
+    async def _write(self, rows: Sequence[Row]) -> None:
+        await self._store.write(lambda db: db.insert("put", rows))
+        self._bytes += sum(row[-2] for row in rows)
+        self.arrived.set()
+
+    async def _refuse_until(self, writing: "asyncio.Future[None]", batch: Sequence[_Coming]) -> None:
+        """The disk stands still: tell those who wait, and those who come, until it does not."""
+        too_slow = StoreError(f"{self.place}: the disk takes longer than {PATIENCE:g} s")
+        _refuse(batch, too_slow)
+        while not (await asyncio.wait([writing], timeout=PATIENCE))[0]:
+            batch, self._coming = self._coming, []
+            _refuse(batch, too_slow)
+        writing.exception()  # they were told
 
     # --- to be read -------------------------------------------------------------------------------------------------
 
@@ -374,13 +386,34 @@ def _forgetting(state: EventState, before: int) -> Callable[[Database], int]:
     return lambda db: db.change("forget", state=state.value, before=before)
 
 
-def _once(rows: Iterable[Row]) -> Iterable[Row]:
+def _digest(account: str, body: bytes, event: Event | None, now: int) -> bytes:
+    """By what an event is known when it comes again: of those that say when they were sent, all that they say.
+
+    It begins with the time, so that those that come together stand together in the index: else each would change a
+    page of its own there.
+    """
+    if event is None or event.tells_time:
+        said = 0 if event is None or event.timestamp is None else to_microseconds(event.timestamp) % 2**63
+        whole = hashlib.blake2b(body, digest_size=16, key=account.encode()[:64]).digest()
+        return said.to_bytes(8, "big") + whole
+    return now.to_bytes(8, "big") + os.urandom(16)  # the same text may come again, and mean another change
+
+
+def _once(rows: Sequence[Row]) -> Sequence[Row]:
     """Each digest once, counted: a statement may not meet the same row twice."""
-    found: dict[bytes, Row] = {}
-    for row in rows:
-        known = found.get(row[0])
-        found[row[0]] = row if known is None else (*known[:5], known[5] + 1, *known[6:])
-    return found.values()
+    found: dict[bytes, Row] = {row[0]: row for row in rows}
+    if len(found) == len(rows):
+        return rows
+    times = Counter(row[0] for row in rows)
+    return [(*row[:5], times[digest], *row[6:]) for digest, row in found.items()]
+
+
+def _refuse(batch: Iterable[_Coming], error: BaseException) -> None:
+    for _, kept in batch:
+        if not kept.done():
+            # Each gets an error of its own: a shared one would gather the tracebacks of all.
+            kept.set_exception(StoreError(str(error)))
+            kept.exception()  # looked at, also when the sender has gone
 
 
 def _stored(

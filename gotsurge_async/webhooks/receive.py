@@ -12,6 +12,7 @@ import re
 import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from hmac import compare_digest
+from typing import NamedTuple
 
 import attrs
 
@@ -30,7 +31,7 @@ RATE = 2000.0
 BURST_SECONDS = 10.0
 """So many seconds' worth of them may come at once."""
 BODY_SECONDS = 10.0
-"""How long a body may take to come, and how long the disk may."""
+"""How long a body may take to come."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,200}")
 _LOGGERS = (
@@ -44,25 +45,31 @@ class BodyLost(Exception):
     """The body did not come whole: there is nobody to be answered, or nothing that could be kept."""
 
 
+class Source(NamedTuple):
+    """Who posts: the arguments of `AllowList.admits`."""
+
+    peer: str | None
+    forwarded: Sequence[str]
+    rewritten: bool = False
+
+
 @attrs.frozen(kw_only=True)
 class Delivery:
     """A request as the core sees it.
 
     Attributes:
         token: the path's last part.
-        peer: the address of whoever is connected.
-        rewritten: the server put a forwarded address there.
-        forwarded: the values of ``X-Forwarded-For``.
+        source: tells who posts, where that matters.
         length: what the request says of its body.
+        here: the body, where it has come already; it is not waited for then.
         body: reads it, or as much as shows that it is too long; raises BodyLost.
     """
 
     method: str
     token: str = attrs.field(repr=False)
-    peer: str | None
-    rewritten: bool = False
-    forwarded: Sequence[str] = ()
+    source: Callable[[], Source]
     length: int | None = None
+    here: bytes | None = attrs.field(default=None, repr=False)
     body: Callable[[int], Awaitable[bytes]]
 
 
@@ -126,7 +133,7 @@ class Receiver:
         self.account = account
         self._inbox = inbox
         self._digests = [_digest(secret.reveal()) for secret in secrets]
-        self._allowed = AllowList(allow, trusted_proxies)
+        self._allowed = None if allow is None else AllowList(allow, trusted_proxies)
         self._largest = largest
         self._rate = rate
         self._clock = clock or SystemClock()
@@ -148,18 +155,22 @@ class Receiver:
             return NOT_FOUND
         if delivery.method != "POST":
             return _NOT_ALLOWED
-        if not self._allowed.admits(delivery.peer, delivery.forwarded, rewritten=delivery.rewritten):
-            log.warning("an event with the right token came from an address that is not allowed: %s", delivery.peer)
-            return _NOT_YOU
+        if self._allowed is not None:
+            source = delivery.source()
+            if not self._allowed.admits(source.peer, source.forwarded, rewritten=source.rewritten):
+                log.warning("an event with the right token came from an address that is not allowed: %s", source.peer)
+                return _NOT_YOU
         if delivery.length is not None and delivery.length > self._largest:
             return _TOO_LARGE
         if not self._is_in_time():
             return _TOO_MANY
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = await delivery.body(self._largest)
-        except TimeoutError:
-            return _TOO_SLOW
+        body = delivery.here
+        if body is None:
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    body = await delivery.body(self._largest)
+            except TimeoutError:
+                return _TOO_SLOW
         if len(body) > self._largest:
             return _TOO_LARGE
         return await self._keep(body)
@@ -175,10 +186,9 @@ class Receiver:
 
     async def _keep(self, body: bytes) -> Answer:
         try:
-            async with asyncio.timeout(BODY_SECONDS):
-                await self._inbox.put(self.account, body)
-        except (StoreError, TimeoutError) as error:
-            log.error("an event could not be kept, and was answered 503: %s", error or "the disk takes too long")  # noqa: TRY400
+            await self._inbox.put(self.account, body)
+        except StoreError as error:
+            log.error("an event could not be kept, and was answered 503: %s", error)  # noqa: TRY400
             self._failing = True
             return _NOT_KEPT
         self._failing = False

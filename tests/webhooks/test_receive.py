@@ -173,16 +173,22 @@ async def test_a_locked_store_is_503_and_then_200(
 async def test_a_disk_that_takes_too_long_is_503(
     served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody waits for ever for a disk that stands still."""
-    monkeypatch.setattr(module, "BODY_SECONDS", 0.05)
+    """Nobody waits for ever for a disk that stands still, also not who comes later; afterwards events are taken."""
+    monkeypatch.setattr("gotsurge_async.webhooks.inbox.PATIENCE", 0.05)
     async with service(served, tmp_path) as here:
+        free, write = asyncio.Event(), here.inbox._store.write
 
-        async def never(*_: object) -> EventState:
-            await asyncio.Event().wait()
-            return EventState.DEAD
+        async def stands_still(job: object) -> object:
+            await free.wait()
+            return await write(job)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(here.inbox, "put", never)
+        monkeypatch.setattr(here.inbox._store, "write", stands_still)
         assert (await here.post(event()))[0] == 503
+        assert (await here.post(event("task-2")))[0] == 503
+        free.set()
+        while (await here.post(event("task-3")))[0] != 200:
+            pass
+        assert await here.kept() == 2
 
 
 async def test_a_trickled_body_is_not_waited_for(

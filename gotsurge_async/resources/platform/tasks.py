@@ -28,6 +28,7 @@ from gotsurge_async.resources.reading import (
     task_of,
     tracking_request,
 )
+from gotsurge_async.resources.waiting import Until, wait_for
 
 
 @attrs.frozen
@@ -92,6 +93,10 @@ class PlatformTasks:
             NotFound: no such task, or not this account's.
         """
         return await self._session.call(PLATFORM_TASKS_GET, path={"task_id": task_id}, read=task_of(task_id))
+
+    async def wait(self, task_id: str, *, until: Until = None, timeout: float | None = None) -> Task:
+        """Wait until a task is in a status, or at its end, as `gs.tasks.wait` does."""
+        return await wait_for(self.get, task_id, until, timeout, self._session.clock)
 
     async def update(
         self, task: Task | str, /, *, version_rev: str | None = None, **changes: Unpack[TaskChanges]

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from gotsurge_async.webhooks.receive import BodyLost, Delivery, Receiver
+from gotsurge_async.webhooks.receive import BodyLost, Delivery, Receiver, Source
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -19,10 +19,12 @@ def webhook_routes(receiver: Receiver, prefix: str = "/webhooks") -> list[web.Ro
 
 def _handler(receiver: Receiver) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
+        content = request.content
+
         async def body(most: int) -> bytes:
             found = b""
             try:
-                while len(found) <= most and (block := await request.content.readany()):
+                while len(found) <= most and (block := await content.readany()):
                     found += block
             except ConnectionError:
                 raise BodyLost from None
@@ -33,14 +35,14 @@ def _handler(receiver: Receiver) -> Handler:
                 Delivery(
                     method=request.method,
                     token=request.match_info["token"],
-                    peer=request.remote,
-                    forwarded=request.headers.getall("X-Forwarded-For", ()),
+                    source=lambda: Source(request.remote, request.headers.getall("X-Forwarded-For", ())),
                     length=request.content_length,
+                    here=content.read_nowait() if content.is_eof() else None,
                     body=body,
                 )
             )
         except BodyLost:
             raise web.HTTPBadRequest from None
-        return web.Response(status=answer.status, text=answer.text, headers=answer.headers)
+        return web.Response(status=answer.status, text=answer.text, headers=answer.headers or None)
 
     return handle

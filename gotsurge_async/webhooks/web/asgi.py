@@ -4,7 +4,7 @@ app.mount("/webhooks", WebhookApp(receiver))
 """
 
 from gotsurge_async.auth.web.asgi import Receive, Scope, Send, lifespan
-from gotsurge_async.webhooks.receive import BodyLost, Delivery, Receiver
+from gotsurge_async.webhooks.receive import BodyLost, Delivery, Receiver, Source
 
 
 class WebhookApp:
@@ -44,9 +44,11 @@ class WebhookApp:
                 Delivery(
                     method=scope["method"],
                     token=scope["path"].removeprefix(scope.get("root_path", "")).strip("/"),
-                    peer=client[0] if client else None,
-                    rewritten=client is not None and not client[1],  # as uvicorn does it: an address, and no port
-                    forwarded=given.get(b"x-forwarded-for", ()),
+                    source=lambda: Source(
+                        peer=client[0] if client else None,
+                        forwarded=given.get(b"x-forwarded-for", ()),
+                        rewritten=client is not None and not client[1],  # as uvicorn does it: an address, and no port
+                    ),
                     length=int(length) if length.isdecimal() else None,
                     body=body,
                 )
