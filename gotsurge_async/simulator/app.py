@@ -5,6 +5,7 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -120,9 +121,10 @@ def _handler(operation: str, service: Service, sender: Sender) -> Handler:
         try:
             ending = await _strike(plan.after)
             response = _whole(reply) if ending is None else _struck(ending, service, reply)
-            if events:
-                await response.prepare(request)
-                await response.write_eof()
+            if events and not isinstance(response, Broken):
+                with suppress(ConnectionError):
+                    await response.prepare(request)
+                    await response.write_eof()
             return response
         finally:
             # Usually after the answer: who creates a task knows its id before its event comes.

@@ -55,10 +55,10 @@ class _StatusBody(msgspec.Struct, forbid_unknown_fields=True):
 Action = Callable[[web.Request, bytes], dict[str, Any] | None]
 
 
-def add_control(app: web.Application, service: Service, sender: Sender) -> None:
+def add_control(app: web.Application, service: Service, sender: Sender, live: Live) -> None:
     """Serve all this under `PREFIX`, with the OpenAPI document of what the simulator serves."""
     control = _Control(service, sender)
-    app.router.add_get(f"{PREFIX}/events", Live(service).stream)
+    app.router.add_get(f"{PREFIX}/events", live.stream)
     for verb, path, action in (
         ("GET", "audit", control.audit),
         ("GET", "tasks", control.tasks),

@@ -14,7 +14,7 @@ from gotsurge_async.simulator.state.tasks import BROADCASTING, PENDING_BROADCAST
 
 QUARTER = 900.0
 HOUR = 3600.0
-A_BUSY_LIFE = Life(accepting=0.9, cancelling=0.04, late=0.18, failing=0.06)
+A_BUSY_LIFE = Life(accepting=0.9, cancelling=0.04, late=0.25, failing=0.08)
 """More goes wrong than on most days, so that all of it can be seen."""
 
 VESSELS = (
@@ -73,7 +73,7 @@ def _task(service: Service, number: int, account: Account) -> TaskRecord:
     draws = Random(f"{service.options.seed}/{number}")  # noqa: S311 - repeatable on purpose, no secret
     now = service.clock.now()
     # Most of a day lies behind, and some of it ahead.
-    pickup = (now // QUARTER) * QUARTER + round(draws.triangular(-8, 8, 0) * 4) * QUARTER
+    pickup = (now // QUARTER) * QUARTER + round(draws.triangular(-9, 7, -1) * 4) * QUARTER
     ends = pickup + draws.choice((2, 3, 4, 6)) * QUARTER
     delivery = ends + draws.choice((1, 2, 4)) * QUARTER
     created = min(now - draws.uniform(60, HOUR), pickup - draws.uniform(1.5, 5) * HOUR)
@@ -101,9 +101,8 @@ def _task(service: Service, number: int, account: Account) -> TaskRecord:
 
 def _live_until(service: Service, record: TaskRecord, now: float) -> None:
     """Let a task have gone through all that has happened to it by now."""
-    life = service.options.life or A_BUSY_LIFE
     while True:
-        at, status, note = service.lives.next_step(record, life)
+        at, status, note = service.lives.next_step(record, A_BUSY_LIFE)
         if at > now:
             return
         record.new_course().notes[len(record.history)] = note
@@ -132,7 +131,7 @@ def _content(draws: Random, number: int, windows: tuple[float, float, float, flo
         "to_contact": {
             "name": draws.choice(PEOPLE),
             "phone": "+6580000000",
-            "vessel_name": f"MV {VESSELS[vessel]}",
+            "vessel_name": VESSELS[vessel],
             "vessel_imo": _imo(931_207 + 4_733 * vessel),
             "berth_no": berth_no,
         },

@@ -11,6 +11,8 @@ from aiohttp import web
 
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator.app import BASE_PATH, add_operations
+from gotsurge_async.simulator.board.live import Live
+from gotsurge_async.simulator.board.pages import add_board
 from gotsurge_async.simulator.control import add_control
 from gotsurge_async.simulator.day import seed_a_day
 from gotsurge_async.simulator.faults import Fault
@@ -106,7 +108,9 @@ class Simulator:
         guard = only_from_here(any_origin=(CONSENT, LOGIN, SSO))
         app = web.Application(client_max_size=self._service.options.body_limit, middlewares=[guard])
         add_operations(app, self._service, self._sender)
-        add_control(app, self._service, self._sender)
+        live = Live(self._service)
+        add_control(app, self._service, self._sender, live)
+        add_board(app, self._service, live)
         add_pages(app, self._service)
         # Nobody waits for a simulator's last answers: what is still delayed at the end is cancelled.
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
@@ -288,7 +292,7 @@ class Simulator:
             user = self._service.caller(account.name).user
             keys = f"client_key {account.client_key}, secret_key {account.secret_key}"
             lines.append(f"account {account.name}: {keys}; sign in as {user.email}, password {user.password}")
-        return lines
+        return [*lines, f"board {self.origin}/"]
 
 
 async def serve(port: int, options: SimulatorOptions, *, announce: Callable[[str], None]) -> None:

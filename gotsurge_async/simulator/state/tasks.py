@@ -280,6 +280,10 @@ class Tasks:
         self.expire(record, now)
         return record
 
+    def knows(self, task_id: str) -> bool:
+        """Whether there is a task of an id."""
+        return task_id in self._by_id
+
     def holds(self, record: TaskRecord) -> bool:
         """Whether a task has not vanished."""
         return self._by_id.get(record.id) is record

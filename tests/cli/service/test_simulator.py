@@ -88,8 +88,9 @@ async def test_the_simulator_runs_until_it_is_interrupted(tmp_path: Path) -> Non
     words = ("simulator", "--port", "0", "--life", "--speed", "60", "--seed", "7")
     process = await start(*words, "--webhook-url", "http://127.0.0.1:9/hook", cwd=tmp_path)
     assert process.stdout is not None
-    lines = [(await process.stdout.readline()).decode() for _ in range(3)]
+    lines = [(await process.stdout.readline()).decode() for _ in range(4)]
     assert re.match(r"GotSurge simulator, API base http://127\.0\.0\.1:\d+/api/partnership/v1\n", lines[0])
+    assert re.match(r"board http://127\.0\.0\.1:\d+/\n", lines[3])
     process.send_signal(signal.SIGINT)
     done = await finish(process)
     assert (done.code, done.err) == (0, "")

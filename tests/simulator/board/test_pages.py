@@ -1,0 +1,268 @@
+"""The board's pages and parts, as plain HTML."""
+
+import asyncio
+import json
+import re
+import time
+from html import unescape
+from html.parser import HTMLParser
+from urllib.parse import urlencode
+
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from gotsurge_async.simulator import Fault, SimulatorOptions
+from gotsurge_async.simulator.board.lists import CARDS, PAGE_SIZE
+from gotsurge_async.simulator.board.traffic import SHOWN
+
+from ..kit import Answer, Client, order, signed_in
+from ..test_webhooks import receiving
+
+HOSTILE = """"><img src=x onerror=alert(1)><script>alert(1)</script>'&\u202e\x7f$id"""
+ALL = "strip,flags,orders,failing,requests,webhooks,faults,faulty"
+
+
+class Tags(HTMLParser):
+    """Which elements and attributes a page has."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.names: set[str] = set()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.names.update(name for name, _ in attrs)
+
+
+async def page(client: Client, path: str, status: int = 200) -> str:
+    async with client.session.get(client.simulator.origin + path) as answer:
+        assert answer.status == status
+        check_headers(Answer(answer.status, answer.headers, b""))
+        return await answer.text()
+
+
+async def parts(client: Client, names: str = ALL, **query: str) -> dict[str, str]:
+    async with client.session.get(
+        f"{client.simulator.origin}/board/parts?{urlencode({'names': names, **query})}"
+    ) as answer:
+        assert answer.status == 200
+        found: dict[str, str] = (await answer.json())["parts"]
+        return found
+
+
+def check_headers(answer: Answer) -> None:
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_the_board_shows_what_there_is(platform: Client) -> None:
+    """Orders with their statuses, requests, faults and the clock are on the page before any script runs."""
+    await platform.create(order("T-SHOWN"))
+    platform.simulator.order_fault(Fault(kind="status", status=503, times=4))
+    assert (await platform.create(order("T-NOT"))).status == 503
+    text = await page(platform, "/")
+    for shown in (
+        "T-SHOWN",
+        "MV EXAMPLE",
+        "Marina South Pier",
+        "3 of 4 left",
+        "503",
+        "platform.tasks.create",
+        "08:00:00",
+    ):
+        assert shown in text, shown
+    assert "T-NOT" not in text
+
+
+async def test_an_empty_board_says_what_to_do(plain: Client) -> None:
+    """Without orders, events and faults it says so, and offers a day of orders."""
+    text = await page(plain, "/")
+    assert "No orders yet" in text
+    assert 'data-call="/_simulator/seed"' in text
+
+
+async def test_the_address_says_what_is_shown(platform: Client) -> None:
+    """Statuses, marks, words, sort and view of the address are those of the page."""
+    await platform.create(order("T-ONE"), order("T-TWO"))
+    platform.simulator.move(platform.simulator.tasks()[0]["id"], "accepted")
+    for query, shown in (
+        ("status=accepted", {"T-ONE"}),
+        ("status=accepted,broadcasting", {"T-ONE", "T-TWO"}),
+        ("q=two", {"T-TWO"}),
+        ("q=nothing", set()),
+        ("kind=late", set()),
+        ("view=columns", {"T-ONE", "T-TWO"}),
+        ("sort=vessel", {"T-ONE", "T-TWO"}),
+    ):
+        found = set(re.findall(r">(T-\w+)</a>", await page(platform, f"/?{query}")))
+        assert found == shown, query
+
+
+async def test_one_order_is_shown_whole(platform: Client) -> None:
+    """Its history with notes, what may happen next as buttons, its JSON, and the requests about it are on its page."""
+    (task,) = (await platform.create(order("T-1"))).json["tasks"]
+    platform.simulator.move(task["id"], "pickup_arriving", through=True, note="at the gate")
+    await platform.get(f"/tasks/{task['id']}")
+    text = await page(platform, f"/orders/{task['id']}")
+    assert "at the gate" in text
+    enabled = re.findall(r'<button type="button" data-k="move-(\w+)"(?:(?!disabled).)*?>', text)
+    assert set(enabled) == {"pending_delivery", "unsuccessful_pickup"}
+    assert "tasks.get" in text
+    assert "&quot;current_status&quot;: &quot;pickup_arriving&quot;" in text
+    assert "SGD 5.00" in text
+    assert "9074729 (check digit right)" in text
+
+
+async def test_an_order_that_is_not_there(platform: Client) -> None:
+    """An unknown order is answered 404 with a page that leads back; its part is null: so an open page knows."""
+    assert "No such order" in await page(platform, "/orders/none", 404)
+    assert await parts(platform, "order", task="none") == {"order": None}
+    assert await parts(platform, "request", number="99") == {"request": None}
+    assert await parts(platform, "event", number="x") == {"event": None}
+    assert await parts(platform, "nothing,orders,nothing") == {"orders": (await parts(platform, "orders"))["orders"]}
+
+
+async def test_hostile_texts_stay_texts() -> None:
+    """Whatever an order, a request, a note or a receiver's answer says, no element and no handler comes of it."""
+    contact = {"name": HOSTILE, "vessel_name": HOSTILE, "berth_no": HOSTILE, "vessel_imo": 9074729}
+    texts = dict.fromkeys(("tracking_id", "invoice_number", "group_tag", "pickup_note_to_driver"), HOSTILE)
+    address = {"street_address": HOSTILE, "building_name": HOSTILE}
+    items = [{"name": HOSTILE, "description": HOSTILE, "weight_unit": HOSTILE, "quantity": 1, "weight": 2}]
+    hostile = order(to_contact=contact, to_address=address, from_address=address, items=items, **texts)
+    clean = order("T-CLEAN", to_contact={**contact, "vessel_name": "MV CLEAN"})
+
+    async def talk_back(_: web.Request) -> web.Response:
+        return web.Response(status=500, text=HOSTILE)
+
+    async with receiving() as receiver:
+        receiver.answer = talk_back
+        async with signed_in("platform", SimulatorOptions(webhook_url=receiver.url)) as client:
+            ids = [task["id"] for task in (await client.create(hostile, clean)).json["tasks"]]
+            for task_id in ids:
+                client.simulator.move(task_id, "complete", through=True, note=HOSTILE)
+            await client.call("POST", "/tasks", HOSTILE.encode())
+            await client.call("GET", "/tasks/%3Cimg%20src=x%20onerror=alert(1)%3E?q=%3Cscript%3E")
+            await client.simulator.webhooks_settled()
+            pages = [await page(client, path) for path in ("/", f"/?{urlencode({'q': HOSTILE})}", f"/orders/{ids[0]}")]
+            details = [
+                (await parts(client, name, number=str(number)))[name]
+                for name in ("request", "event")
+                for number in range(1, 4)
+            ]
+            for text in (pages[0], pages[2], *details[3:]):
+                assert "onerror=alert(1)" in unescape(text)  # it is told, as a text
+    for html in (*pages, *details):
+        found = Tags(html)
+        assert not {name for name in found.names if name.startswith("on")}
+        assert not found.tags & {"img", "iframe", "style"}
+        assert html.count("<script") == (1 if html.startswith("<!doctype") else 0)
+
+
+async def test_a_browser_holds_no_more_than_a_page(platform: Client) -> None:
+    """However many orders, requests and events there are, a page shows a hundred orders, fifteen cards, sixty lines."""
+    platform.simulator.seed_a_day(3000)
+    for _ in range(SHOWN + 10):
+        await platform.call("GET", "/tasks/x")
+    first = await parts(platform)
+    assert first["orders"].count('data-id="') == PAGE_SIZE
+    assert first["requests"].count('data-k="call-') == SHOWN
+    last = (await parts(platform, "orders", page="99999"))["orders"]
+    assert 0 < last.count('data-id="') <= PAGE_SIZE
+    assert "2,901 to 3,000 of 3,000" in last
+    columns = (await parts(platform, "orders", view="columns"))["orders"]
+    assert columns.count('data-id="') <= 12 * CARDS
+    assert "more</p>" in columns
+
+
+async def test_a_board_of_many_orders_is_quick(platform: Client) -> None:
+    """A look at 10,000 orders takes a fraction of a second of CPU, once they were read."""
+    platform.simulator.seed_a_day(10_000)
+    await parts(platform)
+    began = time.process_time()
+    await parts(platform)
+    assert time.process_time() - began < 0.5
+
+
+async def test_secrets_are_masked(plain: Client) -> None:
+    """Neither a token, nor a code, nor a secret key, nor a signature is in the log of requests or in a curl of it."""
+    keys = plain.simulator.accounts["plain"]
+    code = plain.simulator.new_code("plain")
+    body = {"client_key": keys.client_key, "secret_key": keys.secret_key, "code": code}
+    tokens = (await plain.call("POST", "/oauth2/token", body)).json
+    await plain.call("POST", "/oauth2/token", b'{"secret_key": "plain-secret-key", ')
+    await plain.call("GET", "/partners/cGxhaW4tY2xpZW50LWtleTpwbGFpbi1zZWNyZXQta2V5")
+    await plain.call(
+        "POST", "/oauth2/refresh", {"client_key": keys.client_key, "refresh_token": tokens["refresh_token"]}
+    )
+    told = (await plain.call("GET", "/_simulator/requests")).json["requests"]
+    shown = str(told) + await page(plain, "/")
+    for number in range(1, 6):
+        shown += (await parts(plain, "request", number=str(number)))["request"]
+    for secret in (code, keys.secret_key, tokens["bearer_token"], tokens["refresh_token"], plain.token, "cGxhaW4t"):
+        assert secret not in shown
+    assert "***" in shown
+    assert "$GOTSURGE_BEARER_TOKEN" in shown
+
+
+async def test_a_curl_makes_the_call_again(plain: Client) -> None:
+    """Copy as curl gives a command for a shell: the same body, whatever is in it, and the token as a variable."""
+    name = """O'Brien "$HOME" `id` \\ é"""
+    await plain.create(order("T-1", invoice_number=name))
+    html = (await parts(plain, "request", number="2"))["request"]
+    command = unescape(re.findall(r'data-copy="([^"]*)"', html)[0])
+    process = await asyncio.create_subprocess_shell(
+        command.replace("curl", "curl -s"),
+        env={"GOTSURGE_BEARER_TOKEN": plain.token, "PATH": "/usr/bin:/bin", "no_proxy": "*"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert json.loads(out)["tasks"][0]["invoice_number"] == name
+    assert plain.simulator.audit()["by_tracking_id"] == {"T-1": 2}
+
+
+async def test_the_log_of_requests_is_bounded(plain: Client) -> None:
+    """Long bodies are cut, and the oldest calls are forgotten when there are too many bytes of them."""
+    log = plain.simulator._service.requests
+    long = b'{"tasks": "' + b"x" * 900_000 + b'"}'
+    for _ in range(5):
+        await plain.call("POST", "/tasks", long)
+    assert sum(len(call.body) for call in log.latest(10**6)) < 6 * (64 << 10)
+    assert "more" in log.latest(1)[0].shown_body
+    for _ in range(600):
+        await plain.call("GET", "/tasks/x")
+    assert len(log.latest(10**6)) == 500
+    with pytest.raises(LookupError):
+        log.find(1)
+
+
+@pytest.mark.parametrize("name", ["../pieces.html", "pieces.html", "glyphs.svg", "..%2f..%2fpages.py", "x", "%00"])
+async def test_only_the_boards_files_are_served(plain: Client, name: str) -> None:
+    """No other file is served, wherever a path leads."""
+    async with plain.session.get(URL(f"{plain.simulator.origin}/board/{name}", encoded=True)) as answer:
+        assert answer.status == 404
+    for file in ("board.css", "board.js", "icon.svg"):
+        async with plain.session.get(f"{plain.simulator.origin}/board/{file}") as answer:
+            assert answer.status == 200
+            check_headers(Answer(answer.status, answer.headers, b""))
+
+
+@pytest.mark.parametrize("path", ["/", "/orders/x", "/board/parts?names=orders", "/board/board.js"])
+async def test_no_stranger_sees_the_board(plain: Client, path: str) -> None:
+    """A forged Host, a foreign Origin and a page that has it fetched are refused; a link to it is followed."""
+    url = plain.simulator.origin + path
+    for headers in (
+        {"Host": "evil.example"},
+        {"Host": "evil.example:80\t127.0.0.1"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+    ):
+        async with plain.session.get(url, headers=headers) as answer:
+            assert answer.status in (400, 403), headers
