@@ -48,16 +48,16 @@ def db(tmp_path: Path, text: Path) -> Iterator[Database]:
 @pytest.mark.parametrize(
     ("where", "place"),
     [
-        ("orders.db", Place(Kind.SQLITE, Path("orders.db"))),
+        ("orders.db", Place(Kind.SQLITE, Path("orders.db").absolute())),
         (Path("/x/y.db"), Place(Kind.SQLITE, Path("/x/y.db"))),
-        ("sqlite:///rel.db", Place(Kind.SQLITE, Path("rel.db"))),
+        ("sqlite:///rel.db", Place(Kind.SQLITE, Path("rel.db").absolute())),
         ("sqlite+aiosqlite:////x/a%20b.db", Place(Kind.SQLITE, Path("/x/a b.db"))),
         ("postgres://h/d", Place(Kind.POSTGRESQL, url="postgresql://h/d")),
         ("postgresql+psycopg://u@h:5433/d", Place(Kind.POSTGRESQL, url="postgresql://u@h:5433/d")),
     ],
 )
 def test_a_path_or_a_url_leads_to_a_database(where: str | Path, place: Place) -> None:
-    """A path is a file of SQLite; a URL names its database, whatever driver it names besides."""
+    """A path is a file of SQLite, absolute; a URL names its database, whatever driver it names besides."""
     assert place_of(where) == place
 
 

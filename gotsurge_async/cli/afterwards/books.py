@@ -63,7 +63,7 @@ def _place_of(text: str, name: str) -> Place:
         driver_of(found)
     except ConfigError as error:
         raise click.UsageError(f"{name}: {error}") from None
-    return Place(found.kind, found.path.absolute(), found.url) if found.kind is Kind.SQLITE else found
+    return found
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ import platformdirs
 from gotsurge_async.bulk import Ledger, Mode, Run
 from gotsurge_async.bulk.after.results import refuse_older
 from gotsurge_async.bulk.ledger import RunInfo
-from gotsurge_async.bulk.ledger.sql.store import Backend, place
+from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.bulk.ledger.upkeep.check import refuse_unfit
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
 from gotsurge_async.bulk.send.changes import Known, compare
@@ -56,12 +56,12 @@ def find_ledger(given: Place | None, target: Target, out: Path = OUT) -> Place:
         return given
     if where := os.environ.get("GOTSURGE_LEDGER"):
         return _place_of(where, "GOTSURGE_LEDGER")
-    return place((platformdirs.user_data_path("gotsurge") if target.is_real else out) / "ledger.db")
+    return place_of((platformdirs.user_data_path("gotsurge") if target.is_real else out) / "ledger.db")
 
 
 def _place_of(text: str, name: str) -> Place:
     try:
-        found = place(place_of(text))
+        found = place_of(text)
         driver_of(found)
     except ConfigError as error:
         raise click.UsageError(f"{name}: {error}") from None

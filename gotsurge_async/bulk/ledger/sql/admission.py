@@ -14,6 +14,7 @@ from gotsurge_async.bulk.ledger.errors import LedgerError
 from gotsurge_async.bulk.ledger.sql import runs
 from gotsurge_async.bulk.ledger.sql.chunks import Chunk, body_row, chunks_of, load, number_of_print
 from gotsurge_async.bulk.ledger.sql.marks import CRASHED
+from gotsurge_async.bulk.ledger.sql.pages import Owner, take_key
 from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
@@ -160,8 +161,7 @@ class _Contest:
     chunk: Chunk
     place: int
     key: str
-    owner: tuple[Chunk, int] | None
-    owner_run: RunInfo | None
+    owner: Owner | None
     counts_on_it: tuple[int, int, int] | None
     """Run, chunk and place of the order that the key leads to, if its run is still being loaded."""
     found: tuple[int, int]
@@ -170,20 +170,17 @@ class _Contest:
     @property
     def state(self) -> OrderState | None:
         """Where the other order stands, if there is one that has the key."""
-        return None if self.owner is None else self.owner[0].state(self.owner[1])
+        return None if self.owner is None else self.owner.state
 
     @property
     def can_be_read(self) -> bool:
         """Whether the other one's task is known, so that a read can tell what became of it."""
-        return self.owner is not None and self.owner[1] in self.owner[0].tasks
+        return self.owner is not None and self.owner.task_id is not None
 
     @property
     def same(self) -> bool:
         """Whether both say the same, byte for byte; taken for granted where the other one is archived."""
-        if self.owner is None:
-            return False
-        theirs, at = self.owner
-        return not theirs.metas or theirs.payload(at) == self.chunk.payload(self.place)
+        return self.owner is not None and self.owner.payload in (None, self.chunk.payload(self.place))
 
 
 def _contested(db: Database, run: Held) -> Iterator[list[_Contest]]:
@@ -209,20 +206,20 @@ def _contest(
 ) -> _Contest:
     found = owners.get(key, (0, 0))
     theirs, at = chunks.get(found[0]), found[1]
-    if theirs is None or theirs.run == run.number:
-        return _Contest(chunks[number], place, key, None, None, None, found)
-    if known[theirs.run].state is RunState.LOADING:
-        return _Contest(chunks[number], place, key, None, None, (theirs.run, theirs.id, at), found)
-    if theirs.state(at) not in LIVE:
-        return _Contest(chunks[number], place, key, None, None, None, found)
-    return _Contest(chunks[number], place, key, (theirs, at), known[theirs.run], None, found)
+    owner = counts_on_it = None
+    if theirs is not None and theirs.run != run.number:
+        if known[theirs.run].state is RunState.LOADING:
+            counts_on_it = (theirs.run, theirs.id, at)
+        elif theirs.state(at) in LIVE:
+            owner = Owner(known[theirs.run], theirs, at)
+    return _Contest(chunks[number], place, key, owner, counts_on_it, found)
 
 
 def _asks_holder(run: Held, each: _Contest) -> bool:
     """Whether only the holder of the other order's run may know what it means, or its draft may come along."""
     if each.state in _UNDECIDED:
         return True
-    both = each.owner_run is not None and run.mode is each.owner_run.mode is Mode.TWO_PHASE
+    both = each.owner is not None and run.mode is each.owner.run.mode is Mode.TWO_PHASE
     return both and each.state is OrderState.IN_DOUBT and each.can_be_read
 
 
@@ -230,22 +227,20 @@ def _decide(
     db: Database, run: Held, block: Sequence[_Contest], now: int, take: Callable[[str], None], decided: _Decided
 ) -> None:
     """Decide for each of some contested orders who has its key from now on."""
-    for rival in sorted(
-        {each.owner_run.id for each in block if each.owner_run is not None and _asks_holder(run, each)}
-    ):
+    for rival in sorted({each.owner.run.id for each in block if each.owner is not None and _asks_holder(run, each)}):
         take(rival)
     unused = _unused_by_key(db, block)
     changed: dict[int, Chunk] = {}
     drafts: list[tuple[str, int, str, int, None]] = []
     for each in block:
         mine, place, state = each.chunk, each.place, each.state
-        if each.owner is None or each.owner_run is None:
+        if each.owner is None:
             _take_key(db, run, each)
             continue
-        theirs, at = each.owner
+        their_run, theirs, at = each.owner
         lost = max(0, theirs.lost_drafts(at) - unused.get((theirs.run, each.key), 0))
         changed[mine.id] = mine
-        both = run.mode is each.owner_run.mode is Mode.TWO_PHASE
+        both = run.mode is their_run.mode is Mode.TWO_PHASE
         if both and state in WITH_DRAFT and each.can_be_read and each.same:
             # The very order: it goes on with its draft. One that differs in anything is another one.
             goes_on = OrderState.DRAFTED if state is OrderState.DRAFTED else OrderState.BROADCASTING
@@ -283,17 +278,7 @@ def _take_key(db: Database, run: Held, each: _Contest) -> None:
     Raises:
         Moved: the key leads elsewhere by now: a run that is being loaded has put it in, and would not be told.
     """
-    taken = db.change(
-        "take_key",
-        environment=run.environment,
-        key=each.key,
-        chunk=each.chunk.id,
-        place=each.place,
-        fingerprint=each.chunk.metas[each.place].fingerprint,
-        from_chunk=each.found[0],
-        from_place=each.found[1],
-    )
-    if taken != 1:
+    if not take_key(db, run.environment, each.chunk, each.place, each.found):
         raise Moved
     if each.counts_on_it is not None:
         db.insert("add_contested", [(*each.counts_on_it, each.key)])
@@ -304,7 +289,7 @@ def _unused_by_key(db: Database, block: Sequence[_Contest]) -> dict[tuple[int, s
     by_run: dict[int, set[str]] = {}
     for each in block:
         if each.owner is not None:
-            by_run.setdefault(each.owner[0].run, set()).add(each.key)
+            by_run.setdefault(each.owner.chunk.run, set()).add(each.key)
     return {
         (number, key): times
         for number, keys in by_run.items()
@@ -321,6 +306,6 @@ def doubtful_rivals(db: Database, run: Held) -> list[str]:
     for block in _contested(db, run):
         for each in block:
             in_doubt = each.state in (OrderState.BROADCASTING, OrderState.IN_DOUBT) and each.can_be_read
-            if each.owner_run is not None and in_doubt and (run.mode is Mode.DIRECT or not each.same):
-                found.add(each.owner_run.id)
+            if each.owner is not None and in_doubt and (run.mode is Mode.DIRECT or not each.same):
+                found.add(each.owner.run.id)
     return sorted(found)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from gotsurge_async.bulk.ledger.errors import IllegalTransition
 from gotsurge_async.bulk.ledger.sql.chunks import Chunk, by_chunk, load, number_of
 from gotsurge_async.bulk.ledger.sql.marks import chunks_in, clean
+from gotsurge_async.bulk.ledger.sql.pages import take_key
 from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.states import LIVE, OrderState
 from gotsurge_async.database import Database
@@ -63,18 +64,8 @@ def replace(db: Database, run: Held, order: int, other: int, status: str | None,
     theirs.record(their_place, None, clean(status))
     theirs.note(their_place, error=f"changed by run {run.id}")
     theirs.save(db, now)
-    meta = mine.metas[my_place]
-    theirs.rewrite(db, their_place, mine.payload(my_place), meta.fingerprint)
-    db.change(
-        "take_key",
-        environment=run.environment,
-        key=meta.key,
-        chunk=theirs.id,
-        place=their_place,
-        fingerprint=meta.fingerprint,
-        from_chunk=theirs.id,
-        from_place=their_place,
-    )
+    theirs.rewrite(db, their_place, mine.payload(my_place), mine.metas[my_place].fingerprint)
+    take_key(db, run.environment, theirs, their_place, (theirs.id, their_place))
     if mine.state(my_place) is OrderState.CHANGED:
         mine.move(my_place, OrderState.ALREADY_PUSHED)
         mine.note(my_place, error="its task was changed into this")

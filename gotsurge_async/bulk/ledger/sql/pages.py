@@ -152,7 +152,7 @@ def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> I
             live = owner if owner is not None and owner.live else None
             if live is not None:
                 task_id, status = live.task_id, live.status
-                error = f"pushed again by run {live.run_id}" if state in FREE else error or _told(state, live)
+                error = f"pushed again by run {live.run.id}" if state in FREE else error or _told(state, live)
             elif state in OWNED_ELSEWHERE:
                 task_id = status = None
                 was = error or _told(state, owner) or "taken over"
@@ -170,7 +170,7 @@ def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> I
 class Owner(NamedTuple):
     """The order that has a key, or had it last; another one than the one that is looked at."""
 
-    run_id: str
+    run: RunInfo
     chunk: Chunk
     place: int
 
@@ -225,10 +225,30 @@ def owners_of_keys(
     found = load(db, {number for _, number, _ in rows}, bodies=True) if rows else {}
     known = runs.by_number(db, {chunk.run for chunk in found.values()}) if found else {}
     return {
-        key: Owner(known[found[number].run].id, found[number], place)
+        key: Owner(known[found[number].run], found[number], place)
         for key, number, place in rows
         if number in found and known[found[number].run].state is not RunState.LOADING
     }
+
+
+def take_key(db: Database, environment: str, chunk: Chunk, place: int, found: tuple[int, int]) -> bool:
+    """Have a key lead to an order that has it from now on; False if it does not lead to where it was found any more.
+
+    Args:
+        found: chunk and place; a key that leads nowhere is put in.
+    """
+    meta = chunk.metas[place]
+    taken = db.change(
+        "take_key",
+        environment=environment,
+        key=meta.key,
+        chunk=chunk.id,
+        place=place,
+        fingerprint=meta.fingerprint,
+        from_chunk=found[0],
+        from_place=found[1],
+    )
+    return taken == 1
 
 
 def _told(state: OrderState, owner: Owner | None) -> str | None:
@@ -236,8 +256,8 @@ def _told(state: OrderState, owner: Owner | None) -> str | None:
     if owner is None or state not in OWNED_ELSEWHERE:
         return None
     if state is OrderState.SUPERSEDED:
-        return f"taken over by run {owner.run_id}"
-    return f"{'in doubt in' if owner.state in DOUBTFUL else 'created by'} run {owner.run_id}"
+        return f"taken over by run {owner.run.id}"
+    return f"{'in doubt in' if owner.state in DOUBTFUL else 'created by'} run {owner.run.id}"
 
 
 def standing_of(state: OrderState, owner: Owner | None, payload: bytes) -> OrderState:

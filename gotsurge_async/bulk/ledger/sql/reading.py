@@ -129,7 +129,7 @@ def rivals(db: Database, run: Held, states: Iterable[OrderState], after: int) ->
                     continue
                 theirs = owner.payload
                 if theirs is not None and theirs != payload:
-                    other = number_of(owner.chunk.id, owner.place), owner.run_id, owner.state
+                    other = number_of(owner.chunk.id, owner.place), owner.run.id, owner.state
                     found.append(Rival(order, meta.line, meta.key, payload, *other, theirs, owner.task_id))
         if len(found) >= RIVALS_AT_ONCE:
             break
@@ -139,7 +139,7 @@ def rivals(db: Database, run: Held, states: Iterable[OrderState], after: int) ->
 def pushed(db: Database, environment: str, keys: Sequence[str]) -> dict[str, tuple[str, OrderState, bytes]]:
     """The orders that some keys were pushed with: the run, the state there, and the text that was or will be sent."""
     return {
-        key: (owner.run_id, owner.state, owner.payload or b"")
+        key: (owner.run.id, owner.state, owner.payload or b"")
         for key, owner in owners_of_keys(db, environment, keys, unless={}).items()
         if owner.live
     }

@@ -37,17 +37,11 @@ and it is known what a copy of the ledger lacks."""
 
 
 def place(where: str | Path | Place) -> Place:
-    """Where a ledger is; a path is made absolute.
-
-    Raises:
-        LedgerError: it cannot be one.
-    """
-    if not isinstance(where, Place):
-        try:
-            where = place_of(where)
-        except ConfigError as error:
-            raise LedgerError(f"the ledger cannot be opened: {error}") from None
-    return Place(where.kind, where.path.absolute(), where.url) if where.kind is Kind.SQLITE else where
+    """Where a ledger is; LedgerError if it cannot be one."""
+    try:
+        return where if isinstance(where, Place) else place_of(where)
+    except ConfigError as error:
+        raise LedgerError(f"the ledger cannot be opened: {error}") from None
 
 
 @frozen(eq=False)

@@ -9,6 +9,7 @@ from attrs import frozen
 from gotsurge_async.bulk.ledger.errors import LedgerError
 from gotsurge_async.bulk.ledger.sql import runs
 from gotsurge_async.bulk.ledger.sql.chunks import Chunk, each_page, load
+from gotsurge_async.bulk.ledger.sql.pages import take_key
 from gotsurge_async.bulk.ledger.sql.sqlite import translated
 from gotsurge_async.bulk.ledger.sql.store import Backend, Store, place
 from gotsurge_async.bulk.ledger.states import (
@@ -181,6 +182,5 @@ def _settle_keys(db: Database, mine: Chunk, environment: str) -> frozenset[int]:
             found.add(place_)
             continue
         taken.add(meta.key)
-        leads = {"key": meta.key, "chunk": mine.id, "place": place_, "fingerprint": meta.fingerprint}
-        db.change("take_key", environment=environment, from_chunk=owner, from_place=at, **leads)
+        take_key(db, environment, mine, place_, (owner, at))
     return frozenset(found)
