@@ -198,7 +198,26 @@ async def test_the_page_escapes_what_others_wrote() -> None:
     assert 'href="https://x/?a=1&amp;b=&#x27;&quot;&lt;p&gt;"' in page
     assert 'href="http://y/z"' in page
     assert "javascript:alert(1)" in page  # as text, in the proof as it came
-    assert "2026-01-02 16:00" in page  # in Singapore
+    assert "02 Jan 16:00" in page  # in Singapore
+
+
+@pytest.mark.parametrize(
+    ("millicents", "printed"),
+    [
+        (123_456_700_000, "1,234,567.00"),
+        (-50_000, "-0.50"),
+        (-123_456_700_000, "-1,234,567.00"),
+        (1, "0.00001"),
+        (150_000, "1.50"),
+        (10**30, f"{10**25:,}.00"),
+    ],
+)
+async def test_amounts_are_printed_to_the_last_digit(millicents: int, printed: str) -> None:
+    """With their thousands apart, and no less than two decimals."""
+    order = ordered("complete", done=8, planned=as_given(millicents, "SGD"))
+    page = html(await day(order))
+    assert f'<td class="n">SGD {printed}</td>' in page
+    assert page.count(f'<td class="n">{printed}</td>') == 4  # planned, and of delivered; of the vessel, and of all
 
 
 async def test_cells_of_a_table_are_no_formulas() -> None:

@@ -172,12 +172,13 @@ def _write_cell(sheet: Any, number: int, place: int, cell: Cell, amount: Any) ->
 
 _STYLE = """
 :root { color-scheme: light; font: 14px/1.4 system-ui, sans-serif; color: #1a1a1a; }
-body { margin: 2rem auto; max-width: 78rem; padding: 0 1rem; }
+body { margin: 2rem auto; max-width: 90rem; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2rem 0 .3rem; }
 p { margin: .2rem 0; color: #444; }
 table { border-collapse: collapse; width: 100%; margin-top: .6rem; }
 th, td { text-align: left; padding: .25rem .5rem; border-bottom: 1px solid #ccc; vertical-align: top; }
-th { border-bottom: 2px solid #444; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+th { border-bottom: 2px solid #444; } .n { text-align: right; font-variant-numeric: tabular-nums; }
+td.n, td.t { white-space: nowrap; } th.proof { width: 34%; }
 tr.total td { font-weight: 600; border-top: 2px solid #444; }
 .failed, .late { color: #a30000; font-weight: 600; } .cancelled { color: #666; } .delivered { color: #135e13; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: .2rem 0; font-size: .8rem; }
@@ -219,7 +220,8 @@ def _table(
     whole = list(rows)
     for number, row in enumerate(whole, 1):
         style = f' class="{last}"' if number == len(whole) else ""
-        cells = "".join(f"<td{_n(n)}>{escape(_text(cell))}</td>" for cell, n in zip(row, numeric, strict=True))
+        texts = [_grouped(cell) if isinstance(cell, Decimal) else _text(cell) for cell in row]
+        cells = "".join(f"<td{_n(n)}>{escape(text)}</td>" for text, n in zip(texts, numeric, strict=True))
         yield f"<tr{style}>{cells}</tr>\n"
     yield "</tbody></table></div>\n"
 
@@ -233,7 +235,8 @@ _HEADS = ("order", "invoice", "berth", "due", "status", "delivered", "planned", 
 
 def _vessel(vessel: VesselDay, day: Day) -> Iterator[str]:
     imo = "" if vessel.imo is None else f" (IMO {vessel.imo})"
-    heads = "".join(f'<th scope="col"{_n(name in ("planned", "final"))}>{name}</th>' for name in _HEADS)
+    styles = {"planned": "n", "final": "n", "proof of delivery": "proof"}
+    heads = "".join(f'<th scope="col" class="{styles.get(name, "")}">{name}</th>' for name in _HEADS)
     yield f"<h2>{escape(f'{vessel.name}{imo}')}</h2>\n"
     yield f'<div class="scroll"><table><thead><tr>{heads}</tr></thead><tbody>\n'
     for line in vessel.lines:
@@ -245,16 +248,33 @@ def _line(line: Line, day: Day) -> str:
     late = ' <span class="late">late</span>' if line.late else ""
     status = escape(_text(str(line.order.status or "not read yet").replace("_", " ")))
     cells = [
-        escape(_text(line.name)),
-        escape(_text(line.task.invoice_number)),
-        escape(_text(line.berth)),
-        escape(_text(_local(line.order.due_at, day))),
-        f'<span class="{line.outcome}">{status}</span>{late}',
-        escape(_text(_local(line.delivered_at, day))),
+        ("", escape(_text(line.name))),
+        ("", escape(_text(line.task.invoice_number))),
+        ("", escape(_text(line.berth))),
+        ("t", _printed(line.order.due_at, day)),
+        ("", f'<span class="{line.outcome}">{status}</span>{late}'),
+        ("t", _printed(line.delivered_at, day)),
+        ("n", _printed_money(line.order.planned)),
+        ("n", _printed_money(line.final)),
+        ("", _proof(line)),
     ]
-    money = [escape(_text(str(each)) if each is not None else "") for each in (line.order.planned, line.final)]
-    plain = "".join(f"<td>{cell}</td>" for cell in cells)
-    return f"<tr>{plain}{''.join(f'<td class=n>{each}</td>' for each in money)}<td>{_proof(line)}</td></tr>\n"
+    return "".join(["<tr>", *(f'<td class="{style}">{cell}</td>' for style, cell in cells), "</tr>\n"])
+
+
+def _printed(moment: datetime | None, day: Day) -> str:
+    """A time as it is printed; the page says of which zone it is."""
+    local = _local(moment, day)
+    return "" if local is None else f"{local:%d %b %H:%M}"
+
+
+def _printed_money(money: Money | None) -> str:
+    return "" if money is None else escape(f"{money.currency} {_grouped(money.amount)}".strip())
+
+
+def _grouped(amount: Decimal) -> str:
+    """An amount with its thousands apart, and at least two decimals."""
+    whole, _, fraction = _text(amount).partition(".")
+    return f"{int(whole):,}.{fraction}" if whole not in ("-0", "") else f"{whole}.{fraction}"
 
 
 def _proof(line: Line) -> str:
