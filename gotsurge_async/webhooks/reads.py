@@ -262,6 +262,8 @@ class Reads:
                     await self._refresh()
                 except LedgerError as error:
                     log.warning("the pushed orders could not be taken into the book: %s", error)
+            read = [account for account in self._accounts if account not in self.troubles]
+            await self._book.say_reading(read, self._clock.now() + timedelta(seconds=3 * every))
             if len(self._lanes.swept) < PAGE:
                 for key in await self._book.due(self._clock.now(), self._ages, accounts=self._accounts, limit=PAGE):
                     if key not in self._lanes:

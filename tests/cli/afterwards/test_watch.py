@@ -4,11 +4,13 @@ import asyncio
 import json
 import os
 import pty
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from gotsurge_async.simulator import Simulator
+from gotsurge_async.webhooks.book import Book
 from tests.support.commands import Desk, gotsurge, local, start, write_orders
 
 QUICK = ("--read-rate", "200", "--read-after", "0")
@@ -90,6 +92,22 @@ def test_without_reads_it_shows_what_others_have_read(desk: Desk) -> None:
     assert "1 broadcasting" in done.stderr
     nobody = desk.on_ledger("watch", summary["run"], *words[:4])
     assert nobody.exit_code == 8
+
+
+def test_it_leaves_reading_to_a_receiver(desk: Desk) -> None:
+    """While some program says that it reads the account, nothing is asked; when its time is over, it is."""
+    _, summary = desk.push("A")
+    move_all(desk.simulator, "complete")
+
+    async def say(seconds: float) -> None:
+        async with Book.open(desk.folder / "ledger.book.db") as book:
+            await book.say_reading(["local/plain", "local/other"], datetime.now(UTC) + timedelta(seconds=seconds))
+
+    asyncio.run(say(600))
+    done = desk.call("watch", summary["run"], *QUICK, "--timeout", "0.5")
+    assert (done.exit_code, desk.simulator.audit()["calls"].get("tasks.get", 0)) == (5, 0)
+    asyncio.run(say(0))
+    assert desk.call("watch", summary["run"], *QUICK).exit_code == 0
 
 
 @pytest.mark.parametrize("words", [("NO-RUN",), ("NO-RUN", "--ledger", "none.db")])
