@@ -37,7 +37,7 @@ SELECT id, account, state, task_id, received_at, times, why, size FROM inbox_eve
     ORDER BY id DESC LIMIT :limit;
 
 -- name: oldest
-SELECT id, account, state, task_id, received_at, times, why, size FROM inbox_events
+SELECT id, account, state, task_id, received_at, times, why, size, body FROM inbox_events
     WHERE received_at >= :since AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: one

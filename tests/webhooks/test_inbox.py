@@ -109,7 +109,7 @@ async def test_what_is_old_is_forgotten(inbox: Inbox) -> None:
         await clock.advance(days * 86_400)
         await inbox.clean()
         assert [each.id for each in await inbox.newest()] == left
-    assert [each.id for each in await inbox.oldest(since=START)] == [three]
+    assert [(each.id, each.body) for each in await inbox.oldest(since=START)] == [(three, event("task-2"))]
     assert await inbox.oldest(since=START + timedelta(days=1)) == []
 
 
