@@ -309,8 +309,7 @@ class Run:
 
     async def note_changed(self, changed: Sequence[tuple[int, str]]) -> None:
         """Note that orders differ from what their keys were pushed with: ids, and in what, for people."""
-        if changed:
-            await self._mark(notes.note_changed, changed)
+        await self.remark([Remark(order, OrderState.CHANGED, error=told) for order, told in changed])
 
     async def note_unchanged(self, ids: Sequence[int]) -> None:
         """Note that orders do not differ from what their keys were pushed with."""

@@ -90,7 +90,8 @@ INSERT INTO counters AS kept (slot, n) VALUES (:slot, :n) ON CONFLICT (slot) DO 
 SELECT page_count * page_size, (SELECT coalesce(sum(length(states)), 0) FROM chunks) FROM pragma_page_count, pragma_page_size;
 -- name: size@postgresql
 SELECT (SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = current_schema()::regnamespace
-    AND relkind = 'r' AND relname {among:tables})::bigint, (SELECT coalesce(sum(length(states)), 0) FROM chunks)::bigint;
+    AND relkind = 'r' AND relname IN ('ledger_meta', 'counters', 'runs', 'chunks', 'bodies', 'results', 'notes', 'keys', 'contested',
+    'unused_drafts', 'decisions'))::bigint, (SELECT coalesce(sum(length(states)), 0) FROM chunks)::bigint;
 -- name: page_count@sqlite
 PRAGMA page_count;
 -- name: last_chunk@sqlite

@@ -1,9 +1,9 @@
 """What is noted beside states: how orders differ from what was pushed, what a task says now, and unused drafts."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 from gotsurge_async.bulk.ledger.errors import IllegalTransition
-from gotsurge_async.bulk.ledger.sql.chunks import Chunk, by_chunk, load, number_of
+from gotsurge_async.bulk.ledger.sql.chunks import Chunk, by_chunk, load
 from gotsurge_async.bulk.ledger.sql.marks import chunks_in, clean
 from gotsurge_async.bulk.ledger.sql.pages import take_key
 from gotsurge_async.bulk.ledger.sql.runs import Held
@@ -11,30 +11,13 @@ from gotsurge_async.bulk.ledger.states import LIVE, OrderState
 from gotsurge_async.database import Database
 
 
-def _each(
-    db: Database, run: Held, ids: Iterable[int], now: int, state: OrderState, do: Callable[[Chunk, int], None]
-) -> None:
-    """Do something to those of some orders of a run that are in a state."""
-    for chunk, places in chunks_in(db, run, ids):
-        for place in places:
-            if chunk.state(place) is state:
-                do(chunk, place)
-        chunk.save(db, now)
-
-
-def note_changed(db: Database, run: Held, changed: Sequence[tuple[int, str]], now: int) -> None:
-    """Note that orders, given by id, differ from what their keys were pushed with; the text says in what."""
-    told = dict(changed)
-
-    def note(chunk: Chunk, place: int) -> None:
-        chunk.note(place, error=clean(told[number_of(chunk.id, place)]))
-
-    _each(db, run, told, now, OrderState.CHANGED, note)
-
-
 def note_unchanged(db: Database, run: Held, ids: Sequence[int], now: int) -> None:
     """Note that orders do not differ from what their keys were pushed with."""
-    _each(db, run, ids, now, OrderState.CHANGED, lambda chunk, place: chunk.move(place, OrderState.ALREADY_PUSHED))
+    for chunk, places in chunks_in(db, run, ids):
+        for place in places:
+            if chunk.state(place) is OrderState.CHANGED:
+                chunk.move(place, OrderState.ALREADY_PUSHED)
+        chunk.save(db, now)
 
 
 def note_text(db: Database, run: Held, other: int, payload: bytes, told: str, now: int) -> None:

@@ -15,8 +15,8 @@ WHOLE_SECONDS = 600
 """How long a transaction may take, if the server can limit that."""
 LOCK_SECONDS = 60
 
-_FORGETFUL = {"synchronous_commit": ("off",), "fsync": ("off",), "full_page_writes": ("off",)}
-"""Settings with which a server loses what it has confirmed."""
+_FORGETFUL = ("synchronous_commit", "fsync", "full_page_writes")
+"""Settings without which a server loses what it has confirmed."""
 
 _LIMITING = 170_000
 """The version that limits whole transactions."""
@@ -51,11 +51,10 @@ def refuse_forgetful(db: Database, shown: str) -> None:
     Raises:
         LedgerUnusable: it is such a server; it says by which setting.
     """
-    for setting, bad in _FORGETFUL.items():
-        value = _ask(db, f"SHOW {setting}")
-        if value in bad:
+    for setting in _FORGETFUL:
+        if _ask(db, f"SHOW {setting}") == "off":
             raise LedgerUnusable(
-                f"is on a server with {setting} = {value}, which may forget what it has confirmed, and so what was "
+                f"is on a server with {setting} = off, which may forget what it has confirmed, and so what was "
                 "sent: change that setting, or give the path of a file",
                 path=shown,
             )

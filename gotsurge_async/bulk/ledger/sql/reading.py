@@ -13,7 +13,6 @@ from gotsurge_async.bulk.ledger.sql import runs
 from gotsurge_async.bulk.ledger.sql.chunks import PAGE, PLACES, chunks_of, each_page, load, number_of
 from gotsurge_async.bulk.ledger.sql.pages import LOST, owners_of, owners_of_keys, rows_of
 from gotsurge_async.bulk.ledger.sql.runs import Held
-from gotsurge_async.bulk.ledger.sql.schema import TABLES
 from gotsurge_async.bulk.ledger.states import (
     LETTERS,
     LIVE,
@@ -25,7 +24,7 @@ from gotsurge_async.bulk.ledger.states import (
     UnusedDraft,
 )
 from gotsurge_async.clock import from_microseconds
-from gotsurge_async.database import Database, Kind
+from gotsurge_async.database import Database
 
 SIMILAR_LIMIT = 1000
 """How many pairs of similar orders one look lists."""
@@ -210,8 +209,7 @@ class Size:
 
 def size(db: Database) -> Size:
     """How large the ledger is, all runs together."""
-    tables = {} if db.kind is Kind.SQLITE else {"tables": db.listed(TABLES)}
-    ((bytes_, orders),) = db.rows("size", **tables)
+    ((bytes_, orders),) = db.rows("size")
     return Size(bytes=bytes_, orders=orders)
 
 

@@ -5,10 +5,11 @@ From version 3 on, ``migrations/004.sql`` makes version 4 of version 3, and so o
 likewise.
 """
 
+import re
 from pathlib import Path
 
 from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerError, LedgerUnusable
-from gotsurge_async.database import Database, Kind
+from gotsurge_async.database import Database, Kind, statements
 
 TEXT = Path(__file__).with_name("ledger.sql")
 """The tables and statements."""
@@ -22,19 +23,7 @@ VERSION = 3
 ARCHIVE_OF = "archive_of"
 """In the ``ledger_meta`` of an archive: the id of the ledger that its runs are from."""
 
-TABLES = (
-    "ledger_meta",
-    "counters",
-    "runs",
-    "chunks",
-    "bodies",
-    "results",
-    "notes",
-    "keys",
-    "contested",
-    "unused_drafts",
-    "decisions",
-)
+TABLES = frozenset(re.findall(r"^CREATE TABLE (\w+)", statements(TEXT, Kind.SQLITE)["schema"], re.MULTILINE))
 _FIRST_TABLES = frozenset({"ledger_meta", "runs", "decisions"})
 """Those that a ledger of any version has."""
 
@@ -80,7 +69,7 @@ def version_of(db: Database, shown: str) -> int:
             "Begin no other ledger: it would know of nothing that was sent",
             path=shown,
         )
-    missing = (_FIRST_TABLES if found < VERSION else frozenset(TABLES)) - tables
+    missing = (_FIRST_TABLES if found < VERSION else TABLES) - tables
     if missing:
         raise LedgerUnusable(f"is damaged (it has no table {min(missing)}). {RESCUE}", path=shown)
     return found

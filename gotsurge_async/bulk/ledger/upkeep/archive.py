@@ -1,7 +1,8 @@
 """Finished runs into a file of their own: `gotsurge ledger archive`. Their keys stay, so nothing of them is sent again.
 
 A run is copied, and the copy is durable, before the transaction ends that takes it out of the ledger, and in which
-nobody else changes it: wherever it ends, the ledger or the archive has all of it, or both have.
+nobody else changes it: wherever it ends, the ledger or the archive has all of it, or both have. A ledger in a file is
+locked meanwhile: half a minute for a run of a million orders, which others wait for.
 
 What stays of a run in the ledger are its row, its states, its keys and its tasks: a task that is recorded for one of
 its orders is not recorded for another. What its orders say is in the archive alone: that an order differs from the one
@@ -35,7 +36,7 @@ from gotsurge_async.bulk.ledger.states import (
     RunInfo,
     utc_now,
 )
-from gotsurge_async.bulk.ledger.upkeep.counter import identity_of
+from gotsurge_async.bulk.ledger.upkeep.counter import Identity
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row, closed_on_error
 
@@ -97,7 +98,7 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
                         done.left[run_id] = f"of {len(lost):,} of its orders a draft may exist that nobody knows"
                         continue
                     if copy is None:
-                        copy = await asyncio.to_thread(_opened, place, store.place, await store.read(_id_of))
+                        copy = await asyncio.to_thread(_opened, place, store.place, await ledger.identity())
                     into = Archive(place, copy, Backend(store.place))
                     info = await ledger.run(run_id)
                     done.runs[run_id] = await fenced(run, partial(_move, archive=into, info=info, now=store.now()))
@@ -126,12 +127,7 @@ def _older(db: Database, before: int) -> list[str]:
     return [run_id for (run_id,) in db.rows("archivable", before=before)]
 
 
-def _id_of(db: Database) -> int:
-    identity = identity_of(db)
-    return 0 if identity is None else identity.id
-
-
-def _opened(place: Place, ledger: Place, ledger_id: int) -> Database:
+def _opened(place: Place, ledger: Place, identity: Identity | None) -> Database:
     """A connection that writes an archive.
 
     Raises:
@@ -139,7 +135,7 @@ def _opened(place: Place, ledger: Place, ledger_id: int) -> Database:
     """
     if place.path.exists() and ledger.kind is Kind.SQLITE and place.path.samefile(ledger.path):
         raise LedgerError("cannot be its own archive", path=str(ledger))
-    backend = Backend(place)
+    backend, ledger_id = Backend(place), 0 if identity is None else identity.id
     with backend.translated():
         db = backend.writing()
         with closed_on_error(db):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gotsurge_async.bulk.ledger.errors import LedgerError, LedgerUnusable
 from gotsurge_async.bulk.ledger.sql import runs, sqlite
-from gotsurge_async.bulk.ledger.sql.schema import TABLES
+from gotsurge_async.bulk.ledger.sql.reading import size
 from gotsurge_async.bulk.ledger.sql.sqlite import translated
 from gotsurge_async.bulk.ledger.sql.store import Backend, place
 from gotsurge_async.bulk.ledger.upkeep.check import Health, check, refuse_unfit
@@ -85,10 +85,8 @@ def vacuum(where: str | Path | Place) -> tuple[int, int]:
         for run in runs.newest(db, None):
             if run.holder is not None and locks.is_held(db, run.id):
                 raise runs.held(db, run.id)
-        tables = db.listed(TABLES)
-        ((before, _),) = db.rows("size", tables=tables)
+        before = size(db).bytes
         if where.kind is not Kind.SQLITE:
             db.driver.execute(b"RESET ALL")  # it may take longer than what a push asks for
         db.script("vacuum")
-        ((after, _),) = db.rows("size", tables=tables)
-    return before, after
+        return before, size(db).bytes

@@ -7,8 +7,9 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from gotsurge_async.bulk.ledger.errors import Flaw, LedgerError, LedgerOlder, LedgerUnusable
+from gotsurge_async.bulk.ledger.sql.reading import size
 from gotsurge_async.bulk.ledger.sql.runs import MANY
-from gotsurge_async.bulk.ledger.sql.schema import TABLES, VERSION, version_of
+from gotsurge_async.bulk.ledger.sql.schema import VERSION, version_of
 from gotsurge_async.bulk.ledger.sql.sqlite import BROKEN
 from gotsurge_async.bulk.ledger.sql.store import Backend, place
 from gotsurge_async.bulk.ledger.states import Clock, utc_now
@@ -61,8 +62,7 @@ def check(where: str | Path | Place) -> Health:
     try:
         with looking(where, damaged_too=True) as db:
             health = evolve(health, flaws=tuple(look_through(db, MOST, whole=True)))
-            ((_, orders),) = db.rows("size", tables=db.listed(TABLES))
-            health = evolve(health, runs=len(db.rows("newest_runs", most=MANY)), orders=orders)
+            health = evolve(health, runs=len(db.rows("newest_runs", most=MANY)), orders=size(db).orders)
             identity = identity_of(db)
             if identity is not None:
                 health = evolve(health, ledger_id=identity.name, counter=identity.counter)

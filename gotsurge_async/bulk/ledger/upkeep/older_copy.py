@@ -22,7 +22,7 @@ from gotsurge_async.bulk.ledger.states import (
     RunState,
     utc_now,
 )
-from gotsurge_async.bulk.ledger.upkeep.counter import Identity, Keeper, identity_of
+from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, identity_of
 from gotsurge_async.database import Database, Kind, Place
 
 LOST = "an older copy of the ledger was gone on with: it may have been sent since"
@@ -54,7 +54,7 @@ async def refuse_newest(where: str | Path | Place, *, newest: int = 0) -> None:
         return
     store = await Store.look(where, utc_now)
     try:
-        _newer(await store.read(identity_of), keeper, newest, where, lacking=await store.read(keeper.is_lacking))
+        await store.read(_newer, keeper, newest, where)
     finally:
         await store.close()
 
@@ -73,18 +73,21 @@ def _is_gone(keeper: Keeper, where: Place) -> bool:
     return True
 
 
-def _newer(identity: Identity | None, keeper: Keeper, newest: int, where: Place, *, lacking: bool) -> int:
-    """The counter of the newest copy that is known of; ``lacking``: something that was counted is not in this one.
+def _newer(db: Database, keeper: Keeper, newest: int, where: Place) -> int:
+    """The counter of the newest copy that is known of, which this one is not.
 
     Raises:
-        LedgerError: this one is not older.
+        LedgerError: this one is not older, and lacks nothing that was counted.
     """
-    kept = keeper.kept()
-    beside = kept.counter if kept is not None and identity is not None and kept.id == identity.id else 0
-    known = max(newest, beside)
-    if lacking and identity is not None and identity.id == (kept.id if kept is not None else None):
-        return max(known, identity.counter)
-    if identity is not None and known <= identity.counter:
+    identity, kept = identity_of(db), keeper.kept()
+    if identity is None:
+        return newest
+    known = newest
+    if kept is not None and kept.id == identity.id:
+        known = max(newest, kept.counter)
+        if keeper.is_lacking(db):
+            return max(known, identity.counter)
+    if known <= identity.counter:
         raise LedgerError(f"is not older than what is known of it: it counts {identity.counter:,}", path=str(where))
     return known
 
@@ -112,8 +115,7 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
     store = await Store.open(where, clock, accept_older=True)
     locks = ExitStack()
     try:
-        lacking = await store.read(keeper.is_lacking)
-        known = _newer(await store.read(identity_of), keeper, newest, where, lacking=lacking)
+        known = await store.read(_newer, keeper, newest, where)
 
         def job(db: Database) -> Accepted:
             locks.close()  # those of an attempt that was undone
@@ -123,7 +125,10 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
                     raise runs.held(db, run_id)
                 locks.callback(lock.release)
             doubtful = _put_in_doubt(db, store.now())
-            _raise_epochs(db)
+            # Whoever had a run or a claim of the newer copy in mind, and is frozen, writes nothing more.
+            db.change("remember", name="first_epoch", value=runs.first_epoch(db) + runs.EPOCHS_OF_A_COPY)
+            db.change("raise_run_epochs", by=runs.EPOCHS_OF_A_COPY)
+            db.change("raise_chunk_epochs", by=runs.EPOCHS_OF_A_COPY)
             ((counter,),) = db.rows("counted")
             db.change("count_on", slot=store.slot, n=max(1, known + 1 - counter))
             ((counter,),) = db.rows("counted")
@@ -133,14 +138,6 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
     finally:
         locks.close()
         await store.close()
-
-
-def _raise_epochs(db: Database) -> None:
-    """Whoever had a run or a claim of the newer copy in mind, and is frozen, writes nothing more."""
-    by = runs.EPOCHS_OF_A_COPY
-    db.change("remember", name="first_epoch", value=runs.first_epoch(db) + by)
-    db.change("raise_run_epochs", by=by)
-    db.change("raise_chunk_epochs", by=by)
 
 
 def _put_in_doubt(db: Database, now: int) -> int:
