@@ -1,7 +1,7 @@
 """Chunks that are refused, cut short, or answered with another one's answer; in both modes."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
@@ -9,7 +9,11 @@ from unittest.mock import patch
 import msgspec
 import pytest
 
-from gotsurge_async.bulk import Mode, OrderState, Push
+from gotsurge_async.bulk import Mode, OrderState, Push, Run
+from gotsurge_async.bulk.ledger import PendingOrder
+from gotsurge_async.bulk.send.chunks import OnRefusedChunk, Results, _after_refusal
+from gotsurge_async.calls.create import Refused
+from gotsurge_async.errors import BadRequest
 from gotsurge_async.simulator import Fault, SimulatorOptions
 from gotsurge_async.transports.base import Request, Response
 from tests.bulk.send.test_two_phase import exactly_once, pushing, states
@@ -61,6 +65,34 @@ async def test_direct_mode_splits_when_told(tmp_path: Path) -> None:
         exactly_once(simulator, orders(9))
 
 
+@pytest.mark.parametrize(
+    ("rows", "refused", "again"),
+    [
+        ((), "", ["CDE", "AB"]),
+        ((1,), "B", ["ACDE"]),
+        ((0, 4), "AE", ["BCD"]),
+        ((0, 1, 2, 3, 4), "", ["CDE", "AB"]),
+        ((1, 5), "", ["CDE", "AB"]),
+        ((-1,), "", ["CDE", "AB"]),
+    ],
+)
+def test_what_is_sent_again_of_a_refused_chunk(rows: tuple[int, ...], refused: str, again: list[str]) -> None:
+    """What was not blamed goes together; or in halves, where nobody is blamed, all are, or one that is not there."""
+    error = BadRequest("no", rows=rows)
+    results: Results = [
+        Refused(order=PendingOrder(line, line, key, b"{}"), error=error) for line, key in enumerate("ABCDE")
+    ]
+    kept, parts = _after_refusal(results, OnRefusedChunk.SPLIT)
+    assert ("".join(each.order.key for each in kept), ["".join(order.key for order in part) for part in parts]) == (
+        refused,
+        again,
+    )
+    held, parts = _after_refusal(results, OnRefusedChunk.HOLD)
+    assert parts == []
+    assert ("is not said" in str(held[-1].error)) is (refused == "")
+    assert "".join(each.order.key for each in held if "refused-with-chunk" not in str(each.error)) == refused
+
+
 async def test_waiting_does_not_end_a_split(tmp_path: Path) -> None:
     """A chunk whose parts take longer than its claim is good for goes on: the claim is renewed before each part."""
     bad = order("BAD", vehicle_preference="hovercraft")
@@ -71,10 +103,20 @@ async def test_waiting_does_not_end_a_split(tmp_path: Path) -> None:
         simulator.order_fault(Fault(operation="tasks.create", kind="delay", seconds=0.06))
         simulator.order_fault(Fault(operation="tasks.create", kind="status", status=429, after_calls=1, times=1))
         run, _ = await push.load_orders([*orders(9), bad])
+        renewed: list[int] = []
+        renew = Run.renew_claim
+
+        async def noted(run: Run, ids: Sequence[int]) -> None:
+            renewed.append(len(ids))
+            await renew(run, ids)
+
         async with run:
-            assert (await push.send(run)).stopped_by is None
+            with patch.object(Run, "renew_claim", noted):
+                assert (await push.send(run)).stopped_by is None
             assert await states(run) == {OrderState.CREATED: 9, OrderState.REFUSED: 1}
         exactly_once(simulator, orders(9))
+    assert renewed == sorted(renewed, reverse=True)  # of all that is still to be settled: the others have their results
+    assert renewed[-1] > 0
 
 
 async def test_cancelling_between_the_parts_of_a_chunk_is_told_part_by_part(tmp_path: Path) -> None:
