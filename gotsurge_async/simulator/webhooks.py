@@ -116,7 +116,7 @@ class Sender:
     def send(self, events: Iterable[Event]) -> None:
         """Send new events, each as the faults that struck it have it."""
         now = self._service.clock.now()
-        for event in events:
+        for event in filter(self._service.events.holds, events):  # a reset may have forgotten them meanwhile
             if event.has("lost"):
                 event.state = "lost"
             elif (delayed := event.has("delay")) is not None:

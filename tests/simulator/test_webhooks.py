@@ -357,6 +357,21 @@ async def test_a_reset_forgets_what_was_to_be_sent(receiver: Receiver) -> None:
     assert [event["data"]["tracking_id"] for event in receiver.got] == ["A", "B", "C"]
 
 
+async def test_a_reset_forgets_events_whose_answer_is_still_to_go_out(receiver: Receiver) -> None:
+    """The events of a call that is still being answered when everything is reset are not sent either."""
+    async with sending(receiver) as client:
+        client.simulator.order_fault(Fault(operation="tasks.create", when="after", kind="delay", seconds=0.05))
+        creating = asyncio.create_task(create(client, "A"))
+        async with asyncio.timeout(10):
+            changes = client.simulator._service.changes
+            while not client.simulator.webhooks():
+                await changes.after(changes.number)
+        client.simulator.reset()
+        await creating
+        await settled(client)
+    assert receiver.got == []
+
+
 async def test_a_reset_breaks_off_what_is_on_its_way(receiver: Receiver) -> None:
     """A reset while the receiver hangs ends that try; what comes afterwards is sent at once."""
     hanging = asyncio.Event()

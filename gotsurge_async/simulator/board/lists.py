@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from gotsurge_async.simulator.board.markup import Html, fill, joined, safe
+from gotsurge_async.simulator.board.markup import Html, fill, joined, safe, short
 from gotsurge_async.simulator.board.orders import GROUPS, STAGE_OF, STAGES, Due, Line, Survey, Wanted, local, moment
+from gotsurge_async.simulator.state.tasks import TaskRecord
 
 PAGE_SIZE = 100
 """So many rows a page: what a browser holds must not grow with what the simulator does."""
@@ -138,11 +139,11 @@ def _row(line: Line, now: float) -> Html:
         "row",
         kind=line.due.kind,
         id=record.id,
-        name=record.tracking_id or record.id[:8],
+        name=name_of(record),
         status=status(record.status),
-        vessel=facts.vessel,
+        vessel=short(facts.vessel),
         imo=facts.imo,
-        to=facts.deliver_to,
+        to=short(facts.deliver_to),
         axis=_axis(line, now),
         due=due(line.due),
     )
@@ -225,9 +226,9 @@ def _column_status(name: str, lines: Sequence[Line]) -> Html:
                 "card",
                 kind=line.due.kind,
                 id=line.record.id,
-                name=line.record.tracking_id or line.record.id[:8],
-                vessel=line.facts.vessel,
-                to=line.facts.deliver_to,
+                name=name_of(line.record),
+                vessel=short(line.facts.vessel),
+                to=short(line.facts.deliver_to),
                 due=due(line.due),
             )
             for line in lines[:CARDS]
@@ -239,6 +240,11 @@ def _column_status(name: str, lines: Sequence[Line]) -> Html:
 def due(told: Due) -> Html:
     """When something has to happen to an order."""
     return fill("due-open" if told.kind == "over" else f"due-{told.kind}", text=told.text)
+
+
+def name_of(record: TaskRecord) -> str:
+    """What an order is called in a line: its tracking id, or the beginning of its id."""
+    return short(record.tracking_id) or record.id[:8]
 
 
 def status(name: str) -> Html:

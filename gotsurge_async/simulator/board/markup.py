@@ -40,6 +40,11 @@ def safe(value: object) -> Html:
     return Html("" if value is None else escape(str(value)))
 
 
+def short(text: str, most: int = 80) -> str:
+    """A text that has room in a line, however long it is."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def joined(parts: Iterable[object]) -> Html:
     """HTML one after the other."""
     return Html("".join(map(safe, parts)))

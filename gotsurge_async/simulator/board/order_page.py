@@ -6,7 +6,7 @@ from math import ceil, floor, inf
 from typing import Any
 
 from gotsurge_async.simulator.board.lists import broken, due, status
-from gotsurge_async.simulator.board.markup import Html, fill, joined, safe
+from gotsurge_async.simulator.board.markup import Html, fill, joined, safe, short
 from gotsurge_async.simulator.board.orders import STAGE_OF, Facts, due_of, local, moment
 from gotsurge_async.simulator.board.traffic import call_lines, event_lines
 from gotsurge_async.simulator.operations.views import task_view
@@ -47,6 +47,8 @@ DOES = {
     "unsuccessful_delivery": "Fail delivery",
 }
 MOST_LINES = 20
+MOST_TEXT = 200_000
+"""So many characters of an order's JSON are shown."""
 
 
 def order(service: Service, record: TaskRecord, facts: Facts, api_base: str) -> Html:
@@ -55,7 +57,7 @@ def order(service: Service, record: TaskRecord, facts: Facts, api_base: str) -> 
     view = task_view(service, record, ACCOUNTS[record.owner], service.instant(now))
     calls = [call for call in service.requests.latest(MOST_REQUESTS) if call.task_id == record.id][:MOST_LINES]
     events = list(reversed(service.events.of(record.id)))[:MOST_LINES]
-    name = record.tracking_id or record.id
+    name = short(record.tracking_id, 200) or record.id
     curl = f'curl "{api_base}/tasks/{record.id}" -H "Authorization: Bearer $GOTSURGE_BEARER_TOKEN"'
     notes = record.course.notes if record.course is not None else {}
     following = sorted(TRANSITIONS[record.status])
@@ -66,7 +68,7 @@ def order(service: Service, record: TaskRecord, facts: Facts, api_base: str) -> 
     )
     return fill(
         "order-content",
-        crumb=" / ".join(("", *(part for part in (facts.group, name) if part))),
+        crumb=" / ".join(("", *(part for part in (short(facts.group), name) if part))),
         name=name,
         id=record.id,
         curl=curl,
@@ -82,14 +84,14 @@ def order(service: Service, record: TaskRecord, facts: Facts, api_base: str) -> 
                 place=place,
                 time=_precise(at, now),
                 status=status(entered),
-                note=notes.get(place, ""),
+                note=short(notes.get(place, ""), 1000),
             )
             for place, (entered, at) in reversed(list(enumerate(record.history)))
         ),
         events=event_lines(events, now) or Html('<p class="mut">None.</p>'),
         calls=call_lines(calls) or Html('<p class="mut">None that names it.</p>'),
         sides=_sides(view, record, facts, now),
-        json=json.dumps(view, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode(),
+        json=short(json.dumps(view, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode(), MOST_TEXT),
     )
 
 
@@ -204,10 +206,12 @@ def _items(view: dict[str, Any]) -> Html:
     rows = joined(
         fill(
             "item",
-            name=item.get("name", ""),
-            description=item.get("description", ""),
+            name=_brief(item.get("name", "")),
+            description=_brief(item.get("description", "")),
             quantity=_number(item.get("quantity")),
-            weight=" ".join(part for part in (_number(item.get("weight")), str(item.get("weight_unit", ""))) if part),
+            weight=" ".join(
+                part for part in (_number(item.get("weight")), _brief(item.get("weight_unit", ""))) if part
+            ),
         )
         for item in items[:100]
     )
@@ -252,7 +256,7 @@ def _sides(view: dict[str, Any], record: TaskRecord, facts: Facts, now: float) -
         ("Changed", _precise(record.updated_at, now)),
         ("version_rev", record.version_rev),
     )
-    proof = ((str(name).replace("_", " "), _brief(value)) for name, value in epod.items())
+    proof = ((str(name).replace("_", " "), value) for name, value in epod.items())
     lead = Html(f'<p class="price num">{safe(_money(price, currency) or "no price")}</p>')
     sides = [
         _side("people", "Vessel and people", people),
@@ -264,12 +268,13 @@ def _sides(view: dict[str, Any], record: TaskRecord, facts: Facts, now: float) -
 
 
 def _brief(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 200 else f"{text[:200]}…"
+    return short(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 200)
 
 
 def _side(key: str, heading: str, pairs: Iterable[tuple[str, Any]] | Sequence[Any], lead: object = "") -> Html:
-    rows = joined(fill("pair", name=name, value=value) for name, value in pairs if value not in (None, "", Html("")))
+    rows = joined(
+        fill("pair", name=short(name), value=_brief(value)) for name, value in pairs if value not in (None, "")
+    )
     return fill("side", key=key, heading=heading, lead=lead, rows=rows)
 
 

@@ -57,7 +57,7 @@ class _Board:
         task_id = request.match_info["task_id"]
         try:
             content = fill("order", order=self._order(task_id, request))
-            name = self._service.tasks.find(task_id).tracking_id or task_id
+            name = lists.name_of(self._service.tasks.find(task_id))
         except LookupError:
             return self._gone()
         return self._page(name, content, page="order", what="order", task=task_id)

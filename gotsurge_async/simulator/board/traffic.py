@@ -8,7 +8,7 @@ import msgspec
 
 from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.simulator.board.lists import status
-from gotsurge_async.simulator.board.markup import Html, fill, joined
+from gotsurge_async.simulator.board.markup import Html, fill, joined, short
 from gotsurge_async.simulator.board.orders import local, moment, span
 from gotsurge_async.simulator.faults import EVERY_OPERATION, WEBHOOK
 from gotsurge_async.simulator.state.events import Event, masked_url
@@ -60,8 +60,8 @@ def call_lines(calls: Sequence[LoggedCall]) -> Html:
             number=call.number,
             time=f"{local(call.at):%H:%M:%S}",
             verb=call.verb,
-            path=_UUID.sub(r"\1…\2", call.path),
-            whole=call.path,
+            path=short(_UUID.sub(r"\1…\2", call.path), 200),
+            whole=short(call.path, 1000),
             code=call.status or "no answer",
             who=call.account or "no token",
             operation=call.operation,
@@ -80,7 +80,7 @@ def request(service: Service, number: int, api_base: str) -> Html:
         "call-more",
         curl=call.curl(api_base),
         authorization="Bearer ***" if call.authorized else "none",
-        agent=call.agent,
+        agent=short(call.agent, 200),
         body=_pre("Body", call.shown_body),
         answered=f"Answer {call.status}" if call.status else "No whole answer went out",
         answer=_pre("Answer", call.shown_answer),
@@ -126,7 +126,7 @@ def event_lines(events: Sequence[Event], now: float) -> Html:
                 time=f"{local(event.at):%H:%M:%S}",
                 status=status(event.status),
                 code=code,
-                name=event.tracking_id or event.task_id[:8],
+                name=short(event.tracking_id) or event.task_id[:8],
                 what=joined(fill("mark", text=part) for part in what),
                 tries=f"{len(event.tries)} {'try' if len(event.tries) == 1 else 'tries'}",
                 **verdict,
@@ -153,7 +153,7 @@ def event(service: Service, number: int) -> Html:
         "hook-more",
         number=number,
         id=found.task_id,
-        name=found.tracking_id or found.task_id[:8],
+        name=short(found.tracking_id) or found.task_id[:8],
         body=_pre("Body", _pretty(found.body)),
         tries=tries or Html('<p class="mut">None yet.</p>'),
     )

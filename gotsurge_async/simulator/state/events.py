@@ -90,6 +90,10 @@ class Events:
             self._answers["sent"] += len(oldest.tries)
             del self._by_number[number]
 
+    def holds(self, event: Event) -> bool:
+        """Whether an event is remembered."""
+        return self._by_number.get(event.number) is event
+
     def find(self, number: int) -> Event:
         """An event by its number; raises LookupError for an unknown or forgotten one."""
         try:

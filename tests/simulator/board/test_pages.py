@@ -181,6 +181,17 @@ async def test_a_browser_holds_no_more_than_a_page(platform: Client) -> None:
     assert "more</p>" in columns
 
 
+async def test_long_texts_are_cut(platform: Client) -> None:
+    """Texts of an order may be as long as a body: a line of the board, and an order's page, stay short."""
+    long = "x" * 100_000
+    contact = {"name": long, "vessel_name": long, "berth_no": long}
+    content = order(long, group_tag=long, invoice_number=long, to_contact=contact, items=[{"name": long}])
+    task_id = (await platform.create(content)).json["tasks"][0]["id"]
+    for view in ("table", "columns"):
+        assert len((await parts(platform, view=view))["orders"]) < 10_000
+    assert len(await page(platform, f"/orders/{task_id}")) < 250_000
+
+
 async def test_a_board_of_many_orders_is_quick(platform: Client) -> None:
     """A look at 10,000 orders takes a fraction of a second of CPU, once they were read."""
     platform.simulator.seed_a_day(10_000)
