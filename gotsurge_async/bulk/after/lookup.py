@@ -174,8 +174,8 @@ async def _scan(gs: GotSurge, candidates: "_Candidates", direction: Literal["asc
             candidates.take(task)
     except (Forbidden, NotFound) as error:
         trouble = (
-            "this account has no Task List, as plain partners have none: its orders in doubt need a webhook, or a "
-            f"person who looks and says so with `gotsurge resolve` ({error})"
+            "this account has no Task List, as plain partners have none: its orders in doubt need a webhook that "
+            f"reaches `gotsurge receive`, or a person who looks and says so with `gotsurge resolve` ({error})"
         )
         return trouble, ""
     except CallError as error:
