@@ -10,7 +10,7 @@ from typing import Self
 
 from gotsurge_async.bulk.ledger import Ledger, OrderRow, OrderState, RunInfo, RunState
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
-from gotsurge_async.database import Database, Place, Row
+from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.models.tasks import Task, TaskStatus
 from gotsurge_async.webhooks.book.history import Step, in_order
 from gotsurge_async.webhooks.book.observing import Source, observe
@@ -31,8 +31,10 @@ TEXTS = Path(__file__).with_name("book.sql")
 PAGE = 500
 MOST_ABSENT = 100_000
 """Ids that are remembered as unknown to the service; of more, the oldest are forgotten."""
-MARGIN = timedelta(minutes=10)
-"""What is read of a ledger again each time: those who write it may have clocks that differ, and long transactions."""
+MARGINS: Mapping[Kind, timedelta] = MappingProxyType(
+    {Kind.SQLITE: timedelta(minutes=1), Kind.POSTGRESQL: timedelta(minutes=10)}
+)
+"""What is looked at again each time: a ledger's writers, and their clocks on several machines, may be late."""
 OTHER = ""
 """Among the ages of a sweep: of every status that is not named."""
 
@@ -268,40 +270,40 @@ class Book:
     async def take_in(
         self, ledger: Ledger, *, run: str | None = None, account_of: Callable[[RunInfo], str] = account_of
     ) -> int:
-        """Put the orders of a ledger that have a task into the book; how many were read: few where nothing is new.
+        """Put the orders of a ledger that have a task into the book; how many were new.
 
         Args:
             run: only this one's.
             account_of: the account of a run, as the book names it.
         """
         known: dict[str, int] = dict(await self._store.read(lambda db: db.rows("taken_in")))
-        number = 0
+        margin, new = MARGINS[ledger.place.kind], 0
         for info in [await ledger.run(run)] if run is not None else reversed(await ledger.runs()):
             if info.state is RunState.LOADING or info.archived_at is not None:
                 continue
-            begun = self._clock.now()
-            since = from_microseconds(known[info.id]) - MARGIN if info.id in known else None
+            begun = to_microseconds(self._clock.now())
+            since = from_microseconds(known[info.id]) - margin if info.id in known else None
             page: list[OrderRow] = []
             async for row in ledger.rows(info.id, _RECORDED, batch=20_000, since=since):
-                if row.task_id is not None:
-                    page.append(row)
-                    number += 1
+                page += [row] if row.task_id is not None else []
                 if len(page) == PAGE:
-                    await self._take_page(account_of(info), info, page)
+                    new += await self._take_page(account_of(info), info, page)
                     page = []
-            await self._take_page(account_of(info), info, page)
-            moment = to_microseconds(begun)
-            await self._store.write(lambda db, run=info.id, at=moment: db.change("note_run", run=run, at=at))  # type: ignore[misc]
-        return number
+            new += await self._take_page(account_of(info), info, page)
+            taken = {"run": info.id, "at": begun}
+            await self._store.write(lambda db, taken=taken: db.change("note_run", **taken))  # type: ignore[misc]
+        return new
 
-    async def _take_page(self, account: str, info: RunInfo, page: Sequence[OrderRow]) -> None:
-        def put(db: Database) -> None:
-            db.insert("take_in", [pushed(account, info, row) for row in page])
-            for row in page:
-                db.change("present", account=account, task_id=row.task_id)
+    async def _take_page(self, account: str, info: RunInfo, page: Sequence[OrderRow]) -> int:
+        def put(db: Database) -> int:
+            ids = db.listed(row.task_id for row in page)
+            known = {task_id for (task_id,) in db.rows("of_run", account=account, run=info.id, ids=ids)}
+            new = [row for row in page if row.task_id not in known]
+            db.insert("take_in", [pushed(account, info, row) for row in new])
+            db.change("all_present", account=account, ids=ids)
+            return len(new)
 
-        if page:
-            await self._store.write(put)
+        return await self._store.write(put) if page else 0
 
     # --- looking ----------------------------------------------------------------------------------------------------
 

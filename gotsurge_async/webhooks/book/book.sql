@@ -103,6 +103,10 @@ UPDATE book_changes SET dead_at = NULL, attempts = 0, again_at = :now WHERE numb
 SELECT run, taken_in FROM book_runs;
 -- name: note_run
 INSERT INTO book_runs (run, taken_in) VALUES (:run, :at) ON CONFLICT (run) DO UPDATE SET taken_in = excluded.taken_in;
+-- name: of_run
+SELECT task_id FROM book_orders WHERE task_id {among:ids} AND account = :account AND run = :run;
+-- name: all_present
+DELETE FROM book_absent WHERE account = :account AND task_id {among:ids};
 -- name: take_in
 INSERT INTO book_orders AS known (account, task_id, run, key, status, terminal, seen_at, changed_at, due_at, tracking_id, invoice_number,
   group_tag, vessel, imo, berth, planned, currency, body) VALUES {rows} ON CONFLICT (account, task_id) DO UPDATE SET

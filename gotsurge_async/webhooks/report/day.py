@@ -5,11 +5,13 @@ from collections import deque
 from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta, tzinfo
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
+import msgspec
 from attrs import define, field, frozen
 
-from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.money import Money, as_given
 from gotsurge_async.webhooks.book.history import steps_of
 from gotsurge_async.webhooks.book.records import BookOrder, berth_of, vessel_of
@@ -46,40 +48,39 @@ class Line:
     """An order of a day.
 
     Attributes:
-        order: as the book has it.
-        task: as it was last read.
+        number, task_id, account, run: as the book has them.
+        name: the order as its sender calls it: its tracking id, or its key, or the task's id.
+        invoice_number, group_tag, imo, vessel, berth: of the task as it was last read.
+        status: where it stands; "" if nothing said so.
         outcome: what became of it.
         late: delivered after its delivery window, or still not when it is over.
-        delivered_at: when, if the service says.
+        due_at: when it should be delivered.
+        delivered_at: when it was, if the service says.
+        planned: the price that was asked for.
         final: the price as it is now.
-        proof: ``epod`` as it came.
+        proof: ``epod`` as it came, as JSON; "" for none.
         links: the URLs in it.
     """
 
-    order: BookOrder
-    task: Task
+    number: int
+    task_id: str
+    account: str
+    run: str | None
+    name: str
+    invoice_number: str | None
+    group_tag: str | None
+    imo: int | None
+    vessel: str | None
+    berth: str | None
+    status: str
     outcome: Outcome
     late: bool
+    due_at: datetime | None
     delivered_at: datetime | None
+    planned: Money | None
     final: Money | None
-    proof: Any = None
+    proof: str = ""
     links: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The order as its sender calls it."""
-        return self.task.tracking_id or self.order.key or self.order.task_id
-
-    @property
-    def vessel(self) -> tuple[int | None, str | None]:
-        """The IMO number and the name of its vessel."""
-        contact = vessel_of(self.task)
-        return (None, None) if contact is None else (contact.vessel_imo, contact.vessel_name)
-
-    @property
-    def berth(self) -> str | None:
-        """Its berth."""
-        return berth_of(self.task)
 
 
 @define
@@ -107,9 +108,9 @@ class Sums:
         self.ordered += 1
         self.late += line.late
         setattr(self, line.outcome, getattr(self, line.outcome) + 1)
-        _put(self.planned, line.order.planned)
+        _put(self.planned, line.planned)
         if line.outcome is Outcome.DELIVERED:
-            _put(self.planned_delivered, line.order.planned)
+            _put(self.planned_delivered, line.planned)
             _put(self.final, line.final)
 
     @property
@@ -178,15 +179,27 @@ def line_of(order: BookOrder, now: datetime) -> Line:
     window = task.to_time_window
     by = now if outcome is Outcome.OPEN else delivered
     proof = task.epod if task.epod is not None else task.extra.get("epod")
+    contact = vessel_of(task)
     return Line(
-        order=order,
-        task=task,
+        number=order.number,
+        task_id=order.task_id,
+        account=order.account,
+        run=order.run,
+        name=task.tracking_id or order.key or order.task_id,
+        invoice_number=task.invoice_number,
+        group_tag=task.group_tag,
+        imo=None if contact is None else contact.vessel_imo,
+        vessel=None if contact is None else contact.vessel_name,
+        berth=berth_of(task),
+        status=order.status or "",
         outcome=outcome,
         late=window is not None and by is not None and by > window.end_time_utc,
+        due_at=order.due_at,
         delivered_at=delivered,
+        planned=order.planned,
         final=task.price,
-        proof=proof or None,
-        links=tuple(_links(proof))[:MOST_LINKS],
+        proof=msgspec.json.encode(proof).decode() if proof else "",
+        links=tuple(islice(_links(proof), MOST_LINKS)),
     )
 
 
@@ -201,7 +214,7 @@ async def day_of(orders: AsyncIterable[BookOrder], day: date, zone: tzinfo, now:
     vessels: dict[tuple[int | None, str], VesselDay] = {}
     imos = _imos(lines)
     for line in lines:
-        imo, name = line.vessel
+        imo, name = line.imo, line.vessel
         folded = (name or "").casefold().strip()
         imo = imos.get(folded) if imo is None else imo
         key = (imo, "" if imo is not None else folded)
@@ -223,9 +236,8 @@ def _imos(lines: Sequence[Line]) -> dict[str, int]:
     """The IMO number of each name that has one, and only one."""
     found: dict[str, set[int]] = {}
     for line in lines:
-        imo, name = line.vessel
-        if imo is not None and name:
-            found.setdefault(name.casefold().strip(), set()).add(imo)
+        if line.imo is not None and line.vessel:
+            found.setdefault(line.vessel.casefold().strip(), set()).add(line.imo)
     return {name: min(imos) for name, imos in found.items() if len(imos) == 1}
 
 

@@ -6,8 +6,6 @@ from decimal import Decimal
 from html import escape
 from typing import IO, Any, TypeAlias
 
-import msgspec
-
 from gotsurge_async.bulk.after.results import csv_line, defused
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.money import Money
@@ -16,6 +14,7 @@ from gotsurge_async.webhooks.report.day import Day, Line, Sums, VesselDay
 Cell: TypeAlias = str | int | Decimal | datetime | None
 
 _COUNTS = ("ordered", "delivered", "late", "failed", "cancelled", "open")
+_NOTHING = Money(millicents=0, currency="")
 _LONGEST_CELL = 32_000
 """Characters that a cell of a workbook takes."""
 _MOST_DIGITS = 15
@@ -66,27 +65,26 @@ def order_rows(day: Day) -> Iterator[list[Cell]]:
     """A row for each order, vessel by vessel; times are those of the day's zone."""
     for vessel in day.vessels:
         for line in vessel.lines:
-            order, task = line.order, line.task
             yield [
                 vessel.name,
                 None if vessel.imo is None else str(vessel.imo),
                 line.berth,
                 line.name,
-                task.invoice_number,
-                task.group_tag,
-                str(order.status or ""),
+                line.invoice_number,
+                line.group_tag,
+                line.status,
                 str(line.outcome),
                 "yes" if line.late else "no",
-                _local(order.due_at, day),
+                _local(line.due_at, day),
                 _local(line.delivered_at, day),
-                _amount(order.planned),
+                _amount(line.planned),
                 _amount(line.final),
-                task.currency,
+                (line.final or line.planned or _NOTHING).currency,
                 " ".join(line.links),
-                _raw(line.proof),
-                order.task_id,
-                order.run,
-                order.account,
+                line.proof,
+                line.task_id,
+                line.run,
+                line.account,
             ]
 
 
@@ -96,11 +94,6 @@ def _amount(money: Money | None) -> Decimal | None:
 
 def _local(moment: datetime | None, day: Day) -> datetime | None:
     return None if moment is None else moment.astimezone(day.zone)
-
-
-def _raw(proof: Any) -> str:
-    """A proof as it came."""
-    return "" if proof is None else msgspec.json.encode(proof).decode()
 
 
 def _text(cell: Cell) -> str:
@@ -246,15 +239,15 @@ def _vessel(vessel: VesselDay, day: Day) -> Iterator[str]:
 
 def _line(line: Line, day: Day) -> str:
     late = ' <span class="late">late</span>' if line.late else ""
-    status = escape(_text(str(line.order.status or "not read yet").replace("_", " ")))
+    status = escape(_text((line.status or "not read yet").replace("_", " ")))
     cells = [
         ("", escape(_text(line.name))),
-        ("", escape(_text(line.task.invoice_number))),
+        ("", escape(_text(line.invoice_number))),
         ("", escape(_text(line.berth))),
-        ("t", _printed(line.order.due_at, day)),
+        ("t", _printed(line.due_at, day)),
         ("", f'<span class="{line.outcome}">{status}</span>{late}'),
         ("t", _printed(line.delivered_at, day)),
-        ("n", _printed_money(line.order.planned)),
+        ("n", _printed_money(line.planned)),
         ("n", _printed_money(line.final)),
         ("", _proof(line)),
     ]
@@ -281,9 +274,8 @@ def _proof(line: Line) -> str:
     links = "<br>".join(
         f'<a href="{escape(link)}" rel="noopener noreferrer">{escape(link[:80])}</a>' for link in line.links
     )
-    raw = _raw(line.proof)
-    more = "…" if len(raw) > _LONGEST_PROOF else ""
-    return links + (f"<pre>{escape(raw[:_LONGEST_PROOF])}{more}</pre>" if raw else "")
+    more = "…" if len(line.proof) > _LONGEST_PROOF else ""
+    return links + (f"<pre>{escape(line.proof[:_LONGEST_PROOF])}{more}</pre>" if line.proof else "")
 
 
 def _title(day: Day) -> str:

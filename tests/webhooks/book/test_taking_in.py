@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gotsurge_async.bulk.ledger import Ledger, NewOrder, OrderOutcome, OrderState, Run
+from gotsurge_async.bulk.ledger import Ledger, NewOrder, OrderOutcome, OrderRow, OrderState, Run
 from gotsurge_async.money import Money
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.webhooks.book import Book, BookOrder, Only
@@ -93,15 +93,30 @@ async def test_a_read_and_a_push_are_one_order(book: Book, ledger: Ledger) -> No
     assert one.planned == two.planned == Money.of("5.00", "SGD")
 
 
-async def test_only_what_is_new_is_read(book: Book, ledger: Ledger, clock: ManualClock) -> None:
-    """Chunks that have not changed for ten minutes are passed over; what was created or settled since is not."""
+async def test_only_what_is_new_is_read(
+    book: Book, ledger: Ledger, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks that have not changed for a minute are passed over; what was created or settled since is not."""
+    read: list[int] = []
+    rows = ledger.rows
+
+    async def counted(*args: Any, **given: Any) -> AsyncIterator[OrderRow]:
+        read.append(0)
+        async for row in rows(*args, **given):
+            read[-1] += 1
+            yield row
+
+    monkeypatch.setattr(ledger, "rows", counted)
     first = await begun(ledger, [new(line) for line in range(1, 41)])
     async with first:
         await record(first, dict.fromkeys(range(1, 21), OrderState.CREATED))
         assert await book.take_in(ledger) == 20
         await clock.advance(timedelta(hours=1).total_seconds())
-        assert await book.take_in(ledger) == 20  # the last look was at their time
+        assert await book.take_in(ledger) == 0  # though the last look was at their time
         assert await book.take_in(ledger) == 0
+        assert read == [20, 20, 0]
         await record(first, dict.fromkeys(range(21, 31), OrderState.CREATED))
         assert await book.take_in(ledger) == 10
+        assert await book.take_in(ledger, run=first.id) == 0
+        assert read[3:] == [10, 10]
     assert len(await all_of(book)) == 30
