@@ -1,6 +1,7 @@
 """The orders on the board: how many there are in each status, and those that are wanted, as a table or in columns."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 from gotsurge_async.simulator.board.markup import Html, fill, joined, safe, short
 from gotsurge_async.simulator.board.orders import GROUPS, STAGE_OF, STAGES, Due, Line, Survey, Wanted, local, moment
@@ -247,11 +248,13 @@ def name_of(record: TaskRecord) -> str:
     return short(record.tracking_id) or record.id[:8]
 
 
+@cache
 def status(name: str) -> Html:
     """A status with its sign."""
     return fill("status", status=name, stage=STAGE_OF[name])
 
 
+@cache
 def broken(name: str) -> Html:
     """A long word that may be broken at its underscores."""
     return Html(safe(name).replace("_", "_<wbr>"))

@@ -89,11 +89,23 @@ class Facts:
 
 @frozen
 class Due:
-    """When something has to happen next: a sentence of it, and whether a person should look."""
+    """When something has to happen next, and whether a person should look."""
 
     kind: Kind
     at: float
-    text: str
+    what: str
+    now: float
+
+    @property
+    def text(self) -> str:
+        """It as a sentence. Only a hundred of ten thousand are ever shown."""
+        if self.kind == "over":
+            return f"{self.what} {moment(-self.at, self.now)}"
+        if self.at == inf:
+            return self.what
+        if self.kind == "open":
+            return f"{self.what} {moment(self.at, self.now)}"
+        return f"{self.what} {span(abs(self.at - self.now))}"
 
 
 @frozen
@@ -207,21 +219,23 @@ def due_of(record: TaskRecord, facts: Facts, now: float) -> Due:
     """When something has to happen next to an order."""
     status, since = record.history[-1]
     if not TRANSITIONS[status]:
-        return Due("over", -since, f"{'done' if status == 'complete' else 'ended'} {moment(since, now)}")
+        return Due("over", -since, "done" if status == "complete" else "ended", now)
     if status == PENDING_BROADCAST:
-        return Due("open", facts.pickup[1], f"draft, pickup {moment(facts.pickup[1], now)}")
+        return Due("open", facts.pickup[1], "draft, pickup", now)
     if status == BROADCASTING:
         ends = record.ends_at
         if ends == inf:
-            return Due("open", inf, "never expires")
-        if ends - now <= SOON:
-            return Due("soon", ends, f"expires in {span(max(0.0, ends - now))}")
-        return Due("open", ends, f"expires {moment(ends, now)}")
-    at = facts.pickup[1] if STAGE_OF[status] == "pick" else (facts.delivery or (0.0, inf))[1]
-    what = "pickup" if STAGE_OF[status] == "pick" else "deliver"
+            return Due("open", inf, "never expires", now)
+        return (
+            Due("soon", max(ends, now), "expires in", now) if ends - now <= SOON else Due("open", ends, "expires", now)
+        )
+    what, at = ("pickup", facts.pickup[1]) if STAGE_OF[status] == "pick" else ("deliver", (facts.delivery or _ANY)[1])
     if at == inf:
-        return Due("open", at, "deliver at any time")
-    return Due("late", at, f"late by {span(now - at)}") if now > at else Due("open", at, f"{what} {moment(at, now)}")
+        return Due("open", at, "deliver at any time", now)
+    return Due("late", at, "late by", now) if now > at else Due("open", at, what, now)
+
+
+_ANY = (0.0, inf)
 
 
 def local(seconds: float) -> datetime:

@@ -35,6 +35,7 @@ class _Board:
         self._service = service
         self._live = live
         self._orders = Orders()
+        self._known: tuple[int, Survey | None] = (-1, None)
 
     async def show(self, request: web.Request) -> web.Response:
         """The board."""
@@ -85,7 +86,7 @@ class _Board:
         number = query.get("number", "")
         for name in names:
             if name in ("strip", "flags", "orders"):
-                survey = survey or self._orders.survey(service.tasks.all(), service.clock.now())
+                survey = survey or self._survey()
                 parts[name] = getattr(lists, name)(survey, wanted)
             elif name == "requests":
                 parts[name] = traffic.requests(service, query.get("rq", "")[:200], errors=query.get("errors") == "true")
@@ -101,6 +102,16 @@ class _Board:
             elif name == "order":
                 parts[name] = self._order(query.get("task", ""), request)
         return parts
+
+    def _survey(self) -> Survey:
+        """All orders as they stand now; the same for all pages that ask after the same change."""
+        service = self._service
+        now, number = service.clock.now(), service.changes.number
+        known, survey = self._known
+        if survey is None or known != number or not 0 <= now - survey.now < max(1.0, service.clock.speed):
+            survey = self._orders.survey(service.tasks.all(), now)
+            self._known = (number, survey)
+        return survey
 
     def _order(self, task_id: str, request: web.Request) -> Html:
         record = self._service.tasks.find(task_id)

@@ -32,7 +32,7 @@ def test_a_forgotten_value_is_an_error() -> None:
 def test_the_pieces_need_no_inline_script_and_no_inline_style() -> None:
     """The policy allows neither, nor anything from elsewhere: no piece has any, nor has a file of the board."""
     for name, piece in PIECES.items():
-        assert not re.search(r"\sstyle=|\son\w+=|<style|javascript:", piece.template), name
+        assert not re.search(r"\sstyle=|\son\w+=|<style|javascript:", piece.text), name
     for path in STATIC.iterdir():
         text = path.read_text(encoding="utf-8")
         assert not re.findall(r"https?://(?!127\.0\.0\.1|www\.w3\.org)[^\s\"']*", text), path
@@ -42,6 +42,6 @@ def test_the_pieces_need_no_inline_script_and_no_inline_style() -> None:
 def test_every_glyph_that_is_used_is_there() -> None:
     """No sign of a status is missing."""
     glyphs = set(re.findall(r'<symbol id="g-([\w]+)"', (STATIC / "glyphs.svg").read_text(encoding="utf-8")))
-    used = set(re.findall(r'#g-(\w+)"', "".join(piece.template for piece in PIECES.values())))
+    used = set(re.findall(r'#g-(\w+)"', "".join(piece.text for piece in PIECES.values())))
     assert glyphs == {*TRANSITIONS, "warn", "hour", "boat"}
     assert used <= glyphs

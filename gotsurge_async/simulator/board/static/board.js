@@ -116,7 +116,7 @@ async function fetchParts() {
     patience = 1000;
   }
   // Where a part takes long to make, it is asked for less often.
-  const pause = Math.max(150, 3 * (performance.now() - began), patience);
+  const pause = Math.max(150, Math.min(3 * (performance.now() - began), 2000), patience);
   patience = 0;
   setTimeout(() => {
     fetching = false;
