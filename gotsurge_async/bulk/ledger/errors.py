@@ -104,21 +104,7 @@ class LedgerUnusable(LedgerError):
 
 
 class LedgerOlder(LedgerUnusable):
-    """An older copy of the ledger that was here, or none where one was: what was sent since would be sent again.
-
-    Attributes:
-        counter: how many admissions and claims this one knows of; 0 where there is none.
-        newest: how many there were, as is written beside it or in a summary.
-        where: the file that says so.
-    """
-
-    def __init__(
-        self, message: str = "", *, counter: int = 0, newest: int = 0, where: str = "", path: str = ""
-    ) -> None:
-        super().__init__(message, path=path)
-        self.counter = counter
-        self.newest = newest
-        self.where = where
+    """An older copy of the ledger that was here, or none where one was: what was sent since would be sent again."""
 
 
 class LedgerBusy(LedgerError):

@@ -23,7 +23,7 @@ from gotsurge_async.errors import GotSurgeError
     "error",
     [
         *(kind("went wrong", path="/x") for kind in (LedgerError, LedgerUnusable, LedgerBusy, LedgerClosed, NoSuchRun)),
-        LedgerOlder("is an older copy", counter=3, newest=5, where="/x.counter", path="/x"),
+        LedgerOlder("is an older copy", path="/x"),
         IllegalTransition("no"),
         RunHeld("r-1", Holder(7, "box", datetime(2026, 1, 1, tzinfo=UTC)), path="/x"),
         RunHeld("r-1"),

@@ -188,15 +188,10 @@ def _copy(db: Database, archive: Archive, info: RunInfo, now: int) -> dict[int, 
     into.change("set_run_state", number=number, state=info.state.value, finished_at=finished_at)
     into.change("mark_archived", number=number, at=now, where=None)
     settled: dict[int, str] = {}
-    for page in _pages(db, archive.ledger, info):
-        # The claims of it are over, so epochs mean nothing there.
-        into.insert("archive_chunks", [(chunk, number, 0, *rest) for chunk, *rest in page.chunks])
-        into.insert("add_bodies", page.bodies)
-        into.insert("add_results", page.results)
-        into.insert("note", page.notes)
-        settled |= page.settled
-    into.insert("add_unused", [(task, number, *rest) for task, *rest in db.rows("unused_drafts", run=info.number)])
-    into.insert("add_decisions", [(number, *rest) for rest in db.rows("decisions", run=info.number)])
+    for rows, decided in _pages(db, archive.ledger, info, number):
+        for statement, some in rows.items():
+            into.insert(statement, some)
+        settled |= decided
     into.commit()
     return settled
 
@@ -212,19 +207,10 @@ def _forget(db: Database, run_id: str) -> None:
             db.change(statement, number=number)
 
 
-@frozen
-class _Page:
-    """Rows of an archive, and the states of chunks that others decided."""
-
-    chunks: list[Row]
-    bodies: list[Row]
-    results: list[Row]
-    notes: list[Row]
-    settled: dict[int, str]
-
-
-def _pages(db: Database, ledger: Backend, info: RunInfo) -> Iterator[_Page]:
-    """The chunks of a run, with all that is of them.
+def _pages(
+    db: Database, ledger: Backend, info: RunInfo, number: int
+) -> Iterator[tuple[dict[str, list[Row]], dict[int, str]]]:
+    """All that is of a run as rows of an archive, by the statements that put them in; and the states that are settled.
 
     Raises:
         _NotFinished: one of its orders is not decided.
@@ -245,9 +231,25 @@ def _pages(db: Database, ledger: Backend, info: RunInfo) -> Iterator[_Page]:
                 notes += [(chunk.id, place, *note) for place, note in chunk.notes.items()]
             if not all(_FINAL.issuperset(chunk.states) for chunk in chunks.values()):
                 raise _NotFinished("something of it is in doubt, or was not sent")
-            rows = [(each.id, each.claimed_at, each.updated_at, "".join(each.states)) for each in chunks.values()]
-            settled = {chunk.id: "".join(chunk.states) for chunk in changed}
-            yield _Page(rows, db.rows("bodies", ids=ids), results, notes, settled)
+            # The claims of it are over, so epochs mean nothing there.
+            mine = [
+                (each.id, number, 0, each.claimed_at, each.updated_at, "".join(each.states)) for each in chunks.values()
+            ]
+            rows = {
+                "archive_chunks": mine,
+                "add_bodies": db.rows("bodies", ids=ids),
+                "add_results": results,
+                "note": notes,
+            }
+            yield rows, {chunk.id: "".join(chunk.states) for chunk in changed}
+        unused = [(task, number, *rest) for task, *rest in db.rows("unused_drafts", run=info.number)]
+        yield (
+            {
+                "add_unused": unused,
+                "add_decisions": [(number, *word) for word in db.rows("decisions", run=info.number)],
+            },
+            {},
+        )
 
 
 def _settle(chunk: Chunk, owners: Mapping[str, pages.Owner]) -> None:

@@ -106,8 +106,6 @@ class Keeper:
                 f"is gone: there was one here that counted {kept.counter:,} admissions and claims, says {self.path}. "
                 "A new one would know of nothing that was sent, and send it all again. Put the ledger back, or its "
                 "newest backup; if there is none, `gotsurge ledger accept-older` lets a new one begin",
-                newest=kept.counter,
-                where=str(self.path),
                 path=str(self._ledger),
             )
 
@@ -203,9 +201,6 @@ def refuse_older(identity: Identity, newest: Identity, where: str, path: str, *,
     raise LedgerOlder(
         f"{told}. What was sent since would be sent again. Put the newest copy in its place, without -wal and -shm "
         "files; if there is none, `gotsurge ledger accept-older` puts what may have been sent since in doubt",
-        counter=identity.counter,
-        newest=max(newest.counter, identity.counter + 1),
-        where=where,
         path=path,
     )
 

@@ -25,7 +25,7 @@ from gotsurge_async.bulk.ledger import (
     RunHeld,
 )
 from gotsurge_async.bulk.ledger.locks import LEASE_SECONDS
-from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older
+from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older, refuse_newest
 from gotsurge_async.bulk.send.claims import CLAIM_LIFE
 from gotsurge_async.database import Database, Moved
 from tests.bulk.ledger.kit import begun, bring, ids, leases_end, loaded, order, orders, states
@@ -425,8 +425,7 @@ async def test_an_older_copy_is_refused_and_gone_on_with(postgres: Server, url: 
     await put_back(postgres, url)
     with pytest.raises(LedgerOlder, match=r"it counts 3 admissions and claims, .*\.counter counts 5") as caught:
         await Ledger.open(url)
-    assert (caught.value.counter, caught.value.newest) == (3, 5)
-    assert caught.value.where.startswith(str(tmp_path / "data"))
+    assert str(tmp_path / "data") in str(caught.value)
     accepted = await accept_older(url)
     assert (accepted.in_doubt, accepted.counter) == (1, 6)
     async with await Ledger.open(url) as ledger:
@@ -443,6 +442,7 @@ async def test_a_ledger_that_is_gone_is_refused(postgres: Server, url: str) -> N
     postgres.create(name)
     with pytest.raises(LedgerOlder, match="is gone: there was one here that counted 1"):
         await Ledger.open(url)
+    await refuse_newest(url)
     assert ask(url, "SELECT FROM pg_tables WHERE schemaname = 'public'") == []
     assert (await accept_older(url)).in_doubt == 0
     async with await Ledger.open(url) as ledger:

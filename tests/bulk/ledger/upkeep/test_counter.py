@@ -85,7 +85,6 @@ async def test_an_older_copy_is_refused(path: Path, tmp_path: Path) -> None:
     shutil.copy(tmp_path / "copy.db", path)
     with pytest.raises(LedgerOlder, match=r"counts 2 admissions.*counts 4") as caught:
         await Ledger.open(path)
-    assert (caught.value.counter, caught.value.newest) == (2, 4)
     assert "accept-older" in str(caught.value)
     async with await Ledger.look(path) as ledger:
         assert len(await ledger.runs()) == 1
