@@ -108,6 +108,7 @@ class Follower:
         if ledger is not None:
             self._settler = Settler(ledger, book, mine, whose, self.reads.want, self._clock)
         self._task: asyncio.Task[None] | None = None
+        self._lost: asyncio.Event | None = None
 
     @property
     def troubles(self) -> Mapping[str, str]:
@@ -132,10 +133,10 @@ class Follower:
     async def _follow(self) -> None:
         while True:
             try:
-                async with self._inbox.alone("follow") as lost:
+                async with self._inbox.alone("follow") as self._lost:
                     self.ready.set()
                     async with self._parts():
-                        await lost.wait()
+                        await self._lost.wait()
             except StoreError as error:
                 log.warning("cannot follow orders now: %s", error)
                 await self._clock.sleep(_AGAIN)

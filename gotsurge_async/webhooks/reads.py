@@ -284,8 +284,11 @@ class Reads:
             self._turn += 1
             try:
                 await self._read(wanted)
-            finally:
-                self._lanes.done(wanted)
+            except BaseException:
+                # It was not concluded: whoever goes on, in this process, reads it.
+                self._lanes.put_off(wanted, self._clock.monotonic() + POLL)
+                raise
+            self._lanes.done(wanted)
 
     async def _read(self, wanted: Wanted) -> None:
         account, task_id = wanted.key

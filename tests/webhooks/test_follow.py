@@ -8,7 +8,7 @@ import pytest
 from gotsurge_async.errors import UsageError
 from gotsurge_async.simulator import Fault
 from gotsurge_async.testing import simulated
-from gotsurge_async.webhooks import worker
+from gotsurge_async.webhooks import reads, worker
 from gotsurge_async.webhooks.book import Change
 from gotsurge_async.webhooks.follow import Follower
 from gotsurge_async.webhooks.inbox import EventState
@@ -279,3 +279,65 @@ async def test_what_cannot_be(tmp_path: Path, options: dict[str, float]) -> None
     async with followed(tmp_path, following=False) as kit:
         with pytest.raises(UsageError):
             Follower(kit.inbox, kit.book, kit.here.gs, **options)  # type: ignore[arg-type]
+
+
+async def test_a_flood_of_unknown_ids_is_read_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More ids than memory takes wait in the inbox; what the book knows does not wait behind them."""
+    monkeypatch.setattr(reads, "MOST_UNKNOWN", 3)
+    monkeypatch.setattr(reads, "LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(reads, "POLL", 0.05)
+    async with followed(tmp_path, following=False) as kit:
+        (task_id,) = await kit.create(order("T-0"))
+        await kit.book.observe("default", await kit.here.gs.tasks.get(task_id), source="create")
+        for number in range(20):
+            await kit.event(f"99999999-0000-4000-8000-{number:012}")
+        kit.here.simulator.move(task_id, "accepted")
+        await kit.event(task_id)
+        before = kit.reads()
+        async with follower(kit, read_rate=50.0):
+            await kit.until(lambda: "accepted" in kit.statuses(task_id))
+            assert kit.reads() - before <= 12
+            await all_done(kit)
+        assert kit.reads() - before == 21
+
+
+async def test_what_was_being_read_when_another_took_over(tmp_path: Path) -> None:
+    """A read that was broken off in its middle is made again by whoever goes on, also in the same process."""
+    async with followed(tmp_path, following=False) as kit, follower(kit) as following:
+        (task_id,) = await kit.create(order("T-0"))
+        kit.here.simulator.order_fault(Fault(operation="tasks.get", when="before", kind="delay", seconds=0.5))
+        await kit.event(task_id)
+        await kit.here.simulator.called("tasks.get")
+        assert following._lost is not None
+        following._lost.set()
+        await kit.until(lambda: len(kit.seen) == 1)
+        await all_done(kit)
+
+
+async def test_events_of_other_accounts_are_left_alone(tmp_path: Path) -> None:
+    """They wait for a process that has that account."""
+    async with followed(tmp_path) as kit:
+        (task_id,) = await kit.create(order("T-0"))
+        await kit.event(task_id, account="another")
+        await kit.event(task_id)
+        await kit.until(lambda: len(kit.seen) == 1)
+        assert [each.account for each in await kit.inbox.waiting()] == ["another"]
+
+
+async def test_a_handler_that_hangs_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given its grace, then cancelled, and its change is handed on by the next process."""
+    monkeypatch.setattr(worker, "GRACE_SECONDS", 0.05)
+    async with followed(tmp_path, following=False) as kit:
+        (task_id,) = await kit.create(order("T-0"))
+        begun = asyncio.Event()
+
+        async def hangs(_: Change) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        await kit.event(task_id)
+        async with follower(kit, on_status=hangs):
+            await begun.wait()
+        async with follower(kit):
+            await kit.until(lambda: kit.statuses(task_id) == ["broadcasting"])
+        assert (kit.seen[0].attempts, kit.seen[0].why) == (1, "the handler was cancelled")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gotsurge_async.database import Database
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.testing import START, ManualClock
 from gotsurge_async.webhooks import inbox as module
@@ -213,3 +214,32 @@ async def test_a_ledger_is_no_inbox(tmp_path: Path) -> None:
 def test_the_limits_are_those_that_are_documented() -> None:
     """A week, a month, a gigabyte."""
     assert (module.KEEP.days, module.KEEP_DEAD.days, module.MOST_BYTES) == (7, 30, 2**30)
+
+
+async def test_a_full_disk_refuses_events_and_takes_them_later(tmp_path: Path) -> None:
+    """An event for which there is no room is not kept; once there is room, events are taken again."""
+    async with Inbox.open(tmp_path / "inbox.db") as inbox:
+        await inbox.put("acme", event())
+
+        def fill(db: Database) -> None:
+            ((pages,),) = db.driver.execute("PRAGMA page_count").fetchall()
+            db.driver.execute(f"PRAGMA max_page_count = {pages}")
+
+        await inbox._store.write(fill)
+        with pytest.raises(StoreError, match="the disk is full: free some space"):
+            await asyncio.gather(*(inbox.put("acme", event(f"task-{number}", text="x" * 5000)) for number in range(9)))
+        await asyncio.gather(*(inbox.put("acme", event(f"task-{number}", text="x" * 5000)) for number in range(9)))
+        assert len(await inbox.waiting()) == 10
+
+
+@pytest.mark.slow
+async def test_a_lease_that_was_lost_is_told(server: str) -> None:
+    """In PostgreSQL, whoever was taken over learns of it."""
+    clock = ManualClock()
+    async with Inbox.open(server, clock=clock) as inbox, inbox.alone("follow") as lost:
+        await inbox._store.write(lambda db: db.change("take", name="follow", me="another", holder="", beat=0))
+        ((holder, beat),) = await inbox._store.read(lambda db: db.rows("sign", name="follow"))
+        await inbox._store.write(lambda db: db.change("take", name="follow", me="another", holder=holder, beat=beat))
+        while not lost.is_set():
+            await clock.advance(1)
+            await asyncio.sleep(0.01)
