@@ -3,16 +3,17 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import attrs
 import click
 
-from gotsurge_async.bulk.ledger import Ledger
+from gotsurge_async.bulk.ledger import Ledger, LedgerError
 from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option
 from gotsurge_async.cli.shared.options import OUTPUT, Decorator, gathered, in_group
+from gotsurge_async.cli.shared.output import say
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Kind, Place, driver_of, place_of
 from gotsurge_async.errors import ConfigError
@@ -68,7 +69,7 @@ def _place_of(text: str, name: str) -> Place:
 
 @asynccontextmanager
 async def open_book(books: Books) -> AsyncIterator[tuple[Book, Ledger | None]]:
-    """The order book, with all orders that the ledger beside it has; and that ledger, to look at, if there is one.
+    """The order book, with all orders that the ledger beside it has; and that ledger, to look at, if it can be used.
 
     Raises:
         ConfigError: there is neither.
@@ -84,6 +85,12 @@ async def open_book(books: Books) -> AsyncIterator[tuple[Book, Ledger | None]]:
         if not has_ledger:
             yield book, None
             return
-        async with await Ledger.look(books.ledger, clock=clock.now) as ledger:
-            await book.take_in(ledger)
+        async with AsyncExitStack() as stack:
+            try:
+                ledger = await stack.enter_async_context(await Ledger.look(books.ledger, clock=clock.now))
+                await book.take_in(ledger)
+            except LedgerError as error:
+                say(f"{error}\nwhat follows is what the order book has; orders that were pushed since may be missing")
+                yield book, None
+                return
             yield book, ledger

@@ -141,7 +141,9 @@ async def watch(
     async with AsyncExitStack() as stack:
         opened, known = await stack.enter_async_context(open_book(books))
         if known is None:
-            raise ConfigError(f"there is no ledger at {books.ledger}: --ledger names the one of the run")
+            raise ConfigError(
+                f"a run stands in its ledger, and {books.ledger} is none that can be read: name it by --ledger"
+            )
         info = await known.run(run_id)
         target = target_of(info, target)
         reads = None

@@ -5,7 +5,7 @@ so that a status stands in ``current_status`` alone. Read again and again, they 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from attrs import field, frozen
@@ -26,6 +26,8 @@ RANK: Mapping[str, int] = MappingProxyType(
     }
 )
 """How far each known status is on a task's way."""
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @frozen
@@ -100,15 +102,16 @@ def read(kept: Kept, task: Task) -> Reading:
     stale = _is_stale(kept, task, now)
     new: list[Step] = []
     dated: dict[int, Step] = {}
+    known = _Known(kept.steps)
     for step in shown:
-        place = _known_as(step, kept.steps, dated)
+        place = known.place(step)
         if place is None:
             new.append(step)
-        elif step.at is not None and _is_vague(kept.steps[place]):
+        elif step.at is not None and known.is_vague(place):
             dated[place] = step
-    known = [dated.get(place, step) for place, step in enumerate(kept.steps)]
-    whole = in_order([*known, *new])
-    told = [_told(step, whole, known) for step in new]
+            known.date(place, step)
+    whole = in_order([*known.steps, *new])
+    told = _told(whole, new, known.steps)
     current = kept.current if stale else now or (whole[-1].status if whole else None)
     if not stale and now is not None and _is_unlisted(now, whole):
         last = max((step.at for step in whole if step.at is not None), default=None)
@@ -119,10 +122,16 @@ def read(kept: Kept, task: Task) -> Reading:
     return Reading(new=tuple(told), dated=dated, steps=tuple(whole), current=current, stale=stale)
 
 
-def _told(step: Step, whole: Sequence[Step], known: Sequence[Step]) -> NewStep:
-    place = next(number for number, each in enumerate(whole) if each is step)
-    late = any(each is after for each in known for after in whole[place + 1 :])
-    return NewStep(step, whole[place - 1].status if place else None, late)
+def _told(whole: Sequence[Step], new: Sequence[Step], known: Sequence[Step]) -> list[NewStep]:
+    """The new steps, each with what stands before it in the whole history, and whether a known one stands after it."""
+    old = {id(step) for step in known}
+    last = max((place for place, step in enumerate(whole) if id(step) in old), default=-1)
+    told = {
+        id(step): NewStep(step, whole[place - 1].status if place else None, place < last)
+        for place, step in enumerate(whole)
+        if id(step) not in old
+    }
+    return [told[id(step)] for step in new]
 
 
 def steps_of(task: Task) -> list[Step]:
@@ -144,13 +153,19 @@ def in_order(steps: Iterable[Step]) -> list[Step]:
     """Steps by their times; one without a time stands where its status stands on a task's way."""
     given = list(steps)
     ranks = _ranks(given)
-    numbered = list(enumerate(given))
-    timed = [each for each in numbered if each[1].at is not None]
-    ordered = sorted(timed, key=lambda each: (each[1].at, ranks[each[0]], each[0]))
-    for number, step in sorted((each for each in numbered if each[1].at is None), key=lambda each: ranks[each[0]]):
-        place = next((at for at, each in enumerate(ordered) if ranks[each[0]] > ranks[number]), len(ordered))
-        ordered.insert(place, (number, step))
-    return [step for _, step in ordered]
+    places = sorted(range(len(given)), key=lambda place: (given[place].at or _NEVER, ranks[place], place))
+    timed = [place for place in places if given[place].at is not None]
+    # Before the first that is further on.
+    before: dict[int, list[int]] = {}
+    first = {rank: next((n for n, each in enumerate(timed) if ranks[each] > rank), len(timed)) for rank in set(ranks)}
+    for place in places:
+        if given[place].at is None:
+            before.setdefault(first[ranks[place]], []).append(place)
+    ordered: list[Step] = []
+    for number in range(len(timed) + 1):
+        ordered += [given[place] for place in before.get(number, ())]
+        ordered += [given[place] for place in timed[number : number + 1]]
+    return ordered
 
 
 def _ranks(steps: Sequence[Step]) -> list[int]:
@@ -163,33 +178,66 @@ def _ranks(steps: Sequence[Step]) -> list[int]:
 
 def _distinct(steps: Iterable[Step]) -> list[Step]:
     """Each step once; one without a time says nothing beside one of the same status that has it."""
-    distinct: list[Step] = []
+    distinct = _Known(())
     for step in sorted(steps, key=lambda step: step.at is None):
-        if _known_as(step, distinct, {}) is None:
-            distinct.append(step)
-    return distinct
+        if distinct.place(step) is None:
+            distinct.add(step)
+    return distinct.steps
 
 
-def _known_as(step: Step, known: Sequence[Step], dated: Mapping[int, Step]) -> int | None:
-    """The place of a step among the known ones; one that is known without its time may have got it just now."""
-    same = [place for place, each in enumerate(known) if each.status == step.status]
-    if step.at is None:
-        return same[0] if same else None
-    exact = [place for place in same if _same_time(known[place].at, step.at)]
-    return next(iter(exact or [place for place in same if _is_vague(known[place]) and place not in dated]), None)
+class _Known:
+    """Steps that are found by status and time.
+
+    Attributes:
+        steps: as they are now.
+    """
+
+    def __init__(self, steps: Iterable[Step]) -> None:
+        self.steps: list[Step] = []
+        self._first: dict[TaskStatus, int] = {}
+        self._vague: dict[TaskStatus, list[int]] = {}
+        self._timed: dict[tuple[TaskStatus, datetime], list[int]] = {}
+        for step in steps:
+            self.add(step)
+
+    def add(self, step: Step) -> None:
+        """Know one more."""
+        place = len(self.steps)
+        self.steps.append(step)
+        self._first.setdefault(step.status, place)
+        if _is_vague(step):
+            self._vague.setdefault(step.status, []).append(place)
+        self._note_time(place, step)
+
+    def is_vague(self, place: int) -> bool:
+        """Whether the time of a step is not known, or not surely."""
+        return _is_vague(self.steps[place])
+
+    def date(self, place: int, step: Step) -> None:
+        """Give a step its time."""
+        self._vague[step.status].remove(place)
+        self.steps[place] = step
+        self._note_time(place, step)
+
+    def place(self, step: Step) -> int | None:
+        """Which of them a step is: the one of its time, or one of which the time is not known; None for none."""
+        if step.at is None:
+            return self._first.get(step.status)
+        for place in self._timed.get((step.status, step.at.replace(microsecond=0)), ()):
+            at = self.steps[place].at
+            # An event, or another operation, may write it without the part of a second.
+            if at is not None and (at == step.at or 0 in (at.microsecond, step.at.microsecond)):
+                return place
+        return next(iter(self._vague.get(step.status, ())), None)
+
+    def _note_time(self, place: int, step: Step) -> None:
+        if step.at is not None:
+            self._timed.setdefault((step.status, step.at.replace(microsecond=0)), []).append(place)
 
 
 def _is_vague(step: Step) -> bool:
     """Whether the time of a step is not known, or not surely."""
     return step.at is None or step.entry is None
-
-
-def _same_time(one: datetime | None, other: datetime) -> bool:
-    """Whether two times are one: an event, or another operation, may write it without the part of a second."""
-    if one is None:
-        return False
-    same_second = one.replace(microsecond=0) == other.replace(microsecond=0)
-    return one == other or (same_second and 0 in (one.microsecond, other.microsecond))
 
 
 def _is_unlisted(current: TaskStatus, steps: Sequence[Step]) -> bool:

@@ -54,6 +54,19 @@ def test_an_order_that_is_not_there_is_told(desk: Desk, run: Runner) -> None:
     assert not list(desk.folder.glob("none*"))
 
 
+def test_a_ledger_that_cannot_be_read_hides_no_order(desk: Desk) -> None:
+    """What the book has is listed, and what is the matter is told; so are alerts and reports."""
+    desk.push("A")
+    assert desk.on_ledger("orders").exit_code == 0
+    (desk.folder / "ledger.db").write_bytes(b"no ledger " * 1000)
+    done = desk.on_ledger("orders", "--json")
+    assert [each["tracking_id"] for each in desk.document(done)] == ["A"]
+    assert "is not a database" in done.stderr
+    assert "orders that were pushed since may be missing" in done.stderr
+    assert desk.on_ledger("alerts").exit_code == 0
+    assert desk.call("watch", "RUN", "--read-rate", "0").exit_code == 2
+
+
 @pytest.mark.parametrize("words", [("--csv", "--json"), ("--book", "mysql://x/y"), ("--limit", "0")])
 def test_what_cannot_be_is_refused(desk: Desk, words: tuple[str, ...]) -> None:
     """Two shapes at once, a database that is none of ours, no rows."""

@@ -1,5 +1,6 @@
 """Tests of a task's history: however its entries come, it comes out the same, each step once."""
 
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -151,3 +152,15 @@ def test_steps_compare_by_status_and_time() -> None:
     """What else an entry holds does not make it another step."""
     entry = StatusEntry(status=TaskStatus.ACCEPTED, note="by Ali")
     assert Step(TaskStatus.ACCEPTED, at(1), entry) == Step(TaskStatus.ACCEPTED, at(1))
+
+
+def test_a_long_history_is_read_in_good_time() -> None:
+    """Twenty times the entries take about twenty times as long, and not four hundred: events come from outside."""
+    whole = entries(*("moored", "accepted") * 5_000)
+    shown = task("T-1", [*whole, *({"status": f"s{n}"} for n in range(5_000))], "moored")
+    started = time.process_time()
+    reader = Reader()
+    reader.see(shown)
+    assert len(reader.told) == 15_000
+    assert not reader.see(shown).new
+    assert time.process_time() - started < 5
