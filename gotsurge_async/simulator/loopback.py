@@ -30,8 +30,11 @@ def only_from_here(*, any_origin: Collection[str]) -> Callable[..., Awaitable[we
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not is_here(f"http://{request.headers.get('Host', '')}"):
+        host = request.headers.get("Host", "")
+        if not is_here(f"http://{host}") or urlsplit(f"http://{host}").netloc != host:
             return _refused("Host")
+        if request.url.host not in HOSTS:  # a whole address, as for a proxy: it need not be that of Host
+            return _refused("the address")
         if request.path not in any_origin and not all(map(is_here, request.headers.getall("Origin", ()))):
             return _refused("Origin")
         if _is_fetched_by_a_stranger(request.headers):

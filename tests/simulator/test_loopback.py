@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -26,7 +27,18 @@ async def status(simulator: Simulator, path: str, verb: str = "GET", **headers: 
 @pytest.mark.parametrize("path", [API, CONTROL, PAGE])
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "127.0.0.1@evil.example", "[::1", ""],
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example:80",
+        "127.0.0.1@evil.example",
+        "[::1",
+        "",
+        "127.0.0.1/evil.example",
+        "127.0.0.1#@evil.example",
+        "localhost.",
+        "2130706433",
+    ],
 )
 async def test_a_foreign_host_is_refused(simulator: Simulator, path: str, host: str) -> None:
     """A name that somebody else pointed at this machine gets nothing: neither the API, nor the control, nor a page."""
@@ -49,6 +61,16 @@ async def test_a_foreign_origin_is_refused(simulator: Simulator, origin: str) ->
     assert await status(simulator, API, Origin=origin) == 403
     assert simulator.now() >= now
     assert simulator.audit()["calls"] == {}
+
+
+@pytest.mark.parametrize(("address", "answered"), [("http://evil.example", b"403"), ("http://localhost:1", b"200")])
+async def test_an_address_is_looked_at_as_well(simulator: Simulator, address: str, answered: bytes) -> None:
+    """A request that names the whole address, as one to a proxy does, is refused where that is a foreign one."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(simulator.origin.rpartition(":")[2]))
+    writer.write(f"GET {address}{CONTROL} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+    assert (await reader.readline()).split()[1] == answered
+    writer.close()
+    await writer.wait_closed()
 
 
 @pytest.mark.parametrize("mode", ["no-cors", "cors"])

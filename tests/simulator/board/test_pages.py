@@ -192,6 +192,7 @@ async def test_long_texts_are_cut(platform: Client) -> None:
     assert len(await page(platform, f"/orders/{task_id}")) < 250_000
 
 
+@pytest.mark.slow
 async def test_a_board_of_many_orders_is_quick(platform: Client) -> None:
     """A look at 10,000 orders takes a fraction of a second of CPU, once they were read."""
     platform.simulator.seed_a_day(10_000)
