@@ -15,7 +15,13 @@ from benchmarks.targets import verdicts
 TINY = Size(scale=0.0004, rounds=1)
 
 
-@pytest.mark.parametrize("name", SUITES)
+QUICK = ("push", "ledger", "encode", "codec")
+"""These run with every test; the others start processes by the dozen."""
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SUITES]
+)
 def test_a_benchmark_runs(name: str, tmp_path: Path) -> None:
     """The benchmark ends with results that make a table, a plot where there is one, and JSON."""
     with Server() as server:
@@ -36,6 +42,7 @@ def test_the_command_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> 
     assert all(len(line.split()) > 3 for line in said)
 
 
+@pytest.mark.slow
 def test_the_command_writes_tables_json_and_plots(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run prints tables and targets, and writes its results and PNGs where it was told to."""
     arguments = [
