@@ -1,7 +1,7 @@
 """What the two-phase push makes of single answers, and of being cancelled between two; over the memory transport."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from gotsurge_async.bulk import Mode, Push, Run
-from gotsurge_async.bulk.ledger import OrderOutcome
+from gotsurge_async.bulk.ledger import LedgerError, OrderOutcome
+from gotsurge_async.bulk.send.brakes import BrakeWatch
 from gotsurge_async.errors import SignInNeeded
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
@@ -125,8 +126,7 @@ async def test_cancelling_between_the_parts_of_a_chunk_forgets_no_draft(tmp_path
     clock = ManualClock()
     async with loaded(tmp_path, platform, 4, attempts=2, clock=clock) as (push, run):
         sending = asyncio.create_task(push.send(run))
-        while not any(29 < seconds < 31 for seconds in clock.sleepers):
-            await asyncio.wait([sending], timeout=0.01)
+        await waiting(clock, sending, 30)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
@@ -134,11 +134,130 @@ async def test_cancelling_between_the_parts_of_a_chunk_forgets_no_draft(tmp_path
         assert await run.lost_drafts() == []
 
 
+async def test_cancelling_while_a_broadcast_waits_leaves_drafts(tmp_path: Path) -> None:
+    """A push that is cancelled while its broadcast was told to wait ends as cancelled, and nothing is in doubt."""
+    platform = Platform()
+    platform.broadcast = lambda _: answer({}, 429, retry_after="30")
+    clock = ManualClock()
+    async with loaded(tmp_path, platform, 2, attempts=2, clock=clock) as (push, run):
+        sending = asyncio.create_task(push.send(run))
+        await waiting(clock, sending, 30)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert await run.counts() == counted(drafted=2)
+
+
+async def test_what_became_of_a_broadcast_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A push whose ledger fails after a broadcast ends with the ledger's error, and the orders are in doubt."""
+    record = Run.record
+
+    async def fail(run: Run, results: Sequence[OrderOutcome], *, broadcast: bool = False) -> None:
+        if not broadcast:
+            raise LedgerError("the disk is full")
+        await record(run, results, broadcast=broadcast)
+
+    monkeypatch.setattr(Run, "record", fail)
+    async with loaded(tmp_path, Platform(), 2) as (push, run):
+        with pytest.raises(LedgerError, match="the disk is full"):
+            await push.send(run)
+        assert await run.counts() == counted(broadcasting=2)
+
+
+async def test_an_old_claim_is_renewed_for_the_drafts_that_are_broadcast(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broadcast that waited for longer than its claim is young leaves when the claim of its orders is renewed."""
+    platform = Platform()
+    answers = iter([answer({}, 429, retry_after="40"), DONE])
+    platform.broadcast = lambda _: next(answers)
+    renewed: list[int] = []
+    renew = Run.renew_claim
+
+    async def noted(run: Run, ids: Sequence[int]) -> None:
+        renewed.append(len(ids))
+        await renew(run, ids)
+
+    monkeypatch.setattr(Run, "renew_claim", noted)
+    clock = ManualClock()
+    async with loaded(tmp_path, platform, 2, attempts=2, clock=clock) as (push, run):
+        sending = asyncio.create_task(push.send(run))
+        await waiting(clock, sending, 40)
+        await clock.advance(41)
+        await sending
+        assert await run.counts() == counted(created=2)
+    assert renewed == [2]
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "reads"), [("T-0", "accepted", 0), ("T-0", "draft", 1), ("T-9", "accepted", 1)]
+)
+async def test_only_an_answer_that_shows_a_task_past_draft_needs_no_read(
+    tmp_path: Path, name: str, status: str, reads: int
+) -> None:
+    """What a broadcast's answer says of a task counts where it is past draft, and names no other order."""
+    platform = Platform()
+    asked: list[str] = []
+    told = platform.read
+
+    def read(task_id: str) -> Response:
+        asked.append(task_id)
+        return told(task_id)
+
+    platform.read = read
+    platform.broadcast = lambda ids: answer(
+        {"updated_tasks": [{"id": ids[0], "tracking_id": name, "current_status": status}]}
+    )
+    async with loaded(tmp_path, platform, 1) as (push, run):
+        assert (await push.send(run)).stopped_by is None
+        assert await run.counts() == counted(created=1)
+    assert len(asked) == reads
+
+
+async def test_a_refused_broadcast_that_left_a_draft_is_no_doubt(tmp_path: Path) -> None:
+    """What was read as a draft after a refusal is a draft where the next broadcasts certainly did not leave."""
+    platform = Platform()
+
+    def refuse_once(_: list[str]) -> Response:
+        if len(platform.broadcasts) == 1:
+            return answer({}, 409)
+        raise NothingSent("no way")
+
+    platform.broadcast = refuse_once
+    platform.read = lambda task_id: answer({"id": task_id, "current_status": "draft"})
+    async with loaded(tmp_path, platform, 2, attempts=2) as (push, run):
+        sending = asyncio.create_task(push.send(run))
+        await passing(push, sending)
+        assert (await sending).stopped_by is not None
+        assert await run.counts() == counted(drafted=2)
+
+
+async def test_drafts_are_created_as_often_as_one_call_may_be_tried(tmp_path: Path) -> None:
+    """Orders whose answers are lost in all tries wait, with their lost drafts noted, and nothing is broadcast."""
+    platform = Platform()
+    created: list[int] = []
+
+    def lose(tasks: list[dict[str, Any]]) -> Response:
+        created.append(len(tasks))
+        if len(created) <= 3:
+            raise MaybeSent("lost")
+        return drafts(tasks)
+
+    platform.create = lose
+    async with loaded(tmp_path, platform, 2, attempts=3) as (push, run):
+        sending = asyncio.create_task(push.send(run))
+        await passing(push, sending)
+        assert await run.counts() == counted(pending=2)
+        assert await run.lost_drafts() == ["T-0", "T-1"]
+    assert (created, platform.broadcasts) == ([2, 2, 2], [])
+
+
 async def test_a_sign_in_that_ends_while_a_lost_draft_is_looked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then the draft is not found: the order is refused as the service said, and what was drafted beside it goes on."""
     platform = Platform()
+    asked: list[set[str]] = []
     answers = iter([MaybeSent("lost"), answer({"errors": {"tasks": {"1": ["exists"]}}}, 422), None, answer({}, 422)])
 
     def create(tasks: list[dict[str, Any]]) -> Response:
@@ -147,7 +266,8 @@ async def test_a_sign_in_that_ends_while_a_lost_draft_is_looked_for(
             raise given
         return given or drafts(tasks)
 
-    async def find(*_: Any) -> dict[str, str]:
+    async def find(_push: Push, _run: Run, keys: Collection[str]) -> dict[str, str]:
+        asked.append(set(keys))
         raise SignInNeeded("the sign-in has ended")
 
     platform.create = create
@@ -157,12 +277,19 @@ async def test_a_sign_in_that_ends_while_a_lost_draft_is_looked_for(
         await passing(push, sending)
         assert (await sending).stopped_by is None
         assert await run.counts() == counted(created=1, refused=1)
+    assert asked == [{"T-1"}]  # not for what was not refused
 
 
 @pytest.mark.parametrize("trouble", [MaybeSent("lost"), NothingSent("no way")])
-async def test_an_outage_is_met_as_often_as_one_call_may_be_tried(tmp_path: Path, trouble: Exception) -> None:
+async def test_an_outage_is_met_as_often_as_one_call_may_be_tried(
+    tmp_path: Path, trouble: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A broadcast that fails in all its tries is not begun anew, nor is the read that should tell what became of it."""
     platform = Platform()
+    results: list[str] = []
+    monkeypatch.setattr(
+        BrakeWatch, "leave", lambda _self, _place, ended: results.extend(type(e).__name__ for e in ended)
+    )
     reads: list[str] = []
 
     def fail(_: Any) -> Response:
@@ -179,6 +306,7 @@ async def test_an_outage_is_met_as_often_as_one_call_may_be_tried(tmp_path: Path
         assert (await sending).stopped_by is not None
         acted = isinstance(trouble, MaybeSent)
         assert await run.counts() == (counted(broadcasting=2) if acted else counted(drafted=2))
+        assert results == ["InDoubt" if acted else "Unprocessed"] * 2
         assert (len(platform.broadcasts), len(reads)) == (3, 6 if acted else 0)
         platform.broadcasts.clear()
         sending = asyncio.create_task(push.send(run))
@@ -202,6 +330,43 @@ async def test_a_read_that_is_refused_is_tried_again_and_stops_no_push(tmp_path:
         await passing(push, sending)
         assert (await sending).stopped_by is None
         assert await run.counts() == counted(created=2)
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [("draft", "still a draft"), ("queued", "is queued, which nobody knows"), (None, "does not say where it stands")],
+)
+async def test_a_task_that_stays_where_it_is_is_broadcast_as_often_as_one_call_may_be_tried(
+    tmp_path: Path, status: str | None, told: str
+) -> None:
+    """Then its order is in doubt, for broadcasts were answered, and may act yet; and why is told."""
+    platform = Platform()
+    platform.read = lambda task_id: answer({"id": task_id, "current_status": status})
+    async with loaded(tmp_path, platform, 2, attempts=3) as (push, run):
+        sending = asyncio.create_task(push.send(run))
+        await passing(push, sending)
+        assert told in str((await sending).stopped_by)
+        assert await run.counts() == counted(broadcasting=2)
+    assert platform.broadcasts == [["id-T-0", "id-T-1"]] * 3
+
+
+async def test_a_task_that_is_another_orders_is_not_broadcast_again(tmp_path: Path) -> None:
+    """An order whose task names another one is in doubt, with the reason, and the push goes on."""
+    platform = Platform()
+    platform.read = lambda task_id: answer({"id": task_id, "tracking_id": "T-9", "current_status": "draft"})
+    async with loaded(tmp_path, platform, 1, attempts=3) as (push, run):
+        sending = asyncio.create_task(push.send(run))
+        await passing(push, sending)
+        assert (await sending).stopped_by is None
+        assert await run.counts() == counted(in_doubt=1)
+        assert "another order's" in str([row.error async for row in run.rows()])
+    assert platform.broadcasts == [["id-T-0"]]
+
+
+async def waiting(clock: ManualClock, sending: "asyncio.Task[Any]", seconds: float) -> None:
+    """Wait until the sending does so for some seconds of its clock."""
+    while not any(seconds - 1 < each < seconds + 1 for each in clock.sleepers):
+        await asyncio.wait([sending], timeout=0.01)
 
 
 async def passing(push: Push, sending: "asyncio.Task[Any]") -> None:
