@@ -29,6 +29,7 @@ COMMANDS = {
     "afterwards": {
         "receive": "Receive GotSurge's events, and follow all orders.",
         "inbox": "The events that came.",
+        "listen": "See events as they come, and send them on.",
         "orders": "Where each order is, and its history.",
         "watch": "What becomes of a run, live.",
         "alerts": "What should be looked after.",

@@ -1,8 +1,5 @@
 """``gotsurge receive``: a receiver for who has no service of his own."""
 
-import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -14,6 +11,7 @@ from aiohttp import web
 
 from gotsurge_async.bulk import Ledger, LedgerError
 from gotsurge_async.cli.afterwards.books import Books, book_option, books_beside
+from gotsurge_async.cli.afterwards.serving import PREFIX, listening, tokens, until_a_signal
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
@@ -21,18 +19,12 @@ from gotsurge_async.cli.shared.options import OUTPUT, in_group
 from gotsurge_async.cli.shared.output import say, shown, started_document
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
-from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.webhooks.book import Book, Change, account_named
 from gotsurge_async.webhooks.follow import Follower
 from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.reads import READ_RATE
 from gotsurge_async.webhooks.receive import Receiver
 from gotsurge_async.webhooks.web.aiohttp import webhook_routes
-
-TOKEN, NEXT = "GOTSURGE_WEBHOOK_TOKEN", "GOTSURGE_WEBHOOK_TOKEN_NEXT"
-PREFIX = "/webhooks"
-DRAIN_SECONDS = 10.0
-"""How long events that are being received are waited for at the end."""
 
 _option = in_group("Receiving")
 
@@ -110,11 +102,7 @@ async def receive(target: Target, ledger: Place | None, book: Place | None, **gi
 
 
 async def _serve(serving: Serving, target: Target, books: Books) -> None:
-    tokens = [token for name in (TOKEN, NEXT) if (token := os.environ.get(name))]
-    if not tokens:
-        raise UsageError(
-            f"there is no token: {TOKEN} is one; python -c 'import secrets; print(secrets.token_urlsafe(32))' makes it"
-        )
+    secrets = tokens()
     account = account_named(target.environment, target.account)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
@@ -135,18 +123,19 @@ async def _serve(serving: Serving, target: Target, books: Books) -> None:
         )
         receiver = Receiver(
             inbox,
-            tokens=tokens,
+            tokens=secrets,
             account=account,
             allow=serving.allow or None,
             trusted_proxies=serving.trusted_proxies,
             clock=clock,
         )
         await stack.enter_async_context(follower)
-        url = await stack.enter_async_context(_listening(serving, receiver, follower, inbox))
+        routes = [*webhook_routes(receiver, PREFIX), *_pages(receiver, follower)]
+        url = await stack.enter_async_context(listening(serving.host, serving.port, routes))
         if serving.as_json:
             started_document()
         say(f"receiving at {url}{PREFIX}/TOKEN for {account}; the order book is {books.book}")
-        await _until_a_signal()
+        await until_a_signal()
         say("stopping: what is being received is kept first")
 
 
@@ -163,8 +152,9 @@ async def _ledger(where: Place) -> AsyncIterator[Ledger | None]:
         yield ledger
 
 
-@asynccontextmanager
-async def _listening(serving: Serving, receiver: Receiver, follower: Follower, inbox: Inbox) -> AsyncIterator[str]:
+def _pages(receiver: Receiver, follower: Follower) -> list[web.RouteDef]:
+    """Alive, and ready."""
+
     async def health(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
@@ -173,19 +163,7 @@ async def _listening(serving: Serving, receiver: Receiver, follower: Follower, i
         told = {"ready": keeps, "following": follower.ready.is_set(), "reading": not follower.troubles}
         return web.json_response(told, status=200 if keeps else 503)
 
-    app = web.Application()
-    app.add_routes([*webhook_routes(receiver, PREFIX), web.get("/healthz", health), web.get("/readyz", ready)])
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=DRAIN_SECONDS)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, serving.host, serving.port).start()
-        except OSError as error:
-            raise ConfigError(f"cannot listen at {serving.host}:{serving.port}: {error.strerror or error}") from None
-        host = f"[{serving.host}]" if ":" in serving.host else serving.host
-        yield f"http://{host}:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    return [web.get("/healthz", health), web.get("/readyz", ready)]
 
 
 def _printing(as_json: bool) -> Any:
@@ -208,16 +186,3 @@ def _printing(as_json: bool) -> Any:
             click.echo("\t".join(shown(told[name]) for name in ("at", "task_id", "tracking_id", "status")))
 
     return printed
-
-
-async def _until_a_signal() -> None:
-    """Wait for Ctrl-C or SIGTERM; a second one ends the process at once."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, stop.set)
-    try:
-        await stop.wait()
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
+from gotsurge_async.cli.afterwards.serving import listening
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
 from gotsurge_async.webhooks.inbox import Inbox
 from tests.cli.afterwards.receiving import NEXT, TOKEN, receiving
-from tests.support.commands import Runner, gotsurge, local
+from tests.support.commands import Runner, finish, gotsurge, local, start
 from tests.support.orders import orders
 from tests.webhooks.kit import event
 
@@ -161,3 +163,43 @@ def test_the_inbox_by_hand(run: Runner, tmp_path: Path) -> None:
         assert run("inbox", *words, *book).exit_code == 2
     nowhere = run("inbox", "list", "--book", tmp_path / "none.db")
     assert (nowhere.exit_code, "no inbox" in nowhere.stderr, (tmp_path / "none.db").exists()) == (2, True, False)
+
+
+async def test_listening_and_sending_on(here: Simulator, tmp_path: Path) -> None:
+    """What came earlier and what comes now is printed, and sent on in order, signed, until it is taken."""
+    got: list[tuple[str, bytes]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        got.append((request.headers["webhook-id"], await request.read()))
+        return web.Response(status=503 if len(got) == 1 else 200)
+
+    async with Inbox.open(tmp_path / "b.db") as inbox:
+        await inbox.put("acme", event("task-1"))
+    async with listening("127.0.0.1", 0, [web.post("/hooks", take)]) as target:
+        words = ["listen", "--port", "0", "--forward-to", f"{target}/hooks", "--since", "2h", "--json", "--book"]
+        process = await start(*words, tmp_path / "b.db", cwd=tmp_path, env={"GOTSURGE_WEBHOOK_TOKEN": TOKEN})
+        assert process.stderr is not None
+        assert process.stdout is not None
+        said = ""
+        while "listening to" not in said:
+            said += (await asyncio.wait_for(process.stderr.readline(), 60)).decode()
+        url = said.partition("receiving at ")[2].partition("/webhooks")[0]
+        async with aiohttp.ClientSession() as session, session.post(f"{url}/webhooks/{TOKEN}", data=b"\xff") as answer:
+            assert answer.status == 200
+        lines = [json.loads(await asyncio.wait_for(process.stdout.readline(), 30)) for _ in range(2)]
+        async with asyncio.timeout(30):
+            while len(got) < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        process.terminate()
+        assert (await finish(process)).code == 0
+    assert [(line["task_id"], line["state"]) for line in lines] == [("task-1", "waiting"), (None, "dead")]
+    assert lines[0]["event"] == json.loads(event("task-1"))
+    assert got == [("gotsurge_1", event("task-1"))] * 2 + [("gotsurge_2", b"\xff")]
+    assert "whsec_" in said
+    assert TOKEN not in said
+
+
+@pytest.mark.parametrize("words", [("--since", "yesterday"), ("--forward-to", "file:///x"), ("--port", "0")])
+def test_what_cannot_be_listened_to(run: Runner, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """A span that is none, a URL that is none, a port without a token."""
+    assert run("listen", *words, "--book", tmp_path / "b.db").exit_code == 2
