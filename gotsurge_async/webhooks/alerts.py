@@ -82,6 +82,7 @@ class Alert:
             for a failure whose time was not told.
         vessel, imo, berth: whom it is for.
         account: as the book names it.
+        seen_at: when the order was last read, if it is of a book.
     """
 
     kind: AlertKind
@@ -93,6 +94,7 @@ class Alert:
     imo: int | None = None
     berth: str | None = None
     account: str = ""
+    seen_at: datetime | None = field(default=None, eq=False)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -142,6 +144,7 @@ class Alert:
             "imo": self.imo,
             "berth": self.berth,
             "account": self.account or None,
+            "seen_at": self.seen_at,
             "text": self.text(now, zone),
         }
 
@@ -221,7 +224,7 @@ async def alerts_in(
             if order.status != task.current_status:
                 task = evolve(task, current_status=order.status)
             for alert in alerts(task, now, limits, account=order.account):
-                yield alert if alert.tracking_id else evolve(alert, tracking_id=order.key)
+                yield evolve(alert, tracking_id=alert.tracking_id or order.key, seen_at=order.seen_at)
 
 
 def _failed_at(task: Task, status: TaskStatus | None) -> datetime | None:

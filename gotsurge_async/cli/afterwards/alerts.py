@@ -14,7 +14,7 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, RunState
 from gotsurge_async.cli.afterwards.books import book_option, books_beside, open_book
-from gotsurge_async.cli.afterwards.reading import READING, DueReads, limits_of
+from gotsurge_async.cli.afterwards.reading import READING, STALE, DueReads, limits_of
 from gotsurge_async.cli.afterwards.zones import zone_option
 from gotsurge_async.cli.shared.connect import Target, connected, may_take_place
 from gotsurge_async.cli.shared.exits import Exit, Unreachable, asynchronous
@@ -147,6 +147,9 @@ async def _once(present: Sequence[Alert], options: AlertOptions) -> Exit:
     elif present:
         rows = [(alert.kind.in_words, alert.text(now, options.zone), alert.name) for alert in present]
         print_table(("ALERT", "ORDER", "TASK"), rows)
+    old = {alert.name for alert in present if alert.seen_at is not None and now - alert.seen_at > STALE}
+    if old:
+        say(f"{len(old):,} of these orders were not read for an hour: let a receiver run, or say --read-rate")
     if present and options.post is not None:
         await _post(options.post, _text(present, options))
     return Exit.REFUSED if present else Exit.CREATED

@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Iterable, Mapping
-from datetime import timedelta
 from typing import Any
 
 import click
@@ -12,9 +11,18 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.bulk.after.results import defused
 from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books
+from gotsurge_async.cli.afterwards.reading import STALE
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import is_terminal, print_json, print_record, print_table, shown, started_document
+from gotsurge_async.cli.shared.output import (
+    is_terminal,
+    print_json,
+    print_record,
+    print_table,
+    say,
+    shown,
+    started_document,
+)
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import TaskStatus
@@ -27,8 +35,6 @@ COLUMNS = (
 )  # fmt: skip
 """Of a row of ``--csv``."""
 _HEADINGS = ("TASK", "TRACKING ID", "STATUS", "SINCE", "VESSEL", "BERTH", "DUE", "GROUP TAG")
-STALE = timedelta(hours=1)
-"""What was not read for longer is told to be old."""
 
 
 @click.command()
@@ -75,6 +81,9 @@ async def orders(
         open=only_open,
         name=order_id,
     )
+    for status in statuses:
+        if not TaskStatus(status).known:
+            say(f"{status} is none of the document's statuses: {', '.join(TaskStatus)}")
     if as_csv and as_json:
         raise click.UsageError("--csv or --json, not both")
     async with open_book(books) as (book, _):
@@ -146,11 +155,9 @@ async def _print_rows(found: AsyncIterator[BookOrder], limit: int | None) -> Non
     if rows or number == 0:
         print_table(_HEADINGS, rows, headed=number == len(rows))
     if terminal and limit is None and number == 100:
-        click.echo("… perhaps more: --limit says how many, --json and --csv list all", err=True)
+        say("… perhaps more: --limit says how many, --json and --csv list all")
     if oldest:
-        click.echo(
-            f"{oldest:,} of them were not read for an hour: `gotsurge watch RUN` or a receiver reads them", err=True
-        )
+        say(f"{oldest:,} of them were not read for an hour: `gotsurge watch RUN` or a receiver reads them")
 
 
 async def _print_csv(found: AsyncIterator[BookOrder]) -> None:

@@ -14,6 +14,8 @@ from gotsurge_async.webhooks.book import OTHER, Book
 
 READING = "Reading"
 """The group of the options about it."""
+STALE = timedelta(hours=1)
+"""What was not read for longer is told to be old."""
 AT_ONCE = 8
 """Reads in flight, at most."""
 

@@ -304,7 +304,7 @@ class Watching:
         self._began = self._since = self._clock.now()
         self._told: dict[int, int] = {}
         self._is_read = False
-        self._ledger_at = 0.0
+        self._ledger_at = -LEDGER_EVERY
 
     async def read_on(self, at_once: int) -> None:
         """Read what is due, for ever, while no receiver does."""
@@ -329,13 +329,13 @@ class Watching:
 
     async def look(self) -> None:
         """Show how the run stands."""
-        if self.shown.sending or time.monotonic() > self._ledger_at + LEDGER_EVERY:
+        if time.monotonic() > self._ledger_at + LEDGER_EVERY:
             await self._look_into_the_ledger()
         await self._tell_changes()
         what = self.shown
         what.statuses = await self._book.counts(self._info.id)
-        if not what.open and what.sending is False:
-            await self._look_into_the_ledger()  # the last word is about what is true now
+        if not what.open:  # the last word is about what is true now
+            await self._look_into_the_ledger()
             what.statuses = await self._book.counts(self._info.id)
         what.trouble = None if self._reads is None else self._reads.trouble
         if self._is_read:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,18 @@ def test_orders_in_doubt_are_told(desk: Desk) -> None:
         ("in_doubt", f"{run_id}/A"),
         ("in_doubt", f"{run_id}/B"),
     ]
+
+
+def test_old_news_is_told_to_be_old(desk: Desk) -> None:
+    """What was not read for an hour may have gone on since."""
+    desk.push("A", "B")
+    fresh = desk.on_ledger("alerts", "--not-accepted", YEARS)
+    assert "not read for an hour" not in fresh.stderr
+    with sqlite3.connect(desk.folder / "ledger.book.db") as database:
+        database.execute("UPDATE book_orders SET seen_at = seen_at - 3700 * 1000000 WHERE tracking_id = 'A'")
+    database.close()
+    old = desk.on_ledger("alerts", "--not-accepted", YEARS)
+    assert (old.exit_code, "1 of these orders were not read for an hour" in old.stderr) == (1, True)
 
 
 def test_it_reads_before_it_tells_if_asked(desk: Desk) -> None:

@@ -30,6 +30,14 @@ def test_pushed_orders_are_listed(desk: Desk) -> None:
     assert desk.document(desk.on_ledger("orders", "--status", "complete", "--status", "broadcasting", "--json"))
 
 
+def test_a_status_that_the_document_does_not_list_is_told(desk: Desk) -> None:
+    """It may be a slip, or one that the service has all the same."""
+    desk.push("A")
+    done = desk.on_ledger("orders", "--status", "brodcasting", "--json")
+    assert (done.exit_code, desk.document(done)) == (0, [])
+    assert "brodcasting is none of the document's statuses: draft, pending_broadcast, broadcasting" in done.stderr
+
+
 def test_one_order_is_told_with_its_history(desk: Desk) -> None:
     """By its tracking id or its task id; with --json as it was read, in the API's own shape."""
     desk.push("A", "B")
