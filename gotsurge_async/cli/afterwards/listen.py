@@ -59,12 +59,12 @@ async def listen(
 ) -> Exit:
     """Print events as they come into the inbox, until Ctrl-C; for who builds and tests what receives them.
 
-    Beside a gotsurge receive it shows what that one takes in. With --port it receives itself, at /webhooks/TOKEN of this
-    machine, and does nothing else with what comes: no task is read.
+    Beside a gotsurge receive it shows what that one takes in. With --port it receives itself, at /webhooks/TOKEN of
+    this machine, and does nothing else with what comes: no task is read.
 
     --forward-to sends events on to a service under development, in order, signed by the scheme of Standard Webhooks; an
-    event that is not taken is sent again, and the next ones wait. GOTSURGE_FORWARD_SECRET is the secret (whsec_…); without
-    it a new one is made, and told once.
+    event that is not taken is sent again, and the next ones wait. GOTSURGE_FORWARD_SECRET is the secret (whsec_…);
+    without it a new one is made, and told once.
 
     \b
     Exit codes:
