@@ -5,6 +5,8 @@ from email.utils import format_datetime
 from typing import Protocol
 
 _SINGAPORE = timezone(timedelta(hours=8))
+LATEST = 250_000_000_000.0
+"""Seconds since the epoch, in the year 9892: what is later than 9999 cannot be written."""
 MOST_SPEED = 86_400
 """A day in a second."""
 
@@ -39,7 +41,7 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         """Turn the clock on by ``seconds``, which must not be negative."""
-        if not seconds >= 0 or seconds == float("inf"):
+        if not 0 <= seconds <= LATEST - self.now():
             raise ValueError(f"a clock is turned forward by a number of seconds, not by {seconds!r}")
         self._ahead += seconds
 

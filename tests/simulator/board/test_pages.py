@@ -239,21 +239,6 @@ async def test_a_curl_makes_the_call_again(plain: Client) -> None:
     assert plain.simulator.audit()["by_tracking_id"] == {"T-1": 2}
 
 
-async def test_the_log_of_requests_is_bounded(plain: Client) -> None:
-    """Long bodies are cut, and the oldest calls are forgotten when there are too many bytes of them."""
-    log = plain.simulator._service.requests
-    long = b'{"tasks": "' + b"x" * 900_000 + b'"}'
-    for _ in range(5):
-        await plain.call("POST", "/tasks", long)
-    assert sum(len(call.body) for call in log.latest(10**6)) < 6 * (64 << 10)
-    assert "more" in log.latest(1)[0].shown_body
-    for _ in range(600):
-        await plain.call("GET", "/tasks/x")
-    assert len(log.latest(10**6)) == 500
-    with pytest.raises(LookupError):
-        log.find(1)
-
-
 @pytest.mark.parametrize("name", ["../pieces.html", "pieces.html", "glyphs.svg", "..%2f..%2fpages.py", "x", "%00"])
 async def test_only_the_boards_files_are_served(plain: Client, name: str) -> None:
     """No other file is served, wherever a path leads."""
