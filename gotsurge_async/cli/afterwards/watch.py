@@ -294,7 +294,7 @@ class Watching:
     """
 
     def __init__(self, book: Book, ledger: Ledger, info: RunInfo, reads: DueReads | None, screen: Screen) -> None:
-        self.shown = Shown()
+        self.shown: Shown = Shown()
         self._book = book
         self._ledger = ledger
         self._info = info

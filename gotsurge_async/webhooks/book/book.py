@@ -11,6 +11,7 @@ from typing import Self
 from gotsurge_async.bulk.ledger import Ledger, OrderRow, OrderState, RunInfo, RunState
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row
+from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import Task, TaskStatus
 from gotsurge_async.webhooks.book.history import Step, in_order
 from gotsurge_async.webhooks.book.observing import Source, observe
@@ -28,6 +29,8 @@ from gotsurge_async.webhooks.book.records import (
 from gotsurge_async.webhooks.store import Store
 
 TEXTS = Path(__file__).with_name("book.sql")
+VERSION = 1
+"""Of the tables."""
 PAGE = 500
 MOST_ABSENT = 100_000
 """Ids that are remembered as unknown to the service; of more, the oldest are forgotten."""
@@ -78,11 +81,14 @@ class Book:
             where: the path of a file (never the ledger's own; see `store.beside`), or a URL.
 
         Raises:
-            ConfigError: it is no place, or a ledger's file.
+            ConfigError: it is no place, or a ledger's file, or of a newer version.
             StoreError: it cannot be used.
         """
         store = await Store.open(where, TEXTS)
         try:
+            ((version,),) = await store.read(lambda db: db.rows("version"))
+            if version > VERSION:
+                raise ConfigError(f"{store.place} is an order book of a newer version: update gotsurge-async")
             yield cls(store, clock or SystemClock())
         finally:
             await store.close()

@@ -24,6 +24,11 @@ CREATE TABLE IF NOT EXISTS book_absent (account TEXT NOT NULL, task_id TEXT NOT 
 CREATE INDEX IF NOT EXISTS book_absent_by_time ON book_absent (at);
 CREATE TABLE IF NOT EXISTS book_readers (name TEXT NOT NULL PRIMARY KEY, until {big} NOT NULL);
 CREATE TABLE IF NOT EXISTS book_runs (run TEXT NOT NULL PRIMARY KEY, taken_in {big} NOT NULL);
+CREATE TABLE IF NOT EXISTS book_meta (name TEXT NOT NULL PRIMARY KEY, value {big} NOT NULL);
+INSERT INTO book_meta (name, value) VALUES ('version', 1) ON CONFLICT (name) DO NOTHING;
+
+-- name: version
+SELECT value FROM book_meta WHERE name = 'version';
 
 -- --- what a read shows ------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,9 @@
 """Tests of the order book: what it takes in, hands on and tells, in a file and on a server."""
 
 import asyncio
+import sqlite3
 import stat
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -252,6 +254,18 @@ async def test_odd_but_lawful_tasks_are_taken(book: Book, odd: Task) -> None:
     ((order,),) = [[each async for each in book.orders()]]
     assert order.task.id == odd.id
     assert len(await book.history(order)) == len(changes)
+
+
+async def test_a_book_of_a_newer_version_is_left_alone(path: Path) -> None:
+    """Whoever wrote it knows more of it."""
+    async with Book.open(path):
+        pass
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("UPDATE book_meta SET value = 2")
+        database.commit()
+    with pytest.raises(ConfigError, match="newer version"):
+        async with Book.open(path):
+            pass
 
 
 async def test_a_closed_book_says_so(path: Path) -> None:
