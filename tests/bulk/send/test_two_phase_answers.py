@@ -164,6 +164,21 @@ async def test_what_became_of_a_broadcast_cannot_be_written(tmp_path: Path, monk
         assert await run.counts() == counted(broadcasting=2)
 
 
+@pytest.mark.parametrize(("gone", "told"), [(False, "its draft stays unused"), (True, "its draft is gone")])
+async def test_a_broadcast_that_is_refused_for_good(tmp_path: Path, gone: bool, told: str) -> None:
+    """Drafts are broadcast one by one after it; one that stays a draft is refused, a vanished one is in doubt."""
+    platform = Platform()
+    platform.broadcast = lambda _: answer({}, 422)
+    platform.read = lambda task_id: answer({}, 404) if gone else answer({"id": task_id, "current_status": "draft"})
+    async with loaded(tmp_path, platform, 2, attempts=3) as (push, run):
+        sending = asyncio.create_task(push.send(run))
+        await passing(push, sending)
+        assert (await sending).stopped_by is None
+        assert await run.counts() == (counted(in_doubt=2) if gone else counted(refused=2))
+        assert all(told in str(row.error) for row in [row async for row in run.rows()])
+    assert platform.broadcasts == [["id-T-0", "id-T-1"], *([] if gone else [["id-T-0"], ["id-T-1"]])]
+
+
 async def test_an_old_claim_is_renewed_for_the_drafts_that_are_broadcast(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
