@@ -95,18 +95,22 @@ def statements(file: Path, kind: Kind) -> Mapping[str, str]:
     return found
 
 
+def _absolute(path: Path) -> Path:
+    return path.absolute()
+
+
 @frozen
 class Place:
     """Where a database is.
 
     Attributes:
         kind: which database.
-        path: the file of one in SQLite.
+        path: the file of one in SQLite, absolute.
         url: for PostgreSQL's driver; it may hold a password.
     """
 
     kind: Kind
-    path: Path = Path()
+    path: Path = field(default=Path("/"), converter=_absolute)
     url: str = field(default="", repr=False)
 
     def __str__(self) -> str:
@@ -123,26 +127,25 @@ class Place:
 def place_of(where: str | Path) -> Place:
     """Where a path, or a URL, leads: ``PATH``, ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME``.
 
-    A path is made absolute. A driver that is named in a URL (``sqlite+aiosqlite:``, ``postgresql+psycopg:``) is passed
-    over.
+    A driver that is named in a URL (``sqlite+aiosqlite:``, ``postgresql+psycopg:``) is passed over.
 
     Raises:
         ConfigError: it is neither database, or no URL at all.
     """
     if isinstance(where, Path):
-        return Place(Kind.SQLITE, where.absolute())
+        return Place(Kind.SQLITE, where)
     if "://" not in where:
         if not where.strip() or _MEANT_OTHERWISE.match(where) or _SETTINGS.search(where):
             # As a file's name it would begin a ledger of its own, with a password in its name.
             raise ConfigError("this is no path, and no whole URL: give PATH, or postgresql://USER@HOST/NAME")
-        return Place(Kind.SQLITE, Path(where).absolute())
+        return Place(Kind.SQLITE, Path(where))
     scheme, _, rest = where.partition("://")
     name = scheme.partition("+")[0]
     if name == "sqlite":
         path = unquote(rest.removeprefix("/").partition("?")[0])
         if not rest.startswith("/") or path in ("", ":memory:"):
             raise ConfigError("it must outlive the process: give the path of a file, as in sqlite:///PATH")
-        return Place(Kind.SQLITE, Path(path).absolute())
+        return Place(Kind.SQLITE, Path(path))
     if name not in ("postgresql", "postgres"):
         told = f"{name} is not supported" if name else "this URL cannot be read"
         raise ConfigError(f"{told}: give the path of a file, or postgresql://USER@HOST/NAME")

@@ -48,9 +48,9 @@ def db(tmp_path: Path, text: Path) -> Iterator[Database]:
 @pytest.mark.parametrize(
     ("where", "place"),
     [
-        ("orders.db", Place(Kind.SQLITE, Path("orders.db").absolute())),
+        ("orders.db", Place(Kind.SQLITE, Path.cwd() / "orders.db")),
         (Path("/x/y.db"), Place(Kind.SQLITE, Path("/x/y.db"))),
-        ("sqlite:///rel.db", Place(Kind.SQLITE, Path("rel.db").absolute())),
+        ("sqlite:///rel.db", Place(Kind.SQLITE, Path.cwd() / "rel.db")),
         ("sqlite+aiosqlite:////x/a%20b.db", Place(Kind.SQLITE, Path("/x/a b.db"))),
         ("postgres://h/d", Place(Kind.POSTGRESQL, url="postgresql://h/d")),
         ("postgresql+psycopg://u@h:5433/d", Place(Kind.POSTGRESQL, url="postgresql://u@h:5433/d")),

@@ -82,7 +82,7 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
         LedgerUnusable: the ledger cannot be read or written.
     """
     moment = to_microseconds(before)
-    place = Place(Kind.SQLITE, await asyncio.to_thread(to.absolute))
+    place = Place(Kind.SQLITE, to)
     done = Archived(file=str(place))
     copy: Database | None = None
     store = await Store.open(where, clock)
