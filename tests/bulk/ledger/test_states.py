@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from attrs import astuple
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +16,12 @@ from gotsurge_async.bulk.ledger.states import (
     UNFINISHED,
     UNPROCESSED,
     WAITING,
+    Admission,
+    Counts,
+    NewOrder,
+    OrderRow,
     OrderState,
+    PendingOrder,
     Word,
     sources,
     utc_now,
@@ -59,6 +65,23 @@ def test_every_state_has_one_word() -> None:
     assert not DOUBTFUL & UNPROCESSED
     assert WAITING <= UNFINISHED
     assert not OWNED_ELSEWHERE & (UNFINISHED | LIVE)
+
+
+def test_nothing_is_counted_that_is_not_said() -> None:
+    """An admission and counts begin at nothing."""
+    assert astuple(Admission()) == ((), 0, 0, 0, 0, 0)
+    assert Counts().total == 0
+
+
+def test_what_an_order_says_is_not_in_its_repr() -> None:
+    """Orders are shown, in logs and errors, by number, line and key: the rest is private."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    row = OrderRow(1, 7, "K", OrderState.CREATED, b"Private", b"Row", None, None, None, None, moment)
+    for order in (NewOrder(7, "K", b"Private", b"Private", b"Private"), PendingOrder(1, 7, "K", b"Private"), row):
+        assert "7" in repr(order)
+        assert "Private" not in repr(order)
+    assert row.source == b"Row"
+    assert row._replace(source_row=None).source == b"Private"
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.integers(-12, 14))

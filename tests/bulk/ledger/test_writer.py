@@ -158,8 +158,9 @@ async def test_a_job_whose_rows_always_move_is_busy_in_the_end(db: Counting, pat
         tries.append(put(c, 7))
         raise Moved
 
-    with pytest.raises(LedgerBusy, match="try again"):
+    with pytest.raises(LedgerBusy, match="try again") as caught:
         await writer.run(moving)
+    assert isinstance(caught.value.__cause__, Moved)
     assert len(tries) == TRIES
     assert await writer.run(lambda c: put(c, 8)) == 8
     assert numbers(path) == [8]
