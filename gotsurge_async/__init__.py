@@ -1,7 +1,8 @@
 """Asyncio client and bulk loader for the GotSurge Partnership API.
 
-The names below are the public API; `gotsurge_async.bulk` holds the push with a ledger, `gotsurge_async.testing` what
-your own tests need. Importing the package does not import aiohttp.
+The names below are the public API; `gotsurge_async.bulk` holds the push with a ledger, `gotsurge_async.webhooks` what
+became of orders afterwards, `gotsurge_async.testing` what your own tests need. Importing the package does not import
+aiohttp.
 """
 
 import gotsurge_async.starting  # noqa: F401 - first of all: see there

@@ -20,7 +20,7 @@ from benchmarks.suites import Size
 from benchmarks.suites.calls import OURS
 
 NAMES = {"bare": "aiohttp.web, keeps nothing", "row_each": "aiohttp.web, a row for each", "ours": OURS}
-CONNECTIONS = 128
+CONNECTIONS = 256
 LONG_SECONDS = 60.0
 
 

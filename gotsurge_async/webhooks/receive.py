@@ -10,9 +10,9 @@ import hashlib
 import logging
 import re
 import weakref
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hmac import compare_digest
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import attrs
 
@@ -53,24 +53,39 @@ class Source(NamedTuple):
     rewritten: bool = False
 
 
-@attrs.frozen(kw_only=True)
-class Delivery:
-    """A request as the core sees it.
+class Delivery(Protocol):
+    """A request as the core sees it. An adapter looks things up when they are asked for: most are for few requests."""
 
-    Attributes:
-        token: the path's last part.
-        source: tells who posts, where that matters.
-        length: what the request says of its body.
-        here: the body, where it has come already; it is not waited for then.
-        body: reads it, or as much as shows that it is too long; raises BodyLost.
-    """
+    @property
+    def method(self) -> str:
+        """Such as ``POST``."""
+        ...
 
-    method: str
-    token: str = attrs.field(repr=False)
-    source: Callable[[], Source]
-    length: int | None = None
-    here: bytes | None = attrs.field(default=None, repr=False)
-    body: Callable[[int], Awaitable[bytes]]
+    @property
+    def token(self) -> str:
+        """The path's last part."""
+        ...
+
+    @property
+    def length(self) -> int | None:
+        """What the request says of its body."""
+        ...
+
+    def source(self) -> Source:
+        """Who posts."""
+        ...
+
+    def here(self) -> bytes | None:
+        """The body, where it has come already; it is not waited for then."""
+        ...
+
+    async def body(self, most: int) -> bytes:
+        """The body, or as much as shows that it is too long.
+
+        Raises:
+            BodyLost: it did not come whole.
+        """
+        ...
 
 
 @attrs.frozen
@@ -164,7 +179,7 @@ class Receiver:
             return _TOO_LARGE
         if not self._is_in_time():
             return _TOO_MANY
-        body = delivery.here
+        body = delivery.here()
         if body is None:
             try:
                 async with asyncio.timeout(BODY_SECONDS):

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from gotsurge_async.webhooks.receive import BodyLost, Delivery, Receiver, Source
+from gotsurge_async.webhooks.receive import BodyLost, Receiver, Source
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -19,30 +19,37 @@ def webhook_routes(receiver: Receiver, prefix: str = "/webhooks") -> list[web.Ro
 
 def _handler(receiver: Receiver) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        content = request.content
-
-        async def body(most: int) -> bytes:
-            found = b""
-            try:
-                while len(found) <= most and (block := await content.readany()):
-                    found += block
-            except ConnectionError:
-                raise BodyLost from None
-            return found
-
         try:
-            answer = await receiver.take(
-                Delivery(
-                    method=request.method,
-                    token=request.match_info["token"],
-                    source=lambda: Source(request.remote, request.headers.getall("X-Forwarded-For", ())),
-                    length=request.content_length,
-                    here=content.read_nowait() if content.is_eof() else None,
-                    body=body,
-                )
-            )
+            answer = await receiver.take(_Delivery(request))
         except BodyLost:
             raise web.HTTPBadRequest from None
         return web.Response(status=answer.status, text=answer.text, headers=answer.headers or None)
 
     return handle
+
+
+class _Delivery:
+    __slots__ = ("_request", "length", "method", "token")
+
+    def __init__(self, request: web.Request) -> None:
+        self._request = request
+        self.method: str = request.method
+        self.token: str = request.match_info["token"]
+        self.length: int | None = request.content_length
+
+    def source(self) -> Source:
+        request = self._request
+        return Source(request.remote, request.headers.getall("X-Forwarded-For", ()))
+
+    def here(self) -> bytes | None:
+        content = self._request.content
+        return content.read_nowait() if content.is_eof() else None
+
+    async def body(self, most: int) -> bytes:
+        found = b""
+        try:
+            while len(found) <= most and (block := await self._request.content.readany()):
+                found += block
+        except ConnectionError:
+            raise BodyLost from None
+        return found

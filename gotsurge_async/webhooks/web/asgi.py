@@ -4,7 +4,7 @@ app.mount("/webhooks", WebhookApp(receiver))
 """
 
 from gotsurge_async.auth.web.asgi import Receive, Scope, Send, lifespan
-from gotsurge_async.webhooks.receive import BodyLost, Delivery, Receiver, Source
+from gotsurge_async.webhooks.receive import BodyLost, Receiver, Source
 
 
 class WebhookApp:
@@ -23,36 +23,8 @@ class WebhookApp:
             raise ValueError(f"a webhook is no {scope['type']}")
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def body(most: int) -> bytes:
-            found = b""
-            while len(found) <= most:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise BodyLost
-                found += message.get("body", b"")
-                if not message.get("more_body"):
-                    break
-            return found
-
-        given: dict[bytes, list[str]] = {}
-        for name, value in scope["headers"]:
-            given.setdefault(name.lower(), []).append(value.decode("latin-1"))
-        length = given.get(b"content-length", [""])[0]
-        client = scope.get("client")
         try:
-            answer = await self._receiver.take(
-                Delivery(
-                    method=scope["method"],
-                    token=scope["path"].removeprefix(scope.get("root_path", "")).strip("/"),
-                    source=lambda: Source(
-                        peer=client[0] if client else None,
-                        forwarded=given.get(b"x-forwarded-for", ()),
-                        rewritten=client is not None and not client[1],  # as uvicorn does it: an address, and no port
-                    ),
-                    length=int(length) if length.isdecimal() else None,
-                    body=body,
-                )
-            )
+            answer = await self._receiver.take(_Delivery(scope, receive))
         except BodyLost:
             return
         text = answer.text.encode()
@@ -65,3 +37,38 @@ class WebhookApp:
             }
         )
         await send({"type": "http.response.body", "body": text})
+
+
+class _Delivery:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._scope = scope
+        self._receive = receive
+        self.method: str = scope["method"]
+        self.token: str = scope["path"].removeprefix(scope.get("root_path", "")).strip("/")
+        length = next(iter(self._headers(b"content-length")), "")
+        self.length: int | None = int(length) if length.isdecimal() else None
+
+    def source(self) -> Source:
+        client = self._scope.get("client")
+        return Source(
+            peer=client[0] if client else None,
+            forwarded=self._headers(b"x-forwarded-for"),
+            rewritten=client is not None and not client[1],  # as uvicorn does it: an address, and no port
+        )
+
+    def here(self) -> bytes | None:
+        return None
+
+    async def body(self, most: int) -> bytes:
+        found = b""
+        while len(found) <= most:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise BodyLost
+            found += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        return found
+
+    def _headers(self, wanted: bytes) -> list[str]:
+        return [value.decode("latin-1") for name, value in self._scope["headers"] if name.lower() == wanted]
