@@ -110,7 +110,7 @@ class Simulator:
         add_operations(app, self._service, self._sender)
         live = Live(self._service)
         add_control(app, self._service, self._sender, live)
-        add_board(app, self._service, live)
+        add_board(app, self._service, self._sender, live)
         add_pages(app, self._service)
         # Nobody waits for a simulator's last answers: what is still delayed at the end is cancelled.
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
@@ -186,6 +186,7 @@ class Simulator:
         ``webhooks`` as well: how many ``events`` there were, requests were ``sent``, and events are ``delivered``,
         ``waiting``, ``lost`` (by a fault) or ``given_up``.
         """
+        self._catch_up()
         return self._service.audit()
 
     def tasks(self, prefix: str = "") -> list[dict[str, Any]]:
@@ -196,6 +197,7 @@ class Simulator:
         Times are seconds since the epoch, of the simulator's clock. The history's first entry is the task's first
         status, its last the present one.
         """
+        self._catch_up()
         return self._service.tasks.histories(prefix)
 
     async def called(self, operation: str, *, times: int = 1) -> None:
@@ -265,6 +267,7 @@ class Simulator:
 
         ``state`` is delivered, waiting, lost (by a fault) or given up; the status of a try is 0 when nothing came.
         """
+        self._catch_up()
         return self._service.events.told()
 
     def resend(self, number: int) -> None:
@@ -274,6 +277,10 @@ class Simulator:
     async def webhooks_settled(self) -> None:
         """Wait until no event is on its way. Those that wait for the clock are not waited for: turn it."""
         await self._sender.settled()
+
+    def _catch_up(self) -> None:
+        self._service.catch_up(self.now())
+        self._send()
 
     def _send(self) -> None:
         self._sender.send(self._service.take_fresh())

@@ -1,9 +1,10 @@
 """One order: what may happen to it next, when it is due, what it says, and all that has been heard of it."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from math import ceil, floor, inf
 from typing import Any
+from urllib.parse import urlencode
 
 from gotsurge_async.simulator.board.lists import broken, due, status
 from gotsurge_async.simulator.board.markup import Html, fill, joined, safe, short
@@ -175,7 +176,7 @@ def _windows(record: TaskRecord, facts: Facts, now: float) -> Html:
     )
 
 
-def _grid(first: float, last: float, x: Any) -> Html:
+def _grid(first: float, last: float, x: Callable[[float], str]) -> Html:
     """Lines at whole hours, as many as can be told apart."""
     hours = (last - first) / HOUR
     step = next((each for each in (1, 2, 3, 6, 12, 24) if hours / each <= 10), ceil(hours / 10 / 24) * 24)
@@ -189,7 +190,7 @@ def _grid(first: float, last: float, x: Any) -> Html:
     return Html("".join(lines))
 
 
-def _expiry(record: TaskRecord, first: float, last: float, x: Any) -> Html:
+def _expiry(record: TaskRecord, first: float, last: float, x: Callable[[float], str]) -> Html:
     ends = record.ends_at if record.status == BROADCASTING else inf
     if not first <= ends <= last:
         return Html("")
@@ -250,7 +251,10 @@ def _sides(view: dict[str, Any], record: TaskRecord, facts: Facts, now: float) -
         ("Account", record.owner),
         ("Broadcast", f"to {record.preference}"),
         ("Vehicle", view.get("vehicle_preference")),
-        ("Group", facts.group),
+        (
+            "Group",
+            fill("group-link", query=urlencode({"q": facts.group}), group=short(facts.group)) if facts.group else None,
+        ),
         ("Invoice", view.get("invoice_number")),
         ("Distance", f"{record.distance / 1000:.1f} km" if record.distance else None),
         ("Changed", _precise(record.updated_at, now)),
@@ -271,7 +275,7 @@ def _brief(value: Any) -> str:
     return short(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), 200)
 
 
-def _side(key: str, heading: str, pairs: Iterable[tuple[str, Any]] | Sequence[Any], lead: object = "") -> Html:
+def _side(key: str, heading: str, pairs: Iterable[tuple[str, Any]], lead: object = "") -> Html:
     rows = joined(
         fill("pair", name=short(name), value=_brief(value)) for name, value in pairs if value not in (None, "")
     )

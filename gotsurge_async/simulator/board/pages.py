@@ -1,6 +1,6 @@
 """The board over HTTP: two pages, the parts of which they consist, and their files."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
@@ -9,8 +9,9 @@ from gotsurge_async.simulator.board import lists, traffic
 from gotsurge_async.simulator.board.live import Live
 from gotsurge_async.simulator.board.markup import STATIC, Html, fill
 from gotsurge_async.simulator.board.order_page import order
-from gotsurge_async.simulator.board.orders import Orders, Survey, Wanted, local
+from gotsurge_async.simulator.board.orders import Orders, Survey, local
 from gotsurge_async.simulator.state.service import Service
+from gotsurge_async.simulator.webhooks import Sender
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -18,12 +19,13 @@ POLICY = (
 )
 FILES: Mapping[str, str] = {"board.css": "text/css", "board.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+PARTS = ("strip", "flags", "orders", "failing", "requests", "webhooks", "faults", "faulty")
+"""What the board consists of."""
 
 
-def add_board(app: web.Application, service: Service, live: Live) -> None:
+def add_board(app: web.Application, service: Service, sender: Sender, live: Live) -> None:
     """Serve the board at ``/``, an order at ``/orders/{task_id}``, and what both consist of under ``/board/``."""
-    board = _Board(service, live)
+    board = _Board(service, sender, live)
     app.router.add_get("/", board.show)
     app.router.add_get("/orders/{task_id}", board.show_order)
     app.router.add_get("/board/parts", board.parts)
@@ -31,30 +33,45 @@ def add_board(app: web.Application, service: Service, live: Live) -> None:
 
 
 class _Board:
-    def __init__(self, service: Service, live: Live) -> None:
+    def __init__(self, service: Service, sender: Sender, live: Live) -> None:
         self._service = service
+        self._sender = sender
         self._live = live
         self._orders = Orders()
         self._known: tuple[int, Survey | None] = (-1, None)
+        self._makers: Mapping[str, Callable[[web.Request], Html]] = {
+            "strip": lambda request: lists.strip(self._survey(), lists.wanted_from(request.query)),
+            "flags": lambda request: lists.flags(self._survey(), lists.wanted_from(request.query)),
+            "orders": lambda request: lists.orders(self._survey(), lists.wanted_from(request.query)),
+            "failing": lambda _: traffic.failing(service),
+            "requests": lambda request: traffic.requests(
+                service, request.query.get("rq", "")[:200], errors=request.query.get("errors") == "true"
+            ),
+            "webhooks": lambda _: traffic.webhooks(service),
+            "faults": lambda _: traffic.faults(service),
+            "faulty": lambda _: traffic.faulty(service),
+            "request": lambda request: traffic.request(service, _number(request), _api_base(request)),
+            "event": lambda request: traffic.event(service, _number(request)),
+            "order": lambda request: self._order(request.query.get("task", ""), request),
+        }
 
     async def show(self, request: web.Request) -> web.Response:
         """The board."""
-        self._wake()
+        self._catch_up()
         wanted = lists.wanted_from(request.query)
-        names = ("strip", "flags", "orders", "failing", "requests", "webhooks", "faults", "faulty")
         content = fill(
             "board",
             q=wanted.text,
             is_table="true" if wanted.view == "table" else "false",
             is_columns="true" if wanted.view == "columns" else "false",
             fault_form=traffic.fault_form(),
-            **self._parts(names, request, wanted),
+            **{name: self._makers[name](request) for name in PARTS},
         )
         return self._page("Board", content, page="board", what="orders")
 
     async def show_order(self, request: web.Request) -> web.Response:
         """One order."""
-        self._wake()
+        self._catch_up()
         task_id = request.match_info["task_id"]
         try:
             content = fill("order", order=self._order(task_id, request))
@@ -64,44 +81,27 @@ class _Board:
         return self._page(name, content, page="order", what="order", task=task_id)
 
     async def parts(self, request: web.Request) -> web.Response:
-        """Parts of a page as they are now, by their names, as JSON, with the clock and the position in the stream."""
+        """Parts of a page as they are now, by their names, as JSON, with the clock and the position in the stream.
+
+        A part of what is not there, or not any more, is null.
+        """
         position = self._live.position
-        self._wake()
-        names = request.query.get("names", "").split(",")[:12]
-        try:
-            parts: Mapping[str, Html | None] = self._parts(names, request, lists.wanted_from(request.query))
-        except LookupError:
-            parts = dict.fromkeys(names)
+        self._catch_up()
+        parts: dict[str, Html | None] = {}
+        for name in request.query.get("names", "").split(","):
+            if name in self._makers and name not in parts:
+                try:
+                    parts[name] = self._makers[name](request)
+                except LookupError:
+                    parts[name] = None
         clock = {"now": self._service.clock.now(), "speed": self._service.clock.speed}
         return _protected(web.json_response({"position": position, "clock": clock, "parts": parts}))
 
-    def _wake(self) -> None:
+    def _catch_up(self) -> None:
+        """Have happened what was to happen by now: whoever looks at the board sees each step when it is due."""
         self._service.wake()
         self._service.catch_up(self._service.clock.now())
-
-    def _parts(self, names: "tuple[str, ...] | list[str]", request: web.Request, wanted: Wanted) -> dict[str, Html]:
-        service, query = self._service, request.query
-        survey: Survey | None = None
-        parts: dict[str, Html] = {}
-        number = query.get("number", "")
-        for name in names:
-            if name in ("strip", "flags", "orders"):
-                survey = survey or self._survey()
-                parts[name] = getattr(lists, name)(survey, wanted)
-            elif name == "requests":
-                parts[name] = traffic.requests(service, query.get("rq", "")[:200], errors=query.get("errors") == "true")
-            elif name in ("webhooks", "failing", "faults", "faulty"):
-                parts[name] = getattr(traffic, name)(service)
-            elif name in ("request", "event"):
-                if not (number.isascii() and number.isdigit() and len(number) < 10):
-                    raise LookupError(number)
-                if name == "request":
-                    parts[name] = traffic.request(service, int(number), _api_base(request))
-                else:
-                    parts[name] = traffic.event(service, int(number))
-            elif name == "order":
-                parts[name] = self._order(query.get("task", ""), request)
-        return parts
+        self._sender.send(self._service.take_fresh())
 
     def _survey(self) -> Survey:
         """All orders as they stand now; the same for all pages that ask after the same change."""
@@ -140,6 +140,13 @@ class _Board:
         response = self._page("No such order", fill("gone"), page="gone", what="page")
         response.set_status(404)
         return response
+
+
+def _number(request: web.Request) -> int:
+    text = request.query.get("number", "")
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise LookupError(f"there is nothing of the number {text!r}")
+    return int(text)
 
 
 def _api_base(request: web.Request) -> str:

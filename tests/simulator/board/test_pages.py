@@ -16,7 +16,7 @@ from gotsurge_async.simulator import Fault, SimulatorOptions
 from gotsurge_async.simulator.board.lists import CARDS, PAGE_SIZE
 from gotsurge_async.simulator.board.traffic import SHOWN
 
-from ..kit import Answer, Client, order, signed_in
+from ..kit import Answer, Client, FakeTime, order, signed_in
 from ..test_webhooks import receiving
 
 HOSTILE = """"><img src=x onerror=alert(1)><script>alert(1)</script>'&\u202e\x7f$id"""
@@ -127,6 +127,17 @@ async def test_an_order_that_is_not_there(platform: Client) -> None:
     assert await parts(platform, "request", number="99") == {"request": None}
     assert await parts(platform, "event", number="x") == {"event": None}
     assert await parts(platform, "nothing,orders,nothing") == {"orders": (await parts(platform, "orders"))["orders"]}
+
+
+async def test_who_looks_sees_what_is_due() -> None:
+    """A look at the board has happen what is due by then, and its events are sent."""
+    time = FakeTime()
+    async with receiving() as receiver, signed_in("plain", SimulatorOptions(webhook_url=receiver.url), time) as client:
+        await client.create(order("T-1"))
+        time.seconds += 2 * 86_400
+        assert ">expired</span>" in (await parts(client))["orders"]
+        await client.simulator.webhooks_settled()
+        assert receiver.statuses_got == ["broadcasting", "expired"]
 
 
 async def test_hostile_texts_stay_texts() -> None:
