@@ -7,15 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import attrs
-import click
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError
 from gotsurge_async.bulk.ledger.sql.store import Backend
-from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option
+from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, place_named
 from gotsurge_async.cli.shared.options import OUTPUT, Decorator, gathered, in_group
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.clock import SystemClock
-from gotsurge_async.database import Kind, Place, driver_of, place_of
+from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.store import beside
@@ -25,7 +24,7 @@ VARIABLE = "GOTSURGE_BOOK"
 book_option: Decorator[Any] = in_group(OUTPUT)(
     "--book",
     metavar="PATH|URL",
-    callback=lambda _, __, value: None if value is None else _place_of(value, "--book"),
+    callback=lambda _, __, value: None if value is None else place_named(value, "--book"),
     help="The order book and the inbox: a file, or postgresql://USER@HOST/NAME.  [default: beside the ledger]",
 )
 
@@ -50,21 +49,12 @@ def find_books(ledger: Place | None, env: str | None, book: Place | None) -> Boo
 def books_beside(ledger: Place, book: Place | None) -> Books:
     """The same where the ledger is known."""
     if book is None and (where := os.environ.get(VARIABLE)):
-        book = _place_of(where, VARIABLE)
+        book = place_named(where, VARIABLE)
     return Books(ledger=ledger, book=beside(ledger) if book is None else book)
 
 
 takes_books: Decorator[Any] = gathered("books", find_books, ledger_option, env_option, book_option)
 """The options of a command that looks into the order book; it gets the places of both, as ``books``."""
-
-
-def _place_of(text: str, name: str) -> Place:
-    try:
-        found = place_of(text)
-        driver_of(found)
-    except ConfigError as error:
-        raise click.UsageError(f"{name}: {error}") from None
-    return found
 
 
 @asynccontextmanager

@@ -32,7 +32,7 @@ _option = in_group(OUTPUT)
 ledger_option: Decorator[Any] = _option(
     "--ledger",
     metavar="PATH|URL",
-    callback=lambda _, __, value: None if value is None else _place_of(value, "--ledger"),
+    callback=lambda _, __, value: None if value is None else place_named(value, "--ledger"),
     help="The ledger: a file, or postgresql://USER@HOST/NAME; gotsurge push --help says where it is otherwise.",
 )
 env_option: Decorator[Any] = _option(
@@ -55,11 +55,16 @@ def find_ledger(given: Place | None, target: Target, out: Path = OUT) -> Place:
     if given is not None:
         return given
     if where := os.environ.get("GOTSURGE_LEDGER"):
-        return _place_of(where, "GOTSURGE_LEDGER")
+        return place_named(where, "GOTSURGE_LEDGER")
     return place_of((platformdirs.user_data_path("gotsurge") if target.is_real else out) / "ledger.db")
 
 
-def _place_of(text: str, name: str) -> Place:
+def place_named(text: str, name: str) -> Place:
+    """Where a text leads that an option or a variable of that name holds.
+
+    Raises:
+        click.UsageError: nowhere, or its driver is not there.
+    """
     try:
         found = place_of(text)
         driver_of(found)
