@@ -158,6 +158,16 @@ class Budget:
             await self._clock.sleep(mine - now)
 
 
+async def is_platform(gs: GotSurge, *, before_send: Callable[[], Awaitable[None]] | None = None) -> bool:
+    """Whether the account is a platform partner's, which reads its organizations' tasks too."""
+    query = {"page": 1, "per_page": 1}
+    try:
+        await gs.session.call(PLATFORM_TASKS_LIST, query=query, before_send=before_send)
+    except (Forbidden, NotFound):
+        return False
+    return True
+
+
 class Reads:
     """Reads tasks, for `Follower`.
 
@@ -319,20 +329,11 @@ class Reads:
         gs = self._accounts[account]
         async with self._asking:
             if account not in self._platform:
-                self._platform[account] = await self._is_platform(gs)
+                self._platform[account] = await is_platform(gs, before_send=self._again())
                 await self.budget.turn()
         endpoint = PLATFORM_TASKS_GET if self._platform[account] else TASKS_GET
         path = {"task_id": task_id}
         return await gs.session.call(endpoint, path=path, read=task_of(task_id), before_send=self._again())
-
-    async def _is_platform(self, gs: GotSurge) -> bool:
-        """Whether the account is a platform partner's, which reads its organizations' tasks too."""
-        query = {"page": 1, "per_page": 1}
-        try:
-            await gs.session.call(PLATFORM_TASKS_LIST, query=query, before_send=self._again())
-        except (Forbidden, NotFound):
-            return False
-        return True
 
     def _again(self) -> Callable[[], Awaitable[None]]:
         """Takes a turn for every try but the first, which has one."""

@@ -1,6 +1,7 @@
 """``gotsurge alerts``: what should be looked after before the ship sails."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -12,8 +13,8 @@ import click
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, RunState
-from gotsurge_async.cli.afterwards.books import book_option, books_beside, open_book
+from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, LedgerError, RunState
+from gotsurge_async.cli.afterwards.books import Books, book_option, books_beside, open_book
 from gotsurge_async.cli.afterwards.reading import READING, STALE, DueReads, limits_of
 from gotsurge_async.cli.afterwards.zones import zone_option
 from gotsurge_async.cli.shared.connect import Target, connected, may_take_place
@@ -21,6 +22,7 @@ from gotsurge_async.cli.shared.exits import Exit, Unreachable, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
 from gotsurge_async.cli.shared.options import GroupedCommand, in_group, json_option
 from gotsurge_async.cli.shared.output import is_terminal, print_json, print_table, say, started_document
+from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Timeouts
 from gotsurge_async.database import Place
@@ -28,6 +30,7 @@ from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import Request, TransportError
 from gotsurge_async.webhooks.alerts import Alert, Lasting, Limits, alerts_in, doubt
 from gotsurge_async.webhooks.book import Only, account_named, account_of
+from gotsurge_async.webhooks.store import StoreError
 
 _WHEN = "When"
 _minutes = {"type": click.FloatRange(min=0), "metavar": "MINUTES", "show_default": True}
@@ -114,30 +117,58 @@ async def alerts(
         post=None if post is None else _checked(post),
         as_json=as_json,
     )
-    if read_rate and not target.env:
+    if read_rate and not (target.env or os.environ.get("GOTSURGE_ENV")):
         raise click.UsageError("--read-rate asks GotSurge: say which one, by --env")
     books = books_beside(find_ledger(ledger, target), book)
-    lasting, unposted = Lasting(), list[Alert]()
-    if follow:
-        started_document()  # of lines, which end when it does
     async with AsyncExitStack() as stack:
         gs = None if not read_rate else await stack.enter_async_context(connected(target, limits_of(read_rate)))
+        reads = None
+        if gs is not None:
+            account = account_named(target.environment, target.account)
+            reads = Reading(gs, account, timedelta(seconds=read_after), int(read_rate * every) + 1)
+        if not follow:
+            return await _once(await _look(books, options, reads), options)
+        started_document()  # of lines, which end when it does
+        lasting, unposted = Lasting(), list[Alert]()
         while True:
-            async with open_book(books) as (opened, known):
-                if gs is not None:
-                    account = account_named(target.environment, target.account)
-                    age = timedelta(seconds=read_after)
-                    await DueReads(gs, opened, account, SystemClock(), age=age).once(int(read_rate * every) + 1)
-                now = SystemClock().now()
-                present = [alert async for alert in alerts_in(opened, now, options.limits, only=options.only)]
-                if known is not None and vessel is None:
-                    present += [alert async for alert in _in_doubt(known, options)]
-            if not follow:
-                return await _once(present, options)
-            news = lasting.news(present)
-            _tell_news(news, options)
-            unposted = await _post_or_keep([*unposted, *news], options)
+            try:
+                news = lasting.news(await _look(books, options, reads))
+            except (StoreError, LedgerError) as error:
+                say(f"{error}; it is looked at again")  # whoever follows for months outlives a full disk
+            else:
+                _tell_news(news, options)
+                unposted = await _post_or_keep([*unposted, *news], options)
             await asyncio.sleep(every)
+
+
+@attrs.frozen
+class Reading:
+    """What is read before a look.
+
+    Attributes:
+        age: what was not heard of for so long.
+        limit: so many tasks, at most.
+    """
+
+    gs: GotSurge
+    account: str
+    age: timedelta
+    limit: int
+
+
+async def _look(books: Books, options: AlertOptions, reading: Reading | None) -> list[Alert]:
+    """All alerts as things stand."""
+    async with open_book(books) as (book, ledger):
+        if reading is not None:
+            reads = DueReads(reading.gs, book, reading.account, SystemClock(), age=reading.age)
+            await reads.once(reading.limit)
+            if reads.trouble is not None:
+                say(f"not all was read: {reads.trouble}")
+        now = SystemClock().now()
+        present = [alert async for alert in alerts_in(book, now, options.limits, only=options.only)]
+        if ledger is not None and options.only.vessel is None:
+            present += [alert async for alert in _in_doubt(ledger, options)]
+    return present
 
 
 async def _once(present: Sequence[Alert], options: AlertOptions) -> Exit:

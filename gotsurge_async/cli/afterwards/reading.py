@@ -11,6 +11,7 @@ from gotsurge_async.clock import Clock
 from gotsurge_async.config import Limits
 from gotsurge_async.errors import CallError, NotFound, SignInNeeded, Unauthorized, UnreadableAnswer
 from gotsurge_async.webhooks.book import OTHER, Book
+from gotsurge_async.webhooks.reads import is_platform
 
 READING = "Reading"
 """The group of the options about it."""
@@ -30,6 +31,7 @@ class DueReads:
     """Reads tasks of an account that were not heard of for a while, the longest first; the client keeps the rate.
 
     Attributes:
+        platform: whether it is a platform partner's; found out unless given.
         age: how long a while is.
         trouble: why the last read failed; None if it did not.
     """
@@ -38,7 +40,7 @@ class DueReads:
     book: Book
     account: str
     clock: Clock
-    platform: bool = False
+    platform: bool | None = None
     age: timedelta = timedelta(seconds=20)
     trouble: str | None = None
 
@@ -54,6 +56,8 @@ class DueReads:
         Raises:
             SignInNeeded, Unauthorized: no token works any more. Other failures are noted, and the task is due again.
         """
+        if self.platform is None:
+            self.platform = await is_platform(self.gs)
         waiting = iter(task_ids)
 
         async def work() -> None:

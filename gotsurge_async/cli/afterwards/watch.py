@@ -149,7 +149,7 @@ async def watch(
         reads = None
         if read_rate:
             gs = await stack.enter_async_context(connected(target, limits_of(read_rate)))
-            platform = info.mode is Mode.TWO_PHASE or target.account == "platform"
+            platform = True if info.mode is Mode.TWO_PHASE else None
             age = timedelta(seconds=read_after)
             reads = DueReads(gs, opened, account_of(info), SystemClock(), platform=platform, age=age)
         screen = await stack.enter_async_context(_screen(as_json, zone, info))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async.simulator import Simulator
+from gotsurge_async.simulator import Fault, Simulator
 from tests.cli.afterwards.kit import mailbox
 from tests.support.commands import Desk, gotsurge, local, start, write_orders
 
@@ -78,6 +78,25 @@ def test_it_reads_before_it_tells_if_asked(desk: Desk) -> None:
     assert desk.on_ledger("alerts", "--read-rate", "5").exit_code == 2
 
 
+def test_a_platform_partners_orders_are_read_as_such(platform_desk: Desk) -> None:
+    """Nobody need say that the account is one."""
+    platform_desk.push("A", words=("--mode", "two-phase"))
+    (task,) = platform_desk.simulator.tasks()
+    platform_desk.simulator.move(task["id"], "expired")
+    done = platform_desk.call("alerts", "--read-rate", "50", "--read-after", "0")
+    assert (done.exit_code, "failed\tA: expired" in done.stdout) == (1, True), done.output
+    assert platform_desk.simulator.audit()["calls"]["platform.tasks.get"] >= 1
+
+
+def test_what_could_not_be_read_is_told(desk: Desk) -> None:
+    """The rest is told all the same, as it was last read."""
+    desk.push("A")
+    desk.simulator.order_fault(Fault(operation="tasks.get", kind="status", status=400))
+    done = desk.call("alerts", "--read-rate", "50", "--read-after", "0", "--not-accepted", YEARS)
+    assert (done.exit_code, "A: broadcasting" in done.stdout) == (1, True)
+    assert "not all was read: " in done.stderr
+
+
 def test_it_posts_one_text(desk: Desk) -> None:
     """Tried again when the other side is busy; text of orders is no markup; the URL's secret is never shown."""
     desk.push("<!channel>&A", "B")
@@ -131,3 +150,23 @@ async def test_it_follows_and_tells_each_once(tmp_path: Path) -> None:
         assert process.returncode == 130
         assert b"posted with the next look" in errors
         assert [text.count("\n") for text in box.texts] == [0, 0]
+
+
+async def test_following_outlives_a_book_that_cannot_be_used(tmp_path: Path) -> None:
+    """It says so, and tells what there is when the book can be used again."""
+    async with Simulator() as simulator:
+        options = (*local(simulator), "--ledger", str(tmp_path / "ledger.db"), "--quiet")
+        pushed = await gotsurge("push", write_orders(tmp_path / "orders.csv", ["A"]), *options, cwd=tmp_path)
+        assert pushed.code == 0
+    (tmp_path / "book").mkdir()
+    words = ("--ledger", tmp_path / "ledger.db", "--book", tmp_path / "book", "--follow", "--every", "0.2")
+    process = await start("alerts", *words, "--not-accepted", YEARS, cwd=tmp_path)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        assert b"it is looked at again" in await asyncio.wait_for(process.stderr.readline(), 30)
+        (tmp_path / "book").rmdir()
+        assert b"\tnot accepted\tA: broadcasting" in await asyncio.wait_for(process.stdout.readline(), 30)
+    finally:
+        process.send_signal(2)
+        await process.communicate()
