@@ -23,15 +23,14 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, sleep_or
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import (
-    CallError,
     Forbidden,
     GotSurgeError,
     NotFound,
     OutcomeUnknown,
     RateLimited,
     Rejected,
-    SignInNeeded,
     Unauthorized,
+    UsageError,
 )
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.resources.reading import task_of
@@ -316,7 +315,7 @@ class Reads:
             if await self._book.observe(account, task, source="read" if wanted.events else "sweep"):
                 self._changed()
             await self._settle(wanted, None)
-        except (CallError, SignInNeeded, StoreError) as error:
+        except GotSurgeError as error:
             await self._failed(wanted, error)
             return
         if self._task_read is not None:
@@ -349,7 +348,9 @@ class Reads:
         """Try it later, unless it will never be read."""
         wanted.tries += 1
         account, task_id = wanted.key
-        refused = isinstance(error, Rejected) and not isinstance(error, RateLimited | Unauthorized)
+        refused = type(error) is UsageError or (  # the id is none that a path could hold; not that the client is closed
+            isinstance(error, Rejected) and not isinstance(error, RateLimited | Unauthorized)
+        )
         unreadable = isinstance(error, OutcomeUnknown) and error.status == 200 and wanted.tries >= _UNREADABLE_TRIES
         if refused or unreadable:
             try:

@@ -203,9 +203,12 @@ class Receiver:
         try:
             await self._inbox.put(self.account, body)
         except StoreError as error:
-            log.error("an event could not be kept, and was answered 503: %s", error)  # noqa: TRY400
+            if not self._failing:  # once: the log may be on the same disk
+                log.error("events cannot be kept, and are answered 503: %s", error)  # noqa: TRY400
             self._failing = True
             return _NOT_KEPT
+        if self._failing:
+            log.warning("events can be kept again")
         self._failing = False
         return _TAKEN
 

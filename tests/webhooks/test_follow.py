@@ -341,3 +341,34 @@ async def test_a_handler_that_hangs_at_the_end(tmp_path: Path, monkeypatch: pyte
         async with follower(kit):
             await kit.until(lambda: kit.statuses(task_id) == ["broadcasting"])
         assert (kit.seen[0].attempts, kit.seen[0].why) == (1, "the handler was cancelled")
+
+
+@pytest.mark.parametrize(
+    "odd", [".", "..", "../../x", "a/b?c=d", "%2e%2e", " ", "\u00e4\u4e2d", "x" * 200, "a#b", "-1", "null", "a\u202eb"]
+)
+async def test_an_id_that_leads_elsewhere(tmp_path: Path, odd: str) -> None:
+    """An id is looked up as the id of a task and nothing else, once; what could be none is not looked up at all."""
+    async with followed(tmp_path) as kit:
+        await kit.event(odd)
+        await all_done(kit)
+        calls = kit.here.simulator.audit()["calls"]
+        assert set(calls) <= {"tasks.get", "platform.tasks.list", "auth.exchange"}
+        assert calls.get("tasks.get", 0) <= 1
+        await kit.event(odd)
+        await all_done(kit)
+        assert kit.here.simulator.audit()["calls"].get("tasks.get", 0) <= 1
+        assert kit.seen == []
+
+
+async def test_a_client_that_is_closed_loses_no_event(tmp_path: Path) -> None:
+    """Who closes the client before the follower leaves events waiting, and none dead."""
+    async with followed(tmp_path, following=False) as kit, follower(kit) as following:
+        (task_id,) = await kit.create(order("T-0"))
+        await kit.here.gs.close()
+        await kit.event(task_id)
+
+        async def there_is_trouble() -> object:
+            return following.troubles
+
+        await eventually(there_is_trouble)
+        assert (await kit.inbox.counts())[EventState.WAITING] == 1
