@@ -14,6 +14,7 @@ from gotsurge_async.bulk.ledger import (
     Rival,
     UnusedDraft,
 )
+from gotsurge_async.bulk.ledger.sql.reading import Size
 from tests.bulk.ledger.kit import START, TurnedClock, begun, bring, ids, loaded, only, order, orders
 
 
@@ -134,6 +135,8 @@ async def test_lost_and_unused_drafts_are_remembered(ledger: Ledger) -> None:
         UnusedDraft("TRK-1", "task-9", cancelled=False),
         UnusedDraft("TRK-2", "task-2", cancelled=False),
     ]
+    await run.claim([third])
+    await run.record([OrderOutcome(third, OrderState.REFUSED, error="before there was a draft")])
     await run.unused_cancelled(["task-9"])
     assert [draft.cancelled for draft in await ledger.unused_drafts(run.id)] == [True, False]
     await run.close()
@@ -220,3 +223,21 @@ async def test_rivals_are_orders_that_say_something_else(ledger: Ledger) -> None
     assert [rival.line for rival in await second.rivals({OrderState.CHANGED}, found[2].id)] == [40, 50]
     await first.close()
     await second.close()
+
+
+async def test_a_rival_is_found_behind_pages_without_one(ledger: Ledger) -> None:
+    """An order that differs is told of however many before it, in chunks of their own, are as they were pushed."""
+    first = await loaded(ledger, orders(30))
+    await bring(first, OrderState.CREATED)
+    second = await ledger.begin(environment="simulator", mode="direct", source="orders.csv", chunk=1)
+    await second.add([*orders(29), attrs.evolve(order(30), payload=b"other")])
+    await second.admit()
+    assert [rival.line for rival in await second.rivals({OrderState.CHANGED, OrderState.ALREADY_PUSHED}, 0)] == [30]
+    for run in (first, second):
+        await run.close()
+
+
+def test_a_size_is_told_for_each_order() -> None:
+    """Bytes are divided among orders, if there are any."""
+    assert Size(bytes=10, orders=4).per_order == 2.5
+    assert Size(bytes=4096, orders=0).per_order is None
