@@ -5,21 +5,25 @@ import os
 import stat
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from gotsurge_async.bulk.ledger import Ledger, LedgerUnusable
-from gotsurge_async.bulk.ledger.locks import FileRunLocks, this_process
+from gotsurge_async.bulk.ledger import Ledger, LedgerBusy, LedgerUnusable, locks
+from gotsurge_async.bulk.ledger.locks import FileRunLocks, Lease, Leases, this_process
 from tests.bulk.ledger.kit import NO_DATABASE, START
+
+if TYPE_CHECKING:
+    from gotsurge_async.bulk.ledger.writer import Writer
 
 
 def test_one_holder_at_a_time(path: Path) -> None:
     """A run that is taken cannot be taken again, here or elsewhere, until it is released; another run can."""
-    locks, others = FileRunLocks(path), FileRunLocks(path)
-    lock = locks.take(NO_DATABASE, "r-1")
+    here, others = FileRunLocks(path), FileRunLocks(path)
+    lock = here.take(NO_DATABASE, "r-1")
     assert lock is not None
     assert lock.held
-    assert locks.take(NO_DATABASE, "r-1") is None
+    assert here.take(NO_DATABASE, "r-1") is None
     assert others.take(NO_DATABASE, "r-1") is None
     other = others.take(NO_DATABASE, "r-2")
     assert other is not None
@@ -29,7 +33,7 @@ def test_one_holder_at_a_time(path: Path) -> None:
     assert not lock.held
     again = others.take(NO_DATABASE, "r-1")
     assert again is not None
-    assert locks.take(NO_DATABASE, "r-1") is None
+    assert here.take(NO_DATABASE, "r-1") is None
     again.release()
 
 
@@ -53,6 +57,33 @@ def test_who_looks_keeps_nobody_from_a_run(path: Path, monkeypatch: pytest.Monke
     lock = FileRunLocks(path).take(NO_DATABASE, "r-1", wait=5)
     assert lock is not None
     lock.release()
+
+
+def test_a_look_leaves_a_run_that_a_crash_left_free(path: Path) -> None:
+    """Who has looked at a run of a dead process holds nothing of it: anybody may take it up."""
+    path.with_name("ledger.db.r-1.lock").touch()
+    assert not FileRunLocks(path).is_held(NO_DATABASE, "r-1")
+    lock = FileRunLocks(path).take(NO_DATABASE, "r-1")
+    assert lock is not None
+    assert FileRunLocks(path).is_held(NO_DATABASE, "r-1")
+    lock.release()
+
+
+async def test_a_lease_that_cannot_be_renewed_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy ledger is asked again; one that refuses is not, and whoever writes is told, not the one who renews."""
+    monkeypatch.setattr(locks, "LEASE_SECONDS", 0.0)
+    asked = [LedgerUnusable("gone"), LedgerBusy("later")]
+
+    class Refusing:
+        async def run(self, _job: object) -> int:
+            raise asked.pop()
+
+    leases = Leases()
+    leases.writer = cast("Writer", Refusing())
+    Lease("r-1", leases).keep()
+    (renewing,) = leases.renewing
+    await renewing
+    assert asked == []
 
 
 def test_the_lock_file_is_private_and_goes_away(path: Path) -> None:
