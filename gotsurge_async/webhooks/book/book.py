@@ -225,16 +225,16 @@ class Book:
         until = to_microseconds(self._clock.now() + lease)
         held = tuple(self._held)
 
-        def take(db: Database) -> list[Row]:
+        def take(db: Database) -> list[Change]:
             if held:
                 db.change("keep_held", until=until, holder=self._holder, numbers=db.listed(held))
             heads = [number for (number,) in db.rows("heads", now=now, most=limit) if number not in held]
             taken = [
                 number for number in heads if db.rows("hold", number=number, now=now, until=until, holder=self._holder)
             ]
-            return db.rows("changes", numbers=db.listed(taken)) if taken else []
+            return _changes(db, taken)
 
-        changes = [change_of(row) for row in await self._store.write(take)]
+        changes = await self._store.write(take)
         self._held.update(change.number for change in changes)
         return changes
 
@@ -260,11 +260,10 @@ class Book:
     async def dead_changes(self, limit: int = 1000) -> list[Change]:
         """The changes that were given up, oldest first."""
 
-        def ask(db: Database) -> list[Row]:
-            numbers = [number for (number,) in db.rows("dead_changes", most=limit)]
-            return db.rows("changes", numbers=db.listed(numbers)) if numbers else []
+        def ask(db: Database) -> list[Change]:
+            return _changes(db, [number for (number,) in db.rows("dead_changes", most=limit)])
 
-        return [change_of(row) for row in await self._store.read(ask)]
+        return await self._store.read(ask)
 
     async def revive(self, number: int) -> bool:
         """Hand on a change that was given up once more; whether there is one of that number."""
@@ -334,10 +333,14 @@ class Book:
     async def steps(self, orders: Iterable[BookOrder]) -> dict[int, list[tuple[Step, datetime]]]:
         """The steps of some orders by their numbers, as they came to be known, each with when it did."""
         numbers = [order.number for order in orders]
-        found: dict[int, list[tuple[Step, datetime]]] = {number: [] for number in numbers}
-        for row in await self._store.read(lambda db: db.rows("steps", orders=db.listed(numbers))):
-            found[row[0]].append((step_of(row), from_microseconds(row[-1])))
-        return found
+
+        def ask(db: Database) -> dict[int, list[tuple[Step, datetime]]]:
+            found: dict[int, list[tuple[Step, datetime]]] = {number: [] for number in numbers}
+            for row in db.rows("steps", orders=db.listed(numbers)):
+                found[row[0]].append((step_of(row), from_microseconds(row[-1])))
+            return found
+
+        return await self._store.read(ask)
 
     async def moved(
         self, since: datetime, run: str | None = None, *, limit: int = 1000
@@ -383,3 +386,7 @@ class Book:
             return db.change("forget_orders", before=moment)
 
         return await self._store.write(remove)
+
+
+def _changes(db: Database, numbers: Sequence[int]) -> list[Change]:
+    return [change_of(row) for row in db.rows("changes", numbers=db.listed(numbers))] if numbers else []
