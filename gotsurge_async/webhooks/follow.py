@@ -1,9 +1,10 @@
 """Follows orders after they were pushed: reads what events hint at, sweeps, settles doubts, and hands changes on.
 
-One process at a time follows for an inbox, whatever number receives: another one waits until it has ended.
+One process at a time follows the accounts of an inbox, whatever number receives: another one waits until it has ended.
 """
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -83,9 +84,13 @@ class Follower:
         whose: Callable[[RunInfo], str] = (lambda _: "default") if isinstance(accounts, GotSurge) else account_of
         self.ready: asyncio.Event = asyncio.Event()
         self._inbox = inbox
+        # Who follows other accounts need not wait.
+        self._name = f"follow-{hashlib.sha256(repr(sorted(mine)).encode()).hexdigest()[:12]}"
         self._clock = clock or SystemClock()
         self._worker = (
-            Worker(book, on_status, clock=self._clock, handler_seconds=handler_seconds) if on_status else None
+            Worker(book, on_status, accounts=mine, clock=self._clock, handler_seconds=handler_seconds)
+            if on_status
+            else None
         )
 
         def changed() -> None:
@@ -133,7 +138,7 @@ class Follower:
     async def _follow(self) -> None:
         while True:
             try:
-                async with self._inbox.alone("follow") as self._lost:
+                async with self._inbox.alone(self._name) as self._lost:
                     self.ready.set()
                     async with self._parts():
                         await self._lost.wait()

@@ -7,7 +7,7 @@ the change on again when it is back: a handler may see a change twice, and never
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from datetime import timedelta
 
 from gotsurge_async.calls.retry import backoff
@@ -40,16 +40,24 @@ class Worker:
     """Hands the changes of a book to a handler, for `Follower`.
 
     Args:
+        accounts: whose changes.
         handler_seconds: how long it may take.
     """
 
     def __init__(
-        self, book: Book, on_status: OnStatus, *, clock: Clock, handler_seconds: float = HANDLER_SECONDS
+        self,
+        book: Book,
+        on_status: OnStatus,
+        *,
+        accounts: Collection[str],
+        clock: Clock,
+        handler_seconds: float = HANDLER_SECONDS,
     ) -> None:
         self.waiting: asyncio.Event = asyncio.Event()
         """Set when there may be changes."""
         self._book = book
         self._on_status = on_status
+        self._accounts = accounts
         self._clock = clock
         self._seconds = handler_seconds
         self._running: set[asyncio.Task[None]] = set()
@@ -59,7 +67,7 @@ class Worker:
         try:
             while True:
                 room = AT_ONCE - len(self._running)
-                for change in await self._book.waiting(room, lease=LEASE):
+                for change in await self._book.waiting(room, accounts=self._accounts, lease=LEASE):
                     handing = asyncio.create_task(self._hand(change), name=f"gotsurge change {change.number}")
                     self._running.add(handing)
                     handing.add_done_callback(self._ended)

@@ -28,7 +28,7 @@ from tests.webhooks.follow_kit import eventually
 
 TASKS = int(os.environ.get("CHAOS_TASKS", "200"))
 KILLS = 10
-READ_RATE = 150.0
+READ_RATE = float(os.environ.get("CHAOS_READ_RATE", "150"))
 SWEEP_AFTER = 6.0
 WAY = ("accepted", "pending_pickup", "pickup_arriving", "pending_delivery", "delivery_arriving", "complete")
 

@@ -1,6 +1,7 @@
 """From an event to a handler: the task is read, and each of its steps is handed on once, in order."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -372,3 +373,27 @@ async def test_a_client_that_is_closed_loses_no_event(tmp_path: Path) -> None:
 
         await eventually(there_is_trouble)
         assert (await kit.inbox.counts())[EventState.WAITING] == 1
+
+
+async def test_each_account_may_have_a_follower_of_its_own(tmp_path: Path) -> None:
+    """Two that follow other accounts of one inbox do so at once, and each is handed the changes of its own."""
+    async with followed(tmp_path, following=False) as kit:
+        seen: dict[str, list[str]] = {"one": [], "two": []}
+
+        def noting(name: str) -> Callable[[Change], Awaitable[None]]:
+            async def note(change: Change) -> None:
+                seen[name].append(change.account)
+                await kit.on_status(change)
+
+            return note
+
+        gs = kit.here.gs
+        async with (
+            follower(kit, accounts={"one": gs}, on_status=noting("one")),
+            follower(kit, accounts={"two": gs}, on_status=noting("two")),
+        ):
+            ids = await kit.create(*orders(4))
+            for number, task_id in enumerate(ids):
+                await kit.event(task_id, account="two" if number % 2 else "one")
+            await kit.until(lambda: len(kit.seen) == 4)
+        assert seen == {"one": ["one"] * 2, "two": ["two"] * 2}

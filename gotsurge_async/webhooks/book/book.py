@@ -215,12 +215,18 @@ class Book:
 
     # --- changes that are to be handed on ---------------------------------------------------------------------------
 
-    async def waiting(self, limit: int = 100, *, lease: timedelta = timedelta(seconds=60)) -> list[Change]:
+    async def waiting(
+        self, limit: int = 100, *, accounts: Iterable[str] | None = None, lease: timedelta = timedelta(seconds=60)
+    ) -> list[Change]:
         """Changes to hand on, oldest first: of each task the first one only, until that is acknowledged or dead.
 
         What is returned is in the caller's hands, and not returned again: neither here, nor in another process while
         this one asks again within ``lease``. After a crash another process gets it then.
+
+        Args:
+            accounts: only of tasks of these.
         """
+        mine = None if accounts is None else list(accounts)
         now = to_microseconds(self._clock.now())
         until = to_microseconds(self._clock.now() + lease)
         held = tuple(self._held)
@@ -228,7 +234,8 @@ class Book:
         def take(db: Database) -> list[Change]:
             if held:
                 db.change("keep_held", until=until, holder=self._holder, numbers=db.listed(held))
-            heads = [number for (number,) in db.rows("heads", now=now, most=limit) if number not in held]
+            whose = {"no_accounts": int(mine is None), "accounts": db.listed(mine or ())}
+            heads = [number for (number,) in db.rows("heads", now=now, most=limit, **whose) if number not in held]
             taken = [
                 number for number in heads if db.rows("hold", number=number, now=now, until=until, holder=self._holder)
             ]

@@ -81,7 +81,8 @@ SELECT account, task_id FROM book_orders WHERE terminal = 0 AND seen_at <= :befo
 -- name: keep_held
 UPDATE book_changes SET held_until = :until WHERE holder = :holder AND number {among:numbers};
 -- name: heads
-SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at <= :now AND held_until <= :now AND NOT EXISTS (
+SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at <= :now AND held_until <= :now
+  AND (:no_accounts = 1 OR (SELECT account FROM book_orders WHERE number = head.order_number) {among:accounts}) AND NOT EXISTS (
   SELECT 1 FROM book_changes AS earlier WHERE earlier.order_number = head.order_number AND earlier.number < head.number
     AND earlier.dead_at IS NULL) ORDER BY number LIMIT :most;
 -- name: hold
