@@ -120,6 +120,7 @@ async def plain(gs: GotSurge) -> None:
     task = await gs.tasks.get(created.tasks[0].id)
     assert_type(task, Task)
     assert_type(task.price, Money | None)
+    assert_type(await gs.tasks.wait(task.id, until="accepted", timeout=60), Task)
     try:
         assert_type(await gs.tasks.cancel(task.id, reason="Wrong information"), Message)
     except TooLateToCancel as error:
@@ -169,6 +170,7 @@ async def platform_tasks(gs: GotSurge) -> None:
     async for page in gs.platform.tasks.list().pages():
         assert_type(page, TaskPage)
     read = await gs.platform.tasks.get("id")
+    assert_type(await gs.platform.tasks.wait("id", until=lambda task: task.driver is not None), Task)
     try:
         changed = await gs.platform.tasks.update(
             read,
