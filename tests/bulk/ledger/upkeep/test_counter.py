@@ -10,7 +10,7 @@ import pytest
 
 from gotsurge_async.bulk.ledger import Identity, Ledger, LedgerError, LedgerOlder, LedgerUnusable, OrderState, RunHeld
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
-from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older
+from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older, refuse_newest
 from gotsurge_async.database import place_of
 from tests.bulk.ledger.kit import bring, loaded, order, orders, states
 
@@ -140,6 +140,9 @@ async def test_what_waited_in_an_older_copy_is_in_doubt(path: Path, tmp_path: Pa
     accepted = await accept_older(path)
     assert (accepted.in_doubt, accepted.counter) == (5, newest + 1)
     async with await Ledger.open(path) as ledger:
+        assert {info.epoch >> 32 for info in await ledger.runs()} == {
+            1
+        }  # whoever is frozen with one writes nothing more
         assert await states(ledger, done) == {"TRK-1": "created"}
         assert await states(ledger, waiting) == {"TRK-2": "in_doubt", "TRK-3": "in_doubt"}
         (row,) = [row async for row in ledger.rows(drafted.id)]
@@ -173,14 +176,27 @@ async def test_what_is_not_older_is_not_accepted(path: Path) -> None:
     with pytest.raises(LedgerError, match="nothing is known of one"):
         await accept_older(path)
     await push(path, 1)
-    with pytest.raises(LedgerError, match="not older than what is known"):
-        await accept_older(path)
+    for ask in (accept_older, refuse_newest):
+        with pytest.raises(LedgerError, match="not older than what is known"):
+            await ask(path)
+    await refuse_newest(path, newest=99)
     async with await Ledger.open(path) as ledger:
         run = await loaded(ledger, [order(7)])
         with pytest.raises(RunHeld):
             await accept_older(path, newest=99)
         await run.close()
     assert (await accept_older(path, newest=99)).counter == 100
+
+
+async def test_the_count_of_another_ledger_says_nothing(path: Path, tmp_path: Path) -> None:
+    """A file with the count of another ledger, which lies beside one, makes that one no older copy."""
+    await push(path, 1)
+    other = tmp_path / "other.db"
+    await push(other, 9)
+    await push(other, 1, OrderState.PENDING)
+    shutil.copy(Keeper(place_of(other)).path, Keeper(place_of(path)).path)
+    with pytest.raises(LedgerError, match="not older than what is known"):
+        await refuse_newest(path)
 
 
 async def test_a_summary_tells_of_a_newer_copy(ledger: Ledger) -> None:
