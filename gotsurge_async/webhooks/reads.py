@@ -141,8 +141,6 @@ class Budget:
     """Turns, evenly spaced."""
 
     def __init__(self, rate: float, clock: Clock) -> None:
-        self.used: int = 0
-        """Turns that were taken."""
         self._interval = 1.0 / rate
         self._next = 0.0
         self._clock = clock
@@ -152,7 +150,6 @@ class Budget:
         now = self._clock.monotonic()
         mine = max(now, self._next)
         self._next = mine + self._interval
-        self.used += 1
         if mine > now:
             await self._clock.sleep(mine - now)
 
@@ -241,10 +238,10 @@ class Reads:
         absent: list[int] = []
         for event in mine:
             key = (event.account, event.task_id)
+            if self._trust == "body" and await self._believe(event):
+                continue
             if known[key] is False:
                 absent.append(event.id)
-            elif self._trust == "body" and await self._believe(event):
-                continue
             elif known[key] or len(self._lanes.unknown) < MOST_UNKNOWN or key in self._lanes.unknown:
                 self._held.add(event.id)
                 self._lanes.add(key, self._lanes.known if known[key] else self._lanes.unknown, event.id)

@@ -59,8 +59,6 @@ class Settler:
     account_of: Callable[[RunInfo], str]
     want: Callable[[str, Iterable[str]], None]
     clock: Clock
-    settled: list[str] = attrs.field(factory=list)
-    """Keys of orders that were settled."""
     _doubts: dict[str, list[Doubt]] = attrs.field(factory=dict)
     _names: dict[tuple[str, str, str], list[Doubt]] = attrs.field(factory=dict)
     _read: dict[str, Task] = attrs.field(factory=dict)
@@ -162,7 +160,6 @@ class Settler:
             reconciler = Reconciler(self.accounts[account], self.ledger)
             result = await reconciler.settle_by(doubt.run, [self._read[each] for each in sorted(rivals)])
             for order in (*result.created, *result.cancelled):
-                self.settled.append(order.key)
                 log.info("order %s of run %s was in doubt: task %s is its own", order.key, doubt.run, order.task_id)
             for each in result.doubled:
                 log.error("order %s of run %s was created more than once: %s", each.key, doubt.run, each.reason)

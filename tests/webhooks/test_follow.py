@@ -172,6 +172,7 @@ async def test_an_order_that_is_there_twice_is_not_settled(tmp_path: Path) -> No
 async def test_believed_bodies_are_not_read(tmp_path: Path) -> None:
     """Who controls the network may believe bodies: nothing is read; what cannot be read as a task is."""
     async with followed(tmp_path, trust="body") as kit:
+        await kit.book.not_found("default", "task-1")
         await kit.event("task-1", current_status="accepted", tracking_id="T")
         await kit.until(lambda: len(kit.seen) == 1)
         assert kit.statuses("task-1") == ["accepted"]
