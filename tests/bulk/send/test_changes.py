@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from attrs import astuple
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gotsurge_async import Address, Money, Order
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
 from gotsurge_async.bulk.ledger import Run
-from gotsurge_async.bulk.send.changes import compare, differing
+from gotsurge_async.bulk.send.changes import Known, compare, differing
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.simulator import Fault
 from tests.support.orders import NOW, order, orders
@@ -122,3 +123,8 @@ async def test_a_run_that_was_taken_over_does_not_claim_what_the_mended_file_cre
         assert (counts.already_pushed, counts.changed, counts.superseded) == (1, 1, 0)
         (rows,) = [page async for page in here.ledger.results(first)]
         assert [row.state for row in rows] == [OrderState.ALREADY_PUSHED, OrderState.CHANGED]
+
+
+def test_nothing_is_known_where_nobody_asked() -> None:
+    """A plan without a ledger tells of no order that was pushed, in doubt or changed."""
+    assert astuple(Known()) == (0, 0, (), 0)
