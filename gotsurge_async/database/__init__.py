@@ -360,7 +360,8 @@ class Postgres(Database):
         return f"[{''.join(letters)}]"
 
     def take_time(self) -> None:
-        self.driver.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        # Longer idle, too, for files that are forced to the disk meanwhile; what is frozen is ended all the same.
+        self.driver.execute("SET LOCAL idle_in_transaction_session_timeout = '10min'")
         if self.driver.info.server_version >= 170_000:
             self.driver.execute("SET LOCAL transaction_timeout = 0")
 

@@ -206,7 +206,9 @@ def names_in(path: str, orders: Sequence[PendingOrder], body: bytes) -> list[tup
     """
     try:
         names = codec.decode_names_of_batch(body)
-        if len(names) == len(orders):
+        # Nor are they pieces that only together are JSON, or hold bytes that are no text.
+        apart = all(order.payload[:1] == b"{" and order.payload[-1:] == b"}" for order in orders)
+        if len(names) == len(orders) and apart and (body.isascii() or body.decode()):
             return names
     except ValueError:
         pass

@@ -12,7 +12,7 @@ import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import Endpoint
-from gotsurge_async.bulk.ledger import LedgerError, OrderOutcome, OrderState, PendingOrder, Run, TaskTaken
+from gotsurge_async.bulk.ledger import LedgerBusy, LedgerError, OrderOutcome, OrderState, PendingOrder, Run, TaskTaken
 from gotsurge_async.bulk.ledger.errors import names_in
 from gotsurge_async.bulk.send.claims import Claim
 from gotsurge_async.calls.create import Created, Identity, InDoubt, OrderResult, Refused, Unprocessed, create_chunk
@@ -25,6 +25,10 @@ from gotsurge_async.resources.reading import task_of
 Results = list[OrderResult[PendingOrder]]
 Body = tuple[bytes, Sequence[Identity]]
 """The text of a call, and what its orders are known by in the answer."""
+
+
+BUSY_TRIES = 10
+"""How often more an answer is recorded where the ledger is busy, each time for as long as a write waits."""
 
 
 class OnRefusedChunk(StrEnum):
@@ -142,7 +146,7 @@ class ChunkSender(ABC):
                 unprocessed.append(each.order.id)
         try:
             if outcomes:
-                await self._run.record(outcomes, broadcast=self.created_as is OrderState.DRAFTED)
+                await self._keep(outcomes)
         except TaskTaken:
             if len(results) > 1:
                 return [each for result in results for each in await self._record([result])]
@@ -155,6 +159,16 @@ class ChunkSender(ABC):
         if unprocessed:
             await self._run.release_claim(unprocessed)
         return results
+
+    async def _keep(self, outcomes: Sequence[OrderOutcome]) -> None:
+        """Record what an answer said, also where others write for longer than a write waits (an archive, a backup).
+
+        What was refused for that changed nothing, and the answer is not to be had again.
+        """
+        for _ in range(BUSY_TRIES):
+            with suppress(LedgerBusy):
+                return await self._run.record(outcomes, broadcast=self.created_as is OrderState.DRAFTED)
+        return await self._run.record(outcomes, broadcast=self.created_as is OrderState.DRAFTED)
 
     @abstractmethod
     async def _let_go(self, results: Results) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gotsurge_async import codec
 from gotsurge_async.bulk.ledger import (
     IllegalTransition,
     LedgerBusy,
@@ -15,7 +16,8 @@ from gotsurge_async.bulk.ledger import (
     NoSuchRun,
     RunHeld,
 )
-from gotsurge_async.bulk.ledger.states import Holder
+from gotsurge_async.bulk.ledger.errors import names_in
+from gotsurge_async.bulk.ledger.states import Holder, PendingOrder
 from gotsurge_async.errors import GotSurgeError
 
 
@@ -47,3 +49,35 @@ def test_a_held_run_names_its_holder() -> None:
         "wait until it ends, or stop it first"
     )
     assert "held by another process;" in str(RunHeld("r-1"))
+
+
+def _waiting(*payloads: bytes) -> list[PendingOrder]:
+    return [PendingOrder(number, number, f"K{number}", payload) for number, payload in enumerate(payloads, start=1)]
+
+
+def _names(orders: list[PendingOrder]) -> list[tuple[str | None, str | None]]:
+    return names_in("l.db", orders, codec.encode_batch([order.payload for order in orders]))
+
+
+def test_the_names_of_a_chunk_are_read() -> None:
+    """Each order's tracking id and invoice number, in the order of the chunk, None where it has none."""
+    found = _names(
+        _waiting(b'{"tracking_id":"A","invoice_number":"I"}', b'{"price":1}', b'{"invoice_number":"\xc3\xa9"}')
+    )
+    assert found == [("A", "I"), (None, None), (None, "\u00e9")]
+
+
+@pytest.mark.parametrize(
+    ("payloads", "named"),
+    [
+        ((b'{"tracking_id":"A"}', b"{damaged"), "order 2, line 2, key K2"),
+        ((b'{"tracking_id":1}', b"{}"), "order 1, line 1, key K1"),
+        ((b"[]", b"{}"), "order 1, line 1, key K1"),
+        ((b'{"tracking_id":"A"},{"tracking_id":"', b'C"}'), "order 1, line 1, key K1"),
+        ((b"{}", b'{"\xff":1}'), "order 2, line 2, key K2"),
+    ],
+)
+def test_an_order_that_is_no_json_is_named(payloads: tuple[bytes, ...], named: str) -> None:
+    """An order whose JSON is none by itself is named, whatever it makes together with those beside it."""
+    with pytest.raises(LedgerUnusable, match=named):
+        _names(_waiting(*payloads))

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from gotsurge_async.bulk import Mode, OrderState, Push, Run
-from gotsurge_async.bulk.ledger import PendingOrder
+from gotsurge_async.bulk.ledger import LedgerBusy, OrderOutcome, PendingOrder
 from gotsurge_async.bulk.send.chunks import OnRefusedChunk, Results, _after_refusal
 from gotsurge_async.calls.create import Refused
 from gotsurge_async.errors import BadRequest
@@ -186,3 +186,24 @@ def repeated_create(push: Push) -> Iterator[None]:
 
     with patch.object(transport, "send", cached):
         yield
+
+
+async def test_an_answer_is_recorded_while_the_ledger_is_busy(tmp_path: Path) -> None:
+    """Where another process writes for longer than a write waits, what an answer said is recorded all the same."""
+    record, busy = Run.record, 3
+
+    async def refused_at_first(run: Run, results: Sequence[OrderOutcome], *, broadcast: bool = False) -> None:
+        nonlocal busy
+        busy -= 1
+        if busy >= 0:
+            raise LedgerBusy("another process kept it locked")
+        await record(run, results, broadcast=broadcast)
+
+    async with pushing(tmp_path, mode=Mode.DIRECT, account="plain") as (push, simulator):
+        run, _ = await push.load_orders(orders(3))
+        async with run:
+            with patch.object(Run, "record", refused_at_first):
+                await push.send(run)
+            assert await states(run) == {OrderState.CREATED: 3}
+        exactly_once(simulator, orders(3))
+    assert busy == -1

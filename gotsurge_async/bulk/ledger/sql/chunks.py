@@ -1,8 +1,8 @@
 """A chunk of orders as the ledger has it: read, changed in memory, and written by one compare-and-swap.
 
 Every write of the ledger that is about orders goes through `Chunk.save`: it changes the chunk's row only if its epoch
-and its states are still those that were read, and what belongs to it (task ids, notes) in the same transaction. A claim
-raises the epoch; so whoever lost a claim, and wakes up with it, changes nothing.
+and its states are still those that it was made of, as they were read or remembered, and what belongs to it (task ids,
+notes) in the same transaction. A claim raises the epoch: who lost a claim, and wakes up with it, changes nothing.
 """
 
 import zlib

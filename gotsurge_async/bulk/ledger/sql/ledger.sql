@@ -232,12 +232,23 @@ SELECT key, chunk, place FROM keys WHERE environment = :environment AND key {amo
 -- name: keys_astray
 SELECT environment, key, chunk FROM keys JOIN chunks ON chunks.id = chunk WHERE place >= length(states);
 -- An index over fingerprints would cost each order more than all else that is put in: they come in no order. So whoever
--- asks for those that stand twice sorts them all, which takes half a microsecond each.
--- name: fingerprints_twice
-SELECT fingerprint, chunk, place FROM keys WHERE environment = :environment AND fingerprint IN (
-  SELECT fingerprint FROM keys WHERE environment = :environment AND fingerprint IS NOT NULL GROUP BY fingerprint
-  HAVING count(*) > 1 AND min(CASE WHEN chunk BETWEEN :first AND :last THEN 0 ELSE 1 END) = 0 ORDER BY min(chunk) LIMIT :most)
-ORDER BY chunk, place LIMIT :rows;
+-- asks sorts all that live orders have, or, for a few orders, looks through them: about a microsecond each.
+-- Of the groups of orders that are alike the first ones are given, whole (up to `each` of ours, and as many others).
+-- name: alike
+WITH live AS (
+  SELECT fingerprint, chunk, place, CASE WHEN run = :run AND substr(states, place + 1, 1) = :pending THEN 1 ELSE 0 END AS mine
+  FROM keys JOIN chunks ON chunks.id = keys.chunk JOIN runs ON runs.number = chunks.run
+  WHERE keys.environment = :environment AND fingerprint IS NOT NULL AND (:few = 0 OR fingerprint IN (
+      SELECT fingerprint FROM keys WHERE environment = :environment AND chunk BETWEEN :first AND :last))
+    AND substr(states, place + 1, 1) {like} :live AND archived_at IS NULL AND (runs.state <> 'loading' OR run = :run)),
+alike AS (
+  SELECT fingerprint, min(CASE WHEN mine = 1 THEN chunk END) AS first_chunk FROM live GROUP BY fingerprint
+  HAVING count(*) > CASE WHEN :alone = 1 THEN 1 ELSE sum(mine) END AND max(mine) = 1 ORDER BY first_chunk LIMIT :most)
+SELECT fingerprint, chunk, place FROM (
+  SELECT live.fingerprint, chunk, place, first_chunk,
+    row_number() OVER (PARTITION BY live.fingerprint, mine ORDER BY chunk, place) AS nth
+  FROM live JOIN alike ON alike.fingerprint = live.fingerprint) AS numbered
+WHERE nth <= :each ORDER BY first_chunk, fingerprint, chunk, place LIMIT :rows;
 -- name: span_of_run
 SELECT min(id), max(id) FROM chunks WHERE run = :run;
 -- name: take_key

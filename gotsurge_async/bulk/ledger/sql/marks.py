@@ -129,12 +129,14 @@ def _fence_all(db: Database, requests: Sequence["Claim | Results"]) -> None:
         fence(db, run)
 
 
-def chunks_in(db: Database, run: Held, ids: Iterable[int], *, said: bool = True) -> list[tuple[Chunk, list[int]]]:
+def chunks_in(db: Database, run: Held, ids: Iterable[int]) -> list[tuple[Chunk, list[int]]]:
     """The chunks of some orders of a run, and the places of these in them; others' orders are not among them."""
     places = by_chunk(ids)
     for number in places:
         run.seen.pop(number, None)
-    found = load(db, places, said=said)
+        # Nor is what another mark of this transaction remembers: what is noted here it does not know.
+        db.committed.append(partial(run.seen.pop, number, None))
+    found = load(db, places)
     return [(chunk, places[chunk.id]) for chunk in found.values() if chunk.run == run.number]
 
 

@@ -85,13 +85,15 @@ def pending_pages(store: Store, run: Held, batch: int) -> AsyncIterator[list[Pen
     pending = LETTERS[OrderState.PENDING]
 
     def read(_: Database, chunks: dict[int, Chunk]) -> list[PendingOrder]:
-        run.see(chunk.bare() for chunk in chunks.values())
-        return [
+        found = [
             PendingOrder(number_of(chunk.id, place), meta.line, meta.key, payload)
             for chunk in chunks.values()
             for place, meta, payload, _ in chunk.orders()
             if chunk.states[place] == pending
         ]
+        # Of these nothing is noted without a claim, which raises the epoch.
+        run.see(chunk.bare() for chunk in chunks.values() if set(chunk.states) == {pending})
+        return found
 
     return pages(store, run.number, (OrderState.PENDING,), batch, read)
 

@@ -28,6 +28,8 @@ from gotsurge_async.database import Database
 
 SIMILAR_LIMIT = 1000
 """How many pairs of similar orders one look lists."""
+FEW_CHUNKS = 2_500
+"""Up to so many a run is small: what all orders of the ledger have is then compared with what its own have."""
 RIVALS_AT_ONCE = 500
 
 
@@ -67,31 +69,40 @@ class _Like(NamedTuple):
 def similar(db: Database, run: Held) -> list[Similar]:
     """Waiting orders of a run whose fingerprint a live order with another key carries, in another run or before it."""
     first, last = db.rows("span_of_run", run=run.number)[0]
-    span = {"first": first or 0, "last": last or 0}
-    limits = {"most": 10 * SIMILAR_LIMIT, "rows": 50 * SIMILAR_LIMIT}
-    twice = db.rows("fingerprints_twice", environment=run.environment, **span, **limits)
+    loading = runs.one(db, run.id).state is RunState.LOADING
+    # Any group, and any number of groups with so many rows, makes as many pairs as are listed.
+    limits = {"most": SIMILAR_LIMIT, "each": SIMILAR_LIMIT, "rows": 4 * SIMILAR_LIMIT}
+    found = db.rows(
+        "alike",
+        environment=run.environment,
+        run=run.number,
+        first=first or 0,
+        last=last or 0,
+        few=int((last or 0) - (first or 0) < FEW_CHUNKS),
+        pending=LETTERS[OrderState.PENDING],
+        live=db.having(LETTERS[state] for state in LIVE),
+        alone=int(not loading),
+        **limits,
+    )
     alike: dict[int, list[_Like]] = {}
     names: dict[int, str] = {}
-    for start in range(0, len(twice), PAGE):
-        some = twice[start : start + PAGE]
+    for start in range(0, len(found), PAGE):
+        some = found[start : start + PAGE]
         chunks = load(db, {number for _, number, _ in some}, said=False, bodies=True)
-        known = runs.by_number(db, {chunk.run for chunk in chunks.values()})
-        names |= {number: info.id for number, info in known.items() if info.state is not RunState.LOADING}
+        names |= {number: info.id for number, info in runs.by_number(db, {c.run for c in chunks.values()}).items()}
         for fingerprint, number, place in some:
             chunk = chunks[number]
-            if chunk.metas and chunk.state(place) in LIVE:
-                meta, order = chunk.metas[place], number_of(number, place)
-                like = _Like(order, meta.line, meta.key, chunk.run, chunk.state(place))
-                alike.setdefault(fingerprint, []).append(like)
+            meta, order = chunk.metas[place], number_of(number, place)
+            like = _Like(order, meta.line, meta.key, chunk.run, chunk.state(place))
+            alike.setdefault(fingerprint, []).append(like)
     pairs = (
         (mine, other)
         for group in alike.values()
-        for others in ([other for other in group if other.run in names],)
         for mine in group
         if mine.run == run.number and mine.state is OrderState.PENDING
-        for other in others
-        # Of two orders of this run, the later one names the earlier one.
-        if other.key != mine.key and (other.run != run.number or other.number < mine.number)
+        for other in group
+        # Of two orders of this run, the later one names the earlier one; before it is admitted none does.
+        if other.run != run.number or (not loading and other.number < mine.number)
     )
     return [
         Similar(mine.key, mine.line, other.key, names[other.run], other.line, other.state)

@@ -39,8 +39,9 @@ class Held:
     Attributes:
         epoch: under which it is held.
         claims: of each chunk that it has claimed, the epoch of the claim.
-        seen: chunks as they were read or written last. A write that is made of one need not read it, and is refused
-            when it has changed meanwhile; then it is read.
+        seen: chunks as they were read or written last. A claim or a record that is made of one need not read it, and is
+            refused when its epoch or its states have changed meanwhile; then it is read. What is noted of orders
+            changes neither, so whoever notes something of a chunk has it forgotten.
         tasks: what answers gave its orders.
     """
 

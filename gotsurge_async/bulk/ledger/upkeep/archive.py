@@ -24,7 +24,7 @@ from gotsurge_async.bulk.ledger.ledger import Ledger
 from gotsurge_async.bulk.ledger.run import fenced
 from gotsurge_async.bulk.ledger.sql import pages, runs, sqlite
 from gotsurge_async.bulk.ledger.sql.chunks import Chunk, each_page
-from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF, prepare
+from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF, VERSION, prepare, version_of
 from gotsurge_async.bulk.ledger.sql.store import Backend, Store
 from gotsurge_async.bulk.ledger.states import (
     DOUBTFUL,
@@ -140,6 +140,8 @@ def _opened(place: Place, ledger: Place, identity: Identity | None) -> Database:
         db = backend.writing()
         with closed_on_error(db):
             db.begin()
+            if db.rows("tables") and version_of(db, str(place)) != VERSION:
+                raise LedgerError("is not an archive of this ledger: name another file", path=str(place))
             if not prepare(db, str(place)):
                 db.change("remember", name=ARCHIVE_OF, value=ledger_id)
             if (ARCHIVE_OF, ledger_id) not in db.rows("meta"):
@@ -161,8 +163,7 @@ def _move(db: Database, archive: Archive, info: RunInfo, now: int) -> int:
     db.take_time()
     db.change("raise_epochs_of_run", run=info.number)  # it locks them: nobody else changes any from here on
     try:
-        with sqlite.translated(archive.place.path):
-            settled = _copy(db, archive, info, now)
+        settled = _copy(db, archive, info, now)
     except BaseException as error:
         with suppress(Exception):
             archive.db.rollback()
@@ -179,20 +180,23 @@ def _move(db: Database, archive: Archive, info: RunInfo, now: int) -> int:
 
 def _copy(db: Database, archive: Archive, info: RunInfo, now: int) -> dict[int, str]:
     """Copy a run, in place of a copy that was not taken out; of the chunks that changed on the way, the states."""
-    into = archive.db
-    into.begin()
-    _forget(into, info.id)
-    runs.begin(into, evolve(info, holder=None))
-    number = runs.one(into, info.id).number
-    finished_at = None if info.finished_at is None else to_microseconds(info.finished_at)
-    into.change("set_run_state", number=number, state=info.state.value, finished_at=finished_at)
-    into.change("mark_archived", number=number, at=now, where=None)
+    into, written = archive.db, partial(sqlite.translated, archive.place.path)
+    with written():
+        into.begin()
+        _forget(into, info.id)
+        runs.begin(into, evolve(info, holder=None))
+        number = runs.one(into, info.id).number
+        finished_at = None if info.finished_at is None else to_microseconds(info.finished_at)
+        into.change("set_run_state", number=number, state=info.state.value, finished_at=finished_at)
+        into.change("mark_archived", number=number, at=now, where=None)
     settled: dict[int, str] = {}
     for rows, decided in _pages(db, archive.ledger, info, number):
-        for statement, some in rows.items():
-            into.insert(statement, some)
+        with written():
+            for statement, some in rows.items():
+                into.insert(statement, some)
         settled |= decided
-    into.commit()
+    with written():
+        into.commit()
     return settled
 
 

@@ -1,7 +1,9 @@
 """The writes that move orders from state to state, and what they refuse."""
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from gotsurge_async.bulk.ledger import (
     TaskTaken,
 )
 from gotsurge_async.bulk.ledger.sql import marks
-from gotsurge_async.bulk.ledger.sql.chunks import by_chunk, load
+from gotsurge_async.bulk.ledger.sql.chunks import Chunk, by_chunk, load
 from gotsurge_async.bulk.ledger.sql.runs import Held, LatestTasks
 from tests.bulk.ledger.kit import START, TurnedClock, bring, ids, loaded, only, order, orders, states
 
@@ -348,7 +350,7 @@ async def test_only_an_order_with_a_task_is_claimed_to_be_read(ledger: Ledger) -
 
 def another(run: Run) -> Held:
     """The same run in other hands, under the same epoch: as a process has it that woke up with an older claim."""
-    return evolve(run._held, claims=dict(run._held.claims), tasks=LatestTasks())
+    return evolve(run._held, claims=dict(run._held.claims), seen=deepcopy(run._held.seen), tasks=LatestTasks())
 
 
 async def mark(ledger: Ledger, held: Held, do: Callable[..., Any], *arguments: Any) -> Any:
@@ -595,4 +597,70 @@ async def test_what_was_noted_of_claimed_orders_stays(ledger: Ledger) -> None:
     await run.lose_drafts(waiting[:1])
     await run.record([OrderOutcome(waiting[0], OrderState.REFUSED, error="no")])
     assert await run.lost_drafts() == ["TRK-1"]
+    await run.close()
+
+
+async def test_what_is_noted_beside_a_record_stays(ledger: Ledger) -> None:
+    """A lost draft that is noted in the transaction in which its chunk is recorded is still counted after the next."""
+    run = await loaded(ledger, orders(3), mode="two-phase")
+    await run.start()
+    one, two, three = [order.id async for page in run.pending() for order in page]
+    await run.claim([one, two, three])
+    await asyncio.gather(run.record([OrderOutcome(one, OrderState.DRAFTED, "task-1")]), run.lose_drafts([two]))
+    await run.record([OrderOutcome(two, OrderState.REFUSED, error="no")])
+    assert await run.lost_drafts() == ["TRK-2"]
+    await run.close()
+
+
+async def test_what_is_noted_while_a_page_is_read_stays(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that was read before something was noted, and is remembered after it, takes nothing of that back."""
+    run = await loaded(ledger, orders(2), mode="two-phase")
+    await run.start()
+    one, two = await ids(run)
+    await run.claim([one])
+    is_read, go_on, see = threading.Event(), threading.Event(), Held.see
+
+    def later(held: Held, chunks: Iterable[Chunk]) -> None:
+        kept = list(chunks)
+        is_read.set()
+        assert go_on.wait(10)
+        see(held, kept)
+
+    async def waiting() -> list[int]:
+        return [order.id async for page in run.pending() for order in page]
+
+    monkeypatch.setattr(Held, "see", later)
+    reading = asyncio.create_task(waiting())
+    await asyncio.to_thread(is_read.wait, 10)
+    await run.lose_drafts([one])
+    go_on.set()
+    assert await reading == [two]
+    assert await run.claim([two]) == [two]
+    await run.record([OrderOutcome(one, OrderState.REFUSED, error="no")])
+    assert await run.lost_drafts() == ["TRK-1"]
+    await run.close()
+
+
+async def test_a_claim_of_an_older_epoch_is_not_remembered(ledger: Ledger) -> None:
+    """Where a claim was made anew, what is remembered of the older one serves no record: the chunk is read."""
+    run = await loaded(ledger, orders(1))
+    await run.start()
+    (one,) = [order.id async for page in run.pending() for order in page]
+    await run.claim([one])
+    older = {number: chunk.bare() for number, chunk in run._held.seen.items()}
+    await run.release_claim([one])
+    await run.claim([one])
+    run._held.seen.update(older)
+    await run.record([OrderOutcome(one, OrderState.CREATED, "task-1")])
+    assert (await run.counts()).created == 1
+    await run.close()
+
+
+async def test_a_new_sending_remembers_nothing(ledger: Ledger) -> None:
+    """What was remembered before the sending began is forgotten with the claims."""
+    run = await loaded(ledger, orders(1))
+    assert [order.id async for page in run.pending() for order in page]
+    assert run._held.seen
+    await run.start()
+    assert not run._held.seen
     await run.close()

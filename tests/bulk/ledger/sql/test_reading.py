@@ -14,6 +14,7 @@ from gotsurge_async.bulk.ledger import (
     Rival,
     UnusedDraft,
 )
+from gotsurge_async.bulk.ledger.sql import reading
 from gotsurge_async.bulk.ledger.sql.reading import Size
 from tests.bulk.ledger.kit import START, TurnedClock, begun, bring, ids, loaded, only, order, orders
 
@@ -156,6 +157,29 @@ async def test_similar_orders_are_shown(ledger: Ledger) -> None:
     elsewhere = await loaded(ledger, [order(1, "x", b"\x01")], environment="sandbox")
     assert await elsewhere.similar() == []
     for run in (first, second, elsewhere):
+        await run.close()
+
+
+@pytest.mark.parametrize("few", [0, 10_000])
+async def test_few_of_many_similar_orders_are_shown(ledger: Ledger, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many others are alike, and whatever became of them, a waiting order is paired with one that lives."""
+    monkeypatch.setattr(reading, "SIMILAR_LIMIT", 1)
+    monkeypatch.setattr(reading, "FEW_CHUNKS", few)
+    standing = await loaded(ledger, [order(n, fingerprint=b"the same") for n in range(1, 61)])
+    await bring(standing, OrderState.CREATED)
+    refused = await loaded(ledger, [order(n, fingerprint=b"refused%d" % (n % 10)) for n in range(61, 71)])
+    await bring(refused, OrderState.REFUSED)
+    last = await loaded(ledger, [order(71, fingerprint=b"refused1")])
+    await bring(last, OrderState.CREATED)
+    again = await loaded(ledger, [order(n, fingerprint=b"refused%d" % (n % 10)) for n in range(161, 172)])
+    assert {pair.other_key for pair in await again.similar()} <= {"TRK-71", "TRK-161"}
+    assert len(await again.similar()) == 1
+    day = await loaded(ledger, [order(200, fingerprint=b"the same")])
+    (pair,) = await day.similar()
+    assert (pair.key, pair.other_run) == ("TRK-200", standing.id)
+    await bring(day, OrderState.CREATED)
+    assert await day.similar() == []
+    for run in (standing, refused, last, again, day):
         await run.close()
 
 

@@ -28,6 +28,7 @@ from gotsurge_async.bulk.ledger.upkeep import archive as module
 from gotsurge_async.bulk.ledger.upkeep.archive import Archived, archive
 from gotsurge_async.database import Database, Sqlite
 from tests.bulk.ledger.kit import START, TurnedClock, bring, leases_end, loaded, only, order, orders
+from tests.bulk.ledger.sql.test_migrate import old_ledger
 
 LATER = START + timedelta(days=1)
 
@@ -234,6 +235,10 @@ async def test_only_an_archive_of_the_same_ledger_is_written(
     await move(str(mine), to, clock)
     with pytest.raises(LedgerError, match="is not an archive of this ledger"):
         await move(where, to, clock)
+    old = tmp_path / "old.db"
+    old_ledger(old).close()
+    with pytest.raises(LedgerError, match="is not an archive of this ledger"):
+        await move(where, old, clock)
     with pytest.raises(LedgerError, match="is an archive of runs: nothing is sent from it"):
         await Ledger.open(to)
     if "://" not in where:

@@ -35,7 +35,7 @@ WHERE letter IS NULL OR typeof(line) <> 'integer' OR typeof(key) <> 'text' OR ty
 LIMIT 1;
 
 -- A run's orders go into chunks of the size of its calls, by line. A chunk's orders are read in the order of their places,
--- because they are by the key of `moved`, which stands first; what `astray` finds was not.
+-- because they are by the key of `moved`, which stands first; what `counts` finds was not.
 -- name: bring_orders
 CREATE TABLE moved (chunk INTEGER, place INTEGER, id INTEGER, run INTEGER, environment TEXT, letter TEXT, rank INTEGER,
   fingerprint INTEGER, PRIMARY KEY (chunk, place)) WITHOUT ROWID;
