@@ -3,8 +3,13 @@
 import os
 
 import pytest
+from hypothesis import settings
 
 from tests.promise.tally import told
+
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
+"""How long an example takes says something of the machine."""
 
 CRASH_SEED = int(os.environ.get("CRASH_SEED", "20261124"))
 """Where the crash tests begin their choices of where a process dies."""
