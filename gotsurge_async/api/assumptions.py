@@ -24,9 +24,13 @@ ASSUMPTIONS: Mapping[str, str] = {
         "items are told apart by their id; one that is missing from a list proves nothing"
     ),
     "webhooks: repeats, order, addresses": (
-        "they may come twice, late, in any order or never; where they may come from is your own configuration"
+        "they may come twice, late, in any order or never; each makes us read its task, which alone is believed, and a "
+        "sweep reads what was not heard of; where they may come from is your own configuration"
     ),
-    "plain partners have no list and no search": "an order of theirs that is in doubt needs a webhook or a person",
+    "plain partners have no list and no search": (
+        "an order of theirs that is in doubt is settled where its event comes to a receiver that has the ledger, and its "
+        "task shows a name that is that order's alone; else a person must"
+    ),
     "when a bearer token ends": ("the token's own exp if it is a JWT that carries one, else 30 days from server_time"),
     'the signature of Partner Detail: "base64" and "lowercase hex (base 64)"': (
         "standard base64, percent-encoded; base64url and hex can be chosen"
