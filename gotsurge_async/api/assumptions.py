@@ -28,8 +28,8 @@ ASSUMPTIONS: Mapping[str, str] = {
         "sweep reads what was not heard of; where they may come from is your own configuration"
     ),
     "plain partners have no list and no search": (
-        "an order of theirs that is in doubt is settled where its event comes to a receiver that has the ledger, and its "
-        "task shows a name that is that order's alone; else a person must"
+        "an order of theirs that is in doubt is settled where its event comes to a receiver that has the ledger, and "
+        "its task shows a name that is that order's alone; else a person must"
     ),
     "when a bearer token ends": ("the token's own exp if it is a JWT that carries one, else 30 days from server_time"),
     'the signature of Partner Detail: "base64" and "lowercase hex (base 64)"': (
