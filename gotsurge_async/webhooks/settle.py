@@ -6,12 +6,12 @@ too.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import attrs
 
-from gotsurge_async.bulk.after.lookup import Names, names_of
+from gotsurge_async.bulk.after.lookup import Names, decides_for, names_of, said_by
 from gotsurge_async.bulk.after.reconcile import Reconciler
 from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, LedgerError, OrderState, RunInfo, RunState
 from gotsurge_async.client import GotSurge
@@ -78,17 +78,10 @@ class Settler:
         """Find out what is in doubt, and have those tasks read that it may be."""
         await self._refresh()
         for account, doubts in self._doubts.items():
-            names = [doubt.names for doubt in doubts]
-            found = await self.book.strangers(
-                account,
-                tracking_ids=_given(each.tracking_id for each in names),
-                invoice_numbers=_given(each.invoice_number for each in names),
-                group_tags=_given(each.group_tag for each in names),
-            )
-            if not found and not any(doubt.recorded for doubt in doubts):
+            if not await self._may_be(account, doubts):
                 continue
             for doubt in doubts:
-                self.want(account, self._untried(doubt, await self._may_be(account, doubt)))
+                self.want(account, self._untried(doubt, await self._may_be(account, [doubt])))
 
     def _untried(self, doubt: Doubt, task_ids: Iterable[str]) -> list[str]:
         now = self.clock.monotonic()
@@ -100,16 +93,15 @@ class Settler:
                 untried.append(task_id)
         return untried
 
-    async def _may_be(self, account: str, doubt: Doubt) -> set[str]:
-        """The tasks that an order in doubt may have become, as far as the book knows."""
-        names = doubt.names
+    async def _may_be(self, account: str, doubts: Sequence[Doubt]) -> set[str]:
+        """The tasks that some orders in doubt may have become, as far as the book knows."""
         found = await self.book.strangers(
             account,
-            tracking_ids=_given([names.tracking_id]),
-            invoice_numbers=_given([names.invoice_number]),
-            group_tags=_given([names.group_tag]),
+            tracking_ids=_given(doubt.names.tracking_id for doubt in doubts),
+            invoice_numbers=_given(doubt.names.invoice_number for doubt in doubts),
+            group_tags=_given(doubt.names.group_tag for doubt in doubts),
         )
-        return {*found, *_given([doubt.recorded])}
+        return {*found, *_given(doubt.recorded for doubt in doubts)}
 
     async def _refresh(self) -> None:
         found: dict[str, list[Doubt]] = {}
@@ -132,7 +124,7 @@ class Settler:
         self._names.clear()
         for account, doubts in found.items():
             for doubt in doubts:
-                for kind, name in _names(doubt.names, doubt.recorded):
+                for kind, name in said_by(doubt.names, doubt.recorded):
                     self._names.setdefault((account, kind, name), []).append(doubt)
         in_doubt = {doubt.order for doubts in found.values() for doubt in doubts}
         for key in [key for key in self._tried if key[0] not in in_doubt]:
@@ -142,7 +134,7 @@ class Settler:
         """Settle what a task that was read just now proves."""
         doubts = {
             doubt.order: doubt
-            for kind, name in _names(task, task.id)
+            for kind, name in decides_for(task)
             for doubt in self._names.get((account, kind, name), ())
         }
         if not doubts:
@@ -150,29 +142,22 @@ class Settler:
         self._read[task.id] = task
         while len(self._read) > MOST_KEPT:
             del self._read[next(iter(self._read))]
+        by_run: dict[str, list[Doubt]] = {}
         for doubt in doubts.values():
-            rivals = {*await self._may_be(account, doubt), task.id}
+            by_run.setdefault(doubt.run, []).append(doubt)
+        for run, some in by_run.items():
+            rivals = {*await self._may_be(account, some), task.id}
             missing = rivals - self._read.keys()
             if missing:
                 # Two tasks of one order are a double, which shows only when both were read.
-                self.want(account, self._untried(doubt, missing))
+                self.want(account, self._untried(some[0], missing))
                 continue
             reconciler = Reconciler(self.accounts[account], self.ledger)
-            result = await reconciler.settle_by(doubt.run, [self._read[each] for each in sorted(rivals)])
+            result = await reconciler.settle_by(run, [self._read[each] for each in sorted(rivals)])
             for order in (*result.created, *result.cancelled):
-                log.info("order %s of run %s was in doubt: task %s is its own", order.key, doubt.run, order.task_id)
+                log.info("order %s of run %s was in doubt: task %s is its own", order.key, run, order.task_id)
             for each in result.doubled:
-                log.error("order %s of run %s was created more than once: %s", each.key, doubt.run, each.reason)
-
-
-def _names(named: Names | Task, task_id: str | None) -> list[tuple[str, str]]:
-    pairs = (
-        ("task_id", task_id),
-        ("tracking_id", named.tracking_id),
-        ("invoice_number", named.invoice_number),
-        ("group_tag", named.group_tag),
-    )
-    return [(kind, name) for kind, name in pairs if name]
+                log.error("order %s of run %s was created more than once: %s", each.key, run, each.reason)
 
 
 def _given(values: Iterable[str | None]) -> list[str]:

@@ -3,14 +3,14 @@
 Nothing is decided here, and nothing is changed at the service.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
 import attrs
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.ledger import Ledger, Mode, OrderRow, Run, RunInfo, UnusedDraft
+from gotsurge_async.bulk.ledger import UNSETTLED, Ledger, Mode, OrderRow, Run, RunInfo, RunState, UnusedDraft
 from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.calls.create import Identity, named_by, other_name, stops_all
 from gotsurge_async.calls.stream import Batcher
@@ -44,6 +44,47 @@ def names_of(row: OrderRow, path: str = "") -> Names:
     """What an order of the ledger at a path says; LedgerUnusable if it is damaged."""
     with reading_payload(path, row):
         return codec.parse(row.payload, Names)
+
+
+def said_by(named: Names | Task, task_id: str | None) -> list[tuple[str, str]]:
+    """What an order, or a task, may have in common with the other: each with its kind, what proves most first.
+
+    Args:
+        task_id: the id of the task, or the one that is recorded for the order.
+    """
+    pairs = (
+        ("task_id", task_id),
+        ("tracking_id", named.tracking_id),
+        ("invoice_number", named.invoice_number),
+        ("group_tag", named.group_tag),
+    )
+    return [(kind, name) for kind, name in pairs if name]
+
+
+def decides_for(task: Task) -> list[tuple[str, str]]:
+    """What decides whose a task is: its id, and the first name that it tells; see `search_task_list`."""
+    return said_by(task, task.id)[:2]
+
+
+async def candidates(ledger: Ledger, environment: str, tasks: Collection[Task]) -> list[OrderRow]:
+    """Every order of an environment that one of some tasks may be, unless the ledger knows the task already.
+
+    Whoever has its run: what is in flight may be at the service as well as what is in doubt. Read this after the tasks,
+    and ask only then whose tasks the ledger knows: an order is in flight before its task exists, so it is in the one
+    or in the other.
+    """
+    return [
+        row
+        for run in await ledger.runs()
+        if run.environment == environment and run.state is not RunState.LOADING and run.archived_in is None
+        for row in await named_by_some(ledger.rows(run.id, UNSETTLED), tasks, ledger.path)
+    ]
+
+
+async def named_by_some(rows: AsyncIterable[OrderRow], tasks: Iterable[Task], path: str) -> list[OrderRow]:
+    """Those of some orders that one of some tasks may be."""
+    said = {each for task in tasks for each in decides_for(task)}
+    return [row async for row in rows if not said.isdisjoint(said_by(names_of(row, path), row.task_id))]
 
 
 def not_its_own(names: Names, task: Task) -> str:
@@ -101,14 +142,11 @@ def match_tasks(
     """Say which of some tasks, each of which was read by its id, is whose, as `search_task_list` does.
 
     Args:
-        rows: every order that they may be.
+        rows: every order that they may be: see `candidates`.
         owners: tasks that the ledger has already, each with the id of its order.
         tags: group tags that one order alone has: a task that tells no other name, and the same pickup window, is its.
     """
-    candidates = _Candidates(rows, path, tags)
-    for task in tasks:
-        candidates.take(task)
-    return candidates.match(owners, complete=False)
+    return _Orders(rows, path, tags).match(tasks, owners, complete=False)
 
 
 # --- on the Task List ------------------------------------------------------------------------------------------------
@@ -130,6 +168,15 @@ class Findings:
     absent: frozenset[int] = frozenset()
     trouble: str = ""
 
+    def of(self, orders: Collection[int]) -> "Findings":
+        """What it tells of some of them."""
+        return attrs.evolve(
+            self,
+            tasks={order: tasks for order, tasks in self.tasks.items() if order in orders},
+            unclear={order: told for order, told in self.unclear.items() if order in orders},
+            absent=self.absent.intersection(orders),
+        )
+
 
 async def search_task_list(
     gs: GotSurge, ledger: Ledger, run: RunInfo, rows: Sequence[OrderRow], *, settle: float
@@ -140,25 +187,30 @@ async def search_task_list(
     So unless every order was found it is read once more after ``settle`` seconds, from its other end. It is always
     read to its end: an order that was created twice shows only then.
 
-    A tracking id that belongs to one order of these proves that the task is this order's, unless invoice number or
-    pickup window are others: an older order may have had the same tracking id. An invoice number proves it only where
-    the task tells no tracking id, no other order of these has the number, and the pickup window is the same. A task
-    that the ledger has under another order proves nothing.
+    A tracking id that belongs to one order proves that the task is this order's, unless invoice number or pickup window
+    are others: an older order may have had the same tracking id. An invoice number proves it only where the task tells
+    no tracking id, no other order has the number, and the pickup window is the same. Other orders are all that the
+    ledger has in doubt or in flight, in any run: see `candidates`. A task that the ledger has under another order
+    proves nothing.
 
     Raises:
         CallError: the account's token is no longer taken.
     """
-    candidates = _Candidates(rows, ledger.path)
+    orders = _Orders(rows, ledger.path)
+    seen: dict[str, Task] = {}
     findings = Findings()
     directions: tuple[Literal["asc", "desc"], ...] = ("asc", "desc")
     gap = ""
     for number, direction in enumerate(directions):
         if number:
             await gs.session.clock.sleep(settle)
-        trouble, new_gap = await _scan(gs, candidates, direction)
+        trouble, new_gap = await _scan(gs, orders, seen, direction)
         gap = gap or new_gap
-        owners = await ledger.recorded(run.environment, list(candidates.tasks))
-        findings = candidates.match(owners, complete=bool(number) and not trouble and not gap)
+        others = await candidates(ledger, run.environment, seen.values())
+        owners = await ledger.recorded(run.environment, list(seen))
+        complete = bool(number) and not trouble and not gap
+        known = _Orders([*others, *rows], ledger.path)
+        findings = known.match(seen.values(), owners, complete=complete).of({row.id for row in rows})
         if trouble:
             return attrs.evolve(findings, trouble=trouble)
         if len(findings.tasks) == len(rows):
@@ -166,12 +218,18 @@ async def search_task_list(
     return attrs.evolve(findings, trouble=f"the Task List is not whole: {gap}" if gap else "")
 
 
-async def _scan(gs: GotSurge, candidates: "_Candidates", direction: Literal["asc", "desc"]) -> tuple[str, str]:
-    """Read the list to its end; returned is what kept it from that, and what shows that it was not the whole list."""
+async def _scan(
+    gs: GotSurge, orders: "_Orders", seen: dict[str, Task], direction: Literal["asc", "desc"]
+) -> tuple[str, str]:
+    """Read the list to its end, and keep in ``seen`` what may be an order's task, as it is now.
+
+    Returned is what kept it from the end, and what shows that it was not the whole list.
+    """
     tasks = gs.platform.tasks.list(order=direction)
     try:
         async for task in tasks:
-            candidates.take(task)
+            if orders.may_have(task):
+                seen[task.id] = task
     except (Forbidden, NotFound) as error:
         trouble = (
             "this account has no Task List, as plain partners have none: its orders in doubt need a webhook that "
@@ -185,11 +243,10 @@ async def _scan(gs: GotSurge, candidates: "_Candidates", direction: Literal["asc
     return "", tasks.gap
 
 
-class _Candidates:
-    """The tasks of a list that may be those of some orders."""
+class _Orders:
+    """Some orders, by all that tells whose a task is."""
 
     def __init__(self, rows: Sequence[OrderRow], path: str, tags: Collection[str] = ()) -> None:
-        self.tasks: dict[str, Task] = {}
         self._names = {row.id: names_of(row, path) for row in rows}
         self._recorded = {row.task_id for row in rows}
         self._by_tracking = _grouped((names.tracking_id, order) for order, names in self._names.items())
@@ -197,13 +254,12 @@ class _Candidates:
         self._by_tag = _grouped((names.group_tag, order) for order, names in self._names.items())
         self._tags = tags
 
-    def take(self, task: Task) -> None:
-        """Keep a task if it may be one of theirs; one that was seen before is replaced by what it is now."""
+    def may_have(self, task: Task) -> bool:
+        """Whether a task may be one of theirs."""
         may_be = not task.tracking_id and (not task.invoice_number or task.invoice_number in self._by_invoice)
-        if may_be or task.id in self._recorded or task.tracking_id in self._by_tracking:
-            self.tasks[task.id] = task
+        return may_be or task.id in self._recorded or task.tracking_id in self._by_tracking
 
-    def match(self, owners: Mapping[str, int], *, complete: bool) -> Findings:
+    def match(self, seen: Iterable[Task], owners: Mapping[str, int], *, complete: bool) -> Findings:
         """Say which task is whose.
 
         Args:
@@ -213,7 +269,7 @@ class _Candidates:
         tasks: dict[int, list[Task]] = {}
         unclear: dict[int, list[Task]] = {}
         nameless: set[_Span | None] = set()
-        for task in self.tasks.values():
+        for task in filter(self.may_have, seen):
             if task.id in owners:
                 owner = owners[task.id]
                 if owner in self._names:

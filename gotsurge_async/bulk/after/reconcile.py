@@ -1,15 +1,17 @@
 """What became of orders in doubt, by reading. What is not proven stays in doubt; nothing is ever sent here."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from enum import StrEnum
 
 import attrs
 
 from gotsurge_async.bulk.after.lookup import (
     Findings,
+    candidates,
     listed,
     match_tasks,
+    named_by_some,
     names_of,
     not_its_own,
     read_tasks,
@@ -17,7 +19,9 @@ from gotsurge_async.bulk.after.lookup import (
 )
 from gotsurge_async.bulk.ledger import (
     DOUBTFUL,
+    IllegalTransition,
     Ledger,
+    LedgerError,
     Mode,
     OrderOutcome,
     OrderRow,
@@ -26,7 +30,6 @@ from gotsurge_async.bulk.ledger import (
     Run,
     RunHeld,
     RunInfo,
-    RunState,
     TaskTaken,
 )
 from gotsurge_async.bulk.ledger.upkeep.older_copy import LOST
@@ -82,7 +85,7 @@ _Conclusions = Mapping[int, OrderOutcome | StillInDoubt]
 
 @attrs.frozen(kw_only=True)
 class Reconciled:
-    """What became of the orders in doubt of a run.
+    """What became of the orders in doubt of a run; one that somebody else decided meanwhile is not among them.
 
     Attributes:
         created: they exist, also where the task has expired since.
@@ -134,22 +137,22 @@ class Reconciler:
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
             CallError: the account's token is no longer taken.
         """
-        async with await self.ledger.hold(run_id) as run:
-            await run.recover()
+        async with await self.ledger.hold(run_id) as run, _cleared_up(run):
             rows = {row.id: row async for row in run.rows(DOUBTFUL)}
             findings = await self._look(run.info, list(rows.values()), task_list=task_list)
-            conclusions = {row.id: _conclude(run.info.mode, row, findings, self.absent) for row in rows.values()}
-            conclusions |= await _record(run, rows, conclusions)
-            await uninterrupted(run.finish())
+            concluded = {row.id: _conclude(run.info.mode, row, findings, self.absent) for row in rows.values()}
+            conclusions = await _record(run, rows, concluded)
         return _reconciled(run.id, rows, conclusions, findings.trouble)
 
     async def settle_by(self, run_id: str, tasks: Sequence[Task]) -> Reconciled:
         """Conclude from tasks that were read what became of the orders in doubt that they name; nothing of others.
 
-        A task settles an order only if it names that one and no other: see `lookup.search_task_list`. Where it tells
-        neither tracking id nor invoice number, a group tag that one order alone has, and its pickup window, do.
+        A task settles an order only if it names that one and no other that is in doubt or in flight in any run: see
+        `lookup.search_task_list`. Where it tells neither tracking id nor invoice number, a group tag that one order
+        alone has, and its pickup window, do.
 
-        Of a run that a living process has, only orders are settled that are created, and in doubt by now.
+        Of a run that a living process has, only orders are settled that are created, and in doubt by now. A run of
+        which the tasks name no order in doubt is left as it is.
 
         Args:
             tasks: as they were read just now; all that may be the same order's, so that a double shows.
@@ -158,59 +161,64 @@ class Reconciler:
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
         """
         info = await self.ledger.run(run_id)
+        if not await self._named(self.ledger.rows(run_id, DOUBTFUL), tasks):
+            return Reconciled(run=run_id)
         try:
             run = await self.ledger.hold(run_id)
         except RunHeld:
             return await self._settle_held(info, tasks)
-        async with run:
-            await run.recover()
-            rows = {row.id: row async for row in run.rows(DOUBTFUL)}
-            conclusions = await self._conclude_from_read(info, rows, tasks)
-            conclusions |= await _record(run, rows, conclusions)
-            await uninterrupted(run.finish())
+        async with run, _cleared_up(run):
+            rows = await self._named(run.rows(DOUBTFUL), tasks)
+            conclusions = await _record(run, rows, await self._conclude_from_read(info, rows, tasks))
         return _reconciled(run_id, rows, conclusions, "")
 
     async def _settle_held(self, info: RunInfo, tasks: Sequence[Task]) -> Reconciled:
-        rows = {row.id: row async for row in self.ledger.rows(info.id, (OrderState.IN_DOUBT,))}
-        conclusions = {
-            order: each
-            for order, each in (await self._conclude_from_read(info, rows, tasks)).items()
-            if isinstance(each, OrderOutcome) and each.state is OrderState.CREATED
-        }
-        if conclusions:
-            words = {rows[order].key: each.task_id for order, each in conclusions.items()}
-            await uninterrupted(self.ledger.resolve(info.id, words, by="a read of its task"))
-        return _reconciled(info.id, rows, conclusions, "")
+        async def resolve(outcomes: Sequence[OrderOutcome]) -> None:
+            words = {rows[each.id].key: each.task_id for each in outcomes}
+            await self.ledger.resolve(info.id, words, by="a read of its task")
+
+        rows = await self._named(self.ledger.rows(info.id, (OrderState.IN_DOUBT,)), tasks)
+        conclusions = await self._conclude_from_read(info, rows, tasks)
+        created = [
+            each for each in conclusions.values() if isinstance(each, OrderOutcome) and each.state is OrderState.CREATED
+        ]
+        refused = await uninterrupted(_write_told_apart(resolve, created))
+        return _reconciled(info.id, rows, {each.id: each for each in created if each.id not in refused}, "")
+
+    async def _named(self, rows: AsyncIterator[OrderRow], tasks: Sequence[Task]) -> dict[int, OrderRow]:
+        """Those of some orders that some tasks may be, by their ids."""
+        return {row.id: row for row in await named_by_some(rows, tasks, self.ledger.path)}
 
     async def _conclude_from_read(
         self, info: RunInfo, rows: Mapping[int, OrderRow], tasks: Sequence[Task]
-    ) -> dict[int, OrderOutcome | StillInDoubt]:
+    ) -> _Conclusions:
         """Of the orders that some tasks name, or may, what these mean."""
         if not rows:
             return {}
-        owners = await self.ledger.recorded(info.environment, [task.id for task in tasks])
-        others = [
-            row
-            for other in await self.ledger.runs()
-            if other.environment == info.environment and other.id != info.id and other.state is not RunState.LOADING
-            async for row in self.ledger.rows(other.id, DOUBTFUL)
-        ]
+        others = await candidates(self.ledger, info.environment, tasks)
         tags = {task.group_tag for task in tasks if task.group_tag and not (task.tracking_id or task.invoice_number)}
         alone = await self._tags_of_one(info, tags, others) if tags else ()
-        findings = match_tasks([*rows.values(), *others], tasks, owners, self.ledger.path, tags=alone)
+        owners = await self.ledger.recorded(info.environment, [task.id for task in tasks])
+        findings = match_tasks([*others, *rows.values()], tasks, owners, self.ledger.path, tags=alone)
         named = findings.tasks.keys() | findings.unclear.keys()
         return {
             row.id: _conclude(info.mode, row, findings, Absent.IN_DOUBT) for row in rows.values() if row.id in named
         }
 
-    async def _tags_of_one(self, info: RunInfo, tags: set[str], others: Sequence[OrderRow]) -> list[str]:
-        """Which of some group tags one order alone has: of the run in any state, and of those in doubt elsewhere."""
-        counted: Counter[str] = Counter()
+    async def _tags_of_one(self, info: RunInfo, tags: set[str], others: Sequence[OrderRow]) -> Collection[str]:
+        """Which of some group tags one order alone has: of the run in any state, and of `candidates` elsewhere."""
+        having: dict[str, set[int]] = {tag: set() for tag in tags}
         for row in others:
-            counted[names_of(row, self.ledger.path).group_tag or ""] += 1
-        async for row in self.ledger.rows(info.id):
-            counted[names_of(row, self.ledger.path).group_tag or ""] += 1
-        return [tag for tag in tags if counted[tag] == 1]
+            having.get(names_of(row, self.ledger.path).group_tag or "", set()).add(row.id)
+        alone = {tag: orders for tag, orders in having.items() if len(orders) == 1}
+        if alone:
+            async for row in self.ledger.rows(info.id):
+                tag = names_of(row, self.ledger.path).group_tag or ""
+                if tag in alone and row.id not in alone[tag]:
+                    del alone[tag]
+                    if not alone:
+                        break
+        return alone.keys()
 
     async def _look(self, run: RunInfo, rows: Sequence[OrderRow], *, task_list: bool) -> Findings:
         """Read the recorded tasks (in two-phase mode every order has one), and the list for what they leave open."""
@@ -234,23 +242,41 @@ class Reconciler:
         )
 
 
-async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusions) -> dict[int, StillInDoubt]:
-    """Write conclusions into the ledger; returned is what became otherwise: their tasks are other orders'."""
+@asynccontextmanager
+async def _cleared_up(run: Run) -> AsyncIterator[None]:
+    """While the orders of a run that was taken up are settled; where the run stands is written down however it ends."""
+    await run.recover()
+    try:
+        yield
+    finally:
+        await uninterrupted(run.finish())
+
+
+async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusions) -> _Conclusions:
+    """Write conclusions into the ledger; returned are those that hold, without orders that others decided meanwhile."""
     changed = [
         each
         for each in conclusions.values()
         if isinstance(each, OrderOutcome) and each.state is not rows[each.id].state
     ]
-    taken: dict[int, StillInDoubt] = {}
+    holds = dict(conclusions)
+    refused: dict[int, LedgerError] = {}
     async for some in chunks_of(changed, _BLOCK):
-        for each in await uninterrupted(_record_told_apart(run, some)):
-            reason = f"its task {each.task_id} is recorded for another order"
-            taken[each.id] = StillInDoubt(key=rows[each.id].key, reason=reason, task_ids=(each.task_id or "",))
-    left = {order: each for order, each in {**conclusions, **taken}.items() if isinstance(each, StillInDoubt)}
+        refused |= await uninterrupted(_write_told_apart(run.record, some))
+    doubtful = {row.id async for row in run.rows(DOUBTFUL)} if refused else ()
+    for each in changed:
+        if each.id in refused:
+            del holds[each.id]
+        if each.id in refused and each.id in doubtful:
+            taken = isinstance(refused[each.id], TaskTaken)
+            reason = f"its task {each.task_id} is recorded for another order" if taken else refused[each.id].words
+            task_ids = (each.task_id,) if each.task_id else ()
+            holds[each.id] = StillInDoubt(key=rows[each.id].key, reason=reason, task_ids=task_ids)
+    left = {order: each for order, each in holds.items() if isinstance(each, StillInDoubt)}
     await uninterrupted(
         run.remark([Remark(order, rows[order].state, error=_kept(rows[order], each)) for order, each in left.items()])
     )
-    return taken
+    return holds
 
 
 def _kept(row: OrderRow, found: StillInDoubt) -> str:
@@ -259,15 +285,24 @@ def _kept(row: OrderRow, found: StillInDoubt) -> str:
     return f"{LOST}; {found.reason}" if told else found.reason
 
 
-async def _record_told_apart(run: Run, outcomes: Sequence[OrderOutcome]) -> list[OrderOutcome]:
-    """Record outcomes; those are returned, and not recorded, whose task is another order's."""
+async def _write_told_apart(
+    write: Callable[[Sequence[OrderOutcome]], Awaitable[None]], outcomes: Sequence[OrderOutcome]
+) -> dict[int, LedgerError]:
+    """Write outcomes, whatever becomes of some of them; of those that were refused, by their orders, why.
+
+    A task is another order's by now, or the order was decided by somebody else meanwhile.
+    """
+    if not outcomes:
+        return {}
     try:
-        await run.record(outcomes)
-    except TaskTaken:
+        await write(outcomes)
+    except (TaskTaken, IllegalTransition) as error:
         if len(outcomes) == 1:
-            return list(outcomes)
-        return [taken for outcome in outcomes for taken in await _record_told_apart(run, [outcome])]
-    return []
+            return {outcomes[0].id: error}
+        half = len(outcomes) // 2
+        halves = outcomes[:half], outcomes[half:]
+        return {order: why for some in halves for order, why in (await _write_told_apart(write, some)).items()}
+    return {}
 
 
 _LISTS = {

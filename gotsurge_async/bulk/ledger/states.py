@@ -91,6 +91,9 @@ WITH_DRAFT = frozenset({OrderState.DRAFTED, OrderState.BROADCASTING, OrderState.
 PUSHED = DOUBTFUL | {OrderState.CREATED}
 """GotSurge has these, or may have: their keys are not pushed by another run."""
 
+UNSETTLED = CLAIMED | {OrderState.IN_DOUBT, OrderState.DRAFTED}
+"""Of these, whoever has their run, the service may have a task that the ledger does not know to be theirs."""
+
 LIVE = WAITING | PUSHED
 """The states in which an order owns its key: at most one row for each environment and key, over all runs."""
 

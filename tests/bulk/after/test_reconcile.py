@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from gotsurge_async.bulk import Absent, Ledger, Mode, OrderState, Push, Reconciler, find_unused_drafts
-from gotsurge_async.bulk.ledger import NoSuchRun, Remark, RunHeld, RunState
+from gotsurge_async.bulk.ledger import NoSuchRun, OrderOutcome, Remark, RunHeld, RunState
 from gotsurge_async.bulk.ledger.upkeep.older_copy import LOST
 from gotsurge_async.simulator import Fault
+from gotsurge_async.transports.base import Request, Response
 from tests.support.orders import order, orders
 from tests.support.pushes import Place, place
 
@@ -303,6 +304,45 @@ async def test_a_task_that_is_recorded_for_another_order_meanwhile_is_not_taken(
         assert (left.key, left.reason) == ("another key A", f"its task {taken} is recorded for another order")
         states = {"another key A": OrderState.IN_DOUBT, "another key B": OrderState.CREATED}
         assert await here.states(run.id) == states
+
+
+@pytest.mark.parametrize("when", ["in doubt", "in flight"])
+async def test_the_task_of_another_runs_order_is_not_taken(tmp_path: Path, when: str) -> None:
+    """Of two orders of one invoice and pickup the task is not taken for the lost one, which is not called absent."""
+    async with place(tmp_path, tracking_id_echo="never") as here:
+        first = await here.lose([order("A", invoice_number="INV")], when="before")
+        run, _ = await Push(here.gs, here.ledger).load_orders([order("B", invoice_number="INV")])
+        async with run:
+            await run.start()
+            (theirs,) = [each.id async for page in run.pending() for each in page]
+            await run.claim([theirs])
+            await here.gs.tasks.create([order("B", invoice_number="INV")])
+            if when == "in doubt":
+                await run.record([OrderOutcome(theirs, OrderState.IN_DOUBT, error="the answer was lost")])
+            result = await Reconciler(here.gs, here.ledger, absent="not_created").reconcile(first)
+        assert [(each.key, "may be another order's" in each.reason) for each in result.in_doubt] == [("A", True)]
+        assert await here.states(first) == {"A": OrderState.IN_DOUBT}
+
+
+async def test_an_order_that_is_sent_while_the_list_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in flight is seen after the list was read: an order that left meanwhile may be on it."""
+    async with place(tmp_path, tracking_id_echo="never") as here:
+        first = await here.lose([order("A", invoice_number="INV")], when="before")
+        run, _ = await Push(here.gs, here.ledger).load_orders([order("B", invoice_number="INV")])
+        async with run:
+            await run.start()
+            (theirs,) = [each.id async for page in run.pending() for each in page]
+            transport = here.gs.session._transport
+            send = transport.send
+
+            async def send_first(request: Request) -> Response:
+                if request.method == "GET" and await run.claim([theirs]):
+                    await here.gs.tasks.create([order("B", invoice_number="INV")])
+                return await send(request)
+
+            monkeypatch.setattr(transport, "send", send_first)
+            await Reconciler(here.gs, here.ledger).reconcile(first)
+        assert await here.states(first) == {"A": OrderState.IN_DOUBT}
 
 
 async def test_a_run_in_other_hands_is_left_alone(tmp_path: Path) -> None:
