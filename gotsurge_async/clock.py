@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Protocol
 
 
@@ -57,6 +57,23 @@ async def sleep_or(event: asyncio.Event, clock: Clock, seconds: float) -> bool:
             each.cancel()
         await asyncio.wait(waiting)
     return event.is_set()
+
+
+def moved_by(moment: datetime, span: timedelta) -> datetime:
+    """A time so much later, in its zone; the first or the last time that there is, where it would be beyond."""
+    try:
+        return moment + span
+    except OverflowError:
+        zone = moment.tzinfo
+        return datetime.max.replace(tzinfo=zone) if span > timedelta(0) else datetime.min.replace(tzinfo=zone)
+
+
+def in_zone(moment: datetime, zone: tzinfo) -> datetime:
+    """An aware time as a zone's clocks show it; as it is, where that would be beyond the years that there are."""
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:
+        return moment
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -4,6 +4,7 @@
 asks again and again tells each alert once while it lasts with `Lasting`.
 """
 
+import logging
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
@@ -12,14 +13,16 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from gotsurge_async.bulk.ledger import OrderRow
+from gotsurge_async.clock import in_zone, moved_by
 from gotsurge_async.models.tasks import BroadcastPreference, Task, TaskStatus
 from gotsurge_async.webhooks.book.book import Book
 from gotsurge_async.webhooks.book.history import RANK, in_order, steps_of
-from gotsurge_async.webhooks.book.records import Only, berth_of, vessel_of
+from gotsurge_async.webhooks.book.records import BookOrder, Only, berth_of, vessel_of
 
 SQUAD_MARGIN = timedelta(minutes=30)
 """A task for the squad expires so long before its pickup window ends (section "Order Statuses")."""
 
+_log: logging.Logger = logging.getLogger(__name__)
 _NOT_ACCEPTED = frozenset(status for status, rank in RANK.items() if rank < RANK[TaskStatus.ACCEPTED])
 _NOT_PICKED_UP = frozenset(status for status, rank in RANK.items() if rank < RANK[TaskStatus.PENDING_DELIVERY])
 FAILED: frozenset[TaskStatus] = frozenset(
@@ -43,6 +46,8 @@ class AlertKind(StrEnum):
     """It expired, or its pickup or delivery failed."""
     IN_DOUBT = "in_doubt"
     """It was sent, and nobody has known for too long whether it was processed."""
+    UNJUDGED = "unjudged"
+    """What was read of it is so odd that no rule can be applied: somebody should look at it."""
 
     @property
     def in_words(self) -> str:
@@ -110,11 +115,13 @@ class Alert:
 
     def _what(self, now: datetime, zone: tzinfo) -> str:
         status = self.status.replace("_", " ") or "status unknown"
+        if self.kind is AlertKind.UNJUDGED:
+            return f"{status}; what was read of it cannot be judged: look at its task"
         if self.at is None:
             return status
         span = _span(abs(self.at - now))
         when = f"in {span}" if self.at > now else f"{span} ago"
-        clock = f"({self.at.astimezone(zone):%d %b %H:%M %Z})"
+        clock = f"({in_zone(self.at, zone):%d %b %H:%M %Z})"
         match self.kind:
             case AlertKind.EXPIRING if self.at > now:
                 return f"no driver yet, and the broadcast ends {when} {clock}"
@@ -159,7 +166,7 @@ def expires_at(task: Task) -> datetime | None:
     if window is None or task.broadcast_preference == BroadcastPreference.MARINE:
         return None
     squad = task.broadcast_preference == BroadcastPreference.SQUAD
-    return window.end_time_utc - (SQUAD_MARGIN if squad else timedelta(0))
+    return moved_by(window.end_time_utc, -SQUAD_MARGIN if squad else timedelta(0))
 
 
 def alerts(task: Task, now: datetime, limits: Limits | None = None, *, account: str = "") -> list[Alert]:
@@ -176,20 +183,21 @@ def alerts(task: Task, now: datetime, limits: Limits | None = None, *, account: 
         steps = in_order(steps_of(task))
         status = steps[-1].status if steps else None
     found: list[tuple[AlertKind, datetime | None]] = []
+    # Only differences are compared, for a time may be the first or the last that there is.
     pickup, delivery = task.from_time_window, task.to_time_window
     ends = expires_at(task)
-    if status == TaskStatus.BROADCASTING and ends is not None and now >= ends - limits.expiring:
+    if status == TaskStatus.BROADCASTING and ends is not None and ends - now <= limits.expiring:
         found.append((AlertKind.EXPIRING, ends))
-    if status in _NOT_ACCEPTED and pickup is not None and now >= pickup.start_time_utc - limits.not_accepted:
+    if status in _NOT_ACCEPTED and pickup is not None and pickup.start_time_utc - now <= limits.not_accepted:
         found.append((AlertKind.NOT_ACCEPTED, pickup.start_time_utc))
-    if status in _NOT_PICKED_UP and pickup is not None and now > pickup.end_time_utc + limits.late:
+    if status in _NOT_PICKED_UP and pickup is not None and now - pickup.end_time_utc > limits.late:
         found.append((AlertKind.LATE_PICKUP, pickup.end_time_utc))
     is_open = status is None or not status.is_terminal
-    if is_open and delivery is not None and now > delivery.end_time_utc + limits.late:
+    if is_open and delivery is not None and now - delivery.end_time_utc > limits.late:
         found.append((AlertKind.LATE_DELIVERY, delivery.end_time_utc))
     if status in FAILED:
         failed = _failed_at(task, status)
-        if failed is None or now < failed + limits.failed_for:
+        if failed is None or now - failed < limits.failed_for:
             found.append((AlertKind.FAILED, failed))
     contact = vessel_of(task)
     return [
@@ -211,20 +219,30 @@ def alerts(task: Task, now: datetime, limits: Limits | None = None, *, account: 
 async def alerts_in(
     book: Book, now: datetime, limits: Limits | None = None, *, only: Only | None = None
 ) -> AsyncIterator[Alert]:
-    """What should be told of the orders of a book at a time.
+    """What should be told of the orders of a book at a time; one that cannot be judged is told as such.
 
     Args:
         only: of these; whether they are open, and when they moved, is decided here.
     """
     only, limits = only or Only(), limits or Limits()
-    failed = evolve(only, statuses=tuple(FAILED), moved_since=now - limits.failed_for)
+    failed = evolve(only, statuses=tuple(FAILED), moved_since=moved_by(now, -limits.failed_for))
     for some in (evolve(only, open=True), failed):
         async for order in book.orders(some):
-            task = order.task
-            if order.status != task.current_status:
-                task = evolve(task, current_status=order.status)
-            for alert in alerts(task, now, limits, account=order.account):
+            for alert in _alerts_of(order, now, limits):
                 yield evolve(alert, tracking_id=alert.tracking_id or order.key, seen_at=order.seen_at)
+
+
+def _alerts_of(order: BookOrder, now: datetime, limits: Limits) -> list[Alert]:
+    try:
+        task = order.task
+        if order.status != task.current_status:
+            task = evolve(task, current_status=order.status)
+        return alerts(task, now, limits, account=order.account)
+    except Exception:  # whatever one task holds, the others are told
+        _log.exception("task %s cannot be judged", order.task_id)
+        return [
+            Alert(kind=AlertKind.UNJUDGED, name=order.task_id, status=order.status or "", account=order.account),
+        ]
 
 
 def _failed_at(task: Task, status: TaskStatus | None) -> datetime | None:
@@ -235,7 +253,7 @@ def _failed_at(task: Task, status: TaskStatus | None) -> datetime | None:
 def doubt(row: OrderRow, run_id: str, now: datetime, limits: Limits | None = None, *, account: str = "") -> list[Alert]:
     """What should be told of an order of the ledger that is in doubt: nothing while it is young."""
     since = row.claimed_at or row.updated_at
-    if now < since + (limits or Limits()).in_doubt:
+    if now - since < (limits or Limits()).in_doubt:
         return []
     return [
         Alert(

@@ -1,6 +1,7 @@
 """Tests of the alerts: when each begins and ends, and that they are those of a plain model of the rules."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from gotsurge_async.bulk.ledger import OrderRow, OrderState
 from gotsurge_async.models.tasks import Task
-from gotsurge_async.webhooks.alerts import Alert, AlertKind, Lasting, Limits, alerts, doubt
+from gotsurge_async.testing import ManualClock
+from gotsurge_async.webhooks.alerts import Alert, AlertKind, Lasting, Limits, alerts, alerts_in, doubt
+from gotsurge_async.webhooks.book import Book
 from tests.webhooks.book.kit import task, written
 
 DAY = datetime(2026, 1, 2, tzinfo=UTC)
@@ -184,3 +187,59 @@ def test_alerts_are_those_of_a_plain_model(order: dict[str, Any], now: float, li
     given = at(order["status"], order["preference"], updated_at=failed, **shown)
     spans = Limits(**{name: timedelta(hours=hours) for name, hours in limits.items()})
     assert kinds(given, hour(now), spans) == model(order, now, limits)
+
+
+GO_ZERO = "0001-01-01T00:00:00Z"
+ODD = st.one_of(
+    st.sampled_from(
+        (GO_ZERO, "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-12:00", "", None, 7)
+    ),
+    st.datetimes(timezones=st.sampled_from((UTC, ZoneInfo("Asia/Singapore")))).map(datetime.isoformat),
+)
+
+
+@given(
+    times=st.tuples(ODD, ODD, ODD, ODD, ODD),
+    status=st.sampled_from((*STATUSES, None)),
+    preference=st.sampled_from(("squad", "all", "marine", None)),
+    now=st.datetimes(timezones=st.just(UTC)),
+    limits=st.builds(Limits, **dict.fromkeys(("expiring", "not_accepted", "late", "failed_for"), st.timedeltas())),
+    zone=st.sampled_from(("America/Los_Angeles", "Asia/Singapore")),
+)
+def test_no_odd_time_ends_the_alerts(
+    times: tuple[Any, ...], status: str | None, preference: str | None, now: datetime, limits: Limits, zone: str
+) -> None:
+    """Whatever time stands in a task, at any present, with any limits: what there is to tell is told in any zone."""
+    one, two, three, four, updated = times
+    windows = {
+        "from_time_window": {"start_time_utc": one, "end_time_utc": two},
+        "to_time_window": {"start_time_utc": three, "end_time_utc": four},
+    }
+    entry = [{"status": status or "", "updated_at": updated}]
+    for alert in alerts(at(status, preference, statuses=entry, updated_at=updated, **windows), now, limits):
+        assert alert.text(now, ZoneInfo(zone))
+
+
+async def test_one_order_that_cannot_be_judged_is_told_beside_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has an alert of its own, whatever is wrong with it, and every other order has those that it has."""
+
+    def judge(given: Task, *more: Any, **named: Any) -> list[Alert]:
+        if given.id == "T-2":
+            raise OverflowError
+        return alerts(given, *more, **named)
+
+    monkeypatch.setattr("gotsurge_async.webhooks.alerts.alerts", judge)
+    zero = {"start_time_utc": GO_ZERO, "end_time_utc": GO_ZERO}
+    async with Book.open(tmp_path / "book.db", clock=ManualClock(DAY)) as book:
+        for number in (1, 2, 3):
+            windows = {"from_time_window": zero, "to_time_window": zero}
+            await book.observe("local/plain", task(f"T-{number}", None, "pending_delivery", **windows))
+        found = [alert async for alert in alerts_in(book, DAY)]
+    assert [(alert.name, alert.kind) for alert in found] == [
+        ("T-1", "late_delivery"),
+        ("T-2", "unjudged"),
+        ("T-3", "late_delivery"),
+    ]
+    assert "cannot be judged" in found[1].text(DAY)

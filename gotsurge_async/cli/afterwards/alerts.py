@@ -33,7 +33,7 @@ from gotsurge_async.webhooks.book import Only, account_named, account_of
 from gotsurge_async.webhooks.store import StoreError
 
 _WHEN = "When"
-_minutes = {"type": click.FloatRange(min=0), "metavar": "MINUTES", "show_default": True}
+_minutes = {"type": click.FloatRange(0, 1e9), "metavar": "MINUTES", "show_default": True}
 _POSTED = 40
 """Alerts whose lines stand in one message; of more, the number."""
 _TRIES = 3
@@ -71,7 +71,7 @@ class AlertOptions:
 @in_group(READING)("--read-rate", type=click.FloatRange(min=0), default=0.0, metavar="R", help="Reads a second, first.")
 @in_group(READING)(
     "--read-after",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(0, 1e9),
     default=600.0,
     show_default=True,
     metavar="SECONDS",

@@ -73,7 +73,7 @@ async def report(
         numbers = {name: getattr(found.sums, name) for name in ("delivered", "late", "failed", "cancelled", "open")}
         vessels = f"{len(found.vessels):,} vessel{'' if len(found.vessels) == 1 else 's'}"
         words = f"{found.sums.ordered:,} orders for {vessels}" if found.vessels else "no orders"
-        say(f"{day:%Y-%m-%d} in {zone}: {words}{f': {counted(numbers)}' if found.vessels else ''}; written to {out}")
+        say(f"{day.isoformat()} in {zone}: {words}{f': {counted(numbers)}' if found.vessels else ''}; written to {out}")
     return Exit.CREATED
 
 

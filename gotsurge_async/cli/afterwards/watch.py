@@ -22,7 +22,7 @@ from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, target_of
 from gotsurge_async.cli.shared.options import STOPPING, GroupedCommand, in_group, json_option
 from gotsurge_async.cli.shared.output import counted, print_json, print_table, say, shown
-from gotsurge_async.clock import SystemClock
+from gotsurge_async.clock import SystemClock, in_zone
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import TaskStatus
@@ -229,7 +229,7 @@ class Terminal(Screen):
         self._began = time.monotonic()
 
     def change(self, order: BookOrder, step: Step, previous: TaskStatus | None) -> None:
-        at = "" if step.at is None else f"{step.at.astimezone(self._zone):%H:%M:%S}"
+        at = "" if step.at is None else f"{in_zone(step.at, self._zone):%H:%M:%S}"
         name = shown(order.task.tracking_id or order.key or order.task_id)
         before = f"{previous.replace('_', ' ')} → " if previous is not None else ""
         self._recent.append((at, name, shown(f"{before}{step.status.replace('_', ' ')}")))

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Self
 
 from gotsurge_async.bulk.ledger import Ledger, OrderRow, OrderState, RunInfo, RunState
-from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
+from gotsurge_async.clock import Clock, SystemClock, from_microseconds, moved_by, to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import Task, TaskStatus
@@ -204,10 +204,10 @@ class Book:
             whose = {"no_accounts": int(mine is None), "accounts": db.listed(mine or ()), "most": limit}
             whose |= {"no_run": int(run is None), "run": run or ""}
             for age, statuses in spans.items():
-                before = to_microseconds(now - age)
+                before = to_microseconds(moved_by(now, -age))
                 listed = db.listed(status for status in statuses if status != OTHER)
                 found += db.rows("due", before=before, statuses=listed, **whose)
-            before = to_microseconds(now - others)
+            before = to_microseconds(moved_by(now, -others))
             found += db.rows("due_of_others", before=before, statuses=db.listed(named), **whose)
             return [(account, task_id) for account, task_id in found[:limit]]
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from attrs import define, field, frozen
 
+from gotsurge_async.clock import moved_by
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.money import Money, as_given
 from gotsurge_async.webhooks.book.history import steps_of
@@ -164,8 +165,8 @@ class Day:
 
 def bounds(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
     """When a day begins in a zone, and when the next one does: also where clocks are changed on it."""
-    begins, ends = (datetime(each.year, each.month, each.day, tzinfo=zone) for each in (day, day + timedelta(days=1)))
-    return begins, ends
+    begins = datetime(day.year, day.month, day.day, tzinfo=zone)
+    return begins, moved_by(begins, timedelta(days=1))  # by the clocks of the zone, however many hours that is
 
 
 def line_of(order: BookOrder, now: datetime) -> Line:

@@ -7,6 +7,7 @@ from html import escape
 from typing import IO, Any, TypeAlias
 
 from gotsurge_async.bulk.after.results import csv_line, defused
+from gotsurge_async.clock import in_zone
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.money import Money
 from gotsurge_async.webhooks.report.day import Day, Line, Sums, VesselDay
@@ -93,7 +94,7 @@ def _amount(money: Money | None) -> Decimal | None:
 
 
 def _local(moment: datetime | None, day: Day) -> datetime | None:
-    return None if moment is None else moment.astimezone(day.zone)
+    return None if moment is None else in_zone(moment, day.zone)
 
 
 def _text(cell: Cell) -> str:
@@ -279,7 +280,7 @@ def _proof(line: Line) -> str:
 
 
 def _title(day: Day) -> str:
-    return f"Deliveries of {day.date:%A, %d %B %Y}"
+    return f"Deliveries of {day.date:%A, %d %B} {day.date.year:04}"
 
 
 def _zone_words(day: Day) -> str:

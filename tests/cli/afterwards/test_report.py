@@ -51,6 +51,18 @@ def test_the_zone_says_which_day_it_is(desk: Desk) -> None:
     assert desk.on_ledger("report", "--out", desk.folder / "today.csv").exit_code == 0
 
 
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+@pytest.mark.parametrize("zone", ["Asia/Singapore", "America/Los_Angeles"])
+def test_the_first_and_the_last_day_are_days(desk: Desk, day: str, zone: str) -> None:
+    """With their orders none, and their years in four digits."""
+    desk.push("A")
+    out = desk.folder / "day.html"
+    done = desk.on_ledger("report", "--day", day, "--timezone", zone, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert f"{day} in {zone}: no orders" in done.stderr
+    assert f" {day[:4]}</h1>" in out.read_text()
+
+
 @pytest.mark.parametrize(
     "words",
     [
