@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ from gotsurge_async.clock import SystemClock, in_zone
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import TaskStatus
-from gotsurge_async.webhooks.book import Book, BookOrder, Step, account_of
+from gotsurge_async.webhooks.book import Book, BookOrder, Standing, Step, account_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -42,6 +42,8 @@ RECENT = 10
 """Changes that a terminal shows."""
 BAR = 30
 """The longest bar, in characters."""
+_FOLLOWED = (OrderState.ALREADY_PUSHED, OrderState.SUPERSEDED)
+"""The same orders have tasks by another run: those are followed."""
 _ORDER = {status: place for place, status in enumerate(TaskStatus)}
 
 
@@ -51,8 +53,8 @@ class Shown:
 
     statuses: Mapping[str, int] = attrs.field(factory=dict)
     in_doubt: int = 0
-    others: int = 0
-    """Orders of the run that have no task: refused, cancelled before, not sent."""
+    others: Mapping[str, int] = attrs.field(factory=dict)
+    """Orders of the run that have no task to follow, by what became of them: refused, unprocessed, changed."""
     sending: bool = True
     reader: str = ""
     trouble: str | None = None
@@ -68,17 +70,24 @@ class Shown:
         return sum(self.statuses.values())
 
     @property
+    def without_task(self) -> int:
+        """Orders without a task to follow."""
+        return sum(self.others.values())
+
+    @property
     def ending(self) -> Exit:
         """The exit code when all is at its end."""
         if self.in_doubt:
             return Exit.IN_DOUBT
         delivered = self.statuses.get(TaskStatus.COMPLETE, 0)
-        return Exit.CREATED if delivered == self.orders else Exit.REFUSED
+        return Exit.CREATED if delivered == self.orders and not self.without_task else Exit.REFUSED
 
     def words(self) -> str:
         """On one line."""
-        told = {status.replace("_", " "): number for status, number in self.rows()}
-        return counted({**told, "in doubt": self.in_doubt, "without a task": self.others}) or "no orders"
+        told: Counter[str] = Counter()
+        for what, number in (*self.rows(), ("in doubt", self.in_doubt), *self.others.items()):
+            told[what.replace("_", " ")] += number
+        return counted(told) or "no orders"
 
     def rows(self) -> list[tuple[str, int]]:
         """The statuses as far as they go on a task's way."""
@@ -127,13 +136,15 @@ async def watch(
 ) -> Exit:
     """Watch what becomes of the orders of RUN, until each is at its end.
 
-    Piped, each step of an order is a line as it is seen. Where no receiver reads, the tasks are read by this command,
-    oldest first, within --read-rate. With --json only the end is told.
+    An order whose key was pushed before is followed by the task that it has from there. Piped, each step of an order is
+    a line as it is seen. Where no receiver reads, the tasks are read by this command, oldest first, within --read-rate.
+    With --json only the end is told.
 
     \b
     Exit codes:
-      0 all were delivered
-      1 some ended otherwise
+      0 all orders of the run were delivered
+      1 some ended otherwise: failed, cancelled, refused, or never sent
+      2 no such RUN, or it was archived and the order book does not know it
       3 some of the run are in doubt
       5 --timeout was over
     """
@@ -145,6 +156,7 @@ async def watch(
                 f"a run stands in its ledger, and {books.ledger} is none that can be read: name it by --ledger"
             )
         info = await known.run(run_id)
+        await _refuse_unknown(info, known, opened)
         target = target_of(info, target)
         reads = None
         if read_rate:
@@ -166,11 +178,28 @@ async def watch(
     shown_ = watching.shown
     if as_json:
         found = dict(shown_.rows())
-        told = {"statuses": found, "in_doubt": shown_.in_doubt, "without_task": shown_.others}
-        print_json({"run": info.id, "orders": shown_.orders, **told, "exit": int(code)})
+        told = {"statuses": found, "in_doubt": shown_.in_doubt, "without_task": shown_.without_task}
+        print_json({"run": info.id, "orders": shown_.orders, **told, "others": shown_.others, "exit": int(code)})
     else:
         say(f"run {info.id}: {shown_.words()}")
     return code
+
+
+async def _refuse_unknown(info: RunInfo, ledger: Ledger, book: Book) -> None:
+    """Refuse a run whose orders the ledger gave away before the book took them in.
+
+    Raises:
+        ConfigError: it says where they are.
+    """
+    if info.archived_at is None:
+        return
+    counts = await ledger.counts(info.id)
+    followed = sum((await book.counts(info.id)).values())
+    if followed < counts.of((OrderState.CREATED, *_FOLLOWED)):
+        raise ConfigError(
+            f"run {info.id} was archived, and the order book does not know all of its orders: they are in "
+            f"{info.archived_in}, and `gotsurge results {info.id} --ledger {info.archived_in}` writes them"
+        )
 
 
 @asynccontextmanager
@@ -253,8 +282,8 @@ class Terminal(Screen):
             table.add_row(
                 Text("in doubt", "red"), Text(f"{what.in_doubt:,}", "bold"), Text("gotsurge reconcile", "dim")
             )
-        if what.others:
-            table.add_row(Text("without a task", "dim"), Text(f"{what.others:,}"), Text(""))
+        for word, number in what.others.items():
+            table.add_row(Text(word.replace("_", " "), "dim"), Text(f"{number:,}"), Text("without a task", "dim"))
         recent = Table(box=None, show_header=False, pad_edge=False)
         for at, name, change in self._recent:
             recent.add_row(Text(at, "dim"), Text(name), Text(change))
@@ -305,6 +334,10 @@ class Watching:
         self._told: dict[int, int] = {}
         self._is_read = False
         self._ledger_at = -LEDGER_EVERY
+        self._without: Counter[str] = Counter()
+        self._elsewhere: dict[str, OrderState] = {}
+        """Tasks of other runs that have keys of this one, and how this one counts them."""
+        self._standings: dict[str, Standing] = {}
 
     async def read_on(self, at_once: int) -> None:
         """Read what is due, for ever, while no receiver does."""
@@ -313,8 +346,19 @@ class Watching:
             found = 0
             if self._reads is not None and not self._is_read:
                 found = await self._reads.once(at_once, run=self._info.id)
+                found += await self._read_elsewhere(self._reads, at_once)
             if not found:
                 await self._clock.sleep(EVERY)
+
+    async def _read_elsewhere(self, reads: DueReads, limit: int) -> int:
+        before = self._clock.now() - reads.age
+        due = [
+            task_id
+            for task_id, standing in self._standings.items()
+            if standing.account == reads.account and not standing.is_at_its_end and standing.seen_at <= before
+        ]
+        await reads.read(due[:limit])
+        return len(due[:limit])
 
     async def to_the_end(self, reading: asyncio.Task[None]) -> None:
         """Show the run until every order of it is at its end, and nobody sends it any more; while somebody reads."""
@@ -333,10 +377,10 @@ class Watching:
             await self._look_into_the_ledger()
         await self._tell_changes()
         what = self.shown
-        what.statuses = await self._book.counts(self._info.id)
+        await self._count()
         if not what.open:  # the last word is about what is true now
             await self._look_into_the_ledger()
-            what.statuses = await self._book.counts(self._info.id)
+            await self._count()
         what.trouble = None if self._reads is None else self._reads.trouble
         if self._is_read:
             what.reader = "a receiver reads"
@@ -351,16 +395,43 @@ class Watching:
         counts = await self._ledger.counts(self._info.id)
         self.shown.sending = held
         self.shown.in_doubt = 0 if held else counts.of(DOUBTFUL)
-        created = counts.of(state for state in OrderState if word_of(state, held=held) is Word.CREATED)
-        followed = sum((await self._book.counts(self._info.id)).values())
-        self.shown.others = max(0, counts.total - max(created, followed) - self.shown.in_doubt)
+        self._without = Counter()
+        for state in OrderState:
+            self._without[word_of(state, held=held)] += counts[state]
+        del self._without[Word.IN_DOUBT]
+        if self._info.archived_at is None and counts.of(_FOLLOWED) > len(self._elsewhere):
+            async for page in self._ledger.results(self._info.id):
+                for row in page:
+                    if row.state in _FOLLOWED and row.task_id is not None:
+                        self._elsewhere[row.task_id] = row.state
+
+    async def _count(self) -> None:
+        """Count the orders by the statuses of their tasks, and those that have none by what became of them."""
+        going_on = [
+            each for each in self._elsewhere if each not in self._standings or not self._standings[each].is_at_its_end
+        ]
+        self._standings |= await self._book.standings(self._info.environment, self._elsewhere.keys() - over)
+        own = await self._book.counts(self._info.id)
+        without = self._without.copy()
+        # Cancelled ones have tasks too, those that ever had one.
+        created = min(without[Word.CREATED], sum(own.values()))
+        without[Word.CREATED] -= created
+        without[Word.CANCELLED] -= sum(own.values()) - created
+        for task_id in self._standings:
+            without[word_of(self._elsewhere[task_id])] -= 1
+        elsewhere = Counter(standing.status or "" for standing in self._standings.values())
+        self.shown.statuses = Counter(own) + elsewhere
+        self.shown.others = {str(word): number for word, number in without.items() if number > 0}
 
     async def _tell_changes(self) -> None:
         after = self._since - OVERLAP
         while True:
-            moved = await self._book.moved(after, self._info.id, limit=PAGE)
-            steps = await self._book.steps(order for order, _ in moved)
-            for order, _ in moved:
+            # Of all runs, where some tasks are of others.
+            run = None if self._standings else self._info.id
+            moved = await self._book.moved(after, run, limit=PAGE)
+            mine = [each for each, _ in moved if each.run == self._info.id or each.task_id in self._standings]
+            steps = await self._book.steps(mine)
+            for order in mine:
                 self._tell(order, steps[order.number])
             if moved:
                 self._since = max(self._since, moved[-1][1])

@@ -3,6 +3,18 @@
 from gotsurge_async.webhooks.book.book import AGES, OTHER, Book
 from gotsurge_async.webhooks.book.history import Step
 from gotsurge_async.webhooks.book.observing import Source
-from gotsurge_async.webhooks.book.records import BookOrder, Change, Only, account_named, account_of
+from gotsurge_async.webhooks.book.records import BookOrder, Change, Only, Standing, account_named, account_of
 
-__all__ = ["AGES", "OTHER", "Book", "BookOrder", "Change", "Only", "Source", "Step", "account_named", "account_of"]
+__all__ = [
+    "AGES",
+    "OTHER",
+    "Book",
+    "BookOrder",
+    "Change",
+    "Only",
+    "Source",
+    "Standing",
+    "Step",
+    "account_named",
+    "account_of",
+]

@@ -19,8 +19,10 @@ from gotsurge_async.webhooks.book.records import (
     BookOrder,
     Change,
     Only,
+    Standing,
     account_of,
     change_of,
+    environment_of,
     keepable,
     order_of,
     pushed,
@@ -382,6 +384,20 @@ class Book:
         """How many orders there are of each status, of a run or of all; "" for those of which nothing is known."""
         name = "counts" if run is None else "counts_of_run"
         return dict(await self._store.read(lambda db: db.rows(name, run=run)))
+
+    async def standings(self, environment: str, task_ids: Iterable[str]) -> dict[str, Standing]:
+        """Where some tasks of an environment stand, by their ids; those that the book does not have are left out."""
+        ids = list(task_ids)
+        rows = await self._store.read(lambda db: db.rows("standings", ids=db.listed(ids))) if ids else []
+        return {
+            task_id: Standing(
+                account=account,
+                status=None if status is None else TaskStatus(status),
+                seen_at=from_microseconds(seen),
+            )
+            for task_id, account, status, seen in rows
+            if environment_of(account) == environment
+        }
 
     async def forget(self, before: datetime) -> int:
         """Remove orders at their end that were last seen before a time, with their history; how many."""

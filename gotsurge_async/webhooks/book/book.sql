@@ -170,6 +170,8 @@ SELECT count(*) FROM book_readers WHERE until > :now AND name = :name;
 SELECT coalesce(status, ''), count(*) FROM book_orders GROUP BY status;
 -- name: counts_of_run
 SELECT coalesce(status, ''), count(*) FROM book_orders WHERE run = :run GROUP BY status;
+-- name: standings
+SELECT task_id, account, status, seen_at FROM book_orders WHERE task_id {among:ids};
 -- name: forget_changes
 DELETE FROM book_changes WHERE order_number IN (SELECT number FROM book_orders WHERE terminal = 1 AND seen_at < :before);
 -- name: forget_steps

@@ -86,6 +86,26 @@ class BookOrder:
 
 
 @frozen(kw_only=True)
+class Standing:
+    """Where a task stands.
+
+    Attributes:
+        account: whose it is.
+        status: where it stands; None while nothing said so.
+        seen_at: when it was last read, or pushed.
+    """
+
+    account: str
+    status: TaskStatus | None
+    seen_at: datetime
+
+    @property
+    def is_at_its_end(self) -> bool:
+        """Whether nothing more may happen."""
+        return self.status is not None and self.status.is_terminal
+
+
+@frozen(kw_only=True)
 class Only:
     """Which orders are asked for; None asks for all.
 
@@ -157,6 +177,11 @@ def account_named(environment: str, account: str | None = None, *, two_phase: bo
     if account is None and environment in ("local", "simulator"):
         account = "platform" if two_phase else "plain"
     return f"{environment}/{account}" if account else environment
+
+
+def environment_of(account: str) -> str:
+    """The environment of an account, by its name in the book."""
+    return account.partition("/")[0]
 
 
 def account_of(run: RunInfo) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async.simulator import Simulator
+from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.webhooks.book import Book
 from tests.support.commands import Desk, gotsurge, local, start, write_orders
 
@@ -35,6 +35,7 @@ def test_it_ends_when_all_were_delivered(desk: Desk) -> None:
         "statuses": {"complete": 3},
         "in_doubt": 0,
         "without_task": 0,
+        "others": {},
         "exit": 0,
     }
 
@@ -53,6 +54,45 @@ def test_what_was_not_delivered_is_in_the_exit_code(desk: Desk) -> None:
     assert "1 complete, 1 cancelled" in done.stderr
     run_id = desk.push_lost("C")
     assert desk.call("watch", run_id, *QUICK).exit_code == 3
+
+
+def test_what_was_never_delivered_is_no_success(desk: Desk) -> None:
+    """Refused and unprocessed orders count as ended otherwise, also where the run has nothing else."""
+    for status, words, told in ((422, (), "refused"), (403, ("--mode", "direct"), "unprocessed")):
+        desk.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=status))
+        _, summary = desk.push("A", "B", words=words)
+        desk.simulator.clear_faults()
+        done = desk.call("watch", summary["run"], *QUICK, "--json")
+        assert (done.exit_code, desk.document(done)["others"]) == (1, {told: 2}), done.output
+        assert desk.document(done)["without_task"] == 2
+
+
+def test_what_was_pushed_before_is_followed_by_its_task(desk: Desk) -> None:
+    """An order that another run has is at its end when its task there is, and its steps are told."""
+    desk.push("A", "B")
+    _, again = desk.push("A", "B", "C")
+    stopped = desk.call("watch", again["run"], *QUICK, "--timeout", "0.1")
+    assert (stopped.exit_code, "3 broadcasting" in stopped.stderr) == (5, True), stopped.output
+    move_all(desk.simulator, "complete")
+    done = desk.call("watch", again["run"], *QUICK)
+    assert done.exit_code == 0, done.output
+    assert done.stderr.endswith(f"run {again['run']}: 3 complete\n")
+    assert {line.split("\t")[2] for line in done.stdout.splitlines()[1:]} == {"A", "B", "C"}
+
+
+def test_an_archived_run_is_watched_only_where_the_book_knows_it(desk: Desk) -> None:
+    """Else exit code 2, and where its orders are."""
+    _, summary = desk.push("A")
+    move_all(desk.simulator, "complete")
+    archive = ("--before", "2100-01-01", *desk.ledger)
+    assert desk.run("ledger", "archive", *archive).exit_code == 0
+    done = desk.call("watch", summary["run"], *QUICK)
+    assert (done.exit_code, str(desk.folder / "ledger-archive.db") in done.stderr) == (2, True), done.output
+    _, known = desk.push("B")
+    move_all(desk.simulator, "complete")
+    assert desk.call("watch", known["run"], *QUICK).exit_code == 0
+    assert desk.run("ledger", "archive", *archive).exit_code == 0
+    assert desk.call("watch", known["run"], *QUICK).exit_code == 0
 
 
 def test_steps_are_lines_in_a_pipe(desk: Desk) -> None:
