@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async import Task
+from gotsurge_async import Task, codec
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler, Run
-from gotsurge_async.bulk.ledger import LedgerUnusable, OrderOutcome, RunState
+from gotsurge_async.bulk.ledger import LedgerUnusable, NewOrder, OrderOutcome, RunState
 from gotsurge_async.bulk.ledger.upkeep.archive import archive
 from gotsurge_async.simulator import Fault
 from tests.support.orders import order, orders
@@ -164,8 +164,10 @@ async def test_an_order_in_flight_that_is_recorded_while_its_task_settles(tmp_pa
 
                 with pytest.MonkeyPatch.context() as patched:
                     patched.setattr(Ledger, "recorded", recorded_meanwhile)
-                    assert await settled(here, first, [task]) == {"A": OrderState.IN_DOUBT}
-        assert await here.tasks(run.id) == {"B": task.id}
+                    result = await Reconciler(here.gs, here.ledger).settle_by(first, [task])
+        # It was not even tried: the ledger would have refused it.
+        assert [(each.key, "may be another order's" in each.reason) for each in result.in_doubt] == [("A", True)]
+        assert (await here.states(first), await here.tasks(run.id)) == ({"A": OrderState.IN_DOUBT}, {"B": task.id})
 
 
 async def test_a_group_tag_that_an_order_in_flight_has_too(tmp_path: Path) -> None:
@@ -178,6 +180,32 @@ async def test_a_group_tag_that_an_order_in_flight_has_too(tmp_path: Path) -> No
             await run.start()
             async with in_flight(here, run, "B", **names):
                 assert await settled(here, first, await read_all(here)) == {"A": OrderState.IN_DOUBT}
+
+
+async def test_a_group_tag_that_a_waiting_order_of_the_run_has_too(tmp_path: Path) -> None:
+    """A group tag of two orders of a run proves nothing, also where the other one waits still."""
+    async with place(tmp_path, "plain", tracking_id_echo="never") as here:
+        names = {"group_tag": "G", "invoice_number": None}
+        run, _ = await Push(here.gs, here.ledger).load_orders([order("A", **names), order("B", **names)])
+        async with run:
+            await run.start()
+            (lost,) = [each.id async for page in run.pending() for each in page if each.key == "A"]
+            await run.claim([lost])
+            await run.record([OrderOutcome(lost, OrderState.IN_DOUBT, error="the answer was lost")])
+            await here.gs.tasks.create([order("somebody else's", **names)])
+            states = await settled(here, run.id, await read_all(here))
+        assert states == {"A": OrderState.IN_DOUBT, "B": OrderState.PENDING}
+
+
+async def test_orders_of_another_environment_are_no_rivals(tmp_path: Path) -> None:
+    """What is in doubt in another environment is at another service: its names are its own."""
+    async with place(tmp_path, "plain", tracking_id_echo="never") as here:
+        async with await here.ledger.begin(environment="elsewhere", mode=Mode.DIRECT, source="a test") as run:
+            await run.add([NewOrder(line=1, key="B", payload=codec.encode(order("B", invoice_number="INV")))])
+            await run.admit()
+            await run.claim([each.id async for page in run.pending() for each in page])
+            run_id = await here.lose([order("A", invoice_number="INV")])
+            assert await settled(here, run_id, await read_all(here)) == {"A": OrderState.CREATED}
 
 
 # --- what may come in between -----------------------------------------------------------------------------------------
