@@ -1,5 +1,6 @@
 """``gotsurge receive``: a receiver for who has no service of his own."""
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -11,7 +12,7 @@ from aiohttp import web
 
 from gotsurge_async.bulk import Ledger, LedgerError
 from gotsurge_async.cli.afterwards.books import Books, book_option, books_beside
-from gotsurge_async.cli.afterwards.serving import PREFIX, listening, tokens, until_a_signal
+from gotsurge_async.cli.afterwards.serving import PREFIX, Lines, listening, tokens, until_a_signal
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
@@ -94,17 +95,17 @@ async def receive(target: Target, ledger: Place | None, book: Place | None, **gi
     \b
     Exit codes:
       0 ended by Ctrl-C or SIGTERM     2 wrong usage, no token, or the port is taken
-      4 not signed in
+      4 not signed in                  141 who read standard output has gone
     """
     serving = Serving(**given)
-    await _serve(serving, target, books_beside(find_ledger(ledger, target), book))
-    return Exit.CREATED
+    return await _serve(serving, target, books_beside(find_ledger(ledger, target), book))
 
 
-async def _serve(serving: Serving, target: Target, books: Books) -> None:
+async def _serve(serving: Serving, target: Target, books: Books) -> Exit:
     secrets = tokens()
     account = account_named(target.environment, target.account)
     clock = SystemClock()
+    lines = Lines(clock)
     async with AsyncExitStack() as stack:
         gs = await stack.enter_async_context(connected(target))
         ledger = await stack.enter_async_context(_ledger(books.ledger))
@@ -114,7 +115,8 @@ async def _serve(serving: Serving, target: Target, books: Books) -> None:
             inbox,
             book,
             {account: gs},
-            on_status=_printing(serving.as_json),
+            on_status=_printing(lines, serving.as_json),
+            handler_seconds=math.inf,  # a disk may be full for longer than any handler may take
             ledger=ledger,
             read_rate=serving.read_rate,
             sweep_after=serving.sweep_after,
@@ -135,8 +137,9 @@ async def _serve(serving: Serving, target: Target, books: Books) -> None:
         if serving.as_json:
             started_document()
         say(f"receiving at {url}{PREFIX}/TOKEN for {account}; the order book is {books.book}")
-        await until_a_signal()
+        await until_a_signal(lines.stop)
         say("stopping: what is being received is kept first")
+    return Exit.UNREAD if lines.unread else Exit.CREATED
 
 
 @asynccontextmanager
@@ -166,8 +169,8 @@ def _pages(receiver: Receiver, follower: Follower) -> list[web.RouteDef]:
     return [web.get("/healthz", health), web.get("/readyz", ready)]
 
 
-def _printing(as_json: bool) -> Any:
-    """Prints a change, as soon as it is known."""
+def _printing(lines: Lines, as_json: bool) -> Any:
+    """Prints a change; one that was not printed is not acknowledged."""
 
     async def printed(change: Change) -> None:
         task = change.task
@@ -181,8 +184,8 @@ def _printing(as_json: bool) -> Any:
             "late": change.late,
         }
         if as_json:
-            click.echo(msgspec.json.encode(told).decode())
+            await lines.put(msgspec.json.encode(told).decode())
         else:
-            click.echo("\t".join(shown(told[name]) for name in ("at", "task_id", "tracking_id", "status")))
+            await lines.put("\t".join(shown(told[name]) for name in ("at", "task_id", "tracking_id", "status")))
 
     return printed

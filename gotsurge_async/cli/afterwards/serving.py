@@ -1,19 +1,27 @@
-"""What commands share that serve HTTP: listening, tokens, and waiting for the end."""
+"""What commands share that serve HTTP: listening, tokens, waiting for the end, and lines that must not be lost."""
 
 import asyncio
 import os
+import select
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from gotsurge_async.calls.retry import backoff
+from gotsurge_async.cli.shared.output import say
+from gotsurge_async.clock import Clock, sleep_or
+from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import ConfigError, UsageError
 
 TOKEN, NEXT = "GOTSURGE_WEBHOOK_TOKEN", "GOTSURGE_WEBHOOK_TOKEN_NEXT"
 PREFIX = "/webhooks"
 DRAIN_SECONDS = 10.0
 """How long events that are being received are waited for at the end."""
+_AGAIN = RetryPolicy(base=1.0, cap=30.0)
+"""When standard output is tried again that took nothing."""
 
 
 def tokens() -> list[str]:
@@ -51,9 +59,9 @@ async def listening(host: str, port: int, routes: Iterable[web.RouteDef]) -> Asy
         await runner.cleanup()
 
 
-async def until_a_signal() -> None:
-    """Wait for Ctrl-C or SIGTERM; a second one ends the process at once."""
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+async def until_a_signal(stop: asyncio.Event | None = None) -> None:
+    """Wait for Ctrl-C or SIGTERM, or until an event is set; a second signal ends the process at once."""
+    loop, stop = asyncio.get_running_loop(), stop or asyncio.Event()
     numbers = (signal.SIGINT, signal.SIGTERM)
     for number in numbers:
         loop.add_signal_handler(number, stop.set)
@@ -62,3 +70,66 @@ async def until_a_signal() -> None:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+
+
+class Lines:
+    """Standard output, line by line, for what must not be taken for printed unless it was.
+
+    Attributes:
+        stop: set it, and nothing waits for room any more. It is set when nobody reads what is printed.
+        unread: whether nobody does.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.stop: asyncio.Event = asyncio.Event()
+        self.unread: bool = False
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+        self._tries = 0
+        if sys.stdout is None:
+            raise UsageError("standard output is closed: let it lead to a file, or to /dev/null if nobody reads it")
+        self._out = sys.stdout.fileno()
+        self._encoding = sys.stdout.encoding
+
+    async def put(self, line: str) -> None:
+        """Write a line; on return the system has all of it. While there is no room for it, it is tried again.
+
+        Raises:
+            CancelledError: it was not written, and will not be by this process.
+        """
+        rest = f"{line}\n".encode(self._encoding, "backslashreplace")
+        async with self._one_at_a_time:
+            while rest:
+                if self.unread or (self._tries and self.stop.is_set()):
+                    raise asyncio.CancelledError
+                try:
+                    await self._room()
+                    # Of so much a pipe never takes a part, and it does not make the receiver wait.
+                    rest = rest[os.write(self._out, rest[: select.PIPE_BUF]) :]
+                except BrokenPipeError:
+                    self.unread = True
+                    say("who read standard output has gone: what was not printed is kept, and printed by the next one")
+                    self.stop.set()
+                except OSError as error:
+                    await self._wait(error)
+            if self._tries:
+                self._tries = 0
+                say("changes can be printed again")
+
+    async def _wait(self, error: OSError) -> None:
+        if not self._tries:
+            say(f"changes cannot be printed, and wait: {error.strerror}; events are received all the same")
+        self._tries += 1
+        await sleep_or(self.stop, self._clock, backoff(_AGAIN, self._tries, 1.0))
+
+    async def _room(self) -> None:
+        """Wait until whoever reads a pipe or a terminal has room, so that a slow one holds up nothing else."""
+        loop, room = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            loop.add_writer(self._out, room.set)
+        except (OSError, NotImplementedError):  # a file takes what it is given
+            return
+        try:
+            await room.wait()
+        finally:
+            loop.remove_writer(self._out)

@@ -53,6 +53,8 @@ class Exit(IntEnum):
     """All was sent that was to be, and the result files could not be written; the ledger has everything."""
     INTERRUPTED = 130
     """Ctrl-C."""
+    UNREAD = 141
+    """Who read standard output has gone; what was not printed is kept."""
     TERMINATED = 143
     """SIGTERM."""
 

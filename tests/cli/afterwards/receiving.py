@@ -59,13 +59,22 @@ class Receiving:
 
 @asynccontextmanager
 async def receiving(
-    simulator: Simulator, folder: Path, *words: str, env: Mapping[str, str] | None = None, port: int = 0
+    simulator: Simulator,
+    folder: Path,
+    *words: str,
+    env: Mapping[str, str] | None = None,
+    port: int = 0,
+    stdout: int = asyncio.subprocess.PIPE,
 ) -> AsyncIterator[Receiving]:
-    """A receiver of the simulator's events, with ledger and book in a folder; it is killed in the end, if it lives."""
+    """A receiver of the simulator's events, with ledger and book in a folder; it is killed in the end, if it lives.
+
+    Args:
+        stdout: where it prints to; unless given, to `Receiving.printed`.
+    """
     options = ["--port", str(port), "--json", "--ledger", str(folder / "ledger.db"), *local(simulator), *words]
     variables = {"GOTSURGE_WEBHOOK_TOKEN": TOKEN, "GOTSURGE_WEBHOOK_TOKEN_NEXT": NEXT}
     variables |= {f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
-    process = await start("receive", *options, cwd=folder, env={**variables, **(env or {})})
+    process = await start("receive", *options, cwd=folder, env={**variables, **(env or {})}, stdout=stdout)
     assert process.stderr is not None
     said: list[str] = []
     url = ""
@@ -76,7 +85,8 @@ async def receiving(
         if line.startswith("receiving at "):
             url = line.split()[2].partition("/webhooks/")[0]
     receiver = Receiving(process, url, said)
-    reading = [asyncio.create_task(receiver.read()), asyncio.create_task(receiver.listen())]
+    reading = [asyncio.create_task(receiver.listen())]
+    reading += [asyncio.create_task(receiver.read())] if process.stdout is not None else []
     try:
         yield receiver
     finally:

@@ -15,6 +15,7 @@ from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
 from gotsurge_async.webhooks.inbox import Inbox
 from tests.cli.afterwards.receiving import NEXT, TOKEN, receiving
+from tests.cli.test_streams import HOWS, broken
 from tests.support.commands import Runner, finish, gotsurge, local, start
 from tests.support.orders import orders
 from tests.webhooks.kit import event
@@ -65,6 +66,35 @@ async def test_a_crash_between_two_lines(here: Simulator, tmp_path: Path) -> Non
             await receiver.told.wait()
         assert await receiver.end() == 0
         assert [each["status"] for each in receiver.printed] == ["broadcasting"]
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_what_could_not_be_printed_is_printed_later(here: Simulator, tmp_path: Path, how: str) -> None:
+    """On a full disk events are received on; where the reader has left, it ends with 141; the next one prints all."""
+    async with simulated(simulator=here) as gs:
+        (task,) = (await gs.tasks.create(orders(1))).tasks
+    here.move(task.id, "accepted")
+    with broken(how) as stdout:
+        async with receiving(here, tmp_path, stdout=stdout) as receiver, aiohttp.ClientSession() as session:
+            async with session.post(receiver.hook, data=event(task.id)) as answer:
+                assert answer.status == 200
+            if how == "full":
+                async with asyncio.timeout(20):
+                    while "cannot be printed" not in "".join(receiver.said):  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+                async with session.post(receiver.hook, data=event("another")) as answer:
+                    assert answer.status == 200
+                assert await receiver.end() == 0
+            else:
+                assert await asyncio.wait_for(receiver.process.wait(), 30) == 141
+        assert sum("be printed" in line or "was not printed" in line for line in receiver.said) == 1, receiver.said
+    async with receiving(here, tmp_path) as receiver:
+        async with asyncio.timeout(30):
+            while len(receiver.printed) < 2:
+                receiver.told.clear()
+                await receiver.told.wait()
+        assert [each["status"] for each in receiver.printed] == ["broadcasting", "accepted"]
+        assert await receiver.end() == 0
 
 
 async def test_pages(here: Simulator, tmp_path: Path) -> None:
