@@ -407,9 +407,7 @@ class Watching:
 
     async def _count(self) -> None:
         """Count the orders by the statuses of their tasks, and those that have none by what became of them."""
-        going_on = [
-            each for each in self._elsewhere if each not in self._standings or not self._standings[each].is_at_its_end
-        ]
+        over = {task_id for task_id, standing in self._standings.items() if standing.is_at_its_end}
         self._standings |= await self._book.standings(self._info.environment, self._elsewhere.keys() - over)
         own = await self._book.counts(self._info.id)
         without = self._without.copy()
