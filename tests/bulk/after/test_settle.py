@@ -199,13 +199,15 @@ async def test_a_group_tag_that_a_waiting_order_of_the_run_has_too(tmp_path: Pat
 
 async def test_orders_of_another_environment_are_no_rivals(tmp_path: Path) -> None:
     """What is in doubt in another environment is at another service: its names are its own."""
-    async with place(tmp_path, "plain", tracking_id_echo="never") as here:
-        async with await here.ledger.begin(environment="elsewhere", mode=Mode.DIRECT, source="a test") as run:
-            await run.add([NewOrder(line=1, key="B", payload=codec.encode(order("B", invoice_number="INV")))])
-            await run.admit()
-            await run.claim([each.id async for page in run.pending() for each in page])
-            run_id = await here.lose([order("A", invoice_number="INV")])
-            assert await settled(here, run_id, await read_all(here)) == {"A": OrderState.CREATED}
+    async with (
+        place(tmp_path, "plain", tracking_id_echo="never") as here,
+        await here.ledger.begin(environment="elsewhere", mode=Mode.DIRECT, source="a test") as run,
+    ):
+        await run.add([NewOrder(line=1, key="B", payload=codec.encode(order("B", invoice_number="INV")))])
+        await run.admit()
+        await run.claim([each.id async for page in run.pending() for each in page])
+        run_id = await here.lose([order("A", invoice_number="INV")])
+        assert await settled(here, run_id, await read_all(here)) == {"A": OrderState.CREATED}
 
 
 # --- what may come in between -----------------------------------------------------------------------------------------
