@@ -110,8 +110,9 @@ async def alerts(
       1 there are some (for cron)
       8 they could not be posted
     """
+    books = books_beside(find_ledger(ledger, target), book, target.env)
     options = AlertOptions(
-        only=Only(run=run_id, vessel=vessel),
+        only=Only(run=run_id, vessel=vessel, environment=books.environment),
         limits=Limits(**{name: timedelta(minutes=number) for name, number in minutes.items()}),
         zone=zone,
         post=None if post is None else _checked(post),
@@ -119,7 +120,6 @@ async def alerts(
     )
     if read_rate and not (target.env or os.environ.get("GOTSURGE_ENV")):
         raise click.UsageError("--read-rate asks GotSurge: say which one, by --env")
-    books = books_beside(find_ledger(ledger, target), book)
     async with AsyncExitStack() as stack:
         gs = None if not read_rate else await stack.enter_async_context(connected(target, limits_of(read_rate)))
         reads = None
@@ -202,7 +202,8 @@ async def _in_doubt(ledger: Ledger, options: AlertOptions) -> AsyncIterator[Aler
     now = SystemClock().now()
     for info in reversed(await ledger.runs()):
         skipped = info.state is RunState.LOADING or info.archived_at is not None
-        if skipped or options.only.run not in (None, info.id) or await ledger.is_held(info.id):
+        others = options.only.run not in (None, info.id) or options.only.environment not in (None, info.environment)
+        if skipped or others or await ledger.is_held(info.id):
             continue
         async for row in ledger.rows(info.id, DOUBTFUL):
             for alert in doubt(row, info.id, now, options.limits, account=account_of(info)):

@@ -31,10 +31,15 @@ book_option: Decorator[Any] = in_group(OUTPUT)(
 
 @attrs.frozen(kw_only=True)
 class Books:
-    """Where the two books are: the ledger of what was sent, and the order book of what became of it."""
+    """Where the two books are: the ledger of what was sent, and the order book of what became of it.
+
+    Attributes:
+        environment: the one that is asked about; None for all.
+    """
 
     ledger: Place
     book: Place
+    environment: str | None = None
 
 
 def find_books(ledger: Place | None, env: str | None, book: Place | None) -> Books:
@@ -43,14 +48,15 @@ def find_books(ledger: Place | None, env: str | None, book: Place | None) -> Boo
     Raises:
         click.UsageError: one of them can be none.
     """
-    return books_beside(find_ledger_of(ledger, env), book)
+    return books_beside(find_ledger_of(ledger, env), book, env)
 
 
-def books_beside(ledger: Place, book: Place | None) -> Books:
-    """The same where the ledger is known."""
+def books_beside(ledger: Place, book: Place | None, env: str | None = None) -> Books:
+    """The same where the ledger is known. The environment is that of --env, else of GOTSURGE_ENV, else all are."""
     if book is None and (where := os.environ.get(VARIABLE)):
         book = place_named(where, VARIABLE)
-    return Books(ledger=ledger, book=beside(ledger) if book is None else book)
+    environment = env or os.environ.get("GOTSURGE_ENV") or None
+    return Books(ledger=ledger, book=beside(ledger) if book is None else book, environment=environment)
 
 
 takes_books: Decorator[Any] = gathered("books", find_books, ledger_option, env_option, book_option)

@@ -78,6 +78,7 @@ async def orders(
         vessel=vessel,
         berth=berth,
         group_tag=group_tag,
+        environment=books.environment,
         open=only_open,
         name=order_id,
     )

@@ -21,6 +21,7 @@ from gotsurge_async.webhooks.book import Only
 from gotsurge_async.webhooks.report import Day, Sums, day_of, write_csv, write_html, write_xlsx
 from gotsurge_async.webhooks.report.day import bounds
 
+PRODUCTION = "production"
 _ENDINGS = (".html", ".csv", ".xlsx")
 
 
@@ -29,6 +30,7 @@ _ENDINGS = (".html", ".csv", ".xlsx")
 @click.option("--out", type=PATH, required=True, metavar="FILE", help="FILE.html, FILE.csv or FILE.xlsx.")
 @click.option("--orders", "by_order", is_flag=True, help="In a CSV, a row for each order, not for each vessel.")
 @click.option("--vessel", metavar="NAME|IMO", help="For this vessel: a part of its name, or its IMO number.")
+@click.option("--all-environments", is_flag=True, help="Production's orders and others' in one report.")
 @click.option("--force", is_flag=True, help="Replace FILE.")
 @zone_option
 @takes_books
@@ -39,6 +41,7 @@ async def report(
     out: Path,
     by_order: bool,
     vessel: str | None,
+    all_environments: bool,
     force: bool,
     zone: ZoneInfo,
     books: Books,
@@ -53,7 +56,7 @@ async def report(
     \b
     Exit codes:
       0 written, also where there are no orders
-      2 it cannot be written, or no order book
+      2 it cannot be written, no order book, or orders of production and of others, unless --env says of which
     """
     day = _day_of(day_text, zone)
     if out.suffix not in _ENDINGS:
@@ -64,8 +67,14 @@ async def report(
         raise ConfigError(f"{out} exists: --force replaces it")
     since, until = bounds(day, zone)
     async with open_book(books) as (book, _):
-        orders = book.orders(Only(vessel=vessel, since=since, until=until))
+        orders = book.orders(Only(vessel=vessel, environment=books.environment, since=since, until=until))
         found = await day_of(orders, day, zone, SystemClock().now())
+    environments = found.environments
+    if PRODUCTION in environments and len(environments) > 1 and not all_environments:
+        raise click.UsageError(
+            f"orders of {' and '.join(environments)} are due on that day: --env says of which to report, "
+            "--all-environments reports all in one"
+        )
     await asyncio.to_thread(_write, found, out, by_order)
     if as_json:
         print_json(_document(found, out))
@@ -73,7 +82,9 @@ async def report(
         numbers = {name: getattr(found.sums, name) for name in ("delivered", "late", "failed", "cancelled", "open")}
         vessels = f"{len(found.vessels):,} vessel{'' if len(found.vessels) == 1 else 's'}"
         words = f"{found.sums.ordered:,} orders for {vessels}" if found.vessels else "no orders"
-        say(f"{day.isoformat()} in {zone}: {words}{f': {counted(numbers)}' if found.vessels else ''}; written to {out}")
+        where = "".join(f", {each}" for each in environments)
+        counts = f": {counted(numbers)}" if found.vessels else ""
+        say(f"{day.isoformat()} in {zone}{where}: {words}{counts}; written to {out}")
     return Exit.CREATED
 
 
@@ -108,7 +119,14 @@ def _write_into(day: Day, stream: IO[bytes], ending: str, by_order: bool) -> Non
 
 def _document(day: Day, out: Path) -> dict[str, Any]:
     vessels = [{"vessel": each.name, "imo": each.imo, **_sums(each.sums)} for each in day.vessels]
-    return {"day": day.date, "timezone": str(day.zone), "file": str(out), **_sums(day.sums), "vessels": vessels}
+    return {
+        "day": day.date,
+        "timezone": str(day.zone),
+        "environments": day.environments,
+        "file": str(out),
+        **_sums(day.sums),
+        "vessels": vessels,
+    }
 
 
 def _sums(sums: Sums) -> dict[str, Any]:

@@ -126,36 +126,42 @@ SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, 
 WHERE number > :after
   AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
   AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
+  AND (:no_environment = 1 OR account = :environment OR account LIKE :of_environment ESCAPE '!')
   AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
 -- name: orders_of_run
 SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
 WHERE number > :after AND run = :run
   AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
   AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
+  AND (:no_environment = 1 OR account = :environment OR account LIKE :of_environment ESCAPE '!')
   AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
 -- name: orders_by_day
 SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
 WHERE number > :after AND due_at >= :since AND due_at < :until
   AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
   AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
+  AND (:no_environment = 1 OR account = :environment OR account LIKE :of_environment ESCAPE '!')
   AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
 -- name: orders_open
 SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
 WHERE number > :after AND terminal = 0
   AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
   AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
+  AND (:no_environment = 1 OR account = :environment OR account LIKE :of_environment ESCAPE '!')
   AND (:no_run = 1 OR run = :run) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
 -- name: orders_moved
 SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
 WHERE number > :after AND moved_at > 0 AND (:no_run = 1 OR run = :run)
   AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
   AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
+  AND (:no_environment = 1 OR account = :environment OR account LIKE :of_environment ESCAPE '!')
   AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
 -- name: orders_named
 SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
 WHERE number > :after AND (task_id = :name OR tracking_id = :name OR key = :name) AND (:no_run = 1 OR run = :run)
   AND (:no_status = 1 OR status {among:statuses}) AND (:no_vessel = 1 OR vessel LIKE :vessel ESCAPE '!' OR imo = :imo)
   AND (:no_berth = 1 OR berth = :berth) AND (:no_tag = 1 OR group_tag = :tag) AND (:no_account = 1 OR account = :account)
+  AND (:no_environment = 1 OR account = :environment OR account LIKE :of_environment ESCAPE '!')
   AND (:open = 0 OR terminal = 0) AND (:no_days = 1 OR (due_at >= :since AND due_at < :until)) AND moved_at >= :moved_since ORDER BY number LIMIT :most;
 -- name: moved
 SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body, moved_at FROM book_orders

@@ -112,6 +112,7 @@ class Only:
     Attributes:
         vessel: a part of its name, in any case, or its IMO number.
         name: its task id, its tracking id, or its key.
+        environment: of accounts of this one.
         since, until: in which time they are due: from the first, before the second.
         open: only those of which more may happen.
         moved_since: only those with a step that was seen since then.
@@ -123,6 +124,7 @@ class Only:
     berth: str | None = None
     group_tag: str | None = None
     account: str | None = None
+    environment: str | None = None
     name: str | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -152,7 +154,7 @@ class Only:
             "no_status": int(self.statuses is None),
             "statuses": db.listed(self.statuses or ()),
             "no_vessel": int(self.vessel is None),
-            "vessel": f"%{''.join(f'!{sign}' if sign in '!%_' else sign for sign in name)}%",
+            "vessel": f"%{_literal(name)}%",
             "imo": int(name) if name.isdecimal() and len(name) < 19 else -1,
             "no_berth": int(self.berth is None),
             "berth": (self.berth or "").casefold().strip(),
@@ -160,6 +162,9 @@ class Only:
             "tag": self.group_tag or "",
             "no_account": int(self.account is None),
             "account": self.account or "",
+            "no_environment": int(self.environment is None),
+            "environment": self.environment or "",
+            "of_environment": f"{_literal(self.environment or '')}/%",
             "name": self.name or "",
             "no_days": int(not days),
             "since": to_microseconds(self.since) if days and self.since else 0,
@@ -167,6 +172,11 @@ class Only:
             "open": int(self.open),
             "moved_since": micros(self.moved_since) or 0,
         }
+
+
+def _literal(text: str) -> str:
+    """A text in which no sign stands for others in a comparison of the database."""
+    return "".join(f"!{sign}" if sign in "!%_" else sign for sign in text)
 
 
 def account_named(environment: str, account: str | None = None, *, two_phase: bool = False) -> str:

@@ -15,7 +15,7 @@ from gotsurge_async.clock import moved_by
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.money import Money, as_given
 from gotsurge_async.webhooks.book.history import steps_of
-from gotsurge_async.webhooks.book.records import BookOrder, berth_of, vessel_of
+from gotsurge_async.webhooks.book.records import BookOrder, berth_of, environment_of, vessel_of
 
 NO_VESSEL = "(no vessel)"
 """Where orders stand that name none."""
@@ -155,6 +155,11 @@ class Day:
     at: datetime
     vessels: list[VesselDay] = field(factory=list)
     sums: Sums = field(factory=Sums)
+
+    @property
+    def environments(self) -> list[str]:
+        """Of which its orders are, sorted."""
+        return sorted({environment_of(line.account) for line in self.lines})
 
     @property
     def lines(self) -> Iterator[Line]:

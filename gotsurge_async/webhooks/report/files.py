@@ -133,7 +133,7 @@ def write_xlsx(day: Day, file: IO[bytes]) -> None:
     except ImportError:
         raise ConfigError('a workbook needs the extra: pip install "gotsurge-async[xlsx]"') from None
     with xlsxwriter.Workbook(file, {"constant_memory": True, "in_memory": False}) as book:
-        book.set_properties({"title": _title(day), "comments": _zone_words(day)})
+        book.set_properties({"title": _title(day), "comments": " ".join([_zone_words(day), *day.environments])})
         heading = book.add_format({"bold": True, "bottom": 1})
         amount = book.add_format({"num_format": "#,##0.00###"})
         sheets: tuple[tuple[str, Sequence[str], Iterable[list[Cell]]], ...] = (
@@ -198,6 +198,8 @@ def _page(day: Day) -> Iterator[str]:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{_STYLE}</style></head><body>\n<h1>{title}</h1>\n<p>{escape(_zone_words(day))}</p>\n"
     )
+    if day.environments:
+        yield f"<p>Orders of {escape(' and '.join(day.environments))}.</p>\n"
     columns = vessel_columns(day)
     numeric = [place >= 3 for place in range(len(columns))]
     yield from _table(columns, vessel_rows(day), numeric, last="total")

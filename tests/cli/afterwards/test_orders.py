@@ -79,3 +79,18 @@ def test_a_ledger_that_cannot_be_read_hides_no_order(desk: Desk) -> None:
 def test_what_cannot_be_is_refused(desk: Desk, words: tuple[str, ...]) -> None:
     """Two shapes at once, a database that is none of ours, no rows."""
     assert desk.on_ledger("orders", *words).exit_code == 2
+
+
+def test_only_the_environment_that_is_asked_for_is_listed(desk: Desk) -> None:
+    """By --env or GOTSURGE_ENV, where several share a ledger; alerts and orders in doubt too."""
+    desk.push("A")
+    desk.push_lost("B")
+    late = ("--not-accepted", "9999999", "--in-doubt", "0")
+    for environment, number in (("local", 1), ("sandbox", 0)):
+        listed = desk.document(desk.on_ledger("orders", "--json", "--env", environment))
+        meant = desk.document(desk.run("orders", "--json", *desk.ledger, GOTSURGE_ENV=environment))
+        assert len(listed) == len(meant) == number
+        alerts = desk.document(desk.on_ledger("alerts", *late, "--json", "--env", environment))
+        others = desk.document(desk.run("alerts", *late, "--json", *desk.ledger, GOTSURGE_ENV=environment))
+        assert len(alerts) == len(others) == 2 * number
+    assert len(desk.document(desk.on_ledger("orders", "--json"))) == 1

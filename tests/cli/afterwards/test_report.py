@@ -1,5 +1,6 @@
 """`gotsurge report`: a day, written as the name of the file says."""
 
+import asyncio
 import csv
 import io
 import stat
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from gotsurge_async.webhooks.book import Book
 from tests.support.commands import Desk
+from tests.webhooks.book.kit import task as read_task
 
 DAY = "2030-03-04"
 
@@ -21,7 +24,9 @@ def test_a_day_is_written_as_the_name_says(desk: Desk) -> None:
     for name in ("day.html", "day.csv", "day.xlsx"):
         done = desk.on_ledger("report", "--day", DAY, "--out", desk.folder / name)
         assert done.exit_code == 0, done.output
-        told = "2030-03-04 in Asia/Singapore: 3 orders for 1 vessel: 1 delivered, 1 cancelled, 1 open; written to "
+        told = (
+            "2030-03-04 in Asia/Singapore, local: 3 orders for 1 vessel: 1 delivered, 1 cancelled, 1 open; written to "
+        )
         assert told in done.stderr
         assert stat.S_IMODE((desk.folder / name).stat().st_mode) == 0o600
     assert "(no vessel)" in (desk.folder / "day.html").read_text()
@@ -86,3 +91,27 @@ def test_what_cannot_be_written_is_told(
     assert (tmp_path / "there.csv").read_text() == "mine"
     assert not list(tmp_path.glob("day.*"))
     assert not list(tmp_path.glob(".*.csv*"))
+
+
+def test_production_is_not_mixed_with_others_by_itself(desk: Desk) -> None:
+    """Where they share a book, --env or GOTSURGE_ENV says of which to report; both only where that is asked for."""
+    desk.push("A")
+    out, day = ("--out", desk.folder / "day.html", "--force", "--json"), ("--day", DAY)
+
+    async def read() -> None:
+        window = {"start_time_utc": "2030-03-04T03:00:00Z", "end_time_utc": "2030-03-04T04:00:00Z"}
+        async with Book.open(desk.folder / "ledger.book.db") as book:
+            for account in ("production", "production/ship-shop", "production_2/odd"):
+                await book.observe(account, read_task(account, (), "accepted", to_time_window=window))
+
+    asyncio.run(read())
+    refused = desk.on_ledger("report", *day, *out)
+    assert (refused.exit_code, "--all-environments" in refused.stderr) == (2, True), refused.output
+    whole = desk.document(desk.on_ledger("report", *day, *out, "--all-environments"))
+    assert (whole["ordered"], whole["environments"]) == (4, ["local", "production", "production_2"])
+    for environment, number in (("production", 2), ("local", 1), ("sandbox", 0)):
+        named = desk.document(desk.on_ledger("report", *day, *out, "--env", environment))
+        meant = desk.document(desk.run("report", *day, *out, *desk.ledger, GOTSURGE_ENV=environment))
+        assert named["ordered"] == meant["ordered"] == number
+        assert named["environments"] == [environment][: min(1, number)]
+        assert (f"Orders of {environment}." in (desk.folder / "day.html").read_text()) == bool(number)
