@@ -23,6 +23,7 @@ from gotsurge_async.webhooks.book.records import (
     account_of,
     change_of,
     environment_of,
+    further,
     keepable,
     order_of,
     pushed,
@@ -286,6 +287,9 @@ class Book:
     ) -> int:
         """Put the orders of a ledger that have a task into the book; how many were new.
 
+        What the ledger knows of a task to be further on than the book does, that it was cancelled by an undo for
+        instance, is a step of it as if it was read.
+
         Args:
             run: only this one's.
             account_of: the account of a run, as the book names it.
@@ -309,12 +313,22 @@ class Book:
         return new
 
     async def _take_page(self, account: str, info: RunInfo, page: Sequence[OrderRow]) -> int:
+        now = to_microseconds(self._clock.now())
+
         def put(db: Database) -> int:
             ids = db.listed(row.task_id for row in page)
             known = {task_id for (task_id,) in db.rows("of_run", account=account, run=info.id, ids=ids)}
             new = [row for row in page if row.task_id not in known]
             db.insert("take_in", [pushed(account, info, row) for row in new])
             db.change("all_present", account=account, ids=ids)
+            stands = {
+                task_id: status for task_id, whose, status, _ in db.rows("standings", ids=ids) if whose == account
+            }
+            for row in sorted(page, key=lambda row: row.task_id or ""):
+                shown = further(row, stands[row.task_id])
+                if shown is not None:
+                    # As an event: it is a part of the task.
+                    observe(db, account, shown, to_microseconds(row.updated_at), "event", now)
             return len(new)
 
         return await self._store.write(put) if page else 0

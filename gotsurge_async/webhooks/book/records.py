@@ -8,13 +8,13 @@ import msgspec
 from attrs import field, frozen
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.ledger import OrderRow, RunInfo
+from gotsurge_async.bulk.ledger import OrderRow, OrderState, RunInfo
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Row
 from gotsurge_async.models.places import Contact
 from gotsurge_async.models.tasks import StatusEntry, Task, TaskStatus
 from gotsurge_async.money import Money, as_given
-from gotsurge_async.webhooks.book.history import Step
+from gotsurge_async.webhooks.book.history import RANK, Step
 
 
 @frozen(kw_only=True)
@@ -243,7 +243,7 @@ def columns(task: Task) -> dict[str, Any]:
 def pushed(account: str, info: RunInfo, row: OrderRow) -> Row:
     """The row of an order that a ledger has, of which nothing was read yet: as it was sent."""
     sent = msgspec.json.decode(row.payload)
-    body = msgspec.json.encode({**sent, "id": row.task_id, "current_status": row.status})
+    body = msgspec.json.encode({**sent, "id": row.task_id, "current_status": status_in(row)})
     task = codec.decode(body, Task)
     moment = to_microseconds(row.updated_at)
     found = columns(task)
@@ -253,7 +253,7 @@ def pushed(account: str, info: RunInfo, row: OrderRow) -> Row:
         row.task_id,
         info.id,
         row.key,
-        row.status,
+        status_in(row),
         int(task.current_status is not None and task.current_status.is_terminal),
         moment,
         moment,
@@ -263,6 +263,20 @@ def pushed(account: str, info: RunInfo, row: OrderRow) -> Row:
         None if price is None else price.currency,
         body,
     )
+
+
+def status_in(row: OrderRow) -> str | None:
+    """The status of an order's task, as its ledger knows it."""
+    return TaskStatus.CANCELLED if row.state is OrderState.CANCELLED else row.status
+
+
+def further(row: OrderRow, status: str | None) -> Task | None:
+    """What a ledger knows of a task to be further on than a status that is known; None if nothing."""
+    shown = status_in(row)
+    is_over = status is not None and TaskStatus(status).is_terminal
+    if shown is None or shown not in RANK or is_over or RANK[shown] <= RANK.get(status or "", -1):
+        return None
+    return Task(id=row.task_id or "", current_status=TaskStatus(shown))
 
 
 def order_of(row: Row) -> BookOrder:

@@ -94,3 +94,18 @@ def test_only_the_environment_that_is_asked_for_is_listed(desk: Desk) -> None:
         others = desk.document(desk.run("alerts", *late, "--json", *desk.ledger, GOTSURGE_ENV=environment))
         assert len(alerts) == len(others) == 2 * number
     assert len(desk.document(desk.on_ledger("orders", "--json"))) == 1
+
+
+def test_what_was_taken_back_is_cancelled_in_the_book(desk: Desk) -> None:
+    """By an undo after the book knew the orders, and before: no alert goes on, and no report counts them open."""
+    for number, key in enumerate(("A", "B")):
+        _, summary = desk.push(key)
+        if not number:
+            assert desk.on_ledger("alerts", "--not-accepted", "9999999").exit_code == 1
+        assert desk.call("undo", summary["run"], "--yes", "--reason", "wrong file").exit_code == 0
+    assert desk.on_ledger("alerts", "--not-accepted", "9999999").exit_code == 0
+    listed = desk.document(desk.on_ledger("orders", "--json"))
+    assert [order["status"] for order in listed] == ["cancelled", "cancelled"]
+    day = ("--day", "2030-03-04", "--out", desk.folder / "day.csv", "--json")
+    report = desk.document(desk.on_ledger("report", *day))
+    assert (report["cancelled"], report["open"]) == (2, 0)

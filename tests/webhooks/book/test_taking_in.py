@@ -13,7 +13,7 @@ from gotsurge_async.money import Money
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.webhooks.book import Book, BookOrder, Only
 from tests.simulator.kit import order
-from tests.webhooks.book.kit import after
+from tests.webhooks.book.kit import after, task
 
 
 def new(line: int, **changes: Any) -> NewOrder:
@@ -120,3 +120,25 @@ async def test_only_what_is_new_is_read(
         assert await book.take_in(ledger, run=first.id) == 0
         assert read[3:] == [10, 10]
     assert len(await all_of(book)) == 30
+
+
+async def test_what_the_ledger_knows_to_be_further_on_is_taken_in(book: Book, ledger: Ledger) -> None:
+    """Once, as a change; what the book knows to be as far or further, or at its end, is left as it is."""
+    run = await begun(ledger, [new(line) for line in (1, 2, 3)])
+    account = "local/plain"
+    async with run:
+        await record(run, dict.fromkeys((1, 2, 3), OrderState.CREATED))
+        await book.observe(account, task("T-1", None, "draft"))
+        await book.observe(account, after(2, "T-2"))
+        await book.observe(account, task("T-3", None, "cancelled"))
+        before = [change.task_id for change in await book.waiting()]
+        await book.take_in(ledger)
+        await book.take_in(ledger)
+    assert [(each.task_id, each.status) for each in await all_of(book)] == [
+        ("T-1", "broadcasting"),
+        ("T-2", "accepted"),
+        ("T-3", "cancelled"),
+    ]
+    assert before == ["T-1", "T-2", "T-3"]
+    (first, *_) = await all_of(book, name="T-1")
+    assert [step.status for step in await book.history(first)] == ["draft", "broadcasting"]
