@@ -49,8 +49,14 @@ READ_RATE = 2.0
 """Reads a second, unless told otherwise."""
 CONCURRENCY = 4
 """Reads at once."""
-ASK_AGAIN = timedelta(minutes=10)
-"""How long an id is not asked for again that the service did not know."""
+PAUSES = (5.0, 30.0, 120.0, 600.0)
+"""Seconds after which a task is asked for again that an event named and the service did not know."""
+ABSENT = timedelta(minutes=10)
+"""How long it is remembered that it did not: a new event of the task is then asked for after the first pause."""
+MOST_ABSENT = 1000
+"""Ids that wait to be asked for again."""
+MOST_EVENTS = 20
+"""Events that wait for one of them; of more, the rest adds nothing."""
 POLL = 1.0
 """Seconds after which it is looked for events that came to another process."""
 LOOK_AGAIN = 10.0
@@ -62,24 +68,36 @@ MOST_HELD = 50_000
 PAGE = 1000
 _AGAIN = RetryPolicy(base=1.0, cap=60.0)
 _UNREADABLE_TRIES = 5
+_REFUSED_TRIES = 3
 
 
 @attrs.define(eq=False)
 class Wanted:
-    """A task that is to be read, and the events that hint at it."""
+    """A task that is to be read, and the events that hint at it.
+
+    Attributes:
+        tries: how often a read failed.
+        absences: how often the service did not know it.
+        known: whether the book knows it: then it goes before others.
+        due: when it is to be read, if it was put off.
+    """
 
     key: Key
     events: list[int] = attrs.field(factory=list)
     tries: int = 0
+    absences: int = 0
+    known: bool = True
+    due: float = 0.0
 
 
 class Lanes:
-    """What is to be read, each task once: what the book knows, what the sweep asks for, and what nobody knows."""
+    """What is to be read, each task once: what the book knows, what the sweep wants, and, twice, what nobody knows."""
 
     def __init__(self) -> None:
         self.known: dict[Key, Wanted] = {}
         self.swept: dict[Key, Wanted] = {}
         self.unknown: dict[Key, Wanted] = {}
+        self.again: dict[Key, Wanted] = {}
         self.ready: asyncio.Event = asyncio.Event()
         self._reading: set[Key] = set()
         self._later: dict[Key, Wanted] = {}
@@ -87,49 +105,76 @@ class Lanes:
         self._numbers = count()
 
     def __contains__(self, key: Key) -> bool:
-        return any(key in each for each in (self.known, self.swept, self.unknown, self._later, self._reading))
+        return any(key in each for each in (*self._all(), self._later, self._reading))
+
+    def _all(self) -> list[dict[Key, Wanted]]:
+        return [self.known, self.swept, self.unknown, self.again]
 
     def add(self, key: Key, lane: dict[Key, Wanted], event: int | None = None) -> None:
         """Have a task read; one that waits already is not read twice, and one that is being read is read again."""
         wanted = self._later.get(key) or self.known.get(key)
         if wanted is None:
-            found = self.swept.pop(key, None) or self.unknown.pop(key, None)
+            found = self.swept.pop(key, None) or self.unknown.pop(key, None) or self.again.pop(key, None)
             wanted = lane[key] = found or Wanted(key)
         if event is not None:
             wanted.events.append(event)
         self.ready.set()
 
+    def add_absent(self, key: Key, event: int, until: float) -> bool:
+        """Have a task that the service did not know asked for again; whether the event adds anything to that."""
+        wanted = self._later.get(key)
+        if wanted is None and key in self:
+            self.add(key, self.again, event)
+            return True
+        if wanted is None:
+            wanted = self._later[key] = Wanted(key, absences=1, known=False, due=until + 1.0)
+        if wanted.absences and until < wanted.due:
+            wanted.due = until
+            heapq.heappush(self._due, (until, next(self._numbers), key))
+            self.ready.set()
+        if len(wanted.events) >= MOST_EVENTS:
+            return False
+        wanted.events.append(event)
+        return True
+
     def put_off(self, wanted: Wanted, until: float) -> None:
         """Have a task read later; what came for it meanwhile comes along."""
         self._reading.discard(wanted.key)
-        for lane in (self.known, self.swept, self.unknown):
+        for lane in self._all():
             if (other := lane.pop(wanted.key, None)) is not None:
                 wanted.events += other.events
         self._later[wanted.key] = wanted
+        wanted.due = until
         heapq.heappush(self._due, (until, next(self._numbers), wanted.key))
 
     def take(self, now: float, turn: int) -> Wanted | None:
         """What to read next; of every eight turns one is of the ids that nobody knows, and two are of the sweep."""
         while self._due and self._due[0][0] <= now:
             _, _, key = heapq.heappop(self._due)
-            self.known[key] = self._later.pop(key)
-        lanes = [self.known, self.swept, self.unknown]
-        if turn % 8 == 7:
+            if key in self._later and self._later[key].due <= now:  # else it was put forward, or off again
+                wanted = self._later.pop(key)
+                (self.known if wanted.known else self.again)[key] = wanted
+        lanes = self._all()
+        if turn % 16 == 7:
+            lanes = [self.unknown, self.again, self.swept, self.known]
+        elif turn % 16 == 15:
             lanes.reverse()
         elif turn % 4 == 3:
-            lanes = [self.swept, self.known, self.unknown]
+            lanes = [self.swept, self.known, self.unknown, self.again]
         for lane in lanes:
             for key in lane:
                 if key not in self._reading:
                     self._reading.add(key)
-                    return lane.pop(key)
+                    wanted = lane.pop(key)
+                    wanted.known = lane is self.known or lane is self.swept
+                    return wanted
         self.ready.clear()
         return None
 
     def done(self, wanted: Wanted) -> None:
         """A read has ended."""
         self._reading.discard(wanted.key)
-        if self.known or self.swept or self.unknown:
+        if any(self._all()):
             self.ready.set()
 
     def next_due(self, now: float) -> float:
@@ -205,6 +250,7 @@ class Reads:
         self._refresh = refresh
         self._lanes = Lanes()
         self._held: set[int] = set()
+        self._absent: set[Key] = set()
         self._turn = 0
         self._platform: dict[str, bool] = {}
         self._asking = asyncio.Lock()
@@ -234,18 +280,21 @@ class Reads:
     async def _take(self, events: Sequence[Waiting]) -> None:
         mine = [event for event in events if event.account in self._accounts]
         keys = {(event.account, event.task_id) for event in mine}
-        known = await self._book.known(sorted(keys), since=self._clock.now() - ASK_AGAIN) if keys else {}
-        absent: list[int] = []
+        known = await self._book.known(sorted(keys), since=self._clock.now() - ABSENT) if keys else {}
+        of_no_use: list[int] = []
         for event in mine:
             key = (event.account, event.task_id)
             if self._trust == "body" and await self._believe(event):
                 continue
             if known[key] is False:
-                absent.append(event.id)
+                if key in self._absent or len(self._absent) < MOST_ABSENT:
+                    self._absent.add(key)
+                    until = self._clock.monotonic() + PAUSES[0]
+                    (self._held.add if self._lanes.add_absent(key, event.id, until) else of_no_use.append)(event.id)
             elif known[key] or len(self._lanes.unknown) < MOST_UNKNOWN or key in self._lanes.unknown:
                 self._held.add(event.id)
                 self._lanes.add(key, self._lanes.known if known[key] else self._lanes.unknown, event.id)
-        await self._inbox.done(absent, "GotSurge did not know the task shortly before")
+        await self._inbox.done(of_no_use, "GotSurge did not know the task shortly before, and is asked again")
 
     async def _believe(self, waiting: Waiting) -> bool:
         """Take a body for the truth; whether that was possible."""
@@ -303,10 +352,9 @@ class Reads:
                 await self.budget.turn()
                 with yielding():
                     task = await self._task(account, task_id)
-            except (NotFound, Forbidden):
+            except NotFound:
                 self.troubles.pop(account, None)
-                await self._book.not_found(account, task_id)
-                await self._settle(wanted, "GotSurge does not know the task, or not of this account")
+                await self._not_found(wanted)
                 return
             self.troubles.pop(account, None)
             if await self._book.observe(account, task, source="read" if wanted.events else "sweep"):
@@ -320,6 +368,25 @@ class Reads:
                 await self._task_read(account, task)
             except GotSurgeError as error:
                 log.warning("task %s was read, and settled nothing: %s", task_id, error)
+
+    async def _not_found(self, wanted: Wanted) -> None:
+        """Ask for it again where an event named it: a service may tell of a task before it shows it."""
+        account, task_id = wanted.key
+        await self._book.not_found(account, task_id)
+        if (
+            not wanted.events
+            or wanted.absences >= len(PAUSES)
+            or (wanted.key not in self._absent and len(self._absent) >= MOST_ABSENT)
+        ):
+            await self._settle(wanted, "GotSurge does not know the task, or not of this account")
+            return
+        self._absent.add(wanted.key)
+        more = wanted.events[MOST_EVENTS:]
+        await self._inbox.done(more, "GotSurge did not know the task shortly before, and is asked again")
+        self._held.difference_update(more)
+        del wanted.events[MOST_EVENTS:]
+        self._lanes.put_off(wanted, self._clock.monotonic() + PAUSES[wanted.absences])
+        wanted.absences += 1
 
     async def _task(self, account: str, task_id: str) -> Task:
         gs = self._accounts[account]
@@ -345,18 +412,20 @@ class Reads:
         """Try it later, unless it will never be read."""
         wanted.tries += 1
         account, task_id = wanted.key
-        refused = type(error) is UsageError or (  # the id is none that a path could hold; not that the client is closed
-            isinstance(error, Rejected) and not isinstance(error, RateLimited | Unauthorized)
-        )
-        unreadable = isinstance(error, OutcomeUnknown) and error.status == 200 and wanted.tries >= _UNREADABLE_TRIES
-        if refused or unreadable:
+        # What no path could hold is no id; that the client is closed is another error.
+        never = type(error) is UsageError or isinstance(error, Forbidden)
+        refused = isinstance(error, Rejected) and not isinstance(error, RateLimited | Unauthorized)
+        unreadable = isinstance(error, OutcomeUnknown) and error.status == 200
+        tries = _REFUSED_TRIES if refused else _UNREADABLE_TRIES
+        if never or ((refused or unreadable) and wanted.tries >= tries):
             try:
                 await self._die(wanted, f"its task cannot be read: {error}")
             except StoreError as store_error:
                 error = store_error
             else:
                 return
-        self.troubles[account] = str(error)
+        if not refused:  # that is of this task alone
+            self.troubles[account] = str(error)
         wait = backoff(_AGAIN, wanted.tries, 1.0)
         log.info("task %s could not be read, again in %.0f s: %s", task_id, wait, error)
         self._lanes.put_off(wanted, self._clock.monotonic() + wait)
@@ -364,9 +433,11 @@ class Reads:
     async def _settle(self, wanted: Wanted, why: str | None) -> None:
         await self._inbox.done(wanted.events, why)
         self._held.difference_update(wanted.events)
+        self._absent.discard(wanted.key)
 
     async def _die(self, wanted: Wanted, why: str) -> None:
         account, task_id = wanted.key
         await self._inbox.dead(wanted.events, why)
         self._held.difference_update(wanted.events)
+        self._absent.discard(wanted.key)
         await self._book.not_found(account, task_id)  # the sweep does not ask for it at once

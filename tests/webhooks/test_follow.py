@@ -67,8 +67,9 @@ async def test_events_of_a_task_are_one_read(tmp_path: Path) -> None:
         assert kit.statuses(task_id) == ["broadcasting"]
 
 
-async def test_forged_events_change_nothing(tmp_path: Path) -> None:
-    """Unknown ids, impossible statuses and another account's id: nothing is handed on, each id is asked for once."""
+async def test_forged_events_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unknown ids, impossible statuses and another account's id: nothing is handed on, each is asked for sometimes."""
+    monkeypatch.setattr(reads, "PAUSES", (0.05, 0.05))
     async with followed(tmp_path) as kit:
         (task_id,) = await kit.create(order("T-0"))
         other = (await _create_as_platform(kit))[0]
@@ -77,7 +78,7 @@ async def test_forged_events_change_nothing(tmp_path: Path) -> None:
                 await kit.event(forged, current_status="complete")
             await all_done(kit)
         assert kit.seen == []
-        assert kit.reads() + kit.here.simulator.audit()["calls"].get("platform.tasks.get", 0) <= 4
+        assert kit.reads() + kit.here.simulator.audit()["calls"].get("platform.tasks.get", 0) <= 4 * 3 * 5
         await kit.event(task_id, current_status="never heard of")
         await all_done(kit)
         await kit.until(lambda: bool(kit.seen))
@@ -286,6 +287,8 @@ async def test_what_cannot_be(tmp_path: Path, options: dict[str, float]) -> None
 async def test_a_flood_of_unknown_ids_is_read_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More ids than memory takes wait in the inbox; what the book knows does not wait behind them."""
     monkeypatch.setattr(reads, "MOST_UNKNOWN", 3)
+    monkeypatch.setattr(reads, "MOST_ABSENT", 5)
+    monkeypatch.setattr(reads, "PAUSES", (0.05,))
     monkeypatch.setattr(reads, "LOOK_AGAIN", 0.05)
     monkeypatch.setattr(reads, "POLL", 0.05)
     async with followed(tmp_path, following=False) as kit:
@@ -300,7 +303,7 @@ async def test_a_flood_of_unknown_ids_is_read_in_the_end(tmp_path: Path, monkeyp
             await kit.until(lambda: "accepted" in kit.statuses(task_id))
             assert kit.reads() - before <= 12
             await all_done(kit)
-        assert kit.reads() - before == 21
+        assert kit.reads() - before <= 41
 
 
 async def test_what_was_being_read_when_another_took_over(tmp_path: Path) -> None:
@@ -348,17 +351,18 @@ async def test_a_handler_that_hangs_at_the_end(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     "odd", [".", "..", "../../x", "a/b?c=d", "%2e%2e", " ", "\u00e4\u4e2d", "x" * 200, "a#b", "-1", "null", "a\u202eb"]
 )
-async def test_an_id_that_leads_elsewhere(tmp_path: Path, odd: str) -> None:
-    """An id is looked up as the id of a task and nothing else, once; what could be none is not looked up at all."""
+async def test_an_id_that_leads_elsewhere(tmp_path: Path, odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An id is looked up as the id of a task and nothing else; what could be none is not looked up at all."""
+    monkeypatch.setattr(reads, "PAUSES", (0.01,))
     async with followed(tmp_path) as kit:
         await kit.event(odd)
         await all_done(kit)
         calls = kit.here.simulator.audit()["calls"]
         assert set(calls) <= {"tasks.get", "platform.tasks.list", "auth.exchange"}
-        assert calls.get("tasks.get", 0) <= 1
+        assert calls.get("tasks.get", 0) <= 2
         await kit.event(odd)
         await all_done(kit)
-        assert kit.here.simulator.audit()["calls"].get("tasks.get", 0) <= 1
+        assert kit.here.simulator.audit()["calls"].get("tasks.get", 0) <= 3
         assert kit.seen == []
 
 

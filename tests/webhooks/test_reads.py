@@ -1,0 +1,67 @@
+"""What is read when the service does not know a task, or does not show it."""
+
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.simulator import Fault
+from gotsurge_async.webhooks import reads
+from gotsurge_async.webhooks.inbox import EventState
+from tests.support.orders import order
+from tests.webhooks.follow_kit import followed, follower
+from tests.webhooks.test_follow import all_done
+
+
+async def test_a_task_that_is_not_found_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its event waits, and it is asked for again by itself, less and less often, until it is there."""
+    monkeypatch.setattr(reads, "PAUSES", (0.05, 0.1))
+    async with followed(tmp_path) as kit:
+        (task_id,) = await kit.create(order("T-0"))
+        kit.here.simulator.order_fault(Fault(operation="tasks.get", when="before", kind="status", status=404, times=2))
+        await kit.event(task_id)
+        await kit.until(lambda: kit.statuses(task_id) == ["broadcasting"])
+        assert kit.reads() == 3
+
+
+async def test_an_event_of_a_task_that_was_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often an id was not found, forged or early, a new event makes us ask for it again after a pause."""
+    monkeypatch.setattr(reads, "PAUSES", (0.05,))
+    async with followed(tmp_path) as kit:
+        (task_id,) = await kit.create(order("T-0"))
+        kit.here.simulator.order_fault(Fault(operation="tasks.get", when="before", kind="status", status=404))
+        await kit.event(task_id)
+        await all_done(kit)
+        assert kit.reads() == 2
+        kit.here.simulator.clear_faults()
+        await kit.event(task_id)
+        await kit.until(lambda: kit.statuses(task_id) == ["broadcasting"])
+
+
+async def test_ids_that_are_asked_for_again_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forged ids neither fill memory nor hold up what the book does not know yet."""
+    monkeypatch.setattr(reads, "PAUSES", (3600.0,))
+    monkeypatch.setattr(reads, "MOST_ABSENT", 3)
+    async with followed(tmp_path, following=False) as kit, follower(kit) as following:
+        for number in range(10):
+            for _ in range(30):
+                await kit.event(f"99999999-0000-4000-8000-{number:012}")
+
+        (task_id,) = await kit.create(order("T-0"))
+        await kit.event(task_id)
+        await kit.until(lambda: kit.statuses(task_id) == ["broadcasting"])
+        assert kit.reads() <= 14
+        assert len(following.reads._held) <= 3 * reads.MOST_EVENTS + 1
+
+
+@pytest.mark.parametrize(("status", "times", "dead"), [(403, 1, 1), (422, 2, 0), (410, 3, 1)])
+async def test_a_task_that_may_not_be_read(tmp_path: Path, status: int, times: int, dead: int) -> None:
+    """An event whose task GotSurge refuses to show is dead, and kept; what may pass is tried again before."""
+    async with followed(tmp_path) as kit:
+        (task_id,) = await kit.create(order("T-0"))
+        kit.here.simulator.order_fault(
+            Fault(operation="tasks.get", when="before", kind="status", status=status, times=times)
+        )
+        await kit.event(task_id)
+        await all_done(kit)
+        assert (await kit.inbox.counts())[EventState.DEAD] == dead
+        assert kit.reads() == times + (not dead)
