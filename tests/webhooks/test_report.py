@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import openpyxl
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,6 +85,7 @@ async def day(*orders: BookOrder) -> Day:
         (ordered("complete", done=8), Outcome.DELIVERED, False),
         (ordered("complete", done=8.1), Outcome.DELIVERED, True),
         (ordered("complete", ends=None, done=9), Outcome.DELIVERED, False),
+        (evolve(ordered("complete"), changed_at=at(9)), Outcome.DELIVERED, False),
         (ordered("broadcasting", ends=11.9), Outcome.OPEN, True),
         (ordered("moored", ends=12.1), Outcome.OPEN, False),
         (ordered(None, ends=None), Outcome.OPEN, False),
@@ -96,6 +98,34 @@ def test_what_became_of_an_order(order: BookOrder, outcome: Outcome, late: bool)
     """Late is what was delivered after its window, and what is open when it is over."""
     line = line_of(order, NOW)
     assert (line.outcome, line.late) == (outcome, late)
+
+
+def test_a_delivery_whose_time_is_not_told_has_none() -> None:
+    """When it was first seen is another time; it is late only where it was still on its way after its window."""
+    untimed = {"status": "complete"}
+    for hour, late in ((7.0, False), (8.1, True)):
+        entries = [{"status": "delivery_arriving", "updated_at": written(at(hour))}, untimed]
+        read = task("T-1", entries, "complete", to_time_window={
+            "start_time_utc": written(at(7)), "end_time_utc": written(at(8)),
+        })  # fmt: skip
+        order = evolve(ordered("complete"), changed_at=at(10), body=codec.encode(read))
+        line = line_of(order, NOW)
+        assert (line.delivered_at, line.late) == (None, late)
+
+
+async def test_prices_in_two_currencies_have_no_difference() -> None:
+    """Such an order is counted as not comparable, as is one that lacks a price; no other difference changes for it."""
+    sgd, usd = (lambda amount, code=code: Money.of(amount, code) for code in ("SGD", "USD"))
+    found = await day(
+        ordered("complete", number=1, done=7, planned=sgd("10"), price=1_100_000, currency="SGD"),
+        ordered("complete", number=2, done=7, planned=sgd("10"), price=7_000_000, currency="USD"),
+        ordered("complete", number=3, done=7, planned=None, price=500_000, currency="SGD"),
+        ordered("accepted", number=4, planned=sgd("10"), price=900_000, currency="USD"),
+    )
+    assert (found.sums.difference("SGD"), found.sums.difference("USD")) == (sgd("1"), usd("0"))
+    assert found.sums.incomparable == 2
+    assert found.sums.final == {"SGD": sgd("16"), "USD": usd("70")}
+    assert [row["not comparable"] for row in table(found, orders=False)] == ["2", "2"]
 
 
 async def test_sums_are_by_vessel_and_currency() -> None:
@@ -261,7 +291,7 @@ async def test_a_workbook_has_vessels_and_orders() -> None:
     vessels, orders = ([list(row) for row in book[name].iter_rows()] for name in book.sheetnames)
     assert [cell.value for cell in vessels[1][:5]] == ["=A1", "9074729", None, 1, 1]
     assert [cell.data_type for cell in vessels[1][:1]] == ["s"]
-    assert [cell.value for cell in vessels[1][9:]] == [4.8, 4.8, 4.9, 0.1]
+    assert [cell.value for cell in vessels[1][9:]] == [4.8, 4.8, 4.9, 0.1, 0]
     assert orders[1][3].value == EVIL
     assert {cell.data_type for row in orders for cell in row} <= {"s", "n"}
     assert not any(cell.hyperlink for row in orders for cell in row)

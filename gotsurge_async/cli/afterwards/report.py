@@ -135,4 +135,4 @@ def _sums(sums: Sums) -> dict[str, Any]:
         name: [shown(money) for _, money in sorted(getattr(sums, name).items())]
         for name in ("planned", "planned_delivered", "final")
     }
-    return {**counts, **amounts}
+    return {**counts, **amounts, "not_comparable": sums.incomparable}

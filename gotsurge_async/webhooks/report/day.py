@@ -54,9 +54,9 @@ class Line:
         invoice_number, group_tag, imo, vessel, berth: of the task as it was last read.
         status: where it stands; "" if nothing said so.
         outcome: what became of it.
-        late: delivered after its delivery window, or still not when it is over.
+        late: certainly delivered after its delivery window, or still not when it is over.
         due_at: when it should be delivered.
-        delivered_at: when it was, if the service says.
+        delivered_at: when it was; None where the task does not say: when that was read is another time.
         planned: the price that was asked for.
         final: the price as it is now.
         proof: ``epod`` as it came, as JSON; "" for none.
@@ -92,6 +92,7 @@ class Sums:
         planned: asked for, for all orders.
         planned_delivered: asked for, for what was delivered.
         final: paid for what was delivered.
+        incomparable: delivered orders without a difference.
     """
 
     ordered: int = 0
@@ -103,6 +104,8 @@ class Sums:
     planned: dict[str, Money] = field(factory=dict)
     planned_delivered: dict[str, Money] = field(factory=dict)
     final: dict[str, Money] = field(factory=dict)
+    incomparable: int = 0
+    _difference: dict[str, Money] = field(factory=dict, init=False)
 
     def add(self, line: Line) -> None:
         """Count an order in."""
@@ -113,6 +116,10 @@ class Sums:
         if line.outcome is Outcome.DELIVERED:
             _put(self.planned_delivered, line.planned)
             _put(self.final, line.final)
+            if line.planned is None or line.final is None or line.planned.currency != line.final.currency:
+                self.incomparable += 1
+            else:
+                _put(self._difference, _less(line.final, line.planned))
 
     @property
     def currencies(self) -> list[str]:
@@ -120,9 +127,8 @@ class Sums:
         return sorted({*self.planned, *self.planned_delivered, *self.final})
 
     def difference(self, currency: str) -> Money:
-        """How much more than planned was paid for what was delivered."""
-        nothing = as_given(0, currency)
-        return _less(self.final.get(currency, nothing), self.planned_delivered.get(currency, nothing))
+        """How much more than planned was paid for what was delivered and has both prices, in that currency."""
+        return self._difference.get(currency, as_given(0, currency))
 
 
 @define
@@ -178,12 +184,14 @@ def line_of(order: BookOrder, now: datetime) -> Line:
     """An order as the report has it."""
     task = order.task
     outcome = _OUTCOMES.get(order.status or "", Outcome.OPEN)
-    delivered = None
+    delivered = not_before = None
     if outcome is Outcome.DELIVERED:
-        times = [step.at for step in steps_of(task) if step.status == TaskStatus.COMPLETE and step.at is not None]
-        delivered = max(times, default=order.changed_at)
+        timed = [(step.status, step.at) for step in steps_of(task) if step.at is not None]
+        delivered = max((at for status, at in timed if status == TaskStatus.COMPLETE), default=None)
+        # Without its time it is late only where another step shows that it was still on its way.
+        not_before = max((at for status, at in timed if not status.is_terminal), default=None)
     window = task.to_time_window
-    by = now if outcome is Outcome.OPEN else delivered
+    by = now if outcome is Outcome.OPEN else delivered or not_before
     proof = task.epod if task.epod is not None else task.extra.get("epod")
     contact = vessel_of(task)
     return Line(

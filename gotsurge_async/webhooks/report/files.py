@@ -28,13 +28,16 @@ _LONGEST_PROOF = 4000
 
 
 def vessel_columns(day: Day) -> list[str]:
-    """The headings of `vessel_rows`; amounts have columns of their currency."""
+    """The headings of `vessel_rows`; amounts have columns of their currency.
+
+    ``not comparable`` is how many delivered orders have no difference: a price is missing, or in another currency.
+    """
     amounts = [
         f"{what} {currency or 'without currency'}"
         for currency in day.sums.currencies
         for what in ("planned", "planned of delivered", "final of delivered", "difference")
     ]
-    return ["vessel", "imo", "berths", *_COUNTS, *amounts]
+    return ["vessel", "imo", "berths", *_COUNTS, *amounts, "not comparable"]
 
 
 def vessel_rows(day: Day) -> Iterator[list[Cell]]:
@@ -52,7 +55,7 @@ def _vessel_row(name: str, imo: int | None, berths: str, sums: Sums, currencies:
         amounts += [_amount(column.get(currency)) for column in columns]
         amounts.append(_amount(sums.difference(currency)) if has else None)
     counts: list[Cell] = [getattr(sums, count) for count in _COUNTS]
-    return [name, None if imo is None else str(imo), berths, *counts, *amounts]
+    return [name, None if imo is None else str(imo), berths, *counts, *amounts, sums.incomparable]
 
 
 ORDER_COLUMNS = (
