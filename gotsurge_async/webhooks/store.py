@@ -5,6 +5,7 @@ what was asked for meanwhile together in one transaction, and never in the event
 """
 
 import asyncio
+import logging
 import os
 import sqlite3
 import threading
@@ -12,10 +13,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 
 from gotsurge_async.database import Database, Kind, Moved, Place, connect, driver_of, place_of
 from gotsurge_async.errors import ConfigError, GotSurgeError
+
+log: logging.Logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -53,6 +56,10 @@ def beside(ledger: Place) -> Place:
     return Place(Kind.SQLITE, ledger.path.with_name(f"{ledger.path.stem}.book{ledger.path.suffix}"))
 
 
+_File: TypeAlias = tuple[int, int]
+"""A file by device and number."""
+
+
 class _Job(NamedTuple):
     work: Callable[[Database], Any]
     told: "asyncio.Future[Any]"
@@ -70,6 +77,8 @@ class Store:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"gotsurge-{texts.stem}")
         self._database: Database | None = None
+        self._file: _File | None = None
+        self._numbers: dict[str, int] = {}
         self._lock = threading.Lock()
         self._waiting: list[_Job] = []
         self._at_work = False
@@ -163,6 +172,7 @@ class Store:
             db = self._connected()
             db.begin(writing=writing)
             found = work(db)
+            self._check_file(db)
             db.commit()
         except (driver_of(self.place).Error, OSError) as error:
             # Whatever it was, the next one gets a new connection: this one's server may be gone.
@@ -184,11 +194,43 @@ class Store:
             try:
                 if isinstance(database.driver, sqlite3.Connection):
                     _prepare(database.driver, self.place)
+                    if self._numbers:
+                        self._go_on(database)
+                    self._file = _file(self.place.path)
             except BaseException:
                 database.close()
                 raise
             self._database = database
         return self._database
+
+    def _check_file(self, db: Database) -> None:
+        """See to it that what is committed is in the file that is there, and not in one that was removed."""
+        if self.place.kind is not Kind.SQLITE or _file(self.place.path) == self._file:
+            return
+        db.rollback()
+        with suppress(sqlite3.Error):
+            self._numbers = dict(db.driver.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+        self._numbers = self._numbers or {"": 0}
+        self._disconnect()
+        why = "the file was removed, or another one put in its place, while it was open"
+        log.error("%s: %s; what is there now is used", self.place, why)
+        raise StoreError(f"{self.place}: {why}")
+
+    def _go_on(self, db: Database) -> None:
+        """Make the tables in a file that was put in the old one's place; no number means two things in one process."""
+        db.begin(writing=True)
+        db.script("tables")
+        for name, number in self._numbers.items():
+            values = {"name": name, "number": number}
+            if (
+                name
+                and not db.driver.execute(
+                    "UPDATE sqlite_sequence SET seq = max(seq, :number) WHERE name = :name", values
+                ).rowcount
+            ):
+                db.driver.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :number)", values)
+        db.commit()
+        self._numbers = {}
 
     def _disconnect(self) -> None:
         database, self._database = self._database, None
@@ -204,6 +246,15 @@ def _tell(outcomes: Sequence[tuple["asyncio.Future[Any]", Any, Exception | None]
                 told.set_result(value)
             else:
                 told.set_exception(error)
+
+
+def _file(path: Path) -> _File | None:
+    """What file stands under a name, if one does."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_file(path: Path) -> None:

@@ -1,0 +1,60 @@
+"""The database of order book and inbox: what is committed is in the file that is there."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.webhooks.inbox import EventState, Inbox
+from gotsurge_async.webhooks.receive import Receiver
+from gotsurge_async.webhooks.store import StoreError
+from tests.webhooks.kit import TOKEN, event
+
+
+def _remove(path: Path) -> None:
+    for each in path.parent.glob(f"{path.name}*"):
+        each.unlink()
+
+
+async def test_a_file_that_was_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What would go into a removed file is refused and told once; then a new file is used, whose numbers go on."""
+    path = tmp_path / "inbox.db"
+    async with Inbox.open(path) as inbox:
+        for number in range(3):
+            await inbox.put("acme", event(f"task-{number}"))
+        _remove(path)
+        with caplog.at_level(logging.ERROR), pytest.raises(StoreError, match="removed"):
+            await inbox.put("acme", event("lost"))
+        assert await inbox.put("acme", event("kept")) is EventState.WAITING
+        assert [(each.id, each.task_id) for each in await inbox.waiting()] == [(4, "kept")]
+    assert caplog.text.count("what is there now is used") == 1
+    async with Inbox.open(path) as inbox:
+        assert [each.task_id for each in await inbox.waiting()] == ["kept"]
+
+
+async def test_a_file_in_the_place_of_another(tmp_path: Path) -> None:
+    """A backup that was put there under a running receiver is what is read and written from then on."""
+    path = tmp_path / "inbox.db"
+    async with Inbox.open(path) as inbox:
+        await inbox.put("acme", event("old"))
+    shutil.copy(path, tmp_path / "backup")
+    async with Inbox.open(path) as inbox:
+        await inbox.put("acme", event("new"))
+        _remove(path)
+        shutil.copy(tmp_path / "backup", path)
+        with pytest.raises(StoreError, match="another one put in its place"):
+            await inbox.waiting()
+        await inbox.put("acme", event("newest"))
+        assert [(each.id, each.task_id) for each in await inbox.waiting()] == [(1, "old"), (3, "newest")]
+
+
+async def test_a_receiver_whose_file_was_removed_is_not_ready(tmp_path: Path) -> None:
+    """It says so when it is asked, before an event is lost."""
+    async with Inbox.open(tmp_path / "inbox.db") as inbox:
+        receiver = Receiver(inbox, tokens=[TOKEN])
+        assert await receiver.is_ready()
+        _remove(tmp_path / "inbox.db")
+        assert not await receiver.is_ready()
+        await inbox.put("acme", event())
+        assert await receiver.is_ready()
