@@ -29,6 +29,8 @@ AT_ONCE = 20
 """Handlers that run at the same time, each for another task."""
 GRACE_SECONDS = 10.0
 """How long a handler may still take when the process ends; then its change is handed on again by the next one."""
+CANCEL_SECONDS = 2.0
+"""How long one may take that was cancelled then; after that it is left alone, for it may never end."""
 LEASE = timedelta(seconds=15)
 """How long a change is kept for a process that may have been killed."""
 POLL = 1.0
@@ -82,34 +84,37 @@ class Worker:
         for handing in self._running:
             handing.cancel()
         if self._running:
-            await asyncio.wait(self._running)
+            await asyncio.wait(self._running, timeout=CANCEL_SECONDS)
+        if self._running:
+            names = ", ".join(sorted(each.get_name() for each in self._running))
+            log.error("handlers did not end when they were cancelled, and are left alone: %s", names)
 
     def _ended(self, handing: asyncio.Task[None]) -> None:
         self._running.discard(handing)
         self.waiting.set()  # the next change of the same task
 
     async def _hand(self, change: Change) -> None:
-        why = ""
+        why, of_the_handler = "", True
         try:
             async with asyncio.timeout(self._seconds):
                 await self._on_status(change)
         except TimeoutError:
             why = f"the handler did not return within {self._seconds:g} s"
         except asyncio.CancelledError:
-            why = "the handler was cancelled"
+            why, of_the_handler = "the handler was cancelled", False
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
             log.warning("change %d of task %s: the handler failed", change.number, change.task_id, exc_info=True)
         try:
-            await self._note(change, why)
+            await self._note(change, why, of_the_handler)
         except StoreError as error:
             # It is in our hands until the process ends, or the next one takes it up.
             log.error("change %d: what became of it could not be noted: %s", change.number, error)  # noqa: TRY400
 
-    async def _note(self, change: Change, why: str) -> None:
+    async def _note(self, change: Change, why: str, of_the_handler: bool) -> None:
         if not why:
             await self._book.acknowledge(change)
-        elif change.attempts + 1 >= TRIES:
+        elif change.attempts + 1 >= TRIES and of_the_handler:
             log.error("change %d of task %s is dead after %d tries: %s", change.number, change.task_id, TRIES, why)
             await self._book.dead(change, why)
         else:

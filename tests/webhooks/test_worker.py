@@ -1,0 +1,61 @@
+"""Handing changes on: how it ends."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.webhooks import worker
+from gotsurge_async.webhooks.book import Change
+from tests.support.orders import order
+from tests.webhooks.follow_kit import followed, follower
+
+
+async def test_a_handler_that_does_not_heed_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that goes on when it is cancelled is left alone, which is told; its change is handed on again."""
+    monkeypatch.setattr(worker, "GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(worker, "CANCEL_SECONDS", 0.05)
+    begun, over = asyncio.Event(), asyncio.Event()
+    async with followed(tmp_path, following=False) as kit:
+        (task_id,) = await kit.create(order("T-0"))
+
+        async def stubborn(_: Change) -> None:
+            begun.set()
+            while not over.is_set():
+                with suppress(asyncio.CancelledError):
+                    await over.wait()
+            raise ValueError("in the end it failed")
+
+        await kit.event(task_id)
+        with caplog.at_level(logging.ERROR):
+            async with asyncio.timeout(5):
+                async with follower(kit, on_status=stubborn):
+                    await begun.wait()
+        assert "left alone: gotsurge change" in caplog.text
+        over.set()
+        async with follower(kit):
+            await kit.until(lambda: kit.statuses(task_id) == ["broadcasting"])
+
+
+async def test_ends_of_the_process_are_no_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a process ends while a handler runs, its change does not die of that."""
+    monkeypatch.setattr(worker, "GRACE_SECONDS", 0.01)
+    monkeypatch.setattr(worker, "_AGAIN", worker.RetryPolicy(base=0.01, cap=0.01))  # type: ignore[attr-defined]
+    monkeypatch.setattr(worker, "TRIES", 2)
+    async with followed(tmp_path, following=False) as kit:
+        (task_id,) = await kit.create(order("T-0"))
+        await kit.event(task_id)
+        for _ in range(3):
+            begun = asyncio.Event()
+
+            async def hangs(_: Change, begun: asyncio.Event = begun) -> None:
+                begun.set()
+                await asyncio.Event().wait()
+
+            async with follower(kit, on_status=hangs):
+                await asyncio.wait_for(begun.wait(), 20)
+        assert await kit.book.dead_changes() == []
