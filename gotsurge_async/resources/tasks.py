@@ -46,13 +46,14 @@ class Tasks:
         return await self._session.call(TASKS_GET, path={"task_id": task_id}, read=task_of(task_id))
 
     async def wait(self, task_id: str, *, until: Until = None, timeout: float | None = None) -> Task:
-        """Wait until a task is in a status, or at its end; it is read less and less often, half a minute apart at most.
+        """Wait until a task has been in a status, or is at its end; it is read less and less often, at most 30 s apart.
 
         A service that receives webhooks learns of it sooner, with fewer reads: `gotsurge_async.webhooks`. Calls that do
         not wait go first.
 
         Args:
-            until: a status, several, or a function of the task; unless given, the task's end.
+            until: a status, several, or a function of the task; unless given, the task's end. A status that it has
+                passed through counts, also before the wait: it stands in ``statuses``.
             timeout: seconds; unless given, for as long as it takes.
 
         Returns:
@@ -60,6 +61,7 @@ class Tasks:
 
         Raises:
             TimeoutError: it is not there in time.
+            UsageError: a status that neither the document nor the task as it is first read knows; a time of nothing.
             NotFound: no such task, or not this account's.
         """
         return await wait_for(self.get, task_id, until, timeout, self._session.clock)

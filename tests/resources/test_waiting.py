@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from gotsurge_async import Task, TaskStatus, UsageError
+from gotsurge_async.models.tasks import StatusEntry
 from gotsurge_async.resources.waiting import Until, wait_for
 from gotsurge_async.testing import ManualClock, simulated
 from tests.support.orders import order
@@ -14,15 +15,16 @@ from tests.support.orders import order
 class Life:
     """A task that goes a step with each read."""
 
-    def __init__(self, clock: ManualClock, *statuses: str) -> None:
+    def __init__(self, clock: ManualClock, *statuses: str, before: tuple[str, ...] = ()) -> None:
         self.clock = clock
         self.at: list[float] = []
         self._statuses = statuses
+        self._before = tuple(StatusEntry(status=TaskStatus(status)) for status in before)
 
     async def read(self, task_id: str) -> Task:
         status = self._statuses[min(len(self.at), len(self._statuses) - 1)]
         self.at.append(self.clock.monotonic())
-        return Task(id=task_id, current_status=TaskStatus(status))
+        return Task(id=task_id, current_status=TaskStatus(status), statuses=self._before)
 
 
 async def waited(life: Life, until: Until = None, timeout: float | None = None) -> Task:
@@ -46,6 +48,24 @@ async def test_until_it_is_there(until: Until, ends: str) -> None:
     """A status, one of several, what a function says, or the end, which ends every wait."""
     life = Life(ManualClock(), "broadcasting", "accepted", "pending_pickup", "complete")
     assert (await waited(life, until)).current_status == ends
+
+
+async def test_a_status_that_was_passed_through_counts() -> None:
+    """It stands in the history alone, since before the wait or since the last read."""
+    life = Life(ManualClock(), "pending_pickup", before=("broadcasting", "accepted"))
+    assert (await waited(life, "accepted")).current_status == "pending_pickup"
+    assert life.at == [0.0]
+
+
+async def test_a_status_that_nobody_knows_is_refused_at_once() -> None:
+    """With the one that was meant, after one read; but not where the task itself is in it."""
+    life = Life(ManualClock(), "broadcasting")
+    with pytest.raises(UsageError, match="'acepted' is none of the document's statuses; did you mean accepted"):
+        await wait_for(life.read, "T", ("acepted", "complete"), None, life.clock)
+    with pytest.raises(UsageError, match="statuses: draft, pending_broadcast, "):
+        await wait_for(life.read, "T", "zzz", None, life.clock)
+    assert life.at == [0.0, 0.0]
+    assert (await waited(Life(ManualClock(), "moored"), "moored")).current_status == "moored"
 
 
 async def test_it_is_read_less_and_less_often() -> None:

@@ -95,7 +95,7 @@ class PlatformTasks:
         return await self._session.call(PLATFORM_TASKS_GET, path={"task_id": task_id}, read=task_of(task_id))
 
     async def wait(self, task_id: str, *, until: Until = None, timeout: float | None = None) -> Task:
-        """Wait until a task is in a status, or at its end, as `gs.tasks.wait` does."""
+        """Wait until a task has been in a status, or is at its end, as `gs.tasks.wait` does."""
         return await wait_for(self.get, task_id, until, timeout, self._session.clock)
 
     async def update(
