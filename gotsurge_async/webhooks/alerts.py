@@ -48,6 +48,8 @@ class AlertKind(StrEnum):
     """It was sent, and nobody has known for too long whether it was processed."""
     UNJUDGED = "unjudged"
     """What was read of it is so odd that no rule can be applied: somebody should look at it."""
+    DOUBLE = "double"
+    """Two living tasks, or more, have its name: as many drivers may be on their way."""
 
     @property
     def in_words(self) -> str:
@@ -87,6 +89,8 @@ class Alert:
             for a failure whose time was not told.
         vessel, imo, berth: whom it is for.
         account: as the book names it.
+        tasks: of a double all of its tasks.
+        detail: what else is to be said of it, in words.
         seen_at: when the order was last read, if it is of a book.
     """
 
@@ -99,12 +103,14 @@ class Alert:
     imo: int | None = None
     berth: str | None = None
     account: str = ""
+    tasks: tuple[str, ...] = ()
+    detail: str = ""
     seen_at: datetime | None = field(default=None, eq=False)
 
     @property
     def key(self) -> tuple[str, ...]:
         """What makes two of them the same one, while it lasts."""
-        return (self.kind, self.account, self.name)
+        return (self.kind, self.account, self.name, *self.tasks)
 
     def text(self, now: datetime, zone: tzinfo = UTC) -> str:
         """The alert for people, on one line, with times of a zone."""
@@ -114,6 +120,8 @@ class Alert:
         return f"{order}{f' for {whom}' if whom else ''}: {self._what(now, zone)}"
 
     def _what(self, now: datetime, zone: tzinfo) -> str:
+        if self.kind is AlertKind.DOUBLE:
+            return self.detail
         status = self.status.replace("_", " ") or "status unknown"
         if self.kind is AlertKind.UNJUDGED:
             return f"{status}; what was read of it cannot be judged: look at its task"
@@ -151,6 +159,7 @@ class Alert:
             "imo": self.imo,
             "berth": self.berth,
             "account": self.account or None,
+            "tasks": self.tasks,
             "seen_at": self.seen_at,
             "text": self.text(now, zone),
         }
@@ -230,6 +239,31 @@ async def alerts_in(
         async for order in book.orders(some):
             for alert in _alerts_of(order, now, limits):
                 yield evolve(alert, tracking_id=alert.tracking_id or order.key, seen_at=order.seen_at)
+    async for alert in doubles_in(book, only):
+        yield alert
+
+
+async def doubles_in(book: Book, only: Only | None = None) -> AsyncIterator[Alert]:
+    """The doubles of a book of which one order is among those that are asked for: one alert each."""
+    for double in await book.doubles():
+        first = double.orders[0]
+        asked = [evolve(only or Only(), name=each.task_id) for each in double.orders]
+        if not [order.number for some in asked async for order in book.orders(some)]:
+            continue
+        contact = vessel_of(first.task)
+        yield Alert(
+            kind=AlertKind.DOUBLE,
+            name=first.task_id,
+            tracking_id=double.name or first.key,
+            status=first.status or "",
+            vessel=None if contact is None else contact.vessel_name,
+            imo=None if contact is None else contact.vessel_imo,
+            berth=berth_of(first.task),
+            account=first.account,
+            tasks=double.task_ids,
+            detail=double.text(),
+            seen_at=min(each.seen_at for each in double.orders),
+        )
 
 
 def _alerts_of(order: BookOrder, now: datetime, limits: Limits) -> list[Alert]:

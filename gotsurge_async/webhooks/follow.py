@@ -6,19 +6,20 @@ One process at a time follows the accounts of an inbox, whatever number receives
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from gotsurge_async.bulk.ledger import Ledger, RunInfo
+from gotsurge_async.bulk.ledger import Ledger, LedgerError, RunInfo
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
-from gotsurge_async.clock import Clock, SystemClock
+from gotsurge_async.clock import Clock, SystemClock, sleep_or
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import Task
-from gotsurge_async.webhooks.book import AGES, OTHER, Book, account_of
+from gotsurge_async.webhooks.book import AGES, OTHER, Book, Double, Only, account_of
+from gotsurge_async.webhooks.book.doubles import LIVING
 from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.reads import CONCURRENCY, READ_RATE, Reads, Trust
 from gotsurge_async.webhooks.settle import Settler
@@ -29,6 +30,10 @@ log: logging.Logger = logging.getLogger(__name__)
 
 _AGAIN = 1.0
 """Seconds after which a part that failed begins anew."""
+LOOK_FOR_DOUBLES = 10.0
+"""Seconds after which it is looked among the orders that are new in the book for doubles."""
+_LOOK_AT_ALL = 60
+"""Of so many looks one is at all orders."""
 
 
 class Follower:
@@ -43,7 +48,8 @@ class Follower:
             ...  # serve the receiver
 
     The truth is the task: an event makes us read it, and each new entry of its ``statuses[]`` is handed to
-    ``on_status``, in order for each task, until it returns without an error.
+    ``on_status``, in order for each task, until it returns without an error. Living tasks of one name are told as a
+    double, in the log as an error, once for the same ones.
 
     Args:
         accounts: the client; or of each account, by the name that its `Receiver` has, one. With one client all runs of
@@ -97,6 +103,17 @@ class Follower:
             if self._worker is not None:
                 self._worker.waiting.set()
 
+        self._book = book
+        self._accounts = mine
+        self._ledger = ledger
+        self._behind = asyncio.Event()
+        self._doubles_told: set[frozenset[str]] = set()
+
+        async def refresh() -> None:
+            if ledger is not None:
+                await book.take_in(ledger, account_of=whose)
+
+        self._refresh = refresh
         self._settler: Settler | None = None
         self.reads: Reads = Reads(
             inbox,
@@ -108,10 +125,10 @@ class Follower:
             clock=self._clock,
             changed=changed,
             task_read=self._task_read,
-            refresh=None if ledger is None else lambda: book.take_in(ledger, account_of=whose),
+            refresh=refresh,
         )
         if ledger is not None:
-            self._settler = Settler(ledger, book, mine, whose, self.reads.want, self._clock)
+            self._settler = Settler(ledger, book, mine, whose, self.reads.want, self._clock, self.reads.unread)
         self._task: asyncio.Task[None] | None = None
         self._lost: asyncio.Event | None = None
 
@@ -132,8 +149,60 @@ class Follower:
             await uninterrupted(asyncio.wait([self._task]))
 
     async def _task_read(self, account: str, task: Task) -> None:
-        if self._settler is not None:
-            await self._settler.task_read(account, task)
+        try:
+            if self._settler is not None:
+                await self._settler.task_read(account, task)
+        finally:
+            if task.current_status in LIVING:
+                await self._note_if_behind(account, task)
+                await self._tell_doubles(await self._book.doubles([task]))
+
+    async def _note_if_behind(self, account: str, task: Task) -> None:
+        """Have the ledger's orders taken in soon if one has a name of a task that the book knows of no push."""
+        keys = [name for name in (task.tracking_id, task.invoice_number) if name]
+        if self._ledger is None or not keys:
+            return
+        mine = Only(name=task.id, account=account)
+        pushes = [order.run async for order in self._book.orders(mine) if order.run is not None]
+        if not pushes and await self._ledger.pushed(self._accounts[account].environment.name, keys):
+            self._behind.set()
+
+    async def _look_for_doubles(self) -> None:
+        """Look among the orders that came into the book since, and now and then among all, for ever."""
+        after, looks = 0, 0
+        while True:
+            if self._behind.is_set():
+                self._behind.clear()
+                await self._take_in()
+            newest = await self._book.newest()
+            await self._tell_doubles(await self._book.doubles(after=after if looks % _LOOK_AT_ALL else 0))
+            after, looks = newest, looks + 1
+            await self._clock.sleep(_AGAIN)  # one look for all that comes meanwhile
+            await sleep_or(self._behind, self._clock, LOOK_FOR_DOUBLES)
+
+    async def _take_in(self) -> None:
+        try:
+            await self._refresh()
+        except LedgerError as error:
+            log.warning("the pushed orders could not be taken into the book: %s", error)
+
+    async def _tell_doubles(self, found: Iterable[Double]) -> None:
+        """Tell what was not told, once more looked at when the book has all that the ledger knows: whose tasks they
+        are, and which were taken back.
+        """
+        for seen in self._untold(found):
+            await self._take_in()
+            for double in self._untold(await self._book.doubles([each.task for each in seen.orders])):
+                self._doubles_told.add(frozenset(double.task_ids))
+                log.error("order %s is a double: %s", double.name, double.text())
+
+    def _untold(self, found: Iterable[Double]) -> list[Double]:
+        return [
+            double
+            for double in found
+            if frozenset(double.task_ids) not in self._doubles_told
+            and any(each.account in self._accounts for each in double.orders)
+        ]
 
     async def _follow(self) -> None:
         while True:
@@ -153,6 +222,7 @@ class Follower:
         async with AsyncExitStack() as stack:
             parts: list[Callable[[], Awaitable[None]]] = [self.reads.take_events, self.reads.sweep]
             parts += [self.reads.read] * CONCURRENCY
+            parts.append(self._look_for_doubles)
             if self._settler is not None:
                 parts.append(self._settler.look)
             if self._worker is not None:

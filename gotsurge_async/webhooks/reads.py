@@ -251,6 +251,7 @@ class Reads:
         self._lanes = Lanes()
         self._held: set[int] = set()
         self._absent: set[Key] = set()
+        self._first_reads: set[Key] = set()
         self._turn = 0
         self._platform: dict[str, bool] = {}
         self._asking = asyncio.Lock()
@@ -261,6 +262,10 @@ class Reads:
         """Have tasks read that the book knows."""
         for task_id in task_ids:
             self._lanes.add((account, task_id), self._lanes.known)
+
+    def unread(self, account: str) -> set[str]:
+        """Tasks of an account that events hint at and of which nobody knows anything yet, being read or about to be."""
+        return {task_id for whose, task_id in (*self._lanes.unknown, *self._first_reads) if whose == account}
 
     async def take_events(self) -> None:
         """Take up the events that wait, for ever."""
@@ -330,19 +335,20 @@ class Reads:
     async def read(self) -> None:
         """Read what is to be read, one after another, for ever."""
         while True:
-            now = self._clock.monotonic()
             if not self._lanes.ready.is_set():
-                await sleep_or(self._lanes.ready, self._clock, self._lanes.next_due(now))
+                await sleep_or(self._lanes.ready, self._clock, self._lanes.next_due(self._clock.monotonic()))
             wanted = self._lanes.take(self._clock.monotonic(), self._turn)
             if wanted is None:
                 continue
             self._turn += 1
+            self._first_reads.update(() if wanted.known else [wanted.key])
             try:
                 await self._read(wanted)
-            except BaseException:
-                # It was not concluded: whoever goes on, in this process, reads it.
+            except BaseException:  # it was not concluded: whoever goes on, in this process, reads it
                 self._lanes.put_off(wanted, self._clock.monotonic() + POLL)
                 raise
+            finally:
+                self._first_reads.discard(wanted.key)
             self._lanes.done(wanted)
 
     async def _read(self, wanted: Wanted) -> None:
@@ -359,6 +365,7 @@ class Reads:
             self.troubles.pop(account, None)
             if await self._book.observe(account, task, source="read" if wanted.events else "sweep"):
                 self._changed()
+            self._first_reads.discard(wanted.key)
             await self._settle(wanted, None)
         except GotSurgeError as error:
             await self._failed(wanted, error)

@@ -6,7 +6,7 @@ too.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 import attrs
@@ -25,6 +25,8 @@ LOOK_EVERY = 10.0
 """Seconds between two looks at what is in doubt."""
 READ_AGAIN = 60.0
 """Seconds after which a task is read again that proved nothing for an order in doubt."""
+LET_OTHERS_FIRST = 30.0
+"""Seconds, at most, that an order waits while tasks that came together with its own are read: one may be its double."""
 MOST_KEPT = 10_000
 """Tasks that were read for orders in doubt and are kept in memory."""
 
@@ -43,6 +45,22 @@ class Doubt(NamedTuple):
     names: Names
 
 
+@attrs.define
+class Waiting:
+    """An order whose task was read, and that waits until others were.
+
+    Attributes:
+        tasks: what is to be read again then.
+        before: what is to be read first; of them those that are not read yet.
+        until: when it waits no longer.
+    """
+
+    account: str
+    tasks: set[str]
+    before: set[str]
+    until: float
+
+
 @attrs.frozen
 class Settler:
     """Settles the orders in doubt of a ledger, for `Follower`.
@@ -51,6 +69,7 @@ class Settler:
         accounts: the clients of the accounts whose orders are settled.
         account_of: by which account a run was made.
         want: has tasks read.
+        unread: the tasks of an account that events hint at, and of which nothing is known yet.
     """
 
     ledger: Ledger
@@ -59,11 +78,13 @@ class Settler:
     account_of: Callable[[RunInfo], str]
     want: Callable[[str, Iterable[str]], None]
     clock: Clock
+    unread: Callable[[str], Set[str]] = attrs.field(default=lambda _: frozenset())
     _doubts: dict[str, list[Doubt]] = attrs.field(factory=dict)
     _names: dict[tuple[str, str, str], list[Doubt]] = attrs.field(factory=dict)
     _read: dict[str, Task] = attrs.field(factory=dict)
     _tried: dict[tuple[int, OrderState, str], float] = attrs.field(factory=dict)
     _without: dict[str, RunInfo] = attrs.field(factory=dict)
+    _waiting: dict[int, Waiting] = attrs.field(factory=dict)
 
     async def look(self) -> None:
         """Have tasks read that orders in doubt may have become, for ever."""
@@ -77,6 +98,7 @@ class Settler:
     async def look_once(self) -> None:
         """Find out what is in doubt, and have those tasks read that it may be."""
         await self._refresh()
+        self._go_on()
         for account, doubts in self._doubts.items():
             if not await self._may_be(account, doubts):
                 continue
@@ -129,9 +151,12 @@ class Settler:
         in_doubt = {doubt.order for doubts in found.values() for doubt in doubts}
         for key in [key for key in self._tried if key[0] not in in_doubt]:
             del self._tried[key]
+        for order in self._waiting.keys() - in_doubt:
+            del self._waiting[order]
 
     async def task_read(self, account: str, task: Task) -> None:
-        """Settle what a task that was read just now proves."""
+        """Settle what a task that was read just now proves, when no other one that came with it may be its double."""
+        self._go_on()
         doubts = {
             doubt.order: doubt
             for kind, name in decides_for(task)
@@ -152,12 +177,35 @@ class Settler:
                 # Two tasks of one order are a double, which shows only when both were read.
                 self.want(account, self._untried(some[0], missing))
                 continue
+            if [doubt for doubt in some if self._must_wait(account, doubt, task)]:
+                continue
             reconciler = Reconciler(self.accounts[account], self.ledger)
             result = await reconciler.settle_by(run, [self._read[each] for each in sorted(rivals)])
             for order in (*result.created, *result.cancelled):
                 log.info("order %s of run %s was in doubt: task %s is its own", order.key, run, order.task_id)
             for each in result.doubled:
                 log.error("order %s of run %s was created more than once: %s", each.key, run, each.reason)
+
+    def _must_wait(self, account: str, doubt: Doubt, task: Task) -> bool:
+        """Whether tasks of which nothing is known are to be read first; those that come later are not waited for."""
+        waiting = self._waiting.get(doubt.order)
+        if waiting is None:
+            before = set(self.unread(account)) - {task.id}
+            until = self.clock.monotonic() + LET_OTHERS_FIRST
+            waiting = self._waiting[doubt.order] = Waiting(account, set(), before, until)
+        waiting.before &= self.unread(account)
+        if not waiting.before or self.clock.monotonic() >= waiting.until:
+            return False
+        waiting.tasks.add(task.id)
+        return True
+
+    def _go_on(self) -> None:
+        """Have the tasks of those orders read again that waited for others, which have been read by now."""
+        for waiting in self._waiting.values():
+            waiting.before &= self.unread(waiting.account)
+            if waiting.tasks and (not waiting.before or self.clock.monotonic() >= waiting.until):
+                tasks, waiting.tasks = waiting.tasks, set()
+                self.want(waiting.account, tasks)
 
 
 def _given(values: Iterable[str | None]) -> list[str]:

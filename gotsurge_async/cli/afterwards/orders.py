@@ -26,7 +26,7 @@ from gotsurge_async.cli.shared.output import (
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import TaskStatus
-from gotsurge_async.webhooks.book import Book, BookOrder, Only, Step
+from gotsurge_async.webhooks.book import Book, BookOrder, Double, Only, Step
 from gotsurge_async.webhooks.book.records import berth_of, vessel_of
 
 COLUMNS = (
@@ -65,7 +65,8 @@ async def orders(
 ) -> Exit:
     """List orders, where each stands, and since when; or the history of one ORDER.
 
-    ORDER is a task id, a tracking id or a key. What is listed is what was last read, by a receiver or a watch.
+    ORDER is a task id, a tracking id or a key. What is listed is what was last read, by a receiver or a watch. With
+    ORDER or --run, living tasks of one name are told as doubles.
 
     \b
     Exit codes:
@@ -96,7 +97,14 @@ async def orders(
             await _print_csv(_first(book.orders(only), limit))
         else:
             await _print_rows(_first(book.orders(only), limit or (100 if is_terminal() else None)), limit)
+        if run_id is not None and order_id is None:
+            _say_doubles([each for each in await book.doubles() if any(one.run == run_id for one in each.orders)])
     return Exit.CREATED
+
+
+def _say_doubles(doubles: Iterable[Double]) -> None:
+    for double in doubles:
+        say(f"{double.name or 'an order'} is a double: {double.text()}")
 
 
 async def _first(found: AsyncIterator[BookOrder], limit: int | None) -> AsyncIterator[BookOrder]:
@@ -192,6 +200,7 @@ async def _tell_one(book: Book, only: Only, name: str, *, as_json: bool, as_csv:
     if not found:
         raise UsageError(f"the order book has no order {name}: neither as a task id, nor as a tracking id or a key")
     histories = [await book.history(order) for order in found]
+    _say_doubles(await book.doubles([order.task for order in found]))
     if as_json:
         print_json([_document(order, steps) for order, steps in zip(found, histories, strict=True)])
         return

@@ -88,7 +88,7 @@ async def receive(target: Target, ledger: Place | None, book: Place | None, **gi
     another one that is as good, while GotSurge is told of it. Each event is durable before it is answered 200, and
     makes us read its task; what is not heard of is read after a while. Every change is printed once: time, task,
     tracking id, status. gotsurge orders shows what is known by then. Orders of the ledger that are in doubt are settled
-    where a task that was read is their own.
+    where a task that was read is their own. Two living tasks of one name are told as a double.
 
     /healthz answers 200 while the process lives, /readyz while events can be kept. Put a proxy with TLS in front.
 

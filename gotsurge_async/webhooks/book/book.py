@@ -1,7 +1,7 @@
 """The order book, open: what it takes in, what it hands on, and what it tells."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from gotsurge_async.clock import Clock, SystemClock, from_microseconds, moved_by
 from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.webhooks.book.doubles import TOLD_FOR, Double, find
 from gotsurge_async.webhooks.book.history import Step, in_order
 from gotsurge_async.webhooks.book.observing import Source, observe
 from gotsurge_async.webhooks.book.records import (
@@ -375,6 +376,21 @@ class Book:
         values = {"since": to_microseconds(since), "no_run": int(run is None), "run": run or "", "most": limit}
         rows = await self._store.read(lambda db: db.rows("moved", **values))
         return [(order_of(row[:-1]), from_microseconds(row[-1])) for row in rows]
+
+    async def doubles(self, tasks: Collection[Task] | None = None, *, after: int = 0) -> list[Double]:
+        """Living tasks of one name, as they were last read; all that end are told for a day.
+
+        Args:
+            tasks: only of a name that one of these has.
+            after: only such as an order with a higher number belongs to: one that came into the book since.
+        """
+        since = self._clock.now() - TOLD_FOR
+        return await self._store.read(lambda db: find(db, since, after=after, tasks=tasks))
+
+    async def newest(self) -> int:
+        """The highest number of an order."""
+        ((number,),) = await self._store.read(lambda db: db.rows("newest"))
+        return int(number)
 
     async def say_reading(self, accounts: Iterable[str], until: datetime) -> None:
         """Say that a program reads what is due of some accounts, until a time: others then need not."""

@@ -11,6 +11,7 @@ CREATE INDEX IF NOT EXISTS book_orders_of_run ON book_orders (run, number, statu
 CREATE INDEX IF NOT EXISTS book_orders_moved ON book_orders (moved_at) WHERE moved_at > 0;
 CREATE INDEX IF NOT EXISTS book_orders_to_read ON book_orders (seen_at) WHERE terminal = 0;
 CREATE INDEX IF NOT EXISTS book_orders_of_tracking_id ON book_orders (tracking_id) WHERE tracking_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS book_orders_of_invoice ON book_orders (invoice_number) WHERE invoice_number IS NOT NULL;
 CREATE INDEX IF NOT EXISTS book_orders_of_key ON book_orders (key) WHERE key IS NOT NULL;
 CREATE INDEX IF NOT EXISTS book_orders_by_day ON book_orders (due_at);
 CREATE TABLE IF NOT EXISTS book_steps (
@@ -117,6 +118,29 @@ DELETE FROM book_absent WHERE account = :account AND task_id {among:ids};
 INSERT INTO book_orders AS known (account, task_id, run, key, status, terminal, seen_at, changed_at, due_at, tracking_id, invoice_number,
   group_tag, vessel, imo, berth, planned, currency, body) VALUES {rows} ON CONFLICT (account, task_id) DO UPDATE SET
   run = excluded.run, key = excluded.key, planned = coalesce(excluded.planned, known.planned);
+-- --- doubles ----------------------------------------------------------------------------------------------------------
+
+-- name: doubled_tracking_ids
+SELECT tracking_id FROM book_orders AS one WHERE terminal = 0 AND number > :after AND status {among:living} AND EXISTS (
+  SELECT 1 FROM book_orders AS other WHERE other.tracking_id = one.tracking_id AND other.task_id <> one.task_id AND other.status {among:living})
+UNION SELECT tracking_id FROM book_orders AS one WHERE moved_at > 0 AND moved_at >= :since AND terminal = 1 AND number > :after
+  AND status {among:living} AND EXISTS (
+  SELECT 1 FROM book_orders AS other WHERE other.tracking_id = one.tracking_id AND other.task_id <> one.task_id AND other.status {among:living})
+LIMIT :most;
+-- name: doubled_invoice_numbers
+SELECT invoice_number FROM book_orders AS one WHERE terminal = 0 AND number > :after AND status {among:living} AND EXISTS (
+  SELECT 1 FROM book_orders AS other WHERE other.invoice_number = one.invoice_number AND other.task_id <> one.task_id
+    AND (one.tracking_id IS NULL OR other.tracking_id IS NULL) AND other.status {among:living})
+UNION SELECT invoice_number FROM book_orders AS one WHERE moved_at > 0 AND moved_at >= :since AND terminal = 1 AND number > :after
+  AND status {among:living} AND EXISTS (
+  SELECT 1 FROM book_orders AS other WHERE other.invoice_number = one.invoice_number AND other.task_id <> one.task_id
+    AND (one.tracking_id IS NULL OR other.tracking_id IS NULL) AND other.status {among:living})
+LIMIT :most;
+-- name: living_of_names
+SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
+WHERE (tracking_id {among:tracking_ids} OR invoice_number {among:invoice_numbers} AND (:all_invoices = 1 OR tracking_id IS NULL)) AND status {among:living} ORDER BY number LIMIT :most;
+-- name: newest
+SELECT coalesce(max(number), 0) FROM book_orders;
 
 -- --- looking ----------------------------------------------------------------------------------------------------------
 

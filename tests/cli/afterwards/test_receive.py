@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from gotsurge_async import Order
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
 from gotsurge_async.cli.afterwards.serving import listening
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
@@ -17,7 +18,7 @@ from gotsurge_async.webhooks.inbox import Inbox
 from tests.cli.afterwards.receiving import NEXT, TOKEN, receiving
 from tests.cli.test_streams import HOWS, broken
 from tests.support.commands import Runner, finish, gotsurge, local, start
-from tests.support.orders import orders
+from tests.support.orders import order, orders
 from tests.webhooks.kit import event
 
 
@@ -125,6 +126,57 @@ async def test_orders_in_doubt_beside_a_receiver(here: Simulator, tmp_path: Path
             assert (await ledger.counts(run.id)).of([OrderState.CREATED]) == 20
         assert here.audit()["doubled"] == {}
         assert await receiver.end() == 0
+
+
+async def test_two_tasks_of_one_name_are_told(here: Simulator, tmp_path: Path) -> None:
+    """One that was in doubt and is settled, one that was pushed again: said once, and an alert without a receiver."""
+    async with simulated(simulator=here) as gs, await Ledger.open(tmp_path / "ledger.db") as ledger:
+        push = Push(gs, ledger, mode=Mode.DIRECT)
+
+        async def pushed(*given: Order) -> str:
+            run, _ = await push.load_orders(given)
+            async with run:
+                await push.send(run)
+            return run.id
+
+        here.order_fault(Fault(operation="tasks.create", when="after", kind="reset"))
+        lost = await pushed(order("TW"), order("RE"))
+        here.clear_faults()
+        await ledger.resolve(lost, {"RE": None}, by="Mei")
+        again = await pushed(order("RE"))
+        (second,) = (await gs.tasks.create([order("TW")])).tasks
+        ids = {each["id"]: each["tracking_id"] for each in here.tasks()}
+        first = next(each for each, name in ids.items() if name == "TW" and each != second.id)
+        async with receiving(here, tmp_path, "--read-rate", "50") as receiver, aiohttp.ClientSession() as session:
+
+            async def comes(task_id: str) -> None:
+                async with session.post(receiver.hook, data=event(task_id)) as answer:
+                    assert answer.status == 200
+
+            await comes(first)
+            async with asyncio.timeout(30):
+                while not (await ledger.counts(lost)).of([OrderState.CREATED]):  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            for _ in range(2):
+                for task_id in ids:
+                    await comes(task_id)
+            async with asyncio.timeout(30):
+                while len([line for line in receiver.said if "is a double" in line]) < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            assert await receiver.end() == 0
+        told = sorted(line for line in receiver.said if "is a double" in line)
+        assert [line.split(" is a double")[0] for line in told] == ["order RE", "order TW"]
+        assert f"run {again}, key RE" in told[0]
+        assert f"task {first} (run {lost}, key TW, " in told[1]
+        assert all(task_id in told[name == "TW"] for task_id, name in ids.items())
+        words = ("--ledger", str(tmp_path / "ledger.db"))
+        alerts = await gotsurge("alerts", "--json", *words, cwd=tmp_path)
+        assert alerts.code == 1, alerts.err
+        found = [each for each in alerts.document if each["kind"] == "double"]
+        assert sorted(each["tracking_id"] for each in found) == ["RE", "TW"]
+        assert {task_id for each in found for task_id in each["tasks"]} == set(ids)
+        shown = await gotsurge("orders", "TW", *words, cwd=tmp_path)
+        assert f"TW is a double: 2 living tasks of one name: task {first}" in shown.err
 
 
 async def test_what_keeps_it_from_starting(here: Simulator, tmp_path: Path) -> None:

@@ -1,0 +1,152 @@
+"""Doubles: two tasks of one name, both living, so that two drivers may be on their way for one order.
+
+Which tasks are doubles is a pure function of what the book has of them; `find` asks it of a book's database.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import combinations
+
+from attrs import frozen
+
+from gotsurge_async.database import Database
+from gotsurge_async.models.places import TimeWindow
+from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.webhooks.book.records import BookOrder, keepable, micros, order_of
+
+LIVING: frozenset[TaskStatus] = frozenset(
+    status for status in TaskStatus if status.is_past_draft and status not in (TaskStatus.CANCELLED, TaskStatus.EXPIRED)
+)
+"""The statuses of a task that drivers were asked for, and that was not taken back: also of one that was delivered."""
+TOLD_FOR = timedelta(days=1)
+"""How long a double is told when all of its tasks are at their end."""
+_MOST = 1000
+"""Tasks of some names that are looked at, at most."""
+_MOST_OF_ONE = 100
+"""Tasks of one name that are compared with each other, at most."""
+
+
+@frozen(kw_only=True)
+class Double:
+    """Living tasks of one name.
+
+    Attributes:
+        orders: as the book has them, two or more, those that a push made first.
+    """
+
+    orders: tuple[BookOrder, ...]
+
+    @property
+    def task_ids(self) -> tuple[str, ...]:
+        """Their tasks."""
+        return tuple(order.task_id for order in self.orders)
+
+    @property
+    def name(self) -> str:
+        """The tracking id, or else the invoice number, that they have in common."""
+        tasks = [order.task for order in self.orders]
+        return next((task.tracking_id for task in tasks if task.tracking_id), None) or tasks[0].invoice_number or ""
+
+    def text(self) -> str:
+        """The double for people, on one line."""
+        told = (f"task {each.task_id} ({_whose(each)}, {each.status})" for each in self.orders)
+        return f"{len(self.orders)} living tasks of one name: {', '.join(told)}; cancel all but one"
+
+
+def doubles(orders: Iterable[BookOrder], since: datetime | None = None) -> list[Double]:
+    """The doubles among some orders of a book; what is not living is left out.
+
+    Two tasks are a double if they are of one environment, and have the same tracking id, or, where one of them tells
+    none, the same invoice number and pickup window. None are two orders that were pushed under two keys; tasks of two
+    accounts that no push made; and two of two pickup windows of which one is at its end: it may be an older order.
+
+    Args:
+        since: of tasks that are all at their end only those of which one came to it since then.
+    """
+    buckets: dict[tuple[str, str, object], list[BookOrder]] = {}
+    for order in orders:
+        if order.status not in LIVING:
+            continue
+        task, environment = order.task, order.account.partition("/")[0]
+        if task.tracking_id:
+            buckets.setdefault((environment, "tracking_id", task.tracking_id), []).append(order)
+        if task.invoice_number and task.from_time_window is not None:
+            name = (task.invoice_number, _seconds(task.from_time_window))
+            buckets.setdefault((environment, "invoice_number", name), []).append(order)
+    found: list[set[str]] = []
+    by_id: dict[str, BookOrder] = {}
+    for (_, kind, _), some in buckets.items():
+        for one, other in combinations(some[:_MOST_OF_ONE], 2):
+            if _is_double(one, other, kind, since):
+                by_id |= {one.task_id: one, other.task_id: other}
+                joined = {one.task_id, other.task_id}
+                for group in [group for group in found if group & joined]:
+                    joined |= group
+                    found.remove(group)
+                found.append(joined)
+    groups = [
+        sorted((by_id[each] for each in group), key=lambda each: (each.run is None, each.number)) for group in found
+    ]
+    return [Double(orders=tuple(group)) for group in sorted(groups, key=lambda group: group[0].number)]
+
+
+def names_of(tasks: Iterable[Task]) -> tuple[set[str], set[str]]:
+    """The tracking ids and the invoice numbers of some tasks, as the book keeps them."""
+    given = list(tasks)
+    tracking = {keepable(task.tracking_id) for task in given}
+    invoices = {keepable(task.invoice_number) for task in given}
+    return {name for name in tracking if name}, {name for name in invoices if name}
+
+
+def find(db: Database, since: datetime, *, after: int = 0, tasks: Collection[Task] | None = None) -> list[Double]:
+    """The doubles of a book.
+
+    Args:
+        since: see `doubles`.
+        after: only such as an order with a higher number belongs to.
+        tasks: only such as have a name of these.
+    """
+    living = db.listed(sorted(LIVING))
+    all_invoices = tasks is None or any(not task.tracking_id for task in tasks)
+    if tasks is None:
+        values = {"after": after, "since": micros(since), "living": living, "most": _MOST}
+        tracking = {name for (name,) in db.rows("doubled_tracking_ids", **values)}
+        invoices = {name for (name,) in db.rows("doubled_invoice_numbers", **values)}
+    else:
+        tracking, invoices = names_of(tasks)
+    if not tracking and not invoices:
+        return []
+    names = {"tracking_ids": db.listed(sorted(tracking)), "invoice_numbers": db.listed(sorted(invoices))}
+    names["all_invoices"] = int(all_invoices)
+    rows = db.rows("living_of_names", **names, living=living, most=10 * _MOST)
+    return doubles((order_of(row) for row in rows), since)
+
+
+def _is_double(one: BookOrder, other: BookOrder, kind: str, since: datetime | None) -> bool:
+    if one.task_id == other.task_id:  # read by two accounts
+        return False
+    if one.key is not None and other.key is not None and one.key != other.key:
+        return False
+    if one.account != other.account and one.run is None and other.run is None:
+        return False
+    tasks = (one.task, other.task)
+    if kind == "invoice_number" and all(task.tracking_id for task in tasks):
+        return False  # these tell: the same, or two orders of one invoice
+    ended = [each for each in (one, other) if each.status is not None and each.status.is_terminal]
+    if ended and _differ(tasks):
+        return False
+    return len(ended) < 2 or since is None or any(each.changed_at is None or each.changed_at >= since for each in ended)
+
+
+def _differ(tasks: Sequence[Task]) -> bool:
+    windows = {_seconds(task.from_time_window) for task in tasks if task.from_time_window is not None}
+    return len(windows) > 1
+
+
+def _seconds(window: TimeWindow) -> tuple[datetime, datetime]:
+    """A window in whole seconds: fractions of them may get lost on the way."""
+    return (window.start_time_utc.replace(microsecond=0), window.end_time_utc.replace(microsecond=0))
+
+
+def _whose(order: BookOrder) -> str:
+    return f"run {order.run}, key {order.key}" if order.run is not None else "of no push"
