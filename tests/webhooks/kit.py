@@ -45,7 +45,7 @@ async def on_aiohttp(receiver: Receiver) -> AsyncIterator[str]:
     """In an aiohttp.web application."""
     app = web.Application()
     app.add_routes(webhook_routes(receiver))
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, auto_decompress=False)
     with _listener() as listener:
         await runner.setup()
         try:

@@ -86,6 +86,23 @@ async def test_a_wrong_token_is_any_other_path(
         assert await here.kept() == 0
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "nobody-knows", "gzip, br"])
+async def test_a_body_whose_encoding_is_a_lie(
+    served: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture, encoding: str
+) -> None:
+    """Whatever it says of its encoding: to strangers it is 404 without a word; with the right token it is kept."""
+    headers = {"Content-Encoding": encoding}
+    async with service(served, tmp_path) as here:
+        for body in (b"\xff" * 100, b""):
+            assert (await here.post(body, "wrong-wrong-wrong-wrong", headers=headers))[0] == 404
+        assert caplog.records == []
+        assert (await here.post(b"\xff" * 100, headers=headers))[0] == 200
+        (dead,) = await here.inbox.newest()
+        shown = await here.inbox.show(dead.id)
+        assert shown is not None
+        assert (shown.state, shown.body) == ("dead", b"\xff" * 100)
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 async def test_only_posts_are_events(served: Served, tmp_path: Path, method: str) -> None:
     """Another method with the right token keeps nothing, and says what the address is for."""

@@ -47,7 +47,13 @@ async def listening(host: str, port: int, routes: Iterable[web.RouteDef]) -> Asy
     """
     app = web.Application()
     app.add_routes(routes)
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=DRAIN_SECONDS)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        shutdown_timeout=DRAIN_SECONDS,
+        auto_decompress=False,  # else a stranger's broken body is a traceback before his token is looked at
+    )
     await runner.setup()
     try:
         try:

@@ -1,6 +1,10 @@
 """The receiver in an aiohttp.web application::
 
 app.add_routes(webhook_routes(receiver, "/webhooks"))
+runner = web.AppRunner(app, auto_decompress=False)
+
+With ``auto_decompress=False`` a packed body is kept as it came. Without it aiohttp unpacks a body before anybody sees
+it, and answers and logs by itself, for strangers too, where it cannot.
 """
 
 from collections.abc import Awaitable, Callable
@@ -50,6 +54,6 @@ class _Delivery:
         try:
             while len(found) <= most and (block := await self._request.content.readany()):
                 found += block
-        except ConnectionError:
+        except (ConnectionError, web.RequestPayloadError):
             raise BodyLost from None
         return found
