@@ -184,7 +184,7 @@ class Settler:
             for order in (*result.created, *result.cancelled):
                 log.info("order %s of run %s was in doubt: task %s is its own", order.key, run, order.task_id)
             for each in result.doubled:
-                log.error("order %s of run %s was created more than once: %s", each.key, run, each.reason)
+                log.error("order %s of run %s was %s", each.key, run, each.reason)
 
     def _must_wait(self, account: str, doubt: Doubt, task: Task) -> bool:
         """Whether tasks of which nothing is known are to be read first; those that come later are not waited for."""
