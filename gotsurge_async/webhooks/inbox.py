@@ -22,7 +22,7 @@ from gotsurge_async.auth.leases import leased
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.webhooks.event import Event, MalformedEvent, read_event
-from gotsurge_async.webhooks.store import Store, StoreError
+from gotsurge_async.webhooks.store import Board, Store, StoreError
 
 KEEP = timedelta(days=7)
 """How long an event is kept that was read."""
@@ -30,6 +30,8 @@ KEEP_DEAD = timedelta(days=30)
 """How long one is kept of which nothing could be made."""
 MOST_BYTES = 1024**3
 """Bytes of all bodies that are kept; more are refused, so that no flood fills the disk under the ledger."""
+DEAD_SHARE = 10
+"""Dead letters have a tenth of that, besides; of more, the oldest go, so that they keep no event out."""
 PATIENCE = 10.0
 """Seconds that the sender of an event waits for the disk."""
 TOGETHER = 1000
@@ -113,6 +115,7 @@ class Inbox:
         self._keep_dead = keep_dead
         self._most_bytes = most_bytes
         self._bytes = 0
+        self._dead_bytes = 0
         self._coming: list[_Coming] = []
         self._putting: asyncio.Task[None] | None = None
 
@@ -134,7 +137,7 @@ class Inbox:
                 own file.
             keep: how long events are kept that were read; None to remove nothing, for who only looks.
             keep_dead: how long dead ones are.
-            most_bytes: of all bodies together.
+            most_bytes: of all bodies together; dead ones have a tenth of it besides.
 
         Raises:
             ConfigError: it cannot be one.
@@ -172,11 +175,11 @@ class Inbox:
         Raises:
             InboxFull: it holds as many bytes as it may.
         """
-        if self._bytes + len(body) > self._most_bytes:
+        state, task_id, why, event = self._read(body)
+        if state is not EventState.DEAD and self._bytes + len(body) > self._most_bytes:
             told = f"the inbox {self.place} holds {self._bytes:,} bytes"
             raise InboxFull(f"{told}: drop what is not needed, or keep less")
         now = to_microseconds(self._clock.now())
-        state, task_id, why, event = self._read(body)
         row = (_digest(account, body, event, now), account, state, task_id, now, 1, why, len(body), body)
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._coming.append((row, kept))
@@ -213,8 +216,17 @@ class Inbox:
             self._putting = None
 
     async def _write(self, rows: Sequence[Row]) -> None:
-        await self._store.write(lambda db: db.insert("put", rows))
-        self._bytes += sum(row[-2] for row in rows)
+        dead = sum(row[-2] for row in rows if row[2] is EventState.DEAD)
+        most = self._most_bytes // DEAD_SHARE if dead else None
+        full = most is not None and self._dead_bytes + dead > most
+
+        def keep(db: Database) -> int | None:
+            db.insert("put", rows)
+            return _make_room(db, most) if full and most is not None else None
+
+        left = await self._store.write(keep)
+        self._dead_bytes = self._dead_bytes + dead if left is None else left
+        self._bytes += sum(row[-2] for row in rows) - dead
         self.arrived.set()
 
     async def _refuse_until(self, writing: "asyncio.Future[None]", batch: Sequence[_Coming]) -> None:
@@ -254,7 +266,7 @@ class Inbox:
         """
         lost = asyncio.Event()
         if self.place.kind is not Kind.SQLITE:
-            async with leased(_Board(self._store, lost), name, self._clock):
+            async with leased(Board(self._store, lost), name, self._clock):
                 yield lost
             return
         lock = FileLock(f"{self.place.path}.{name}", mode=0o600, thread_local=False)
@@ -334,6 +346,7 @@ class Inbox:
             # In parts, so that events that come meanwhile wait for none of this.
             while some := await self._store.write(_forgetting(state, before)):
                 gone += some
+        await self._store.write(lambda db: _make_room(db, self._most_bytes // DEAD_SHARE))
         await self._measure()
         return gone
 
@@ -344,46 +357,26 @@ class Inbox:
                 await self.clean()
 
     async def _measure(self) -> None:
-        self._bytes = sum(int(size or 0) for _, _, size in await self._read_rows("counts"))
+        sizes = {state: int(size or 0) for state, _, size in await self._read_rows("counts")}
+        self._dead_bytes = sizes.pop(EventState.DEAD.value, 0)
+        self._bytes = sum(sizes.values())
 
     async def _read_rows(self, name: str, /, **values: Any) -> Sequence[Row]:
         return await self._store.read(lambda db: db.rows(name, **values))
 
 
-class _Board:
-    """Leases as rows; the sign of life is a count."""
-
-    def __init__(self, store: Store, lost: asyncio.Event) -> None:
-        self._store = store
-        self._lost = lost
-
-    async def sign(self, name: str) -> str | None:
-        """The holder and its count."""
-        rows = await self._store.read(lambda db: db.rows("sign", name=name))
-        return f"{rows[0][0]}/{rows[0][1]}" if rows else None
-
-    async def take(self, name: str, me: str, over: str | None) -> bool:
-        """Put our row there, or in place of the one whose sign is ``over``."""
-        holder, _, beat = (over or "/-1").partition("/")
-        return bool(await self._change("take", name=name, me=me, holder=holder, beat=int(beat)))
-
-    async def beat(self, name: str, me: str) -> bool:
-        """Count on."""
-        if await self._change("beat", name=name, me=me):
-            return True
-        self._lost.set()
-        return False
-
-    async def give_back(self, name: str, me: str) -> None:
-        """Remove our row."""
-        await self._change("give_back", name=name, me=me)
-
-    async def _change(self, statement: str, **values: Any) -> int:
-        return await self._store.write(lambda db: db.change(statement, **values))
-
-
 def _forgetting(state: EventState, before: int) -> Callable[[Database], int]:
     return lambda db: db.change("forget", state=state.value, before=before)
+
+
+def _make_room(db: Database, most: int) -> int:
+    """Forget the oldest dead letters where all are larger than they may be; bytes that are left."""
+    ((size,),) = db.rows("dead_size")
+    if size <= most:
+        return int(size)
+    db.change("forget_dead", most=most * 9 // 10)  # some more, for it is a search
+    ((size,),) = db.rows("dead_size")
+    return int(size)
 
 
 def _digest(account: str, body: bytes, event: Event | None, now: int) -> bytes:

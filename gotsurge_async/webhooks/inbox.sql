@@ -15,6 +15,7 @@ CREATE TABLE IF NOT EXISTS inbox_events (
     body {bytes} NOT NULL
 );
 CREATE INDEX IF NOT EXISTS inbox_waiting ON inbox_events (id) WHERE state = 'waiting';
+CREATE INDEX IF NOT EXISTS inbox_dead ON inbox_events (id, size) WHERE state = 'dead';
 CREATE TABLE IF NOT EXISTS inbox_leases (name TEXT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, beat {big} NOT NULL);
 
 -- name: put
@@ -58,6 +59,14 @@ SELECT state, COUNT(*), SUM(size) FROM inbox_events GROUP BY state;
 -- name: forget
 DELETE FROM inbox_events WHERE id IN (
     SELECT id FROM inbox_events WHERE state = :state AND received_at < :before ORDER BY id LIMIT 1000);
+
+-- name: dead_size
+SELECT COALESCE(SUM(size), 0) FROM inbox_events WHERE state = 'dead';
+
+-- name: forget_dead
+DELETE FROM inbox_events WHERE state = 'dead' AND id <= (
+    SELECT MAX(id) FROM (SELECT id, SUM(size) OVER (ORDER BY id DESC) AS so_far FROM inbox_events WHERE state = 'dead') AS dead
+    WHERE so_far > :most);
 
 -- name: sign
 SELECT holder, beat FROM inbox_leases WHERE name = :name;

@@ -239,6 +239,38 @@ class Store:
                 database.close()
 
 
+class Board:
+    """Leases as rows, where a store has the statements for them; the sign of life is a count."""
+
+    def __init__(self, store: Store, lost: asyncio.Event) -> None:
+        self._store = store
+        self._lost = lost
+
+    async def sign(self, name: str) -> str | None:
+        """The holder and its count."""
+        rows = await self._store.read(lambda db: db.rows("sign", name=name))
+        return f"{rows[0][0]}/{rows[0][1]}" if rows else None
+
+    async def take(self, name: str, me: str, over: str | None) -> bool:
+        """Put our row there, or in place of the one whose sign is ``over``."""
+        holder, _, beat = (over or "/-1").partition("/")
+        return bool(await self._change("take", name=name, me=me, holder=holder, beat=int(beat)))
+
+    async def beat(self, name: str, me: str) -> bool:
+        """Count on."""
+        if await self._change("beat", name=name, me=me):
+            return True
+        self._lost.set()
+        return False
+
+    async def give_back(self, name: str, me: str) -> None:
+        """Remove our row."""
+        await self._change("give_back", name=name, me=me)
+
+    async def _change(self, statement: str, **values: Any) -> int:
+        return await self._store.write(lambda db: db.change(statement, **values))
+
+
 def _tell(outcomes: Sequence[tuple["asyncio.Future[Any]", Any, Exception | None]]) -> None:
     for told, value, error in outcomes:
         if not told.done():  # the caller may have gone

@@ -172,6 +172,23 @@ async def test_it_holds_so_many_bytes_and_no_more(tmp_path: Path) -> None:
         await inbox.put("acme", event())
 
 
+async def test_dead_letters_keep_no_event_out(inbox: Inbox) -> None:
+    """They have a share of their own, of which the oldest go first, also those that became dead later."""
+    inbox._most_bytes = 1000
+    for number in range(30):
+        assert await inbox.put("acme", b"%020d" % number) is EventState.DEAD
+    assert await inbox.put("acme", event(text="x" * 500)) is EventState.WAITING
+    dead = await inbox.newest(EventState.DEAD)
+    assert 4 <= len(dead) <= 5
+    shown = await inbox.show(dead[0].id)
+    assert shown is not None
+    assert shown.body == b"%020d" % 29
+    await inbox.dead([each.id for each in await inbox.waiting()], "why")
+    await inbox.clean()
+    assert await inbox.newest() == []
+    assert (inbox._bytes, inbox._dead_bytes) == (0, 0)
+
+
 async def test_the_file_is_its_owners(tmp_path: Path) -> None:
     """Nobody else reads what came."""
     async with Inbox.open(tmp_path / "sub" / "inbox.db") as inbox:
