@@ -28,6 +28,10 @@ from gotsurge_async.webhooks.worker import HANDLER_SECONDS, OnStatus, Worker
 
 log: logging.Logger = logging.getLogger(__name__)
 
+KEEP = timedelta(days=90)
+"""How long the book keeps an order that is at its end."""
+FORGET_EVERY = 3600.0
+"""Seconds between two looks for orders that are old."""
 _AGAIN = 1.0
 """Seconds after which a part that failed begins anew."""
 LOOK_FOR_DOUBLES = 10.0
@@ -62,12 +66,14 @@ class Follower:
         trust: ``body`` believes the bodies of events, for who controls the network from GotSurge to here; then what
             they say is not read again.
         handler_seconds: how long ``on_status`` may take.
+        keep: how long the book keeps an order, with its history, that is at its end and was not read since, whatever
+            its account; None for ever.
 
     Attributes:
         ready: set while this process follows.
 
     Raises:
-        UsageError: a rate or an age that is not positive.
+        UsageError: a rate, an age or a ``keep`` that is not positive.
     """
 
     def __init__(
@@ -82,14 +88,19 @@ class Follower:
         sweep_after: float | None = None,
         trust: Trust = "read",
         handler_seconds: float = HANDLER_SECONDS,
+        keep: timedelta | None = KEEP,
         clock: Clock | None = None,
     ) -> None:
         if read_rate <= 0 or (sweep_after is not None and sweep_after <= 0):
             raise UsageError("read_rate and sweep_after are more than 0")
+        if keep is not None and keep <= timedelta(0):
+            raise UsageError("keep is more than 0")
         mine = {"default": accounts} if isinstance(accounts, GotSurge) else dict(accounts)
         whose: Callable[[RunInfo], str] = (lambda _: "default") if isinstance(accounts, GotSurge) else account_of
         self.ready: asyncio.Event = asyncio.Event()
         self._inbox = inbox
+        self._book = book
+        self._keep = keep
         # Who follows other accounts need not wait.
         self._name = f"follow-{hashlib.sha256(repr(sorted(mine)).encode()).hexdigest()[:12]}"
         self._clock = clock or SystemClock()
@@ -223,6 +234,8 @@ class Follower:
             parts: list[Callable[[], Awaitable[None]]] = [self.reads.take_events, self.reads.sweep]
             parts += [self.reads.read] * CONCURRENCY
             parts.append(self._look_for_doubles)
+            if self._keep is not None:
+                parts.append(self._forget)
             if self._settler is not None:
                 parts.append(self._settler.look)
             if self._worker is not None:
@@ -230,6 +243,13 @@ class Follower:
             for part in parts:
                 stack.push_async_callback(_ended, asyncio.create_task(self._for_ever(part), name="gotsurge-follow"))
             yield
+
+    async def _forget(self) -> None:
+        """Remove old orders from the book, for ever."""
+        while self._keep is not None:
+            if gone := await self._book.forget(self._clock.now() - self._keep):
+                log.info("%d orders were forgotten that were at their end for long", gone)
+            await self._clock.sleep(FORGET_EVERY)
 
     async def _for_ever(self, part: Callable[[], Awaitable[None]]) -> None:
         """Run a part until it is cancelled, and begin it anew when it fails."""

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gotsurge_async.errors import UsageError
 from gotsurge_async.simulator import Fault
 from gotsurge_async.testing import simulated
-from gotsurge_async.webhooks import reads, worker
+from gotsurge_async.webhooks import follow, reads, worker
 from gotsurge_async.webhooks.book import Change
 from gotsurge_async.webhooks.follow import Follower
 from gotsurge_async.webhooks.inbox import EventState
@@ -276,12 +278,12 @@ async def test_changes_as_they_come(tmp_path: Path) -> None:
             assert found == statuses
 
 
-@pytest.mark.parametrize("options", [{"read_rate": 0.0}, {"sweep_after": -1.0}])
-async def test_what_cannot_be(tmp_path: Path, options: dict[str, float]) -> None:
-    """A budget of nothing, and an age of less than nothing, are refused."""
+@pytest.mark.parametrize("options", [{"read_rate": 0.0}, {"sweep_after": -1.0}, {"keep": timedelta(0)}])
+async def test_what_cannot_be(tmp_path: Path, options: dict[str, Any]) -> None:
+    """A budget of nothing, an age of less than nothing, and keeping for no time are refused."""
     async with followed(tmp_path, following=False) as kit:
         with pytest.raises(UsageError):
-            Follower(kit.inbox, kit.book, kit.here.gs, **options)  # type: ignore[arg-type]
+            Follower(kit.inbox, kit.book, kit.here.gs, **options)
 
 
 async def test_a_flood_of_unknown_ids_is_read_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,3 +404,19 @@ async def test_each_account_may_have_a_follower_of_its_own(tmp_path: Path) -> No
                 await kit.event(task_id, account="two" if number % 2 else "one")
             await kit.until(lambda: len(kit.seen) == 4)
         assert seen == {"one": ["one"] * 2, "two": ["two"] * 2}
+
+
+async def test_orders_at_their_end_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while the book forgets what is at its end, and keeps what is not."""
+    monkeypatch.setattr(follow, "FORGET_EVERY", 0.05)
+    async with followed(tmp_path, keep=timedelta(seconds=1)) as kit:
+        ended, open_one = await kit.create(*orders(2))
+        kit.here.simulator.move(ended, "cancelled")
+        for task_id in (ended, open_one):
+            await kit.event(task_id)
+        await kit.until(lambda: "cancelled" in kit.statuses(ended) and bool(kit.statuses(open_one)))
+
+        async def it_is_forgotten() -> bool:
+            return [order.task_id async for order in kit.book.orders()] == [open_one]
+
+        await eventually(it_is_forgotten)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import attrs
@@ -21,7 +22,7 @@ from gotsurge_async.cli.shared.output import say, shown, started_document
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.webhooks.book import Book, Change, account_named
-from gotsurge_async.webhooks.follow import Follower
+from gotsurge_async.webhooks.follow import KEEP, Follower
 from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.reads import READ_RATE
 from gotsurge_async.webhooks.receive import Receiver
@@ -41,6 +42,7 @@ class Serving:
     allow: tuple[str, ...]
     trusted_proxies: tuple[str, ...]
     trust: Any
+    keep: int
     as_json: bool
 
 
@@ -75,6 +77,14 @@ class Serving:
     default="read",
     show_default=True,
     help="body believes events without reading: for who controls the network.",
+)
+@_option(
+    "--keep",
+    type=click.IntRange(1, 36_500),
+    default=KEEP.days,
+    show_default=True,
+    metavar="DAYS",
+    help="So long the order book keeps orders that are at their end.",
 )
 @takes_place
 @ledger_option
@@ -121,6 +131,7 @@ async def _serve(serving: Serving, target: Target, books: Books) -> Exit:
             read_rate=serving.read_rate,
             sweep_after=serving.sweep_after,
             trust=serving.trust,
+            keep=timedelta(days=serving.keep),
             clock=clock,
         )
         receiver = Receiver(
