@@ -4,7 +4,7 @@ Every function here is pure. The entries of a task may come doubled, in any orde
 so that a status stands in ``current_status`` alone. Read again and again, they give the same history, each step once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -66,7 +66,8 @@ class Reading:
 
     Attributes:
         new: what was not known, in its order.
-        dated: steps that were known without their time, by their place among the known ones, as they are now.
+        dated: steps that were known without their time, or with another one, by their place among the known ones, as
+            they are now.
         steps: the whole history, in its order.
         current: where the task stands; None if nothing says so.
         stale: the read is older than what was known.
@@ -97,25 +98,35 @@ class Kept:
 
 def read(kept: Kept, task: Task) -> Reading:
     """What a read of a task adds. The task as read is the truth, unless something newer is known."""
-    shown = in_order(_distinct(steps_of(task)))
     now = None if task.current_status is None else _named(task.current_status) or None
+    listed = steps_of(task)
+    log = _as_logged(listed, now)
+    shown = in_order(_distinct(listed)) if log is None else log
     stale = _is_stale(kept, task, now)
     new: list[Step] = []
     dated: dict[int, Step] = {}
     known = _Known(kept.steps)
+    seen: set[int] = set()
     for step in shown:
-        place = known.place(step)
+        place = known.place(step, () if log is None else seen)
         if place is None:
             new.append(step)
-        elif step.at is not None and known.is_vague(place):
+            continue
+        seen.add(place)
+        if step.at is not None and known.is_vague(place):
+            dated[place] = step
+            known.date(place, step)
+    if not stale and len(shown) >= len(kept.steps):
+        for place, step in _corrected(known.steps, seen, new):
+            new.remove(step)
             dated[place] = step
             known.date(place, step)
     whole = in_order([*known.steps, *new])
     told = _told(whole, new, known.steps)
     current = kept.current if stale else now or (whole[-1].status if whole else None)
-    if not stale and now is not None and _is_unlisted(now, whole):
-        last = max((step.at for step in whole if step.at is not None), default=None)
-        is_last = task.updated_at is not None and (last is None or task.updated_at > last)
+    last = max((step.at for step in whole if step.at is not None), default=None)
+    is_last = task.updated_at is not None and (last is None or task.updated_at > last)
+    if not stale and now is not None and _is_unlisted(now, whole, is_later=is_last):
         step = Step(now, task.updated_at if is_last else None)
         told.append(NewStep(step, whole[-1].status if whole else kept.current, late=False))
         whole.append(step)
@@ -134,6 +145,32 @@ def _told(whole: Sequence[Step], new: Sequence[Step], known: Sequence[Step]) -> 
     return [told[id(step)] for step in new]
 
 
+def _as_logged(listed: Sequence[Step], current: TaskStatus | None) -> list[Step] | None:
+    """The entries of a log that is in the order of its times, oldest first, also where times are equal.
+
+    None for one that is in no order: in such a one an entry that stands twice is one entry.
+    """
+    times = [step.at for step in listed if step.at is not None]
+    if len(times) < len(listed) or not times:
+        return None
+    steps = list(listed)
+    if times == sorted(times, reverse=True) and (times[0] != times[-1] or steps[0].status == current):
+        if times[0] != times[-1] or steps[-1].status != current:
+            steps.reverse()
+    elif times != sorted(times) or (times[0] == times[-1] and steps[-1].status != current):
+        return None
+    return [step for place, step in enumerate(steps) if not place or step != steps[place - 1]]
+
+
+def _corrected(known: Sequence[Step], seen: Iterable[int], new: Iterable[Step]) -> list[tuple[int, Step]]:
+    """New steps that stand in a log in place of known ones of the same status that it does not show any more."""
+    gone: dict[TaskStatus, list[int]] = {}
+    for place in sorted(set(range(len(known))) - set(seen)):
+        if known[place].at is not None and known[place].entry is not None:
+            gone.setdefault(known[place].status, []).append(place)
+    return [(gone[step.status].pop(0), step) for step in new if step.at is not None and gone.get(step.status)]
+
+
 def steps_of(task: Task) -> list[Step]:
     """The entries of a task as they came, also those that are no objects but bare names."""
     odd = task.extra.get("statuses")
@@ -150,10 +187,12 @@ def _named(status: TaskStatus) -> TaskStatus:
 
 
 def in_order(steps: Iterable[Step]) -> list[Step]:
-    """Steps by their times; one without a time stands where its status stands on a task's way."""
+    """Steps by their times, and of one time as they were given; those without a time by their statuses' way."""
     given = list(steps)
     ranks = _ranks(given)
-    places = sorted(range(len(given)), key=lambda place: (given[place].at or _NEVER, ranks[place], place))
+    places = sorted(
+        range(len(given)), key=lambda place: (given[place].at or _NEVER, ranks[place] * (not given[place].at), place)
+    )
     timed = [place for place in places if given[place].at is not None]
     # Before the first that is further on.
     before: dict[int, list[int]] = {}
@@ -179,7 +218,9 @@ def _ranks(steps: Sequence[Step]) -> list[int]:
 def _distinct(steps: Iterable[Step]) -> list[Step]:
     """Each step once; one without a time says nothing beside one of the same status that has it."""
     distinct = _Known(())
-    for step in sorted(steps, key=lambda step: step.at is None):
+    given = list(steps)
+    ranks = {id(step): rank for step, rank in zip(given, _ranks(given), strict=True)}
+    for step in sorted(given, key=lambda step: (step.at or _NEVER, step.at is None, step.at and ranks[id(step)])):
         if distinct.place(step) is None:
             distinct.add(step)
     return distinct.steps
@@ -214,21 +255,29 @@ class _Known:
         return _is_vague(self.steps[place])
 
     def date(self, place: int, step: Step) -> None:
-        """Give a step its time."""
-        self._vague[step.status].remove(place)
+        """Give a step its time, or another one."""
+        before = self.steps[place]
+        if _is_vague(before):
+            self._vague[step.status].remove(place)
+        if before.at is not None:
+            self._timed[step.status, before.at.replace(microsecond=0)].remove(place)
         self.steps[place] = step
         self._note_time(place, step)
 
-    def place(self, step: Step) -> int | None:
-        """Which of them a step is: the one of its time, or one of which the time is not known; None for none."""
+    def place(self, step: Step, but: Collection[int] = ()) -> int | None:
+        """Which of them a step is: the one of its time, or one of which the time is not known; None for none.
+
+        Args:
+            but: places of others.
+        """
         if step.at is None:
             return self._first.get(step.status)
         for place in self._timed.get((step.status, step.at.replace(microsecond=0)), ()):
             at = self.steps[place].at
             # An event, or another operation, may write it without the part of a second.
-            if at is not None and (at == step.at or 0 in (at.microsecond, step.at.microsecond)):
+            if place not in but and at is not None and (at == step.at or 0 in (at.microsecond, step.at.microsecond)):
                 return place
-        return next(iter(self._vague.get(step.status, ())), None)
+        return next((place for place in self._vague.get(step.status, ()) if place not in but), None)
 
     def _note_time(self, place: int, step: Step) -> None:
         if step.at is not None:
@@ -240,12 +289,14 @@ def _is_vague(step: Step) -> bool:
     return step.at is None or step.entry is None
 
 
-def _is_unlisted(current: TaskStatus, steps: Sequence[Step]) -> bool:
-    """Whether the history lacks the step to where the task stands now."""
+def _is_unlisted(current: TaskStatus, steps: Sequence[Step], *, is_later: bool) -> bool:
+    """Whether the history lacks the step to where the task stands now; ``is_later``: after all of its times."""
     if not steps or steps[-1].status == current:
         return not steps
     if all(step.status != current for step in steps):
         return True
+    if is_later and steps[-1].entry is None and not steps[-1].status.is_terminal:
+        return True  # the last one stood alone as well: this log does not list what happens
     # It was there before. A step back is one that is not listed; else the times are not in the order of the steps.
     furthest = max(RANK.get(step.status, 0) for step in steps)
     return RANK.get(current, furthest) < furthest

@@ -164,3 +164,48 @@ def test_a_long_history_is_read_in_good_time() -> None:
     assert len(reader.told) == 15_000
     assert not reader.see(shown).new
     assert time.process_time() - started < 5
+
+
+def entry(status: str, minute: float) -> dict[str, str]:
+    """An entry of a history at a minute."""
+    return {"status": status, "updated_at": written(at(minute))}
+
+
+@given(
+    reversed_=st.booleans(), steps=st.lists(st.sampled_from(WAY[:3]), min_size=2, max_size=8), start=st.integers(1, 8)
+)
+def test_a_log_in_order_is_told_as_it_is(reversed_: bool, steps: list[str], start: int) -> None:
+    """Each entry once, where several have one time too, read as it grows: no change is from a status to itself."""
+    way = [status for place, status in enumerate(steps) if not place or status != steps[place - 1]]
+    whole = [entry(status, min(place, 1)) for place, status in enumerate(way)]
+    reader, told = Reader(), []
+    for length in range(min(start, len(whole)), len(whole) + 1):
+        shown = whole[:length][::-1] if reversed_ and length > 1 else whole[:length]
+        reading = reader.see(task("T-1", shown, way[length - 1], updated_at=written(at(length))))
+        told += [(new.previous, new.step.status) for new in reading.new]
+        assert not reader.see(task("T-1", shown, way[length - 1], updated_at=written(at(length)))).new
+    assert reader.told == way
+    assert told == list(zip([None, *way], way, strict=False))
+    assert [status for status, _ in reader.history] == way
+
+
+def test_a_status_alone_goes_back_and_forth() -> None:
+    """Without any log each newer read of another status is a step."""
+    reader = Reader()
+    way = ["broadcasting", "accepted"] * 3
+    for minute, status in enumerate(way):
+        assert len(reader.see(task("T-1", None, status, updated_at=written(at(minute)))).new) == 1
+    assert reader.told == way
+    assert not reader.see(task("T-1", [entry(each, n) for n, each in enumerate(way)], "accepted")).new
+
+
+def test_a_corrected_time_is_no_step() -> None:
+    """The entry that a log has in place of another one of the same status is that one."""
+    reader = Reader()
+    reader.see(after(2))
+    shown = [entry("broadcasting", 0), entry("accepted", 10.5)]
+    reading = reader.see(task("T-1", shown, "accepted", updated_at=written(at(11))))
+    assert (reading.new, list(reading.dated)) == ((), [1])
+    assert reader.history == [("broadcasting", at(0)), ("accepted", at(10.5))]
+    part = task("T-1", [entry("accepted", 30)], "accepted", updated_at=written(at(30)))
+    assert [new.step.at for new in reader.see(part).new] == [at(30)]  # a part of a log says nothing of the rest
