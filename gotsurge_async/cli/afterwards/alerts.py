@@ -14,7 +14,7 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, LedgerError, RunState
-from gotsurge_async.cli.afterwards.books import Books, book_option, books_beside, open_book
+from gotsurge_async.cli.afterwards.books import Books, book_option, books_beside, open_book, refuse_unknown_run
 from gotsurge_async.cli.afterwards.reading import READING, STALE, DueReads, limits_of
 from gotsurge_async.cli.afterwards.zones import zone_option
 from gotsurge_async.cli.shared.connect import Target, connected, may_take_place
@@ -108,6 +108,7 @@ async def alerts(
     Exit codes:
       0 none
       1 there are some (for cron)
+      2 no such RUN, or no order book
       8 they could not be posted
     """
     books = books_beside(find_ledger(ledger, target), book, target.env)
@@ -159,6 +160,7 @@ class Reading:
 async def _look(books: Books, options: AlertOptions, reading: Reading | None) -> list[Alert]:
     """All alerts as things stand."""
     async with open_book(books) as (book, ledger):
+        await refuse_unknown_run(book, ledger, options.only.run)
         if reading is not None:
             reads = DueReads(reading.gs, book, reading.account, SystemClock(), age=reading.age)
             await reads.once(reading.limit)

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import attrs
@@ -15,7 +15,7 @@ from gotsurge_async.cli.shared.options import OUTPUT, Decorator, gathered, in_gr
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Kind, Place
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.webhooks.book import Book
 from gotsurge_async.webhooks.store import beside
 
@@ -63,6 +63,32 @@ takes_books: Decorator[Any] = gathered("books", find_books, ledger_option, env_o
 """The options of a command that looks into the order book; it gets the places of both, as ``books``."""
 
 
+async def refuse_unknown_run(book: Book, ledger: Ledger | None, run_id: str | None) -> None:
+    """Refuse the name of a run that neither the ledger nor the book has.
+
+    Raises:
+        UsageError: it has.
+    """
+    if run_id is None or await book.counts(run_id):
+        return
+    if ledger is None or run_id not in {info.id for info in await ledger.runs()}:
+        raise UsageError(f"there is no run {run_id}, neither in the order book nor in the ledger: see `gotsurge runs`")
+
+
+async def _refuse_archive(ledger: Ledger, books: Books) -> None:
+    """Refuse to begin an order book beside an archive: its orders would be missing.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    runs = await ledger.runs()
+    if runs and all(info.archived_at is not None and info.archived_in is None for info in runs):
+        raise ConfigError(
+            f"{books.ledger} is an archive, and no order book is begun from one: name the ledger that its runs are of "
+            "by --ledger, or the order book by --book"
+        )
+
+
 @asynccontextmanager
 async def open_book(books: Books) -> AsyncIterator[tuple[Book, Ledger | None]]:
     """The order book, with all orders that the ledger beside it has; and that ledger, to look at, if it can be used.
@@ -77,6 +103,10 @@ async def open_book(books: Books) -> AsyncIterator[tuple[Book, Ledger | None]]:
             "--book and --ledger name them, and --env sandbox or production those of real pushes"
         )
     clock = SystemClock()
+    if has_ledger and books.book.kind is Kind.SQLITE and not books.book.path.exists():
+        with suppress(LedgerError):  # told below
+            async with await Ledger.look(books.ledger, clock=clock.now) as looked_at:
+                await _refuse_archive(looked_at, books)
     async with Book.open(books.book, clock=clock) as book:
         if not has_ledger:
             yield book, None

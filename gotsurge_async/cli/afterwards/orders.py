@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import AsyncIterator, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -10,7 +11,7 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.after.results import defused
-from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books
+from gotsurge_async.cli.afterwards.books import Books, open_book, refuse_unknown_run, takes_books
 from gotsurge_async.cli.afterwards.reading import STALE
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import json_option
@@ -71,7 +72,7 @@ async def orders(
     \b
     Exit codes:
       0 listed, also where there are none
-      2 no such ORDER, or no order book
+      2 no such ORDER, RUN or STATUS, or no order book
     """
     only = Only(
         run=run_id,
@@ -83,12 +84,11 @@ async def orders(
         open=only_open,
         name=order_id,
     )
-    for status in statuses:
-        if not TaskStatus(status).known:
-            say(f"{status} is none of the document's statuses: {', '.join(TaskStatus)}")
     if as_csv and as_json:
         raise click.UsageError("--csv or --json, not both")
-    async with open_book(books) as (book, _):
+    async with open_book(books) as (book, ledger):
+        await refuse_unknown_run(book, ledger, run_id)
+        await _refuse_unknown_statuses(book, statuses)
         if order_id is not None:
             await _tell_one(book, only, order_id, as_json=as_json, as_csv=as_csv)
         elif as_json:
@@ -105,6 +105,21 @@ async def orders(
 def _say_doubles(doubles: Iterable[Double]) -> None:
     for double in doubles:
         say(f"{double.name or 'an order'} is a double: {double.text()}")
+
+
+async def _refuse_unknown_statuses(book: Book, statuses: Iterable[str]) -> None:
+    """Refuse a status that is neither the document's nor that of any order.
+
+    Raises:
+        UsageError: it says which could be meant.
+    """
+    unknown = [status for status in statuses if not TaskStatus(status).known]
+    there = await book.counts() if unknown else {}
+    for status in unknown:
+        if status not in there:
+            near = get_close_matches(status, [*TaskStatus, *there], 1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            raise UsageError(f"no order has the status {status}: {meant}The document has {', '.join(TaskStatus)}")
 
 
 async def _first(found: AsyncIterator[BookOrder], limit: int | None) -> AsyncIterator[BookOrder]:

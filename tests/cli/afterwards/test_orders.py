@@ -1,12 +1,15 @@
 """`gotsurge orders`: where orders are, listed and alone."""
 
+import asyncio
 import csv
 import io
 import json
 
 import pytest
 
+from gotsurge_async.webhooks.book import Book
 from tests.support.commands import Desk, Runner
+from tests.webhooks.book.kit import task as read_task
 
 
 def test_pushed_orders_are_listed(desk: Desk) -> None:
@@ -30,12 +33,17 @@ def test_pushed_orders_are_listed(desk: Desk) -> None:
     assert desk.document(desk.on_ledger("orders", "--status", "complete", "--status", "broadcasting", "--json"))
 
 
-def test_a_status_that_the_document_does_not_list_is_told(desk: Desk) -> None:
-    """It may be a slip, or one that the service has all the same."""
+def test_a_status_that_the_document_does_not_list_is_found(desk: Desk) -> None:
+    """One that the service has all the same, and the book knows, may be asked for."""
     desk.push("A")
-    done = desk.on_ledger("orders", "--status", "brodcasting", "--json")
-    assert (done.exit_code, desk.document(done)) == (0, [])
-    assert "brodcasting is none of the document's statuses: draft, pending_broadcast, broadcasting" in done.stderr
+
+    async def read() -> None:
+        async with Book.open(desk.folder / "ledger.book.db") as book:
+            await book.observe("local/plain", read_task("T-9", (), "moored"))
+
+    asyncio.run(read())
+    listed = desk.document(desk.on_ledger("orders", "--status", "moored", "--json"))
+    assert [order["task_id"] for order in listed] == ["T-9"]
 
 
 def test_one_order_is_told_with_its_history(desk: Desk) -> None:
@@ -109,3 +117,30 @@ def test_what_was_taken_back_is_cancelled_in_the_book(desk: Desk) -> None:
     day = ("--day", "2030-03-04", "--out", desk.folder / "day.csv", "--json")
     report = desk.document(desk.on_ledger("report", *day))
     assert (report["cancelled"], report["open"]) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("orders", "--run", "TYPO"), "there is no run TYPO"),
+        (("alerts", "--run", "TYPO"), "there is no run TYPO"),
+        (("orders", "--status", "brodcasting"), "did you mean broadcasting?"),
+    ],
+)
+def test_a_mistyped_filter_is_told(desk: Desk, words: tuple[str, ...], told: str) -> None:
+    """With exit code 2: silence would say that there is nothing."""
+    desk.push("A")
+    done = desk.on_ledger(*words)
+    assert (done.exit_code, told in done.stderr) == (2, True), done.output
+    assert desk.on_ledger("orders", "--status", "complete").exit_code == 0
+
+
+def test_no_book_is_begun_from_an_archive(desk: Desk) -> None:
+    """Its orders are in no book: exit code 2, and no file is left behind."""
+    desk.push("A")
+    file = desk.folder / "a.db"
+    assert desk.run("ledger", "archive", "--before", "2100-01-01", "--to", file, *desk.ledger).exit_code == 0
+    for command in ("orders", "alerts"):
+        done = desk.run(command, "--ledger", file)
+        assert (done.exit_code, "is an archive" in done.stderr) == (2, True), done.output
+    assert not (desk.folder / "a.book.db").exists()
