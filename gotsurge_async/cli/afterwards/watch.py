@@ -400,9 +400,13 @@ class Watching:
             self._without[word_of(state, held=held)] += counts[state]
         del self._without[Word.IN_DOUBT]
         if self._info.archived_at is None and counts.of(_FOLLOWED) > len(self._elsewhere):
+            # What was taken back, and pushed again by another run, was cancelled in this one.
+            back = {each.id async for each in self._ledger.rows(self._info.id, (OrderState.CANCELLED,)) if each.task_id}
             async for page in self._ledger.results(self._info.id):
                 for row in page:
-                    if row.state in _FOLLOWED and row.task_id is not None:
+                    if row.state in _FOLLOWED and row.id in back:
+                        self._without[word_of(row.state)] -= 1
+                    elif row.state in _FOLLOWED and row.task_id is not None:
                         self._elsewhere[row.task_id] = row.state
 
     async def _count(self) -> None:

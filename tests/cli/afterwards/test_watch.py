@@ -80,6 +80,15 @@ def test_what_was_pushed_before_is_followed_by_its_task(desk: Desk) -> None:
     assert {line.split("\t")[2] for line in done.stdout.splitlines()[1:]} == {"A", "B", "C"}
 
 
+def test_what_was_taken_back_and_pushed_again_is_cancelled_in_its_run(desk: Desk) -> None:
+    """Once, whatever becomes of its key elsewhere."""
+    _, summary = desk.push("A")
+    assert desk.call("undo", summary["run"], "--yes", "--reason", "wrong file").exit_code == 0
+    desk.push("A")
+    done = desk.call("watch", summary["run"], *QUICK, "--timeout", "5", "--json")
+    assert (done.exit_code, desk.document(done)["statuses"], desk.document(done)["others"]) == (1, {"cancelled": 1}, {})
+
+
 def test_an_archived_run_is_watched_only_where_the_book_knows_it(desk: Desk) -> None:
     """Else exit code 2, and where its orders are."""
     _, summary = desk.push("A")
