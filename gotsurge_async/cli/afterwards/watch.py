@@ -375,12 +375,12 @@ class Watching:
         """Show how the run stands."""
         if time.monotonic() > self._ledger_at + LEDGER_EVERY:
             await self._look_into_the_ledger()
-        await self._tell_changes()
         what = self.shown
         await self._count()
         if not what.open:  # the last word is about what is true now
             await self._look_into_the_ledger()
             await self._count()
+        await self._tell_changes()  # last: what is counted was told, also where a read came in between
         what.trouble = None if self._reads is None else self._reads.trouble
         if self._is_read:
             what.reader = "a receiver reads"

@@ -120,25 +120,19 @@ INSERT INTO book_orders AS known (account, task_id, run, key, status, terminal, 
   run = excluded.run, key = excluded.key, planned = coalesce(excluded.planned, known.planned);
 -- --- doubles ----------------------------------------------------------------------------------------------------------
 
+-- By groups, not by pairs: thousands of orders may have one invoice number, and that is no double.
 -- name: doubled_tracking_ids
-SELECT tracking_id FROM book_orders AS one WHERE terminal = 0 AND number > :after AND status {among:living} AND EXISTS (
-  SELECT 1 FROM book_orders AS other WHERE other.tracking_id = one.tracking_id AND other.task_id <> one.task_id AND other.status {among:living})
-UNION SELECT tracking_id FROM book_orders AS one WHERE moved_at > 0 AND moved_at >= :since AND terminal = 1 AND number > :after
-  AND status {among:living} AND EXISTS (
-  SELECT 1 FROM book_orders AS other WHERE other.tracking_id = one.tracking_id AND other.task_id <> one.task_id AND other.status {among:living})
-LIMIT :most;
+SELECT tracking_id FROM book_orders WHERE tracking_id IN (SELECT tracking_id FROM book_orders WHERE number > :after)
+  AND status {among:living} GROUP BY tracking_id HAVING count(*) > 1
+  AND max(CASE WHEN number > :after AND (terminal = 0 OR (moved_at > 0 AND moved_at >= :since)) THEN 1 ELSE 0 END) = 1 LIMIT :most;
 -- name: doubled_invoice_numbers
-SELECT invoice_number FROM book_orders AS one WHERE terminal = 0 AND number > :after AND status {among:living} AND EXISTS (
-  SELECT 1 FROM book_orders AS other WHERE other.invoice_number = one.invoice_number AND other.task_id <> one.task_id
-    AND (one.tracking_id IS NULL OR other.tracking_id IS NULL) AND other.status {among:living})
-UNION SELECT invoice_number FROM book_orders AS one WHERE moved_at > 0 AND moved_at >= :since AND terminal = 1 AND number > :after
-  AND status {among:living} AND EXISTS (
-  SELECT 1 FROM book_orders AS other WHERE other.invoice_number = one.invoice_number AND other.task_id <> one.task_id
-    AND (one.tracking_id IS NULL OR other.tracking_id IS NULL) AND other.status {among:living})
-LIMIT :most;
+SELECT invoice_number FROM book_orders WHERE invoice_number IN (SELECT invoice_number FROM book_orders WHERE number > :after)
+  AND status {among:living} GROUP BY invoice_number HAVING count(*) > 1 AND count(tracking_id) < count(*)
+  AND max(CASE WHEN number > :after AND (terminal = 0 OR (moved_at > 0 AND moved_at >= :since)) THEN 1 ELSE 0 END) = 1 LIMIT :most;
 -- name: living_of_names
 SELECT number, account, task_id, run, key, status, seen_at, changed_at, due_at, planned, currency, body FROM book_orders
-WHERE (tracking_id {among:tracking_ids} OR invoice_number {among:invoice_numbers} AND (:all_invoices = 1 OR tracking_id IS NULL)) AND status {among:living} ORDER BY number LIMIT :most;
+WHERE (tracking_id {among:tracking_ids} OR invoice_number {among:invoice_numbers} AND (:all_invoices = 1 OR tracking_id IS NULL)) AND status {among:living}
+ORDER BY CASE WHEN tracking_id IS NULL THEN 0 ELSE 1 END, number LIMIT :most;
 -- name: newest
 SELECT coalesce(max(number), 0) FROM book_orders;
 

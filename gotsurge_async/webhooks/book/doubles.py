@@ -5,7 +5,7 @@ Which tasks are doubles is a pure function of what the book has of them; `find` 
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import combinations
+from itertools import combinations, product
 
 from attrs import frozen
 
@@ -23,7 +23,7 @@ TOLD_FOR = timedelta(days=1)
 _MOST = 1000
 """Tasks of some names that are looked at, at most."""
 _MOST_OF_ONE = 100
-"""Tasks of one name that are compared with each other, at most."""
+"""Tasks of one name that are compared with each other, or with all of that name, at most."""
 
 
 @frozen(kw_only=True)
@@ -76,7 +76,7 @@ def doubles(orders: Iterable[BookOrder], since: datetime | None = None) -> list[
     found: list[set[str]] = []
     by_id: dict[str, BookOrder] = {}
     for (_, kind, _), some in buckets.items():
-        for one, other in combinations(some[:_MOST_OF_ONE], 2):
+        for one, other in _pairs(some, kind):
             if _is_double(one, other, kind, since):
                 by_id |= {one.task_id: one, other.task_id: other}
                 joined = {one.task_id, other.task_id}
@@ -120,6 +120,14 @@ def find(db: Database, since: datetime, *, after: int = 0, tasks: Collection[Tas
     names["all_invoices"] = int(all_invoices)
     rows = db.rows("living_of_names", **names, living=living, most=10 * _MOST)
     return doubles((order_of(row) for row in rows), since)
+
+
+def _pairs(some: Sequence[BookOrder], kind: str) -> Iterable[tuple[BookOrder, BookOrder]]:
+    """Those of one name that may be doubles: of one invoice number only pairs of which one tells no tracking id."""
+    if kind == "tracking_id":
+        return combinations(some[:_MOST_OF_ONE], 2)
+    nameless = [order for order in some if not order.task.tracking_id]
+    return product(nameless[:_MOST_OF_ONE], some)
 
 
 def _is_double(one: BookOrder, other: BookOrder, kind: str, since: datetime | None) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gotsurge_async.cli.afterwards.watch import Watching
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.webhooks.book import Book
 from tests.support.commands import Desk, gotsurge, local, start, write_orders
@@ -122,6 +123,26 @@ def test_steps_are_lines_in_a_pipe(desk: Desk) -> None:
     again = desk.call("watch", summary["run"], *QUICK)
     assert again.stdout.splitlines() == ["\t".join(lines[0])]
     assert again.exit_code == 1
+
+
+def test_what_is_counted_was_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The steps of a task that was read just before its order was counted, the last one that was open."""
+    _, summary = desk.push("A")
+    move_all(desk.simulator, "complete")
+    count = Watching._count
+
+    async def after_a_read(watching: Watching) -> None:
+        if watching._reads is not None:
+            await watching._reads.once(100, run=summary["run"])
+        await count(watching)
+
+    async def nothing(watching: Watching, at_once: int) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Watching, "read_on", nothing)
+    monkeypatch.setattr(Watching, "_count", after_a_read)
+    done = desk.call("watch", summary["run"], *QUICK)
+    assert done.stdout.splitlines()[-1].split("\t")[3] == "complete"
 
 
 def test_a_platform_partners_run_is_read_as_such(platform_desk: Desk) -> None:

@@ -1,15 +1,17 @@
 """Tests of doubles: which tasks of one name are one, as a plain function, and as a book's database finds them."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import evolve
 
 from gotsurge_async import codec
+from gotsurge_async.database import Database
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.webhooks.book import Book, BookOrder
-from gotsurge_async.webhooks.book.doubles import doubles
+from gotsurge_async.webhooks.book.doubles import doubles, find
 from tests.webhooks.book.kit import ACCOUNT, at, task, written
 
 WINDOW = {"start_time_utc": written(at(0)), "end_time_utc": written(at(60))}
@@ -113,3 +115,43 @@ async def test_tasks_that_are_all_at_their_end_are_told_for_a_day(book: Book, cl
     assert len(await book.doubles()) == 1
     await clock.advance(25 * 3600)
     assert await book.doubles() == []
+
+
+async def test_one_without_a_name_is_found_among_many_of_its_invoice(book: Book) -> None:
+    """However many orders that tell their tracking ids share the invoice number and the window."""
+    shared = {"invoice_number": "INV", "from_time_window": WINDOW}
+    many = [task(f"A-{n:03}", current="broadcasting", tracking_id=f"T-{n:03}", **shared) for n in range(150)]
+    await book.observe_all(ACCOUNT, many)
+    assert await book.doubles() == []
+    await book.observe(ACCOUNT, task("C", current="broadcasting", **shared))
+    (found,) = await book.doubles()
+    assert set(found.task_ids) == {"C", *(each.id for each in many)}
+
+
+async def test_a_look_takes_as_long_as_there_are_orders(tmp_path: Path) -> None:
+    """Twice as many orders of one invoice take twice the work of the database, and not four times."""
+    shared = {"invoice_number": "INV", "from_time_window": WINDOW}
+    work = []
+    async with Book.open(tmp_path / "book.db") as book:
+        for start in (0, 400):
+            some = [
+                task(f"A-{n}", current="broadcasting", tracking_id=f"T-{n}", **shared)
+                for n in range(start, start + 400)
+            ]
+            await book.observe_all(ACCOUNT, some)
+            work.append(await book._store.read(steps_of_a_look))
+    assert work[1] < 3 * work[0]
+
+
+def steps_of_a_look(db: Database) -> int:
+    """Hundreds of steps of SQLite's machine."""
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+
+    db.driver.set_progress_handler(step, 100)
+    find(db, at(0))
+    db.driver.set_progress_handler(None, 0)
+    return steps
