@@ -15,7 +15,7 @@ from benchmarks.targets import verdicts
 TINY = Size(scale=0.0004, rounds=1)
 
 
-QUICK = ("push", "ledger", "encode", "codec")
+QUICK = ("ledger", "encode")
 """These run with every test; the others start processes by the dozen."""
 
 

@@ -16,7 +16,12 @@ NOT_READ = {"sso_user", "meta", "quote_fields", "price_failure", "cancel_answer"
 """Switches of answers that no push asks for."""
 READINGS = [
     ("created_status", SWITCHES["created_status"].default),  # for all defaults
-    *((each.name, value) for each in SWITCHES.values() if each.name not in NOT_READ for value in each.values[1:]),
+    *(
+        pytest.param(each.name, value, marks=pytest.mark.slow)
+        for each in SWITCHES.values()
+        if each.name not in NOT_READ
+        for value in each.values[1:]
+    ),
 ]
 COUNT = 40
 

@@ -57,6 +57,7 @@ async def test_ids_that_are_asked_for_again_are_bounded(tmp_path: Path, monkeypa
         assert kit.reads() <= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "times", "dead"), [(403, 1, 1), (422, 2, 0), (410, 3, 1)])
 async def test_a_task_that_may_not_be_read(tmp_path: Path, status: int, times: int, dead: int) -> None:
     """An event whose task GotSurge refuses to show is dead, and kept; what may pass is tried again before."""

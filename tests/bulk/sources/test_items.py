@@ -170,6 +170,7 @@ def _many(tmp_path: Path, count: int, text: str = "a thing with a long name") ->
     return orders_file, write(tmp_path / f"items{count}.csv", item_rows(*rows))
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_items(tmp_path: Path) -> None:
     """What waits for its order waits on disk: a byte an order, no more, is kept in memory."""
     peaks = []

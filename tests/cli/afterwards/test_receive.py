@@ -69,6 +69,7 @@ async def test_a_crash_between_two_lines(here: Simulator, tmp_path: Path) -> Non
         assert [each["status"] for each in receiver.printed] == ["broadcasting"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", HOWS)
 async def test_what_could_not_be_printed_is_printed_later(here: Simulator, tmp_path: Path, how: str) -> None:
     """On a full disk events are received on; where the reader has left, it ends with 141; the next one prints all."""
@@ -109,6 +110,7 @@ async def test_pages(here: Simulator, tmp_path: Path) -> None:
                 assert answer.status == 200
 
 
+@pytest.mark.slow
 async def test_orders_in_doubt_beside_a_receiver(here: Simulator, tmp_path: Path) -> None:
     """A plain partner's orders whose answers were lost are created in the ledger once their events came."""
     async with receiving(here, tmp_path, "--read-rate", "200") as receiver:
@@ -128,6 +130,7 @@ async def test_orders_in_doubt_beside_a_receiver(here: Simulator, tmp_path: Path
         assert await receiver.end() == 0
 
 
+@pytest.mark.slow
 async def test_two_tasks_of_one_name_are_told(here: Simulator, tmp_path: Path) -> None:
     """One that was in doubt and is settled, one that was pushed again: said once, and an alert without a receiver."""
     async with simulated(simulator=here) as gs, await Ledger.open(tmp_path / "ledger.db") as ledger:
@@ -179,6 +182,7 @@ async def test_two_tasks_of_one_name_are_told(here: Simulator, tmp_path: Path) -
         assert f"TW is a double: 2 living tasks of one name: task {first}" in shown.err
 
 
+@pytest.mark.slow
 async def test_what_keeps_it_from_starting(here: Simulator, tmp_path: Path) -> None:
     """No token, one that could be guessed, a port that is taken: exit code 2, and what to do."""
     async with receiving(here, tmp_path) as receiver:
@@ -247,6 +251,7 @@ def test_the_inbox_by_hand(run: Runner, tmp_path: Path) -> None:
     assert (nowhere.exit_code, "no inbox" in nowhere.stderr, (tmp_path / "none.db").exists()) == (2, True, False)
 
 
+@pytest.mark.slow
 async def test_listening_and_sending_on(here: Simulator, tmp_path: Path) -> None:
     """What came earlier and what comes now is printed, and sent on in order, signed, until it is taken."""
     got: list[tuple[str, bytes]] = []

@@ -17,6 +17,8 @@ from gotsurge_async.simulator import Simulator
 from tests.support.browser import Pages, consent
 from tests.support.commands import Finished, gotsurge, start, write_orders
 
+pytestmark = pytest.mark.slow  # a process or more for each test
+
 ROOT = Path(__file__).parents[3]
 SECRETS = ("plain-secret-key", "plain-password")
 TOKENS = Tokens(
