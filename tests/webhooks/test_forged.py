@@ -1,4 +1,4 @@
-"""Forged events over HTTP, from the socket to the order book: nothing changes, and none costs more than a read when it comes."""
+"""Forged events over HTTP, from the socket to the order book: nothing changes, and none costs more than a read."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -71,7 +71,7 @@ async def test_nothing_that_is_forged_changes_anything(
                 assert await post(session, url + TOKEN, body) == status
             assert await post(session, url + TOKEN[:-1] + "x", event(mine, "complete")) == 404
             assert await post(session, fenced + TOKEN, event(mine, "complete")) == 403
-            # As a proxy writes it, for which uvicorn takes a peer on this machine: what the forger says, then who he is.
+            # As a proxy writes it, which uvicorn here takes a peer on this machine for: first what the forger says.
             spoofed = f"{ALLOWED}, 198.51.100.9"
             assert await post(session, fenced + TOKEN, event(mine, "complete"), X_Forwarded_For=spoofed) == 403
 
