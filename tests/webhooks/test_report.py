@@ -113,6 +113,17 @@ def test_a_delivery_whose_time_is_not_told_has_none() -> None:
         assert (line.delivered_at, line.late) == (None, late)
 
 
+async def test_a_day_tells_how_old_it_is() -> None:
+    """The page says since when every open order was read; of those at their end nothing more is to be heard."""
+    read = {"complete": at(1), "moored": at(5), "accepted": at(4)}
+    found = await day(
+        *(evolve(ordered(status), number=n, seen_at=seen) for n, (status, seen) in enumerate(read.items()))
+    )
+    assert found.oldest_read == at(4)
+    assert f"Every open order was read on {at(4).astimezone(found.zone):%d %B %Y at %H:%M}" in html(found)
+    assert "open order was read" not in html(await day(ordered("complete")))
+
+
 async def test_prices_in_two_currencies_have_no_difference() -> None:
     """Such an order is counted as not comparable, as is one that lacks a price; no other difference changes for it."""
     sgd, usd = (lambda amount, code=code: Money.of(amount, code) for code in ("SGD", "USD"))

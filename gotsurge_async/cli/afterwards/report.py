@@ -11,6 +11,7 @@ import click
 
 from gotsurge_async.bulk.after.results import WholeFile
 from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books
+from gotsurge_async.cli.afterwards.reading import STALE
 from gotsurge_async.cli.afterwards.zones import zone_option
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import PATH, json_option
@@ -85,6 +86,9 @@ async def report(
         where = "".join(f", {each}" for each in environments)
         counts = f": {counted(numbers)}" if found.vessels else ""
         say(f"{day.isoformat()} in {zone}{where}: {words}{counts}; written to {out}")
+    if found.oldest_read is not None and found.at - found.oldest_read > STALE:
+        old = found.oldest_read.astimezone(zone)
+        say(f"some open orders were last read on {old:%Y-%m-%d at %H:%M}: run a receiver, or `gotsurge watch`, first")
     return Exit.CREATED
 
 
@@ -124,6 +128,7 @@ def _document(day: Day, out: Path) -> dict[str, Any]:
         "timezone": str(day.zone),
         "environments": day.environments,
         "file": str(out),
+        "oldest_read": day.oldest_read,
         **_sums(day.sums),
         "vessels": vessels,
     }

@@ -152,6 +152,7 @@ class Day:
 
     Attributes:
         at: when it was looked at.
+        oldest_read: when that of its open orders was read, or pushed, which was not heard of for the longest time.
         vessels: by name; orders without a vessel come last.
         sums: of all of them.
     """
@@ -159,6 +160,7 @@ class Day:
     date: date
     zone: tzinfo
     at: datetime
+    oldest_read: datetime | None = None
     vessels: list[VesselDay] = field(factory=list)
     sums: Sums = field(factory=Sums)
 
@@ -224,7 +226,11 @@ async def day_of(orders: AsyncIterable[BookOrder], day: date, zone: tzinfo, now:
         orders: those that are due on it: see `bounds`.
     """
     found = Day(day, zone, now)
-    lines = [line_of(order, now) async for order in orders]
+    lines: list[Line] = []
+    async for order in orders:
+        lines.append(line := line_of(order, now))
+        if line.outcome is Outcome.OPEN:
+            found.oldest_read = min(found.oldest_read or order.seen_at, order.seen_at)
     vessels: dict[tuple[int | None, str], VesselDay] = {}
     imos = _imos(lines)
     for line in lines:

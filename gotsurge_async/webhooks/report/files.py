@@ -289,5 +289,9 @@ def _title(day: Day) -> str:
 
 
 def _zone_words(day: Day) -> str:
-    at = day.at.astimezone(day.zone)
-    return f"The day and all times are those of {day.zone}. As the order book knew it on {at:%d %B %Y at %H:%M %Z}."
+    at, since = (
+        None if each is None else f"{each.astimezone(day.zone):%d %B %Y at %H:%M %Z}"
+        for each in (day.at, day.oldest_read)
+    )
+    fresh = "" if since is None else f" Every open order was read on {since} or later."
+    return f"The day and all times are those of {day.zone}. As the order book knew it on {at}.{fresh}"

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import stat
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,22 @@ def test_a_day_is_written_as_the_name_says(desk: Desk) -> None:
         ("B", "cancelled"),
         ("C", "open"),
     ]
+
+
+def test_a_report_of_old_reads_says_so(desk: Desk) -> None:
+    """Where an open order was not heard of for more than an hour, that is told with what to do about it."""
+    desk.push("A")
+    words = ("report", "--day", DAY, "--out", desk.folder / "day.csv", "--force")
+    assert "last read" not in desk.on_ledger(*words).stderr
+
+    async def read() -> None:
+        window = {"start_time_utc": "2030-03-04T03:00:00Z", "end_time_utc": "2030-03-04T04:00:00Z"}
+        async with Book.open(desk.folder / "ledger.book.db") as book:
+            seen = datetime.now(UTC) - timedelta(minutes=61)
+            await book.observe("local", read_task("B", (), "accepted", to_time_window=window), at=seen)
+
+    asyncio.run(read())
+    assert "last read" in desk.on_ledger(*words).stderr
 
 
 def test_the_zone_says_which_day_it_is(desk: Desk) -> None:
