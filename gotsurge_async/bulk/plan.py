@@ -319,6 +319,7 @@ class _PlannedSource(Source):
         self.name = source.name
         self.report = source.report
         self.columns = source.columns
+        self.form = source.form
         self._source = source
         self._plan = plan
         self._path = path
@@ -336,9 +337,9 @@ class _PlannedSource(Source):
     def rows(self) -> Iterator[SourceRow]:
         """See `Source.rows`."""
         for row in self._source.rows():
-            self.columns = self._source.columns
+            self.columns, self.form = self._source.columns, self._source.form
             yield row
-        self.columns = self._source.columns
+        self.columns, self.form = self._source.columns, self._source.form
         if self.sha256 is None and not self.report.ok:
             return  # it was not read to its end, and is refused as it is
         made = f"{self._path}, which was made of {self._plan.file} at {self._plan.made_at:%Y-%m-%d %H:%M} UTC"

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gotsurge_async.bulk.sources.options import ColumnMap, FileMap, SourceOptions
-from gotsurge_async.bulk.sources.source import Fault, Source, SourceReport
+from gotsurge_async.bulk.sources.source import Fault, Form, Source, SourceReport
 from gotsurge_async.errors import ConfigError
 
-__all__ = ["STDIN", "ColumnMap", "Fault", "FileMap", "Source", "SourceOptions", "SourceReport", "open_source"]
+__all__ = ["STDIN", "ColumnMap", "Fault", "FileMap", "Form", "Source", "SourceOptions", "SourceReport", "open_source"]
 
 STDIN = "-"
 
@@ -48,10 +48,10 @@ def open_source(
             _refuse_csv_options(name, options)
             source = JsonlSource(name, stream, options, report, owned=owned)
         else:
-            from gotsurge_async.bulk.sources.csv_source import CsvSource
+            from gotsurge_async.bulk.sources.table_source import TableSource
 
             items = None if options.items is None else undo.enter_context(_open(options.items))
-            source = CsvSource(name, stream, options, report, items, owned=owned)
+            source = TableSource(name, stream, options, report, items, owned=owned)
         undo.pop_all()
         return source
 

@@ -19,6 +19,7 @@ from gotsurge_async.bulk.sources.source import (
     MAY_EXIST,
     SHORTENED,
     Fault,
+    Form,
     Source,
     SourceReport,
     SourceRow,
@@ -40,6 +41,7 @@ class JsonlSource(Source):
         self, name: str, stream: BinaryIO, options: SourceOptions, report: SourceReport, *, owned: bool = False
     ) -> None:
         super().__init__(name, stream, options, report, owned=owned)
+        self.form = Form(format="jsonl")
         self._key_path = options.key
         self._allow_unknown = options.allow_unknown
         self._parse_time = time_parser(options.zone())
@@ -192,7 +194,15 @@ class JsonlSource(Source):
             self._bad.add(path)
         value = self._shown(path) if path else None
         self.report.add(
-            Fault(file=self.name, line=self._line, column=path or None, value=value, rule=rule, severity=severity)
+            Fault(
+                file=self.name,
+                line=self._line,
+                column=path or None,
+                field=path or None,
+                value=value,
+                rule=rule,
+                severity=severity,
+            )
         )
 
     def _shown(self, path: str) -> str | None:

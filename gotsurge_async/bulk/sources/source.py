@@ -49,6 +49,7 @@ class Fault:
         file: the file's name as it was given.
         line: the physical line of the file on which the record starts, from 1; None for the file as a whole.
         column: the column's own name, or the path inside a JSON record; None for the record as a whole.
+        field: the dotted name of the field that the value was read for; None where it is for none.
         value: the value as it stands in the file, as text, its start if it is long; None where there is none to show.
         rule: what is wrong, and what would be right.
         severity: a fault refuses the file, a warning does not.
@@ -57,6 +58,7 @@ class Fault:
     file: str
     line: int | None = None
     column: str | None = attrs.field(default=None, converter=_shortened)
+    field: str | None = attrs.field(default=None, converter=_shortened)
     value: str | None = attrs.field(default=None, converter=_shortened)
     rule: str
     severity: Severity = Severity.FAULT
@@ -151,6 +153,25 @@ class SourceRow(NamedTuple):
         return codec.parse(self.payload, Order)
 
 
+@attrs.frozen(kw_only=True)
+class Form:
+    """How a file is written, for what is written beside it to be alike.
+
+    Attributes:
+        format: csv, jsonl, xlsx, xls, ods, parquet or sql.
+        delimiter: what stands between two cells of a CSV.
+        encoding: of a text, as Python names it.
+        bom: whether a text starts with a byte order mark.
+        sheet: the name of a workbook's sheet.
+    """
+
+    format: str = "csv"
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    bom: bool = False
+    sheet: str | None = None
+
+
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _ADDRESS = candidate_of(Address)(street_address="-")
 
@@ -178,6 +199,7 @@ class Source(abc.ABC):
         report: what was found wrong so far.
         columns: the CSV header as it stands in the file, without the columns that an earlier push added; None for
             JSON Lines, and before the first row was asked for.
+        form: how the file is written, once the first row was asked for.
     """
 
     def __init__(
@@ -186,6 +208,7 @@ class Source(abc.ABC):
         self.name = name
         self.report = report
         self.columns: tuple[str, ...] | None = None
+        self.form: Form = Form()
         self._stream = stream
         self._owned = owned
         self._now = options.now

@@ -10,7 +10,7 @@ from gotsurge_async.bulk.sources.cells import Parse, parser
 from gotsurge_async.bulk.sources.fields import FEEDBACK, ITEM_KEY, candidate_of, columns_of, required_of
 from gotsurge_async.bulk.sources.lines import NOT_UTF8, Record, Records, physical_lines
 from gotsurge_async.bulk.sources.options import NOW, ColumnMap, SourceOptions, did_you_mean
-from gotsurge_async.bulk.sources.source import Fault, SourceReport
+from gotsurge_async.bulk.sources.source import Fault, Form, SourceReport
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.base import fields_of, is_model
 
@@ -230,6 +230,11 @@ class Table:
         self._line = 1
         self._cells: list[str] = []
 
+    @property
+    def form(self) -> Form:
+        """How the file is written."""
+        return Form(delimiter=self._delimiter)
+
     def rows(self) -> Iterator[Record]:
         """The rows that can be cut into cells, as many as the header has, in the order of the file."""
         records = iter(self._records)
@@ -270,25 +275,33 @@ class Table:
             return
         index = self.header.index.get(field) if self.header else None
         if index is None:
-            self.tell(self._line, field, None if value is None else str(value), rule, severity)
+            self.tell(self._line, field, None if value is None else str(value), rule, severity, field)
         else:
-            self.wrong_cell(index, rule, severity)
+            self.wrong_cell(index, rule, severity, field)
         if severity is Severity.FAULT:
             self.bad.add(field)
 
-    def wrong_cell(self, index: int, rule: str, severity: Severity = Severity.FAULT) -> None:
-        """Say what is wrong with a cell of the current row."""
+    def wrong_cell(self, index: int, rule: str, severity: Severity = Severity.FAULT, field: str | None = None) -> None:
+        """Say what is wrong with a cell of the current row, which gives ``field``, if it gives one."""
         name = (self.header.names[index] if self.header else "") or f"column {index + 1}"
         if name not in self.bad:
-            self.tell(self._line, name, self._cells[index] or None, rule, severity)
+            self.tell(self._line, name, self._cells[index] or None, rule, severity, field)
         if severity is Severity.FAULT:
             self.bad.add(name)
 
     def tell(
-        self, line: int | None, column: str | None, value: str | None, rule: str, severity: Severity = Severity.FAULT
+        self,
+        line: int | None,
+        column: str | None,
+        value: str | None,
+        rule: str,
+        severity: Severity = Severity.FAULT,
+        field: str | None = None,
     ) -> None:
         """Say what is wrong anywhere in this file."""
-        self._report.add(Fault(file=self.name, line=line, column=column, value=value, rule=rule, severity=severity))
+        self._report.add(
+            Fault(file=self.name, line=line, column=column, field=field, value=value, rule=rule, severity=severity)
+        )
 
     def _unreadable(self, line: int, rule: str) -> None:
         self.lost += 1

@@ -1,4 +1,4 @@
-"""Orders in a CSV file: one row, one order; the columns are the dotted names of the order's fields."""
+"""Orders in a table: one row, one order; the columns are the dotted names of the order's fields, or a map's."""
 
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -21,8 +21,8 @@ from gotsurge_async.bulk.sources.table import Header, Reading, Table
 from gotsurge_async.models.tasks import Order
 
 
-class CsvSource(Source):
-    """Reads a CSV file of orders, and the items of a second one."""
+class TableSource(Source):
+    """Reads a table of orders, and the items of a second one."""
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class CsvSource(Source):
         super().close()
 
     def _begin(self, header: Header) -> None:
+        self.form = self._table.form
         self.columns: tuple[str, ...] | None = tuple(header.names[place] for place in header.original)
         if self._items is not None and ITEM_KEY not in header.index:
             self._table.tell(1, ITEM_KEY, None, "there is no such column, and the items are joined by it")
