@@ -58,6 +58,7 @@ class RequestDone:
         seconds: from the sending to the end of the answer.
         attempt: from 1.
         request_id: the service's own id of the request, if it gave one.
+        retry_after: seconds after which the service wants to be asked again, if it said so.
     """
 
     call: int = 0
@@ -68,6 +69,7 @@ class RequestDone:
     attempt: int
     request_id: str | None = None
     reason: str = ""
+    retry_after: float | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -1,14 +1,10 @@
 """Tokens in a database, SQLite or PostgreSQL, for a service that runs on several machines."""
 
-import asyncio
 import math
 import os
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,16 +14,14 @@ from gotsurge_async.auth.consent import STATE_LIFE, Pending
 from gotsurge_async.auth.leases import leased
 from gotsurge_async.auth.sealing import Sealer
 from gotsurge_async.auth.stores import Tokens, from_record, is_current, same_pair, to_record
-from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock, SystemClock
-from gotsurge_async.database import Database, Kind, Place, Row, connect, driver_of, place_of
+from gotsurge_async.database import Database, Kind, Place, Row, place_of
+from gotsurge_async.database.thread import DatabaseFailed, InThread
 from gotsurge_async.errors import ConfigError
 
 T = TypeVar("T")
 
 _TEXTS = Path(__file__).with_name("tokens.sql")
-_PATIENCE = 30.0
-"""Seconds that a statement waits for others, of this process or another, which take milliseconds."""
 
 
 class SqlStore:
@@ -52,12 +46,11 @@ class SqlStore:
     """
 
     def __init__(self, database: str, sealer: Sealer | None, *, clock: Clock | None = None) -> None:
-        self._place = _place(database)
-        self._driver = driver_of(self._place)
+        self._connection = InThread(
+            _place(database), _TEXTS, name="gotsurge-tokens", prepare=lambda db: db.script("tables")
+        )
         self._sealer = sealer
         self._clock = clock or SystemClock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="gotsurge-tokens")
-        self._database: Database | None = None
 
     async def load(self, account: str) -> Tokens | None:
         """The tokens of an account, or None."""
@@ -107,7 +100,7 @@ class SqlStore:
 
     async def close(self) -> None:
         """Give back the connection."""
-        await uninterrupted(asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect))
+        await self._connection.close()
 
     # --- the database -----------------------------------------------------------------------------------------------
 
@@ -120,31 +113,10 @@ class SqlStore:
         return await self._in_thread(lambda database: database.change(name, **values))
 
     async def _in_thread(self, work: Callable[[Database], T]) -> T:
-        run = partial(self._run, work, time.monotonic())
-        return await uninterrupted(asyncio.get_running_loop().run_in_executor(self._thread, run))
-
-    def _run(self, work: Callable[[Database], T], asked: float) -> T:
-        if time.monotonic() - asked > _PATIENCE:
-            raise ConfigError(f"the token database cannot be used: others have waited for it for {_PATIENCE:.0f} s")
         try:
-            return work(self._connected())
-        except (self._driver.Error, OSError) as error:
-            # Whatever it was, the next one gets a new connection: this one's server may have become a read-only copy.
-            self._disconnect()
-            raise ConfigError(f"the token database cannot be used: {_why(error)}") from None
-
-    def _connected(self) -> Database:
-        if self._database is not None and not self._database.alive():
-            self._disconnect()
-        if self._database is None:
-            self._database = connect(self._place, _TEXTS, patience=_PATIENCE)
-            self._database.script("tables")
-        return self._database
-
-    def _disconnect(self) -> None:
-        database, self._database = self._database, None
-        if database is not None:
-            database.close()
+            return await self._connection.do(work)
+        except DatabaseFailed as error:
+            raise ConfigError(f"the token database cannot be used: {error}") from None
 
     async def _record(self, account: str) -> str | None:
         rows = await self.rows("record", account=account)
@@ -231,10 +203,3 @@ def _decoded(record: str) -> Any:
         return msgspec.json.decode(record)
     except msgspec.DecodeError:
         return None
-
-
-def _why(error: Exception) -> str:
-    why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    if why == "database is locked":
-        why += ": another process is writing, or was frozen while it wrote; wake or end it"
-    return why

@@ -2,6 +2,8 @@
 
 The pace: additive increase, multiplicative decrease. About one more place for every round of calls that went well, half
 of them gone at a 429, a quarter when answers take much longer than they can. The ceiling is the client's limit.
+
+Rate and pace may be those of many processes together: see `Limiter.shared` and `calls.shared_rate`.
 """
 
 import asyncio
@@ -10,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
+from typing import Protocol
 
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Limits
@@ -39,6 +42,18 @@ def yielding() -> Iterator[None]:
         _yields.reset(token)
 
 
+class Shared(Protocol):
+    """What many processes have together."""
+
+    async def take_turn(self) -> None:
+        """Wait until a call may begin."""
+        ...
+
+    def slowed(self, factor: float, retry_after: float | None) -> None:
+        """Take in that this process goes on with so many times its places; ``retry_after`` seconds were asked for."""
+        ...
+
+
 class Limiter:
     """An async context manager around one try: waits for a place in flight, then for its turn in the rate.
 
@@ -60,7 +75,9 @@ class Limiter:
         self._next_turn = 0.0
         self._clock = clock
         self._pushes = 0
+        self._pace: Pace | None = None
         self._unlisten: Callable[[], None] | None = None
+        self._shared: Shared | None = None
 
     @property
     def places(self) -> int:
@@ -76,7 +93,8 @@ class Limiter:
     def paced(self, hooks: Hooks) -> Iterator[None]:
         """Adapt the places to what the answers say, inside the block; several pushes of a client share one pace."""
         if not self._pushes:
-            self._unlisten = hooks.add(Pace(self, self._clock))
+            self._pace = Pace(self, self._clock)
+            self._unlisten = hooks.add(self._pace)
         self._pushes += 1
         try:
             yield
@@ -84,13 +102,33 @@ class Limiter:
             self._pushes -= 1
             if not self._pushes and self._unlisten is not None:
                 self._unlisten()
+                self._pace = None
                 self.resize(self.ceiling)
+
+    @contextmanager
+    def shared(self, shared: Shared) -> Iterator[None]:
+        """Take the turns of many processes instead of own ones, inside the block, and tell them of a slower pace."""
+        before, self._shared = self._shared, shared
+        try:
+            yield
+        finally:
+            self._shared = before
+
+    def slow_down(self, factor: float) -> None:
+        """Go on with so many times the places, at least one, because another process was told to, or saw why."""
+        if self._pace is not None:
+            self._pace.cool(factor)
+
+    def tell_slowed(self, factor: float, retry_after: float | None) -> None:
+        """Tell the other processes, if there are any, that answers have lowered the pace here."""
+        if self._shared is not None:
+            self._shared.slowed(factor, retry_after)
 
     async def __aenter__(self) -> None:
         await self._take_place()
-        if self._interval:
+        if self._interval or self._shared is not None:
             try:
-                await self._take_turn()
+                await (self._take_turn() if self._shared is None else self._shared.take_turn())
             except BaseException:
                 self._give_back()
                 raise
@@ -149,7 +187,7 @@ class Pace:
         if not isinstance(event, RequestDone) or event.status is None:
             return
         if event.status == 429:
-            self._decrease(0.5)
+            self._decrease(0.5, event.retry_after)
         elif event.status < 400:
             self._quickest = min(self._quickest * _FORGET, event.seconds)
             average = event.seconds if self._average is None else self._average
@@ -159,12 +197,18 @@ class Pace:
             else:
                 self._increase()
 
-    def _decrease(self, factor: float) -> None:
-        now = self._clock.monotonic()
-        if now >= self._cool_at:
-            self._cool_at = now + COOL_DOWN
-            self._earned = 0.0
-            self._limiter.resize(int(self._limiter.places * factor))
+    def cool(self, factor: float) -> None:
+        """Have so many times the places, and no fewer for a moment: the calls in flight tell of the pace before."""
+        self._cool_at = self._clock.monotonic() + COOL_DOWN
+        self._earned = 0.0
+        self._limiter.resize(int(self._limiter.places * factor))
+
+    def _decrease(self, factor: float, retry_after: float | None = None) -> None:
+        cooled = self._clock.monotonic() >= self._cool_at
+        if cooled:
+            self.cool(factor)
+        if cooled or retry_after is not None:
+            self._limiter.tell_slowed(factor if cooled else 1.0, retry_after)
 
     def _increase(self) -> None:
         self._earned += 1.0 / self._limiter.places

@@ -271,6 +271,7 @@ class Session:
                     attempt=tries,
                     request_id=done.request_id(self._secrets(call, bearer)),
                     reason=done.reason,
+                    retry_after=None if done.outcome is Outcome.ANSWERED else done.retry_after(self.clock.now()),
                 )
             )
         return done

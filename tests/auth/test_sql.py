@@ -266,7 +266,7 @@ async def test_a_broken_database_is_an_error(tmp_path: Path) -> None:
 
 async def test_a_write_that_never_ends_is_told_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While another process keeps SQLite locked, as one frozen in a write does, callers are told why."""
-    monkeypatch.setattr("gotsurge_async.auth.sql._PATIENCE", 0.1)
+    monkeypatch.setattr("gotsurge_async.database.thread.PATIENCE", 0.1)
     path = tmp_path / "tokens.db"
     store = SqlStore(f"sqlite:///{path}", None)
     await store.save("acme", tokens())

@@ -1,0 +1,306 @@
+"""One rate and one pace for many processes, by a row in PostgreSQL and its clock.
+
+A process asks for the turns of those of its calls that wait now, a few at a time; they are moments on one line of
+time, evenly spaced, so that no second holds a burst, whoever the turns belong to. A call that comes too late for its
+turn asks for another: else what was held up in a busy process would all go at once. Turns that are not used are gone.
+
+When answers lower the pace of one process, all the others lower theirs, and what a service said of when it wants to be
+asked again holds for all. The pace rises in each process by what its own answers say.
+"""
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from attrs import frozen
+
+from gotsurge_async.calls.limiter import COOL_DOWN, Limiter
+from gotsurge_async.calls.session import Session
+from gotsurge_async.clock import Clock, sleep_or
+from gotsurge_async.database import Database, Kind, Place
+from gotsurge_async.database.thread import DatabaseFailed, InThread
+from gotsurge_async.errors import ConfigError, NotSent
+
+log: logging.Logger = logging.getLogger(__name__)
+
+LATE = 0.02
+"""Seconds after its turn at which a call is too late for it."""
+TRIES = 3
+"""A call that is late so many times goes all the same: a process may be too busy ever to be in time."""
+BLOCK = 0.25
+"""Seconds of turns that are asked for together, at most."""
+LOOK = 0.5
+"""Seconds between two looks at what the others say, where no turns are asked for."""
+PATIENCE = 60.0
+"""Seconds that a call waits for the database before it is given up."""
+_AGAIN = 1.0
+"""Seconds until the database is asked again that did not answer."""
+
+_TEXTS = Path(__file__).with_name("rates.sql")
+
+
+@frozen
+class Seen:
+    """What the row says.
+
+    Attributes:
+        at: when it was read, by this process's clock.
+        start: seconds after that, when the first of the turns begins; 0 where none were asked for.
+        held: seconds after that, before which nobody may begin a call.
+        halvings: how often the pace was halved, ever.
+    """
+
+    at: float
+    start: float
+    held: float
+    halvings: float
+
+
+class Row(Protocol):
+    """What is shared. Everything may raise DatabaseFailed."""
+
+    async def take(self, span: float) -> Seen:
+        """Have the next ``span`` seconds of turns."""
+        ...
+
+    async def look(self) -> Seen | None:
+        """See how it stands; None if nobody has written it yet."""
+        ...
+
+    async def slow(self, halvings: float, hold: float) -> Seen:
+        """Have everybody lower the pace by so many halvings, and begin no call for ``hold`` seconds."""
+        ...
+
+    async def close(self) -> None:
+        """Need it no more."""
+        ...
+
+
+class PostgresRow:
+    """A row in a ledger's database.
+
+    Args:
+        name: what shares one limit: those who give the same name share it.
+    """
+
+    def __init__(self, place: Place, name: str, clock: Clock) -> None:
+        if place.kind is not Kind.POSTGRESQL:
+            raise ConfigError("a rate is shared in PostgreSQL: a ledger in a file is one machine's")
+        self._name = name
+        self._clock = clock
+        self._connection = InThread(place, _TEXTS, name="gotsurge-rate", prepare=make_table)
+
+    async def take(self, span: float) -> Seen:
+        """Have the next turns."""
+        (seen,) = await self._ask("take", span=math.ceil(span * 1e6))
+        return seen
+
+    async def look(self) -> Seen | None:
+        """See how it stands."""
+        return next(iter(await self._ask("look")), None)
+
+    async def slow(self, halvings: float, hold: float) -> Seen:
+        """Lower the pace of all."""
+        cool_down = math.ceil(COOL_DOWN * 1e6)
+        (seen,) = await self._ask("slow", halvings=halvings, hold=math.ceil(hold * 1e6), cool_down=cool_down)
+        return seen
+
+    async def close(self) -> None:
+        """Give back the connection."""
+        await self._connection.close()
+
+    async def _ask(self, statement: str, **values: float) -> list[Seen]:
+        def ask(db: Database) -> list[Seen]:
+            rows = db.rows(statement, name=self._name, **values)
+            at = self._clock.monotonic()  # here: in the event loop it may be much later
+            return [Seen(at, start / 1e6, held / 1e6, halvings) for start, held, halvings in rows]
+
+        return await self._connection.do(ask)
+
+
+def make_table(db: Database) -> None:
+    """Make the table where it is missing; who may not make tables needs it to be there already."""
+    if not db.rows("there"):
+        db.script("tables")
+    # Nothing here must outlive a crash, and nobody is to wait for a disk.
+    db.driver.execute("SET synchronous_commit = off")
+
+
+class SharedRate:
+    """Gives the calls of this process their turns among those of all; a `limiter.Shared`.
+
+    Args:
+        rate: calls a second that all processes together begin, None for no limit. Where processes say different
+            ones, each has its turns at its own distance, and all together never exceed the greatest.
+        longest_hold: when the service asks for more seconds than this, the call gives up, and nobody is held.
+    """
+
+    def __init__(self, row: Row, limiter: Limiter, clock: Clock, rate: float | None, longest_hold: float) -> None:
+        self.lost: int = 0
+        self._row = row
+        self._limiter = limiter
+        self._clock = clock
+        self._interval = 1.0 / rate if rate else 0.0
+        self._longest_hold = longest_hold
+        self._held_until = 0.0
+        self._halvings: float | None = None
+        self._waiting: deque[asyncio.Future[float]] = deque()
+        self._wanted = asyncio.Event()
+        self._ask_at = 0.0
+        self._telling: set[asyncio.Task[None]] = set()
+        self._unheard_since: float | None = None
+
+    async def take_turn(self) -> None:
+        """Wait until a call may begin.
+
+        Raises:
+            NotSent: the database was away for too long.
+        """
+        late = 0
+        while True:
+            turn = await self._next_turn() if self._interval else self._clock.monotonic()
+            while (wait := turn - self._clock.monotonic()) > 0:
+                await self._clock.sleep(wait)
+            now = self._clock.monotonic()
+            if self._held_until > now:  # it was said meanwhile; at its end turns begin anew
+                await self._clock.sleep(self._held_until - now)
+                continue
+            if now - turn <= LATE or late + 1 == TRIES:
+                return
+            late += 1
+            self.lost += 1
+
+    def slowed(self, factor: float, retry_after: float | None) -> None:
+        """Tell the others that the pace was lowered here; in a task of its own."""
+        hold = retry_after if retry_after is not None and retry_after <= self._longest_hold else 0.0
+        self._hold(self._clock.monotonic(), hold)
+        task = asyncio.create_task(self._tell(-math.log2(factor), hold), name="gotsurge shared pace")
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def run(self) -> None:
+        """Ask for turns, and look at what the others say, until it is cancelled."""
+        while True:
+            await sleep_or(self._wanted, self._clock, LOOK)
+            self._wanted.clear()
+            if (early := self._ask_at - self._clock.monotonic()) > 0:
+                await self._clock.sleep(min(early, LOOK))
+            while self._waiting and self._waiting[0].done():  # cancelled
+                self._waiting.popleft()
+            try:
+                if self._waiting and self._clock.monotonic() >= self._ask_at:
+                    await self._give_turns()
+                else:
+                    await self._look()
+            except DatabaseFailed as error:
+                self._unheard(str(error))
+                await self._clock.sleep(_AGAIN)
+            else:
+                self._unheard_since = None
+            if self._waiting:
+                self._wanted.set()
+
+    async def end(self) -> None:
+        """Let what is being told be told."""
+        while self._telling:
+            await asyncio.wait(self._telling)
+
+    def _next_turn(self) -> "asyncio.Future[float]":
+        turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._wanted.set()
+        return turn
+
+    async def _give_turns(self) -> None:
+        """Give turns to those who wait."""
+        count = min(len(self._waiting), max(1, int(BLOCK / self._interval)))
+        seen = await self._row.take(count * self._interval)
+        self._take_in(seen)
+        turn = seen.at + max(seen.start, 0.0)
+        while count and self._waiting:
+            waits = self._waiting.popleft()
+            if not waits.done():
+                waits.set_result(turn)
+                turn += self._interval
+                count -= 1
+        # While the last of them is to come there is time to gather others, and to ask fewer times.
+        now = self._clock.monotonic()
+        self._ask_at = now + max(turn - self._interval - now, 0.0) / 2
+
+    async def _look(self) -> None:
+        seen = await self._row.look()
+        if seen is not None:
+            self._take_in(seen)
+        elif self._halvings is None:
+            self._halvings = 0.0
+
+    def _take_in(self, seen: Seen) -> None:
+        """Do as the others say."""
+        self._hold(seen.at, seen.held)
+        fallen = 0.0 if self._halvings is None else seen.halvings - self._halvings
+        self._halvings = seen.halvings
+        if fallen > 0:
+            self._limiter.slow_down(2.0**-fallen)
+
+    def _hold(self, at: float, seconds: float) -> None:
+        self._held_until = max(self._held_until, at + seconds) if seconds > 0 else self._held_until
+
+    async def _tell(self, halvings: float, hold: float) -> None:
+        # Not told is not felt: no reason to stop anything.
+        with suppress(DatabaseFailed):
+            seen = await self._row.slow(halvings, hold)
+            self._hold(seen.at, seen.held)
+            self._halvings = seen.halvings  # what others told at this moment is what was met here, too
+
+    def _unheard(self, why: str) -> None:
+        now = self._clock.monotonic()
+        if self._unheard_since is None:
+            self._unheard_since = now
+            log.warning("the shared rate cannot be asked for: %s", why)
+        if now - self._unheard_since >= PATIENCE:
+            for waits in self._waiting:
+                if not waits.done():
+                    waits.set_exception(NotSent(f"the shared rate cannot be asked for: {why}"))
+            self._waiting.clear()
+
+
+@asynccontextmanager
+async def shared_rate(place: Place, name: str, session: Session, rate: float | None) -> AsyncIterator[SharedRate]:
+    """Share rate and pace inside the block with all processes that give the same place and name.
+
+    Args:
+        place: a database in PostgreSQL.
+        session: whose calls take their turns there, instead of in a rate of the client's own.
+        rate: calls a second of all together, None for no limit.
+
+    Raises:
+        ConfigError: the database cannot be used.
+    """
+    row = PostgresRow(place, name, session.clock)
+    shared = SharedRate(row, session.limiter, session.clock, rate, session.policy.longest_retry_after)
+    try:
+        try:
+            await shared._look()
+        except DatabaseFailed as error:
+            raise ConfigError(f"the rate cannot be shared in {place}: {error}") from None
+        with session.limiter.shared(shared):
+            async with _beside(shared.run()):
+                yield shared
+            await shared.end()
+    finally:
+        await row.close()
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work, name="gotsurge shared rate")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

@@ -1,0 +1,87 @@
+"""One connection in a thread of its own, for statements that are a transaction each; it is replaced when it is dead."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.database import Database, Place, closed_on_error, connect, driver_of
+
+T = TypeVar("T")
+
+PATIENCE = 30.0
+"""Seconds that a statement waits for others, of this process or another, which take milliseconds."""
+
+
+class DatabaseFailed(Exception):
+    """The database cannot be used at this moment; the text says why. The next one gets a new connection."""
+
+
+class InThread:
+    """Runs statements one after another, each whole, also when its caller is cancelled.
+
+    Args:
+        texts: the file of the statements.
+        name: of the thread.
+        prepare: called with each new connection, before all else.
+
+    Raises:
+        ConfigError: the database's driver is not installed, or cannot read the URL.
+    """
+
+    def __init__(self, place: Place, texts: Path, *, name: str, prepare: Callable[[Database], object]) -> None:
+        self._place = place
+        self._texts = texts
+        self._driver = driver_of(place)
+        self._prepare = prepare
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._database: Database | None = None
+
+    async def do(self, work: Callable[[Database], T]) -> T:
+        """Have something done in the thread.
+
+        Raises:
+            DatabaseFailed: it was not, or nobody knows.
+        """
+        run = partial(self._run, work, time.monotonic())
+        return await uninterrupted(asyncio.get_running_loop().run_in_executor(self._thread, run))
+
+    async def close(self) -> None:
+        """Give back the connection."""
+        await uninterrupted(asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect))
+
+    def _run(self, work: Callable[[Database], T], asked: float) -> T:
+        if time.monotonic() - asked > PATIENCE:
+            raise DatabaseFailed(f"others have waited for it for {PATIENCE:.0f} s")
+        try:
+            return work(self._connected())
+        except (self._driver.Error, OSError) as error:
+            # Whatever it was, the next one gets a new connection: this one's server may have become a read-only copy.
+            self._disconnect()
+            raise DatabaseFailed(_why(error)) from None
+
+    def _connected(self) -> Database:
+        if self._database is not None and not self._database.alive():
+            self._disconnect()
+        if self._database is None:
+            database = connect(self._place, self._texts, patience=PATIENCE)
+            with closed_on_error(database):
+                self._prepare(database)
+            self._database = database
+        return self._database
+
+    def _disconnect(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
+
+def _why(error: Exception) -> str:
+    why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    if why == "database is locked":
+        why += ": another process is writing, or was frozen while it wrote; wake or end it"
+    return why
