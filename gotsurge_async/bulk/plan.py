@@ -15,7 +15,7 @@ import attrs
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.after.results import WholeFile
+from gotsurge_async.bulk.after.writing import WholeFile
 from gotsurge_async.bulk.checks.windows import Planned, WindowRules, planned, point_of
 from gotsurge_async.bulk.ledger import Ledger, Mode, Run
 from gotsurge_async.bulk.send.changes import Changed, Known
@@ -185,7 +185,7 @@ class Planner:
                 unpriced += 1
             else:
                 spend[order.currency or ""] += order.price
-            for rule in self.rules.broken(order, self.now):
+            for rule in self.rules.broken(order):
                 tight_count += 1
                 if len(tight) < KEPT:
                     tight.append(Tight(line=row.line, key=row.key, rule=rule))

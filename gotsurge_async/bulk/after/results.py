@@ -12,11 +12,12 @@ from contextlib import ExitStack, asynccontextmanager
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import attrs
 import msgspec
 
+from gotsurge_async.bulk.after.writing import WholeFile, csv_line, defused
 from gotsurge_async.bulk.ledger import Identity, Ledger, OrderRow, OrderState, RunInfo, Word, word_of
 from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.sources.fields import FEEDBACK
@@ -250,22 +251,6 @@ async def _clean_up() -> AsyncIterator[ExitStack]:
         await asyncio.to_thread(at_end.close)
 
 
-class WholeFile:
-    """A file that is written beside its place, and put there when it is whole; for its owner alone."""
-
-    def __init__(self, path: Path, at_end: ExitStack) -> None:
-        self.path = path
-        descriptor, self._temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-        at_end.callback(Path(self._temporary).unlink, missing_ok=True)
-        self.stream: IO[bytes] = os.fdopen(descriptor, "wb")
-        at_end.callback(self.stream.close)
-
-    def put_in_place(self) -> None:
-        """Close the file, and give it its name."""
-        self.stream.close()
-        Path(self._temporary).replace(self.path)
-
-
 def _open_files(run: RunInfo, folder: Path, at_end: ExitStack) -> dict[str, WholeFile]:
     folder.mkdir(parents=True, exist_ok=True)
     ending = "jsonl" if run.columns is None else "csv"
@@ -300,31 +285,8 @@ def _json_row(row: OrderRow, word: Word) -> bytes:
     return msgspec.json.encode(_decode_fields(row.source) | dict(told)) + b"\n"
 
 
-_QUOTE, _TWO_QUOTES = '"', '""'
 _decode_cells = msgspec.json.Decoder(list[str]).decode
 _decode_fields: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-
-
-def csv_line(cells: Sequence[str], delimiter: str) -> bytes:
-    """A row of at least two cells as `csv.writer` writes it, which looks at each character and takes twice as long."""
-    line = delimiter.join(cells)
-    if line.count(delimiter) >= len(cells) or '"' in line or "\n" in line or "\r" in line:
-        line = delimiter.join(
-            [
-                f'"{cell.replace(_QUOTE, _TWO_QUOTES)}"'
-                if delimiter in cell or '"' in cell or "\n" in cell or "\r" in cell
-                else cell
-                for cell in cells
-            ]
-        )
-    return f"{line}\r\n".encode()
-
-
-def defused(text: str | None) -> str:
-    """Text of the service, in a cell that a spreadsheet does not take for a formula."""
-    if not text:
-        return ""
-    return f" {text}" if text[0] in "=+-@\t\r" else text
 
 
 def _write(

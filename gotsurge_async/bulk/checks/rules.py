@@ -11,7 +11,7 @@ import difflib
 import functools
 import re
 from collections.abc import Callable, Collection, Iterable
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from math import inf
 from typing import Any, NamedTuple
@@ -24,6 +24,12 @@ MIN_PRICE = 200_000
 
 DEFAULT_MAX_PRICE = 1_000 * MILLICENTS_PER_UNIT
 """The greatest amount that passes without being asked for, in thousandths of a cent: 1000 units of any currency."""
+
+SQUAD_CUT_OFF = timedelta(minutes=30)
+"""How long before the end of the pickup a broadcast to the squad ends (section "Order Statuses")."""
+
+SOON = timedelta(hours=1)
+"""A broadcast that ends sooner than that from now is a warning: there is hardly time to find a driver."""
 
 
 class Severity(StrEnum):
@@ -43,6 +49,8 @@ class Finding(NamedTuple):
     severity: Severity = Severity.FAULT
     value: Any = None
     """The value as it was found."""
+    proposal: str | None = None
+    """What the value was certainly meant to be, if that is plain."""
 
 
 Found = Callable[[Finding], None]
@@ -50,6 +58,8 @@ Found = Callable[[Finding], None]
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 _PHONE_DECORATION = re.compile(r"[\s().\-/]+")
+_SINGAPORE_PHONE = re.compile(r"65[3689][0-9]{7}")
+"""A number of Singapore whose + a spreadsheet has dropped."""
 _PICKUP_START, _PICKUP_END = "from_time_window.start_time_utc", "from_time_window.end_time_utc"
 _DELIVERY_START, _DELIVERY_END = "to_time_window.start_time_utc", "to_time_window.end_time_utc"
 _ITEM_MEASURES = ("quantity", "weight", "volume", "length", "width", "height")
@@ -66,7 +76,8 @@ def check_order(order: Order, *, now: datetime, max_price: Money | None = None, 
     Args:
         order: what is to be created; or anything that has its attributes, times in UTC, and amounts as `Money` or as
             whole numbers of thousandths of a cent.
-        now: the present, an aware datetime: a pickup that ended before it is a warning.
+        now: the present, an aware datetime: a pickup that ended before it, or for which drivers can be found for less
+            than an hour from it, is a warning.
         max_price: the greatest amount that any of the order's amounts may have. It holds for its own currency, or
             for every currency if it has none. Without it, or for another currency, 1000 units of the order's currency.
         zone: the time zone in which messages show times.
@@ -99,9 +110,14 @@ def _nearest(name: str, known: tuple[str, ...]) -> str | None:
         by_shape.setdefault(each.lower(), each)
         # Somebody who writes "street_address" or "start_time_utc" has forgotten whose.
         by_shape.setdefault(each.lower().rpartition(".")[2], each)
-    shape = re.sub(r"[\s\-]+", "_", name.strip().lower())
+    shape = _shape(name)
     near = difflib.get_close_matches(shape, by_shape, n=1, cutoff=0.6)
     return by_shape[near[0]] if near else None
+
+
+def _shape(name: str) -> str:
+    """A name as the document writes names."""
+    return re.sub(r"[\s\-]+", "_", name.strip().lower())
 
 
 def imo_check_digit(number: int) -> int:
@@ -131,9 +147,11 @@ def _check_enums(order: Any, found: Found) -> None:
 
 
 def _unknown(path: str, value: str, known: Collection[str]) -> Finding:
-    near = nearest(value, known)
+    shape = _shape(value)
+    near = None if shape in known else nearest(value, known)
     hint = f'did you mean "{near}"? ' if near else ""
-    return Finding(path, f"is not known; {hint}One of {', '.join(known)}", value=str(value))
+    meant = shape if shape in known else None
+    return Finding(path, f"is not known; {hint}One of {', '.join(known)}", value=str(value), proposal=meant)
 
 
 def _check_address(path: str, address: Any, found: Found) -> None:
@@ -155,7 +173,7 @@ def _check_address(path: str, address: Any, found: Found) -> None:
 def _check_contact(path: str, contact: Any, found: Found) -> None:
     phone, imo = contact.phone, contact.vessel_imo
     if phone and not _PHONE.fullmatch(phone):
-        found(Finding(f"{path}.phone", _phone_message(phone), value=phone))
+        found(Finding(f"{path}.phone", _NOT_E164, value=phone, proposal=_phone(phone)))
     if imo is not None and not _is_imo(imo):
         message = "an IMO number has seven digits"
         if _has_seven_digits(imo):
@@ -163,13 +181,17 @@ def _check_contact(path: str, contact: Any, found: Found) -> None:
         found(Finding(f"{path}.vessel_imo", message, value=imo))
 
 
-def _phone_message(phone: str) -> str:
-    plain = _PHONE_DECORATION.sub("", phone)
+_NOT_E164 = "is not E.164: + and the country, then digits only, such as +6561234567"
+
+
+def _phone(text: str) -> str | None:
+    """The number that a text certainly means, as it is to be written."""
+    plain = _PHONE_DECORATION.sub("", text)
     if plain.startswith("00"):
         plain = "+" + plain[2:]
-    if _PHONE.fullmatch(plain):
-        return f"a phone number is written with + and digits only: {plain}"
-    return "a phone number starts with + and the country, then digits only, such as +6561234567"
+    elif _SINGAPORE_PHONE.fullmatch(plain):
+        plain = "+" + plain
+    return plain if _PHONE.fullmatch(plain) else None
 
 
 def _check_windows(order: Any, now: datetime, zone: tzinfo, found: Found) -> None:
@@ -188,9 +210,23 @@ def _check_windows(order: Any, now: datetime, zone: tzinfo, found: Found) -> Non
             wrong(pickup_end, _PICKUP_END, start, _DELIVERY_START, "the delivery starts before the pickup has ended")
         if end < start:
             wrong(start, _DELIVERY_START, end, _DELIVERY_END, "the delivery ends before it starts")
+    if pickup_end < now + SOON + SQUAD_CUT_OFF:
+        message = _cut_off(order.broadcast_preference, pickup_end, now, zone)
+        if message is not None:
+            found(Finding(_PICKUP_END, message, Severity.WARNING, _shown(pickup_end, zone)))
+
+
+def _cut_off(preference: str, pickup_end: datetime, now: datetime, zone: tzinfo) -> str | None:
+    """What is to be said of a pickup that ends soon: how long drivers can take the order."""
     if pickup_end < now:
-        message = f"the pickup is already over (it is {_shown(now, zone)})"
-        found(Finding(_PICKUP_END, message, Severity.WARNING, _shown(pickup_end, zone)))
+        return f"the pickup is already over (it is {_shown(now, zone)})"
+    squad = preference == BroadcastPreference.SQUAD
+    until = pickup_end - SQUAD_CUT_OFF if squad else pickup_end
+    why = "the squad is asked until 30 minutes before the pickup ends" if squad else "the pickup ends soon"
+    left = int((until - now).total_seconds() // 60)
+    if left < 0:
+        return f"{why}: no driver can take it since {_shown(until, zone)} (it is {_shown(now, zone)})"
+    return f"{why}: drivers have {left} minutes to take it" if until - now < SOON else None
 
 
 def _shown(moment: datetime, zone: tzinfo) -> str:
@@ -200,7 +236,10 @@ def _shown(moment: datetime, zone: tzinfo) -> str:
 def _check_money(order: Any, max_price: Money | None, found: Found) -> None:
     currency: str = order.currency or ""
     if currency and not _CURRENCY.fullmatch(currency):
-        found(Finding("currency", "a currency is three capital letters (ISO 4217), such as SGD", value=currency))
+        meant = currency.strip().upper()
+        proposal = meant if _CURRENCY.fullmatch(meant) else None
+        message = "a currency is three capital letters (ISO 4217), such as SGD"
+        found(Finding("currency", message, value=currency, proposal=proposal))
     limit = DEFAULT_MAX_PRICE
     if max_price is not None and max_price.currency in ("", currency):
         limit = max_price.millicents

@@ -55,28 +55,21 @@ class WindowRules:
 
     Attributes:
         shortest_pickup: minutes; a pickup window that is shorter is hard to meet.
-        lead: minutes; a pickup that ends sooner than that from now is hard to take.
         speed: kilometres an hour that a driver makes on the road.
         detour: how many times longer than the line through the air the road is.
     """
 
     shortest_pickup: float = 15.0
-    lead: float = 60.0
     speed: float = 40.0
     detour: float = 1.3
 
-    def broken(self, order: Planned, now: datetime) -> list[str]:
+    def broken(self, order: Planned) -> list[str]:
         """What is too narrow about an order; the way counts only where both addresses have coordinates."""
         told: list[str] = []
         pickup, delivery = order.from_time_window, order.to_time_window
         length = _minutes(pickup.end_time_utc - pickup.start_time_utc)
         if length < self.shortest_pickup:
             told.append(f"the pickup window lasts {length:.0f} minutes")
-        left = _minutes(pickup.end_time_utc - now)
-        if left < 0:
-            told.append("the pickup is over")
-        elif left < self.lead:
-            told.append(f"the pickup ends in {left:.0f} minutes")
         start, end = point_of(order.from_address), point_of(order.to_address)
         if delivery is not None and start is not None and end is not None:
             kilometres = self.detour * _kilometres(start, end)

@@ -10,6 +10,7 @@ import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.bulk.checks.faults import FaultGroup, FaultGroups
 from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, Run
 from gotsurge_async.bulk.send.changes import note_changes
 from gotsurge_async.bulk.sources import Fault, Source
@@ -36,15 +37,27 @@ class UnusableSource(InvalidData):
     Attributes:
         faults: the first thousand, each with its place.
         count: how many there are.
+        groups: all of them by column and rule, the most frequent first.
     """
 
-    def __init__(self, message: str = "", faults: Sequence[Fault] = (), count: int = 0) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        faults: Sequence[Fault] = (),
+        count: int = 0,
+        groups: Iterable[FaultGroup] | None = None,
+    ) -> None:
         super().__init__(message, [Problem("", str(fault)) for fault in faults])
         self.faults: tuple[Fault, ...] = tuple(faults)
         self.count = count
+        if groups is None:
+            groups = FaultGroups()
+            for fault in faults:
+                groups.add(fault)
+        self.groups: tuple[FaultGroup, ...] = tuple(groups)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.args[0], self.faults, self.count))
+        return (type(self), (self.args[0], self.faults, self.count, self.groups))
 
 
 @attrs.frozen
@@ -85,8 +98,9 @@ class Loader:
                     [NewOrder(row.line, row.key, row.payload, row.original, row.fingerprint) for row in block]
                 )
                 block = await asyncio.to_thread(self._block, rows)
-            if not source.report.ok:
-                raise UnusableSource(f"{source.name} has faults", source.report.faults, source.report.fault_count)
+            report = source.report
+            if report.fault_count:
+                raise UnusableSource(f"{source.name} has faults", report.faults, report.fault_count, report.groups)
             return run, await self._admit(run, source.name, source.sha256)
 
     async def orders(

@@ -5,8 +5,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
+from gotsurge_async.bulk.checks.faults import Fault, SourceReport
 from gotsurge_async.bulk.sources.options import ColumnMap, FileMap, SourceOptions
-from gotsurge_async.bulk.sources.source import Fault, Form, Source, SourceReport
+from gotsurge_async.bulk.sources.source import Form, Source
 from gotsurge_async.errors import ConfigError
 
 __all__ = ["STDIN", "ColumnMap", "Fault", "FileMap", "Form", "Source", "SourceOptions", "SourceReport", "open_source"]

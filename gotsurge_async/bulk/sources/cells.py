@@ -16,6 +16,15 @@ from gotsurge_async.money import MILLICENTS_PER_UNIT, Money
 Parse = Callable[[str], Any]
 """Text without white space around it -> the value; ValueError says what is wrong and what would be right."""
 
+
+class Misread(ValueError):
+    """What is wrong with a cell, and what it was certainly meant to be, where that is plain."""
+
+    def __init__(self, rule: str, proposal: str | None = None) -> None:
+        super().__init__(rule)
+        self.proposal = proposal
+
+
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _WHOLE_WITH_DECIMALS = re.compile(r"([+-]?[0-9]{1,18})\.0*")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
@@ -59,7 +68,7 @@ def parse_int(text: str) -> int:
         return int(text)
     decimals = _WHOLE_WITH_DECIMALS.fullmatch(text)
     if decimals:
-        raise ValueError(f"a whole number is written without decimals: {decimals[1]}")
+        raise Misread("a whole number is written without decimals", decimals[1])
     raise ValueError("a whole number is written in digits only, such as 4")
 
 
@@ -90,24 +99,23 @@ def parse_money(text: str) -> int:
     """A decimal amount in units of the currency, which stands in a column of its own; in thousandths of a cent."""
     match = _MONEY.fullmatch(text)
     if match is None:
-        raise ValueError(_money_rule(text))
+        raise _no_money(text)
     sign, whole, fraction = match.groups("")
     millicents = int(whole) * MILLICENTS_PER_UNIT + int(fraction.ljust(_FRACTION_DIGITS, "0"))
     return -millicents if sign == "-" else millicents
 
 
-def _money_rule(text: str) -> str:
+def _no_money(text: str) -> Misread:
     if _TOO_FINE.fullmatch(text):
-        return "money has at most five decimals, and usually two, such as 48.50"
+        return Misread("money has at most five decimals, and usually two, such as 48.50")
     if _GROUPED.fullmatch(text) and not re.fullmatch(r"[0-9]+,[0-9]{2}", text):
-        plain = re.sub(r"[,' \u00a0]", "", text)
-        return f"money is written without thousands separators, such as {plain}"
+        return Misread("money is written without thousands separators", re.sub(r"[,' \u00a0]", "", text))
     amount = _WITH_CURRENCY.fullmatch(text)
     if amount:
         plain = amount[1] or amount[2]
         if _MONEY.fullmatch(plain):
-            return f"money is written without its currency, which stands in the column currency: {plain}"
-    return "money is a decimal such as 48.50"
+            return Misread(f"money is written without its currency, which stands in the column currency: {plain}")
+    return Misread("money is a decimal such as 48.50")
 
 
 def time_parser(zone: ZoneInfo | None) -> Parse:

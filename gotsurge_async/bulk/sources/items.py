@@ -12,10 +12,11 @@ from typing import BinaryIO
 
 import msgspec
 
+from gotsurge_async.bulk.checks.faults import SourceReport
 from gotsurge_async.bulk.checks.rules import check_item
 from gotsurge_async.bulk.sources.fields import ITEM_KEY, ItemRow, candidate_of
 from gotsurge_async.bulk.sources.options import SourceOptions
-from gotsurge_async.bulk.sources.source import SourceReport, encode
+from gotsurge_async.bulk.sources.source import encode
 from gotsurge_async.bulk.sources.table import Reading, Table
 from gotsurge_async.models.tasks import Item
 

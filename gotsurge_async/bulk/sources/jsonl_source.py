@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from gotsurge_async import codec
+from gotsurge_async.bulk.checks.faults import Fault, Original, SourceReport
 from gotsurge_async.bulk.checks.rules import Severity
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet, time_parser
 from gotsurge_async.bulk.sources.fields import FEEDBACK, candidate_of, columns_of
@@ -18,10 +19,8 @@ from gotsurge_async.bulk.sources.source import (
     IN_DOUBT,
     MAY_EXIST,
     SHORTENED,
-    Fault,
     Form,
     Source,
-    SourceReport,
     SourceRow,
     encode,
     fingerprint_of,
@@ -57,6 +56,7 @@ class JsonlSource(Source):
         for number, raw in enumerate(physical_lines(self._stream, self._digest.update), start=1):
             self._line, self._bad = number, set()
             refused = not_text(raw) if raw is not None and number == 1 else None
+            self._raw = b""
             if raw is None or refused:
                 self._wrong("", refused or TOO_LONG)
                 if refused:
@@ -93,7 +93,7 @@ class JsonlSource(Source):
         for name in missing:
             self._wrong(name, "is required and missing")
         for finding in findings:
-            self._wrong(finding.path, finding.message, finding.severity)
+            self._wrong(finding.path, finding.message, finding.severity, finding.proposal)
         if key is None or self._bad:
             return None
         try:
@@ -186,24 +186,24 @@ class JsonlSource(Source):
                 return None, False
             rest = {name: value for name, value in rest.items() if name not in broken}
 
-    def _wrong(self, path: str, rule: str, severity: Severity = Severity.FAULT) -> None:
+    def _wrong(self, path: str, rule: str, severity: Severity = Severity.FAULT, proposal: str | None = None) -> None:
         """Say what is wrong with a field of the current line; of several faults of one field the first is told."""
         if path and (path in self._bad or any(each.startswith(f"{path}.") for each in self._bad)):
             return
         if severity is Severity.FAULT:
             self._bad.add(path)
         value = self._shown(path) if path else None
-        self.report.add(
-            Fault(
-                file=self.name,
-                line=self._line,
-                column=path or None,
-                field=path or None,
-                value=value,
-                rule=rule,
-                severity=severity,
-            )
+        fault = Fault(
+            file=self.name,
+            line=self._line,
+            column=path or None,
+            field=path or None,
+            value=value,
+            rule=rule,
+            severity=severity,
+            proposal=proposal,
         )
+        self.report.add(fault, Original(self._raw) if self._raw else None)
 
     def _shown(self, path: str) -> str | None:
         """The value as it stands in the line, read again: this happens only for faults."""

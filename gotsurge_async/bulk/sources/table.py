@@ -3,21 +3,28 @@
 from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
+from gotsurge_async.bulk.checks.faults import Fault, Original, SourceReport
 from gotsurge_async.bulk.checks.rules import Finding, Severity
 from gotsurge_async.bulk.sources.cells import Parse, parser
 from gotsurge_async.bulk.sources.fields import FEEDBACK, ITEM_KEY, candidate_of, columns_of, required_of
 from gotsurge_async.bulk.sources.lines import NOT_UTF8, Record, Records, physical_lines
 from gotsurge_async.bulk.sources.options import NOW, ColumnMap, SourceOptions, did_you_mean
-from gotsurge_async.bulk.sources.source import Fault, Form, SourceReport
+from gotsurge_async.bulk.sources.source import Form
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.base import fields_of, is_model
 
 _DELIMITERS = ",;\t|"
 
 Wrong = Callable[[str, str], None]
-"""Told a column (in a header its own name, in a row the field's dotted name) and the rule that it breaks."""
+"""Told a column of the header by its own name, and the rule that it breaks."""
+
+
+class WrongCell(Protocol):
+    """Told a field of a row by its dotted name, the rule that it breaks, and what it was certainly meant to be."""
+
+    def __call__(self, field: str, rule: str, proposal: str | None = None, /) -> None: ...
 
 
 class Reading(NamedTuple):
@@ -136,7 +143,7 @@ class Header:
                 wrong(name, rule)
         return missing
 
-    def read(self, cells: Sequence[str], wrong: Wrong) -> dict[str, Any]:
+    def read(self, cells: Sequence[str], wrong: WrongCell) -> dict[str, Any]:
         """The fields that a row gives: values of the right types, and whole objects. An empty cell gives nothing.
 
         What is required and missing is told, unless the header lacks it already.
@@ -148,7 +155,7 @@ class Header:
                 try:
                     given[parent][field] = cell if parse is None else parse(cell)
                 except ValueError as error:
-                    wrong(name, str(error))
+                    wrong(name, str(error), getattr(error, "proposal", None))
         values = given.pop("")
         for parent, (make, needs, complete) in self._objects.items():
             inside = given[parent]
@@ -161,7 +168,7 @@ class Header:
             self._tell_missing(values, cells, wrong)
         return values
 
-    def _tell_missing(self, values: Mapping[str, Any], cells: Sequence[str], wrong: Wrong) -> None:
+    def _tell_missing(self, values: Mapping[str, Any], cells: Sequence[str], wrong: WrongCell) -> None:
         """Tell each required field that a row does not give; of an object given in part `read` has told."""
         for name in sorted(self._required - values.keys()):
             if name not in self._objects:
@@ -267,45 +274,82 @@ class Table:
 
     def found(self, finding: Finding) -> None:
         """Tell what the checks have found in the current row."""
-        self.wrong(finding.path, finding.message, finding.severity, finding.value)
+        self.wrong(finding.path, finding.message, finding.proposal, finding.severity, finding.value)
 
-    def wrong(self, field: str, rule: str, severity: Severity = Severity.FAULT, value: Any = None) -> None:
+    def wrong(
+        self,
+        field: str,
+        rule: str,
+        proposal: str | None = None,
+        severity: Severity = Severity.FAULT,
+        value: Any = None,
+    ) -> None:
         """Say what is wrong with a field of the current row; of several faults of one field the first is told."""
         if field in self.bad or any(each.startswith(f"{field}.") for each in self.bad):
             return
         index = self.header.index.get(field) if self.header else None
         if index is None:
-            self.tell(self._line, field, None if value is None else str(value), rule, severity, field)
+            shown = None if value is None else str(value)
+            fault = Fault(
+                file=self.name,
+                line=self._line,
+                column=field,
+                field=field,
+                value=shown,
+                rule=rule,
+                severity=severity,
+                proposal=proposal,
+            )
+            self._report.add(fault, self._original())
         else:
-            self.wrong_cell(index, rule, severity, field)
+            self.wrong_cell(index, rule, severity, field, proposal)
         if severity is Severity.FAULT:
             self.bad.add(field)
 
-    def wrong_cell(self, index: int, rule: str, severity: Severity = Severity.FAULT, field: str | None = None) -> None:
-        """Say what is wrong with a cell of the current row, which gives ``field``, if it gives one."""
+    def wrong_cell(
+        self,
+        index: int,
+        rule: str,
+        severity: Severity = Severity.FAULT,
+        field: str | None = None,
+        proposal: str | None = None,
+    ) -> None:
+        """Say what is wrong with a cell of the current row, which gives ``field``, if it gives one.
+
+        Args:
+            proposal: what the value was certainly meant to be.
+        """
         name = (self.header.names[index] if self.header else "") or f"column {index + 1}"
         if name not in self.bad:
-            self.tell(self._line, name, self._cells[index] or None, rule, severity, field)
+            fault = Fault(
+                file=self.name,
+                line=self._line,
+                column=name,
+                field=field,
+                value=self._cells[index] or None,
+                rule=rule,
+                severity=severity,
+                proposal=proposal,
+                place=index,
+            )
+            self._report.add(fault, self._original())
         if severity is Severity.FAULT:
             self.bad.add(name)
 
     def tell(
-        self,
-        line: int | None,
-        column: str | None,
-        value: str | None,
-        rule: str,
-        severity: Severity = Severity.FAULT,
-        field: str | None = None,
+        self, line: int | None, column: str | None, value: str | None, rule: str, severity: Severity = Severity.FAULT
     ) -> None:
         """Say what is wrong anywhere in this file."""
-        self._report.add(
-            Fault(file=self.name, line=line, column=column, field=field, value=value, rule=rule, severity=severity)
-        )
+        self._report.add(Fault(file=self.name, line=line, column=column, value=value, rule=rule, severity=severity))
 
-    def _unreadable(self, line: int, rule: str) -> None:
+    def _original(self) -> Original | None:
+        """The current row, as it was read."""
+        return None if self.header is None else Original(self._cells, self.header.names)
+
+    def _unreadable(self, line: int, rule: str, cells: Sequence[str] = ()) -> None:
         self.lost += 1
-        self.tell(line, None, None, rule)
+        original = None if self.header is None else Original(cells, self.header.names)
+        self._report.add(Fault(file=self.name, line=line, rule=rule), original)
 
     def _fits(self, record: Record, width: int) -> bool:
         """Whether a row has as many cells as the header, not counting empty ones at its end."""
@@ -317,7 +361,7 @@ class Table:
         count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
         until = "" if record.last_line == record.line else f" (the row goes on to line {record.last_line})"
         advice = f"a value that holds a {_shown(self._delimiter)} or a line break stands in quotes"
-        self._unreadable(record.line, f"{count}, but the header has {width}{until}: {advice}")
+        self._unreadable(record.line, f"{count}, but the header has {width}{until}: {advice}", cells)
         return False
 
     def _tell_damage(self, header: Header) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
+from gotsurge_async.bulk.checks.faults import SourceReport
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet
 from gotsurge_async.bulk.sources.fields import ITEM_KEY, candidate_of
 from gotsurge_async.bulk.sources.lines import Record
@@ -12,7 +13,6 @@ from gotsurge_async.bulk.sources.source import (
     MAY_EXIST,
     SHORTENED,
     Source,
-    SourceReport,
     SourceRow,
     encode,
     fingerprint_of,

@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.after.results import defused
+from gotsurge_async.bulk.after.writing import defused
 from gotsurge_async.cli.afterwards.books import Books, open_book, refuse_unknown_run, takes_books
 from gotsurge_async.cli.afterwards.reading import STALE
 from gotsurge_async.cli.shared.exits import Exit, asynchronous

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from gotsurge_async.bulk.after.results import WholeFile
+from gotsurge_async.bulk.after.writing import WholeFile
 from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books
 from gotsurge_async.cli.afterwards.reading import STALE
 from gotsurge_async.cli.afterwards.zones import zone_option

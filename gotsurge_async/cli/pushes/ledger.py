@@ -12,7 +12,8 @@ import click
 
 from gotsurge_async.bulk import Ledger
 from gotsurge_async.bulk.after.export import Exported, export
-from gotsurge_async.bulk.after.results import WholeFile, newest_in
+from gotsurge_async.bulk.after.results import newest_in
+from gotsurge_async.bulk.after.writing import WholeFile
 from gotsurge_async.bulk.ledger.errors import RESCUE, commands_for
 from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.bulk.ledger.upkeep.archive import archive

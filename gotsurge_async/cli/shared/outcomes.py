@@ -13,9 +13,9 @@ import click
 import msgspec
 
 from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.bulk.checks.faults import SourceReport
 from gotsurge_async.bulk.sources import SourceOptions
 from gotsurge_async.bulk.sources.jsonl_source import JsonlSource
-from gotsurge_async.bulk.sources.source import SourceReport
 from gotsurge_async.calls.create import Created, InDoubt, Refused
 from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of

@@ -6,7 +6,7 @@ from decimal import Decimal
 from html import escape
 from typing import IO, Any, TypeAlias
 
-from gotsurge_async.bulk.after.results import csv_line, defused
+from gotsurge_async.bulk.after.writing import csv_line, defused
 from gotsurge_async.clock import in_zone
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.money import Money

@@ -6,7 +6,8 @@ import io
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gotsurge_async.bulk.after.results import FILES, csv_line
+from gotsurge_async.bulk.after.results import FILES
+from gotsurge_async.bulk.after.writing import csv_line
 from gotsurge_async.bulk.ledger import OrderState, word_of
 
 _cells = st.text(st.sampled_from('a ,;\t|"\r\n\u2028é'), max_size=5) | st.text(

@@ -43,15 +43,24 @@ def test_orders_made_to_the_rules_have_no_findings(order: Order) -> None:
     ("field", "value", "meant"),
     [
         ("broadcast_preference", "squads", "squad"),
-        ("vehicle_preference", "VAN_1.7M", "van_1.7m"),
+        ("vehicle_preference", "lory_10ft", "lorry_10ft"),
         ("service_type", "", ""),
     ],
 )
 def test_an_unknown_enum_value_is_a_fault_that_offers_the_nearest(field: str, value: str, meant: str) -> None:
-    """An enumeration takes only what the document lists."""
+    """An enumeration takes only what the document lists; what is only near to it is no proposal."""
     finding = the_fault(**{field: value})
     assert (finding.path, finding.value) == (field, value)
     assert (f'did you mean "{meant}"' in finding.message) == bool(meant)
+    assert finding.proposal is None
+
+
+@pytest.mark.parametrize("value", ["VAN_1.7M", " Van 1.7m", "van-1.7M"])
+def test_the_shape_of_an_enum_value_is_proposed(value: str) -> None:
+    """What differs from a known value in capitals, spaces and dashes alone was certainly meant to be it."""
+    finding = the_fault(vehicle_preference=value)
+    assert finding.proposal == "van_1.7m"
+    assert "did you mean" not in finding.message
 
 
 @pytest.mark.parametrize(
@@ -76,22 +85,26 @@ def test_an_address_that_says_nothing_is_a_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    ("phone", "offered"),
+    ("phone", "proposal"),
     [
         ("+65 6941-1942", "+6569411942"),
         ("(+65) 6941 1942", "+6569411942"),
         ("006569411942", "+6569411942"),
-        ("69411942", "starts with +"),
-        ("6.59E+09", "starts with +"),
-        ("+0569411942", "starts with +"),
-        ("+65694119421942194", "starts with +"),
+        ("6569411942", "+6569411942"),
+        ("65 9175 5010", "+6591755010"),
+        ("6512345678", None),
+        ("69411942", None),
+        ("6.59E+09", None),
+        ("+0569411942", None),
+        ("+65694119421942194", None),
     ],
 )
-def test_a_phone_number_is_e164_and_the_fault_shows_it_right(phone: str, offered: str) -> None:
-    """Only + and digits are taken; where the meaning is clear the right form is offered."""
+def test_a_phone_number_is_e164_and_the_fault_proposes_the_right_one(phone: str, proposal: str | None) -> None:
+    """Only + and digits are taken; where the meaning is clear the right form is proposed."""
     finding = the_fault(officer_contact=Contact(phone=phone))
     assert finding.path == "officer_contact.phone"
-    assert offered in finding.message
+    assert finding.message.startswith("is not E.164: ")
+    assert finding.proposal == proposal
 
 
 @pytest.mark.parametrize("imo", [9074728, 123456, 90747290, -9074729])
@@ -139,13 +152,39 @@ def test_messages_show_times_in_the_users_zone() -> None:
     assert "2030-03-05T11:00:00+08:00" in finding.message
 
 
-def test_a_pickup_that_is_over_is_a_warning() -> None:
-    """It may be meant, so it does not stop the order; a pickup that ends now is not over."""
-    end = good_order().from_time_window.end_time_utc
-    assert check_order(good_order(), now=end) == []
-    (finding,) = check_order(good_order(), now=end + timedelta(seconds=1))
+END = good_order().from_time_window.end_time_utc
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("preference", "now", "words"),
+    [
+        ("marine", END + MINUTE, "the pickup is already over (it is 2030-03-05T03:01:00Z)"),
+        ("squad", END + MINUTE, "the pickup is already over"),
+        ("all", END, "the pickup ends soon: drivers have 0 minutes to take it"),
+        ("marine", END - 59 * MINUTE, "drivers have 59 minutes to take it"),
+        ("all", END - 60 * MINUTE, None),
+        ("squad", END - 91 * MINUTE, None),
+        ("squad", END - 45 * MINUTE, "until 30 minutes before the pickup ends: drivers have 15 minutes to take it"),
+        ("squad", END - 20 * MINUTE, "no driver can take it since 2030-03-05T02:30:00Z (it is 2030-03-05T02:40:00Z)"),
+    ],
+)
+def test_a_pickup_too_soon_is_a_warning(preference: str, now: datetime, words: str | None) -> None:
+    """Less than an hour to find a driver is told, by the cut-off of the broadcast; it may be meant, so it is sent."""
+    findings = check_order(good_order(broadcast_preference=preference), now=now)
+    if words is None:
+        assert findings == []
+        return
+    (finding,) = findings
     assert finding.severity is Severity.WARNING
     assert finding.path == "from_time_window.end_time_utc"
+    assert words in finding.message
+
+
+def test_the_currency_is_proposed_in_capitals() -> None:
+    """A currency in small letters has one meaning."""
+    assert the_fault(price=None, currency="sgd").proposal == "SGD"
+    assert the_fault(price=None, currency="S$").proposal is None
 
 
 @pytest.mark.parametrize(

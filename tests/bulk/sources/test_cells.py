@@ -1,5 +1,6 @@
 """One cell as a value, or the way to write it."""
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async.bulk.sources.cells import (
+    Parse,
     parse_bool,
     parse_int,
     parse_money,
@@ -21,6 +23,14 @@ from gotsurge_async.models.tasks import ServiceType
 from gotsurge_async.money import Money
 
 
+def refusal(parse: Parse, text: str) -> str:
+    """What is said of a cell that cannot be read, and behind an arrow the value that is proposed."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the caller looks at its text
+        parse(text)
+    proposal = getattr(caught.value, "proposal", None)
+    return str(caught.value) if proposal is None else f"{caught.value} -> {proposal}"
+
+
 @given(st.integers(-(10**17), 10**17))
 @settings(deadline=None)
 def test_integers_in_digits(number: int) -> None:
@@ -31,7 +41,7 @@ def test_integers_in_digits(number: int) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("5.0", "without decimals: 5"),
+        ("5.0", "without decimals -> 5$"),
         ("1e3", "digits only"),
         ("1,000", "digits only"),
         ("1_0", "digits"),
@@ -40,8 +50,7 @@ def test_integers_in_digits(number: int) -> None:
 )
 def test_what_is_no_integer(text: str, words: str) -> None:
     """Nothing is rounded or guessed."""
-    with pytest.raises(ValueError, match=words):
-        parse_int(text)
+    assert re.search(words, refusal(parse_int, text))
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -82,8 +91,8 @@ def test_money_is_exact(millicents: int) -> None:
     ("text", "words"),
     [
         ("1,50", "a decimal such as 48.50"),
-        ("1,234.50", "without thousands separators, such as 1234.50"),
-        ("1'234", "without thousands separators, such as 1234"),
+        ("1,234.50", "without thousands separators -> 1234.50$"),
+        ("1'234", "without thousands separators -> 1234$"),
         ("S$48.50", "without its currency.*: 48.50"),
         ("$ 48.50", "without its currency.*: 48.50"),
         ("SGD 48.50", "without its currency.*: 48.50"),
@@ -98,8 +107,7 @@ def test_money_is_exact(millicents: int) -> None:
 )
 def test_what_is_no_money(text: str, words: str) -> None:
     """The fault says how to write it."""
-    with pytest.raises(ValueError, match=words):
-        parse_money(text)
+    assert re.search(words, refusal(parse_money, text))
 
 
 @pytest.mark.parametrize(

@@ -122,9 +122,12 @@ async def test_faults_as_json_go_to_standard_output(tmp_path: Path) -> None:
         "file": "orders.csv",
         "line": 2,
         "column": "price",
+        "field": "price",
         "value": "zero",
         "rule": "",
         "severity": "",
+        "proposal": None,
+        "place": 11,
     }
 
 
