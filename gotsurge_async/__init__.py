@@ -36,6 +36,7 @@ from gotsurge_async.errors import (
     UnreadableAnswer,
     UsageError,
     VersionConflict,
+    what_is_known,
 )
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.platform import Organization
@@ -123,4 +124,5 @@ __all__ = [
     "VersionConflict",
     "__version__",
     "unreadable",
+    "what_is_known",
 ]

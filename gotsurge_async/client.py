@@ -82,7 +82,7 @@ class GotSurge:
         clock: Clock | None = None,
         assumed_endpoints: Literal["accept", "refuse"] | None = None,
     ) -> None:
-        self._state: Literal["new", "open", "closed"] = "new"
+        self._state: Literal["new", "open", "closed", "shared"] = "new"
         if transport is None:
             # Imported here, so that importing the package does not pay for aiohttp.
             from gotsurge_async.transports.aiohttp import AiohttpTransport
@@ -127,11 +127,15 @@ class GotSurge:
     def _join(self, account: str, known: Known) -> None:
         """Make what an account has of its own; all else is shared."""
         self.tokens: TokenManager = self._new_tokens(account=account, known=known)
-        self._session = self._new_session(tokens=self.tokens, limiter=self._limiter, known=known)
-        self.tasks: Tasks = Tasks(self._session)
-        self.prices: Prices = Prices(self._session)
-        self.partner: Partner = Partner(self._session, self.oauth.credentials)
-        self.platform: Platform = Platform.of(self._session)
+        self._use(self._new_session(tokens=self.tokens, limiter=self._limiter, known=known))
+
+    def _use(self, session: Session) -> None:
+        """Make the calls by a session."""
+        self._session = session
+        self.tasks: Tasks = Tasks(session)
+        self.prices: Prices = Prices(session)
+        self.partner: Partner = Partner(session, self.oauth.credentials)
+        self.platform: Platform = Platform.of(session)
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] | None = None, **options: Any) -> Self:
@@ -172,6 +176,37 @@ class GotSurge:
             main._others[account] = other
         return main._others[account]
 
+    def with_options(
+        self, *, timeout: float | None = None, retries: int | None = None, account: str | None = None
+    ) -> Self:
+        """The same client for calls of another kind; it shares all else, and is opened and closed with this one::
+
+            created = await gs.with_options(timeout=10, retries=0).tasks.create(orders)
+
+        What is not given stays as it is here.
+
+        Args:
+            timeout: seconds for the whole of an operation: waiting for a token and a place, all tries, and what is
+                read to find out. When they are over it ends with `OutcomeUnknown` if a request may have been
+                processed, and with `NotSent` if certainly none was. A stream gives as much to each of its calls.
+            retries: tries after the first.
+            account: see `as_account`.
+
+        Raises:
+            UsageError: a time of nothing, or fewer than no retries.
+        """
+        if retries is not None and retries < 0:
+            raise UsageError(f"retries: 0 or more, not {retries}")
+        base = self if account is None else self.as_account(account)
+        policy = None if retries is None else attrs.evolve(self._session.policy, attempts=retries + 1)
+        other = copy.copy(base)
+        other._main = self._main or self
+        other._state = "shared"
+        if base is not self:  # what this one says goes on to the other account
+            policy, timeout = policy or self._session.policy, self._session.timeout if timeout is None else timeout
+        other._use(base._session.with_options(timeout=timeout, policy=policy))
+        return other
+
     async def adopt(self, account: str, tokens: Tokens) -> None:
         """Store the tokens that a sign-in gave to an account, and use them from now on."""
         await self.as_account(account).tokens.adopt(tokens)
@@ -184,7 +219,7 @@ class GotSurge:
             NotSent, OutcomeUnknown: no answer; start the consent anew.
             ClientClosed: the client is not open; the code was not used.
         """
-        if self._state != "open":
+        if (self._main or self)._state != "open":
             raise ClientClosed("sign in inside `async with GotSurge(...) as gs:`")
         await self.tokens.adopt(await self.oauth.exchange(code))
 

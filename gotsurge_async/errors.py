@@ -261,6 +261,34 @@ class OutcomeUnknown(CallError):
         self.response = response
 
 
+def what_is_known(error: BaseException) -> "NotSent | OutcomeUnknown | None":
+    """What is known of a call that was cancelled, from what ended the block that it was made in::
+
+        try:
+            async with asyncio.timeout(5):
+                created = await gs.tasks.create(orders)
+        except TimeoutError as error:
+            known = what_is_known(error)  # NotSent, or OutcomeUnknown with what was sent
+
+    Returns:
+        `NotSent` if certainly nothing was processed, `OutcomeUnknown` if the request may have been; None if no call was
+        cancelled. A group of errors tells of the first that was; one that may have been processed goes first.
+    """
+    found: NotSent | None = None
+    waiting, seen = [error], set[int]()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, OutcomeUnknown):
+            return each
+        found = found or (each if isinstance(each, NotSent) else None)
+        waiting += [inner for inner in (each.__cause__, each.__context__) if inner is not None]
+        waiting += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+    return found
+
+
 class PartlyDone(CallError):
     """A batch of which some is done, and some is not or may not be.
 

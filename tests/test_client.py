@@ -4,18 +4,21 @@ import asyncio
 import gc
 import warnings
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gotsurge_async import (
+    Address,
     ConfigError,
     Environment,
     GotSurge,
     Limits,
     MemoryStore,
     NotSent,
+    OutcomeUnknown,
     RetryPolicy,
     Secret,
     SignInNeeded,
@@ -24,12 +27,14 @@ from gotsurge_async import (
 )
 from gotsurge_async.errors import ClientClosed, EndpointsAssumed
 from gotsurge_async.testing import ManualClock
-from gotsurge_async.transports.base import Request, Response
+from gotsurge_async.transports.base import NothingSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
 from tests.support.clients import BASE, KEYS, make, others, serve
 from tests.support.orders import NOW, answer, order
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from gotsurge_async.hooks import Event
 
 # --- open and close ---------------------------------------------------------------------------------------------------
@@ -368,6 +373,79 @@ async def test_closing_does_not_wait_for_the_next_try_of_a_renewal() -> None:
             await calling
     assert clock.monotonic() == 0
     assert [request.url.rpartition("/v1")[2] for request in transport.sent] == ["/oauth2/refresh"]
+    assert not others()
+
+
+async def test_options_make_another_kind_of_calls() -> None:
+    """A client with options shares all with its own, adds what is given, and is closed with it."""
+    transport, clock = MemoryTransport([NothingSent("down"), NothingSent("down"), NothingSent("down")]), ManualClock()
+    async with make(transport, clock=clock) as gs:
+        once = gs.with_options(retries=0)
+        with pytest.raises(NotSent) as caught:
+            await once.tasks.get("t")
+        assert caught.value.attempts == 1
+        with pytest.raises(NotSent) as caught:
+            await gs.with_options(timeout=5).tasks.get("t")
+        assert caught.value.attempts == 2
+        again = once.with_options(timeout=7)
+        assert (again.session.policy.attempts, again.session.timeout) == (1, 7)
+        assert (once.session.timeout, gs.session.timeout, gs.session.policy.attempts) == (None, None, 2)
+        acme = again.with_options(account="acme")
+        assert (acme.tokens, acme.session.timeout) == (gs.as_account("acme").tokens, 7)
+        assert acme.session.policy.attempts == 1
+        with pytest.raises(SignInNeeded):
+            await acme.tasks.get("t")
+        with pytest.raises(UsageError, match="retries"):
+            gs.with_options(retries=-1)
+        with pytest.raises(UsageError, match="opened and closed with"):
+            await once.open()
+        await once.close()  # does nothing
+        assert not transport.closed
+    with pytest.raises(ClientClosed):
+        await once.tasks.get("t")
+    with pytest.raises(ClientClosed):
+        await once.sign_in("planted-code")
+
+
+async def test_every_operation_takes_a_time() -> None:
+    """Each call of one operation ends in time, also where it would read and send again."""
+
+    async def silent(_: Request) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError("nothing comes for ever")
+
+    clock = ManualClock()
+    async with make(MemoryTransport(silent), clock=clock, credentials=KEYS) as gs:
+        a_task, an_order, stops = (
+            "00000000-0000-4000-8000-000000000001",
+            order(),
+            [Address(latitude=1.0, longitude=2.0)] * 2,
+        )
+        platform = gs.platform
+        calls: list[Callable[..., Awaitable[object]]] = [
+            partial(gs.tasks.create, [an_order]),
+            partial(gs.tasks.get, a_task),
+            partial(gs.tasks.cancel, a_task, reason="test"),
+            partial(gs.prices.recommend, stops=stops),
+            partial(gs.partner.detail),
+            partial(platform.organizations.create, "Shop"),
+            partial(platform.organizations.get, a_task),
+            partial(platform.organizations.roles, a_task),
+            partial(platform.users.invite, "a@example.com", org_id="o", role_id="r"),
+            partial(platform.tasks.create, [an_order]),
+            partial(platform.tasks.get, a_task),
+            partial(platform.tasks.update, a_task, version_rev="1", group_tag="x"),
+            partial(platform.tasks.patch_tracking_ids, {a_task: "T-1"}),
+            partial(platform.drafts.create, [an_order]),
+            partial(platform.drafts.broadcast, [a_task]),
+            partial(platform.drafts.broadcast_with_tracking, {a_task: "T-1"}),
+        ]
+        for call in calls:
+            calling = asyncio.ensure_future(call(timeout=9))
+            await clock.settle()
+            await clock.advance(9)
+            assert calling.done(), call
+            assert isinstance(calling.exception(), OutcomeUnknown), call
     assert not others()
 
 

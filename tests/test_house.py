@@ -30,7 +30,7 @@ PUBLIC_NAMES = """
     Problem Profile Quote RateLimited Receipt Refused Rejected RetryPolicy Sealer Secret ServiceType SignInFailed
     SignInNeeded SignatureForm Stop Task TaskChanges TaskStatus TimeWindow Timeouts TokenStore Tokens
     TooLateToCancel Unauthorized UnreadableAnswer Unprocessed UpdateResult Updated UsageError VehiclePreference
-    VersionConflict __version__ unreadable
+    VersionConflict __version__ unreadable what_is_known
 """
 
 

@@ -13,7 +13,15 @@ import attrs
 import msgspec
 
 from gotsurge_async.api.endpoints import Endpoint
-from gotsurge_async.errors import BadRequest, CallError, NotSent, OutcomeUnknown, RateLimited, rejection_class
+from gotsurge_async.errors import (
+    BadRequest,
+    CallError,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    UnreadableAnswer,
+    rejection_class,
+)
 from gotsurge_async.secrets import Secret, headers_for_log, without
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport
 
@@ -73,13 +81,20 @@ class Attempt:
 
 
 async def attempt(transport: Transport, request: Request) -> Attempt:
-    """Send once, and say what became of it. Only a cancellation passes through: then the outcome is unknown."""
+    """Send once, and say what became of it. Only a cancellation passes through: then the outcome is unknown.
+
+    What a transport raises that the protocol does not know proves nothing, and so counts as maybe sent. It is not kept:
+    a library's exception may carry the request, and the token with it.
+    """
     try:
         response = await transport.send(request)
     except NothingSent as error:
         return Attempt(outcome=Outcome.NOT_SENT, reason=error.reason)
     except MaybeSent as error:
         return Attempt(outcome=Outcome.UNKNOWN, reason=error.reason)
+    except Exception as error:
+        reason = f"the transport raised {type(error).__name__}, not NothingSent or MaybeSent"
+        return Attempt(outcome=Outcome.UNKNOWN, reason=reason)
     return Attempt(outcome=outcome_of(response.status), response=response)
 
 
@@ -127,6 +142,16 @@ def _for_people(endpoint: Endpoint[Any], answer: Response | None, secrets: Itera
         return None
     text = answer.body.decode("utf-8", "replace")
     return attrs.evolve(answer, headers=headers_for_log(answer.headers)) if without(text, secrets) == text else None
+
+
+def unreadable(endpoint: Endpoint[Any], error: UnreadableAnswer, answer: Response, secrets: Iterable[Secret]) -> str:
+    """What is wrong with an answer. The answers to calls without a bearer token hold secrets: of those only the places
+    are named, and of one that holds ours."""
+    quotes = answer.body.decode("utf-8", "replace") + str(error)
+    if endpoint.bearer and without(quotes, secrets) == quotes:
+        return str(error)
+    places = ", ".join(problem.path for problem in error.problems[:5] if problem.path)
+    return f"the answer cannot be read{f' ({places})' if places else ''}"
 
 
 # --- what an answer says, wherever it stands --------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The only request loop: token, limiter, send, classify, tell, and again or not."""
 
 import asyncio
+import copy
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,14 +17,23 @@ from gotsurge_async.api.endpoints import Endpoint, Replay
 from gotsurge_async.api.profile import Profile
 from gotsurge_async.auth.tokens import TokenManager
 from gotsurge_async.calls.limiter import Limiter
-from gotsurge_async.calls.outcome import Attempt, Outcome, attempt, error_of, service_message
+from gotsurge_async.calls.outcome import Attempt, Outcome, attempt, error_of, service_message, unreadable
 from gotsurge_async.calls.retry import decide
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock, sleep_or
 from gotsurge_async.config import RetryPolicy
-from gotsurge_async.errors import CallError, ClientClosed, EndpointsAssumed, NotSent, UnreadableAnswer, WrongLoop
+from gotsurge_async.errors import (
+    CallError,
+    ClientClosed,
+    EndpointsAssumed,
+    NotSent,
+    UnreadableAnswer,
+    UsageError,
+    WrongLoop,
+)
 from gotsurge_async.hooks import CallDone, CallStarted, Hooks, RequestDone, RetryPlanned
 from gotsurge_async.models.tasks import Message
-from gotsurge_async.secrets import Secret, url_for_log, without
+from gotsurge_async.secrets import Secret, url_for_log
 from gotsurge_async.transports.base import Request, Response, Transport
 from gotsurge_async.version import __version__
 
@@ -72,26 +82,57 @@ class Session:
         self._known = known
         self._create_on_assumed = create_on_assumed
         self._random = random or Random()  # noqa: S311 - spreads retries in time, guards nothing
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.timeout: float | None = None
+        """Seconds for the whole of a call."""
+        self._ends: float | None = None
         self._recorders: ContextVar[tuple[list[Response], ...]] = ContextVar("recorders", default=())
-        self._in_flight = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._no_more_tries = asyncio.Event()
+        self._life = _Life()
+
+    def with_options(self, *, timeout: float | None = None, policy: RetryPolicy | None = None) -> "Session":
+        """The same session for calls of another kind; what is not given stays. It lives and ends with this one.
+
+        Args:
+            timeout: seconds for the whole of a call, see `call`.
+
+        Raises:
+            UsageError: a time of nothing.
+        """
+        if timeout is not None and not timeout > 0:
+            raise UsageError(f"timeout: a call needs more than {timeout:g} seconds")
+        other = copy.copy(self)
+        other.timeout = self.timeout if timeout is None else timeout
+        other.policy = policy or self.policy
+        return other
+
+    def within(self, timeout: float | None) -> "Session":
+        """This session for one operation of several calls, which must all end within so many seconds from now.
+
+        Args:
+            timeout: unless given, that of `with_options`; without one of these there is no limit.
+
+        Raises:
+            UsageError: a time of nothing.
+        """
+        seconds = self.timeout if timeout is None else timeout
+        if seconds is None or (timeout is None and self._ends is not None):
+            return self
+        other = self.with_options(timeout=timeout)
+        other._ends = self.clock.monotonic() + seconds
+        return other
 
     def open(self) -> None:
         """Belong to the running event loop from now on."""
-        self._loop = asyncio.get_running_loop()
+        self._life.loop = asyncio.get_running_loop()
 
     def end_retries(self) -> None:
         """Try no call again from now on; one that waits for its next try ends at once, with what became of the last."""
-        self._no_more_tries.set()
+        self._life.no_more_tries.set()
 
     async def close(self) -> None:
         """Take no more calls, and wait for those under way."""
-        self._loop = None
+        self._life.loop = None
         self.end_retries()
-        await self._idle.wait()
+        await self._life.idle.wait()
 
     @contextmanager
     def recording(self) -> Iterator[list[Response]]:
@@ -141,16 +182,20 @@ class Session:
                 one that was cancelled on its way, so that who cancelled the call can tell whether anything may have
                 been processed.
 
+        A session `with_options` or `within` a time ends the call when that is over, with `OutcomeUnknown` if a try was
+        on its way then, or an earlier one was lost, else with `NotSent`. A call that is cancelled raises CancelledError
+        with the same as its cause, see `errors.what_is_known`.
+
         Raises:
             Rejected: the service said no.
             NotSent: no connection could be made, as often as it was tried; or there was no token to sign the call with,
-                because the service could not be reached for a new one.
+                because the service could not be reached for a new one; or time was over before it was sent.
             OutcomeUnknown: the request left, and nobody can say whether it was processed; also when an answer came
-                that cannot be read.
+                that cannot be read, or none came in time.
             SignInNeeded: there is no token that works.
             UsageError: the call cannot be right as written.
         """
-        if self._loop is not asyncio.get_running_loop():
+        if self._life.loop is not asyncio.get_running_loop():
             self._open_or_refuse()
         resolved = self.resolve(endpoint)
         call = _Call(
@@ -165,8 +210,8 @@ class Session:
             number=self.hooks.next_call(),
         )
         told, error, started = self.hooks.watched, "", self.clock.monotonic()
-        self._in_flight += 1
-        self._idle.clear()
+        self._life.in_flight += 1
+        self._life.idle.clear()
         if told:
             self.hooks.emit(
                 CallStarted(
@@ -178,7 +223,14 @@ class Session:
                 )
             )
         try:
-            return cast("T", await self._run(call, started))
+            ends = self._ends
+            if ends is None and self.timeout is None:
+                return cast("T", await self._run(call, started))
+            left = self.timeout if ends is None else ends - started
+            return cast("T", await self._in_time(call, started, left or 0.0))
+        except asyncio.CancelledError as cancelled:
+            error = type(cancelled).__name__
+            raise cancelled from self._given_up(call, "it was cancelled")
         except BaseException as raised:
             error = type(raised).__name__
             raise
@@ -186,28 +238,55 @@ class Session:
             if told:
                 seconds = self.clock.monotonic() - started
                 self.hooks.emit(CallDone(call=call.number, operation=resolved.name, seconds=seconds, error=error))
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._idle.set()
+            self._life.in_flight -= 1
+            if not self._life.in_flight:
+                self._life.idle.set()
 
     def _open_or_refuse(self) -> None:
         """Let the first sign-in open its session, and refuse any other call that cannot be made here."""
-        if self._loop is not None:
+        if self._life.loop is not None:
             raise WrongLoop("this client was opened in another event loop: one client belongs to one loop")
-        if self._tokens is not None or self._no_more_tries.is_set():
+        if self._tokens is not None or self._life.no_more_tries.is_set():
             raise ClientClosed("the client is not open: use it inside `async with GotSurge(...) as gs:`")
         self.open()
 
-    async def _run(self, call: "_Call", started: float) -> Any:
-        tries, replayed_401 = 0, False
-        done = bearer = lost = None
+    async def _in_time(self, call: "_Call", started: float, seconds: float) -> Any:
+        """Run a call that must end within some seconds, whatever it waits for then."""
+        if seconds <= 0:
+            raise self._given_up(call, "its time was over")
+        running = asyncio.ensure_future(self._run(call, started, seconds))
+        over = asyncio.ensure_future(self.clock.sleep(seconds))
+        try:
+            await asyncio.wait((running, over), return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                return running.result()
+        finally:
+            running.cancel()
+            over.cancel()
+            await uninterrupted(asyncio.wait((running, over)))
+        if not running.cancelled():  # it ended just then, after all
+            return running.result()
+        raise self._given_up(call, f"it did not end within {seconds:g} s")
+
+    def _given_up(self, call: "_Call", why: str) -> CallError:
+        """What is known of a call that was given up, wherever it was."""
+        outcome, told = Outcome.NOT_SENT, "before anything was processed"
+        if call.maybe_sent:
+            outcome, told = Outcome.UNKNOWN, "when it may have been processed"
+        return self._error(call, Attempt(outcome=outcome, reason=f"{why} {told}"), max(call.tries, 1), call.bearer)
+
+    async def _run(self, call: "_Call", started: float, seconds: float | None = None) -> Any:
+        replayed_401 = False
+        done = lost = None
         while True:
             if self._tokens is not None and call.endpoint.bearer:
                 try:
-                    bearer = await self._tokens.bearer()
+                    call.bearer = await self._tokens.bearer()
                 except CallError as error:
-                    raise self._without_token(call, error, lost or done, tries, bearer) from None
-            tries += 1
+                    raise self._without_token(call, error, lost or done, call.tries, call.bearer) from None
+            bearer = call.bearer
+            call.tries += 1
+            tries = call.tries
             done = await self._try(call, bearer, tries)
             if done.outcome is Outcome.ANSWERED and done.response is not None:
                 try:
@@ -219,7 +298,7 @@ class Session:
                     raise
                 except UnreadableAnswer as error:
                     whole = codec.is_json(done.response.body)
-                    reason = _unreadable(call, error, done.response, self._secrets(call, bearer))
+                    reason = unreadable(call.endpoint, error, done.response, self._secrets(call, bearer))
                     done = attrs.evolve(done, outcome=Outcome.UNKNOWN, reason=reason)
                     if whole:  # but not what was promised: another try would not mend that
                         raise self._error(call, done, tries, bearer) from None
@@ -237,10 +316,11 @@ class Session:
                 random=self._random.random(),
                 retry_after=done.retry_after(self.clock.now()),
             )
-            if wait is None or self._no_more_tries.is_set():
+            too_late = seconds is not None and self.clock.monotonic() - started + (wait or 0.0) >= seconds
+            if wait is None or too_late or self._life.no_more_tries.is_set():
                 raise self._error(call, self._what_is_known(call, lost, done), tries, bearer)
             self._tell_retry(call, done, tries, wait)
-            if await sleep_or(self._no_more_tries, self.clock, wait):
+            if await sleep_or(self._life.no_more_tries, self.clock, wait):
                 raise self._error(call, self._what_is_known(call, lost, done), tries, bearer)
 
     def _what_is_known(self, call: "_Call", lost: Attempt | None, last: Attempt) -> Attempt:
@@ -254,7 +334,9 @@ class Session:
             if call.before_send is not None:
                 await call.before_send()
             started = self.clock.monotonic()
+            call.maybe_sent, lost_before = True, call.maybe_sent
             done = await attempt(self._transport, request)
+            call.maybe_sent = done.outcome in (Outcome.ANSWERED, Outcome.UNKNOWN) or lost_before
             if call.after_send is not None:
                 call.after_send(done.outcome, done.status)
         if done.response is not None:
@@ -308,9 +390,22 @@ class Session:
         return (*call.secrets, *([bearer] if bearer else []), *self._known)
 
 
+@attrs.define(eq=False)
+class _Life:
+    """What a session shares with those that are made of it."""
+
+    loop: asyncio.AbstractEventLoop | None = None
+    in_flight: int = 0
+    idle: asyncio.Event = attrs.field(factory=asyncio.Event)
+    no_more_tries: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        self.idle.set()
+
+
 @attrs.define(kw_only=True)
 class _Call:
-    """What stays the same over all tries of a call."""
+    """What stays the same over all tries of a call, and how far it has come."""
 
     endpoint: Endpoint[Any]
     url: str = attrs.field(repr=False)
@@ -320,6 +415,10 @@ class _Call:
     after_send: Callable[[Outcome, int | None], None] | None
     secrets: tuple[Secret, ...] = attrs.field(repr=False)
     number: int
+    tries: int = 0
+    bearer: Secret | None = None
+    maybe_sent: bool = False
+    """A try was sent that may have been processed."""
 
     def value_of(self, session_codec: codec.Codec, answer: Response) -> Any:
         """What the call gives; raises UnreadableAnswer."""
@@ -348,13 +447,3 @@ def _hidden_values(model: object) -> list[str]:
         return []
     values = (getattr(model, field.name) for field in attrs.fields(cls) if field.repr is False)
     return [value for value in values if isinstance(value, str)]
-
-
-def _unreadable(call: _Call, error: UnreadableAnswer, answer: Response, secrets: Iterable[Secret]) -> str:
-    """What is wrong with an answer. The answers to calls without a bearer token hold secrets: of those only the places
-    are named, and of one that holds ours."""
-    quotes = answer.body.decode("utf-8", "replace") + str(error)
-    if call.endpoint.bearer and without(quotes, secrets) == quotes:
-        return str(error)
-    places = ", ".join(problem.path for problem in error.problems[:5] if problem.path)
-    return f"the answer cannot be read{f' ({places})' if places else ''}"

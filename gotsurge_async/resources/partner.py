@@ -23,7 +23,7 @@ class Partner:
     _session: Session
     _credentials: Credentials | None
 
-    async def detail(self, *, signature: SignatureForm = "base64") -> PartnerDetail:
+    async def detail(self, *, signature: SignatureForm = "base64", timeout: float | None = None) -> PartnerDetail:
         """Read who the client key belongs to, and where its webhooks go (section "Partner Detail"). Safe to repeat.
 
         The call is signed with the client key and the secret key, not with a bearer token: no sign-in is needed.
@@ -39,7 +39,7 @@ class Partner:
             ConfigError: the client has no credentials, or no secret key.
             Rejected: the service does not know this signature.
         """
-        return await self._session.call(
+        return await self._session.within(timeout).call(
             PARTNER_DETAIL, path={"signature": signature_of(self._credentials, signature).reveal()}
         )
 

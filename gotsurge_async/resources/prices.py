@@ -28,7 +28,11 @@ class Prices:
     _session: Session
 
     async def recommend(
-        self, *, stops: Sequence[Stop | Address], service_type: PriceVehicle | str | None = None
+        self,
+        *,
+        stops: Sequence[Stop | Address],
+        service_type: PriceVehicle | str | None = None,
+        timeout: float | None = None,
     ) -> Quote:
         """Ask what a route costs (section "Get price recommendation"). Safe to repeat.
 
@@ -54,7 +58,7 @@ class Prices:
                 f"{len(stops) - 1} deliveries: the service prices only the {PRICED_DELIVERIES} farthest", stacklevel=2
             )
         request = PriceRequest(service_type=service_type, stops=tuple(map(_stop, stops)))
-        quote = await self._session.call(PRICES_RECOMMEND, body=request, read=_read)
+        quote = await self._session.within(timeout).call(PRICES_RECOMMEND, body=request, read=_read)
         return attrs.evolve(quote, partial=partial)
 
 

@@ -19,7 +19,7 @@ class Tasks:
 
     _session: Session
 
-    async def create(self, orders: Sequence[Order]) -> CreatedTasks:
+    async def create(self, orders: Sequence[Order], *, timeout: float | None = None) -> CreatedTasks:
         """Create and broadcast 1 to 20 orders in one call (section "Create & Broadcast Tasks").
 
         Drivers are asked at once. Never repeated when the answer was lost.
@@ -35,15 +35,17 @@ class Tasks:
             NotSent: they certainly were not.
         """
         check_chunk(len(orders), "orders", "gs.push(orders)")
-        return await self._session.call(TASKS_CREATE, body=TaskBatch(tasks=tuple(orders)), read=read_created)
+        return await self._session.within(timeout).call(
+            TASKS_CREATE, body=TaskBatch(tasks=tuple(orders)), read=read_created
+        )
 
-    async def get(self, task_id: str) -> Task:
+    async def get(self, task_id: str, *, timeout: float | None = None) -> Task:
         """Read a task (section "Task Detail"). Safe to repeat.
 
         Raises:
             NotFound: no such task, or not this account's.
         """
-        return await self._session.call(TASKS_GET, path={"task_id": task_id}, read=task_of(task_id))
+        return await self._session.within(timeout).call(TASKS_GET, path={"task_id": task_id}, read=task_of(task_id))
 
     async def wait(self, task_id: str, *, until: Until = None, timeout: float | None = None) -> Task:
         """Wait until a task has been in a status, or is at its end; it is read less and less often, at most 30 s apart.
@@ -66,7 +68,7 @@ class Tasks:
         """
         return await wait_for(self.get, task_id, until, timeout, self._session.clock)
 
-    async def cancel(self, task_id: str, *, reason: str) -> Message:
+    async def cancel(self, task_id: str, *, reason: str, timeout: float | None = None) -> Message:
         """Cancel a task that is still broadcasting (section "Cancel Task").
 
         Converges: when the service refuses, or its answer is lost, the task is read. A task that is cancelled counts as
@@ -83,4 +85,4 @@ class Tasks:
         """
         if not isinstance(reason, str) or not reason.strip():
             raise UsageError("say why the task is cancelled: the service wants a reason, which is text")
-        return await cancel_task(self._session, task_id, reason)
+        return await cancel_task(self._session.within(timeout), task_id, reason)

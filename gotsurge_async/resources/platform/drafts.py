@@ -31,7 +31,7 @@ class Drafts:
 
     _session: Session
 
-    async def create(self, orders: Sequence[Order]) -> CreatedTasks:
+    async def create(self, orders: Sequence[Order], *, timeout: float | None = None) -> CreatedTasks:
         """Create 1 to 20 drafts in one call (section "Create Draft Tasks"). No driver is asked.
 
         Not repeated by itself when the answer was lost; creating them again leaves the first ones unused.
@@ -45,7 +45,9 @@ class Drafts:
             OutcomeUnknown: the drafts may exist; nobody knows their ids.
         """
         check_chunk(len(orders), "orders", "gs.platform.drafts.create_all(orders)")
-        return await self._session.call(DRAFTS_CREATE, body=TaskBatch(tasks=tuple(orders)), read=read_created)
+        return await self._session.within(timeout).call(
+            DRAFTS_CREATE, body=TaskBatch(tasks=tuple(orders)), read=read_created
+        )
 
     def create_all(
         self, orders: Iterable[Order] | AsyncIterable[Order], *, concurrency: int | None = None, chunk: int = CHUNK
@@ -53,7 +55,7 @@ class Drafts:
         """Create any number of drafts: chunks of at most 20, results as they come, as `GotSurge.push` gives them."""
         return PushStream(self._session, DRAFTS_CREATE, orders, size=chunk, concurrency=concurrency)
 
-    async def broadcast(self, task_ids: Sequence[str]) -> UpdatedTasks:
+    async def broadcast(self, task_ids: Sequence[str], *, timeout: float | None = None) -> UpdatedTasks:
         """Broadcast 1 to 20 drafts: drivers are asked from now on (section "Broadcast Draft Tasks"). Safe to repeat.
 
         Whether the service refuses a task that is no draft any more, leaves it out or passes it is not promised. So a
@@ -70,7 +72,8 @@ class Drafts:
             Rejected: the service refused drafts that it could have broadcast, or tasks that do not tell their status.
             OutcomeUnknown: neither the answers nor the tasks show that they are broadcast.
         """
-        return await broadcast(self._session, task_ids_of(task_ids, "gs.platform.drafts.broadcast_all(task_ids)"))
+        checked = task_ids_of(task_ids, "gs.platform.drafts.broadcast_all(task_ids)")
+        return await broadcast(self._session.within(timeout), checked)
 
     def broadcast_all(
         self, task_ids: Iterable[str] | AsyncIterable[str], *, concurrency: int | None = None, chunk: int = CHUNK
@@ -85,7 +88,9 @@ class Drafts:
             concurrency=concurrency or self._session.limiter.ceiling,
         )
 
-    async def broadcast_with_tracking(self, tracking_ids: Mapping[str, str]) -> UpdatedTasks:
+    async def broadcast_with_tracking(
+        self, tracking_ids: Mapping[str, str], *, timeout: float | None = None
+    ) -> UpdatedTasks:
         """Broadcast 1 to 20 drafts, each with its tracking id (section "Broadcast with Tracking"). Safe to repeat.
 
         As `broadcast`. The service gives tracking ids only to what this very call broadcasts: a task that was
@@ -102,7 +107,7 @@ class Drafts:
             Rejected: the service refused drafts that it could have broadcast, or a tracking id.
         """
         check_tracking_ids(tracking_ids, "gs.platform.drafts.broadcast_all_with_tracking(pairs)")
-        return await broadcast(self._session, list(tracking_ids), tracking_ids)
+        return await broadcast(self._session.within(timeout), list(tracking_ids), tracking_ids)
 
     def broadcast_all_with_tracking(
         self,

@@ -36,7 +36,7 @@ class Organizations:
 
     _session: Session
 
-    async def create(self, business_name: str) -> Organization:
+    async def create(self, business_name: str, *, timeout: float | None = None) -> Organization:
         """Create an organization (section "Create Associated Organization").
 
         Never repeated. When the answer was lost, the organization is looked for by its name, which no two can have:
@@ -51,55 +51,58 @@ class Organizations:
             OutcomeUnknown: the answer was lost, and the list does not show the organization, which proves nothing.
         """
         _check_name(business_name)
+        session = self._session.within(timeout)
         try:
-            return await self._organization(ORGANIZATIONS_CREATE, body=OrganizationRequest(business_name=business_name))
+            body = OrganizationRequest(business_name=business_name)
+            return await _organization(session, ORGANIZATIONS_CREATE, body=body)
         except OutcomeUnknown as error:
-            found = await self._find(business_name)
+            found = await _find(session, business_name)
             if found is None:
                 raise error from None
             return found
 
-    async def get(self, org_id: str) -> Organization:
+    async def get(self, org_id: str, *, timeout: float | None = None) -> Organization:
         """Read an organization (section "Associated Organization Detail"). Safe to repeat.
 
         Raises:
             NotFound: no such organization, or not one of the partner's.
         """
-        return await self._organization(ORGANIZATIONS_GET, path={"org_id": org_id})
+        return await _organization(self._session.within(timeout), ORGANIZATIONS_GET, path={"org_id": org_id})
 
     def list(self, *, per_page: int = 200) -> Listing[OrganizationPage, Organization]:
         """List the partner's organizations (section "Associated Organization List"). Safe to repeat.
 
         ``async for organization in gs.platform.organizations.list()`` reads all pages; see `Listing`.
         """
-        return listing(
-            self._session,
-            ORGANIZATIONS_LIST,
-            "organizations",
-            per_page=per_page,
-            read=reader(OrganizationPage),
-        )
+        return _listing(self._session, per_page)
 
-    async def roles(self, org_id: str) -> tuple[Role, ...]:
+    async def roles(self, org_id: str, *, timeout: float | None = None) -> tuple[Role, ...]:
         """List what a user can be in an organization (section "List Roles"). Safe to repeat.
 
         Raises:
             NotFound: no such organization, or not one of the partner's.
         """
-        answer = await self._session.call(ORGANIZATIONS_ROLES, path={"org_id": org_id}, read=reader(RoleList))
+        session = self._session.within(timeout)
+        answer = await session.call(ORGANIZATIONS_ROLES, path={"org_id": org_id}, read=reader(RoleList))
         return answer.roles
 
-    async def _organization(self, endpoint: Endpoint[OrganizationAnswer], **call: Any) -> Organization:
-        return cast("Organization", await self._session.call(endpoint, read=_read_organization, **call))
 
-    async def _find(self, business_name: str) -> Organization | None:
-        try:
-            async for organization in self.list():
-                if organization.business_name == business_name:
-                    return organization
-        except GotSurgeError:  # then it is as unknown as before
-            return None
+def _listing(session: Session, per_page: int = 200) -> Listing[OrganizationPage, Organization]:
+    return listing(session, ORGANIZATIONS_LIST, "organizations", per_page=per_page, read=reader(OrganizationPage))
+
+
+async def _organization(session: Session, endpoint: Endpoint[OrganizationAnswer], **call: Any) -> Organization:
+    return cast("Organization", await session.call(endpoint, read=_read_organization, **call))
+
+
+async def _find(session: Session, business_name: str) -> Organization | None:
+    try:
+        async for organization in _listing(session):
+            if organization.business_name == business_name:
+                return organization
+    except GotSurgeError:  # then it is as unknown as before
         return None
+    return None
 
 
 def _read_organization(codec: Codec, answer: Response) -> Organization:

@@ -37,7 +37,7 @@ class PlatformTasks:
 
     _session: Session
 
-    async def create(self, orders: Sequence[Order]) -> CreatedTasks:
+    async def create(self, orders: Sequence[Order], *, timeout: float | None = None) -> CreatedTasks:
         """Create and broadcast 1 to 20 orders in one call (section "Platform Partners", "Create Tasks").
 
         Drivers are asked at once. Never repeated when the answer was lost: ``gs.platform.drafts`` is the way that can
@@ -54,7 +54,9 @@ class PlatformTasks:
             NotSent: they certainly were not.
         """
         check_chunk(len(orders), "orders", "gs.platform.tasks.create_all(orders)")
-        return await self._session.call(PLATFORM_TASKS_CREATE, body=TaskBatch(tasks=tuple(orders)), read=read_created)
+        return await self._session.within(timeout).call(
+            PLATFORM_TASKS_CREATE, body=TaskBatch(tasks=tuple(orders)), read=read_created
+        )
 
     def create_all(
         self, orders: Iterable[Order] | AsyncIterable[Order], *, concurrency: int | None = None, chunk: int = CHUNK
@@ -83,7 +85,7 @@ class PlatformTasks:
             read=reader(TaskPage),
         )
 
-    async def get(self, task_id: str) -> Task:
+    async def get(self, task_id: str, *, timeout: float | None = None) -> Task:
         """Read a task (section "Platform Partners", "Task Detail"). Safe to repeat.
 
         Returns:
@@ -92,14 +94,22 @@ class PlatformTasks:
         Raises:
             NotFound: no such task, or not this account's.
         """
-        return await self._session.call(PLATFORM_TASKS_GET, path={"task_id": task_id}, read=task_of(task_id))
+        return await self._session.within(timeout).call(
+            PLATFORM_TASKS_GET, path={"task_id": task_id}, read=task_of(task_id)
+        )
 
     async def wait(self, task_id: str, *, until: Until = None, timeout: float | None = None) -> Task:
         """Wait until a task has been in a status, or is at its end, as `gs.tasks.wait` does."""
         return await wait_for(self.get, task_id, until, timeout, self._session.clock)
 
     async def update(
-        self, task: Task | str, /, *, version_rev: str | None = None, **changes: Unpack[TaskChanges]
+        self,
+        task: Task | str,
+        /,
+        *,
+        version_rev: str | None = None,
+        timeout: float | None = None,
+        **changes: Unpack[TaskChanges],
     ) -> Task:
         """Change a task (section "Update Task")::
 
@@ -128,9 +138,11 @@ class PlatformTasks:
             OutcomeUnknown: the answer was lost, again and again, and the task does not show what became of it; or it
                 has changed since, and shows a field in no form that can be compared.
         """
-        return await update_task(self._session, task, version_rev, changes)
+        return await update_task(self._session.within(timeout), task, version_rev, changes)
 
-    async def patch_tracking_ids(self, tracking_ids: Mapping[str, str]) -> UpdatedTasks:
+    async def patch_tracking_ids(
+        self, tracking_ids: Mapping[str, str], *, timeout: float | None = None
+    ) -> UpdatedTasks:
         """Give 1 to 20 tasks other tracking ids (section "Patch Tracking IDs"). Safe to repeat.
 
         Args:
@@ -143,7 +155,7 @@ class PlatformTasks:
         """
         check_tracking_ids(tracking_ids, "gs.platform.tasks.patch_all_tracking_ids(pairs)")
         body = tracking_request(tracking_ids)
-        return await self._session.call(PATCH_TRACKING_IDS, body=body, read=reader(UpdatedTasks))
+        return await self._session.within(timeout).call(PATCH_TRACKING_IDS, body=body, read=reader(UpdatedTasks))
 
     def patch_all_tracking_ids(
         self,

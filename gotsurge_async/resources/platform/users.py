@@ -17,7 +17,9 @@ class Users:
 
     _session: Session
 
-    async def invite(self, emails: str | Sequence[str], *, org_id: str, role_id: str) -> Message:
+    async def invite(
+        self, emails: str | Sequence[str], *, org_id: str, role_id: str, timeout: float | None = None
+    ) -> Message:
         """Invite people into an organization (section "Invite User"). Only the platform partner's OrgAdmin may.
 
         Never repeated when the answer was lost: everybody might be invited twice.
@@ -41,7 +43,7 @@ class Users:
         if problems or not addresses:
             raise InvalidData("", problems or [Problem("emails", "name at least one address")])
         invitation = Invitation(emails=addresses, org_id=org_id, role_id=role_id)
-        return await self._session.call(USERS_INVITE, body=InvitationRequest(user=invitation))
+        return await self._session.within(timeout).call(USERS_INVITE, body=InvitationRequest(user=invitation))
 
 
 def _may_be_email(text: str) -> bool:
