@@ -5,8 +5,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from itertools import islice
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from types import AsyncGeneratorType, TracebackType
+from typing import Generic, Self, TypeVar, cast
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.errors import GotSurgeError, UsageError
@@ -54,6 +54,8 @@ class _Stream(ABC, Generic[T, C, R]):
         self._error: BaseException | None = None
         self._under_way: dict[int, Sequence[T]] = {}
         self._results: AsyncGenerator[R, None] | None = None
+        self._workers: list[asyncio.Task[None]] = []
+        self._ended = asyncio.Event()
 
     def stop(self, error: GotSurgeError | None = None) -> None:
         """Take no more chunks; those in flight finish and are yielded, and then ``error``, if given, is raised."""
@@ -72,9 +74,19 @@ class _Stream(ABC, Generic[T, C, R]):
         return self._results
 
     async def aclose(self) -> None:
-        """Cancel what is in flight, and leave no task."""
+        """Cancel what is in flight, and leave no task. May be called again, also while another task reads the results.
+
+        That other task gets a UsageError, so that it does not take what it has got for all; ``in_flight`` has the rest.
+        """
         self._stopped = True
-        if self._results is not None:
+        if self._results is None:
+            return
+        if cast("AsyncGeneratorType[R, None]", self._results).ag_running:
+            self._error = self._error or UsageError("the stream was closed by another task while this one read it")
+            for worker in self._workers:
+                worker.cancel()
+            await self._ended.wait()
+        else:
             await self._results.aclose()
 
     async def __aenter__(self) -> Self:
@@ -93,7 +105,7 @@ class _Stream(ABC, Generic[T, C, R]):
         """Each chunk and what ``send`` returned for it, as they come."""
         done: asyncio.Queue[tuple[Sequence[T], C] | None] = asyncio.Queue()
         room = asyncio.Semaphore(self._concurrency)  # bounds the results that wait, but never a worker that ends
-        workers = [asyncio.create_task(self._work(done, room)) for _ in range(self._concurrency)]
+        workers = self._workers = [asyncio.create_task(self._work(done, room)) for _ in range(self._concurrency)]
         working = len(workers)
         try:
             while working:
@@ -109,6 +121,7 @@ class _Stream(ABC, Generic[T, C, R]):
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             await self._chunks.aclose()
+            self._ended.set()
         if self._error is not None:
             raise self._error
 

@@ -282,6 +282,56 @@ async def test_stop_takes_no_more() -> None:
     assert source.read == len(seen)
 
 
+async def test_it_may_be_closed_while_another_task_reads() -> None:
+    """Whoever reads is told that it was closed, what was in flight is named, and no task is left; twice is fine."""
+    sending, started = asyncio.Event(), asyncio.Event()
+
+    async def send(chunk: Sequence[int]) -> None:
+        started.set()
+        await sending.wait()
+
+    batcher = Batcher(range(10), send, size=2, concurrency=3)
+    results: list[None] = []
+    reading = asyncio.create_task(read_all(batcher, results))
+    await started.wait()
+    await asyncio.gather(batcher.aclose(), batcher.aclose())
+    with pytest.raises(UsageError, match="closed by another task"):
+        await reading
+    await batcher.aclose()
+    assert (sorted(batcher.in_flight), results) == ([0, 1, 2, 3, 4, 5], [])
+    assert not others()
+
+
+@pytest.mark.parametrize("ends", ["break", "raise", "cancel", "time"])
+async def test_a_block_that_is_left_leaves_nothing_running(ends: str) -> None:
+    """However the body of an `async with` ends, no call goes on, and what was not yielded is in flight."""
+
+    async def send(chunk: Sequence[int]) -> Sequence[int]:
+        if chunk[0]:
+            await asyncio.Event().wait()
+        return chunk
+
+    batcher = Batcher(range(6), send, size=1, concurrency=3)
+
+    async def use() -> None:
+        async with asyncio.timeout(0.01 if ends == "time" else None), batcher as results:
+            async for _ in results:
+                if ends == "break":
+                    break
+                if ends == "raise":
+                    raise ValueError("the body's own")
+                if ends == "cancel":
+                    using.cancel()
+
+    using = asyncio.create_task(use())
+    await asyncio.wait([using])
+    kinds = {"break": None, "raise": ValueError, "time": TimeoutError}
+    assert using.cancelled() if ends == "cancel" else isinstance(using.exception(), kinds[ends] or type(None))
+    assert 0 not in batcher.in_flight
+    assert {1, 2} <= set(batcher.in_flight)
+    assert not others()
+
+
 async def test_closing_one_that_never_ran_is_fine() -> None:
     """Closing without having read anything leaves nothing behind."""
 
