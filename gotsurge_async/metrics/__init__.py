@@ -1,0 +1,135 @@
+"""Metrics for Prometheus: what a client does, as counters and gauges. Needs the extra ``metrics``.
+
+::
+
+    from gotsurge_async import GotSurge
+    from gotsurge_async.metrics import Metrics, serving
+
+    metrics = Metrics()
+    async with GotSurge(..., hooks=[metrics]) as gs, serving(metrics, 9464): ...
+
+Nothing in it names an order, a token or an address: labels are the names of operations, statuses and errors.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.hooks import (
+    CallDone,
+    ChunkDone,
+    Event,
+    RequestDone,
+    RetryPlanned,
+    SignInRequired,
+    TokenRefreshed,
+)
+from gotsurge_async.version import __version__
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """A hook that counts what a client tells. One may serve several clients: their numbers are added up.
+
+    ::
+
+        gotsurge_calls_total{operation,outcome}       calls with all their tries; outcome is ok, or an error's class
+        gotsurge_requests_total{operation,status}     single tries; status is none where no answer came
+        gotsurge_request_seconds{operation}           histogram, from the sending to the end of the answer
+        gotsurge_retries_total{operation}             waits before another try
+        gotsurge_orders_total{outcome}                of pushes: created, refused, in_doubt, unprocessed
+        gotsurge_chunk_seconds                        histogram, a chunk from its claim to its record
+        gotsurge_token_refreshes_total                new tokens that this process has made
+        gotsurge_sign_ins_required_total              how often a person had to sign in
+        gotsurge_build_info{version}                  1
+
+    and, by `show`, what else there is to see.
+
+    Args:
+        registry: where to register them; one of its own, with the process's memory, CPU and files, unless given.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        if registry is None:
+            registry = CollectorRegistry()
+            ProcessCollector(registry=registry)
+        self.registry: CollectorRegistry = registry
+        self._calls = Counter("gotsurge_calls", "Calls.", ["operation", "outcome"], registry=registry)
+        self._requests = Counter("gotsurge_requests", "Tries of calls.", ["operation", "status"], registry=registry)
+        self._seconds = Histogram(
+            "gotsurge_request_seconds", "Seconds of a try.", ["operation"], buckets=_SECONDS, registry=registry
+        )
+        self._retries = Counter("gotsurge_retries", "Waits before another try.", ["operation"], registry=registry)
+        self._orders = Counter("gotsurge_orders", "Orders of pushes.", ["outcome"], registry=registry)
+        self._chunks = Histogram("gotsurge_chunk_seconds", "Seconds of a chunk.", buckets=_SECONDS, registry=registry)
+        self._refreshes = Counter("gotsurge_token_refreshes", "New tokens.", registry=registry)
+        self._sign_ins = Counter("gotsurge_sign_ins_required", "Sign-ins that a person had to make.", registry=registry)
+        Info("gotsurge_build", "The program.", registry=registry).info({"version": __version__})
+        for outcome in ("created", "refused", "in_doubt", "unprocessed"):
+            self._orders.labels(outcome)  # 0 is something to see, too
+
+    def __call__(self, event: Event) -> None:
+        """Take an event of a client's hooks."""
+        match event:
+            case RequestDone():
+                self._requests.labels(event.operation, str(event.status or "none")).inc()
+                self._seconds.labels(event.operation).observe(event.seconds)
+            case CallDone():
+                self._calls.labels(event.operation, event.error or "ok").inc()
+            case RetryPlanned():
+                self._retries.labels(event.operation).inc()
+            case ChunkDone():
+                self._chunks.observe(event.seconds)
+                for outcome in ("created", "refused", "in_doubt", "unprocessed"):
+                    self._orders.labels(outcome).inc(getattr(event, outcome))
+            case TokenRefreshed():
+                self._refreshes.inc()
+            case SignInRequired():
+                self._sign_ins.inc()
+            case _:
+                pass
+
+    def show(self, name: str, meaning: str, ask: Callable[[], float]) -> None:
+        """Have a gauge say what a function gives whenever somebody looks."""
+        Gauge(name, meaning, registry=self.registry).set_function(ask)
+
+    def text(self) -> bytes:
+        """All of it, as Prometheus reads it."""
+        return generate_latest(self.registry)
+
+
+@asynccontextmanager
+async def serving(metrics: Metrics, port: int, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """Serve ``/metrics`` inside the block, and ``/healthz``, which answers while the event loop runs; gives the URL.
+
+    Args:
+        port: 0 takes any free one.
+        host: this machine only, unless said otherwise.
+
+    Raises:
+        ConfigError: the address cannot be had.
+    """
+
+    async def show(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def health(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    app = web.Application(client_max_size=1)
+    app.add_routes([web.get("/metrics", show), web.get("/healthz", health)])
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise ConfigError(f"the metrics cannot listen at {host}:{port}: {error.strerror or error}") from None
+        yield f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
