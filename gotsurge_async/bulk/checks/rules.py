@@ -149,9 +149,10 @@ def _check_enums(order: Any, found: Found) -> None:
 def _unknown(path: str, value: str, known: Collection[str]) -> Finding:
     shape = _shape(value)
     near = None if shape in known else nearest(value, known)
-    hint = f'did you mean "{near}"? ' if near else ""
+    listed = ", ".join(known)
+    rule = f'is not known; did you mean "{near}"? One of {listed}' if near else f"is not known: one of {listed}"
     meant = shape if shape in known else None
-    return Finding(path, f"is not known; {hint}One of {', '.join(known)}", value=str(value), proposal=meant)
+    return Finding(path, rule, value=str(value), proposal=meant)
 
 
 def _check_address(path: str, address: Any, found: Found) -> None:

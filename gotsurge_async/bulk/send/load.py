@@ -7,11 +7,12 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import attrs
+import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
-from gotsurge_async.bulk.checks.faults import FaultGroup, FaultGroups
-from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, Run
+from gotsurge_async.bulk.checks.faults import FaultGroup, FaultGroups, Original, SourceReport
+from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, OrderRow, Run
 from gotsurge_async.bulk.send.changes import note_changes
 from gotsurge_async.bulk.sources import Fault, Source
 from gotsurge_async.bulk.sources.source import fingerprint_of
@@ -101,7 +102,7 @@ class Loader:
             report = source.report
             if report.fault_count:
                 raise UnusableSource(f"{source.name} has faults", report.faults, report.fault_count, report.groups)
-            return run, await self._admit(run, source.name, source.sha256)
+            return run, await self._admit(run, source.name, source.sha256, report)
 
     async def orders(
         self, orders: Iterable[Order] | AsyncIterable[Order], key: Callable[[Order], str | None], name: str
@@ -125,10 +126,10 @@ class Loader:
     def _block(self, rows: Iterator[T]) -> list[T]:
         return list(islice(rows, whole_chunks(self.chunk)))
 
-    async def _admit(self, run: Run, name: str, sha256: str | None) -> Admission:
+    async def _admit(self, run: Run, name: str, sha256: str | None, report: SourceReport | None = None) -> Admission:
         if self.look_up is not None:
             await self.look_up(run)
-        return await admit(run, name, sha256)
+        return await admit(run, name, sha256, report)
 
 
 def _key(order: Order, key: Callable[[Order], str | None], name: str, number: int) -> str:
@@ -153,12 +154,13 @@ def _key(order: Order, key: Callable[[Order], str | None], name: str, number: in
     return str(given)
 
 
-async def admit(run: Run, name: str, sha256: str | None = None) -> Admission:
+async def admit(run: Run, name: str, sha256: str | None = None, report: SourceReport | None = None) -> Admission:
     """Admit a run that is loaded, and say of its changed orders in what they differ from what was pushed.
 
     Args:
         name: of its source.
         sha256: the digest of its source.
+        report: is told the faults, each with its row.
 
     Raises:
         UnusableSource: a key stands in it twice.
@@ -166,17 +168,27 @@ async def admit(run: Run, name: str, sha256: str | None = None) -> Admission:
     """
     admission = await run.admit(source_sha256=sha256)
     if admission.doubled:
-        faults = [
-            Fault(
-                file=name,
-                line=doubled.line,
-                value=doubled.key,
-                rule=f"this key stands in line {doubled.first_line} already: one order, one key",
+        report = report or SourceReport()
+        lines = {doubled.line for doubled in admission.doubled}
+        rows = {row.line: row async for row in run.rows() if row.line in lines}
+        for doubled in admission.doubled:
+            rule = f"this key stands in line {doubled.first_line} already: one order, one key"
+            report.add(
+                Fault(file=name, line=doubled.line, value=doubled.key, rule=rule),
+                _original(rows.get(doubled.line), run.info.columns),
             )
-            for doubled in admission.doubled
-        ]
-        raise UnusableSource(f"{name} has faults", faults, len(faults))
+        raise UnusableSource(f"{name} has faults", report.faults, report.fault_count, report.groups)
     return attrs.evolve(admission, changed=await note_changes(run)) if admission.already_pushed else admission
+
+
+def _original(row: OrderRow | None, columns: Sequence[str] | None) -> Original | None:
+    """What an order was read from."""
+    if row is None or row.source_row is None:
+        return None
+    return Original(row.source_row) if columns is None else Original(_cells(row.source_row), columns)
+
+
+_cells = msgspec.json.Decoder(list[str]).decode
 
 
 @asynccontextmanager

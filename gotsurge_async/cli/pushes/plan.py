@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from gotsurge_async.bulk import Plan, Planner, Run, SourceOptions, UnusableSource, open_source
+from gotsurge_async.bulk import Plan, Planner, Run, Source, SourceOptions
 from gotsurge_async.bulk.send.changes import Known
+from gotsurge_async.cli.files.faults import Mending, takes_mending
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option
 from gotsurge_async.cli.shared.output import print_json, print_record
 from gotsurge_async.cli.shared.push_options import takes_source
-from gotsurge_async.cli.shared.report import told_faults
 from gotsurge_async.database import Place
 
 SHOWN = 10
@@ -27,6 +27,7 @@ _plan = in_group("The plan")
 @_plan("-o", "--output", type=PATH, metavar="PLAN.json", help="Write the plan there.")
 @_plan("--quote", is_flag=True, help="Ask the service for the price of each route; needs --env or --simulate.")
 @takes_source
+@takes_mending
 @takes_target
 @ledger_option
 @json_option
@@ -36,6 +37,7 @@ async def plan(
     output: Path | None,
     quote: bool,
     source: SourceOptions,
+    mending: Mending,
     target: Target,
     ledger: Place | None,
     as_json: bool,
@@ -44,9 +46,9 @@ async def plan(
 
     The plan holds the SHA-256 of the file: gotsurge push FILE --plan PLAN.json refuses any other.
 
-    A window is too narrow where a pickup lasts less than 15 minutes, or ends within the hour, or where the way cannot
-    be driven at 40 km/h between the start of the pickup and the end of the delivery. The way is 1.3 times the line
-    through the air, and known only where both addresses have coordinates.
+    A window is too narrow where a pickup lasts less than 15 minutes, or where the way cannot be driven at 40 km/h
+    between the start of the pickup and the end of the delivery. The way is 1.3 times the line through the air, and
+    known only where both addresses have coordinates. A pickup that ends too soon is a warning.
 
     Orders that the ledger knows are counted, also those in doubt, and those that differ from what was sent are told
     with their fields.
@@ -65,12 +67,11 @@ async def plan(
     async def known(run: Run) -> Known:
         return await known_to(find_ledger(ledger, target), run, target)
 
-    try:
-        with open_source(file, options=source) as opened:
-            async with connected(target) if quote else nullcontext() as gs:
-                made = await Planner(now=source.now, gs=gs, known=known).plan(opened)
-    except UnusableSource as error:
-        raise told_faults(error, "nothing was sent") from None
+    async def look(opened: Source) -> Plan:
+        async with connected(target) if quote else nullcontext() as gs:
+            return await Planner(now=source.now, gs=gs, known=known).plan(opened)
+
+    made = await mending.read(file, source, look)
     if output is not None:
         made.save(output)
     code = ending_of(in_doubt=made.in_doubt, changed=made.changed_count)

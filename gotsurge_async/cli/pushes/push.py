@@ -18,9 +18,7 @@ from gotsurge_async.bulk import (
     Run,
     Source,
     SourceOptions,
-    UnusableSource,
     check_plan,
-    open_source,
 )
 from gotsurge_async.bulk.after.replace import replace_changed
 from gotsurge_async.bulk.after.results import refuse_older
@@ -28,6 +26,7 @@ from gotsurge_async.bulk.ledger import Admission, OrderState, Similar
 from gotsurge_async.bulk.ledger.states import in_words
 from gotsurge_async.bulk.send.changes import Changed
 from gotsurge_async.bulk.sources import STDIN
+from gotsurge_async.cli.files.faults import Mending, takes_mending
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
 from gotsurge_async.cli.shared.exits import Exit, run_told
 from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option, out_option, quiet_option
@@ -42,7 +41,7 @@ from gotsurge_async.cli.shared.push_options import (
     takes_brakes_and_canary,
     takes_source,
 )
-from gotsurge_async.cli.shared.report import told_faults, try_out
+from gotsurge_async.cli.shared.report import try_out
 from gotsurge_async.cli.shared.sending import Interrupts, Sending, SendOptions
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
@@ -88,6 +87,7 @@ _sending_options = together(
 @click.command(cls=GroupedCommand)
 @click.argument("file", metavar="FILE")
 @takes_source
+@takes_mending
 @takes_target
 @_sending_options
 @takes_brakes_and_canary
@@ -138,6 +138,7 @@ class PushOptions(SendOptions):
 
     file: str
     source: SourceOptions
+    mending: Mending
     target: Target
     brakes: Brakes
     plan: Path | None
@@ -191,7 +192,7 @@ class Pushing(Sending):
                 await Ledger.open(Path(folder) / "ledger.db", clock=SystemClock().now) as ledger,
                 connected(Target(simulate=True)) as gs,
             ):
-                run, admission = await self._load(Push(gs, ledger), gs.environment.api_base)
+                run, admission = await self._load(Push(gs, ledger), gs.environment.api_base, only_look=True)
                 async with run:
                     known = await known_to(options.ledger, run, options.target, options.out)
         code = ending_of(in_doubt=known.in_doubt, changed=known.changed_count)
@@ -235,16 +236,17 @@ class Pushing(Sending):
                 await self._handle_changed(gs, run, admission)
             return await self._deliver(gs, ledger, push, run, waiting=admission.pending, interrupts=interrupts)
 
-    async def _load(self, push: Push, api_base: str) -> tuple[Run, Admission]:
+    async def _load(self, push: Push, api_base: str, *, only_look: bool = False) -> tuple[Run, Admission]:
         options = self._options
-        try:
-            with open_source(options.file, options=options.source) as source:
-                if options.plan is not None:
-                    source = check_plan(options.plan, source)
-                run, admission = await push.load_source(source, options=options.remembered(api_base))
-                self._tell_warnings(source)
-        except UnusableSource as error:
-            raise told_faults(error, "nothing was sent") from None
+
+        async def load(source: Source) -> tuple[Run, Admission]:
+            if options.plan is not None:
+                source = check_plan(options.plan, source)
+            loaded = await push.load_source(source, options=options.remembered(api_base))
+            self._tell_warnings(source)
+            return loaded
+
+        run, admission = await options.mending.read(options.file, options.source, load, only_look=only_look)
         try:
             self._tell_similar(await run.similar())
         except BaseException:
@@ -302,11 +304,13 @@ class Pushing(Sending):
             )
 
     def _tell_warnings(self, source: Source) -> None:
-        for warning in source.report.warnings[:SHOWN_WARNINGS]:
+        report = source.report
+        told = report.warnings if report.warning_count <= SHOWN_WARNINGS else list(report.warning_groups)
+        for warning in told[:SHOWN_WARNINGS]:
             self.say(f"warning: {warning}")
-        more = source.report.warning_count - SHOWN_WARNINGS
+        more = len(told) - SHOWN_WARNINGS
         if more > 0:
-            self.say(f"… and {more:,} more warnings")
+            self.say(f"… and {more:,} more kinds of warnings")
 
     def _tell_similar(self, pairs: Sequence[Similar]) -> None:
         """Warn of orders that look like another one: perhaps one delivery, ordered twice under two keys."""

@@ -10,13 +10,13 @@ import click
 
 from gotsurge_async.bulk import UnusableSource
 from gotsurge_async.bulk.after.resolve import Resolution, Resolved, Resolver, read_resolutions
+from gotsurge_async.cli.files.faults import told_faults
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected
 from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps, tell_steps
 from gotsurge_async.cli.shared.options import PATH, json_option
 from gotsurge_async.cli.shared.output import SHOWN, counted, print_json
-from gotsurge_async.cli.shared.report import told_faults
 from gotsurge_async.client import GotSurge
 from gotsurge_async.database import Place
 from gotsurge_async.errors import CallError, ConfigError, GotSurgeError, SignInNeeded

@@ -9,10 +9,10 @@ from typing import Any
 import attrs
 import click
 
-from gotsurge_async.bulk import Ledger, Summary, UnusableSource
+from gotsurge_async.bulk import Ledger, Summary
 from gotsurge_async.bulk.after.results import Reason, try_folder
 from gotsurge_async.bulk.ledger import RunInfo
-from gotsurge_async.cli.shared.exits import Exit, Failure
+from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.shared.next_steps import Step, cancelling, tell_steps
 from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, say
 from gotsurge_async.errors import ConfigError
@@ -35,22 +35,6 @@ async def try_out(folder: Path, size: int, so: str) -> None:
         await asyncio.to_thread(try_folder, folder, size)
     except ConfigError as error:
         raise ConfigError(f"{error}; {so}: name another folder by --out, or make room in this one") from None
-
-
-def told_faults(error: UnusableSource, so: str) -> Failure:
-    """Tell what is wrong with a file, fault by fault; the failure that is to be raised says how many there are.
-
-    Args:
-        so: what follows from it.
-    """
-    for fault in error.faults:
-        say(fault)
-    if error.count > len(error.faults):
-        say(f"… and {error.count - len(error.faults):,} more")
-    text = f"{error.count:,} {'fault' if error.count == 1 else 'faults'}: {so}"
-    say(text)
-    more = {"faults": [attrs.asdict(fault) for fault in error.faults], "count": error.count}
-    return Failure(text, Exit.USAGE, more=more, told=True)
 
 
 async def unused_drafts(ledger: Ledger, run_id: str) -> list[str]:

@@ -1,0 +1,258 @@
+"""A file with faults, mended: its faulty rows in a file of their own, and the values that faults propose put in.
+
+A `FaultFile` and `Fixes` are told every fault as it is found (`SourceReport.told`), and hold none of them in memory.
+"""
+
+import csv
+import os
+import shutil
+import tempfile
+from codecs import BOM_UTF8
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Self
+
+import msgspec
+
+from gotsurge_async.bulk.after.writing import WholeFile, csv_line
+from gotsurge_async.bulk.checks.faults import Fault, Original
+from gotsurge_async.bulk.sources import Form, Source
+from gotsurge_async.bulk.sources.fields import FEEDBACK
+from gotsurge_async.bulk.sources.lines import physical_lines
+from gotsurge_async.errors import ConfigError
+
+FAULTY = "faulty"
+"""The ``gs_status`` of a row that has faults."""
+
+_MOST_TEXT = 10_000
+"""Characters of the faults of one row: a cell of a spreadsheet holds 32,767."""
+
+
+class FaultFile:
+    """The rows of a file that have faults, each as it was read, with its faults in ``gs_error``.
+
+    It can be mended where it is, and pushed. Mode 0600; it appears whole, or not at all.
+
+    Args:
+        path: where.
+
+    Attributes:
+        rows: how many it has.
+        source: what is read; it is written likewise. Faults of its items file are left out, since they are no orders.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = 0
+        self.source: Source | None = None
+        self._at_end = ExitStack()
+        try:
+            self._file = WholeFile(path, self._at_end)
+        except OSError as error:
+            raise _unwritable(path, error) from None
+        self._kept: list[int] | None = None
+        self._delimiter = ","
+        self._line: int | None = None
+        self._original = Original((), ())
+        self._errors: list[str] = []
+
+    def __call__(self, fault: Fault, original: Original | None) -> None:
+        """Take in a fault, and its row."""
+        if original is None or self.source is None or fault.file != self.source.name:
+            return
+        if fault.line != self._line:
+            self._flush()
+            self._line, self._original = fault.line, original._replace(row=original.row[:])
+        what = f"{fault.rule}{fault.hint('; ')}"
+        self._errors.append(f"{fault.column}: {what}" if fault.column else what)
+
+    def finish(self) -> int:
+        """Put the file in its place, unless there is no row to write; how many there are is returned.
+
+        Raises:
+            ConfigError: it cannot be written.
+        """
+        try:
+            self._flush()
+            if self.rows:
+                self._file.put_in_place()
+        except OSError as error:
+            raise _unwritable(self.path, error) from None
+        return self.rows
+
+    def close(self) -> None:
+        """Leave nothing behind that is not whole."""
+        self._at_end.close()
+
+    def _flush(self) -> None:
+        if not self._errors:
+            return
+        error = f"line {self._line}: {'; '.join(self._errors)}"[:_MOST_TEXT]
+        row, names = self._original
+        if isinstance(row, bytes):
+            self._file.stream.write(_json_line(row, error))
+        else:
+            self._write(row, names, error)
+        self.rows += 1
+        self._errors = []
+
+    def _write(self, row: Sequence[str], names: Sequence[str], error: str) -> None:
+        if self._kept is None:
+            self._kept = [place for place, name in enumerate(names) if name not in FEEDBACK]
+            header = [*(names[place] for place in self._kept), *FEEDBACK]
+            self._delimiter = Form().delimiter if self.source is None else self.source.form.delimiter
+            self._file.stream.write(csv_line(header, self._delimiter))
+        cells = [row[place] if place < len(row) else "" for place in self._kept]
+        # What stands beyond the last column is not lost: it is often the rest of a value that lacks its quotes.
+        beyond = row[len(names) :]
+        if beyond:
+            error = f"{error}; beyond the last column: {self._delimiter.join(beyond)}"
+        self._file.stream.write(csv_line([*cells, "", FAULTY, error], self._delimiter))
+
+
+def _json_line(row: bytes, error: str) -> bytes:
+    try:
+        tree = msgspec.json.decode(row, type=dict[str, msgspec.Raw])
+    except (ValueError, RecursionError):
+        tree = {"gs_row": msgspec.Raw(msgspec.json.encode(row.decode(errors="replace")))}
+    told = zip(FEEDBACK, ("", FAULTY, error), strict=True)
+    return msgspec.json.encode({**tree, **dict(told)}) + b"\n"
+
+
+def _unwritable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot write {path}: {error.strerror or error}")
+
+
+# --- values that are put in ------------------------------------------------------------------------------------------
+
+
+class Fix(NamedTuple):
+    """One value of a file, and what it was certainly meant to be."""
+
+    line: int
+    place: int
+    column: str
+    old: str
+    new: str
+
+
+_SHOWN = 3
+_IN_MEMORY = 1 << 20
+
+
+class Fixes:
+    """The values that the faults of one file propose, in the order of the file.
+
+    Attributes:
+        count: how many there are.
+        first: the first of each column, and how many there are of it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.count = 0
+        self.first: dict[str, tuple[int, list[Fix]]] = {}
+        self._name = name
+        self._spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, mode="w+b")  # noqa: SIM115 - see close
+
+    def __call__(self, fault: Fault, original: Original | None) -> None:
+        """Take in a fault, if it proposes a value."""
+        if original is None or fault.proposal is None or fault.place is None or fault.line is None:
+            return
+        if fault.file != self._name:
+            return
+        old = str(original.row[fault.place])
+        fix = Fix(fault.line, fault.place, fault.column or "", old, fault.proposal)
+        count, shown = self.first.get(fix.column, (0, []))
+        self.first[fix.column] = count + 1, [*shown, fix] if len(shown) < _SHOWN else shown
+        self.count += 1
+        self._spool.write(msgspec.json.encode(fix) + b"\n")
+
+    def __iter__(self) -> Iterator[Fix]:
+        self._spool.seek(0)
+        return (msgspec.json.decode(line, type=Fix) for line in self._spool)
+
+    def close(self) -> None:
+        """Forget them."""
+        self._spool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def mend_table(path: Path, fixes: Fixes, delimiter: str) -> Path:
+    """Put the values into a file of text; what else it holds stays as it is, byte for byte.
+
+    The file as it was is kept beside it, under a name that no file had; where, is returned.
+
+    Raises:
+        ConfigError: it cannot be written, or has changed since the values were found.
+    """
+    path = path.resolve()  # a symbolic link stays one
+    try:
+        with ExitStack() as at_end:
+            made = WholeFile(path, at_end)
+            shutil.copymode(path, made.temporary)
+            with path.open("rb") as stream:
+                for record in _mended(stream, iter(fixes), delimiter, path):
+                    made.stream.write(record)
+            made.stream.flush()
+            os.fsync(made.stream.fileno())
+            names = (path.with_name(f"{path.name}.before-fix{n or ''}") for n in count())
+            kept = next(name for name in names if not name.exists())
+            shutil.copy2(path, kept)
+            made.put_in_place()
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    return kept
+
+
+def _mended(stream: BinaryIO, fixes: Iterator[Fix], delimiter: str, path: Path) -> Iterator[bytes]:
+    """The records of a file, each as it stands there unless a value of it is put in."""
+    held: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for raw in physical_lines(stream, lambda _: None):
+            if raw is None:
+                raise csv.Error
+            held.append(raw.decode())
+            yield held[-1]
+
+    if stream.read(len(BOM_UTF8)) == BOM_UTF8:
+        yield BOM_UTF8
+    else:
+        stream.seek(0)
+    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+    number, fix = 1, next(fixes, None)
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            break
+        except (csv.Error, UnicodeDecodeError):
+            raise ConfigError(f"{path}:{number}: this row cannot be read: mend it first, nothing was changed") from None
+        start, text = number, "".join(held)
+        number += len(held)
+        held.clear()
+        if fix is None or fix.line != start:
+            yield text.encode()
+            continue
+        while fix is not None and fix.line == start:
+            if fix.place >= len(cells) or cells[fix.place] != fix.old:
+                raise _changed(path, start)
+            cells[fix.place] = fix.new
+            fix = next(fixes, None)
+        yield csv_line(cells, delimiter).removesuffix(b"\r\n") + text[len(text.rstrip("\r\n")) :].encode()
+    if fix is not None:
+        raise _changed(path, fix.line)
+
+
+def _changed(path: Path, line: int) -> ConfigError:
+    return ConfigError(f"{path}:{line}: the file has changed since it was read: nothing was changed")

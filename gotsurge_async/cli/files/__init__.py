@@ -1,0 +1,1 @@
+"""Commands about tables, and what commands say of the faults in them."""
