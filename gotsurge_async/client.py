@@ -53,6 +53,8 @@ class GotSurge:
         token_store: where tokens are kept; in memory unless given.
         account: the name under which the store keeps the tokens.
         transport: another way to send; the client closes it.
+        proxy: carries the encrypted connections: the URL of one, None for none, or what the environment (HTTPS_PROXY,
+            NO_PROXY) says. Not with a ``transport``.
         profile: confirmed verbs and paths: a `Profile`, a mapping, or the path of a TOML file.
         hooks: are told of every request, retry, refresh and chunk.
         clock: time, for tests.
@@ -74,6 +76,7 @@ class GotSurge:
         token_store: TokenStore | None = None,
         account: str = "default",
         transport: Transport | None = None,
+        proxy: str | None = "environment",
         timeouts: Timeouts | None = None,
         retry: RetryPolicy | None = None,
         limits: Limits | None = None,
@@ -87,7 +90,7 @@ class GotSurge:
             # Imported here, so that importing the package does not pay for aiohttp.
             from gotsurge_async.transports.aiohttp import AiohttpTransport
 
-            transport = AiohttpTransport(timeouts)
+            transport = AiohttpTransport(timeouts, proxy=proxy)
         clock = clock or SystemClock()
         self.profile: Profile = _profile(profile)
         self.environment: Environment = _environment(environment, api_base, self.profile)

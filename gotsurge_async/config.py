@@ -87,18 +87,22 @@ class Environment:
 class Timeouts:
     """Seconds to wait.
 
-    There is no limit on the whole of a call: when it strikes, nobody can tell whether the request had left.
+    When one of them strikes after a connection was made, nobody can tell whether the request was processed. They are
+    about one try of a call; ``gs.with_options(timeout=…)`` limits the whole of it.
 
     Attributes:
         pool: for a free connection, and for making one.
         connect: for the TCP and TLS handshakes alone.
         read: between two reads of an answer.
+        total: for a try from its beginning to the end of the answer, which may come a byte at a time; longer than
+            ``pool``.
         keepalive: how long an idle connection is kept; well under the server's own, see `transports.aiohttp`.
     """
 
     pool: float = 30.0
     connect: float = 10.0
     read: float = 60.0
+    total: float = 300.0
     keepalive: float = 15.0
 
 

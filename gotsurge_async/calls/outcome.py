@@ -26,6 +26,10 @@ from gotsurge_async.secrets import Secret, headers_for_log, without
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport
 
 _MOVED = (301, 307, 308)
+MOST_VALUES = 1_000_000
+"""Values in an answer that is read; a page of 200 tasks has some fifty thousand."""
+_SMALL = MOST_VALUES
+"""Bytes of an answer that cannot hold as many."""
 
 
 class Outcome(Enum):
@@ -95,7 +99,17 @@ async def attempt(transport: Transport, request: Request) -> Attempt:
     except Exception as error:
         reason = f"the transport raised {type(error).__name__}, not NothingSent or MaybeSent"
         return Attempt(outcome=Outcome.UNKNOWN, reason=reason)
-    return Attempt(outcome=outcome_of(response.status), response=response)
+    outcome = outcome_of(response.status)
+    if len(response.body) > _SMALL and values_in(response.body) > MOST_VALUES:
+        if outcome is Outcome.ANSWERED:
+            return Attempt(outcome=Outcome.UNKNOWN, reason=f"the answer holds more than {MOST_VALUES:,} values")
+        response = attrs.evolve(response, body=b"")
+    return Attempt(outcome=outcome, response=response)
+
+
+def values_in(body: bytes) -> int:
+    """How many values some JSON text holds, at most; they are not made, which would take a hundred times its size."""
+    return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def error_of(

@@ -6,16 +6,21 @@ one that we gave up on later. So the classes are tested narrow first, and everyt
 """
 
 import asyncio
+import os
 import re
 
 import aiohttp
 from yarl import URL
 
 from gotsurge_async.config import Timeouts
+from gotsurge_async.errors import ConfigError
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, TransportError
 
 MAX_ANSWER = 64 * 1024 * 1024
 """The largest answer that is read, in bytes; a page of 200 tasks is about half a million."""
+
+ENVIRONMENT = "environment"
+"""The proxy that the environment names."""
 
 _HEADER = re.compile(r"[\t -~]*")
 
@@ -23,16 +28,26 @@ _HEADER = re.compile(r"[\t -~]*")
 class AiohttpTransport:
     """Sends requests with one `aiohttp.ClientSession`, made at the first request and owned by the transport.
 
-    TLS is checked with the system's certificates. Redirects are not followed, cookies not kept, proxies of the
-    environment not used: a token goes to the API base and nowhere else.
+    TLS is checked with the system's certificates. Redirects are not followed, and cookies not kept: a token goes to the
+    API base and nowhere else. A proxy only carries the encrypted connection (CONNECT); what is not https goes to this
+    machine alone, and never through one.
 
     Args:
         timeouts: see `Timeouts`. An idle connection is dropped after ``timeouts.keepalive`` seconds, well before the
             server would: a request that meets a connection just closed looks exactly like one that was lost.
+        proxy: its URL, ``http://[USER:PASSWORD@]HOST:PORT``; ``environment``: the one that HTTPS_PROXY or ALL_PROXY
+            name, unless NO_PROXY names the host; None for no proxy.
+
+    Raises:
+        ConfigError: that is no proxy's URL, or what the environment names is none.
     """
 
-    def __init__(self, timeouts: Timeouts | None = None) -> None:
+    def __init__(self, timeouts: Timeouts | None = None, *, proxy: str | None = ENVIRONMENT) -> None:
         self._timeouts = timeouts or Timeouts()
+        if proxy == ENVIRONMENT:
+            proxy_of_environment("")  # so that what is wrong with it is told now
+        self._proxy = proxy if proxy in (None, ENVIRONMENT) else checked_proxy(proxy)
+        self._proxies: dict[str, URL | None] = {}
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
 
@@ -47,7 +62,12 @@ class AiohttpTransport:
         session = self._open()
         try:
             async with session.request(
-                request.method, url, data=request.body, headers=request.headers, allow_redirects=False
+                request.method,
+                url,
+                data=request.body,
+                headers=request.headers,
+                allow_redirects=False,
+                proxy=self._proxy_for(url),
             ) as answer:
                 body = await _read(answer)
                 return Response(status=answer.status, headers=answer.headers, body=body)
@@ -57,6 +77,15 @@ class AiohttpTransport:
             failure = _classify(error)
         # Out here, so that nothing hangs on it: the library's exceptions carry the request, and so the token.
         raise failure
+
+    def _proxy_for(self, url: URL) -> URL | None:
+        if self._proxy is None or url.scheme != "https" or not url.host:
+            return None
+        if not isinstance(self._proxy, str):
+            return self._proxy
+        if url.host not in self._proxies:
+            self._proxies[url.host] = proxy_of_environment(url.host)
+        return self._proxies[url.host]
 
     async def close(self) -> None:
         """Close the session. Requests in flight end as "maybe sent": drain first."""
@@ -75,7 +104,7 @@ class AiohttpTransport:
                 # How many at once is the limiter's business; a second queue here would only hide waiting.
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=limits.keepalive),
                 timeout=aiohttp.ClientTimeout(
-                    total=None, connect=limits.pool, sock_connect=limits.connect, sock_read=limits.read
+                    total=limits.total, connect=limits.pool, sock_connect=limits.connect, sock_read=limits.read
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
@@ -84,6 +113,43 @@ class AiohttpTransport:
             # There is no public switch; tests over real sockets hold that this one works.
             self._session._retry_connection = False
         return self._session
+
+
+def checked_proxy(proxy: str | None) -> URL:
+    """The URL of a proxy.
+
+    Raises:
+        ConfigError: it is none; it may hold a password, and is not shown.
+    """
+    try:
+        url = URL(proxy or "")
+        fit = url.scheme in ("http", "https") and bool(url.host) and url.port is not None
+    except ValueError:
+        fit = False
+    if not fit:
+        raise ConfigError("a proxy is http://HOST:PORT or https://HOST:PORT (a SOCKS proxy cannot be used)")
+    return url
+
+
+def proxy_of_environment(host: str) -> URL | None:
+    """The proxy that the environment names for https to a host: of HTTPS_PROXY or ALL_PROXY, in any case of letters.
+
+    Raises:
+        ConfigError: what it names is no proxy's URL.
+    """
+    if not any(name.lower() in ("https_proxy", "all_proxy") and value for name, value in os.environ.items()):
+        return None
+    # Imported here: it loads half of the standard library's HTTP, and few have a proxy.
+    from urllib.request import getproxies, proxy_bypass
+
+    proxies = getproxies()
+    named = proxies.get("https") or proxies.get("all")
+    if not named or proxy_bypass(host):
+        return None
+    try:
+        return checked_proxy(named if "://" in named else f"http://{named}")
+    except ConfigError as error:
+        raise ConfigError(f"HTTPS_PROXY or ALL_PROXY: {error}") from None
 
 
 def _keep_read_buffers() -> None:
@@ -128,6 +194,8 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
 def _classify(error: Exception) -> TransportError:
     reason = _reason(error)
     match error:
+        case aiohttp.ClientHttpProxyError():  # it answers CONNECT, before anything of the request
+            return NothingSent(f"the proxy refused: HTTP {error.status}")
         case aiohttp.ConnectionTimeoutError():
             return NothingSent(f"no connection in time: {reason}")
         case aiohttp.ClientConnectorError():  # refused, DNS, TLS; a child of ClientOSError, which proves nothing

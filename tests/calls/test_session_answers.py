@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gotsurge_async import codec
 from gotsurge_async.api.endpoints import PARTNER_DETAIL, TASKS_CANCEL, TASKS_CREATE, TASKS_GET
+from gotsurge_async.calls import outcome
+from gotsurge_async.calls.outcome import MOST_VALUES
 from gotsurge_async.errors import (
     BadRequest,
     CallError,
@@ -23,6 +26,20 @@ if TYPE_CHECKING:
     from gotsurge_async.transports.memory import Scripted
 
 # --- answers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unit", [b"{},", b"[],", b"0,", b'["a",'], ids=repr)
+async def test_an_answer_that_expands_is_not_made_into_objects(unit: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a million values are never built: a success is unknown then, and a refusal has no words."""
+    body = b'{"tasks":[' + unit * (MOST_VALUES // unit.count(b",") // (1 + (unit[0] in b"[{")) + 1) + b"0]}"
+    for module, reader in ((codec.text, "_decode"), (codec.text, "_heads"), (outcome, "_find")):
+        monkeypatch.setattr(module, reader, None)
+    async with Rig([answer(body), answer(body, 400)]) as rig:
+        with pytest.raises(OutcomeUnknown, match="more than 1,000,000 values"):
+            await rig.create()
+        with pytest.raises(BadRequest) as caught:
+            await rig.create()
+    assert caught.value.service_message == ""
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 import trustme
+from yarl import URL
 
 from gotsurge_async.config import Timeouts
+from gotsurge_async.errors import ConfigError
 from gotsurge_async.transports import aiohttp as module
-from gotsurge_async.transports.aiohttp import AiohttpTransport
+from gotsurge_async.transports.aiohttp import AiohttpTransport, proxy_of_environment
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, TransportError
 
 from .peers import OK, Behaviour, Connection, Peer, peer
@@ -243,6 +245,21 @@ async def test_an_answer_that_stops_is_not_waited_for_forever() -> None:
     assert isinstance(error, MaybeSent)
 
 
+async def test_an_answer_that_trickles_is_not_read_for_ever() -> None:
+    """A byte at a time keeps every limit between two reads; the limit on the whole try ends it."""
+
+    async def trickles(serving: Peer, connection: Connection) -> None:
+        await serving.whole(connection)
+        await connection.say(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        while True:
+            await connection.say(b" ")
+            await asyncio.sleep(0.02)  # the pace of the server
+
+    serving, error = await fails(trickles, Timeouts(total=1.5))
+    assert isinstance(error, MaybeSent)
+    assert len(serving.requests) == 1
+
+
 async def test_an_answer_without_a_length_may_be_cut() -> None:
     """Without Content-Length a cut answer looks whole: it comes back as it is, for the reader of its JSON to refuse."""
     async with peer(says(b'HTTP/1.1 200 OK\r\n\r\n{"tasks":[')) as serving, a_transport() as transport:
@@ -360,13 +377,124 @@ async def test_cookies_are_not_kept() -> None:
     assert b"planted" not in serving.requests[1].replace(PATH.encode(), b"").replace(TOKEN.encode(), b"")
 
 
-async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy variable does not lead the token elsewhere."""
-    async with peer(says(OK)) as proxy, peer(says(OK)) as serving, a_transport() as transport:
-        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+# --- proxies ----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_goes_to_this_machine_goes_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without https a proxy could read the token: it gets none, whatever the environment or the program says."""
+    async with peer(says(OK)) as proxy, peer(says(OK)) as serving:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "HTTPS_PROXY"):
             monkeypatch.setenv(name, proxy.url)
-        await transport.send(request(serving.url))
-        assert (proxy.connections, serving.connections) == (0, 1)
+        for given in ("environment", proxy.url):
+            transport = AiohttpTransport(proxy=given)
+            await transport.send(request(serving.url))
+            await transport.close()
+        assert (proxy.connections, serving.connections) == (0, 2)
+
+
+async def tunnels(serving: Peer, connection: Connection) -> None:
+    """A proxy: note what it is asked, and carry bytes to there and back."""
+    asked = await connection.head()
+    serving.requests.append(asked)
+    host, port = asked.split()[1].decode().split(":")
+    reader, writer = await asyncio.open_connection("127.0.0.1" if host == "api.example" else host, int(port))
+    await connection.say(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            sink.write(data)
+            serving.requests.append(data)
+
+    try:
+        await asyncio.wait(
+            [
+                asyncio.ensure_future(carry(connection.reader, writer)),
+                asyncio.ensure_future(carry(reader, connection.writer)),
+            ],
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("how", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "given"])
+async def test_a_proxy_carries_the_encrypted_connection(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """It is asked for the host with its own password, and sees nothing of the request or the answer."""
+    authority = trustme.CA()
+    ours, theirs = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.configure_trust(ours)
+    authority.issue_cert("api.example").configure_cert(theirs)
+    monkeypatch.setattr("aiohttp.connector._SSL_CONTEXT_VERIFIED", ours)
+    for name in PROXY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    async with peer(says(OK), ssl=theirs) as serving, peer(tunnels) as proxy:
+        named = proxy.url.replace("://", "://user:planted-password@")
+        if how != "given":
+            monkeypatch.setenv(how, named)
+        transport = AiohttpTransport(proxy=named if how == "given" else "environment")
+        response = await transport.send(request(serving.url.replace("http://127.0.0.1", "https://api.example")))
+        await transport.close()
+    assert (response.status, response.body) == (200, b"{}")
+    assert proxy.requests[0].startswith(b"CONNECT api.example:")
+    assert b"Proxy-Authorization: Basic" in proxy.requests[0]
+    assert TOKEN.encode() not in b"".join(proxy.requests)
+
+
+PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 407 Who are you\r\nContent-Length: 0\r\n\r\n", b""], ids=["407", "gone"])
+async def test_a_proxy_that_refuses(answer: bytes) -> None:
+    """Its no proves that nothing was sent; where it just goes away that is not claimed; its password is not shown."""
+
+    async def refuses(serving: Peer, connection: Connection) -> None:
+        serving.requests.append(await connection.head())
+        await connection.say(answer)
+
+    async with peer(refuses) as proxy:
+        transport = AiohttpTransport(proxy=proxy.url.replace("://", "://user:planted-password@"))
+        error = await failure(transport, request("https://api.example"))
+        await transport.close()
+    assert TOKEN.encode() not in b"".join(proxy.requests)
+    assert "planted-password" not in error.reason
+    if answer:
+        assert isinstance(error, NothingSent)
+        assert error.reason == "the proxy refused: HTTP 407"
+
+
+async def test_a_proxy_that_is_down_sends_nothing() -> None:
+    """No connection to the proxy is no connection."""
+    transport = AiohttpTransport(proxy="http://127.0.0.1:1")
+    assert isinstance(await failure(transport, request("https://api.example")), NothingSent)
+    await transport.close()
+
+
+@pytest.mark.parametrize("url", ["socks5://user:planted-secret@h:1", "h:1:2", "http://", "", "http://h:x"])
+def test_what_is_no_proxy_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """When the transport is made, whether it is given or the environment names it; its password is not shown."""
+    with pytest.raises(ConfigError, match="a proxy is http") as caught:
+        AiohttpTransport(proxy=url)
+    assert "planted" not in str(caught.value)
+    if "://" in url:
+        for name in PROXY_VARIABLES:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        with pytest.raises(ConfigError, match="HTTPS_PROXY or ALL_PROXY: a proxy is http") as caught:
+            AiohttpTransport()
+        assert "planted" not in str(caught.value)
+
+
+def test_no_proxy_names_hosts_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that NO_PROXY names is reached directly."""
+    for name in PROXY_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "internal.example,.corp.example")
+    assert proxy_of_environment("api.example") == URL("http://127.0.0.1:1")
+    assert proxy_of_environment("internal.example") is None
+    assert proxy_of_environment("a.corp.example") is None
+    monkeypatch.setenv("HTTPS_PROXY", "proxy.example:3128")  # as curl takes it
+    assert proxy_of_environment("api.example") == URL("http://proxy.example:3128")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 import click
@@ -25,7 +26,7 @@ from gotsurge_async.config import Credentials, Settings
 from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.resources.partner import signature_of
 from gotsurge_async.secrets import Secret
-from gotsurge_async.transports.aiohttp import AiohttpTransport
+from gotsurge_async.transports.aiohttp import AiohttpTransport, proxy_of_environment
 from gotsurge_async.transports.base import Transport
 from gotsurge_async.version import __version__
 
@@ -117,6 +118,7 @@ def _tell(found: Diagnosis, target: Target) -> None:
         [
             ("environment", environment["name"] + (" (production)" if environment["production"] else "")),
             ("API base", f"{environment['api_base']} ({environment['api_base_is']})"),
+            ("proxy", environment["proxy"]),
             ("consent page", environment["consent_page"]),
             ("profile", environment["profile"] or "none"),
             ("endpoints", are_assumed if assumed else "all confirmed by the profile"),
@@ -265,8 +267,16 @@ def _environment(target: Target, settings: Settings) -> dict[str, Any]:
         "api_base": environment.api_base,
         "api_base_is": source,
         "production": environment.is_production,
+        "proxy": _proxy(environment.api_base),
         "profile": os.environ.get("GOTSURGE_PROFILE") or None,
     }
+
+
+def _proxy(api_base: str) -> str | None:
+    """The proxy that carries the connections, without the password that may stand in its URL."""
+    parts = urlsplit(api_base)
+    proxy = proxy_of_environment(parts.hostname or "") if parts.scheme == "https" else None
+    return None if proxy is None else f"{proxy.scheme}://{proxy.host}:{proxy.port}"
 
 
 def _token(subject: _Subject, now: datetime) -> dict[str, Any]:

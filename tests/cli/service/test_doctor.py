@@ -164,6 +164,18 @@ def test_the_profile_is_shown_and_used(doctor: Doctor, simulator: Simulator, tmp
     assert {each["verdict"] for each in found["probes"]} == {"not probed: it is no GET"}
 
 
+def test_the_proxy_is_told_without_its_password(doctor: Doctor, simulator: Simulator) -> None:
+    """It is that of the environment, and none where the service is on this machine."""
+    proxy = {"HTTPS_PROXY": "http://user:planted-secret@proxy.example:3128"}
+    told = doctor("--env", "sandbox", "--offline", **proxy)
+    assert "proxy\thttp://proxy.example:3128" in told.stdout
+    assert "planted" not in told.output
+    found = json.loads(doctor(*local(simulator), "--offline", "--json", **proxy).stdout)
+    assert found["environment"]["proxy"] is None
+    broken = doctor("--env", "sandbox", "--offline", HTTPS_PROXY="socks5://h:1")
+    assert (broken.exit_code, "HTTPS_PROXY or ALL_PROXY: a proxy is http" in broken.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "variables", "base", "source"),
     [
