@@ -185,10 +185,13 @@ class Push:
         if self._batcher is not None:
             self._batcher.stop()
 
-    async def send(self, run: Run) -> Sent:
+    async def send(self, run: Run, *, canary_only: bool = False) -> Sent:
         """Bring the run to its end: what an earlier process left in the middle first, then what is pending.
 
         Cancelling it records what is in flight: as in doubt, or in two-phase mode as what a later `send` takes up.
+
+        Args:
+            canary_only: leave what follows the canary to others.
 
         Raises:
             EndpointsAssumed: this client does not create on paths that are a guess; nothing was sent.
@@ -220,7 +223,8 @@ class Push:
                     await self._finish(run, sender)
                 if self._brakes.canary:
                     await self._send_canary(run, send)
-                await self._batches(Pages(run.pending()), send)
+                if not canary_only:
+                    await self._batches(Pages(run.pending()), send)
         finally:
             await uninterrupted(run.finish())
         return Sent(stopped_by=self._stopper, interrupted=self._interrupted, lost_drafts=frozenset(sender.lost_drafts))

@@ -26,6 +26,10 @@ COMMANDS = {
         "undo": "Cancel what is still broadcasting of a run.",
         "ledger": "Check the ledger, and copy it.",
     },
+    "fleet": {
+        "worker": "Send what is put up, with other machines.",
+        "db": "The tables that many machines share.",
+    },
     "afterwards": {
         "receive": "Receive GotSurge's events, and follow all orders.",
         "inbox": "The events that came.",

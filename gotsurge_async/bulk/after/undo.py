@@ -113,7 +113,7 @@ class Undo:
             if wanted is not None and (unknown := wanted - {row.key async for row in run.rows() if row.key in wanted}):
                 raise UsageError(f"run {run_id} has no order {', '.join(sorted(unknown))}")
             undone = await self._undo(run, reason, drafts=drafts, keys=wanted)
-            await uninterrupted(run.finish())
+            await uninterrupted(run.finish(withdraw=True))
             return undone
 
     async def _undo(self, run: Run, reason: str, *, drafts: bool, keys: frozenset[str] | None) -> Undone:

@@ -7,6 +7,7 @@ send it, ``record`` its outcomes, until ``pending`` is empty; ``finish`` and ``c
 
 from gotsurge_async.bulk.ledger.errors import (
     IllegalTransition,
+    LedgerAway,
     LedgerBusy,
     LedgerClosed,
     LedgerError,
@@ -65,6 +66,7 @@ __all__ = [
     "Identity",
     "IllegalTransition",
     "Ledger",
+    "LedgerAway",
     "LedgerBusy",
     "LedgerClosed",
     "LedgerError",

@@ -5,7 +5,8 @@
     GotSurgeError
     └── LedgerError                what the ledger refuses or cannot do
         ├── LedgerUnusable         the file or its disk fails, or a row is damaged; no later write is tried
-        │   └── LedgerOlder        an older copy of what was here, or none where one was; nothing may be sent
+        │   ├── LedgerOlder        an older copy of what was here, or none where one was; nothing may be sent
+        │   └── LedgerAway         its database could not be reached for as long as a worker waits
         ├── LedgerBusy             another process held the file for too long; may be tried again
         ├── LedgerClosed           used after it was closed
         ├── NoSuchRun              no run, or no order, of that name
@@ -107,6 +108,10 @@ class LedgerOlder(LedgerUnusable):
     """An older copy of the ledger that was here, or none where one was: what was sent since would be sent again."""
 
 
+class LedgerAway(LedgerUnusable):
+    """The database could not be reached for as long as a worker waits: its supervisor starts it again."""
+
+
 class LedgerBusy(LedgerError):
     """Another process kept the ledger locked for longer than we wait. Nothing was written; it may be tried again."""
 
@@ -126,17 +131,31 @@ class RunHeld(LedgerError):
         run_id: the run.
         holder: that process, or None if it has not written its name yet.
         leased: whether a holder that has died keeps the run for some time: it is not seen to be dead.
+        workers: those that send parts of it, by their names.
     """
 
-    def __init__(self, run_id: str = "", holder: Holder | None = None, *, leased: bool = False, path: str = "") -> None:
+    def __init__(
+        self,
+        run_id: str = "",
+        holder: Holder | None = None,
+        *,
+        leased: bool = False,
+        workers: Sequence[str] = (),
+        path: str = "",
+    ) -> None:
         super().__init__(run_id, path=path)
         self.run_id = run_id
         self.holder = holder
         self.leased = leased
+        self.workers: tuple[str, ...] = tuple(workers)
 
     def __str__(self) -> str:
         by = "another process"
-        if self.holder is not None:
+        if self.workers:
+            number = f"{len(self.workers)} workers" if len(self.workers) > 1 else "the worker"
+            more = ", …" if len(self.workers) > _NAMED else ""
+            by = f"{number} {', '.join(self.workers[:_NAMED])}{more}"
+        elif self.holder is not None:
             since = f"{self.holder.since:%Y-%m-%d %H:%M:%S} UTC"
             by = f"process {self.holder.pid} on {self.holder.host} since {since}"
         where = f"ledger {self.path}: " if self.path else ""

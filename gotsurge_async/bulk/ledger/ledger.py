@@ -5,7 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +14,7 @@ from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.ledger.errors import LedgerError, NoSuchRun, RunLost
 from gotsurge_async.bulk.ledger.locks import RunLock, this_process
 from gotsurge_async.bulk.ledger.run import Run, discard
+from gotsurge_async.bulk.ledger.segments import Segments
 from gotsurge_async.bulk.ledger.sql import marks, pages, reading, runs
 from gotsurge_async.bulk.ledger.sql.reading import Size
 from gotsurge_async.bulk.ledger.sql.store import Store
@@ -30,6 +31,7 @@ from gotsurge_async.bulk.ledger.states import (
     utc_now,
 )
 from gotsurge_async.bulk.ledger.upkeep.counter import Identity, identity_of, refuse_older
+from gotsurge_async.bulk.ledger.workers import Workers
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.database import Database, Place
 
@@ -90,6 +92,16 @@ class Ledger:
     def path(self) -> str:
         """The file, absolute; of one in PostgreSQL its URL, without a password."""
         return self._store.path
+
+    @cached_property
+    def segments(self) -> Segments:
+        """Runs that workers on many machines send; in PostgreSQL only."""
+        return Segments(self._store)
+
+    @cached_property
+    def workers(self) -> Workers:
+        """Those workers."""
+        return Workers(self._store)
 
     async def close(self) -> None:
         """Write what waits to be written, then close the file. May be called again."""

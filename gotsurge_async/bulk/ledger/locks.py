@@ -135,6 +135,8 @@ class Lease:
         leases: those of the ledger, whose writer renews it.
     """
 
+    seconds: float = LEASE_SECONDS
+
     def __init__(self, run_id: str, leases: "Leases") -> None:
         self._run_id = run_id
         self._leases = leases
@@ -167,11 +169,11 @@ class Lease:
             self._renewing.cancel()
 
     def _renew(self, db: Database) -> int:
-        return db.change("lease_run", id=self._run_id, epoch=self._epoch, lease=int(LEASE_SECONDS * 1e6))
+        return db.change("lease_run", id=self._run_id, epoch=self._epoch, lease=int(self.seconds * 1e6))
 
     async def _keep_on(self) -> None:
         while self._held:
-            await asyncio.sleep(LEASE_SECONDS / 5)
+            await asyncio.sleep(self.seconds / 5)
             writer = self._leases.writer
             try:
                 if writer is None or not await writer.run(self._renew):
@@ -180,6 +182,30 @@ class Lease:
                 continue
             except LedgerError:  # whoever has the run writes too, and is told
                 return
+
+
+class SegmentLease(Lease):
+    """A segment of a run in this worker's hands.
+
+    Args:
+        run: the number of the run.
+        segment: the number of the segment.
+        seconds: how long it stays this worker's when that does not say that it lives.
+    """
+
+    def __init__(self, run_id: str, run: int, segment: int, leases: "Leases", seconds: float) -> None:
+        super().__init__(f"{run_id}-{segment}", leases)
+        self.seconds = seconds
+        self._run = run
+        self._segment = segment
+
+    def take(self, epoch: int) -> None:
+        """It was taken under an epoch, and leased by the same write."""
+        self._epoch = epoch
+
+    def _renew(self, db: Database) -> int:
+        lease = int(self.seconds * 1e6)
+        return db.change("lease_segment", run=self._run, number=self._segment, epoch=self._epoch, lease=lease)
 
 
 class Leases:
@@ -198,7 +224,9 @@ class Leases:
         """Take a run, in a transaction; None when somebody has it, be it this process."""
         # The row stays locked until the transaction ends: nobody else can take it meanwhile, nor whoever has it write.
         # One that is locked is being written to, and so is somebody's; who waited for it could wait in a circle.
-        return Lease(run_id, self) if db.rows("take_free_run", id=run_id) == [(True,)] else None
+        # Nobody takes a segment of it meanwhile either, so that none is leased can be asked after it is locked.
+        free = db.rows("take_free_run", id=run_id) == [(True,)] and db.rows("is_free", id=run_id) == [(True,)]
+        return Lease(run_id, self) if free else None
 
     def is_held(self, db: Database, run_id: str) -> bool:
         """Whether a living process, this one included, has a run, or one that died less than a lease ago."""

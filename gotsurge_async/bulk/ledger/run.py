@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
@@ -87,13 +87,12 @@ class Run:
         if not self._lock.held:
             return
 
-        try:
-            await self._store.write(
-                lambda db: db.change("leave_run", id=self.id, epoch=self._held.epoch), after=self._lock.release
-            )
-        except LedgerError:
-            # The names are for people; the lock is what counts, and it is free.
-            return
+        # The names are for people; the lock is what counts, and it is free.
+        with suppress(LedgerError):
+            await self._store.write(self._leave, after=self._lock.release)
+
+    def _leave(self, db: Database) -> object:
+        return db.change("leave_run", id=self.id, epoch=self._held.epoch)
 
     # Loading
 
@@ -173,6 +172,8 @@ class Run:
     async def start(self) -> None:
         """Say that the run is being sent, under a new epoch; what was claimed before is for ``recover``.
 
+        No worker sends a segment of it from now on, unless it is put up again.
+
         Raises:
             LedgerError: it is being sent already, by another task of this process.
         """
@@ -185,6 +186,7 @@ class Run:
             if not db.change("start_run", number=self._held.number):
                 # Its admission was cancelled, and then refused.
                 raise LedgerError(f"run {self.id} was not admitted: push its source again", path=self._store.path)
+            runs.withdraw(db, self._held)
             epoch = runs.raise_epoch(db, self.id)
             self._lock.hold(db, epoch)
             return epoch
@@ -200,12 +202,16 @@ class Run:
             self._sending = False
             raise
 
-    async def finish(self) -> RunState:
-        """Say that the sending is over: the run is ``done``, or ``stopped`` with orders left; which, is returned."""
+    async def finish(self, *, withdraw: bool = False) -> RunState:
+        """Say that the sending is over: the run is ``done``, or ``stopped`` with orders left; which, is returned.
+
+        Args:
+            withdraw: no worker goes on with it either; else one that is put up for them is still being sent.
+        """
         self._check_admitted()
         self._sending = False
         now = self._store.now()
-        return await self._write(lambda db: runs.finish(db, self._held, now))
+        return await self._write(lambda db: runs.finish(db, self._held, now, withdrawn=withdraw))
 
     def pending(self, batch: int = 1000) -> AsyncIterator[list[PendingOrder]]:
         """The orders that wait, as they were put in, about ``batch`` at a time; memory stays flat.

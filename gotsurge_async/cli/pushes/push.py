@@ -27,6 +27,7 @@ from gotsurge_async.bulk.ledger.states import in_words
 from gotsurge_async.bulk.send.changes import Changed
 from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.files.faults import Mending, takes_mending
+from gotsurge_async.cli.fleet.needed import of_many_machines
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
 from gotsurge_async.cli.shared.exits import Exit, run_told
 from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option, out_option, quiet_option
@@ -77,6 +78,12 @@ _sending_options = together(
         "[default: hold in direct mode, split in two-phase]"
     ),
     sending(
+        "--distributed",
+        is_flag=True,
+        help="Leave the sending to workers on any number of machines (gotsurge worker), and show how it goes on.",
+    ),
+    sending("--no-wait", is_flag=True, help="With --distributed: put it up for the workers, and end."),
+    sending(
         "--replace-changed",
         is_flag=True,
         help="Change the tasks of orders that were pushed before and differ now (platform partners).",
@@ -126,6 +133,12 @@ def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **given
     """
     if not dry_run:
         target.check()
+    if given["no_wait"] and not given["distributed"]:
+        raise click.UsageError("--no-wait goes with --distributed: a push that workers send")
+    if given["distributed"] and not dry_run:
+        if target.simulate:
+            raise click.UsageError("--simulate ends with this command: start gotsurge simulator, and give --env local")
+        ledger = of_many_machines(ledger)
     given["reading"] = reading_words(click.get_current_context().params)
     options = PushOptions(target=target, ledger=find_ledger(ledger, target, out), out=out, **given)
     pushing = Pushing(options)
@@ -148,6 +161,8 @@ class PushOptions(SendOptions):
     rate: float | None
     on_refused_chunk: str | None
     replace_changed: bool
+    distributed: bool
+    no_wait: bool
     compact: bool
     reading: Sequence[str]
     """The words of the options that say how to read the file."""
@@ -234,6 +249,17 @@ class Pushing(Sending):
             run, admission = await self._load(push, gs.environment.api_base)
             if admission.changed:
                 await self._handle_changed(gs, run, admission)
+            if options.distributed:
+                return await self._distribute(
+                    gs,
+                    ledger,
+                    push,
+                    run,
+                    brakes=options.brakes,
+                    waiting=admission.pending,
+                    wait=not options.no_wait,
+                    interrupts=interrupts,
+                )
             return await self._deliver(gs, ledger, push, run, waiting=admission.pending, interrupts=interrupts)
 
     async def _load(self, push: Push, api_base: str, *, only_look: bool = False) -> tuple[Run, Admission]:

@@ -51,6 +51,8 @@ class Exit(IntEnum):
     """The service cannot be reached, or does not answer; nothing is in doubt, and what was not sent may be sent."""
     RESULTS_FAILED = 9
     """All was sent that was to be, and the result files could not be written; the ledger has everything."""
+    AWAY = 10
+    """The ledger's database was away for too long: whoever started the worker starts it again."""
     INTERRUPTED = 130
     """Ctrl-C."""
     UNREAD = 141
@@ -96,7 +98,10 @@ class Failure(click.ClickException):
 
 def exit_code_of(error: GotSurgeError) -> Exit:
     """The exit code that an error stands for."""
-    from gotsurge_async.bulk.ledger import RunHeld  # with the ledger, for which `gotsurge --help` need not wait
+    from gotsurge_async.bulk.ledger import (  # with the ledger, for which `gotsurge --help` need not wait
+        LedgerAway,
+        RunHeld,
+    )
 
     if isinstance(error, RunHeld):
         return Exit.HELD
@@ -104,6 +109,8 @@ def exit_code_of(error: GotSurgeError) -> Exit:
         return Exit.SIGN_IN
     if is_unreachable(error):
         return Exit.UNREACHABLE
+    if isinstance(error, LedgerAway):
+        return Exit.AWAY
     if isinstance(error, ConfigError | UsageError):
         return Exit.USAGE
     return Exit.REFUSED if isinstance(error, CallError) else Exit.USAGE

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from gotsurge_async.bulk.ledger import CLAIMED, UNFINISHED, Counts
 from gotsurge_async.hooks import ChunkDone, Event
 
 if TYPE_CHECKING:
@@ -54,6 +55,15 @@ class PushProgress:
         self._refused += event.refused
         self._in_doubt += event.in_doubt
         self._done += event.created + event.refused + event.in_doubt
+        self._tell()
+
+    def show(self, counts: Counts) -> None:
+        """Show where a run stands that others send."""
+        self._refused, self._in_doubt = counts.refused, counts.in_doubt
+        self._done = self._total - counts.of(UNFINISHED | CLAIMED)
+        self._tell()
+
+    def _tell(self) -> None:
         now = time.monotonic()
         rate = self._done / max(now - self._started, 1e-9)
         if self._bar is not None:

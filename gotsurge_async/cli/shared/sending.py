@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from gotsurge_async.bulk import Ledger, LedgerError, Mode, Push, Run, Sent, write_results
+from gotsurge_async.bulk import Brakes, Ledger, LedgerError, Mode, Push, Run, Sent, write_results
 from gotsurge_async.bulk.after.lookup import note_unused_drafts
 from gotsurge_async.bulk.after.replace import Replaced
 from gotsurge_async.bulk.after.results import count_results
@@ -136,6 +136,13 @@ class Sending:
             with progress.of(waiting) if progress is not None else nullcontext():
                 sent = await self._send(push, run, interrupts)
             seconds = time.monotonic() - started if waiting else 0.0
+            return await self._end(gs, ledger, run, sent, seconds, interrupts)
+
+    async def _end(
+        self, gs: GotSurge, ledger: Ledger, run: Run, sent: Sent, seconds: float, interrupts: Interrupts
+    ) -> Exit:
+        """Write the result files of a run that is held, close it, and tell."""
+        async with run:
             try:
                 unused = await self._unused_drafts(gs, ledger, run, sent)
                 ending = await self._results(ledger, run, sent, seconds, unused)
@@ -148,6 +155,44 @@ class Sending:
             ending = attrs.evolve(ending, stopped=f"stopped: {sent.stopped_by}")
         tell_ending(ending, code, as_json=self._send_options.as_json)
         return code
+
+    async def _distribute(
+        self,
+        gs: GotSurge,
+        ledger: Ledger,
+        push: Push,
+        run: Run,
+        *,
+        brakes: Brakes,
+        waiting: int,
+        wait: bool,
+        interrupts: Interrupts,
+    ) -> Exit:
+        """Put a run that is held up for workers, wait until they have sent it, write its result files, and tell.
+
+        Args:
+            wait: else it is only put up.
+        """
+        from gotsurge_async.cli.fleet.distributed import put_up, watched
+
+        self.run_id = run.id
+        self._begun = run
+        interrupts.on_stop = push.stop
+        async with run:
+            sent = await put_up(ledger, push, run, brakes)
+            if sent is not None:
+                return await self._end(gs, ledger, run, sent, 0.0, interrupts)
+        self.say(f"run {run.id}: {waiting:,} orders are put up for workers")
+        if not wait:
+            return Exit.CREATED
+        progress = None if self._send_options.quiet else PushProgress(self._console)
+        started = time.monotonic()
+        with progress.of(waiting) if progress is not None else nullcontext():
+            sent = await watched(ledger, run.id, progress, self.say, interrupts)
+        seconds = time.monotonic() - started
+        run = await ledger.hold(run.id)
+        sent = attrs.evolve(sent, lost_drafts=frozenset(await run.lost_drafts()))
+        return await self._end(gs, ledger, run, sent, seconds, interrupts)
 
     async def _send(self, push: Push, run: Run, interrupts: Interrupts) -> Sent:
         try:

@@ -93,7 +93,7 @@ def discard_some(db: Database, run: Held) -> bool:
     state = runs.one(db, run.id).state
     if state is not RunState.LOADING:
         raise LedgerError(f"run {run.id} is {state}: only a run that was not admitted is discarded")
-    found = db.rows("chunks_of_run", run=run.number, after=0, most=DISCARDED_AT_ONCE)
+    found = db.rows("chunks_of_run", run=run.number, after=0, last=run.last, most=DISCARDED_AT_ONCE)
     chunks = chunks_of(db, found, said=False, bodies=True)
     if not chunks:
         db.change("forget_contested", run=run.number)

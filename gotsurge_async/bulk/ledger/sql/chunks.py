@@ -28,6 +28,9 @@ PAGE = 200
 RAW, ZLIB, ARCHIVED = 0, 1, 2
 """How the orders of a chunk are kept: as they are, compressed, or in another file."""
 
+LAST = 2**63 - 1
+"""The greatest number that a chunk could have: a run's chunks go to there."""
+
 _known = frozenset(STATE_OF)
 
 
@@ -309,9 +312,15 @@ def chunks_of(db: Database, rows: Iterable[Row], *, said: bool = True, bodies: b
     return found
 
 
-def page_of(db: Database, run: int | None, states: Iterable[OrderState] | None, after: int, most: int) -> list[Row]:
-    """The next rows of chunks of a run (None: of all runs) that have orders in some states (None: in any)."""
-    values = {"after": after, "most": most} | ({} if run is None else {"run": run})
+def page_of(
+    db: Database, run: int | None, states: Iterable[OrderState] | None, after: int, most: int, *, last: int = LAST
+) -> list[Row]:
+    """The next rows of chunks of a run (None: of all runs) that have orders in some states (None: in any).
+
+    Args:
+        last: of a run, no chunk beyond that one.
+    """
+    values = {"after": after, "most": most} | ({} if run is None else {"run": run, "last": last})
     if states is None:
         return db.rows("chunks_of_run", **values)
     letters = db.having([LETTERS[state] for state in states])
@@ -324,13 +333,14 @@ def each_page(
     states: Iterable[OrderState] | None = None,
     *,
     after: int = 0,
+    last: int = LAST,
     most: int = PAGE,
     said: bool = True,
     bodies: bool = False,
 ) -> Iterator[dict[int, Chunk]]:
     """All that `page_of` gives, page after page, as `chunks_of` reads it; what was given before may be changed."""
     wanted = None if states is None else frozenset(states)
-    while rows := page_of(db, run, wanted, after, most):
+    while rows := page_of(db, run, wanted, after, most, last=last):
         after = rows[-1][0]
         yield chunks_of(db, rows, said=said, bodies=bodies)
 

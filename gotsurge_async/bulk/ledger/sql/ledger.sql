@@ -33,6 +33,17 @@ CREATE TABLE decisions (
   id {numbered}, run {big} NOT NULL, chunk {big} NOT NULL, place INTEGER NOT NULL, key TEXT NOT NULL, created INTEGER NOT NULL,
   task_id TEXT, decided_by TEXT NOT NULL, decided_at {big} NOT NULL);
 CREATE INDEX decisions_of_run ON decisions (run, id);
+CREATE TABLE distributions (
+  run {big} NOT NULL PRIMARY KEY, put_up_at {big} NOT NULL, epoch {big} NOT NULL, brakes TEXT NOT NULL, stopped_at {big}, stopped_as TEXT,
+  stopped_by TEXT);
+CREATE TABLE segments (
+  run {big} NOT NULL, number INTEGER NOT NULL, first_chunk {big} NOT NULL, last_chunk {big} NOT NULL, epoch {big} NOT NULL DEFAULT 0,
+  state TEXT NOT NULL DEFAULT 'open', worker TEXT, lease_until {big} NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0,
+  refused INTEGER NOT NULL DEFAULT 0, in_doubt INTEGER NOT NULL DEFAULT 0, spend {big} NOT NULL DEFAULT 0, PRIMARY KEY (run, number)){narrow};
+CREATE TABLE workers (
+  id TEXT PRIMARY KEY, host TEXT NOT NULL, pid {big} NOT NULL, version TEXT NOT NULL, environment TEXT NOT NULL, started_at {big} NOT NULL,
+  beat_at {big} NOT NULL, state TEXT NOT NULL, segments INTEGER NOT NULL, orders {big} NOT NULL, orders_per_minute INTEGER NOT NULL,
+  trouble TEXT);
 
 -- A row for each order, for people who look into a ledger with a tool of their own.
 -- Programs of versions 1 and 2 look for these two tables before they read the version, and would call the ledger damaged.
@@ -91,7 +102,7 @@ SELECT page_count * page_size, (SELECT coalesce(sum(length(states)), 0) FROM chu
 -- name: size@postgresql
 SELECT (SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relnamespace = current_schema()::regnamespace
     AND relkind = 'r' AND relname IN ('ledger_meta', 'counters', 'runs', 'chunks', 'bodies', 'results', 'notes', 'keys', 'contested',
-    'unused_drafts', 'decisions'))::bigint, (SELECT coalesce(sum(length(states)), 0) FROM chunks)::bigint;
+    'unused_drafts', 'decisions', 'distributions', 'segments', 'workers'))::bigint, (SELECT coalesce(sum(length(states)), 0) FROM chunks)::bigint;
 -- name: page_count@sqlite
 PRAGMA page_count;
 -- name: last_chunk@sqlite
@@ -102,7 +113,8 @@ SELECT (SELECT last_value FROM chunk_ids), (SELECT max(id) FROM chunks);
 VACUUM;
 PRAGMA wal_checkpoint(TRUNCATE);
 -- name: vacuum@postgresql
-VACUUM (ANALYZE) ledger_meta, counters, runs, chunks, bodies, results, notes, keys, contested, unused_drafts, decisions;
+VACUUM (ANALYZE) ledger_meta, counters, runs, chunks, bodies, results, notes, keys, contested, unused_drafts, decisions, distributions,
+  segments, workers;
 
 -- --- runs -------------------------------------------------------------------------------------------------------------
 
@@ -127,7 +139,7 @@ SELECT epoch FROM runs WHERE number = :number {for_share};
 -- name: start_run
 UPDATE runs SET state = 'sending', finished_at = NULL WHERE number = :number AND state <> 'loading';
 -- name: raise_epoch
-UPDATE runs SET epoch = epoch + 1 WHERE id = :id RETURNING epoch;
+UPDATE runs SET epoch = epoch + 1 WHERE id = :id RETURNING number, epoch;
 -- name: raise_run_epochs
 UPDATE runs SET epoch = epoch + :by;
 -- name: raise_chunk_epochs
@@ -142,12 +154,103 @@ UPDATE runs SET state = :state, source_sha256 = coalesce(:source_sha256, source_
 DELETE FROM runs WHERE number = :number;
 
 -- Leases: PostgreSQL has no lock that dies with a process on another machine. Its clock counts, nobody else's.
+-- A run is not free either while a worker has a segment of it.
 -- name: take_free_run@postgresql
 SELECT lease_until < extract(epoch FROM clock_timestamp()) * 1000000 FROM runs WHERE id = :id FOR UPDATE SKIP LOCKED;
 -- name: is_free@postgresql
-SELECT lease_until < extract(epoch FROM clock_timestamp()) * 1000000 FROM runs WHERE id = :id;
+SELECT lease_until < extract(epoch FROM clock_timestamp()) * 1000000 AND NOT EXISTS (
+  SELECT 1 FROM segments WHERE segments.run = runs.number
+    AND segments.lease_until >= extract(epoch FROM clock_timestamp()) * 1000000) FROM runs WHERE id = :id;
 -- name: lease_run@postgresql
 UPDATE runs SET lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + :lease WHERE id = :id AND epoch = :epoch;
+
+-- --- segments: parts of a run that workers send, on many machines; in PostgreSQL only -------------------------------
+
+-- A run is put up while it has a row in `distributions` that is not stopped. Whoever locks both locks the run's row first.
+-- name: put_up
+INSERT INTO distributions (run, put_up_at, epoch, brakes) VALUES (:run, :now, :epoch, :brakes);
+-- name: make_segments
+INSERT INTO segments (run, number, first_chunk, last_chunk)
+SELECT :run, nth / :size, min(id), max(id) FROM (
+  SELECT id, row_number() OVER (ORDER BY id) - 1 AS nth FROM chunks WHERE run = :run AND states {like} :letters) AS numbered
+GROUP BY nth / :size;
+-- name: segment_numbers
+SELECT number FROM segments WHERE run = :run ORDER BY number;
+-- name: is_put_up
+SELECT 1 FROM distributions WHERE run = :run AND stopped_at IS NULL;
+-- name: distribution
+SELECT put_up_at, brakes, stopped_at, stopped_as, stopped_by FROM distributions WHERE run = :run;
+-- name: stop_distribution
+UPDATE distributions SET stopped_at = :now, stopped_as = :kind, stopped_by = :why WHERE run = :run AND stopped_at IS NULL;
+-- name: stopped_among
+SELECT run FROM distributions WHERE run {among:runs} AND stopped_at IS NOT NULL;
+-- name: forget_distribution
+DELETE FROM distributions WHERE run = :run;
+-- name: forget_segments
+DELETE FROM segments WHERE run = :run;
+-- name: withdraw_all
+DELETE FROM distributions;
+-- name: raise_segment_epochs
+UPDATE segments SET epoch = epoch + 1, lease_until = 0 WHERE run = :run;
+-- name: segment_epochs@postgresql
+SELECT runs.epoch, segments.epoch FROM segments JOIN runs ON runs.number = segments.run
+WHERE segments.run = :run AND segments.number = :segment FOR SHARE OF segments;
+-- name: run_of_segments@postgresql
+SELECT runs.number FROM runs JOIN distributions ON distributions.run = runs.number
+WHERE runs.id = :id AND runs.state = 'sending' AND stopped_at IS NULL
+  AND runs.lease_until < extract(epoch FROM clock_timestamp()) * 1000000 FOR SHARE OF runs;
+-- name: take_segment@postgresql
+UPDATE segments SET epoch = epoch + 1, worker = :worker, tries = tries + 1,
+  lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + :lease
+WHERE run = :run AND number = (
+  SELECT number FROM segments WHERE run = :run AND number = :number AND state = 'open'
+    AND lease_until < extract(epoch FROM clock_timestamp()) * 1000000 FOR UPDATE SKIP LOCKED)
+RETURNING epoch, first_chunk, last_chunk, tries;
+-- name: lease_segment@postgresql
+UPDATE segments SET lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + :lease
+WHERE run = :run AND number = :number AND epoch = :epoch;
+-- name: leave_segment
+UPDATE segments SET state = :state, worker = NULL, lease_until = 0, refused = :refused, in_doubt = :in_doubt, spend = :spend,
+  tries = CASE WHEN :moved = 1 THEN 0 ELSE tries END WHERE run = :run AND number = :number AND epoch = :epoch;
+-- name: lock_run
+SELECT id FROM runs WHERE number = :number {for_update};
+-- name: open_segments@postgresql
+SELECT count(*), count(*) FILTER (WHERE lease_until >= extract(epoch FROM clock_timestamp()) * 1000000)
+FROM segments WHERE run = :run AND state = 'open';
+-- name: segments_of_run@postgresql
+SELECT number, first_chunk, last_chunk, state, worker, lease_until >= extract(epoch FROM clock_timestamp()) * 1000000, tries
+FROM segments WHERE run = :run ORDER BY number;
+-- name: workers_of_run@postgresql
+SELECT DISTINCT worker FROM segments JOIN runs ON runs.number = run
+WHERE runs.id = :id AND segments.lease_until >= extract(epoch FROM clock_timestamp()) * 1000000 ORDER BY worker;
+-- name: segments_to_send@postgresql
+SELECT runs.id, segments.number, distributions.epoch, segments.worker IS NOT NULL FROM segments JOIN runs ON runs.number = segments.run
+JOIN distributions ON distributions.run = runs.number
+WHERE runs.environment = :environment AND runs.state = 'sending' AND stopped_at IS NULL AND segments.state = 'open'
+  AND segments.lease_until < extract(epoch FROM clock_timestamp()) * 1000000
+ORDER BY segments.worker IS NULL, segments.run, segments.number LIMIT :most;
+-- name: runs_to_finish@postgresql
+SELECT runs.number FROM runs JOIN distributions ON distributions.run = runs.number
+WHERE runs.environment = :environment AND runs.state = 'sending'
+  AND runs.lease_until < extract(epoch FROM clock_timestamp()) * 1000000 AND NOT EXISTS (
+    SELECT 1 FROM segments WHERE segments.run = runs.number AND segments.state = 'open' AND (stopped_at IS NULL
+      OR segments.lease_until >= extract(epoch FROM clock_timestamp()) * 1000000));
+
+-- name: register_worker@postgresql
+INSERT INTO workers (id, host, pid, version, environment, started_at, beat_at, state, segments, orders, orders_per_minute)
+SELECT :id, :host, :pid, :version, :environment, now, now, 'working', 0, 0, 0
+FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now) AS clock
+ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at, state = excluded.state;
+-- name: beat@postgresql
+UPDATE workers SET beat_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, state = :state, segments = :segments,
+  orders = :orders, orders_per_minute = :orders_per_minute, trouble = :trouble WHERE id = :id;
+-- name: leave_work
+DELETE FROM workers WHERE id = :id;
+-- name: forget_workers@postgresql
+DELETE FROM workers WHERE beat_at < extract(epoch FROM clock_timestamp()) * 1000000 - :silent;
+-- name: workers@postgresql
+SELECT id, host, pid, version, environment, started_at, beat_at, state, segments, orders, orders_per_minute, trouble,
+  (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM workers ORDER BY started_at, id;
 
 -- --- chunks -----------------------------------------------------------------------------------------------------------
 
@@ -170,14 +273,14 @@ SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks WHERE id = :id
 -- name: lock_chunk
 SELECT id FROM chunks WHERE id = :id {for_update};
 -- name: chunks_of_run
-SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks WHERE run = :run AND id > :after ORDER BY id LIMIT :most;
+SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks WHERE run = :run AND id > :after AND id <= :last ORDER BY id LIMIT :most;
 -- name: chunks_with
 SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks
-WHERE run = :run AND id > :after AND states {like} :letters ORDER BY id LIMIT :most;
+WHERE run = :run AND id > :after AND id <= :last AND states {like} :letters ORDER BY id LIMIT :most;
 -- name: chunks_anywhere_with
 SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks WHERE id > :after AND states {like} :letters ORDER BY id LIMIT :most;
 -- name: states_of_run
-SELECT states, count(*) FROM chunks WHERE run = :run GROUP BY states;
+SELECT states, count(*) FROM chunks WHERE run = :run AND id BETWEEN :first AND :last GROUP BY states;
 -- name: change
 UPDATE chunks SET epoch = new.column4, claimed_at = CAST(new.column5 AS {big}), updated_at = new.column6, states = new.column7
 FROM (VALUES {rows}) AS new WHERE chunks.id = new.column1 AND chunks.epoch = new.column2 AND chunks.states = new.column3;
@@ -196,7 +299,8 @@ SELECT chunk, place, status, error, lost_drafts FROM notes WHERE chunk {among:id
 -- name: notes_of_chunk
 SELECT chunk, place, status, error, lost_drafts FROM notes WHERE chunk = :chunk;
 -- name: lost_of_run
-SELECT notes.chunk, place, lost_drafts FROM notes JOIN chunks ON chunks.id = notes.chunk WHERE run = :run AND lost_drafts > 0;
+SELECT notes.chunk, place, lost_drafts FROM notes JOIN chunks ON chunks.id = notes.chunk WHERE run = :run AND lost_drafts > 0
+AND chunk BETWEEN :first AND :last;
 -- name: note
 INSERT INTO notes (chunk, place, status, error, lost_drafts) VALUES {rows}
 ON CONFLICT (chunk, place) DO UPDATE SET status = excluded.status, error = excluded.error, lost_drafts = excluded.lost_drafts;

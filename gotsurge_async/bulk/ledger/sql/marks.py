@@ -125,7 +125,8 @@ def _raise(db: Database, run: Held, chunk: Chunk, now: int) -> None:
 
 def _fence_all(db: Database, requests: Sequence["Claim | Results"]) -> None:
     # Of one run there may be an older holder among them, of this same process, which is refused.
-    for run in {(request.run.number, request.run.epoch): request.run for request in requests}.values():
+    held = [request.run for request in requests]
+    for run in {(run.number, run.epoch, run.segment): run for run in held}.values():
         fence(db, run)
 
 
@@ -301,7 +302,7 @@ def clean(text: str | None) -> str | None:
 
 def recover(db: Database, run: Held, now: int) -> None:
     """Take over the claims of earlier holders of a run; what this one has claimed is left alone."""
-    for page in each_page(db, run.number, CLAIMED):
+    for page in each_page(db, run.number, CLAIMED, after=run.first - 1, last=run.last):
         for chunk in page.values():
             if run.claims.get(chunk.id) == chunk.epoch:
                 continue

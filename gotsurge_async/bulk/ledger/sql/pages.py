@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from gotsurge_async.bulk.ledger.sql import runs
-from gotsurge_async.bulk.ledger.sql.chunks import Chunk, chunks_of, load, number_of, page_of
+from gotsurge_async.bulk.ledger.sql.chunks import LAST, Chunk, chunks_of, load, number_of, page_of
 from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
@@ -51,11 +51,13 @@ async def pages(
     read: Callable[[Database, dict[int, Chunk]], list[T]],
     *,
     since: int = 0,
+    first: int = 0,
+    last: int = LAST,
 ) -> AsyncIterator[list[T]]:
     """What ``read`` makes of the chunks of a run that have orders in some states (None: all), page after page.
 
     A page has about ``batch`` orders where they are of a usual size. Chunks that were last changed before ``since`` are
-    passed over.
+    passed over, and so are those that do not lie between ``first`` and ``last``.
     """
     if batch < 1:
         raise ValueError(f"a batch has at least 1 order, not {batch}")
@@ -64,13 +66,13 @@ async def pages(
         return
 
     def page(db: Database, after: int, most: int) -> tuple[int, int, int, list[T]]:
-        rows = page_of(db, run, wanted, after, most)
+        rows = page_of(db, run, wanted, after, most, last=last)
         changed = [row for row in rows if row[_UPDATED_AT] >= since]
         chunks = chunks_of(db, changed, bodies=True) if changed else {}
         weight = sum(len(chunk.body) + len(chunk.source) for chunk in chunks.values())
         return len(rows), rows[-1][0] if rows else after, weight, read(db, chunks)
 
-    after, most = 0, min(FIRST_PAGE, max(1, batch // 20))
+    after, most = first - 1, min(FIRST_PAGE, max(1, batch // 20))
     while True:
         seen, after, weight, found = await store.read(page, after, most)
         if found:
@@ -95,16 +97,24 @@ def pending_pages(store: Store, run: Held, batch: int) -> AsyncIterator[list[Pen
         run.see(chunk.bare() for chunk in chunks.values() if set(chunk.states) == {pending})
         return found
 
-    return pages(store, run.number, (OrderState.PENDING,), batch, read)
+    return pages(store, run.number, (OrderState.PENDING,), batch, read, first=run.first, last=run.last)
 
 
 async def whole_rows(
-    store: Store, run_id: str, states: Iterable[OrderState] | None, batch: int, since: datetime | None = None
+    store: Store,
+    run_id: str,
+    states: Iterable[OrderState] | None,
+    batch: int,
+    since: datetime | None = None,
+    *,
+    first: int = 0,
+    last: int = LAST,
 ) -> AsyncIterator[OrderRow]:
-    """The orders of a run in some states, one by one; all, or those of chunks that were changed since a time."""
+    """The orders of a run in some states, one by one; all, or those of chunks that were changed since a time, or that
+    lie between two."""
     info = await store.read(runs.one, run_id)
     changed = 0 if since is None else to_microseconds(since)
-    async for page in row_pages(store, info, states, batch, standing=False, since=changed):
+    async for page in row_pages(store, info, states, batch, standing=False, since=changed, first=first, last=last):
         for row in page:
             yield row
 
@@ -117,6 +127,8 @@ def row_pages(
     *,
     standing: bool,
     since: int = 0,
+    first: int = 0,
+    last: int = LAST,
 ) -> AsyncIterator[list[OrderRow]]:
     """The orders of a run in some states, page by page; ``standing``: each with what became of its key since.
 
@@ -138,7 +150,8 @@ def row_pages(
             if states is None or row.state in kept
         ]
 
-    return pages(store, info.number, None if states is None else kept, batch, read, since=since)
+    among = None if states is None else kept
+    return pages(store, info.number, among, batch, read, since=since, first=first, last=last)
 
 
 def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> Iterator[OrderRow]:

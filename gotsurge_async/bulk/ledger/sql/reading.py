@@ -10,7 +10,7 @@ from attrs import frozen
 
 from gotsurge_async.bulk.ledger.errors import NoSuchRun
 from gotsurge_async.bulk.ledger.sql import runs
-from gotsurge_async.bulk.ledger.sql.chunks import PAGE, PLACES, chunks_of, each_page, load, number_of
+from gotsurge_async.bulk.ledger.sql.chunks import LAST, PAGE, PLACES, chunks_of, each_page, load, number_of
 from gotsurge_async.bulk.ledger.sql.pages import LOST, owners_of, owners_of_keys, rows_of
 from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.states import (
@@ -43,7 +43,7 @@ def standing(db: Database, run_id: str) -> Counts:
         return runs.counts(db, info.number)
     lost = {LETTERS[state] for state in LOST}
     letters: Counter[str] = Counter()
-    for states, times in db.rows("states_of_run", run=info.number):
+    for states, times in db.rows("states_of_run", run=info.number, first=0, last=LAST):
         if lost.isdisjoint(states):
             for letter in states:
                 letters[letter] += times
@@ -173,7 +173,7 @@ def adoptable(db: Database, run: Held, drafts: Mapping[str, str]) -> dict[str, s
 
 def lost_drafts(db: Database, run: Held) -> list[str]:
     """The keys of orders of which more drafts may exist than are known; those that went over to another run are its."""
-    rows = db.rows("lost_of_run", run=run.number)
+    rows = db.rows("lost_of_run", run=run.number, first=run.first, last=run.last)
     chunks = load(db, {number for number, _, _ in rows}, bodies=True)
     lost = {
         chunks[number].metas[place].key: times

@@ -31,6 +31,9 @@ SEEN = 1000
 MANY = 1_000_000_000
 """More runs than there are."""
 
+MANY_CHUNKS = 2**63 - 1
+"""No chunk's number is greater."""
+
 
 @frozen
 class Held:
@@ -38,6 +41,8 @@ class Held:
 
     Attributes:
         epoch: under which it is held.
+        segment: the part of it that is held, and under which epoch; None: all of it.
+        first, last: no chunk before and none after these is held.
         claims: of each chunk that it has claimed, the epoch of the claim.
         seen: chunks as they were read or written last. A claim or a record that is made of one need not read it, and is
             refused when its epoch or its states have changed meanwhile; then it is read. What is noted of orders
@@ -50,6 +55,9 @@ class Held:
     environment: str
     mode: Mode
     epoch: int
+    segment: tuple[int, int] | None = None
+    first: int = 0
+    last: int = MANY_CHUNKS
     claims: dict[int, int] = field(factory=dict, eq=False)
     seen: "dict[int, Chunk]" = field(factory=dict, eq=False)
     tasks: "LatestTasks" = field(factory=lambda: LatestTasks(), eq=False)
@@ -122,13 +130,15 @@ def in_state(db: Database, *states: RunState) -> list[str]:
 
 def held(db: Database, run_id: str) -> RunHeld:
     """The error that names who has a run."""
-    return RunHeld(run_id, one(db, run_id).holder, leased=db.kind is Kind.POSTGRESQL)
+    leased = db.kind is Kind.POSTGRESQL
+    workers = [worker for (worker,) in db.rows("workers_of_run", id=run_id)] if leased else []
+    return RunHeld(run_id, one(db, run_id).holder, leased=leased, workers=workers)
 
 
-def counts(db: Database, number: int, *, loading: bool = False) -> Counts:
-    """How many orders of a run are in each state."""
+def counts(db: Database, number: int, *, loading: bool = False, first: int = 0, last: int = MANY_CHUNKS) -> Counts:
+    """How many orders of a run, or of its chunks from one to another, are in each state."""
     letters: Counter[str] = Counter()
-    for states, times in db.rows("states_of_run", run=number):
+    for states, times in db.rows("states_of_run", run=number, first=first, last=last):
         for letter in states:
             letters[letter] += times
     return counts_of(letters, loading=loading)
@@ -242,23 +252,49 @@ def _holding(holder: Holder | None) -> dict[str, object]:
 
 
 def fence(db: Database, run: Held) -> None:
-    """Let only the present holder of a run write; nobody can take it over before the transaction is over.
+    """Let only the present holder of a run, or of a segment of it, write; nobody can take it over before the
+    transaction is over.
+
+    Whoever holds a segment locks its row alone: a row that all workers lock with every write would be the place where
+    they wait for each other. The run's epoch is compared too; whoever takes the run as a whole raises those of its
+    segments with it, and so waits for, or is seen by, every write.
 
     Raises:
-        RunLost: another one has taken the run over since.
+        RunLost: another one has taken it over since.
     """
-    if db.rows("epoch", number=run.number) != [(run.epoch,)]:
-        raise RunLost(f"run {run.id} was taken over by another process: nothing more of it is sent by this one")
+    if run.segment is None:
+        if db.rows("epoch", number=run.number) != [(run.epoch,)]:
+            raise RunLost(f"run {run.id} was taken over by another process: nothing more of it is sent by this one")
+        return
+    number, epoch = run.segment
+    if db.rows("segment_epochs", run=run.number, segment=number) != [(run.epoch, epoch)]:
+        raise RunLost(f"segment {number} of run {run.id} is not this worker's any more: it sends nothing more of it")
 
 
 def raise_epoch(db: Database, run_id: str) -> int:
-    """Raise a run's epoch, and return it: from now on whoever had the run before is refused."""
-    ((epoch,),) = db.rows("raise_epoch", id=run_id)
+    """Raise a run's epoch, and those of its segments; it is returned: whoever had any of it before is refused."""
+    ((number, epoch),) = db.rows("raise_epoch", id=run_id)
+    db.change("raise_segment_epochs", run=number)
     return int(epoch)
 
 
-def finish(db: Database, run: Held, now: int) -> RunState:
-    """Say that the sending is over; returns whether the run is done, or stopped with orders left."""
-    state = RunState.STOPPED if counts(db, run.number).of(UNFINISHED) else RunState.DONE
+def withdraw(db: Database, run: Held) -> None:
+    """Have no worker take anything of a run any more."""
+    for statement in ("forget_segments", "forget_distribution"):
+        db.change(statement, run=run.number)
+
+
+def finish(db: Database, run: Held, now: int, *, withdrawn: bool = False) -> RunState:
+    """Say that the sending is over; returns whether the run is done, or stopped with orders left.
+
+    One that is put up for workers is left to them, unless it is ``withdrawn`` from them now.
+    """
+    if withdrawn:
+        withdraw(db, run)
+    left = counts(db, run.number).of(UNFINISHED)
+    if left and db.rows("is_put_up", run=run.number):
+        return RunState.SENDING
+    state = RunState.STOPPED if left else RunState.DONE
     db.change("set_run_state", number=run.number, state=state.value, finished_at=now)
+    db.change("forget_segments", run=run.number)
     return state

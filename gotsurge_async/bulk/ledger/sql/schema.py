@@ -17,7 +17,7 @@ TEXT = Path(__file__).with_name("ledger.sql")
 MIGRATIONS = Path(__file__).with_name("migrations")
 """What makes newer versions of older ones."""
 
-VERSION = 3
+VERSION = 4
 """Of the tables. The first two had a row for each order: see migrate.py."""
 
 ARCHIVE_OF = "archive_of"

@@ -58,12 +58,24 @@ COLUMNS: Mapping[str, str] = {
         "*id:number run:number chunk:number place:place key:text created:flag task_id:text? "
         "decided_by:text decided_at:time"
     ),
+    "distributions": (
+        "*run:number put_up_at:time epoch:number brakes:text stopped_at:time? stopped_as:text? stopped_by:text?"
+    ),
+    "segments": (
+        "*run:number *number:number first_chunk:number last_chunk:number epoch:number state:text worker:text? "
+        "lease_until:time tries:number refused:number in_doubt:number spend:number"
+    ),
+    "workers": (
+        "*id:text host:text pid:number version:text environment:text started_at:time beat_at:time state:text "
+        "segments:number orders:number orders_per_minute:number trouble:text?"
+    ),
 }
 """Of each table its columns, each with what it may hold; a star where it tells people which row it is."""
 
+_OF_WORKERS = ("distributions", "segments")
 _PARENTS = (
     *((table, "chunk", "chunks", "id") for table in ("bodies", "results", "notes", "keys", "decisions")),
-    *((table, "run", "runs", "number") for table in ("chunks", "unused_drafts", "decisions")),
+    *((table, "run", "runs", "number") for table in ("chunks", "unused_drafts", "decisions", *_OF_WORKERS)),
 )
 """What a row belongs to, which must be there."""
 

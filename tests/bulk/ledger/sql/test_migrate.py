@@ -673,16 +673,17 @@ async def test_a_copy_that_cannot_be_written_is_told(path: Path, monkeypatch: py
 async def test_numbered_files_make_newer_versions(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From version 3 on a file for each version is executed, in order, once."""
     await opened(path)
-    for number, name in ((4, "first"), (5, "second")):
+    newest = schema.VERSION + 2
+    for number, name in ((newest - 1, "first"), (newest, "second")):
         text = f"-- name: table\nCREATE TABLE {name} (n {{big}});\nINSERT INTO {name} VALUES (1);\n"
         (tmp_path / f"{number:03}.sql").write_text(f"{text}-- name: more@postgresql\nSELECT nothing;\n")
     monkeypatch.setattr(schema, "MIGRATIONS", tmp_path)
-    monkeypatch.setattr(schema, "VERSION", 5)
+    monkeypatch.setattr(schema, "VERSION", newest)
     await opened(path)
     await opened(path)
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT * FROM first, second").fetchall() == [(1, 1)]
-        assert ("schema_version", 5) in database.execute("SELECT name, value FROM ledger_meta").fetchall()
+        assert ("schema_version", newest) in database.execute("SELECT name, value FROM ledger_meta").fetchall()
 
 
 async def test_a_numbered_file_that_fails_changes_nothing(
@@ -691,10 +692,11 @@ async def test_a_numbered_file_that_fails_changes_nothing(
     """All versions that are missing are made in one transaction; when one fails, the ledger is as it was."""
     await opened(path)
     before = text_of(path)
-    (tmp_path / "004.sql").write_text("-- name: table\nCREATE TABLE first (n INTEGER);\n")
-    (tmp_path / "005.sql").write_text("-- name: fails\nSELECT nothing FROM nowhere;\n")
+    newest = schema.VERSION + 2
+    (tmp_path / f"{newest - 1:03}.sql").write_text("-- name: table\nCREATE TABLE first (n INTEGER);\n")
+    (tmp_path / f"{newest:03}.sql").write_text("-- name: fails\nSELECT nothing FROM nowhere;\n")
     monkeypatch.setattr(schema, "MIGRATIONS", tmp_path)
-    monkeypatch.setattr(schema, "VERSION", 5)
+    monkeypatch.setattr(schema, "VERSION", newest)
     with pytest.raises(LedgerError):
         await opened(path)
     assert text_of(path) == before

@@ -50,10 +50,21 @@ OTHERS = {
 """What else a column cannot hold."""
 
 
-ROWIDS = {("runs", "number"), ("decisions", "id"), ("chunks", "id"), ("bodies", "chunk"), ("counters", "slot")}
+ROWIDS = {
+    ("runs", "number"),
+    ("decisions", "id"),
+    ("chunks", "id"),
+    ("bodies", "chunk"),
+    ("counters", "slot"),
+    ("distributions", "run"),
+}
 """A row's number, which SQLite keeps as nothing else."""
 BY_KEY = ("results", "notes", "keys")
 """Tables that SQLite finds by their keys alone, which cannot be empty."""
+
+
+OF_WORKERS = ("distributions", "segments", "workers")
+"""Tables that hold nothing of orders: of each column one wrong value is enough."""
 
 
 def cases() -> list[tuple[str, str, str]]:
@@ -65,6 +76,8 @@ def cases() -> list[tuple[str, str, str]]:
             wrong = GARBLED.get(kind.removesuffix("?"), GARBLED["number"])
             if (table, name) in ROWIDS:
                 wrong = ("-5",)
+            if table in OF_WORKERS:
+                wrong = wrong[-1:]
             found += [
                 (table, name, value)
                 for value in dict.fromkeys((*wrong, *OTHERS.get((table, name), ())))
@@ -101,6 +114,9 @@ async def make(path: Path) -> None:
         database.execute("INSERT INTO unused_drafts VALUES ('task-9', 2, 'TRK-41', 1, 2)")
         database.execute("INSERT INTO notes VALUES (3, 4, NULL, 'said', 1)")
         database.execute("INSERT INTO contested VALUES (3, 4, 1, 'TRK-62')")
+        database.execute("INSERT INTO distributions VALUES (3, 1, 1, '{}', 2, 'LimitReached', 'enough')")
+        database.execute("INSERT INTO segments VALUES (3, 0, 4, 4, 1, 'open', 'one', 0, 1, 0, 0, 0)")
+        database.execute("INSERT INTO workers VALUES ('one', 'here', 1, '0', 'local', 1, 2, 'working', 1, 0, 0, NULL)")
         database.commit()
 
 

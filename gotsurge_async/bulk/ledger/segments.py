@@ -1,0 +1,338 @@
+"""A run in the hands of many workers: it is put up in segments, each of which one worker takes, sends and gives back.
+
+What decides is here, and in the database: a queue only tells workers where to look. A segment is a range of a run's
+chunks. A worker takes one as a process takes a run: by a lease, by the database's clock, under an epoch that only
+grows. Whoever takes the run as a whole raises its epoch and those of all segments, and is refused while a worker that
+lives has one. A worker that is frozen, or cut off, and wakes after another one has taken over, changes nothing and
+sends nothing.
+"""
+
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from attrs import evolve, frozen
+
+from gotsurge_async.bulk.ledger.errors import LedgerError
+from gotsurge_async.bulk.ledger.locks import Leases, SegmentLease
+from gotsurge_async.bulk.ledger.run import Run
+from gotsurge_async.bulk.ledger.sql import marks, pages, runs
+from gotsurge_async.bulk.ledger.sql.runs import Held, LatestTasks
+from gotsurge_async.bulk.ledger.sql.store import Store
+from gotsurge_async.bulk.ledger.states import (
+    CLAIMED,
+    LETTERS,
+    UNFINISHED,
+    Counts,
+    Mode,
+    OrderRow,
+    OrderState,
+    RunInfo,
+    RunState,
+)
+from gotsurge_async.clock import from_microseconds
+from gotsurge_async.database import Database, Kind
+
+CHUNKS = 25
+"""Of a segment: 500 orders, which one worker sends in a second or two."""
+
+_LEFT = UNFINISHED | CLAIMED
+"""What a worker that takes up a segment has something to do for."""
+
+
+@frozen
+class Waiting:
+    """A segment that some worker should take.
+
+    Attributes:
+        epoch: of the run when it was put up, so that segments of two distributions of a run are told apart.
+        lost: a worker had it, and has not been heard of for a lease.
+    """
+
+    run_id: str
+    number: int
+    epoch: int
+    lost: bool
+
+
+@frozen(kw_only=True)
+class Distribution:
+    """How a run was put up for workers, and whether they were stopped.
+
+    Attributes:
+        stopped_as: the kind of what stopped them, see `Segments.stop`.
+        stopped_by: why, for people.
+        segments: those that are not done yet; of these ``leased`` are in the hands of workers that live.
+    """
+
+    put_up_at: datetime
+    brakes: Mapping[str, Any]
+    stopped_at: datetime | None
+    stopped_as: str | None
+    stopped_by: str | None
+    segments: int
+    leased: int
+
+
+class SegmentRun(Run):
+    """A segment of a run in this worker's hands, from `Segments.take` until ``close``; else as a `Run`.
+
+    ``finish`` gives the segment back, and says of the run that it is over when there is nothing left of it.
+    """
+
+    def __init__(
+        self, store: Store, info: RunInfo, lock: SegmentLease, held: Held, segment: tuple[int, int], tries: int
+    ) -> None:
+        super().__init__(store, info, lock)
+        self._held = evolve(held, segment=segment)
+        self._segment = segment
+        self.tries = tries
+        """How often it was taken since anything of it came to its end; this time included."""
+
+    @property
+    def number(self) -> int:
+        """Which segment of the run it is, from 0."""
+        return self._segment[0]
+
+    async def start(self) -> None:
+        """It was begun when it was taken."""
+        self._check_admitted()
+        if self._sending:
+            raise LedgerError(f"segment {self.number} of run {self.id} is being sent already", path=self._store.path)
+        self._sending = True
+
+    async def recover(self) -> Counts:
+        """Clear up what an earlier worker left in the middle of it, as `Run.recover`."""
+        await self._mark(marks.recover)
+        return await self.counts()
+
+    async def counts(self) -> Counts:
+        """How many orders of it are in each state."""
+        self._check()
+        held = self._held
+        return await self._store.read(runs.counts, held.number, first=held.first, last=held.last)
+
+    def rows(self, states: Iterable[OrderState] | None = None, *, batch: int = 1000) -> AsyncIterator[OrderRow]:
+        """Its orders in some states, as `Run.rows`."""
+        self._check()
+        held = self._held
+        return pages.whole_rows(self._store, self.id, states, batch, first=held.first, last=held.last)
+
+    async def finish(self, *, withdraw: bool = False) -> RunState:
+        """Give it back: done, or with orders left for the next worker. Returns where the run stands then."""
+        self._check_admitted()
+        self._sending = False
+        now = self._store.now()
+
+        def job(db: Database) -> RunState:
+            held = self._held
+            db.rows("lock_run", number=held.number)  # of two who finish the last two, the second one sees the first
+            runs.fence(db, held)
+            self._give_back(db, runs.counts(db, held.number, first=held.first, last=held.last))
+            return settled(db, held, now)
+
+        return await self._store.write(job, after=self._lock.release)
+
+    def _give_back(self, db: Database, counts: Counts) -> None:
+        number, epoch = self._segment
+        left = counts.of(_LEFT)
+        db.change(
+            "leave_segment",
+            run=self._held.number,
+            number=number,
+            epoch=epoch,
+            state="open" if left else "done",
+            refused=counts.refused,
+            in_doubt=counts.in_doubt,
+            spend=0,
+            moved=0,
+        )
+
+    def _leave(self, db: Database) -> object:
+        """Nothing: it was given back, or is taken over when its lease ends, which says that its worker is dead."""
+        return None
+
+
+def settled(db: Database, run: Held, now: int) -> RunState:
+    """Say that a run is over, if no worker has anything to do for it any more; the caller has locked its row."""
+    ((left, leased),) = db.rows("open_segments", run=run.number)
+    if left and db.rows("is_put_up", run=run.number):
+        return RunState.SENDING
+    if leased:  # it is stopped, and they have not given back what they had
+        return RunState.SENDING
+    state = RunState.STOPPED if runs.counts(db, run.number).of(UNFINISHED) else RunState.DONE
+    db.change("set_run_state", number=run.number, state=state.value, finished_at=now)
+    db.change("forget_segments", run=run.number)
+    return state
+
+
+class Segments:
+    """The segments of a ledger's runs; see `Ledger.segments`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._tasks: dict[str, LatestTasks] = {}
+
+    async def put_up(
+        self,
+        run: Run,
+        *,
+        brakes: Mapping[str, Any],
+        enqueue: Callable[[Database, Sequence[Waiting]], None],
+        size: int = CHUNKS,
+    ) -> int:
+        """Put a held run up for workers, and close it; returns how many segments it has.
+
+        Args:
+            brakes: what stops the workers before the end, as JSON.
+            enqueue: puts a job up for each segment, in the same transaction.
+            size: chunks of a segment.
+
+        Raises:
+            LedgerError: the ledger is a file.
+        """
+        self._refuse_file()
+        now = self._store.now()
+        held, info = run._held, run.info
+        work = UNFINISHED | ({OrderState.IN_DOUBT} if info.mode is Mode.TWO_PHASE else frozenset())
+
+        def job(db: Database) -> int:
+            runs.fence(db, held)
+            runs.withdraw(db, held)
+            epoch = runs.raise_epoch(db, info.id)
+            db.change("start_run", number=held.number)
+            text = msgspec.json.encode(dict(brakes)).decode()
+            db.change("put_up", run=held.number, now=now, epoch=epoch, brakes=text)
+            letters = db.having([LETTERS[state] for state in work])
+            db.change("make_segments", run=held.number, size=size, letters=letters)
+            numbers = [number for (number,) in db.rows("segment_numbers", run=held.number)]
+            enqueue(db, [Waiting(info.id, number, epoch, lost=False) for number in numbers])
+            db.change("leave_run", id=info.id, epoch=epoch)
+            if not numbers:
+                settled(db, held, now)
+            return len(numbers)
+
+        return await self._store.write(job, after=run._lock.release)
+
+    def _refuse_file(self) -> None:
+        if self._store.place.kind is not Kind.POSTGRESQL:
+            raise LedgerError(
+                "is a file, which many machines cannot share: give --ledger postgresql://USER@HOST/NAME",
+                path=self._store.path,
+            )
+
+    async def take(self, run_id: str, number: int, *, worker: str, lease: float) -> SegmentRun | None:
+        """Take a segment; None if there is nothing to take: another has it, it is done, or the run is not put up.
+
+        Args:
+            worker: by whose name.
+            lease: seconds that it stays this worker's when that does not say that it lives.
+        """
+        store, locks = self._store, self._store.locks
+        if not isinstance(locks, Leases):
+            return None
+
+        def job(db: Database) -> tuple[RunInfo, SegmentLease, Held, tuple[int, int], int] | None:
+            found = db.rows("run_of_segments", id=run_id)
+            if not found:
+                return None
+            run = found[0][0]
+            taken = db.rows("take_segment", run=run, number=number, worker=worker, lease=int(lease * 1e6))
+            if not taken:
+                return None
+            epoch, first, last, tries = taken[0]
+            info = runs.one(db, run_id)
+            lock = SegmentLease(run_id, run, number, locks, lease)
+            lock.take(epoch)
+            tasks = self._tasks.setdefault(run_id, LatestTasks())
+            held = evolve(runs.held_as(info), first=first, last=last, tasks=tasks)
+            return info, lock, held, (number, epoch), tries
+
+        taken = await store.write(job)
+        return None if taken is None else SegmentRun(store, *taken)
+
+    async def waiting(self, environment: str, most: int) -> list[Waiting]:
+        """Segments of an environment that somebody should take; first those whose workers were lost."""
+        return await self._store.read(_waiting, environment, most)
+
+    async def stop(self, run_id: str, kind: str, why: str) -> bool:
+        """Have no worker take anything of a run any more; what is in their hands they bring to its end, and give back.
+
+        Args:
+            kind: of what stopped them, such as the name of an error's class; kept with the run.
+            why: for people.
+
+        Returns:
+            Whether it was put up, and nobody had stopped it before.
+        """
+        now = self._store.now()
+
+        def job(db: Database) -> bool:
+            info = runs.one(db, run_id)
+            db.rows("lock_run", number=info.number)
+            stopped = db.change("stop_distribution", run=info.number, now=now, kind=kind, why=marks.clean(why))
+            if info.state is RunState.SENDING:
+                settled(db, runs.held_as(info), now)
+            return stopped == 1
+
+        return await self._store.write(job)
+
+    async def stopped(self, numbers: Collection[int]) -> set[int]:
+        """Which of some runs, given by their numbers, were stopped, or withdrawn."""
+        return await self._store.read(_stopped, numbers) if numbers else set()
+
+    async def finish_runs(self, environment: str) -> None:
+        """Say that runs are over whose last worker ended without a word."""
+        for number in await self._store.read(_to_finish, environment):
+            now = self._store.now()
+
+            def job(db: Database, number: int = number, now: int = now) -> None:
+                db.rows("lock_run", number=number)
+                info = runs.by_number(db, [number])[number]
+                if info.state is RunState.SENDING:
+                    settled(db, runs.held_as(info), now)
+
+            await self._store.write(job)
+
+    async def distribution(self, run_id: str) -> Distribution | None:
+        """How a run was put up, and where that stands; None if it is not."""
+        return await self._store.read(_distribution, run_id)
+
+    async def counts(self, run_id: str) -> Counts:
+        """How many orders of a run are in each state, as they are kept: what its progress is shown by."""
+        return await self._store.read(_counts, run_id)
+
+
+def _waiting(db: Database, environment: str, most: int) -> list[Waiting]:
+    return [Waiting(*row) for row in db.rows("segments_to_send", environment=environment, most=most)]
+
+
+def _to_finish(db: Database, environment: str) -> list[int]:
+    return [number for (number,) in db.rows("runs_to_finish", environment=environment)]
+
+
+def _stopped(db: Database, numbers: Collection[int]) -> set[int]:
+    return {number for number in numbers if not db.rows("is_put_up", run=number)}
+
+
+def _counts(db: Database, run_id: str) -> Counts:
+    return runs.counts(db, runs.one(db, run_id).number)
+
+
+def _distribution(db: Database, run_id: str) -> Distribution | None:
+    number = runs.one(db, run_id).number
+    found = db.rows("distribution", run=number)
+    if not found:
+        return None
+    put_up_at, brakes, stopped_at, kind, why = found[0]
+    ((left, leased),) = db.rows("open_segments", run=number)
+    return Distribution(
+        put_up_at=from_microseconds(put_up_at),
+        brakes=msgspec.json.decode(brakes, type=dict[str, Any]),
+        stopped_at=None if stopped_at is None else from_microseconds(stopped_at),
+        stopped_as=kind,
+        stopped_by=why,
+        segments=left,
+        leased=leased,
+    )

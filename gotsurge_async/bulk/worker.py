@@ -1,0 +1,189 @@
+"""What a worker does, whoever wakes it: takes a segment of a run, sends it as a push of its own, and gives it back."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, RunInfo
+from gotsurge_async.bulk.ledger.segments import SegmentRun
+from gotsurge_async.bulk.ledger.workers import BEAT_SECONDS, Beat, worker_name
+from gotsurge_async.bulk.push import Push, Sent
+from gotsurge_async.bulk.send.brakes import Brakes
+from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import Clock, SystemClock, sleep_or
+from gotsurge_async.errors import ConfigError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, UsageError
+from gotsurge_async.hooks import ChunkDone, Event
+
+log: logging.Logger = logging.getLogger(__name__)
+
+LEASE_SECONDS = 60.0
+"""How long a segment stays the worker's that has it, when that does not say that it lives."""
+SEGMENTS = 3
+"""Segments that a worker sends at a time, so that one that comes to its end leaves no place in flight empty."""
+TRIES = 10
+"""How often a segment is taken without that anything of it comes to its end, before its run is stopped."""
+LONGEST_REST = 30.0
+
+
+class Worker:
+    """Sends segments of runs through clients of its own, as an async context.
+
+    Args:
+        connect: makes a client for a run, as an async context; it is asked once for each account.
+        environment: whose runs are sent.
+        concurrency: calls in flight, of all segments together.
+        lease: seconds, see `LEASE_SECONDS`.
+        name: of this worker, among all of the ledger; one of its own unless given.
+
+    Attributes:
+        stopping: it takes no more segments.
+        broken: it cannot go on with the ledger as it is open, or, with an ``error``, not at all.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[RunInfo], AbstractAsyncContextManager[GotSurge]],
+        *,
+        environment: str,
+        concurrency: int = 16,
+        lease: float = LEASE_SECONDS,
+        name: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.name: str = name or worker_name()
+        self.environment = environment
+        self.segments: int = min(SEGMENTS, concurrency)
+        self.clock: Clock = clock or SystemClock()
+        self.stopping = asyncio.Event()
+        self.broken = asyncio.Event()
+        self.error: GotSurgeError | None = None
+        self._connect = connect
+        self._concurrency = -(-concurrency // self.segments)
+        self._lease = lease
+        self._sending: dict[int, tuple[SegmentRun, Push]] = {}
+        self._clients: dict[str, GotSurge] = {}
+        self._connecting = asyncio.Lock()
+        self._stack = AsyncExitStack()
+        self._orders = 0
+        self._trouble: str | None = None
+        self._rests = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    def stop(self) -> None:
+        """Take no more segments; what is in flight is brought to its end, and the segments are given back."""
+        self.stopping.set()
+        self.drain()
+
+    def drain(self) -> None:
+        """Give back what is in hand, after what is in flight."""
+        for _, push in self._sending.values():
+            push.stop()
+
+    async def send(self, ledger: Ledger, run_id: str, number: int) -> None:
+        """Take a segment, if it is to be had, and send it. It raises nothing of it: see ``broken``."""
+        try:
+            run = await ledger.segments.take(run_id, number, worker=self.name, lease=self._lease)
+            if run is not None:
+                async with run:
+                    error = await self._send(ledger, run)
+                await self._heed(ledger, run, error)
+        except LedgerUnusable:
+            self.broken.set()
+        except LedgerError as error:  # another one has it by now, or will have
+            log.warning("%s: segment %d of run %s: %s", self.name, number, run_id, error)
+        except GotSurgeError as error:  # it is this worker's own trouble: it cannot sign in, or its settings are wrong
+            self.error = error
+            self.broken.set()
+
+    async def _send(self, ledger: Ledger, run: SegmentRun) -> GotSurgeError | None:
+        """Send a segment that was taken; what ended that before its end."""
+        gs = await self._client(run.info)
+        distribution = await ledger.segments.distribution(run.id)
+        options = run.info.options
+        push = Push(
+            gs,
+            ledger,
+            mode=run.info.mode,
+            environment=run.info.environment,
+            concurrency=self._concurrency,
+            on_refused_chunk=options.get("on_refused_chunk"),
+            brakes=msgspec.convert({} if distribution is None else dict(distribution.brakes), type=Brakes),
+            **({"chunk": options["batch_size"]} if options.get("batch_size") else {}),
+        )
+        if self.stopping.is_set() or distribution is None or distribution.stopped_at is not None:
+            push.stop()
+        self._sending[id(run)] = run, push
+        try:
+            sent = await push.send(run)
+        except (LedgerError, ConfigError, UsageError):
+            raise
+        except GotSurgeError as error:  # a sign-in that ended in the middle of a chunk, for instance
+            sent = Sent(stopped_by=error)
+        finally:
+            del self._sending[id(run)]
+        return sent.stopped_by
+
+    async def _heed(self, ledger: Ledger, run: SegmentRun, error: GotSurgeError | None) -> None:
+        """Rest where perhaps only this worker cannot go on; else stop the run for all of them."""
+        if error is None:
+            self._rests, self._trouble = 0, None
+        elif isinstance(error, NotSent | RateLimited | OutcomeUnknown) and run.tries < TRIES:
+            self._trouble = str(error)
+            self._rests += 1
+            await sleep_or(self.stopping, self.clock, min(2.0**self._rests, LONGEST_REST))
+        else:
+            await ledger.segments.stop(run.id, type(error).__name__, str(error))
+
+    async def _client(self, info: RunInfo) -> GotSurge:
+        account = info.options.get("account") or info.mode
+        async with self._connecting:
+            if account not in self._clients:
+                gs = await self._stack.enter_async_context(self._connect(info))
+                # One pace for all segments, which would else begin anew with each.
+                self._stack.enter_context(gs.session.limiter.paced(gs.hooks))
+                gs.hooks.add(self._count)
+                self._clients[account] = gs
+        return self._clients[account]
+
+    def _count(self, event: Event) -> None:
+        if isinstance(event, ChunkDone):
+            self._orders += event.created + event.refused + event.in_doubt
+
+    async def beat(self, ledger: Ledger) -> None:
+        """Say now and then that this worker lives, and stop sending what was stopped; until it is cancelled."""
+        beats: deque[tuple[float, int]] = deque(maxlen=6)
+        while True:
+            beats.append((self.clock.monotonic(), self._orders))
+            seconds, orders = (last - first for first, last in zip(beats[0], beats[-1], strict=True))
+            beat = Beat(
+                state="draining" if self.stopping.is_set() else "working",
+                segments=len(self._sending),
+                orders=self._orders,
+                orders_per_minute=round(orders * 60 / seconds) if seconds else 0,
+                trouble=self._trouble,
+            )
+            if not await ledger.workers.beat(self.name, beat):
+                await ledger.workers.register(self.name, self.environment)
+            stopped = await ledger.segments.stopped({run.info.number for run, _ in self._sending.values()})
+            for run, push in self._sending.values():
+                if run.info.number in stopped:
+                    push.stop()
+            await self.clock.sleep(BEAT_SECONDS)
+
+    async def leave(self, ledger: Ledger) -> None:
+        """Strike it out among the workers."""
+        with suppress(LedgerError):
+            await ledger.workers.leave(self.name)

@@ -1,0 +1,1 @@
+"""The commands about many machines, one file each."""

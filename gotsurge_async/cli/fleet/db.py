@@ -1,0 +1,40 @@
+"""``gotsurge db``: the tables in PostgreSQL."""
+
+import asyncio
+
+import click
+
+from gotsurge_async.bulk import Ledger
+from gotsurge_async.cli.fleet.needed import fleet_of, of_many_machines
+from gotsurge_async.cli.shared.exits import Exit, asynchronous
+from gotsurge_async.cli.shared.ledger import ledger_option
+from gotsurge_async.cli.shared.output import say
+from gotsurge_async.clock import SystemClock
+from gotsurge_async.database import Place
+
+
+@click.group()
+def db() -> None:
+    """Look after the tables that many machines share, in PostgreSQL."""
+
+
+@db.command()
+@ledger_option
+@asynchronous
+async def upgrade(ledger: Place | None) -> Exit:
+    """Make the tables of the ledger and of the queue, or bring them up to date.
+
+    Run it once before the first push --distributed, and after an update of gotsurge-async. It may be run again, and
+    by two machines at once. Nothing that is recorded is lost.
+
+    \b
+    Exit codes:
+      0 the tables are there, and as new as this program
+      2 the database cannot be used, or is of a newer version
+    """
+    place = of_many_machines(ledger)
+    fleet = fleet_of()
+    async with await Ledger.open(place, clock=SystemClock().now):
+        await asyncio.to_thread(fleet.upgrade, place)
+    say(f"{place}: the tables of the ledger and of the queue are up to date")
+    return Exit.CREATED

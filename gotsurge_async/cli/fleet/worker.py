@@ -1,0 +1,80 @@
+"""``gotsurge worker``: send what is put up for many machines."""
+
+from typing import Any
+
+import click
+
+from gotsurge_async.bulk.ledger import RunInfo
+from gotsurge_async.bulk.worker import Worker
+from gotsurge_async.cli.fleet.needed import fleet_of, of_many_machines
+from gotsurge_async.cli.shared.connect import Target, connected, takes_place
+from gotsurge_async.cli.shared.exits import Exit, run_told
+from gotsurge_async.cli.shared.ledger import ledger_option, target_of
+from gotsurge_async.cli.shared.options import GroupedCommand, in_group
+from gotsurge_async.cli.shared.output import say
+from gotsurge_async.cli.shared.push_options import concurrency, rate
+from gotsurge_async.cli.shared.sending import Interrupts
+from gotsurge_async.config import Limits
+from gotsurge_async.database import Place
+
+WORK = "The worker"
+_working = in_group(WORK)
+
+
+@click.command(cls=GroupedCommand)
+@takes_place
+@concurrency(default=16, show_default=True, help="Calls in flight.")
+@rate(help="Calls a second, of this worker.")
+@_working(
+    "--lease",
+    type=click.FloatRange(min=2),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long what it has in hand stays its own when it is not heard of; then another worker goes on with it.",
+)
+@_working(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long it waits for a database that is away.",
+)
+@ledger_option
+def worker(target: Target, ledger: Place | None, **given: Any) -> None:
+    """Send what gotsurge push --distributed has put up, together with all other workers.
+
+    Workers may be started and stopped at any time, on any machine that reaches the ledger. One that dies is noticed
+    when its lease ends: another one goes on with what it had in hand, by the same rules as after any crash.
+
+    SIGTERM or Ctrl-C: what is in flight is waited for, the rest is given back at once, exit 0. A second one aborts.
+
+    \b
+    Exit codes:
+      0 stopped, and everything was given back
+      2 wrong usage, or the ledger cannot be used
+      4 sign-in failed
+      10 the ledger's database was away for longer than --patience: start it again
+      130, 143 aborted by a second Ctrl-C or SIGTERM
+    """
+    place = of_many_machines(ledger)
+    raise SystemExit(int(run_told(_work(place, target, **given))))
+
+
+async def _work(
+    place: Place, target: Target, *, concurrency: int, rate: float | None, lease: float, patience: float
+) -> Exit:
+    fleet = fleet_of()
+    limits = Limits(concurrency=concurrency, rate=rate)
+
+    def connect(info: RunInfo) -> Any:
+        return connected(target_of(info, target), limits)
+
+    interrupts = Interrupts(say)
+    async with Worker(connect, environment=target.environment, concurrency=concurrency, lease=lease) as working:
+        interrupts.on_stop = working.stop
+        with interrupts.caught():
+            say(f"worker {working.name}: waits for runs of {target.environment} in {place}")
+            await fleet.work(place, working, patience=patience)
+    return Exit.CREATED

@@ -1,0 +1,133 @@
+"""The queue, which is procrastinate's: its jobs name a segment, nothing more, and wake whoever is free.
+
+A job may be lost, doubled or late, and nothing comes of it: what is to be sent, and by whom, the ledger decides. So no
+job is ever tried again; the sweeper, a job that comes every other second, puts up new ones for segments that wait.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import procrastinate
+import psycopg
+from procrastinate import exceptions
+from procrastinate.jobs import Job, Status
+from procrastinate.schema import SchemaManager
+
+from gotsurge_async.bulk.ledger import Ledger, LedgerError
+from gotsurge_async.bulk.ledger.segments import Waiting
+from gotsurge_async.bulk.worker import Worker
+from gotsurge_async.database import Database, Place
+
+SEGMENT = "gotsurge.segment"
+SWEEP = "gotsurge.sweep"
+EVERY = "* * * * * */2"
+"""When it is swept: the seconds stand last."""
+SWEPT = 1000
+"""Segments that one sweep puts up, at most."""
+NORMAL, URGENT, FIRST = 0, 10, 1000
+"""Priorities: of a segment, of one whose worker was lost, and of the sweep, or it would wait behind all of them."""
+BEAT_SECONDS = 2.0
+STALLED_SECONDS = 10.0
+"""How often a worker says to the queue that it lives, and after how long without that its jobs are deleted."""
+
+AWAY = (exceptions.ConnectorException, psycopg.OperationalError)
+"""What the queue raises when its database is away, or its tables were emptied under it."""
+
+
+def queue_of(environment: str) -> str:
+    """The queue of an environment: a worker serves one."""
+    return f"gotsurge-{environment}"
+
+
+def _jobs(app: procrastinate.App, environment: str, waiting: Sequence[Waiting]) -> list[Job]:
+    return [
+        app.configure_task(
+            SEGMENT,
+            queue=queue_of(environment),
+            # One job of a segment waits at a time, and an urgent one beside it.
+            queueing_lock=f"{each.run_id}/{each.epoch}/{each.number}{'/lost' if each.lost else ''}",
+            priority=URGENT if each.lost else NORMAL,
+            task_kwargs={"run_id": each.run_id, "number": each.number},
+        ).job
+        for each in waiting
+    ]
+
+
+def enqueue(db: Database, environment: str, waiting: Sequence[Waiting]) -> None:
+    """Put up a job for each segment, in the ledger's own transaction.
+
+    Raises:
+        LedgerError: the database has no queue yet.
+    """
+    app = procrastinate.App(connector=procrastinate.SyncPsycopgConnector())
+    if not waiting:
+        return
+    try:
+        app.job_manager.batch_defer_jobs(_jobs(app, environment, waiting), connection=db.driver)
+    except exceptions.ConnectorException as error:
+        if not isinstance(error.__cause__, psycopg.errors.UndefinedFunction | psycopg.errors.UndefinedObject):
+            raise error.__cause__ or error from None
+        raise LedgerError("has no queue for workers yet: make it with `gotsurge db upgrade`") from None
+
+
+@asynccontextmanager
+async def opened(place: Place, ledger: Ledger, worker: Worker) -> AsyncIterator[procrastinate.App]:
+    """The queue, open, with its tasks: to send a segment, and to sweep."""
+    app = procrastinate.App(
+        connector=procrastinate.PsycopgConnector(conninfo=place.url, min_size=1, max_size=6, timeout=10)
+    )
+    environment = worker.environment
+    queue = queue_of(environment)
+
+    @app.task(name=SEGMENT, queue=queue)
+    async def segment(run_id: str, number: int) -> None:
+        await worker.send(ledger, run_id, number)
+
+    @app.periodic(cron=EVERY, periodic_id=environment)
+    @app.task(name=SWEEP, queue=queue, queueing_lock=f"{SWEEP}/{environment}", priority=FIRST)
+    async def sweep(timestamp: int) -> None:
+        for job in await app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=STALLED_SECONDS):
+            await app.job_manager.finish_job(job, Status.FAILED, delete_job=True)
+        await ledger.segments.finish_runs(environment)
+        waiting = await ledger.segments.waiting(environment, SWEPT)
+        jobs = {job.queueing_lock: job for job in _jobs(app, environment, waiting)}
+        rows = await app.connector.execute_query_all_async(
+            "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = ANY(%(locks)s)",
+            locks=list(jobs),
+        )
+        left = [jobs[lock] for lock in jobs.keys() - {row["queueing_lock"] for row in rows}]
+        if left:
+            try:
+                await app.job_manager.batch_defer_jobs_async(left)
+            except exceptions.UniqueViolation:
+                return  # another sweep was quicker
+
+    async with app.open_async():
+        yield app
+
+
+async def serve(app: procrastinate.App, worker: Worker) -> None:
+    """Do jobs until it is cancelled; those that were begun are then brought to their end first."""
+    await app.run_worker_async(
+        queues=[queue_of(worker.environment)],
+        name=worker.name,
+        concurrency=worker.segments,
+        fetch_job_polling_interval=1.0,
+        update_heartbeat_interval=BEAT_SECONDS,
+        stalled_worker_timeout=STALLED_SECONDS,
+        install_signal_handlers=False,
+        delete_jobs="always",
+    )
+
+
+def upgrade(place: Place) -> None:
+    """Make the queue's tables, or bring them up to date; two may do it at once.
+
+    Raises:
+        psycopg.Error: the database cannot be used.
+    """
+    with psycopg.connect(place.url, autocommit=False) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(7237103003)")
+        ((there,),) = connection.execute("SELECT to_regclass('procrastinate_jobs') IS NOT NULL").fetchall()
+        if not there:
+            connection.execute(SchemaManager.get_schema())
