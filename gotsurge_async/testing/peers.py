@@ -1,20 +1,31 @@
-"""Servers that misbehave, over real sockets, and what they saw."""
+"""Servers that misbehave, over real sockets of this machine, and what they saw.
+
+A server does with each connection what a function says::
+
+    async def closes_after_reading(serving: Peer, connection: Connection) -> None:
+        await serving.whole(connection)
+
+    async with peer(closes_after_reading) as serving:
+        ...  # requests to serving.url
+    assert len(serving.requests) == 1
+"""
 
 import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeAlias
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+OK: bytes = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 
 class Connection:
     """One connection as a peer sees it."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
+        self.reader: asyncio.StreamReader = reader
+        self.writer: asyncio.StreamWriter = writer
 
     async def head(self) -> bytes:
         """Read up to the end of the request's headers."""
@@ -39,13 +50,18 @@ class Connection:
 
 
 class Peer:
-    """A server that does with each connection what the test says."""
+    """A server that does with each connection what the test says.
+
+    Attributes:
+        url: where it is, ``http://127.0.0.1:PORT``.
+        connections: how many came.
+        requests: those that were read whole.
+    """
 
     def __init__(self) -> None:
-        self.url = ""
-        self.connections = 0
+        self.url: str = ""
+        self.connections: int = 0
         self.requests: list[bytes] = []
-        """Those that were read whole."""
 
     async def whole(self, connection: Connection) -> bytes:
         """Read a request whole and note it."""
@@ -54,27 +70,31 @@ class Peer:
         return request
 
 
-Behaviour = Callable[[Peer, Connection], Awaitable[None]]
+Behaviour: TypeAlias = Callable[[Peer, Connection], Awaitable[None]]
+"""What a server does with a connection, which is closed when it returns."""
 
 
 @asynccontextmanager
-async def peer(behaviour: Behaviour, **options: object) -> AsyncIterator[Peer]:
-    """Serve ``behaviour`` on a free port of this machine; each connection is closed when it ends."""
+async def peer(behaviour: Behaviour, **options: Any) -> AsyncIterator[Peer]:
+    """Serve ``behaviour`` on a free port of this machine; each connection is closed when it ends.
+
+    Args:
+        options: for `asyncio.start_server`, such as ``ssl``.
+    """
     serving = Peer()
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         serving.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
+        if task := asyncio.current_task():
+            tasks.add(task)
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await behaviour(serving, Connection(reader, writer))
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, **options)  # type: ignore[arg-type]
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, **options)
     host, port = server.sockets[0].getsockname()
     serving.url = f"http://{host}:{port}"
     try:
