@@ -8,6 +8,7 @@ one that we gave up on later. So the classes are tested narrow first, and everyt
 import asyncio
 import os
 import re
+from contextlib import suppress
 
 import aiohttp
 from yarl import URL
@@ -121,14 +122,11 @@ def checked_proxy(proxy: str | None) -> URL:
     Raises:
         ConfigError: it is none; it may hold a password, and is not shown.
     """
-    try:
+    with suppress(ValueError):
         url = URL(proxy or "")
-        fit = url.scheme in ("http", "https") and bool(url.host) and url.port is not None
-    except ValueError:
-        fit = False
-    if not fit:
-        raise ConfigError("a proxy is http://HOST:PORT or https://HOST:PORT (a SOCKS proxy cannot be used)")
-    return url
+        if url.scheme in ("http", "https") and url.host and url.port is not None:
+            return url
+    raise ConfigError("a proxy is http://HOST:PORT or https://HOST:PORT (a SOCKS proxy cannot be used)")
 
 
 def proxy_of_environment(host: str) -> URL | None:
