@@ -20,7 +20,7 @@ from gotsurge_async.bulk.after.writing import WholeFile, csv_line
 from gotsurge_async.bulk.checks.faults import Fault, Original
 from gotsurge_async.bulk.sources import Form, Source
 from gotsurge_async.bulk.sources.fields import FEEDBACK
-from gotsurge_async.bulk.sources.lines import physical_lines
+from gotsurge_async.bulk.sources.lines import Digested, Text
 from gotsurge_async.errors import ConfigError
 
 FAULTY = "faulty"
@@ -219,7 +219,7 @@ def _mended(stream: BinaryIO, fixes: Iterator[Fix], delimiter: str, path: Path) 
     held: list[str] = []
 
     def lines() -> Iterator[str]:
-        for raw in physical_lines(stream, lambda _: None):
+        for raw in Text(Digested(stream)).lines():
             if raw is None:
                 raise csv.Error
             held.append(raw.decode())

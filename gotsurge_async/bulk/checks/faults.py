@@ -15,7 +15,7 @@ _LONGEST = 200
 
 def shortened(text: str | None) -> str | None:
     """What is kept of a text: a thousand faults with a megabyte each would not fit."""
-    return text if text is None or len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return text if text is None else str(text) if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""Files of orders: `open_source` reads CSV and JSON Lines, one good order after another, and reports every fault."""
+"""Files of orders: `open_source` reads tables and JSON Lines, one good order after another, and reports every fault."""
 
 import sys
 from contextlib import ExitStack
@@ -6,15 +6,27 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gotsurge_async.bulk.checks.faults import Fault, SourceReport
-from gotsurge_async.bulk.sources.options import ColumnMap, FileMap, SourceOptions
+from gotsurge_async.bulk.sources.lines import CsvGrid, Digested, Grid
+from gotsurge_async.bulk.sources.options import ENDINGS, ColumnMap, Dialect, FileMap, Query, SourceOptions
 from gotsurge_async.bulk.sources.source import Form, Source
 from gotsurge_async.errors import ConfigError
 
-__all__ = ["STDIN", "ColumnMap", "Fault", "FileMap", "Form", "Source", "SourceOptions", "SourceReport", "open_source"]
+__all__ = [
+    "STDIN",
+    "ColumnMap",
+    "Fault",
+    "FileMap",
+    "Form",
+    "Query",
+    "Source",
+    "SourceOptions",
+    "SourceReport",
+    "open_source",
+]
 
 STDIN = "-"
 
-_ENDINGS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_PACKED = ".gz"
 
 
 def open_source(
@@ -28,33 +40,70 @@ def open_source(
 
     Args:
         path_or_stream: a path, "-" for standard input, or a binary stream, which stays open.
-        options: how to read it.
+        options: how to read it; where they hold a query, a database is asked, and this is only its name.
         report: where faults and warnings go; a new one, ``source.report``, if None.
         name: how faults name the file; its path if None.
 
     Raises:
-        ConfigError: the file cannot be opened, its format is not known, or options contradict each other.
+        ConfigError: the file cannot be opened, its format is not known, what reads it is not installed, or options
+            contradict each other.
     """
     report = SourceReport() if report is None else report
+    source: Source
     with ExitStack() as undo:
+        if options.query is not None:
+            source = _asked(name or options.query.name, options.query, options, report, undo)
+            undo.pop_all()
+            return source
         stream, own_name, owned = _stream(path_or_stream)
         if owned:
             undo.callback(stream.close)
         name = name or own_name
-        source: Source
-        # Imported here: a push reads one file, in one of the two formats.
-        if _format(name, options, is_file=owned) == "jsonl":
+        format_ = _format(name, options, is_file=owned)
+        # Imported here: a push reads one file, in one of the formats.
+        if format_ == "jsonl":
             from gotsurge_async.bulk.sources.jsonl_source import JsonlSource
 
-            _refuse_csv_options(name, options)
-            source = JsonlSource(name, stream, options, report, owned=owned)
+            _refuse_table_options(name, options)
+            source = JsonlSource(name, stream, options, report)
         else:
-            from gotsurge_async.bulk.sources.table_source import TableSource
-
-            items = None if options.items is None else undo.enter_context(_open(options.items))
-            source = TableSource(name, stream, options, report, items, owned=owned)
+            source = _table(name, _grid(stream, format_, options.dialect()), options, report, undo)
+        if owned:
+            source.close_at_end(stream)
         undo.pop_all()
         return source
+
+
+def _asked(name: str, query: Query, options: SourceOptions, report: SourceReport, undo: ExitStack) -> Source:
+    from gotsurge_async.bulk.sources.tables.query import QueryGrid
+
+    return _table(name, QueryGrid(query), options, report, undo)
+
+
+def _table(name: str, grid: Grid, options: SourceOptions, report: SourceReport, undo: ExitStack) -> Source:
+    from gotsurge_async.bulk.sources.table_source import TableSource
+
+    if options.items is None:
+        return TableSource(name, grid, options, report)
+    stream = undo.enter_context(_open(options.items))
+    items = _grid(stream, _format(str(options.items), None, is_file=True), options.items_dialect())
+    source = TableSource(name, grid, options, report, items)
+    source.close_at_end(stream)
+    return source
+
+
+def _grid(stream: BinaryIO, format_: str, dialect: Dialect) -> Grid:
+    """A stream as a table."""
+    digested = Digested(stream)
+    if format_ in ("csv", "tsv"):
+        return CsvGrid(digested, dialect.encoding, dialect.delimiter, "\t" if format_ == "tsv" else ",")
+    if format_ == "parquet":
+        from gotsurge_async.bulk.sources.tables.parquet import ParquetGrid
+
+        return ParquetGrid(digested)
+    from gotsurge_async.bulk.sources.tables.workbook import WorkbookGrid
+
+    return WorkbookGrid(digested, format_, dialect.sheet)
 
 
 def _stream(path_or_stream: Path | str | BinaryIO) -> tuple[BinaryIO, str, bool]:
@@ -74,15 +123,18 @@ def _open(path: Path) -> BinaryIO:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _refuse_csv_options(name: str, options: SourceOptions) -> None:
+def _refuse_table_options(name: str, options: SourceOptions) -> None:
     if options.items is not None:
         raise ConfigError(f"{name}: an order in JSON Lines has its items inside: give no items file")
-    if options.file_map != FileMap() or options.delimiter is not None:
-        raise ConfigError(f"{name}: a map and a delimiter are for CSV, and this is JSON Lines")
+    given = options.delimiter, options.sheet, options.header_row
+    if options.file_map != FileMap() or any(each is not None for each in given):
+        raise ConfigError(f"{name}: a map, a delimiter, a sheet and a header row are of tables, and this is JSON Lines")
 
 
-def _format(name: str, options: SourceOptions, *, is_file: bool) -> str:
-    known = options.format or _ENDINGS.get(Path(name).suffix.lower())
+def _format(name: str, options: SourceOptions | None, *, is_file: bool) -> str:
+    known = options.format if options is not None else None
+    if known is None:
+        known = ENDINGS.get(Path(name.lower().removesuffix(_PACKED)).suffix)
     if known is None and is_file:
-        raise ConfigError(f"{name}: its ending does not tell its format: say --format csv or --format jsonl")
+        raise ConfigError(f"{name}: its ending does not tell its format: say --format csv, xlsx, jsonl …")
     return known or "csv"

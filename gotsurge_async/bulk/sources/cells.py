@@ -25,6 +25,25 @@ class Misread(ValueError):
         self.proposal = proposal
 
 
+class Exact(str):
+    """A number, a time or a truth value of a table that has such cells, as text: how it is written is known.
+
+    What a map says about how people write numbers is not for it.
+    """
+
+    __slots__ = ()
+
+    def strip(self, _: str | None = None, /) -> "Exact":
+        """Itself: there is no white space around it."""
+        return self
+
+
+class Broken(str):
+    """A cell without a value; the text says what is wrong with it."""
+
+    __slots__ = ()
+
+
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _WHOLE_WITH_DECIMALS = re.compile(r"([+-]?[0-9]{1,18})\.0*")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
@@ -134,7 +153,7 @@ def time_parser(zone: ZoneInfo | None) -> Parse:
         except msgspec.ValidationError:
             raise ValueError("there is no such date or time; a time is written as 2030-03-04T09:00:00+08:00") from None
         if moment.tzinfo is None:
-            moment = _in_zone(moment, zone)
+            moment = in_zone(moment, zone)
         try:
             return moment.astimezone(UTC)
         except OverflowError:
@@ -143,7 +162,8 @@ def time_parser(zone: ZoneInfo | None) -> Parse:
     return _remembering(parse_time)
 
 
-def _in_zone(naive: datetime, zone: ZoneInfo | None) -> datetime:
+def in_zone(naive: datetime, zone: ZoneInfo | None) -> datetime:
+    """A time in a zone; a ValueError if that is None, or if the time names no instant in it, or two."""
     if zone is None:
         raise ValueError(
             f"this time has no time zone: write it with one, such as {naive.isoformat()}+08:00, "

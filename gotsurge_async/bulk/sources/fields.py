@@ -2,12 +2,13 @@
 
 import functools
 import types
-from collections.abc import KeysView, Mapping
+from collections.abc import Iterable, KeysView, Mapping
 from typing import Any, NamedTuple
 
 import attrs
 import msgspec
 
+from gotsurge_async.bulk.checks.rules import nearest
 from gotsurge_async.models.base import OpenEnum, fields_of, is_model
 from gotsurge_async.models.tasks import Item, Order
 from gotsurge_async.money import Money
@@ -79,3 +80,9 @@ def _hint(kind: Any) -> Any:
     if isinstance(kind, type) and issubclass(kind, OpenEnum):
         return str
     return {Money: int, float: int | float}.get(kind, kind)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name."""
+    near = nearest(name, known)
+    return f'; did you mean "{near}"?' if near else ""

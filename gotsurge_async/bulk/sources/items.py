@@ -8,16 +8,17 @@ import itertools
 import sqlite3
 from collections.abc import Iterator
 from operator import itemgetter
-from typing import BinaryIO
 
 import msgspec
 
 from gotsurge_async.bulk.checks.faults import SourceReport
 from gotsurge_async.bulk.checks.rules import check_item
 from gotsurge_async.bulk.sources.fields import ITEM_KEY, ItemRow, candidate_of
+from gotsurge_async.bulk.sources.header import Reading
+from gotsurge_async.bulk.sources.lines import Grid
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.source import encode
-from gotsurge_async.bulk.sources.table import Reading, Table
+from gotsurge_async.bulk.sources.table import Table
 from gotsurge_async.models.tasks import Item
 
 _BLOCK = 1_000
@@ -29,11 +30,10 @@ _FIND = "SELECT id, items FROM items WHERE tracking_id = ? ORDER BY id"
 class ItemStore:
     """Holds the items of a file; `load` them, `take` those of each order, and `tell_orphans` at the end."""
 
-    def __init__(self, stream: BinaryIO, options: SourceOptions, report: SourceReport) -> None:
-        self._stream = stream
+    def __init__(self, grid: Grid, options: SourceOptions, report: SourceReport) -> None:
         self._loaded = False
-        reading = Reading(ItemRow, options.file_map.items, ITEM_KEY, options)
-        self._table = Table(str(options.items), stream, reading, report)
+        reading = Reading(ItemRow, options.file_map.items, options.items_dialect(), ITEM_KEY, options)
+        self._table = Table(str(options.items), grid, reading, report)
         # Blocks of rows may be read on one thread after another, never on two at once.
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._db.execute(_CREATE)
@@ -42,7 +42,7 @@ class ItemStore:
     @property
     def sha256(self) -> str | None:
         """The SHA-256 of the file's bytes, in hex; None until it is loaded."""
-        return self._table.digest.hexdigest() if self._loaded else None
+        return self._table.grid.digest.hexdigest() if self._loaded else None
 
     def load(self) -> None:
         """Read the whole file; what is wrong with it goes to the report."""
@@ -68,16 +68,15 @@ class ItemStore:
         When rows of the items file were unreadable that changes nothing; but when orders were, do not ask.
         """
         header = self._table.header
-        column = header.names[header.index[ITEM_KEY]] if header and ITEM_KEY in header.index else ITEM_KEY
+        column = header.column_of(ITEM_KEY) if header else ITEM_KEY
         for number, tracking_id, line, count in self._db.execute("SELECT id, tracking_id, line, count FROM items"):
             if not self._taken[number]:
                 more = "" if count == 1 else f" ({count} items from this line on)"
                 self._table.tell(line, column, tracking_id, f"{orders} has no order with this tracking_id{more}")
 
     def close(self) -> None:
-        """Forget the items, and close the file."""
+        """Forget the items."""
         self._db.close()
-        self._stream.close()
 
     def _runs(self) -> Iterator[tuple[str, int, int, bytes]]:
         """The items, those that follow each other for one order taken together: one look-up then finds them.

@@ -6,15 +6,16 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, BinaryIO
 
+import attrs
 import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks.faults import Fault, Original, SourceReport
 from gotsurge_async.bulk.checks.rules import Severity
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet, time_parser
-from gotsurge_async.bulk.sources.fields import FEEDBACK, candidate_of, columns_of
-from gotsurge_async.bulk.sources.lines import NOT_UTF8, TOO_LONG, not_text, physical_lines
-from gotsurge_async.bulk.sources.options import SourceOptions, did_you_mean
+from gotsurge_async.bulk.sources.fields import FEEDBACK, candidate_of, columns_of, did_you_mean
+from gotsurge_async.bulk.sources.lines import TOO_LONG, BadFile, Digested, Text, not_in
+from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.source import (
     IN_DOUBT,
     MAY_EXIST,
@@ -36,10 +37,11 @@ _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 class JsonlSource(Source):
     """Reads a file of JSON objects, one a line; blank lines are skipped."""
 
-    def __init__(
-        self, name: str, stream: BinaryIO, options: SourceOptions, report: SourceReport, *, owned: bool = False
-    ) -> None:
-        super().__init__(name, stream, options, report, owned=owned)
+    def __init__(self, name: str, stream: BinaryIO, options: SourceOptions, report: SourceReport) -> None:
+        super().__init__(name, options, report)
+        self._stream = Digested(stream)
+        self._digest = self._stream.digest
+        self._encoding = options.encoding
         self.form = Form(format="jsonl")
         self._key_path = options.key
         self._allow_unknown = options.allow_unknown
@@ -52,15 +54,24 @@ class JsonlSource(Source):
 
     def rows(self) -> Iterator[SourceRow]:
         """The good orders, as they come."""
+        try:
+            yield from self._rows()
+        except BadFile as error:
+            self.report.add(Fault(file=self.name, rule=str(error)))
+
+    def _rows(self) -> Iterator[SourceRow]:
+        text = Text(self._stream, self._encoding)
+        self.form = attrs.evolve(text.form, format="jsonl")
         any_line = False
-        for number, raw in enumerate(physical_lines(self._stream, self._digest.update), start=1):
+        if refusal := text.refusal():
+            self._line = 1
+            self._wrong("", refusal)
+            return
+        for number, raw in enumerate(text.lines(), start=1):
             self._line, self._bad = number, set()
-            refused = not_text(raw) if raw is not None and number == 1 else None
             self._raw = b""
-            if raw is None or refused:
-                self._wrong("", refused or TOO_LONG)
-                if refused:
-                    return
+            if raw is None:
+                self._wrong("", TOO_LONG)
                 continue
             self._raw = raw.strip()
             if not self._raw:
@@ -120,7 +131,7 @@ class JsonlSource(Source):
         try:
             self._raw.decode()
         except UnicodeDecodeError:
-            return NOT_UTF8
+            return not_in(self.form.encoding)
         if self._line == 1 and not self._raw.startswith((b"{", b"[")):
             return "is not JSON; if this file is a CSV, say --format csv"
         return f"is not one JSON object on one line: {error}"

@@ -1,66 +1,171 @@
-"""The lines of a file and the records of a CSV, in flat memory, each with the physical line on which it starts."""
+"""The lines of a text and the records of a CSV, in flat memory, each with the physical line on which it starts."""
 
 import codecs
 import csv
-from collections import deque
+import itertools
+import os
+import re
+import stat
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple
+from hashlib import sha256
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+import attrs
+
+from gotsurge_async.bulk.sources.source import Form
 
 MAX_LINE = 1 << 20
 """The longest line or record that is read, in bytes: what is longer is no order."""
 
 _BLOCK = 1 << 16
 _MAX_RESTARTS = 200
-_WORKBOOK = "is a spreadsheet file, not text: save it as CSV UTF-8 from the spreadsheet program"
+_WORKBOOK = "is a workbook, not text: give it its own ending (.xlsx, .xls, .ods), or say --format xlsx"
 _SIGNATURES = (
     (b"PK\x03\x04", _WORKBOOK),
     (b"\xd0\xcf\x11\xe0", _WORKBOOK),
-    (b"\x1f\x8b", "is compressed: unpack it first"),
+    (b"PAR1", "is a Parquet file, not text: say --format parquet"),
     (b"%PDF", "is a PDF, not text: export the table as CSV UTF-8"),
-    (codecs.BOM_UTF32_LE, "is in UTF-32, not UTF-8: save it as CSV UTF-8"),
-    (codecs.BOM_UTF16_LE, "is in UTF-16, not UTF-8: save it as CSV UTF-8"),
-    (codecs.BOM_UTF16_BE, "is in UTF-16, not UTF-8: save it as CSV UTF-8"),
 )
+_PACKED = b"\x1f\x8b"
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SEPARATOR = re.compile(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
 
-NOT_UTF8 = "is not UTF-8: save the file with the encoding UTF-8 (in Excel: CSV UTF-8)"
 TOO_LONG = f"the line is longer than {MAX_LINE} bytes"
 
 
-def physical_lines(stream: BinaryIO, digest: Callable[[bytes], object]) -> Iterator[bytes | None]:
-    """The lines of a file with their ends (LF, CRLF or CR), without a byte order mark.
+def not_in(encoding: str) -> str:
+    """What is said of bytes that are no text in an encoding."""
+    if encoding != "utf-8":
+        return f"is not in the encoding {encoding}: say which one it is (--encoding)"
+    return (
+        "is not UTF-8: say which encoding the file has (--encoding cp1252 for Excel's plain CSV in Western Europe), "
+        "or save it as CSV UTF-8"
+    )
 
-    A line of more than `MAX_LINE` bytes is given as None, and never held whole. ``digest`` is told every byte.
+
+class BadFile(Exception):
+    """A file of which nothing more can be read; says what it is, and what to do."""
+
+
+class Readable(Protocol):
+    """What gives bytes, at most as many as it is asked for, none at its end."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Digested:
+    """A stream whose bytes are taken into a digest as they are read; its first ones can be looked at before.
+
+    Attributes:
+        digest: the SHA-256 of what was read.
     """
-    rest = b""
-    too_long = False
-    first = True
-    while block := stream.read(_BLOCK):
-        digest(block)
-        text = rest + block
-        if first and len(text) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(text):
-            rest = text
-            continue
-        if first:
-            text, first = text.removeprefix(codecs.BOM_UTF8), False
-        lines: list[bytes | None] = [*text.splitlines(keepends=True)]
-        # A CR at the end may be the half of a CRLF.
-        rest = lines.pop() or b"" if lines and not text.endswith(b"\n") else b""
-        if len(text) > MAX_LINE:
-            lines = [line if line and len(line) <= MAX_LINE else None for line in lines]
-        if too_long and lines:
-            lines[0], too_long = None, False
-        yield from lines
-        if len(rest) > MAX_LINE:
-            rest, too_long = rest[-1:], True
-    if too_long:
-        yield None
-    elif rest:
-        yield rest
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.digest: Any = sha256()
+        self._stream = stream
+        self._ahead = b""
+
+    def start(self) -> bytes:
+        """The first bytes, which are read later all the same."""
+        while len(self._ahead) < START and (block := self._stream.read(START - len(self._ahead))):
+            self._ahead += block
+        return self._ahead
+
+    def file(self) -> BinaryIO | None:
+        """The stream itself, if it is a file on a disk, which can be read at any place."""
+        try:
+            return self._stream if stat.S_ISREG(os.fstat(self._stream.fileno()).st_mode) else None
+        except (OSError, AttributeError, ValueError):
+            return None
+
+    def read(self, size: int, /) -> bytes:
+        """Some bytes."""
+        block, self._ahead = self._ahead or self._stream.read(size), b""
+        self.digest.update(block)
+        return block
 
 
-def not_text(start: bytes) -> str | None:
-    """What a file is that starts with these bytes, if it is a kind that is often taken for text."""
-    return next((what for signature, what in _SIGNATURES if start.startswith(signature)), None)
+START = 8
+"""How many first bytes tell what a file is."""
+
+
+class Text:
+    """A file as lines of UTF-8 text, whatever its encoding, packed by gzip or not.
+
+    Args:
+        encoding: what it is written in, unless it starts with a byte order mark, which is believed; UTF-8 if None.
+
+    Attributes:
+        encoding: what it is written in; bom: whether it starts with a byte order mark; packed: whether by gzip.
+    """
+
+    def __init__(self, stream: Digested, encoding: str | None = None) -> None:
+        found: Readable = stream
+        start = stream.start()
+        self.packed: bool = start.startswith(_PACKED)
+        if self.packed:
+            from gotsurge_async.bulk.sources.tables.packed import Unpacked  # few files are packed
+
+            found = unpacked = Unpacked(stream)
+            start = unpacked.start()
+        marked = next((name for mark, name in _MARKS if start.startswith(mark)), None)
+        self._start = start
+        self.bom: bool = marked is not None
+        self.encoding: str = marked or encoding or "utf-8"
+        if self.encoding != "utf-8":
+            from gotsurge_async.bulk.sources.tables.packed import Transcoded
+
+            found = Transcoded(found, self.encoding)
+        self._stream = found
+
+    @property
+    def form(self) -> Form:
+        """How it is written."""
+        return Form(encoding=self.encoding, bom=self.bom, packed=self.packed)
+
+    def refusal(self) -> str | None:
+        """What the file is, if it is a kind that is often taken for text."""
+        return next((what for signature, what in _SIGNATURES if self._start.startswith(signature)), None)
+
+    def lines(self) -> Iterator[bytes | None]:
+        """Its lines with their ends (LF, CRLF or CR), without a byte order mark.
+
+        A line of more than `MAX_LINE` bytes is given as None, and never held whole.
+        """
+        return itertools.chain.from_iterable(self.blocks())
+
+    def blocks(self) -> Iterator[list[bytes | None]]:
+        """The lines, as many at a time as were read at once."""
+        rest = b""
+        too_long = False
+        first = True
+        while block := self._stream.read(_BLOCK):
+            text = rest + block
+            if first and len(text) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(text):
+                rest = text
+                continue
+            if first:
+                text, first = text.removeprefix(codecs.BOM_UTF8), False
+            lines: list[bytes | None] = [*text.splitlines(keepends=True)]
+            # A CR at the end may be the half of a CRLF.
+            rest = lines.pop() or b"" if lines and not text.endswith(b"\n") else b""
+            if len(text) > MAX_LINE:
+                lines = [line if line and len(line) <= MAX_LINE else None for line in lines]
+            if too_long and lines:
+                lines[0], too_long = None, False
+            yield lines
+            if len(rest) > MAX_LINE:
+                rest, too_long = rest[-1:], True
+        if too_long:
+            yield [None]
+        elif rest:
+            yield [rest]
 
 
 # --- records of a CSV ------------------------------------------------------------------------------------------------
@@ -75,117 +180,183 @@ class Record(NamedTuple):
     last_line: int
 
 
+Unreadable = Callable[[int, str], None]
+"""Told the line of a record that cannot be read, and the rule."""
+
+
+class Grid(Protocol):
+    """A table in any format.
+
+    Attributes:
+        stopped: whether its end was given up.
+    """
+
+    stopped: bool
+
+    @property
+    def form(self) -> Form:
+        """How it is written; what only its first lines say is known with the first record."""
+        ...
+
+    @property
+    def digest(self) -> Any:
+        """The SHA-256 of what was read."""
+        ...
+
+    def records(self, unreadable: Unreadable) -> Iterator[Record]:
+        """Its records, those with empty cells only left out; those that cannot be read are told.
+
+        Raises:
+            BadFile: nothing more can be read.
+        """
+        ...
+
+
 class _Unreadable(Exception):
     """A line or a record that is no text, or longer than any order."""
 
 
-class Records:
-    """Reads records; those that cannot be read are told to ``wrong`` (the line, and the rule) and left out.
+class CsvGrid:
+    """A CSV.
 
     A quote that is never closed would take the whole rest of the file into one value. So the lines after the one with
     the quote are read again as records of their own, and one such fault does not hide all others.
 
-    Attributes:
-        stopped: whether the end of the file was given up.
+    Args:
+        delimiter: what stands between two cells; if None, what a first line such as ``sep=;`` says, else ``usual``.
     """
 
-    def __init__(self, lines: Iterator[bytes | None], delimiter: str, wrong: Callable[[int, str], None]) -> None:
+    def __init__(self, stream: Digested, encoding: str | None, delimiter: str | None, usual: str = ",") -> None:
         self.stopped: bool = False
-        self._lines = _Lines(lines)
-        self._delimiter = delimiter
-        self._wrong = wrong
+        self.delimiter: str = delimiter or usual
+        self._stream = stream
+        self._encoding = encoding
+        self._text: Text | None = None
+        self._open = delimiter is None
 
-    def __iter__(self) -> Iterator[Record]:
-        lines = self._lines
-        reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
-        restarts = 0
+    @property
+    def form(self) -> Form:
+        """See `Grid`."""
+        form = Form() if self._text is None else self._text.form
+        return attrs.evolve(form, delimiter=self.delimiter)
+
+    @property
+    def digest(self) -> Any:
+        """See `Grid`."""
+        return self._stream.digest
+
+    def records(self, unreadable: Unreadable) -> Iterator[Record]:
+        """See `Grid`."""
+        self._text = text = Text(self._stream, self._encoding)
+        if refusal := text.refusal():
+            self.stopped = True
+            unreadable(1, refusal)
+            return
+        lines = _Lines(self._without_separator(text.blocks()))
+        reader, before, restarts = self._reader(lines), 0, 0
         while not self.stopped:
-            lines.begin_record()
+            start = lines.start
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except (csv.Error, _Unreadable) as error:
-                self._wrong(lines.start, _rule(error, lines))
-                restarts += lines.push_back()
-                self.stopped = lines.refused
+                last = before + reader.line_num
+                unreadable(start, _rule(error, start, last))
+                lines.start = start + 1
+                if last > start or isinstance(error, _Unreadable):
+                    reader, before = self._reader(lines), start
+                    restarts += last > start
                 if restarts > _MAX_RESTARTS:
                     self.stopped = True
-                    self._wrong(lines.start, "too many faults of this kind: the rest of the file was not read")
+                    unreadable(start, "too many faults of this kind: the rest of the file was not read")
             else:
+                last = before + reader.line_num
+                lines.start = last + 1
                 # A spreadsheet leaves rows of empty cells below its table.
                 if any(map(str.strip, cells)):
-                    yield Record(lines.start, cells, lines.damaged, lines.number)
+                    damaged = bool(lines.damaged) and not lines.damaged.isdisjoint(range(start, last + 1))
+                    yield Record(start, cells, damaged, last)
+
+    def _reader(self, lines: "_Lines") -> Any:
+        return csv.reader(lines.texts(), delimiter=self.delimiter, strict=True)
+
+    def _without_separator(self, blocks: Iterator[list[bytes | None]]) -> Iterator[list[bytes | None]]:
+        """The lines; the first one is empty instead if it only tells Excel the delimiter, which is taken from it."""
+        first = next(blocks, [])
+        if first and first[0] and (said := _SEPARATOR.fullmatch(first[0])):
+            if self._open:
+                self.delimiter = said[1].decode()
+            first[0] = b"\n"
+        return itertools.chain((first,), blocks)
 
 
 class _Lines:
-    """Gives the CSV reader line after line, and remembers those of the current record.
+    """Gives the CSV reader text line after line, and keeps the lines of the current record: they may come again.
 
     Attributes:
-        number: of the line that was given last; start: of the first one of the record.
-        damaged: whether one of the record's lines is no text.
-        refused: whether the whole file is none.
+        start: the first line of the current record.
+        damaged: the lines that are no text.
     """
 
-    def __init__(self, lines: Iterator[bytes | None]) -> None:
-        self.number = 0
-        self.start = 1
-        self.damaged = False
-        self.refused = False
-        self._lines = lines
-        self._again: deque[bytes | None] = deque()
-        self._record: list[bytes | None] = []
-        self._size = 0
+    def __init__(self, blocks: Iterator[list[bytes | None]]) -> None:
+        self.start: int = 1
+        self.damaged: set[int] = set()
+        self._blocks = blocks
+        self._kept: list[bytes | None] = []
+        self._first = 1  # the number of the first line that is kept
 
-    def begin_record(self) -> None:
-        """The next line starts a record."""
-        self.start = self.number + 1
-        self.damaged = False
-        self._record.clear()
-        self._size = 0
+    def texts(self) -> Iterator[str]:
+        """The lines from ``start`` on."""
+        line = self.start
+        lines = self._kept[line - self._first :]
+        while True:
+            if None in lines or b"\0" in b"".join(lines):  # type: ignore[arg-type]
+                yield from self._odd(line, lines)
+            else:
+                try:
+                    texts = [*map(bytes.decode, lines)]  # type: ignore[arg-type]
+                except UnicodeDecodeError:
+                    yield from self._odd(line, lines)
+                else:
+                    yield from texts
+            line += len(lines)
+            block = next(self._blocks, None)
+            if block is None:
+                return
+            self._keep(block)
+            lines = block
 
-    def push_back(self) -> bool:
-        """Take the current record for its first line only; the other lines come again. Whether there were any."""
-        rest = self._record[1:]
-        self._again.extendleft(reversed(rest))
-        self.number -= len(rest)
-        return bool(rest)
-
-    def __iter__(self) -> "_Lines":
-        return self
-
-    def __next__(self) -> str:
-        raw = self._again.popleft() if self._again else next(self._lines)
-        self.number += 1
-        self._record.append(raw)
-        if self.number == 1 and (kind := not_text(raw or b"")):
-            self.refused = True
-            raise _Unreadable(kind)
-        if raw is None:
-            raise _Unreadable(TOO_LONG)
-        self._size += len(raw)
-        if self._size > MAX_LINE:
+    def _keep(self, block: list[bytes | None]) -> None:
+        over = self.start - self._first
+        del self._kept[:over]
+        self._first += over
+        size = sum(len(line or b"") for line in self._kept)
+        self._kept += block
+        if size > MAX_LINE:
             raise _Unreadable
-        try:
-            text = raw.decode()
-        except UnicodeDecodeError:
-            self.damaged = True
-            return raw.decode(errors="replace")
-        if "\0" in text:
-            self.damaged = True
-        return text
+
+    def _odd(self, line: int, lines: list[bytes | None]) -> Iterator[str]:
+        """The same of lines of which some are no text."""
+        for number, raw in enumerate(lines, start=line):
+            if raw is None:
+                raise _Unreadable(TOO_LONG)
+            text = raw.decode(errors="replace")
+            if "\0" in text or "\ufffd" in text:
+                self.damaged.add(number)
+            yield text
 
 
-def _rule(error: Exception, lines: _Lines) -> str:
+def _rule(error: Exception, start: int, last: int) -> str:
     if isinstance(error, _Unreadable) and error.args:
         return str(error)
     if isinstance(error, csv.Error) and "expected after" in str(error):
-        if lines.number == lines.start:
+        if last == start:
             return 'a quote (") is out of place: quotes enclose a whole value, and one inside it is written twice ("")'
         return (
-            f'a quote (") that opens a value here is not closed before line {lines.number}: '
+            f'a quote (") that opens a value here is not closed before line {last}: '
             'close it, and write a quote inside a quoted value twice: ""'
         )
-    if isinstance(error, csv.Error) and "field limit" in str(error) and lines.number == lines.start:
+    if isinstance(error, csv.Error) and "field limit" in str(error) and last == start:
         return f"a value is longer than {csv.field_size_limit()} characters"
     return 'a quote (") that opens a value here is never closed'

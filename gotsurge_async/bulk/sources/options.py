@@ -1,15 +1,15 @@
-"""What a user may say about a file of orders: its format, its columns, its times."""
+"""What a user says about a file of orders: its format, how it is written, its columns, its times."""
 
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime, time
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import attrs
+from attrs.converters import optional
 
-from gotsurge_async.bulk.checks.rules import nearest
-from gotsurge_async.bulk.sources.fields import ITEM_KEY, ItemRow, columns_of
+from gotsurge_async.bulk.sources.fields import ITEM_KEY, ItemRow, columns_of, did_you_mean
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.base import utc
 from gotsurge_async.models.tasks import Order
@@ -18,86 +18,30 @@ from gotsurge_async.money import Money
 NOW = "now"
 """The constant that stands for the time of the push, in a field that is a time."""
 
+ALL = "*"
+"""Stands for all fields that a rule of a map can be for, and for all columns that are not known."""
 
-@attrs.frozen(kw_only=True)
-class ColumnMap:
-    """How the columns of somebody's own table are to be read.
+FORMATS = ("csv", "tsv", "jsonl", "xlsx", "xls", "ods", "parquet")
+"""What a file can be."""
 
-    Attributes:
-        columns: a column of the file -> the field that it gives, such as ``"Ship to": "to_address.street_address"``.
-        constants: a field -> the value that it has in every row, written as in a cell. "now" in a field that is a
-            time stands for the time of the push.
-        ignore: columns of the file that are not read; "*" for all that are not known.
-        where: what faults call it.
+ENDINGS = {
+    ".csv": "csv",
+    ".txt": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
+    ".xls": "xls",
+    ".xlsb": "xls",
+    ".ods": "ods",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+"""The format of a file by its ending; ``.gz`` may stand behind those of text."""
 
-    A file that lacks one of ``columns`` has a fault: nothing is left out without a word.
-    """
-
-    columns: Mapping[str, str] = attrs.field(factory=dict)
-    constants: Mapping[str, str] = attrs.field(factory=dict)
-    ignore: frozenset[str] = frozenset()
-    where: str = attrs.field(default="the map", eq=False)
-
-    def check(self, known: Iterable[str], where: str) -> None:
-        """See that every field is one of ``known``, and given once.
-
-        Raises:
-            ConfigError: names the entry, and the nearest known field.
-        """
-        known = tuple(known)
-        taken: dict[str, str] = {}
-        for column, field in (*self.columns.items(), *((f"constant {name}", name) for name in self.constants)):
-            if field not in known:
-                raise ConfigError(f'{where}: "{column}": there is no field "{field}"{did_you_mean(field, known)}')
-            if field in taken:
-                raise ConfigError(f'{where}: "{column}" and "{taken[field]}" both give {field}')
-            taken[field] = column
-
-
-@attrs.frozen(kw_only=True)
-class FileMap:
-    """A map file (``--map``): how to read the columns of the orders, and of the items.
-
-    The file is TOML::
-
-        ignore = ["Remark"]
-
-        [columns]
-        "Ship to" = "to_address.street_address"
-
-        [constants]
-        service_type = "ftl"
-
-        [items.columns]
-        "Qty" = "quantity"
-    """
-
-    orders: ColumnMap = ColumnMap()
-    items: ColumnMap = ColumnMap()
-
-    @classmethod
-    def load(cls, path: Path | str) -> "FileMap":
-        """Read a map file.
-
-        Raises:
-            ConfigError: it cannot be read, is no TOML, or names a field that does not exist.
-        """
-        import tomllib  # few pushes have a map
-
-        try:
-            with Path(path).open("rb") as file:
-                table = tomllib.load(file)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: is not TOML: {error}") from None
-        items = table.pop("items", {})
-        if not isinstance(items, dict):
-            raise ConfigError(f"{path}: items is a table with columns, constants and ignore")
-        found = cls(orders=_column_map(table, str(path)), items=_column_map(items, f"{path}: items"))
-        found.orders.check(columns_of(Order), str(path))
-        found.items.check(columns_of(ItemRow), f"{path}: items")
-        return found
+# --- how a file is written -------------------------------------------------------------------------------------------
 
 
 def _delimiter_character(text: str) -> str:
@@ -107,18 +51,215 @@ def _delimiter_character(text: str) -> str:
     return character
 
 
+def _encoding_name(name: str) -> str:
+    if name.lower() in ("utf-8", "utf8"):
+        return "utf-8"
+    from gotsurge_async.bulk.sources.tables.packed import check_encoding  # nearly every file is UTF-8
+
+    return check_encoding(name)
+
+
+def zone_named(name: str | None) -> ZoneInfo | None:
+    """A time zone by its IANA name.
+
+    Raises:
+        ConfigError: the name is not known.
+    """
+    if name is None:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        hint = did_you_mean(name, available_timezones())
+        raise ConfigError(f'time zone "{name}" is not known{hint}') from None
+
+
+@attrs.frozen(kw_only=True)
+class Dialect:
+    """How a file is written; what is None is found out, or as usual.
+
+    Attributes:
+        delimiter: what stands between two cells of a CSV, one character; "tab" or ``\\t`` for a tab. What a first line
+            such as ``sep=;`` says if None, else a comma, or a tab in a file that ends with ``.tsv``.
+        encoding: of a text, by its name in Python; UTF-8 if None. A byte order mark is believed before it.
+        sheet: the name of a workbook's sheet; the first one that is visible if None.
+        header_row: the line, or the row of the sheet, that names the columns; what stands above it is not read.
+    """
+
+    delimiter: str | None = attrs.field(default=None, converter=optional(_delimiter_character))
+    encoding: str | None = attrs.field(default=None, converter=optional(_encoding_name))
+    sheet: str | None = None
+    header_row: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.header_row is not None and self.header_row < 1:
+            raise ConfigError("the header row is counted from 1")
+
+    def over(self, other: "Dialect") -> "Dialect":
+        """The same, with what another one says where this one is silent."""
+        return Dialect(**{**attrs.asdict(other), **attrs.asdict(self, filter=lambda _, value: value is not None)})
+
+
+# --- how its columns are read ----------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Join:
+    """Several columns as one text: what is not empty of them, with ``between`` between two."""
+
+    columns: tuple[str, ...]
+    between: str = " "
+
+
+@attrs.frozen(kw_only=True)
+class Dates:
+    """How times are written.
+
+    Attributes:
+        like: 31 December 2030, 23:59:58, as they write it, such as "31/12/2030 23:59"; several are tried in turn.
+        zone: the IANA name of the zone of those that tell none; that of the whole file if None.
+        time: the time of day that a date without one stands for, such as "09:00"; it is a fault if None.
+    """
+
+    like: tuple[str, ...] = ()
+    zone: str | None = None
+    time: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ColumnMap:
+    """How the columns of somebody's own table are to be read.
+
+    A field is named as in a table without a map, such as ``to_address.street_address``. In ``dates``, ``numbers``,
+    ``phones`` and ``clean`` ``*`` stands for all fields that the rule can be for, and have none of their own.
+
+    Attributes:
+        columns: a column of the file -> the field that it gives.
+        join: a field -> the columns that it is put together of.
+        constants: a field -> the value that it has in every row, written as in a cell. "now" in a field that is a
+            time stands for the time of the push.
+        defaults: the same, where a row gives nothing.
+        ignore: columns of the file that are not read; "*" for all that are not known.
+        dates: a field -> how its times are written.
+        numbers: a field -> 1234.56 as its numbers, or amounts, are written: "S$1,234.56".
+        phones: a field -> a number as people in its country write it, the country apart: "+65 61234567".
+        values: a field -> what stands there -> what is meant by it; "*" for all else.
+        clean: a field -> what is done to its text first: spaces, unquote, upper, lower.
+        dialect: how the file is written, where the user does not say it.
+        where: what faults call it.
+
+    A file that lacks one of ``columns``, or one that is joined, has a fault: nothing is left out without a word.
+    """
+
+    columns: Mapping[str, str] = attrs.field(factory=dict)
+    join: Mapping[str, Join] = attrs.field(factory=dict)
+    constants: Mapping[str, str] = attrs.field(factory=dict)
+    defaults: Mapping[str, str] = attrs.field(factory=dict)
+    ignore: frozenset[str] = frozenset()
+    dates: Mapping[str, Dates] = attrs.field(factory=dict)
+    numbers: Mapping[str, str] = attrs.field(factory=dict)
+    phones: Mapping[str, str] = attrs.field(factory=dict)
+    values: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
+    clean: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    dialect: Dialect = Dialect()
+    where: str = attrs.field(default="the map", eq=False)
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether it says anything of how values are written."""
+        return any((self.dates, self.numbers, self.phones, self.values, self.clean))
+
+    def names(self) -> set[str]:
+        """The columns that it names."""
+        return {*self.columns, *(name for join in self.join.values() for name in join.columns)}
+
+    def check(self, known: Iterable[str], where: str) -> None:
+        """See that every field is one of ``known``, and given once.
+
+        Raises:
+            ConfigError: names the entry, and the nearest known field.
+        """
+        known = tuple(known)
+        taken: dict[str, str] = {}
+        given = [
+            *self.columns.items(),
+            *((f"join {name}", name) for name in self.join),
+            *((f"constant {name}", name) for name in self.constants),
+        ]
+        rules = {"dates": self.dates, "numbers": self.numbers, "phones": self.phones, "clean": self.clean}
+        others = [(f"{rule} {name}", name) for rule, fields in rules.items() for name in fields if name != ALL]
+        others += [(f"default {name}", name) for name in self.defaults]
+        others += [(f"values {name}", name) for name in self.values]
+        for entry, field in (*given, *others):
+            if field not in known:
+                raise ConfigError(f'{where}: "{entry}": there is no field "{field}"{did_you_mean(field, known)}')
+        for entry, field in given:
+            if field in taken:
+                raise ConfigError(f'{where}: "{entry}" and "{taken[field]}" both give {field}')
+            taken[field] = entry
+
+
+@attrs.frozen(kw_only=True)
+class FileMap:
+    """A map (``--map``): how to read somebody's own tables of orders, and of their items.
+
+    Attributes:
+        timezone: the IANA name of the zone of times without one, unless the user says another.
+    """
+
+    orders: ColumnMap = ColumnMap()
+    items: ColumnMap = ColumnMap()
+    timezone: str | None = None
+
+    @classmethod
+    def load(cls, path: Path | str) -> "FileMap":
+        """Read a map file, which is TOML; docs/tables.md shows all that may stand in it.
+
+        Raises:
+            ConfigError: it cannot be read, is no TOML, or says something that cannot be.
+        """
+        from gotsurge_async.bulk.sources.maps.reading import load_map  # few pushes have a map
+
+        return load_map(Path(path))
+
+
+# --- all of it -------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Query:
+    """A question to a database instead of a file.
+
+    Attributes:
+        sql: a SELECT; each row of the answer is one of a table.
+        url: of SQLAlchemy, such as ``postgresql://USER@HOST/NAME`` or ``sqlite:///PATH``; its password is not shown.
+    """
+
+    sql: str
+    url: str = attrs.field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """The database, as faults show it: without whose it is, and without what else its URL says."""
+        parts = urlsplit(self.url)
+        where = parts.netloc.rpartition("@")[2]
+        return f"{parts.scheme.partition('+')[0]}://{where}{parts.path}" if parts.scheme else "--from"
+
+
 @attrs.frozen(kw_only=True)
 class SourceOptions:
     """How to read a file of orders.
 
     Attributes:
         now: the present, an aware datetime: for the warning about pickups that are over, and the constant "now".
-        format: "csv" or "jsonl"; by the file's ending if None, and CSV for standard input.
-        delimiter: what stands between two cells of a CSV, one character; "tab" or ``\\t`` for a tab; a comma if None
-            (a tab in a file that ends with ``.tsv``).
-        timezone: the IANA name of the zone of times that are written without one; without it they are a fault.
+        format: one of `FORMATS`; by the file's ending if None, and CSV for standard input.
+        delimiter, encoding, sheet, header_row: see `Dialect`; the first two also of the items file.
+        timezone: the IANA name of the zone of times that are written without one; that of the map if None, and without
+            one they are a fault.
+        query: asked instead of reading a file.
         key: the column that tells one order from another, by the field's name or by the column's own.
-        items: the CSV file of the items, joined to the orders by tracking_id.
+        items: the file of the items, joined to the orders by tracking_id.
+        items_sheet: the name of its sheet, if it is a workbook.
         file_map: how to read the columns of another table.
         max_price: the greatest amount that passes. It holds for its own currency, or for every currency if it has
             none; 1000 units of the order's currency if None.
@@ -127,20 +268,27 @@ class SourceOptions:
 
     now: datetime = attrs.field(converter=utc)
     format: str | None = None
-    delimiter: str | None = attrs.field(default=None, converter=attrs.converters.optional(_delimiter_character))
+    delimiter: str | None = attrs.field(default=None, converter=optional(_delimiter_character))
+    encoding: str | None = attrs.field(default=None, converter=optional(_encoding_name))
+    sheet: str | None = None
+    header_row: int | None = None
     timezone: str | None = None
+    query: Query | None = None
     key: str = ITEM_KEY
-    items: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
+    items: Path | None = attrs.field(default=None, converter=optional(Path))
+    items_sheet: str | None = None
     file_map: FileMap = FileMap()
     max_price: Money | None = None
     allow_unknown: bool = False
 
     def __attrs_post_init__(self) -> None:
-        if self.format is not None and self.format not in ("csv", "jsonl"):
-            raise ConfigError(f'format "{self.format}" is not known: say csv or jsonl')
+        if self.format is not None and self.format not in FORMATS:
+            raise ConfigError(f'format "{self.format}" is not known: say one of {", ".join(FORMATS)}')
         self.zone()
-        self.file_map.orders.check(columns_of(Order), "the map of the orders")
-        self.file_map.items.check(columns_of(ItemRow), "the map of the items")
+        self.dialect()
+        if self.file_map != FileMap():
+            self.file_map.orders.check(columns_of(Order), "the map of the orders")
+            self.file_map.items.check(columns_of(ItemRow), "the map of the items")
 
     def zone(self) -> ZoneInfo | None:
         """The zone of times without one.
@@ -148,52 +296,16 @@ class SourceOptions:
         Raises:
             ConfigError: the name is not known.
         """
-        if self.timezone is None:
-            return None
-        try:
-            return ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            hint = did_you_mean(self.timezone, available_timezones())
-            raise ConfigError(f'time zone "{self.timezone}" is not known{hint}') from None
+        return zone_named(self.timezone or self.file_map.timezone)
 
+    def dialect(self) -> Dialect:
+        """How the file of orders is written."""
+        own = Dialect(delimiter=self.delimiter, encoding=self.encoding, sheet=self.sheet, header_row=self.header_row)
+        return own.over(self.file_map.orders.dialect)
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name."""
-    near = nearest(name, known)
-    return f'; did you mean "{near}"?' if near else ""
-
-
-def _column_map(table: Mapping[str, Any], where: str) -> ColumnMap:
-    names = ["columns", "constants", "ignore"]
-    for name in table:
-        if name not in names:
-            raise ConfigError(f'{where}: "{name}" is none of {", ".join(names)}{did_you_mean(name, names)}')
-    columns, constants, ignore = table.get("columns", {}), table.get("constants", {}), table.get("ignore", [])
-    if not isinstance(columns, dict) or not all(isinstance(field, str) for field in columns.values()):
-        raise ConfigError(f'{where}: columns is a table of texts: "their column" = "field"')
-    if not isinstance(constants, dict):
-        raise ConfigError(f"{where}: constants is a table: field = value")
-    if not isinstance(ignore, list) or not all(isinstance(name, str) for name in ignore):
-        raise ConfigError(f'{where}: ignore is a list of column names, such as ["Remark"]')
-    flat = {name: _cell(value, f"{where}: constants: {name}") for name, value in _flattened(constants)}
-    return ColumnMap(columns=columns, constants=flat, ignore=frozenset(ignore), where=f"the map {where}")
-
-
-def _flattened(table: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
-    """A dotted name without quotes is a table in TOML: ``from_address.country = "SG"``."""
-    for name, value in table.items():
-        if isinstance(value, dict):
-            yield from _flattened(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value
-
-
-def _cell(value: Any, where: str) -> str:
-    """A value of TOML as it would stand in a cell."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, str | int | float) and not isinstance(value, date | time):
-        return str(value)
-    raise ConfigError(f"{where}: give text, a number, or a time, not {value!r}")
+    def items_dialect(self) -> Dialect:
+        """How the file of items is written."""
+        said = self.file_map.items.dialect
+        return (
+            Dialect(sheet=self.items_sheet).over(said).over(Dialect(delimiter=self.delimiter, encoding=self.encoding))
+        )

@@ -3,6 +3,7 @@
 import abc
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime, tzinfo
 from hashlib import blake2b, sha256
 from operator import attrgetter
@@ -26,7 +27,15 @@ IN_DOUBT = "in_doubt"
 MAY_EXIST = "this order may exist already: resolve it first (gotsurge reconcile, gotsurge resolve), then push again"
 SHORTENED = "a spreadsheet has shortened this number, and others to the same: make the column text, and export again"
 
-encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+
+def _plain(value: Any) -> str:
+    """A text of a class of its own as text."""
+    if isinstance(value, str):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is nothing that stands in JSON")
+
+
+encode: Callable[[Any], bytes] = msgspec.json.Encoder(enc_hook=_plain).encode
 """JSON text of candidates and plain values."""
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -74,6 +83,7 @@ class Form:
         delimiter: what stands between two cells of a CSV.
         encoding: of a text, as Python names it.
         bom: whether a text starts with a byte order mark.
+        packed: whether a text is packed by gzip.
         sheet: the name of a workbook's sheet.
     """
 
@@ -81,6 +91,7 @@ class Form:
     delimiter: str = ","
     encoding: str = "utf-8"
     bom: bool = False
+    packed: bool = False
     sheet: str | None = None
 
 
@@ -114,21 +125,23 @@ class Source(abc.ABC):
         form: how the file is written, once the first row was asked for.
     """
 
-    def __init__(
-        self, name: str, stream: BinaryIO, options: SourceOptions, report: SourceReport, *, owned: bool
-    ) -> None:
+    def __init__(self, name: str, options: SourceOptions, report: SourceReport) -> None:
         self.name = name
         self.report = report
         self.columns: tuple[str, ...] | None = None
         self.form: Form = Form()
-        self._stream = stream
-        self._owned = owned
         self._now = options.now
         self._max_price = options.max_price
         self._zone: tzinfo = options.zone() or UTC
         self._required = required_of(Order)
         self._digest = sha256()
         self._exhausted = False
+        self._at_end = ExitStack()
+
+    def close_at_end(self, *streams: BinaryIO) -> None:
+        """Close these with the source."""
+        for stream in streams:
+            self._at_end.callback(stream.close)
 
     @abc.abstractmethod
     def rows(self) -> Iterator[SourceRow]:
@@ -149,9 +162,8 @@ class Source(abc.ABC):
         return None
 
     def close(self) -> None:
-        """Give back what the source holds. The stream stays open if it was given open."""
-        if self._owned:
-            self._stream.close()
+        """Give back what the source holds. A stream stays open if it was given open."""
+        self._at_end.close()
 
     def _check(self, candidate: Any) -> tuple[list[str], list[Finding]]:
         """The required fields that an order lacks, and what is wrong with the others."""
@@ -160,8 +172,12 @@ class Source(abc.ABC):
             candidate = copy.copy(candidate)
             for name in missing:
                 setattr(candidate, name, STAND_INS[name])
-        found = check_order(candidate, now=self._now, max_price=self._max_price, zone=self._zone)
+        found = self._findings(candidate)
         return missing, [finding for finding in found if finding.path.partition(".")[0] not in missing]
+
+    def _findings(self, order: Any) -> list[Finding]:
+        """What is wrong with an order that lacks nothing."""
+        return check_order(order, now=self._now, max_price=self._max_price, zone=self._zone)
 
     def __enter__(self) -> Self:
         return self

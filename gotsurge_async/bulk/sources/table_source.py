@@ -1,12 +1,13 @@
 """Orders in a table: one row, one order; the columns are the dotted names of the order's fields, or a map's."""
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 from gotsurge_async.bulk.checks.faults import SourceReport
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet
-from gotsurge_async.bulk.sources.fields import ITEM_KEY, candidate_of
-from gotsurge_async.bulk.sources.lines import Record
+from gotsurge_async.bulk.sources.fields import ITEM_KEY, Column, candidate_of, columns_of
+from gotsurge_async.bulk.sources.header import Header, Reading
+from gotsurge_async.bulk.sources.lines import Grid, Record
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.source import (
     IN_DOUBT,
@@ -17,8 +18,10 @@ from gotsurge_async.bulk.sources.source import (
     encode,
     fingerprint_of,
 )
-from gotsurge_async.bulk.sources.table import Header, Reading, Table
+from gotsurge_async.bulk.sources.table import Table
 from gotsurge_async.models.tasks import Order
+
+_NONE = Column("", "", "", object)
 
 
 class TableSource(Source):
@@ -27,18 +30,19 @@ class TableSource(Source):
     def __init__(
         self,
         name: str,
-        stream: BinaryIO,
+        grid: Grid,
         options: SourceOptions,
         report: SourceReport,
-        items: BinaryIO | None = None,
-        *,
-        owned: bool = False,
+        items: Grid | None = None,
     ) -> None:
-        super().__init__(name, stream, options, report, owned=owned)
-        self._table = Table(name, stream, Reading(Order, options.file_map.orders, options.key, options), report)
-        self._digest = self._table.digest
+        super().__init__(name, options, report)
+        column_map = options.file_map.orders
+        self._table = Table(name, grid, Reading(Order, column_map, options.dialect(), options.key, options), report)
+        self._digest = grid.digest
         self._items = None
         self._joined_by_key = options.key == ITEM_KEY
+        # A key that is a field of text; "" where it is another column.
+        self._key_field = options.key if columns_of(Order).get(options.key, _NONE).kind is str else ""
         self._nameless = False  # whether the tracking id of a row is there, but cannot be read
         if items is not None:
             from gotsurge_async.bulk.sources.items import ItemStore  # few files of orders have a second one
@@ -62,12 +66,13 @@ class TableSource(Source):
             if self.columns is None:
                 self._begin(header)
             order = self._order(record, header)
-            key = self._key(record, header)
+            key = self._key(record, header, order)
             if order is not None and key and not table.bad:
                 cells = record.cells
                 if header.written_by_a_push:
                     cells = [cells[place] for place in header.original]
                 yield SourceRow(record.line, key, encode(order), encode(cells), fingerprint_of(order))
+        self.form = table.grid.form
         self._exhausted = table.read_to_end
         self._tell_orphans()
 
@@ -78,15 +83,22 @@ class TableSource(Source):
         super().close()
 
     def _begin(self, header: Header) -> None:
-        self.form = self._table.form
+        self.form = self._table.grid.form
         self.columns: tuple[str, ...] | None = tuple(header.names[place] for place in header.original)
-        if self._items is not None and ITEM_KEY not in header.index:
+        if self._items is not None and ITEM_KEY not in header.places:
             self._table.tell(1, ITEM_KEY, None, "there is no such column, and the items are joined by it")
 
     def _order(self, record: Record, header: Header) -> Any:
         """The candidate of a row's order, or None if something required is missing; what is wrong with it is told."""
-        order = candidate_of(Order)(**self._table.values())
-        missing, findings = self._check(order)
+        missing: list[str] = []
+        try:
+            order = header.make(record.cells)
+        except ValueError:
+            # Something is missing or wrong: what it is, and what else is, is told now.
+            order = candidate_of(Order)(**self._table.values())
+            missing, findings = self._check(order)
+        else:
+            findings = self._findings(order)
         for finding in findings:
             self._table.found(finding)
         if order.tracking_id is None:
@@ -95,18 +107,24 @@ class TableSource(Source):
             order.items = self._items.take(order.tracking_id)
         return None if missing else order
 
-    def _key(self, record: Record, header: Header) -> str | None:
-        place, table = header.key, self._table
+    def _key(self, record: Record, header: Header, order: Any) -> str | None:
+        place, table = header.key_place, self._table
         if header.status is not None and record.cells[header.status].strip() == IN_DOUBT:
             table.wrong_cell(header.status, MAY_EXIST)
-        if place is None:
+        if header.key is None:
             return None
-        key = record.cells[place].strip()
+        # Of a field the text that the map made of it, which is what is sent.
+        key = getattr(order, self._key_field, None) or header.key(record.cells).strip()
+        rule = ""
         if not key:
-            table.wrong_cell(place, "is empty, but tells this order from every other")
+            rule = "is empty, but tells this order from every other"
         elif shortened_by_spreadsheet(key):
-            table.wrong_cell(place, SHORTENED)
-        return key
+            rule = SHORTENED
+        if rule and place is None:
+            table.wrong(self._key_field, rule)
+        elif rule and place is not None:
+            table.wrong_cell(place, rule)
+        return str(key)
 
     def _tell_orphans(self) -> None:
         """Report items without an order, where it can be told: not when an order's name could not be read.
@@ -114,7 +132,7 @@ class TableSource(Source):
         A file that an earlier push wrote holds only some of the orders of its items file.
         """
         header = self._table.header
-        if self._items is None or header is None or ITEM_KEY not in header.index:
+        if self._items is None or header is None or ITEM_KEY not in header.places:
             return
         if not (header.written_by_a_push or self._table.lost or self._nameless):
             self._items.tell_orphans(self.name)

@@ -64,7 +64,7 @@ class Mending:
             try:
                 return await self._read(file, options, work, fixes if self.fix else None)
             except _Faulty as faulty:
-                if not self.fix or not fixes.count or faulty.form.format != "csv":
+                if not self.fix or not fixes.count or not _is_plain(faulty.form):
                     raise self._told(faulty, fixes.count) from None
                 _tell_fixes(file, fixes)
                 if only_look:
@@ -119,7 +119,7 @@ class Mending:
         elif faulty.error.count > FEW:
             say("--faults FILE.csv writes the rows that have faults, with what is wrong in each")
         proposals = proposals or sum(group.proposals for group in faulty.error.groups)
-        if not self.fix and proposals and faulty.form.format == "csv":
+        if not self.fix and proposals and _is_plain(faulty.form):
             say(f"--fix puts {_values(proposals)} in that are proposed, when you have seen them")
         return failure
 
@@ -142,6 +142,11 @@ takes_mending: Decorator[Any] = gathered(
     _file("--yes", is_flag=True, help="With --fix: do not ask."),
 )
 """The options that say what to do about faults; the command gets them as its argument ``mending``."""
+
+
+def _is_plain(form: Form) -> bool:
+    """Whether values can be put into such a file."""
+    return form.format == "csv" and form.encoding == "utf-8" and not form.packed
 
 
 def _values(count: int) -> str:

@@ -14,7 +14,7 @@ from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option
 from gotsurge_async.cli.shared.output import print_json, print_record
-from gotsurge_async.cli.shared.push_options import takes_source
+from gotsurge_async.cli.shared.push_options import file_or_query, takes_source
 from gotsurge_async.database import Place
 
 SHOWN = 10
@@ -23,7 +23,7 @@ _plan = in_group("The plan")
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="[FILE]", required=False)
 @_plan("-o", "--output", type=PATH, metavar="PLAN.json", help="Write the plan there.")
 @_plan("--quote", is_flag=True, help="Ask the service for the price of each route; needs --env or --simulate.")
 @takes_source
@@ -33,7 +33,7 @@ _plan = in_group("The plan")
 @json_option
 @asynchronous
 async def plan(
-    file: str,
+    file: str | None,
     output: Path | None,
     quote: bool,
     source: SourceOptions,
@@ -61,6 +61,7 @@ async def plan(
       3 some of its orders are in doubt since an earlier push
       7 some of its orders were pushed before, and differ now
     """
+    name = file_or_query(file, source)
     if quote:
         target.check()
 
@@ -71,7 +72,7 @@ async def plan(
         async with connected(target) if quote else nullcontext() as gs:
             return await Planner(now=source.now, gs=gs, known=known).plan(opened)
 
-    made = await mending.read(file, source, look)
+    made = await mending.read(name, source, look)
     if output is not None:
         made.save(output)
     code = ending_of(in_doubt=made.in_doubt, changed=made.changed_count)

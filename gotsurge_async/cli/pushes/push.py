@@ -35,6 +35,7 @@ from gotsurge_async.cli.shared.options import OUTPUT, PATH, GroupedCommand, in_g
 from gotsurge_async.cli.shared.output import counted, print_json
 from gotsurge_async.cli.shared.push_options import (
     concurrency,
+    file_or_query,
     rate,
     reading_words,
     refused_chunk,
@@ -92,7 +93,7 @@ _sending_options = together(
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="[FILE]", required=False)
 @takes_source
 @takes_mending
 @takes_target
@@ -104,7 +105,10 @@ _sending_options = together(
 @json_option
 @quiet_option
 def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **given: Any) -> None:
-    """Push FILE, a CSV or JSON Lines of orders, into GotSurge; - reads standard input.
+    """Push FILE, a table or JSON Lines of orders, into GotSurge; - reads standard input.
+
+    Tables are CSV and TSV, also packed (.gz), .xlsx, .xls and .ods, Parquet, and what a database answers (--sql).
+    Columns of another table are read through a map (--map; gotsurge map draft FILE proposes one).
 
     The whole file is checked before anything is sent. Every order is in a ledger before it is sent, so an order is
     never sent twice: not after a lost answer, not when the same file is pushed again. An order whose answer was lost
@@ -139,6 +143,7 @@ def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **given
         if target.simulate:
             raise click.UsageError("--simulate ends with this command: start gotsurge simulator, and give --env local")
         ledger = of_many_machines(ledger)
+    given["file"] = file_or_query(given["file"], given["source"])
     given["reading"] = reading_words(click.get_current_context().params)
     options = PushOptions(target=target, ledger=find_ledger(ledger, target, out), out=out, **given)
     pushing = Pushing(options)

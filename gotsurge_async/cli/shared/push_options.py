@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +10,7 @@ import click
 from gotsurge_async.bulk import Brakes, FileMap, SourceOptions
 from gotsurge_async.bulk.send.brakes import DOUBTS_IN_A_ROW, REFUSALS_IN_A_ROW
 from gotsurge_async.bulk.sources.fields import ITEM_KEY
+from gotsurge_async.bulk.sources.options import FORMATS, Query
 from gotsurge_async.cli.shared.exits import told
 from gotsurge_async.cli.shared.options import (
     PATH,
@@ -30,18 +30,59 @@ from gotsurge_async.money import Money
 _file = in_group(THE_FILE)
 
 
-def _source(file_map: Path | None, **given: Any) -> SourceOptions:
+def _source(file_map: str | None, sql: str | None, url: str | None, **given: Any) -> SourceOptions:
+    said = click.get_current_context().get_parameter_source("url") is click.core.ParameterSource.COMMANDLINE
+    if (sql is not None and url is None) or (sql is None and said):
+        raise click.UsageError("--sql and --from belong together: what is asked, and whom")
+    query = Query(sql=sql, url=url) if sql is not None and url is not None else None
     with told():
-        return SourceOptions(now=datetime.now(UTC), file_map=FileMap.load(file_map) if file_map else FileMap(), **given)
+        return SourceOptions(
+            now=datetime.now(UTC),
+            file_map=FileMap() if file_map is None else load_named(file_map),
+            query=query,
+            **given,
+        )
+
+
+def load_named(name: str) -> FileMap:
+    """A map by its file, or by the name under which it is kept.
+
+    Raises:
+        ConfigError: there is none, or something in it cannot be.
+    """
+    from gotsurge_async.bulk.sources.maps.kept import find_map  # few pushes have a map
+
+    return FileMap.load(find_map(name))
+
+
+def file_or_query(file: str | None, source: SourceOptions) -> str:
+    """What is read, as messages name it.
+
+    Raises:
+        click.UsageError: nothing was named, or two things.
+    """
+    if source.query is None:
+        if file is None:
+            raise click.UsageError("Missing argument 'FILE'.")
+        return file
+    if file is not None:
+        raise click.UsageError("give a FILE, or --sql and --from, not both")
+    return source.query.name
 
 
 takes_source: Decorator[Any] = gathered(
     "source",
     _source,
     _file("--items", type=PATH, metavar="FILE", help="The items, a CSV joined by tracking_id."),
-    _file("--format", type=click.Choice(("csv", "jsonl")), help="Instead of the file's ending."),
-    _file("--map", "file_map", type=PATH, metavar="MAP.toml", help="How to read other columns."),
+    _file("--format", type=click.Choice(FORMATS), help="Instead of the file's ending."),
+    _file("--map", "file_map", metavar="MAP", help="How to read other columns: MAP.toml, or a name (gotsurge map)."),
     _file("--delimiter", metavar="D", help="Between two cells of the CSV, such as ; or tab."),
+    _file("--encoding", metavar="NAME", help="Of a text without a byte order mark.  [default: utf-8]"),
+    _file("--header-row", type=click.IntRange(1), metavar="N", help="The line that names the columns, below a title."),
+    _file("--sheet", metavar="NAME", help="Of a workbook.  [default: the first that is visible]"),
+    _file("--items-sheet", metavar="NAME", help="The same of a workbook with the items."),
+    _file("--sql", metavar="QUERY", help="Instead of FILE: what a database is asked; needs --from."),
+    _file("--from", "url", metavar="URL", envvar="GOTSURGE_FROM", help="The database, or GOTSURGE_FROM."),
     timezone_option,
     _file("--key", default=ITEM_KEY, show_default=True, help="The column that tells orders apart."),
     max_price_option,
@@ -61,6 +102,8 @@ def reading_words(given: Mapping[str, Any]) -> list[str]:
         ("--map", "file_map"),
         ("--timezone", "timezone"),
         ("--delimiter", "delimiter"),
+        ("--encoding", "encoding"),
+        ("--items-sheet", "items_sheet"),
         ("--key", "key"),
         ("--max-price", "max_price"),
     ):

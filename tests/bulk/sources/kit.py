@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gotsurge_async.bulk.sources import SourceOptions, SourceReport, open_source
+from gotsurge_async.bulk.sources import Form, SourceOptions, SourceReport, open_source
 from gotsurge_async.bulk.sources.fields import columns_of
 from gotsurge_async.bulk.sources.source import SourceRow
 from gotsurge_async.models.tasks import Order
@@ -20,6 +20,7 @@ class Read(NamedTuple):
     rows: list[SourceRow]
     report: SourceReport
     columns: tuple[str, ...] | None
+    form: Form
 
     @property
     def faults(self) -> list[str]:
@@ -43,7 +44,7 @@ def read(data: bytes | str, *, name: str = "orders.csv", **options: Any) -> Read
     """Read a whole file that is given as its bytes."""
     stream = io.BytesIO(data.encode() if isinstance(data, str) else data)
     with open_source(stream, options=SourceOptions(**{"now": NOW, **options}), name=name) as source:
-        return Read(list(source.rows()), source.report, source.columns)
+        return Read(list(source.rows()), source.report, source.columns, source.form)
 
 
 def table(*rows: Mapping[str, str], columns: Iterable[str] | None = None, delimiter: str = ",", end: str = "\n") -> str:

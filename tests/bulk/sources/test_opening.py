@@ -64,19 +64,19 @@ def test_the_report_can_be_the_callers() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("orders.xlsx", {}, "say --format"),
+        ("orders.xyz", {}, "say --format"),
         ("missing.csv", {}, "cannot be read: No such file"),
         ("folder.csv", {}, "cannot be read: Is a directory"),
         ("orders.jsonl", {"items": "items.csv"}, "give no items file"),
-        ("orders.jsonl", {"delimiter": ";"}, "for CSV"),
-        ("orders.jsonl", {"file_map": FileMap(orders=ColumnMap(ignore=frozenset("x")))}, "for CSV"),
+        ("orders.jsonl", {"delimiter": ";"}, "of tables"),
+        ("orders.jsonl", {"file_map": FileMap(orders=ColumnMap(ignore=frozenset("x")))}, "of tables"),
         ("orders.csv", {"items": "no-items.csv"}, r"no-items\.csv: cannot be read"),
     ],
 )
 def test_what_cannot_be_opened(tmp_path: Path, name: str, options: dict[str, Any], words: str) -> None:
     """The message names the file; nothing stays open."""
     (tmp_path / "folder.csv").mkdir()
-    for existing in ("orders.xlsx", "orders.jsonl", "orders.csv"):
+    for existing in ("orders.xyz", "orders.jsonl", "orders.csv"):
         write(tmp_path / existing, JSONL)
     with pytest.raises(ConfigError, match=words):
         open_source(tmp_path / name, options=SourceOptions(now=NOW, **options))

@@ -16,7 +16,7 @@ from .kit import write
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"format": "xlsx"}, "csv or jsonl"),
+        ({"format": "docx"}, "say one of csv"),
         ({"delimiter": ";;"}, "one character"),
         ({"delimiter": '"'}, "one character"),
         ({"delimiter": ""}, "one character"),

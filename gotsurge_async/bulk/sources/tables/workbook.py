@@ -1,0 +1,127 @@
+"""A sheet of a workbook, .xlsx, .xls or .ods, by python-calamine."""
+
+import contextlib
+from collections.abc import Iterator
+from itertools import chain
+from typing import IO, TYPE_CHECKING, Any
+
+from gotsurge_async.bulk.sources.cells import Broken, Exact
+from gotsurge_async.bulk.sources.fields import did_you_mean
+from gotsurge_async.bulk.sources.lines import BadFile, Digested, Record, Unreadable
+from gotsurge_async.bulk.sources.source import Form
+from gotsurge_async.bulk.sources.tables.marks import Mark, Parts
+from gotsurge_async.bulk.sources.tables.packed import on_disk
+from gotsurge_async.bulk.sources.tables.typed import Typed, rounded_text
+from gotsurge_async.errors import ConfigError
+
+if TYPE_CHECKING:
+    from python_calamine import CalamineSheet, CalamineWorkbook
+
+_ERROR_OF_ODS = (
+    "a cell shows an error such as #N/A or #REF!, and would be read as an empty one: "
+    "mend its formula, or clear the cell"
+)
+_NO_MARK = Mark(1 << 30, 0, 0, "")
+
+
+class WorkbookGrid:
+    """A sheet, the first one that is visible unless another is named. It is held whole while it is read.
+
+    Raises:
+        ConfigError: python-calamine is not there.
+    """
+
+    def __init__(self, stream: Digested, format_: str, sheet: str | None) -> None:
+        try:
+            import python_calamine
+        except ImportError:
+            raise ConfigError(
+                f'a workbook (.{format_}) needs python-calamine: pip install "gotsurge-async[excel]"'
+            ) from None
+        self.stopped: bool = False
+        self.sheets: list[str] = []
+        self._calamine = python_calamine
+        self._stream = stream
+        self._format = format_
+        self._sheet = sheet
+        self._typed = Typed({float: rounded_text})
+
+    @property
+    def form(self) -> Form:
+        """See `Grid`."""
+        return Form(format=self._format, sheet=self._sheet)
+
+    @property
+    def digest(self) -> Any:
+        """See `Grid`."""
+        return self._stream.digest
+
+    def records(self, unreadable: Unreadable) -> Iterator[Record]:
+        """See `Grid`. The line is the row of the sheet."""
+        with on_disk(self._stream) as file:
+            parts = Parts(file) if file.read(2) == b"PK" else None
+            file.seek(0)
+            sheet = self._open(file)
+            if parts and parts.has_errors:
+                raise BadFile(_ERROR_OF_ODS)
+            left = sheet.start[1] if sheet.start else 0
+            marks = chain(parts.marks(sheet.name), [_NO_MARK]) if parts else iter([_NO_MARK])
+            mark = next(marks)
+            with panics_told():
+                rows = enumerate(sheet.iter_rows(), start=1)
+            for line, row in rows:
+                record = self._typed.record(line, row, unreadable)
+                while mark.row <= line:
+                    if mark.row == line and record is not None:
+                        record = _marked(record, mark, left)
+                    mark = next(marks)
+                if record is not None:
+                    yield record
+
+    def _open(self, file: IO[bytes]) -> "CalamineSheet":
+        with panics_told(self._calamine.CalamineError):
+            book = self._calamine.load_workbook(file)
+            name = self._choose(book)
+            return book.get_sheet_by_name(name)
+
+    def _choose(self, book: "CalamineWorkbook") -> str:
+        kinds = self._calamine.SheetTypeEnum, self._calamine.SheetVisibleEnum
+        tables = [each for each in book.sheets_metadata if each.typ == kinds[0].WorkSheet]
+        self.sheets = [each.name for each in tables]
+        if self._sheet is None:
+            visible = [each.name for each in tables if each.visible == kinds[1].Visible]
+            if not visible:
+                raise BadFile("has no visible sheet of cells: name one (--sheet)")
+            self._sheet = visible[0]
+        elif self._sheet not in self.sheets:
+            hint = did_you_mean(self._sheet, self.sheets)
+            raise BadFile(f'has no sheet "{self._sheet}"{hint}; it has {", ".join(self.sheets)}')
+        return self._sheet
+
+
+def _marked(record: Record, mark: Mark, left: int) -> Record:
+    """A record with what a mark says of one of its cells."""
+    place = mark.column - left
+    if not 0 <= place < len(record.cells):
+        return record
+    cells = list(record.cells)
+    if mark.rule:
+        cells[place] = Broken(mark.rule)
+    elif cells[place].isdecimal():
+        cells[place] = Exact(cells[place].zfill(mark.zeros))
+    return record._replace(cells=cells, damaged=record.damaged or bool(mark.rule))
+
+
+@contextlib.contextmanager
+def panics_told(*errors: type[Exception]) -> Iterator[None]:
+    """Turn what the reader says of a broken workbook into a `BadFile`, also where it gives up in its own way."""
+    try:
+        yield
+    except errors as error:
+        if type(error).__name__ == "PasswordError":
+            raise BadFile("is locked by a password: save it without one") from None
+        raise BadFile(f"is damaged, or no workbook: {error}") from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of Rust; it is no Exception
+            raise
+        raise BadFile("is damaged: it cannot be read") from None

@@ -1,0 +1,198 @@
+"""Workbooks: cells as they are, at their place, in every kind of file."""
+
+import datetime as dt
+import io
+import sys
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import xlsxwriter
+
+from gotsurge_async.bulk.sources import ColumnMap, FileMap
+from gotsurge_async.bulk.sources.maps.reading import read_map
+from gotsurge_async.bulk.sources.tables import marks
+from gotsurge_async.errors import ConfigError
+from tests.bulk.sources.kit import Read, read
+from tests.support.order_forms import CELLS, good_order
+from tests.support.sheets import ods_bytes, xls_bytes, xlsx_bytes
+
+MAKE: dict[str, Callable[..., bytes]] = {"xlsx": xlsx_bytes, "xls": xls_bytes, "ods": ods_bytes}
+HEADER = list(CELLS)
+TYPED: dict[str, Any] = {
+    "price": 48.5,
+    "from_address.latitude": 1.3697,
+    "from_address.longitude": 103.9707,
+    "from_time_window.start_time_utc": dt.datetime(2030, 3, 5, 9),  # noqa: DTZ001 - cells have no zone
+    "from_time_window.end_time_utc": dt.datetime(2030, 3, 5, 11),  # noqa: DTZ001
+    "to_contact.vessel_imo": 9074729,
+    "cargo_net_quantity": 4,
+}
+
+
+def row_of(**changes: Any) -> list[Any]:
+    """The good order as cells that have types, with some changed; dots are written as two underscores."""
+    cells = {**CELLS, **TYPED, **{name.replace("__", "."): value for name, value in changes.items()}}
+    return [cells.get(name) for name in HEADER]
+
+
+def read_book(data: bytes, format_: str = "xlsx", **options: Any) -> Read:
+    """Read a workbook whose times are those of Singapore."""
+    return read(data, name=f"orders.{format_}", **{"timezone": "Asia/Singapore", **options})
+
+
+@pytest.mark.parametrize("format_", MAKE)
+def test_cells_are_read_as_they_are(format_: str) -> None:
+    """Numbers, dates and texts of each kind of workbook give the same order as a CSV, and its form is told."""
+    found = read_book(MAKE[format_]([HEADER, row_of()]), format_)
+    assert found.order == good_order()
+    assert found.rows[0].line == 2
+    assert (found.form.format, found.form.sheet) == (format_, "Orders")
+
+
+@pytest.mark.parametrize("format_", MAKE)
+def test_faults_stand_in_the_row_of_the_sheet(format_: str) -> None:
+    """Empty rows count, as people count them."""
+    rows = [HEADER, row_of(), [None] * len(HEADER), row_of(tracking_id="B", price="x")]
+    found = read_book(MAKE[format_](rows), format_)
+    assert found.places == [(4, "price")]
+    (fault,) = found.report.faults
+    assert (fault.field, fault.value) == ("price", "x")
+
+
+def test_a_table_that_starts_somewhere_else() -> None:
+    """Rows above, and columns to the left, change no place."""
+    found = read_book(xlsx_bytes([HEADER, row_of(price="x")], first=(5, 3)))
+    assert found.places == [(6, "price")]
+
+
+def test_leading_zeros_are_kept() -> None:
+    """Those of text, and those that only the format of a number shows."""
+    place = HEADER.index("to_address.zip_code")
+    rows = [HEADER, row_of(to_address__zip_code="018956"), row_of(tracking_id="B", to_address__zip_code=18956)]
+    found = read_book(xlsx_bytes(rows, formats={place: "000000"}, first=(2, 4)))
+    assert [row.order.to_address.zip_code for row in found.rows] == ["018956", "018956"]
+
+
+def test_numbers_are_what_a_spreadsheet_shows() -> None:
+    """The rounding of a computer is not an amount that is too fine."""
+    found = read_book(xlsx_bytes([HEADER, row_of(price=0.1 + 48.2 + 0.2)]))
+    assert found.order.price is not None
+    assert str(found.order.price) == "SGD 48.50"
+
+
+def test_a_number_that_lost_digits_is_no_key() -> None:
+    """More than fifteen digits are more than a spreadsheet keeps."""
+    found = read_book(xlsx_bytes([HEADER, row_of(tracking_id=12345678901234567)]))
+    assert found.places == [(2, "tracking_id")]
+
+
+def test_a_date_alone_is_no_time() -> None:
+    """It is a fault, unless a map says which time of day it means."""
+    day = dt.date(2030, 3, 5)
+    data = xlsx_bytes([HEADER, row_of(from_time_window__start_time_utc=day)])
+    assert read_book(data).places == [(2, "from_time_window.start_time_utc")]
+    file_map = read_map(b'[dates]\n"*" = { like = "31/12/2030", time = "09:00" }\n', "m")
+    assert read_book(data, file_map=file_map).order == good_order()
+
+
+def test_an_error_of_the_spreadsheet_is_a_fault() -> None:
+    """In each format that tells of it, and never an empty cell."""
+    file = io.BytesIO()
+    book = xlsxwriter.Workbook(file)
+    page = book.add_worksheet("Orders")
+    for number, row in enumerate([HEADER, row_of(), row_of(tracking_id="B")]):
+        for place, value in enumerate(row):
+            if value is not None and not isinstance(value, dt.date):
+                page.write(number, place, value)
+    page.write_formula(2, HEADER.index("price"), "=1/0", None, "#DIV/0!")
+    book.close()
+    found = read_book(file.getvalue(), file_map=FileMap(orders=ColumnMap(ignore=frozenset())))
+    assert (3, "price") in found.places
+    assert any("is an error of the spreadsheet" in fault for fault in found.faults)
+    error = '<table:table-cell office:value-type="string" office:string-value="" calcext:value-type="error"/>'
+    assert "shows an error" in read_book(ods_bytes([HEADER, row_of()], more=error), "ods").faults[0]
+
+
+def test_a_formula_without_a_value_is_a_fault() -> None:
+    """A program that only wrote the formula does not know what it gives."""
+    found = read_book(xlsx_bytes([HEADER, row_of(price="=48+0.5")]))
+    assert found.places == [(2, "price")]
+    assert "whose value was not saved" in found.faults[0]
+
+
+class TestSheets:
+    """Which sheet is read."""
+
+    def two(self, first_state: str = "visible") -> bytes:
+        import openpyxl
+
+        book = openpyxl.load_workbook(io.BytesIO(xlsx_bytes([["Read me first"]], sheet="Notes")))
+        book["Notes"].sheet_state = first_state
+        page = book.create_sheet("Orders")
+        for row in ([*HEADER], row_of()):
+            page.append(row)
+        file = io.BytesIO()
+        book.save(file)
+        return file.getvalue()
+
+    def test_the_first_one_that_is_visible(self) -> None:
+        """And where that is no table, the others are named."""
+        assert read_book(self.two("hidden")).order == good_order()
+        assert 'the sheet "Notes" was read, of Notes, Orders: another is --sheet' in read_book(self.two()).faults[-1]
+
+    def test_the_one_that_is_named(self) -> None:
+        """Or a fault that says which there are."""
+        assert read_book(self.two(), sheet="Orders").order == good_order()
+        (fault,) = read_book(self.two(), sheet="Order").faults
+        assert fault == 'orders.xlsx: has no sheet "Order"; did you mean "Orders"?; it has Notes, Orders'
+
+
+def test_a_title_above_the_header() -> None:
+    """It is recognized, and skipped when that is said."""
+    rows = [["Orders of March"], [], HEADER, row_of()]
+    data = xlsx_bytes(rows)
+    assert read_book(data).faults == ["orders.xlsx:1: this is no header; line 3 looks like it: say --header-row 3"]
+    assert read_book(data, header_row=3).order == good_order()
+    assert "was said to name the columns" in read_book(data, header_row=2).faults[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "no workbook"),
+        (b"PK\x03\x04" + b"x" * 100, "damaged"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 600, "damaged, or no workbook"),
+        (b"tracking_id,price\n", "no workbook"),
+        (xlsx_bytes([HEADER, row_of()])[:-400], "damaged"),
+    ],
+)
+def test_what_is_no_workbook_is_one_fault(data: bytes, words: str) -> None:
+    """And never anything else."""
+    (fault,) = read_book(data).faults
+    assert words in fault
+
+
+def test_a_workbook_that_expands_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused before it is held."""
+    monkeypatch.setattr(marks, "MOST_UNPACKED", 10_000)
+    (fault,) = read_book(xlsx_bytes([HEADER, row_of()])).faults
+    assert "expands to more than 10,000 bytes" in fault
+
+
+def test_a_part_that_lies_about_its_size() -> None:
+    """What zipfile does not read, nobody reads."""
+    data = xlsx_bytes([HEADER, row_of()])
+    with zipfile.ZipFile(io.BytesIO(data)) as parts:
+        info = parts.getinfo("xl/worksheets/sheet1.xml")
+    size = info.file_size.to_bytes(4, "little")
+    (fault,) = read_book(data.replace(size, (10).to_bytes(4, "little"))).faults
+    assert "damaged" in fault
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that brings it."""
+    monkeypatch.setitem(sys.modules, "python_calamine", None)
+    with pytest.raises(ConfigError, match=r'pip install "gotsurge-async\[excel\]"'):
+        read_book(b"")
