@@ -42,11 +42,13 @@ class Sent:
         stopped_by: the error that a person must act on before the rest can go; None if there was none.
         interrupted: `Push.stop` was called.
         lost_drafts: keys of orders for which an unused draft may exist that the ledger does not name (two-phase).
+        spent: the prices of what is created or in doubt, in thousandths of a cent; 0 where nothing limits them.
     """
 
     stopped_by: GotSurgeError | None = None
     interrupted: bool = False
     lost_drafts: frozenset[str] = frozenset()
+    spent: int = 0
 
 
 class Push:
@@ -227,7 +229,12 @@ class Push:
                     await self._batches(Pages(run.pending()), send)
         finally:
             await uninterrupted(run.finish())
-        return Sent(stopped_by=self._stopper, interrupted=self._interrupted, lost_drafts=frozenset(sender.lost_drafts))
+        return Sent(
+            stopped_by=self._stopper,
+            interrupted=self._interrupted,
+            lost_drafts=frozenset(sender.lost_drafts),
+            spent=watch.spent,
+        )
 
     def _sender(self, run: Run) -> ChunkSender:
         if run.info.mode is Mode.DIRECT:

@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import attrs
 import msgspec
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, RunInfo
@@ -17,6 +18,7 @@ from gotsurge_async.bulk.push import Push, Sent
 from gotsurge_async.bulk.send.brakes import Brakes
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, SystemClock, sleep_or
+from gotsurge_async.config import Timeouts
 from gotsurge_async.errors import ConfigError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, UsageError
 from gotsurge_async.hooks import ChunkDone, Event
 
@@ -29,6 +31,32 @@ SEGMENTS = 3
 TRIES = 10
 """How often a segment is taken without that anything of it comes to its end, before its run is stopped."""
 LONGEST_REST = 30.0
+DRIFT = 0.1
+"""What the clocks of a worker and of the database may differ by while a lease lasts, as a part of it."""
+
+
+def timeouts_for(lease: float) -> Timeouts:
+    """Time-outs of a client that sends what is leased for so many seconds."""
+    usual = Timeouts()
+    return attrs.evolve(usual, pool=min(usual.pool, lease / 5), connect=min(usual.connect, lease / 10))
+
+
+def refuse_short_lease(lease: float, claim_life: float, timeouts: Timeouts) -> None:
+    """Refuse a lease that could end while its holder, who knows nothing of it, still sends what it has claimed.
+
+    A lease is renewed after a fifth of it. A claim is sent until half its life is over; then the call may wait for a
+    connection; and clocks may go a little differently.
+
+    Raises:
+        UsageError: it is too short; it says what would do.
+    """
+    needed = claim_life / 2 + timeouts.pool + timeouts.connect + lease * DRIFT
+    if lease * 4 / 5 <= needed:
+        raise UsageError(
+            f"a lease of {lease:g} s is too short: a claim may be sent for {claim_life / 2:g} s, and wait "
+            f"{timeouts.pool + timeouts.connect:g} s for a connection; give at least "
+            f"{(claim_life / 2 + timeouts.pool + timeouts.connect) / (4 / 5 - DRIFT) + 1:.0f} s, or lower these"
+        )
 
 
 class Worker:
@@ -39,6 +67,8 @@ class Worker:
         environment: whose runs are sent.
         concurrency: calls in flight, of all segments together.
         lease: seconds, see `LEASE_SECONDS`.
+        claim_life: seconds, see `claims.CLAIM_LIFE`; what fits the lease unless given.
+        timeouts: of the clients that ``connect`` makes.
         name: of this worker, among all of the ledger; one of its own unless given.
 
     Attributes:
@@ -53,6 +83,8 @@ class Worker:
         environment: str,
         concurrency: int = 16,
         lease: float = LEASE_SECONDS,
+        claim_life: float | None = None,
+        timeouts: Timeouts | None = None,
         name: str | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -66,7 +98,10 @@ class Worker:
         self._connect = connect
         self._concurrency = -(-concurrency // self.segments)
         self._lease = lease
+        self._claim_life = lease / 4 if claim_life is None else claim_life
+        refuse_short_lease(lease, self._claim_life, timeouts or timeouts_for(lease))
         self._sending: dict[int, tuple[SegmentRun, Push]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._clients: dict[str, GotSurge] = {}
         self._connecting = asyncio.Lock()
         self._stack = AsyncExitStack()
@@ -92,8 +127,19 @@ class Worker:
         for _, push in self._sending.values():
             push.stop()
 
+    async def abort(self) -> None:
+        """Wait for nothing that is in flight: it is recorded as what it is then, in doubt, or to be read."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+
     async def send(self, ledger: Ledger, run_id: str, number: int) -> None:
         """Take a segment, if it is to be had, and send it. It raises nothing of it: see ``broken``."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         try:
             run = await ledger.segments.take(run_id, number, worker=self.name, lease=self._lease)
             if run is not None:
@@ -113,6 +159,8 @@ class Worker:
         gs = await self._client(run.info)
         distribution = await ledger.segments.distribution(run.id)
         options = run.info.options
+        brakes = msgspec.convert({} if distribution is None else dict(distribution.brakes), type=Brakes)
+        brakes = attrs.evolve(brakes, elsewhere=run.elsewhere)
         push = Push(
             gs,
             ledger,
@@ -120,7 +168,8 @@ class Worker:
             environment=run.info.environment,
             concurrency=self._concurrency,
             on_refused_chunk=options.get("on_refused_chunk"),
-            brakes=msgspec.convert({} if distribution is None else dict(distribution.brakes), type=Brakes),
+            claim_life=self._claim_life,
+            brakes=brakes,
             **({"chunk": options["batch_size"]} if options.get("batch_size") else {}),
         )
         if self.stopping.is_set() or distribution is None or distribution.stopped_at is not None:
@@ -134,6 +183,8 @@ class Worker:
             sent = Sent(stopped_by=error)
         finally:
             del self._sending[id(run)]
+        if brakes.max_spend is not None:
+            await ledger.segments.spent(run.id, run.number, sent.spent)
         return sent.stopped_by
 
     async def _heed(self, ledger: Ledger, run: SegmentRun, error: GotSurgeError | None) -> None:

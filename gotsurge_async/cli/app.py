@@ -28,6 +28,7 @@ COMMANDS = {
     },
     "fleet": {
         "worker": "Send what is put up, with other machines.",
+        "stop": "Have the workers stop sending a run.",
         "db": "The tables that many machines share.",
     },
     "afterwards": {

@@ -77,7 +77,7 @@ _MEANT_OTHERWISE = re.compile(r"(postgres\w*|mysql|sqlite\w*|file)(\+\w+)?:|:mem
 """How text begins that was meant to be a URL, or a path that a shell should have written out."""
 _SETTINGS = re.compile(r"\b(host|hostaddr|port|dbname|user|password|service)\s*=")
 """Settings as PostgreSQL's own tools take them."""
-_NOTICE_SILENCE: Mapping[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
+NOTICE_SILENCE: Mapping[str, Any] = {"keepalives_idle": 30, "keepalives_interval": 10, "tcp_user_timeout": 30_000}
 """A server whose machine is gone without a word is noticed after half a minute, not after hours (s, s, ms)."""
 
 
@@ -403,5 +403,5 @@ def connect(place: Place, texts: Path, *, patience: float = 30.0) -> Database:
     from psycopg.conninfo import conninfo_to_dict
 
     # Nothing is prepared: behind a pooler the next statement may meet another session, which does not know it.
-    settings = {**_NOTICE_SILENCE, **conninfo_to_dict(place.url)}
+    settings = {**NOTICE_SILENCE, **conninfo_to_dict(place.url)}
     return Postgres(driver.connect(**settings, autocommit=True, prepare_threshold=None), known)

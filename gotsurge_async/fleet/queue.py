@@ -5,7 +5,8 @@ job is ever tried again; the sweeper, a job that comes every other second, puts 
 """
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import procrastinate
 import psycopg
@@ -16,7 +17,7 @@ from procrastinate.schema import SchemaManager
 from gotsurge_async.bulk.ledger import Ledger, LedgerError
 from gotsurge_async.bulk.ledger.segments import Waiting
 from gotsurge_async.bulk.worker import Worker
-from gotsurge_async.database import Database, Place
+from gotsurge_async.database import NOTICE_SILENCE, Database, Place
 
 SEGMENT = "gotsurge.segment"
 SWEEP = "gotsurge.sweep"
@@ -74,7 +75,9 @@ def enqueue(db: Database, environment: str, waiting: Sequence[Waiting]) -> None:
 async def opened(place: Place, ledger: Ledger, worker: Worker) -> AsyncIterator[procrastinate.App]:
     """The queue, open, with its tasks: to send a segment, and to sweep."""
     app = procrastinate.App(
-        connector=procrastinate.PsycopgConnector(conninfo=place.url, min_size=1, max_size=6, timeout=10)
+        connector=procrastinate.PsycopgConnector(
+            conninfo=place.url, kwargs=dict(NOTICE_SILENCE), min_size=1, max_size=6, timeout=10
+        )
     )
     environment = worker.environment
     queue = queue_of(environment)
@@ -120,6 +123,21 @@ async def serve(app: procrastinate.App, worker: Worker) -> None:
     )
 
 
+def must_be_there(place: Place) -> None:
+    """Refuse a database that has no queue; one that is away may have it.
+
+    Raises:
+        LedgerError: it has none.
+    """
+    with suppress(psycopg.OperationalError), psycopg.connect(place.url, **NOTICE_SILENCE) as connection:
+        if not _is_there(connection):
+            raise LedgerError("has no queue for workers yet: make it with `gotsurge db upgrade`", path=str(place))
+
+
+def _is_there(connection: "psycopg.Connection[Any]") -> bool:
+    return connection.execute("SELECT to_regclass('procrastinate_jobs') IS NOT NULL").fetchall() == [(True,)]
+
+
 def upgrade(place: Place) -> None:
     """Make the queue's tables, or bring them up to date; two may do it at once.
 
@@ -128,6 +146,5 @@ def upgrade(place: Place) -> None:
     """
     with psycopg.connect(place.url, autocommit=False) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(7237103003)")
-        ((there,),) = connection.execute("SELECT to_regclass('procrastinate_jobs') IS NOT NULL").fetchall()
-        if not there:
+        if not _is_there(connection):
             connection.execute(SchemaManager.get_schema())

@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import procrastinate
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerAway, LedgerOlder, LedgerUnusable
 from gotsurge_async.bulk.worker import Worker
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import sleep_or
 from gotsurge_async.database import Place
 from gotsurge_async.fleet import queue
@@ -32,17 +35,19 @@ async def work(place: Place, worker: Worker, *, patience: float = PATIENCE_SECON
     """
     clock = worker.clock
     away_since, tries = clock.monotonic(), 0
+    await asyncio.to_thread(queue.must_be_there, place)
     while not worker.stopping.is_set():
         try:
             async with (
                 await Ledger.open(place, clock=clock.now) as ledger,
                 queue.opened(place, ledger, worker) as app,
             ):
-                tries = 0
+                began = clock.monotonic()
                 try:
                     await _serve(ledger, app, worker)
                 finally:
                     away_since = clock.monotonic()
+                    tries = tries if away_since - began < LONGEST_PAUSE else 0
         except (LedgerUnusable, *queue.AWAY) as error:
             if isinstance(error, LedgerOlder) or (isinstance(error, LedgerUnusable) and error.flaws):
                 raise
@@ -71,13 +76,11 @@ async def _serve(ledger: Ledger, app: procrastinate.App, worker: Worker) -> None
     serving, beating = tasks[:2]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
         worker.drain()
         serving.cancel()  # it waits for the jobs that were begun
         await asyncio.wait([serving])
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+    finally:
+        await uninterrupted(_end(worker, tasks))
     if worker.error is not None:
         raise worker.error
     if worker.stopping.is_set():
@@ -86,3 +89,11 @@ async def _serve(ledger: Ledger, app: procrastinate.App, worker: Worker) -> None
     for task in (beating, serving):
         if not task.cancelled():
             task.result()
+
+
+async def _end(worker: Worker, tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Let nothing go on that needs the ledger, which is closed next."""
+    await worker.abort()
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

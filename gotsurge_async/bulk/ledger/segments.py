@@ -7,17 +7,21 @@ lives has one. A worker that is frozen, or cut off, and wakes after another one 
 sends nothing.
 """
 
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
 from attrs import evolve, frozen
 
-from gotsurge_async.bulk.ledger.errors import LedgerError
+from gotsurge_async.bulk.ledger.errors import LedgerError, RunLost
 from gotsurge_async.bulk.ledger.locks import Leases, SegmentLease
 from gotsurge_async.bulk.ledger.run import Run
 from gotsurge_async.bulk.ledger.sql import marks, pages, runs
+from gotsurge_async.bulk.ledger.sql.chunks import PLACES
 from gotsurge_async.bulk.ledger.sql.runs import Held, LatestTasks
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
@@ -37,6 +41,9 @@ from gotsurge_async.database import Database, Kind
 CHUNKS = 25
 """Of a segment: 500 orders, which one worker sends in a second or two."""
 
+MOST_RUNS = 8
+"""Of so many runs it is remembered which tasks answers gave last."""
+
 _LEFT = UNFINISHED | CLAIMED
 """What a worker that takes up a segment has something to do for."""
 
@@ -54,6 +61,24 @@ class Waiting:
     number: int
     epoch: int
     lost: bool
+
+
+@frozen
+class Tally:
+    """What limits of a run count: orders refused, and in doubt, and the sum of prices in thousandths of a cent."""
+
+    refused: int = 0
+    in_doubt: int = 0
+    spend: int = 0
+
+
+@frozen(kw_only=True)
+class Prices:
+    """Sums of prices by chunk: of orders that are yet to be sent, and of those that are created or in doubt."""
+
+    limit: int
+    waiting: Mapping[int, int]
+    spent: Mapping[int, int]
 
 
 @frozen(kw_only=True)
@@ -75,6 +100,11 @@ class Distribution:
     leased: int
 
 
+def chunk_of_order(order_id: int) -> int:
+    """The chunk that an order is in."""
+    return order_id // PLACES
+
+
 class SegmentRun(Run):
     """A segment of a run in this worker's hands, from `Segments.take` until ``close``; else as a `Run`.
 
@@ -82,13 +112,25 @@ class SegmentRun(Run):
     """
 
     def __init__(
-        self, store: Store, info: RunInfo, lock: SegmentLease, held: Held, segment: tuple[int, int], tries: int
+        self,
+        store: Store,
+        info: RunInfo,
+        lock: SegmentLease,
+        held: Held,
+        *,
+        segment: tuple[int, int],
+        tries: int,
+        elsewhere: Tally,
     ) -> None:
         super().__init__(store, info, lock)
         self._held = evolve(held, segment=segment)
         self._segment = segment
+        self._left = 0
         self.tries = tries
         """How often it was taken since anything of it came to its end; this time included."""
+        self.elsewhere = elsewhere
+        """What limits count of the rest of the run, as it was when this was taken. Of the spend, with what workers may
+        yet spend that have other segments: together they never go beyond the limit."""
 
     @property
     def number(self) -> int:
@@ -105,7 +147,9 @@ class SegmentRun(Run):
     async def recover(self) -> Counts:
         """Clear up what an earlier worker left in the middle of it, as `Run.recover`."""
         await self._mark(marks.recover)
-        return await self.counts()
+        counts = await self.counts()
+        self._left = counts.of(_LEFT)
+        return counts
 
     async def counts(self) -> Counts:
         """How many orders of it are in each state."""
@@ -126,16 +170,15 @@ class SegmentRun(Run):
         now = self._store.now()
 
         def job(db: Database) -> RunState:
-            held = self._held
-            db.rows("lock_run", number=held.number)  # of two who finish the last two, the second one sees the first
-            runs.fence(db, held)
-            self._give_back(db, runs.counts(db, held.number, first=held.first, last=held.last))
-            return settled(db, held, now)
+            runs.fence(db, self._held)
+            self._give_back(db)
+            return settled(db, self._held, now)
 
         return await self._store.write(job, after=self._lock.release)
 
-    def _give_back(self, db: Database, counts: Counts) -> None:
-        number, epoch = self._segment
+    def _give_back(self, db: Database) -> None:
+        held, (number, epoch) = self._held, self._segment
+        counts = runs.counts(db, held.number, first=held.first, last=held.last)
         left = counts.of(_LEFT)
         db.change(
             "leave_segment",
@@ -145,26 +188,39 @@ class SegmentRun(Run):
             state="open" if left else "done",
             refused=counts.refused,
             in_doubt=counts.in_doubt,
-            spend=0,
-            moved=0,
+            moved=int(left < self._left),
         )
 
     def _leave(self, db: Database) -> object:
-        """Nothing: it was given back, or is taken over when its lease ends, which says that its worker is dead."""
+        """Give it back, where that was not done: it could not be sent at all."""
+        with suppress(RunLost):
+            runs.fence(db, self._held)
+            self._give_back(db)
         return None
 
 
 def settled(db: Database, run: Held, now: int) -> RunState:
-    """Say that a run is over, if no worker has anything to do for it any more; the caller has locked its row."""
-    ((left, leased),) = db.rows("open_segments", run=run.number)
-    if left and db.rows("is_put_up", run=run.number):
+    """Say that a run is over, if no worker has anything to do for it any more.
+
+    Of two who give back the last two segments at the same moment neither may see that; then the sweeper does. So nobody
+    needs to lock the run's row with each segment.
+    """
+    if _in_work(db, run.number):
         return RunState.SENDING
-    if leased:  # it is stopped, and they have not given back what they had
-        return RunState.SENDING
+    db.rows("lock_run", number=run.number)
+    info = runs.by_number(db, [run.number])[run.number]
+    if info.state is not RunState.SENDING or _in_work(db, run.number):
+        return info.state
     state = RunState.STOPPED if runs.counts(db, run.number).of(UNFINISHED) else RunState.DONE
     db.change("set_run_state", number=run.number, state=state.value, finished_at=now)
     db.change("forget_segments", run=run.number)
     return state
+
+
+def _in_work(db: Database, run: int) -> bool:
+    """Whether there is a segment that a worker may take, or, where they were stopped, has not given back yet."""
+    ((left, leased),) = db.rows("open_segments", run=run)
+    return bool(leased or (left and db.rows("is_put_up", run=run)))
 
 
 class Segments:
@@ -180,6 +236,7 @@ class Segments:
         *,
         brakes: Mapping[str, Any],
         enqueue: Callable[[Database, Sequence[Waiting]], None],
+        prices: Prices | None = None,
         size: int = CHUNKS,
     ) -> int:
         """Put a held run up for workers, and close it; returns how many segments it has.
@@ -187,6 +244,7 @@ class Segments:
         Args:
             brakes: what stops the workers before the end, as JSON.
             enqueue: puts a job up for each segment, in the same transaction.
+            prices: of its orders, where their sum is limited.
             size: chunks of a segment.
 
         Raises:
@@ -199,14 +257,24 @@ class Segments:
 
         def job(db: Database) -> int:
             runs.fence(db, held)
+            marks.recover(db, held, now)
             runs.withdraw(db, held)
             epoch = runs.raise_epoch(db, info.id)
             db.change("start_run", number=held.number)
-            text = msgspec.json.encode(dict(brakes)).decode()
-            db.change("put_up", run=held.number, now=now, epoch=epoch, brakes=text)
             letters = db.having([LETTERS[state] for state in work])
             db.change("make_segments", run=held.number, size=size, letters=letters)
-            numbers = [number for (number,) in db.rows("segment_numbers", run=held.number)]
+            elsewhere, numbers = _count(db, held.number, prices)
+            db.change(
+                "put_up",
+                run=held.number,
+                now=now,
+                epoch=epoch,
+                brakes=msgspec.json.encode(dict(brakes)).decode(),
+                refused=elsewhere.refused,
+                in_doubt=elsewhere.in_doubt,
+                spend=elsewhere.spend,
+                spend_limit=None if prices is None else prices.limit,
+            )
             enqueue(db, [Waiting(info.id, number, epoch, lost=False) for number in numbers])
             db.change("leave_run", id=info.id, epoch=epoch)
             if not numbers:
@@ -233,7 +301,7 @@ class Segments:
         if not isinstance(locks, Leases):
             return None
 
-        def job(db: Database) -> tuple[RunInfo, SegmentLease, Held, tuple[int, int], int] | None:
+        def job(db: Database) -> Callable[[], SegmentRun] | None:  # it needs the event loop's thread
             found = db.rows("run_of_segments", id=run_id)
             if not found:
                 return None
@@ -241,16 +309,29 @@ class Segments:
             taken = db.rows("take_segment", run=run, number=number, worker=worker, lease=int(lease * 1e6))
             if not taken:
                 return None
-            epoch, first, last, tries = taken[0]
+            epoch, first, last, tries, price = taken[0]
+            elsewhere = _elsewhere(db, run, number, price)
             info = runs.one(db, run_id)
             lock = SegmentLease(run_id, run, number, locks, lease)
             lock.take(epoch)
             tasks = self._tasks.setdefault(run_id, LatestTasks())
+            if len(self._tasks) > MOST_RUNS:
+                del self._tasks[next(iter(self._tasks))]
             held = evolve(runs.held_as(info), first=first, last=last, tasks=tasks)
-            return info, lock, held, (number, epoch), tries
+            return partial(
+                SegmentRun, store, info, lock, held, segment=(number, epoch), tries=tries, elsewhere=elsewhere
+            )
 
         taken = await store.write(job)
-        return None if taken is None else SegmentRun(store, *taken)
+        return None if taken is None else taken()
+
+    async def spent(self, run_id: str, number: int, spend: int) -> None:
+        """Say what the orders of a segment that was given back cost; until then it counts as what it could have."""
+
+        def job(db: Database) -> None:
+            db.change("spent", run=runs.one(db, run_id).number, number=number, spend=spend)
+
+        await self._store.write(job)
 
     async def waiting(self, environment: str, most: int) -> list[Waiting]:
         """Segments of an environment that somebody should take; first those whose workers were lost."""
@@ -270,9 +351,8 @@ class Segments:
 
         def job(db: Database) -> bool:
             info = runs.one(db, run_id)
-            db.rows("lock_run", number=info.number)
             stopped = db.change("stop_distribution", run=info.number, now=now, kind=kind, why=marks.clean(why))
-            if info.state is RunState.SENDING:
+            if stopped:
                 settled(db, runs.held_as(info), now)
             return stopped == 1
 
@@ -285,15 +365,7 @@ class Segments:
     async def finish_runs(self, environment: str) -> None:
         """Say that runs are over whose last worker ended without a word."""
         for number in await self._store.read(_to_finish, environment):
-            now = self._store.now()
-
-            def job(db: Database, number: int = number, now: int = now) -> None:
-                db.rows("lock_run", number=number)
-                info = runs.by_number(db, [number])[number]
-                if info.state is RunState.SENDING:
-                    settled(db, runs.held_as(info), now)
-
-            await self._store.write(job)
+            await self._store.write(partial(_settle, number=number, now=self._store.now()))
 
     async def distribution(self, run_id: str) -> Distribution | None:
         """How a run was put up, and where that stands; None if it is not."""
@@ -302,6 +374,46 @@ class Segments:
     async def counts(self, run_id: str) -> Counts:
         """How many orders of a run are in each state, as they are kept: what its progress is shown by."""
         return await self._store.read(_counts, run_id)
+
+
+def _count(db: Database, run: int, prices: Prices | None) -> tuple[Tally, list[int]]:
+    """Count what limits count of each segment of a run; the same of what lies in none, and the segments' numbers."""
+    refused, in_doubt = LETTERS[OrderState.REFUSED], LETTERS[OrderState.IN_DOUBT]
+    db.change("count_segments", run=run, refused=refused, in_doubt=in_doubt)
+    ranges = db.rows("segment_ranges", run=run)
+    outside = 0
+    if prices is not None:
+        ends = [last for _, _, last in ranges]
+        rows = [[run, number, 0, 0] for number, _, _ in ranges]
+        for sums, columns in ((prices.waiting, (2,)), (prices.spent, (2, 3))):
+            for chunk, price in sums.items():
+                at = bisect_left(ends, chunk)
+                if at < len(ranges) and ranges[at][1] <= chunk:
+                    for column in columns:
+                        rows[at][column] += price
+                else:
+                    outside += price
+        db.insert("price_segments", [tuple(row) for row in rows])
+    counts = runs.counts(db, run)
+    ((inside_refused, inside_doubt, _),) = db.rows("tally", run=run, unless=-1)
+    elsewhere = Tally(counts.refused - int(inside_refused), counts.in_doubt - int(inside_doubt), outside)
+    return elsewhere, [number for number, _, _ in ranges]
+
+
+def _elsewhere(db: Database, run: int, number: int, price: int) -> Tally:
+    """What limits count of the rest of a run; what this segment may cost is reserved, as far as the limit allows."""
+    ((refused, in_doubt, spend, limit),) = db.rows("elsewhere", run=run)
+    if limit is not None:
+        db.rows("lock_distribution", run=run)  # of two who reserve at once, the second one sees what the first did
+    of_others = [int(each) for each in db.rows("tally", run=run, unless=number)[0]]
+    found = Tally(refused + of_others[0], in_doubt + of_others[1], spend + of_others[2])
+    if limit is not None:
+        db.change("reserve_spend", run=run, number=number, spend=max(0, min(price, limit - found.spend)))
+    return found
+
+
+def _settle(db: Database, number: int, now: int) -> None:
+    settled(db, runs.held_as(runs.by_number(db, [number])[number]), now)
 
 
 def _waiting(db: Database, environment: str, most: int) -> list[Waiting]:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 import attrs
 import msgspec
 
-from gotsurge_async.bulk.ledger import LIVE, OrderRow, OrderState, PendingOrder, Run
+from gotsurge_async.bulk.ledger import LIVE, UNFINISHED, WAITING, OrderRow, OrderState, PendingOrder, Run
 from gotsurge_async.bulk.ledger.errors import reading_payload
+from gotsurge_async.bulk.ledger.segments import Prices, Tally, chunk_of_order
 from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused
 from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.money import Money
@@ -32,6 +33,7 @@ class Brakes:
         refusals_in_a_row: chunks, one after the other, that were refused whole: something is wrong with all orders.
         max_spend: the sum of the prices of what is created or in doubt. Of one currency, or of any if it has none.
         canary: so many orders are sent first, and each must be confirmed by a read before the rest goes.
+        elsewhere: what counts besides the run that is sent: of a segment, the rest of its run.
     """
 
     max_errors: int | None = None
@@ -40,6 +42,7 @@ class Brakes:
     refusals_in_a_row: int | None = REFUSALS_IN_A_ROW
     max_spend: Money | None = None
     canary: int = 0
+    elsewhere: Tally = Tally()
 
 
 class _Priced(msgspec.Struct):
@@ -48,6 +51,36 @@ class _Priced(msgspec.Struct):
 
 
 _priced = msgspec.json.Decoder(_Priced)
+
+
+def _price_of(path: str, order: PendingOrder | OrderRow) -> _Priced:
+    with reading_payload(path, order):
+        return _priced.decode(order.payload)
+
+
+def _refuse_other_currency(limit: Money, order: PendingOrder | OrderRow, priced: _Priced) -> None:
+    if limit.currency and priced.price and priced.currency != limit.currency:
+        raise LimitReached(
+            f"order {order.key} is priced in {priced.currency or 'no currency'}, and the limit in "
+            f"{limit.currency}: they cannot be added up"
+        )
+
+
+async def prices_of(run: Run, limit: Money) -> Prices:
+    """What the orders of a run cost, by chunk, for workers that keep a limit together.
+
+    Raises:
+        LimitReached: they cannot be added up.
+        LedgerUnusable: the price of an order cannot be read.
+    """
+    waiting: Counter[int] = Counter()
+    spent: Counter[int] = Counter()
+    async for row in run.rows(LIVE):
+        priced = _price_of(run.path, row)
+        if row.state in UNFINISHED:
+            _refuse_other_currency(limit, row, priced)
+        (waiting if row.state in WAITING else spent)[chunk_of_order(row.id)] += priced.price
+    return Prices(limit=limit.millicents, waiting=waiting, spent=spent)
 
 
 class BrakeWatch:
@@ -70,11 +103,18 @@ class BrakeWatch:
         """Count what earlier processes did in this run."""
         self._path = run.path
         counts = await run.counts()
-        self._refused = counts[OrderState.REFUSED]
-        self._in_doubt = counts[OrderState.IN_DOUBT]
+        elsewhere = self._brakes.elsewhere
+        self._refused = counts[OrderState.REFUSED] + elsewhere.refused
+        self._in_doubt = counts[OrderState.IN_DOUBT] + elsewhere.in_doubt
+        self._spent = elsewhere.spend
         if self._brakes.max_spend is not None:
             async for row in run.rows(LIVE - {OrderState.PENDING}):
                 self._spent += self._priced(row).price
+
+    @property
+    def spent(self) -> int:
+        """The prices of what is created or in doubt of the run itself; 0 if nothing limits them."""
+        return self._spent - self._brakes.elsewhere.spend
 
     def enter(self, orders: Sequence[PendingOrder]) -> int:
         """A chunk is begun, and its prices are counted; returns its place in the row.
@@ -105,18 +145,13 @@ class BrakeWatch:
         return reached
 
     def _priced(self, order: PendingOrder | OrderRow) -> _Priced:
-        with reading_payload(self._path, order):
-            return _priced.decode(order.payload)
+        return _price_of(self._path, order)
 
     def _reserve(self, limit: Money, orders: Sequence[PendingOrder]) -> dict[int, int]:
         prices: dict[int, int] = {}
         for order in orders:
             priced = self._priced(order)
-            if limit.currency and priced.price and priced.currency != limit.currency:
-                raise LimitReached(
-                    f"order {order.key} is priced in {priced.currency or 'no currency'}, and the limit in "
-                    f"{limit.currency}: they cannot be added up"
-                )
+            _refuse_other_currency(limit, order, priced)
             prices[order.id] = priced.price
         total = self._spent + sum(prices.values())
         if total > limit.millicents:

@@ -1,22 +1,36 @@
-"""A run that workers send: put up, watched until its end, and told as any other."""
+"""A run that workers send: put up, and watched until its end."""
 
 import asyncio
 import time
 from collections.abc import Callable
 
+import attrs
 import msgspec
 
 from gotsurge_async.bulk import Brakes, Ledger, LimitReached, Push, Run, Sent
-from gotsurge_async.bulk.ledger import UNFINISHED, RunState
+from gotsurge_async.bulk.ledger import UNFINISHED, LedgerOlder, LedgerUnusable, RunState
 from gotsurge_async.bulk.ledger.segments import Distribution
+from gotsurge_async.bulk.send.brakes import prices_of
 from gotsurge_async.cli.fleet.needed import fleet_of
+from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.shared.progress import PushProgress
 from gotsurge_async.cli.shared.sending import Interrupts
-from gotsurge_async.errors import GotSurgeError, SignInNeeded
+from gotsurge_async.clock import SystemClock, sleep_or
+from gotsurge_async.database import Place
+from gotsurge_async.errors import Forbidden, GotSurgeError, NotSent, SignInNeeded, Unauthorized
 
 LOOK_SECONDS = 0.5
 ALONE_SECONDS = 5.0
 """After how long without a worker that is said."""
+PATIENCE_SECONDS = 300.0
+"""How long the database may be away."""
+
+INTERRUPTED = "interrupted"
+"""What a person stops a run as."""
+_WORDS = {
+    Exit.INTERRUPTED: "stopping the workers: what is in flight is waited for; once more to leave them to it",
+    Exit.TERMINATED: "leaving the workers to it: they go on",
+}
 
 
 async def put_up(ledger: Ledger, push: Push, run: Run, brakes: Brakes) -> Sent | None:
@@ -26,43 +40,93 @@ async def put_up(ledger: Ledger, push: Push, run: Run, brakes: Brakes) -> Sent |
         sent = await push.send(run, canary_only=True)
         if sent.stopped_by is not None or sent.interrupted:
             return sent
-    environment = run.info.environment
+    environment, prices = run.info.environment, None
+    if brakes.max_spend is not None:
+        try:
+            prices = await prices_of(run, brakes.max_spend)
+        except LimitReached as error:
+            return Sent(stopped_by=error)
     await ledger.segments.put_up(
         run,
-        brakes=msgspec.to_builtins(brakes),
+        brakes=msgspec.to_builtins(attrs.evolve(brakes, canary=0)),
+        prices=prices,
         enqueue=lambda db, waiting: fleet.enqueue(db, environment, waiting),
     )
     return None
 
 
-async def watched(
-    ledger: Ledger, run_id: str, progress: PushProgress | None, say: Callable[[str], None], interrupts: Interrupts
-) -> Sent:
-    """Wait until workers have brought a run to its end, or were stopped, and show how it goes on."""
-    interrupted = asyncio.Event()
-    interrupts.on_stop = interrupted.set
-    alone_since: float | None = time.monotonic()
-    while True:
-        info = await ledger.run(run_id)
-        counts = await ledger.segments.counts(run_id)
-        distribution = await ledger.segments.distribution(run_id)
-        if progress is not None:
-            progress.show(counts)
-        if info.state in (RunState.DONE, RunState.STOPPED):
-            return Sent(stopped_by=_stopper(distribution), interrupted=interrupted.is_set())
-        if interrupted.is_set() and distribution is not None and distribution.stopped_at is None:
-            await ledger.segments.stop(run_id, "interrupted", "interrupted")
-        if distribution is not None and distribution.leased:
-            alone_since = time.monotonic()
-        elif alone_since is not None and time.monotonic() - alone_since > ALONE_SECONDS:
-            alone_since = None
-            say(f"{counts.of(UNFINISHED):,} orders wait for workers: gotsurge worker --ledger {ledger.path}")
-        await asyncio.sleep(LOOK_SECONDS)
+@attrs.define
+class Watch:
+    """Waits until workers have brought a run to its end, or were stopped, and shows how it goes on.
+
+    Ctrl-C stops the run; SIGTERM, by which a machine is shut down, only ends the watching.
+    """
+
+    place: Place
+    run_id: str
+    progress: PushProgress | None
+    say: Callable[[str], None]
+    interrupts: Interrupts
+    _interrupted: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+    _alone_since: float | None = attrs.field(factory=time.monotonic, init=False)
+
+    async def to_the_end(self) -> Sent | None:
+        """How the sending ended; None where it goes on without us.
+
+        Raises:
+            LedgerError: the ledger cannot be used; its database may be away for some minutes.
+        """
+        self.interrupts.on_stop = self._interrupted.set
+        self.interrupts.words = _WORDS
+        away_since: float | None = None
+        while True:
+            try:
+                async with await Ledger.open(self.place, clock=SystemClock().now) as ledger:
+                    away_since = None
+                    return await self._watch(ledger)
+            except LedgerUnusable as error:
+                if isinstance(error, LedgerOlder) or error.flaws:
+                    raise
+                if away_since is None:
+                    self.say(f"waiting for the ledger's database: {error}")
+                    away_since = time.monotonic()
+                if time.monotonic() - away_since > PATIENCE_SECONDS or self._interrupted.is_set():
+                    raise
+                await sleep_or(self._interrupted, SystemClock(), LOOK_SECONDS)
+
+    async def _watch(self, ledger: Ledger) -> Sent | None:
+        while True:
+            # The run first: what is read after its end is all there is.
+            info = await ledger.run(self.run_id)
+            counts = await ledger.segments.counts(self.run_id)
+            distribution = await ledger.segments.distribution(self.run_id)
+            if self.progress is not None:
+                self.progress.show(counts)
+            if info.state is not RunState.SENDING or distribution is None:
+                stopper = None if distribution is None else _stopper(distribution)
+                return Sent(stopped_by=stopper, interrupted=self._interrupted.is_set())
+            if self.interrupts.code is Exit.TERMINATED:
+                return None
+            if self.interrupts.code is not None:
+                await ledger.segments.stop(self.run_id, INTERRUPTED, INTERRUPTED)
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
+            self._tell_alone(distribution, counts.of(UNFINISHED), ledger.path)
+            await sleep_or(self._interrupted, SystemClock(), LOOK_SECONDS)
+
+    def _tell_alone(self, distribution: Distribution, waiting: int, path: str) -> None:
+        if distribution.leased:
+            self._alone_since = time.monotonic()
+        elif self._alone_since is not None and time.monotonic() - self._alone_since > ALONE_SECONDS:
+            self._alone_since = None  # said once, until there is one
+            self.say(f"{waiting:,} orders wait for a worker: gotsurge worker --ledger {path}")
 
 
-def _stopper(distribution: Distribution | None) -> GotSurgeError | None:
-    if distribution is None or distribution.stopped_by is None or distribution.stopped_as == "interrupted":
+def _stopper(distribution: Distribution) -> GotSurgeError | None:
+    """Why workers stopped, as the error that a push of one machine would have ended with."""
+    kind, why = distribution.stopped_as, distribution.stopped_by or ""
+    if kind in (None, INTERRUPTED):
         return None
-    if distribution.stopped_as == SignInNeeded.__name__:
-        return SignInNeeded(distribution.stopped_by)
-    return LimitReached(distribution.stopped_by)
+    if kind in (SignInNeeded.__name__, Unauthorized.__name__, Forbidden.__name__):
+        return SignInNeeded(why)
+    return NotSent(why) if kind == NotSent.__name__ else LimitReached(why)

@@ -1,19 +1,23 @@
 """``gotsurge worker``: send what is put up for many machines."""
 
+import asyncio
+import logging
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import click
 
 from gotsurge_async.bulk.ledger import RunInfo
-from gotsurge_async.bulk.worker import Worker
+from gotsurge_async.bulk.worker import Worker, timeouts_for
 from gotsurge_async.cli.fleet.needed import fleet_of, of_many_machines
-from gotsurge_async.cli.shared.connect import Target, connected, takes_place
-from gotsurge_async.cli.shared.exits import Exit, run_told
+from gotsurge_async.cli.shared.connect import Target, connected, read_settings, takes_place
+from gotsurge_async.cli.shared.exits import Exit, Failure, run_told
 from gotsurge_async.cli.shared.ledger import ledger_option, target_of
 from gotsurge_async.cli.shared.options import GroupedCommand, in_group
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.cli.shared.push_options import concurrency, rate
 from gotsurge_async.cli.shared.sending import Interrupts
+from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 
@@ -66,15 +70,27 @@ async def _work(
     place: Place, target: Target, *, concurrency: int, rate: float | None, lease: float, patience: float
 ) -> Exit:
     fleet = fleet_of()
-    limits = Limits(concurrency=concurrency, rate=rate)
+    limits, timeouts = Limits(concurrency=concurrency, rate=rate), timeouts_for(lease)
+    read_settings(target)  # told now, and not when there is something to send
+    for library in ("procrastinate", "psycopg.pool"):  # what they would tell at length is told in a line
+        logging.getLogger(library).setLevel(logging.CRITICAL)
 
-    def connect(info: RunInfo) -> Any:
-        return connected(target_of(info, target), limits)
+    def connect(info: RunInfo) -> AbstractAsyncContextManager[GotSurge]:
+        return connected(target_of(info, target), limits, timeouts)
 
+    working = Worker(connect, environment=target.environment, concurrency=concurrency, lease=lease, timeouts=timeouts)
     interrupts = Interrupts(say)
-    async with Worker(connect, environment=target.environment, concurrency=concurrency, lease=lease) as working:
-        interrupts.on_stop = working.stop
-        with interrupts.caught():
-            say(f"worker {working.name}: waits for runs of {target.environment} in {place}")
-            await fleet.work(place, working, patience=patience)
+    interrupts.on_stop = working.stop
+    with interrupts.caught():
+        try:
+            async with working:
+                say(f"worker {working.name}: waits for runs of {target.environment} in {place}")
+                await fleet.work(place, working, patience=patience)
+        except asyncio.CancelledError:
+            if interrupts.code is None:
+                raise
+            raise Failure(
+                "aborted: what was in flight is in doubt, or is read by whoever goes on", interrupts.code
+            ) from None
+    say(f"worker {working.name}: stopped, and gave everything back")
     return Exit.CREATED

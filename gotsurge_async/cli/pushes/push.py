@@ -34,6 +34,7 @@ from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, l
 from gotsurge_async.cli.shared.options import OUTPUT, PATH, GroupedCommand, in_group, json_option, together
 from gotsurge_async.cli.shared.output import counted, print_json
 from gotsurge_async.cli.shared.push_options import (
+    check_distributed,
     concurrency,
     file_or_query,
     rate,
@@ -41,6 +42,7 @@ from gotsurge_async.cli.shared.push_options import (
     refused_chunk,
     sending,
     takes_brakes_and_canary,
+    takes_distributed,
     takes_source,
 )
 from gotsurge_async.cli.shared.report import try_out
@@ -78,12 +80,7 @@ _sending_options = together(
         help="Hold all orders of a chunk that was refused, or split it until the bad ones are alone.  "
         "[default: hold in direct mode, split in two-phase]"
     ),
-    sending(
-        "--distributed",
-        is_flag=True,
-        help="Leave the sending to workers on any number of machines (gotsurge worker), and show how it goes on.",
-    ),
-    sending("--no-wait", is_flag=True, help="With --distributed: put it up for the workers, and end."),
+    takes_distributed,
     sending(
         "--replace-changed",
         is_flag=True,
@@ -137,8 +134,7 @@ def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **given
     """
     if not dry_run:
         target.check()
-    if given["no_wait"] and not given["distributed"]:
-        raise click.UsageError("--no-wait goes with --distributed: a push that workers send")
+    check_distributed(**given)
     if given["distributed"] and not dry_run:
         if target.simulate:
             raise click.UsageError("--simulate ends with this command: start gotsurge simulator, and give --env local")
@@ -186,6 +182,7 @@ class PushOptions(SendOptions):
             "api_base": None if self.target.simulate else api_base,
             "reading": list(self.reading),
             "out": str(self.out),
+            "distributed": self.distributed,
         }
 
     @property

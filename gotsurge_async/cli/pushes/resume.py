@@ -9,6 +9,7 @@ import click
 from gotsurge_async.bulk import Brakes, Ledger, Push, Run
 from gotsurge_async.bulk.after.results import refuse_older
 from gotsurge_async.bulk.ledger import UNFINISHED, RunInfo, RunState
+from gotsurge_async.cli.fleet.needed import of_many_machines
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, run_told
 from gotsurge_async.cli.shared.ledger import (
@@ -20,7 +21,7 @@ from gotsurge_async.cli.shared.ledger import (
     target_of,
 )
 from gotsurge_async.cli.shared.options import Decorator, GroupedCommand, json_option, together
-from gotsurge_async.cli.shared.push_options import concurrency, rate, takes_brakes
+from gotsurge_async.cli.shared.push_options import check_distributed, concurrency, rate, takes_brakes, takes_distributed
 from gotsurge_async.cli.shared.report import ROW, try_out
 from gotsurge_async.cli.shared.sending import Interrupts, Sending, SendOptions
 from gotsurge_async.config import Limits
@@ -50,6 +51,8 @@ class GoOnOptions(SendOptions):
     rate: float | None
     brakes: Brakes
     on_refused_chunk: str | None = None
+    distributed: bool = False
+    no_wait: bool = False
 
 
 class GoingOn(Sending):
@@ -85,6 +88,17 @@ class GoingOn(Sending):
                 )
                 run = await self._take_up(ledger, info)
                 waiting = (await run.counts()).of(UNFINISHED)
+                if options.distributed:
+                    return await self._distribute(
+                        gs,
+                        ledger,
+                        push,
+                        run,
+                        brakes=options.brakes,
+                        waiting=waiting,
+                        wait=not options.no_wait,
+                        interrupts=interrupts,
+                    )
                 return await self._deliver(gs, ledger, push, run, waiting=waiting, interrupts=interrupts)
 
     async def _find(self, ledger: Ledger) -> RunInfo:
@@ -103,16 +117,19 @@ class GoingOn(Sending):
 @click.command(cls=GroupedCommand)
 @click.argument("run_id", metavar="[RUN]", required=False)
 @click.option("--last", is_flag=True, help="The newest run of the environment.")
+@takes_distributed
 @going_on_options
-def resume(run_id: str | None, last: bool, **given: Any) -> None:
+def resume(run_id: str | None, last: bool, ledger: Place | None, **given: Any) -> None:
     """Go on with RUN: what a crash, a limit or Ctrl-C left is sent, in the mode in which the run was begun.
 
     The orders come from the ledger: the file may have changed, or be gone. What is in doubt is not sent; see gotsurge
-    reconcile and gotsurge resolve. Output and exit codes are those of gotsurge push.
+    reconcile and gotsurge resolve. With --distributed workers send it, as with gotsurge push --distributed. Output and
+    exit codes are those of gotsurge push.
     """
     if last == (run_id is not None):
         raise click.UsageError("say which run, or --last; gotsurge runs lists them")
-    go_on(GoingOn, run_id=run_id, **given)
+    check_distributed(**given)
+    go_on(GoingOn, run_id=run_id, ledger=of_many_machines(ledger) if given["distributed"] else ledger, **given)
 
 
 def go_on(how: type[GoingOn], *, ledger: Place | None, target: Target, out: Path, **given: Any) -> None:

@@ -10,6 +10,7 @@ import click
 
 from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState, Size, Word, word_of
+from gotsurge_async.bulk.ledger.segments import Distribution
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger
 from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps
@@ -29,14 +30,18 @@ class RunStatus:
     held: bool
     steps: list[Step]
     """What to type next; nothing while somebody goes on with it, or where nothing was admitted."""
+    distribution: Distribution | None = None
+    """How it was put up for workers, if it was."""
 
     @classmethod
     async def of(cls, ledger: Ledger, info: RunInfo) -> "RunStatus":
         counts, held = await ledger.counts(info.id), await ledger.is_held(info.id)
+        distribution = await ledger.segments.distribution(info.id)
+        put_up = info.state is RunState.SENDING and distribution is not None
         steps = []
-        if not held and info.state is not RunState.LOADING and info.archived_at is None:
+        if not (held or put_up) and info.state is not RunState.LOADING and info.archived_at is None:
             steps = next_steps(await Standing.of(ledger, info, counts))
-        return cls(info, counts, held, steps)
+        return cls(info, counts, held, steps, distribution if put_up else None)
 
     @property
     def state(self) -> str:
@@ -45,6 +50,8 @@ class RunStatus:
             return "archived"
         if self.held:
             return "being sent" if self.info.state is RunState.SENDING else f"{self.info.state} (held)"
+        if self.distribution is not None:
+            return "waits for workers"
         return "broken off" if self.info.state is RunState.SENDING else self.info.state
 
     def number(self, word: Word) -> int:
@@ -59,6 +66,8 @@ class RunStatus:
             "state": info.state,
             "held": self.held,
             "holder": attrs.asdict(info.holder) if info.holder is not None and self.held else None,
+            "segments": self.distribution.segments if self.distribution else None,
+            "segments_in_hand": self.distribution.leased if self.distribution else None,
             "environment": info.environment,
             "mode": info.mode,
             "source": info.source,
@@ -123,11 +132,14 @@ def _is_made_from(info: RunInfo, file: Path) -> bool:
 def _tell_status(found: RunStatus, decisions: list[dict[str, Any]], unused: list[str], size: Size) -> None:
     info, counts = found.info, found.counts
     holder = info.holder if found.held else None
+    workers = found.distribution
     print_record(
         [
             ("run", info.id),
             ("state", found.state),
             ("held by", f"process {holder.pid} on {holder.host} since {holder.since:%H:%M:%S} UTC" if holder else None),
+            ("segments", f"{workers.segments:,} left, {workers.leased:,} in workers' hands" if workers else None),
+            ("stopped by", workers.stopped_by if workers else None),
             ("environment", info.environment),
             ("mode", info.mode),
             ("from", info.source),

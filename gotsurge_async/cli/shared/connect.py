@@ -21,7 +21,7 @@ from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, told
 from gotsurge_async.cli.shared.options import WHERE, Decorator, gathered, in_group
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.client import GotSurge
-from gotsurge_async.config import Credentials, Environment, Limits, Settings, from_env
+from gotsurge_async.config import Credentials, Environment, Limits, Settings, Timeouts, from_env
 from gotsurge_async.errors import CallError, OutcomeUnknown, SignInFailed, SignInNeeded, Unauthorized
 from gotsurge_async.secrets import Secret
 from gotsurge_async.transports.aiohttp import AiohttpTransport
@@ -132,7 +132,9 @@ may_take_place: Decorator[Any] = gathered("target", Target, *_places)
 
 
 @asynccontextmanager
-async def connected(target: Target, limits: Limits | None = None) -> AsyncIterator[GotSurge]:
+async def connected(
+    target: Target, limits: Limits | None = None, timeouts: Timeouts | None = None
+) -> AsyncIterator[GotSurge]:
     """A client that is signed in. A token that is refused inside the block is an error with a note on what to do.
 
     Raises:
@@ -141,7 +143,7 @@ async def connected(target: Target, limits: Limits | None = None) -> AsyncIterat
         ConfigError: the environment variables or the profile cannot be right.
     """
     try:
-        async with _connected(target, limits) as gs:
+        async with _connected(target, limits, timeouts) as gs:
             yield gs
     except (SignInNeeded, SignInFailed, Unauthorized) as error:
         how = how_to_sign_in(target.environment, target.account, target.api_base)
@@ -151,13 +153,13 @@ async def connected(target: Target, limits: Limits | None = None) -> AsyncIterat
 
 
 @asynccontextmanager
-async def _connected(target: Target, limits: Limits | None) -> AsyncIterator[GotSurge]:
+async def _connected(target: Target, limits: Limits | None, timeouts: Timeouts | None) -> AsyncIterator[GotSurge]:
     if target.simulate:
         from gotsurge_async.simulator import Simulator  # with a web server, which nothing else needs
 
         async with Simulator() as simulator:
             environment = Environment.named("local", api_base=simulator.api_base)
-            async with _simulated(Settings(environment=environment), target.account, limits) as gs:
+            async with _simulated(Settings(environment=environment), target.account, limits, timeouts) as gs:
                 yield gs
         return
     settings = read_settings(target)
@@ -166,7 +168,7 @@ async def _connected(target: Target, limits: Limits | None) -> AsyncIterator[Got
     async with nullcontext(MemoryStore()) if has_token else open_token_store() as store:
         account = account_name(settings.environment, target.account)
         if settings.environment.name == "local" and not has_token and await store.load(account) is None:
-            async with _simulated(settings, target.account, limits) as gs:
+            async with _simulated(settings, target.account, limits, timeouts) as gs:
                 yield gs
             return
         async with GotSurge(
@@ -177,6 +179,7 @@ async def _connected(target: Target, limits: Limits | None) -> AsyncIterator[Got
             token_store=store,
             account=account,
             limits=limits,
+            timeouts=timeouts,
             profile=settings.profile,
             assumed_endpoints="accept" if target.accept_assumed_endpoints else None,
         ) as gs:
@@ -203,7 +206,9 @@ def read_settings(target: Target) -> Settings:
 
 
 @asynccontextmanager
-async def _simulated(settings: Settings, account: str | None, limits: Limits | None) -> AsyncIterator[GotSurge]:
+async def _simulated(
+    settings: Settings, account: str | None, limits: Limits | None, timeouts: Timeouts | None
+) -> AsyncIterator[GotSurge]:
     """Have a simulator consent, and exchange its code as any partner would."""
     parts = urlsplit(settings.environment.api_base)
     key = await _consent(f"{parts.scheme}://{parts.netloc}", account or "plain")
@@ -211,6 +216,7 @@ async def _simulated(settings: Settings, account: str | None, limits: Limits | N
         settings.environment,
         credentials=Credentials(client_key=key["client_key"], secret_key=Secret(key["secret_key"])),
         limits=limits,
+        timeouts=timeouts,
         profile=settings.profile,
     ) as gs:
         try:

@@ -146,7 +146,8 @@ def _steps(standing: Standing) -> Iterator[Step]:
     if number := counts.get("unprocessed", 0):
         why = f"{number:,} unprocessed"
         if not simulated:
-            yield Step(why, standing.command("resume", standing.out_option, calls=True))
+            by_workers = "--distributed" if info.options.get("distributed") else ""
+            yield Step(why, standing.command("resume", by_workers, standing.out_option, calls=True))
         elif (file := standing.files.get("unprocessed")) is not None:
             yield Step(why, standing.push(file))
     if number := counts.get("refused", 0):

@@ -127,6 +127,26 @@ rate: Callable[..., Decorator[Any]] = functools.partial(
 )
 
 
+takes_distributed: Decorator[Any] = together(
+    sending(
+        "--distributed",
+        is_flag=True,
+        help="Leave the sending to workers on any number of machines (gotsurge worker), and show how it goes on.",
+    ),
+    sending("--no-wait", is_flag=True, help="With --distributed: put it up for the workers, and end."),
+)
+
+
+def check_distributed(*, distributed: bool, no_wait: bool, **_: Any) -> None:
+    """Refuse options that say nothing together.
+
+    Raises:
+        click.UsageError: what is missing.
+    """
+    if no_wait and not distributed:
+        raise click.UsageError("--no-wait goes with --distributed: a push that workers send")
+
+
 def _brakes(doubts_in_a_row: int, refusals_in_a_row: int, **given: Any) -> Brakes:
     return Brakes(doubts_in_a_row=doubts_in_a_row or None, refusals_in_a_row=refusals_in_a_row or None, **given)
 

@@ -4,23 +4,26 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import click
 
-from gotsurge_async.bulk import Brakes, Ledger, LedgerError, Mode, Push, Run, Sent, write_results
+from gotsurge_async.bulk import Brakes, Ledger, LedgerError, Mode, Push, Run, RunHeld, Sent, write_results
 from gotsurge_async.bulk.after.lookup import note_unused_drafts
 from gotsurge_async.bulk.after.replace import Replaced
 from gotsurge_async.bulk.after.results import count_results
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of, is_unreachable
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps
+from gotsurge_async.cli.shared.output import print_json
 from gotsurge_async.cli.shared.progress import PushProgress
 from gotsurge_async.cli.shared.report import Ending, tell_ending, tell_unused, unused_drafts
 from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError, GotSurgeError
 
@@ -44,11 +47,13 @@ class Interrupts:
     Attributes:
         code: the exit code of the first signal, None while there was none.
         on_stop: called at the first signal; without one the task is cancelled at once.
+        words: what is said then, by the code.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.code: Exit | None = None
         self.on_stop: Callable[[], None] | None = None
+        self.words: Mapping[Exit, str] = {}
         self._say = say
         self._task = asyncio.current_task()
 
@@ -69,7 +74,8 @@ class Interrupts:
         first = self.code is None
         self.code = self.code or code
         if first and self.on_stop is not None:
-            self._say("stopping: what is in flight is waited for; once more to abort and mark it as in doubt")
+            usual = "stopping: what is in flight is waited for; once more to abort and mark it as in doubt"
+            self._say(self.words.get(code, usual))
             self.on_stop()
         elif self._task is not None:
             self._task.cancel()
@@ -173,7 +179,7 @@ class Sending:
         Args:
             wait: else it is only put up.
         """
-        from gotsurge_async.cli.fleet.distributed import put_up, watched
+        from gotsurge_async.cli.fleet.distributed import Watch, put_up
 
         self.run_id = run.id
         self._begun = run
@@ -182,17 +188,35 @@ class Sending:
             sent = await put_up(ledger, push, run, brakes)
             if sent is not None:
                 return await self._end(gs, ledger, run, sent, 0.0, interrupts)
-        self.say(f"run {run.id}: {waiting:,} orders are put up for workers")
         if not wait:
-            return Exit.CREATED
+            return self._tell_put_up(run, waiting)
+        self.say(f"run {run.id}: {waiting:,} orders are put up for workers")
         progress = None if self._send_options.quiet else PushProgress(self._console)
+        watch = Watch(ledger.place, run.id, progress, self.say, interrupts)
         started = time.monotonic()
-        with progress.of(waiting) if progress is not None else nullcontext():
-            sent = await watched(ledger, run.id, progress, self.say, interrupts)
-        seconds = time.monotonic() - started
-        run = await ledger.hold(run.id)
-        sent = attrs.evolve(sent, lost_drafts=frozenset(await run.lost_drafts()))
-        return await self._end(gs, ledger, run, sent, seconds, interrupts)
+        try:
+            with progress.of(waiting) if progress is not None else nullcontext():
+                sent = await watch.to_the_end()
+        except asyncio.CancelledError:
+            if interrupts.code is None:
+                raise
+            raise Failure(f"left: the workers end what they began of run {run.id}", interrupts.code) from None
+        if sent is None:
+            self.say(f"run {run.id} goes on: gotsurge status {run.id} --ledger {ledger.path}")
+            return Exit.TERMINATED
+        seconds = time.monotonic() - started if waiting else 0.0
+        async with await Ledger.open(ledger.place, clock=SystemClock().now) as opened:  # its connection may be lost
+            with suppress(RunHeld):  # of somebody who goes on with it
+                run = await opened.hold(run.id)
+                sent = attrs.evolve(sent, lost_drafts=frozenset(await run.lost_drafts()))
+            return await self._end(gs, opened, run, sent, seconds, interrupts)
+
+    def _tell_put_up(self, run: Run, waiting: int) -> Exit:
+        if self._send_options.as_json:
+            print_json({"run": run.id, "put_up": waiting, "exit": int(Exit.CREATED)})
+        else:
+            click.echo(f"run {run.id}: {waiting:,} orders are put up for workers")
+        return Exit.CREATED
 
     async def _send(self, push: Push, run: Run, interrupts: Interrupts) -> Sent:
         try:

@@ -34,12 +34,13 @@ CREATE TABLE decisions (
   task_id TEXT, decided_by TEXT NOT NULL, decided_at {big} NOT NULL);
 CREATE INDEX decisions_of_run ON decisions (run, id);
 CREATE TABLE distributions (
-  run {big} NOT NULL PRIMARY KEY, put_up_at {big} NOT NULL, epoch {big} NOT NULL, brakes TEXT NOT NULL, stopped_at {big}, stopped_as TEXT,
-  stopped_by TEXT);
+  run {big} NOT NULL PRIMARY KEY, put_up_at {big} NOT NULL, epoch {big} NOT NULL, brakes TEXT NOT NULL, refused {big} NOT NULL,
+  in_doubt {big} NOT NULL, spend {big} NOT NULL, spend_limit {big}, stopped_at {big}, stopped_as TEXT, stopped_by TEXT);
 CREATE TABLE segments (
   run {big} NOT NULL, number INTEGER NOT NULL, first_chunk {big} NOT NULL, last_chunk {big} NOT NULL, epoch {big} NOT NULL DEFAULT 0,
   state TEXT NOT NULL DEFAULT 'open', worker TEXT, lease_until {big} NOT NULL DEFAULT 0, tries INTEGER NOT NULL DEFAULT 0,
-  refused INTEGER NOT NULL DEFAULT 0, in_doubt INTEGER NOT NULL DEFAULT 0, spend {big} NOT NULL DEFAULT 0, PRIMARY KEY (run, number)){narrow};
+  refused INTEGER NOT NULL DEFAULT 0, in_doubt INTEGER NOT NULL DEFAULT 0, price {big} NOT NULL DEFAULT 0,
+  spend {big} NOT NULL DEFAULT 0, PRIMARY KEY (run, number)){narrow};
 CREATE TABLE workers (
   id TEXT PRIMARY KEY, host TEXT NOT NULL, pid {big} NOT NULL, version TEXT NOT NULL, environment TEXT NOT NULL, started_at {big} NOT NULL,
   beat_at {big} NOT NULL, state TEXT NOT NULL, segments INTEGER NOT NULL, orders {big} NOT NULL, orders_per_minute INTEGER NOT NULL,
@@ -168,28 +169,50 @@ UPDATE runs SET lease_until = (extract(epoch FROM clock_timestamp()) * 1000000):
 
 -- A run is put up while it has a row in `distributions` that is not stopped. Whoever locks both locks the run's row first.
 -- name: put_up
-INSERT INTO distributions (run, put_up_at, epoch, brakes) VALUES (:run, :now, :epoch, :brakes);
+INSERT INTO distributions (run, put_up_at, epoch, brakes, refused, in_doubt, spend, spend_limit)
+VALUES (:run, :now, :epoch, :brakes, :refused, :in_doubt, :spend, :spend_limit);
 -- name: make_segments
 INSERT INTO segments (run, number, first_chunk, last_chunk)
 SELECT :run, nth / :size, min(id), max(id) FROM (
   SELECT id, row_number() OVER (ORDER BY id) - 1 AS nth FROM chunks WHERE run = :run AND states {like} :letters) AS numbered
 GROUP BY nth / :size;
--- name: segment_numbers
-SELECT number FROM segments WHERE run = :run ORDER BY number;
+-- name: segment_ranges
+SELECT number, first_chunk, last_chunk FROM segments WHERE run = :run ORDER BY number;
+-- Each counts what is refused and in doubt in it when it is given back; in all, with what lies in none, that is the run's.
+-- name: count_segments
+UPDATE segments SET refused = found.refused, in_doubt = found.in_doubt FROM (
+  SELECT number, sum(length(states) - length(replace(states, :refused, ''))) AS refused,
+    sum(length(states) - length(replace(states, :in_doubt, ''))) AS in_doubt
+  FROM segments JOIN chunks ON chunks.run = segments.run AND chunks.id BETWEEN first_chunk AND last_chunk
+  WHERE segments.run = :run GROUP BY number) AS found
+WHERE segments.run = :run AND segments.number = found.number;
+-- name: price_segments
+UPDATE segments SET price = new.column3, spend = new.column4 FROM (VALUES {rows}) AS new
+WHERE segments.run = new.column1 AND segments.number = new.column2;
+-- name: tally
+SELECT coalesce(sum(refused), 0), coalesce(sum(in_doubt), 0), coalesce(sum(spend), 0) FROM segments
+WHERE run = :run AND number <> :unless;
+-- name: elsewhere
+SELECT refused, in_doubt, spend, spend_limit FROM distributions WHERE run = :run;
+-- name: lock_distribution
+SELECT run FROM distributions WHERE run = :run {for_update};
+-- name: reserve_spend
+UPDATE segments SET spend = :spend WHERE run = :run AND number = :number;
+-- name: spent
+UPDATE segments SET spend = :spend WHERE run = :run AND number = :number AND lease_until = 0;
 -- name: is_put_up
 SELECT 1 FROM distributions WHERE run = :run AND stopped_at IS NULL;
 -- name: distribution
 SELECT put_up_at, brakes, stopped_at, stopped_as, stopped_by FROM distributions WHERE run = :run;
 -- name: stop_distribution
 UPDATE distributions SET stopped_at = :now, stopped_as = :kind, stopped_by = :why WHERE run = :run AND stopped_at IS NULL;
--- name: stopped_among
-SELECT run FROM distributions WHERE run {among:runs} AND stopped_at IS NOT NULL;
 -- name: forget_distribution
 DELETE FROM distributions WHERE run = :run;
 -- name: forget_segments
 DELETE FROM segments WHERE run = :run;
 -- name: withdraw_all
 DELETE FROM distributions;
+DELETE FROM segments;
 -- name: raise_segment_epochs
 UPDATE segments SET epoch = epoch + 1, lease_until = 0 WHERE run = :run;
 -- name: segment_epochs@postgresql
@@ -205,21 +228,18 @@ UPDATE segments SET epoch = epoch + 1, worker = :worker, tries = tries + 1,
 WHERE run = :run AND number = (
   SELECT number FROM segments WHERE run = :run AND number = :number AND state = 'open'
     AND lease_until < extract(epoch FROM clock_timestamp()) * 1000000 FOR UPDATE SKIP LOCKED)
-RETURNING epoch, first_chunk, last_chunk, tries;
+RETURNING epoch, first_chunk, last_chunk, tries, price;
 -- name: lease_segment@postgresql
 UPDATE segments SET lease_until = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + :lease
 WHERE run = :run AND number = :number AND epoch = :epoch;
 -- name: leave_segment
-UPDATE segments SET state = :state, worker = NULL, lease_until = 0, refused = :refused, in_doubt = :in_doubt, spend = :spend,
+UPDATE segments SET state = :state, worker = NULL, lease_until = 0, refused = :refused, in_doubt = :in_doubt,
   tries = CASE WHEN :moved = 1 THEN 0 ELSE tries END WHERE run = :run AND number = :number AND epoch = :epoch;
 -- name: lock_run
 SELECT id FROM runs WHERE number = :number {for_update};
 -- name: open_segments@postgresql
 SELECT count(*), count(*) FILTER (WHERE lease_until >= extract(epoch FROM clock_timestamp()) * 1000000)
 FROM segments WHERE run = :run AND state = 'open';
--- name: segments_of_run@postgresql
-SELECT number, first_chunk, last_chunk, state, worker, lease_until >= extract(epoch FROM clock_timestamp()) * 1000000, tries
-FROM segments WHERE run = :run ORDER BY number;
 -- name: workers_of_run@postgresql
 SELECT DISTINCT worker FROM segments JOIN runs ON runs.number = run
 WHERE runs.id = :id AND segments.lease_until >= extract(epoch FROM clock_timestamp()) * 1000000 ORDER BY worker;

@@ -75,7 +75,7 @@ def claim(db: Database, wishes: Sequence[Claim]) -> list[set[int]]:
         source, target = LETTERS[wish.source], LETTERS[wish.target]
         for number, at in places.items():
             chunk = chunks.get(number)
-            if chunk is None or chunk.run != wish.run.number:
+            if chunk is None or not wish.run.has(chunk):
                 continue
             free = [place for place in at if place < len(chunk.states) and chunk.states[place] == source]
             if wish.source is OrderState.IN_DOUBT:
@@ -138,7 +138,7 @@ def chunks_in(db: Database, run: Held, ids: Iterable[int]) -> list[tuple[Chunk, 
         # Nor is what another mark of this transaction remembers: what is noted here it does not know.
         db.committed.append(partial(run.seen.pop, number, None))
     found = load(db, places)
-    return [(chunk, places[chunk.id]) for chunk in found.values() if chunk.run == run.number]
+    return [(chunk, places[chunk.id]) for chunk in found.values() if run.has(chunk)]
 
 
 def _is_claimed(run: Held, chunk: Chunk, place: int) -> bool:
@@ -201,7 +201,7 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
     given: dict[tuple[str, str], int] = {}  # by all that is recorded together
     for results, by_id, places in zip(many, by_ids, wanted, strict=True):
         run = results.run
-        there = all(number in chunks and chunks[number].run == run.number for number in places)
+        there = all(number in chunks and run.has(chunks[number]) for number in places)
         if not there or len(by_id) != len(results.outcomes):
             raise _puzzling(run, "be recorded")
         tasks = {outcome.task_id: outcome.id for outcome in results.outcomes if outcome.task_id is not None}

@@ -62,6 +62,10 @@ class Held:
     seen: "dict[int, Chunk]" = field(factory=dict, eq=False)
     tasks: "LatestTasks" = field(factory=lambda: LatestTasks(), eq=False)
 
+    def has(self, chunk: "Chunk") -> bool:
+        """Whether a chunk is of what is held."""
+        return chunk.run == self.number and self.first <= chunk.id <= self.last
+
     def see(self, chunks: "Iterable[Chunk]") -> None:
         """Remember chunks as they are; what is remembered of others may be forgotten for that."""
         if len(self.seen) > SEEN:

@@ -59,11 +59,12 @@ COLUMNS: Mapping[str, str] = {
         "decided_by:text decided_at:time"
     ),
     "distributions": (
-        "*run:number put_up_at:time epoch:number brakes:text stopped_at:time? stopped_as:text? stopped_by:text?"
+        "*run:number put_up_at:time epoch:number brakes:text refused:number in_doubt:number spend:number "
+        "spend_limit:number? stopped_at:time? stopped_as:text? stopped_by:text?"
     ),
     "segments": (
         "*run:number *number:number first_chunk:number last_chunk:number epoch:number state:text worker:text? "
-        "lease_until:time tries:number refused:number in_doubt:number spend:number"
+        "lease_until:time tries:number refused:number in_doubt:number price:number spend:number"
     ),
     "workers": (
         "*id:text host:text pid:number version:text environment:text started_at:time beat_at:time state:text "

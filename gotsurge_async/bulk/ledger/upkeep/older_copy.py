@@ -128,7 +128,7 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
             # Whoever had a run or a claim of the newer copy in mind, and is frozen, writes nothing more.
             db.change("remember", name="first_epoch", value=runs.first_epoch(db) + runs.EPOCHS_OF_A_COPY)
             db.change("raise_run_epochs", by=runs.EPOCHS_OF_A_COPY)
-            db.change("withdraw_all")
+            db.script("withdraw_all")
             db.change("raise_chunk_epochs", by=runs.EPOCHS_OF_A_COPY)
             ((counter,),) = db.rows("counted")
             db.change("count_on", slot=store.slot, n=max(1, known + 1 - counter))
