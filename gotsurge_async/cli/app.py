@@ -13,6 +13,10 @@ from gotsurge_async.starting import heed_interrupts
 from gotsurge_async.version import __version__
 
 COMMANDS = {
+    "files": {
+        "columns": "What a table of orders may hold.",
+        "template": "An empty table to fill in.",
+    },
     "pushes": {
         "push": "Push a file of orders.",
         "plan": "Check a file, and say what its push would cost.",

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SHOWN = 20
 """How many rows, or ids, are listed for people; --json lists all."""
 
+_WHOLE = frozenset(("id", "operation", "run", "task", "column"))
+"""Columns of tables that never wrap: what stands there is to be copied."""
+
 DOCUMENT_GIVEN = "gotsurge_async.cli.document_was_given"
 """Where the context of a command remembers that it has printed its JSON document."""
 
@@ -68,8 +71,7 @@ def print_table(
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        # An id is there to be copied.
-        table.add_column(column, overflow="fold", no_wrap=column in ("id", "operation"))
+        table.add_column(column, overflow="fold", no_wrap=column.lower() in _WHOLE)
     for row in cells:
         # Text of the service is no markup.
         table.add_row(*map(Text, row))

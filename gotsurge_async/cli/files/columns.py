@@ -1,0 +1,71 @@
+"""``gotsurge columns``: what a table of orders may hold."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import attrs
+import click
+
+from gotsurge_async.bulk.checks.rules import nearest
+from gotsurge_async.bulk.columns import ColumnInfo, all_columns
+from gotsurge_async.bulk.template import how_written
+from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.output import is_terminal, print_json, print_record, print_table
+
+
+@click.command()
+@click.argument("names", metavar="[COLUMN]...", nargs=-1)
+@click.option("--required", is_flag=True, help="Only what is required, always or under some condition.")
+@json_option
+def columns(names: tuple[str, ...], required: bool, as_json: bool) -> None:
+    """Show every column that a table of orders may have, and those of an items file (section Items).
+
+    COLUMN is a name, or the start or end of one, such as to_contact or phone. Required says yes, no, or when: of an
+    address one of its columns marked so must be given; of a delivery window both ends or neither. Sections are parts of
+    an order; all stand in the sections "Create & Broadcast Tasks" and "Update Task" of GotSurge's document. A table
+    with other names is read through a map (--map).
+    """
+    found = [info for info in all_columns() if _named(info.name, names) and (not required or info.required != "no")]
+    if not found:
+        near = nearest(names[0], [info.name for info in all_columns()]) if names else None
+        raise click.UsageError(f"there is no column {' or '.join(names)}{f': did you mean {near}?' if near else ''}")
+    if as_json:
+        print_json([attrs.asdict(info) for info in found])
+    elif len(found) == 1:
+        print_record(_record(found[0]))
+    elif is_terminal():
+        _print_sections(found)
+    else:
+        rows = [[value for _, value in _record(info)] for info in found]
+        print_table([name for name, _ in _record(found[0])], rows)
+
+
+def _named(name: str, wanted: Sequence[str]) -> bool:
+    parts = name.split(".")
+    return not wanted or any(each == name or each in parts or name.startswith(f"{each}_") for each in wanted)
+
+
+def _record(info: ColumnInfo) -> list[tuple[str, str]]:
+    return [
+        ("column", info.name),
+        ("type", info.type),
+        ("unit", info.unit),
+        ("allowed", ", ".join(info.allowed)),
+        ("required", info.required),
+        ("example", info.example),
+        ("section", info.section),
+        ("meaning", info.meaning),
+    ]
+
+
+def _print_sections(found: Sequence[ColumnInfo]) -> None:
+    """For people: section by section, each column on its line as far as the terminal is wide."""
+    for section, mine in groupby(found, key=lambda info: info.section):
+        click.secho(f"\n{section}", bold=True)
+        rows = [(info.name, info.required, f"{info.meaning} {_how(info)}") for info in mine]
+        print_table(("column", "required", "what it says, and how it is written"), rows)
+
+
+def _how(info: ColumnInfo) -> str:
+    such = f", such as {info.example}" if info.example and not info.allowed else ""
+    return f"({how_written(info)}{such})"

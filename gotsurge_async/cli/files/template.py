@@ -1,0 +1,55 @@
+"""``gotsurge template``: an empty table to fill in."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+import click
+
+from gotsurge_async.bulk.after.writing import WholeFile
+from gotsurge_async.bulk.columns import ITEMS, item_columns, order_columns
+from gotsurge_async.bulk.template import ORDERS_SHEET, write_csv, write_workbook
+from gotsurge_async.cli.shared.exits import told
+from gotsurge_async.cli.shared.options import PATH
+from gotsurge_async.cli.shared.output import say
+from gotsurge_async.errors import ConfigError
+
+
+@click.command()
+@click.argument("file", type=PATH, metavar="[FILE]", required=False)
+@click.option("--format", "form", type=click.Choice(("csv", "xlsx")), help="Instead of the file's ending.")
+@click.option("--items", is_flag=True, help="The table of the items, instead of that of the orders.")
+@click.option("--all", "all_", is_flag=True, help="Every column, not only the usual ones.")
+@click.option("--example", is_flag=True, help="With a row of examples.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+def template(file: Path | None, form: str | None, items: bool, all_: bool, example: bool, force: bool) -> None:
+    """Write an empty table to fill in and push, to FILE or to standard output.
+
+    A workbook (xlsx; extra excel) has drop-downs for what takes a few values, cells of text where a spreadsheet would
+    change what is typed, and a sheet that explains every column; gotsurge columns explains those of a CSV.
+    """
+    form = form or (file.suffix.lower().removeprefix(".") if file is not None else "csv")
+    if form not in ("csv", "xlsx"):
+        raise click.UsageError(f"{file}: its ending does not tell its format: say --format csv or --format xlsx")
+    if file is None and form == "xlsx" and sys.stdout.isatty():
+        raise click.UsageError("a workbook is not for a terminal: name a file, such as orders.xlsx")
+    columns = [column for column in (item_columns() if items else order_columns()) if all_ or column.usual]
+    with told(), ExitStack() as at_end:
+        if file is not None and file.exists() and not force:
+            raise ConfigError(f"{file} is there already: --force writes over it")
+        try:
+            whole = None if file is None else WholeFile(file, at_end)
+            stream: IO[bytes] = sys.stdout.buffer if whole is None else whole.stream
+            if form == "csv":
+                write_csv(stream, columns, example=example)
+            else:
+                write_workbook(stream, columns, example=example, sheet=ITEMS if items else ORDERS_SHEET)
+            if whole is not None:
+                whole.put_in_place()
+            else:
+                stream.flush()
+        except OSError as error:
+            raise ConfigError(f"cannot write {file or 'the table'}: {error.strerror or error}") from None
+    needed = [column.name for column in columns if column.required == "yes"]
+    say(f"{len(columns)} columns, required are {', '.join(needed)}; gotsurge columns explains them")
