@@ -9,6 +9,13 @@ from gotsurge_async.simulator import Simulator
 from tests.support.commands import HEADER, ROW, Runner, local
 from tests.support.terminal import at_a_terminal
 
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ledgers and result files of simulated pushes stand in the folder where the command is typed."""
+    monkeypatch.chdir(tmp_path)
+
+
 WITH_PHONE = f"{HEADER},to_contact.phone"
 
 
