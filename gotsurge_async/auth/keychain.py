@@ -20,6 +20,9 @@ from gotsurge_async.errors import ConfigError
 T = TypeVar("T")
 
 _INDEX = "accounts"
+_SHORT = 1000
+"""Characters that every keyring keeps."""
+_ADVICE = "keep them in a file, or in a database (GOTSURGE_TOKEN_STORE)"
 
 
 class Backend(Protocol):
@@ -117,11 +120,23 @@ class KeyringStore:
 
     def _get(self, account: str) -> Tokens | None:
         kept = self._backend.get_password(self._service, f"account {account}")
-        return None if kept is None else from_record(_decoded(kept), None, f"account {account} in the keyring")
+        return None if kept is None else from_record(_decoded(kept), None, account, "the keyring")
 
     def _set(self, account: str, tokens: Tokens) -> None:
-        record = msgspec.json.encode(to_record(tokens, None)).decode()
-        self._backend.set_password(self._service, f"account {account}", record)
+        record = msgspec.json.encode(to_record(tokens, None, account)).decode()
+        entry = f"account {account}"
+        try:
+            self._backend.set_password(self._service, entry, record)
+            kept = self._backend.get_password(self._service, entry)
+        except Exception:
+            # Windows' refuses more than 1,280 characters, others have limits of their own, and none says so plainly.
+            if len(record) < _SHORT:
+                raise
+            kept = None
+        if kept != record:
+            raise ConfigError(
+                f"the keyring does not keep tokens as long as these ({len(record):,} characters): {_ADVICE}"
+            )
         names = self._names()
         if account not in names:
             self._write_names(names | {account})

@@ -59,14 +59,14 @@ class SqlStore:
 
     async def save(self, account: str, tokens: Tokens) -> None:
         """Keep tokens; committed on return."""
-        await self.change("save", account=account, record=self._write(tokens))
+        await self.change("save", account=account, record=self._write(account, tokens))
 
     async def replace(self, account: str, old: Tokens, new: Tokens) -> bool:
         """Keep ``new`` if ``old`` is still what is kept; whether it was."""
         kept = await self._record(account)
         if kept is None or not same_pair(self._parse(account, kept), old):
             return False
-        return bool(await self.change("replace", account=account, record=self._write(new), kept=kept))
+        return bool(await self.change("replace", account=account, record=self._write(account, new), kept=kept))
 
     async def delete(self, account: str) -> None:
         """Forget an account."""
@@ -122,11 +122,11 @@ class SqlStore:
         rows = await self.rows("record", account=account)
         return str(rows[0][0]) if rows else None
 
-    def _write(self, tokens: Tokens) -> str:
-        return msgspec.json.encode(to_record(tokens, self._sealer)).decode()
+    def _write(self, account: str, tokens: Tokens) -> str:
+        return msgspec.json.encode(to_record(tokens, self._sealer, account)).decode()
 
     def _parse(self, account: str, record: str) -> Tokens:
-        return from_record(_decoded(record), self._sealer, f"account {account} in the token database")
+        return from_record(_decoded(record), self._sealer, account, "the token database")
 
 
 class SqlBoard:

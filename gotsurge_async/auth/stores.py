@@ -56,6 +56,8 @@ class _Record(msgspec.Struct):
     issued_at: datetime
     expires_at: datetime
     refused_at: datetime | None = None
+    account: str | None = None
+    """Whose they are, where it is sealed with them; records of earlier versions do not say."""
 
 
 def same_pair(one: Tokens | None, other: Tokens | None) -> bool:
@@ -65,8 +67,8 @@ def same_pair(one: Tokens | None, other: Tokens | None) -> bool:
     return one.bearer == other.bearer and one.refresh == other.refresh
 
 
-def to_record(tokens: Tokens, sealer: Sealer | None) -> dict[str, Any]:
-    """Tokens as a JSON object; with a sealer all of it is encrypted, in the one field ``sealed``."""
+def to_record(tokens: Tokens, sealer: Sealer | None, account: str) -> dict[str, Any]:
+    """Tokens as a JSON object; with a sealer all of it and whose it is are encrypted, in the one field ``sealed``."""
     record = {
         "bearer_token": tokens.bearer.reveal(),
         "refresh_token": tokens.refresh.reveal() if tokens.refresh else None,
@@ -75,18 +77,22 @@ def to_record(tokens: Tokens, sealer: Sealer | None) -> dict[str, Any]:
     }
     if tokens.refused_at is not None:
         record["refused_at"] = tokens.refused_at.isoformat()
-    return record if sealer is None else {"sealed": sealer.seal(msgspec.json.encode(record))}
+    return record if sealer is None else {"sealed": sealer.seal(msgspec.json.encode({**record, "account": account}))}
 
 
-def from_record(record: Any, sealer: Sealer | None, whose: str) -> Tokens:
+def from_record(record: Any, sealer: Sealer | None, account: str, where: str) -> Tokens:
     """Tokens of what `to_record` made; what is not sealed is read as well, so that encryption can begin any day.
 
+    Who may write where tokens are kept, and has no key, could else put one account's sealed record in the place of
+    another's.
+
     Args:
-        whose: the account and where it is kept, for the error.
+        where: where it is kept, for the error.
 
     Raises:
-        ConfigError: it is something else, or sealed and no key fits.
+        ConfigError: it is something else; or it is sealed, and no key fits, or it says that it is another account's.
     """
+    whose = f"account {account} in {where}"
     if isinstance(record, dict) and isinstance(record.get("sealed"), str):
         if sealer is None:
             raise ConfigError(
@@ -100,7 +106,7 @@ def from_record(record: Any, sealer: Sealer | None, whose: str) -> Tokens:
         kept = (
             msgspec.json.decode(record, type=_Record) if isinstance(record, bytes) else msgspec.convert(record, _Record)
         )
-        return Tokens(
+        tokens = Tokens(
             bearer=Secret(kept.bearer_token),
             refresh=kept.refresh_token,
             issued_at=utc(kept.issued_at),
@@ -109,6 +115,9 @@ def from_record(record: Any, sealer: Sealer | None, whose: str) -> Tokens:
         )
     except (msgspec.DecodeError, ValueError):
         raise ConfigError(f"the tokens of {whose} are damaged: sign in again after removing them") from None
+    if kept.account not in (None, account):
+        raise ConfigError(f"the tokens of {whose} are those of another account: sign in again after removing them")
+    return tokens
 
 
 def is_current(record: Any, sealer: Sealer) -> bool:
@@ -213,7 +222,7 @@ class FileStore:
         """Keep tokens; on disk on return. Other accounts in the file stay as they are."""
 
         def put(content: dict[str, Any]) -> None:
-            content[account] = to_record(tokens, self._sealer)
+            content[account] = to_record(tokens, self._sealer, account)
 
         await self._change(put)
 
@@ -223,7 +232,7 @@ class FileStore:
         def put(content: dict[str, Any]) -> bool:
             if not same_pair(self._parse(account, content), old):
                 return False
-            content[account] = to_record(new, self._sealer)
+            content[account] = to_record(new, self._sealer, account)
             return True
 
         return await self._change(put)
@@ -252,7 +261,7 @@ class FileStore:
 
         def seal(content: dict[str, Any]) -> int:
             old = {name: record for name, record in content.items() if not is_current(record, sealer)}
-            content.update({name: to_record(self._known(name, record), sealer) for name, record in old.items()})
+            content.update({name: to_record(self._known(name, record), sealer, name) for name, record in old.items()})
             return len(old)
 
         return await self._change(seal)
@@ -290,4 +299,4 @@ class FileStore:
         return None if record is None else self._known(account, record)
 
     def _known(self, account: str, record: Any) -> Tokens:
-        return from_record(record, self._sealer, f"account {account} in the token file {self.path}")
+        return from_record(record, self._sealer, account, f"the token file {self.path}")

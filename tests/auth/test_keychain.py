@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from gotsurge_async.auth.keychain import KeyringStore
 from gotsurge_async.auth.stores import Tokens
@@ -53,6 +54,28 @@ async def test_tokens_are_kept(tmp_path: Path) -> None:
         await store.delete(account)
     assert (await store.accounts(), await store.load("a"), len(ring)) == ([], None, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+class ShortRing(Ring):
+    """A keyring that keeps 1,280 characters, and of more says nothing, or cuts them off."""
+
+    def __init__(self, *, cuts: bool) -> None:
+        super().__init__()
+        self.cuts = cuts
+
+    def set_password(self, service: str, username: str, password: str, /) -> None:
+        if len(password) > 1280 and not self.cuts:
+            raise OSError("planted: stub received bad data")
+        super().set_password(service, username, password[:1280])
+
+
+@pytest.mark.parametrize("cuts", [True, False], ids=["cuts", "refuses"])
+async def test_tokens_that_are_too_long_are_found_when_they_are_saved(tmp_path: Path, cuts: bool) -> None:
+    """The error says how long they are and where else they can be kept; shorter ones are kept."""
+    store = KeyringStore(tmp_path / "locks", backend=ShortRing(cuts=cuts))
+    await store.save("a", tokens())
+    with pytest.raises(ConfigError, match=r"does not keep tokens as long as these \(2,\d+ characters\): keep them in"):
+        await store.save("a", evolve(tokens(), bearer=Secret("x" * 2000)))
 
 
 async def test_the_lock_is_a_lease(tmp_path: Path) -> None:

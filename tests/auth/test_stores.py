@@ -1,6 +1,7 @@
 """`gotsurge_async.auth.stores`: tokens in memory and in a file."""
 
 import asyncio
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gotsurge_async.auth.sealing import Sealer, new_key
 from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore, from_record, same_pair, to_record
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
@@ -245,6 +247,22 @@ async def test_a_symbolic_link_stays_one(file_store: FileStore, tmp_path: Path) 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "tokens.json"]
 
 
+async def test_a_sealed_record_is_that_of_its_account(tmp_path: Path) -> None:
+    """One that stands in another's place is refused; what an earlier version sealed without a name is read."""
+    path, sealer = tmp_path / "tokens.json", Sealer([new_key()])
+    store = FileStore(path, sealer=sealer)
+    for account in ("a", "b"):
+        await store.save(account, tokens(account))
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps({"a": kept["b"], "b": kept["b"]}))
+    with pytest.raises(ConfigError, match=r"account a in the token file .* are those of another account"):
+        await store.load("a")
+    assert await store.load("b") == tokens("b")
+    nameless = msgspec.json.encode(to_record(tokens("c"), None, "c"))
+    path.write_text(json.dumps({"c": {"sealed": sealer.seal(nameless)}}))
+    assert await store.load("c") == tokens("c")
+
+
 async def test_an_account_may_have_a_long_name(store: TokenStore) -> None:
     """Accounts with names of hundreds of characters are kept and locked like others, each for itself."""
     one, other = "\N{LATIN SMALL LETTER E WITH ACUTE}" * 400, "a" * 400
@@ -271,21 +289,21 @@ any_tokens = st.builds(
 @given(any_tokens)
 def test_a_record_keeps_everything(kept: Tokens) -> None:
     """Tokens are the same after they were written as JSON and read."""
-    record = msgspec.json.decode(msgspec.json.encode(to_record(kept, None)))
-    assert from_record(record, None, "here") == kept
+    record = msgspec.json.decode(msgspec.json.encode(to_record(kept, None, "a")))
+    assert from_record(record, None, "a", "here") == kept
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(any_tokens, st.data())
 def test_any_record_gives_tokens_or_our_error(kept: Tokens, data: st.DataObject) -> None:
     """Whatever stands in the place of tokens is refused, or gives tokens of text and aware times."""
-    record: Any = to_record(kept, None)
+    record: Any = to_record(kept, None, "a")
     if data.draw(st.booleans()):
         record[data.draw(st.sampled_from(sorted(record)))] = data.draw(json_values)
     else:
         record = data.draw(json_values)
     try:
-        read = from_record(record, None, "here")
+        read = from_record(record, None, "a", "here")
     except ConfigError:
         return
     assert isinstance(read.bearer.reveal(), str)

@@ -19,7 +19,13 @@ from gotsurge_async.auth.leases import folder_lease
 from gotsurge_async.auth.sealing import KEYS_VARIABLE, new_key, read_keys, read_private, write_keys, write_private
 from gotsurge_async.auth.stores import FileStore, Tokens
 from gotsurge_async.cli.service.sign_in import sign_in_by_hand, sign_in_with_browser
-from gotsurge_async.cli.shared.connect import Target, how_to_sign_in, read_settings
+from gotsurge_async.cli.shared.connect import (
+    Target,
+    given_tokens,
+    how_to_sign_in,
+    may_show_secret_key,
+    read_settings,
+)
 from gotsurge_async.cli.shared.credentials import (
     account_name,
     config_file,
@@ -136,7 +142,7 @@ async def login(place: _Place, no_browser: bool, port: int, redirect_url: str, t
         else:
             done = await sign_in_with_browser(gs.oauth, place.name, port=port, timeout=timeout)
         await gs.tokens.adopt(done.tokens)
-        who = await _who(gs)
+        who = await _who(gs) if may_show_secret_key(place.settings) else None
     if known is None and (path := remember_client_key(place.settings.environment.name, credentials.client_key)):
         say(f"the client key is in {path} now: renewing needs it; the secret key is not kept")
     _tell_one(place, done.tokens, as_json, who)
@@ -147,7 +153,13 @@ async def login(place: _Place, no_browser: bool, port: int, redirect_url: str, t
 @json_option
 @_told
 async def status(place: _Place, as_json: bool) -> Exit | None:
-    """Say whether an account is signed in, and until when. Nothing is sent."""
+    """Say whether an account is signed in, and until when. Nothing is sent.
+
+    A token that GOTSURGE_BEARER_TOKEN or GOTSURGE_REFRESH_TOKEN gives is used by every command instead of what is kept.
+    """
+    if (given := given_tokens(place.settings)) is not None:
+        _tell_given(place, given, as_json)
+        return None
     async with open_token_store() as store:
         tokens = await store.load(place.name)
     if tokens is None:
@@ -293,6 +305,21 @@ def _tell_one(place: _Place, tokens: Tokens, as_json: bool, who: str | None = No
     until = f"{tokens.expires_at:%Y-%m-%d %H:%M} UTC"
     said = _SAID[row["state"]].format(until=until, renews=renews, how=place.how_to_sign_in)
     click.echo(f"{name}{f' ({who})' if who else ''}: {said}")
+
+
+def _tell_given(place: _Place, tokens: Tokens, as_json: bool) -> None:
+    """Tell of a token that stands in the environment: nothing is known of its end."""
+    names = [
+        name
+        for name, given in (("GOTSURGE_BEARER_TOKEN", tokens.bearer), ("GOTSURGE_REFRESH_TOKEN", tokens.refresh))
+        if given
+    ]
+    if as_json:
+        print_json({"account": place.name, "state": "given", "given_by": names, "renews_itself": bool(tokens.refresh)})
+    else:
+        click.echo(
+            f"{place.name}: every command uses the token of {' and '.join(names)}; what is kept is not looked at"
+        )
 
 
 # --- credentials and keys --------------------------------------------------------------------------------------------

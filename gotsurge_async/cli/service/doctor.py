@@ -13,11 +13,18 @@ import click
 
 from gotsurge_async.api.assumptions import ASSUMPTIONS
 from gotsurge_async.api.endpoints import PARTNER_DETAIL, TASKS_GET, Endpoint
-from gotsurge_async.auth.oauth import tokens_from
 from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.calls.outcome import Attempt, attempt
 from gotsurge_async.calls.session import build_request
-from gotsurge_async.cli.shared.connect import Target, connected, how_to_sign_in, read_settings, takes_target
+from gotsurge_async.cli.shared.connect import (
+    Target,
+    connected,
+    given_tokens,
+    how_to_sign_in,
+    may_show_secret_key,
+    read_settings,
+    takes_target,
+)
 from gotsurge_async.cli.shared.credentials import account_name, find_credentials, open_token_store
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import json_option
@@ -84,14 +91,16 @@ class Diagnosis:
 @click.command()
 @takes_target
 @click.option("--offline", is_flag=True, help="Send nothing.")
+@click.option("--partner", is_flag=True, help="Ask for Partner Detail too: the secret key stands in its path.")
 @json_option
 @asynchronous
-async def doctor(target: Target, offline: bool, as_json: bool) -> Exit:
+async def doctor(target: Target, offline: bool, partner: bool, as_json: bool) -> Exit:
     """Show the environment, the profile, the token and every assumption, and see whether GotSurge answers.
 
-    It sends nothing but GETs that change nothing: Partner Detail, if the credentials are known; the detail of a task
-    that cannot exist; and a path that cannot exist, to tell a wrong path from a wrong task. Tokens and keys are never
-    shown, and no token is renewed. Without --env the environment is GOTSURGE_ENV, else sandbox.
+    It sends nothing but GETs that change nothing: the detail of a task that cannot exist; a path that cannot exist, to
+    tell a wrong path from a wrong task; and Partner Detail, where the credentials are known and the profile confirms
+    its path, or with --partner. Tokens and keys are never shown, and no token is renewed. Without --env the
+    environment is GOTSURGE_ENV, else sandbox.
 
     \b
     Exit codes:
@@ -102,7 +111,7 @@ async def doctor(target: Target, offline: bool, as_json: bool) -> Exit:
     """
     if target.simulate:
         target.check()
-    found = await diagnose(target, offline=offline)
+    found = await diagnose(target, offline=offline, partner=partner)
     if as_json:
         print_json(found.document())
     else:
@@ -166,7 +175,7 @@ class _Subject:
     trouble: str = ""
 
 
-async def diagnose(target: Target, *, offline: bool) -> Diagnosis:
+async def diagnose(target: Target, *, offline: bool, partner: bool = False) -> Diagnosis:
     """Find everything out. Nothing is sent when ``offline``; else only GETs, save for signing in to a simulator.
 
     Raises:
@@ -187,7 +196,7 @@ async def diagnose(target: Target, *, offline: bool) -> Diagnosis:
                 "confirmed": [endpoint.name for endpoint in endpoints if not endpoint.assumed],
                 "assumed": [endpoint.name for endpoint in endpoints if endpoint.assumed],
             },
-            probes=() if offline else await _probes(subject),
+            probes=() if offline else await _probes(subject, partner=partner),
         )
 
 
@@ -207,7 +216,7 @@ async def _subject(target: Target, stack: AsyncExitStack, *, offline: bool) -> _
     subject = _Subject(
         settings=settings,
         credentials=credentials,
-        tokens=_given(settings),
+        tokens=given_tokens(settings),
         kept_in="the environment variables",
         account=account,
     )
@@ -229,15 +238,6 @@ async def _signed_in(target: Target, stack: AsyncExitStack, subject: _Subject) -
     return attrs.evolve(
         subject, tokens=await gs.tokens.current(), credentials=gs.oauth.credentials, kept_in="the simulator"
     )
-
-
-def _given(settings: Settings) -> Tokens | None:
-    now = datetime.now(UTC)
-    if settings.bearer_token is not None:
-        return tokens_from(settings.bearer_token.reveal(), refresh=settings.refresh_token, issued_at=now)
-    if settings.refresh_token is not None:
-        return Tokens(bearer=Secret(""), refresh=settings.refresh_token, issued_at=now, expires_at=now)
-    return None
 
 
 # --- what is told ----------------------------------------------------------------------------------------------------
@@ -298,12 +298,14 @@ def _token(subject: _Subject, now: datetime) -> dict[str, Any]:
 # --- probes ----------------------------------------------------------------------------------------------------------
 
 
-async def _probes(subject: _Subject) -> tuple[Probe, ...]:
+async def _probes(subject: _Subject, *, partner: bool) -> tuple[Probe, ...]:
     transport = AiohttpTransport()
     try:
         task = await _probe_task(transport, subject)
         if task.status is None or subject.credentials is None or subject.credentials.secret_key is None:
             return (task,)
+        if not partner and not may_show_secret_key(subject.settings):
+            return (_probe(PARTNER_DETAIL, None, "not probed: the secret key stands in its path, see --partner"), task)
         return (await _probe_partner(transport, subject, subject.credentials), task)
     finally:
         await transport.close()

@@ -6,6 +6,7 @@ import shlex
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -13,8 +14,9 @@ import attrs
 import click
 import msgspec
 
-from gotsurge_async.api.endpoints import ENDPOINTS, Replay
-from gotsurge_async.auth.stores import MemoryStore
+from gotsurge_async.api.endpoints import ENDPOINTS, PARTNER_DETAIL, Replay
+from gotsurge_async.auth.oauth import tokens_from
+from gotsurge_async.auth.stores import MemoryStore, Tokens
 from gotsurge_async.calls.outcome import service_message
 from gotsurge_async.cli.shared.credentials import account_name, find_credentials, open_token_store
 from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, told
@@ -163,6 +165,7 @@ async def _connected(target: Target, limits: Limits | None, timeouts: Timeouts |
                 yield gs
         return
     settings = read_settings(target)
+    _tell_profiles_host(settings)
     has_token = settings.bearer_token is not None or settings.refresh_token is not None
     # Tokens of the environment variables are not written anywhere.
     async with nullcontext(MemoryStore()) if has_token else open_token_store() as store:
@@ -191,6 +194,15 @@ async def _connected(target: Target, limits: Limits | None, timeouts: Timeouts |
             yield gs
 
 
+def _tell_profiles_host(settings: Settings) -> None:
+    """Say where the calls go, and the tokens with them, when a profile leads them away from GotSurge's own host."""
+    if settings.api_base or not settings.profile.api_base or settings.environment.name == "local":
+        return
+    host, own = urlsplit(settings.environment.api_base).hostname, urlsplit(settings.environment.consent_base).hostname
+    if host != own:
+        say(f"note: calls and tokens of {settings.environment.name} go to {host}, as the profile says, not to {own}")
+
+
 def read_settings(target: Target) -> Settings:
     """The settings of the environment variables, as the options change them.
 
@@ -203,6 +215,24 @@ def read_settings(target: Target) -> Settings:
     if target.api_base:
         variables["GOTSURGE_API_BASE"] = target.api_base
     return from_env(variables)
+
+
+def may_show_secret_key(settings: Settings) -> bool:
+    """Whether Partner Detail may be called without being asked for: the secret key stands in its path.
+
+    A path that nobody has confirmed may lead anywhere, to a log or another's page.
+    """
+    return settings.environment.name == "local" or not settings.profile.resolve(PARTNER_DETAIL).assumed
+
+
+def given_tokens(settings: Settings) -> Tokens | None:
+    """The tokens that the environment variables give; when a bearer token ends is not known: 30 days are assumed."""
+    now = datetime.now(UTC)
+    if settings.bearer_token is not None:
+        return tokens_from(settings.bearer_token.reveal(), refresh=settings.refresh_token, issued_at=now)
+    if settings.refresh_token is not None:
+        return Tokens(bearer=Secret(""), refresh=settings.refresh_token, issued_at=now, expires_at=now)
+    return None
 
 
 @asynccontextmanager

@@ -116,6 +116,33 @@ async def test_what_is_kept_is_told(person: Person) -> None:
     assert only["account"].endswith("/acme")
 
 
+@pytest.mark.parametrize("name", ["GOTSURGE_BEARER_TOKEN", "GOTSURGE_REFRESH_TOKEN"])
+async def test_a_token_of_the_environment_is_told(person: Person, name: str) -> None:
+    """`auth status` tells of the token that a push would use: that of the environment before what is kept."""
+    given = {name: "planted-token"}
+    status = await person.runs("auth", "status", env=given)
+    assert (status.code, f"uses the token of {name}" in status.out) == (0, True)
+    assert "planted" not in status.out + status.err
+    document = (await person.runs("auth", "status", "--json", env=given)).document
+    assert (document["state"], document["given_by"]) == ("given", [name])
+    assert document["renews_itself"] is (name == "GOTSURGE_REFRESH_TOKEN")
+
+
+async def test_a_profile_that_leads_elsewhere_is_told(person: Person) -> None:
+    """Who has tokens of sandbox and a profile with another host is told where they go, before they do."""
+    profile = person.home / "profile.toml"
+    profile.write_text(f'api_base = "{person.simulator.api_base}"\n')
+    token = {"GOTSURGE_BEARER_TOKEN": "planted-token", "GOTSURGE_PROFILE": str(profile)}
+    words = ("tasks", "get", "00000000-0000-4000-8000-000000000001", "--env", "sandbox")
+    done = await gotsurge(*words, cwd=person.home, env={**person.variables(), **token})
+    said = "note: calls and tokens of sandbox go to 127.0.0.1, as the profile says, not to staging.gotsurge.co"
+    assert said in done.err
+    named = await gotsurge(
+        *words, "--api-base", person.simulator.api_base, cwd=person.home, env={**person.variables(), **token}
+    )
+    assert "note:" not in named.err
+
+
 async def test_a_refresh_by_hand(person: Person) -> None:
     """`auth refresh` gets a new token, and stores it."""
     await person.runs("auth", "login")

@@ -153,6 +153,17 @@ def test_errors_of_another_shape_change_nothing(doctor: Doctor) -> None:
         assert doctor(*local(simulator)).exit_code == 0
 
 
+def test_the_secret_key_goes_nowhere_unasked(doctor: Doctor, simulator: Simulator) -> None:
+    """Partner Detail, in whose path it stands, is called on a confirmed path, or with --partner, and never else."""
+    keys = {"GOTSURGE_CLIENT_KEY": "plain-client-key", "GOTSURGE_SECRET_KEY": "plain-secret-key"}
+    words = ("--env", "sandbox", "--api-base", simulator.api_base, "--json")
+    done = doctor(*words, **keys)
+    assert "see --partner" in probe(done, "partner.detail")["verdict"]
+    assert "partner.detail" not in simulator.audit()["calls"]
+    assert probe(doctor(*words, "--partner", **keys), "partner.detail")["status"] == 200
+    assert simulator.audit()["calls"]["partner.detail"] == 1
+
+
 def test_the_profile_is_shown_and_used(doctor: Doctor, simulator: Simulator, tmp_path: Path) -> None:
     """A confirmed operation is told as confirmed, a read that is no GET there is not probed."""
     profile = tmp_path / "p.toml"
