@@ -9,15 +9,30 @@
 
 A span covers a whole call with its tries and waits, and follows the semantic conventions of HTTP clients. It shows
 neither URLs nor headers nor bodies: a path may carry a signature or a task's id, so only its template is told.
+
+What one process begins and others go on with is one trace: `traceparent` says in a text where it stands, which goes
+along with the work, and `Tracing.working` goes on from there.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import attrs
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider, get_tracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from gotsurge_async.hooks import CallDone, CallStarted, Event, RequestDone, RetryPlanned
 from gotsurge_async.version import __version__
+
+_HEADER = "traceparent"
+
+
+def traceparent() -> str | None:
+    """Where the present trace stands, as the W3C writes it; None outside of any."""
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    return carrier.get(_HEADER)
 
 
 @attrs.define
@@ -49,6 +64,25 @@ class Tracing:
     def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
         self._tracer: Tracer = get_tracer("gotsurge_async", __version__, tracer_provider)
         self._calls: dict[int, _Call] = {}
+
+    @contextmanager
+    def working(
+        self,
+        name: str,
+        *,
+        parent: str | None = None,
+        kind: SpanKind = SpanKind.CONSUMER,
+        attributes: Mapping[str, str | int] | None = None,
+    ) -> Iterator[None]:
+        """A span around a block, under which the calls of the block stand.
+
+        Args:
+            parent: what `traceparent` gave where the work was begun; the present span unless given. What cannot be
+                read begins a trace of its own.
+        """
+        context = None if parent is None else TraceContextTextMapPropagator().extract({_HEADER: parent})
+        with self._tracer.start_as_current_span(name, context=context, kind=kind, attributes=dict(attributes or {})):
+            yield
 
     def __call__(self, event: Event) -> None:
         """Take an event of the client's hooks."""

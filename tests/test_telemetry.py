@@ -6,7 +6,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from gotsurge_async import GotSurge, NotFound, NotSent, OutcomeUnknown
 from gotsurge_async.hooks import ChunkDone, RequestDone
-from gotsurge_async.telemetry import Tracing
+from gotsurge_async.telemetry import Tracing, traceparent
 from gotsurge_async.transports.base import NothingSent
 from tests.support.clients import client
 from tests.support.orders import answer, order
@@ -122,3 +122,31 @@ def test_events_of_calls_that_it_does_not_know(traces: Traces) -> None:
     tracing(RequestDone(call=9, operation="tasks.get", method="GET", status=200, seconds=0.1, attempt=1))
     tracing(ChunkDone(created=1, refused=0, in_doubt=0, unprocessed=0, seconds=0.1))
     assert traces.spans == ()
+
+
+async def test_work_that_another_process_goes_on_with_is_one_trace(traces: Traces) -> None:
+    """A text leads from the span that put the work up to the one that does it, and to the calls below that."""
+    loader, worker = Tracing(traces.provider), Tracing(traces.provider)
+    assert traceparent() is None
+    with loader.working("put up", kind=SpanKind.PRODUCER, attributes={"gotsurge.run": "R"}):
+        text = traceparent()
+    assert text is not None
+    async with client([answer({"id": "t"})]) as (gs, _):
+        gs.hooks.add(worker)
+        with worker.working("segment", parent=text, attributes={"gotsurge.segment": 3}):
+            await gs.tasks.get("t")
+    put_up, call, segment = traces.spans
+    assert (put_up.kind, segment.kind, call.kind) == (SpanKind.PRODUCER, SpanKind.CONSUMER, SpanKind.CLIENT)
+    assert dict(segment.attributes or {}) == {"gotsurge.segment": 3}
+    assert segment.parent is not None
+    assert call.parent is not None
+    assert segment.parent.span_id == put_up.get_span_context().span_id
+    assert call.parent.span_id == segment.get_span_context().span_id
+    assert len({each.get_span_context().trace_id for each in traces.spans}) == 1
+
+
+def test_what_cannot_be_read_begins_a_trace_of_its_own(traces: Traces) -> None:
+    """A text that somebody has broken costs the connection, and nothing else."""
+    with Tracing(traces.provider).working("segment", parent="00-nonsense"):
+        assert traceparent() is not None
+    assert traces.span.parent is None
