@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, nullcontext, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -63,13 +63,14 @@ class Worker:
     """Sends segments of runs through clients of its own, as an async context.
 
     Args:
-        connect: makes a client for a run, as an async context; it is asked once for each account.
+        connect: makes a client for a run, as an async context; it is asked once for each account and rate.
         environment: whose runs are sent.
         concurrency: calls in flight, of all segments together.
         lease: seconds, see `LEASE_SECONDS`.
         claim_life: seconds, see `claims.CLAIM_LIFE`; what fits the lease unless given.
         timeouts: of the clients that ``connect`` makes.
         name: of this worker, among all of the ledger; one of its own unless given.
+        around: makes a context around the sending of a segment, of a run and a number: a span of a trace.
 
     Attributes:
         stopping: it takes no more segments.
@@ -87,6 +88,7 @@ class Worker:
         timeouts: Timeouts | None = None,
         name: str | None = None,
         clock: Clock | None = None,
+        around: Callable[[RunInfo, int], AbstractContextManager[object]] = lambda *_: nullcontext(),
     ) -> None:
         self.name: str = name or worker_name()
         self.environment = environment
@@ -96,13 +98,14 @@ class Worker:
         self.broken = asyncio.Event()
         self.error: GotSurgeError | None = None
         self._connect = connect
+        self._around = around
         self._concurrency = -(-concurrency // self.segments)
         self._lease = lease
         self._claim_life = lease / 4 if claim_life is None else claim_life
         refuse_short_lease(lease, self._claim_life, timeouts or timeouts_for(lease))
         self._sending: dict[int, tuple[SegmentRun, Push]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._clients: dict[str, GotSurge] = {}
+        self._clients: dict[tuple[str, float | None], GotSurge] = {}
         self._connecting = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._orders = 0
@@ -116,6 +119,11 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+
+    @property
+    def in_hand(self) -> int:
+        """How many segments it is sending now."""
+        return len(self._sending)
 
     def stop(self) -> None:
         """Take no more segments; what is in flight is brought to its end, and the segments are given back."""
@@ -144,7 +152,8 @@ class Worker:
             run = await ledger.segments.take(run_id, number, worker=self.name, lease=self._lease)
             if run is not None:
                 async with run:
-                    error = await self._send(ledger, run)
+                    with self._around(run.info, number):
+                        error = await self._send(ledger, run)
                 await self._heed(ledger, run, error)
         except LedgerUnusable:
             self.broken.set()
@@ -199,7 +208,7 @@ class Worker:
             await ledger.segments.stop(run.id, type(error).__name__, str(error))
 
     async def _client(self, info: RunInfo) -> GotSurge:
-        account = info.options.get("account") or info.mode
+        account = (info.options.get("account") or info.mode, info.options.get("rate"))
         async with self._connecting:
             if account not in self._clients:
                 gs = await self._stack.enter_async_context(self._connect(info))
@@ -221,7 +230,7 @@ class Worker:
             seconds, orders = (last - first for first, last in zip(beats[0], beats[-1], strict=True))
             beat = Beat(
                 state="draining" if self.stopping.is_set() else "working",
-                segments=len(self._sending),
+                segments=self.in_hand,
                 orders=self._orders,
                 orders_per_minute=round(orders * 60 / seconds) if seconds else 0,
                 trouble=self._trouble,

@@ -12,16 +12,16 @@ import asyncio
 import logging
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from attrs import frozen
 
 from gotsurge_async.calls.limiter import COOL_DOWN, Limiter
 from gotsurge_async.calls.session import Session
-from gotsurge_async.clock import Clock, sleep_or
+from gotsurge_async.clock import Clock, SystemClock, sleep_or
 from gotsurge_async.database import Database, Kind, Place
 from gotsurge_async.database.thread import DatabaseFailed, InThread
 from gotsurge_async.errors import ConfigError, NotSent
@@ -138,6 +138,9 @@ class SharedRate:
         rate: calls a second that all processes together begin, None for no limit. Where processes say different
             ones, each has its turns at its own distance, and all together never exceed the greatest.
         longest_hold: when the service asks for more seconds than this, the call gives up, and nobody is held.
+
+    Attributes:
+        lost: turns for which calls came too late.
     """
 
     def __init__(self, row: Row, limiter: Limiter, clock: Clock, rate: float | None, longest_hold: float) -> None:
@@ -154,6 +157,11 @@ class SharedRate:
         self._ask_at = 0.0
         self._telling: set[asyncio.Task[None]] = set()
         self._unheard_since: float | None = None
+
+    @property
+    def places(self) -> int:
+        """How many calls of this process may be in flight now."""
+        return self._limiter.places
 
     async def take_turn(self) -> None:
         """Wait until a call may begin.
@@ -186,7 +194,8 @@ class SharedRate:
     async def run(self) -> None:
         """Ask for turns, and look at what the others say, until it is cancelled."""
         while True:
-            await sleep_or(self._wanted, self._clock, LOOK)
+            # The first look tells where all stand; before it nothing is news.
+            await sleep_or(self._wanted, self._clock, 0.0 if self._halvings is None else LOOK)
             self._wanted.clear()
             if (early := self._ask_at - self._clock.monotonic()) > 0:
                 await self._clock.sleep(min(early, LOOK))
@@ -274,33 +283,36 @@ async def shared_rate(place: Place, name: str, session: Session, rate: float | N
     """Share rate and pace inside the block with all processes that give the same place and name.
 
     Args:
-        place: a database in PostgreSQL.
+        place: a database in PostgreSQL; while it is away, calls wait.
         session: whose calls take their turns there, instead of in a rate of the client's own.
         rate: calls a second of all together, None for no limit.
 
     Raises:
-        ConfigError: the database cannot be used.
+        ConfigError: it is a file, or its driver is not there.
     """
     row = PostgresRow(place, name, session.clock)
     shared = SharedRate(row, session.limiter, session.clock, rate, session.policy.longest_retry_after)
+    running = asyncio.create_task(shared.run(), name="gotsurge shared rate")
     try:
-        try:
-            await shared._look()
-        except DatabaseFailed as error:
-            raise ConfigError(f"the rate cannot be shared in {place}: {error}") from None
         with session.limiter.shared(shared):
-            async with _beside(shared.run()):
-                yield shared
-            await shared.end()
+            yield shared
+        await shared.end()
     finally:
+        running.cancel()
+        await asyncio.wait([running])
         await row.close()
 
 
-@asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work, name="gotsurge shared rate")
+async def make_tables(place: Place) -> None:
+    """Make what is needed in a database, where it is missing.
+
+    Raises:
+        ConfigError: it is a file, or cannot be used.
+    """
+    row = PostgresRow(place, "", SystemClock())
     try:
-        yield
+        await row.look()
+    except DatabaseFailed as error:
+        raise ConfigError(f"the rate cannot be shared in {place}: {error}") from None
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        await row.close()

@@ -56,13 +56,16 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 async def start(
-    *words: str | Path, cwd: Path, env: Mapping[str, str] | None = None, stdout: int = asyncio.subprocess.PIPE
+    *words: str | Path,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    stdout: int = asyncio.subprocess.PIPE,
+    program: Path | None = None,
 ) -> asyncio.subprocess.Process:
-    """Start ``gotsurge WORDS``; its output goes to ``stdout``, if it is given."""
+    """Start ``gotsurge WORDS``, or a program that runs it; its output goes to ``stdout``, if it is given."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        "gotsurge_async",
+        *(("-m", "gotsurge_async") if program is None else (str(program),)),
         *map(str, words),
         cwd=cwd,
         env=environment(**(env or {})),

@@ -5,6 +5,7 @@ import asyncio
 import click
 
 from gotsurge_async.bulk import Ledger
+from gotsurge_async.calls.shared_rate import make_tables
 from gotsurge_async.cli.fleet.needed import fleet_of, of_many_machines
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import ledger_option
@@ -36,5 +37,6 @@ async def upgrade(ledger: Place | None) -> Exit:
     fleet = fleet_of()
     async with await Ledger.open(place, clock=SystemClock().now):
         await asyncio.to_thread(fleet.upgrade, place)
+        await make_tables(place)
     say(f"{place}: the tables of the ledger and of the queue are up to date")
     return Exit.CREATED

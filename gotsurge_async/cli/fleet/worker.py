@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
 import click
 
 from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.bulk.worker import Worker, timeouts_for
+from gotsurge_async.calls.shared_rate import SharedRate, shared_rate
 from gotsurge_async.cli.fleet.needed import fleet_of, of_many_machines
+from gotsurge_async.cli.fleet.seen import TRACE, Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, read_settings, takes_place
 from gotsurge_async.cli.shared.exits import Exit, Failure, run_told
 from gotsurge_async.cli.shared.ledger import ledger_option, target_of
@@ -28,7 +31,7 @@ _working = in_group(WORK)
 @click.command(cls=GroupedCommand)
 @takes_place
 @concurrency(default=16, show_default=True, help="Calls in flight.")
-@rate(help="Calls a second, of this worker.")
+@rate(help="Calls a second, of all workers together; of those of a push with --rate no more than that says.")
 @_working(
     "--lease",
     type=click.FloatRange(min=2),
@@ -45,12 +48,14 @@ _working = in_group(WORK)
     metavar="SECONDS",
     help="How long it waits for a database that is away.",
 )
+@takes_seen
 @ledger_option
 def worker(target: Target, ledger: Place | None, **given: Any) -> None:
     """Send what gotsurge push --distributed has put up, together with all other workers.
 
     Workers may be started and stopped at any time, on any machine that reaches the ledger. One that dies is noticed
-    when its lease ends: another one goes on with what it had in hand, by the same rules as after any crash.
+    when its lease ends: another one goes on with what it had in hand, by the same rules as after any crash. They share
+    one rate, and what slows one of them slows all.
 
     SIGTERM or Ctrl-C: what is in flight is waited for, the rest is given back at once, exit 0. A second one aborts.
 
@@ -67,23 +72,49 @@ def worker(target: Target, ledger: Place | None, **given: Any) -> None:
 
 
 async def _work(
-    place: Place, target: Target, *, concurrency: int, rate: float | None, lease: float, patience: float
+    place: Place, target: Target, *, concurrency: int, rate: float | None, lease: float, patience: float, seen: Seen
 ) -> Exit:
     fleet = fleet_of()
-    limits, timeouts = Limits(concurrency=concurrency, rate=rate), timeouts_for(lease)
+    timeouts = timeouts_for(lease)
     read_settings(target)  # told now, and not when there is something to send
     for library in ("procrastinate", "psycopg.pool"):  # what they would tell at length is told in a line
         logging.getLogger(library).setLevel(logging.CRITICAL)
+    shared: list[SharedRate] = []
 
-    def connect(info: RunInfo) -> AbstractAsyncContextManager[GotSurge]:
-        return connected(target_of(info, target), limits, timeouts)
+    @asynccontextmanager
+    async def connect(info: RunInfo) -> AsyncIterator[GotSurge]:
+        most = min(filter(None, (rate, info.options.get("rate"))), default=None)
+        async with (
+            connected(target_of(info, target), Limits(concurrency=concurrency), timeouts) as gs,
+            shared_rate(place, info.environment, gs.session, most) as turns,
+        ):
+            seen.watch(gs)
+            shared.append(turns)
+            yield gs
 
-    working = Worker(connect, environment=target.environment, concurrency=concurrency, lease=lease, timeouts=timeouts)
+    def around(info: RunInfo, number: int) -> AbstractContextManager[None]:
+        return seen.segment(info.id, number, info.options.get(TRACE))
+
+    working = Worker(
+        connect,
+        environment=target.environment,
+        concurrency=concurrency,
+        lease=lease,
+        timeouts=timeouts,
+        around=around,
+    )
     interrupts = Interrupts(say)
     interrupts.on_stop = working.stop
     with interrupts.caught():
         try:
-            async with working:
+            async with seen.served(), working:
+                seen.show("gotsurge_worker_segments", "Segments in hand.", lambda: working.in_hand)
+                seen.show(
+                    "gotsurge_places", "Calls that may be in flight.", lambda: sum(each.places for each in shared)
+                )
+                seen.show(
+                    "gotsurge_turns_lost", "Turns that came to nothing.", lambda: sum(each.lost for each in shared)
+                )
                 say(f"worker {working.name}: waits for runs of {target.environment} in {place}")
                 await fleet.work(place, working, patience=patience)
         except asyncio.CancelledError:

@@ -28,6 +28,7 @@ from gotsurge_async.bulk.send.changes import Changed
 from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.files.faults import Mending, takes_mending
 from gotsurge_async.cli.fleet.needed import of_many_machines
+from gotsurge_async.cli.fleet.seen import Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
 from gotsurge_async.cli.shared.exits import Exit, run_told
 from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option, out_option, quiet_option
@@ -75,7 +76,7 @@ _sending_options = together(
     ),
     sending("--batch-size", type=click.IntRange(1, 20), default=20, show_default=True, help="Orders in a call."),
     concurrency(default=16, show_default=True, help="Calls in flight."),
-    rate(help="Calls a second."),
+    rate(help="Calls a second; with --distributed of all workers together."),
     refused_chunk(
         help="Hold all orders of a chunk that was refused, or split it until the bad ones are alone.  "
         "[default: hold in direct mode, split in two-phase]"
@@ -101,6 +102,7 @@ _sending_options = together(
 @out_option
 @json_option
 @quiet_option
+@takes_seen
 def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **given: Any) -> None:
     """Push FILE, a table or JSON Lines of orders, into GotSurge; - reads standard input.
 
@@ -165,6 +167,7 @@ class PushOptions(SendOptions):
     distributed: bool
     no_wait: bool
     compact: bool
+    seen: Seen
     reading: Sequence[str]
     """The words of the options that say how to read the file."""
 
@@ -227,9 +230,11 @@ class Pushing(Sending):
         options = self._options
         await try_out(options.out, options.size, "nothing was sent")
         async with (
+            options.seen.served(),
             connected(options.target, Limits(concurrency=options.concurrency, rate=options.rate)) as gs,
             await Ledger.open(options.ledger, clock=SystemClock().now) as ledger,
         ):
+            options.seen.watch(gs)
             await refuse_older(ledger, options.out)
             gs.session.resolve(TASKS_CREATE)  # before the file is read, not after
             push = Push(
@@ -248,7 +253,8 @@ class Pushing(Sending):
                 push.mode = Mode(options.mode)
             if options.replace_changed and push.mode is Mode.DIRECT:
                 raise UsageError("--replace-changed is for platform partners: a plain one cannot change a task")
-            run, admission = await self._load(push, gs.environment.api_base)
+            with options.seen.put_up() as trace:
+                run, admission = await self._load(push, gs.environment.api_base, trace)
             if admission.changed:
                 await self._handle_changed(gs, run, admission)
             if options.distributed:
@@ -264,13 +270,15 @@ class Pushing(Sending):
                 )
             return await self._deliver(gs, ledger, push, run, waiting=admission.pending, interrupts=interrupts)
 
-    async def _load(self, push: Push, api_base: str, *, only_look: bool = False) -> tuple[Run, Admission]:
+    async def _load(
+        self, push: Push, api_base: str, trace: Mapping[str, Any] = {}, *, only_look: bool = False
+    ) -> tuple[Run, Admission]:
         options = self._options
 
         async def load(source: Source) -> tuple[Run, Admission]:
             if options.plan is not None:
                 source = check_plan(options.plan, source)
-            loaded = await push.load_source(source, options=options.remembered(api_base))
+            loaded = await push.load_source(source, options={**options.remembered(api_base), **trace})
             self._tell_warnings(source)
             return loaded
 

@@ -34,8 +34,10 @@ def prepare(db: Database, shown: str) -> bool:
     In the caller's transaction, which excludes whoever does the same.
     """
     tables = {name for (name,) in db.rows("tables")}
-    if not tables and (db.kind is not Kind.SQLITE or db.rows("page_count")[0][0] <= 1):
-        # A file of one page is new: SQLite writes the first one when it begins the write-ahead log.
+    others = tables - TABLES if db.kind is not Kind.SQLITE else frozenset()
+    if tables == others and (db.kind is not Kind.SQLITE or db.rows("page_count")[0][0] <= 1):
+        # A file of one page is new: SQLite writes the first one when it begins the write-ahead log. In PostgreSQL there
+        # may be tables of others: the tokens, the queue, whatever else is kept there.
         db.script("schema")
         db.script("view")
         db.change("remember", name="schema_version", value=VERSION)

@@ -17,6 +17,7 @@ from gotsurge_async.bulk.ledger import (
     Counts,
     Ledger,
     LedgerBusy,
+    LedgerError,
     LedgerOlder,
     LedgerUnusable,
     OrderOutcome,
@@ -110,6 +111,16 @@ async def test_a_standby_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 assert await ledger.counts(info.id) == Counts(pending=3)
         finally:
             standby.stop()
+
+
+async def test_other_tables_in_the_database_are_no_ledger(url: str) -> None:
+    """A ledger is made beside whatever else there is, and not where a part of a ledger is left."""
+    ask(url, "CREATE TABLE gotsurge_tokens (account TEXT)")
+    async with await Ledger.open(url) as ledger:
+        assert await ledger.runs() == []
+    ask(url, "DROP TABLE ledger_meta")
+    with pytest.raises(LedgerError, match="is a database, but not a ledger"):
+        await Ledger.open(url)
 
 
 async def test_who_may_only_read_looks(url: str) -> None:

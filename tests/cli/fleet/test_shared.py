@@ -1,0 +1,215 @@
+"""What workers share: one rate, one pace, one token; by real processes and PostgreSQL, counted by a simulator."""
+
+import asyncio
+import os
+import signal
+from bisect import bisect_left
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import attrs
+import psycopg
+import pytest
+
+from gotsurge_async import Credentials, Environment, GotSurge
+from gotsurge_async.auth.leases import BEAT
+from gotsurge_async.auth.sealing import KEYS_VARIABLE, Sealer, new_key
+from gotsurge_async.auth.sql import SqlStore
+from gotsurge_async.cli.shared.credentials import account_name
+from gotsurge_async.simulator import Fault, Simulator
+from tests.support.postgres import Server, server
+from tests.support.running import running_simulator
+from tests.support.workers import Fleet
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ACCOUNT = "plain"
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Server]:
+    with server() as running:
+        yield running
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    with running_simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+async def fleet(postgres: Server, simulator: Simulator, tmp_path: Path) -> Fleet:
+    """A ledger of its own."""
+    url = postgres.create(f"fleet_{tmp_path.name.lower()}"[-60:])
+    fleet = Fleet(simulator, url, tmp_path)
+    await fleet.upgrade()
+    return fleet
+
+
+def times(simulator: Simulator) -> list[float]:
+    """When each task was created, by the simulator's clock."""
+    return sorted(task["history"][0][1] for task in simulator.tasks())
+
+
+def most_in_a_second(moments: list[float], since: float) -> int:
+    """The most that lie in any window of one second that begins later."""
+    return max(bisect_left(moments, at + 1.0) - place for place, at in enumerate(moments) if at >= since)
+
+
+# --- rate and pace ---------------------------------------------------------------------------------------------------
+
+
+async def test_four_workers_keep_one_rate(fleet: Fleet) -> None:
+    """With --rate 200 four workers begin 200 calls a second together, never more than 210 in any second."""
+    run = await fleet.put_up(range(2400), "--batch-size", "1")
+    async with fleet.workers(4, "--rate", "200"):
+        await fleet.until_over(run)
+    moments = times(fleet.simulator)
+    assert len(moments) == 2400
+    most = most_in_a_second(moments, moments[0] + 1.0)
+    mean = (len(moments) - 1) / (moments[-1] - moments[0])
+    print(f"at --rate 200 with 4 workers: {mean:.1f}/s on average, {most} in the fullest second after the first")
+    assert 170 <= most <= 210  # a machine that is busy with other things may not fill each second
+
+
+async def test_the_rate_of_a_push_is_that_of_all_workers(fleet: Fleet) -> None:
+    """What push --distributed says holds for all workers together, whatever more each of them may do."""
+    run = await fleet.put_up(range(120), "--batch-size", "1", "--rate", "20")
+    async with fleet.workers(2, "--rate", "1000"):
+        await fleet.until_over(run)
+    moments = times(fleet.simulator)
+    assert len(moments) == 120
+    assert most_in_a_second(moments, moments[0]) <= 22
+
+
+async def test_when_to_ask_again_is_felt_by_all(fleet: Fleet) -> None:
+    """One 429 with Retry-After to one worker has all of them wait so long."""
+    run = await fleet.put_up(range(600), "--batch-size", "1")
+    async with fleet.workers(3, "--rate", "100"):
+        await fleet.until_created(150)
+        fault = Fault(operation="tasks.create", kind="status", status=429, times=1, headers={"Retry-After": "4"})
+        fleet.simulator.order_fault(fault)
+        status = await fleet.until_over(run)
+    moments = times(fleet.simulator)
+    pauses = [(later - earlier, earlier) for earlier, later in pairwise(moments)]
+    longest, began = max(pauses)
+    assert (status["created"], len(moments)) == (600, 600)
+    assert longest >= 3.0
+    # Those that were on their way, or had their turn, when it was said.
+    assert bisect_left(moments, began + 1e-9) - 150 <= 150
+
+
+# --- one token -------------------------------------------------------------------------------------------------------
+
+
+async def signed_in(fleet: Fleet, **changes: datetime) -> Fleet:
+    """A fleet whose tokens are in its PostgreSQL, as a person's sign-in has left them."""
+    simulator, key = fleet.simulator, new_key()
+    known = simulator.accounts[ACCOUNT]
+    environment = Environment.named("local", api_base=simulator.api_base)
+    credentials = Credentials(client_key=known.client_key, secret_key=known.secret_key)
+    async with GotSurge(environment, credentials=credentials) as gs:
+        tokens = await gs.oauth.exchange(simulator.new_code(ACCOUNT))
+    store = SqlStore(fleet.url, Sealer([key]))
+    await store.save(account_name(environment, None), attrs.evolve(tokens, **changes))
+    await store.close()
+    variables = {
+        "GOTSURGE_TOKEN_STORE": fleet.url,
+        KEYS_VARIABLE: key,
+        "GOTSURGE_CLIENT_KEY": known.client_key,
+        "GOTSURGE_SECRET_KEY": known.secret_key,
+    }
+    return attrs.evolve(fleet, variables=variables)
+
+
+def refreshes(simulator: Simulator) -> int:
+    """How many refreshes the simulator counted."""
+    counted: int = simulator.audit()["calls"].get("auth.refresh", 0)
+    return counted
+
+
+def all_once(simulator: Simulator, number: int) -> bool:
+    """Whether drivers were shown so many orders, each once."""
+    audit = simulator.audit()
+    return bool(audit["tasks"] == number and not audit["doubled"])
+
+
+async def test_the_end_of_the_token_costs_one_refresh(fleet: Fleet) -> None:
+    """Three workers that push while their token comes to its end renew it once, before it has ended."""
+    run = await fleet.put_up(range(1500), "--batch-size", "1", "--mode", "direct")
+    now = datetime.now(UTC)
+    # The last fifth of its life begins within ten seconds; that is more than a minute before its end.
+    fleet = await signed_in(fleet, issued_at=now - timedelta(seconds=310), expires_at=now + timedelta(seconds=90))
+    async with fleet.workers(3, "--rate", "100"):
+        status = await fleet.until_over(run)
+    assert (status["state"], all_once(fleet.simulator, 1500)) == ("done", True)
+    assert refreshes(fleet.simulator) == 1
+
+
+@pytest.mark.parametrize("how", ["it ended", "it is refused"])
+async def test_a_storm_of_401s_costs_one_refresh(fleet: Fleet, how: str) -> None:
+    """When the service takes their token no more, three workers in the middle of a push get one new one, and go on."""
+    simulator = fleet.simulator
+    run = await fleet.put_up(range(1500), "--batch-size", "1", "--mode", "direct")
+    fleet = await signed_in(fleet)
+    # So that many calls are in flight at once, and many meet a 401.
+    simulator.order_fault(Fault(operation="tasks.create", kind="delay", seconds=0.2))
+    async with fleet.workers(3, "--rate", "100"):
+        await fleet.until_created(300)
+        assert refreshes(simulator) == 0
+        if how == "it ended":
+            simulator.advance(timedelta(days=31).total_seconds())
+        else:
+            simulator._service.sign_in._bearers.clear()
+        status = await fleet.until_over(run)
+    assert (status["state"], all_once(simulator, 1500)) == ("done", True)
+    assert refreshes(simulator) == 1
+    assert simulator.audit()["calls"]["tasks.create"] - 1500 >= 3  # each worker met one
+
+
+async def test_a_frozen_worker_frees_the_token(fleet: Fleet) -> None:
+    """A worker that is frozen while it renews the token is overtaken, and goes on with theirs when it wakes."""
+    simulator = fleet.simulator
+    run = await fleet.put_up(range(900), "--batch-size", "1", "--mode", "direct")
+    fleet = await signed_in(fleet)
+    simulator.order_fault(Fault(operation="auth.refresh", kind="delay", seconds=20.0, times=1))
+    async with fleet.workers(3, "--rate", "100", "--lease", "120") as workers:
+        await fleet.until_created(200)
+        simulator._service.sign_in._bearers.clear()
+        holder = await frozen_holder(fleet.url, workers)
+        done = simulator.audit()["tasks"]
+        began = asyncio.get_running_loop().time()
+        await fleet.until_created(done + 200, seconds=30)
+        overtaken = asyncio.get_running_loop().time() - began
+        print(f"a frozen holder was overtaken, and 200 orders were created, within {overtaken:.1f} s")
+        assert refreshes(simulator) == 2  # its own, which came to nothing, and that of another
+        holder.send_signal(signal.SIGCONT)
+        status = await fleet.until_over(run)
+    assert (status["state"], all_once(simulator, 900)) == ("done", True)
+    assert refreshes(simulator) == 2
+
+
+async def frozen_holder(url: str, workers: list[asyncio.subprocess.Process]) -> asyncio.subprocess.Process:
+    """Freeze the worker that renews the token now: the one without which its lease shows no sign of life."""
+    async with asyncio.timeout(60):
+        while await sign(url) is None:  # noqa: ASYNC110 - it is in another process
+            await asyncio.sleep(0.02)
+        while True:
+            for worker in workers:
+                worker.send_signal(signal.SIGSTOP)
+                await asyncio.to_thread(os.waitid, os.P_PID, worker.pid, os.WSTOPPED | os.WNOWAIT)
+                before = await sign(url)
+                await asyncio.sleep(2 * BEAT)
+                if before == await sign(url):
+                    return worker
+                worker.send_signal(signal.SIGCONT)
+
+
+async def sign(url: str) -> tuple[str, int] | None:
+    """The holder of the lease, and how often it has shown that it lives."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        found = await connection.execute("SELECT holder, beat FROM gotsurge_leases")
+        return await found.fetchone()
