@@ -15,6 +15,7 @@ import attrs
 
 from gotsurge_async.api.endpoints import CHUNK, TASKS_CREATE
 from gotsurge_async.api.profile import Profile
+from gotsurge_async.auth.keeping import Keeper
 from gotsurge_async.auth.oauth import OAuth, tokens_from
 from gotsurge_async.auth.stores import MemoryStore, Tokens, TokenStore
 from gotsurge_async.auth.tokens import TokenManager
@@ -123,6 +124,7 @@ class GotSurge:
             TokenManager, token_store or MemoryStore(), self.oauth.refresh, clock=clock, hooks=self.hooks
         )
         self._given = _given_tokens(as_secret(bearer_token), as_secret(refresh_token), clock)
+        self._keeper = Keeper(clock)
         self._main: Self | None = None
         self._others: dict[str, Self] = {}
         self._join(account, known)
@@ -178,6 +180,19 @@ class GotSurge:
                 other._begin()
             main._others[account] = other
         return main._others[account]
+
+    async def release(self, account: str) -> None:
+        """Keep an account's tokens fresh no more: what is stored stays, and `as_account` begins anew.
+
+        For services with thousands of accounts of which few are used. Its calls under way are waited for. The account
+        that the client was made with stays until the client is closed.
+        """
+        main = self._main or self
+        other = main._others.pop(account, None)
+        if other is not None and other._state == "open":
+            other._state = "closed"
+            await other._session.close()
+            await other.tokens.close()
 
     def with_options(
         self, *, timeout: float | None = None, retries: int | None = None, account: str | None = None
@@ -291,7 +306,7 @@ class GotSurge:
     def _begin(self) -> None:
         self._state = "open"
         self._session.open()
-        self.tokens.start()
+        self.tokens.start(self._keeper)
 
     async def close(self) -> None:
         """Wait for calls under way, end the background work, close the connections. Idempotent.

@@ -376,6 +376,31 @@ async def test_closing_does_not_wait_for_the_next_try_of_a_renewal() -> None:
     assert not others()
 
 
+async def test_an_account_can_be_released() -> None:
+    """Nothing of it stays in memory, its stored tokens do; asked for again it begins anew, and is renewed again."""
+    store, clock = MemoryStore(), ManualClock()
+    async with make(token_store=store, clock=clock) as gs:
+        await clock.settle()
+        before = others()
+        names = [f"shop-{number}" for number in range(300)]
+        for name in names:
+            await gs.adopt(name, Tokens(bearer=Secret(name), issued_at=NOW, expires_at=NOW + timedelta(days=30)))
+        await clock.settle()
+        assert len(others()) == len(before)
+        acme = gs.as_account("shop-7")
+        for name in names:
+            await gs.release(name)
+        with pytest.raises(ClientClosed):
+            await acme.tasks.get("t")
+        assert gs.as_account("shop-7") is not acme
+        await gs.as_account("shop-7").tasks.get("t")
+        assert set(await store.accounts()) == {"default", *names}
+        await gs.release("default")  # stays
+        await gs.release("nobody")
+        await gs.tasks.get("t")
+    assert not others()
+
+
 async def test_options_make_another_kind_of_calls() -> None:
     """A client with options shares all with its own, adds what is given, and is closed with it."""
     transport, clock = MemoryTransport([NothingSent("down"), NothingSent("down"), NothingSent("down")]), ManualClock()

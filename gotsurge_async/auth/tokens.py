@@ -10,8 +10,9 @@ from typing import Any
 import attrs
 
 from gotsurge_async.api.endpoints import AUTH_REFRESH
+from gotsurge_async.auth.keeping import Keeper
 from gotsurge_async.auth.stores import Tokens, TokenStore, is_token, same_pair
-from gotsurge_async.clock import Clock, sleep_or
+from gotsurge_async.clock import Clock
 from gotsurge_async.errors import ConfigError, NotSent, OutcomeUnknown, Rejected, SignInNeeded
 from gotsurge_async.hooks import Hooks, SignInRequired, TokenRefreshed
 from gotsurge_async.secrets import Known, Secret
@@ -92,8 +93,7 @@ class TokenManager:
         self._failures = 0
         self._failed_at = 0.0
         self._spread = 1.0
-        self._keeper: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
+        self._keeper: Keeper | None = None
 
     async def bearer(self) -> Secret:
         """The token to sign a call with.
@@ -144,10 +144,11 @@ class TokenManager:
         """The tokens as they are, None before a sign-in; never renews."""
         return self._tokens or await self._store.load(self.account)
 
-    def start(self) -> None:
-        """Begin to renew in the background, until `close`."""
+    def start(self, keeper: Keeper | None = None) -> None:
+        """Begin to renew in the background, until `close`; by a keeper of several accounts, if it is given."""
         if self._keeper is None:
-            self._keeper = asyncio.create_task(self._keep(), name=f"gotsurge tokens of {self.account}")
+            self._keeper = keeper or Keeper(self._clock)
+            self._keeper.add(self)
 
     async def close(self) -> None:
         """End the background work, within half a minute.
@@ -157,8 +158,7 @@ class TokenManager:
         """
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
-            keeper.cancel()
-            await asyncio.wait([keeper])
+            await keeper.remove(self)
         if (task := self._task) is not None:
             if self._in_flight:  # else it waits for another process
                 await self._ends_within(task, LONGEST_CLOSE)
@@ -190,7 +190,8 @@ class TokenManager:
             self._rejected = None
         if tokens.refused_at is None:
             self._sign_in_told = False
-        self._changed.set()
+        if self._keeper is not None:
+            self._keeper.soon(self)
 
     def _must_refresh(self, tokens: Tokens, now: datetime) -> bool:
         if self._rejected is not None and tokens.bearer == self._rejected:
@@ -357,22 +358,22 @@ class TokenManager:
         finally:
             await _end(call)
 
-    # --- the background coroutine -----------------------------------------------------------------------------------
+    # --- in the background ------------------------------------------------------------------------------------------
 
-    async def _keep(self) -> None:
-        """Renew at about 80 % of the life, again and again; a failure is tried again later, there are days left."""
-        while True:
-            self._changed.clear()
-            try:
-                await self._look()
-                wait = self._seconds_left()
-            except SignInNeeded:
-                wait = LONGEST_SLEEP  # or until somebody signs in here; a call looks at the store by itself
-            except Exception as error:  # a store may raise anything, and the keeper must outlive it
-                if error is not self._failure:  # that of a renewal was told where it ended
-                    self._failed(error)
-                wait = self._seconds_left()
-            await sleep_or(self._changed, self._clock, wait)  # a sign-in changes them
+    async def keep(self) -> float:
+        """Renew at about 80 % of the life; a failure is tried again later, there are days left. See `Keeper`.
+
+        Returns:
+            Seconds until the next look.
+        """
+        try:
+            await self._look()
+        except SignInNeeded:
+            return LONGEST_SLEEP  # or until somebody signs in here; a call looks at the store by itself
+        except Exception as error:  # a store may raise anything, and the keeper must outlive it
+            if error is not self._failure:  # that of a renewal was told where it ended
+                self._failed(error)
+        return self._seconds_left()
 
     async def _look(self) -> None:
         tokens = self._tokens
