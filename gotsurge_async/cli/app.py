@@ -30,6 +30,9 @@ COMMANDS = {
         "undo": "Cancel what is still broadcasting of a run.",
         "ledger": "Check the ledger, and copy it.",
     },
+    "files": {
+        "map": "How tables of your own are read.",
+    },
     "fleet": {
         "worker": "Send what is put up, with other machines.",
         "stop": "Have the workers stop sending a run.",

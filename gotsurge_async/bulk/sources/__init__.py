@@ -1,7 +1,8 @@
 """Files of orders: `open_source` reads tables and JSON Lines, one good order after another, and reports every fault."""
 
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,7 @@ __all__ = [
     "Source",
     "SourceOptions",
     "SourceReport",
+    "open_grid",
     "open_source",
 ]
 
@@ -78,6 +80,28 @@ def _asked(name: str, query: Query, options: SourceOptions, report: SourceReport
     from gotsurge_async.bulk.sources.tables.query import QueryGrid
 
     return _table(name, QueryGrid(query), options, report, undo)
+
+
+@contextmanager
+def open_grid(path_or_stream: Path | str | BinaryIO, *, options: SourceOptions) -> Iterator[Grid]:
+    """Open a file as a table of texts, whatever stands in it.
+
+    Raises:
+        ConfigError: as `open_source`; or it is JSON Lines.
+    """
+    with ExitStack() as at_end:
+        if options.query is not None:
+            from gotsurge_async.bulk.sources.tables.query import QueryGrid
+
+            yield QueryGrid(options.query)
+            return
+        stream, name, owned = _stream(path_or_stream)
+        if owned:
+            at_end.callback(stream.close)
+        format_ = _format(name, options, is_file=owned)
+        if format_ == "jsonl":
+            raise ConfigError(f"{name}: is JSON Lines, and no table")
+        yield _grid(stream, format_, options.dialect())
 
 
 def _table(name: str, grid: Grid, options: SourceOptions, report: SourceReport, undo: ExitStack) -> Source:

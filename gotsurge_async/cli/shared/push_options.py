@@ -30,7 +30,7 @@ from gotsurge_async.money import Money
 _file = in_group(THE_FILE)
 
 
-def _source(file_map: str | None, sql: str | None, url: str | None, **given: Any) -> SourceOptions:
+def _source(sql: str | None, url: str | None, file_map: str | None = None, **given: Any) -> SourceOptions:
     said = click.get_current_context().get_parameter_source("url") is click.core.ParameterSource.COMMANDLINE
     if (sql is not None and url is None) or (sql is None and said):
         raise click.UsageError("--sql and --from belong together: what is asked, and whom")
@@ -70,24 +70,30 @@ def file_or_query(file: str | None, source: SourceOptions) -> str:
     return source.query.name
 
 
-takes_source: Decorator[Any] = gathered(
-    "source",
-    _source,
-    _file("--items", type=PATH, metavar="FILE", help="The items, a CSV joined by tracking_id."),
+_table: Decorator[Any] = together(
     _file("--format", type=click.Choice(FORMATS), help="Instead of the file's ending."),
-    _file("--map", "file_map", metavar="MAP", help="How to read other columns: MAP.toml, or a name (gotsurge map)."),
     _file("--delimiter", metavar="D", help="Between two cells of the CSV, such as ; or tab."),
     _file("--encoding", metavar="NAME", help="Of a text without a byte order mark.  [default: utf-8]"),
     _file("--header-row", type=click.IntRange(1), metavar="N", help="The line that names the columns, below a title."),
     _file("--sheet", metavar="NAME", help="Of a workbook.  [default: the first that is visible]"),
-    _file("--items-sheet", metavar="NAME", help="The same of a workbook with the items."),
     _file("--sql", metavar="QUERY", help="Instead of FILE: what a database is asked; needs --from."),
     _file("--from", "url", metavar="URL", envvar="GOTSURGE_FROM", help="The database, or GOTSURGE_FROM."),
     timezone_option,
+)
+takes_source: Decorator[Any] = gathered(
+    "source",
+    _source,
+    _file("--items", type=PATH, metavar="FILE", help="The items, a table joined by tracking_id."),
+    _file("--items-sheet", metavar="NAME", help="Its sheet, if it is a workbook."),
+    _file("--map", "file_map", metavar="MAP", help="How to read other columns: MAP.toml, or a name (gotsurge map)."),
+    _table,
     _file("--key", default=ITEM_KEY, show_default=True, help="The column that tells orders apart."),
     max_price_option,
 )
 """The options that say how to read a file of orders, the command gets them as its argument ``source``."""
+
+takes_table: Decorator[Any] = gathered("source", _source, _table)
+"""Those of them that say how a table is written."""
 
 
 def reading_words(given: Mapping[str, Any]) -> list[str]:

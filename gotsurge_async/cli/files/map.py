@@ -1,0 +1,111 @@
+"""``gotsurge map``: how somebody's own tables are read, kept by names, and proposed."""
+
+from pathlib import Path
+
+import attrs
+import click
+
+from gotsurge_async.bulk.sources import STDIN, SourceOptions, open_grid
+from gotsurge_async.bulk.sources.lines import BadFile
+from gotsurge_async.bulk.sources.maps.draft import Draft, draft_map
+from gotsurge_async.bulk.sources.maps.kept import find_map, keep_map, kept_maps, maps_folder, write_map
+from gotsurge_async.bulk.sources.maps.reading import load_map
+from gotsurge_async.cli.shared.exits import told
+from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option, together
+from gotsurge_async.cli.shared.output import print_json, print_table, say
+from gotsurge_async.cli.shared.push_options import file_or_query, takes_table
+from gotsurge_async.errors import ConfigError
+
+_DELIMITERS = (None, ";", "\t", "|")
+
+_where = in_group("The map")
+_force = _where("--force", is_flag=True, help="Replace one that is there.")
+
+
+@click.group()
+def map() -> None:  # noqa: A001 - the command's name
+    """How the columns of your own tables are read: kept by names, shown, proposed.
+
+    A map is a TOML file. push and plan take it by --map: its file, or the name under which it is kept. GOTSURGE_MAPS
+    names the folder of those that are kept. docs/tables.md shows all that may stand in a map.
+    """
+
+
+@map.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List the maps that are kept."""
+    rows = [(name, str(maps_folder() / f"{name}.toml")) for name in kept_maps()]
+    if as_json:
+        print_json([{"name": name, "file": file} for name, file in rows])
+    else:
+        print_table(("name", "file"), rows)
+
+
+@map.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Print a map: one that is kept, or a file. It is checked too."""
+    with told():
+        path = find_map(name)
+        load_map(path)
+        click.echo(path.read_text(encoding="utf-8"), nl=False)
+
+
+@map.command()
+@click.argument("file", type=PATH)
+@click.argument("name")
+@_force
+def keep(file: Path, name: str, force: bool) -> None:
+    """Check the map in FILE, and keep it as NAME."""
+    with told():
+        load_map(file)
+        say(f"kept as {name}: {keep_map(name, file.read_bytes(), replace=force)}")
+
+
+@map.command(cls=GroupedCommand)
+@click.argument("file", metavar="[FILE]", required=False)
+@together(
+    _where("-o", "--output", type=PATH, metavar="MAP.toml", help="Write it there; else to standard output."),
+    _where("--name", metavar="NAME", help="Keep it by this name."),
+    _force,
+)
+@takes_table
+def draft(file: str | None, output: Path | None, name: str | None, force: bool, source: SourceOptions) -> None:
+    """Propose a map for the table in FILE, from its header and its first 500 rows.
+
+    What is not sure is marked so. Read it, mend it, and try it with gotsurge push FILE --map MAP.toml --dry-run.
+    """
+    shown = file_or_query(file, source)
+    with told():
+        made = _drafted(shown, source)
+        text = made.text.encode()
+        if output is not None:
+            write_map(output, text, replace=force)
+        if name is not None:
+            say(f"kept as {name}: {keep_map(name, text, replace=force)}")
+        if output is None and name is None:
+            click.echo(made.text, nl=False)
+    _tell(made)
+
+
+def _drafted(file: str, source: SourceOptions) -> Draft:
+    """A draft, with the delimiter by which most columns are recognized, unless one was said."""
+    delimiters = _DELIMITERS if source.delimiter is None and file != STDIN else (source.delimiter,)
+    drafts = []
+    for delimiter in delimiters:
+        said = attrs.evolve(source, delimiter=delimiter)
+        try:
+            with open_grid(file, options=said) as grid:
+                drafts.append(draft_map(grid, said.dialect(), said.timezone))
+                if grid.form.format != "csv":
+                    break
+        except BadFile as error:
+            raise ConfigError(f"{file}: {error}") from None
+    return max(drafts, key=lambda each: len(each.sure) + len(each.unsure) / 2)
+
+
+def _tell(made: Draft) -> None:
+    for what, names in (("sure of", made.sure), ("not sure of", made.unsure), ("left out", made.unknown)):
+        if names:
+            say(f"{what} {len(names)} {'column' if len(names) == 1 else 'columns'}: {', '.join(names)}")
