@@ -16,6 +16,7 @@ COMMANDS = {
     "files": {
         "columns": "What a table of orders may hold.",
         "template": "An empty table to fill in.",
+        "map": "How tables of your own are read.",
     },
     "pushes": {
         "push": "Push a file of orders.",
@@ -29,9 +30,6 @@ COMMANDS = {
         "resolve": "Say what became of orders in doubt.",
         "undo": "Cancel what is still broadcasting of a run.",
         "ledger": "Check the ledger, and copy it.",
-    },
-    "files": {
-        "map": "How tables of your own are read.",
     },
     "fleet": {
         "worker": "Send what is put up, with other machines.",

@@ -105,7 +105,10 @@ class Dialect:
 
 @attrs.frozen(kw_only=True)
 class Join:
-    """Several columns as one text: what is not empty of them, with ``between`` between two."""
+    """Several columns as one text: what is not empty of them, with ``between`` between two.
+
+    One column alone may give several fields so.
+    """
 
     columns: tuple[str, ...]
     between: str = " "
@@ -119,11 +122,13 @@ class Dates:
         like: 31 December 2030, 23:59:58, as they write it, such as "31/12/2030 23:59"; several are tried in turn.
         zone: the IANA name of the zone of those that tell none; that of the whole file if None.
         time: the time of day that a date without one stands for, such as "09:00"; it is a fault if None.
+        minutes_later: is added: a window may end so long after the time that the file tells.
     """
 
     like: tuple[str, ...] = ()
     zone: str | None = None
     time: str | None = None
+    minutes_later: int = 0
 
 
 @attrs.frozen(kw_only=True)

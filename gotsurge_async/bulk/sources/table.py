@@ -7,6 +7,7 @@ from typing import Any
 from gotsurge_async.bulk.checks.faults import Fault, Original, SourceReport
 from gotsurge_async.bulk.checks.rules import Finding, Severity
 from gotsurge_async.bulk.sources.cells import Broken
+from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.bulk.sources.header import Header, Reading
 from gotsurge_async.bulk.sources.lines import BadFile, Grid, Record, not_in
 
@@ -194,6 +195,8 @@ class Table:
     def _read_header(self, records: Iterator[Record]) -> Header | None:
         wanted = self._reading.dialect.header_row
         record = next(records, None)
+        if record is not None and {*FEEDBACK} <= {*record.cells}:
+            wanted = None  # a push has written it, and its header first, whatever a map says of the file before
         while record is not None and wanted is not None and record.line < wanted:
             record = next(records, None)
         if record is None or (wanted is not None and record.line > wanted):

@@ -5,7 +5,7 @@ from typing import Any
 
 from gotsurge_async.bulk.checks.faults import SourceReport
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet
-from gotsurge_async.bulk.sources.fields import ITEM_KEY, Column, candidate_of, columns_of
+from gotsurge_async.bulk.sources.fields import ITEM_KEY, candidate_of, columns_of
 from gotsurge_async.bulk.sources.header import Header, Reading
 from gotsurge_async.bulk.sources.lines import Grid, Record
 from gotsurge_async.bulk.sources.options import SourceOptions
@@ -20,8 +20,6 @@ from gotsurge_async.bulk.sources.source import (
 )
 from gotsurge_async.bulk.sources.table import Table
 from gotsurge_async.models.tasks import Order
-
-_NONE = Column("", "", "", object)
 
 
 class TableSource(Source):
@@ -41,8 +39,9 @@ class TableSource(Source):
         self._digest = grid.digest
         self._items = None
         self._joined_by_key = options.key == ITEM_KEY
-        # A key that is a field of text; "" where it is another column.
-        self._key_field = options.key if columns_of(Order).get(options.key, _NONE).kind is str else ""
+        column = columns_of(Order).get(options.key)
+        # A key that is a text of the order itself; "" where it is anything else.
+        self._key_field = options.key if column and column.kind is str and not column.parent else ""
         self._nameless = False  # whether the tracking id of a row is there, but cannot be read
         if items is not None:
             from gotsurge_async.bulk.sources.items import ItemStore  # few files of orders have a second one
@@ -114,7 +113,8 @@ class TableSource(Source):
         if header.key is None:
             return None
         # Of a field the text that the map made of it, which is what is sent.
-        key = getattr(order, self._key_field, None) or header.key(record.cells).strip()
+        own = order is not None and self._key_field
+        key = (getattr(order, self._key_field) or "") if own else header.key(record.cells).strip()
         rule = ""
         if not key:
             rule = "is empty, but tells this order from every other"

@@ -92,7 +92,8 @@ def draft(file: str | None, output: Path | None, name: str | None, force: bool, 
 def _drafted(file: str, source: SourceOptions) -> Draft:
     """A draft, with the delimiter by which most columns are recognized, unless one was said."""
     delimiters = _DELIMITERS if source.delimiter is None and file != STDIN else (source.delimiter,)
-    drafts = []
+    drafts: list[Draft] = []
+    refused: list[str] = []
     for delimiter in delimiters:
         said = attrs.evolve(source, delimiter=delimiter)
         try:
@@ -100,8 +101,10 @@ def _drafted(file: str, source: SourceOptions) -> Draft:
                 drafts.append(draft_map(grid, said.dialect(), said.timezone))
                 if grid.form.format != "csv":
                     break
-        except BadFile as error:
-            raise ConfigError(f"{file}: {error}") from None
+        except (BadFile, ConfigError) as error:
+            refused.append(str(error).removeprefix(f"{file}: "))
+    if not drafts:
+        raise ConfigError(f"{file}: {refused[0]}")
     return max(drafts, key=lambda each: len(each.sure) + len(each.unsure) / 2)
 
 

@@ -134,6 +134,7 @@ def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **given
       4 sign-in failed                 9 sent, but no result files: gotsurge results RUN
       130, 143 interrupted by Ctrl-C, by SIGTERM (once drains, twice aborts)
     """
+    given["file"] = file_or_query(given["file"], given["source"])
     if not dry_run:
         target.check()
     check_distributed(**given)
@@ -141,7 +142,6 @@ def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **given
         if target.simulate:
             raise click.UsageError("--simulate ends with this command: start gotsurge simulator, and give --env local")
         ledger = of_many_machines(ledger)
-    given["file"] = file_or_query(given["file"], given["source"])
     given["reading"] = reading_words(click.get_current_context().params)
     options = PushOptions(target=target, ledger=find_ledger(ledger, target, out), out=out, **given)
     pushing = Pushing(options)

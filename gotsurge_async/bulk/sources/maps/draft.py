@@ -201,6 +201,9 @@ class _Drafting:
                 else:
                     need = next(iter(required_of(field.inner)), "street_address")
                     lines.append(f"# {field.name}.{need} = …  # is required: no column was found for it")
+        for window in sorted({field.partition(".")[0] for field in self._fields if "_window." in field}):
+            ends = {f"{window}.start_time_utc", f"{window}.end_time_utc"} - self._fields.keys()
+            lines += [f"# {end} is required: in [join] a column can give it, too; see minutes_later" for end in ends]
         if "tracking_id" not in given:
             lines.append("# no column was found that tells one order from another: give one the field tracking_id")
         yield ["[constants]", *lines] if lines else []
@@ -312,4 +315,4 @@ def _doubt(why: str = "") -> str:
 
 
 def _quoted(text: str | Sequence[str]) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # which TOML wants so

@@ -146,16 +146,20 @@ class _Section:
         table = value if isinstance(value, dict) else {"columns": value}
         self._only(table, ["columns", "with"], where)
         return Join(
-            columns=_texts(table.get("columns"), f"{where}: columns", least=2),
+            columns=_texts(table.get("columns"), f"{where}: columns", least=1),
             between=_text(table.get("with", " "), where),
         )
 
     def _dates(self, value: Any, where: str) -> Dates:
         table = value if isinstance(value, dict) else {"like": value}
-        self._only(table, ["like", "zone", "time"], where)
+        self._only(table, ["like", "zone", "time", "minutes_later"], where)
+        later = table.get("minutes_later", 0)
+        if type(later) is not int:
+            raise ConfigError(f"{where}: minutes_later is a whole number")
         like = table.get("like", [])
         texts = {name: _text(table[name], f"{where}: {name}") for name in ("zone", "time") if name in table}
-        return Dates(like=_texts([like] if isinstance(like, str) else like, where, least=0), **texts)
+        written = _texts([like] if isinstance(like, str) else like, where, least=0)
+        return Dates(like=written, minutes_later=later, **texts)
 
     def _values(self, value: Any, where: str) -> Mapping[str, str]:
         if not isinstance(value, dict) or not value:
@@ -197,7 +201,7 @@ def _text(value: Any, where: str) -> str:
 
 def _texts(value: Any, where: str, *, least: int) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value) or len(value) < least:
-        raise ConfigError(f'{where}: give a list of {"at least two " if least > 1 else ""}texts, such as ["A", "B"]')
+        raise ConfigError(f'{where}: give a list of texts, such as ["A", "B"]')
     return tuple(value)
 
 

@@ -108,21 +108,27 @@ def dates_parser(dates: Dates, file_zone: ZoneInfo | None) -> Parse:
     clock = _time_of_day(dates.time)
     patterns = [_time_pattern(sample) for sample in dates.like]
     otherwise = time_parser(zone)
+    later = timedelta(minutes=dates.minutes_later)
     written = " or ".join(dates.like)
 
     def parse(text: str) -> datetime:
         for pattern in patterns:
             if found := pattern.fullmatch(text):
-                return _moment(found.groupdict(), clock, zone)
+                return shifted(_moment(found.groupdict(), clock, zone))
         if _TYPED_DATE.fullmatch(text) and clock is not None:
-            return in_zone(datetime.combine(datetime.fromisoformat(text), clock), zone).astimezone(UTC)
+            return shifted(in_zone(datetime.combine(datetime.fromisoformat(text), clock), zone).astimezone(UTC))
         try:
-            moment: datetime = otherwise(text)
+            return shifted(otherwise(text))
         except ValueError as error:
             if patterns and str(error).startswith("a time is written"):
                 raise ValueError(f'is not written as "{written}", which the map says of 31 December 2030') from None
             raise
-        return moment
+
+    def shifted(moment: datetime) -> datetime:
+        try:
+            return moment + later
+        except OverflowError:
+            raise ValueError("this time is out of range") from None
 
     return parse
 

@@ -1,0 +1,113 @@
+"""Maps that are proposed: what is sure, what is not, and that they are maps."""
+
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gotsurge_async.bulk.sources import SourceOptions, open_grid
+from gotsurge_async.bulk.sources.lines import BadFile
+from gotsurge_async.bulk.sources.maps.draft import Draft, draft_map
+from gotsurge_async.bulk.sources.maps.reading import read_map
+from gotsurge_async.errors import ConfigError
+from tests.bulk.sources.kit import plain_table, read, table
+from tests.support.order_forms import CELLS, NOW
+from tests.support.sheets import xlsx_bytes
+
+
+def drafted(data: bytes | str, name: str = "orders.csv", **options: object) -> Draft:
+    """The draft for a file."""
+    stream = io.BytesIO(data.encode() if isinstance(data, str) else data)
+    stream.name = name  # type: ignore[attr-defined]
+    said = SourceOptions(now=NOW, **options)  # type: ignore[arg-type]
+    with open_grid(stream, options=said) as grid:
+        return draft_map(grid, said.dialect(), said.timezone)
+
+
+HEADER = ["Order ID", "Ship to address", "Recipient Phone", "Fare", "Delivery date", "Kind", "Pcs", "Blurb", "Amount"]
+ROW = ["A-1", "7 Loyang Way", "9175 5010", "S$1,200.00", "13/03/2030 2:00 PM", "Marine", "4", "x", "5"]
+
+
+def test_what_is_sure_and_what_is_not() -> None:
+    """Columns, ways of writing and values are told; what nobody knows is left out, and says so."""
+    made = drafted(plain_table(["Orders of March"], [], HEADER, ROW), timezone="Asia/Singapore")
+    assert read_map(made.text.encode(), "m")
+    for line in (
+        "header_row = 3",
+        'timezone = "Asia/Singapore"',
+        '"Order ID" = "tracking_id"',
+        '"Ship to address" = "to_address.street_address"',
+        '"Fare" = "price"',
+        'client_time_utc = "now"  # when it is pushed',
+        'currency = "SGD"  # not sure',
+        '# service_type = "ftl"  # is required: one of ftl, ltl',
+        '"to_time_window.start_time_utc" = "31/12/2030 11:59 PM"',
+        '"price" = "S$1,234.56"',
+        '"to_contact.phone" = "+65 61234567"',
+        '"Marine" = "marine"',
+        '  "Blurb",  # not sure: such as x',
+        '  "Amount",  # not sure: "Fare" seems to be price',
+    ):
+        assert line in made.text.splitlines()
+    assert made.unknown == ["Blurb", "Amount"]
+    assert "Order ID" in made.sure
+
+
+def test_days_and_months_that_could_be_either() -> None:
+    """It is said that they could."""
+    made = drafted(plain_table(["Delivery date"], ["03/04/2030 14:00"]))
+    assert (
+        '"to_time_window.start_time_utc" = "31/12/2030 23:59"  # not sure: could be 12/31/2030 23:59 as well'
+        in made.text
+    )
+    assert "not sure" not in drafted(plain_table(["Delivery date"], ["13/04/2030 14:00"])).text.partition("[dates]")[2]
+
+
+def test_our_own_table_needs_no_map() -> None:
+    """Nothing is renamed, and nothing is unsure."""
+    made = drafted(table({}))
+    assert (made.unsure, made.unknown) == ([], [])
+    assert read(table({}), file_map=read_map(made.text.encode(), "m")).rows
+    assert "[columns]" not in made.text
+
+
+def test_a_workbook() -> None:
+    """Its sheet is named, and its numbers and dates need no rule."""
+    made = drafted(xlsx_bytes([["Order No", "Fare"], ["A", 48.5]], sheet="März"), "o.xlsx")
+    assert 'sheet = "März"' in made.text
+    assert "[numbers]" not in made.text
+
+
+@pytest.mark.parametrize(("data", "words"), [("", "no table"), (b"tracking_id,Gr\xf6\xdfe\n", "--encoding")])
+def test_what_is_no_table(data: bytes | str, words: str) -> None:
+    """It is told."""
+    with pytest.raises(ConfigError, match=words):
+        drafted(data)
+    with pytest.raises(ConfigError, match="no table"):
+        drafted(b"{}", "orders.jsonl")
+    with pytest.raises(ConfigError, match="--header-row"):
+        drafted("a\n", header_row=4)
+
+
+_words = st.sampled_from([*HEADER, *CELLS, "Order", "Name", "Delivery time", "Pickup", "x", "", "gs_error", 'a"\\\x7f'])
+_cells = st.sampled_from([*ROW, *CELLS.values(), "", "'0123", "1.234,56", "31.12.2030", "\ud7ff", "\U0001f6a2", '"\\u'])
+
+
+@given(
+    st.lists(_words, min_size=1, max_size=12).flatmap(
+        lambda header: st.tuples(
+            st.just(header), st.lists(st.lists(_cells, min_size=len(header), max_size=len(header)), max_size=4)
+        )
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_a_draft_is_always_a_map(drawn: tuple[list[str], list[list[str]]]) -> None:
+    """Whatever stands in a table, what is proposed can be read as a map, and used."""
+    text = plain_table(drawn[0], *drawn[1])
+    try:
+        made = drafted(text)
+    except (ConfigError, BadFile):
+        return
+    file_map = read_map(made.text.encode(), "m")
+    read(text, file_map=file_map)
