@@ -17,15 +17,16 @@ has these things as fixtures for pytest. `gotsurge_async.transports.memory.Memor
 import asyncio
 import heapq
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import Clock
 from gotsurge_async.config import Credentials
 from gotsurge_async.secrets import Secret
-from gotsurge_async.simulator import Simulator
+from gotsurge_async.simulator import Fault, Simulator
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 """When a `ManualClock` starts unless told otherwise."""
@@ -111,21 +112,36 @@ class ManualClock:
 
 @asynccontextmanager
 async def simulated(
-    account: str = "plain", *, simulator: Simulator | None = None, **options: Any
+    account: str = "plain",
+    *,
+    simulator: Simulator | None = None,
+    faults: Iterable[Fault] = (),
+    clock: Clock | None = None,
+    **options: Any,
 ) -> AsyncIterator[GotSurge]:
-    """A client that is signed in to a simulator, over real HTTP and with real tokens.
+    """A client that is signed in to a simulator, over real HTTP and with real tokens::
+
+        async with simulated(faults=[Fault(operation="tasks.create", when="after", kind="reset", times=1)]) as gs:
+            ...
 
     Args:
         account: ``plain`` or ``platform``.
         simulator: one that runs already; unless given, one that lives as long as the client.
+        faults: are ordered when the client is signed in.
+        clock: of the client; of the simulator too, if that lives as long as the client.
         options: of `GotSurge`.
     """
     if simulator is None:
-        async with Simulator() as own, simulated(account, simulator=own, **options) as gs:
+        async with (
+            Simulator(clock=clock) as own,
+            simulated(account, simulator=own, faults=faults, clock=clock, **options) as gs,
+        ):
             yield gs
         return
     known = simulator.accounts[account]
     credentials = Credentials(client_key=known.client_key, secret_key=Secret(known.secret_key))
-    async with GotSurge("local", api_base=simulator.api_base, credentials=credentials, **options) as gs:
+    async with GotSurge("local", api_base=simulator.api_base, credentials=credentials, clock=clock, **options) as gs:
         await gs.sign_in(simulator.new_code(account))
+        for fault in faults:
+            simulator.order_fault(fault)
         yield gs

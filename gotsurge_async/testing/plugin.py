@@ -7,7 +7,10 @@ In the ``conftest.py`` at the top of the tests::
 It is not loaded by itself: who only uses the package gets no fixtures.
 """
 
-from collections.abc import AsyncIterator
+import inspect
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
 import pytest
 import pytest_asyncio
@@ -15,6 +18,9 @@ import pytest_asyncio
 from gotsurge_async.client import GotSurge
 from gotsurge_async.simulator import Simulator
 from gotsurge_async.testing import ManualClock, simulated
+
+if TYPE_CHECKING:
+    from aioresponses import aioresponses
 
 
 @pytest.fixture
@@ -35,3 +41,21 @@ async def gotsurge(gotsurge_simulator: Simulator) -> AsyncIterator[GotSurge]:
     """An open client, signed in to ``gotsurge_simulator`` as the platform partner, who may call every operation."""
     async with simulated("platform", simulator=gotsurge_simulator) as gs:
         yield gs
+
+
+@pytest.fixture
+def gotsurge_http(monkeypatch: pytest.MonkeyPatch) -> "Iterator[aioresponses]":
+    """aioresponses, which answers for the requests of every aiohttp session; needs the package ``aioresponses``."""
+    import aiohttp
+    from aioresponses import aioresponses
+
+    class Answer(aiohttp.ClientResponse):
+        """aioresponses 0.7.9 makes answers without the stream writer that aiohttp 3.14 asks for."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{"stream_writer": Mock(output_size=0), **options})
+
+    if "stream_writer" in inspect.signature(aiohttp.ClientResponse).parameters:
+        monkeypatch.setattr("aioresponses.core.ClientResponse", Answer)
+    with aioresponses() as faked:
+        yield faked

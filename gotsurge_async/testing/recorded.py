@@ -1,0 +1,135 @@
+"""Answers that were recorded once, from a simulator or GotSurge's sandbox, and are played in tests without a network::
+
+    recorder = Recorder(AiohttpTransport(), "answers.jsonl")
+    async with GotSurge("sandbox", token_store=store, transport=recorder) as gs:
+        await gs.tasks.get(task_id)
+
+    async with GotSurge("sandbox", bearer_token="any", transport=Recorded("answers.jsonl")) as gs:
+        await gs.tasks.get(task_id)
+
+A line of the file is one try of a call: what was asked, and what came. No header of a request is in it, and of an
+answer only harmless ones; the calls of a sign-in, which carry no bearer token and bring secrets, are not recorded.
+Bodies are as they came, with the token hidden: they may hold people's names, so the file is its owner's alone.
+"""
+
+import os
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gotsurge_async.secrets import HIDDEN, Secret, headers_for_log, without
+from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport, TransportError
+
+
+class Entry(msgspec.Struct, omit_defaults=True):
+    """One try of a call, as it is written.
+
+    Attributes:
+        url: without scheme and host.
+        body: of the request; of bytes that are no UTF-8, what can be read of them.
+        failure: ``nothing sent`` or ``maybe sent`` where there was no answer.
+    """
+
+    method: str
+    url: str
+    body: str = ""
+    status: int = 0
+    headers: dict[str, str] = {}
+    answer: str = ""
+    failure: str = ""
+    reason: str = ""
+
+
+class Recorder:
+    """Sends by another transport, which it closes, and writes what came.
+
+    Args:
+        transport: what sends.
+        path: the file, mode 0600; it must not be there yet.
+
+    Raises:
+        FileExistsError: it is.
+    """
+
+    def __init__(self, transport: Transport, path: str | Path) -> None:
+        self._transport = transport
+        self._file = os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb")
+
+    async def send(self, request: Request) -> Response:
+        """Send, and write what came; a call without a bearer token is sent and not written."""
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        try:
+            answer = await self._transport.send(request)
+        except TransportError as error:
+            failure = "nothing sent" if isinstance(error, NothingSent) else "maybe sent"
+            self._write(request, bearer, failure=failure, reason=error.reason)
+            raise
+        headers = {name: value for name, value in headers_for_log(answer.headers).items() if value != HIDDEN}
+        self._write(request, bearer, status=answer.status, headers=headers, answer=_text(answer.body, bearer))
+        return answer
+
+    def _write(self, request: Request, bearer: str, **came: Any) -> None:
+        if bearer:
+            entry = Entry(request.method, _path(request.url), _text(request.body or b"", bearer), **came)
+            self._file.write(msgspec.json.encode(entry) + b"\n")
+
+    async def close(self) -> None:
+        """Close the file, and the transport."""
+        self._file.close()
+        await self._transport.close()
+
+
+class Recorded:
+    """Answers as a file says that `Recorder` has written: to each verb and URL in the order in which they came.
+
+    Attributes:
+        sent: every request, in order.
+
+    Raises:
+        ValueError: a line of the file is none of a recording.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.sent: list[Request] = []
+        self._left: dict[tuple[str, str], deque[Entry]] = {}
+        for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
+            try:
+                entry = msgspec.json.decode(line, type=Entry)
+            except msgspec.DecodeError as error:
+                raise ValueError(f"{path}, line {number}: not of a recording: {error}") from None
+            self._left.setdefault((entry.method, entry.url), deque()).append(entry)
+
+    @property
+    def left(self) -> list[tuple[str, str]]:
+        """Verb and URL of what was recorded and not asked for."""
+        return [asked for asked, entries in self._left.items() for _ in entries]
+
+    async def send(self, request: Request) -> Response:
+        """Answer, or fail, as it was recorded.
+
+        Raises:
+            AssertionError: that was not asked then, or not as often.
+        """
+        self.sent.append(request)
+        entries = self._left.get((request.method, _path(request.url)))
+        if not entries:
+            raise AssertionError(f"{request.method} {_path(request.url)} was not recorded, or not as often")
+        entry = entries.popleft()
+        if entry.failure:
+            raise (NothingSent if entry.failure == "nothing sent" else MaybeSent)(entry.reason)
+        return Response(status=entry.status, headers=entry.headers, body=entry.answer.encode())
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def _path(url: str) -> str:
+    """What stands behind the host: the same recording serves on any."""
+    return "/" + url.partition("://")[2].partition("/")[2]
+
+
+def _text(body: bytes, bearer: str) -> str:
+    text = body.decode("utf-8", "replace")
+    return without(text, [Secret(bearer)]) if bearer else text
