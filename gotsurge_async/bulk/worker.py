@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import attrs
-import msgspec
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, RunInfo
 from gotsurge_async.bulk.ledger.segments import SegmentRun
@@ -67,6 +66,7 @@ class Worker:
         environment: whose runs are sent.
         concurrency: calls in flight, of all segments together.
         lease: seconds, see `LEASE_SECONDS`.
+        serves: whether a run is for this worker; others are left to others.
         claim_life: seconds, see `claims.CLAIM_LIFE`; what fits the lease unless given.
         timeouts: of the clients that ``connect`` makes.
         name: of this worker, among all of the ledger; one of its own unless given.
@@ -84,6 +84,7 @@ class Worker:
         environment: str,
         concurrency: int = 16,
         lease: float = LEASE_SECONDS,
+        serves: Callable[[RunInfo], bool] = lambda _: True,
         claim_life: float | None = None,
         timeouts: Timeouts | None = None,
         name: str | None = None,
@@ -99,6 +100,8 @@ class Worker:
         self.error: GotSurgeError | None = None
         self._connect = connect
         self._around = around
+        self._serves = serves
+        self._known: dict[str, RunInfo] = {}
         self._concurrency = -(-concurrency // self.segments)
         self._lease = lease
         self._claim_life = lease / 4 if claim_life is None else claim_life
@@ -149,7 +152,9 @@ class Worker:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         try:
-            run = await ledger.segments.take(run_id, number, worker=self.name, lease=self._lease)
+            run = None
+            if await self._is_served(ledger, run_id):
+                run = await ledger.segments.take(run_id, number, worker=self.name, lease=self._lease)
             if run is not None:
                 async with run:
                     with self._around(run.info, number):
@@ -163,13 +168,17 @@ class Worker:
             self.error = error
             self.broken.set()
 
+    async def _is_served(self, ledger: Ledger, run_id: str) -> bool:
+        if run_id not in self._known:
+            self._known = {run_id: await ledger.run(run_id)}  # a worker mostly meets the same one again
+        return self._serves(self._known[run_id])
+
     async def _send(self, ledger: Ledger, run: SegmentRun) -> GotSurgeError | None:
         """Send a segment that was taken; what ended that before its end."""
         gs = await self._client(run.info)
         distribution = await ledger.segments.distribution(run.id)
         options = run.info.options
-        brakes = msgspec.convert({} if distribution is None else dict(distribution.brakes), type=Brakes)
-        brakes = attrs.evolve(brakes, elsewhere=run.elsewhere)
+        brakes = Brakes.of_worker({} if distribution is None else distribution.brakes, run.elsewhere)
         push = Push(
             gs,
             ledger,

@@ -6,6 +6,7 @@ job is ever tried again; the sweeper, a job that comes every other second, puts 
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import procrastinate
@@ -13,9 +14,11 @@ import psycopg
 from procrastinate import exceptions
 from procrastinate.jobs import Job, Status
 from procrastinate.schema import SchemaManager
+from psycopg import sql
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError
 from gotsurge_async.bulk.ledger.segments import Waiting
+from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.bulk.worker import Worker
 from gotsurge_async.database import NOTICE_SILENCE, Database, Place
 
@@ -138,13 +141,27 @@ def _is_there(connection: "psycopg.Connection[Any]") -> bool:
     return connection.execute("SELECT to_regclass('procrastinate_jobs') IS NOT NULL").fetchall() == [(True,)]
 
 
+_MADE_BY = "made by gotsurge db upgrade, up to "
+
+
 def upgrade(place: Place) -> None:
-    """Make the queue's tables, or bring them up to date; two may do it at once.
+    """Make the queue's tables, or bring them up to date; two may do it at once. Tables that others made are theirs.
 
     Raises:
-        psycopg.Error: the database cannot be used.
+        LedgerError: the database cannot be used, or its user may not make tables.
     """
-    with psycopg.connect(place.url, autocommit=False) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(7237103003)")
-        if not _is_there(connection):
+    migrations = sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
+    with Backend(place).translated(), psycopg.connect(place.url, autocommit=True, **NOTICE_SILENCE) as connection:
+        connection.execute("SELECT pg_advisory_lock(7237103003)")  # until the connection ends
+        if _is_there(connection):
+            ((said,),) = connection.execute("SELECT obj_description('procrastinate_jobs'::regclass)").fetchall()
+            if not (said or "").startswith(_MADE_BY):
+                return
+            todo = [file for file in migrations if file.name > said.removeprefix(_MADE_BY)]
+        else:
             connection.execute(SchemaManager.get_schema())
+            todo = []
+        for file in todo:
+            connection.execute(file.read_bytes())
+        said = sql.Literal(f"{_MADE_BY}{migrations[-1].name}")
+        connection.execute(sql.SQL("COMMENT ON TABLE procrastinate_jobs IS {}").format(said))

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,13 @@ def import_all() -> None:
 
     for name in app.FOLDER_OF:
         app.load(name)
-    for name in ("rich.console", "rich.progress", "gotsurge_async.transports.aiohttp"):
+    for name in (
+        "rich.console",
+        "rich.progress",
+        "gotsurge_async.fleet",
+        "gotsurge_async.transports.aiohttp",
+        "tests.promise.as_worker",
+    ):
         __import__(name)
 
 
@@ -84,11 +91,12 @@ def _be_the_command(order: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.argv = ["gotsurge", *order["words"]]
+    program = import_module(order["program"]).main if "program" in order else main
     trap = next((name for name in SIGNALS if name in order), None)
     boundaries = Boundaries(order[trap] if trap else 0, SIGNALS[trap] if trap else 0, order.get("late", False))
     boundaries.set_up()
     try:
-        main()
+        program()
         sys.exit(0)
     except SystemExit:
         raise

@@ -1,7 +1,8 @@
 """What stops a push before its end: too many refusals, too many doubts, too much money."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
 
 import attrs
 import msgspec
@@ -43,6 +44,25 @@ class Brakes:
     max_spend: Money | None = None
     canary: int = 0
     elsewhere: Tally = Tally()
+
+    def for_workers(self) -> dict[str, Any]:
+        """The limits as JSON, for workers that keep them together; the canary goes before them."""
+        limits = {name: getattr(self, name) for name in _SHARED}
+        spend = self.max_spend
+        return limits | {"max_spend": None if spend is None else [spend.millicents, spend.currency]}
+
+    @classmethod
+    def of_worker(cls, limits: Mapping[str, Any], elsewhere: Tally) -> Self:
+        """The limits from what `for_workers` gave, with what counts in the rest of the run."""
+        spend = limits.get("max_spend")
+        return cls(
+            **{name: limits[name] for name in _SHARED if name in limits},
+            max_spend=None if spend is None else Money(millicents=spend[0], currency=spend[1]),
+            elsewhere=elsewhere,
+        )
+
+
+_SHARED = ("max_errors", "max_in_doubt", "doubts_in_a_row", "refusals_in_a_row")
 
 
 class _Priced(msgspec.Struct):

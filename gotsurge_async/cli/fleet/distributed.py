@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 
 import attrs
-import msgspec
 
 from gotsurge_async.bulk import Brakes, Ledger, LimitReached, Push, Run, Sent
 from gotsurge_async.bulk.ledger import UNFINISHED, LedgerOlder, LedgerUnusable, RunState
@@ -48,7 +47,7 @@ async def put_up(ledger: Ledger, push: Push, run: Run, brakes: Brakes) -> Sent |
             return Sent(stopped_by=error)
     await ledger.segments.put_up(
         run,
-        brakes=msgspec.to_builtins(attrs.evolve(brakes, canary=0)),
+        brakes=brakes.for_workers(),
         prices=prices,
         enqueue=lambda db, waiting: fleet.enqueue(db, environment, waiting),
     )

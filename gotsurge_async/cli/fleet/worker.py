@@ -95,6 +95,9 @@ async def _work(
     def around(info: RunInfo, number: int) -> AbstractContextManager[None]:
         return seen.segment(info.id, number, info.options.get(TRACE))
 
+    def serves(info: RunInfo) -> bool:
+        return target.account in (None, info.options.get("account") or target.account)
+
     working = Worker(
         connect,
         environment=target.environment,
@@ -102,6 +105,7 @@ async def _work(
         lease=lease,
         timeouts=timeouts,
         around=around,
+        serves=serves,
     )
     interrupts = Interrupts(say)
     interrupts.on_stop = working.stop

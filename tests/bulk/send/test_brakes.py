@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
+import attrs
+import msgspec
 import pytest
 
 from gotsurge_async import Money
 from gotsurge_async.bulk import LimitReached, Mode, OrderState
 from gotsurge_async.bulk.ledger import LedgerUnusable, PendingOrder
+from gotsurge_async.bulk.ledger.segments import Tally
 from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch
 from gotsurge_async.calls.create import Created, InDoubt, OrderResult, Refused
 from gotsurge_async.errors import BadRequest, OutcomeUnknown
@@ -153,3 +156,17 @@ async def test_refusals_in_a_row_stop_the_push_unless_they_may_not(tmp_path: Pat
                 sent = await push.send(run)
                 assert (await run.counts()).refused == refused
             assert (sent.stopped_by is None) is (limit is None)
+
+
+@pytest.mark.parametrize(
+    "brakes",
+    [
+        Brakes(),
+        Brakes(max_errors=0, max_in_doubt=2, doubts_in_a_row=None, max_spend=Money.of("10.50", "SGD"), canary=3),
+    ],
+)
+def test_workers_keep_the_same_limits(brakes: Brakes) -> None:
+    """Through JSON they are what they were, but for the canary, which goes before the workers."""
+    told = msgspec.json.decode(msgspec.json.encode(brakes.for_workers()))
+    elsewhere = Tally(1, 2, 3)
+    assert Brakes.of_worker(told, elsewhere) == attrs.evolve(brakes, canary=0, elsewhere=elsewhere)

@@ -1,0 +1,193 @@
+"""Workers that come and go, die, freeze, and lose their database, while they push; judged by the simulator's audit."""
+
+import asyncio
+import json
+import signal
+import time
+
+import pytest
+
+from gotsurge_async.bulk import Mode
+from gotsurge_async.simulator import Fault
+from tests.fleet.kit import Fleet, eventually
+from tests.support.commands import Finished
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ORDERS = 3000
+LEASE = 3
+
+
+def judge(fleet: Fleet, done: Finished, count: int = ORDERS) -> dict[str, int]:
+    """No order is lost or doubled, and what is said of them is so; the summary."""
+    summary: dict[str, int] = done.document
+    shown = fleet.shown
+    assert not [key for key, times in shown.items() if times > 1]
+    assert summary["orders"] == count
+    doubtful = summary["in_doubt"]
+    assert summary["created"] + doubtful == count, summary
+    assert summary["created"] <= len(shown) <= count
+    if fleet.mode is Mode.TWO_PHASE:
+        assert (doubtful, done.code) == (0, 0), done
+    assert done.code == (3 if doubtful else 0), done
+    return summary
+
+
+async def test_workers_share_a_push(fleet: Fleet) -> None:
+    """Each sends a part of it, and ends cleanly when it is told to; the queue is empty afterwards."""
+    fleet.slow(0.02)
+    workers = [await fleet.worker() for _ in range(3)]
+    done = await fleet.pushed(await fleet.push(ORDERS))
+    assert judge(fleet, done)["created"] == ORDERS
+
+    async def told() -> bool:
+        shares = await fleet.rows("SELECT orders FROM workers")
+        return sum(orders for (orders,) in shares) == ORDERS and all(orders for (orders,) in shares)
+
+    await eventually(told)
+    for worker in workers:
+        worker.send(signal.SIGTERM)
+    assert [await worker.ended() for worker in workers] == [0, 0, 0], [worker.said for worker in workers]
+    assert await fleet.rows("SELECT count(*) FROM workers") == [(0,)]
+    assert await fleet.rows("SELECT count(*) FROM procrastinate_jobs WHERE task_name = 'gotsurge.segment'") == [(0,)]
+    assert "Traceback" not in "".join(worker.said for worker in workers)
+
+
+async def test_a_killed_worker_is_taken_over_from(fleet: Fleet) -> None:
+    """What it had is in another's hands within a lease and five seconds, and comes to its end there."""
+    fleet.slow(0.3)
+    victim = await fleet.worker("--lease", str(LEASE))
+    push = await fleet.push(ORDERS)
+    await fleet.created(40)
+    victim.send(signal.SIGKILL)
+    killed = time.monotonic()
+    await victim.ended()
+    (lost,) = (await fleet.rows("SELECT array_agg(number) FROM segments WHERE worker IS NOT NULL"))[0]
+    await fleet.worker("--lease", str(LEASE))
+
+    async def taken_over() -> bool:
+        rows = await fleet.rows("SELECT number FROM segments WHERE number = ANY(%s) AND tries > 1", lost)
+        return len(rows) == len(lost)
+
+    await eventually(taken_over)
+    assert time.monotonic() - killed < LEASE + 5
+    judge(fleet, await fleet.pushed(push))
+
+
+async def test_a_frozen_worker_that_wakes_records_nothing(fleet: Fleet) -> None:
+    """Its segments are taken over after the lease; when it wakes it sends and records nothing of them, and works on."""
+    fleet.slow(0.2)
+    frozen = await fleet.worker("--lease", str(LEASE))
+    push = await fleet.push(ORDERS)
+    await fleet.created(40)
+    frozen.send(signal.SIGSTOP)
+    await fleet.worker("--lease", str(LEASE))
+    done = await fleet.pushed(push)
+    summary = judge(fleet, done)
+    frozen.send(signal.SIGCONT)
+    frozen.send(signal.SIGTERM)
+    assert await frozen.ended() == 0, frozen.said
+    again = await fleet.command("status", str(summary["run"]), "--ledger", fleet.url, "--json")
+    assert again.document["created"] == summary["created"]
+    assert not [key for key, times in fleet.shown.items() if times > 1]
+
+
+async def test_a_database_that_restarts_is_waited_for(fleet: Fleet) -> None:
+    """A crash of the server ends neither the workers nor the push; what was confirmed is there."""
+    fleet.slow(0.1)
+    workers = [await fleet.worker("--lease", str(LEASE)) for _ in range(2)]
+    push = await fleet.push(ORDERS)
+    await fleet.created(200)
+    await asyncio.to_thread(fleet.server.stop, "immediate")
+    await asyncio.to_thread(fleet.server.start)
+    judge(fleet, await fleet.pushed(push))
+    assert [worker.process.returncode for worker in workers] == [None, None]
+    assert all("waiting for the ledger's database" in worker.said for worker in workers)
+    for worker in workers:
+        worker.send(signal.SIGTERM)
+    assert [await worker.ended() for worker in workers] == [0, 0], [worker.said for worker in workers]
+
+
+async def test_a_queue_that_was_emptied_is_filled_again(fleet: Fleet) -> None:
+    """All tables of the queue are truncated in the middle: nothing comes of it but a pause."""
+    fleet.slow(0.1)
+    for _ in range(2):
+        await fleet.worker("--lease", str(LEASE))
+    push = await fleet.push(ORDERS)
+    await fleet.created(200)
+    tables = "procrastinate_jobs, procrastinate_workers, procrastinate_periodic_defers, procrastinate_events"
+    await fleet.rows(f"TRUNCATE {tables} CASCADE")
+    judge(fleet, await fleet.pushed(push))
+
+
+async def test_jobs_that_are_doubled_late_or_of_nothing_change_nothing(fleet: Fleet) -> None:
+    """Jobs of segments that are done, in others' hands, or were never there, are done in no time."""
+    fleet.slow(0.1)
+    for _ in range(2):
+        await fleet.worker()
+    push = await fleet.push(ORDERS)
+    await fleet.created(100)
+    ((run, queue),) = await fleet.rows("SELECT runs.id, 'gotsurge-' || environment FROM runs")
+    for name in (run, "20200101T000000-none"):
+        await fleet.rows(
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, args) SELECT %s, 'gotsurge.segment', "
+            "jsonb_build_object('run_id', %s::text, 'number', number) FROM generate_series(0, 9) AS number",
+            queue,
+            name,
+        )
+    assert judge(fleet, await fleet.pushed(push))["created"] == ORDERS
+
+    async def done() -> bool:
+        return await fleet.rows("SELECT 1 FROM procrastinate_jobs WHERE task_name = 'gotsurge.segment'") == []
+
+    await eventually(done)
+
+
+async def test_a_worker_that_is_told_to_stop_gives_back_at_once(fleet: Fleet) -> None:
+    """What is in flight is waited for; nothing is in doubt, and nobody waits for its lease."""
+    fleet.slow(0.2)
+    leaving = await fleet.worker("--lease", "60")
+    push = await fleet.push(ORDERS)
+    await fleet.created(40)
+    leaving.send(signal.SIGTERM)
+    assert await leaving.ended() == 0, leaving.said
+    assert "gave everything back" in leaving.said
+    assert await fleet.rows("SELECT count(*) FROM segments WHERE lease_until > 0") == [(0,)]
+    assert await fleet.rows("SELECT count(*) FROM chunks WHERE states ~ '[sgi]'") == [(0,)]
+    await fleet.worker()
+    assert judge(fleet, await fleet.pushed(push))["created"] == ORDERS
+
+
+@pytest.mark.parametrize("mode", [Mode.DIRECT])
+async def test_a_database_that_stays_away_is_left_to_the_supervisor(fleet: Fleet) -> None:
+    """After its patience a worker ends with a code of its own, and a worker that is started then goes on."""
+    worker = await fleet.worker("--patience", "1")
+    await asyncio.to_thread(fleet.server.stop, "immediate")
+    try:
+        assert await worker.ended() == 10, worker.said
+        assert "could not be reached for" in worker.said
+    finally:
+        await asyncio.to_thread(fleet.server.start)
+    await fleet.worker()
+    assert judge(fleet, await fleet.pushed(await fleet.push(100)), 100)["created"] == 100
+
+
+async def test_what_stops_one_stops_all_and_is_resumed(fleet: Fleet) -> None:
+    """A limit that one worker meets ends the push for every worker, with its reason; a resume by workers goes on."""
+    fleet.slow(0.05)
+    for _ in range(2):
+        await fleet.worker()
+    operation = fleet.creates
+    fleet.simulator.order_fault(Fault(operation=operation, kind="status", status=422, after_calls=10, times=40))
+    done = await fleet.pushed(await fleet.push(ORDERS, "--max-errors", "0", "--on-refused-chunk", "hold"))
+    assert (done.code, "orders are refused, and the limit is 0" in done.err) == (5, True), done
+    summary = done.document
+    assert 0 < summary["refused"] < ORDERS
+    assert summary["created"] + summary["refused"] + summary["unprocessed"] == ORDERS
+    assert any("--distributed" in command for command in summary["next"])
+    fleet.simulator.clear_faults()
+    words = ("resume", str(summary["run"]), *fleet.place, "--distributed", "--json", "--out", "out")
+    again = await fleet.command(*words)
+    assert again.code == 1, again
+    assert json.loads(again.out)["created"] == ORDERS - summary["refused"]
+    assert not [key for key, times in fleet.shown.items() if times > 1]

@@ -1,0 +1,36 @@
+"""A worker for crash tests, without a queue: it takes each segment that waits, in order, until there is none.
+
+What wakes a worker decides nothing. Without it the same steps come in the same order each time, and a test can strike
+at every one of them.
+"""
+
+import asyncio
+import sys
+
+from gotsurge_async.bulk.ledger import Ledger
+from gotsurge_async.bulk.worker import Worker
+from gotsurge_async.cli.shared.connect import Target, connected
+from gotsurge_async.cli.shared.ledger import target_of
+from gotsurge_async.config import Limits
+
+
+def main() -> None:
+    """Be a worker; the words are the ledger, the API base, the account, and how many calls are in flight."""
+    ledger, api_base, account, concurrency = sys.argv[1:]
+    asyncio.run(_work(ledger, Target(env="local", api_base=api_base, account=account), int(concurrency)))
+
+
+async def _work(where: str, target: Target, concurrency: int) -> None:
+    worker = Worker(
+        lambda info: connected(target_of(info, target), Limits(concurrency=concurrency)),
+        environment="local",
+        concurrency=concurrency,
+        name="worker",
+    )
+    async with worker, await Ledger.open(where) as ledger:
+        seen: set[int] = set()
+        while waiting := [each for each in await ledger.segments.waiting("local", 10) if each.number not in seen]:
+            seen.add(waiting[0].number)
+            await worker.send(ledger, waiting[0].run_id, waiting[0].number)
+        if worker.error is not None:
+            raise worker.error
