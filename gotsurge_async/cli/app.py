@@ -33,6 +33,7 @@ COMMANDS = {
     },
     "fleet": {
         "worker": "Send what is put up, with other machines.",
+        "workers": "Who sends, how fast, and who is silent.",
         "stop": "Have the workers stop sending a run.",
         "db": "The tables that many machines share.",
     },

@@ -129,6 +129,10 @@ def resume(run_id: str | None, last: bool, ledger: Place | None, **given: Any) -
     if last == (run_id is not None):
         raise click.UsageError("say which run, or --last; gotsurge runs lists them")
     check_distributed(**given)
+    if given["distributed"] and given["rate"]:
+        raise click.UsageError(
+            "of a run that workers send, --rate is that of its push: give another to gotsurge worker"
+        )
     go_on(GoingOn, run_id=run_id, ledger=of_many_machines(ledger) if given["distributed"] else ledger, **given)
 
 

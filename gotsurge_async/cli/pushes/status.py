@@ -11,6 +11,7 @@ import click
 from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState, Size, Word, word_of
 from gotsurge_async.bulk.ledger.segments import Distribution
+from gotsurge_async.cli.fleet import view
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger
 from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps
@@ -87,11 +88,14 @@ class RunStatus:
 @click.command()
 @click.argument("run_id", metavar="RUN")
 @takes_ledger
+@click.option("--watch", is_flag=True, help="Show how it goes on, until nobody sends it any more.")
 @click.option("--file", type=click.Path(path_type=Path), help="Tell whether RUN was made from this file, as it is now.")
 @json_option
 @asynchronous
-async def status(run_id: str, ledger: Place, file: Path | None, as_json: bool) -> Exit:
+async def status(run_id: str, ledger: Place, watch: bool, file: Path | None, as_json: bool) -> Exit:
     """Show where RUN stands, what is to be done about it, and what people have decided.
+
+    With --watch it is shown live before, with all workers that send it; Ctrl-C ends the watching, and nothing else.
 
     \b
     Exit codes:
@@ -99,6 +103,11 @@ async def status(run_id: str, ledger: Place, file: Path | None, as_json: bool) -
       1 FILE is not the one that RUN was made from, or has changed since
       2 no such run, ledger or file
     """
+    if watch:
+        from rich.console import Console  # loaded by who watches, and by nobody else
+
+        console = Console(stderr=True, highlight=False, markup=False)
+        await view.watch(ledger, view.RunView(run_id, console))
     async with open_ledger(ledger, look=True) as opened:
         found = await RunStatus.of(opened, await opened.run(run_id))
         decisions = [attrs.asdict(decision) for decision in await opened.decisions(run_id)]

@@ -228,3 +228,10 @@ async def test_no_chunk_is_cut_by_the_blocks_that_are_read(tmp_path: Path, size:
     with closing(sqlite3.connect(at.ledger.path)) as database:
         found = database.execute("SELECT length(states) FROM chunks ORDER BY id").fetchall()
     assert [length for (length,) in found] == chunks
+
+
+def test_the_rate_of_a_run_that_workers_send_is_that_of_its_push(desk: Desk) -> None:
+    """Another one is not taken and forgotten: it is refused, and told who takes it."""
+    done = desk.call("resume", "R", "--distributed", "--rate", "5")
+    assert done.exit_code == 2
+    assert "give another to gotsurge worker" in done.stderr
