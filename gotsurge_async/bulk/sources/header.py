@@ -99,6 +99,7 @@ class Header:
         places: the field's dotted name -> where its cells are.
         key: what gives the text of the key, None if nothing does; key_place: where its cell is, if it is one.
         status: where the cell of ``gs_status`` is, None if there is none.
+        needed: where a column is without which a row is not read, None if there is none.
         unnamed: where columns without a name are, whose cells must be empty.
         original: where the columns are that no earlier push added; written_by_a_push: whether one did.
         complete: whether there is a column or a constant for all that is required.
@@ -143,6 +144,12 @@ class Header:
             another = "" if reading.key != ITEM_KEY else "; another column can be named (--key invoice_number)"
             wrong(reading.key, f"there is no such column, and it tells one row from another{another}")
         self.status: int | None = names.index("gs_status") if "gs_status" in names else None
+        only = reading.column_map.only_rows_with
+        self.needed: int | None = names.index(only) if only in names else None
+        if only is not None and self.needed is None:
+            wrong(
+                only, f"{reading.column_map.where} reads only rows with this column, and the file has none of that name"
+            )
         self.unnamed: list[int] = [place for place, name in enumerate(names) if not name]
         self.original: list[int] = [place for place, name in enumerate(names) if name not in FEEDBACK]
         self.written_by_a_push: bool = len(self.original) < len(names)
@@ -253,7 +260,9 @@ class Header:
                 lines.append(f" if {before} is None: {before} = {default}")
             else:
                 inside[parent][field] = default
-        for number, (parent, (make, needs, _)) in enumerate(self._objects.items()):
+        for number, (parent, (make, needs, complete)) in enumerate(self._objects.items()):
+            if not complete:
+                continue  # the header was told to lack what it needs
             given = inside[parent].values()
             names[f"Make{number}"] = make
             fields = ", ".join(f"{field}={value}" for field, value in inside[parent].items())
@@ -298,6 +307,8 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
         if not name or name in FEEDBACK or name in column_map.ignore:
             continue
         if field not in columns:
+            if name == column_map.only_rows_with:
+                continue
             if name != reading.key and name not in joined and "*" not in column_map.ignore:
                 hint = did_you_mean(name, [*columns, *column_map.columns])
                 wrong(name, f"there is no such column{hint or '; name its field in a map, or ignore it there (--map)'}")

@@ -283,7 +283,9 @@ class CsvGrid:
 
     def _without_separator(self, blocks: Iterator[list[bytes | None]]) -> Iterator[list[bytes | None]]:
         """The lines; the first one is empty instead if it only tells Excel the delimiter, which is taken from it."""
-        first = next(blocks, [])
+        first: list[bytes | None] = []
+        while not first and (block := next(blocks, None)) is not None:
+            first = block
         if first and first[0] and (said := _SEPARATOR.fullmatch(first[0])):
             if self._open:
                 self.delimiter = said[1].decode()

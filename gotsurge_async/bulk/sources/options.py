@@ -145,6 +145,7 @@ class ColumnMap:
             time stands for the time of the push.
         defaults: the same, where a row gives nothing.
         ignore: columns of the file that are not read; "*" for all that are not known.
+        only_rows_with: a column; rows in which it is empty are not read, such as the further items of an order.
         dates: a field -> how its times are written.
         numbers: a field -> 1234.56 as its numbers, or amounts, are written: "S$1,234.56".
         phones: a field -> a number as people in its country write it, the country apart: "+65 61234567".
@@ -161,6 +162,7 @@ class ColumnMap:
     constants: Mapping[str, str] = attrs.field(factory=dict)
     defaults: Mapping[str, str] = attrs.field(factory=dict)
     ignore: frozenset[str] = frozenset()
+    only_rows_with: str | None = None
     dates: Mapping[str, Dates] = attrs.field(factory=dict)
     numbers: Mapping[str, str] = attrs.field(factory=dict)
     phones: Mapping[str, str] = attrs.field(factory=dict)

@@ -60,6 +60,8 @@ class Table:
                 self.bad = set()
             if len(record.cells) != len(header.names) and not self._fits(record, len(header.names)):
                 continue
+            if header.needed is not None and not record.cells[header.needed].strip():
+                continue
             if record.damaged:
                 self._tell_damage(header)
             for index in header.unnamed:

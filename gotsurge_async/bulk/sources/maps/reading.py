@@ -73,7 +73,7 @@ class _Section:
         """All of it, checked."""
         names = [field.name for field in attrs.fields(ColumnMap) if field.name not in ("dialect", "where")]
         self._only(self._table, ["file", *names], self._where)
-        columns = self._section("columns")
+        columns, only = self._section("columns"), self._table.get("only_rows_with")
         if not all(isinstance(field, str) for field in columns.values()):
             raise ConfigError(f'{self._where}: columns is a table of texts: "their column" = "field"')
         found = ColumnMap(
@@ -82,6 +82,7 @@ class _Section:
             constants=dict(self._each("constants", _cell)),
             defaults=dict(self._each("defaults", _cell)),
             ignore=frozenset(self._ignore()),
+            only_rows_with=None if only is None else _text(only, f"{self._where}: only_rows_with"),
             dates=dict(self._each("dates", self._dates)),
             numbers=dict(self._each("numbers", _text)),
             phones=dict(self._each("phones", _text)),

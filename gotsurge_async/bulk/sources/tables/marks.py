@@ -16,6 +16,7 @@ from gotsurge_async.bulk.sources.lines import BadFile
 MOST_UNPACKED = 4 << 30
 """The most bytes that the parts of a workbook may expand to."""
 
+_DAMAGES = (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error)
 _BLOCK = 1 << 20
 _SMALL = 64 << 20
 _OVERLAP = 32
@@ -61,7 +62,7 @@ class Parts:
     def __init__(self, file: IO[bytes]) -> None:
         try:
             self._zip = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, OSError, ValueError):
+        except _DAMAGES:
             raise BadFile("is damaged: it cannot be unpacked") from None
         self._odd: set[str] = set()
         total = 0
@@ -81,15 +82,7 @@ class Parts:
             with self._zip.open(name) as part:
                 while block := part.read(_BLOCK):
                     yield block
-        except (
-            zipfile.BadZipFile,
-            OSError,
-            EOFError,
-            ValueError,
-            NotImplementedError,
-            RuntimeError,
-            zlib.error,
-        ) as error:
+        except _DAMAGES as error:
             raise BadFile(f"is damaged: {error}") from None
 
     @property
