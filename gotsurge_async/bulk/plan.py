@@ -5,35 +5,27 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import attrs
 import msgspec
 
-from gotsurge_async import codec
 from gotsurge_async.bulk.after.writing import WholeFile
-from gotsurge_async.bulk.checks.windows import Planned, WindowRules, planned, point_of
+from gotsurge_async.bulk.checks.windows import WindowRules, planned
 from gotsurge_async.bulk.ledger import Ledger, Mode, Run
+from gotsurge_async.bulk.quotes import KEPT, Given, Quotes, Route, decimals, quote, route_of
 from gotsurge_async.bulk.send.changes import Changed, Known
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.sources import Fault, Source
 from gotsurge_async.bulk.sources.source import SourceRow
-from gotsurge_async.calls.create import stops_all
-from gotsurge_async.calls.stream import Batcher
 from gotsurge_async.client import GotSurge
-from gotsurge_async.errors import CallError, ConfigError
-from gotsurge_async.models.places import Address
-from gotsurge_async.models.prices import PriceVehicle, Stop
-from gotsurge_async.money import Money
+from gotsurge_async.errors import ConfigError
 
 VERSION = 1
-KEPT = 1000
-"""How many of a kind of findings a plan lists; all are counted."""
-_REASONS = 10
 
 
 @attrs.frozen(kw_only=True)
@@ -43,24 +35,6 @@ class Tight:
     line: int
     key: str
     rule: str
-
-
-@attrs.frozen(kw_only=True)
-class Quotes:
-    """Recommended prices of a file.
-
-    Attributes:
-        routes: distinct ones: pickup, delivery and vehicle.
-        orders: orders that have a recommended price.
-        total: the sum of these prices by currency, as decimals.
-        without_quote: orders that have none, and ``reasons`` why.
-    """
-
-    routes: int
-    orders: int
-    total: dict[str, str]
-    without_quote: int = 0
-    reasons: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -77,7 +51,7 @@ class Plan:
         without_price: orders that name no price.
         quotes: what the service would recommend, if it was asked.
         tight: windows that leave drivers no time; ``tight_count`` says how many there are.
-        similar: orders that look like another one of the file, "KEY (line) is like KEY (line)"; likewise.
+        similar: orders that look like another one of the file, each once; likewise.
         warnings: what else looks wrong, likewise.
         already_pushed: orders whose keys a ledger has, created or in doubt, where one was looked at; ``in_doubt`` says
             how many of them are in doubt.
@@ -177,7 +151,7 @@ class Planner:
         spend: Counter[str] = Counter()
         unpriced = tight_count = orders = 0
         tight: list[Tight] = []
-        routes: Counter[_Route] = Counter()
+        routes: dict[Route, Given] = {}
         async for row in run.rows():
             order = planned(row.payload)
             orders += 1
@@ -190,9 +164,9 @@ class Planner:
                 if len(tight) < KEPT:
                     tight.append(Tight(line=row.line, key=row.key, rule=rule))
             if self.gs is not None:
-                routes[_route(order)] += 1
+                routes.setdefault(route_of(order), Given()).take(order, row.line)
         similar = await run.similar()
-        quotes = None if self.gs is None else await _quote(self.gs, routes)
+        quotes = None if self.gs is None else await quote(self.gs, routes)
         known = Known() if self.known is None else await self.known(run)
         return Plan(
             made_at=self.now,
@@ -200,13 +174,15 @@ class Planner:
             sha256=source.sha256 or "",
             items_sha256=source.items_sha256,
             orders=orders,
-            spend=_decimals(spend),
+            spend=decimals(spend),
             without_price=unpriced,
             quotes=quotes,
             tight=tuple(tight),
             tight_count=tight_count,
             similar=tuple(
-                f"{pair.key} (line {pair.line}) is like {pair.other_key} (line {pair.other_line})" for pair in similar
+                f"{each.key} (line {each.line}) has the {each.alike_in} of {each.other_key} "
+                f"(line {each.other_line}){each.and_more}"
+                for each in similar
             ),
             similar_count=len(similar),
             warnings=tuple(map(str, source.report.warnings)),
@@ -216,85 +192,6 @@ class Planner:
             changed=known.changed,
             changed_count=known.changed_count,
         )
-
-
-def _decimals(amounts: Mapping[str, int]) -> dict[str, str]:
-    """Sums in thousandths of a cent, by currency, as decimals."""
-    return {
-        currency: str(Money(millicents=millicents, currency="")).removeprefix("? ")
-        for currency, millicents in sorted(amounts.items())
-    }
-
-
-# --- what the service would recommend: each distinct route is asked for once -----------------------------------------
-
-
-class _Route(NamedTuple):
-    vehicle: str
-    start: bytes
-    end: bytes
-
-
-def _route(order: Planned) -> _Route:
-    return _Route(order.vehicle_preference, _place(order.from_address), _place(order.to_address))
-
-
-def _place(address: msgspec.Raw) -> bytes:
-    """What of an address makes a route: its coordinates if it has them, else all of it."""
-    point = point_of(address)
-    return bytes(address) if point is None else msgspec.json.encode({"latitude": point[0], "longitude": point[1]})
-
-
-async def _quote(gs: GotSurge, routes: Counter[_Route]) -> Quotes:
-    """Ask for the price of each route; ``routes`` say how many orders take it.
-
-    Raises:
-        CallError: one that every other route would meet too.
-    """
-    total: Counter[str] = Counter()
-    orders = 0
-    without: Counter[str] = Counter()
-
-    async def ask(chunk: Sequence[_Route]) -> tuple[int, Money | str]:
-        (route,) = chunk
-        return routes[route], await _recommended(gs, route)
-
-    async with Batcher(routes, ask, size=1, concurrency=gs.limits.concurrency) as asked:
-        async for count, price in asked:
-            if isinstance(price, Money):
-                total[price.currency] += count * price.millicents
-                orders += count
-            else:
-                without[price] += count
-    return Quotes(
-        routes=len(routes),
-        orders=orders,
-        total=_decimals(total),
-        without_quote=without.total(),
-        reasons=tuple(f"{reason} ({count:,} orders)" for reason, count in without.most_common(_REASONS)),
-    )
-
-
-async def _recommended(gs: GotSurge, route: _Route) -> Money | str:
-    """The price of a route, or why there is none."""
-    vehicle = PriceVehicle(route.vehicle)
-    if not vehicle.known:
-        return f"there are no prices for the vehicle {vehicle}"
-    try:
-        quote = await gs.prices.recommend(stops=[_stop(route.start), _stop(route.end)], service_type=vehicle)
-    except CallError as error:
-        if stops_all(error):
-            raise
-        return str(error)
-    fee = quote.total_fee if quote.total_fee is not None else quote.average_fee
-    return fee if fee is not None else "the answer names no price"
-
-
-def _stop(place: bytes) -> Stop:
-    address = codec.parse(place, Address)
-    if address.latitude is not None and address.longitude is not None:
-        return Stop(latitude=address.latitude, longitude=address.longitude)
-    return Stop(address=address)
 
 
 # --- a push of the very file that was planned ------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from gotsurge_async.bulk.sources import open_source
 from gotsurge_async.errors import ConfigError, Unauthorized
 from gotsurge_async.models.prices import Quote
 from gotsurge_async.simulator import Fault
-from tests.support.order_forms import NOW, good_order
+from tests.support.order_forms import NOW, good_order, window
 from tests.support.pushes import place
 
 LOYANG = Address(latitude=1.3697, longitude=103.9707)
@@ -69,9 +69,23 @@ async def test_a_faulty_file_has_no_plan() -> None:
 
 
 async def test_what_looks_alike_is_listed() -> None:
-    """Two keys with one pickup, delivery, window and invoice are named with their lines."""
-    made = await plan([good_order(tracking_id="A"), good_order(tracking_id="B")])
-    assert made.similar == ("B (line 2) is like A (line 1)",)
+    """An order is named once with the first that it is like; of an invoice only where there is one."""
+    made = await plan([good_order(tracking_id=key) for key in "ABC"])
+    assert made.similar == (
+        "B (line 2) has the pickup, delivery, windows and invoice of A (line 1)",
+        "C (line 3) has the pickup, delivery, windows and invoice of A (line 1), and of 1 more",
+    )
+    made = await plan([good_order(tracking_id=key, invoice_number=None) for key in "AB"])
+    assert made.similar == ("B (line 2) has the pickup, delivery and windows of A (line 1)",)
+
+
+async def test_a_standing_order_of_another_day_looks_like_none() -> None:
+    """The same delivery on the next day, without an invoice, is another one."""
+    days = [
+        good_order(tracking_id=f"D-{n}", invoice_number=None, from_time_window=window(day, 1, 3), to_time_window=None)
+        for n, day in enumerate(datetime(2030, 3, 5 + n, tzinfo=UTC) for n in range(3))
+    ]
+    assert (await plan(days)).similar == ()
 
 
 async def test_a_plan_survives_its_file(tmp_path: Path) -> None:
@@ -194,6 +208,26 @@ async def test_each_route_is_priced_once(tmp_path: Path) -> None:
     assert (made.quotes.routes, made.quotes.orders, made.quotes.without_quote) == (2, 10, 0)
     assert fee.total_fee is not None
     assert made.quotes.total == {"SGD": str(fee.total_fee * 10).removeprefix("SGD ")}
+
+
+async def test_the_given_price_stands_beside_the_recommended_one(tmp_path: Path) -> None:
+    """Route by route, those first that differ most; an order without a price is no difference."""
+    there = numbered(2, from_address=LOYANG, to_address=TUAS, price=Money.of("200", "SGD"))
+    back = numbered(5, from_address=TUAS, to_address=LOYANG)[3:]
+    free = good_order(tracking_id="N", invoice_number="N", from_address=LOYANG, to_address=TUAS, price=None)
+    async with place(tmp_path, "plain") as here:
+        made = await plan([*back, *there, free], gs=here.gs)
+        fee = (await here.gs.prices.recommend(stops=[LOYANG, TUAS], service_type="van_1.7m")).total_fee
+    assert made.quotes is not None
+    assert fee is not None
+    first, second = made.quotes.compared
+    assert (first.line, first.orders, first.priced, first.given) == (3, 3, 2, "400.00")
+    assert Money.of(first.recommended, "SGD") == fee
+    assert Money.of(first.difference, "SGD") == Money.of("400", "SGD") - fee * 2
+    assert (second.line, second.orders, second.given) == (1, 2, "97.00")
+    assert first.pickup == second.delivery == "1.3697, 103.971"
+    sum_of_both = Money.of(first.difference, "SGD") + Money.of(second.difference, "SGD")
+    assert Money.of(made.quotes.difference["SGD"], "SGD") == sum_of_both
 
 
 async def test_what_has_no_price_is_told(tmp_path: Path) -> None:

@@ -378,7 +378,7 @@ class Run:
         return pages.whole_rows(self._store, self.id, states, batch)
 
     async def similar(self) -> list[Similar]:
-        """Waiting orders of this run whose fingerprint a live order with another key carries; the first 1000.
+        """Waiting orders of this run whose fingerprint live orders with other keys carry, each once; the first 1000.
 
         Before ``admit`` it compares with other runs, after it also within this one.
         """

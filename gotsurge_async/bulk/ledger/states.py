@@ -327,7 +327,13 @@ class Admission:
 
 @frozen
 class Similar:
-    """Two keys with one fingerprint: perhaps one delivery, ordered twice."""
+    """An order with the fingerprint of others: perhaps one delivery, ordered twice.
+
+    Attributes:
+        other_key, other_run, other_line, other_state: the first of those that it is like.
+        others: how many these are.
+        invoice: whether they have an invoice number, which is the same then.
+    """
 
     key: str
     line: int
@@ -335,6 +341,18 @@ class Similar:
     other_run: str
     other_line: int
     other_state: OrderState
+    others: int = 1
+    invoice: bool = False
+
+    @property
+    def alike_in(self) -> str:
+        """What is the same, for people."""
+        return "pickup, delivery, windows and invoice" if self.invoice else "pickup, delivery and windows"
+
+    @property
+    def and_more(self) -> str:
+        """The end of a sentence that names the first of the others."""
+        return f", and of {self.others - 1:,} more" if self.others > 1 else ""
 
 
 @frozen

@@ -2,18 +2,20 @@
 
 import json
 from contextlib import nullcontext
+from decimal import Decimal
 from pathlib import Path
 
 import click
 
 from gotsurge_async.bulk import Plan, Planner, Run, Source, SourceOptions
+from gotsurge_async.bulk.quotes import Quotes
 from gotsurge_async.bulk.send.changes import Known
 from gotsurge_async.cli.files.faults import Mending, takes_mending
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option
-from gotsurge_async.cli.shared.output import print_json, print_record
+from gotsurge_async.cli.shared.output import print_json, print_record, print_table
 from gotsurge_async.cli.shared.push_options import file_or_query, takes_source
 from gotsurge_async.database import Place
 
@@ -53,7 +55,8 @@ async def plan(
     Orders that the ledger knows are counted, also those in doubt, and those that differ from what was sent are told
     with their fields.
 
-    Nothing is sent, but for --quote: then each distinct route is priced once.
+    Nothing is sent, but for --quote: then each distinct route is priced once, and the recommended price stands beside
+    the given ones.
 
     \b
     Exit codes:
@@ -97,8 +100,11 @@ def _tell(made: Plan, output: Path | None) -> None:
     ]
     if (quotes := made.quotes) is not None:
         priced = f"{_amounts(quotes.total)} for {quotes.orders:,} orders on {quotes.routes:,} routes"
-        rows += [("recommended", priced), ("without a quote", "; ".join(quotes.reasons))]
+        above = ", ".join(f"{currency} {_signed(amount)}" for currency, amount in quotes.difference.items())
+        rows += [("recommended", priced), ("given above it", above), ("without a quote", "; ".join(quotes.reasons))]
     print_record([*rows, ("sha256", made.sha256)])
+    if made.quotes is not None and made.quotes.compared:
+        _tell_prices(made.quotes, output)
     tight = [f"{made.file}:{each.line}: {each.key}: {each.rule}" for each in made.tight]
     for lines, count, what in (
         (tight, made.tight_count, "windows that are too narrow"),
@@ -114,6 +120,34 @@ def _tell(made: Plan, output: Path | None) -> None:
                 click.echo(f"  … and {count - SHOWN:,} more{': the plan lists them' if output else ''}")
     if output is not None:
         click.echo(f"gotsurge push with --plan {output} takes this file, and no other")
+
+
+def _tell_prices(quotes: Quotes, output: Path | None) -> None:
+    """The given prices beside the recommended ones, route by route; those first that differ most."""
+    rows = [
+        (
+            f"{each.pickup} → {each.delivery}",
+            each.vehicle,
+            each.line,
+            each.orders,
+            f"{each.currency} {_cents(each.given)}" if each.priced else "no price",
+            f"{each.currency} {_cents(each.recommended)}",
+            _signed(each.difference) if each.priced else "",
+        )
+        for each in quotes.compared[:SHOWN]
+    ]
+    print_table(("ROUTE", "VEHICLE", "FIRST LINE", "ORDERS", "GIVEN", "RECOMMENDED EACH", "GIVEN ABOVE IT"), rows)
+    if quotes.routes > SHOWN:
+        click.echo(f"… and {len(quotes.compared) - SHOWN:,} more routes{': the plan lists them' if output else ''}")
+
+
+def _signed(amount: str) -> str:
+    return _cents(amount) if amount.startswith("-") else f"+{_cents(amount)}"
+
+
+def _cents(amount: str) -> str:
+    """An amount without fractions of a cent; the plan has it as it is."""
+    return f"{Decimal(amount):.2f}"
 
 
 def _amounts(spend: dict[str, str]) -> str:

@@ -284,7 +284,7 @@ class Pushing(Sending):
 
         run, admission = await options.mending.read(options.file, options.source, load, only_look=only_look)
         try:
-            self._tell_similar(await run.similar())
+            self._tell_similar(await run.similar(), run)
         except BaseException:
             await run.close()
             raise
@@ -348,16 +348,19 @@ class Pushing(Sending):
         if more > 0:
             self.say(f"… and {more:,} more kinds of warnings")
 
-    def _tell_similar(self, pairs: Sequence[Similar]) -> None:
+    def _tell_similar(self, alike: Sequence[Similar], run: Run) -> None:
         """Warn of orders that look like another one: perhaps one delivery, ordered twice under two keys."""
         here = self._options.file
-        for pair in pairs[:SHOWN_WARNINGS]:
+        for each in alike[:SHOWN_WARNINGS]:
+            where = f"line {each.other_line}"
+            if each.other_run != run.id:
+                where += f" of run {each.other_run}, {in_words(each.other_state)}"
             self.say(
-                f"warning: {here}:{pair.line}: {pair.key} has the pickup, delivery, windows and invoice of "
-                f"{pair.other_key} (line {pair.other_line} of run {pair.other_run}, {in_words(pair.other_state)})"
+                f"warning: {here}:{each.line}: {each.key} has the {each.alike_in} of {each.other_key} "
+                f"({where}){each.and_more}"
             )
-        if len(pairs) > SHOWN_WARNINGS:
-            self.say(f"… and {len(pairs) - SHOWN_WARNINGS:,} more orders that look like another one")
+        if len(alike) > SHOWN_WARNINGS:
+            self.say(f"… and {len(alike) - SHOWN_WARNINGS:,} more orders that look like another one")
 
 
 def _server_of(api_base: str) -> str:

@@ -394,3 +394,21 @@ def test_the_help_shows_options_in_groups(run: Runner) -> None:
     groups = ["The file:", "Where to:", "Sending:", "Stopping:", "Ledger, results and output:", "Other options:"]
     assert titles[titles.index("The file:") :] == groups
     assert told.partition("Other options:")[2].split() == ["-h,", "--help", "Show", "this", "message", "and", "exit."]
+
+
+def test_an_order_like_others_is_told_once(desk: Desk) -> None:
+    """Three orders of one delivery are two warnings, in this file's words; what another run has is told with its state."""
+    alike = [ROW.format(key=key).replace(f"{key} Loyang", "7 Loyang") for key in "ABCD"]
+    file = desk.folder / "orders.csv"
+    file.write_text("\n".join([HEADER, *alike[:3]]) + "\n")
+    words = ("push", file, *local(desk.simulator), "--ledger", desk.folder / "ledger.db", "--out", desk.folder / "out")
+    told = [line for line in desk.run(*words).stderr.splitlines() if line.startswith("warning: ")]
+    same = "has the pickup, delivery and windows of A"
+    assert told == [
+        f"warning: {file}:3: B {same} (line 2)",
+        f"warning: {file}:4: C {same} (line 2), and of 1 more",
+    ]
+    assert "warning: " not in desk.run(*words).stderr
+    file.write_text("\n".join([HEADER, alike[3]]) + "\n")
+    (told_of_d,) = [line for line in desk.run(*words).stderr.splitlines() if line.startswith("warning: ")]
+    assert re.search(rf":2: D {same} \(line 2 of run \S+, created\), and of 2 more$", told_of_d)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -27,7 +26,7 @@ from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database
 
 SIMILAR_LIMIT = 1000
-"""How many pairs of similar orders one look lists."""
+"""How many similar orders one look lists."""
 FEW_CHUNKS = 2_500
 """Up to so many a run is small: what all orders of the ledger have is then compared with what its own have."""
 RIVALS_AT_ONCE = 500
@@ -64,13 +63,33 @@ class _Like(NamedTuple):
     key: str
     run: int
     state: OrderState
+    invoice: bool
+
+
+class _Trip(msgspec.Struct):
+    """What is looked at of an order that is like another one."""
+
+    invoice_number: str | None = None
+
+
+_trip = msgspec.json.Decoder(_Trip)
+
+
+def _has_invoice(payload: bytes) -> bool:
+    try:
+        return bool(_trip.decode(payload).invoice_number)
+    except ValueError:  # a damaged order is told where it is to be sent
+        return False
 
 
 def similar(db: Database, run: Held) -> list[Similar]:
-    """Waiting orders of a run whose fingerprint a live order with another key carries, in another run or before it."""
+    """Waiting orders of a run whose fingerprint a live order with another key carries, in another run or before it.
+
+    Each is there once, however many it is like.
+    """
     first, last = db.rows("span_of_run", run=run.number)[0]
     loading = runs.one(db, run.id).state is RunState.LOADING
-    # Any group, and any number of groups with so many rows, makes as many pairs as are listed.
+    # Any group, and any number of groups with so many rows, has as many orders as are listed.
     limits = {"most": SIMILAR_LIMIT, "each": SIMILAR_LIMIT, "rows": 4 * SIMILAR_LIMIT}
     found = db.rows(
         "alike",
@@ -93,21 +112,31 @@ def similar(db: Database, run: Held) -> list[Similar]:
         for fingerprint, number, place in some:
             chunk = chunks[number]
             meta, order = chunk.metas[place], number_of(number, place)
-            like = _Like(order, meta.line, meta.key, chunk.run, chunk.state(place))
+            invoice = _has_invoice(chunk.payload(place))
+            like = _Like(order, meta.line, meta.key, chunk.run, chunk.state(place), invoice)
             alike.setdefault(fingerprint, []).append(like)
-    pairs = (
-        (mine, other)
-        for group in alike.values()
-        for mine in group
-        if mine.run == run.number and mine.state is OrderState.PENDING
-        for other in group
-        # Of two orders of this run, the later one names the earlier one; before it is admitted none does.
-        if other.run != run.number or (not loading and other.number < mine.number)
-    )
-    return [
-        Similar(mine.key, mine.line, other.key, names[other.run], other.line, other.state)
-        for mine, other in sorted(islice(pairs, SIMILAR_LIMIT))
-    ]
+    told: list[Similar] = []
+    for group in alike.values():
+        others = [like for like in group if like.run != run.number]
+        for mine in sorted(like for like in group if like.run == run.number):
+            if others and mine.state is OrderState.PENDING:
+                known = others[0]
+                told.append(
+                    Similar(
+                        mine.key,
+                        mine.line,
+                        known.key,
+                        names[known.run],
+                        known.line,
+                        known.state,
+                        len(others),
+                        mine.invoice,
+                    )
+                )
+            # Of two orders of this run, the later one names the earlier one; before it is admitted none does.
+            if not loading:
+                others.append(mine)
+    return sorted(told, key=lambda each: each.line)[:SIMILAR_LIMIT]
 
 
 @frozen

@@ -144,15 +144,15 @@ async def test_lost_and_unused_drafts_are_remembered(ledger: Ledger) -> None:
 
 
 async def test_similar_orders_are_shown(ledger: Ledger) -> None:
-    """Waiting orders are paired with live orders of the same fingerprint and another key, of this run and of others."""
+    """Waiting orders are told, each once, with live orders of their fingerprint and another key, here and in others."""
     first = await loaded(ledger, [order(1, "a", b"\x01"), order(2, "b", b"\x02"), order(3, "c")])
     second = await begun(ledger)
     await second.add([order(1, "d", b"\x01"), order(2, "e", b"\x01"), order(3, "f", b"\x03"), order(4, "g")])
     assert {(pair.key, pair.other_key) for pair in await second.similar()} == {("d", "a"), ("e", "a")}
     await second.admit()
-    pairs = await second.similar()
-    assert {(pair.key, pair.other_key) for pair in pairs} == {("d", "a"), ("e", "a"), ("e", "d")}
-    one = next(pair for pair in pairs if pair.key == "d")
+    alike = await second.similar()
+    assert [(each.key, each.other_key, each.others) for each in alike] == [("d", "a", 1), ("e", "a", 2)]
+    one = alike[0]
     assert (one.line, one.other_line, one.other_run, one.other_state) == (1, 1, first.id, OrderState.PENDING)
     elsewhere = await loaded(ledger, [order(1, "x", b"\x01")], environment="sandbox")
     assert await elsewhere.similar() == []
