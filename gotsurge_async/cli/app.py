@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from gotsurge_async.cli.shared.exits import always_a_document
+from gotsurge_async.cli.variables import VARIABLES
 from gotsurge_async.starting import heed_interrupts
 from gotsurge_async.version import __version__
 
@@ -57,6 +58,7 @@ COMMANDS = {
         "endpoints": "Verbs and paths: shown, confirmed.",
         "doctor": "What is assumed, and does GotSurge answer?",
         "simulator": "Run a GotSurge on this machine.",
+        "topics": "Exit codes, variables, maps, completion.",
     },
 }
 """Every command, by its folder: it is the name of the command's file and of the object in it. The text is what
@@ -81,6 +83,8 @@ class Gotsurge(click.Group):
         for folder, commands in COMMANDS.items():
             with formatter.section(folder.capitalize()):
                 formatter.write_dl(list(commands.items()))
+        with formatter.section("Environment variables (gotsurge topics environment explains them)"):
+            formatter.write_text(", ".join(VARIABLES))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_WANTED] = "--json" in args

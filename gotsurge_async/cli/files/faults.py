@@ -1,7 +1,6 @@
 """What is wrong in a file of orders: told in groups, written with its rows (``--faults``), mended (``--fix``)."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +15,7 @@ from gotsurge_async.bulk.mend import FaultFile, Fixes, mend_table
 from gotsurge_async.bulk.sources import STDIN, Form
 from gotsurge_async.cli.shared.exits import Exit, Failure
 from gotsurge_async.cli.shared.options import PATH, THE_FILE, Decorator, gathered, in_group
-from gotsurge_async.cli.shared.output import SHOWN, say
+from gotsurge_async.cli.shared.output import SHOWN, at_a_terminal, say
 
 T = TypeVar("T")
 
@@ -103,7 +102,7 @@ class Mending:
 
     async def _mend(self, path: Path, fixes: Fixes, form: Form) -> Path:
         if not self.yes:
-            if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            if not at_a_terminal():
                 raise Failure("nothing was changed: nobody can be asked here, say --yes", Exit.USAGE)
             question = f"Put {_values(fixes.count)} into {path}? As it is it will be kept beside it."
             if not await asyncio.to_thread(click.confirm, question, err=True):

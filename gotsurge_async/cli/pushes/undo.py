@@ -1,7 +1,6 @@
 """``gotsurge undo``: taking the orders of a run back."""
 
 import asyncio
-import sys
 from collections.abc import Collection
 
 import attrs
@@ -15,7 +14,7 @@ from gotsurge_async.cli.shared.exits import Exit, Failure, asynchronous, exit_co
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps, tell_steps
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, print_table, say, tell_more
+from gotsurge_async.cli.shared.output import SHOWN, at_a_terminal, counted, print_json, print_table, say, tell_more
 from gotsurge_async.database import Place
 
 
@@ -102,11 +101,6 @@ async def _meant(ledger: Ledger, info: RunInfo, drafts: bool, keys: Collection[s
     if drafts:
         found += [draft.key for draft in await ledger.unused_drafts(info.id) if not draft.cancelled]
     return sum(not keys or key in keys for key in found)
-
-
-def at_a_terminal() -> bool:
-    """Whether somebody can be asked."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _tell_undone(done: Undone) -> None:

@@ -12,9 +12,10 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform, takes_target
+from gotsurge_async.cli.shared.exits import Exit, Failure
 from gotsurge_async.cli.shared.options import MoneyAmount, json_option, max_price_option, timezone_option
 from gotsurge_async.cli.shared.outcomes import Results, read_orders
-from gotsurge_async.cli.shared.output import print_json, print_record, print_table, shown
+from gotsurge_async.cli.shared.output import at_a_terminal, print_json, print_record, print_table, shown
 from gotsurge_async.client import GotSurge
 from gotsurge_async.models.base import Model, OpenEnum
 from gotsurge_async.models.places import Address, Contact, TimeWindow
@@ -81,14 +82,17 @@ def get(target: Target, task_id: str, platform: bool, as_json: bool) -> None:
 @tasks.command()
 @click.argument("task_id")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; GotSurge and the drivers see it.")
+@click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
 @takes_target
 @json_option
-def cancel(target: Target, task_id: str, reason: str, as_json: bool) -> None:
+def cancel(target: Target, task_id: str, reason: str, yes: bool, as_json: bool) -> None:
     """Cancel a task that no driver has accepted yet.
 
     One that is cancelled already counts as done. Exit code 1: it is too late, and the message says where the task
     stands.
     """
+    if not yes and at_a_terminal() and not click.confirm(f"Cancel task {task_id} ({target.environment})?", err=True):
+        raise Failure("nothing was cancelled", Exit.USAGE)
     message = call(target, lambda gs: gs.tasks.cancel(task_id, reason=reason))
     if as_json:
         print_json(message)

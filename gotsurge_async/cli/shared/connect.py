@@ -104,9 +104,9 @@ _places = (
     _place(
         "--env",
         type=click.Choice(("local", "sandbox", "production")),
-        help="The GotSurge to talk to; local is a simulator that runs at --api-base.",
+        help="The GotSurge to talk to, or GOTSURGE_ENV; local is a simulator that runs at --api-base.",
     ),
-    _place("--api-base", metavar="URL", help="The URL that the API's paths stand on."),
+    _place("--api-base", metavar="URL", help="The URL that the API's paths stand on, or GOTSURGE_API_BASE."),
     _place(
         "--account",
         metavar="NAME",

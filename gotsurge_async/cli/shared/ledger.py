@@ -33,7 +33,8 @@ ledger_option: Decorator[Any] = _option(
     "--ledger",
     metavar="PATH|URL",
     callback=lambda _, __, value: None if value is None else place_named(value, "--ledger"),
-    help="The ledger: a file, or postgresql://USER@HOST/NAME; gotsurge push --help says where it is otherwise.",
+    help="The ledger, or GOTSURGE_LEDGER: a file, or postgresql://USER@HOST/NAME; gotsurge push --help says which one "
+    "it is otherwise.",
 )
 env_option: Decorator[Any] = _option(
     "--env",

@@ -1,5 +1,6 @@
 """What commands print: tables for people, tab-separated lines for pipes, JSON for programs."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,20 @@ def started_document() -> None:
 def is_terminal() -> bool:
     """Whether what is printed goes to a terminal."""
     return _terminal(False) is not None
+
+
+def at_a_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def lasting(seconds: float) -> str:
+    """How long something takes, for people: in the unit that fits."""
+    if seconds < 100:
+        return f"{seconds:,.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:,.0f} min"
+    return f"{seconds / 3600:,.0f} h" if seconds < 48 * 3600 else f"{seconds / 86400:,.0f} days"
 
 
 def print_table(

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gotsurge_async.bulk.ledger import CLAIMED, UNFINISHED, Counts
+from gotsurge_async.cli.shared.output import lasting
 from gotsurge_async.hooks import ChunkDone, Event
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class PushProgress:
             self._next_line = now + LINE_EVERY
             words = [f"{self._done:,} of {self._total:,} orders", *self._trouble()]
             if self._done:  # before the first, nobody knows how long it takes
-                words += [f"{rate:,.1f} orders/s", f"{(self._total - self._done) / rate:,.0f} s left"]
+                words += [f"{rate:,.1f} orders/s", f"{lasting((self._total - self._done) / rate)} left"]
             self._console.print(", ".join(words))
 
     def _trouble(self) -> list[str]:

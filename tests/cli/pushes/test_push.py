@@ -397,7 +397,7 @@ def test_the_help_shows_options_in_groups(run: Runner) -> None:
 
 
 def test_an_order_like_others_is_told_once(desk: Desk) -> None:
-    """Three orders of one delivery are two warnings, in this file's words; what another run has is told with its state."""
+    """Three orders of one delivery are two warnings; what another run has is told with its state."""
     alike = [ROW.format(key=key).replace(f"{key} Loyang", "7 Loyang") for key in "ABCD"]
     file = desk.folder / "orders.csv"
     file.write_text("\n".join([HEADER, *alike[:3]]) + "\n")

@@ -2,7 +2,11 @@
 
 import asyncio
 import csv
+import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,8 @@ from click.testing import Result
 from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.bulk.ledger import OrderOutcome
 from gotsurge_async.simulator import Fault
-from tests.support.commands import Desk, Runner
+from tests.support.commands import Desk, Runner, environment
+from tests.support.terminal import at_a_terminal
 
 
 def test_runs_are_listed_newest_first(desk: Desk) -> None:
@@ -211,3 +216,29 @@ def test_status_tells_how_large_the_ledger_is(desk: Desk) -> None:
     assert (status["ledger_bytes"], status["ledger_orders"], status["bytes_per_order"]) == (size, 3, size / 3)
     told = desk.on_ledger("status", summary["run"]).stdout
     assert f"ledger\t{size / 1e6:.1f} MB, {size / 3:,.0f} bytes for each of 3 orders\n" in told
+
+
+def test_a_terminal_shows_runs_whole(desk: Desk) -> None:
+    """On a terminal of 80 columns the id of a run is not broken, and zeros are left out."""
+    _, summary = desk.push("A", "B")
+    seen = at_a_terminal(["runs", *desk.ledger], cwd=desk.folder)
+    assert summary["run"] in seen.text
+    assert "2 created" in seen.text
+
+
+def test_runs_are_watched(desk: Desk) -> None:
+    """A line for each run, and another one when it changes, until Ctrl-C."""
+    words = [sys.executable, "-m", "gotsurge_async", "runs", "--watch", "--every", "0.1", *map(str, desk.ledger)]
+    _, first = desk.push("A")
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment()) as watching:
+        assert watching.stdout is not None
+        assert watching.stdout.readline().split("\t")[1:5] == [first["run"], "done", "1 orders", "1 created"]
+        _, second = desk.push("B")
+        while f"{second['run']}\tdone" not in watching.stdout.readline():
+            pass
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait() == 130
+    with subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE, text=True, env=environment()) as watching:
+        assert watching.stdout is not None
+        assert json.loads(watching.stdout.readline())["run"] == first["run"]
+        watching.terminate()

@@ -10,6 +10,7 @@ from click.testing import Result
 from gotsurge_async.simulator import Fault, Simulator
 from tests.simulator.kit import order as plain_order
 from tests.support.commands import Runner, local
+from tests.support.terminal import at_a_terminal
 
 
 def order(tracking_id: Any, **changes: Any) -> dict[str, Any]:
@@ -228,6 +229,18 @@ def test_a_task_is_cancelled(run: Runner, simulator: Simulator) -> None:
     assert (first.exit_code, first.stdout, first.stderr) == (0, "Successfully cancel the task\n", "")
     again = run(*words, "--json")
     assert (again.exit_code, json.loads(again.stdout)) == (0, {"message": "the task is cancelled"})
+
+
+def test_a_person_is_asked_before_a_task_is_cancelled(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+    """At a terminal no cancels nothing, and --yes is not asked."""
+    (task_id,) = created(run, simulator, order("A"))
+    words = ["tasks", "cancel", task_id, "--reason", "wrong", *local(simulator)]
+    seen = at_a_terminal(words, cwd=tmp_path, answers={"[y/N]": "n\n"})
+    assert (seen.code, "nothing was cancelled" in seen.text) == (2, True)
+    assert f"Cancel task {task_id} (local)?" in seen.text
+    assert simulator.audit()["calls"].get("tasks.cancel", 0) == 0
+    assert at_a_terminal([*words, "--yes"], cwd=tmp_path).code == 0
+    assert simulator.audit()["calls"]["tasks.cancel"] == 1
 
 
 def test_too_late_to_cancel_says_where_the_task_stands(run: Runner, simulator: Simulator) -> None:

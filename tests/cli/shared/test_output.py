@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async.cli.shared.output import print_json, print_record, print_table, shown
+from gotsurge_async.cli.shared.output import lasting, print_json, print_record, print_table, shown
 from gotsurge_async.money import Money
 from tests.support.orders import NOW, order
 
@@ -79,3 +79,24 @@ def test_json_is_the_api_s_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert [each["tracking_id"] for each in json.loads(capsys.readouterr().out)] == ["T-1", "T-2"]
     print_json({"at": NOW})
     assert json.loads(capsys.readouterr().out) == {"at": "2026-01-01T00:00:00Z"}
+
+
+def test_an_id_is_never_broken(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """However narrow the terminal is, ids of runs and tasks stand on one line, to be copied."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    run, task = "20261126T084635-prkp", "3f0c9a52-0000-4000-8000-000000000001"
+    print_table(["RUN", "WHY", "FROM"], [[run, "a long story of refusals " * 4, "/home/mei/orders/monday.csv"]])
+    print_table(["KEY", "TASK", "WHY"], [["A-KEY-THAT-IS-LONG", task, "too late, a driver has accepted it"]])
+    out = capsys.readouterr().out
+    assert run in out
+    assert task in out
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "0 s"), (99.4, "99 s"), (100, "2 min"), (5_999, "100 min"), (6_000, "2 h"), (5e9, "57,870 days")],
+)
+def test_a_time_is_told_in_the_unit_that_fits(seconds: float, text: str) -> None:
+    """Nobody reads five billion seconds."""
+    assert lasting(seconds) == text

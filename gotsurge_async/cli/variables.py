@@ -1,0 +1,33 @@
+"""The environment variables that the command heeds: one place names them all."""
+
+VARIABLES = {
+    "GOTSURGE_ENV": "Which GotSurge: local, sandbox or production; as --env.",
+    "GOTSURGE_API_BASE": "The URL that the API's paths stand on; as --api-base.",
+    "GOTSURGE_PROFILE": "A profile: verbs and paths that somebody has confirmed (gotsurge endpoints).",
+    "GOTSURGE_LEDGER": "The ledger: a file, or postgresql://USER@HOST/NAME; as --ledger.",
+    "GOTSURGE_BOOK": "The order book; as --book.",
+    "GOTSURGE_MAPS": "The folder in which maps are kept (gotsurge map).",
+    "GOTSURGE_FROM": "The database of --sql; as --from.",
+    "GOTSURGE_CLIENT_KEY": "The partner's client key.",
+    "GOTSURGE_SECRET_KEY": "The partner's secret key.",
+    "GOTSURGE_BEARER_TOKEN": "A token to sign in with; alone it is enough, for its 30 days.",
+    "GOTSURGE_REFRESH_TOKEN": "What renews the token; with the client key.",
+    "GOTSURGE_CONFIG_FILE": "Credentials of accounts, instead of config.toml in your configuration folder.",
+    "GOTSURGE_TOKEN_FILE": "Where tokens are kept, instead of tokens.json in your configuration folder.",
+    "GOTSURGE_TOKEN_STORE": "The URL of a database that keeps the tokens, or keyring.",
+    "GOTSURGE_TOKEN_KEYS": "Keys that encrypt the tokens, the newest first, with commas between them.",
+    "GOTSURGE_TOKEN_KEY_FILE": "A file with such keys.",
+    "GOTSURGE_WEBHOOK_TOKEN": "The secret in the path at which events come in (gotsurge receive).",
+    "GOTSURGE_WEBHOOK_TOKEN_NEXT": "The next one, while both are taken.",
+    "GOTSURGE_FORWARD_SECRET": "What signs the events that gotsurge listen sends on.",
+    "GOTSURGE_ALERT_URL": "Where gotsurge alerts posts; as --post.",
+}
+"""Each with what it says."""
+
+OTHERS = {
+    "PGPASSWORD": "The password of a ledger in PostgreSQL; or ~/.pgpass.",
+    "HTTPS_PROXY": "The proxy for all calls, with NO_PROXY for hosts without one.",
+    "NO_COLOR": "No colours on a terminal.",
+    "COLUMNS": "How wide a terminal is taken to be.",
+}
+"""What others have named, and is heeded too."""
