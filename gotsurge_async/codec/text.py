@@ -4,6 +4,8 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
 
 import cattrs
@@ -12,7 +14,7 @@ import msgspec
 from gotsurge_async.codec.compiled import Structs
 from gotsurge_async.codec.converters import Unfit, converter, says_nothing, task_list
 from gotsurge_async.errors import InvalidData, Problem, UnreadableAnswer
-from gotsurge_async.models.base import Model, fields_of
+from gotsurge_async.models.base import Model, fields_of, is_model
 from gotsurge_async.models.tasks import CreatedTasks, Receipt, TaskChanges, TaskStatus
 from gotsurge_async.money import Money
 
@@ -287,8 +289,53 @@ def encode_order(order: Any) -> tuple[bytes, Any]:
     try:
         plain = unstructure(order)
         return _encode(plain), plain
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidData(f"cannot be written as JSON: {error}") from None
+    except (AttributeError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        problems = misfits(order) if isinstance(order, Model) else []
+        raise InvalidData("" if problems else f"cannot be written as JSON: {error}", problems) from None
+
+
+_WORDS: Mapping[Any, tuple[str, tuple[type, ...]]] = {
+    str: ("text", (str,)),
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float, Decimal)),
+    bool: ("true or false", (bool,)),
+    Money: ('Money, such as Money.of("2.00", "SGD")', (Money,)),
+    datetime: ("an aware datetime", (datetime,)),
+    dict: ("a dict", (dict,)),
+}
+
+
+def misfits(model: Model) -> list[Problem]:
+    """What of an object that a program made cannot stand in its field: every fault with its path."""
+    found: list[Problem] = []
+    for field in fields_of(type(model)):
+        value = getattr(model, field.name)
+        if value is None:
+            continue
+        if field.many and not isinstance(value, tuple | list):
+            found.append(Problem(field.name, f"expected several of {_named(field.inner)}, not {_shown(value)}", value))
+            continue
+        for number, each in enumerate(value if field.many else (value,)):
+            step = f"{field.name}[{number}]" if field.many else field.name
+            words, kinds = _WORDS.get(field.inner, (_named(field.inner), (field.inner,)))
+            if is_model(field.inner) and isinstance(each, field.inner):
+                found += [Problem(f"{step}.{path}", why, bad) for path, why, bad in misfits(each)]
+            elif field.inner in (int, float) and isinstance(each, float) and not math.isfinite(each):
+                found.append(Problem(step, f"is {each}: JSON has no form for it", each))
+            elif isinstance(field.inner, type) and not isinstance(each, kinds):
+                shown = "what it is" if field.secret else _shown(each)
+                found.append(Problem(step, f"expected {words}, not {shown}", None if field.secret else each))
+    return found
+
+
+def _named(kind: Any) -> str:
+    name = getattr(kind, "__name__", str(kind))
+    return f"{'an' if name[:1] in 'AEIO' else 'a'} {name}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 40 else f'{text[:37]}...'}"
 
 
 def encode_batch(tasks: Sequence[bytes]) -> bytes:

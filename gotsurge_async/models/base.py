@@ -10,6 +10,8 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import attrs
 
+from gotsurge_async.errors import InvalidData, Problem
+
 
 class OpenEnum(StrEnum):
     """Text with known values. A value that is not known is kept as it came, and compares equal to its text."""
@@ -33,10 +35,12 @@ def utc(moment: datetime) -> datetime:
     """The same instant in UTC.
 
     Raises:
-        ValueError: for a naive datetime, which names no instant.
+        InvalidData: for a naive datetime, which names no instant, and for what is none.
     """
+    if not isinstance(moment, datetime):
+        raise InvalidData("", [Problem("", f"expected an aware datetime, not {type(moment).__name__} {moment!r:.40}")])
     if moment.tzinfo is None:
-        raise ValueError(f"{moment.isoformat()} has no time zone: give an aware datetime")
+        raise InvalidData("", [Problem("", f"{moment.isoformat()} has no time zone: give an aware datetime", moment)])
     return _in_utc(moment)
 
 

@@ -5,14 +5,17 @@ GotSurge calls an order a task. Here `Order` is what we write and `Task` is what
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, TypedDict, TypeVar
 
 import attrs
 from attrs.converters import optional
 
+from gotsurge_async.errors import InvalidData, Problem
 from gotsurge_async.models.base import NOT_GIVEN, Model, OpenEnum, optional_utc, utc
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.money import Money
+
+T = TypeVar("T")
 
 
 class BroadcastPreference(OpenEnum):
@@ -125,11 +128,19 @@ class CargoDetail(Item):
 
 # Converters by name and type: mypy follows neither ``tuple`` nor a generic function as a converter.
 def _items(items: Iterable[Item]) -> tuple[Item, ...]:
-    return NOT_GIVEN if items is NOT_GIVEN else tuple(items)
+    return NOT_GIVEN if items is NOT_GIVEN else _several(items, "items")
 
 
 def _cargo_details(details: Iterable[CargoDetail]) -> tuple[CargoDetail, ...]:
-    return NOT_GIVEN if details is NOT_GIVEN else tuple(details)
+    return NOT_GIVEN if details is NOT_GIVEN else _several(details, "cargo_details")
+
+
+def _several(given: Iterable[T], name: str) -> tuple[T, ...]:
+    if isinstance(given, str | bytes | Mapping | Model) or not isinstance(given, Iterable):
+        raise InvalidData(
+            "", [Problem(name, f"give several, such as a list, not {type(given).__name__} {given!r:.40}")]
+        )
+    return tuple(given)
 
 
 @attrs.frozen(kw_only=True)

@@ -7,9 +7,9 @@ import attrs
 from gotsurge_async.api.endpoints import TASKS_CREATE, TASKS_GET
 from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import UsageError
-from gotsurge_async.models.tasks import CreatedTasks, Message, Order, Task, TaskBatch
+from gotsurge_async.models.tasks import CreatedTasks, Message, Order, Task
 from gotsurge_async.resources.converging import cancel_task
-from gotsurge_async.resources.reading import check_chunk, read_created, task_of
+from gotsurge_async.resources.reading import batch_of, read_created, task_of
 from gotsurge_async.resources.waiting import Until, wait_for
 
 
@@ -34,10 +34,8 @@ class Tasks:
             OutcomeUnknown: nobody can say whether the orders were created.
             NotSent: they certainly were not.
         """
-        check_chunk(len(orders), "orders", "gs.push(orders)")
-        return await self._session.within(timeout).call(
-            TASKS_CREATE, body=TaskBatch(tasks=tuple(orders)), read=read_created
-        )
+        batch = batch_of(orders, "gs.push(orders)")
+        return await self._session.within(timeout).call(TASKS_CREATE, body=batch, read=read_created)
 
     async def get(self, task_id: str, *, timeout: float | None = None) -> Task:
         """Read a task (section "Task Detail"). Safe to repeat.

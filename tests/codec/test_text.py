@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async import codec
-from gotsurge_async.codec.text import MOST_LEARNED
+from gotsurge_async.codec.text import MOST_LEARNED, misfits
 from gotsurge_async.errors import InvalidData, UnreadableAnswer
 from gotsurge_async.models.auth import PartnerDetail, TokenAnswer
 from gotsurge_async.models.base import NOT_GIVEN, Model
@@ -465,7 +465,7 @@ def test_what_is_no_number_is_not_written_for_one(value: Any) -> None:
     """Not-a-number, infinity and text are refused with their field, not written as null or for the service to guess."""
     for changes in ({"items": [Item(quantity=value)]}, {"to_address": Address(latitude=value)}):
         for model in (order(**changes), TaskBatch(tasks=(order(**changes),))):
-            with pytest.raises(InvalidData, match=r"cannot be written as JSON: (quantity|latitude)"):
+            with pytest.raises(InvalidData, match=r"(quantity|latitude): (expected a number, not|is nan|is -?inf)"):
                 codec.encode(model)
 
 
@@ -553,3 +553,35 @@ def test_no_number_in_an_open_field_is_refused(fields: dict[str, Any], path: str
     """Infinity and not-a-number inside an object without a form would be written as null, which clears something."""
     with pytest.raises(InvalidData, match=path):
         codec.encode(Task(id="t-1", **fields))
+
+
+WRONG: dict[str, Any] = {
+    "from_address": "7 Loyang Way",
+    "to_address": {"street_address": "x"},
+    "from_time_window": {"start_time_utc": NOW},
+    "to_contact": "Bob",
+    "items": ({"name": "rope"}, None),
+}
+"""Values that a program may well put where an object belongs."""
+
+
+@pytest.mark.parametrize("names", [[name] for name in WRONG] + [list(WRONG)], ids="+".join)
+def test_what_is_no_object_is_told_with_its_path(names: list[str]) -> None:
+    """Text or a dict where an object belongs is InvalidData before anything is sent, all of them at once."""
+    wrong = attrs.evolve(order(), **{name: WRONG[name] for name in names})
+    with pytest.raises(InvalidData) as caught:
+        codec.encode(TaskBatch(tasks=(order(), wrong)))
+    places = {problem.path.removeprefix("tasks[1].").partition("[")[0] for problem in caught.value.problems}
+    assert places == set(names)
+    assert "expected an Address, not str '7 Loyang Way'" in str(caught.value) or "from_address" not in names
+
+
+@given(models(Order))
+@UNHURRIED
+def test_an_order_that_can_be_written_has_no_misfits(made: Order) -> None:
+    """What is written is never told to be wrong."""
+    try:
+        codec.encode(made)
+    except InvalidData:
+        return
+    assert misfits(made) == []

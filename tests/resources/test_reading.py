@@ -5,7 +5,7 @@ import pytest
 
 from gotsurge_async import GotSurge, OutcomeUnknown, UnreadableAnswer
 from gotsurge_async.codec import Codec
-from gotsurge_async.errors import TooManyInOneCall
+from gotsurge_async.errors import InvalidData, TooManyInOneCall
 from gotsurge_async.models.platform import OrganizationPage, RoleList, UpdatedTasks
 from gotsurge_async.resources.reading import check_chunk, reader
 from tests.support.clients import client
@@ -107,3 +107,22 @@ async def test_both_reads_take_the_etag() -> None:
     async with client(lambda _: answer({"id": "t"}, etag='"7-0000000a"')) as (gs, _):
         assert (await gs.tasks.get("t")).version_rev == "7-0000000a"
         assert (await gs.platform.tasks.get("t")).version_rev == "7-0000000a"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([order(), {"tracking_id": "T"}, None], r"orders\[1\]: expected an Order, not dict.*orders\[2\]: .* NoneType"),
+        ("T-1", "orders: give several, such as a list, not str"),
+        (order(), "orders: give several, such as a list, not Order"),
+        (5, "orders: give several, such as a list, not int"),
+    ],
+    ids=["others", "text", "one", "number"],
+)
+async def test_what_is_no_order_is_told_before_anything_is_sent(given: Any, said: str) -> None:
+    """Each create names what cannot be an order, by its place, and sends nothing."""
+    async with client([]) as (gs, transport):
+        for create in (gs.tasks.create, gs.platform.tasks.create, gs.platform.drafts.create):
+            with pytest.raises(InvalidData, match=said):
+                await create(given)
+    assert transport.sent == []

@@ -65,7 +65,7 @@ async def test_a_call_takes_one_to_twenty(count: int, message: str) -> None:
 async def test_an_order_that_json_cannot_hold_is_refused() -> None:
     """A price that no number of JSON holds and the like ends before anything is sent."""
     async with client([]) as (gs, transport):
-        with pytest.raises(InvalidData, match="total_item_weight is nan"):
+        with pytest.raises(InvalidData, match=r"tasks\[0\].total_item_weight: is nan"):
             await gs.tasks.create([order(total_item_weight=float("nan"))])
     assert transport.sent == []
 

@@ -8,11 +8,11 @@ from gotsurge_async.api.endpoints import CHUNK, DRAFTS_CREATE
 from gotsurge_async.calls.create import PushStream
 from gotsurge_async.calls.session import Session
 from gotsurge_async.models.platform import UpdatedTasks
-from gotsurge_async.models.tasks import CreatedTasks, Order, TaskBatch
+from gotsurge_async.models.tasks import CreatedTasks, Order
 from gotsurge_async.resources.converging import broadcast
 from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
 from gotsurge_async.resources.reading import (
-    check_chunk,
+    batch_of,
     check_task_id,
     check_tracking_ids,
     read_created,
@@ -44,10 +44,8 @@ class Drafts:
             Rejected: the service refused the chunk.
             OutcomeUnknown: the drafts may exist; nobody knows their ids.
         """
-        check_chunk(len(orders), "orders", "gs.platform.drafts.create_all(orders)")
-        return await self._session.within(timeout).call(
-            DRAFTS_CREATE, body=TaskBatch(tasks=tuple(orders)), read=read_created
-        )
+        batch = batch_of(orders, "gs.platform.drafts.create_all(orders)")
+        return await self._session.within(timeout).call(DRAFTS_CREATE, body=batch, read=read_created)
 
     def create_all(
         self, orders: Iterable[Order] | AsyncIterable[Order], *, concurrency: int | None = None, chunk: int = CHUNK

@@ -16,12 +16,12 @@ from gotsurge_async.calls.create import PushStream
 from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.platform import TaskPage, UpdatedTasks
-from gotsurge_async.models.tasks import CreatedTasks, Order, Task, TaskBatch, TaskChanges
+from gotsurge_async.models.tasks import CreatedTasks, Order, Task, TaskChanges
 from gotsurge_async.resources.converging import update_task
 from gotsurge_async.resources.listing import Listing, listing
 from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
 from gotsurge_async.resources.reading import (
-    check_chunk,
+    batch_of,
     check_tracking_ids,
     read_created,
     reader,
@@ -53,10 +53,8 @@ class PlatformTasks:
             OutcomeUnknown: nobody can say whether the orders were created.
             NotSent: they certainly were not.
         """
-        check_chunk(len(orders), "orders", "gs.platform.tasks.create_all(orders)")
-        return await self._session.within(timeout).call(
-            PLATFORM_TASKS_CREATE, body=TaskBatch(tasks=tuple(orders)), read=read_created
-        )
+        batch = batch_of(orders, "gs.platform.tasks.create_all(orders)")
+        return await self._session.within(timeout).call(PLATFORM_TASKS_CREATE, body=batch, read=read_created)
 
     def create_all(
         self, orders: Iterable[Order] | AsyncIterable[Order], *, concurrency: int | None = None, chunk: int = CHUNK
