@@ -44,7 +44,7 @@ _OF_FILES = (
     ("Put the newest copy in its place, without -wal and -shm files", "Restore its newest dump"),
 )
 """What is done about a file, and about a database in PostgreSQL."""
-_COMMAND = re.compile(r"`(gotsurge (?:ledger [a-z-]+|reconcile|runs))`")
+_COMMAND = re.compile(r"`(gotsurge (?:ledger [a-z-]+|db upgrade|reconcile|runs))`")
 
 
 def commands_for(text: str, path: str) -> str:

@@ -253,6 +253,10 @@ class _Opened:
         self.keeper.close()
 
 
+class _IsArchive(LedgerError):
+    """It has the runs of another ledger."""
+
+
 def _open(where: str | Path | Place, clock: Clock, accept_older: bool) -> _Opened:
     backend = Backend(place(where))
     keeper, locks = Keeper(backend.place), backend.locks()
@@ -268,7 +272,8 @@ def _open(where: str | Path | Place, clock: Clock, accept_older: bool) -> _Opene
             db.script("creating")  # two that make the tables at once would both fail
             was_there = prepare(db, backend.shown)
             if ARCHIVE_OF in dict(db.rows("meta")):
-                raise LedgerError(f"is an archive of runs: nothing is sent from it. {sqlite.LOOK_ON}")
+                db.commit()  # of an older version it is brought up to date all the same, to be looked at
+                raise _IsArchive(f"is an archive of runs: nothing is sent from it. {sqlite.LOOK_ON}")
             if not accept_older:
                 if not is_file:
                     keeper.refuse_loss(is_there=was_there)
@@ -294,7 +299,8 @@ def _look(backend: Backend, clock: Clock) -> RunLocks:
                 "is of an older version, and cannot be brought up to date where it is: look at a copy",
                 path=backend.shown,
             )
-        _open(backend.place, clock, True).close()
+        with suppress(_IsArchive):
+            _open(backend.place, clock, True).close()
     return backend.locks()
 
 

@@ -3,8 +3,10 @@
 import asyncio
 import os
 import shutil
+import sqlite3
 import stat
 import threading
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -246,6 +248,23 @@ async def test_only_an_archive_of_the_same_ledger_is_written(
             await move(where, Path(where), clock)
     assert len(await results(ledger, run_id)) == 1
     assert (await move(where, tmp_path / "right.db", clock)).runs == {run_id: 1}
+
+
+async def test_an_older_archive_is_looked_at_and_added_to(path: Path, to: Path, clock: TurnedClock) -> None:
+    """One that was made by version 3 is brought up to date when it is looked at; nothing is sent from it still."""
+    async with await Ledger.open(path, clock=clock) as ledger:
+        first = await finished(ledger, orders(1))
+        second = await finished(ledger, [order(2)])
+    await move(str(path), to, clock)
+    with closing(sqlite3.connect(to)) as database:
+        for table in ("segments", "distributions", "workers"):
+            database.execute(f"DROP TABLE {table}")
+        database.execute("UPDATE ledger_meta SET value = 3 WHERE name = 'schema_version'")
+        database.commit()
+    assert [row.key for row in await archived_results(to, first)] == ["TRK-1"]
+    with pytest.raises(LedgerError, match="is an archive of runs"):
+        await Ledger.open(to)
+    assert [row.key for row in await archived_results(to, second)] == ["TRK-2"]
 
 
 async def test_a_copy_that_was_not_taken_out_is_made_again(
