@@ -318,7 +318,7 @@ def misfits(model: Model) -> list[Problem]:
         for number, each in enumerate(value if field.many else (value,)):
             step = f"{field.name}[{number}]" if field.many else field.name
             words, kinds = _WORDS.get(field.inner, (_named(field.inner), (field.inner,)))
-            if is_model(field.inner) and isinstance(each, field.inner):
+            if is_model(field.inner) and isinstance(each, Model) and isinstance(each, field.inner):
                 found += [Problem(f"{step}.{path}", why, bad) for path, why, bad in misfits(each)]
             elif field.inner in (int, float) and isinstance(each, float) and not math.isfinite(each):
                 found.append(Problem(step, f"is {each}: JSON has no form for it", each))
