@@ -209,6 +209,8 @@ class Worker:
         """Rest where perhaps only this worker cannot go on; else stop the run for all of them."""
         if error is None:
             self._rests, self._trouble = 0, None
+        elif self.stopping.is_set() and isinstance(error, NotSent):
+            pass  # it waited for its turn, and is given back
         elif isinstance(error, NotSent | RateLimited | OutcomeUnknown) and run.tries < TRIES:
             self._trouble = str(error)
             self._rests += 1

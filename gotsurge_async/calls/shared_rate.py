@@ -14,6 +14,7 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from copy import copy
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +29,8 @@ from gotsurge_async.errors import ConfigError, NotSent
 
 log: logging.Logger = logging.getLogger(__name__)
 
+MARGIN = 0.02
+"""Turns are so much further apart than the rate says: a call that is a little late must not make a second too full."""
 LATE = 0.02
 """Seconds after its turn at which a call is too late for it."""
 TRIES = 3
@@ -36,10 +39,14 @@ BLOCK = 0.25
 """Seconds of turns that are asked for together, at most."""
 LOOK = 0.5
 """Seconds between two looks at what the others say, where no turns are asked for."""
-PATIENCE = 60.0
-"""Seconds that a call waits for the database before it is given up."""
+PATIENCE = 10.0
+"""Seconds that a call waits for a database that is away, before it is given up: what it has claimed waits with it."""
+SOON = 1.0
+"""Seconds: who waits longer is told when nothing is to begin any more."""
 _AGAIN = 1.0
 """Seconds until the database is asked again that did not answer."""
+
+_OVER = "it was stopped before its turn in the shared rate"
 
 _TEXTS = Path(__file__).with_name("rates.sql")
 
@@ -127,8 +134,6 @@ def make_table(db: Database) -> None:
     """Make the table where it is missing; who may not make tables needs it to be there already."""
     if not db.rows("there"):
         db.script("tables")
-    # Nothing here must outlive a crash, and nobody is to wait for a disk.
-    db.driver.execute("SET synchronous_commit = off")
 
 
 class SharedRate:
@@ -148,12 +153,13 @@ class SharedRate:
         self._row = row
         self._limiter = limiter
         self._clock = clock
-        self._interval = 1.0 / rate if rate else 0.0
+        self._interval = (1.0 + MARGIN) / rate if rate else 0.0
         self._longest_hold = longest_hold
         self._held_until = 0.0
         self._halvings: float | None = None
         self._waiting: deque[asyncio.Future[float]] = deque()
         self._wanted = asyncio.Event()
+        self._over = asyncio.Event()
         self._ask_at = 0.0
         self._telling: set[asyncio.Task[None]] = set()
         self._unheard_since: float | None = None
@@ -167,16 +173,17 @@ class SharedRate:
         """Wait until a call may begin.
 
         Raises:
-            NotSent: the database was away for too long.
+            NotSent: the database was away for too long, or nothing is to begin any more.
         """
         late = 0
         while True:
+            self._refuse_if_over()
             turn = await self._next_turn() if self._interval else self._clock.monotonic()
             while (wait := turn - self._clock.monotonic()) > 0:
-                await self._clock.sleep(wait)
+                await self._sleep(wait)
             now = self._clock.monotonic()
             if self._held_until > now:  # it was said meanwhile; at its end turns begin anew
-                await self._clock.sleep(self._held_until - now)
+                await self._sleep(self._held_until - now)
                 continue
             if now - turn <= LATE or late + 1 == TRIES:
                 return
@@ -190,6 +197,11 @@ class SharedRate:
         task = asyncio.create_task(self._tell(-math.log2(factor), hold), name="gotsurge shared pace")
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
+
+    def give_up(self) -> None:
+        """Have no call begin any more that has no turn yet, or one that is far away."""
+        self._over.set()
+        self._refuse(NotSent(_OVER))
 
     async def run(self) -> None:
         """Ask for turns, and look at what the others say, until it is cancelled."""
@@ -218,6 +230,23 @@ class SharedRate:
         """Let what is being told be told."""
         while self._telling:
             await asyncio.wait(self._telling)
+
+    async def _sleep(self, seconds: float) -> None:
+        if seconds <= SOON:
+            await self._clock.sleep(seconds)
+        else:
+            await sleep_or(self._over, self._clock, seconds)
+            self._refuse_if_over()
+
+    def _refuse_if_over(self) -> None:
+        if self._over.is_set():
+            raise NotSent(_OVER)
+
+    def _refuse(self, error: NotSent) -> None:
+        for waits in self._waiting:
+            if not waits.done():
+                waits.set_exception(copy(error))  # one each: a shared one would gather the tracebacks of all
+        self._waiting.clear()
 
     def _next_turn(self) -> "asyncio.Future[float]":
         turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
@@ -272,10 +301,7 @@ class SharedRate:
             self._unheard_since = now
             log.warning("the shared rate cannot be asked for: %s", why)
         if now - self._unheard_since >= PATIENCE:
-            for waits in self._waiting:
-                if not waits.done():
-                    waits.set_exception(NotSent(f"the shared rate cannot be asked for: {why}"))
-            self._waiting.clear()
+            self._refuse(NotSent(f"the shared rate cannot be asked for: {why}"))
 
 
 @asynccontextmanager

@@ -67,9 +67,13 @@ class Seen:
             self._metrics.show(name, meaning, ask)
 
     @contextmanager
-    def put_up(self) -> Iterator[dict[str, Any]]:
-        """A span around the loading of orders; gives what is to be kept with the run, for who goes on with it."""
-        if self._tracing is None:
+    def put_up(self, *, wanted: bool) -> Iterator[dict[str, Any]]:
+        """A span around the loading of orders; gives what is to be kept with the run, for who goes on with it.
+
+        Args:
+            wanted: whether anybody else will.
+        """
+        if self._tracing is None or not wanted:
             yield {}
             return
         from opentelemetry.trace import SpanKind

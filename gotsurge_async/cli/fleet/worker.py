@@ -90,6 +90,8 @@ async def _work(
         ):
             seen.watch(gs)
             shared.append(turns)
+            if working.stopping.is_set():
+                turns.give_up()
             yield gs
 
     def around(info: RunInfo, number: int) -> AbstractContextManager[None]:
@@ -108,7 +110,13 @@ async def _work(
         serves=serves,
     )
     interrupts = Interrupts(say)
-    interrupts.on_stop = working.stop
+
+    def stop() -> None:
+        working.stop()
+        for turns in shared:  # what only waits for its turn is given back at once
+            turns.give_up()
+
+    interrupts.on_stop = stop
     with interrupts.caught():
         try:
             async with seen.served(), working:

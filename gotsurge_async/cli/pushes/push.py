@@ -253,7 +253,7 @@ class Pushing(Sending):
                 push.mode = Mode(options.mode)
             if options.replace_changed and push.mode is Mode.DIRECT:
                 raise UsageError("--replace-changed is for platform partners: a plain one cannot change a task")
-            with options.seen.put_up() as trace:
+            with options.seen.put_up(wanted=options.distributed) as trace:
                 run, admission = await self._load(push, gs.environment.api_base, trace)
             if admission.changed:
                 await self._handle_changed(gs, run, admission)

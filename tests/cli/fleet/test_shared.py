@@ -102,6 +102,19 @@ async def test_when_to_ask_again_is_felt_by_all(fleet: Fleet) -> None:
     assert bisect_left(moments, began + 1e-9) - 150 <= 150
 
 
+async def test_what_waits_for_its_turn_is_given_back_at_once(fleet: Fleet) -> None:
+    """A worker that is stopped while its calls wait for minutes ends in seconds, and nothing of them is in doubt."""
+    run = await fleet.put_up(range(100), "--batch-size", "1", "--mode", "direct")
+    async with fleet.workers(1, "--rate", "0.02") as (worker,):
+        await fleet.until_created(1)
+        worker.terminate()
+        async with asyncio.timeout(15):
+            await worker.wait()
+    status = (await fleet.run("status", run, "--json")).document
+    assert (status["created"], status["unprocessed"], status["in_doubt"]) == (1, 99, 0)
+    assert fleet.simulator.audit()["tasks"] == 1
+
+
 # --- one token -------------------------------------------------------------------------------------------------------
 
 
