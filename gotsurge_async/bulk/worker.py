@@ -97,7 +97,7 @@ class Worker:
         self.clock: Clock = clock or SystemClock()
         self.stopping = asyncio.Event()
         self.broken = asyncio.Event()
-        self.error: GotSurgeError | None = None
+        self.error: Exception | None = None
         self._connect = connect
         self._around = around
         self._serves = serves
@@ -164,7 +164,7 @@ class Worker:
             self.broken.set()
         except LedgerError as error:  # another one has it by now, or will have
             log.warning("%s: segment %d of run %s: %s", self.name, number, run_id, error)
-        except GotSurgeError as error:  # it is this worker's own trouble: it cannot sign in, or its settings are wrong
+        except Exception as error:  # this worker's own trouble: no sign-in, wrong settings, or a mistake in the program
             self.error = error
             self.broken.set()
 

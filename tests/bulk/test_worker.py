@@ -244,6 +244,21 @@ async def test_one_that_cannot_sign_in_leaves_the_run_to_others(crew: Crew) -> N
 
 
 @pytest.mark.slow
+async def test_a_mistake_in_the_program_ends_it(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not hidden by the queue, and the segment is given back."""
+
+    async def send(*_: object) -> None:
+        raise ZeroDivisionError
+
+    run_id = await crew.put_up(20)
+    monkeypatch.setattr(Push, "send", send)
+    worker = crew.worker()
+    await crew.work(worker, run_id, 0)
+    assert isinstance(worker.error, ZeroDivisionError)
+    assert [each.lost for each in await crew.ledger.segments.waiting("local", 9)] == [False]
+
+
+@pytest.mark.slow
 async def test_runs_that_it_does_not_serve_are_left_to_others(crew: Crew) -> None:
     """Nothing of them is taken."""
     run_id = await crew.put_up(20)

@@ -159,6 +159,9 @@ class RunHeld(LedgerError):
             since = f"{self.holder.since:%Y-%m-%d %H:%M:%S} UTC"
             by = f"process {self.holder.pid} on {self.holder.host} since {since}"
         where = f"ledger {self.path}: " if self.path else ""
+        if self.workers:
+            more = f"wait until it is sent, or stop it first: gotsurge stop {self.run_id}"
+            return f"{where}run {self.run_id} is held by {by}; {more}"
         died = "; a minute after it has died the run is free" if self.leased else ""
         return f"{where}run {self.run_id} is held by {by}; wait until it ends, or stop it first{died}"
 

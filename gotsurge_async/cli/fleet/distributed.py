@@ -19,6 +19,8 @@ from gotsurge_async.database import Place
 from gotsurge_async.errors import Forbidden, GotSurgeError, NotSent, SignInNeeded, Unauthorized
 
 LOOK_SECONDS = 0.5
+LOOK_LESS = 20
+"""How many times as long as a look takes it is waited until the next one."""
 ALONE_SECONDS = 5.0
 """After how long without a worker that is said."""
 PATIENCE_SECONDS = 300.0
@@ -93,8 +95,14 @@ class Watch:
                     raise
                 await sleep_or(self._interrupted, SystemClock(), LOOK_SECONDS)
 
+    async def stop_workers(self) -> None:
+        """Have them stop, where the watching was broken off before they were told."""
+        async with await Ledger.open(self.place, clock=SystemClock().now) as ledger:
+            await ledger.segments.stop(self.run_id, INTERRUPTED, INTERRUPTED)
+
     async def _watch(self, ledger: Ledger) -> Sent | None:
         while True:
+            looked_at = time.monotonic()
             # The run first: what is read after its end is all there is.
             info = await ledger.run(self.run_id)
             counts = await ledger.segments.counts(self.run_id)
@@ -111,7 +119,8 @@ class Watch:
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
             self._tell_alone(distribution, counts.of(UNFINISHED), ledger.path)
-            await sleep_or(self._interrupted, SystemClock(), LOOK_SECONDS)
+            took = time.monotonic() - looked_at  # of millions of orders it is a while
+            await sleep_or(self._interrupted, SystemClock(), max(LOOK_SECONDS, LOOK_LESS * took))
 
     def _tell_alone(self, distribution: Distribution, waiting: int, path: str) -> None:
         if distribution.leased:

@@ -200,6 +200,8 @@ class Sending:
         except asyncio.CancelledError:
             if interrupts.code is None:
                 raise
+            if interrupts.code is Exit.INTERRUPTED:
+                await watch.stop_workers()
             raise Failure(f"left: the workers end what they began of run {run.id}", interrupts.code) from None
         if sent is None:
             self.say(f"run {run.id} goes on: gotsurge status {run.id} --ledger {ledger.path}")

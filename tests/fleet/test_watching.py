@@ -1,0 +1,100 @@
+"""A push that only watches workers: what its signals do, what it says, and what it leaves."""
+
+import asyncio
+import json
+import signal
+
+import pytest
+
+from gotsurge_async.bulk import Mode
+from tests.fleet.kit import Fleet, eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200), pytest.mark.parametrize("mode", [Mode.DIRECT])]
+
+ORDERS = 3000
+
+
+async def said(push: asyncio.subprocess.Process, word: str) -> str:
+    """What the push says until a word comes."""
+    assert push.stderr is not None
+    text = ""
+    async with asyncio.timeout(60):
+        while word not in text:
+            line = await push.stderr.readline()
+            assert line, text
+            text += line.decode()
+    return text
+
+
+async def test_it_says_that_nobody_works(fleet: Fleet) -> None:
+    """Once, with the command that starts a worker, and without the password; then it goes on as soon as one comes."""
+    fleet.url = fleet.url.replace("gotsurge@", "gotsurge:secret@")
+    push = await fleet.push(40)
+    text = await said(push, "gotsurge worker --ledger postgresql://gotsurge@")
+    assert "40 orders wait for a worker" in text
+    assert "secret" not in text
+    await fleet.worker()
+    done = await fleet.pushed(push)
+    assert (done.code, done.document["created"]) == (0, 40), done
+
+
+async def test_ctrl_c_stops_the_workers(fleet: Fleet) -> None:
+    """What is in flight they bring to its end; the rest is unprocessed, nothing in doubt, and the workers wait on."""
+    fleet.slow(0.1)
+    worker = await fleet.worker()
+    push = await fleet.push(ORDERS)
+    await fleet.created(100)
+    push.send_signal(signal.SIGINT)
+    done = await fleet.pushed(push)
+    summary = done.document
+    assert (done.code, "stopping the workers" in done.err) == (130, True), done
+    assert summary["created"] + summary["unprocessed"] == ORDERS
+    assert 0 < summary["created"] == len(fleet.shown) < ORDERS
+    assert any("resume" in command and "--distributed" in command for command in summary["next"])
+    assert worker.process.returncode is None
+    fleet.simulator.clear_faults()
+    again = await fleet.command("resume", str(summary["run"]), *fleet.place, "--distributed", "--json", "--out", "out")
+    assert (again.code, json.loads(again.out)["created"]) == (0, ORDERS)
+    assert set(fleet.shown.values()) == {1}
+
+
+async def test_sigterm_leaves_the_workers_to_it(fleet: Fleet) -> None:
+    """A machine that is shut down takes its push with it, not the run; the result files may be written later."""
+    fleet.slow(0.1)
+    await fleet.worker()
+    push = await fleet.push(ORDERS)
+    await fleet.created(100)
+    push.send_signal(signal.SIGTERM)
+    done = await fleet.pushed(push)
+    assert (done.code, "goes on: gotsurge status" in done.err) == (143, True), done
+
+    async def over() -> bool:
+        return await fleet.rows("SELECT state FROM runs") == [("done",)]
+
+    await eventually(over)
+    ((run,),) = await fleet.rows("SELECT id FROM runs")
+    files = await fleet.command("results", str(run), "--ledger", fleet.url, "--json", "--out", "out")
+    assert json.loads(files.out)["created"] == ORDERS == len(fleet.shown)
+
+
+async def test_a_second_ctrl_c_leaves_at_once(fleet: Fleet) -> None:
+    """Who does not want to wait for the workers need not; they end what they began."""
+    fleet.slow(3)
+    await fleet.worker()
+    push = await fleet.push(ORDERS)
+
+    async def sending() -> bool:
+        return bool(fleet.simulator.audit()["calls"].get(fleet.creates))
+
+    await eventually(sending)
+    push.send_signal(signal.SIGINT)
+    await said(push, "stopping the workers")
+    push.send_signal(signal.SIGINT)
+    done = await fleet.pushed(push)
+    assert (done.code, "left: the workers end what they began" in done.err) == (130, True), done
+
+    async def over() -> bool:
+        return await fleet.rows("SELECT state FROM runs") == [("stopped",)]
+
+    await eventually(over)
+    assert await fleet.rows("SELECT count(*) FROM chunks WHERE states ~ '[si]'") == [(0,)]
