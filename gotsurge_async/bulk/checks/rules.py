@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from math import inf
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from gotsurge_async.models.tasks import BroadcastPreference, Item, Order, ServiceType, VehiclePreference
@@ -68,6 +69,8 @@ _PREFERENCES = dict.fromkeys(map(str, BroadcastPreference))
 _VEHICLES = dict.fromkeys(map(str, VehiclePreference))
 _SERVICES = dict.fromkeys(map(str, ServiceType))
 _TOTALS = ("total_item_weight", "total_item_volume", "total_item_quantity")
+_totals_of = attrgetter(*_TOTALS)
+_NO_TOTALS = (None, None, None)
 
 
 def check_order(order: Order, *, now: datetime, max_price: Money | None = None, zone: tzinfo = UTC) -> list[Finding]:
@@ -87,10 +90,12 @@ def check_order(order: Order, *, now: datetime, max_price: Money | None = None, 
     _check_enums(order, found)
     _check_address("from_address", order.from_address, found)
     _check_address("to_address", order.to_address, found)
-    for path in ("from_contact", "to_contact", "officer_contact"):
-        contact = getattr(order, path)
-        if contact is not None:
-            _check_contact(path, contact, found)
+    if order.from_contact is not None:
+        _check_contact("from_contact", order.from_contact, found)
+    if order.to_contact is not None:
+        _check_contact("to_contact", order.to_contact, found)
+    if order.officer_contact is not None:
+        _check_contact("officer_contact", order.officer_contact, found)
     _check_windows(order, now, zone, found)
     _check_money(order, max_price, found)
     _check_counts(order, found)
@@ -236,7 +241,7 @@ def _shown(moment: datetime, zone: tzinfo) -> str:
 
 def _check_money(order: Any, max_price: Money | None, found: Found) -> None:
     currency: str = order.currency or ""
-    if currency and not _CURRENCY.fullmatch(currency):
+    if currency and not _is_currency(currency):
         meant = currency.strip().upper()
         proposal = meant if _CURRENCY.fullmatch(meant) else None
         message = "a currency is three capital letters (ISO 4217), such as SGD"
@@ -244,8 +249,7 @@ def _check_money(order: Any, max_price: Money | None, found: Found) -> None:
     limit = DEFAULT_MAX_PRICE
     if max_price is not None and max_price.currency in ("", currency):
         limit = max_price.millicents
-    for path in Order.MONEY:
-        given = getattr(order, path)
+    for path, given in zip(Order.MONEY, _amounts_of(order), strict=True):
         if given is None:
             continue
         amount = _millicents(given)
@@ -265,6 +269,14 @@ def _check_money(order: Any, max_price: Money | None, found: Found) -> None:
         found(Finding("max_price", f"{high} is under min_price, {low}", value=high.millicents))
 
 
+_amounts_of = attrgetter(*Order.MONEY)
+
+
+@functools.lru_cache(maxsize=64)
+def _is_currency(text: str) -> bool:
+    return _CURRENCY.fullmatch(text) is not None
+
+
 def _millicents(amount: Money | int) -> int:
     return amount.millicents if isinstance(amount, Money) else amount
 
@@ -277,12 +289,16 @@ def _check_counts(order: Any, found: Found) -> None:
     count = order.cargo_net_quantity
     if count is not None and count < 0:
         found(Finding("cargo_net_quantity", "is a number of pieces, 0 or more", value=count))
-    for path in _TOTALS:
-        _check_measure(path, getattr(order, path), found)
-    for index, item in enumerate(order.items or ()):
-        check_item(item, found, prefix=f"items[{index}].")
-    for index, detail in enumerate(order.cargo_details or ()):
-        check_item(detail, found, prefix=f"cargo_details[{index}].")
+    totals = _totals_of(order)
+    if totals != _NO_TOTALS:
+        for path, total in zip(_TOTALS, totals, strict=True):
+            _check_measure(path, total, found)
+    if order.items:
+        for index, item in enumerate(order.items):
+            check_item(item, found, prefix=f"items[{index}].")
+    if order.cargo_details:
+        for index, detail in enumerate(order.cargo_details):
+            check_item(detail, found, prefix=f"cargo_details[{index}].")
 
 
 def check_item(item: Item, found: Found, *, prefix: str = "") -> None:

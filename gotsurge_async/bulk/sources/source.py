@@ -172,12 +172,8 @@ class Source(abc.ABC):
             candidate = copy.copy(candidate)
             for name in missing:
                 setattr(candidate, name, STAND_INS[name])
-        found = self._findings(candidate)
+        found = check_order(candidate, now=self._now, max_price=self._max_price, zone=self._zone)
         return missing, [finding for finding in found if finding.path.partition(".")[0] not in missing]
-
-    def _findings(self, order: Any) -> list[Finding]:
-        """What is wrong with an order that lacks nothing."""
-        return check_order(order, now=self._now, max_price=self._max_price, zone=self._zone)
 
     def __enter__(self) -> Self:
         return self

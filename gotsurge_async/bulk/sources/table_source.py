@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gotsurge_async.bulk.checks.faults import SourceReport
+from gotsurge_async.bulk.checks.rules import check_order
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet
 from gotsurge_async.bulk.sources.fields import ITEM_KEY, candidate_of, columns_of
 from gotsurge_async.bulk.sources.header import Header, Reading
@@ -97,7 +98,7 @@ class TableSource(Source):
             order = candidate_of(Order)(**self._table.values())
             missing, findings = self._check(order)
         else:
-            findings = self._findings(order)
+            findings = check_order(order, now=self._now, max_price=self._max_price, zone=self._zone)
         for finding in findings:
             self._table.found(finding)
         if order.tracking_id is None:
