@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from benchmarks.suites import Suite, calls, codecs, webhooks, whole
+from benchmarks.suites import Suite, calls, codecs, files, webhooks, whole
 
 SUITES: Mapping[str, Suite] = {
     "push": calls.push,
@@ -13,6 +13,8 @@ SUITES: Mapping[str, Suite] = {
     "pages": calls.pages,
     "encode": codecs.encode,
     "decode": codecs.decode,
+    "files": files.files,
+    "file-memory": files.file_memory,
     "import": whole.imports,
     "memory": whole.memory,
     "heartbeat": whole.heartbeat,

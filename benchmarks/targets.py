@@ -49,6 +49,16 @@ def _growth(name: str) -> Callable[[Results], float]:
     return growth
 
 
+def _file_growth(name: str) -> Callable[[Results], float]:
+    """The same of reading a file."""
+
+    def growth(results: Results) -> float:
+        runs = [run for run in results["file-memory"]["runs"] if run["name"] == name]
+        return float(runs[-1]["peak_mb"] / runs[-2]["peak_mb"])
+
+    return growth
+
+
 def _heartbeats(results: Results) -> float:
     return min(100 * float(run["within_50_ms"]) for run in results["heartbeat"]["runs"])
 
@@ -73,6 +83,9 @@ _TARGETS: Sequence[_Target] = (
     _Target("push: httpx + pydantic, whole tasks, over ours", 5, False, _times_less("httpx + pydantic, whole tasks")),
     _Target("push: the openai client over ours", 15, False, _times_less("openai client, generic post")),
     _Target("push: one task a call (requests) over ours", 40, False, _times_less("requests, 1 task a call")),
+    _Target("a checked row of CSV over csv.reader's", 3.85, True, _ratio("files", "gotsurge_async, CSV")),
+    _Target("memory: a CSV of ten times the rows", 1.10, True, _file_growth("gotsurge_async, CSV")),
+    _Target("memory: Parquet of ten times the rows", 1.10, True, _file_growth("gotsurge_async, Parquet")),
     _Target("import gotsurge_async over import httpx", 1.25, True, _ratio("import", "import gotsurge_async")),
     _Target("memory: the largest push over the next smaller, no ledger", 1.10, True, _growth(OURS)),
     _Target("memory: the largest push over the next smaller, ledger", 1.10, True, _growth(_LEDGER)),
