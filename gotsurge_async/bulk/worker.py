@@ -248,6 +248,7 @@ class Worker:
             )
             if not await ledger.workers.beat(self.name, beat):
                 await ledger.workers.register(self.name, self.environment)
+            await ledger.keep_count()
             stopped = await ledger.segments.stopped({run.info.number for run, _ in self._sending.values()})
             for run, push in self._sending.values():
                 if run.info.number in stopped:

@@ -103,6 +103,10 @@ class Ledger:
         """Those workers."""
         return Workers(self._store)
 
+    async def keep_count(self) -> None:
+        """Remember on this machine how far the ledger has come by all who share it: an older copy is refused then."""
+        await self._store.keep_count()
+
     async def close(self) -> None:
         """Write what waits to be written, then close the file. May be called again."""
         await self._store.close()

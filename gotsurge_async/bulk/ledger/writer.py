@@ -239,6 +239,11 @@ class Writer:
         own = next((n for (n,) in self._db.rows("counted_by", slot=self._slot)), 0)
         return (int(self._db.rows("counted")[0][0]), own) if own != self._own else None
 
+    def keep(self, counter: int) -> None:
+        """Have it kept what the ledger counts, others' counts included; a job."""
+        if self._keeper is not None:
+            self._keeper.keep(counter)
+
     def _commit(self, answers: Sequence[Any], counted: tuple[int, int] | None) -> "_End":
         try:
             self._db.commit()

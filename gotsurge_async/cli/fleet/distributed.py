@@ -107,6 +107,7 @@ class Watch:
             info = await ledger.run(self.run_id)
             counts = await ledger.segments.counts(self.run_id)
             distribution = await ledger.segments.distribution(self.run_id)
+            await ledger.keep_count()  # this machine sends nothing of it, and must know an older copy all the same
             if self.progress is not None:
                 self.progress.show(counts)
             if info.state is not RunState.SENDING or distribution is None:

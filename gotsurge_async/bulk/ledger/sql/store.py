@@ -176,6 +176,13 @@ class Store:
             raise LedgerUnusable("is only looked at; open it to write", path=self.path)
         return await self._writer.request(kind, request)
 
+    async def keep_count(self) -> None:
+        """Keep on this machine how far all have come who share the ledger, as is done of what is counted here."""
+        ((counter,),) = await self.read(lambda db: db.rows("counted"))  # what was committed
+        writer = self._writer
+        if writer is not None:
+            await writer.run(lambda _: writer.keep(counter))
+
     async def read(self, ask: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function that only reads, on a connection of its own: it sees one moment."""
         if self._closing is not None:

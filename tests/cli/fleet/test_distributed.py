@@ -1,0 +1,80 @@
+"""The watching of a run that workers send."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import attrs
+import pytest
+
+from gotsurge_async.bulk import Ledger, OrderState
+from gotsurge_async.bulk.ledger import LedgerOlder, OrderOutcome
+from gotsurge_async.bulk.ledger.states import Counts
+from gotsurge_async.cli.fleet.distributed import Watch
+from gotsurge_async.cli.shared.sending import Interrupts
+from tests.bulk.ledger.kit import loaded, orders
+from tests.support.postgres import Server, server
+
+if TYPE_CHECKING:
+    from gotsurge_async.cli.shared.progress import PushProgress
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Server]:
+    """A server for the module."""
+    with server() as running:
+        yield running
+
+
+@attrs.frozen
+class Seen:
+    """A progress that tells when it has begun, and when something was created."""
+
+    begun: asyncio.Event = attrs.field(factory=asyncio.Event)
+    created: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    def show(self, counts: Counts) -> None:
+        """Take in where a run stands."""
+        self.begun.set()
+        if counts[OrderState.CREATED]:
+            self.created.set()
+
+
+async def test_who_watches_knows_an_older_copy(
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that sends nothing itself refuses a copy that was made before what it saw others send."""
+    pushing, sending = (str(tmp_path / name) for name in ("pushing", "sending"))
+    monkeypatch.setenv("XDG_DATA_HOME", pushing)
+    url = postgres.create("ledger")
+    async with await Ledger.open(url) as ledger:
+        run = await loaded(ledger, orders(20))
+        await ledger.segments.put_up(run, brakes={}, enqueue=lambda *_: None)
+    postgres.create("copy", "TEMPLATE ledger")
+
+    seen = Seen()
+    watch = Watch(ledger.place, run.id, cast("PushProgress", seen), lambda _: None, Interrupts(lambda _: None))
+    watching = asyncio.create_task(watch.to_the_end())
+    await seen.begun.wait()
+    monkeypatch.setenv("XDG_DATA_HOME", sending)
+    async with await Ledger.open(url) as elsewhere:
+        segment = await elsewhere.segments.take(run.id, 0, worker="one", lease=60)
+        assert segment is not None
+        await segment.start()
+        await segment.recover()
+        waiting = [order.id async for page in segment.pending() for order in page]
+        claimed = await segment.claim(waiting)
+        await segment.record([OrderOutcome(order, OrderState.CREATED, f"task-{order}") for order in claimed])
+        await seen.created.wait()
+        await segment.close()
+    watching.cancel()
+    await asyncio.wait([watching])
+
+    monkeypatch.setenv("XDG_DATA_HOME", pushing)
+    postgres.ask("ALTER DATABASE ledger RENAME TO newer")
+    postgres.ask("ALTER DATABASE copy RENAME TO ledger")
+    with pytest.raises(LedgerOlder):
+        await Ledger.open(url)
