@@ -1,4 +1,6 @@
-"""The fast way of the converters' hooks, and the only place where the package runs `exec` or sets ``__class__``.
+"""The fast way of the converters' hooks, and the only place where the package sets ``__class__``.
+
+`exec` runs here, and in `bulk/sources/header.py` for the rows of a table.
 
 Here a class has one line of straight code for each of its fields; and what nearly every answer is, msgspec reads as
 structs, checked in C. Whatever is not usual raises, or goes to the function ``otherwise``: the plain code of

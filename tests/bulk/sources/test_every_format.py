@@ -132,7 +132,7 @@ _odd = st.text(max_size=8) | st.sampled_from(
 
 @pytest.mark.parametrize("form", READERS)
 @given(place=st.sampled_from(sorted(CELLS)), cell=_odd, row=st.integers(0, 2))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_a_fault_stands_in_its_cell(form: str, place: str, cell: str, row: int) -> None:
     """Whatever stands in one cell: what is told is told of its row, and the other rows are read."""
     rows = [
@@ -149,7 +149,7 @@ def test_a_fault_stands_in_its_cell(form: str, place: str, cell: str, row: int) 
 @pytest.mark.parametrize("ending", ["xlsx", "xls", "ods", "parquet", "csv", "csv.gz", "jsonl"])
 @given(st.binary(max_size=300))
 @example(b"PK\x05\x06" + bytes(18))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_any_bytes_are_rows_or_faults(ending: str, data: bytes) -> None:
     """Nothing that a file can hold raises."""
     found = read(data, name=f"t.{ending}")

@@ -101,7 +101,7 @@ _cells = st.sampled_from([*ROW, *CELLS.values(), "", "'0123", "1.234,56", "31.12
         )
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_a_draft_is_always_a_map(drawn: tuple[list[str], list[list[str]]]) -> None:
     """Whatever stands in a table, what is proposed can be read as a map, and used."""
     text = plain_table(drawn[0], *drawn[1])

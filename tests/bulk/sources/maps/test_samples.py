@@ -62,7 +62,7 @@ _FORMATS = {
     st.sampled_from(sorted(_FORMATS)),
     st.integers(-12 * 60, 14 * 60),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_what_python_writes_is_read_back(naive: datetime, sample: str, offset: int) -> None:
     """Any time in any of these ways, to what the way tells of it."""
     zone = timezone(timedelta(minutes=offset))
@@ -163,7 +163,7 @@ def test_a_number_that_is_written_otherwise(sample: str, text: str) -> None:
 
 
 @given(st.decimals(0, 10**9, places=2), st.sampled_from([(",", "."), (".", ","), (" ", ","), ("'", ".")]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_amount_comes_back(amount: Decimal, signs: tuple[str, str]) -> None:
     """Written in any way, and read by a sample of it."""
     group, point = signs
