@@ -236,7 +236,11 @@ def _cut_off(preference: str, pickup_end: datetime, now: datetime, zone: tzinfo)
 
 
 def _shown(moment: datetime, zone: tzinfo) -> str:
-    return moment.astimezone(zone).isoformat().replace("+00:00", "Z")
+    try:
+        moment = moment.astimezone(zone)
+    except OverflowError:  # at the ends of the calendar there is no such time in every zone
+        moment = moment.astimezone(UTC)
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def _check_money(order: Any, max_price: Money | None, found: Found) -> None:

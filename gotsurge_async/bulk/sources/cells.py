@@ -87,7 +87,9 @@ def parse_int(text: str) -> int:
         return int(text)
     decimals = _WHOLE_WITH_DECIMALS.fullmatch(text)
     if decimals:
-        raise Misread("a whole number is written without decimals", decimals[1])
+        # 1.000 is a thousand where a point stands between thousands.
+        one_meaning = len(text) - len(decimals[1]) != len(".000")
+        raise Misread("a whole number is written without decimals", decimals[1] if one_meaning else None)
     raise ValueError("a whole number is written in digits only, such as 4")
 
 

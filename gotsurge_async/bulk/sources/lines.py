@@ -34,6 +34,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_WITHOUT_MARK = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}
+"""What these names mean where no mark says the order of the bytes: that of nearly every machine."""
 _SEPARATOR = re.compile(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
 
 TOO_LONG = f"the line is longer than {MAX_LINE} bytes"
@@ -117,7 +119,7 @@ class Text:
         marked = next((name for mark, name in _MARKS if start.startswith(mark)), None)
         self._start = start
         self.bom: bool = marked is not None
-        self.encoding: str = marked or encoding or "utf-8"
+        self.encoding: str = marked or _WITHOUT_MARK.get(encoding or "", encoding) or "utf-8"
         if self.encoding != "utf-8":
             from gotsurge_async.bulk.sources.tables.packed import Transcoded
 

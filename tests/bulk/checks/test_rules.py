@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async.bulk.checks.rules import Finding, Severity, check_order, imo_check_digit, nearest
-from gotsurge_async.models.places import Address, Contact
+from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.tasks import CargoDetail, Item, Order
 from gotsurge_async.money import Money
 from tests.support.order_forms import NOW, good_order, orders, window
@@ -150,6 +150,18 @@ def test_messages_show_times_in_the_users_zone() -> None:
     (finding,) = check_order(order, now=NOW, zone=ZoneInfo("Asia/Singapore"))
     assert finding.value == "2030-03-05T09:00:00+08:00"
     assert "2030-03-05T11:00:00+08:00" in finding.message
+
+
+@pytest.mark.parametrize(("year", "zone"), [(1, "America/New_York"), (9999, "Asia/Singapore")])
+def test_the_ends_of_the_calendar_can_be_told_in_any_zone(year: int, zone: str) -> None:
+    """A time that has no counterpart in the user's zone is shown in UTC."""
+    edge = datetime(1, 1, 1, tzinfo=UTC) if year == 1 else datetime(year, 12, 31, 23, tzinfo=UTC)
+    order = good_order(from_time_window=TimeWindow(start_time_utc=edge, end_time_utc=edge))
+    found = check_order(order, now=NOW, zone=ZoneInfo(zone))
+    assert [finding.path for finding in found] == [
+        "from_time_window.end_time_utc" if year == 1 else "to_time_window.start_time_utc"
+    ]
+    assert all(finding.message for finding in found)
 
 
 END = good_order().from_time_window.end_time_utc

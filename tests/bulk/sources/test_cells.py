@@ -42,6 +42,7 @@ def test_integers_in_digits(number: int) -> None:
     ("text", "words"),
     [
         ("5.0", "without decimals -> 5$"),
+        ("1.000", "without decimals$"),
         ("1e3", "digits only"),
         ("1,000", "digits only"),
         ("1_0", "digits"),

@@ -109,6 +109,8 @@ def check_encoding(name: str) -> str:
     try:
         found = codecs.lookup(name)
         "a".encode(name)  # encodings that are none of text refuse it
+        if found.name in _NOT_OF_FILES:
+            raise LookupError
     except (LookupError, UnicodeError, ValueError, TypeError):
         near = nearest(name, _USUAL)
         hint = f'; did you mean "{near}"?' if near else f", such as {', '.join(_USUAL[:4])}"
@@ -116,6 +118,8 @@ def check_encoding(name: str) -> str:
     return "utf-8" if found.name == "utf-8-sig" else found.name
 
 
+_NOT_OF_FILES = {"idna", "punycode", "unicode-escape", "raw-unicode-escape"}
+"""Encodings of names of hosts, and of Python's own texts."""
 _USUAL = ("utf-8", "utf-16", "cp1252", "latin-1", "gb18030", "big5", "shift_jis", "cp1251", "cp1250", "cp874")
 
 

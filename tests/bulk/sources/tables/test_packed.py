@@ -41,6 +41,12 @@ def test_an_encoding_that_is_said(encoding: str) -> None:
     assert not found.form.bom
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_wide_text_without_a_mark(encoding: str) -> None:
+    """The advice to say utf-16 also helps where no byte order mark stands, and the low byte is first then."""
+    assert told(read(TEXT.encode(f"{encoding}-le"), encoding=encoding)) == PLAIN
+
+
 @pytest.mark.parametrize(
     ("data", "encoding", "words"),
     [
@@ -54,7 +60,7 @@ def test_a_wrong_encoding_is_a_fault_with_a_hint(data: bytes, encoding: str | No
     assert words in read(data, encoding=encoding).faults[0]
 
 
-@pytest.mark.parametrize(("name", "words"), [("utf9", 'mean "utf-8"'), ("hex", "is not known"), ("", "not known")])
+@pytest.mark.parametrize(("name", "words"), [("utf9", 'mean "utf-8"'), ("hex", "is not known"), ("idna", "not known")])
 def test_an_encoding_that_is_none(name: str, words: str) -> None:
     """It is refused before a file is opened."""
     with pytest.raises(ConfigError, match=words):
