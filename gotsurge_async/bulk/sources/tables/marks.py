@@ -19,22 +19,24 @@ MOST_UNPACKED = 4 << 30
 _DAMAGES = (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error)
 _BLOCK = 1 << 20
 _SMALL = 64 << 20
-_OVERLAP = 32
-_ODD = re.compile(rb't="e"|<f|value-type="error"')
+_OVERLAP = 64
+# As every program may write it: with a prefix, in any order, with either quote, with spaces.
+_ODD = re.compile(rb"""\st\s*=\s*["']e["']|<(?:[\w.-]+:)?f[\s/>]|value-type\s*=\s*["']error["']""")
+_CELL = rb"""<(?:[\w.-]+:)?c(?=[\s>])(?:(?=[^>]*\st\s*=\s*["']e["'])|(?=[^>]*>\s*<(?:[\w.-]+:)?f[\s/>])%s)([^>]*)>"""
+_STYLED = rb"""|(?=[^>]*\ss\s*=\s*["'](?:%s)["'])"""
+_CELL_END = re.compile(rb"</(?:[\w.-]+:)?c>")
+_NO_VALUE = re.compile(
+    rb"\s*<(?:[\w.-]+:)?f(?:\s[^>]*)?(?:/>|>[^<]*</[^>]*>)\s*(?:<(?:[\w.-]+:)?v\s*(?:/>|></[^>]*>))?\s*</"
+)
+_ATTRIBUTE = re.compile(rb"""\s([a-z]+)\s*=\s*["']([^"']*)["']""")
+_PLACE = re.compile(rb"([A-Z]{1,3})([0-9]{1,7})")
 _ZEROS = re.compile(r"0{2,20}")
-_RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-
-_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _WORKBOOK, _RELATED, _STYLES = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/styles.xml"
 _CONTENT = "content.xml"  # the part of an .ods that has the cells
-_ERROR = re.compile(rb'^[^>]*\bt="e"')
-_BROKEN = (
-    rb'<c r="([A-Z]{1,3})(\d{1,7})"(?:[^>]*\bt="e"[^>]*>'
-    rb'|(?![^>]*\bt="str")[^>]*><f[^>]*(?:/>|>[^<]*</f>)(?:<v ?/>|<v></v>)?</c>)'
-)
 
 ERROR = "is an error of the spreadsheet, such as #N/A: mend its formula"
 UNKNOWN = "is a formula whose value was not saved: open the workbook in a spreadsheet program, and save it there"
+_LOST = "shows errors, or formulas without a value, and does not say in which cells: save it in a spreadsheet program"
 
 
 class Mark(NamedTuple):
@@ -92,47 +94,61 @@ class Parts:
 
     def marks(self, sheet: str) -> Iterator[Mark]:
         """The marked cells of a sheet of an .xlsx, row by row."""
-        part = self._part_of(sheet)
-        styles = self._zeros()
-        shown = b"|".join(b"%d" % number for number in styles)
-        kinds = [_BROKEN] if part in self._odd else []
-        if shown:
-            kinds.append(rb'<c r="([A-Z]{1,3})(\d{1,7})"(?=[^>]*\bs="(' + shown + rb')")(?![^>]*\bt="(?!n"))[^>]*>')
-        if part and kinds:
-            yield from self._search(part, re.compile(b"|".join(kinds)), styles)
+        part, styles = self._part_of(sheet), self._zeros()
+        if not part and any(each.startswith("xl/worksheets/") for each in self._odd):
+            raise BadFile(_LOST)
+        if part and (styles or part in self._odd):
+            yield from self._search(part, styles)
 
-    def _search(self, part: str, pattern: re.Pattern[bytes], styles: Mapping[int, int]) -> Iterator[Mark]:
-        rest = b""
+    def _search(self, part: str, styles: Mapping[int, int]) -> Iterator[Mark]:
+        shown = _STYLED % b"|".join(b"%d" % number for number in styles) if styles else b""
+        cell, rest = re.compile(_CELL % shown), b""
         for block in self._blocks(part):
             text = rest + block
-            end = text.rfind(b"</c>") + len(b"</c>")
-            if end < len(b"</c>"):  # no whole cell in it
-                rest = text
-                continue
-            for found in pattern.finditer(text, 0, end):
-                groups = [group for group in found.groups() if group is not None]
-                column, row, style = groups[0], int(groups[1]), groups[2] if len(groups) > 2 else b""
-                rule = "" if style else ERROR if _ERROR.search(found[0]) else UNKNOWN
-                yield Mark(row, _column(column), styles[int(style)] if style else 0, rule)
+            end = max((found.end() for found in _CELL_END.finditer(text, max(0, len(text) - _BLOCK))), default=0)
+            for found in cell.finditer(text, 0, end):
+                mark = self._mark(text, found, styles)
+                if mark is not None:
+                    yield mark
             rest = text[end:]
+            if len(rest) > _SMALL:
+                raise BadFile("is damaged: a cell of it has no end")
+
+    def _mark(self, text: bytes, cell: re.Match[bytes], styles: Mapping[int, int]) -> Mark | None:
+        written = dict(_ATTRIBUTE.findall(cell[1]))
+        kind, zeros, rule = written.get(b"t", b"n"), 0, ""
+        if kind == b"e":
+            rule = ERROR
+        elif kind != b"str" and not cell[1].endswith(b"/") and _NO_VALUE.match(text, cell.end()):
+            rule = UNKNOWN
+        elif kind == b"n":
+            zeros = styles.get(int(written.get(b"s", b"0")), 0)
+        if not rule and not zeros:
+            return None
+        place = _PLACE.fullmatch(written.get(b"r", b""))
+        if place is None:
+            raise BadFile(_LOST if rule else "does not say where its cells are: save it in a spreadsheet program")
+        return Mark(int(place[2]), _column(place[1]), zeros, rule)
 
     def _part_of(self, sheet: str) -> str:
         """The part that a sheet is in; "" if there is none."""
+        # A strict workbook has other namespaces.
         ids = [
-            each.get(f"{{{_RELATIONS}}}id")
-            for each in self._tree(_WORKBOOK).iter(f"{{{_MAIN}}}sheet")
+            next((value for name, value in each.items() if name.endswith("}id")), None)
+            for each in self._tree(_WORKBOOK).findall(".//{*}sheet")
             if each.get("name") == sheet
         ]
         for relation in self._tree(_RELATED):
             if ids and relation.get("Id") == ids[0]:
-                return posixpath.normpath(posixpath.join("/xl", relation.get("Target") or "")).lstrip("/")
+                part = posixpath.normpath(posixpath.join("/xl", relation.get("Target") or "")).lstrip("/")
+                return part if part in self._zip.NameToInfo else ""
         return ""
 
     def _zeros(self) -> dict[int, int]:
         """The styles of cells that show numbers with leading zeros, and with how many digits."""
         tree = self._tree(_STYLES)
-        formats = {each.get("numFmtId"): each.get("formatCode") or "" for each in tree.iter(f"{{{_MAIN}}}numFmt")}
-        cells = tree.find(f"{{{_MAIN}}}cellXfs")
+        formats = {each.get("numFmtId"): each.get("formatCode") or "" for each in tree.findall(".//{*}numFmt")}
+        cells = tree.find("{*}cellXfs")
         digits = [
             len(code) if _ZEROS.fullmatch(code := formats.get(each.get("numFmtId"), "")) else 0
             for each in (cells if cells is not None else ())

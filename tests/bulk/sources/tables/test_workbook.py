@@ -2,6 +2,7 @@
 
 import datetime as dt
 import io
+import re
 import sys
 import zipfile
 from collections.abc import Callable
@@ -120,6 +121,68 @@ def test_a_formula_without_a_value_is_a_fault() -> None:
     found = read_book(xlsx_bytes([HEADER, row_of(price="=48+0.5")]))
     assert found.places == [(2, "price")]
     assert "whose value was not saved" in found.faults[0]
+
+
+def rewritten(data: bytes, name: str, change: Callable[[str], str]) -> bytes:
+    """A workbook with one part written in another way."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(file, "w") as new:
+        for part in old.namelist():
+            new.writestr(part, change(old.read(part).decode()) if part.startswith(name) else old.read(part))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "cell", ["<c{r} t='e'><v>#N/A</v></c>", "<c{r}><f>A1</f></c>", '<c{r}><f t="shared" si="0"/></c>']
+)
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<c r", "<c r"),
+        (r"<(/?)(?=[a-z])", r"<\1x:"),
+        (r"<c( r=\S+?)([ />])", r'<c s="0"\1\2'),
+        (r'="([^"]*)"', r"='\1'"),
+        (" r=", "\n r = "),
+    ],
+)
+def test_broken_cells_are_seen_in_the_words_of_any_program(cell: str, old: str, new: str) -> None:
+    """An error, or a formula without a value, is never an empty cell, however the workbook is written."""
+    place = HEADER.index("to_address.zip_code")
+
+    def write(text: str) -> str:
+        column = xlsxwriter.utility.xl_col_to_name(place)
+        text = re.sub(rf'<c( r="{column}2")[^>]*>.*?</c>', lambda found: cell.format(r=found[1]), text)
+        return re.sub(old, new, text).replace("xmlns=", "xmlns:x=" if "x:" in new else "xmlns=")
+
+    found = read_book(rewritten(xlsx_bytes([HEADER, row_of(to_address__zip_code="018956")]), "xl/worksheets/", write))
+    assert found.places == [(2, "to_address.zip_code")]
+
+
+def test_broken_cells_without_a_place_refuse_the_workbook() -> None:
+    """Nobody could say which they are."""
+
+    def write(text: str) -> str:
+        return re.sub(r'<c r="[A-Z]+[0-9]+"', "<c", text.replace("</row>", '<c t="e"><v>#N/A</v></c></row>'))
+
+    data = rewritten(xlsx_bytes([HEADER, row_of()]), "xl/worksheets/", write)
+    assert "does not say in which cells" in read_book(data).faults[0]
+
+
+def test_a_strict_workbook_has_marks_too() -> None:
+    """Its parts are named in other namespaces."""
+
+    def strict(text: str) -> str:
+        text = text.replace(
+            "http://schemas.openxmlformats.org/spreadsheetml/2006", "http://purl.oclc.org/ooxml/spreadsheetml"
+        )
+        return text.replace(
+            "http://schemas.openxmlformats.org/officeDocument/2006/relationships",
+            "http://purl.oclc.org/ooxml/officeDocument/relationships",
+        )
+
+    place = HEADER.index("to_address.zip_code")
+    data = xlsx_bytes([HEADER, row_of(to_address__zip_code=18956)], formats={place: "000000"})
+    assert read_book(rewritten(data, "xl/", strict)).rows[0].order.to_address.zip_code == "018956"
 
 
 class TestSheets:
