@@ -14,7 +14,7 @@ from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, RunI
 from gotsurge_async.bulk.ledger.segments import SegmentRun
 from gotsurge_async.bulk.ledger.workers import BEAT_SECONDS, Beat, worker_name
 from gotsurge_async.bulk.push import Push, Sent
-from gotsurge_async.bulk.send.brakes import Brakes
+from gotsurge_async.bulk.send.brakes import Brakes, LimitReached
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, SystemClock, sleep_or
 from gotsurge_async.config import Timeouts
@@ -216,7 +216,9 @@ class Worker:
             self._rests += 1
             await sleep_or(self.stopping, self.clock, min(2.0**self._rests, LONGEST_REST))
         else:
-            await ledger.segments.stop(run.id, type(error).__name__, str(error))
+            # It may be the trouble of one machine, such as its sign-in: say of which. A limit is the run's own.
+            why = str(error) if isinstance(error, LimitReached) else f"worker {self.name}: {error}"
+            await ledger.segments.stop(run.id, type(error).__name__, why)
 
     async def _client(self, info: RunInfo) -> GotSurge:
         account = (info.options.get("account") or info.mode, info.options.get("rate"))

@@ -34,8 +34,18 @@ BEAT_SECONDS = 2.0
 STALLED_SECONDS = 10.0
 """How often a worker says to the queue that it lives, and after how long without that its jobs are deleted."""
 
+_NOT_THERE = (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedObject, psycopg.errors.UndefinedTable)
 AWAY = (exceptions.ConnectorException, psycopg.OperationalError)
 """What the queue raises when its database is away, or its tables were emptied under it."""
+
+
+def told(error: BaseException) -> str:
+    """An error of the ledger or of the queue in a line, with what to do where that helps."""
+    cause = error.__cause__ if isinstance(error, exceptions.ConnectorException) and error.__cause__ else error
+    line = " ".join(str(cause).split("\n")[0].split()) or type(cause).__name__
+    if isinstance(cause, _NOT_THERE):
+        line += "; the queue is not there: make it with `gotsurge db upgrade`"
+    return line
 
 
 def queue_of(environment: str) -> str:
@@ -69,7 +79,7 @@ def enqueue(db: Database, environment: str, waiting: Sequence[Waiting]) -> None:
     try:
         app.job_manager.batch_defer_jobs(_jobs(app, environment, waiting), connection=db.driver)
     except exceptions.ConnectorException as error:
-        if not isinstance(error.__cause__, psycopg.errors.UndefinedFunction | psycopg.errors.UndefinedObject):
+        if not isinstance(error.__cause__, _NOT_THERE):
             raise error.__cause__ or error from None
         raise LedgerError("has no queue for workers yet: make it with `gotsurge db upgrade`") from None
 
@@ -141,6 +151,16 @@ def _is_there(connection: "psycopg.Connection[Any]") -> bool:
     return connection.execute("SELECT to_regclass('procrastinate_jobs') IS NOT NULL").fetchall() == [(True,)]
 
 
+_REMAINS = """
+SELECT format('DROP %s IF EXISTS %s CASCADE', kind, name) FROM (
+  SELECT 1, 'TABLE', oid::regclass::text, relname, relnamespace FROM pg_class WHERE relkind = 'r' UNION ALL
+  SELECT 2, 'FUNCTION', oid::regprocedure::text, proname, pronamespace FROM pg_proc WHERE prokind = 'f' UNION ALL
+  SELECT 3, 'TYPE', pg_type.oid::regtype::text, typname, typnamespace FROM pg_type
+    LEFT JOIN pg_class ON pg_class.oid = typrelid WHERE typtype = 'e' OR relkind = 'c'
+) AS found (nth, kind, name, called, namespace)
+WHERE starts_with(called, 'procrastinate_') AND namespace = current_schema()::regnamespace ORDER BY nth"""
+"""What is left of a queue whose jobs were dropped by hand: it is of no use, and in the way of a new one."""
+
 _MADE_BY = "made by gotsurge db upgrade, up to "
 
 
@@ -159,7 +179,10 @@ def upgrade(place: Place) -> None:
                 return
             todo = [file for file in migrations if file.name > said.removeprefix(_MADE_BY)]
         else:
-            connection.execute(SchemaManager.get_schema())
+            with connection.transaction():
+                for (statement,) in connection.execute(_REMAINS).fetchall():
+                    connection.execute(statement.encode())
+                connection.execute(SchemaManager.get_schema())
             todo = []
         for file in todo:
             connection.execute(file.read_bytes())

@@ -52,10 +52,11 @@ async def work(place: Place, worker: Worker, *, patience: float = PATIENCE_SECON
             if isinstance(error, LedgerOlder) or (isinstance(error, LedgerUnusable) and error.flaws):
                 raise
             away = clock.monotonic() - away_since
+            why = queue.told(error)
             if away > patience:
-                told = f"could not be reached for {away:.0f} s: start the worker again ({error})"
+                told = f"could not be reached for {away:.0f} s: start the worker again ({why})"
                 raise LedgerAway(told, path=str(place)) from error
-            log.warning("%s: waiting for the ledger's database: %s", worker.name, error)
+            log.warning("%s: waiting for the ledger's database: %s", worker.name, why)
             tries += 1
             await sleep_or(worker.stopping, clock, min(0.25 * 2**tries, LONGEST_PAUSE))
 

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from procrastinate.exceptions import ConnectorException
 from procrastinate.schema import SchemaManager
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, RunState
 from gotsurge_async.bulk.ledger.segments import Waiting
 from gotsurge_async.database import Database, place_of
 from gotsurge_async.fleet import enqueue, upgrade
-from gotsurge_async.fleet.queue import must_be_there
+from gotsurge_async.fleet.queue import must_be_there, told
 from tests.bulk.ledger.kit import loaded, orders
 from tests.support.postgres import Server
 
@@ -63,6 +64,34 @@ async def test_a_newer_library_brings_its_migrations(url: str, tmp_path: Path, m
     assert asked(url, "SELECT n FROM more ORDER BY n") == [(1,), (2,)]
 
 
+async def test_what_is_left_of_a_queue_is_replaced(url: str) -> None:
+    """Where its tables were dropped by hand they are made anew; until then a push and a worker say what to do."""
+    place = place_of(url)
+    upgrade(place)
+    with psycopg.connect(url) as connection:
+        connection.execute("DROP TABLE procrastinate_jobs, procrastinate_workers, procrastinate_events CASCADE")
+    async with await Ledger.open(url) as ledger:
+        run = await loaded(ledger, orders(30))
+        with pytest.raises(LedgerError, match="gotsurge db upgrade"):
+            await ledger.segments.put_up(
+                run, brakes={}, enqueue=lambda db, waiting: enqueue(db, "simulator", waiting), size=1
+            )
+        upgrade(place)
+        must_be_there(place)
+        assert await ledger.segments.put_up(
+            run, brakes={}, enqueue=lambda db, waiting: enqueue(db, "simulator", waiting), size=1
+        )
+
+
+def test_trouble_with_the_queue_is_told_in_a_line() -> None:
+    """With what the database said, and what to do where its tables are gone; never as a text of the library."""
+    error = ConnectorException()
+    error.__cause__ = psycopg.errors.UndefinedTable('relation "procrastinate_jobs" does not exist\nLINE 1: …')
+    assert told(error).startswith('relation "procrastinate_jobs" does not exist; the queue is not there: make it')
+    error.__cause__ = psycopg.OperationalError("the connection is lost")
+    assert told(error) == "the connection is lost"
+
+
 async def test_tables_that_others_made_are_theirs(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever uses the same library in the same database brings it up to date himself."""
     with psycopg.connect(url) as connection:
@@ -76,9 +105,9 @@ async def test_tables_that_others_made_are_theirs(url: str, tmp_path: Path, monk
 async def test_a_database_that_cannot_be_used_is_told(url: str) -> None:
     """In a sentence, without the password."""
     where = place_of(url.replace("gotsurge@", "nobody:secret@"))
-    with pytest.raises(LedgerUnusable, match="cannot be used") as told:
+    with pytest.raises(LedgerUnusable, match="cannot be used") as refused:
         upgrade(where)
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(refused.value)
 
 
 async def test_no_queue_is_told_before_anything_is_put_up(url: str) -> None:
@@ -91,7 +120,7 @@ async def test_no_queue_is_told_before_anything_is_put_up(url: str) -> None:
 
     async with await Ledger.open(url) as ledger:
         run = await loaded(ledger, orders(30))
-        with pytest.raises(LedgerError, match="has no queue for workers yet: make it with `gotsurge db upgrade`"):
+        with pytest.raises(LedgerError, match="has no queue for workers yet: make it with `gotsurge db upgrade"):
             await ledger.segments.put_up(run, brakes={}, enqueue=wake, size=1)
         assert (await ledger.run(run.id)).state is RunState.READY
         upgrade(place_of(url))
