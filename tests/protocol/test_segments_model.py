@@ -81,7 +81,7 @@ def test_without_one_of_its_rules_something_is_wrong(tmp_path: Path, defines: tu
     ids=defined,
 )
 def test_without_two_of_its_fences_an_order_is_doubled(tmp_path: Path, defines: tuple[str, ...]) -> None:
-    """Where a claim does not look at what it claims, only the segment's and the run's fences keep orders from doubling."""
+    """Where a claim does not look at what it claims, only the fences of segment and run keep orders from doubling."""
     assert DOUBLED in search(tmp_path, "segments", "TROUBLES=1", "DOUBLES=1", *defines).failed
 
 

@@ -95,6 +95,12 @@ class Server:
         """Stop it; ``immediate`` is as if its machine crashed."""
         self._control("stop", "-m", mode)
 
+    def let_in(self, net: str) -> None:
+        """Let in who comes from some net, such as ``10.0.0.0/8``, besides those of this machine."""
+        with (self.data / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {net} trust\n")
+        self.ask("SELECT pg_reload_conf()")
+
     def promote(self) -> None:
         """Make a standby a server of its own."""
         self._control("promote")
