@@ -4,6 +4,7 @@ A job may be lost, doubled or late, and nothing comes of it: what is to be sent,
 job is ever tried again; the sweeper, a job that comes every other second, puts up new ones for segments that wait.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from gotsurge_async.bulk.ledger import Ledger, LedgerError
 from gotsurge_async.bulk.ledger.segments import Waiting
 from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.bulk.worker import Worker
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.database import NOTICE_SILENCE, Database, Place
 
 SEGMENT = "gotsurge.segment"
@@ -28,8 +30,8 @@ EVERY = "* * * * * */2"
 """When it is swept: the seconds stand last."""
 SWEPT = 1000
 """Segments that one sweep puts up, at most."""
-NORMAL, URGENT, FIRST = 0, 10, 1000
-"""Priorities: of a segment, of one whose worker was lost, and of the sweep, or it would wait behind all of them."""
+URGENT, FIRST = 10, 1000
+"""Priorities among what is urgent: of a segment whose worker was lost, and of the sweep."""
 BEAT_SECONDS = 2.0
 STALLED_SECONDS = 10.0
 """How often a worker says to the queue that it lives, and after how long without that its jobs are deleted."""
@@ -39,6 +41,7 @@ AWAY = (exceptions.ConnectorException, psycopg.OperationalError)
 """What the queue raises when its database is away, or its tables were emptied under it."""
 
 
+<<<<<<< HEAD
 def told(error: BaseException) -> str:
     """An error of the ledger or of the queue in a line, with what to do where that helps."""
     cause = error.__cause__ if isinstance(error, exceptions.ConnectorException) and error.__cause__ else error
@@ -51,16 +54,25 @@ def told(error: BaseException) -> str:
 def queue_of(environment: str) -> str:
     """The queue of an environment: a worker serves one."""
     return f"gotsurge-{environment}"
+=======
+def queue_of(environment: str, *, urgent: bool = False) -> str:
+    """The queue of an environment, or its queue of what must not wait until a worker has done what it has in hand.
+
+    A worker serves both, each with places of its own: else all places could be taken for as long as a slow service
+    needs for a segment, and nobody would see that another worker was lost.
+    """
+    return f"gotsurge-{environment}{'-urgent' if urgent else ''}"
+>>>>>>> 0a1abec (Have places of their own for sweeps and for what dead workers held)
 
 
 def _jobs(app: procrastinate.App, environment: str, waiting: Sequence[Waiting]) -> list[Job]:
     return [
         app.configure_task(
             SEGMENT,
-            queue=queue_of(environment),
+            queue=queue_of(environment, urgent=each.lost),
             # One job of a segment waits at a time, and an urgent one beside it.
             queueing_lock=f"{each.run_id}/{each.epoch}/{each.number}{'/lost' if each.lost else ''}",
-            priority=URGENT if each.lost else NORMAL,
+            priority=URGENT if each.lost else 0,
             task_kwargs={"run_id": each.run_id, "number": each.number},
         ).job
         for each in waiting
@@ -93,17 +105,18 @@ async def opened(place: Place, ledger: Ledger, worker: Worker) -> AsyncIterator[
         )
     )
     environment = worker.environment
-    queue = queue_of(environment)
+    queues = queue_of(environment), queue_of(environment, urgent=True)
 
-    @app.task(name=SEGMENT, queue=queue)
+    @app.task(name=SEGMENT, queue=queues[0])
     async def segment(run_id: str, number: int) -> None:
         await worker.send(ledger, run_id, number)
 
     @app.periodic(cron=EVERY, periodic_id=environment)
-    @app.task(name=SWEEP, queue=queue, queueing_lock=f"{SWEEP}/{environment}", priority=FIRST)
+    @app.task(name=SWEEP, queue=queues[1], queueing_lock=f"{SWEEP}/{environment}", priority=FIRST)
     async def sweep(timestamp: int) -> None:
-        for job in await app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=STALLED_SECONDS):
-            await app.job_manager.finish_job(job, Status.FAILED, delete_job=True)
+        for queue in queues:
+            for job in await app.job_manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=STALLED_SECONDS):
+                await app.job_manager.finish_job(job, Status.FAILED, delete_job=True)
         await ledger.segments.finish_runs(environment)
         waiting = await ledger.segments.waiting(environment, SWEPT)
         jobs = {job.queueing_lock: job for job in _jobs(app, environment, waiting)}
@@ -124,16 +137,29 @@ async def opened(place: Place, ledger: Ledger, worker: Worker) -> AsyncIterator[
 
 async def serve(app: procrastinate.App, worker: Worker) -> None:
     """Do jobs until it is cancelled; those that were begun are then brought to their end first."""
-    await app.run_worker_async(
-        queues=[queue_of(worker.environment)],
-        name=worker.name,
-        concurrency=worker.segments,
-        fetch_job_polling_interval=1.0,
-        update_heartbeat_interval=BEAT_SECONDS,
-        stalled_worker_timeout=STALLED_SECONDS,
-        install_signal_handlers=False,
-        delete_jobs="always",
-    )
+
+    async def serve_one(*, urgent: bool) -> None:
+        await app.run_worker_async(
+            queues=[queue_of(worker.environment, urgent=urgent)],
+            name=f"{worker.name}{'-urgent' if urgent else ''}",
+            concurrency=worker.segments + urgent,
+            fetch_job_polling_interval=1.0,
+            update_heartbeat_interval=BEAT_SECONDS,
+            stalled_worker_timeout=STALLED_SECONDS,
+            install_signal_handlers=False,
+            delete_jobs="always",
+        )
+
+    serving = [asyncio.create_task(serve_one(urgent=urgent)) for urgent in (False, True)]
+    try:
+        await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in serving:
+            each.cancel()
+        ended = await uninterrupted(asyncio.gather(*serving, return_exceptions=True))
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error
 
 
 def must_be_there(place: Place) -> None:
