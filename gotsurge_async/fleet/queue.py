@@ -36,12 +36,14 @@ BEAT_SECONDS = 2.0
 STALLED_SECONDS = 10.0
 """How often a worker says to the queue that it lives, and after how long without that its jobs are deleted."""
 
+IDLE_SECONDS = 3
+"""How long a transaction of the queue may stand still: its worker is frozen then, and all others wait for its locks."""
+
 _NOT_THERE = (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedObject, psycopg.errors.UndefinedTable)
 AWAY = (exceptions.ConnectorException, psycopg.OperationalError)
 """What the queue raises when its database is away, or its tables were emptied under it."""
 
 
-<<<<<<< HEAD
 def told(error: BaseException) -> str:
     """An error of the ledger or of the queue in a line, with what to do where that helps."""
     cause = error.__cause__ if isinstance(error, exceptions.ConnectorException) and error.__cause__ else error
@@ -51,18 +53,9 @@ def told(error: BaseException) -> str:
     return line
 
 
-def queue_of(environment: str) -> str:
-    """The queue of an environment: a worker serves one."""
-    return f"gotsurge-{environment}"
-=======
 def queue_of(environment: str, *, urgent: bool = False) -> str:
-    """The queue of an environment, or its queue of what must not wait until a worker has done what it has in hand.
-
-    A worker serves both, each with places of its own: else all places could be taken for as long as a slow service
-    needs for a segment, and nobody would see that another worker was lost.
-    """
+    """The queue of an environment, or that of what must not wait until a worker has a place free for a segment."""
     return f"gotsurge-{environment}{'-urgent' if urgent else ''}"
->>>>>>> 0a1abec (Have places of their own for sweeps and for what dead workers held)
 
 
 def _jobs(app: procrastinate.App, environment: str, waiting: Sequence[Waiting]) -> list[Job]:
@@ -96,12 +89,18 @@ def enqueue(db: Database, environment: str, waiting: Sequence[Waiting]) -> None:
         raise LedgerError("has no queue for workers yet: make it with `gotsurge db upgrade`") from None
 
 
+async def _limited(connection: "psycopg.AsyncConnection[Any]") -> None:
+    """Have the server end what stands still."""
+    await connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'".encode())
+    await connection.commit()
+
+
 @asynccontextmanager
 async def opened(place: Place, ledger: Ledger, worker: Worker) -> AsyncIterator[procrastinate.App]:
     """The queue, open, with its tasks: to send a segment, and to sweep."""
     app = procrastinate.App(
         connector=procrastinate.PsycopgConnector(
-            conninfo=place.url, kwargs=dict(NOTICE_SILENCE), min_size=1, max_size=6, timeout=10
+            conninfo=place.url, kwargs=dict(NOTICE_SILENCE), configure=_limited, min_size=1, max_size=8, timeout=10
         )
     )
     environment = worker.environment
@@ -156,10 +155,10 @@ async def serve(app: procrastinate.App, worker: Worker) -> None:
     finally:
         for each in serving:
             each.cancel()
-        ended = await uninterrupted(asyncio.gather(*serving, return_exceptions=True))
-    for error in ended:
-        if isinstance(error, Exception):
-            raise error
+        await uninterrupted(asyncio.wait(serving))
+    for each in serving:
+        if not each.cancelled():
+            each.result()
 
 
 def must_be_there(place: Place) -> None:
