@@ -22,6 +22,7 @@ _SMALL = 64 << 20
 _OVERLAP = 64
 # As every program may write it: with a prefix, in any order, with either quote, with spaces.
 _ODD = re.compile(rb"""\st\s*=\s*["']e["']|<(?:[\w.-]+:)?f[\s/>]|value-type\s*=\s*["']error["']""")
+_MAYBE = (b'"e"', b"'e'", b"<f", b":f", b"error")  # one of these is in whatever _ODD finds, and sooner found
 _CELL = rb"""<(?:[\w.-]+:)?c(?=[\s>])(?:(?=[^>]*\st\s*=\s*["']e["'])|(?=[^>]*>\s*<(?:[\w.-]+:)?f[\s/>])%s)([^>]*)>"""
 _STYLED = rb"""|(?=[^>]*\ss\s*=\s*["'](?:%s)["'])"""
 _CELL_END = re.compile(rb"</(?:[\w.-]+:)?c>")
@@ -74,7 +75,8 @@ class Parts:
                 total += len(block)
                 if total > MOST_UNPACKED:
                     raise BadFile(f"expands to more than {MOST_UNPACKED:,} bytes")
-                if _ODD.search(before + block):
+                around = before + block
+                if any(sign in around for sign in _MAYBE) and _ODD.search(around):
                     self._odd.add(name)
                 before = block[-_OVERLAP:]
 
