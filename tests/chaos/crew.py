@@ -180,8 +180,10 @@ class Crew:
 
     def close(self) -> None:
         """Stop them all, and wait for what they have in hand."""
-        for worker in self.workers:
+        for place, worker in enumerate(self.workers):
             worker.wake()
+            # One that has only just been started does not heed signals yet.
+            until(lambda place=place, pid=worker.pid: f"-{pid}-" in self.log(place), 60, "a worker to be ready")
             worker.process.terminate()
         late = time.monotonic() + 60
         for place, worker in enumerate(self.workers):

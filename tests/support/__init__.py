@@ -14,5 +14,6 @@
 
 What only one folder needs stands there: ``kit.py`` of tests/simulator (plain HTTP, nothing of the client), tests/auth,
 tests/auth/web, tests/bulk/ledger and tests/bulk/sources, ``rig.py`` of tests/calls, ``peers.py`` of tests/transports,
-and all of tests/promise, whose judge and stations belong to the promise alone.
+tests/chaos (a crew of workers, ways that can be cut), and all of tests/promise, whose judge and stations belong to the
+promise alone.
 """
