@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from benchmarks.suites import Suite, calls, codecs, files, webhooks, whole
+from benchmarks.suites import Suite, calls, codecs, files, fleet, webhooks, whole
 
 SUITES: Mapping[str, Suite] = {
     "push": calls.push,
@@ -20,6 +20,7 @@ SUITES: Mapping[str, Suite] = {
     "heartbeat": whole.heartbeat,
     "scaling": whole.scaling,
     "webhooks": webhooks.webhooks,
+    "fleet": fleet.fleet,
 }
 
 GROUPS: Mapping[str, tuple[str, ...]] = {"codec": ("encode", "decode")}
