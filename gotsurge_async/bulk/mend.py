@@ -10,13 +10,15 @@ import tempfile
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
+import attrs
 import msgspec
 
-from gotsurge_async.bulk.after.writing import WholeFile, csv_line
+from gotsurge_async.bulk.after.writing import Rows, WholeFile, csv_line, rows_of
 from gotsurge_async.bulk.checks.faults import Fault, Original
 from gotsurge_async.bulk.sources import Form, Source
 from gotsurge_async.bulk.sources.fields import FEEDBACK
@@ -51,12 +53,14 @@ class FaultFile:
         self.rows = 0
         self.source: Source | None = None
         self._at_end = ExitStack()
+        if path.suffix.lower() == ".xlsx" and find_spec("xlsxwriter") is None:
+            raise ConfigError(f'{path}: a workbook needs the extra: pip install "gotsurge-async[excel]"')
         try:
             self._file = WholeFile(path, self._at_end)
         except OSError as error:
             raise _unwritable(path, error) from None
         self._kept: list[int] | None = None
-        self._delimiter = ","
+        self._rows: Rows | None = None
         self._line: int | None = None
         self._original = Original((), ())
         self._errors: list[str] = []
@@ -79,6 +83,8 @@ class FaultFile:
         """
         try:
             self._flush()
+            if self._rows is not None:
+                self._rows.end()
             if self.rows:
                 self._file.put_in_place()
         except OSError as error:
@@ -102,17 +108,23 @@ class FaultFile:
         self._errors = []
 
     def _write(self, row: Sequence[str], names: Sequence[str], error: str) -> None:
-        if self._kept is None:
+        if self._kept is None or self._rows is None:
             self._kept = [place for place, name in enumerate(names) if name not in FEEDBACK]
-            header = [*(names[place] for place in self._kept), *FEEDBACK]
-            self._delimiter = Form().delimiter if self.source is None else self.source.form.delimiter
-            self._file.stream.write(csv_line(header, self._delimiter))
+            self._rows = rows_of(self._form(), self._file.stream)
+            self._at_end.callback(self._rows.end)
+            self._rows.put([[*(names[place] for place in self._kept), *FEEDBACK]])
         cells = [row[place] if place < len(row) else "" for place in self._kept]
         # What stands beyond the last column is not lost: it is often the rest of a value that lacks its quotes.
-        beyond = row[len(names) :]
-        if beyond:
-            error = f"{error}; beyond the last column: {self._delimiter.join(beyond)}"
-        self._file.stream.write(csv_line([*cells, "", FAULTY, error], self._delimiter))
+        if beyond := row[len(names) :]:
+            error = f"{error}; beyond the last column: {','.join(beyond)}"
+        self._rows.put([[*cells, "", FAULTY, error]])
+
+    def _form(self) -> Form:
+        """As the source is written, where the file's ending allows it; a table of another kind is a CSV."""
+        form = Form() if self.source is None else self.source.form
+        if self.path.suffix.lower() == ".xlsx":
+            return Form(format="xlsx", sheet=form.sheet)
+        return attrs.evolve(form, packed=False) if form.format == "csv" else Form()
 
 
 def _json_line(row: bytes, error: str) -> bytes:

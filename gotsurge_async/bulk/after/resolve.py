@@ -15,6 +15,7 @@ import attrs
 import msgspec
 
 from gotsurge_async.bulk.after.lookup import names_of, not_its_own, read_tasks
+from gotsurge_async.bulk.after.writing import form_of
 from gotsurge_async.bulk.ledger import (
     CLAIMED,
     DOUBTFUL,
@@ -30,7 +31,9 @@ from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.ledger.states import in_words
 from gotsurge_async.bulk.send.load import UnusableSource
 from gotsurge_async.bulk.sources import Fault
+from gotsurge_async.bulk.sources.cells import decode_row
 from gotsurge_async.bulk.sources.fields import FEEDBACK
+from gotsurge_async.bulk.sources.lines import BadFile, Digested, Text
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import ConfigError, NotFound
@@ -39,6 +42,7 @@ from gotsurge_async.models.tasks import Task
 TASK_ID, STATUS = FEEDBACK[:2]
 _SAMPLE = 100
 _DELIMITERS = (",", ";", "\t", "|")
+_WORKBOOK = b"PK\x03\x04"
 _IN_DOUBT, _CREATED, _NOT_CREATED = ("", "in_doubt"), "created", "not_created"
 
 
@@ -249,12 +253,13 @@ async def read_resolutions(ledger: Ledger, run_id: str, path: Path) -> tuple[tup
             sample.append(row)
         if row.task_id and row.state in DOUBTFUL:
             recorded[row.key] = row.task_id
+    key_column = _key_column(info.columns, sample)
     try:
-        text = await asyncio.to_thread(path.read_text, encoding="utf-8-sig")
+        rows = await asyncio.to_thread(_rows, path, info, key_column)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    key_column = _key_column(info.columns, sample)
-    rows = _csv_rows(path, text, info, key_column) if info.columns is not None else _json_rows(path, text, key_column)
+    except BadFile as error:
+        raise ConfigError(f"{path}: {error}") from None
     said: list[Resolution] = []
     faults: list[Fault] = []
     untouched = 0
@@ -298,28 +303,58 @@ def _record(columns: Sequence[str] | None, row: OrderRow) -> dict[str, Any]:
     with reading_payload("", row):
         if columns is None:
             return msgspec.json.decode(row.source_row or row.payload, type=dict[str, Any])
-        cells = msgspec.json.decode(row.source_row or b"[]", type=list[str])
+        cells = decode_row(row.source_row or b"[]")
         return dict(zip(columns, cells, strict=False))
 
 
-def _csv_rows(path: Path, text: str, info: RunInfo, key_column: str | None) -> Iterator[_Row]:
-    first = info.options.get("delimiter") or ","
-    for delimiter in dict.fromkeys((first, *_DELIMITERS)):  # a spreadsheet may have chosen another one
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        header = [name.strip() for name in next(reader, [])]
-        if TASK_ID in header and STATUS in header:
-            break
-    else:
+def _rows(path: Path, info: RunInfo, key_column: str | None) -> list[_Row]:
+    """What the rows of an in-doubt file say, whether it is a text or a workbook."""
+    with path.open("rb") as stream:
+        read = Digested(stream)
+        if read.start().startswith(_WORKBOOK):
+            from gotsurge_async.bulk.sources.tables.workbook import WorkbookGrid
+
+            records = WorkbookGrid(read, "xlsx", None).records(lambda *_: None)
+            return list(_table_rows(path, [(each.line, each.cells) for each in records], info, key_column))
+        text = b"".join(line or b"" for line in Text(read, form_of(info).encoding).lines()).decode()
+    if info.columns is None:
+        return list(_json_rows(path, text, key_column))
+    reader = _csv(text, _delimiter(text, form_of(info).delimiter))
+    header: list[str] = next(reader, [])
+    cells, line = [(1, header)], reader.line_num + 1
+    for row in reader:
+        cells.append((line, row))
+        line = reader.line_num + 1
+    return list(_table_rows(path, cells, info, key_column))
+
+
+def _csv(text: str, delimiter: str) -> Any:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+
+
+def _delimiter(text: str, first: str) -> str:
+    """What stands between two cells: a spreadsheet may have chosen another one than the file had."""
+    for delimiter in (first, *_DELIMITERS):
+        header: list[str] = next(_csv(text, delimiter), [])
+        if TASK_ID in map(str.strip, header):
+            return delimiter
+    return first
+
+
+def _table_rows(
+    path: Path, records: Sequence[tuple[int, list[str]]], info: RunInfo, key_column: str | None
+) -> Iterator[_Row]:
+    """The rows of a table, each with its line; the header is the first of them."""
+    header = [name.strip() for name in records[0][1]] if records else []
+    if TASK_ID not in header or STATUS not in header:
         raise ConfigError(f"{path}: give the in-doubt file of run {info.id}, with its columns {TASK_ID} and {STATUS}")
     if key_column is None or key_column not in header:
         raise ConfigError(f"{path}: the column that tells the orders of run {info.id} apart is not in it")
     places = [header.index(name) for name in (key_column, TASK_ID, STATUS)]
-    line = reader.line_num + 1
-    for cells in reader:
+    for line, cells in records[1:]:
         if any(cells):
-            cells += [""] * (len(header) - len(cells))
-            yield _Row(line, *(cells[place].strip() for place in places))
-        line = reader.line_num + 1
+            whole = [*cells, *[""] * (len(header) - len(cells))]
+            yield _Row(line, *(whole[place].strip() for place in places))
 
 
 def _json_rows(path: Path, text: str, key_field: str | None) -> Iterator[_Row]:

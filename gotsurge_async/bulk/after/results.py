@@ -17,9 +17,11 @@ from typing import Any
 import attrs
 import msgspec
 
-from gotsurge_async.bulk.after.writing import WholeFile, csv_line, defused
+from gotsurge_async.bulk.after.writing import Rows, WholeFile, defused, ending_of, form_of, rows_of
 from gotsurge_async.bulk.ledger import Identity, Ledger, OrderRow, OrderState, RunInfo, Word, word_of
 from gotsurge_async.bulk.ledger.errors import reading_payload
+from gotsurge_async.bulk.sources import Form
+from gotsurge_async.bulk.sources.cells import decode_row
 from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.errors import ConfigError
 
@@ -92,7 +94,7 @@ async def write_results(
     """Write the result files of a run, and count.
 
     ``RUN-created``, ``RUN-refused``, ``RUN-unprocessed`` and ``RUN-in-doubt`` hold the rows as they were read, with
-    gs_task_id, gs_status and gs_error: as CSV for a CSV source and as JSON Lines otherwise; ``RUN-cancelled`` and
+    gs_task_id, gs_status and gs_error, and as their source was written (`form_of`); ``RUN-cancelled`` and
     ``RUN-changed`` are there when they have rows. All but the in-doubt file can be pushed again. ``RUN-summary.json``
     holds the `Summary`. Files have mode 0600, and appear whole or not at all.
 
@@ -107,10 +109,10 @@ async def write_results(
     identity = await ledger.identity()
     try:
         async with _clean_up() as at_end:
-            opened = await asyncio.to_thread(_open_files, run, folder, at_end)
-            encode = _row_encoder(run)
+            form = form_of(run, (await ledger.counts(run.id)).total)
+            opened = await asyncio.to_thread(_open_files, run, form, folder, at_end)
             async for rows in ledger.results(run.id):
-                await asyncio.to_thread(_write, ledger.path, opened, encode, rows, tally)
+                await asyncio.to_thread(_write, ledger.path, opened, rows, tally)
             empty = _SOMETIMES - {FILES[word] for word in tally.counts}
             written = {name: file for name, file in opened.items() if name not in empty}
             files = {name.replace("-", "_"): str(file.path) for name, file in written.items()}
@@ -238,8 +240,6 @@ class _Tally:
 
 # --- writing ---------------------------------------------------------------------------------------------------------
 
-_RowEncoder = Callable[[OrderRow, Word], bytes]
-
 
 @asynccontextmanager
 async def _clean_up() -> AsyncIterator[ExitStack]:
@@ -251,64 +251,75 @@ async def _clean_up() -> AsyncIterator[ExitStack]:
         await asyncio.to_thread(at_end.close)
 
 
-def _open_files(run: RunInfo, folder: Path, at_end: ExitStack) -> dict[str, WholeFile]:
-    folder.mkdir(parents=True, exist_ok=True)
-    ending = "jsonl" if run.columns is None else "csv"
-    files = {name: WholeFile(folder / f"{run.id}-{name}.{ending}", at_end) for name in dict.fromkeys(FILES.values())}
-    if run.columns is not None:
-        for file in files.values():
-            file.stream.write(csv_line([*run.columns, *FEEDBACK], _delimiter(run)))
-    return files
+class _ResultFile:
+    """A result file, in the form of its source."""
 
+    def __init__(self, run: RunInfo, form: Form, path: Path, at_end: ExitStack) -> None:
+        self.path = path
+        self._file = WholeFile(path, at_end)
+        self._width = len(run.columns or ())
+        self._rows: Rows | None = None
+        if run.columns is not None:
+            self._rows = rows_of(form, self._file.stream)
+            self._rows.put([[*run.columns, *FEEDBACK]])
+            at_end.callback(self._rows.end)  # of a file that is not put in place
 
-def _delimiter(run: RunInfo) -> str:
-    return run.options.get("delimiter") or ","
+    def put(self, rows: Iterable[tuple[OrderRow, Word]], ledger: str) -> None:
+        """Write rows with what became of them; ``ledger`` is named where one is damaged."""
+        lines: list[Any] = []
+        for row, word in rows:
+            try:
+                lines.append(_json_line(row, word) if self._rows is None else self._cells(row, word))
+            except (ValueError, TypeError):
+                with reading_payload(ledger, row):
+                    raise
+        if self._rows is None:
+            self._file.stream.write(b"".join(lines))
+        else:
+            self._rows.put(lines)
 
-
-def _row_encoder(run: RunInfo) -> _RowEncoder:
-    """How a row is written with what became of it: as its source was."""
-    if run.columns is None:
-        return _json_row
-    width, delimiter = len(run.columns), _delimiter(run)
-
-    def csv_row(row: OrderRow, word: Word) -> bytes:
-        cells = _decode_cells(row.source)
-        cells += [""] * (width - len(cells))
+    def _cells(self, row: OrderRow, word: Word) -> list[str]:
+        cells = decode_row(row.source)
+        cells += [""] * (self._width - len(cells))
         cells += (defused(row.task_id), word, defused(row.error))
-        return csv_line(cells, delimiter)
+        return cells
 
-    return csv_row
+    def put_in_place(self) -> None:
+        """End the file, and give it its name."""
+        if self._rows is not None:
+            self._rows.end()
+        self._file.put_in_place()
 
 
-def _json_row(row: OrderRow, word: Word) -> bytes:
+def _open_files(run: RunInfo, form: Form, folder: Path, at_end: ExitStack) -> dict[str, _ResultFile]:
+    folder.mkdir(parents=True, exist_ok=True)
+    names, ending = dict.fromkeys(FILES.values()), ending_of(form)
+    return {name: _ResultFile(run, form, folder / f"{run.id}-{name}.{ending}", at_end) for name in names}
+
+
+def _json_line(row: OrderRow, word: Word) -> bytes:
     told = zip(FEEDBACK, (row.task_id or "", word, row.error or ""), strict=True)
     return msgspec.json.encode(_decode_fields(row.source) | dict(told)) + b"\n"
 
 
-_decode_cells = msgspec.json.Decoder(list[str]).decode
 _decode_fields: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def _write(
-    path: str, files: Mapping[str, WholeFile], encode: _RowEncoder, rows: Sequence[OrderRow], tally: _Tally
-) -> None:
-    lines: dict[str, list[bytes]] = {name: [] for name in files}
+def _write(path: str, files: Mapping[str, _ResultFile], rows: Sequence[OrderRow], tally: _Tally) -> None:
+    lines: dict[str, list[tuple[OrderRow, Word]]] = {name: [] for name in files}
     for row, word in zip(rows, tally.take(rows), strict=True):
-        try:
-            lines[FILES[word]].append(encode(row, word))
-        except (ValueError, TypeError):
-            with reading_payload(path, row):
-                raise
+        lines[FILES[word]].append((row, word))
     for name, file in files.items():
-        file.stream.write(b"".join(lines[name]))
+        file.put(lines[name], path)
 
 
-def _finish(files: Iterable[WholeFile], summary: Summary, empty: Iterable[Path], at_end: ExitStack) -> None:
+def _finish(files: Iterable[_ResultFile], summary: Summary, empty: Iterable[Path], at_end: ExitStack) -> None:
     """Put the files in place; remove what is empty now, and had rows at an earlier time."""
     told = WholeFile(Path(summary.files["summary"]), at_end)
     told.stream.write(json.dumps(attrs.asdict(summary), indent=2).encode() + b"\n")
-    for file in (*files, told):
+    for file in files:
         file.put_in_place()
+    told.put_in_place()
     for path in empty:
         path.unlink(missing_ok=True)
 

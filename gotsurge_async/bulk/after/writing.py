@@ -1,11 +1,23 @@
-"""Files as people get them: whole or not at all, and cells that no spreadsheet takes for anything else."""
+"""Files as people get them: whole or not at all, written as their source was, and without a formula of anybody."""
 
+import codecs
 import os
+import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
+
+import attrs
+import msgspec
+
+from gotsurge_async.bulk.ledger import RunInfo
+from gotsurge_async.bulk.send.load import FORM
+from gotsurge_async.bulk.sources import Form
+from gotsurge_async.bulk.sources.cells import Exact
 
 
 class WholeFile:
@@ -48,3 +60,142 @@ def defused(text: str | None) -> str:
     if not text:
         return ""
     return f" {text}" if text[0] in "=+-@\t\r" else text
+
+
+# --- as the source was -----------------------------------------------------------------------------------------------
+
+_TEXTS = ("csv", "jsonl")
+_MOST_ROWS = 1_000_000
+"""Rows of a workbook's sheet; it has room for a few more."""
+
+
+def form_of(run: RunInfo, orders: int = 0) -> Form:
+    """How the result files of a run are written: as its source, if that can be written.
+
+    What came in cells that have types, from a workbook, Parquet or a database, is a workbook again, so that a number
+    stays one. Where it cannot be, for the library is not there or the rows are too many, it is a CSV in UTF-8.
+
+    Args:
+        orders: how many there are.
+    """
+    if run.columns is None:
+        return Form(format="jsonl")
+    told = run.options.get(FORM)
+    if told is None:
+        return Form(delimiter=run.options.get("delimiter") or ",")
+    form = msgspec.convert(told, Form)
+    if form.format in _TEXTS:
+        return attrs.evolve(form, packed=False)
+    if find_spec("xlsxwriter") is not None and orders <= _MOST_ROWS:
+        return Form(format="xlsx", sheet=form.sheet)
+    return Form()
+
+
+def ending_of(form: Form) -> str:
+    """The ending of a file, by which it is read again."""
+    return "tsv" if form.format == "csv" and form.delimiter == "\t" else form.format
+
+
+class Rows(Protocol):
+    """A file that rows of cells are written to."""
+
+    def put(self, rows: Iterable[Sequence[str]]) -> None:
+        """Write rows."""
+        ...
+
+    def end(self) -> None:
+        """Write what is left, unless that was done."""
+        ...
+
+
+def rows_of(form: Form, stream: IO[bytes]) -> Rows:
+    """What writes rows of cells to a stream in a form."""
+    return _BookRows(form, stream) if form.format == "xlsx" else _CsvRows(form, stream)
+
+
+class _CsvRows:
+    """A CSV in any encoding. What it lacks a sign for, in text of the service, becomes a question mark."""
+
+    def __init__(self, form: Form, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._delimiter = form.delimiter
+        self._encoder = None
+        if form.encoding != "utf-8":
+            self._encoder = codecs.getincrementalencoder(form.encoding)(errors="replace")
+        elif form.bom:
+            stream.write(codecs.BOM_UTF8)
+
+    def put(self, rows: Iterable[Sequence[str]]) -> None:
+        """See `Rows`."""
+        delimiter = self._delimiter
+        text = b"".join([csv_line(cells, delimiter) for cells in rows])
+        self._stream.write(text if self._encoder is None else self._encoder.encode(text.decode()))
+
+    def end(self) -> None:
+        """See `Rows`."""
+
+
+_SHEET = "Orders"
+_LONGEST_SHEET = 31
+_NO_SHEET = re.compile(r"[\[\]:*?/\\]")
+_LONGEST_CELL = 32_767
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*[1-9])?")
+_MOST_DIGITS = 15
+_FIRST_YEAR = 1901
+
+
+class _BookRows:
+    """A workbook: what was text is text, also where it looks like a number, and what was a number or a date is one."""
+
+    def __init__(self, form: Form, stream: IO[bytes]) -> None:
+        import xlsxwriter
+
+        self._book = xlsxwriter.Workbook(stream, {"constant_memory": True, "strings_to_formulas": False})
+        name = form.sheet or _SHEET
+        fits = len(name) <= _LONGEST_SHEET and not _NO_SHEET.search(name) and name.strip("'") == name
+        self._sheet = self._book.add_worksheet(name if fits else _SHEET)
+        self._day = self._book.add_format({"num_format": "yyyy-mm-dd"})
+        self._moment = self._book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
+        self._row = 0
+
+    def put(self, rows: Iterable[Sequence[str]]) -> None:
+        """See `Rows`."""
+        for cells in rows:
+            for place, cell in enumerate(cells):
+                if cell:
+                    self._write(place, cell)
+            self._row += 1
+
+    def _write(self, place: int, cell: str) -> None:
+        number, moment = (_number(cell), _moment(cell)) if type(cell) is Exact else (None, None)
+        if number is not None:
+            self._sheet.write_number(self._row, place, number)
+        elif moment is not None:
+            form = self._day if _DAY.fullmatch(cell) else self._moment
+            self._sheet.write_datetime(self._row, place, moment, form)
+        else:
+            self._sheet.write_string(self._row, place, cell[:_LONGEST_CELL])
+
+    def end(self) -> None:
+        """See `Rows`."""
+        if not self._book.fileclosed:
+            self._book.close()
+
+
+def _number(text: str) -> float | None:
+    """A number that a spreadsheet keeps as it is."""
+    exact = _NUMBER.fullmatch(text) and sum(map(str.isdigit, text)) <= _MOST_DIGITS
+    return float(text) if exact else None
+
+
+def _moment(text: str) -> datetime | None:
+    """A day, or a time without a zone, that a spreadsheet has: it counts from 1900, with a day too many."""
+    if not (_DAY.fullmatch(text) or _MOMENT.fullmatch(text)):
+        return None
+    try:
+        made = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return made if made.year >= _FIRST_YEAR else None

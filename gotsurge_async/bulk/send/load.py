@@ -7,7 +7,6 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import attrs
-import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
@@ -15,6 +14,7 @@ from gotsurge_async.bulk.checks.faults import FaultGroup, FaultGroups, Original,
 from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, OrderRow, Run
 from gotsurge_async.bulk.send.changes import note_changes
 from gotsurge_async.bulk.sources import Fault, Source
+from gotsurge_async.bulk.sources.cells import decode_row
 from gotsurge_async.bulk.sources.source import fingerprint_of
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cancellation import uninterrupted
@@ -22,6 +22,9 @@ from gotsurge_async.errors import GotSurgeError, InvalidData, Problem
 from gotsurge_async.models.tasks import Order
 
 T = TypeVar("T")
+
+FORM = "form"
+"""The option of a run that says how its source is written (`Form`): its result files are written alike."""
 
 BLOCK = 500
 """Orders that are read, and put into the ledger, at a time; see `whole_chunks`."""
@@ -89,7 +92,7 @@ class Loader:
             mode=self.mode,
             source=source.name,
             columns=source.columns,
-            options=options,
+            options={**(options or {}), FORM: attrs.asdict(source.form)},
             chunk=self.chunk,
             compact=self.compact,
         )
@@ -185,10 +188,7 @@ def _original(row: OrderRow | None, columns: Sequence[str] | None) -> Original |
     """What an order was read from."""
     if row is None or row.source_row is None:
         return None
-    return Original(row.source_row) if columns is None else Original(_cells(row.source_row), columns)
-
-
-_cells = msgspec.json.Decoder(list[str]).decode
+    return Original(row.source_row) if columns is None else Original(decode_row(row.source_row), columns)
 
 
 @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
@@ -36,6 +36,28 @@ class Exact(str):
     def strip(self, _: str | None = None, /) -> "Exact":
         """Itself: there is no white space around it."""
         return self
+
+
+_encode = msgspec.json.Encoder().encode
+_plain_row = msgspec.json.Decoder(list[str]).decode
+_typed_row = msgspec.json.Decoder(list[str | list[str]]).decode
+
+
+def encode_row(cells: Sequence[str]) -> bytes:
+    """A row as JSON text; a cell that is `Exact` stands in a list of its own, so that it is one again."""
+    return _encode([[str(cell)] if type(cell) is Exact else cell for cell in cells])
+
+
+def decode_row(text: bytes) -> list[str]:
+    """A row of `encode_row`, or of plain cells.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        return _plain_row(text)
+    except msgspec.ValidationError:
+        return [Exact(cell[0]) if isinstance(cell, list) else cell for cell in _typed_row(text)]
 
 
 class Broken(str):

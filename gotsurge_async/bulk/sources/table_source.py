@@ -5,7 +5,7 @@ from typing import Any
 
 from gotsurge_async.bulk.checks.faults import SourceReport
 from gotsurge_async.bulk.checks.rules import check_order
-from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet
+from gotsurge_async.bulk.sources.cells import encode_row, shortened_by_spreadsheet
 from gotsurge_async.bulk.sources.fields import ITEM_KEY, candidate_of, columns_of
 from gotsurge_async.bulk.sources.header import Header, Reading
 from gotsurge_async.bulk.sources.lines import Grid, Record
@@ -58,20 +58,21 @@ class TableSource(Source):
         """The good orders, as they come."""
         if self._items is not None:
             self._items.load()
-        table = self._table
+        table, encode_cells = self._table, encode
         for record in table.rows():
             header = table.header
             if header is None:
                 return
             if self.columns is None:
                 self._begin(header)
+                encode_cells = encode if self.form.format == "csv" else encode_row
             order = self._order(record, header)
             key = self._key(record, header, order)
             if order is not None and key and not table.bad:
                 cells = record.cells
                 if header.written_by_a_push:
                     cells = [cells[place] for place in header.original]
-                yield SourceRow(record.line, key, encode(order), encode(cells), fingerprint_of(order))
+                yield SourceRow(record.line, key, encode(order), encode_cells(cells), fingerprint_of(order))
         self.form = table.grid.form
         self._exhausted = table.read_to_end
         self._tell_orphans()

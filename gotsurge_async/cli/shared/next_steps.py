@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from gotsurge_async.bulk import Ledger, Mode, OrderState
+from gotsurge_async.bulk.after.writing import ending_of, form_of
 from gotsurge_async.bulk.ledger import DOUBTFUL, WAITING, Counts, RunInfo, Word, word_of
 from gotsurge_async.cli.shared.connect import SIMULATED, Target
 from gotsurge_async.cli.shared.ledger import OUT, find_ledger
@@ -91,7 +92,7 @@ class Standing:
         options = self.info.options
         where = "--simulate" if self.simulated else f"--env {self.info.environment}"
         account = _option("--account", options.get("account"))
-        reading = map(shlex.quote, options.get("reading", ()))
+        reading = map(shlex.quote, (*options.get("reading", ()), *_of_the_form(self.info)))
         rest = (_option("--api-base", _api_base(self.info)), account, *reading, self.ledger_option, self.out_option)
         return _joined("gotsurge push", shlex.quote(file), where, *rest, *words)
 
@@ -107,6 +108,18 @@ class Standing:
         if self.results_failed:
             return f"--out {ELSEWHERE}"
         return "" if self.out == OUT else _option("--out", str(self.out))
+
+
+def _of_the_form(info: RunInfo) -> Iterator[str]:
+    """What else must be said for a result file to be read as it is written."""
+    form, said = form_of(info), info.options.get("reading", ())
+    if form.format == "csv":
+        if form.delimiter not in (",", "\t") and "--delimiter" not in said:
+            yield from ("--delimiter", form.delimiter)
+        if form.encoding != "utf-8" and not form.bom and "--encoding" not in said:
+            yield from ("--encoding", form.encoding)
+    if "--map" in said:
+        yield from ("--header-row", "1")  # the map may say where the source had it
 
 
 def _resolved(ledger: Place) -> Place:
@@ -186,7 +199,7 @@ def _in_doubt(standing: Standing, why: str) -> Iterator[Step]:
 
 
 def _by_hand(standing: Standing, why: str) -> Iterator[Step]:
-    name = f"{standing.info.id}-in-doubt.{'jsonl' if standing.info.columns is None else 'csv'}"
+    name = f"{standing.info.id}-in-doubt.{ending_of(form_of(standing.info))}"
     file = Path(standing.files.get("in_doubt", standing.out / name))
     if standing.results_failed:
         file = Path(ELSEWHERE) / name  # where the first step writes it

@@ -66,7 +66,7 @@ def test_a_refused_row_is_mended_in_its_file() -> None:
     (command,) = told({"refused": 2}, files={"refused": "out/RUN-refused.csv"}, options=options)
     assert command == (
         "push out/RUN-refused.csv --env sandbox --account acme --map 'my map.toml' --timezone Asia/Singapore "
-        "--ledger /books/l.db"
+        "--header-row 1 --ledger /books/l.db"
     )
 
 
