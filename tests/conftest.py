@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import os
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,16 @@ settings.load_profile("unhurried")
 
 CRASH_SEED = int(os.environ.get("CRASH_SEED", "20261124"))
 """Where the crash tests begin their choices of where a process dies."""
+
+
+_NEEDS = {
+    "axe_playwright_python": ["simulator/board/test_chromium.py"],
+    "matplotlib": ["benchmarks"],
+    "playwright": ["auth/web/test_chromium.py", "simulator/board/test_chromium.py"],
+    "schemathesis": ["simulator/test_conformance.py"],
+}
+collect_ignore = sorted({path for name, paths in _NEEDS.items() if find_spec(name) is None for path in paths})
+"""Slow tests, and those of the benchmarks: with the extra `test` what they need is not there; with `dev` it is."""
 
 
 def pytest_report_header() -> str:
