@@ -153,10 +153,11 @@ class Session:
         resolved = self._profile.resolve(endpoint)
         creates = resolved.bearer and resolved.replay in (Replay.NEVER, Replay.HARMLESS)
         if creates and resolved.assumed and not self._create_on_assumed:
-            raise EndpointsAssumed(
-                f"{resolved.name}: {resolved.verb} {resolved.path} is a guess until a profile confirms it: "
-                "give GotSurge a profile, or assumed_endpoints='accept'"
+            guess = EndpointsAssumed(
+                f"{resolved.name}: {resolved.verb} {resolved.path} is a guess until a profile confirms it"
             )
+            guess.add_note("give GotSurge a profile, or assumed_endpoints='accept'")  # the command has words of its own
+            raise guess
         return resolved
 
     async def call(
