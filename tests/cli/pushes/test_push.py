@@ -391,7 +391,8 @@ def test_the_help_shows_options_in_groups(run: Runner) -> None:
     """The file, the place, the sending, what stops it, and what is left behind; nothing stands in no group."""
     told = run("push", "--help").stdout
     titles = [line for line in told.splitlines() if re.fullmatch(r"[A-Z][a-z, ]+:", line)]
-    groups = ["The file:", "Where to:", "Sending:", "Stopping:", "Ledger, results and output:", "Other options:"]
+    groups = ["The file:", "Where to:", "Sending:", "Stopping:", "Ledger, results and output:", "Seen from outside:"]
+    groups.append("Other options:")
     assert titles[titles.index("The file:") :] == groups
     assert told.partition("Other options:")[2].split() == ["-h,", "--help", "Show", "this", "message", "and", "exit."]
 
