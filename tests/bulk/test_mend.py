@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import openpyxl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from gotsurge_async.bulk.mend import FaultFile, Fixes, mend_table
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.errors import ConfigError
 from tests.bulk.sources.kit import good_json, table
-from tests.support.order_forms import NOW
+from tests.support.order_forms import CELLS, NOW
 
 
 def faulty_rows(content: str, tmp_path: Path, *, name: str = "orders.csv", **options: Any) -> list[dict[str, str]]:
@@ -82,6 +83,28 @@ def test_its_delimiter_is_that_of_the_source(tmp_path: Path) -> None:
     """A push with the same options reads it."""
     (row,) = faulty_rows(table({"price": "0,5"}, delimiter=";"), tmp_path, delimiter=";")
     assert row["price"] == "0,5"
+
+
+def test_a_workbook_of_faults_is_written_where_its_name_says_so(tmp_path: Path) -> None:
+    """Numbers stay numbers and text stays text, and it is read like the workbook that it is of."""
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    for row in (list(CELLS), [48.5 if name == "price" else cell for name, cell in CELLS.items()]):
+        book.active.append(row)
+    book.active.cell(2, 1).value = "007"
+    book.active.cell(2, list(CELLS).index("from_contact.phone") + 1).value = "6941 1942"
+    book.save(file)
+    written = FaultFile(tmp_path / "faults.xlsx")
+    report = SourceReport(told=written)
+    with open_source(file, options=SourceOptions(now=NOW, format="xlsx"), report=report, name="orders.xlsx") as source:
+        file.seek(0)
+        written.source = source
+        assert list(source.rows()) == []
+        assert written.finish() == 1
+    written.close()
+    head, row = openpyxl.load_workbook(tmp_path / "faults.xlsx").active.iter_rows(values_only=True)
+    found = dict(zip(head, row, strict=True))
+    assert (found["tracking_id"], found["price"], found["gs_status"]) == ("007", 48.5, "faulty")
+    assert found["gs_error"].startswith("line 2: from_contact.phone: is not E.164")
 
 
 def test_lines_of_json_stay_json(tmp_path: Path) -> None:
@@ -181,10 +204,10 @@ def test_a_file_with_rows_that_cannot_be_read_is_left_alone(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == [path]
 
 
-CELLS = st.text(st.sampled_from(' ,;"\r\n\u00e9a+1'), max_size=6)
+TEXTS = st.text(st.sampled_from(' ,;"\r\n\u00e9a+1'), max_size=6)
 
 
-@given(st.lists(st.lists(CELLS, min_size=2, max_size=3), min_size=1, max_size=6), st.data())
+@given(st.lists(st.lists(TEXTS, min_size=2, max_size=3), min_size=1, max_size=6), st.data())
 @settings(deadline=None, max_examples=60)
 def test_any_table_keeps_all_its_other_cells(rows: list[list[str]], data: st.DataObject) -> None:
     """Whatever the cells hold, putting values in changes these alone."""
