@@ -113,6 +113,7 @@ class Mending:
         failure = told_faults(faulty.error, "nothing was sent")
         if self.faults is not None and faulty.rows:
             say(f"the {faulty.rows:,} rows with faults: {self.faults}; mend them there, and push that file")
+            say("the other rows can be pushed once those are out of their file, or mended there; none is sent twice")
         elif self.faults is not None:
             say(f"{self.faults} was not written: no fault is one of a row")
         elif faulty.error.count > FEW:
