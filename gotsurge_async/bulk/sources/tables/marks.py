@@ -15,6 +15,8 @@ from gotsurge_async.bulk.sources.lines import BadFile
 
 MOST_UNPACKED = 4 << 30
 """The most bytes that the parts of a workbook may expand to."""
+MOST_CELLS = 64_000_000
+"""The most cells of a sheet, which is held whole, with all that is empty between its first cell and its last."""
 
 _DAMAGES = (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error)
 _BLOCK = 1 << 20
@@ -31,6 +33,7 @@ _NO_VALUE = re.compile(
 )
 _ATTRIBUTE = re.compile(rb"""\s([a-z]+)\s*=\s*["']([^"']*)["']""")
 _PLACE = re.compile(rb"([A-Z]{1,3})([0-9]{1,7})")
+_REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Z]{1,3})([0-9]{1,7})["']""")
 _ZEROS = re.compile(r"0{2,20}")
 _WORKBOOK, _RELATED, _STYLES = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/styles.xml"
 _CONTENT = "content.xml"  # the part of an .ods that has the cells
@@ -70,7 +73,7 @@ class Parts:
         self._odd: set[str] = set()
         total = 0
         for name in self._zip.namelist():
-            before = b""
+            before, rows, columns = b"", 0, 0
             for block in self._blocks(name):
                 total += len(block)
                 if total > MOST_UNPACKED:
@@ -78,6 +81,8 @@ class Parts:
                 around = before + block
                 if any(sign in around for sign in _MAYBE) and _ODD.search(around):
                     self._odd.add(name)
+                if name.startswith("xl/worksheets/"):
+                    rows, columns = _reach(around, rows, columns)
                 before = block[-_OVERLAP:]
 
     def _blocks(self, name: str) -> Iterator[bytes]:
@@ -164,6 +169,19 @@ class Parts:
             return ElementTree.fromstring(b"".join(self._blocks(name)))  # noqa: S314 - see above
         except ElementTree.ParseError:
             raise BadFile("is damaged: it cannot be read") from None
+
+
+def _reach(text: bytes, rows: int, columns: int) -> tuple[int, int]:
+    """How far the cells of a sheet reach, with those of a piece of its text."""
+    if places := _REFERENCE.findall(text):
+        rows = max(rows, *map(int, {row for _, row in places}))
+        columns = max(columns, 1 + max(map(_column, {letters for letters, _ in places})))
+    if rows * columns > MOST_CELLS:
+        raise BadFile(
+            f"has a sheet of {rows:,} rows and {columns:,} columns, and more than {MOST_CELLS:,} cells are too many: "
+            "delete what stands far from the table, or save it as CSV UTF-8"
+        )
+    return rows, columns
 
 
 def _column(letters: bytes) -> int:

@@ -1,7 +1,8 @@
 """A sheet of a workbook, .xlsx, .xls or .ods, by python-calamine."""
 
 import contextlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ _ERROR_OF_ODS = (
     "a cell shows an error such as #N/A or #REF!, and would be read as an empty one: "
     "mend its formula, or clear the cell"
 )
+_MERGED = "is merged with the cell above, and has no value of its own: take the cells apart, and fill in each"
 _NO_MARK = Mark(1 << 30, 0, 0, "")
 
 
@@ -69,8 +71,11 @@ class WorkbookGrid:
             mark = next(marks)
             with panics_told():
                 rows = enumerate(sheet.iter_rows(), start=1)
+            below = _Merged(sheet.merged_cell_ranges or (), left)
             for line, row in rows:
                 record = self._typed.record(line, row, unreadable)
+                for cell in below.covered(line, row):
+                    record = record and _marked(record, cell, left)
                 while mark.row <= line:
                     if mark.row == line and record is not None:
                         record = _marked(record, mark, left)
@@ -97,6 +102,32 @@ class WorkbookGrid:
             hint = did_you_mean(self._sheet, self.sheets)
             raise BadFile(f'has no sheet "{self._sheet}"{hint}; it has {", ".join(self.sheets)}')
         return self._sheet
+
+
+class _Merged:
+    """Cells that are merged with one above: they show its value, and have none.
+
+    Args:
+        ranges: first and last cell of each, as row and column from 0.
+        left: the column in which rows begin.
+    """
+
+    def __init__(self, ranges: Iterable[tuple[tuple[int, int], tuple[int, int]]], left: int) -> None:
+        self._ranges = deque(sorted(each for each in ranges if each[1][0] > each[0][0]))
+        self._left = left
+        self._open: list[tuple[int, int]] = []  # the last line, and the column
+
+    def covered(self, line: int, row: Sequence[Any]) -> list[Mark]:
+        """Those of a row that a value above covers; the rows come one after the other."""
+        if self._open:
+            self._open = [each for each in self._open if each[0] >= line]
+        marks = [Mark(line, column, 0, _MERGED) for _, column in self._open]
+        while self._ranges and self._ranges[0][0][0] < line:
+            (first, column), (last, _) = self._ranges.popleft()
+            place = column - self._left
+            if first == line - 1 and 0 <= place < len(row) and row[place] not in ("", None):
+                self._open.append((last + 1, column))
+        return marks
 
 
 def _marked(record: Record, mark: Mark, left: int) -> Record:

@@ -185,6 +185,36 @@ def test_a_strict_workbook_has_marks_too() -> None:
     assert read_book(rewritten(data, "xl/", strict)).rows[0].order.to_address.zip_code == "018956"
 
 
+def test_merged_cells_are_faults() -> None:
+    """A cell shows the value of the one above it, and would be sent without one; merged empty cells say nothing."""
+    import openpyxl
+
+    place = HEADER.index("to_address.zip_code") + 1
+    rows = [HEADER, row_of(), row_of(tracking_id="B"), row_of(tracking_id="C")]
+    book = openpyxl.load_workbook(io.BytesIO(xlsx_bytes(rows)))
+    page = book["Orders"]
+    page.cell(2, place).value = "018956"
+    page.merge_cells(start_row=2, end_row=3, start_column=place, end_column=place)
+    page.merge_cells(start_row=2, end_row=4, start_column=len(HEADER) + 1, end_column=len(HEADER) + 1)
+    file = io.BytesIO()
+    book.save(file)
+    found = read_book(file.getvalue())
+    assert found.places == [(3, "to_address.zip_code")]
+    assert "is merged with the cell above" in found.faults[0]
+
+
+def test_a_cell_far_from_the_table_is_told_before_all_between_is_held() -> None:
+    """One stray cell in the last corner would need half a terabyte."""
+    file = io.BytesIO()
+    book = xlsxwriter.Workbook(file)
+    page = book.add_worksheet("Orders")
+    page.write(0, 0, "tracking_id")
+    page.write(1_048_575, 16_383, "x")
+    book.close()
+    (fault,) = read_book(file.getvalue()).faults
+    assert "1,048,576 rows and 16,384 columns" in fault
+
+
 class TestSheets:
     """Which sheet is read."""
 
