@@ -124,7 +124,7 @@ class Watch:
             await sleep_or(self._interrupted, SystemClock(), max(LOOK_SECONDS, LOOK_LESS * took))
 
     def _tell_alone(self, distribution: Distribution, waiting: int, path: str) -> None:
-        if distribution.leased:
+        if distribution.leased or not waiting:  # another push may have taken all of it over
             self._alone_since = time.monotonic()
         elif self._alone_since is not None and time.monotonic() - self._alone_since > ALONE_SECONDS:
             self._alone_since = None  # said once, until there is one

@@ -79,6 +79,7 @@ async def _work(
     read_settings(target)  # told now, and not when there is something to send
     for library in ("procrastinate", "psycopg.pool"):  # what they would tell at length is told in a line
         logging.getLogger(library).setLevel(logging.CRITICAL)
+    asyncio.get_running_loop().set_exception_handler(leave_out_the_queue)
     shared: list[SharedRate] = []
 
     @asynccontextmanager
@@ -137,3 +138,10 @@ async def _work(
             ) from None
     say(f"worker {working.name}: stopped, and gave everything back")
     return Exit.CREATED
+
+
+def leave_out_the_queue(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Tell what nobody awaited, but for errors of the queue: of a job that was struck off while this process was
+    frozen, or its database away, nothing is lost."""
+    if not type(context.get("exception")).__module__.startswith("procrastinate"):
+        loop.default_exception_handler(context)

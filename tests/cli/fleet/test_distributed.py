@@ -11,6 +11,7 @@ import pytest
 from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.bulk.ledger import LedgerOlder, OrderOutcome
 from gotsurge_async.bulk.ledger.states import Counts
+from gotsurge_async.cli.fleet import distributed
 from gotsurge_async.cli.fleet.distributed import Watch
 from gotsurge_async.cli.shared.sending import Interrupts
 from tests.bulk.ledger.kit import loaded, orders
@@ -35,10 +36,12 @@ class Seen:
 
     begun: asyncio.Event = attrs.field(factory=asyncio.Event)
     created: asyncio.Event = attrs.field(factory=asyncio.Event)
+    looks: asyncio.Semaphore = attrs.field(factory=lambda: asyncio.Semaphore(0))
 
     def show(self, counts: Counts) -> None:
         """Take in where a run stands."""
         self.begun.set()
+        self.looks.release()
         if counts[OrderState.CREATED]:
             self.created.set()
 
@@ -78,3 +81,26 @@ async def test_who_watches_knows_an_older_copy(
     postgres.ask("ALTER DATABASE copy RENAME TO ledger")
     with pytest.raises(LedgerOlder):
         await Ledger.open(url)
+
+
+@pytest.mark.parametrize(("taken_over", "told"), [(False, ["20 orders wait for a worker"]), (True, [])])
+async def test_orders_wait_for_a_worker_only_where_there_are_some(
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken_over: bool, told: list[str]
+) -> None:
+    """That there is no worker is said once, but not of a run whose orders all went into another one."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr(distributed, "ALONE_SECONDS", 0.0)
+    said: list[str] = []
+    async with await Ledger.open(postgres.create(f"alone_{taken_over}".lower())) as ledger:
+        run = await loaded(ledger, orders(20))
+        await ledger.segments.put_up(run, brakes={}, enqueue=lambda *_: None)
+        if taken_over:
+            await (await loaded(ledger, orders(20))).close()
+    seen = Seen()
+    watch = Watch(ledger.place, run.id, cast("PushProgress", seen), said.append, Interrupts(lambda _: None))
+    watching = asyncio.create_task(watch.to_the_end())
+    for _ in range(3):
+        await seen.looks.acquire()
+    watching.cancel()
+    await asyncio.wait([watching])
+    assert [text.partition(":")[0] for text in said] == told
