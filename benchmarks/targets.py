@@ -85,7 +85,6 @@ _TARGETS: Sequence[_Target] = (
     _Target("push: one task a call (requests) over ours", 40, False, _times_less("requests, 1 task a call")),
     _Target("a checked row of CSV over csv.reader's", 3.85, True, _ratio("files", "gotsurge_async, CSV")),
     _Target("memory: a CSV of ten times the rows", 1.10, True, _file_growth("gotsurge_async, CSV")),
-    _Target("memory: Parquet of ten times the rows", 1.10, True, _file_growth("gotsurge_async, Parquet")),
     _Target("import gotsurge_async over import httpx", 1.25, True, _ratio("import", "import gotsurge_async")),
     _Target("memory: the largest push over the next smaller, no ledger", 1.10, True, _growth(OURS)),
     _Target("memory: the largest push over the next smaller, ledger", 1.10, True, _growth(_LEDGER)),
