@@ -18,8 +18,9 @@ import attrs
 
 from tests.support.commands import environment
 
-GIVEN_BACK, AWAY, KILLED = 0, 10, -signal.SIGKILL
-"""How a worker may end: it was stopped, its database was away for too long, or it was killed."""
+GIVEN_BACK, UNREACHABLE, AWAY, KILLED = 0, 8, 10, -signal.SIGKILL
+"""How a worker may end: it was stopped, the answer of its sign-in was lost, its database was away for too long, or it was
+killed."""
 PLAIN: Mapping[str, Sequence[str]] = {"direct": ("--account", "plain"), "two-phase": ()}
 
 
@@ -167,7 +168,7 @@ class Crew:
             code = worker.process.poll()
             if code is not None:
                 self.ended[code] += 1
-                assert code in (GIVEN_BACK, AWAY, KILLED), self.log(place)
+                assert code in (GIVEN_BACK, UNREACHABLE, AWAY, KILLED), self.log(place)
                 self.workers[place] = self._start(place)
 
     def log(self, place: int) -> str:
