@@ -19,8 +19,7 @@ import attrs
 from tests.support.commands import environment
 
 GIVEN_BACK, UNREACHABLE, AWAY, KILLED = 0, 8, 10, -signal.SIGKILL
-"""How a worker may end: it was stopped, the answer of its sign-in was lost, its database was away for too long, or it was
-killed."""
+"""How a worker may end: stopped, without the answer of its sign-in, without its database for too long, or killed."""
 PLAIN: Mapping[str, Sequence[str]] = {"direct": ("--account", "plain"), "two-phase": ()}
 
 
