@@ -28,7 +28,7 @@ from tests.chaos.storm import (
 from tests.conftest import CRASH_SEED
 from tests.support.postgres import Server, server
 
-ORDERS = int(os.environ.get("CHAOS_ORDERS", "12000"))
+ORDERS = int(os.environ.get("CHAOS_ORDERS", "30000"))
 EVERY = 3.0
 """Seconds from one kill to the next, about."""
 
