@@ -2,6 +2,7 @@
 
 import abc
 import copy
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, tzinfo
@@ -26,6 +27,19 @@ IN_DOUBT = "in_doubt"
 
 MAY_EXIST = "this order may exist already: resolve it first (gotsurge reconcile, gotsurge resolve), then push again"
 SHORTENED = "a spreadsheet has shortened this number, and others to the same: make the column text, and export again"
+UNSEEN = "holds a character that cannot be seen, such as a line break or a zero-width space: write the key without it"
+"""Of a key: it would be another one than the key that looks the same, and its order would be sent twice."""
+
+
+_UNSEEN = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))
+"""Categories of Unicode: controls, formats, spaces and separators."""
+
+
+def unseen_in(key: str) -> bool:
+    """Whether a key holds what nobody sees, or a space that is none of the keyboard's."""
+    if key.isascii():
+        return not key.isprintable()
+    return any(unicodedata.category(each) in _UNSEEN and each != " " for each in key)
 
 
 def _plain(value: Any) -> str:

@@ -14,10 +14,12 @@ from gotsurge_async.bulk.sources.source import (
     IN_DOUBT,
     MAY_EXIST,
     SHORTENED,
+    UNSEEN,
     Source,
     SourceRow,
     encode,
     fingerprint_of,
+    unseen_in,
 )
 from gotsurge_async.bulk.sources.table import Table
 from gotsurge_async.models.tasks import Order
@@ -122,6 +124,8 @@ class TableSource(Source):
             rule = "is empty, but tells this order from every other"
         elif shortened_by_spreadsheet(key):
             rule = SHORTENED
+        elif unseen_in(key):
+            rule = UNSEEN
         if rule and place is None:
             table.wrong(self._key_field, rule)
         elif rule and place is not None:

@@ -336,3 +336,11 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         peaks.append(_peak(path))
     # The first run also pays for what is made once.
     assert peaks[2] < 1.2 * peaks[1]
+
+
+@pytest.mark.parametrize("hidden", ["\u200b", "\u00a0", "\u202c", "\n"])
+def test_a_key_has_no_character_that_cannot_be_seen(hidden: str) -> None:
+    """Else one order could be sent twice, under two names that look the same."""
+    found = read(table({"tracking_id": f"A{hidden}1"}))
+    assert found.places == [(2, "tracking_id")]
+    assert "cannot be seen" in found.faults[0]
