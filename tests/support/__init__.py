@@ -9,11 +9,14 @@
 - `pushes`: A client signed in to a simulator, a ledger on disk, and pushes through them in which nobody waits.
 - `commands`: ``gotsurge`` in a process of its own or inside the test; files of orders, and a desk with a ledger.
 - `browser`: GotSurge's pages with a person's answers, in the test or as ``BROWSER`` of a command.
+- `terminal`: The command at a real terminal: what a person sees, and types.
+- `sheets`: Tables as files of every format, written as other programs write them.
+- `workers`: Real workers, one process each, over a real PostgreSQL and a simulator in the test.
 - `postgres`: A real PostgreSQL, for as long as a block lasts.
 - `powerless`: Files in a folder in which nothing may be written, also where the tests run as root.
 
 What only one folder needs stands there: ``kit.py`` of tests/simulator (plain HTTP, nothing of the client), tests/auth,
-tests/auth/web, tests/bulk/ledger and tests/bulk/sources, ``rig.py`` of tests/calls, ``peers.py`` of tests/transports,
+tests/auth/web, tests/bulk/ledger and tests/bulk/sources, ``rig.py`` of tests/calls,
 tests/chaos (a crew of workers, ways that can be cut), and all of tests/promise, whose judge and stations belong to the
 promise alone.
 """

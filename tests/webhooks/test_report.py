@@ -312,7 +312,7 @@ async def test_a_workbook_has_vessels_and_orders() -> None:
 async def test_a_workbook_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """What to install is told."""
     monkeypatch.setitem(sys.modules, "xlsxwriter", None)
-    with pytest.raises(ConfigError, match=r'pip install "gotsurge-async\[xlsx\]"'):
+    with pytest.raises(ConfigError, match=r'pip install "gotsurge-async\[excel\]"'):
         write_xlsx(await day(), io.BytesIO())
 
 
