@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
@@ -162,13 +162,19 @@ def run_command(folder: Path, *words: str | Path) -> None:
 
 
 def weather(
-    storm: Storm, blows: Sequence[tuple[float, Blow]], *, every: float | None, seconds: float, kill: Blow = kill
+    storm: Storm,
+    blows: Sequence[tuple[float, Blow]],
+    *,
+    every: float | None,
+    seconds: float,
+    ends: Collection[str] = ("done",),
 ) -> None:
     """Go on until the run is over: blows when a part of it is settled, and a kill every few seconds.
 
     Args:
         every: seconds from one kill to the next; None for none.
         seconds: how long it may take.
+        ends: where the run may stand in the end.
     """
     waiting = sorted(blows, key=lambda each: each[0])
     late = time.monotonic() + seconds
@@ -181,7 +187,7 @@ def weather(
         elif every is not None and time.monotonic() >= next_kill:
             kill(storm)
             next_kill = time.monotonic() + every * storm.random.uniform(0.7, 1.3)
-    assert state == "done", (storm.watch.stopped_by(), _logs(storm))
+    assert state in ends, (state, storm.watch.stopped_by(), _logs(storm))
     assert not waiting, f"it was over before {len(waiting)} blows: more orders, or fewer kills"
     while storm.later:
         storm.tick()
