@@ -96,6 +96,16 @@ class Watch:
         )
         return int(number)
 
+    def stands_in_transaction(self) -> bool:
+        """Whether anybody stands still in a transaction: all others are through with theirs in a moment."""
+        still = (
+            "SELECT pid, xact_start FROM pg_stat_activity WHERE datname = current_database() "
+            "AND state = 'idle in transaction'"
+        )
+        before = set(self.ask(still))
+        time.sleep(0.2)
+        return bool(before & set(self.ask(still)))
+
     def open_segments(self) -> dict[int, int]:
         """The segments that are not over, each with its epoch."""
         return dict(

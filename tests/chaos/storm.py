@@ -80,10 +80,14 @@ def freeze(storm: Storm) -> None:
 
 
 def freeze_until_overtaken(storm: Storm) -> None:
-    """Have a random worker stand still until others have brought to its end what it had in hand."""
-    until(lambda: any(storm.watch.left_to(worker) >= MUCH for worker in storm.crew.living()), 30, "somebody at work")
-    worker = max(storm.crew.living(), key=storm.watch.left_to)
-    worker.freeze()
+    """Have a worker stand still, in no transaction, until others have brought to its end what it had in hand."""
+    while True:
+        until(lambda: any(storm.watch.left_to(worker) >= MUCH for worker in storm.crew.living()), 30, "one at work")
+        worker = max(storm.crew.living(), key=storm.watch.left_to)
+        worker.freeze()
+        if not storm.watch.stands_in_transaction():
+            break
+        worker.wake()  # the server would end its session, and it would only begin anew
     held = storm.watch.held_by(worker)
 
     def is_overtaken() -> bool:

@@ -10,7 +10,7 @@ from tests.chaos.judge import Verdict, judged
 from tests.chaos.storm import Storm, freeze_until_overtaken, storm, verdict_of, weather
 from tests.support.postgres import Server, server
 
-ORDERS = 5000
+ORDERS = 8000
 SLOWLY = ("--concurrency", "6")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
