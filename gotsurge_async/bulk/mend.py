@@ -50,7 +50,7 @@ class FaultFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows = 0
+        self.rows: int = 0
         self.source: Source | None = None
         self._at_end = ExitStack()
         if path.suffix.lower() == ".xlsx" and find_spec("xlsxwriter") is None:
@@ -166,7 +166,7 @@ class Fixes:
     """
 
     def __init__(self, name: str) -> None:
-        self.count = 0
+        self.count: int = 0
         self.first: dict[str, tuple[int, list[Fix]]] = {}
         self._name = name
         self._spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY, mode="w+b")  # noqa: SIM115 - see close

@@ -89,8 +89,8 @@ class Given:
     __slots__ = ("count", "line", "sums")
 
     def __init__(self) -> None:
-        self.count = 0
-        self.line = 0
+        self.count: int = 0
+        self.line: int = 0
         self.sums: dict[str, tuple[int, int]] = {}
 
     def take(self, order: Planned, line: int) -> None:

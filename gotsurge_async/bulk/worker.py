@@ -95,8 +95,8 @@ class Worker:
         self.environment = environment
         self.segments: int = min(SEGMENTS, concurrency)
         self.clock: Clock = clock or SystemClock()
-        self.stopping = asyncio.Event()
-        self.broken = asyncio.Event()
+        self.stopping: asyncio.Event = asyncio.Event()
+        self.broken: asyncio.Event = asyncio.Event()
         self.error: Exception | None = None
         self._connect = connect
         self._around = around

@@ -7,9 +7,10 @@ at every one of them.
 import asyncio
 import sys
 
-from gotsurge_async.bulk.ledger import Ledger
+from gotsurge_async.bulk.ledger import Ledger, LedgerUnusable
 from gotsurge_async.bulk.worker import Worker
 from gotsurge_async.cli.shared.connect import Target, connected
+from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.shared.ledger import target_of
 from gotsurge_async.config import Limits
 
@@ -17,7 +18,10 @@ from gotsurge_async.config import Limits
 def main() -> None:
     """Be a worker; the words are the ledger, the API base, the account, and how many calls are in flight."""
     ledger, api_base, account, concurrency = sys.argv[1:]
-    asyncio.run(_work(ledger, Target(env="local", api_base=api_base, account=account), int(concurrency)))
+    try:
+        asyncio.run(_work(ledger, Target(env="local", api_base=api_base, account=account), int(concurrency)))
+    except LedgerUnusable:  # frozen for so long that the server has ended its connection: it would open the ledger anew
+        sys.exit(int(Exit.UNREACHABLE))
 
 
 async def _work(where: str, target: Target, concurrency: int) -> None:

@@ -26,7 +26,7 @@ class WholeFile:
     def __init__(self, path: Path, at_end: ExitStack) -> None:
         self.path = path
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-        self.temporary = Path(temporary)
+        self.temporary: Path = Path(temporary)
         at_end.callback(self.temporary.unlink, missing_ok=True)
         self.stream: IO[bytes] = os.fdopen(descriptor, "wb")
         at_end.callback(self.stream.close)

@@ -61,7 +61,7 @@ class JsonlSource(Source):
 
     def _rows(self) -> Iterator[SourceRow]:
         text = Text(self._stream, self._encoding)
-        self.form = attrs.evolve(text.form, format="jsonl")
+        self.form: Form = attrs.evolve(text.form, format="jsonl")
         any_line = False
         if refusal := text.refusal():
             self._line = 1

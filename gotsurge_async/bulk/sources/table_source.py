@@ -15,6 +15,7 @@ from gotsurge_async.bulk.sources.source import (
     MAY_EXIST,
     SHORTENED,
     UNSEEN,
+    Form,
     Source,
     SourceRow,
     encode,
@@ -86,7 +87,7 @@ class TableSource(Source):
         super().close()
 
     def _begin(self, header: Header) -> None:
-        self.form = self._table.grid.form
+        self.form: Form = self._table.grid.form
         self.columns: tuple[str, ...] | None = tuple(header.names[place] for place in header.original)
         if self._items is not None and ITEM_KEY not in header.places:
             self._table.tell(1, ITEM_KEY, None, "there is no such column, and the items are joined by it")
