@@ -1,4 +1,4 @@
-"""The examples of README.md and of every page in docs/ run.
+"""The examples of README.md and of every page in docs/ and its folders run.
 
 What a reader may take for granted, and so may an example:
 
@@ -30,7 +30,7 @@ from tests.support.running import running_simulator
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
-    path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if "```python" in path.read_text()
+    path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if "```python" in path.read_text()
 ]
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -72,7 +72,7 @@ async def a_bearer_token(simulator: Simulator) -> str:
         return (await gs.oauth.exchange(simulator.new_code("platform"))).bearer.reveal()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_examples_run(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Every example of the page runs to its end against a simulator."""
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,1 @@
+"""The site of docs/: it builds, its links lead somewhere, and its reference is whole."""

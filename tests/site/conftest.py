@@ -1,0 +1,19 @@
+"""The site, built once for all tests that look at it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built site; a warning is an error."""
+    out = tmp_path_factory.mktemp("site")
+    words = ["-W", "--keep-going", "-q", "-E", "-b", "html", "-d", str(out / ".doctrees"), "docs", str(out / "html")]
+    done = subprocess.run([sys.executable, "-m", "sphinx", *words], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return out / "html"
