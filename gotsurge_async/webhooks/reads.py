@@ -110,22 +110,23 @@ class Lanes:
     def _all(self) -> list[dict[Key, Wanted]]:
         return [self.known, self.swept, self.unknown, self.again]
 
-    def add(self, key: Key, lane: dict[Key, Wanted], event: int | None = None) -> None:
-        """Have a task read; one that waits already is not read twice, and one that is being read is read again."""
+    def add(self, key: Key, lane: dict[Key, Wanted], event: int | None = None, most: int = MOST_HELD) -> bool:
+        """Have a task read, once, and again if it is being read; whether the event is kept, up to ``most``."""
         wanted = self._later.get(key) or self.known.get(key)
         if wanted is None:
             found = self.swept.pop(key, None) or self.unknown.pop(key, None) or self.again.pop(key, None)
             wanted = lane[key] = found or Wanted(key)
-        if event is not None:
-            wanted.events.append(event)
         self.ready.set()
+        if event is None or len(wanted.events) >= most:
+            return False
+        wanted.events.append(event)
+        return True
 
     def add_absent(self, key: Key, event: int, until: float) -> bool:
         """Have a task that the service did not know asked for again; whether the event adds anything to that."""
         wanted = self._later.get(key)
         if wanted is None and key in self:
-            self.add(key, self.again, event)
-            return True
+            return self.add(key, self.again, event, MOST_EVENTS)
         if wanted is None:
             wanted = self._later[key] = Wanted(key, absences=1, known=False, due=until + 1.0)
         if wanted.absences and until < wanted.due:
@@ -378,8 +379,7 @@ class Reads:
 
     async def _not_found(self, wanted: Wanted) -> None:
         """Ask for it again where an event named it: a service may tell of a task before it shows it."""
-        account, task_id = wanted.key
-        await self._book.not_found(account, task_id)
+        await self._book.not_found(*wanted.key)
         if (
             not wanted.events
             or wanted.absences >= len(PAUSES)
@@ -388,12 +388,12 @@ class Reads:
             await self._settle(wanted, "GotSurge does not know the task, or not of this account")
             return
         self._absent.add(wanted.key)
-        more = wanted.events[MOST_EVENTS:]
+        self._lanes.put_off(wanted, self._clock.monotonic() + PAUSES[wanted.absences])
+        wanted.absences += 1
+        more = wanted.events[MOST_EVENTS:]  # with those that came while it was read
         await self._inbox.done(more, "GotSurge did not know the task shortly before, and is asked again")
         self._held.difference_update(more)
         del wanted.events[MOST_EVENTS:]
-        self._lanes.put_off(wanted, self._clock.monotonic() + PAUSES[wanted.absences])
-        wanted.absences += 1
 
     async def _task(self, account: str, task_id: str) -> Task:
         gs = self._accounts[account]

@@ -57,6 +57,18 @@ async def test_ids_that_are_asked_for_again_are_bounded(tmp_path: Path, monkeypa
         assert kit.reads() <= 20
 
 
+def test_what_comes_while_it_is_read_is_bounded_too() -> None:
+    """Of an id that was not found no more events are kept while it is being asked for again."""
+    lanes, key = reads.Lanes(), ("platform", "99999999-0000-4000-8000-000000000000")
+    assert lanes.add_absent(key, 0, until=5.0)
+    reading = lanes.take(5.0, turn=0)
+    assert reading is not None
+    kept = [lanes.add_absent(key, number, until=9.0) for number in range(30)]
+    assert kept == [True] * reads.MOST_EVENTS + [False] * 10
+    lanes.put_off(reading, 9.0)
+    assert len(reading.events) == 1 + reads.MOST_EVENTS
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("status", "times", "dead"), [(403, 1, 1), (422, 2, 0), (410, 3, 1)])
 async def test_a_task_that_may_not_be_read(tmp_path: Path, status: int, times: int, dead: int) -> None:
