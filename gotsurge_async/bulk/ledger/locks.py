@@ -133,11 +133,11 @@ class Lease:
 
     Args:
         leases: those of the ledger, whose writer renews it.
+        seconds: how long it lasts, when it is not renewed; `LEASE_SECONDS` unless given.
     """
 
-    seconds: float = LEASE_SECONDS
-
-    def __init__(self, run_id: str, leases: "Leases") -> None:
+    def __init__(self, run_id: str, leases: "Leases", seconds: float | None = None) -> None:
+        self.seconds: float = LEASE_SECONDS if seconds is None else seconds
         self._run_id = run_id
         self._leases = leases
         self._epoch = 0
@@ -194,8 +194,7 @@ class SegmentLease(Lease):
     """
 
     def __init__(self, run_id: str, run: int, segment: int, leases: "Leases", seconds: float) -> None:
-        super().__init__(f"{run_id}-{segment}", leases)
-        self.seconds = seconds
+        super().__init__(f"{run_id}-{segment}", leases, seconds)
         self._run = run
         self._segment = segment
 
