@@ -12,13 +12,22 @@ import attrs
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, RunInfo
 from gotsurge_async.bulk.ledger.segments import SegmentRun
-from gotsurge_async.bulk.ledger.workers import BEAT_SECONDS, Beat, worker_name
+from gotsurge_async.bulk.ledger.workers import BEAT_SECONDS, SILENT_SECONDS, Beat, worker_name
 from gotsurge_async.bulk.push import Push, Sent
 from gotsurge_async.bulk.send.brakes import Brakes, LimitReached
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, SystemClock, sleep_or
 from gotsurge_async.config import Timeouts
-from gotsurge_async.errors import ConfigError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, UsageError
+from gotsurge_async.errors import (
+    ConfigError,
+    GotSurgeError,
+    NotSent,
+    OutcomeUnknown,
+    RateLimited,
+    SignInNeeded,
+    Unauthorized,
+    UsageError,
+)
 from gotsurge_async.hooks import ChunkDone, Event
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -206,7 +215,7 @@ class Worker:
         return sent.stopped_by
 
     async def _heed(self, ledger: Ledger, run: SegmentRun, error: GotSurgeError | None) -> None:
-        """Rest where perhaps only this worker cannot go on; else stop the run for all of them."""
+        """Rest, or end, where perhaps only this worker cannot go on; else stop the run for all of them."""
         if error is None:
             self._rests, self._trouble = 0, None
         elif self.stopping.is_set() and isinstance(error, NotSent):
@@ -215,10 +224,22 @@ class Worker:
             self._trouble = str(error)
             self._rests += 1
             await sleep_or(self.stopping, self.clock, min(2.0**self._rests, LONGEST_REST))
+        elif isinstance(error, SignInNeeded | Unauthorized) and await self._has_others(ledger):
+            raise error  # the sign-in of this machine may be another one than theirs
         else:
-            # It may be the trouble of one machine, such as its sign-in: say of which. A limit is the run's own.
+            # It may be the trouble of one machine all the same: say of which. A limit is the run's own.
             why = str(error) if isinstance(error, LimitReached) else f"worker {self.name}: {error}"
             await ledger.segments.stop(run.id, type(error).__name__, why)
+
+    async def _has_others(self, ledger: Ledger) -> bool:
+        """Whether another worker of the environment lives, and takes segments."""
+        return any(
+            each.id != self.name
+            and each.environment == self.environment
+            and each.state == "working"
+            and each.silent <= SILENT_SECONDS
+            for each in await ledger.workers.all()
+        )
 
     async def _client(self, info: RunInfo) -> GotSurge:
         account = (info.options.get("account") or info.mode, info.options.get("rate"))

@@ -82,10 +82,11 @@ async def _serve(ledger: Ledger, app: procrastinate.App, worker: Worker) -> None
         await asyncio.wait([serving])
     finally:
         await uninterrupted(_end(worker, tasks))
+    if worker.error is not None or worker.stopping.is_set():
+        await worker.leave(ledger)
     if worker.error is not None:
         raise worker.error
     if worker.stopping.is_set():
-        await worker.leave(ledger)
         return
     for task in (beating, serving):
         if not task.cancelled():

@@ -13,6 +13,7 @@ from gotsurge_async import GotSurge, RetryPolicy, SignInNeeded, Timeouts, UsageE
 from gotsurge_async.bulk import Brakes, Ledger, Mode, Push
 from gotsurge_async.bulk.ledger import RunInfo, RunState
 from gotsurge_async.bulk.ledger.segments import Distribution, Waiting
+from gotsurge_async.bulk.ledger.workers import Beat
 from gotsurge_async.bulk.send.brakes import prices_of
 from gotsurge_async.bulk.worker import TRIES, Worker, refuse_short_lease, timeouts_for
 from gotsurge_async.database import Database
@@ -197,7 +198,9 @@ async def test_workers_never_spend_more_than_the_limit(crew: Crew) -> None:
     distribution = await crew.distribution(run_id)
     assert (distribution.stopped_as, await crew.state(run_id)) == ("LimitReached", RunState.STOPPED)
     assert "would bring the spend above" in (distribution.stopped_by or "")
-    assert (await crew.ledger.counts(run_id)).created == 40
+    counts = await crew.ledger.counts(run_id)  # whoever meets the limit first stops the others, wherever they are
+    assert counts.created <= 40
+    assert counts.created + counts.pending == 60
 
 
 @pytest.mark.slow
@@ -243,6 +246,28 @@ async def test_one_that_cannot_sign_in_leaves_the_run_to_others(crew: Crew) -> N
     assert [each.lost for each in await crew.ledger.segments.waiting("local", 9)] == [False]
     await crew.work(crew.worker(), run_id, 0)
     assert await crew.state(run_id) is RunState.DONE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("state", "environment", "ends"),
+    [("working", "local", True), ("draining", "local", False), ("working", "x", False)],
+)
+async def test_one_whose_token_no_longer_works_leaves_the_run_to_others(
+    crew: Crew, state: str, environment: str, ends: bool
+) -> None:
+    """Where others of its environment work, whose sign-in may be another one, only it ends."""
+    await crew.ledger.workers.register("other", environment)
+    await crew.ledger.workers.beat("other", Beat(state=state))
+    run_id = await crew.put_up(20)
+    async with GotSurge(
+        "local", api_base=crew.simulator.api_base, bearer_token="ended", retry=QUICK, clock=crew.clock
+    ) as gs:
+        worker = crew.worker(gs)
+        await crew.work(worker, run_id, 0)
+    assert (worker.error is not None) is ends
+    assert await crew.state(run_id) is (RunState.SENDING if ends else RunState.STOPPED)
+    assert (await crew.ledger.counts(run_id)).pending == 20
 
 
 @pytest.mark.slow

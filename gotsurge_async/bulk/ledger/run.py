@@ -143,6 +143,8 @@ class Run:
                 runs.raise_epoch(db, rival)
 
             admitted = admission.admit(db, self._held, source_sha256, now, take)
+            for rival in taken:
+                runs.settle_emptied(db, rival, now)
             marks.count(db, self._store.slot)  # last: others who count wait for its row
             return admitted
 

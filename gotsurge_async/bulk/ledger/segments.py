@@ -172,7 +172,7 @@ class SegmentRun(Run):
         def job(db: Database) -> RunState:
             runs.fence(db, self._held)
             self._give_back(db)
-            return settled(db, self._held, now)
+            return runs.settled(db, self._held, now)
 
         return await self._store.write(job, after=self._lock.release)
 
@@ -197,30 +197,6 @@ class SegmentRun(Run):
             runs.fence(db, self._held)
             self._give_back(db)
         return None
-
-
-def settled(db: Database, run: Held, now: int) -> RunState:
-    """Say that a run is over, if no worker has anything to do for it any more.
-
-    Of two who give back the last two segments at the same moment neither may see that; then the sweeper does. So nobody
-    needs to lock the run's row with each segment.
-    """
-    if _in_work(db, run.number):
-        return RunState.SENDING
-    db.rows("lock_run", number=run.number)
-    info = runs.by_number(db, [run.number])[run.number]
-    if info.state is not RunState.SENDING or _in_work(db, run.number):
-        return info.state
-    state = RunState.STOPPED if runs.counts(db, run.number).of(UNFINISHED) else RunState.DONE
-    db.change("set_run_state", number=run.number, state=state.value, finished_at=now)
-    db.change("forget_segments", run=run.number)
-    return state
-
-
-def _in_work(db: Database, run: int) -> bool:
-    """Whether there is a segment that a worker may take, or, where they were stopped, has not given back yet."""
-    ((left, leased),) = db.rows("open_segments", run=run)
-    return bool(leased or (left and db.rows("is_put_up", run=run)))
 
 
 class Segments:
@@ -278,7 +254,7 @@ class Segments:
             enqueue(db, [Waiting(info.id, number, epoch, lost=False) for number in numbers])
             db.change("leave_run", id=info.id, epoch=epoch)
             if not numbers:
-                settled(db, held, now)
+                runs.settled(db, held, now)
             return len(numbers)
 
         return await self._store.write(job, after=run._lock.release)
@@ -353,7 +329,7 @@ class Segments:
             info = runs.one(db, run_id)
             stopped = db.change("stop_distribution", run=info.number, now=now, kind=kind, why=marks.clean(why))
             if stopped:
-                settled(db, runs.held_as(info), now)
+                runs.settled(db, runs.held_as(info), now)
             return stopped == 1
 
         return await self._store.write(job)
@@ -413,7 +389,7 @@ def _elsewhere(db: Database, run: int, number: int, price: int) -> Tally:
 
 
 def _settle(db: Database, number: int, now: int) -> None:
-    settled(db, runs.held_as(runs.by_number(db, [number])[number]), now)
+    runs.settled(db, runs.held_as(runs.by_number(db, [number])[number]), now)
 
 
 def _waiting(db: Database, environment: str, most: int) -> list[Waiting]:

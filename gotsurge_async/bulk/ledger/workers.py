@@ -15,6 +15,8 @@ from gotsurge_async.version import __version__
 
 BEAT_SECONDS = 2.0
 """How often a worker says that it lives, and looks whether what it sends was stopped."""
+SILENT_SECONDS = 5 * BEAT_SECONDS
+"""How long a worker may not be heard of before that is what there is to say of it."""
 FORGOTTEN_SECONDS = 3600.0
 """How long one that is not heard of any more is listed."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from gotsurge_async.bulk.ledger.workers import BEAT_SECONDS, Worker
+from gotsurge_async.bulk.ledger.workers import SILENT_SECONDS, Worker
 from gotsurge_async.cli.fleet.needed import of_many_machines
 from gotsurge_async.cli.shared.exits import asynchronous
 from gotsurge_async.cli.shared.ledger import env_option, ledger_option, open_ledger
@@ -13,8 +13,6 @@ from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import print_json, print_table, say
 from gotsurge_async.database import Place
 
-SILENT_SECONDS = 5 * BEAT_SECONDS
-"""How long a worker may not be heard of before that is what there is to say of it."""
 HEADINGS = ("WORKER", "STATE", "SEGMENTS", "ORDERS", "A MINUTE", "HEARD", "VERSION", "ENVIRONMENT", "SINCE", "TROUBLE")
 
 

@@ -202,7 +202,10 @@ class Sending:
                 raise
             if interrupts.code is Exit.INTERRUPTED:
                 await watch.stop_workers()
-            raise Failure(f"left: the workers end what they began of run {run.id}", interrupts.code) from None
+            told = " and ".join(f"gotsurge {word} {run.id} --ledger {ledger.path}" for word in ("status", "results"))
+            raise Failure(
+                f"left: the workers end what they began of run {run.id}; how it ended say {told}", interrupts.code
+            ) from None
         if sent is None:
             self.say(f"run {run.id} goes on: gotsurge status {run.id} --ledger {ledger.path}")
             return Exit.TERMINATED

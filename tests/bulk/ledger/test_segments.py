@@ -276,6 +276,41 @@ async def test_the_sweeper_ends_what_nobody_ended(ledger: Ledger, where: str) ->
     assert (await ledger.run(run_id)).state is RunState.DONE
 
 
+async def test_a_run_whose_orders_went_into_another_is_over(ledger: Ledger) -> None:
+    """No worker would come for it any more, and whoever watches it is told."""
+    run_id = await put_up(ledger)
+    other = await loaded(ledger, orders(100))
+    assert (await ledger.counts(run_id)).superseded == 100
+    assert (await ledger.run(run_id)).state is RunState.DONE
+    assert await ledger.segments.waiting("simulator", 9) == []
+    await other.close()
+
+
+async def test_a_run_of_which_some_orders_went_into_another_goes_on(ledger: Ledger) -> None:
+    """A segment that lost all it had is closed, the others are sent."""
+    run_id = await put_up(ledger)
+    other = await loaded(ledger, orders(50))
+    assert (await ledger.run(run_id)).state is RunState.SENDING
+    assert [each.number for each in await ledger.segments.waiting("simulator", 9)] == [1, 2]
+    await other.close()
+
+
+async def test_a_segment_in_doubt_is_read_after_the_rest_went_into_another(ledger: Ledger) -> None:
+    """In two-phase mode a worker still reads what became of it."""
+    run = await loaded(ledger, orders(40), mode=Mode.TWO_PHASE)
+    await run.start()
+    claimed = await run.claim((await ids(run))[:1])
+    await run.record([OrderOutcome(order, OrderState.DRAFTED, "task-1") for order in claimed])
+    await run.claim_broadcast(claimed)
+    await run.record([OrderOutcome(order, OrderState.IN_DOUBT, error="lost") for order in claimed])
+    await run.finish()
+    await ledger.segments.put_up(run, brakes={}, enqueue=nowhere, size=SIZE)
+    other = await loaded(ledger, orders(40)[1:], mode=Mode.TWO_PHASE)
+    assert (await ledger.run(run.id)).state is RunState.SENDING
+    assert [each.number for each in await ledger.segments.waiting("simulator", 9)] == [0]
+    await other.close()
+
+
 async def test_a_stopped_run_is_sent_by_nobody(ledger: Ledger) -> None:
     """What is in hand is given back, nothing more is taken, and the reason is kept with the run."""
     run_id = await put_up(ledger)

@@ -235,6 +235,9 @@ WHERE run = :run AND number = :number AND epoch = :epoch;
 -- name: leave_segment
 UPDATE segments SET state = :state, worker = NULL, lease_until = 0, refused = :refused, in_doubt = :in_doubt,
   tries = CASE WHEN :moved = 1 THEN 0 ELSE tries END WHERE run = :run AND number = :number AND epoch = :epoch;
+-- name: close_emptied
+UPDATE segments SET state = 'done' WHERE run = :run AND state = 'open' AND NOT EXISTS (
+  SELECT 1 FROM chunks WHERE chunks.run = segments.run AND id BETWEEN first_chunk AND last_chunk AND states {like} :letters);
 -- name: lock_run
 SELECT id FROM runs WHERE number = :number {for_update};
 -- name: open_segments@postgresql

@@ -10,11 +10,14 @@ from attrs import field, frozen
 
 from gotsurge_async.bulk.ledger.errors import LedgerError, NoSuchRun, RunHeld, RunLost, damaged
 from gotsurge_async.bulk.ledger.states import (
+    CLAIMED,
+    LETTERS,
     STATE_OF,
     UNFINISHED,
     Counts,
     Holder,
     Mode,
+    OrderState,
     RunInfo,
     RunState,
 )
@@ -302,3 +305,40 @@ def finish(db: Database, run: Held, now: int, *, withdrawn: bool = False) -> Run
     db.change("set_run_state", number=run.number, state=state.value, finished_at=now)
     db.change("forget_segments", run=run.number)
     return state
+
+
+def settled(db: Database, run: Held, now: int) -> RunState:
+    """Say that a run is over, if no worker has anything to do for it any more.
+
+    Of two who give back the last two segments at the same moment neither may see that; then the sweeper does. So nobody
+    needs to lock the run's row with each segment.
+    """
+    if _in_work(db, run.number):
+        return RunState.SENDING
+    db.rows("lock_run", number=run.number)
+    info = by_number(db, [run.number])[run.number]
+    if info.state is not RunState.SENDING or _in_work(db, run.number):
+        return info.state
+    state = RunState.STOPPED if counts(db, run.number).of(UNFINISHED) else RunState.DONE
+    db.change("set_run_state", number=run.number, state=state.value, finished_at=now)
+    db.change("forget_segments", run=run.number)
+    return state
+
+
+def _in_work(db: Database, run: int) -> bool:
+    """Whether there is a segment that a worker may take, or, where they were stopped, has not given back yet."""
+    ((left, leased),) = db.rows("open_segments", run=run)
+    return bool(leased or (left and db.rows("is_put_up", run=run)))
+
+
+def settle_emptied(db: Database, run_id: str, now: int) -> None:
+    """Close the segments of a run that lost their last orders to another run, and say that it is over if all have.
+
+    Without that, whoever watches it would wait for a worker that has nothing to do.
+    """
+    info = one(db, run_id)
+    if not db.rows("is_put_up", run=info.number):
+        return
+    work = UNFINISHED | CLAIMED | ({OrderState.IN_DOUBT} if info.mode is Mode.TWO_PHASE else frozenset())
+    db.change("close_emptied", run=info.number, letters=db.having([LETTERS[state] for state in work]))
+    settled(db, held_as(info), now)
