@@ -99,6 +99,7 @@ async def test_the_background_renews_all_accounts(simulator: Simulator, clock: M
             await call(gs.as_account(account))
 
 
+@pytest.mark.slow
 async def test_a_year_goes_by(simulator: Simulator, clock: ManualClock) -> None:
     """Over a year of one call a day no caller sees a 401, and the token is renewed 12 to 16 times."""
     events: list[Event] = []

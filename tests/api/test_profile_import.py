@@ -347,6 +347,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(paths=st.dictionaries(st.text(), json_values), rest=st.dictionaries(st.text(), json_values))
 def test_no_document_makes_it_stumble(paths: Mapping[str, Any], rest: Mapping[str, Any]) -> None:
     """Whatever stands in a document, it is matched or refused, and the text that is written can be read."""

@@ -384,6 +384,7 @@ async def test_the_background_outlives_a_store_that_fails() -> None:
     await made.manager.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("started", [True, False])
 async def test_a_clock_that_is_wrong_does_not_hammer(started: bool) -> None:
     """New tokens that seem to have ended already are used all the same, and renewed no more than once a minute."""

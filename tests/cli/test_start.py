@@ -24,6 +24,7 @@ LOADED = (
 """What a push loads, from the first to the last."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("loaded", LOADED)
 async def test_an_interrupt_at_the_start_has_its_code_and_no_traceback(

@@ -47,6 +47,7 @@ async def push(
     return process.returncode, out or b"", err or b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [False, True], ids=["created", "in doubt"])
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])

@@ -53,6 +53,7 @@ def outcome(made: Any, tree: Any, cls: type[Model]) -> Any:
         return error.problems
 
 
+@pytest.mark.slow
 @settings(UNHURRIED, max_examples=300)
 @given(st.sampled_from(MODELS), st.data())
 def test_the_fast_way_reads_and_checks_as_plain_code(cls: type[Model], data: st.DataObject) -> None:

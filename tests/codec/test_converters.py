@@ -196,6 +196,7 @@ def identity(value: Any) -> list[Any]:
     return [names, [identity(each) for each in listed]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", ANSWERS)
 def test_any_json_in_any_field_is_read(cls: Any) -> None:
     """Of any answer with any JSON at a field that names nothing: an object, its names right, the rest as it came."""
@@ -228,6 +229,7 @@ def faults_of(tree: Any, cls: Any) -> set[str]:
     return set()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(models(Task), min_size=1, max_size=3), st.data())
 def test_a_create_never_loses_an_id(tasks: list[Task], data: st.DataObject) -> None:

@@ -576,6 +576,7 @@ def test_what_is_no_object_is_told_with_its_path(names: list[str]) -> None:
     assert "expected an Address, not str '7 Loyang Way'" in str(caught.value) or "from_address" not in names
 
 
+@pytest.mark.slow
 @given(models(Order))
 @UNHURRIED
 def test_an_order_that_can_be_written_has_no_misfits(made: Order) -> None:

@@ -71,6 +71,7 @@ def test_a_person_may_decide_while_it_stands(service: Station, tally: Tally, fol
     assert not tally.verdict, tally.verdict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_frozen_push_keeps_its_run(service: Station, folder: Path, mode: Mode) -> None:
     """While a push stands still nobody gets its run, by no name of the ledger; it wakes and ends as if nothing was."""

@@ -331,6 +331,7 @@ async def test_events_of_other_accounts_are_left_alone(tmp_path: Path) -> None:
         assert [each.account for each in await kit.inbox.waiting()] == ["another"]
 
 
+@pytest.mark.slow
 async def test_a_handler_that_hangs_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is given its grace, then cancelled, and its change is handed on by the next process."""
     monkeypatch.setattr(worker, "GRACE_SECONDS", 0.05)

@@ -238,6 +238,7 @@ async def test_who_hangs_up_in_the_middle_is_not_kept(served: Served, tmp_path: 
         assert await here.kept() == 1
 
 
+@pytest.mark.slow
 async def test_many_at_once(served: Served, tmp_path: Path) -> None:
     """Two hundred events from many connections are all there, each once, doubled or not."""
     async with service(served, tmp_path) as here:

@@ -13,6 +13,7 @@ from tests.support.orders import order
 from tests.webhooks.follow_kit import followed, follower
 
 
+@pytest.mark.slow
 async def test_a_handler_that_does_not_heed_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -41,6 +42,7 @@ async def test_a_handler_that_does_not_heed_its_end(
             await kit.until(lambda: kit.statuses(task_id) == ["broadcasting"])
 
 
+@pytest.mark.slow
 async def test_ends_of_the_process_are_no_failures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However often a process ends while a handler runs, its change does not die of that."""
     monkeypatch.setattr(worker, "GRACE_SECONDS", 0.01)

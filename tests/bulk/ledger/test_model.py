@@ -233,6 +233,7 @@ def test_in_a_file() -> None:
     run_state_machine_as_test(LedgerMachine, settings=SETTINGS)
 
 
+@pytest.mark.slow
 def test_on_a_server(postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ledger in PostgreSQL."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))

@@ -125,6 +125,7 @@ async def test_another_process_is_named_and_its_lock_dies_with_it(where: str) ->
         await again.close()
 
 
+@pytest.mark.slow
 async def test_of_processes_that_race_for_the_same_keys_one_wins(where: str) -> None:
     """Processes that admit the same orders at the same moment: one gets all of them, the others are told by whom."""
     processes = await asyncio.gather(*(start(where, RACE) for _ in range(3)))

@@ -313,6 +313,7 @@ def test_the_reader_goes_on_after_a_line_that_is_too_long() -> None:
     assert [row.line for row in found.rows] == [2]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     """Ten times the lines need no more memory."""
     peaks = []

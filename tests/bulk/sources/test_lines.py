@@ -211,6 +211,7 @@ def test_a_value_that_is_too_long() -> None:
     assert [each.line for each in found.rows] == [3]
 
 
+@pytest.mark.slow
 def test_a_value_without_end_stays_small() -> None:
     """More than any order needs is not taken into memory."""
     found = read("tracking_id\n" + '"' + "a\n" * 100_000)

@@ -97,6 +97,7 @@ def test_what_could_not_be_read_is_told(desk: Desk) -> None:
     assert "not all was read: " in done.stderr
 
 
+@pytest.mark.slow
 def test_it_posts_one_text(desk: Desk) -> None:
     """Tried again when the other side is busy; text of orders is no markup; the URL's secret is never shown."""
     desk.push("<!channel>&A", "B")
@@ -124,6 +125,7 @@ def test_what_cannot_be_is_refused(desk: Desk, words: tuple[str, ...]) -> None:
     assert desk.on_ledger("alerts", *words).exit_code == 2
 
 
+@pytest.mark.slow
 async def test_it_follows_and_tells_each_once(tmp_path: Path) -> None:
     """A line for each alert while it lasts, also a posted one that failed at first; Ctrl-C ends it."""
     async with Simulator() as simulator:
@@ -152,6 +154,7 @@ async def test_it_follows_and_tells_each_once(tmp_path: Path) -> None:
         assert [text.count("\n") for text in box.texts] == [0, 0]
 
 
+@pytest.mark.slow
 async def test_following_outlives_a_book_that_cannot_be_used(tmp_path: Path) -> None:
     """It says so, and tells what there is when the book can be used again."""
     async with Simulator() as simulator:

@@ -53,6 +53,7 @@ async def test_from_an_event_to_a_line(here: Simulator, tmp_path: Path) -> None:
     assert {each["state"] for each in listed.document} <= {"done", "waiting"}
 
 
+@pytest.mark.slow
 async def test_a_crash_between_two_lines(here: Simulator, tmp_path: Path) -> None:
     """What was kept before kill -9 is read afterwards; what was printed then is not printed again."""
     async with simulated(simulator=here) as gs:

@@ -16,6 +16,7 @@ from tests.webhooks.book.kit import task as read_task
 DAY = "2030-03-04"
 
 
+@pytest.mark.slow
 def test_a_day_is_written_as_the_name_says(desk: Desk) -> None:
     """A page, a table of vessels or orders, a workbook; for its owner alone, and what it holds is told."""
     _, summary = desk.push("A", "B", "C")

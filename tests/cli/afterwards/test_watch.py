@@ -68,6 +68,7 @@ def test_what_was_never_delivered_is_no_success(desk: Desk) -> None:
         assert desk.document(done)["without_task"] == 2
 
 
+@pytest.mark.slow
 def test_what_was_pushed_before_is_followed_by_its_task(desk: Desk) -> None:
     """An order that another run has is at its end when its task there is, and its steps are told."""
     desk.push("A", "B")
@@ -189,6 +190,7 @@ def test_a_run_that_is_not_there_is_told(desk: Desk, words: tuple[str, ...]) -> 
     assert done.exit_code == 2, done.output
 
 
+@pytest.mark.slow
 async def test_a_terminal_shows_it_live(tmp_path: Path) -> None:
     """Counts, what changed, and who reads are drawn anew; Ctrl-C ends it with 130, and the cursor is there again."""
     async with Simulator() as simulator:

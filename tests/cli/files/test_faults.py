@@ -79,6 +79,7 @@ def test_a_header_that_is_wrong_has_no_rows(run: Runner, tmp_path: Path) -> None
     assert not (tmp_path / "faulty.csv").exists()
 
 
+@pytest.mark.slow
 def test_a_person_sees_the_values_and_is_asked(tmp_path: Path, simulator: Simulator) -> None:
     """At a terminal --fix shows what it would put in; yes mends the file and pushes it, and no changes nothing."""
     file = orders(tmp_path / "orders.csv", 12)

@@ -244,6 +244,7 @@ async def test_a_dry_run_sends_and_writes_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["orders.csv"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "hint"),
     [

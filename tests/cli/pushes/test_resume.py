@@ -123,6 +123,7 @@ def test_a_run_in_other_hands_is_exit_6(desk: Desk, command: str) -> None:
     assert desk.simulator.audit()["tasks"] == 2
 
 
+@pytest.mark.slow
 async def test_a_resume_of_a_run_in_other_hands_is_exit_6(tmp_path: Path) -> None:
     """Two processes never send one run."""
     write_orders(tmp_path / "orders.csv", range(40))

@@ -226,6 +226,7 @@ def test_a_terminal_shows_runs_whole(desk: Desk) -> None:
     assert "2 created" in seen.text
 
 
+@pytest.mark.slow
 def test_runs_are_watched(desk: Desk) -> None:
     """A line for each run, and another one when it changes, until Ctrl-C."""
     words = [sys.executable, "-m", "gotsurge_async", "runs", "--watch", "--every", "0.1", *map(str, desk.ledger)]

@@ -69,6 +69,7 @@ def test_what_goes_on_with_a_run_tries_it_too(desk: Desk, command: str) -> None:
     assert len(desk.document(desk.on_ledger("runs", "--json"))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [False, True])
 async def test_a_folder_that_fails_after_sending_is_told(tmp_path: Path, lost: bool) -> None:
     """Exit 9 with the run and the command that writes the files; with an order in doubt it stays 3, and tells both."""

@@ -181,6 +181,7 @@ async def test_nobody_drives_unless_told() -> None:
         assert client.simulator.tasks() == []
 
 
+@pytest.mark.slow
 async def test_a_day_of_many_orders_is_quick() -> None:
     """Turning the clock of 5,000 orders by two days takes well under a second of CPU."""
     async with signed_in(options=living()) as client:

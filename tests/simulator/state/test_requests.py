@@ -21,6 +21,7 @@ def holding(secret: str) -> st.SearchStrategy[object]:
     return st.recursive(bare, lambda inner: st.lists(inner, min_size=1) | st.dictionaries(st.text(), inner, min_size=1))
 
 
+@pytest.mark.slow
 @given(holding("s3cr3t-of-somebody"))
 def test_no_secret_is_shown_wherever_it_stands(content: object) -> None:
     """Whatever the shape of a body or an answer that is about signing in, the values of secret fields are masked."""

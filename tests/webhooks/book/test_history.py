@@ -4,6 +4,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,6 +155,7 @@ def test_steps_compare_by_status_and_time() -> None:
     assert Step(TaskStatus.ACCEPTED, at(1), entry) == Step(TaskStatus.ACCEPTED, at(1))
 
 
+@pytest.mark.slow
 def test_a_long_history_is_read_in_good_time() -> None:
     """Twenty times the entries take about twenty times as long, and not four hundred: events come from outside."""
     whole = entries(*("moored", "accepted") * 5_000)

@@ -586,6 +586,7 @@ async def test_an_error_at_any_statement_leaves_the_old_ledger(path: Path, tmp_p
     assert text_of(path) != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 async def test_a_crash_at_any_statement_leaves_the_old_ledger_or_the_new_one(tmp_path: Path, part: int) -> None:
     """A process that ends without a word before any statement leaves one of both, whole, and it goes on from there."""

@@ -204,6 +204,7 @@ async def test_a_connection_that_is_lost_refuses_all_who_wait(url: str) -> None:
     await came_to_nothing(url)
 
 
+@pytest.mark.slow
 async def test_a_server_that_stops_refuses_all_who_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same where the whole server is gone, and comes back."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
@@ -232,6 +233,7 @@ FROZEN_IN_A_TRANSACTION = """
 """
 
 
+@pytest.mark.slow
 async def test_a_frozen_process_loses_its_transaction(url: str) -> None:
     """What it had locked is free after a while; what it was writing is not written, and it is told when it wakes."""
     async with await Ledger.open(url) as ledger:
@@ -314,6 +316,7 @@ async def taken(ledger: Ledger, url: str, run_id: str) -> Run:
             continue
 
 
+@pytest.mark.slow
 async def test_a_dead_holders_run_is_free_after_its_lease(url: str) -> None:
     """It is held by the dead until then; what he had claimed is in doubt afterwards."""
     process = await start(url, HOLD)
@@ -326,6 +329,7 @@ async def test_a_dead_holders_run_is_free_after_its_lease(url: str) -> None:
         await run.close()
 
 
+@pytest.mark.slow
 async def test_a_frozen_holder_writes_nothing_when_it_wakes(url: str) -> None:
     """Its run is another's after its lease; nothing that it still writes goes through."""
     process = await start(url, HOLD)
