@@ -9,7 +9,8 @@ What a reader may take for granted, and so may an example:
   with a bearer token.
 - These names are there: ``gs``, such a client, open; ``order`` and ``orders``, one order and 45 of them; ``code``,
   what a consent has given; ``simulator``. Whatever is written goes to an empty folder.
-- No block is left out. What is not to be run is not marked as ``python``.
+- No block is left out. What is not to be run is not marked as ``python``; and a block whose first line is ``# NAME.py``
+  is a file, which the commands of the page run: see `tests.support.consoles`.
 """
 
 import ast
@@ -25,14 +26,15 @@ import pytest
 
 from gotsurge_async import GotSurge
 from gotsurge_async.simulator import Simulator
+from tests.support.consoles import FILE
 from tests.support.orders import order, orders
 from tests.support.running import running_simulator
 
 ROOT = Path(__file__).parents[1]
+_BLOCK = re.compile(r"^```python\n(?!# \w+\.py\n)(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = [
-    path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if "```python" in path.read_text()
+    path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if _BLOCK.search(path.read_text())
 ]
-_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path) -> Iterator[types.CodeType]:
@@ -100,4 +102,5 @@ def test_no_example_is_overlooked() -> None:
     """Every fence that says python opens a block that is found, also an indented or a badly closed one."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        assert len(re.findall(r"```\s*py", text)) == len(_BLOCK.findall(text))
+        files = [name for _, name in FILE.findall(text) if name.endswith(".py")]
+        assert len(re.findall(r"```\s*py", text)) == len(_BLOCK.findall(text)) + len(files)

@@ -10,6 +10,7 @@
 - `commands`: ``gotsurge`` in a process of its own or inside the test; files of orders, and a desk with a ledger.
 - `browser`: GotSurge's pages with a person's answers, in the test or as ``BROWSER`` of a command.
 - `terminal`: The command at a real terminal: what a person sees, and types.
+- `consoles`: The ``console`` blocks of a page, typed at a terminal; what they print is compared.
 - `sheets`: Tables as files of every format, written as other programs write them.
 - `workers`: Real workers, one process each, over a real PostgreSQL and a simulator in the test.
 - `postgres`: A real PostgreSQL, for as long as a block lasts.

@@ -19,9 +19,10 @@ from tests.support.commands import environment
 # A process takes the terminal for its own only by itself. (A fork of this process, with its threads, is not for tests.)
 _TAKE_IT = (
     "import fcntl, os, runpy, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "signal.signal(signal.SIGINT, signal.default_int_handler); sys.argv[0] = 'gotsurge'; "
-    "runpy.run_module('gotsurge_async', run_name='__main__')"
+    "signal.signal(signal.SIGINT, signal.default_int_handler); "
 )
+_GOTSURGE = "sys.argv[0] = 'gotsurge'; runpy.run_module('gotsurge_async', run_name='__main__')"
+_SHELL = "os.execvp('bash', ['bash', '-c', sys.argv[1]])"
 
 
 @attrs.frozen
@@ -33,7 +34,7 @@ class Seen:
 
 
 def at_a_terminal(
-    words: Sequence[str | Path],
+    words: Sequence[str | Path] | str,
     *,
     cwd: Path,
     answers: Mapping[str, str] | None = None,
@@ -44,13 +45,15 @@ def at_a_terminal(
     """Run ``gotsurge WORDS`` at a terminal of its own.
 
     Args:
+        words: or a text, which a shell runs.
         answers: what is typed as soon as a text is seen; control characters as such, "\\x03" for Ctrl-C.
         seconds: after which it is killed.
     """
+    program, arguments = (_SHELL, [words]) if isinstance(words, str) else (_GOTSURGE, [*map(str, words)])
     terminal, inside = pty.openpty()
     ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     process = subprocess.Popen(
-        [sys.executable, "-c", _TAKE_IT, *map(str, words)],
+        [sys.executable, "-c", _TAKE_IT + program, *arguments],
         cwd=cwd,
         env=environment(**{"TERM": "xterm", **(env or {})}),
         stdin=inside,

@@ -1,0 +1,60 @@
+"""The ``console`` blocks of README.md and of the pages that lead a reader are run; they print what the pages say."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.consoles import reader
+
+ROOT = Path(__file__).parents[1]
+LED = [path for part in ("tutorial", "how-to", "explanation") for path in sorted((ROOT / "docs" / part).glob("*.md"))]
+PAGES = [path for path in (ROOT / "README.md", *LED) if "```console" in path.read_text(encoding="utf-8")]
+
+RUN = "20300304T010203-k3f9"
+
+
+def run(page: Path, folder: Path) -> None:
+    """A page has commands, and each prints what the page says."""
+    with reader(folder) as someone:
+        assert someone.read(page) >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "README.md"], ids=lambda page: page.stem)
+def test_the_commands_of_a_page_print_what_it_says(page: Path, tmp_path: Path) -> None:
+    """Every command of the page, run in turn at a terminal, prints what the page shows."""
+    run(page, tmp_path)
+
+
+def test_the_commands_of_the_readme_print_what_it_says(tmp_path: Path) -> None:
+    """The same of the page that everybody reads first."""
+    run(ROOT / "README.md", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("page", "right"),
+    [
+        (
+            f"$ echo 20260101T000000-abcd\n{RUN}\n$ echo {RUN}\n{RUN}\n",
+            True,
+        ),
+        (
+            f"$ echo 20260101T000000-abcd\n{RUN}\n$ echo 20260101T000000-zzzz\n{RUN}\n",
+            False,
+        ),
+        ("$ export A=b && false\n$ echo $? $A in 7.5 s\n1 b in 0.1 s\n", True),
+        ("$ echo one && echo two && echo three\none\n…\nthree\n", True),
+        ("$ echo one two\none …\n", True),
+        ("$ echo one\ntwo\n", False),
+        ("$ echo one\n", False),
+    ],
+)
+def test_a_page_that_is_wrong_is_found(page: str, right: bool, tmp_path: Path) -> None:
+    """Ids are the same ones all over a page, times are any, dots stand for what is left out; all else is compared."""
+    file = tmp_path / "page.md"
+    file.write_text(f"```console\n{page}```\n", encoding="utf-8")
+    if right:
+        run(file, tmp_path)
+    else:
+        with pytest.raises(AssertionError, match=r"page\.md:"):
+            run(file, tmp_path)
