@@ -37,6 +37,8 @@ _MARKS = (
 _WITHOUT_MARK = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}
 """What these names mean where no mark says the order of the bytes: that of nearly every machine."""
 _SEPARATOR = re.compile(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
+_WRAPPED = re.compile(r'\A\s*="([^"]*)"\s*\Z')
+"""``="018956"``: so programs keep Excel from taking text for a number. It is the text between the quotes."""
 
 TOO_LONG = f"the line is longer than {MAX_LINE} bytes"
 
@@ -276,6 +278,8 @@ class CsvGrid:
                 last = before + reader.line_num
                 lines.start = last + 1
                 # A spreadsheet leaves rows of empty cells below its table.
+                if lines.wrapped:
+                    cells = [_WRAPPED.sub(r"\1", cell) for cell in cells]
                 if any(map(str.strip, cells)):
                     damaged = bool(lines.damaged) and not lines.damaged.isdisjoint(range(start, last + 1))
                     yield Record(start, cells, damaged, last)
@@ -301,11 +305,13 @@ class _Lines:
     Attributes:
         start: the first line of the current record.
         damaged: the lines that are no text.
+        wrapped: some cell so far may be text that a formula keeps from Excel, see `_WRAPPED`.
     """
 
     def __init__(self, blocks: Iterator[list[bytes | None]]) -> None:
         self.start: int = 1
         self.damaged: set[int] = set()
+        self.wrapped: bool = False
         self._blocks = blocks
         self._kept: list[bytes | None] = []
         self._first = 1  # the number of the first line that is kept
@@ -315,7 +321,9 @@ class _Lines:
         line = self.start
         lines = self._kept[line - self._first :]
         while True:
-            if None in lines or b"\0" in b"".join(lines):  # type: ignore[arg-type]
+            joined = b"".join(filter(None, lines))
+            self.wrapped = self.wrapped or b'="' in joined
+            if None in lines or b"\0" in joined:
                 yield from self._odd(line, lines)
             else:
                 try:

@@ -159,6 +159,16 @@ def test_every_line_end_is_taken(end: str) -> None:
     assert found.places == [(4, "price")]
 
 
+@pytest.mark.parametrize("quoted", [False, True])
+def test_text_that_a_formula_keeps_is_text(quoted: bool) -> None:
+    """So some programs keep zeros from Excel; another formula stays what it is."""
+    head, row = two_lines({"to_address.zip_code": "ZIP", "invoice_number": "NUMBER"})
+    for name, wrapped in (("ZIP", '="018956"'), ("NUMBER", '="A"&"B"')):
+        row = row.replace(name, '"' + wrapped.replace('"', '""') + '"' if quoted else wrapped)
+    found = read(head + row)
+    assert (found.order.to_address.zip_code, found.order.invoice_number) == ("018956", '="A"&"B"')
+
+
 def test_short_and_long_rows_are_faults() -> None:
     """A row with another number of cells than the header is not read as if it were right."""
     head, row = two_lines()

@@ -23,6 +23,11 @@ _ERROR_OF_ODS = (
     "mend its formula, or clear the cell"
 )
 _MERGED = "is merged with the cell above, and has no value of its own: take the cells apart, and fill in each"
+_LOCKED = "is locked by a password: save it without one"
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
+"""The name under which an old kind of container, which .xls has too, holds an .xlsx with a password."""
+_DIRECTORY = 64 << 20
+"""As far as that name is looked for."""
 _NO_MARK = Mark(1 << 30, 0, 0, "")
 
 
@@ -62,6 +67,9 @@ class WorkbookGrid:
         """See `Grid`. The line is the row of the sheet."""
         with on_disk(self._stream) as file:
             parts = Parts(file) if file.read(2) == b"PK" else None
+            file.seek(0)
+            if _ENCRYPTED in file.read(_DIRECTORY):
+                raise BadFile(_LOCKED)
             file.seek(0)
             sheet = self._open(file)
             if parts and parts.has_errors:
@@ -150,7 +158,7 @@ def panics_told(*errors: type[Exception]) -> Iterator[None]:
         yield
     except errors as error:
         if type(error).__name__ == "PasswordError":
-            raise BadFile("is locked by a password: save it without one") from None
+            raise BadFile(_LOCKED) from None
         raise BadFile(f"is damaged, or no workbook: {error}") from None
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # of Rust; it is no Exception

@@ -267,6 +267,13 @@ def test_what_is_no_workbook_is_one_fault(data: bytes, words: str) -> None:
     assert words in fault
 
 
+def test_one_that_a_password_locks() -> None:
+    """What spreadsheets write of it is a container of another kind, with the name of what is in it."""
+    name = "EncryptedPackage".encode("utf-16-le")
+    data = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 3000 + name + b"\0" * 600
+    assert read_book(data).faults == ["orders.xlsx: is locked by a password: save it without one"]
+
+
 def test_a_workbook_that_expands_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused before it is held."""
     monkeypatch.setattr(marks, "MOST_UNPACKED", 10_000)
