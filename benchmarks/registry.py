@@ -11,6 +11,7 @@ SUITES: Mapping[str, Suite] = {
     "create": calls.create,
     "get": calls.get,
     "pages": calls.pages,
+    "uvloop": calls.on_uvloop,
     "encode": codecs.encode,
     "decode": codecs.decode,
     "files": files.files,
@@ -19,6 +20,7 @@ SUITES: Mapping[str, Suite] = {
     "memory": whole.memory,
     "heartbeat": whole.heartbeat,
     "scaling": whole.scaling,
+    "rising": whole.rising,
     "webhooks": webhooks.webhooks,
     "fleet": fleet.fleet,
 }

@@ -66,6 +66,7 @@ _COLUMNS = {
     "events_rate": ("events/s", "{:,.0f}"),
     "share": ("of the bare one", "{:.2f}"),
     "rate": ("orders/s", "{:,.0f}"),
+    "gain": ("over the first", "{:.2f}"),
     "ratio": ("over one", "{:.2f}"),
     "database_us": ("PostgreSQL's CPU, µs an order", "{:.1f}"),
     "wal": ("WAL, bytes an order", "{:,.0f}"),

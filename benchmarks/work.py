@@ -36,10 +36,12 @@ class Work(ABC):
     """Done by a process of its own: `open` once, then `run` for each round, `close` in the end.
 
     Attributes:
+        loop: the module whose event loop it runs on.
         reads: to which depth it reads the answers, for the table.
         latencies: seconds of each call of the last round, where a work measures them.
     """
 
+    loop: ClassVar[str] = "asyncio"
     reads: ClassVar[str] = ""
 
     def __init__(self, setting: Setting) -> None:

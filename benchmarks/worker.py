@@ -58,4 +58,5 @@ async def main() -> None:
 
 if __name__ == "__main__":
     pinning.pin_client()
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=importlib.import_module(load(sys.argv[1]).loop).new_event_loop) as runner:
+        runner.run(main())

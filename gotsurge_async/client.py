@@ -114,7 +114,7 @@ class GotSurge:
         known = self._new_known()
         # Calls wait for a sign-in, which waits for no call.
         self._sign_ins = self._new_session(
-            tokens=None, limiter=Limiter(Limits(concurrency=sys.maxsize), clock), known=known
+            tokens=None, limiter=Limiter(Limits(concurrency=sys.maxsize), clock, start=sys.maxsize), known=known
         )
         self.oauth: OAuth = OAuth(
             environment=self.environment, credentials=credentials, clock=clock, call=self._sign_ins.call
@@ -258,7 +258,7 @@ class GotSurge:
 
         Args:
             orders: a plain or an async iterable.
-            concurrency: chunks in flight, the client's own limit unless given.
+            concurrency: the most chunks in flight, the client's own limit unless given.
             chunk: orders in a call, 1 to 20.
         """
         return PushStream(self._session, TASKS_CREATE, orders, size=chunk, concurrency=concurrency)

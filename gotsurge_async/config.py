@@ -129,11 +129,12 @@ class Limits:
     """How much at once.
 
     Attributes:
-        concurrency: calls in flight.
+        concurrency: the most calls in flight. It begins with 16 where this is not less, and rises while answers come
+            as quickly as usual; it falls when the service answers 429 or takes longer. See `calls.limiter`.
         rate: calls begun a second, None for no limit.
     """
 
-    concurrency: int = attrs.field(default=16, validator=attrs.validators.ge(1))
+    concurrency: int = attrs.field(default=64, validator=attrs.validators.ge(1))
     rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.gt(0)))
 
 

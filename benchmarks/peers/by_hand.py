@@ -73,6 +73,12 @@ class Dicts(ByHand):
         return len(created)
 
 
+class UvloopDicts(Dicts):
+    """The same on the event loop of uvloop."""
+
+    loop = "uvloop"
+
+
 class RowDicts(Dicts):
     """The same with the orders of the CSV of 30 columns."""
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import attrs
+
 from benchmarks import orders, server
 from benchmarks.work import Setting, Work, chunks, in_parallel
 from gotsurge_async import Created, GotSurge, Limits, Order
@@ -53,6 +55,19 @@ class Push(Ours):
         return created
 
 
+class SixteenPush(Push):
+    """The same with never more than 16 calls in flight."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(attrs.evolve(setting, concurrency=16))
+
+
+class UvloopPush(Push):
+    """The same on the event loop of uvloop."""
+
+    loop = "uvloop"
+
+
 class LedgerPush(Push):
     """``bulk.Push`` with a new ledger on disk: loaded, admitted, claimed, sent, recorded."""
 
@@ -60,6 +75,12 @@ class LedgerPush(Push):
 
     async def run(self) -> int:
         return await durable_push(self.gs, self._orders)
+
+
+class UvloopLedgerPush(LedgerPush):
+    """The same on the event loop of uvloop."""
+
+    loop = "uvloop"
 
 
 async def durable_push(gs: GotSurge, some: Iterable[Order]) -> int:

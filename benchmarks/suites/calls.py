@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import attrs
@@ -55,6 +56,15 @@ PAGES_READ = (
     Entrant("httpx + pydantic", "httpx_pydantic:Pages"),
 )
 
+UVLOOP = (
+    Entrant(OURS, "ours:Push"),
+    Entrant("gotsurge_async on uvloop", "ours:UvloopPush"),
+    Entrant("gotsurge_async, durable ledger", "ours:LedgerPush"),
+    Entrant("gotsurge_async, durable ledger, on uvloop", "ours:UvloopLedgerPush"),
+    Entrant(BY_HAND, "by_hand:Dicts"),
+    Entrant("aiohttp + orjson by hand on uvloop", "by_hand:UvloopDicts"),
+)
+
 
 def push(server: Server, size: Size) -> Mapping[str, Any]:
     """Orders out, receipts in; no ledger."""
@@ -85,6 +95,14 @@ def pages(server: Server, size: Size) -> Mapping[str, Any]:
     """Lists in pages of 200 tasks, read into whole objects."""
     units = size.units(2000, PAGE * PAGES)
     return told("task", compete(PAGES_READ, units=units, rounds=size.times(9), server=server, multiple=PAGE * PAGES))
+
+
+def on_uvloop(server: Server, size: Size) -> Mapping[str, Any]:
+    """The same pushes on asyncio's event loop and, if it is installed, on that of uvloop."""
+    there = find_spec("uvloop") is not None
+    entrants = [each for each in UVLOOP if there or "uvloop" not in each.name]
+    units = size.units(8000, 20)
+    return told("order", compete(entrants, units=units, rounds=size.times(9), server=server, multiple=20, processes=3))
 
 
 def told(unit: str, outcomes: list[Outcome]) -> Mapping[str, Any]:

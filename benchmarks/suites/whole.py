@@ -208,6 +208,33 @@ def heartbeat(server: Server, size: Size) -> Mapping[str, Any]:
 
 # --- scaling ---------------------------------------------------------------------------------------------------------
 
+RISING = (
+    Entrant("gotsurge_async, 16 in flight", "ours:SixteenPush"),
+    Entrant("gotsurge_async, from 16 up to 64", "ours:Push"),
+)
+
+
+def rising(server: Server, size: Size) -> Mapping[str, Any]:
+    """Pushes of 16 in flight and of a number that rises, where each answer takes 200 ms."""
+    units, latency = size.units(16_000, 20 * 64), 0.2
+    outcomes = compete(
+        RISING, units=units, rounds=size.times(3), server=server, concurrency=64, latency=latency, multiple=20, warm=0
+    )
+    return {
+        "runs": [
+            {
+                "name": outcome.name,
+                "latency_ms": round(latency * 1000),
+                "rate": outcome.rate,
+                "gain": outcome.rate / outcomes[0].rate,
+                "cpu": outcome.cpu,
+                "busy": outcome.busy,
+            }
+            for outcome in outcomes
+        ]
+    }
+
+
 SCALING = (Entrant(BY_HAND, "by_hand:Dicts"), Entrant(OURS, "ours:Push"))
 
 

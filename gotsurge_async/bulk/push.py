@@ -70,7 +70,7 @@ class Push:
     Args:
         mode: two-phase (platform partners; exactly once) or direct (at most once); see `choose_mode`. It is kept with
             the run, and a run that is taken up goes on in its own.
-        concurrency: chunks in flight, the client's limit unless given.
+        concurrency: the most chunks in flight, the client's limit unless given.
         chunk: orders in a call, 1 to 20.
         compact: have the ledger keep the orders of new runs compressed: a fraction of the size, for some time.
         environment: the name under which keys are unique, the client's environment unless given.
@@ -100,7 +100,7 @@ class Push:
         self._gs = gs
         self._session = gs.session
         self._ledger = ledger
-        self._concurrency = concurrency or gs.limits.concurrency
+        self._concurrency = gs.session.limiter.at_most(concurrency)
         self._chunk = chunk
         self._compact = compact
         self._environment = environment or gs.environment.name
@@ -220,13 +220,12 @@ class Push:
             await run.recover()
             sender.lost_drafts.update(await run.lost_drafts())
             await watch.begin(run)
-            with self._session.limiter.paced(self._session.hooks):
-                if isinstance(sender, TwoPhaseSender):
-                    await self._finish(run, sender)
-                if self._brakes.canary:
-                    await self._send_canary(run, send)
-                if not canary_only:
-                    await self._batches(Pages(run.pending()), send)
+            if isinstance(sender, TwoPhaseSender):
+                await self._finish(run, sender)
+            if self._brakes.canary:
+                await self._send_canary(run, send)
+            if not canary_only:
+                await self._batches(Pages(run.pending()), send)
         finally:
             await uninterrupted(run.finish())
         return Sent(

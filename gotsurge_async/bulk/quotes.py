@@ -124,7 +124,7 @@ async def quote(gs: GotSurge, routes: Mapping[Route, Given]) -> Quotes:
         (route,) = chunk
         return route, await _recommended(gs, route)
 
-    async with Batcher(routes, ask, size=1, concurrency=gs.limits.concurrency) as asked:
+    async with Batcher(routes, ask, size=1, concurrency=gs.session.limiter.at_most(None)) as asked:
         async for route, price in asked:
             given = routes[route]
             if isinstance(price, str):

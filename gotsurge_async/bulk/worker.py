@@ -73,7 +73,7 @@ class Worker:
     Args:
         connect: makes a client for a run, as an async context; it is asked once for each account and rate.
         environment: whose runs are sent.
-        concurrency: calls in flight, of all segments together.
+        concurrency: the most calls in flight, of all segments together.
         lease: seconds, see `LEASE_SECONDS`.
         serves: whether a run is for this worker; others are left to others.
         claim_life: seconds, see `claims.CLAIM_LIFE`; what fits the lease unless given.
@@ -246,8 +246,6 @@ class Worker:
         async with self._connecting:
             if account not in self._clients:
                 gs = await self._stack.enter_async_context(self._connect(info))
-                # One pace for all segments, which would else begin anew with each.
-                self._stack.enter_context(gs.session.limiter.paced(gs.hooks))
                 gs.hooks.add(self._count)
                 self._clients[account] = gs
         return self._clients[account]

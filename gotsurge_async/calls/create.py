@@ -229,8 +229,7 @@ class PushStream(ResultStream[Order, OrderResult[Order]]):
         concurrency: int | None,
     ) -> None:
         """``concurrency`` is the client's own limit unless given."""
-        in_flight = session.limiter.ceiling if concurrency is None else concurrency
-        super().__init__(orders, size=size, concurrency=in_flight)
+        super().__init__(orders, size=size, concurrency=session.limiter.at_most(concurrency))
         self._session = session
         self._endpoint = endpoint
 

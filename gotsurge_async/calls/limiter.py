@@ -1,31 +1,51 @@
-"""How many calls at once, and how many a second; and the pace of pushes, which changes the first by what answers say.
+"""How many calls at once, which changes by what answers say, and how many a second.
 
-The pace: additive increase, multiplicative decrease. About one more place for every round of calls that went well, half
-of them gone at a 429, a quarter when answers take much longer than they can. The ceiling is the client's limit.
+The pace, as TCP finds it for a line that it does not know: it begins with few places, and has one more for each answer
+that comes as quickly as usual, so that they double in the time of a call, up to the ceiling. At a 429 half of them are
+gone, at answers that take much longer than usual a quarter; from then on a limit is known to be there, and it is one
+more for each round of calls. Between quick and slow it stays as it is: when answers take twice as long, as many calls
+wait at the service as it works at, and more of them would only wait, too.
 
-Rate and pace may be those of many processes together: see `Limiter.shared` and `calls.shared_rate`.
+What is usual is known of each operation, since a read is no measure for a create of twenty tasks; and by an average,
+since the quickest answer of all may be luck. Answers that stay slow when half of the calls are gone have another
+reason: so long is usual then, and it rises again.
+
+One limiter belongs to one client, and so to one host. Rate and pace may be those of many processes together: see
+`Limiter.shared` and `calls.shared_rate`.
 """
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Protocol
 
+import attrs
+
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Limits
-from gotsurge_async.hooks import Event, Hooks, RequestDone
 
+START = 16
+"""Places to begin with, where the ceiling is not lower."""
+STEADY = 2.0
+"""Answers that take up to so many times what they usually take leave room for more calls."""
 SLOW = 3.0
-"""Answers that take so many times what the quickest took are slow."""
+"""Those that take more than so many times are slow."""
 SLOW_SECONDS = 0.5
 """Answers quicker than this are never slow."""
 COOL_DOWN = 1.0
-"""Seconds between two decreases: the calls in flight still tell of the pace before the first one."""
-_FORGET = 1.001
-"""How the quickest answer is forgotten, by each that follows: a service may have become slower for good."""
+"""Seconds between two decreases, or the time of a call where that is longer: what is in flight still tells of the pace
+before the first one."""
+KNOWN = 10
+"""Answers after which it is known what is usual."""
+FORGOTTEN_AFTER = 600.0
+"""Seconds after which what was usual counts as twice as much: a service may have become somewhat slower for good."""
+_LONE = 10.0
+"""One answer counts for no more than so many times what is usual: alone it is no sign of anything."""
+_MENDED = 0.75
+"""Answers that take less than so many times what they took before half of the calls were gone: that has mended them."""
 _WEIGHT = 0.1
 """What one answer counts in the average."""
 
@@ -61,22 +81,27 @@ class Limiter:
     spaced evenly, so a second never holds a burst. The place is given back at exit; a turn that was taken and not used
     is gone.
 
+    Args:
+        start: places to begin with, at most the ceiling.
+
     Attributes:
         ceiling: the most places there can be, ``limits.concurrency``.
     """
 
-    def __init__(self, limits: Limits, clock: Clock) -> None:
+    def __init__(self, limits: Limits, clock: Clock, *, start: int = START) -> None:
         self.ceiling: int = limits.concurrency
-        self._places = limits.concurrency
+        self._places = min(start, self.ceiling)
         self._taken = 0
+        self._in_flight = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._yielding: deque[asyncio.Future[None]] = deque()
         self._interval = 1.0 / limits.rate if limits.rate else 0.0
         self._next_turn = 0.0
         self._clock = clock
-        self._pushes = 0
-        self._pace: Pace | None = None
-        self._unlisten: Callable[[], None] | None = None
+        self._latencies: defaultdict[str, _Latency] = defaultdict(_Latency)
+        self._earned = 0.0
+        self._has_fallen = False
+        self._cool_at = 0.0
         self._shared: Shared | None = None
 
     @property
@@ -89,21 +114,41 @@ class Limiter:
         self._places = max(1, min(places, self.ceiling))
         self._admit()
 
-    @contextmanager
-    def paced(self, hooks: Hooks) -> Iterator[None]:
-        """Adapt the places to what the answers say, inside the block; several pushes of a client share one pace."""
-        if not self._pushes:
-            self._pace = Pace(self, self._clock)
-            self._unlisten = hooks.add(self._pace)
-        self._pushes += 1
-        try:
-            yield
-        finally:
-            self._pushes -= 1
-            if not self._pushes and self._unlisten is not None:
-                self._unlisten()
-                self._pace = None
-                self.resize(self.ceiling)
+    def at_most(self, most: int | None) -> Callable[[], int]:
+        """How many calls make use of the places now, as a function: no more than ``most``, if that is given."""
+        return lambda: self._places if most is None else min(self._places, most)
+
+    def landed(self, operation: str, status: int | None, seconds: float, retry_after: float | None = None) -> None:
+        """Take in how a try of a call ended that has a place, before it is given back.
+
+        Args:
+            operation: of the endpoint.
+            status: None if no answer came; not for what was never sent.
+            seconds: since it left.
+            retry_after: after how many seconds a 429 asked to be asked again.
+        """
+        now = self._clock.monotonic()
+        latency = self._latencies[operation]
+        if status == 429:
+            self._fall(0.5, now, latency, retry_after)
+        # A refusal is quickly said, and a connection that broke soon tells nothing; an answer that never came does.
+        elif status < 400 if status is not None else seconds > latency.average:
+            latency.took(seconds, now)
+            if latency.is_slow:
+                if now >= self._cool_at and not latency.is_usual_now(self._places):
+                    self._fall(0.75, now, latency)
+            elif latency.is_quick and 2 * self._in_flight >= self._places:  # few calls are no word for more of them
+                self._earned += 1.0 / self._places if self._has_fallen else 1.0
+                if self._earned >= 1.0:
+                    self._earned = 0.0
+                    self.resize(self._places + 1)
+
+    def _fall(self, factor: float, now: float, latency: "_Latency", retry_after: float | None = None) -> None:
+        cooled = now >= self._cool_at
+        if cooled:
+            self._cool(factor, now + max(COOL_DOWN, latency.average))
+        if self._shared is not None and (cooled or retry_after is not None):
+            self._shared.slowed(factor if cooled else 1.0, retry_after)
 
     @contextmanager
     def shared(self, shared: Shared) -> Iterator[None]:
@@ -116,13 +161,13 @@ class Limiter:
 
     def slow_down(self, factor: float) -> None:
         """Go on with so many times the places, at least one, because another process was told to, or saw why."""
-        if self._pace is not None:
-            self._pace.cool(factor)
+        self._cool(factor, self._clock.monotonic() + COOL_DOWN)
 
-    def tell_slowed(self, factor: float, retry_after: float | None) -> None:
-        """Tell the other processes, if there are any, that answers have lowered the pace here."""
-        if self._shared is not None:
-            self._shared.slowed(factor, retry_after)
+    def _cool(self, factor: float, until: float) -> None:
+        self._cool_at = until
+        self._has_fallen = True
+        self._earned = 0.0
+        self.resize(int(self._places * factor))
 
     async def __aenter__(self) -> None:
         await self._take_place()
@@ -132,10 +177,12 @@ class Limiter:
             except BaseException:
                 self._give_back()
                 raise
+        self._in_flight += 1
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._in_flight -= 1
         self._give_back()
 
     async def _take_place(self) -> None:
@@ -171,47 +218,54 @@ class Limiter:
             await self._clock.sleep(turn - now)
 
 
-class Pace:
-    """Listens to a client's requests, and resizes its limiter."""
+@attrs.define
+class _Latency:
+    """How long the answers of an operation take.
 
-    def __init__(self, limiter: Limiter, clock: Clock) -> None:
-        self._limiter = limiter
-        self._clock = clock
-        self._earned = 0.0
-        self._quickest = float("inf")
-        self._average: float | None = None
-        self._cool_at = 0.0
+    Attributes:
+        average: of the last ones.
+        usual: the least that the average was, as far as that is not forgotten.
+    """
 
-    def __call__(self, event: Event) -> None:
-        """Take an event of the client in."""
-        if not isinstance(event, RequestDone) or event.status is None:
-            return
-        if event.status == 429:
-            self._decrease(0.5, event.retry_after)
-        elif event.status < 400:
-            self._quickest = min(self._quickest * _FORGET, event.seconds)
-            average = event.seconds if self._average is None else self._average
-            self._average = average + _WEIGHT * (event.seconds - average)
-            if self._average > max(SLOW * self._quickest, SLOW_SECONDS):
-                self._decrease(0.75)
-            else:
-                self._increase()
+    average: float = 0.0
+    usual: float = float("inf")
+    _answers: int = 0
+    _last: float = 0.0
+    _slow_since: tuple[int, float] | None = None
 
-    def cool(self, factor: float) -> None:
-        """Have so many times the places, and no fewer for a moment: the calls in flight tell of the pace before."""
-        self._cool_at = self._clock.monotonic() + COOL_DOWN
-        self._earned = 0.0
-        self._limiter.resize(int(self._limiter.places * factor))
+    def took(self, seconds: float, now: float) -> None:
+        """Take one answer in."""
+        self._answers += 1
+        seconds = min(seconds, max(_LONE * self.usual, SLOW_SECONDS))
+        self.average += max(1.0 / self._answers, _WEIGHT) * (seconds - self.average)
+        if self._answers >= KNOWN:
+            self.usual = min(self.usual * (1.0 + (now - self._last) / FORGOTTEN_AFTER), self.average)
+        self._last = now
+        if self.is_quick:
+            self._slow_since = None
 
-    def _decrease(self, factor: float, retry_after: float | None = None) -> None:
-        cooled = self._clock.monotonic() >= self._cool_at
-        if cooled:
-            self.cool(factor)
-        if cooled or retry_after is not None:
-            self._limiter.tell_slowed(factor if cooled else 1.0, retry_after)
+    @property
+    def is_quick(self) -> bool:
+        """Answers take about as long as usual."""
+        return self._answers >= KNOWN and self.average <= STEADY * self.usual
 
-    def _increase(self) -> None:
-        self._earned += 1.0 / self._limiter.places
-        if self._earned >= 1.0:
-            self._earned = 0.0
-            self._limiter.resize(self._limiter.places + 1)
+    @property
+    def is_slow(self) -> bool:
+        """Answers take much longer than usual."""
+        return self.average > max(SLOW * self.usual, SLOW_SECONDS)
+
+    def is_usual_now(self, places: int) -> bool:
+        """Whether answers are slow for a reason that fewer calls do not mend: then this is usual from now on.
+
+        Found out when half of the places are gone since they came to be slow.
+        """
+        if self._slow_since is None:
+            self._slow_since = places, self.average
+        before, average = self._slow_since
+        if places > max(before / 2, 1):
+            return False
+        self._slow_since = None
+        if self.average < _MENDED * average:
+            return False
+        self.usual = self.average
+        return True

@@ -338,6 +338,10 @@ class Session:
             call.maybe_sent, lost_before = True, call.maybe_sent
             done = await attempt(self._transport, request)
             call.maybe_sent = done.outcome in (Outcome.ANSWERED, Outcome.UNKNOWN) or lost_before
+            seconds = self.clock.monotonic() - started
+            retry_after = None if done.outcome is Outcome.ANSWERED else done.retry_after(self.clock.now())
+            if done.outcome is not Outcome.NOT_SENT:
+                self.limiter.landed(call.endpoint.name, done.status, seconds, retry_after)
             if call.after_send is not None:
                 call.after_send(done.outcome, done.status)
         if done.response is not None:
@@ -350,11 +354,11 @@ class Session:
                     operation=call.endpoint.name,
                     method=request.method,
                     status=done.status,
-                    seconds=self.clock.monotonic() - started,
+                    seconds=seconds,
                     attempt=tries,
                     request_id=done.request_id(self._secrets(call, bearer)),
                     reason=done.reason,
-                    retry_after=None if done.outcome is Outcome.ANSWERED else done.retry_after(self.clock.now()),
+                    retry_after=retry_after,
                 )
             )
         return done
@@ -377,14 +381,8 @@ class Session:
         return NotSent(f"no token to sign it with: {error}", operation=call.endpoint.name, attempts=max(tries, 1))
 
     def _error(self, call: "_Call", done: Attempt, tries: int, bearer: Secret | None) -> CallError:
-        return error_of(
-            call.endpoint,
-            done,
-            attempts=tries,
-            sent=None if call.secrets else call.body,
-            now=self.clock.now(),
-            secrets=self._secrets(call, bearer),
-        )
+        sent, secrets = None if call.secrets else call.body, self._secrets(call, bearer)
+        return error_of(call.endpoint, done, attempts=tries, sent=sent, now=self.clock.now(), secrets=secrets)
 
     def _secrets(self, call: "_Call", bearer: Secret | None) -> tuple[Secret, ...]:
         """What must not be shown, whatever the service says: what this call sends, and all else that is known."""

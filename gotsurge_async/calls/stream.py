@@ -30,6 +30,8 @@ class _Stream(ABC, Generic[T, C, R]):
     results wait than there are places. Breaking out of the loop, or cancelling it, cancels what is in flight and
     leaves no task; ``in_flight`` then holds the items whose outcome is not known.
 
+    ``concurrency`` is asked again whenever a chunk has ended, if it is a function: tasks and memory follow it.
+
     An error of ``send`` or of the source ends the taking of new chunks, lets those in flight finish and be yielded,
     and is raised then.
     """
@@ -40,21 +42,21 @@ class _Stream(ABC, Generic[T, C, R]):
         send: Callable[[Sequence[T]], Awaitable[C]],
         *,
         size: int,
-        concurrency: int,
+        concurrency: int | Callable[[], int],
     ) -> None:
         if not 1 <= size <= CHUNK:
             raise UsageError(f"a chunk has 1 to {CHUNK} items, not {size}")
-        if concurrency < 1:
+        self._places = concurrency if callable(concurrency) else lambda: concurrency
+        if self._places() < 1:
             raise UsageError(f"at least one chunk is in flight, not {concurrency}")
         self._chunks = chunks_of_pages(items, size) if isinstance(items, Pages) else chunks_of(items, size)
         self._send_chunk = send
-        self._concurrency = concurrency
         self._reading = asyncio.Lock()
         self._stopped = False
         self._error: BaseException | None = None
         self._under_way: dict[int, Sequence[T]] = {}
         self._results: AsyncGenerator[R, None] | None = None
-        self._workers: list[asyncio.Task[None]] = []
+        self._workers: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
 
     def stop(self, error: GotSurgeError | None = None) -> None:
@@ -104,30 +106,41 @@ class _Stream(ABC, Generic[T, C, R]):
     async def _run(self) -> AsyncGenerator[tuple[Sequence[T], C], None]:
         """Each chunk and what ``send`` returned for it, as they come."""
         done: asyncio.Queue[tuple[Sequence[T], C] | None] = asyncio.Queue()
-        room = asyncio.Semaphore(self._concurrency)  # bounds the results that wait, but never a worker that ends
-        workers = self._workers = [asyncio.create_task(self._work(done, room)) for _ in range(self._concurrency)]
-        working = len(workers)
+        room = asyncio.Semaphore(self._places())  # bounds the results that wait, but never a worker that ends
         try:
-            while working:
+            self._hire(done, room)
+            while self._workers or not done.empty():
                 ended = await done.get()
-                if ended is None:
-                    working -= 1
-                    continue
-                room.release()
-                del self._under_way[id(ended[0])]
-                yield ended
+                if ended is not None:
+                    room.release()
+                    del self._under_way[id(ended[0])]
+                self._hire(done, room)
+                if ended is not None:
+                    yield ended
         finally:
-            for worker in workers:
+            for worker in self._workers:
                 worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            await asyncio.gather(*self._workers, return_exceptions=True)
             await self._chunks.aclose()
             self._ended.set()
         if self._error is not None:
             raise self._error
 
+    def _hire(self, done: "asyncio.Queue[tuple[Sequence[T], C] | None]", room: asyncio.Semaphore) -> None:
+        """Have as many workers as there are places; those that are too many go by themselves, and perhaps some more."""
+
+        def gone(worker: asyncio.Task[None]) -> None:  # called also for one that is cancelled before it begins
+            self._workers.discard(worker)
+            done.put_nowait(None)
+
+        while len(self._workers) < self._places() and not self._stopped:
+            worker = asyncio.create_task(self._work(done, room))
+            self._workers.add(worker)
+            worker.add_done_callback(gone)
+
     async def _work(self, done: "asyncio.Queue[tuple[Sequence[T], C] | None]", room: asyncio.Semaphore) -> None:
         try:
-            while (chunk := await self._next_chunk()) is not None:
+            while len(self._workers) <= self._places() and (chunk := await self._next_chunk()) is not None:
                 self._under_way[id(chunk)] = chunk
                 result = await self._send_chunk(chunk)
                 await room.acquire()
@@ -136,11 +149,12 @@ class _Stream(ABC, Generic[T, C, R]):
             # Raised by _run, when the others have finished; a call that was cancelled from elsewhere counts as well.
             self._stopped = True
             self._error = self._error or error
-        done.put_nowait(None)
 
     async def _next_chunk(self) -> Sequence[T] | None:
         async with self._reading:
-            return None if self._stopped else await anext(self._chunks, None)
+            chunk = None if self._stopped else await anext(self._chunks, None)
+            self._stopped |= chunk is None
+            return chunk
 
 
 class Batcher(_Stream[T, R, R]):
@@ -150,7 +164,7 @@ class Batcher(_Stream[T, R, R]):
         items: read once, by one task at a time. `Pages` are not taken apart item by item.
         send: gets 1 to ``size`` items.
         size: items in a chunk, 1 to 20.
-        concurrency: chunks in flight.
+        concurrency: chunks in flight; a function for what changes.
     """
 
     def __init__(
@@ -159,7 +173,7 @@ class Batcher(_Stream[T, R, R]):
         send: Callable[[Sequence[T]], Awaitable[R]],
         *,
         size: int = CHUNK,
-        concurrency: int = 16,
+        concurrency: int | Callable[[], int] = 16,
     ) -> None:
         super().__init__(items, send, size=size, concurrency=concurrency)
 
@@ -182,7 +196,9 @@ class ResultStream(_Stream[T, Sequence[R], R]):
     the error is raised after the last result.
     """
 
-    def __init__(self, items: Iterable[T] | AsyncIterable[T], *, size: int, concurrency: int) -> None:
+    def __init__(
+        self, items: Iterable[T] | AsyncIterable[T], *, size: int, concurrency: int | Callable[[], int]
+    ) -> None:
         super().__init__(items, self._send, size=size, concurrency=concurrency)
         self._chunk: deque[tuple[T, R]] = deque()  # what is left to yield of the chunk at hand
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 
 import attrs
@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gotsurge_async import NotSent
-from gotsurge_async.calls.limiter import COOL_DOWN, Limiter
+from gotsurge_async.calls.limiter import COOL_DOWN, KNOWN, Limiter
 from gotsurge_async.calls.shared_rate import LATE, LOOK, MARGIN, PATIENCE, TRIES, Seen, SharedRate
 from gotsurge_async.config import Limits
 from gotsurge_async.database.thread import DatabaseFailed
-from gotsurge_async.hooks import Hooks, RequestDone
 from gotsurge_async.testing import ManualClock
 
 
@@ -63,12 +62,10 @@ class Process:
 
     limiter: Limiter
     shared: SharedRate
-    hooks: Hooks
 
     def told(self, status: int = 200, *, seconds: float = 0.05, retry_after: float | None = None) -> None:
         """Have a call answered."""
-        about = {"operation": "tasks.create", "method": "POST", "attempt": 1}
-        self.hooks.emit(RequestDone(status=status, seconds=seconds, retry_after=retry_after, **about))
+        self.limiter.landed("tasks.create", status, seconds, retry_after)
 
 
 @pytest.fixture
@@ -86,11 +83,11 @@ async def process(
     row: FakeRow, clock: ManualClock, rate: float | None = None, places: int = 16
 ) -> AsyncIterator[Process]:
     """One that pushes."""
-    limiter, hooks = Limiter(Limits(concurrency=places), clock), Hooks()
+    limiter = Limiter(Limits(concurrency=places), clock)
     shared = SharedRate(row, limiter, clock, rate, longest_hold=120.0)
     running = asyncio.create_task(shared.run())
-    with limiter.shared(shared), limiter.paced(hooks):
-        yield Process(limiter, shared, hooks)
+    with limiter.shared(shared):
+        yield Process(limiter, shared)
     running.cancel()
     await asyncio.wait([running])
 
@@ -199,8 +196,11 @@ async def test_the_pace_rises_in_each_by_its_own_answers(clock: ManualClock, row
         await clock.advance(LOOK)
         one.told(429)
         await clock.advance(LOOK)
-        for _ in range(200):
-            one.told()
+        async with AsyncExitStack() as calls:
+            for _ in range(8):
+                await calls.enter_async_context(one.limiter)
+            for _ in range(200):
+                one.told()
         await clock.advance(LOOK)
         assert (one.limiter.places, other.limiter.places) == (16, 8)
 
@@ -294,7 +294,7 @@ async def test_answers_that_become_slow_lower_the_pace_of_all(clock: ManualClock
     """A quarter of the calls in flight goes, in every process, when the answers to one take much longer than before."""
     async with process(row, clock) as one, process(row, clock) as other:
         await clock.advance(LOOK)
-        for seconds in (0.1, 5.0, 5.0):
+        for seconds in [0.1] * KNOWN + [5.0] * KNOWN:
             one.told(seconds=seconds)
         await clock.advance(LOOK)
         assert (one.limiter.places, other.limiter.places) == (12, 12)

@@ -67,6 +67,80 @@ async def test_every_item_goes_through_once(
     assert not others()
 
 
+@given(
+    count=st.integers(0, 130),
+    places=st.lists(st.integers(1, 12), min_size=1, max_size=12),
+    turns=st.lists(st.integers(0, 5), min_size=1, max_size=7),
+)
+async def test_the_number_in_flight_follows(count: int, places: list[int], turns: list[int]) -> None:
+    """However the places come and go, each item is sent once, and no more are in flight than there ever were."""
+    now = most = calls = 0
+
+    async def send(chunk: Sequence[int]) -> int:
+        nonlocal now, most, calls
+        calls += 1
+        now += 1
+        most = max(most, now)
+        for _ in range(turns[calls % len(turns)]):
+            await asyncio.sleep(0)
+        now -= 1
+        return chunk[0]
+
+    batcher = Batcher(range(count), send, size=1, concurrency=lambda: places[calls % len(places)])
+    assert sorted([result async for result in batcher]) == list(range(count))
+    assert most <= max(places)
+    assert not others()
+
+
+async def test_more_places_are_used_and_fewer_are_kept_to() -> None:
+    """With more places more chunks are in flight when one ends, and with fewer places fewer, when enough have ended."""
+    places, go_on = 2, asyncio.Semaphore(0)
+    now: set[int] = set()
+    batcher: Batcher[int, int]
+
+    async def send(chunk: Sequence[int]) -> int:
+        now.add(chunk[0])
+        await go_on.acquire()
+        now.discard(chunk[0])
+        return chunk[0]
+
+    async def end(count: int) -> None:
+        for _ in range(count):
+            go_on.release()
+            await anext(results)
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    async with Batcher(range(1000), send, size=1, concurrency=lambda: places) as batcher:
+        results = aiter(batcher)
+        await end(1)
+        assert len(now) == 2
+        places = 6
+        await end(1)
+        assert len(now) == 6
+        places = 3
+        await end(6)
+        assert len(now) == 3
+    assert not others()
+
+
+async def test_one_that_was_just_begun_may_be_closed() -> None:
+    """A worker that had no time to begin yet holds up nobody who closes the stream."""
+    places = 1
+
+    async def send(chunk: Sequence[int]) -> int:
+        if chunk[0] > 1:
+            await asyncio.Event().wait()
+        return chunk[0]
+
+    async with asyncio.timeout(5), Batcher(range(100), send, size=1, concurrency=lambda: places) as batcher:
+        async for result in batcher:
+            if result == 1:
+                break
+            places = 9
+    assert not others()
+
+
 class Endless:
     """A source without an end that counts what was read of it."""
 

@@ -129,7 +129,7 @@ async def read_tasks(
                 raise
             return task_id, error
 
-    async with Batcher(task_ids, look_up, size=1, concurrency=gs.limits.concurrency) as looks:
+    async with Batcher(task_ids, look_up, size=1, concurrency=gs.session.limiter.at_most(None)) as looks:
         return {task_id: found async for task_id, found in looks}
 
 

@@ -81,7 +81,8 @@ async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replac
             await uninterrupted(run.note_changed([(rival.id, told)]))
 
     # One a chunk: each is a call of its own.
-    batcher: Batcher[Rival, None] = Batcher(Pages(changed_orders(run)), change, size=1, concurrency=concurrency)
+    places = gs.session.limiter.at_most(concurrency)
+    batcher: Batcher[Rival, None] = Batcher(Pages(changed_orders(run)), change, size=1, concurrency=places)
     async with batcher as batches:
         async for _ in batches:
             pass

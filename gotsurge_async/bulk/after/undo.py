@@ -81,7 +81,7 @@ class Undo:
     ``cancelled`` in the ledger, and its key is free: the mended order can be pushed.
 
     Args:
-        concurrency: cancels in flight, the client's limit unless given.
+        concurrency: the most cancels in flight, the client's limit unless given.
     """
 
     gs: GotSurge
@@ -144,7 +144,7 @@ class Undo:
             self._jobs(run, stoppers, drafts=drafts, keys=keys),
             cancel,
             size=1,
-            concurrency=self.concurrency or self.gs.limits.concurrency,
+            concurrency=self.gs.session.limiter.at_most(self.concurrency),
         )
         async with batcher as done:
             async for name, order in done:

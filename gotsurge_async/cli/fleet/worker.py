@@ -30,7 +30,7 @@ _working = in_group(WORK)
 
 @click.command(cls=GroupedCommand)
 @takes_place
-@concurrency(default=16, show_default=True, help="Calls in flight.")
+@concurrency(default=16, show_default=True, help="Calls in flight, at most.")
 @rate(help="Calls a second, of all workers together; of those of a push with --rate no more than that says.")
 @_working(
     "--lease",

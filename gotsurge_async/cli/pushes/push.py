@@ -75,7 +75,11 @@ _sending_options = together(
         "auto asks what the account may do.",
     ),
     sending("--batch-size", type=click.IntRange(1, 20), default=20, show_default=True, help="Orders in a call."),
-    concurrency(default=16, show_default=True, help="Calls in flight."),
+    concurrency(
+        default=Limits().concurrency,
+        show_default=True,
+        help="Calls in flight, at most: 16 to begin with, more while answers stay quick.",
+    ),
     rate(help="Calls a second; with --distributed of all workers together."),
     refused_chunk(
         help="Hold all orders of a chunk that was refused, or split it until the bad ones are alone.  "

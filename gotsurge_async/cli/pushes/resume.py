@@ -30,7 +30,7 @@ from gotsurge_async.errors import UsageError
 
 going_on_options: Decorator[Any] = together(
     takes_place,
-    concurrency(help="Calls in flight.  [default: as before]"),
+    concurrency(help="Calls in flight, at most.  [default: as before]"),
     rate(help="Calls a second.  [default: as before]"),
     takes_brakes,
     ledger_option,

@@ -15,6 +15,7 @@ from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_le
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps, tell_steps
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import SHOWN, at_a_terminal, counted, print_json, print_table, say, tell_more
+from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 
 
@@ -23,7 +24,9 @@ from gotsurge_async.database import Place
 @takes_place
 @ledger_option
 @click.option("--reason", default=REASON, show_default=True, help="For GotSurge and the drivers.")
-@click.option("--concurrency", type=click.IntRange(1, 1024), metavar="N", help="Calls in flight.  [default: 16]")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 1024), metavar="N", help="Calls in flight, at most.  [default: 64]"
+)
 @click.option("--drafts", is_flag=True, help="Cancel unused drafts too, which no driver sees.")
 @click.option("--key", "keys", multiple=True, metavar="KEY", help="Only this order; may be given more than once.")
 @click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
@@ -56,7 +59,8 @@ async def undo(
         info = await opened.run(run_id)
         if not yes:
             await _ask(opened, info, drafts, keys)
-        async with connected(target_of(info, target)) as gs:
+        limits = None if concurrency is None else Limits(concurrency=concurrency)
+        async with connected(target_of(info, target), limits) as gs:
             done = await Undo(gs, opened, concurrency=concurrency).undo(
                 run_id, reason=reason, drafts=drafts, keys=keys or None
             )

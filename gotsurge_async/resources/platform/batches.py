@@ -63,7 +63,7 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
         check: Callable[[T], None],
         task_id: Callable[[T], str],
         size: int,
-        concurrency: int,
+        concurrency: int | Callable[[], int],
     ) -> None:
         super().__init__(items, size=size, concurrency=concurrency)
         self._call = call
@@ -115,7 +115,11 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
 
 
 def tracking_stream(
-    tracking_ids: TrackingPairs, call: Callable[[Mapping[str, str]], Awaitable[UpdatedTasks]], **options: int
+    tracking_ids: TrackingPairs,
+    call: Callable[[Mapping[str, str]], Awaitable[UpdatedTasks]],
+    *,
+    size: int,
+    concurrency: int | Callable[[], int],
 ) -> UpdateStream[TrackingPair]:
     """Give any number of tasks their tracking ids; ``call`` does it for 1 to 20, by the task's id."""
     pairs = cast("Mapping[str, str]", tracking_ids).items() if isinstance(tracking_ids, Mapping) else tracking_ids
@@ -124,7 +128,8 @@ def tracking_stream(
         call=lambda chunk: call(dict(chunk)),
         check=_check_pair,
         task_id=lambda pair: pair[0],
-        **options,
+        size=size,
+        concurrency=concurrency,
     )
 
 

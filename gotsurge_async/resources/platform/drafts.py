@@ -83,7 +83,7 @@ class Drafts:
             check=check_task_id,
             task_id=str,
             size=chunk,
-            concurrency=concurrency or self._session.limiter.ceiling,
+            concurrency=self._session.limiter.at_most(concurrency),
         )
 
     async def broadcast_with_tracking(
@@ -119,5 +119,5 @@ class Drafts:
         Args:
             tracking_ids: pairs of a draft's id and its tracking id, or a mapping.
         """
-        in_flight = concurrency or self._session.limiter.ceiling
+        in_flight = self._session.limiter.at_most(concurrency)
         return tracking_stream(tracking_ids, self.broadcast_with_tracking, size=chunk, concurrency=in_flight)

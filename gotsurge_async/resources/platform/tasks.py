@@ -167,5 +167,5 @@ class PlatformTasks:
         Args:
             tracking_ids: pairs of a task's id and its new tracking id, or a mapping.
         """
-        in_flight = concurrency or self._session.limiter.ceiling
+        in_flight = self._session.limiter.at_most(concurrency)
         return tracking_stream(tracking_ids, self.patch_tracking_ids, size=chunk, concurrency=in_flight)
