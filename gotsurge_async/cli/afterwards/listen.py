@@ -15,7 +15,7 @@ import msgspec
 from gotsurge_async.cli.afterwards.books import Books, takes_books
 from gotsurge_async.cli.afterwards.serving import PREFIX, listening, tokens, until_a_signal
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
-from gotsurge_async.cli.shared.options import OUTPUT, in_group
+from gotsurge_async.cli.shared.options import OUTPUT, ParamType, in_group
 from gotsurge_async.cli.shared.output import say, shown, started_document
 from gotsurge_async.clock import Clock, SystemClock, sleep_or
 from gotsurge_async.secrets import Secret, url_for_log
@@ -34,7 +34,7 @@ _SPAN = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-class _Span(click.ParamType[timedelta]):
+class _Span(ParamType[timedelta]):
     name = "span"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from gotsurge_async.cli.shared.connect import Target, call, takes_target
-from gotsurge_async.cli.shared.options import json_option
+from gotsurge_async.cli.shared.options import ParamType, json_option
 from gotsurge_async.cli.shared.output import print_json, print_record, shown
 from gotsurge_async.models.places import Address
 from gotsurge_async.models.prices import PriceVehicle, Stop
@@ -15,7 +15,7 @@ from gotsurge_async.models.prices import PriceVehicle, Stop
 _POINT = re.compile(r"\s*([+-]?\d+(?:\.\d+)?)\s*,\s*([+-]?\d+(?:\.\d+)?)\s*")
 
 
-class Place(click.ParamType[Stop]):
+class Place(ParamType[Stop]):
     """``1.2966,103.7764`` (latitude, longitude in degrees), or an address."""
 
     name = "place"

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
@@ -70,7 +70,18 @@ def gathered(name: str, make: Callable[..., Any], *options: Decorator[Any]) -> D
     return decorate
 
 
-class MoneyAmount(click.ParamType[Money]):
+if TYPE_CHECKING:
+    ParamType = click.ParamType
+else:
+
+    class ParamType(click.ParamType):
+        """click's own, which takes the type of its values in brackets only since click 8.4."""
+
+        def __class_getitem__(cls, _: Any) -> Any:
+            return cls
+
+
+class MoneyAmount(ParamType[Money]):
     """An amount such as ``1000`` or ``SGD 1,000.00``, without a currency it holds for every one."""
 
     name = "amount"
