@@ -22,12 +22,14 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_click",
     "github_markdown",
+    "reference",
 ]
 exclude_patterns = ["_*"]
 needs_sphinx = "8.1"
 
 # `GotSurge` in a docstring becomes a link where it is a name, and stays code elsewhere.
 default_role = "py:obj"
+smartquotes = False  # an option is --json, not a dash
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 python_use_unqualified_type_names = True
@@ -35,7 +37,6 @@ python_maximum_signature_line_length = 88
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"show-inheritance": True}
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 

@@ -144,7 +144,7 @@ class GotSurge:
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] | None = None, **options: Any) -> Self:
-        """A client as the GOTSURGE_… environment variables say, see `config.from_env`; ``options`` go before them."""
+        """A client as the ``GOTSURGE_…`` environment variables say; ``options`` go before them."""
         settings = from_env(variables)
         given = {
             "environment": settings.environment.name,
@@ -265,11 +265,13 @@ class GotSurge:
 
     @contextmanager
     def raw(self) -> Iterator[list[Response]]:
-        """Note what came: every answer inside the block, with status, headers and body, the newest last::
+        """Note what came: every answer inside the block, with status, headers and body, the newest last.
 
-        with gs.raw() as answers:
-            task = await gs.tasks.get(task_id)
-        answers[-1].headers["etag"]
+        ::
+
+            with gs.raw() as answers:
+                task = await gs.tasks.get(task_id)
+            answers[-1].headers["etag"]
         """
         with self._session.recording() as answers:
             yield answers

@@ -38,6 +38,36 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from gotsurge_async.transports.base import Response
 
+__all__ = [
+    "BadRequest",
+    "CallError",
+    "ClientClosed",
+    "ConfigError",
+    "Conflict",
+    "EndpointsAssumed",
+    "Forbidden",
+    "GotSurgeError",
+    "InvalidData",
+    "NotFound",
+    "NotSent",
+    "OutcomeUnknown",
+    "PartlyDone",
+    "PayloadTooLarge",
+    "Problem",
+    "RateLimited",
+    "Rejected",
+    "SignInFailed",
+    "SignInNeeded",
+    "TooLateToCancel",
+    "TooManyInOneCall",
+    "Unauthorized",
+    "UnreadableAnswer",
+    "UsageError",
+    "VersionConflict",
+    "WrongLoop",
+    "what_is_known",
+]
+
 
 class GotSurgeError(Exception):
     """The root of the tree."""

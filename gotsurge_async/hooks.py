@@ -7,6 +7,19 @@ from datetime import datetime
 
 import attrs
 
+__all__ = [
+    "CallDone",
+    "CallStarted",
+    "ChunkDone",
+    "Event",
+    "Hook",
+    "Hooks",
+    "RequestDone",
+    "RetryPlanned",
+    "SignInRequired",
+    "TokenRefreshed",
+]
+
 logger: logging.Logger = logging.getLogger("gotsurge_async")
 
 

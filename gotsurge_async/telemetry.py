@@ -25,6 +25,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from gotsurge_async.hooks import CallDone, CallStarted, Event, RequestDone, RetryPlanned
 from gotsurge_async.version import __version__
 
+__all__ = ["Tracing", "traceparent"]
+
 _HEADER = "traceparent"
 
 

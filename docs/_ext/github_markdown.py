@@ -14,7 +14,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_lexer("floors", TextLexer)  # the drawing in architecture.md
     app.connect("source-read", _lead_out_of_docs)
-    app.connect("source-read", _leave_out_empty_folders)
+    app.connect("source-read", _leave_out_idle_patterns)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -32,9 +32,13 @@ def _lead_out_of_docs(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = _OUT_OF_DOCS.sub(there, source[0])
 
 
-def _leave_out_empty_folders(app: Sphinx, page: str, source: list[str]) -> None:
-    """A pattern of a list of pages that matches none is no mistake: a folder may have no page yet."""
+def _leave_out_idle_patterns(app: Sphinx, page: str, source: list[str]) -> None:
+    """A pattern with no page left for it is no mistake: all are listed above it, or there are none."""
     folder = (Path(app.srcdir) / page).parent
-    source[0] = "\n".join(
-        line for line in source[0].split("\n") if not re.fullmatch(r"[\w/-]*\*", line) or any(folder.glob(f"{line}.md"))
-    )
+    lines = source[0].split("\n")
+
+    def is_idle(line: str) -> bool:
+        found = (path.relative_to(folder).with_suffix("").as_posix() for path in folder.glob(f"{line}.md"))
+        return re.fullmatch(r"[\w/-]*\*", line) is not None and all(name in lines for name in found)
+
+    source[0] = "\n".join(line for line in lines if not is_idle(line))

@@ -22,6 +22,8 @@ from gotsurge_async.auth.oauth import OAuth
 from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import SignInFailed
 
+__all__ = ["Begun", "Consent", "Finished", "MemoryStates", "Pending", "StateStore"]
+
 STATE_LIFE = timedelta(minutes=10)
 """How long a consent may take, from the start to the redirect."""
 MOST_PENDING = 10_000

@@ -17,6 +17,8 @@ from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.errors import ConfigError
 
+__all__ = ["KeyringStore"]
+
 T = TypeVar("T")
 
 _INDEX = "accounts"

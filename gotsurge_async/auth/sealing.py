@@ -15,6 +15,8 @@ from typing import Self
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
 
+__all__ = ["Sealer", "new_key"]
+
 KEYS_VARIABLE = "GOTSURGE_TOKEN_KEYS"
 KEY_FILE_VARIABLE = "GOTSURGE_TOKEN_KEY_FILE"
 

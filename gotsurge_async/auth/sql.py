@@ -19,6 +19,8 @@ from gotsurge_async.database import Database, Kind, Place, Row, place_of
 from gotsurge_async.database.thread import DatabaseFailed, InThread
 from gotsurge_async.errors import ConfigError
 
+__all__ = ["SqlStates", "SqlStore"]
+
 T = TypeVar("T")
 
 _TEXTS = Path(__file__).with_name("tokens.sql")

@@ -17,6 +17,8 @@ from gotsurge_async.errors import ConfigError, NotSent, OutcomeUnknown, Rejected
 from gotsurge_async.hooks import Hooks, SignInRequired, TokenRefreshed
 from gotsurge_async.secrets import Known, Secret
 
+__all__ = ["TokenManager"]
+
 logger: logging.Logger = logging.getLogger("gotsurge_async.auth")
 
 REFRESH_AT = 0.8

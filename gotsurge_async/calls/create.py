@@ -17,6 +17,8 @@ from gotsurge_async.errors import CallError, GotSurgeError, NotSent, OutcomeUnkn
 from gotsurge_async.hooks import ChunkDone
 from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, Task, TaskBatch
 
+__all__ = ["Created", "InDoubt", "OrderResult", "PushStream", "Refused", "Unprocessed"]
+
 T = TypeVar("T")
 
 STOPPERS = (401, 403)

@@ -30,6 +30,8 @@ from gotsurge_async.hooks import (
 )
 from gotsurge_async.version import __version__
 
+__all__ = ["Metrics", "serving"]
+
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 

@@ -10,6 +10,8 @@ import attrs
 
 from gotsurge_async.models.base import NOT_GIVEN, Model, optional_utc
 
+__all__ = ["PartnerDetail", "SsoAnswer", "User"]
+
 
 @attrs.frozen(kw_only=True)
 class ExchangeRequest(Model):

@@ -12,6 +12,8 @@ import attrs
 
 from gotsurge_async.errors import InvalidData, Problem
 
+__all__ = ["Model", "OpenEnum"]
+
 
 class OpenEnum(StrEnum):
     """Text with known values. A value that is not known is kept as it came, and compares equal to its text."""

@@ -11,6 +11,18 @@ from gotsurge_async.models.base import NOT_GIVEN, Model, optional_utc
 from gotsurge_async.models.tasks import Task, TaskStatus
 from gotsurge_async.money import Money
 
+__all__ = [
+    "Organization",
+    "OrganizationPage",
+    "PageMeta",
+    "PriceStep",
+    "Role",
+    "TaskPage",
+    "TrackingAssignment",
+    "UpdatedTask",
+    "UpdatedTasks",
+]
+
 
 @attrs.frozen(kw_only=True)
 class PriceStep(Model):

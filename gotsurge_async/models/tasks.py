@@ -15,6 +15,24 @@ from gotsurge_async.models.base import NOT_GIVEN, Model, OpenEnum, optional_utc,
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.money import Money
 
+__all__ = [
+    "BroadcastPreference",
+    "CargoDetail",
+    "CreatedTasks",
+    "Driver",
+    "Item",
+    "Message",
+    "Order",
+    "Receipt",
+    "ServiceType",
+    "StatusEntry",
+    "Task",
+    "TaskChanges",
+    "TaskFields",
+    "TaskStatus",
+    "VehiclePreference",
+]
+
 T = TypeVar("T")
 
 

@@ -13,6 +13,8 @@ from gotsurge_async.models.base import NOT_GIVEN
 from gotsurge_async.models.platform import PageMeta
 from gotsurge_async.transports.base import Response
 
+__all__ = ["Listing"]
+
 
 class _Page(Protocol):
     @property

@@ -12,6 +12,8 @@ from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.models.auth import PartnerDetail
 from gotsurge_async.secrets import Secret
 
+__all__ = ["Partner", "SignatureForm"]
+
 SignatureForm = Literal["base64", "base64url", "hex"]
 """How a signature is written: the document says "base64" and "lowercase hex (base 64) encoding"."""
 

@@ -16,6 +16,8 @@ from gotsurge_async.models.places import Address
 from gotsurge_async.models.prices import PriceRequest, PriceVehicle, Quote, Stop
 from gotsurge_async.transports.base import Response
 
+__all__ = ["Prices"]
+
 PRICED_DELIVERIES = 10
 """The service looks at no more: of more deliveries it prices the 10 farthest."""
 _SUCCESS = "success"

@@ -4,6 +4,8 @@ import attrs
 
 from gotsurge_async.auth.oauth import OAuth, SignedIn
 
+__all__ = ["Sso"]
+
 
 @attrs.frozen
 class Sso:

@@ -12,6 +12,8 @@ from gotsurge_async.resources.converging import cancel_task
 from gotsurge_async.resources.reading import batch_of, read_created, task_of
 from gotsurge_async.resources.waiting import Until, wait_for
 
+__all__ = ["Tasks"]
+
 
 @attrs.frozen
 class Tasks:

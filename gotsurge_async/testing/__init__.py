@@ -28,6 +28,8 @@ from gotsurge_async.config import Credentials
 from gotsurge_async.secrets import Secret
 from gotsurge_async.simulator import Fault, Simulator
 
+__all__ = ["START", "ManualClock", "simulated"]
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 """When a `ManualClock` starts unless told otherwise."""
 

@@ -22,6 +22,8 @@ import msgspec
 from gotsurge_async.secrets import HIDDEN, Secret, headers_for_log, without
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport, TransportError
 
+__all__ = ["Recorded", "Recorder"]
+
 
 class Entry(msgspec.Struct, omit_defaults=True):
     """One try of a call, as it is written.

@@ -26,6 +26,8 @@ import attrs
 from gotsurge_async.testing.peers import OK, Behaviour, Connection, Peer, peer
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, Transport, TransportError
 
+__all__ = ["CASES", "Case"]
+
 Make: TypeAlias = Callable[[], Transport]
 """Makes a new transport; called inside a running event loop. The case closes it."""
 

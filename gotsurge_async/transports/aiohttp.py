@@ -17,6 +17,8 @@ from gotsurge_async.config import Timeouts
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, TransportError
 
+__all__ = ["AiohttpTransport"]
+
 MAX_ANSWER = 64 * 1024 * 1024
 """The largest answer that is read, in bytes; a page of 200 tasks is about half a million."""
 

@@ -8,6 +8,8 @@ import attrs
 
 from gotsurge_async.secrets import headers_for_log, url_for_log
 
+__all__ = ["MaybeSent", "NothingSent", "Request", "Response", "Transport", "TransportError"]
+
 
 @attrs.frozen(kw_only=True, repr=False)
 class Request:

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from gotsurge_async.transports.base import Request, Response
 
+__all__ = ["MemoryTransport"]
+
 Handler = Callable[[Request], Response | Awaitable[Response]]
 Scripted = Response | BaseException
 

@@ -19,6 +19,8 @@ from gotsurge_async.webhooks.book.book import Book
 from gotsurge_async.webhooks.book.history import RANK, in_order, steps_of
 from gotsurge_async.webhooks.book.records import BookOrder, Only, berth_of, vessel_of
 
+__all__ = ["Alert", "AlertKind", "Lasting", "Limits", "alerts", "alerts_in"]
+
 SQUAD_MARGIN = timedelta(minutes=30)
 """A task for the squad expires so long before its pickup window ends (section "Order Statuses")."""
 

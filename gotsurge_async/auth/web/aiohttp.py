@@ -1,7 +1,9 @@
-"""The sign-in pages in an aiohttp.web application::
+"""The sign-in pages in an aiohttp.web application.
 
-pages = SignInPages(gs.oauth, gs.adopt, redirect_url="https://example.com/gotsurge/callback")
-app.add_routes(sign_in_routes(pages, "/gotsurge"))
+::
+
+    pages = SignInPages(gs.oauth, gs.adopt, redirect_url="https://example.com/gotsurge/callback")
+    app.add_routes(sign_in_routes(pages, "/gotsurge"))
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from gotsurge_async.auth.web.pages import LARGEST_BODY, SignInPages, WebRequest, by_lower_name
+
+__all__ = ["sign_in_routes"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

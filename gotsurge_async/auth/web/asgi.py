@@ -1,7 +1,9 @@
-"""The sign-in pages as an ASGI application, to mount in Starlette, FastAPI or another one::
+"""The sign-in pages as an ASGI application, to mount in Starlette, FastAPI or another one.
 
-pages = SignInPages(gs.oauth, gs.adopt, redirect_url="https://example.com/gotsurge/callback")
-app.mount("/gotsurge", SignInApp(pages))
+::
+
+    pages = SignInPages(gs.oauth, gs.adopt, redirect_url="https://example.com/gotsurge/callback")
+    app.mount("/gotsurge", SignInApp(pages))
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -9,6 +11,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from gotsurge_async.auth.web.pages import LARGEST_BODY, SignInPages, WebRequest, by_lower_name
+
+__all__ = ["SignInApp"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -21,6 +21,8 @@ from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import ConfigError, GotSurgeError, Rejected, SignInFailed
 from gotsurge_async.models.auth import User
 
+__all__ = ["SignInPages", "WebAnswer", "WebRequest"]
+
 COOKIE = "gotsurge_sign_in"
 """How the name of a cookie begins; each sign-in has one of its own, so that two tabs do not disturb each other."""
 MOST_TABS = 10

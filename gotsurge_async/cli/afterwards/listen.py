@@ -63,8 +63,8 @@ async def listen(
     this machine, and does nothing else with what comes: no task is read.
 
     --forward-to sends events on to a service under development, in order, signed by the scheme of Standard Webhooks; an
-    event that is not taken is sent again, and the next ones wait. GOTSURGE_FORWARD_SECRET is the secret (whsec_…);
-    without it a new one is made, and told once.
+    event that is not taken is sent again, and the next ones wait. GOTSURGE_FORWARD_SECRET is the secret, and begins
+    with whsec; without it a new one is made, and told once.
 
     \b
     Exit codes:

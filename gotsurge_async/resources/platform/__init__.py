@@ -8,6 +8,8 @@ from gotsurge_async.resources.platform.organizations import Organizations
 from gotsurge_async.resources.platform.tasks import PlatformTasks
 from gotsurge_async.resources.platform.users import Users
 
+__all__ = ["Platform"]
+
 
 @attrs.frozen
 class Platform:

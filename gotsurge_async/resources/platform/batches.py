@@ -19,6 +19,8 @@ from gotsurge_async.errors import (
 from gotsurge_async.models.platform import UpdatedTask, UpdatedTasks
 from gotsurge_async.resources.reading import check_tracking, several
 
+__all__ = ["NotUpdated", "UpdateResult", "UpdateStream", "Updated"]
+
 T = TypeVar("T")
 
 TrackingPair = tuple[str, str]

@@ -20,6 +20,8 @@ from gotsurge_async.resources.reading import (
     task_ids_of,
 )
 
+__all__ = ["Drafts"]
+
 
 @attrs.frozen
 class Drafts:

@@ -26,6 +26,8 @@ from gotsurge_async.resources.listing import Listing, listing
 from gotsurge_async.resources.reading import reader
 from gotsurge_async.transports.base import Response
 
+__all__ = ["Organizations"]
+
 _RESERVED = frozenset(("root", "sysadmin", "admin", "sys", "system", "freelancedriver"))
 _PROTECTED = ("versafleet", "gotsurge")
 

@@ -30,6 +30,8 @@ from gotsurge_async.resources.reading import (
 )
 from gotsurge_async.resources.waiting import Until, wait_for
 
+__all__ = ["PlatformTasks"]
+
 
 @attrs.frozen
 class PlatformTasks:

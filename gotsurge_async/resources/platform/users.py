@@ -10,6 +10,8 @@ from gotsurge_async.errors import InvalidData, Problem
 from gotsurge_async.models.platform import Invitation, InvitationRequest
 from gotsurge_async.models.tasks import Message
 
+__all__ = ["Users"]
+
 
 @attrs.frozen
 class Users:

@@ -1,7 +1,9 @@
-"""The receiver in an aiohttp.web application::
+"""The receiver in an aiohttp.web application.
 
-app.add_routes(webhook_routes(receiver, "/webhooks"))
-runner = web.AppRunner(app, auto_decompress=False)
+::
+
+    app.add_routes(webhook_routes(receiver, "/webhooks"))
+    runner = web.AppRunner(app, auto_decompress=False)
 
 With ``auto_decompress=False`` a packed body is kept as it came. Without it aiohttp unpacks a body before anybody sees
 it, and answers and logs by itself, for strangers too, where it cannot.
@@ -12,6 +14,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from gotsurge_async.webhooks.receive import BodyLost, Receiver, Source
+
+__all__ = ["webhook_routes"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -1,10 +1,14 @@
-"""The receiver as an ASGI application, to mount in Starlette, FastAPI or another one::
+"""The receiver as an ASGI application, to mount in Starlette, FastAPI or another one.
 
-app.mount("/webhooks", WebhookApp(receiver))
+::
+
+    app.mount("/webhooks", WebhookApp(receiver))
 """
 
 from gotsurge_async.auth.web.asgi import Receive, Scope, Send, lifespan
 from gotsurge_async.webhooks.receive import BodyLost, Receiver, Source
+
+__all__ = ["WebhookApp"]
 
 
 class WebhookApp:

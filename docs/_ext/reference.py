@@ -1,0 +1,178 @@
+"""Directives of the reference: tables (`facts`), names of Python (`public`), commands (`commands`)."""
+
+import ast
+import enum
+import importlib
+import inspect
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from facts import FACTS, plain
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxDirective
+
+import gotsurge_async
+from gotsurge_async.cli.app import COMMANDS
+
+TOP = "gotsurge_async"
+
+
+@cache
+def homes() -> dict[str, str]:
+    """The module in which each name of the front door is defined."""
+    tree = ast.parse(Path(gotsurge_async.__file__).read_text(encoding="utf-8"))
+    found = (node for node in tree.body if isinstance(node, ast.ImportFrom))
+    return {alias.name: str(node.module) for node in found for alias in node.names}
+
+
+def names_of(module: str, homes_wanted: tuple[str, ...] = ()) -> list[str]:
+    """The public names of a module that are to be told there; what a package above offers is told there."""
+    public = list(importlib.import_module(module).__all__)
+    if module == TOP:
+        return [name for home in homes_wanted for name in public if homes()[name].startswith(home)]
+    fronts = [importlib.import_module(front) for front in fronts_of(module)]
+    elsewhere = {id(getattr(front, name)) for front in fronts for name in getattr(front, "__all__", ())}
+    there = importlib.import_module(module)
+    return [name for name in public if id(getattr(there, name)) not in elsewhere]
+
+
+def fronts_of(module: str) -> list[str]:
+    """The packages above a module."""
+    parts = module.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts))]
+
+
+def told(module: str, name: str) -> list[str]:
+    """The lines of reStructuredText that tell of a name."""
+    thing = getattr(importlib.import_module(module), name)
+    options = ["members"]
+    if inspect.isclass(thing) and any(base.__module__.startswith(TOP) for base in thing.__bases__):
+        options += ["show-inheritance"]
+    if inspect.isclass(thing):
+        kind = "autoexception" if issubclass(thing, BaseException) else "autoclass"
+        if issubclass(thing, enum.Enum) or any(base.__name__ == "OpenEnum" for base in thing.__mro__):
+            options += ["undoc-members"]
+        if kind == "autoexception":
+            options += ["inherited-members: Exception"]
+    elif inspect.isroutine(thing):
+        kind, options = "autofunction", []
+    else:
+        kind, options = "autodata", ["no-value"]
+    return [f".. {kind}:: {module}.{name}", *(f"   :{option}{'' if ':' in option else ':'}" for option in options), ""]
+
+
+class Generated(SphinxDirective):
+    """Shows Markdown that is made anew at every build."""
+
+    has_content = False
+    required_arguments = 1
+    option_spec: ClassVar[dict[str, Any]] = {}
+
+    def markdown(self) -> str:
+        """What is shown."""
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()  # the program may have changed, and no file of docs/
+        return self.parse_text_to_nodes(self.markdown(), allow_section_headings=True)
+
+
+class Facts(Generated):
+    """A table of `facts.FACTS`."""
+
+    def markdown(self) -> str:
+        return FACTS[self.arguments[0]]()
+
+
+class Public(Generated):
+    """The public names of a module, with signatures and docstrings; ``of`` takes those that come from some modules."""
+
+    option_spec: ClassVar[dict[str, Any]] = {"of": directives.unchanged_required, "silent": directives.flag}
+
+    def markdown(self) -> str:
+        module = self.arguments[0]
+        of = tuple(f"{TOP}.{part}" for part in self.options.get("of", "").split())
+        silent = of or "silent" in self.options
+        lines = [] if silent else [f".. automodule:: {module}", "   :no-members:", ""]
+        for name in names_of(module, of):
+            lines += told(module, name)
+        return "\n".join(["```{eval-rst}", *lines, "```"])
+
+
+class Fixtures(Generated):
+    """The fixtures of a plugin of pytest: functions that pytest has wrapped."""
+
+    def markdown(self) -> str:
+        tree = ast.parse(inspect.getsource(importlib.import_module(self.arguments[0])))
+        found = [
+            node
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and "fixture" in ast.dump(node.decorator_list[0])
+        ]
+        lines = [f"`{node.name}`\n: {plain(ast.get_docstring(node) or '')}\n" for node in found]
+        return "\n".join(lines)
+
+
+class Commands(Generated):
+    """The commands of a folder of `gotsurge_async.cli`, with every option."""
+
+    def markdown(self) -> str:
+        folder = self.arguments[0]
+        parts = []
+        for name in COMMANDS[folder]:
+            where = f"{TOP}.cli.{folder}.{name}:{name}"
+            parts += [f"```{{eval-rst}}\n.. click:: {where}\n   :prog: gotsurge {name}\n   :nested: full\n```\n"]
+        return "\n".join(parts)
+
+
+def by_its_last_name(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
+) -> nodes.Node | None:
+    """A name in a docstring, without its module, leads to the one thing in the reference that is called so."""
+    if node.get("refdomain") != "py":
+        return None
+    python = env.domains.python_domain
+    tail = "." + node["reftarget"].lstrip(".").removeprefix(TOP + ".")
+    found = {entry.node_id: (entry.docname, name) for name, entry in python.objects.items() if name.endswith(tail)}
+    if len(found) != 1:
+        return None
+    (anchor, (page, name)) = found.popitem()
+    made = nodes.reference("", "", internal=True, reftitle=name)
+    made["refuri"] = f"{app.builder.get_relative_uri(node.get('refdoc', page), page)}#{anchor}"
+    made += content
+    return made
+
+
+class Sentences:
+    """Keeps what is said of a property as it is: a colon in its first sentence does not set off a type."""
+
+    def __init__(self) -> None:
+        self._before: list[str] = []
+
+    def keep(self, _: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+        """Before docstrings of Google's style are read."""
+        self._before = lines[:] if what in ("attribute", "data", "property") else []
+
+    def restore(self, _: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+        """After it."""
+        if self._before and any(line.startswith(":type:") for line in lines):
+            lines[:] = self._before
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.add_directive("facts", Facts)
+    app.add_directive("public", Public)
+    app.add_directive("commands", Commands)
+    app.add_directive("fixtures", Fixtures)
+    sentences = Sentences()
+    app.connect("autodoc-process-docstring", sentences.keep, priority=400)
+    app.connect("autodoc-process-docstring", sentences.restore, priority=600)
+    app.connect("missing-reference", by_its_last_name)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
