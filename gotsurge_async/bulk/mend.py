@@ -3,11 +3,12 @@
 A `FaultFile` and `Fixes` are told every fault as it is found (`SourceReport.told`), and hold none of them in memory.
 """
 
+import codecs
 import csv
+import hashlib
 import os
 import shutil
 import tempfile
-from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
@@ -22,7 +23,7 @@ from gotsurge_async.bulk.after.writing import Rows, WholeFile, csv_line, rows_of
 from gotsurge_async.bulk.checks.faults import Fault, Original
 from gotsurge_async.bulk.sources import Form, Source
 from gotsurge_async.bulk.sources.fields import FEEDBACK
-from gotsurge_async.bulk.sources.lines import Digested, Text
+from gotsurge_async.bulk.sources.lines import MARKS, Digested, Text, unwrapped
 from gotsurge_async.errors import ConfigError
 
 FAULTY = "faulty"
@@ -199,10 +200,13 @@ class Fixes:
         self.close()
 
 
-def mend_table(path: Path, fixes: Fixes, delimiter: str) -> Path:
+def mend_table(path: Path, fixes: Fixes, form: Form) -> Path:
     """Put the values into a file of text; what else it holds stays as it is, byte for byte.
 
     The file as it was is kept beside it, under a name that no file had; where, is returned.
+
+    Args:
+        form: how it is written; a packed file is not mended.
 
     Raises:
         ConfigError: it cannot be written, or has changed since the values were found.
@@ -213,7 +217,7 @@ def mend_table(path: Path, fixes: Fixes, delimiter: str) -> Path:
             made = WholeFile(path, at_end)
             shutil.copymode(path, made.temporary)
             with path.open("rb") as stream:
-                for record in _mended(stream, iter(fixes), delimiter, path):
+                for record in _mended(stream, iter(fixes), form, path):
                     made.stream.write(record)
             made.stream.flush()
             os.fsync(made.stream.fileno())
@@ -226,22 +230,24 @@ def mend_table(path: Path, fixes: Fixes, delimiter: str) -> Path:
     return kept
 
 
-def _mended(stream: BinaryIO, fixes: Iterator[Fix], delimiter: str, path: Path) -> Iterator[bytes]:
+def _mended(stream: BinaryIO, fixes: Iterator[Fix], form: Form, path: Path) -> Iterator[bytes]:
     """The records of a file, each as it stands there unless a value of it is put in."""
     held: list[str] = []
+    file, same = Digested(stream), hashlib.sha256()
+    first = file.start()
+    mark, encoding = next((each for each in MARKS if first.startswith(each[0])), (b"", form.encoding))
+    as_it_was, mended = (codecs.getincrementalencoder(encoding)().encode for _ in range(2))
 
     def lines() -> Iterator[str]:
-        for raw in Text(Digested(stream)).lines():
+        for raw in Text(file, form.encoding).lines():
             if raw is None:
                 raise csv.Error
             held.append(raw.decode())
             yield held[-1]
 
-    if stream.read(len(BOM_UTF8)) == BOM_UTF8:
-        yield BOM_UTF8
-    else:
-        stream.seek(0)
-    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
+    same.update(mark)
+    yield mark
+    reader = csv.reader(lines(), delimiter=form.delimiter, strict=True)
     number, fix = 1, next(fixes, None)
     while True:
         try:
@@ -253,17 +259,39 @@ def _mended(stream: BinaryIO, fixes: Iterator[Fix], delimiter: str, path: Path) 
         start, text = number, "".join(held)
         number += len(held)
         held.clear()
-        if fix is None or fix.line != start:
-            yield text.encode()
-            continue
-        while fix is not None and fix.line == start:
-            if fix.place >= len(cells) or cells[fix.place] != fix.old:
-                raise _changed(path, start)
-            cells[fix.place] = fix.new
-            fix = next(fixes, None)
-        yield csv_line(cells, delimiter).removesuffix(b"\r\n") + text[len(text.rstrip("\r\n")) :].encode()
+        try:
+            same.update(as_it_was(text))
+            if fix is None or fix.line != start:
+                yield mended(text)
+                continue
+            fix = _put_in(cells, fix, fixes, path)
+            row = csv_line(cells, form.delimiter).decode().removesuffix("\r\n")
+            yield mended(row + text[len(text.rstrip("\r\n")) :])
+        except UnicodeEncodeError:
+            raise _unlike(path, form) from None
     if fix is not None:
         raise _changed(path, fix.line)
+    if same.digest() != file.digest.digest():  # an encoding in which one text can be written in several ways
+        raise _unlike(path, form)
+
+
+def _put_in(cells: list[str], fix: Fix, fixes: Iterator[Fix], path: Path) -> Fix | None:
+    """Put a value into a row, and the next ones that are of the same row; the one after these."""
+    line = fix.line
+    following: Fix | None = fix
+    while following is not None and following.line == line:
+        if following.place >= len(cells) or unwrapped(cells[following.place]) != following.old:
+            raise _changed(path, line)
+        cells[following.place] = following.new
+        following = next(fixes, None)
+    return following
+
+
+def _unlike(path: Path, form: Form) -> ConfigError:
+    return ConfigError(
+        f"{path}: what is not mended could not be written as it was, in {form.encoding}: nothing was changed; "
+        "mend the file by hand, or save it as CSV UTF-8"
+    )
 
 
 def _changed(path: Path, line: int) -> ConfigError:

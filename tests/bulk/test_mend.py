@@ -1,5 +1,6 @@
 """Files with faults: their rows in a file that can be mended and pushed, and proposed values put in."""
 
+import codecs
 import csv
 import io
 import json
@@ -17,6 +18,7 @@ from gotsurge_async.bulk import Ledger, Mode, SourceOptions, SourceReport, Unusa
 from gotsurge_async.bulk.checks.faults import Fault, Original
 from gotsurge_async.bulk.mend import FaultFile, Fixes, mend_table
 from gotsurge_async.bulk.send.load import Loader
+from gotsurge_async.bulk.sources import Form
 from gotsurge_async.errors import ConfigError
 from tests.bulk.sources.kit import good_json, table
 from tests.support.order_forms import CELLS, NOW
@@ -137,17 +139,18 @@ async def test_keys_that_stand_twice_come_with_their_rows(tmp_path: Path) -> Non
 # --- values that are put in ------------------------------------------------------------------------------------------
 
 
-def mended(path: Path, content: bytes, *, delimiter: str = ",", **options: Any) -> tuple[bytes, Path, Fixes]:
+def mended(path: Path, content: bytes, **options: Any) -> tuple[bytes, Path, Fixes]:
     """A file with what its faults propose, where it is kept as it was, and the values."""
     path.write_bytes(content)
     with Fixes(str(path)) as fixes:
         report = SourceReport(kept=0, told=fixes)
         with open_source(str(path), options=SourceOptions(now=NOW, **options), report=report) as source:
             list(source.rows())
-        kept = mend_table(path, fixes, delimiter)
+        kept = mend_table(path, fixes, source.form)
         return path.read_bytes(), kept, fixes
 
 
+WRAPPED = '="+65 6941 1942"'
 PHONE = {"from_contact.phone": "+65 6941 1942"}
 
 
@@ -166,6 +169,44 @@ def test_only_what_is_proposed_changes(tmp_path: Path) -> None:
         2,
         [(2, "+6569411942"), (6, "+6569411942")],
     )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark"),
+    [
+        ("cp1252", b""),
+        ("big5", b""),
+        ("utf-16-le", b""),
+        ("utf-16-le", codecs.BOM_UTF16_LE),
+        ("utf-16-be", codecs.BOM_UTF16_BE),
+        ("utf-32-be", codecs.BOM_UTF32_BE),
+    ],
+)
+def test_a_file_keeps_its_encoding(tmp_path: Path, encoding: str, mark: bytes) -> None:
+    """And the order of its bytes, with a mark or without."""
+    note = "船上交貨" if encoding == "big5" else "ä" if encoding == "cp1252" else "ä船"
+    content = table(
+        {**PHONE, "delivery_note_to_driver": note}, {**PHONE, "tracking_id": "SHS-2"}, delimiter=";", end="\r\n"
+    )
+    said = {} if mark else {"encoding": encoding}
+    text, kept, _ = mended(tmp_path / "orders.csv", mark + content.encode(encoding), delimiter=";", **said)
+    assert text == mark + content.replace("+65 6941 1942", "+6569411942").encode(encoding)
+    assert kept.read_bytes() == mark + content.encode(encoding)
+
+
+def test_a_file_that_could_not_be_written_as_it_was_is_left_alone(tmp_path: Path) -> None:
+    """In some encodings one text can be written in several ways."""
+    content = table(PHONE).encode("utf-7").replace(b"SHS-1", b"+AFM-HS-1", 1)
+    with pytest.raises(ConfigError, match="could not be written as it was, in utf-7: nothing was changed"):
+        mended(tmp_path / "orders.csv", content, encoding="utf-7")
+    assert (tmp_path / "orders.csv").read_bytes() == content
+
+
+def test_text_that_a_formula_keeps_is_mended(tmp_path: Path) -> None:
+    """The formula goes, the text that it kept is mended."""
+    head, row = table({"from_contact.phone": "PHONE"}).split("\n", 1)
+    text, _, _ = mended(tmp_path / "orders.csv", f"{head}\n{row.replace('PHONE', WRAPPED)}".encode())
+    assert text.decode() == f"{head}\n{row.replace('PHONE', '+6569411942')}"
 
 
 def test_mended_files_keep_their_mode_and_their_links(tmp_path: Path) -> None:
@@ -191,7 +232,7 @@ def test_a_file_that_has_changed_is_left_alone(tmp_path: Path, change: str) -> N
             Original([change or "SHS-7"] * 100, ["p"] * 100),
         )
         with pytest.raises(ConfigError, match=r"orders.csv:2: the file has changed"):
-            mend_table(path, fixes, ",")
+            mend_table(path, fixes, Form())
     assert path.read_text() == table(PHONE)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -229,7 +270,7 @@ def test_any_table_keeps_all_its_other_cells(rows: list[list[str]], data: st.Dat
             place = wanted[number]
             fault = Fault(file="f", line=lines[number], column="c", rule="r", proposal="NEW", place=place)
             fixes(fault, Original(rows[number], ["c"] * 9))
-        mend_table(path, fixes, ",")
+        mend_table(path, fixes, Form())
         found = list(csv.reader(io.StringIO(path.read_bytes().decode(), newline="")))
     for number, place in wanted.items():
         rows[number][place] = "NEW"

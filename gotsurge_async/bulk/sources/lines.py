@@ -27,13 +27,14 @@ _SIGNATURES = (
     (b"%PDF", "is a PDF, not text: export the table as CSV UTF-8"),
 )
 _PACKED = b"\x1f\x8b"
-_MARKS = (
+MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+"""Byte order marks, and what follows each; of two that begin alike the longer one comes first."""
 _WITHOUT_MARK = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}
 """What these names mean where no mark says the order of the bytes: that of nearly every machine."""
 _SEPARATOR = re.compile(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
@@ -51,6 +52,11 @@ def not_in(encoding: str) -> str:
         "is not UTF-8: say which encoding the file has (--encoding cp1252 for Excel's plain CSV in Western Europe), "
         "or save it as CSV UTF-8"
     )
+
+
+def unwrapped(cell: str) -> str:
+    """The text of a cell, see `_WRAPPED`."""
+    return _WRAPPED.sub(r"\1", cell)
 
 
 class BadFile(Exception):
@@ -118,7 +124,7 @@ class Text:
 
             found = unpacked = Unpacked(stream)
             start = unpacked.start()
-        marked = next((name for mark, name in _MARKS if start.startswith(mark)), None)
+        marked = next((name[:-3] if "-" in name[4:] else name for mark, name in MARKS if start.startswith(mark)), None)
         self._start = start
         self.bom: bool = marked is not None
         self.encoding: str = marked or _WITHOUT_MARK.get(encoding or "", encoding) or "utf-8"
@@ -279,7 +285,7 @@ class CsvGrid:
                 lines.start = last + 1
                 # A spreadsheet leaves rows of empty cells below its table.
                 if lines.wrapped:
-                    cells = [_WRAPPED.sub(r"\1", cell) for cell in cells]
+                    cells = [unwrapped(cell) for cell in cells]
                 if any(map(str.strip, cells)):
                     damaged = bool(lines.damaged) and not lines.damaged.isdisjoint(range(start, last + 1))
                     yield Record(start, cells, damaged, last)

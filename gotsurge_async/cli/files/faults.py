@@ -107,7 +107,7 @@ class Mending:
             question = f"Put {_values(fixes.count)} into {path}? As it is it will be kept beside it."
             if not await asyncio.to_thread(click.confirm, question, err=True):
                 raise Failure("nothing was changed, and nothing was sent", Exit.USAGE)
-        return await asyncio.to_thread(mend_table, path, fixes, form.delimiter)
+        return await asyncio.to_thread(mend_table, path, fixes, form)
 
     def _told(self, faulty: "_Faulty", proposals: int) -> Failure:
         failure = told_faults(faulty.error, "nothing was sent")
@@ -146,7 +146,7 @@ takes_mending: Decorator[Any] = gathered(
 
 def _is_plain(form: Form) -> bool:
     """Whether values can be put into such a file."""
-    return form.format == "csv" and form.encoding == "utf-8" and not form.packed
+    return form.format == "csv" and not form.packed
 
 
 def _values(count: int) -> str:
