@@ -1,9 +1,11 @@
 """The ``console`` blocks of README.md and of the pages that lead a reader are run; they print what the pages say."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from docs.pictures import terminal
 from tests.support.consoles import reader
 
 ROOT = Path(__file__).parents[1]
@@ -58,3 +60,13 @@ def test_a_page_that_is_wrong_is_found(page: str, right: bool, tmp_path: Path) -
     else:
         with pytest.raises(AssertionError, match=r"page\.md:"):
             run(file, tmp_path)
+
+
+def texts(svg: str) -> list[str]:
+    """The words of a picture, and the numbers in them, whatever draws it."""
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+def test_the_picture_of_the_terminal_shows_what_the_command_prints(tmp_path: Path) -> None:
+    """docs/pictures/terminal.svg is what `python -m docs.pictures.terminal` would draw now."""
+    assert texts(terminal.PICTURE.read_text(encoding="utf-8")) == texts(terminal.draw(terminal.seen(tmp_path)))
