@@ -23,6 +23,7 @@ extensions = [
     "sphinx_click",
     "github_markdown",
     "reference",
+    "llms",
 ]
 exclude_patterns = ["_*"]
 needs_sphinx = "8.1"

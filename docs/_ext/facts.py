@@ -177,11 +177,10 @@ def map_file() -> str:
 def operations() -> str:
     """Every operation of the service."""
     return table(
-        ("operation", "verb, path", "section of GotSurge's document", "if the answer is lost", "token"),
+        ("operation, verb and path", "section of GotSurge's document", "if the answer is lost", "token"),
         (
             (
-                code(endpoint.name),
-                code(f"{endpoint.verb} {endpoint.path}"),
+                f"{code(endpoint.name)} {code(f'{endpoint.verb} {endpoint.path}')}",
                 plain(endpoint.section),
                 endpoint.replay.value,
                 "yes" if endpoint.bearer else "no",

@@ -165,6 +165,13 @@ class Sentences:
             lines[:] = self._before
 
 
+def with_dashes(_: Sphinx, doctree: nodes.document, __: str) -> None:
+    """What Sphinx writes between a parameter and its meaning becomes a dash; options keep their two hyphens."""
+    for text in list(doctree.findall(nodes.Text)):
+        if text.astext() == " -- ":
+            text.parent.replace(text, nodes.Text(" – "))
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_directive("facts", Facts)
@@ -174,5 +181,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     sentences = Sentences()
     app.connect("autodoc-process-docstring", sentences.keep, priority=400)
     app.connect("autodoc-process-docstring", sentences.restore, priority=600)
+    app.connect("doctree-resolved", with_dashes)
     app.connect("missing-reference", by_its_last_name)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

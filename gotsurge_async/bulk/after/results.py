@@ -59,16 +59,27 @@ class Summary:
     """How a run ended: counts of orders, and ``seconds``, which are those of the sending."""
 
     run: str
+    """The id of the run."""
     orders: int
+    """All its orders: the sum of the counts below."""
     created: int
+    """GotSurge has them."""
     refused: int
+    """GotSurge said no."""
     in_doubt: int
+    """Sent, and nobody knows."""
     unprocessed: int
+    """Certainly not there: they may be pushed again."""
     already_pushed: int
+    """Their keys were pushed by another run: nothing of them was sent."""
     cancelled: int
+    """They were there, and were taken back."""
     changed: int
+    """Pushed by another run, and different now: what they say now was not sent."""
     seconds: float
+    """Of the sending."""
     orders_per_second: float
+    """Orders created in a second of the sending; 0 where nothing was sent."""
     files: Mapping[str, str]
     """created, refused, unprocessed, in_doubt and summary, and where there are such orders cancelled and changed: where
     the result files are; empty if none were written."""

@@ -30,9 +30,11 @@ class RunState(StrEnum):
     READY = "ready"
     """All orders are in and admitted."""
     SENDING = "sending"
+    """Somebody sends it, or did when the process ended."""
     STOPPED = "stopped"
     """Ended before every order was decided: by a limit, a person or an error. It can be resumed."""
     DONE = "done"
+    """Every order is decided, or in doubt."""
 
 
 class OrderState(StrEnum):
@@ -57,6 +59,7 @@ class OrderState(StrEnum):
     """The broadcast of its recorded draft is on its way, or left and was not answered. Only a read of its task, by the
     recorded id, says what became of it; until then it is in doubt unless a living process has it."""
     CREATED = "created"
+    """GotSurge has the order."""
     REFUSED = "rejected"  # as ledgers have it since the first version; shown is `OrderState.word`
     """The service said no, and nothing exists of it. Its key may be pushed again."""
     IN_DOUBT = "in_doubt"
