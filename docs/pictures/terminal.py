@@ -31,11 +31,8 @@ def seen(folder: Path) -> list[str]:
             raise RuntimeError(done.text)
         text = re.sub(r".*\r\x1b\[2K|\x1b\[\?25[lh]|.*0/0.*\n", "", done.text)  # what was drawn over, or has no width
         text = re.sub(r"\d{8}T\d{6}-\w{4}", run, re.sub(r"in [\d.]+ s", "in 0.1 s", text))
-        shown += [
-            f"\x1b[1m$ gotsurge {' '.join(PUSH)}\x1b[0m\n",
-            re.sub(r"[\d,]+ orders/s", "4,571 orders/s", text),
-            "\n",
-        ]
+        text = re.sub("━+", "━" * 38, re.sub(r" +[\d,]+ orders/s", " 4,571 orders/s", text))
+        shown += [f"\x1b[1m$ gotsurge {' '.join(PUSH)}\x1b[0m\n", text, "\n"]
     return "".join(shown).rstrip().split("\n")
 
 
