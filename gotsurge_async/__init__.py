@@ -41,6 +41,7 @@ from gotsurge_async.errors import (
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.platform import Organization
 from gotsurge_async.models.prices import PriceVehicle, Quote, Stop
+from gotsurge_async.models.rules import Finding, Severity, check_order
 from gotsurge_async.models.tasks import (
     BroadcastPreference,
     CargoDetail,
@@ -72,6 +73,7 @@ __all__ = [
     "Credentials",
     "Environment",
     "FileStore",
+    "Finding",
     "Forbidden",
     "GotSurge",
     "GotSurgeError",
@@ -102,6 +104,7 @@ __all__ = [
     "Sealer",
     "Secret",
     "ServiceType",
+    "Severity",
     "SignInFailed",
     "SignInNeeded",
     "SignatureForm",
@@ -123,6 +126,7 @@ __all__ = [
     "VehiclePreference",
     "VersionConflict",
     "__version__",
+    "check_order",
     "unreadable",
     "what_is_known",
 ]

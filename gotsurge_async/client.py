@@ -23,10 +23,10 @@ from gotsurge_async.calls.create import PushStream
 from gotsurge_async.calls.limiter import Limiter
 from gotsurge_async.calls.session import Session
 from gotsurge_async.clock import Clock, SystemClock
-from gotsurge_async.config import Credentials, Environment, Limits, RetryPolicy, Timeouts, from_env
+from gotsurge_async.codec.given import OrderLike
+from gotsurge_async.config import Credentials, Environment, EnvironmentName, Limits, RetryPolicy, Timeouts, from_env
 from gotsurge_async.errors import ClientClosed, UsageError
 from gotsurge_async.hooks import Hook, Hooks
-from gotsurge_async.models.tasks import Order
 from gotsurge_async.resources.partner import Partner
 from gotsurge_async.resources.platform import Platform
 from gotsurge_async.resources.prices import Prices
@@ -68,7 +68,7 @@ class GotSurge:
 
     def __init__(
         self,
-        environment: str | Environment = "sandbox",
+        environment: EnvironmentName | Environment = "sandbox",
         *,
         api_base: str | None = None,
         credentials: Credentials | None = None,
@@ -242,7 +242,12 @@ class GotSurge:
         await self.tokens.adopt(await self.oauth.exchange(code))
 
     def push(
-        self, orders: Iterable[Order] | AsyncIterable[Order], *, concurrency: int | None = None, chunk: int = CHUNK
+        self,
+        orders: Iterable[OrderLike] | AsyncIterable[OrderLike],
+        *,
+        concurrency: int | None = None,
+        chunk: int = CHUNK,
+        validate: bool = False,
     ) -> PushStream:
         """Create any number of orders: chunks of at most 20, a bounded number in flight, results as they come::
 
@@ -257,11 +262,13 @@ class GotSurge:
         crash forgets what was in flight. `gotsurge_async.bulk.Push` is the push with a ledger.
 
         Args:
-            orders: a plain or an async iterable.
+            orders: a plain or an async iterable of orders, or of dicts of their fields as the API writes them. One that
+                is neither, or cannot be sent, is `Unprocessed` with `InvalidData`; the others go out.
             concurrency: the most chunks in flight, the client's own limit unless given.
             chunk: orders in a call, 1 to 20.
+            validate: orders that the rules of `gotsurge push` refuse, see `check_order`, are `Unprocessed`, too.
         """
-        return PushStream(self._session, TASKS_CREATE, orders, size=chunk, concurrency=concurrency)
+        return PushStream(self._session, TASKS_CREATE, orders, size=chunk, concurrency=concurrency, validate=validate)
 
     @contextmanager
     def raw(self) -> Iterator[list[Response]]:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from typing import Self
+from typing import Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
@@ -14,6 +14,8 @@ from gotsurge_async.secrets import Secret, as_secret
 
 API_PATH = "/api/partnership/v1"
 """Where the API stands on its host: assumed, the document does not show it."""
+
+EnvironmentName: TypeAlias = Literal["sandbox", "production", "local"]
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PRODUCTION_HOST = "app.gotsurge.co"

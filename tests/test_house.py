@@ -25,12 +25,12 @@ MOST_FILES_OF_AN_ORDER = 58
 
 PUBLIC_NAMES = """
     Address BadRequest BroadcastPreference CallError CargoDetail ConfigError Conflict Contact Created Credentials
-    Environment FileStore Forbidden GotSurge GotSurgeError InDoubt InvalidData Item Limits MemoryStore Money
+    Environment FileStore Finding Forbidden GotSurge GotSurgeError InDoubt InvalidData Item Limits MemoryStore Money
     NotFound NotSent NotUpdated OAuth Order OrderResult Organization OutcomeUnknown PayloadTooLarge PriceVehicle
-    Problem Profile Quote RateLimited Receipt Refused Rejected RetryPolicy Sealer Secret ServiceType SignInFailed
-    SignInNeeded SignatureForm Stop Task TaskChanges TaskStatus TimeWindow Timeouts TokenStore Tokens
+    Problem Profile Quote RateLimited Receipt Refused Rejected RetryPolicy Sealer Secret ServiceType Severity
+    SignInFailed SignInNeeded SignatureForm Stop Task TaskChanges TaskStatus TimeWindow Timeouts TokenStore Tokens
     TooLateToCancel Unauthorized UnreadableAnswer Unprocessed UpdateResult Updated UsageError VehiclePreference
-    VersionConflict __version__ unreadable what_is_known
+    VersionConflict __version__ check_order unreadable what_is_known
 """
 
 

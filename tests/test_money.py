@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gotsurge_async import money
+from gotsurge_async.errors import InvalidData
 from gotsurge_async.money import MILLICENTS_PER_UNIT, Money
 from tests.support.orders import order
 
@@ -74,7 +75,7 @@ def test_a_bare_number_does_not_say_its_unit() -> None:
     """Neither the constructor by position nor an order takes a number without its unit."""
     with pytest.raises(TypeError):
         Money(200_000, "SGD")  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match=r'price is money: give Money\.of\("2\.00", "SGD"\)'):
+    with pytest.raises(InvalidData, match=r'price: is money: give Money\.of\("2\.00", "SGD"\)'):
         order(price=500_000)
 
 

@@ -1,7 +1,10 @@
 """`GotSurge.push`: any number of orders, without a ledger; and what came raw."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -9,18 +12,21 @@ from gotsurge_async import (
     Created,
     GotSurge,
     InDoubt,
+    InvalidData,
     Limits,
+    Money,
     Order,
     Refused,
     SignInNeeded,
     Unprocessed,
     UsageError,
+    codec,
 )
 from gotsurge_async.hooks import ChunkDone, Event
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
 from tests.support.clients import created, make, others, sent, serve
-from tests.support.orders import answer, orders
+from tests.support.orders import answer, order, orders, window
 
 
 async def source(count: int) -> AsyncIterator[Order]:
@@ -139,3 +145,37 @@ async def test_raw_shows_what_came() -> None:
             await gs.tasks.get("t")
         assert [each.status for each in answers] == [429, 200]
         assert answers[-1].headers["etag"] == "x"
+
+
+async def test_what_cannot_be_sent_is_told_and_keeps_no_other_from_going() -> None:
+    """Dicts go out as orders; one that is none is unprocessed with its fault, the others of its chunk are created."""
+    plain = json.loads(codec.encode(order("T-1")))
+    given: list[Any] = [order("T-0"), plain, plain | {"tracking_id": "T-2", "price": 5.0}, "T-3", order("T-4")]
+    transport = MemoryTransport(serve)
+    async with make(transport) as gs:
+        results = [result async for result in gs.push(given)]
+    assert [type(result) for result in results] == [Created, Created, Unprocessed, Unprocessed, Created]
+    assert [result.order.tracking_id for result in results if isinstance(result, Created)] == ["T-0", "T-1", "T-4"]
+    told = [result.error for result in results if isinstance(result, Unprocessed)]
+    assert [[each.path for each in error.problems] for error in told if isinstance(error, InvalidData)] == [
+        ["price"],
+        [""],
+    ]
+    assert [[each["tracking_id"] for each in sent(request)] for request in transport.sent] == [["T-0", "T-1", "T-4"]]
+
+
+@pytest.mark.parametrize("validate", [False, True])
+async def test_orders_are_held_to_the_rules_if_that_is_wanted(validate: bool) -> None:
+    """With ``validate`` what `gotsurge push` would refuse is not sent, and the warnings of the command are none."""
+    cheap = order("T-1", price=Money.of("0.50", "SGD"))
+    over = order("T-2", from_time_window=window(timedelta(days=-2)), to_time_window=None)
+    transport = MemoryTransport(serve)
+    async with make(transport) as gs:
+        results = [result async for result in gs.push([order("T-0"), cheap, over], validate=validate)]
+        alone = [result async for result in gs.push([cheap], validate=validate)]
+    expected = [Created, Unprocessed if validate else Created, Created]
+    assert [type(result) for result in [*results, *alone]] == [*expected, expected[1]]
+    assert len(transport.sent) == (1 if validate else 2)
+    for result in (results[1], alone[0]):
+        if isinstance(result, Unprocessed):
+            assert "price: SGD 0.50 is under the least price" in str(result.error)

@@ -24,6 +24,7 @@ from gotsurge_async.calls.retry import backoff
 from gotsurge_async.calls.stream import Batcher, Pages
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
+from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.database import Kind
 from gotsurge_async.errors import CallError, Forbidden, GotSurgeError, NotFound, UsageError
 from gotsurge_async.models.tasks import Order, Task, TaskStatus
@@ -130,7 +131,7 @@ class Push:
 
     async def load_orders(
         self,
-        orders: Iterable[Order] | AsyncIterable[Order],
+        orders: Iterable[OrderLike] | AsyncIterable[OrderLike],
         *,
         key: Callable[[Order], str | None] = lambda order: order.tracking_id,
         name: str = "orders",
@@ -138,6 +139,7 @@ class Push:
         """Put orders of a program into the ledger, all or none; the run that is returned is held: close it.
 
         Args:
+            orders: each an `Order`, or a dict of its fields as the API writes them.
             key: what makes an order one and the same in every run.
             name: what the run's source is called.
 

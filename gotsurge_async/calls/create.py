@@ -7,15 +7,25 @@ from typing import Generic, TypeVar, cast
 
 import attrs
 
-from gotsurge_async import codec
 from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.calls.session import Session
 from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.codec.converters import id_of
-from gotsurge_async.errors import CallError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, Rejected, SignInNeeded
+from gotsurge_async.codec.given import OrderLike, refuse_faulty, written_batch
+from gotsurge_async.errors import (
+    CallError,
+    GotSurgeError,
+    InvalidData,
+    NotSent,
+    OutcomeUnknown,
+    Problem,
+    RateLimited,
+    Rejected,
+    SignInNeeded,
+)
 from gotsurge_async.hooks import ChunkDone
-from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, Task, TaskBatch
+from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, Task
 
 __all__ = ["Created", "InDoubt", "OrderResult", "PushStream", "Refused", "Unprocessed"]
 
@@ -55,7 +65,10 @@ class InDoubt(Generic[T]):
 
 @attrs.frozen(kw_only=True)
 class Unprocessed(Generic[T]):
-    """GotSurge certainly does not have the order: no connection, no sign-in, or too many requests."""
+    """GotSurge certainly does not have the order: no connection, no sign-in, too many requests, or it cannot be sent.
+
+    In the last case ``error`` is an `InvalidData`, and ``order`` what was given.
+    """
 
     order: T
     error: GotSurgeError
@@ -211,7 +224,7 @@ async def create_chunk(
     return results_of_receipts(orders, identities, receipts, endpoint.name)
 
 
-class PushStream(ResultStream[Order, OrderResult[Order]]):
+class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
     """The results of a push without a ledger, one for each order, as they come.
 
     ``async for result in stream``; in an ``async with`` block it also ends cleanly when the loop is left early. Then,
@@ -225,31 +238,50 @@ class PushStream(ResultStream[Order, OrderResult[Order]]):
         self,
         session: Session,
         endpoint: Endpoint[CreatedTasks],
-        orders: Iterable[Order] | AsyncIterable[Order],
+        orders: Iterable[OrderLike] | AsyncIterable[OrderLike],
         *,
         size: int,
         concurrency: int | None,
+        validate: bool,
     ) -> None:
         """``concurrency`` is the client's own limit unless given."""
         super().__init__(orders, size=size, concurrency=session.limiter.at_most(concurrency))
         self._session = session
         self._endpoint = endpoint
+        self._validate = validate
 
-    async def _send(self, items: Sequence[Order]) -> list[OrderResult[Order]]:
+    async def _send(self, items: Sequence[OrderLike]) -> list[OrderResult[Order]]:
         started = self._session.clock.monotonic()
-        results = await create_chunk(
-            self._session,
-            self._endpoint,
-            items,
-            codec.encode(TaskBatch(tasks=tuple(items))),
-            [_sent_names(order) for order in items],
-        )
-        first = results[0]
+        unfit: dict[int, Unprocessed[Order]] = {}
+        try:
+            orders, body = self._written(items)
+        except InvalidData:  # what cannot be sent keeps no other of its chunk from going out
+            fit: list[OrderLike] = []
+            for number, item in enumerate(items):
+                try:
+                    fit += self._written([item])[0]
+                except InvalidData as error:
+                    own = [Problem(path.removeprefix("orders[0]").lstrip("."), *why) for path, *why in error.problems]
+                    unfit[number] = Unprocessed(order=cast("Order", item), error=InvalidData("", own))
+            if not fit:
+                return list(unfit.values())
+            orders, body = self._written(fit)
+        names = [_sent_names(order) for order in orders]
+        results = await create_chunk(self._session, self._endpoint, orders, body, names)
+        for number, result in unfit.items():
+            results.insert(number, result)
+        first = next(result for number, result in enumerate(results) if number not in unfit)
         if isinstance(first, Unprocessed) and stops_all(first.error):
             self.stop(first.error)
         if self._session.hooks.watched:
             self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
         return results
+
+    def _written(self, items: Sequence[OrderLike]) -> tuple[tuple[Order, ...], bytes]:
+        orders, body = written_batch(items)
+        if self._validate:
+            refuse_faulty(orders, self._session.clock.now())
+        return orders, body
 
 
 def _sent_names(order: Order) -> Identity:

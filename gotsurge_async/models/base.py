@@ -46,6 +46,20 @@ def utc(moment: datetime) -> datetime:
     return _in_utc(moment)
 
 
+def utc_if_aware(moment: datetime) -> datetime:
+    """`utc` as the converter of a field, which leaves what is none to `names_an_instant`: that knows the field."""
+    return _in_utc(moment) if isinstance(moment, datetime) and moment.tzinfo is not None else moment
+
+
+def names_an_instant(_: object, field: "attrs.Attribute[datetime]", moment: datetime) -> None:
+    """The validator of such a field."""
+    if not isinstance(moment, datetime) or moment.tzinfo is not UTC:
+        try:
+            utc(moment)
+        except InvalidData as error:
+            raise InvalidData("", [problem._replace(path=field.name) for problem in error.problems]) from None
+
+
 def optional_utc(moment: datetime | None) -> datetime | None:
     """`utc`, passing None through."""
     return None if moment is None else utc(moment)

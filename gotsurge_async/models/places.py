@@ -4,7 +4,7 @@ from datetime import datetime
 
 import attrs
 
-from gotsurge_async.models.base import Model, utc
+from gotsurge_async.models.base import Model, names_an_instant, utc_if_aware
 
 
 @attrs.frozen(kw_only=True)
@@ -46,5 +46,5 @@ class Contact(Model):
 class TimeWindow(Model):
     """From when until when (object ``time_window``): aware datetimes, kept in UTC."""
 
-    start_time_utc: datetime = attrs.field(converter=utc)
-    end_time_utc: datetime = attrs.field(converter=utc)
+    start_time_utc: datetime = attrs.field(converter=utc_if_aware, validator=names_an_instant)
+    end_time_utc: datetime = attrs.field(converter=utc_if_aware, validator=names_an_instant)

@@ -1,6 +1,6 @@
 """Price recommendations (section "Get price recommendation")."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import attrs
 from attrs.converters import optional
@@ -8,6 +8,10 @@ from attrs.converters import optional
 from gotsurge_async.models.base import Model, OpenEnum
 from gotsurge_async.models.places import Address
 from gotsurge_async.money import Money
+
+PriceVehicleName: TypeAlias = Literal[
+    "motorcycle", "car", "mpv", "van_1.7m", "van_2.4m", "lorry_10ft", "lorry_14ft", "lorry_24ft", "lorry_40ft"
+]
 
 
 class PriceVehicle(OpenEnum):

@@ -5,13 +5,13 @@ GotSurge calls an order a task. Here `Order` is what we write and `Task` is what
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, ClassVar, TypedDict, TypeVar
+from typing import Any, ClassVar, Literal, TypeAlias, TypedDict, TypeVar
 
 import attrs
 from attrs.converters import optional
 
 from gotsurge_async.errors import InvalidData, Problem
-from gotsurge_async.models.base import NOT_GIVEN, Model, OpenEnum, optional_utc, utc
+from gotsurge_async.models.base import NOT_GIVEN, Model, OpenEnum, names_an_instant, optional_utc, utc_if_aware
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.money import Money
 
@@ -34,6 +34,37 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+BroadcastName: TypeAlias = Literal["marine", "squad", "all"]
+VehicleName: TypeAlias = Literal[
+    "ltl",
+    "motorcycle",
+    "car",
+    "mpv",
+    "van_1.7m",
+    "van_2.4m",
+    "lorry_10ft",
+    "lorry_14ft",
+    "lorry_20ft",
+    "lorry_24ft",
+    "lorry_40ft",
+]
+ServiceName: TypeAlias = Literal["ftl", "ltl"]
+StatusName: TypeAlias = Literal[
+    "draft",
+    "pending_broadcast",
+    "broadcasting",
+    "accepted",
+    "pending_pickup",
+    "pickup_arriving",
+    "pending_delivery",
+    "delivery_arriving",
+    "complete",
+    "cancelled",
+    "expired",
+    "unsuccessful_pickup",
+    "unsuccessful_delivery",
+]
 
 
 class BroadcastPreference(OpenEnum):
@@ -112,17 +143,6 @@ _TERMINAL = frozenset(
 )
 
 
-def _is_money(_: object, field: "attrs.Attribute[Money | None]", value: object) -> None:
-    if value is not None and not isinstance(value, Money):
-        raise TypeError(
-            f'{field.name} is money: give Money.of("2.00", "SGD"), not {value!r} (a bare number does not say its unit)'
-        )
-
-
-def _money_field() -> Any:
-    return attrs.field(default=None, validator=_is_money)
-
-
 @attrs.frozen(kw_only=True)
 class Item(Model):
     """One line of what is carried (objects ``item`` and ``cargo_detail``). The units stand beside each measure."""
@@ -142,6 +162,31 @@ class Item(Model):
 @attrs.frozen(kw_only=True)
 class CargoDetail(Item):
     """One line of ``cargo_details``; the document gives it the shape of an item."""
+
+
+# What a checker takes: text that the document knows, or the class, for a value that it does not.
+def _broadcast(given: BroadcastPreference | BroadcastName) -> BroadcastPreference:
+    return BroadcastPreference(given)
+
+
+def _vehicle(given: VehiclePreference | VehicleName) -> VehiclePreference:
+    return VehiclePreference(given)
+
+
+def _service(given: ServiceType | ServiceName) -> ServiceType:
+    return ServiceType(given)
+
+
+def _some_broadcast(given: BroadcastPreference | BroadcastName | None) -> BroadcastPreference | None:
+    return None if given is None else BroadcastPreference(given)
+
+
+def _some_vehicle(given: VehiclePreference | VehicleName | None) -> VehiclePreference | None:
+    return None if given is None else VehiclePreference(given)
+
+
+def _some_service(given: ServiceType | ServiceName | None) -> ServiceType | None:
+    return None if given is None else ServiceType(given)
 
 
 # Converters by name and type: mypy follows neither ``tuple`` nor a generic function as a converter.
@@ -183,20 +228,18 @@ class TaskFields(Model):
     to_time_window: TimeWindow | None = None
     to_contact: Contact | None = None
     officer_contact: Contact | None = None
-    broadcast_preference: BroadcastPreference | None = attrs.field(
-        default=None, converter=optional(BroadcastPreference)
-    )
-    vehicle_preference: VehiclePreference | None = attrs.field(default=None, converter=optional(VehiclePreference))
-    service_type: ServiceType | None = attrs.field(default=None, converter=optional(ServiceType))
+    broadcast_preference: BroadcastPreference | None = attrs.field(default=None, converter=_some_broadcast)
+    vehicle_preference: VehiclePreference | None = attrs.field(default=None, converter=_some_vehicle)
+    service_type: ServiceType | None = attrs.field(default=None, converter=_some_service)
     pickup_note_to_driver: str | None = None
     delivery_note_to_driver: str | None = None
     cargo_net_quantity: int | None = None
     currency: str | None = None
-    price: Money | None = _money_field()
-    min_price: Money | None = _money_field()
-    max_price: Money | None = _money_field()
-    increment: Money | None = _money_field()
-    admin_fee: Money | None = _money_field()
+    price: Money | None = None
+    min_price: Money | None = None
+    max_price: Money | None = None
+    increment: Money | None = None
+    admin_fee: Money | None = None
     items: tuple[Item, ...] = attrs.field(default=NOT_GIVEN, converter=_items)
     cargo_details: tuple[CargoDetail, ...] = attrs.field(default=NOT_GIVEN, converter=_cargo_details)
     org_id: str | None = None
@@ -216,9 +259,14 @@ class TaskFields(Model):
     def _settle_currency(self) -> None:
         """Give every amount the task's currency, or the task the currency of its amounts."""
         currency = self.currency
+        problems: list[Problem] = []
         for name in self.MONEY:
             money = getattr(self, name)
             if money is None:
+                continue
+            if not isinstance(money, Money):
+                why = f'is money: give Money.of("2.00", "SGD"), not {money!r:.40} (a bare number does not say its unit)'
+                problems.append(Problem(name, why, money))
                 continue
             if not currency and money.currency:
                 currency = money.currency
@@ -226,7 +274,10 @@ class TaskFields(Model):
             if currency and not money.currency:
                 object.__setattr__(self, name, money.in_currency(currency))
             elif money.currency != (currency or ""):
-                raise ValueError(f"{name} is in {money.currency}, but the task's currency is {currency}")
+                why = f"is in {money.currency}, but the task's currency is {currency}"
+                problems.append(Problem(name, why, money))
+        if problems:
+            raise InvalidData("", problems)
 
 
 @attrs.frozen(kw_only=True)
@@ -237,17 +288,16 @@ class Order(TaskFields):
     the service, but it is how an answer is matched to its order: give one that is yours alone.
 
     Raises:
-        TypeError: for a price that is not `Money`.
-        ValueError: for a naive time, or amounts in two currencies.
+        InvalidData: for a price that is not `Money`, a naive time, or amounts in two currencies.
     """
 
     from_address: Address = attrs.field()
     from_time_window: TimeWindow = attrs.field()
     to_address: Address = attrs.field()
-    broadcast_preference: BroadcastPreference = attrs.field(converter=BroadcastPreference)
-    vehicle_preference: VehiclePreference = attrs.field(converter=VehiclePreference)
-    service_type: ServiceType = attrs.field(converter=ServiceType)
-    client_time_utc: datetime = attrs.field(converter=utc)
+    broadcast_preference: BroadcastPreference = attrs.field(converter=_broadcast)
+    vehicle_preference: VehiclePreference = attrs.field(converter=_vehicle)
+    service_type: ServiceType = attrs.field(converter=_service)
+    client_time_utc: datetime = attrs.field(converter=utc_if_aware, validator=names_an_instant)
 
 
 @attrs.frozen(kw_only=True)
@@ -365,7 +415,7 @@ class TaskChanges(TypedDict, total=False):
     to_time_window: TimeWindow | None
     to_contact: Contact | None
     officer_contact: Contact | None
-    broadcast_preference: BroadcastPreference | str | None
+    broadcast_preference: BroadcastPreference | BroadcastName | None
     group_tag: str | None
     pickup_note_to_driver: str | None
     delivery_note_to_driver: str | None
@@ -385,6 +435,6 @@ class TaskChanges(TypedDict, total=False):
     admin_fee: Money | None
     client_time_utc: datetime | None
     client_timezone: str | None
-    vehicle_preference: VehiclePreference | str | None
-    service_type: ServiceType | str | None
+    vehicle_preference: VehiclePreference | VehicleName | None
+    service_type: ServiceType | ServiceName | None
     epod: dict[str, Any] | None

@@ -13,7 +13,7 @@ from gotsurge_async.codec import Codec, unreadable
 from gotsurge_async.errors import BadRequest, Problem, UnreadableAnswer, UsageError
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.places import Address
-from gotsurge_async.models.prices import PriceRequest, PriceVehicle, Quote, Stop
+from gotsurge_async.models.prices import PriceRequest, PriceVehicle, PriceVehicleName, Quote, Stop
 from gotsurge_async.transports.base import Response
 
 __all__ = ["Prices"]
@@ -33,7 +33,7 @@ class Prices:
         self,
         *,
         stops: Sequence[Stop | Address],
-        service_type: PriceVehicle | str | None = None,
+        service_type: PriceVehicle | PriceVehicleName | None = None,
         timeout: float | None = None,
     ) -> Quote:
         """Ask what a route costs (section "Get price recommendation"). Safe to repeat.

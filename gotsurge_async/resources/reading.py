@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 
 import attrs
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.codec import Codec
+from gotsurge_async.codec.given import OrderLike, refuse_faulty, written_batch
 from gotsurge_async.errors import InvalidData, Problem, TooManyInOneCall, UnreadableAnswer, UsageError
 from gotsurge_async.models.base import Field, Model, fields_of
 from gotsurge_async.models.platform import TrackingAssignment, TrackingRequest
-from gotsurge_async.models.tasks import CreatedTasks, Order, Task, TaskBatch
+from gotsurge_async.models.tasks import CreatedTasks, Task
 from gotsurge_async.transports.base import Response
 
 M = TypeVar("M", bound=Model)
@@ -96,25 +98,24 @@ def check_chunk(count: int, what: str, helper: str) -> None:
         raise TooManyInOneCall(f"one call takes 1 to {CHUNK} {what}, not none")
 
 
-def batch_of(orders: Iterable[Order], helper: str) -> TaskBatch:
+def batch_of(orders: Iterable[OrderLike], helper: str, *, validate_at: datetime | None = None) -> bytes:
     """The body of a create.
+
+    Args:
+        validate_at: the present, to hold what can be said of each order before it is sent; None to leave that.
 
     Raises:
         TooManyInOneCall: more than 20, or none; names what takes any number.
-        InvalidData: what is no order, each with its place.
+        InvalidData: what is no order, or a faulty one, each with its place.
     """
     if isinstance(orders, str | bytes | Mapping | Model) or not isinstance(orders, Iterable):
         raise InvalidData("", [Problem("orders", f"give several, such as a list, not {type(orders).__name__}")])
     given = tuple(orders)
     check_chunk(len(given), "orders", helper)
-    problems = [
-        Problem(f"orders[{number}]", f"expected an Order, not {type(each).__name__}: Order(…) makes one of its fields")
-        for number, each in enumerate(given)
-        if not isinstance(each, Order)
-    ]
-    if problems:
-        raise InvalidData("", problems)
-    return TaskBatch(tasks=given)
+    made, body = written_batch(given)
+    if validate_at is not None:
+        refuse_faulty(made, validate_at)
+    return body
 
 
 def reader(cls: type[M]) -> Callable[[Codec, Response], M]:

@@ -6,8 +6,9 @@ import attrs
 
 from gotsurge_async.api.endpoints import TASKS_CREATE, TASKS_GET
 from gotsurge_async.calls.session import Session
+from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.errors import UsageError
-from gotsurge_async.models.tasks import CreatedTasks, Message, Order, Task
+from gotsurge_async.models.tasks import CreatedTasks, Message, Task
 from gotsurge_async.resources.converging import cancel_task
 from gotsurge_async.resources.reading import batch_of, read_created, task_of
 from gotsurge_async.resources.waiting import Until, wait_for
@@ -21,7 +22,9 @@ class Tasks:
 
     _session: Session
 
-    async def create(self, orders: Sequence[Order], *, timeout: float | None = None) -> CreatedTasks:
+    async def create(
+        self, orders: Sequence[OrderLike], *, validate: bool = False, timeout: float | None = None
+    ) -> CreatedTasks:
         """Create and broadcast 1 to 20 orders in one call (section "Create & Broadcast Tasks").
 
         Drivers are asked at once. Never repeated when the answer was lost.
@@ -30,13 +33,18 @@ class Tasks:
             The tasks as the service answers them: match them by tracking_id, their order is not promised, nor that
             there is one for each order.
 
+        Args:
+            orders: each an `Order`, or a dict of its fields as the API writes them.
+            validate: refuse orders that `gotsurge push` would refuse, see `check_order`, before anything is sent.
+
         Raises:
+            InvalidData: what is no order, or is a faulty one; every fault with its path. Nothing was sent.
             TooManyInOneCall: more than 20: `GotSurge.push` takes any number.
             Rejected: the service refused the chunk.
             OutcomeUnknown: nobody can say whether the orders were created.
             NotSent: they certainly were not.
         """
-        batch = batch_of(orders, "gs.push(orders)")
+        batch = batch_of(orders, "gs.push(orders)", validate_at=self._session.clock.now() if validate else None)
         return await self._session.within(timeout).call(TASKS_CREATE, body=batch, read=read_created)
 
     async def get(self, task_id: str, *, timeout: float | None = None) -> Task:

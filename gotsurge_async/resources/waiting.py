@@ -7,9 +7,10 @@ from typing import TypeAlias
 from gotsurge_async.calls.limiter import yielding
 from gotsurge_async.clock import Clock
 from gotsurge_async.errors import UsageError
-from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.models.tasks import StatusName, Task, TaskStatus
 
-Until: TypeAlias = str | Collection[str] | Callable[[Task], bool] | None
+Status: TypeAlias = TaskStatus | StatusName
+Until: TypeAlias = Status | Collection[Status] | Callable[[Task], bool] | None
 """A status that the task is in or has been in, several, or what tells whether it is enough; None for the task's end."""
 
 FIRST, LONGEST, GROWTH = 1.0, 30.0, 1.5

@@ -1,23 +1,33 @@
 """`gotsurge_async.models.tasks`: orders as they are written, tasks as they are read."""
 
 import pickle
+import typing
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import attrs
 import pytest
 
+from gotsurge_async.errors import InvalidData
 from gotsurge_async.models.places import TimeWindow
+from gotsurge_async.models.prices import PriceVehicle, PriceVehicleName
 from gotsurge_async.models.tasks import (
+    BroadcastName,
+    BroadcastPreference,
     CargoDetail,
     CreatedTasks,
     Item,
     Order,
     Receipt,
+    ServiceName,
+    ServiceType,
+    StatusName,
     Task,
     TaskChanges,
     TaskFields,
     TaskStatus,
+    VehicleName,
+    VehiclePreference,
 )
 from gotsurge_async.money import Money
 from tests.support.orders import NOW, order
@@ -67,8 +77,31 @@ def test_an_order_has_one_currency(amounts: dict[str, Any]) -> None:
 @pytest.mark.parametrize("bare", [200_000, 2.0, "2.00"])
 def test_a_bare_number_is_no_money(name: str, bare: Any) -> None:
     """No amount of an order is a number whose unit nobody said."""
-    with pytest.raises(TypeError, match=f"{name} is money"):
+    with pytest.raises(InvalidData, match="is money: give Money") as caught:
         order("T-1", **{"price": None, name: bare})
+    assert [problem.path for problem in caught.value.problems] == [name]
+
+
+def test_every_wrong_amount_is_told() -> None:
+    """Several amounts that are none are told at once, each with its field."""
+    with pytest.raises(InvalidData) as caught:
+        order("T-1", price=5.0, min_price="2", max_price=SGD_5)
+    assert [problem.path for problem in caught.value.problems] == ["price", "min_price"]
+
+
+@pytest.mark.parametrize(
+    ("names", "cls"),
+    [
+        (BroadcastName, BroadcastPreference),
+        (VehicleName, VehiclePreference),
+        (ServiceName, ServiceType),
+        (StatusName, TaskStatus),
+        (PriceVehicleName, PriceVehicle),
+    ],
+)
+def test_a_checker_knows_what_the_class_knows(names: Any, cls: Any) -> None:
+    """The texts that an editor offers are the values of the enumeration, in its order."""
+    assert typing.get_args(names) == tuple(cls)
 
 
 def test_text_becomes_the_enumeration() -> None:
@@ -134,3 +167,11 @@ def test_orders_are_values() -> None:
 def test_a_receipt_does_not_show_its_task() -> None:
     """The task's JSON is kept, and left out of the repr: it is personal, and long."""
     assert "planted" not in repr(Receipt(id="t", raw=b"planted"))
+
+
+@pytest.mark.parametrize("moment", [datetime(2026, 1, 1), "2026-01-01T00:00:00Z", None])  # noqa: DTZ001
+def test_a_time_that_names_no_instant_is_told_with_its_field(moment: Any) -> None:
+    """A naive time, a text or nothing where a time belongs is InvalidData that names the field."""
+    with pytest.raises(InvalidData) as caught:
+        order(client_time_utc=moment)
+    assert [problem.path for problem in caught.value.problems] == ["client_time_utc"]

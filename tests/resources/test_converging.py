@@ -121,13 +121,13 @@ async def test_what_cannot_be_updated_is_not_sent(changes: dict[str, Any], reaso
 
 
 @pytest.mark.parametrize(
-    ("changes", "error"),
-    [({"price": 500_000}, TypeError), ({"client_time_utc": datetime(2026, 1, 1)}, ValueError)],  # noqa: DTZ001
+    "changes",
+    [{"price": 500_000}, {"client_time_utc": datetime(2026, 1, 1)}],  # noqa: DTZ001
 )
-async def test_values_are_as_strict_as_in_an_order(changes: dict[str, Any], error: type[Exception]) -> None:
+async def test_values_are_as_strict_as_in_an_order(changes: dict[str, Any]) -> None:
     """A bare number is no price, and a time without a zone is none."""
     async with client([]) as (gs, _):
-        with pytest.raises(error):
+        with pytest.raises(InvalidData):
             await gs.platform.tasks.update("t", version_rev="0-a", **changes)
 
 

@@ -112,7 +112,7 @@ async def test_both_reads_take_the_etag() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([order(), {"tracking_id": "T"}, None], r"orders\[1\]: expected an Order, not dict.*orders\[2\]: .* NoneType"),
+        ([order(), 7, None], r"orders\[1\]: expected an Order, not int 7; orders\[2\]: .* NoneType"),
         ("T-1", "orders: give several, such as a list, not str"),
         (order(), "orders: give several, such as a list, not Order"),
         (5, "orders: give several, such as a list, not int"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async import GotSurge, OutcomeUnknown
+from gotsurge_async import Contact, GotSurge, Money, OutcomeUnknown
 from gotsurge_async.errors import (
     BadRequest,
     CallError,
@@ -65,7 +65,7 @@ async def test_a_call_takes_one_to_twenty(count: int, message: str) -> None:
 async def test_an_order_that_json_cannot_hold_is_refused() -> None:
     """A price that no number of JSON holds and the like ends before anything is sent."""
     async with client([]) as (gs, transport):
-        with pytest.raises(InvalidData, match=r"tasks\[0\].total_item_weight: is nan"):
+        with pytest.raises(InvalidData, match=r"orders\[0\].total_item_weight: is nan"):
             await gs.tasks.create([order(total_item_weight=float("nan"))])
     assert transport.sent == []
 
@@ -247,3 +247,15 @@ async def test_the_client_holds_the_resource() -> None:
     """`gs.tasks` is one object for the life of the client."""
     gs = GotSurge("sandbox")
     assert gs.tasks is gs.tasks
+
+
+async def test_a_create_may_be_held_to_the_rules() -> None:
+    """With ``validate`` every fault that `gotsurge push` would tell ends each create before anything is sent."""
+    bad = order("T-1", price=Money.of("0.50", "SGD"), to_contact=Contact(phone="+65 6123 4567"))
+    async with client([]) as (gs, transport):
+        for create in (gs.tasks.create, gs.platform.tasks.create, gs.platform.drafts.create):
+            with pytest.raises(InvalidData) as caught:
+                await create([order(), bad], validate=True)
+            assert [each.path for each in caught.value.problems] == ["orders[1].to_contact.phone", "orders[1].price"]
+            assert "did you mean +6561234567?" in str(caught.value)
+    assert transport.sent == []

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import assert_type
 
+import attrs
+
 from gotsurge_async import (
     Address,
     CargoDetail,
@@ -12,6 +14,7 @@ from gotsurge_async import (
     Created,
     Credentials,
     FileStore,
+    Finding,
     GotSurge,
     InDoubt,
     Item,
@@ -32,7 +35,9 @@ from gotsurge_async import (
     TooLateToCancel,
     Unprocessed,
     Updated,
+    VehiclePreference,
     VersionConflict,
+    check_order,
 )
 from gotsurge_async.hooks import CallStarted, Event, RequestDone
 from gotsurge_async.models.auth import PartnerDetail
@@ -57,6 +62,22 @@ def an_order(number: int) -> Order:
         items=[Item(name="Rope", quantity=2)],
         client_time_utc=start,
     )
+
+
+def typing_errors(order: Order) -> None:
+    """What a checker finds: each line is wrong, and without its comment the checker says so."""
+    attrs.evolve(order, vehicle_preference="van_1.7")  # type: ignore[arg-type]
+    attrs.evolve(order, price=48.5)  # type: ignore[arg-type]
+    Order(
+        from_address=order.from_address,
+        from_time_window=order.from_time_window,
+        to_address=order.to_address,
+        broadcast_preference="everybody",  # type: ignore[arg-type]
+        vehicle_preference=VehiclePreference("hovercraft"),  # a value that is newer than this client
+        service_type="FTL",  # type: ignore[arg-type]
+        client_time_utc=order.client_time_utc,
+    )
+    GotSurge("staging")  # type: ignore[arg-type]
 
 
 async def orders() -> AsyncIterator[Order]:
@@ -121,6 +142,11 @@ async def plain(gs: GotSurge) -> None:
     assert_type(task, Task)
     assert_type(task.price, Money | None)
     assert_type(await gs.tasks.wait(task.id, until="accepted", timeout=60), Task)
+    assert_type(await gs.tasks.wait(task.id, until=["complete", "cancelled"]), Task)
+    await gs.tasks.wait(task.id, until="delivered")  # type: ignore[arg-type]
+    as_dict = {"tracking_id": "T-2", "from_address": {"zip_code": "619110"}}
+    assert_type(await gs.tasks.create([an_order(1), as_dict], validate=True), CreatedTasks)
+    assert_type(check_order(an_order(1), now=datetime.now(UTC)), list[Finding])
     try:
         assert_type(await gs.tasks.cancel(task.id, reason="Wrong information"), Message)
     except TooLateToCancel as error:
@@ -134,7 +160,7 @@ async def plain(gs: GotSurge) -> None:
 
 async def push(gs: GotSurge) -> None:
     """Any number of orders."""
-    async for result in gs.push(orders(), concurrency=4):
+    async for result in gs.push(orders(), concurrency=4, validate=True):
         match result:
             case Created(order=order, receipt=receipt):
                 assert_type(order, Order)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import attrs
 
-from gotsurge_async.bulk.checks.rules import Severity
+from gotsurge_async.models.rules import Severity
 
 _LONGEST = 200
 

@@ -18,6 +18,7 @@ from gotsurge_async.bulk.sources.cells import decode_row
 from gotsurge_async.bulk.sources.source import fingerprint_of
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.codec.given import OrderLike, made_of
 from gotsurge_async.errors import GotSurgeError, InvalidData, Problem
 from gotsurge_async.models.tasks import Order
 
@@ -108,7 +109,7 @@ class Loader:
             return run, await self._admit(run, source.name, source.sha256, report)
 
     async def orders(
-        self, orders: Iterable[Order] | AsyncIterable[Order], key: Callable[[Order], str | None], name: str
+        self, orders: Iterable[OrderLike] | AsyncIterable[OrderLike], key: Callable[[Order], str | None], name: str
     ) -> tuple[Run, Admission]:
         """See `Push.load_orders`."""
         run = await self.ledger.begin(
@@ -118,8 +119,9 @@ class Loader:
             number = 0
             async for block in chunks_of(orders, whole_chunks(self.chunk)):
                 rows = []
-                for order in block:
+                for given in block:
                     number += 1
+                    order = given if isinstance(given, Order) else made_of(given, Order, f"orders[{number - 1}]")
                     order_key = _key(order, key, name, number)
                     payload, plain = codec.encode_order(order)
                     rows.append(NewOrder(number, order_key, payload, None, fingerprint_of(plain)))

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import attrs
 import msgspec
 
-from gotsurge_async.bulk.checks.rules import nearest
 from gotsurge_async.models.base import OpenEnum, fields_of, is_model
+from gotsurge_async.models.rules import nearest
 from gotsurge_async.models.tasks import Item, Order
 from gotsurge_async.money import Money
 

@@ -12,13 +12,13 @@ from operator import itemgetter
 import msgspec
 
 from gotsurge_async.bulk.checks.faults import SourceReport
-from gotsurge_async.bulk.checks.rules import check_item
 from gotsurge_async.bulk.sources.fields import ITEM_KEY, ItemRow, candidate_of
 from gotsurge_async.bulk.sources.header import Reading
 from gotsurge_async.bulk.sources.lines import Grid
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.source import encode
 from gotsurge_async.bulk.sources.table import Table
+from gotsurge_async.models.rules import check_item
 from gotsurge_async.models.tasks import Item
 
 _BLOCK = 1_000

@@ -11,7 +11,6 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks.faults import Fault, Original, SourceReport
-from gotsurge_async.bulk.checks.rules import Severity
 from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet, time_parser
 from gotsurge_async.bulk.sources.fields import FEEDBACK, candidate_of, columns_of, did_you_mean
 from gotsurge_async.bulk.sources.lines import TOO_LONG, BadFile, Digested, Text, not_in
@@ -28,6 +27,7 @@ from gotsurge_async.bulk.sources.source import (
 )
 from gotsurge_async.errors import InvalidData, Problem
 from gotsurge_async.models.base import fields_of, is_model
+from gotsurge_async.models.rules import Severity
 from gotsurge_async.models.tasks import Order
 
 _Tree = dict[str, Any]

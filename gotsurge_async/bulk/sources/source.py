@@ -16,10 +16,10 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks.faults import SourceReport
-from gotsurge_async.bulk.checks.rules import Finding, check_order
 from gotsurge_async.bulk.sources.fields import candidate_of, required_of
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.models.places import Address, TimeWindow
+from gotsurge_async.models.rules import Finding, check_order
 from gotsurge_async.models.tasks import Order
 
 IN_DOUBT = "in_doubt"

@@ -5,11 +5,11 @@ from itertools import islice
 from typing import Any
 
 from gotsurge_async.bulk.checks.faults import Fault, Original, SourceReport
-from gotsurge_async.bulk.checks.rules import Finding, Severity
 from gotsurge_async.bulk.sources.cells import Broken
 from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.bulk.sources.header import Header, Reading
 from gotsurge_async.bulk.sources.lines import BadFile, Grid, Record, not_in
+from gotsurge_async.models.rules import Finding, Severity
 
 _DELIMITERS = ",;\t|"
 _LOOKED_FOR_A_HEADER = 20

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from gotsurge_async.bulk.checks.faults import SourceReport
-from gotsurge_async.bulk.checks.rules import check_order
 from gotsurge_async.bulk.sources.cells import encode_row, shortened_by_spreadsheet
 from gotsurge_async.bulk.sources.fields import ITEM_KEY, candidate_of, columns_of
 from gotsurge_async.bulk.sources.header import Header, Reading
@@ -23,6 +22,7 @@ from gotsurge_async.bulk.sources.source import (
     unseen_in,
 )
 from gotsurge_async.bulk.sources.table import Table
+from gotsurge_async.models.rules import check_order
 from gotsurge_async.models.tasks import Order
 
 

@@ -55,7 +55,8 @@ def price(target: Target, pickup: Stop, deliveries: Sequence[Stop], vehicle: str
     \b
     gotsurge price --from 1.2966,103.7764 --to 1.2700,103.8600 --vehicle car --simulate
     """
-    quote = call(target, lambda gs: gs.prices.recommend(stops=[pickup, *deliveries], service_type=vehicle))
+    service_type = None if vehicle is None else PriceVehicle(vehicle)
+    quote = call(target, lambda gs: gs.prices.recommend(stops=[pickup, *deliveries], service_type=service_type))
     if as_json:
         print_json(quote)
         return

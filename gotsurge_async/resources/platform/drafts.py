@@ -7,8 +7,9 @@ import attrs
 from gotsurge_async.api.endpoints import CHUNK, DRAFTS_CREATE
 from gotsurge_async.calls.create import PushStream
 from gotsurge_async.calls.session import Session
+from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.models.platform import UpdatedTasks
-from gotsurge_async.models.tasks import CreatedTasks, Order
+from gotsurge_async.models.tasks import CreatedTasks
 from gotsurge_async.resources.converging import broadcast
 from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
 from gotsurge_async.resources.reading import (
@@ -33,7 +34,9 @@ class Drafts:
 
     _session: Session
 
-    async def create(self, orders: Sequence[Order], *, timeout: float | None = None) -> CreatedTasks:
+    async def create(
+        self, orders: Sequence[OrderLike], *, validate: bool = False, timeout: float | None = None
+    ) -> CreatedTasks:
         """Create 1 to 20 drafts in one call (section "Create Draft Tasks"). No driver is asked.
 
         Not repeated by itself when the answer was lost; creating them again leaves the first ones unused.
@@ -41,19 +44,31 @@ class Drafts:
         Returns:
             The drafts: match them by tracking_id, their order is not promised, nor that there is one for each order.
 
+        Args:
+            orders: each an `Order`, or a dict of its fields as the API writes them.
+            validate: refuse orders that `gotsurge push` would refuse, see `check_order`, before anything is sent.
+
         Raises:
+            InvalidData: what is no order, or is a faulty one; every fault with its path. Nothing was sent.
             TooManyInOneCall: more than 20: `create_all` takes any number.
             Rejected: the service refused the chunk.
             OutcomeUnknown: the drafts may exist; nobody knows their ids.
         """
-        batch = batch_of(orders, "gs.platform.drafts.create_all(orders)")
+        batch = batch_of(
+            orders, "gs.platform.drafts.create_all(orders)", validate_at=self._session.clock.now() if validate else None
+        )
         return await self._session.within(timeout).call(DRAFTS_CREATE, body=batch, read=read_created)
 
     def create_all(
-        self, orders: Iterable[Order] | AsyncIterable[Order], *, concurrency: int | None = None, chunk: int = CHUNK
+        self,
+        orders: Iterable[OrderLike] | AsyncIterable[OrderLike],
+        *,
+        concurrency: int | None = None,
+        chunk: int = CHUNK,
+        validate: bool = False,
     ) -> PushStream:
         """Create any number of drafts: chunks of at most 20, results as they come, as `GotSurge.push` gives them."""
-        return PushStream(self._session, DRAFTS_CREATE, orders, size=chunk, concurrency=concurrency)
+        return PushStream(self._session, DRAFTS_CREATE, orders, size=chunk, concurrency=concurrency, validate=validate)
 
     async def broadcast(self, task_ids: Sequence[str], *, timeout: float | None = None) -> UpdatedTasks:
         """Broadcast 1 to 20 drafts: drivers are asked from now on (section "Broadcast Draft Tasks"). Safe to repeat.

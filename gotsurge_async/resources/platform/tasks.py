@@ -14,9 +14,10 @@ from gotsurge_async.api.endpoints import (
 )
 from gotsurge_async.calls.create import PushStream
 from gotsurge_async.calls.session import Session
+from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.platform import TaskPage, UpdatedTasks
-from gotsurge_async.models.tasks import CreatedTasks, Order, Task, TaskChanges
+from gotsurge_async.models.tasks import CreatedTasks, Task, TaskChanges
 from gotsurge_async.resources.converging import update_task
 from gotsurge_async.resources.listing import Listing, listing
 from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
@@ -39,7 +40,9 @@ class PlatformTasks:
 
     _session: Session
 
-    async def create(self, orders: Sequence[Order], *, timeout: float | None = None) -> CreatedTasks:
+    async def create(
+        self, orders: Sequence[OrderLike], *, validate: bool = False, timeout: float | None = None
+    ) -> CreatedTasks:
         """Create and broadcast 1 to 20 orders in one call (section "Platform Partners", "Create Tasks").
 
         Drivers are asked at once. Never repeated when the answer was lost: ``gs.platform.drafts`` is the way that can
@@ -49,20 +52,34 @@ class PlatformTasks:
             The tasks as the service answers them: match them by tracking_id, their order is not promised, nor that
             there is one for each order.
 
+        Args:
+            orders: each an `Order`, or a dict of its fields as the API writes them.
+            validate: refuse orders that `gotsurge push` would refuse, see `check_order`, before anything is sent.
+
         Raises:
+            InvalidData: what is no order, or is a faulty one; every fault with its path. Nothing was sent.
             TooManyInOneCall: more than 20: `create_all` takes any number.
             Rejected: the service refused the chunk.
             OutcomeUnknown: nobody can say whether the orders were created.
             NotSent: they certainly were not.
         """
-        batch = batch_of(orders, "gs.platform.tasks.create_all(orders)")
+        batch = batch_of(
+            orders, "gs.platform.tasks.create_all(orders)", validate_at=self._session.clock.now() if validate else None
+        )
         return await self._session.within(timeout).call(PLATFORM_TASKS_CREATE, body=batch, read=read_created)
 
     def create_all(
-        self, orders: Iterable[Order] | AsyncIterable[Order], *, concurrency: int | None = None, chunk: int = CHUNK
+        self,
+        orders: Iterable[OrderLike] | AsyncIterable[OrderLike],
+        *,
+        concurrency: int | None = None,
+        chunk: int = CHUNK,
+        validate: bool = False,
     ) -> PushStream:
         """Create and broadcast any number of orders, as `GotSurge.push` does for a plain partner."""
-        return PushStream(self._session, PLATFORM_TASKS_CREATE, orders, size=chunk, concurrency=concurrency)
+        return PushStream(
+            self._session, PLATFORM_TASKS_CREATE, orders, size=chunk, concurrency=concurrency, validate=validate
+        )
 
     def list(self, *, per_page: int = 200, order: Literal["asc", "desc"] = "asc") -> Listing[TaskPage, Task]:
         """List the tasks of the partner and its organizations (section "Task List"). Safe to repeat.

@@ -3,7 +3,7 @@
 import tracemalloc
 
 from gotsurge_async.bulk.checks.faults import MOST_GROUPS, Fault, FaultGroups, Original, SourceReport
-from gotsurge_async.bulk.checks.rules import Severity
+from gotsurge_async.models.rules import Severity
 
 PHONE = "is not E.164"
 

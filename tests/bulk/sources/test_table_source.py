@@ -13,10 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.checks.rules import check_order
 from gotsurge_async.bulk.sources import SourceOptions, SourceReport, open_source
 from gotsurge_async.bulk.sources.fields import candidate_of, columns_of, required_of
 from gotsurge_async.bulk.sources.source import STAND_INS, fingerprint_of
+from gotsurge_async.models.rules import check_order
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 from tests.support.order_forms import CELLS, NOW, good_order, orders

@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 import attrs
 
-from gotsurge_async.bulk.checks.rules import nearest
 from gotsurge_async.bulk.sources.cells import Exact, Parse, parser
 from gotsurge_async.bulk.sources.fields import FEEDBACK, columns_of, required_of
 from gotsurge_async.bulk.sources.lines import Grid, Record
@@ -19,6 +18,7 @@ from gotsurge_async.bulk.sources.maps.samples import dates_parser, number_parser
 from gotsurge_async.bulk.sources.options import Dates, Dialect
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.base import OpenEnum, fields_of
+from gotsurge_async.models.rules import nearest
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 

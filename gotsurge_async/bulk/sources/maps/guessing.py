@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from gotsurge_async.bulk.checks.rules import nearest
 from gotsurge_async.bulk.sources.fields import columns_of
+from gotsurge_async.models.rules import nearest
 from gotsurge_async.models.tasks import Order
 
 

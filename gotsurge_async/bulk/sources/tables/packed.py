@@ -104,7 +104,7 @@ def check_encoding(name: str) -> str:
     Raises:
         ConfigError: there is no such encoding.
     """
-    from gotsurge_async.bulk.checks.rules import nearest
+    from gotsurge_async.models.rules import nearest
 
     try:
         found = codecs.lookup(name)

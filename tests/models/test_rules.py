@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gotsurge_async.bulk.checks.rules import Finding, Severity, check_order, imo_check_digit, nearest
 from gotsurge_async.models.places import Address, Contact, TimeWindow
+from gotsurge_async.models.rules import Finding, Severity, check_order, imo_check_digit, nearest
 from gotsurge_async.models.tasks import CargoDetail, Item, Order
 from gotsurge_async.money import Money
 from tests.support.order_forms import NOW, good_order, orders, window
