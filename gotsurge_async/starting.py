@@ -10,6 +10,8 @@ import sys
 from types import FrameType
 
 _CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+if _break := getattr(signal, "SIGBREAK", None):  # Ctrl-Break on Windows
+    _CODES[_break] = 143
 _UNTOUCHED = (signal.SIG_DFL, signal.default_int_handler)
 
 

@@ -14,6 +14,7 @@ from typing import Self
 
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
+from gotsurge_async.system import files
 
 __all__ = ["Sealer", "new_key"]
 
@@ -200,22 +201,11 @@ def write_private(path: Path, content: bytes, what: str) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-        _sync_folder(path.parent)
+            files.sync(file.fileno())
+        files.replace(Path(temporary), path)
+        files.sync_folder(path.parent)
     except OSError as error:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink(missing_ok=True)
         raise ConfigError(f"cannot write {what} {path}: {error.strerror or error}") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder durable: until then a power failure may bring the old file back."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,7 +6,6 @@ A `FaultFile` and `Fixes` are told every fault as it is found (`SourceReport.tol
 import codecs
 import csv
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from gotsurge_async.bulk.sources import Form, Source
 from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.bulk.sources.lines import MARKS, Digested, Text, unwrapped
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.system import files
 
 FAULTY = "faulty"
 """The ``gs_status`` of a row that has faults."""
@@ -220,7 +220,7 @@ def mend_table(path: Path, fixes: Fixes, form: Form) -> Path:
                 for record in _mended(stream, iter(fixes), form, path):
                     made.stream.write(record)
             made.stream.flush()
-            os.fsync(made.stream.fileno())
+            files.sync(made.stream.fileno())
             names = (path.with_name(f"{path.name}.before-fix{n or ''}") for n in count())
             kept = next(name for name in names if not name.exists())
             shutil.copy2(path, kept)

@@ -75,6 +75,7 @@ def _lossy(stream: TextIO | None) -> tuple[TextIO | None, LossyStream | None]:
             encoding=stream.encoding,
             # A sign that a terminal does not have is no reason to end either.
             errors="backslashreplace" if stream.errors == "strict" else stream.errors,
+            newline="",  # the same bytes on every system: Windows would end lines in its own way
             line_buffering=bool(getattr(stream, "line_buffering", False)),
             write_through=bool(getattr(stream, "write_through", False)),
         ),

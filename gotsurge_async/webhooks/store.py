@@ -303,6 +303,7 @@ def _prepare(driver: sqlite3.Connection, place: Place) -> None:
     driver.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file
     driver.execute("PRAGMA journal_mode = WAL")
     driver.execute("PRAGMA synchronous = FULL")
+    driver.execute("PRAGMA fullfsync = ON")  # macOS would leave it in the memory of the disk
 
 
 def _why(error: Exception) -> str:

@@ -1,6 +1,5 @@
 """The tasks of orders that were changed after they had been pushed: changed into what the orders say now."""
 
-import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.models.tasks import Order, TaskChanges
 from gotsurge_async.resources.converging import shows
+from gotsurge_async.system import shell
 
 
 @attrs.frozen(kw_only=True)
@@ -96,7 +96,7 @@ async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
     fields = dict.fromkeys(path.partition(".")[0] for path in differing_fields(rival))
     fixed = [name for name in fields if name not in TaskChanges.__annotations__ and name != "currency"]
     if fixed:
-        undo = f"gotsurge undo {rival.other_run} --key {shlex.quote(rival.key)}"
+        undo = f"gotsurge undo {rival.other_run} --key {shell.word(rival.key)}"
         return f"{', '.join(fixed)} cannot be changed in a task: {undo}, and push this again"
     try:
         task = await gs.platform.tasks.get(rival.task_id)

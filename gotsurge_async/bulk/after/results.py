@@ -24,6 +24,7 @@ from gotsurge_async.bulk.sources import Form
 from gotsurge_async.bulk.sources.cells import decode_row
 from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.system import files
 
 FILES = {
     Word.CREATED: "created",
@@ -167,7 +168,7 @@ def try_folder(folder: Path, size: int) -> None:
             os.write(descriptor, b"\0" * _PROBE)
             if size > _PROBE and hasattr(os, "posix_fallocate"):
                 _reserve(descriptor, size)
-            os.fsync(descriptor)
+            files.sync(descriptor)
         finally:
             os.close(descriptor)
             Path(name).unlink()

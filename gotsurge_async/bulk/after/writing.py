@@ -18,6 +18,7 @@ from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.bulk.send.load import FORM
 from gotsurge_async.bulk.sources import Form
 from gotsurge_async.bulk.sources.cells import Exact
+from gotsurge_async.system import files
 
 
 class WholeFile:
@@ -34,7 +35,7 @@ class WholeFile:
     def put_in_place(self) -> None:
         """Close the file, and give it its name."""
         self.stream.close()
-        self.temporary.replace(self.path)
+        files.replace(self.temporary, self.path)
 
 
 _QUOTE, _TWO_QUOTES = '"', '""'

@@ -17,7 +17,6 @@
 """
 
 import re
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -27,6 +26,7 @@ from attrs import frozen
 from gotsurge_async import codec
 from gotsurge_async.bulk.ledger.states import Holder, OrderRow, PendingOrder
 from gotsurge_async.errors import GotSurgeError, InvalidData
+from gotsurge_async.system import shell
 
 RESCUE = (
     "Begin no other ledger: one that knows of nothing that was sent sends it all again. `gotsurge ledger check` lists "
@@ -52,7 +52,7 @@ def commands_for(text: str, path: str) -> str:
     if path.startswith("postgresql://"):
         for of_a_file, of_a_server in _OF_FILES:
             text = text.replace(of_a_file, of_a_server)
-    return _COMMAND.sub(lambda found: f"`{found[1]} --ledger {shlex.quote(path)}`", text) if path else text
+    return _COMMAND.sub(lambda found: f"`{found[1]} --ledger {shell.word(path)}`", text) if path else text
 
 
 class LedgerError(GotSurgeError):

@@ -70,7 +70,10 @@ def zone_named(name: str | None) -> ZoneInfo | None:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        hint = did_you_mean(name, available_timezones())
+        known = available_timezones()
+        if not known:
+            raise ConfigError(f'no time zone is known here, nor "{name}": pip install tzdata') from None
+        hint = did_you_mean(name, known)
         raise ConfigError(f'time zone "{name}" is not known{hint}') from None
 
 

@@ -15,6 +15,7 @@ from gotsurge_async.cli.shared.output import say
 from gotsurge_async.clock import Clock, sleep_or
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import ConfigError, UsageError
+from gotsurge_async.system.loops import ending_signals, heeded
 
 TOKEN, NEXT = "GOTSURGE_WEBHOOK_TOKEN", "GOTSURGE_WEBHOOK_TOKEN_NEXT"
 PREFIX = "/webhooks"
@@ -67,15 +68,9 @@ async def listening(host: str, port: int, routes: Iterable[web.RouteDef]) -> Asy
 
 async def until_a_signal(stop: asyncio.Event | None = None) -> None:
     """Wait for Ctrl-C or SIGTERM, or until an event is set; a second signal ends the process at once."""
-    loop, stop = asyncio.get_running_loop(), stop or asyncio.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, stop.set)
-    try:
+    stop = stop or asyncio.Event()
+    with heeded(dict.fromkeys((signal.SIGINT, *ending_signals()), stop.set)):
         await stop.wait()
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 class Lines:
@@ -109,9 +104,7 @@ class Lines:
                 if self.unread or (self._tries and self.stop.is_set()):
                     raise asyncio.CancelledError
                 try:
-                    await self._room()
-                    # Of so much a pipe never takes a part, and it does not make the receiver wait.
-                    rest = rest[os.write(self._out, rest[: select.PIPE_BUF]) :]
+                    rest = rest[await self._write(rest) :]
                 except BrokenPipeError:
                     self.unread = True
                     say("who read standard output has gone: what was not printed is kept, and printed by the next one")
@@ -121,6 +114,13 @@ class Lines:
             if self._tries:
                 self._tries = 0
                 say("changes can be printed again")
+
+    async def _write(self, rest: bytes) -> int:
+        if not hasattr(select, "PIPE_BUF"):  # Windows: a loop cannot wait for room there, so a thread does
+            return await asyncio.to_thread(os.write, self._out, rest)
+        await self._room()
+        # Of so much a pipe never takes a part, and it does not make the receiver wait.
+        return os.write(self._out, rest[: select.PIPE_BUF])
 
     async def _wait(self, error: OSError) -> None:
         if not self._tries:

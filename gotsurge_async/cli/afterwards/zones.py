@@ -6,16 +6,19 @@ from zoneinfo import ZoneInfo
 import click
 
 from gotsurge_async.cli.shared.options import OUTPUT, Decorator, in_group
+from gotsurge_async.errors import ConfigError
 
 PORT = "Asia/Singapore"
 """Where the ships are, unless told otherwise."""
 
 
 def _zone(_: click.Context, __: click.Parameter, name: str) -> ZoneInfo:
+    from gotsurge_async.bulk.sources.options import zone_named
+
     try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, LookupError):
-        raise click.UsageError(f"--timezone: there is no time zone {name!r}: give one as Asia/Singapore") from None
+        return zone_named(name) or ZoneInfo(PORT)
+    except ConfigError as error:
+        raise click.UsageError(f"--timezone: {error}") from None
 
 
 zone_option: Decorator[Any] = in_group(OUTPUT)(

@@ -1,6 +1,5 @@
 """``gotsurge simulator``: GotSurge on your own machine."""
 
-import asyncio
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +11,7 @@ from gotsurge_async.cli.shared.exits import Exit, Failure
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import print_json
 from gotsurge_async.simulator import SWITCHES, Life, SimulatorOptions, serve
+from gotsurge_async.system import loops
 
 PORT = 8765
 
@@ -73,7 +73,7 @@ def simulator(
     }
     with suppress(KeyboardInterrupt):
         try:
-            asyncio.run(serve(port, SimulatorOptions(**chosen), announce=click.echo))
+            loops.run(serve(port, SimulatorOptions(**chosen), announce=click.echo))
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         except OSError as error:
@@ -96,7 +96,7 @@ def trigger(task: str, status: str, port: int, through: bool, force: bool, note:
     TASK is a task id, or a tracking id that only one task has.
     """
     wanted = {"status": status, "through": through, "force": force, "note": note}
-    entered = asyncio.run(_post(port, f"/_simulator/tasks/{quote(task, safe='')}/status", wanted))
+    entered = loops.run(_post(port, f"/_simulator/tasks/{quote(task, safe='')}/status", wanted))
     if as_json:
         print_json(entered)
     else:

@@ -1,6 +1,5 @@
 """From options and environment variables to a client that is signed in."""
 
-import asyncio
 import os
 import shlex
 import warnings
@@ -26,6 +25,7 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials, Environment, Limits, Settings, Timeouts, from_env
 from gotsurge_async.errors import CallError, OutcomeUnknown, SignInFailed, SignInNeeded, Unauthorized
 from gotsurge_async.secrets import Secret
+from gotsurge_async.system import loops
 from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import Request, TransportError
 
@@ -295,7 +295,7 @@ def call(target: Target, work: Callable[[GotSurge], Awaitable[T]]) -> T:
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
         try:
-            return asyncio.run(connect())
+            return loops.run(connect())
         except OutcomeUnknown as error:
             raise _unknown(error) from None
 

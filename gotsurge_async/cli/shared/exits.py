@@ -1,6 +1,5 @@
 """Exit codes, and errors told to people; with ``--json`` also to programs, as one document on standard output."""
 
-import asyncio
 import functools
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from gotsurge_async.errors import (
     Unauthorized,
     UsageError,
 )
+from gotsurge_async.system import loops
 
 T = TypeVar("T")
 
@@ -150,7 +150,7 @@ def told(run: Callable[[], str | None] = lambda: None, *, interrupted: str = "in
 def run_told(work: Coroutine[Any, Any, T], run: Callable[[], str | None] = lambda: None) -> T:
     """Run something to its end; what goes wrong is `told`, and ends the process."""
     with told(run):
-        return asyncio.run(work)
+        return loops.run(work)
 
 
 def asynchronous(
@@ -161,7 +161,7 @@ def asynchronous(
     @functools.wraps(command)
     def to_its_end(**given: Any) -> None:
         with told(lambda: given.get("run_id"), interrupted=interrupted):
-            code = asyncio.run(command(**given))
+            code = loops.run(command(**given))
         if code is not None:
             raise SystemExit(int(code))
 

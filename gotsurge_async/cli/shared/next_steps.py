@@ -1,7 +1,6 @@
 """What to type next about a run: one place makes these commands, for the end of a push and for ``gotsurge status``."""
 
 import os
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from gotsurge_async.cli.shared.output import say
 from gotsurge_async.config import Environment
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.system import shell
 
 ELSEWHERE = "FOLDER"
 """Stands in a command for a folder that can be written, which a person must name."""
@@ -92,9 +92,9 @@ class Standing:
         options = self.info.options
         where = "--simulate" if self.simulated else f"--env {self.info.environment}"
         account = _option("--account", options.get("account"))
-        reading = map(shlex.quote, (*options.get("reading", ()), *_of_the_form(self.info)))
+        reading = map(shell.word, (*options.get("reading", ()), *_of_the_form(self.info)))
         rest = (_option("--api-base", _api_base(self.info)), account, *reading, self.ledger_option, self.out_option)
-        return _joined("gotsurge push", shlex.quote(file), where, *rest, *words)
+        return _joined("gotsurge push", shell.word(file), where, *rest, *words)
 
     @property
     def ledger_option(self) -> str:
@@ -214,7 +214,7 @@ def _joined(*words: str) -> str:
 
 
 def _option(name: str, value: str | None) -> str:
-    return f"{name} {shlex.quote(value)}" if value else ""
+    return f"{name} {shell.word(value)}" if value else ""
 
 
 def _api_base(info: RunInfo) -> str | None:

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError, GotSurgeError
+from gotsurge_async.system.loops import ending_signals, heeded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,15 +61,9 @@ class Interrupts:
     @contextmanager
     def caught(self) -> Iterator[None]:
         """Catch the signals inside the block."""
-        loop = asyncio.get_running_loop()
-        codes = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
-        for number, code in codes.items():
-            loop.add_signal_handler(number, self._received, code)
-        try:
+        codes = {signal.SIGINT: Exit.INTERRUPTED} | dict.fromkeys(ending_signals(), Exit.TERMINATED)
+        with heeded({number: partial(self._received, code) for number, code in codes.items()}):
             yield
-        finally:
-            for number in codes:
-                loop.remove_signal_handler(number)
 
     def _received(self, code: Exit) -> None:
         first = self.code is None

@@ -21,6 +21,7 @@ from gotsurge_async.bulk.ledger.states import Holder
 from gotsurge_async.bulk.ledger.upkeep.counter import LEDGER_ID, Identity, Keeper
 from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database, Sqlite, statements
+from gotsurge_async.system import files
 
 log: logging.Logger = logging.getLogger(__name__)
 
@@ -99,8 +100,8 @@ def _copy(path: Path, version: int) -> Path:
                 sqlite.copy_to(unfinished, source)
             names = (path.with_name(f"{path.name}.version-{version}{f'.{n}' if n > 1 else ''}") for n in count(1))
             copy = next(name for name in names if not name.exists())
-            unfinished.rename(copy)
-            sqlite.sync_folder(path.parent)
+            files.replace(unfinished, copy)
+            files.sync_folder(path.parent)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise

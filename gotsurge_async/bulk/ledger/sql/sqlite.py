@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerBusy, LedgerError, LedgerUnusable
 from gotsurge_async.database import Sqlite, closed_on_error
+from gotsurge_async.system import files
 
 BUSY_SECONDS = 60.0
 """How long a write waits for another process. An admission of a million contested orders holds the file for 20 s."""
@@ -114,6 +115,7 @@ def writing(path: Path, texts: Mapping[str, str]) -> Sqlite:
         _write_ahead(db.driver)
         for pragma in (
             "synchronous = FULL",
+            "fullfsync = ON",  # macOS would leave it in the memory of the disk
             f"cache_size = -{WRITER_CACHE_KIB}",
             f"journal_size_limit = {JOURNAL_LIMIT}",
         ):
@@ -151,17 +153,7 @@ def copy_to(path: Path, source: sqlite3.Connection) -> None:
         source.backup(target)
         target.execute("PRAGMA journal_mode = DELETE")  # one file, to be looked at where none can be written
     with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, where the system opens folders."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        files.sync(file.fileno())
 
 
 # --- only to read -----------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from gotsurge_async.bulk.ledger.sql.sqlite import translated
 from gotsurge_async.bulk.ledger.sql.store import Backend, place
 from gotsurge_async.bulk.ledger.upkeep.check import Health, check, refuse_unfit
 from gotsurge_async.database import Kind, Place
+from gotsurge_async.system import files
 
 
 def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Health:
@@ -55,15 +56,15 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
                     f"is damaged, and was not copied ({told}). See `gotsurge ledger check`", path=shown
                 )
             if force:
-                copy.replace(to)
+                files.replace(copy, to)
             else:
                 try:
                     to.hardlink_to(copy)  # and not a rename, which would replace what came meanwhile
                 except FileExistsError:
                     raise
                 except OSError:  # a file system without links
-                    copy.rename(to)
-            sqlite.sync_folder(to.parent)
+                    files.replace(copy, to)
+            files.sync_folder(to.parent)
         finally:
             copy.unlink(missing_ok=True)
     return health

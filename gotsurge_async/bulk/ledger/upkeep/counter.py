@@ -21,6 +21,7 @@ from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerOlder, LedgerUnusabl
 from gotsurge_async.bulk.ledger.sql.postgres import counter_file
 from gotsurge_async.bulk.ledger.sql.sqlite import translated
 from gotsurge_async.database import Database, Kind, Place
+from gotsurge_async.system import files
 
 LEDGER_ID = "ledger_id"
 
@@ -170,7 +171,7 @@ class Keeper:
 
     def _sync(self) -> None:
         if self._file is not None and self._behind:
-            os.fsync(self._file)
+            files.sync(self._file)
             self._synced = time.monotonic()
             self._behind = False
 

@@ -1,8 +1,11 @@
 """A Parquet file, by DuckDB."""
 
-import os
+import shutil
+import tempfile
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
 
 from gotsurge_async.bulk.sources.lines import BadFile, Digested, Record, Unreadable
 from gotsurge_async.bulk.sources.source import Form
@@ -48,11 +51,10 @@ class ParquetGrid:
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
         """See `Grid`."""
         typed = Typed()
-        with on_disk(self._stream) as file:
+        with on_disk(self._stream) as file, _named(file) as name:
             try:
                 with self._duckdb.connect(":memory:", config=_SETTINGS) as database:
-                    # By its descriptor: no name of a file is taken for a pattern, and no other file can take its place.
-                    found = database.execute(f"FROM read_parquet('/dev/fd/{os.fspath(str(file.fileno()))}')")
+                    found = database.execute("FROM read_parquet(?)", [name])
                     yield Record(0, [str(column[0]) for column in found.description or ()], False, 0)
                     line = 0
                     while rows := found.fetchmany(_BLOCK):
@@ -61,3 +63,22 @@ class ParquetGrid:
                                 yield record
             except self._duckdb.Error as error:
                 raise BadFile(f"is damaged, or no Parquet file: {str(error).splitlines()[0]}") from None
+
+
+_DESCRIPTORS = Path("/dev/fd")
+
+
+@contextmanager
+def _named(file: IO[bytes]) -> Iterator[str]:
+    """A name for an open file: no part of it is taken for a pattern, and no other file can take its place.
+
+    Where descriptors have no names, on Windows, it is the name of a copy that lives as long as the block.
+    """
+    if _DESCRIPTORS.is_dir():
+        yield str(_DESCRIPTORS / str(file.fileno()))
+        return
+    with tempfile.TemporaryDirectory(prefix="gotsurge-") as folder:
+        copy = Path(folder, "orders.parquet")
+        with copy.open("wb") as target:
+            shutil.copyfileobj(file, target)
+        yield str(copy)

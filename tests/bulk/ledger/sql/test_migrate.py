@@ -397,7 +397,7 @@ async def test_the_copy_is_durable_before_anything_changes(path: Path, monkeypat
     """It is forced to the disk, under its name, in its folder, and only then the first table is touched."""
     old_ledger(path).close()
     seen: list[str] = []
-    real_sync, real_script, real_rename = os.fsync, Sqlite.script, Path.rename
+    real_sync, real_script, real_rename = os.fsync, Sqlite.script, Path.replace
 
     def sync(file: int) -> None:
         seen.append("folder" if stat.S_ISDIR(os.fstat(file).st_mode) else "copy")
@@ -412,7 +412,7 @@ async def test_the_copy_is_durable_before_anything_changes(path: Path, monkeypat
         return real_rename(self, target)
 
     monkeypatch.setattr(os, "fsync", sync)
-    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(Path, "replace", rename)
     monkeypatch.setattr(Sqlite, "script", script)
     await opened(path)
     assert seen[:4] == ["copy", "name", "folder", "change"]
@@ -613,7 +613,7 @@ async def test_a_crash_at_any_statement_leaves_the_old_ledger_or_the_new_one(tmp
         assert all(text_of(copy) == before for copy in copies(path))
 
 
-@pytest.mark.parametrize("where", ["os.fsync", "pathlib.Path.rename", "os.open"])
+@pytest.mark.parametrize("where", ["os.fsync", "pathlib.Path.replace", "os.open"])
 async def test_a_crash_while_the_copy_is_made_leaves_the_old_ledger(path: Path, where: str) -> None:
     """What a process that ended there left of its copy is removed by the next one, which makes its own."""
     small(path)

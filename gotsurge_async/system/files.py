@@ -1,0 +1,57 @@
+"""Files that must be there after a power failure, and names that change while somebody looks at a file."""
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds between the tries to give a file its name. Virus scanners hold a new one for less."""
+_HELD = (5, 32, 33)  # Windows: access is denied; another process has the file, or a part of it
+
+
+def replace(source: Path, target: Path) -> None:
+    """Give a file, which nobody has open here, another name; a file of that name is replaced.
+
+    Windows refuses that while another process has either of them open, as scanners have for a moment: then it is tried
+    again, for a second and a half at most.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    for pause in (*PAUSES, None):
+        try:
+            source.replace(target)
+        except PermissionError as error:
+            if pause is None or getattr(error, "winerror", None) not in _HELD:
+                raise
+            time.sleep(pause)
+        else:
+            return
+
+
+def sync(descriptor: int) -> None:
+    """Force what was written to the disk. On macOS `os.fsync` leaves it in the disk's own memory.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    with suppress(ImportError, AttributeError, OSError):  # Windows; Linux; a file system that cannot
+        import fcntl
+
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined,unused-ignore]
+        return
+    os.fsync(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: until then a power failure may bring back an old file.
+
+    Where the system opens no folders, as Windows, or the file system does not do it, nothing happens.
+    """
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            sync(descriptor)
+        finally:
+            os.close(descriptor)

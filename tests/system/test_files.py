@@ -1,0 +1,101 @@
+"""Names that are given while others look, and what is forced to the disk."""
+
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.system import files
+
+
+def held(number: int) -> OSError:
+    """What Windows says of a file that another process has open."""
+    error = PermissionError(13, "The process cannot access the file")
+    error.winerror = number  # type: ignore[attr-defined]
+    return error
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What was waited."""
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    return waited
+
+
+def refusing(monkeypatch: pytest.MonkeyPatch, *errors: OSError) -> None:
+    """Let the first tries to replace a file fail."""
+    real, left = Path.replace, list(errors)
+
+    def replace(self: Path, target: Path) -> Path:
+        if left:
+            raise left.pop(0)
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+
+
+def test_a_file_that_a_scanner_holds_is_replaced_a_moment_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    """Each pause is longer than the last, and nobody is told."""
+    source, target = tmp_path / "new", tmp_path / "old"
+    source.write_text("new", encoding="utf-8")
+    target.write_text("old", encoding="utf-8")
+    refusing(monkeypatch, held(32), held(5))
+    files.replace(source, target)
+    assert target.read_text(encoding="utf-8") == "new"
+    assert pauses == list(files.PAUSES[:2])
+
+
+def test_who_holds_a_file_for_good_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    """After all pauses, with the system's own words."""
+    refusing(monkeypatch, *(held(32) for _ in range(99)))
+    with pytest.raises(PermissionError, match="cannot access"):
+        files.replace(tmp_path / "new", tmp_path / "old")
+    assert pauses == list(files.PAUSES)
+
+
+def test_where_we_may_not_write_nothing_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
+    """A folder of somebody else stays one."""
+    refusing(monkeypatch, PermissionError(13, "Permission denied"))
+    with pytest.raises(PermissionError):
+        files.replace(tmp_path / "new", tmp_path / "old")
+    assert pauses == []
+
+
+def test_on_macos_the_disk_itself_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the ordinary way is taken where a file system does not do it."""
+    asked: list[str] = []
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(os, "fsync", lambda _: asked.append("fsync"))
+    monkeypatch.setattr(fcntl, "fcntl", lambda _, what: asked.append(f"fcntl {what}"))
+    files.sync(1)
+    assert asked == ["fcntl 51"]
+
+    def refuse(*_: int) -> None:
+        raise OSError(45, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    files.sync(1)
+    assert asked == ["fcntl 51", "fsync"]
+
+
+def test_windows_has_no_such_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There `os.fsync` does all of it."""
+    asked: list[int] = []
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.setattr(os, "fsync", asked.append)
+    files.sync(1)
+    assert asked == [1]
+
+
+def test_a_folder_that_cannot_be_opened_is_left(tmp_path: Path) -> None:
+    """As on Windows, where folders are no files."""
+    files.sync_folder(tmp_path / "absent")
