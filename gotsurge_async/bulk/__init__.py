@@ -3,13 +3,11 @@
 Needs the extra ``cli``: ``pip install "gotsurge-async[cli]"``.
 """
 
-from gotsurge_async.bulk.after.lookup import find_unused_drafts
 from gotsurge_async.bulk.after.reconcile import Absent, Reconciled, Reconciler
 from gotsurge_async.bulk.after.refused import load_refused
 from gotsurge_async.bulk.after.results import Summary, write_results
 from gotsurge_async.bulk.after.undo import Undo, Undone
-from gotsurge_async.bulk.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld, UnusedDraft
-from gotsurge_async.bulk.plan import Plan, Planner, check_plan
+from gotsurge_async.bulk.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld
 from gotsurge_async.bulk.push import Push, Sent
 from gotsurge_async.bulk.send.brakes import Brakes, LimitReached
 from gotsurge_async.bulk.send.chunks import OnRefusedChunk
@@ -29,8 +27,6 @@ __all__ = [
     "Mode",
     "OnRefusedChunk",
     "OrderState",
-    "Plan",
-    "Planner",
     "Push",
     "Reconciled",
     "Reconciler",
@@ -45,10 +41,7 @@ __all__ = [
     "Undo",
     "Undone",
     "UnusableSource",
-    "UnusedDraft",
     "check_order",
-    "check_plan",
-    "find_unused_drafts",
     "load_refused",
     "open_source",
     "write_results",

@@ -18,8 +18,10 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, SystemClock, sleep_or
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import Task
-from gotsurge_async.webhooks.book import AGES, OTHER, Book, Double, Only, account_of
+from gotsurge_async.webhooks.book import AGES, Book, Double, Only
+from gotsurge_async.webhooks.book.book import OTHER
 from gotsurge_async.webhooks.book.doubles import LIVING
+from gotsurge_async.webhooks.book.records import account_of
 from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.reads import CONCURRENCY, READ_RATE, Reads, Trust
 from gotsurge_async.webhooks.settle import Settler

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from gotsurge_async import Address, Money, Order, TimeWindow, codec
-from gotsurge_async.bulk import Ledger, Mode, Plan, Planner, Push, Source, SourceOptions, UnusableSource, check_plan
+from gotsurge_async.bulk import Ledger, Mode, Push, Source, SourceOptions, UnusableSource
+from gotsurge_async.bulk.plan import Plan, Planner, check_plan
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.sources import open_source
 from gotsurge_async.errors import ConfigError, Unauthorized

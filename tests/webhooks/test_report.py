@@ -19,8 +19,8 @@ from gotsurge_async.errors import ConfigError
 from gotsurge_async.money import Money, as_given
 from gotsurge_async.webhooks.book import BookOrder
 from gotsurge_async.webhooks.book.records import due_of
-from gotsurge_async.webhooks.report import Day, Outcome, day_of, line_of, write_csv, write_html, write_xlsx
-from gotsurge_async.webhooks.report.day import bounds
+from gotsurge_async.webhooks.report import Day, Outcome, day_of, write_csv, write_html, write_xlsx
+from gotsurge_async.webhooks.report.day import bounds, line_of
 from tests.webhooks.book.kit import task, written
 
 DAY = date(2026, 1, 2)

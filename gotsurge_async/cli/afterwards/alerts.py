@@ -29,7 +29,8 @@ from gotsurge_async.database import Place
 from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import Request, TransportError
 from gotsurge_async.webhooks.alerts import Alert, Lasting, Limits, alerts_in, doubt
-from gotsurge_async.webhooks.book import Only, account_named, account_of
+from gotsurge_async.webhooks.book import Only
+from gotsurge_async.webhooks.book.records import account_named, account_of
 from gotsurge_async.webhooks.store import StoreError
 
 _WHEN = "When"

@@ -10,7 +10,8 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Limits
 from gotsurge_async.errors import CallError, NotFound, SignInNeeded, Unauthorized, UnreadableAnswer
-from gotsurge_async.webhooks.book import OTHER, Book
+from gotsurge_async.webhooks.book import Book
+from gotsurge_async.webhooks.book.book import OTHER
 from gotsurge_async.webhooks.reads import is_platform
 
 READING = "Reading"

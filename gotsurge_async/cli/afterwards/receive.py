@@ -21,7 +21,8 @@ from gotsurge_async.cli.shared.options import OUTPUT, in_group
 from gotsurge_async.cli.shared.output import say, shown, started_document
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
-from gotsurge_async.webhooks.book import Book, Change, account_named
+from gotsurge_async.webhooks.book import Book, Change
+from gotsurge_async.webhooks.book.records import account_named
 from gotsurge_async.webhooks.follow import KEEP, Follower
 from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.reads import READ_RATE

@@ -12,8 +12,7 @@ from zoneinfo import ZoneInfo
 import attrs
 import click
 
-from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, Mode, RunInfo, Word, word_of
-from gotsurge_async.bulk.ledger.states import OrderState
+from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, Mode, OrderState, RunInfo, Word, word_of
 from gotsurge_async.cli.afterwards.books import book_option, books_beside, open_book
 from gotsurge_async.cli.afterwards.reading import READING, DueReads, limits_of
 from gotsurge_async.cli.afterwards.zones import zone_option
@@ -26,7 +25,8 @@ from gotsurge_async.clock import SystemClock, in_zone
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import TaskStatus
-from gotsurge_async.webhooks.book import Book, BookOrder, Standing, Step, account_of
+from gotsurge_async.webhooks.book import Book, BookOrder, Step
+from gotsurge_async.webhooks.book.records import Standing, account_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

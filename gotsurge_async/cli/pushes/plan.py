@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from gotsurge_async.bulk import Plan, Planner, Run, Source, SourceOptions
+from gotsurge_async.bulk import Run, Source, SourceOptions
+from gotsurge_async.bulk.plan import Plan, Planner
 from gotsurge_async.bulk.quotes import Quotes
 from gotsurge_async.bulk.send.changes import Known
 from gotsurge_async.cli.files.faults import Mending, takes_mending

@@ -10,20 +10,12 @@ import attrs
 import click
 
 from gotsurge_async.api.endpoints import TASKS_CREATE
-from gotsurge_async.bulk import (
-    Brakes,
-    Ledger,
-    Mode,
-    Push,
-    Run,
-    Source,
-    SourceOptions,
-    check_plan,
-)
+from gotsurge_async.bulk import Brakes, Ledger, Mode, Push, Run, Source, SourceOptions
 from gotsurge_async.bulk.after.replace import replace_changed
 from gotsurge_async.bulk.after.results import refuse_older
 from gotsurge_async.bulk.ledger import Admission, OrderState, Similar
 from gotsurge_async.bulk.ledger.states import in_words
+from gotsurge_async.bulk.plan import check_plan
 from gotsurge_async.bulk.send.changes import Changed
 from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.files.faults import Mending, takes_mending

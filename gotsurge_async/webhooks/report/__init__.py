@@ -1,6 +1,6 @@
 """The report of a day: what was delivered to each vessel, at which price, with which proof."""
 
-from gotsurge_async.webhooks.report.day import Day, Line, Outcome, Sums, VesselDay, day_of, line_of
+from gotsurge_async.webhooks.report.day import Day, Line, Outcome, Sums, VesselDay, bounds, day_of
 from gotsurge_async.webhooks.report.files import write_csv, write_html, write_xlsx
 
 __all__ = [
@@ -9,8 +9,8 @@ __all__ = [
     "Outcome",
     "Sums",
     "VesselDay",
+    "bounds",
     "day_of",
-    "line_of",
     "write_csv",
     "write_html",
     "write_xlsx",

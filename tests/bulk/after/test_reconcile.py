@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async.bulk import Absent, Ledger, Mode, OrderState, Push, Reconciler, find_unused_drafts
+from gotsurge_async.bulk import Absent, Ledger, Mode, OrderState, Push, Reconciler
+from gotsurge_async.bulk.after.lookup import find_unused_drafts
 from gotsurge_async.bulk.ledger import NoSuchRun, OrderOutcome, Remark, RunHeld, RunState
 from gotsurge_async.bulk.ledger.upkeep.older_copy import LOST
 from gotsurge_async.simulator import Fault

@@ -14,7 +14,8 @@ from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.money import Money
 from gotsurge_async.testing import ManualClock
-from gotsurge_async.webhooks.book import AGES, OTHER, Book, Change, Only
+from gotsurge_async.webhooks.book import AGES, Book, Change, Only
+from gotsurge_async.webhooks.book.book import OTHER
 from gotsurge_async.webhooks.store import StoreError
 from tests.webhooks.book.kit import ACCOUNT, START, WAY, after, at, entries, task, written
 

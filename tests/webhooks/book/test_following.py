@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from gotsurge_async.webhooks.book import OTHER, Book
+from gotsurge_async.webhooks.book import Book
+from gotsurge_async.webhooks.book.book import OTHER
 from tests.webhooks.book.kit import ACCOUNT, START, at, task
 
 
