@@ -102,8 +102,8 @@ async def alerts(
     """Tell which orders somebody should look after, by GotSurge's own rules.
 
     A broadcast that ends soon (for the squad 30 minutes before the pickup window does), no driver shortly before the
-    pickup, late at the pickup or the delivery, failed or expired, in doubt for too long, two living tasks of one name.
-    With --follow each alert is told once while it lasts, with --json as one line each.
+    pickup, late at the pickup or the delivery, failed or expired, in doubt for too long, two living tasks of one
+    name. With --follow each alert is shown once while it lasts; with --json each is one line.
 
     \b
     Exit codes:

@@ -66,8 +66,8 @@ async def orders(
 ) -> Exit:
     """List orders, where each stands, and since when; or the history of one ORDER.
 
-    ORDER is a task id, a tracking id or a key. What is listed is what was last read, by a receiver or a watch. With
-    ORDER or --run, living tasks of one name are told as doubles.
+    ORDER is a task id, a tracking id or a key. The list shows what a receiver or a watch has read last. With ORDER or
+    --run, living tasks of one name are reported as doubles.
 
     \b
     Exit codes:

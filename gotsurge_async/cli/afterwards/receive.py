@@ -95,11 +95,11 @@ class Serving:
 async def receive(target: Target, ledger: Place | None, book: Place | None, **given: Any) -> Exit:
     """Receive GotSurge's events, and follow all orders, until Ctrl-C or SIGTERM.
 
-    The events are posted to /webhooks/TOKEN; GOTSURGE_WEBHOOK_TOKEN is the token, and GOTSURGE_WEBHOOK_TOKEN_NEXT
-    another one that is as good, while GotSurge is told of it. Each event is durable before it is answered 200, and
-    makes us read its task; what is not heard of is read after a while. Every change is printed once: time, task,
-    tracking id, status. gotsurge orders shows what is known by then. Orders of the ledger that are in doubt are settled
-    where a task that was read is their own. Two living tasks of one name are told as a double.
+    GotSurge posts the events to /webhooks/TOKEN. GOTSURGE_WEBHOOK_TOKEN is the token; GOTSURGE_WEBHOOK_TOKEN_NEXT is
+    accepted as well, so that you can change to a new one. Each event is on the disk before it is answered 200. Then
+    its task is read. A task of which no event comes is read after a while. Every change is printed once: time, task,
+    tracking id, status. gotsurge orders shows what is known. An order of the ledger that is in doubt is settled when
+    its own task is found by a read. Two living tasks of one name are reported as a double.
 
     /healthz answers 200 while the process lives, /readyz while events can be kept. Put a proxy with TLS in front.
 

@@ -136,9 +136,9 @@ async def watch(
 ) -> Exit:
     """Watch what becomes of the orders of RUN, until each is at its end.
 
-    An order whose key was pushed before is followed by the task that it has from there. Piped, each step of an order is
-    a line as it is seen. Where no receiver reads, the tasks are read by this command, oldest first, within --read-rate.
-    With --json only the end is told.
+    An order that an earlier run pushed is followed by its task of that run. In a pipe, each step of an order is a
+    line. If no receiver reads, this command reads the tasks, the oldest first, within --read-rate. With --json only
+    the end is printed.
 
     \b
     Exit codes:

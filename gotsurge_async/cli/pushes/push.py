@@ -107,7 +107,8 @@ def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **given
 
     The whole file is checked before anything is sent. Every order is in a ledger before it is sent, so an order is
     never sent twice: not after a lost answer, not when the same file is pushed again. An order whose answer was lost
-    is in doubt, and named. An order that was pushed before and differs now is not sent: it is told with its fields.
+    is in doubt, and named. An order that was pushed before and differs now is not sent; the fields that differ are
+    shown.
 
     The ledger of simulated pushes is ledger.db in the --out folder. Real ones share one ledger in your data folder,
     unless --ledger or GOTSURGE_LEDGER names another: a file, or postgresql://USER@HOST/NAME for many machines, with the

@@ -47,9 +47,9 @@ async def reconcile(
     """Find out what became of the orders in doubt of RUN, or of all runs of the environment.
 
     Recorded tasks are read by their ids; others are looked for on the Task List of the platform partner, by tracking
-    id, then by invoice number. What is found is created or cancelled; what is a draft still is for gotsurge resume,
-    which broadcasts it and no other. What is not found stays in doubt: absence proves nothing. Plain partners have no
-    Task List: gotsurge resolve takes your word.
+    id, then by invoice number. An order that is found is created or cancelled. One that is still a draft waits for
+    gotsurge resume, which broadcasts this draft and no other. One that is not found stays in doubt: that it is
+    missing proves nothing. Plain partners have no Task List: look yourself, and tell gotsurge resolve.
 
     \b
     Exit codes:

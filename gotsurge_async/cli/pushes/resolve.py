@@ -60,13 +60,13 @@ async def resolve(
 ) -> None:
     """Say what became of orders of RUN that are in doubt, when you have looked them up; your word is recorded.
 
-    In --file, the in-doubt file of the run, gs_task_id with a task says that the order is this one, and gs_status
-    not_created that there is none. Rows that you leave as they are stay in doubt.
+    In --file, the in-doubt file of the run, write the task id into gs_task_id if you found the order, or not_created
+    into gs_status if there is none. Rows that you leave as they are stay in doubt.
 
-    All words are taken, or none. A task must exist, be no draft, be no other order's, and stand for one order only;
-    what can be read is read before your word is believed.
+    All answers are recorded, or none. A task must exist, must not be a draft, and must not belong to another order.
+    It is read, where it can be, before you are believed.
 
-    Think twice before you say not created: an order that does exist is then sent a second time, to a second driver.
+    Think twice before you say not created: if the order does exist, its next push sends a second driver.
 
     \b
     Exit codes:

@@ -122,7 +122,7 @@ class GoingOn(Sending):
 def resume(run_id: str | None, last: bool, ledger: Place | None, **given: Any) -> None:
     """Go on with RUN: what a crash, a limit or Ctrl-C left is sent, in the mode in which the run was begun.
 
-    The orders come from the ledger: the file may have changed, or be gone. What is in doubt is not sent; see gotsurge
+    The orders come from the ledger: the file may have changed, or be gone. Orders in doubt are not sent; see gotsurge
     reconcile and gotsurge resolve. With --distributed workers send it, as with gotsurge push --distributed. Output and
     exit codes are those of gotsurge push.
     """

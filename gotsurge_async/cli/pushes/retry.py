@@ -31,8 +31,8 @@ def retry(run_id: str, **given: Any) -> None:
     """Put the refused orders of RUN into a new run, as they stand in the ledger, and send it.
 
     For orders that were refused for a passing reason, or only because another order of their chunk was wrong: then
-    --on-refused-chunk split finds the one that is. A refusal is taken at its word, that nothing was created. An order
-    that is wrong itself is refused again: mend it in RUN-refused.csv (gotsurge results), and push that. Output and exit
+    --on-refused-chunk split finds the one that is. A refusal is believed: nothing of it was created. An order that is
+    wrong itself is refused again: mend it in RUN-refused.csv (gotsurge results), and push that file. Output and exit
     codes are those of gotsurge push.
     """
     go_on(Retrying, run_id=run_id, **given)

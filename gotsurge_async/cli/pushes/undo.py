@@ -45,9 +45,9 @@ async def undo(
 ) -> Exit:
     """Cancel every order of RUN that no driver has taken yet, and say what was too late.
 
-    It may be repeated. --key names the orders that are meant, else all are. Cancelled orders free their keys: mend the
-    file, and push it. With --drafts the drafts of the run that were never broadcast are cancelled too, also those that
-    no order has.
+    It may be repeated. With --key only the named orders are cancelled. The key of a cancelled order is free again:
+    mend the file, and push it. With --drafts the drafts of the run that were never broadcast are cancelled too, also
+    those that no order has.
 
     \b
     Exit codes:
