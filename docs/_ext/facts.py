@@ -16,7 +16,7 @@ from gotsurge_async.bulk.columns import all_columns
 from gotsurge_async.bulk.ledger.states import TRANSITIONS, Mode, OrderState, RunState, word_of
 from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.bulk.sources.options import ENDINGS
-from gotsurge_async.cli.service.topics import EXIT_CODES, MAP
+from gotsurge_async.cli.help.topics import EXIT_CODES, MAP
 from gotsurge_async.cli.variables import OTHERS, VARIABLES
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.simulator import SWITCHES
@@ -49,8 +49,11 @@ def code(value: object) -> str:
 
 
 def exit_codes() -> str:
-    """All exit codes of the command."""
-    return table(("code", "meaning"), ((code(int(exit_)), plain(text)) for exit_, text in EXIT_CODES.items()))
+    """All exit codes of the command, each with a link to what it means."""
+    rows = (
+        (f"[`{int(each)}`](../troubleshooting.md#exit-{int(each)})", plain(text)) for each, text in EXIT_CODES.items()
+    )
+    return table(("code", "meaning"), rows)
 
 
 def environment() -> str:

@@ -58,6 +58,9 @@ COMMANDS = {
         "endpoints": "Verbs and paths: shown, confirmed.",
         "doctor": "What is assumed, and does GotSurge answer?",
         "simulator": "Run a GotSurge on this machine.",
+    },
+    "help": {
+        "explain": "What an error or an exit code means, and what to do.",
         "topics": "Exit codes, variables, maps, completion.",
     },
 }

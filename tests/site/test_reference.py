@@ -14,7 +14,7 @@ import gotsurge_async
 from gotsurge_async.bulk.columns import all_columns
 from gotsurge_async.bulk.ledger.states import OrderState, RunState
 from gotsurge_async.cli.app import COMMANDS, gotsurge
-from gotsurge_async.cli.service.topics import EXIT_CODES
+from gotsurge_async.cli.help.topics import EXIT_CODES
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.variables import OTHERS, VARIABLES
 from gotsurge_async.models.tasks import TaskStatus

@@ -1,7 +1,7 @@
 """Exit codes, and errors told to people; with ``--json`` also to programs, as one document on standard output."""
 
 import functools
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import IO, Any, TypeVar
@@ -9,7 +9,7 @@ from typing import IO, Any, TypeVar
 import click
 
 from gotsurge_async.api.endpoints import ENDPOINTS, Replay
-from gotsurge_async.cli.shared.output import DOCUMENT_GIVEN, print_json
+from gotsurge_async.cli.shared.output import DOCUMENT_GIVEN, print_json, say
 from gotsurge_async.errors import (
     CallError,
     ConfigError,
@@ -179,10 +179,61 @@ def always_a_document(context: click.Context, wanted: bool) -> Iterator[None]:
             yield
         except KeyboardInterrupt:
             raise Failure("interrupted", Exit.INTERRUPTED) from None
-    except click.ClickException as error:
-        if wanted and not context.meta.get(DOCUMENT_GIVEN):
-            print_json(_error_document(error))
+    except click.exceptions.NoArgsIsHelpError:
         raise
+    except click.ClickException as error:
+        codes = _explained_by(error)
+        if wanted and not context.meta.get(DOCUMENT_GIVEN):
+            print_json({**_error_document(error), "explain": codes})
+        raise _Explained(error, codes) from error
+    except SystemExit as ended:
+        if isinstance(ended.code, int) and ended.code and not wanted:
+            _tell_where([*context.meta.get(_TOLD, ()), f"exit-{ended.code}"])
+        raise
+
+
+def explained_too(messages: Iterable[str]) -> None:
+    """Name what explains some messages, which are told apart from an error, when the command ends."""
+    from gotsurge_async.cli.help.catalogue import codes_of  # when something is told, and not before
+
+    context = click.get_current_context(silent=True)
+    if context is not None:
+        context.meta.setdefault(_TOLD, []).extend(codes_of(messages))
+
+
+_TOLD = "gotsurge_async.cli.what_explains_what_was_told"
+_MOST = 3
+"""How many codes are named: more than that nobody looks up."""
+
+
+class _Explained(click.ClickException):
+    """An error, and below it where it is explained."""
+
+    def __init__(self, error: click.ClickException, codes: Sequence[str]) -> None:
+        super().__init__(error.message)
+        self._error = error
+        self._codes = codes
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Tell both, and leave with the code of the error: a `Failure` would leave before the second."""
+        try:
+            self._error.show(file)
+        finally:
+            _tell_where(self._codes)
+        raise SystemExit(self._error.exit_code)
+
+
+def _tell_where(codes: Sequence[str]) -> None:
+    say(f"see: gotsurge explain {' '.join(codes[:_MOST])}")
+
+
+def _explained_by(error: click.ClickException) -> list[str]:
+    """The codes of what explains an error; of a file with faults, those of its faults; else that of its exit code."""
+    from gotsurge_async.cli.help.catalogue import codes_of
+
+    groups = error.more.get("groups", ()) if isinstance(error, Failure) else ()
+    found = codes_of([group["rule"] for group in groups] or error.format_message().splitlines())
+    return found or [f"exit-{int(error.code) if isinstance(error, Failure) else error.exit_code}"]
 
 
 def _error_document(error: click.ClickException) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import click
 from gotsurge_async.bulk import Ledger, Summary
 from gotsurge_async.bulk.after.results import Reason, try_folder
 from gotsurge_async.bulk.ledger import RunInfo
-from gotsurge_async.cli.shared.exits import Exit
+from gotsurge_async.cli.shared.exits import Exit, explained_too
 from gotsurge_async.cli.shared.next_steps import Step, cancelling, tell_steps
 from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, say
 from gotsurge_async.errors import ConfigError
@@ -89,6 +89,7 @@ def tell_ending(ending: Ending, code: Exit, *, as_json: bool) -> None:
     for text in (ending.stopped, ending.failed):
         if text:
             say(text)
+            explained_too([text])
     if as_json:
         print_json(ending.document(code))
         return

@@ -43,6 +43,7 @@ def test_many_faults_are_told_in_groups(run: Runner, tmp_path: Path) -> None:
     assert hints == [
         "--faults FILE.csv writes the rows that have faults, with what is wrong in each",
         "--fix puts 120 values in that are proposed, when you have seen them",
+        "see: gotsurge explain E224 E222",
     ]
 
 

@@ -76,8 +76,9 @@ async def test_five_faults_are_five_lines_and_nothing_is_sent(tmp_path: Path) ->
         assert simulator.audit()["tasks"] == 0
     assert done.code == 2
     assert done.out == ""
-    lines = done.err.splitlines()
+    *lines, explained = done.err.splitlines()
     assert len(lines) == 6
+    assert explained.startswith("see: gotsurge explain E")
     for line, (number, column) in zip(
         lines,
         [

@@ -116,7 +116,7 @@ async def test_an_interrupt_before_anything_was_sent_is_a_document(tmp_path: Pat
         process.send_signal(signal.SIGINT)
         done = await finish(process)
     assert done.code == 130
-    assert done.document == {"error": "interrupted: nothing was sent", "exit": 130, "run": None}
+    assert done.document == {"error": "interrupted: nothing was sent", "exit": 130, "run": None, "explain": ["E112"]}
 
 
 @pytest.mark.usefixtures("at_once")

@@ -2,27 +2,13 @@
 
 import click
 
+from gotsurge_async.cli.help.catalogue import entries
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import print_json, print_record
 from gotsurge_async.cli.variables import OTHERS, VARIABLES
 
-EXIT_CODES = {
-    Exit.CREATED: "Done; of a push, all orders are created.",
-    Exit.REFUSED: "The service refused, or some orders were refused; of alerts, there are some.",
-    Exit.USAGE: "Wrong usage, input or settings, or a ledger that cannot be used; nothing was sent.",
-    Exit.IN_DOUBT: "In doubt: the service may have acted, and a repeat may act twice.",
-    Exit.SIGN_IN: "Not signed in, or the account may not do this.",
-    Exit.STOPPED: "Stopped by a limit; the rest was not sent.",
-    Exit.HELD: "Another process has the run.",
-    Exit.CHANGED: "Rows were changed since they were sent; what they say now was not sent.",
-    Exit.UNREACHABLE: "The service cannot be reached, or does not answer; nothing is in doubt.",
-    Exit.RESULTS_FAILED: "All was sent, and the result files could not be written: gotsurge results writes them.",
-    Exit.AWAY: "Of a worker: the ledger's database was away for too long; start it again.",
-    Exit.INTERRUPTED: "Interrupted by Ctrl-C.",
-    Exit.UNREAD: "Of receive: who read standard output has gone; what was not printed is kept.",
-    Exit.TERMINATED: "Interrupted by SIGTERM.",
-}
+EXIT_CODES = {code: entries()[f"exit-{int(code)}"].title for code in Exit}
 
 MAP = """\
 A map says how the columns of your own table are to be read: a TOML file for --map, or the name of one that is kept
@@ -80,7 +66,7 @@ Open a new shell, type gotsurge and a space, and press Tab. Bash needs version 4
 """
 
 TOPICS = {
-    "exit-codes": "What the exit codes of all commands mean.",
+    "exit-codes": "What the exit codes of all commands mean; gotsurge explain says more of each.",
     "environment": "The environment variables that are heeded.",
     "map": "How to read a table with other columns.",
     "completion": "Completion in the shell.",

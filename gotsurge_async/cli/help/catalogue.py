@@ -1,0 +1,125 @@
+"""What each error and each exit code means: `troubleshooting.md` beside this file, read when somebody needs it.
+
+The file is docs/troubleshooting.md, too, letter for letter. Each ``###`` of it is an entry; the first bold line is its
+title, and a block marked ``text`` holds the messages that it explains, with ``…`` for what differs.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+_ENTRY = re.compile(r"^### (E\d{3}|Exit \d+)\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
+_FAMILY = re.compile(r"^## (.+)$", re.MULTILINE)
+_TITLE = re.compile(r"\*\*(.+?)\*\*\s+(.*)", re.DOTALL)
+_MESSAGES = re.compile(r"^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"e\d{3}|exit-\d+", re.IGNORECASE)
+_OF_THIS_LEDGER = re.compile(r" --ledger [^`]+(?=`)")
+"""What a message adds to a command, so that it can be typed as it stands."""
+LEAST = 10
+"""Letters that a message must share with one of the catalogue: fewer are a coincidence."""
+
+
+class Entry(NamedTuple):
+    """One error, or one exit code."""
+
+    code: str
+    """``E201`` or ``exit-3``."""
+    family: str
+    title: str
+    text: str
+    """What it means and what to do, in Markdown."""
+    messages: tuple[str, ...]
+    """What it explains, each with ``…`` for what differs."""
+
+
+def troubleshooting() -> str:
+    """The whole page."""
+    return Path(__file__).with_name("troubleshooting.md").read_text(encoding="utf-8")
+
+
+@cache
+def entries() -> dict[str, Entry]:
+    """All of them by their codes, in the order of the page."""
+    page = troubleshooting()
+    families = [(found.start(), found[1]) for found in _FAMILY.finditer(page)]
+    made = {}
+    for found in _ENTRY.finditer(page):
+        code = found[1].replace(" ", "-").replace("Exit", "exit")
+        family = next(name for start, name in reversed(families) if start < found.start())
+        said = _MESSAGES.search(found[2])
+        title = _TITLE.match(_MESSAGES.sub("", found[2]).strip())
+        assert title is not None, f"{code} has no title"  # noqa: S101 - the page is ours, and tested
+        messages = tuple(said[1].splitlines()) if said else ()
+        made[code] = Entry(code, family, " ".join(title[1].split()).rstrip("."), title[2].strip(), messages)
+    return made
+
+
+def entry(word: str) -> Entry | None:
+    """The entry of a code: ``E201`` in any case, ``exit-3`` or ``3``; None if there is none."""
+    word = word.strip().lower()
+    code = f"exit-{word}" if word.isdecimal() else word.upper() if word.startswith("e") else word
+    return entries().get(word if word.startswith("exit-") else code)
+
+
+def is_code(word: str) -> bool:
+    """Whether somebody who writes this means a code."""
+    return word.isdecimal() or _CODE.fullmatch(word) is not None
+
+
+def near(word: str) -> list[str]:
+    """Codes that look like a word, the most alike first."""
+    import difflib  # needed by nobody else who only wants the codes of an error
+
+    word = word.lower() if word.lower().startswith("exit") else word.upper()
+    alike = difflib.get_close_matches(word, entries(), n=9, cutoff=0.6)
+    return sorted(alike, key=lambda code: code[:3] != word[:3])[:3]  # the same family goes first
+
+
+def explaining(message: str) -> Entry | None:
+    """The entry that explains a message: the one that shares most of its words, None if none shares enough."""
+    text = _OF_THIS_LEDGER.sub("", " ".join(message.split()))
+    best, most = None, LEAST - 1
+    for parts, letters, each in _patterns():
+        if letters > most and _follow(parts, text):
+            best, most = each, letters
+    return best
+
+
+def codes_of(messages: Iterable[str]) -> list[str]:
+    """The codes of the entries that explain some messages, each once."""
+    return list(dict.fromkeys(each.code for message in messages if (each := explaining(message))))
+
+
+def mentioning(words: str) -> list[Entry]:
+    """The entries that have all of some words in one message; if there is none, those that have them in their text."""
+    wanted = words.lower().split()
+    in_a_message, elsewhere = [], []
+    for each in entries().values():
+        if any(all(word in message.lower() for word in wanted) for message in each.messages):
+            in_a_message.append(each)
+        elif all(word in f"{each.title} {each.text}".lower() for word in wanted):
+            elsewhere.append(each)
+    return in_a_message or elsewhere
+
+
+@cache
+def _patterns() -> list[tuple[list[str], int, Entry]]:
+    return [
+        (parts, sum(map(len, parts)), each)
+        for each in entries().values()
+        for message in each.messages
+        if (parts := [part for part in _OF_THIS_LEDGER.sub("", message).split("…") if part.strip(" .,:;()")])
+    ]
+
+
+def _follow(parts: list[str], text: str) -> bool:
+    """Whether the parts stand in a text one after another."""
+    at = 0
+    for part in parts:
+        at = text.find(part, at)
+        if at < 0:
+            return False
+        at += len(part)
+    return True

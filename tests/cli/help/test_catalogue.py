@@ -1,0 +1,127 @@
+"""`gotsurge_async/cli/help/troubleshooting.md`: each text that can be told stands there once, nothing else does."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import click
+import pytest
+
+from gotsurge_async.cli.help.catalogue import Entry, entries, explaining, troubleshooting
+from gotsurge_async.cli.shared.exits import Exit
+from tests.cli.help.texts import told_texts
+from tests.cli.test_page import commands, found
+from tests.support.commands import Runner
+
+DOCS = Path(__file__).parents[3] / "docs"
+OF_OTHERS = {
+    "Got unexpected extra argument…",
+    "Invalid value for …: …",
+    "Invalid value: …",
+    "Missing argument …",
+    "Missing command",
+    "Missing option …",
+    "Missing parameter: …",
+    "No such command …",
+    "No such option …",
+    "No such option: …",
+    "Option … does not take a value",
+    "Option … requires an argument",
+    *(f"…: HTTP {status}…" for status in (400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504)),
+}
+"""What click says by itself, and how an answer with such a status is told whatever GotSurge says in it."""
+ENTRIES = entries()
+TOLD = told_texts()
+WITH_COMMANDS = [each for each in ENTRIES.values() if "`gotsurge " in each.text]
+
+
+def test_the_page_of_the_documents_is_the_catalogue() -> None:
+    """docs/troubleshooting.md is a copy: ``cp gotsurge_async/cli/help/troubleshooting.md docs/`` makes it."""
+    assert (DOCS / "troubleshooting.md").read_text(encoding="utf-8") == troubleshooting()
+
+
+def test_every_text_that_can_be_told_is_explained() -> None:
+    """Each message in the source of the package stands in an entry: a new one needs to be put into the catalogue."""
+    explained = {message for each in ENTRIES.values() for message in each.messages}
+    assert not {text: files for text, files in TOLD.items() if text not in explained}
+
+
+def test_nothing_is_explained_that_nobody_says() -> None:
+    """Each message of the catalogue stands in the source as it is written there, or comes from click or GotSurge."""
+    assert not [m for each in ENTRIES.values() for m in each.messages if m not in TOLD and m not in OF_OTHERS]
+
+
+def test_a_message_is_explained_once() -> None:
+    """No message stands in two entries."""
+    twice = Counter(message for each in ENTRIES.values() for message in each.messages)
+    assert not [message for message, count in twice.items() if count > 1]
+
+
+def test_enough_is_looked_at() -> None:
+    """The search through the source finds what it is there for: errors, faults of rows, warnings, constants."""
+    assert len(TOLD) > 550
+    assert "is no IMO number: its last digit does not fit the first six, so one digit is mistyped" in TOLD
+    assert "the pickup ends before it starts" in TOLD
+    assert "is a PDF, not text: export the table as CSV UTF-8" in TOLD
+    assert any(text.startswith("warning: runs of the environment") for text in TOLD)
+    assert any("is held by" in text for text in TOLD)
+
+
+@pytest.mark.parametrize("each", [each for each in ENTRIES.values() if each.messages], ids=lambda each: each.code)
+def test_a_message_leads_to_its_own_entry(each: Entry) -> None:
+    """With names and numbers put in, each message is found, and its entry is the one that explains it."""
+    for message in each.messages:
+        if sum(map(len, message.split("…"))) >= 16:
+            told = explaining(message.replace("…", "run-7"))
+            assert told is not None
+            assert told.code == each.code, message
+
+
+@pytest.mark.parametrize("each", ENTRIES.values(), ids=lambda each: each.code)
+def test_an_entry_says_what_to_do_and_whether_anything_was_sent(each: Entry) -> None:
+    """Each has a title, what to do, and but for help itself what was sent; its exit codes exist."""
+    assert each.title
+    assert "*What to do:*" in each.text
+    assert "*Sent:*" in each.text or each.code in ("exit-0", "E891")
+    assert {int(code) for code in re.findall(r"#exit-(\d+)", each.text)} <= {int(code) for code in Exit}
+    assert set(re.findall(r"\(#(e\d{3})\)", each.text)) <= {code.lower() for code in ENTRIES}
+
+
+@pytest.mark.parametrize("each", WITH_COMMANDS, ids=lambda each: each.code)
+def test_a_command_that_is_advised_can_be_typed(each: Entry, run: Runner) -> None:
+    """Each command in an entry exists, with the options that are written there."""
+    for line in re.findall(r"`(gotsurge [^`]+)`", each.text):
+        for words in commands(line.partition(" >")[0]):
+            if words == ["--help"]:
+                continue
+            _, name, rest = found(words)
+            help_ = run(*name.split(), "--help").stdout
+            for option in (word for word in rest if re.fullmatch(r"--?[a-z][a-z-]*", word)):
+                assert re.search(rf"(^|\s|,){option}\b", help_), f"{name} has no {option}"
+
+
+def test_every_exit_code_has_an_entry_and_the_table_of_the_commands_agrees() -> None:
+    """None is missing, and docs/command.md says of each what its entry says."""
+    assert {code for code in ENTRIES if code.startswith("exit-")} == {f"exit-{int(code)}" for code in Exit}
+    table = (DOCS / "command.md").read_text(encoding="utf-8").split("## Exit codes")[1].split("##")[0]
+    rows = dict(re.findall(r"^\| \[(\d+)\]\(troubleshooting\.md#exit-\1\) \| (.+) \|$", table, re.MULTILINE))
+    assert rows == {str(int(code)): ENTRIES[f"exit-{int(code)}"].title for code in Exit}
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (click.NoSuchOption("--frob"), "E101"),
+        (click.MissingParameter(param_hint="FILE", param_type="argument"), "E101"),
+        (click.MissingParameter(param_hint="--env", param_type="option"), "E101"),
+        (click.BadParameter("'x' is not a valid integer.", param_hint="'--rate'"), "E102"),
+        (click.UsageError("Got unexpected extra argument (x)"), "E101"),
+        (click.UsageError("No such command 'frob'."), "E101"),
+        (click.BadOptionUsage("--env", "Option '--env' requires an argument."), "E101"),
+    ],
+)
+def test_what_click_says_is_explained(error: click.UsageError, code: str) -> None:
+    """Wrong options and arguments are explained like all other errors."""
+    told = explaining(error.format_message())
+    assert told is not None
+    assert told.code == code

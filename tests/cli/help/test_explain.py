@@ -1,0 +1,83 @@
+"""`gotsurge explain`, and the line below each error that names it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gotsurge_async.cli.help.catalogue import entries
+from tests.support.commands import Runner, write_orders
+
+
+@pytest.mark.parametrize("word", ["exit-3", "3", "EXIT-3"])
+def test_an_exit_code_is_explained(run: Runner, word: str) -> None:
+    """By its number, or as an error names it."""
+    done = run("explain", word)
+    assert done.exit_code == 0
+    assert done.stdout.startswith("exit-3: In doubt")
+    assert "gotsurge reconcile RUN" in done.stdout
+
+
+def test_an_error_is_explained_by_its_code_and_by_what_it_said(run: Runner) -> None:
+    """The code in any case, the message as it was printed, and some words of it lead to the same text."""
+    told = run("explain", "E521").stdout
+    assert told.startswith("E521: Another process has the run")
+    assert "*" not in told
+    assert run("explain", "e521").stdout == told
+    said = "ledger /tmp/a.db: run 20300304-7 is held by process 7 on pc; wait until it ends, or stop it first"
+    assert run("explain", said).stdout == told
+    assert run("explain", "is held by").stdout == told
+
+
+def test_all_are_listed(run: Runner) -> None:
+    """Without arguments each code stands on a line, below what it belongs to; as JSON there is all of it."""
+    listed = run("explain").stdout
+    assert all(f"  {code} " in listed for code in entries())
+    document = json.loads(run("explain", "--json").stdout)
+    assert [each["code"] for each in document] == list(entries())
+
+
+def test_words_of_several_errors_list_them(run: Runner) -> None:
+    """What is not plain is a list to choose from."""
+    listed = run("explain", "time zone").stdout
+    assert "E102" in listed
+    assert "E221" in listed
+
+
+def test_an_unknown_code_proposes_near_ones(run: Runner) -> None:
+    """Nobody is left alone with a slip of the finger."""
+    done = run("explain", "E529")
+    assert done.exit_code == 2
+    assert "near it are E52" in done.stderr
+    nothing = run("explain", "rubber duck pond")
+    assert nothing.exit_code == 2
+    assert "no error says 'rubber duck pond'" in nothing.stderr
+
+
+def test_an_error_names_its_code_below(run: Runner, tmp_path: Path) -> None:
+    """The last line on standard error says where it is explained; the document has it as a field."""
+    done = run("push", tmp_path / "none.csv", "--simulate", "--json")
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1] == "see: gotsurge explain E201"
+    assert json.loads(done.stdout)["explain"] == ["E201"]
+
+
+def test_the_faults_of_a_file_name_their_codes(run: Runner, tmp_path: Path) -> None:
+    """Each kind of fault has its own, up to three."""
+    file = write_orders(tmp_path / "orders.csv", range(3))
+    file.write_text(file.read_text().replace("car,ftl", "cra,ftl").replace("48.50,", "1.50,"))
+    done = run("push", file, "--simulate")
+    assert done.stderr.splitlines()[-1] in ("see: gotsurge explain E224 E228", "see: gotsurge explain E228 E224")
+
+
+def test_a_wrong_option_and_a_missing_word_are_explained(run: Runner) -> None:
+    """What the command line itself refuses has a code, too; a bare group shows its help, and nothing more."""
+    assert run("push", "--frob").stderr.splitlines()[-1] == "see: gotsurge explain E101"
+    assert "see:" not in run("ledger").stderr
+
+
+def test_an_exit_code_without_a_message_of_its_own_names_itself(run: Runner, tmp_path: Path) -> None:
+    """Whoever sees only a number finds out what it says."""
+    done = run("endpoints", "import", "-", input="{}")
+    assert done.exit_code == 2
+    assert "see: gotsurge explain E106" in done.stderr

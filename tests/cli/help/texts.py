@@ -1,0 +1,223 @@
+"""Every text that the package may tell as an error or a warning, read from its source: ``…`` stands for what is put in.
+
+What is looked at:
+
+- the text of each error of ours, of click, and of Python's `ValueError` and the like, wherever one is made;
+- what the ``__str__`` of an error says by itself;
+- the texts in calls that say what is wrong with a cell, an order or a row of the ledger (`TELLERS`);
+- what the command says on standard error as a warning.
+
+A text that is passed on, and holds no words of its own, is found where it is made.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from itertools import product
+from pathlib import Path
+
+import gotsurge_async
+
+PACKAGE = Path(gotsurge_async.__file__).parent
+NOT_TOLD = ("simulator/", "testing/")
+"""Folders whose errors no user of the command or of the client meets as our own: the simulator's answers are told as
+those of the service, and what tests are helped with is told to developers. Of the simulator only `TOLD` is told."""
+TOLD = ("simulator/options.py",)
+
+ROOTS = {"GotSurgeError", "ClickException", "UsageError", "BadParameter"}
+OF_PYTHON = {
+    "ValueError",
+    "TypeError",
+    "LookupError",
+    "TimeoutError",
+    "RuntimeError",
+    "Misread",
+    "BadFile",
+    "MaybeSent",
+    "NothingSent",
+    "DatabaseFailed",
+    "Unfit",
+    "_Unreadable",
+}
+TELLERS = {
+    "Problem": (1, "message"),
+    "Finding": (1, "message"),
+    "Fault": (6, "rule"),
+    "fault": (1, "rule"),
+    "_fault": (1, "rule"),
+    "wrong": (1, "rule"),
+    "_wrong": (1, "rule"),
+    "wrong_cell": (1, "rule"),
+    "tell": (3, "rule"),
+    "unreadable": (1, "rule"),
+    "_unreadable": (1, "rule"),
+    "damaged": (2, "what"),
+    "Flaw": (2, "what"),
+    "_no": (0, "expected"),
+    "_given_up": (1, "why"),
+}
+"""Calls that tell what is wrong: which argument has the text, by place and by name."""
+GLUE = ("… (… is …)", "ledger …: …")
+"""How other texts are put together."""
+_LONGEST = 100
+"""Longer texts that stand in others are advice: the same in many of them, and told in another way of PostgreSQL."""
+_WORD = re.compile(r"[A-Za-z]{2,}")
+
+
+class _File:
+    """One file of the package, with what its names stand for."""
+
+    def __init__(self, path: Path) -> None:
+        self.tree = ast.parse(path.read_text(encoding="utf-8"))
+        self.constants = {
+            target.id: node.value
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(target, ast.Name) and target.id.isupper()
+        }
+        self.functions = {
+            node.name: node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+
+
+@cache
+def _file(path: Path) -> _File:
+    """Each is read once."""
+    return _File(path)
+
+
+def _readings(node: ast.AST | None, file: _File, scope: ast.AST, depth: int = 0) -> list[str]:
+    """What an expression may say."""
+    if isinstance(node, ast.Constant):
+        return [node.value if isinstance(node.value, str) else "…"]
+    if depth > 4:
+        return ["…"]
+    deeper = depth + 1
+    if isinstance(node, ast.JoinedStr):
+        parts = [
+            [str(part.value)] if isinstance(part, ast.Constant) else _inside(part, file, scope, deeper)
+            for part in node.values
+        ]
+        return ["".join(parts_) for parts_ in product(*parts)]
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        sides = (_readings(node.left, file, scope, deeper), _readings(node.right, file, scope, deeper))
+        return ["".join(both) for both in product(*sides)]
+    if isinstance(node, ast.IfExp):
+        return _readings(node.body, file, scope, deeper) + _readings(node.orelse, file, scope, deeper)
+    if isinstance(node, ast.BoolOp):
+        return [text for each in node.values for text in _readings(each, file, scope, deeper)]
+    if isinstance(node, ast.Name):
+        constant = file.constants.get(node.id) or CONSTANTS.get(node.id)
+        if constant is not None:
+            return _readings(constant, file, scope, deeper)
+        given = [
+            each.value
+            for each in ast.walk(scope)
+            if isinstance(each, ast.Assign) and any(isinstance(t, ast.Name) and t.id == node.id for t in each.targets)
+        ]
+        return [text for each in given for text in _readings(each, file, scope, deeper)] or ["…"]
+    if isinstance(node, ast.Call):
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        own = isinstance(node.func, ast.Name) or ast.unparse(node.func).startswith("self.")
+        made = file.functions.get(name) or HELPERS.get(name)
+        if own and made is not None and name != getattr(scope, "name", ""):
+            returned = [each.value for each in ast.walk(made) if isinstance(each, ast.Return) and each.value]
+            return [text for each in returned for text in _readings(each, file, made, deeper)] or ["…"]
+    return ["…"]
+
+
+def _inside(part: ast.AST, file: _File, scope: ast.AST, depth: int) -> list[str]:
+    """What stands in a text in place of braces: the words of a constant of ours, else anything."""
+    value = part.value if isinstance(part, ast.FormattedValue) else part
+    if isinstance(value, ast.Name) and value.id in file.constants:
+        return [text if len(text) < _LONGEST else "…" for text in _readings(value, file, scope, depth)]
+    return ["…"]
+
+
+def _constants() -> dict[str, ast.AST]:
+    """The texts of the package that have a name of their own, for files that import them."""
+    return {
+        name: value
+        for path in PACKAGE.rglob("*.py")
+        for name, value in _file(path).constants.items()
+        if not name.startswith("_") and isinstance(value, ast.Constant | ast.JoinedStr | ast.BinOp)
+    }
+
+
+CONSTANTS = _constants()
+HELPERS = {"not_in": _file(PACKAGE / "bulk/sources/lines.py").functions["not_in"]}
+"""Functions that make a text for other files."""
+TABLES = ("_SIGNATURES", "_WORKBOOK")
+"""Constants that hold texts beside other things."""
+
+
+def _plain(text: str) -> str:
+    """A text on one line, with one sign for each thing that is put in."""
+    return re.sub(r"…(\W?…)+", "…", " ".join(text.split()))
+
+
+def _error_classes() -> set[str]:
+    bases: dict[str, list[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(_file(path).tree):
+            if isinstance(node, ast.ClassDef):
+                bases[node.name] = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
+    ours = set(ROOTS)
+    while more := {name for name, above in bases.items() if name not in ours and ours & set(above)}:
+        ours |= more
+    return ours
+
+
+ERRORS = _error_classes()
+
+
+def _texts_of(call: ast.Call, name: str) -> ast.AST | None:
+    """The argument of a call that is told to people."""
+    place, keyword = TELLERS.get(name, (0, "message"))
+    place = 4 if name == "wrong" and len(call.args) == 5 else place  # of two times, in bulk/checks/rules.py
+    for each in call.keywords:
+        if each.arg == keyword:
+            return each.value
+    return call.args[place] if len(call.args) > place else None
+
+
+def _scopes(tree: ast.AST, scope: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
+    """Every node with the function that it is in."""
+    for child in ast.iter_child_nodes(tree):
+        yield child, scope
+        inner = child if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else scope
+        yield from _scopes(child, inner)
+
+
+def _in_file(path: Path) -> Iterator[str]:
+    file = _file(path)
+    for node in (part for name in TABLES if name in file.constants for part in ast.walk(file.constants[name])):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+    for node, scope in _scopes(file.tree, file.tree):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name in ERRORS or name in OF_PYTHON or name in TELLERS:
+                yield from _readings(_texts_of(node, name), file, scope)
+            elif name == "say" and node.args:
+                yield from (text for text in _readings(node.args[0], file, scope) if text.startswith("warning: "))
+        elif isinstance(node, ast.ClassDef) and node.name in ERRORS:
+            for made in node.body:
+                if isinstance(made, ast.FunctionDef) and made.name == "__str__":
+                    returned = (each.value for each in ast.walk(made) if isinstance(each, ast.Return))
+                    yield from (text for each in returned for text in _readings(each, file, made))
+
+
+def told_texts() -> dict[str, set[str]]:
+    """Every text that is told, with the files that tell it."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if name.startswith(NOT_TOLD) and name not in TOLD:
+            continue
+        for text in map(_plain, _in_file(path)):
+            if text not in GLUE and _WORD.search(text.replace("warning: ", "")):
+                found.setdefault(text, set()).add(name)
+    return found
