@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import re
 import subprocess
 import sys
 import threading
@@ -114,6 +115,21 @@ def test_the_drawing_is_of_this_house() -> None:
     """Every file is drawn, by itself or with its folder, and everything that is drawn is there."""
     assert not [module for module in MODULES if module and not place(module) and not has_only_names(module)]
     assert not [name for name in FLOORS if name not in MODULES]
+
+
+def test_the_page_names_files_that_are_there() -> None:
+    """Each file and folder in docs/architecture.md exists: in the package, beside it, or in a folder of it."""
+    root = PACKAGE.parent
+    page = (root / "docs" / "architecture.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`([\w/]+(?:\.py|\.md|\.sql|/))`", page))
+    assert len(names) > 40
+    assert not [
+        name
+        for name in names
+        if not (PACKAGE / name).exists()
+        and not (root / name).exists()
+        and not [*PACKAGE.rglob(name.rstrip("/").rpartition("/")[2])]
+    ]
 
 
 def has_only_names(module: str) -> bool:
