@@ -19,7 +19,7 @@ CRASH_SEED = int(os.environ.get("CRASH_SEED", "20261124"))
 _NEEDS = {
     "axe_playwright_python": ["simulator/board/test_chromium.py"],
     "matplotlib": ["benchmarks"],
-    "playwright": ["auth/web/test_chromium.py", "simulator/board/test_chromium.py"],
+    "playwright": ["auth/web/test_chromium.py", "simulator/board/test_chromium.py", "site/test_chromium.py"],
     "schemathesis": ["simulator/test_conformance.py"],
 }
 collect_ignore = sorted({path for name, paths in _NEEDS.items() if find_spec(name) is None for path in paths})
