@@ -67,6 +67,7 @@ def texts(svg: str) -> list[str]:
     return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
 
 
+@pytest.mark.slow
 def test_the_picture_of_the_terminal_shows_what_the_command_prints(tmp_path: Path) -> None:
     """docs/pictures/terminal.svg is what `python -m docs.pictures.terminal` would draw now."""
     assert texts(terminal.PICTURE.read_text(encoding="utf-8")) == texts(terminal.draw(terminal.seen(tmp_path)))

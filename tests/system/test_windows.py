@@ -39,6 +39,7 @@ class Done:
         assert not of_ours, "a file is opened in the encoding of the system"
 
 
+@pytest.mark.slow
 def test_every_module_is_imported(tmp_path: Path) -> None:
     """No name that Windows lacks is needed for that."""
     done = Done(tmp_path, "import")
