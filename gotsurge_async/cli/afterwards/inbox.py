@@ -20,15 +20,15 @@ from gotsurge_async.webhooks.inbox import EventState, Inbox, Stored
 
 _states = click.Choice([state.value for state in EventState])
 _ids = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
-_all_of = click.option("--all", "state", type=_states, help="All in this state, instead of IDs.")
+_all_of = click.option("--all", "state", type=_states, help="All events in this state, instead of IDs.")
 
 
 @click.group()
 def inbox() -> None:
     """Look after the inbox, where each event of GotSurge is kept as it came.
 
-    An event waits until its task was read; then it is done, and forgotten after a week. Of a dead one nothing can be
-    made: it is kept for a month, for you to look at.
+    An event waits until its task was read. Then it is done, and is forgotten after a week. An event is dead when it
+    cannot be understood, or when GotSurge refuses to show its task. It is kept for a month, so that you can look at it.
     """
 
 
@@ -40,10 +40,10 @@ async def _opened(books: Books) -> AsyncIterator[Inbox]:
         yield opened
 
 
-@inbox.command("list", short_help="The newest events.")
+@inbox.command("list", short_help="List the newest events.")
 @click.option("--state", type=_states, help="Only in this state.")
 @click.option("--task", "task_id", default="", metavar="TASK", help="Only of this task.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="So many.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most this many.")
 @takes_books
 @json_option
 @asynchronous
@@ -61,7 +61,7 @@ async def list_(state: str | None, task_id: str, limit: int, books: Books, as_js
     return Exit.CREATED
 
 
-@inbox.command(short_help="One event as it came.")
+@inbox.command(short_help="Show one event as it came.")
 @click.argument("event_id", type=int, metavar="ID")
 @click.option("--raw", is_flag=True, help="Only its body, byte for byte.")
 @takes_books
@@ -85,7 +85,7 @@ async def show(event_id: int, raw: bool, books: Books, as_json: bool) -> Exit:
     return Exit.CREATED
 
 
-@inbox.command(short_help="Read their tasks again.")
+@inbox.command(short_help="Have the tasks of events read again.")
 @_ids
 @_all_of
 @takes_books
@@ -104,14 +104,14 @@ async def replay(ids: tuple[int, ...], state: str | None, books: Books, as_json:
     return _told("replayed", done, wanted, as_json)
 
 
-@inbox.command(short_help="Forget them.")
+@inbox.command(short_help="Forget events.")
 @_ids
 @_all_of
 @takes_books
 @json_option
 @asynchronous
 async def drop(ids: tuple[int, ...], state: str | None, books: Books, as_json: bool) -> Exit:
-    """Forget events. What became of their tasks is read all the same, by the sweep.
+    """Forget events. The sweep reads their tasks all the same.
 
     \b
     Exit codes:

@@ -48,23 +48,25 @@ class _Span(ParamType[timedelta]):
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), help="Receive here, too; 0 takes any free port.")
-@click.option("--forward-to", metavar="URL", help="Send each event on, in order, until it is answered 2xx.")
-@click.option("--since", type=_Span(), metavar="SPAN", help="Begin with what came since: 90s, 30m, 2h, 7d.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Receive events at this port, too; 0 takes any free port.")
+@click.option(
+    "--forward-to", metavar="URL", help="Send the events on, in order. An event is sent until it is answered 2xx."
+)
+@click.option("--since", type=_Span(), metavar="SPAN", help="Begin with the events of the last 90s, 30m, 2h or 7d.")
 @takes_books
-@in_group(OUTPUT)("--json", "as_json", is_flag=True, help="Print events as JSON, one a line.")
+@in_group(OUTPUT)("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
 @asynchronous
 async def listen(
     port: int | None, forward_to: str | None, since: timedelta | None, books: Books, as_json: bool
 ) -> Exit:
-    """Print events as they come into the inbox, until Ctrl-C; for who builds and tests what receives them.
+    """Print events as they come into the inbox, until Ctrl-C. For people who build a service that receives them.
 
-    Beside a gotsurge receive it shows what that one takes in. With --port it receives itself, at /webhooks/TOKEN of
-    this machine, and does nothing else with what comes: no task is read.
+    Beside a running gotsurge receive it shows the events that come in there. With --port it receives events itself, at
+    /webhooks/TOKEN of this machine. It does nothing else with them: no task is read.
 
-    --forward-to sends events on to a service under development, in order, signed by the scheme of Standard Webhooks; an
-    event that is not taken is sent again, and the next ones wait. GOTSURGE_FORWARD_SECRET is the secret, and begins
-    with whsec; without it a new one is made, and told once.
+    --forward-to sends events on to a service that you are building. They go in order, and are signed by the scheme of
+    Standard Webhooks. An event that your service does not take is sent again, and the next ones wait. The secret is
+    GOTSURGE_FORWARD_SECRET, which begins with whsec. Without it the command makes a new one, and prints it once.
 
     \b
     Exit codes:

@@ -29,10 +29,12 @@ _ENDINGS = (".html", ".csv", ".xlsx")
 @click.command()
 @click.option("--day", "day_text", metavar="DAY", default="today", show_default=True, help="YYYY-MM-DD, or yesterday.")
 @click.option("--out", type=PATH, required=True, metavar="FILE", help="FILE.html, FILE.csv or FILE.xlsx.")
-@click.option("--orders", "by_order", is_flag=True, help="In a CSV, a row for each order, not for each vessel.")
-@click.option("--vessel", metavar="NAME|IMO", help="For this vessel: a part of its name, or its IMO number.")
-@click.option("--all-environments", is_flag=True, help="Production's orders and others' in one report.")
-@click.option("--force", is_flag=True, help="Replace FILE.")
+@click.option("--orders", "by_order", is_flag=True, help="In a CSV: one row for each order, not for each vessel.")
+@click.option("--vessel", metavar="NAME|IMO", help="Only this vessel: a part of its name, or its IMO number.")
+@click.option(
+    "--all-environments", is_flag=True, help="Put orders of production and of other environments into one report."
+)
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @zone_option
 @takes_books
 @json_option
@@ -48,11 +50,11 @@ async def report(
     books: Books,
     as_json: bool,
 ) -> Exit:
-    """Write what became of the orders that were due on DAY: by vessel ordered, delivered, late, failed, cancelled.
+    """Write what became of the orders of DAY: for each vessel ordered, delivered, late, failed, cancelled.
 
-    With the price that was planned and the final one, and the proof of delivery. An order is due on the day on which
-    its delivery window ends, or its pickup window where it has no other; days are those of --timezone. It is as fresh
-    as the last reads, by a receiver or a watch.
+    The report also has the planned and the final price, and the proof of delivery. An order belongs to the day on
+    which its delivery window ends. If it has no delivery window, its pickup window counts. Days are those of
+    --timezone. The report shows what a receiver or a watch has last read.
 
     \b
     Exit codes:

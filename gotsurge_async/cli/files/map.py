@@ -19,12 +19,12 @@ from gotsurge_async.errors import ConfigError
 _DELIMITERS = (None, ";", "\t", "|")
 
 _where = in_group("The map")
-_force = _where("--force", is_flag=True, help="Replace one that is there.")
+_force = _where("--force", is_flag=True, help="Replace a map that is already there.")
 
 
 @click.group()
 def map() -> None:  # noqa: A001 - the command's name
-    """How the columns of your own tables are read: kept by names, shown, proposed.
+    """Say how the columns of your own tables are read: propose, keep, list and show maps.
 
     A map is a TOML file. push and plan take it by --map: its file, or the name under which it is kept. GOTSURGE_MAPS
     names the folder of those that are kept. docs/tables.md shows all that may stand in a map.
@@ -66,15 +66,15 @@ def keep(file: Path, name: str, force: bool) -> None:
 @map.command(cls=GroupedCommand)
 @click.argument("file", metavar="[FILE]", required=False)
 @together(
-    _where("-o", "--output", type=PATH, metavar="MAP.toml", help="Write it there; else to standard output."),
-    _where("--name", metavar="NAME", help="Keep it by this name."),
+    _where("-o", "--output", type=PATH, metavar="MAP.toml", help="Write the map to this file, not to standard output."),
+    _where("--name", metavar="NAME", help="Keep the map under this name."),
     _force,
 )
 @takes_table
 def draft(file: str | None, output: Path | None, name: str | None, force: bool, source: SourceOptions) -> None:
     """Propose a map for the table in FILE, from its header and its first 500 rows.
 
-    What is not sure is marked so. Read it, mend it, and try it with gotsurge push FILE --map MAP.toml --dry-run.
+    The map marks what is not sure. Read the map, mend it, and try it with gotsurge push FILE --map MAP.toml --dry-run.
     """
     shown = file_or_query(file, source)
     with told():

@@ -119,7 +119,7 @@ takes_seen: Decorator[Any] = gathered(
         default="127.0.0.1",
         show_default=True,
         metavar="HOST",
-        help="Where the metrics are reached from; 0.0.0.0 is everywhere.",
+        help="The address to serve them at; 0.0.0.0 lets other machines read them.",
     ),
 )
 """The options of a command that may be seen from outside; it gets them as its argument ``seen``."""

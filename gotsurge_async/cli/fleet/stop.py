@@ -19,10 +19,10 @@ from gotsurge_async.errors import UsageError
 @json_option
 @asynchronous
 async def stop(run_id: str, ledger: Place, as_json: bool, **_: Any) -> Exit:
-    """Have all workers stop sending RUN, which was put up with --distributed.
+    """Have all workers stop sending RUN, a run that was pushed with --distributed.
 
-    What is in flight they bring to its end, within a few seconds; the rest stays in the ledger. gotsurge resume RUN
-    --distributed puts it up again.
+    Each worker waits for what it has in flight, which takes a few seconds. The rest stays in the ledger. gotsurge
+    resume RUN --distributed gives it to the workers again.
 
     \b
     Exit codes:

@@ -31,14 +31,14 @@ _working = in_group(WORK)
 @click.command(cls=GroupedCommand)
 @takes_place
 @concurrency(default=16, show_default=True, help="Calls in flight, at most.")
-@rate(help="Calls a second, of all workers together; of those of a push with --rate no more than that says.")
+@rate(help="Calls a second, of all workers together. If the push has a --rate too, the lower one counts.")
 @_working(
     "--lease",
     type=click.FloatRange(min=2),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long what it has in hand stays its own when it is not heard of; then another worker goes on with it.",
+    help="How long its orders stay its own when it is not heard of. Then another worker goes on with them.",
 )
 @_working(
     "--patience",
@@ -46,25 +46,26 @@ _working = in_group(WORK)
     default=300.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long it waits for a database that is away.",
+    help="How long it waits for a database that it cannot reach.",
 )
 @takes_seen
 @ledger_option
 def worker(target: Target, ledger: Place | None, **given: Any) -> None:
     """Send what gotsurge push --distributed has put up, together with all other workers.
 
-    Workers may be started and stopped at any time, on any machine that reaches the ledger. One that dies is noticed
-    when its lease ends: another one goes on with what it had in hand, by the same rules as after any crash. They share
-    one rate, and what slows one of them slows all.
+    You may start and stop workers at any time, on any machine that reaches the ledger. If a worker dies, this is
+    noticed when its lease ends. Then another worker goes on with its orders, by the same rules as after any crash. All
+    workers share one rate. If GotSurge slows one of them down, all go slower.
 
-    SIGTERM or Ctrl-C: what is in flight is waited for, the rest is given back at once, exit 0. A second one aborts.
+    At SIGTERM or Ctrl-C it waits for what is in flight, gives the rest back at once, and ends with exit code 0. A
+    second one aborts it.
 
     \b
     Exit codes:
       0 stopped, and everything was given back
       2 wrong usage, or the ledger cannot be used
       4 sign-in failed
-      10 the ledger's database was away for longer than --patience: start it again
+      10 the ledger's database could not be reached for longer than --patience: start it again
       130, 143 aborted by a second Ctrl-C or SIGTERM
     """
     place = of_many_machines(ledger)

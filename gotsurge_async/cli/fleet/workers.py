@@ -22,10 +22,11 @@ HEADINGS = ("WORKER", "STATE", "SEGMENTS", "ORDERS", "A MINUTE", "HEARD", "VERSI
 @json_option
 @asynchronous
 async def workers(ledger: Place | None, env: str | None, as_json: bool) -> None:
-    """List the workers of a ledger: what each has in hand, how fast it sends, and when it was last heard of.
+    """List the workers of a ledger: what each one is sending, how fast, and when it was last heard of.
 
-    A worker is silent when it has not been heard of for 10 seconds: it is dead, frozen or cut off. What it had in hand
-    goes to another one when its lease ends. It is listed for an hour; one that was stopped is not.
+    A worker is silent when it was not heard of for 10 seconds: it is dead, frozen or cut off. When its lease ends,
+    another worker goes on with its orders. A silent worker is listed for an hour. A worker that was stopped is not
+    listed.
     """
     place = of_many_machines(ledger)
     async with open_ledger(place, look=True) as opened:

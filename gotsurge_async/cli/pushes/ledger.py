@@ -42,7 +42,7 @@ def ledger() -> None:
 def check_(ledger: Place, as_json: bool) -> None:
     """Look the whole ledger through: its pages and indexes, each row, and what must agree between them.
 
-    Nothing is written, and a push may go on meanwhile.
+    Nothing is written. A push may go on at the same time.
 
     \b
     Exit codes:
@@ -92,11 +92,11 @@ def _tell(found: Health) -> None:
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @json_option
 def backup_(file: Path, ledger: Place, force: bool, as_json: bool) -> None:
-    """Copy the ledger to FILE as it is at one moment, also while a push goes on; the copy is checked.
+    """Copy the ledger to FILE as it is at one moment, also while a push goes on. The copy is checked.
 
-    FILE has mode 0600, and appears whole or not at all. To go back to it, put it where the ledger was and remove the
-    -wal and -shm files; what was sent since the copy was made is noticed, and nothing is sent before you say how to
-    go on.
+    FILE has mode 0600. It appears whole or not at all. To go back to the copy, put it where the ledger was, and remove
+    the -wal and -shm files. If anything was sent since the copy was made, the next push notices it. Then nothing is
+    sent before you say how to go on.
 
     \b
     Exit codes:
@@ -116,9 +116,10 @@ def backup_(file: Path, ledger: Place, force: bool, as_json: bool) -> None:
 @takes_ledger
 @json_option
 def vacuum_(ledger: Place, as_json: bool) -> None:
-    """Make the ledger as small as what it holds: of a file, write it anew, which needs as much room again for a while.
+    """Make the ledger as small as what it holds. Nothing that it holds is removed.
 
-    Nobody may be sending meanwhile. Nothing that it holds is removed.
+    A ledger in a file is written anew. For a while this needs as much room again. Nobody may be sending at the same
+    time.
 
     \b
     Exit codes:
@@ -142,16 +143,17 @@ def vacuum_(ledger: Place, as_json: bool) -> None:
     type=PATH,
     default=OUT,
     show_default=True,
-    help="Folder of result files, whose summaries tell of newer copies too.",
+    help="Folder of result files. Their summaries can show that there was a newer ledger.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 def accept_older_(ledger: Place, out: Path, yes: bool, as_json: bool) -> None:
     """Go on with an older copy of the ledger, or begin anew where it is gone, because there is no newer copy.
 
-    What waited in the copy may have been sent since: all of it is in doubt from now on, for gotsurge reconcile and
-    gotsurge resolve. Of orders that were pushed after the copy was made it knows nothing: do not push their files
-    again, before you have looked their orders up; nor those that it has as refused, if they were tried again since.
+    Orders that waited in the copy may have been sent since. So all of them are in doubt from now on: see gotsurge
+    reconcile and gotsurge resolve. The copy knows nothing of orders that were pushed after it was made. Do not push
+    their files again before you have looked these orders up. The same holds for orders that are refused in the copy,
+    if they were tried again since.
 
     \b
     Exit codes:
@@ -200,11 +202,11 @@ async def _newest(where: Place, out: Path) -> int:
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @asynchronous
 async def export_(file: str, ledger: Place, force: bool) -> None:
-    """Write every order of the ledger to FILE, or with - to standard output: a JSON object a line.
+    """Write every order of the ledger to FILE, or with - to standard output: one JSON object on each line.
 
-    run, environment, line, key, state, task_id, status, error, claimed_at, updated_at, and payload, the order as it is
-    sent. A push may go on meanwhile; each order is as it stands when it is read. FILE has mode 0600, and appears whole
-    or not at all.
+    An object has run, environment, line, key, state, task_id, status, error, claimed_at, updated_at, and payload: the
+    order as it is sent. A push may go on at the same time. Each order is written as it is when it is read. FILE has
+    mode 0600. It appears whole or not at all.
 
     \b
     Exit codes:
@@ -253,7 +255,7 @@ def _refuse_to_replace(path: Path, ledger: Place, force: bool) -> None:
     type=click.DateTime(("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S")),
     required=True,
     metavar="DATE",
-    help="Runs that ended before it, such as 2026-01-31, UTC.",
+    help="Only runs that ended before this day, such as 2026-01-31 (UTC).",
 )
 @click.option(
     "--to", type=PATH, metavar="FILE", help="The archive.  [default: beside the ledger, its name and -archive]"
@@ -264,12 +266,14 @@ def _refuse_to_replace(path: Path, ledger: Place, force: bool) -> None:
 async def archive_(before: datetime, to: Path | None, ledger: Place, as_json: bool) -> Exit:
     """Move the orders of finished runs into FILE, an archive, which runs, status, results and ledger export look at.
 
-    Their keys, states and task ids stay, so nothing of them is ever sent again, and a file that was pushed is still
-    known as such; only in what an order differs from one that is archived cannot be told. An archived run is not gone
-    on with, tried again or undone. Left where they are: runs that are not done, of which something is in doubt, or of
-    which a draft may exist that nobody knows. gotsurge ledger vacuum then gives the space back.
+    Keys, states and task ids stay in the ledger. So no archived order is ever sent again, and a file that was pushed
+    is still known. Only this is lost: an order that was changed since cannot be told from the archived one. You cannot
+    resume, retry or undo an archived run.
 
-    FILE has mode 0600, and takes the runs of one ledger. A run is in it, durably, before it leaves the ledger.
+    Some runs stay in the ledger: those that are not done, those with an order in doubt, and those with a draft that
+    may exist and that nobody knows. Afterwards gotsurge ledger vacuum gives the space back.
+
+    FILE has mode 0600, and takes the runs of one ledger only. A run is safely in FILE before it leaves the ledger.
 
     \b
     Exit codes:

@@ -21,7 +21,7 @@ from gotsurge_async.database import Place
 @json_option
 @asynchronous
 async def results(run_id: str, ledger: Place, out: Path, as_json: bool) -> None:
-    """Write the result files of RUN again, as things stand in the ledger now, and print its summary."""
+    """Write the result files of RUN again, from what the ledger says now, and print its summary."""
     async with open_ledger(ledger, look=True) as opened:
         info = await opened.run(run_id)
         await try_out(out, ROW * (await opened.counts(run_id)).total, "nothing was written")

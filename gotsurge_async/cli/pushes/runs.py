@@ -30,18 +30,25 @@ _COLUMNS = (
 @click.command()
 @ledger_option
 @env_option
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="The newest so many.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="At most this many runs, the newest."
+)
 @click.option("--watch", is_flag=True, help="Go on, and print a line whenever something changes.")
 @click.option(
-    "--every", type=click.FloatRange(min=0.1), default=2.0, show_default=True, metavar="SECONDS", help="With --watch."
+    "--every",
+    type=click.FloatRange(min=0.1),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --watch: how often it looks.",
 )
 @json_option
 @asynchronous
 async def runs(ledger: Place | None, env: str | None, limit: int, watch: bool, every: float, as_json: bool) -> None:
     """List the runs of the ledger, the newest first.
 
-    With --watch the newest come last, and then each change of one of them, with the time in UTC, until Ctrl-C; with
-    --json a JSON object a line.
+    With --watch the newest run comes last. Then each change of a run is printed, with the time in UTC, until Ctrl-C.
+    With --json too, each line is one JSON object.
     """
     async with open_ledger(find_ledger_of(ledger, env), look=True) as opened:
         if watch:

@@ -53,7 +53,7 @@ REDIRECT_BY_HAND = "http://127.0.0.1:8976/callback"
 
 @click.group()
 def auth() -> None:
-    """Sign in, and see who is signed in until when.
+    """Sign in, and see who is signed in, and until when.
 
     Credentials come from GOTSURGE_CLIENT_KEY and GOTSURGE_SECRET_KEY, else from config.toml in your configuration
     folder (or GOTSURGE_CONFIG_FILE), else they are asked for. Tokens renew themselves; they are kept in a file of your
@@ -109,9 +109,11 @@ class _Place:
 _takes_place = gathered(
     "place",
     _Place.of,
-    click.option("--env", type=click.Choice(("local", "sandbox", "production")), help="The GotSurge to sign in to."),
-    click.option("--api-base", metavar="URL", help="The URL that the API's paths stand on."),
-    click.option("--account", metavar="NAME", help="A name of yours, for a second account at the same GotSurge."),
+    click.option("--env", type=click.Choice(("local", "sandbox", "production")), help="Which GotSurge."),
+    click.option("--api-base", metavar="URL", help="The URL before the paths of the API."),
+    click.option(
+        "--account", metavar="NAME", help="A name that you choose, for a second account at the same GotSurge."
+    ),
 )
 
 
@@ -120,15 +122,27 @@ _told = functools.partial(asynchronous, interrupted="interrupted: nothing was ch
 
 @auth.command()
 @_takes_place
-@click.option("--no-browser", is_flag=True, help="Print the page's address, and take the one that it leads to.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Of this machine, for the way back.  [default: any]"
+    "--no-browser", is_flag=True, help="Print the address of the page, and ask for the address to which it leads you."
 )
 @click.option(
-    "--redirect-url", metavar="URL", default=REDIRECT_BY_HAND, help="With --no-browser: where GotSurge sends back to."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="The port of this machine for the way back.  [default: any]",
 )
 @click.option(
-    "--timeout", type=click.FloatRange(min=1), default=300.0, show_default=True, help="Seconds to wait for you."
+    "--redirect-url",
+    metavar="URL",
+    default=REDIRECT_BY_HAND,
+    help="With --no-browser: the address to which GotSurge sends you back.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=1),
+    default=300.0,
+    show_default=True,
+    help="How many seconds it waits for you.",
 )
 @json_option
 @_told
@@ -219,9 +233,9 @@ async def accounts(as_json: bool) -> None:
 async def rotate(as_json: bool) -> None:
     """Encrypt all tokens with a new key.
 
-    Without GOTSURGE_TOKEN_KEYS a new key is put in front of the key file, which is made if it is missing: from then on
-    tokens are encrypted. The older keys stay below it, because another store may need them. With GOTSURGE_TOKEN_KEYS
-    the first of its keys is taken, and the others can be removed afterwards.
+    Without GOTSURGE_TOKEN_KEYS it writes a new key into the first line of the key file. If there is no such file, it
+    makes one: from then on tokens are encrypted. The older keys stay below, because another store may need them. With
+    GOTSURGE_TOKEN_KEYS it takes the first of these keys. You can remove the others afterwards.
     """
     path = None if os.environ.get(KEYS_VARIABLE) else key_file()
     count, older = (await _reseal(), 0) if path is None else await _rotate_key_file(path)

@@ -33,13 +33,13 @@ ledger_option: Decorator[Any] = _option(
     "--ledger",
     metavar="PATH|URL",
     callback=lambda _, __, value: None if value is None else place_named(value, "--ledger"),
-    help="The ledger, or GOTSURGE_LEDGER: a file, or postgresql://USER@HOST/NAME; gotsurge push --help says which one "
-    "it is otherwise.",
+    help="The ledger, or GOTSURGE_LEDGER: a file, or postgresql://USER@HOST/NAME. gotsurge push --help says which one "
+    "is used without it.",
 )
 env_option: Decorator[Any] = _option(
     "--env",
     type=click.Choice((SIMULATED, "local", "sandbox", "production")),
-    help="Whose runs; it also tells which ledger, unless --ledger does.",
+    help="Only runs of this GotSurge. Without --ledger it also chooses the ledger.",
 )
 out_option: Decorator[Any] = _option(
     "--out", type=PATH, default=OUT, show_default=True, help="Folder of the result files."
