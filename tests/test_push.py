@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 
 from gotsurge_async import (
@@ -162,6 +163,33 @@ async def test_what_cannot_be_sent_is_told_and_keeps_no_other_from_going() -> No
         [""],
     ]
     assert [[each["tracking_id"] for each in sent(request)] for request in transport.sent] == [["T-0", "T-1", "T-4"]]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("inside", [False, True])
+async def test_a_dict_is_the_order_that_it_was_when_it_was_given(asynchronous: bool, inside: bool) -> None:
+    """A program may change it, and give it again, while its chunk is not full."""
+    plain = json.loads(codec.encode(order("T")))
+
+    def given() -> Iterator[Any]:
+        for number in range(45):
+            plain["tracking_id"] = plain["to_address"]["street_address"] = f"T-{number}"
+            yield attrs.evolve(order(f"T-{number}"), to_address=plain["to_address"]) if inside else plain
+
+    async def one_by_one() -> AsyncIterator[Any]:
+        for each in given():
+            yield each
+
+    transport = MemoryTransport(serve)
+    async with make(transport) as gs:
+        results = [result async for result in gs.push(one_by_one() if asynchronous else given())]
+    assert {type(result) for result in results} == {Created}
+    went = [
+        (each["tracking_id"], each["to_address"]["street_address"])
+        for request in transport.sent
+        for each in sent(request)
+    ]
+    assert sorted(went) == sorted((f"T-{number}", f"T-{number}") for number in range(45))
 
 
 @pytest.mark.parametrize("validate", [False, True])

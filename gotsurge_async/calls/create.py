@@ -12,7 +12,7 @@ from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.calls.session import Session
 from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.codec.converters import id_of
-from gotsurge_async.codec.given import OrderLike, refuse_faulty, written_batch
+from gotsurge_async.codec.given import Faulty, OrderLike, each_as_read, refuse_faulty, written_batch
 from gotsurge_async.errors import (
     CallError,
     GotSurgeError,
@@ -245,27 +245,29 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
         validate: bool,
     ) -> None:
         """``concurrency`` is the client's own limit unless given."""
-        super().__init__(orders, size=size, concurrency=session.limiter.at_most(concurrency))
+        read = cast("Iterable[OrderLike]", each_as_read(orders))
+        super().__init__(read, size=size, concurrency=session.limiter.at_most(concurrency))
         self._session = session
         self._endpoint = endpoint
         self._validate = validate
 
     async def _send(self, items: Sequence[OrderLike]) -> list[OrderResult[Order]]:
         started = self._session.clock.monotonic()
-        unfit: dict[int, Unprocessed[Order]] = {}
+        given: Sequence[OrderLike | Faulty] = items
+        faulty = {number: item for number, item in enumerate(given) if isinstance(item, Faulty)}
+        fit = [item for item in given if not isinstance(item, Faulty)]
         try:
-            orders, body = self._written(items)
-        except InvalidData:  # what cannot be sent keeps no other of its chunk from going out
-            fit: list[OrderLike] = []
-            for number, item in enumerate(items):
-                try:
-                    fit += self._written([item])[0]
-                except InvalidData as error:
-                    own = [Problem(path.removeprefix("orders[0]").lstrip("."), *why) for path, *why in error.problems]
-                    unfit[number] = Unprocessed(order=cast("Order", item), error=InvalidData("", own))
-            if not fit:
-                return list(unfit.values())
             orders, body = self._written(fit)
+        except InvalidData:  # what cannot be sent keeps no other of its chunk from going out
+            faulty |= {number: each for number, item in enumerate(given) if (each := self._faulty(item)) is not None}
+            fit = [item for number, item in enumerate(items) if number not in faulty]
+            orders, body = self._written(fit)
+        unfit = {
+            number: Unprocessed(order=cast("Order", faulty[number].given), error=faulty[number].error)
+            for number in sorted(faulty)
+        }
+        if not fit:
+            return list(unfit.values())
         names = [_sent_names(order) for order in orders]
         results = await create_chunk(self._session, self._endpoint, orders, body, names)
         for number, result in unfit.items():
@@ -276,6 +278,21 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
         if self._session.hooks.watched:
             self._session.hooks.emit(chunk_done(results, self._session.clock.monotonic() - started))
         return results
+
+    def _faulty(self, item: OrderLike | Faulty) -> Faulty | None:
+        if isinstance(item, Faulty):
+            return item
+        try:
+            self._written([item])
+        except InvalidData as error:
+            own = [Problem(path.removeprefix("orders[0]").lstrip("."), *why) for path, *why in error.problems]
+            return Faulty(item, InvalidData("", own))
+        return None
+
+    @property
+    def in_flight(self) -> list[OrderLike]:
+        """The orders that were given to a call, and whose result has not been yielded."""
+        return [item for item in super().in_flight if not isinstance(item, Faulty)]
 
     def _written(self, items: Sequence[OrderLike]) -> tuple[tuple[Order, ...], bytes]:
         orders, body = written_batch(items)

@@ -1,15 +1,16 @@
 """What a program gives, as the object that belongs there: the object itself, or a dict as the API writes it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeAlias, TypeVar, cast
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import attrs
 
 from gotsurge_async.codec.converters import Unfit
 from gotsurge_async.codec.text import checking, encode, misfits
 from gotsurge_async.errors import InvalidData, Problem
-from gotsurge_async.models.base import Field, Model, fields_of, is_model, utc
+from gotsurge_async.models.base import NOT_GIVEN, Field, Model, fields_of, is_model, utc
 from gotsurge_async.models.rules import Severity, check_order, nearest
 from gotsurge_async.models.tasks import Order, TaskBatch
 from gotsurge_async.money import Money
@@ -18,6 +19,48 @@ M = TypeVar("M", bound=Model)
 
 OrderLike: TypeAlias = Order | Mapping[str, Any]
 """An order, or a dict of its fields as the API writes them."""
+
+
+class Faulty(NamedTuple):
+    """What is no order, as it was given, and why; the paths begin in it."""
+
+    given: Any
+    error: InvalidData
+
+
+def as_read(given: Any) -> "Order | Faulty":
+    """An order as it is at this moment: who gives a dict may change it, and give it again, before it is sent."""
+    if type(given) is Order and _is_whole(given):
+        return given
+    try:
+        return made_of(given, Order)
+    except InvalidData as error:
+        return Faulty(given, error)
+
+
+def each_as_read(
+    given: Iterable[Any] | AsyncIterable[Any],
+) -> "Iterable[Order | Faulty] | AsyncIterable[Order | Faulty]":
+    """`as_read` of each, when it is asked for."""
+    return _each(given) if isinstance(given, AsyncIterable) else map(as_read, given)
+
+
+async def _each(given: AsyncIterable[Any]) -> "AsyncIterator[Order | Faulty]":
+    async for each in given:
+        yield as_read(each)
+
+
+_OBJECTS = tuple(field.name for field in fields_of(Order) if is_model(field.inner))
+_objects = attrgetter(*_OBJECTS)
+_WHOLE = {*(field.inner for field in fields_of(Order) if is_model(field.inner)), type(None), tuple, type(NOT_GIVEN)}
+
+
+def _is_whole(order: Order) -> bool:
+    """Whether an object is in the place of each object, and no dict."""
+    objects = _objects(order)
+    return _WHOLE.issuperset(map(type, objects)) and all(
+        type(one) in _WHOLE for each in objects if isinstance(each, tuple) for one in each
+    )
 
 
 def made_of(given: Any, cls: type[M], path: str = "") -> M:
@@ -99,6 +142,11 @@ def _made(given: Any, cls: Any, path: str, problems: list[Problem]) -> Any:
             near = nearest(str(name), fields)
             meant = f'; did you mean "{near}"?' if near else ""
             problems.append(Problem(_below(path, str(name)), f"{_named(cls)} has no such field{meant}"))
+    extra = given.get("extra") or {}
+    if not isinstance(extra, Mapping):
+        problems.append(
+            Problem(_below(path, "extra"), f"expected a dict, not {type(extra).__name__} {extra!r:.40}", extra)
+        )
     values = {}
     for name, field in fields.items():
         if given.get(name) is not None:
@@ -107,7 +155,7 @@ def _made(given: Any, cls: Any, path: str, problems: list[Problem]) -> Any:
             problems.append(Problem(_below(path, name), "is required and missing"))
     if len(problems) == before:
         try:
-            return cls(**values, extra=dict(given.get("extra") or {}))
+            return cls(**values, extra=dict(extra))
         except InvalidData as error:
             problems += [Problem(_below(path, at), why, bad) for at, why, bad in error.problems]
     return None
@@ -137,12 +185,14 @@ def _one(given: Any, field: Field, path: str, problems: list[Problem]) -> Any:
         problems += [Problem(path, why, bad) for _, why, bad in error.problems]
     except Unfit as error:
         problems += [Problem(f"{path}{at}", why, given) for at, why, _ in error.problems]
+    except (ValueError, OverflowError) as error:  # a time beyond all calendars
+        problems.append(Problem(path, str(error), given))
     return None
 
 
 def _moment(text: Any) -> datetime:
     checking.structure(text, datetime)  # takes what has no zone for UTC, as the service's times are
-    return datetime.fromisoformat(text)
+    return datetime.fromisoformat(text.upper())  # RFC 3339 takes a small z, Python does not
 
 
 def _below(path: str, name: str) -> str:

@@ -41,14 +41,14 @@ def utc(moment: datetime) -> datetime:
     """
     if not isinstance(moment, datetime):
         raise InvalidData("", [Problem("", f"expected an aware datetime, not {type(moment).__name__} {moment!r:.40}")])
-    if moment.tzinfo is None:
+    if moment.utcoffset() is None:
         raise InvalidData("", [Problem("", f"{moment.isoformat()} has no time zone: give an aware datetime", moment)])
     return _in_utc(moment)
 
 
 def utc_if_aware(moment: datetime) -> datetime:
     """`utc` as the converter of a field, which leaves what is none to `names_an_instant`: that knows the field."""
-    return _in_utc(moment) if isinstance(moment, datetime) and moment.tzinfo is not None else moment
+    return _in_utc(moment) if isinstance(moment, datetime) and moment.utcoffset() is not None else moment
 
 
 def names_an_instant(_: object, field: "attrs.Attribute[datetime]", moment: datetime) -> None:

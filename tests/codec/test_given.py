@@ -1,7 +1,7 @@
 """`gotsurge_async.codec.given`: what a program gives, as the object that belongs there."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 import attrs
@@ -94,6 +94,35 @@ def test_several_faults_are_told_at_once() -> None:
     paths = [problem.path for problem in caught.value.problems]
     assert "orders[1].price" in paths
     assert {"orders[2].to_contact", "orders[3]"} <= set(paths)
+
+
+class Zoneless(tzinfo):
+    """A zone that does not say what it is."""
+
+    def utcoffset(self, _: datetime | None) -> timedelta | None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"client_time_utc": datetime.min.replace(tzinfo=timezone(timedelta(hours=8)))}, "client_time_utc"),
+        ({"client_time_utc": datetime(2030, 3, 4, tzinfo=Zoneless())}, "client_time_utc"),
+        ({"client_time_utc": "0001-01-01T00:00:00+08:00"}, "client_time_utc"),
+        ({"client_time_utc": "2030-02-30T00:00:00Z"}, "client_time_utc"),
+        ({"extra": [1]}, "extra"),
+        ({"extra": "ab"}, "extra"),
+    ],
+)
+def test_what_python_itself_refuses_is_told_likewise(change: dict[str, Any], path: str) -> None:
+    """Times beyond all calendars, a zone without an offset, and what is no dict."""
+    assert list(faults(PLAIN | change)) == [path]
+
+
+def test_a_time_may_have_a_small_z() -> None:
+    """As RFC 3339 allows it."""
+    made = made_of(PLAIN | {"client_time_utc": "2030-03-04t00:00:00z"}, Order)
+    assert made.client_time_utc == datetime(2030, 3, 4, tzinfo=UTC)
 
 
 def test_what_the_document_does_not_name_stands_in_extra() -> None:

@@ -15,10 +15,10 @@ from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, OrderR
 from gotsurge_async.bulk.send.changes import note_changes
 from gotsurge_async.bulk.sources import Fault, Source
 from gotsurge_async.bulk.sources.cells import decode_row
-from gotsurge_async.bulk.sources.source import fingerprint_of
+from gotsurge_async.bulk.sources.source import UNSEEN, fingerprint_of, unseen_in
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cancellation import uninterrupted
-from gotsurge_async.codec.given import OrderLike, made_of
+from gotsurge_async.codec.given import Faulty, OrderLike, each_as_read
 from gotsurge_async.errors import GotSurgeError, InvalidData, Problem
 from gotsurge_async.models.tasks import Order
 
@@ -27,6 +27,8 @@ T = TypeVar("T")
 FORM = "form"
 """The option of a run that says how its source is written (`Form`): its result files are written alike."""
 
+_MOST_PROBLEMS = 1000
+"""After so many faults of orders of a program no more of them is read."""
 BLOCK = 500
 """Orders that are read, and put into the ledger, at a time; see `whole_chunks`."""
 
@@ -116,16 +118,22 @@ class Loader:
             environment=self.environment, mode=self.mode, source=name, chunk=self.chunk, compact=self.compact
         )
         async with discarded_on_error(run):
-            number = 0
-            async for block in chunks_of(orders, whole_chunks(self.chunk)):
+            number, problems = 0, list[Problem]()
+            async for block in chunks_of(each_as_read(orders), whole_chunks(self.chunk)):
                 rows = []
-                for given in block:
+                for order in block:
                     number += 1
-                    order = given if isinstance(given, Order) else made_of(given, Order, f"orders[{number - 1}]")
+                    if isinstance(order, Faulty):
+                        problems += [Problem(f"orders[{number - 1}].{at}", *why) for at, *why in order.error.problems]
+                        continue
                     order_key = _key(order, key, name, number)
                     payload, plain = codec.encode_order(order)
                     rows.append(NewOrder(number, order_key, payload, None, fingerprint_of(plain)))
+                if len(problems) > _MOST_PROBLEMS:
+                    break
                 await run.add(rows)
+            if problems:
+                raise InvalidData("", problems)
             return run, await self._admit(run, name, None)
 
     def _block(self, rows: Iterator[T]) -> list[T]:
@@ -145,7 +153,9 @@ def _key(order: Order, key: Callable[[Order], str | None], name: str, number: in
     """
     given: Any = key(order)
     if given and type(given) is type(order.tracking_id) is str and type(order.invoice_number) in (str, type(None)):
-        return str(given)  # as nearly always
+        if unseen_in(given):
+            raise UnusableSource(f"{name} has faults", [Fault(file=name, line=number, value=given, rule=UNSEEN)], 1)
+        return given  # as nearly always
     names: dict[str, Any] = {"the key": given, "tracking_id": order.tracking_id, "invoice_number": order.invoice_number}
     faults = [
         Fault(file=name, line=number, column=column, value=str(value), rule=f"is text, not {type(value).__name__}")

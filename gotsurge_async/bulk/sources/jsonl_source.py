@@ -19,11 +19,13 @@ from gotsurge_async.bulk.sources.source import (
     IN_DOUBT,
     MAY_EXIST,
     SHORTENED,
+    UNSEEN,
     Form,
     Source,
     SourceRow,
     encode,
     fingerprint_of,
+    unseen_in,
 )
 from gotsurge_async.errors import InvalidData, Problem
 from gotsurge_async.models.base import fields_of, is_model
@@ -158,6 +160,8 @@ class JsonlSource(Source):
             self._wrong(path, "has white space around it")
         if "\0" in key:
             self._wrong(path, "holds a NUL character, which a ledger cannot keep")
+        elif unseen_in(key):
+            self._wrong(path, UNSEEN)
         if shortened_by_spreadsheet(key):
             self._wrong(path, SHORTENED)
         return key

@@ -1,10 +1,14 @@
 """Orders into the ledger: with their lines, all or none, and nothing that stays locked."""
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 
+from gotsurge_async import InvalidData, codec
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, Mode, Run
 from gotsurge_async.bulk.send.load import Loader, UnusableSource, discarded_on_error, whole_chunks
 from gotsurge_async.bulk.sources import SourceOptions, open_source
@@ -79,6 +83,45 @@ async def test_an_empty_key_is_none(ledger: Ledger) -> None:
     with pytest.raises(UnusableSource, match="no key"):
         await loader(ledger).orders([order("")], lambda each: each.tracking_id, "a program")
     assert await ledger.runs() == []
+
+
+@pytest.mark.parametrize("key", ["A\u200bB", "A\nB", "A\u00a0B"])
+async def test_a_key_with_what_nobody_sees_is_refused(ledger: Ledger, key: str) -> None:
+    """It would be another key than the one that looks the same."""
+    with pytest.raises(UnusableSource, match="cannot be seen"):
+        await loader(ledger).orders([order("A"), order(key)], lambda each: each.tracking_id, "program")
+    assert await ledger.runs() == []
+
+
+async def test_a_dict_is_the_order_that_it_was_when_it_was_given(ledger: Ledger) -> None:
+    """A program may change it, and give it again."""
+
+    def given() -> Iterator[dict[str, Any]]:
+        plain = json.loads(codec.encode(order("A")))
+        for number in range(30):
+            plain["tracking_id"] = plain["to_address"]["street_address"] = f"T-{number}"
+            yield plain
+
+    run, _ = await loader(ledger).orders(given(), lambda each: each.tracking_id, "program")
+    async with run:
+        places = [
+            json.loads(row.payload)["to_address"]["street_address"] async for page in run.pending() for row in page
+        ]
+    assert places == [f"T-{number}" for number in range(30)]
+
+
+async def test_all_faults_of_a_programs_orders_are_told(ledger: Ledger) -> None:
+    """Each with its path; dicts in the places of objects are taken, and nothing is loaded."""
+    plain = json.loads(codec.encode(order("A")))
+    inside = attrs.evolve(order("B"), to_address={"street_address": "Marina South Pier"})  # type: ignore[arg-type]
+    wrong = [plain | {"price": 1.5}, inside, plain | {"to_address": None, "zzz": 1}]
+    with pytest.raises(InvalidData) as caught:
+        await loader(ledger).orders(wrong, lambda each: each.tracking_id, "program")
+    paths = [problem.path for problem in caught.value.problems]
+    assert paths == ["orders[0].price", "orders[2].zzz", "orders[2].to_address"]
+    assert await ledger.runs() == []
+    run, _ = await loader(ledger).orders([inside], lambda each: each.tracking_id, "program")
+    await run.close()
 
 
 async def test_what_fails_after_an_admission_leaves_the_run_to_others(ledger: Ledger) -> None:
