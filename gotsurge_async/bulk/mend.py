@@ -201,7 +201,7 @@ class Fixes:
 
 
 def mend_table(path: Path, fixes: Fixes, form: Form) -> Path:
-    """Put the values into a file of text; what else it holds stays as it is, byte for byte.
+    """Put the values into a file of text; all other rows stay as they are, byte for byte.
 
     The file as it was is kept beside it, under a name that no file had; where, is returned.
 
