@@ -10,6 +10,8 @@ from gotsurge_async.cli.help.catalogue import Entry, entries, entry, explaining,
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import print_json
 
+_PASTED = re.compile(r"\s*(see:\s*)?gotsurge explain\s+(?=\S)")
+"""How the line below an error begins, which people copy whole."""
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)]*)\)")
 _EMPHASIS = re.compile(r"(?<![\w*])\*([^*\n]+)\*(?![\w*])")
 
@@ -23,6 +25,8 @@ def explain(words: tuple[str, ...], as_json: bool) -> None:
     CODE is what an error names: E201, exit-3, or the number of an exit code. MESSAGE is an error as it was printed, or
     some words of one. Nothing is read but this program's own texts: no network, no ledger.
     """
+    if pasted := _PASTED.match(line := " ".join(words)):
+        words = tuple(line[pasted.end() :].split())
     found = _found(words)
     if as_json:
         print_json([_document(each) for each in found])

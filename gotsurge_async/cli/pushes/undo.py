@@ -1,6 +1,7 @@
 """``gotsurge undo``: taking the orders of a run back."""
 
 import asyncio
+import functools
 from collections.abc import Collection
 
 import attrs
@@ -8,15 +9,17 @@ import click
 
 from gotsurge_async.bulk import Ledger, OrderState, Undo, Undone
 from gotsurge_async.bulk.after.undo import REASON
-from gotsurge_async.bulk.ledger import PUSHED, RunInfo
+from gotsurge_async.bulk.ledger import DOUBTFUL, PUSHED, RunInfo
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, Failure, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
-from gotsurge_async.cli.shared.next_steps import Standing, next_steps, tell_steps
+from gotsurge_async.cli.shared.next_steps import Standing, next_steps, same_again, tell_steps
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import SHOWN, at_a_terminal, counted, print_json, print_table, say, tell_more
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
+
+_INTERRUPTED = "the undo was interrupted: give the same command again, and do not resume the run"
 
 
 @click.command()
@@ -31,7 +34,7 @@ from gotsurge_async.database import Place
 @click.option("--key", "keys", multiple=True, metavar="KEY", help="Only this order; may be given more than once.")
 @click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
 @json_option
-@asynchronous
+@functools.partial(asynchronous, interrupted=_INTERRUPTED)
 async def undo(
     run_id: str,
     target: Target,
@@ -54,16 +57,20 @@ async def undo(
       0 all are cancelled              1 some were too late, or could not be cancelled
       2 wrong usage                    3 some are in doubt, and may exist
       4 sign-in failed                 6 another process has the run
+      130 interrupted by Ctrl-C: give it again
     """
     async with open_ledger(find_ledger(ledger, target)) as opened:
         info = await opened.run(run_id)
-        if not yes:
-            await _ask(opened, info, drafts, keys)
         limits = None if concurrency is None else Limits(concurrency=concurrency)
-        async with connected(target_of(info, target), limits) as gs:
-            done = await Undo(gs, opened, concurrency=concurrency).undo(
-                run_id, reason=reason, drafts=drafts, keys=keys or None
-            )
+        try:
+            if not yes:
+                await _ask(opened, info, drafts, keys)
+            async with connected(target_of(info, target), limits) as gs:
+                done = await Undo(gs, opened, concurrency=concurrency).undo(
+                    run_id, reason=reason, drafts=drafts, keys=keys or None
+                )
+        except asyncio.CancelledError:
+            raise await _interrupted(opened, info) from None
         steps = next_steps(Standing(info=info, counts={"in_doubt": done.in_doubt}, ledger=opened.place))
     code = _code_of(done)
     if as_json:
@@ -77,6 +84,18 @@ async def undo(
     if not as_json:
         tell_steps(steps)
     return code
+
+
+async def _interrupted(ledger: Ledger, info: RunInfo) -> Failure:
+    """Ctrl-C came: the run is not to be resumed, which would send what waits in it, but to be undone to its end."""
+    counts = await ledger.counts(info.id)
+    return Failure(
+        f"the undo of run {info.id} was interrupted: {counts.of([OrderState.CANCELLED]):,} of its orders are cancelled"
+        f" so far, {counts.of(DOUBTFUL):,} are in doubt; do not resume the run",
+        Exit.INTERRUPTED,
+        run=info.id,
+        more={"next": [same_again(info.id)]},
+    )
 
 
 def _code_of(done: Undone) -> Exit:

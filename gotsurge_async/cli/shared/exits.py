@@ -70,7 +70,7 @@ class Failure(click.ClickException):
 
     Args:
         run: the run that it is about.
-        more: what else the document of ``--json`` says.
+        more: what else the document of ``--json`` says; the commands that it has as ``next`` are told below the error.
         told: people have read it already.
     """
 
@@ -88,6 +88,10 @@ class Failure(click.ClickException):
         self.run = run
         self.more: Mapping[str, Any] = more or {}
         self._told = told
+
+    def format_message(self) -> str:
+        """The error, and below it what to type next."""
+        return "\n".join([self.message, *(f"next: {command}" for command in self.more.get("next", ()))])
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Tell the error, and leave: click's own exit code is one for the whole class."""
@@ -232,7 +236,8 @@ def _explained_by(error: click.ClickException) -> list[str]:
     from gotsurge_async.cli.help.catalogue import codes_of
 
     groups = error.more.get("groups", ()) if isinstance(error, Failure) else ()
-    found = codes_of([group["rule"] for group in groups] or error.format_message().splitlines())
+    said = error.message if isinstance(error, Failure) else error.format_message()  # not what to type next
+    found = codes_of([group["rule"] for group in groups] or said.splitlines())
     return found or [f"exit-{int(error.code) if isinstance(error, Failure) else error.exit_code}"]
 
 

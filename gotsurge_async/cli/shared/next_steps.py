@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import click
+from click.core import ParameterSource
 
 from gotsurge_async.bulk import Ledger, Mode, OrderState
 from gotsurge_async.bulk.after.writing import ending_of, form_of
@@ -135,6 +137,21 @@ def tell_steps(steps: Iterable[Step]) -> None:
     """Say what to type next."""
     for step in steps:
         say(step)
+
+
+def same_again(run_id: str) -> str:
+    """The command about a run that is being run, to be given again: with the options that were given."""
+    context = click.get_current_context()
+    words = ["gotsurge", str(context.info_name), run_id]
+    for option in context.command.params:
+        name = str(option.name)
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if not given or name == "as_json" or not isinstance(option, click.Option):
+            continue
+        value = context.params[name]
+        for each in value if option.multiple else [value]:
+            words += option.opts[:1] if option.is_flag else [option.opts[0], shell.word(str(each))]
+    return _joined(*words)
 
 
 def cancelling(info: RunInfo) -> str:

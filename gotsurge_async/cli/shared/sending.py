@@ -238,8 +238,7 @@ class Sending:
     def _failure(self, text: str, code: Exit, standing: Standing) -> Failure:
         """A failure that says what to type next."""
         commands = [step.command for step in next_steps(standing)]
-        lines = [text, *(f"next: {command}" for command in commands)]
-        return Failure("\n".join(lines), code, run=standing.info.id, more={"next": commands})
+        return Failure(text, code, run=standing.info.id, more={"next": commands})
 
     async def _unused_drafts(self, gs: GotSurge, ledger: Ledger, run: Run, sent: Sent) -> list[str]:
         """The drafts that no order will be broadcast by, as far as they are known, or the service shows them."""

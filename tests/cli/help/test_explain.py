@@ -29,6 +29,13 @@ def test_an_error_is_explained_by_its_code_and_by_what_it_said(run: Runner) -> N
     assert run("explain", "is held by").stdout == told
 
 
+@pytest.mark.parametrize("pasted", [("see: gotsurge explain E201",), ("see:", "gotsurge", "explain", "E201")])
+def test_the_line_below_an_error_is_understood_as_it_was_copied(run: Runner, pasted: tuple[str, ...]) -> None:
+    """Whole, with and without quotes; also when it names several codes."""
+    assert run("explain", *pasted).stdout == run("explain", "E201").stdout
+    assert run("explain", *pasted, "exit-3").stdout == run("explain", "E201", "exit-3").stdout
+
+
 def test_all_are_listed(run: Runner) -> None:
     """Without arguments each code stands on a line, below what it belongs to; as JSON there is all of it."""
     listed = run("explain").stdout

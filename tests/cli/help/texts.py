@@ -56,6 +56,7 @@ TELLERS = {
     "Flaw": (2, "what"),
     "_no": (0, "expected"),
     "_given_up": (1, "why"),
+    "partial": (9, "interrupted"),
 }
 """Calls that tell what is wrong: which argument has the text, by place and by name."""
 GLUE = ("… (… is …)", "ledger …: …")

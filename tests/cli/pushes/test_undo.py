@@ -1,11 +1,15 @@
 """`gotsurge undo`, over real HTTP."""
 
+import asyncio
+import shlex
+import signal
 from pathlib import Path
 
 import pytest
 
-from gotsurge_async.simulator import Fault
-from tests.support.commands import Desk
+from gotsurge_async.bulk import Undo
+from gotsurge_async.simulator import Fault, Simulator
+from tests.support.commands import Desk, finish, gotsurge, local, start, write_orders
 
 
 def test_an_undo_cancels_and_tells(desk: Desk) -> None:
@@ -91,3 +95,49 @@ def test_a_person_is_asked_about_all_that_is_cancelled(platform_desk: Desk, monk
     for words, asked in (((), "Cancel 2 orders of"), (("--drafts",), "Cancel 4 orders and drafts of")):
         done = desk.run("undo", summary["run"], *desk.ledger, *desk.place, *words, stdin="n\n")
         assert (done.exit_code, asked in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--drafts", "--key", "A b", "--key", "C", "--reason", "wrong file", "--yes")])
+def test_an_interrupted_undo_is_to_be_given_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """It names itself with the options that it was given, and what the ledger has; never a resume, which would send."""
+    _, summary = desk.push("A b", "C")
+    run_id = summary["run"]
+    desk.call("undo", run_id, "--key", "C")
+
+    async def interrupted(*_: object, **__: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(Undo, "undo", interrupted)
+    done = desk.call("undo", run_id, *words, "--json")
+    document = desk.document(done)
+    (again,) = document["next"]
+    assert (done.exit_code, document["run"], document["explain"]) == (130, run_id, ["E115"])
+    assert f"the undo of run {run_id} was interrupted: 1 of its orders are cancelled so far, 0 are in" in done.stderr
+    assert done.stderr.splitlines()[-2:] == [f"next: {again}", "see: gotsurge explain E115"]
+    typed = shlex.split(again)
+    assert typed[:3] == ["gotsurge", "undo", run_id]
+    assert sorted(typed[3:]) == sorted(map(str, (*words, *desk.place, *desk.ledger)))
+
+
+@pytest.mark.slow
+async def test_ctrl_c_in_an_undo_says_how_to_go_on(tmp_path: Path) -> None:
+    """Of a real process: what it advises takes the rest back, and nothing is sent."""
+    write_orders(tmp_path / "orders.csv", range(40))
+    place = ["--ledger", "ledger.db"]
+    async with Simulator() as simulator:
+        pushed = await gotsurge("push", "orders.csv", *local(simulator), *place, "--json", cwd=tmp_path)
+        simulator.order_fault(Fault(operation="tasks.cancel", when="before", kind="delay", seconds=30, after_calls=5))
+        words = ("undo", pushed.document["run"], *local(simulator), *place, "--concurrency", "2", "--json")
+        process = await start(*words, cwd=tmp_path)
+        await simulator.called("tasks.cancel", times=7)
+        process.send_signal(signal.SIGINT)
+        done = await finish(process)
+        assert (done.code, done.document["explain"]) == (130, ["E115"])
+        assert "5 of its orders are cancelled so far, 2 are in doubt" in done.document["error"]
+        simulator.clear_faults()
+        (again,) = done.document["next"]
+        ended = await gotsurge(*again.split()[1:], cwd=tmp_path)
+        assert (ended.code, ended.out) == (0, f"run {pushed.document['run']}: 35 cancelled, 5 already cancelled\n")
+        assert simulator.audit()["tasks"] == 40
