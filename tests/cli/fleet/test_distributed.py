@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 import attrs
 import pytest
 
-from gotsurge_async.bulk import Ledger, OrderState
+from gotsurge_async.bulk import Ledger, OrderState, Sent
 from gotsurge_async.bulk.ledger import LedgerOlder, OrderOutcome
 from gotsurge_async.bulk.ledger.states import Counts
 from gotsurge_async.cli.fleet import distributed
@@ -87,7 +87,7 @@ async def test_who_watches_knows_an_older_copy(
 async def test_orders_wait_for_a_worker_only_where_there_are_some(
     postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken_over: bool, told: list[str]
 ) -> None:
-    """That there is no worker is said once, but not of a run whose orders all went into another one."""
+    """That there is no worker is said once; a run whose orders all went into another one is over instead."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     monkeypatch.setattr(distributed, "ALONE_SECONDS", 0.0)
     said: list[str] = []
@@ -99,8 +99,11 @@ async def test_orders_wait_for_a_worker_only_where_there_are_some(
     seen = Seen()
     watch = Watch(ledger.place, run.id, cast("PushProgress", seen), said.append, Interrupts(lambda _: None))
     watching = asyncio.create_task(watch.to_the_end())
-    for _ in range(3):
-        await seen.looks.acquire()
-    watching.cancel()
-    await asyncio.wait([watching])
+    if taken_over:
+        assert await watching == Sent()
+    else:
+        for _ in range(3):
+            await seen.looks.acquire()
+        watching.cancel()
+        await asyncio.wait([watching])
     assert [text.partition(":")[0] for text in said] == told
