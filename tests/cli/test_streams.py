@@ -67,6 +67,7 @@ async def test_a_broken_stream_does_not_change_what_a_push_ends_with(
     assert list((tmp_path / "gotsurge-results").glob("*-summary.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 async def test_a_sign_that_the_terminal_does_not_have_is_no_error(tmp_path: Path, encoding: str) -> None:
     """A name that standard output cannot show is shown by its number."""
@@ -83,6 +84,7 @@ async def test_a_sign_that_the_terminal_does_not_have_is_no_error(tmp_path: Path
     assert b"orders\t1" in out.replace(b"\r", b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 async def test_what_is_said_is_read_at_once(tmp_path: Path, unbuffered: str) -> None:
     """A line on standard error does not wait for the next one, with a buffer and without."""

@@ -4,6 +4,7 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -52,6 +53,7 @@ def answers(right: Any) -> st.SearchStrategy[Response]:
 ANSWERS = {row.operation: answers(filled(row.answer, FIXED)) for row in ROWS}
 
 
+@pytest.mark.slow
 @EVERY_ROW
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())

@@ -92,6 +92,7 @@ def test_seeds_differ() -> None:
         assert not {order[column] for order in one} & {order[column] for order in other}
 
 
+@pytest.mark.slow
 def test_ids_are_unique_at_any_count() -> None:
     """Tracking ids and invoice numbers do not repeat: an id ends with the order's number, past six digits, too."""
     made = list(script.orders(20_000, 7))
@@ -277,6 +278,7 @@ def test_orders_come_one_at_a_time() -> None:
     assert [order["tracking_id"] for order in islice(script.orders(10**12, 7), 2)] == ["SHS07-000001", "SHS07-000002"]
 
 
+@pytest.mark.slow
 def test_memory_is_flat(tmp_path: Path) -> None:
     """Eight times the orders are written in the same memory."""
     peaks = []

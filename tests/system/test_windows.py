@@ -46,6 +46,7 @@ def test_every_module_is_imported(tmp_path: Path) -> None:
     assert (done.code, done.told) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_push_comes_to_its_end(tmp_path: Path) -> None:
     """Signals without handlers, folders that cannot be opened, and a scanner that holds each new file once."""
     done = Done(tmp_path, "push", ORDERS, "--items", ITEMS, "--simulate", "--out", tmp_path)

@@ -39,6 +39,7 @@ async def test_a_clock(gotsurge_clock: ManualClock) -> None:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["auto", "strict"])
 def test_the_fixtures_work_in_somebody_s_tests(tmp_path: Path, mode: str) -> None:
     """A conftest of one line gives a client, its simulator, answers and a clock, in either mode of pytest-asyncio."""

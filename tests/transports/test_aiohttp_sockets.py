@@ -132,6 +132,7 @@ async def test_an_answer_that_does_not_come_may_come_too_late() -> None:
     assert len(serving.requests) == 1
 
 
+@pytest.mark.slow
 async def test_an_answer_that_trickles_is_not_read_for_ever() -> None:
     """A byte at a time keeps every limit between two reads; the limit on the whole try ends it."""
 

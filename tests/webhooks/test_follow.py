@@ -107,6 +107,7 @@ async def test_reads_stay_within_the_budget(tmp_path: Path) -> None:
         await kit.until(lambda: len(kit.seen) == 10)
 
 
+@pytest.mark.slow
 async def test_the_sweep_finds_what_no_event_told(tmp_path: Path) -> None:
     """A task of which no event comes any more is read again after a while; one that has ended is not."""
     async with followed(tmp_path, sweep_after=0.2) as kit:
@@ -308,6 +309,7 @@ async def test_a_flood_of_unknown_ids_is_read_in_the_end(tmp_path: Path, monkeyp
         assert kit.reads() - before <= 41
 
 
+@pytest.mark.slow
 async def test_what_was_being_read_when_another_took_over(tmp_path: Path) -> None:
     """A read that was broken off in its middle is made again by whoever goes on, also in the same process."""
     async with followed(tmp_path, following=False) as kit, follower(kit) as following:

@@ -148,6 +148,7 @@ async def test_a_body_is_limited(served: Served, tmp_path: Path, chunked: bool) 
         assert (await here.post(event()))[0] == 200
 
 
+@pytest.mark.slow
 async def test_who_posts_must_be_allowed(served: Served, tmp_path: Path) -> None:
     """Another address is refused, whatever its headers say; also with uvicorn, which puts forwarded addresses there."""
     async with service(served, tmp_path, allow=["203.0.113.7"], trusted_proxies=["10.0.0.1"]) as here:

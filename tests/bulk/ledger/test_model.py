@@ -228,6 +228,7 @@ SETTINGS = settings(max_examples=15, stateful_step_count=20, deadline=None)
 _numbers = count(1)
 
 
+@pytest.mark.slow
 def test_in_a_file() -> None:
     """A ledger in SQLite."""
     run_state_machine_as_test(LedgerMachine, settings=SETTINGS)

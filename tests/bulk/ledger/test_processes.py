@@ -104,6 +104,7 @@ async def test_a_crash_while_loading_leaves_nothing_behind(where: str) -> None:
         await run.close()
 
 
+@pytest.mark.slow
 async def test_another_process_is_named_and_its_lock_dies_with_it(where: str) -> None:
     """A run held elsewhere names that process; once that is killed, its run can be taken up and its keys taken over."""
     process = await start(where, HOLD)

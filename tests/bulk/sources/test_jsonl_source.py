@@ -85,6 +85,7 @@ def test_any_bytes_give_rows_or_faults(data: bytes) -> None:
     assert found.rows or found.report.fault_count
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*good_json(), "items", "epod", "to_contact"]), _json, max_size=3))
 @settings(max_examples=200, deadline=None)
 def test_any_values_give_a_row_or_faults(changes: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ async def here() -> AsyncIterator[Simulator]:
         yield simulator
 
 
+@pytest.mark.slow
 async def test_from_an_event_to_a_line(here: Simulator, tmp_path: Path) -> None:
     """Each status that a task enters is printed once, in order; the simulator's events are answered 200."""
     async with receiving(here, tmp_path, "--read-rate", "100") as receiver:

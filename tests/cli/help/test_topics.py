@@ -50,6 +50,7 @@ def test_the_map_that_is_explained_is_one() -> None:
     assert found.timezone == "Asia/Singapore"
 
 
+@pytest.mark.slow
 def test_bash_completes(tmp_path: Path) -> None:
     """With the line of the topic, bash completes commands and options."""
     (tmp_path / "gotsurge").write_text(f"#!{sys.executable}\nfrom gotsurge_async.cli import main\nmain()\n")

@@ -283,6 +283,7 @@ async def test_production_does_not_create_on_a_guess(tmp_path: Path) -> None:
     assert "secret-token" not in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_one_signal_drains(tmp_path: Path, number: int, code: int) -> None:
     """After Ctrl-C, or the SIGTERM of a container, what is in flight is recorded, and the rest can be pushed again."""
@@ -307,6 +308,7 @@ async def test_one_signal_drains(tmp_path: Path, number: int, code: int) -> None
         assert simulator.audit()["tasks"] == 400
 
 
+@pytest.mark.slow
 async def test_two_signals_abort_and_name_what_is_in_doubt(tmp_path: Path) -> None:
     """The second Ctrl-C does not wait: what was in flight is in doubt, and nothing is doubled afterwards."""
     write_orders(tmp_path / "orders.csv", range(200))
@@ -330,6 +332,7 @@ async def test_two_signals_abort_and_name_what_is_in_doubt(tmp_path: Path) -> No
         assert simulator.audit()["doubled"] == {}
 
 
+@pytest.mark.slow
 async def test_orders_that_wait_in_a_run_that_is_going_on_are_refused(tmp_path: Path) -> None:
     """Pushing a file that another process is pushing is exit 6, with who holds the run."""
     write_orders(tmp_path / "orders.csv", range(100))
@@ -357,6 +360,7 @@ async def test_unused_drafts_are_listed(tmp_path: Path) -> None:
     assert "40 unused drafts" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content", [b"not a database, but a text that somebody saved here by mistake", b"SQLite format 3\0"]
 )

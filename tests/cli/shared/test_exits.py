@@ -183,6 +183,7 @@ def test_a_summary_says_its_code_and_no_error(desk: Desk) -> None:
     assert json.loads(Path(summary["files"]["summary"]).read_text())["created"] == 1
 
 
+@pytest.mark.slow
 async def test_an_interrupt_after_the_sending_does_not_say_that_nothing_was_sent(tmp_path: Path) -> None:
     """While unused drafts are looked for all is sent: the command that writes the result files is told."""
     write_orders(tmp_path / "orders.csv", range(3))

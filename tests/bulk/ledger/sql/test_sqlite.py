@@ -27,6 +27,7 @@ async def test_a_hard_link_is_refused(path: Path, clock: TurnedClock) -> None:
     await (await Ledger.open(path, clock=clock)).close()
 
 
+@pytest.mark.slow
 async def test_another_name_leads_to_the_same_locks(
     path: Path, clock: TurnedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -199,6 +199,7 @@ async def test_an_unfit_ledger_is_refused_in_time(path: Path) -> None:
         refuse_unfit(path)
 
 
+@pytest.mark.slow
 async def test_a_ledger_in_postgresql_is_looked_after(url: str, tmp_path: Path) -> None:
     """It is checked and made small as a file is; a copy is another program's work, and it is said which."""
     await pushed(url)
