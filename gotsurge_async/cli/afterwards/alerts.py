@@ -21,7 +21,7 @@ from gotsurge_async.cli.shared.connect import Target, connected, may_take_place
 from gotsurge_async.cli.shared.exits import Exit, Unreachable, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
 from gotsurge_async.cli.shared.options import GroupedCommand, in_group, json_option
-from gotsurge_async.cli.shared.output import is_terminal, print_json, print_table, say, started_document
+from gotsurge_async.cli.shared.output import is_terminal, print_json, print_table, prose, say, spare, started_document
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Timeouts
@@ -180,7 +180,7 @@ async def _once(present: Sequence[Alert], options: AlertOptions) -> Exit:
         print_json([alert.document(now, options.zone) for alert in present])
     elif present:
         rows = [(alert.kind.in_words, alert.text(now, options.zone), alert.name) for alert in present]
-        print_table(("ALERT", "ORDER", "TASK"), rows)
+        print_table(("ALERT", prose("ORDER"), spare("TASK")), rows)
     old = {alert.name for alert in present if alert.seen_at is not None and now - alert.seen_at > STALE}
     if old:
         say(f"{len(old):,} of these orders were not read for an hour: let a receiver run, or say --read-rate")

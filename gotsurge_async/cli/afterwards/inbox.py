@@ -13,7 +13,7 @@ import msgspec
 from gotsurge_async.cli.afterwards.books import Books, takes_books
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import print_json, print_record, print_table, say
+from gotsurge_async.cli.shared.output import print_json, print_record, print_table, prose, say
 from gotsurge_async.database import Kind
 from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.webhooks.inbox import EventState, Inbox, Stored
@@ -56,7 +56,7 @@ async def list_(state: str | None, task_id: str, limit: int, books: Books, as_js
         print_json([_document(each) for each in found])
         return Exit.CREATED
     rows = [(each.id, each.received_at, each.state, each.task_id, each.times, each.why) for each in found]
-    print_table(("ID", "RECEIVED", "STATE", "TASK", "TIMES", "WHY"), rows)
+    print_table(("ID", "RECEIVED", "STATE", "TASK", "TIMES", prose("WHY")), rows)
     say(", ".join(f"{number:,} {name}" for name, number in counts.items()))
     return Exit.CREATED
 

@@ -16,7 +16,7 @@ from gotsurge_async.cli.afterwards.books import Books, takes_books
 from gotsurge_async.cli.afterwards.serving import PREFIX, listening, tokens, until_a_signal
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import OUTPUT, ParamType, in_group
-from gotsurge_async.cli.shared.output import say, shown, started_document
+from gotsurge_async.cli.shared.output import event_line, say, started_document
 from gotsurge_async.clock import Clock, SystemClock, sleep_or
 from gotsurge_async.secrets import Secret, url_for_log
 from gotsurge_async.transports.aiohttp import AiohttpTransport
@@ -151,5 +151,8 @@ def _line(stored: Stored, *, as_json: bool) -> str:
         except (msgspec.DecodeError, UnicodeDecodeError):
             content = body.decode("utf-8", "backslashreplace")
         return msgspec.json.encode({**told, "event": content}).decode()
-    cells = (stored.received_at, stored.id, stored.task_id, name, status or stored.why)
-    return "\t".join(map(shown, cells))
+    what = status or stored.why
+    return event_line(
+        (stored.received_at, stored.id, stored.task_id, name, what),
+        (f"{stored.received_at:%H:%M:%S}Z", stored.id, name or stored.task_id, what),
+    )

@@ -16,12 +16,15 @@ from gotsurge_async.cli.afterwards.reading import STALE
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import (
+    cut,
     is_terminal,
     print_json,
     print_record,
     print_table,
+    prose,
     say,
     shown,
+    spare,
     started_document,
 )
 from gotsurge_async.clock import SystemClock
@@ -36,6 +39,11 @@ COLUMNS = (
 )  # fmt: skip
 """Of a row of ``--csv``."""
 _HEADINGS = ("TASK", "TRACKING ID", "STATUS", "SINCE", "VESSEL", "BERTH", "DUE", "GROUP TAG")
+_GIVING_WAY = (
+    spare("TASK", 4), "TRACKING ID", "STATUS", spare("SINCE", 2), cut("VESSEL"), spare("IMO", 6), spare("BERTH", 1),
+    "DUE", spare("GROUP TAG", 5),
+)  # fmt: skip
+"""The same for a terminal: in 80 columns which order it is, where it stands, for which vessel and until when."""
 
 
 @click.command()
@@ -162,26 +170,34 @@ def record_of(order: BookOrder) -> dict[str, Any]:
 async def _print_rows(found: AsyncIterator[BookOrder], limit: int | None) -> None:
     rows: list[tuple[Any, ...]] = []
     terminal, oldest, number, now = is_terminal(), 0, 0, SystemClock().now()
+    columns, row_of = (_GIVING_WAY, _terminal_row) if terminal else (_HEADINGS, _row)
     async for order in found:
-        record = record_of(order)
         number += 1
         oldest += order.status is not None and not order.status.is_terminal and now - order.seen_at > STALE
-        name = " ".join(str(part) for part in (record["vessel"], record["imo"] and f"({record['imo']})") if part)
-        rows.append(
-            (
-                *(order.task_id, record["tracking_id"], order.status, order.changed_at, name),
-                *(record["berth"], order.due_at, record["group_tag"]),
-            )
-        )
+        rows.append(row_of(record_of(order)))
         if not terminal and len(rows) == 500:
-            print_table(_HEADINGS, rows, headed=number == len(rows))
+            print_table(columns, rows, headed=number == len(rows))
             rows = []
     if rows or number == 0:
-        print_table(_HEADINGS, rows, headed=number == len(rows))
+        print_table(columns, rows, headed=number == len(rows))
     if terminal and limit is None and number == 100:
         say("… perhaps more: --limit says how many, --json and --csv list all")
     if oldest:
         say(f"{oldest:,} of them were not read for an hour: `gotsurge watch RUN` or a receiver reads them")
+
+
+def _row(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A row under `_HEADINGS`."""
+    name = " ".join(str(part) for part in (record["vessel"], record["imo"] and f"({record['imo']})") if part)
+    begin = (record[column] for column in ("task_id", "tracking_id", "status", "changed_at"))
+    return (*begin, name, record["berth"], record["due_at"], record["group_tag"])
+
+
+def _terminal_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A row under `_GIVING_WAY`."""
+    *begin, _, berth, due_at, group_tag = _row(record)
+    imo = record["imo"]
+    return (*begin, record["vessel"] or (imo and f"IMO {imo}"), imo, berth, due_at, group_tag)
 
 
 async def _print_csv(found: AsyncIterator[BookOrder]) -> None:
@@ -228,7 +244,7 @@ async def _tell_one(book: Book, only: Only, name: str, *, as_json: bool, as_csv:
             continue
         print_record([(name.replace("_", " "), value) for name, value in record_of(order).items()])
         print_table(
-            ("AT", "STATUS", "NOTE"),
+            ("AT", "STATUS", prose("NOTE")),
             [(step.at or "(no time)", _marked(step), step.entry and step.entry.note) for step in steps],
         )
 

@@ -18,7 +18,7 @@ from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
 from gotsurge_async.cli.shared.options import OUTPUT, in_group
-from gotsurge_async.cli.shared.output import say, shown, started_document
+from gotsurge_async.cli.shared.output import event_line, say, started_document
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.webhooks.book import Book, Change
@@ -185,12 +185,12 @@ def _printing(lines: Lines, as_json: bool) -> Any:
     """Prints a change; one that was not printed is not acknowledged."""
 
     async def printed(change: Change) -> None:
-        task = change.task
+        at, tracking_id = change.at or change.seen_at, change.task.tracking_id
         told = {
-            "at": change.at or change.seen_at,
+            "at": at,
             "account": change.account,
             "task_id": change.task_id,
-            "tracking_id": task.tracking_id,
+            "tracking_id": tracking_id,
             "status": change.status,
             "previous": change.previous,
             "late": change.late,
@@ -198,6 +198,8 @@ def _printing(lines: Lines, as_json: bool) -> Any:
         if as_json:
             await lines.put(msgspec.json.encode(told).decode())
         else:
-            await lines.put("\t".join(shown(told[name]) for name in ("at", "task_id", "tracking_id", "status")))
+            whole = (at, change.task_id, tracking_id, change.status)
+            brief = (f"{at:%H:%M:%S}Z", tracking_id or change.task_id, change.status)
+            await lines.put(event_line(whole, brief))
 
     return printed

@@ -268,7 +268,7 @@ class Terminal(Screen):
 
     def _picture(self, what: Shown) -> "RenderableType":
         from rich.console import Group
-        from rich.table import Table
+        from rich.table import Column, Table
         from rich.text import Text
 
         took = timedelta(seconds=int(time.monotonic() - self._began))
@@ -284,7 +284,7 @@ class Terminal(Screen):
             )
         for word, number in what.others.items():
             table.add_row(Text(word.replace("_", " "), "dim"), Text(f"{number:,}"), Text("without a task", "dim"))
-        recent = Table(box=None, show_header=False, pad_edge=False)
+        recent = Table(*(Column(no_wrap=True) for _ in range(3)), box=None, show_header=False, pad_edge=False)
         for at, name, change in self._recent:
             recent.add_row(Text(at, "dim"), Text(name), Text(change))
         trouble = [Text(f"cannot read now: {what.trouble}", "red")] if what.trouble else []

@@ -9,7 +9,7 @@ import click
 from gotsurge_async.bulk.columns import ColumnInfo, all_columns
 from gotsurge_async.bulk.template import how_written
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import is_terminal, print_json, print_record, print_table
+from gotsurge_async.cli.shared.output import is_terminal, print_json, print_record, print_table, prose
 from gotsurge_async.models.rules import nearest
 
 
@@ -63,7 +63,7 @@ def _print_sections(found: Sequence[ColumnInfo]) -> None:
     for section, mine in groupby(found, key=lambda info: info.section):
         click.secho(f"\n{section}", bold=True)
         rows = [(info.name, info.required, f"{info.meaning} {_how(info)}") for info in mine]
-        print_table(("column", "required", "what it says, and how it is written"), rows)
+        print_table(("column", "required", prose("what it says, and how it is written")), rows)
 
 
 def _how(info: ColumnInfo) -> str:

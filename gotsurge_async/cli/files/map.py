@@ -12,7 +12,7 @@ from gotsurge_async.bulk.sources.maps.kept import find_map, keep_map, kept_maps,
 from gotsurge_async.bulk.sources.maps.reading import load_map
 from gotsurge_async.cli.shared.exits import told
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option, together
-from gotsurge_async.cli.shared.output import print_json, print_table, say
+from gotsurge_async.cli.shared.output import print_json, print_table, prose, say
 from gotsurge_async.cli.shared.push_options import file_or_query, takes_table
 from gotsurge_async.errors import ConfigError
 
@@ -39,7 +39,7 @@ def list_(as_json: bool) -> None:
     if as_json:
         print_json([{"name": name, "file": file} for name, file in rows])
     else:
-        print_table(("name", "file"), rows)
+        print_table(("name", prose("file")), rows)
 
 
 @map.command()

@@ -12,9 +12,9 @@ from attrs import define, field, frozen
 from gotsurge_async.bulk import Ledger
 from gotsurge_async.bulk.ledger import CLAIMED, UNFINISHED, Counts, LedgerOlder, LedgerUnusable, RunState
 from gotsurge_async.bulk.ledger.workers import Worker
-from gotsurge_async.cli.fleet.workers import HEADINGS, rows, state_of
+from gotsurge_async.cli.fleet.workers import COLUMNS, rows, state_of
 from gotsurge_async.cli.shared.ledger import open_ledger
-from gotsurge_async.cli.shared.output import counted, shown
+from gotsurge_async.cli.shared.output import Column, counted, table_lines
 from gotsurge_async.database import Kind, Place
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ OVER = 15.0
 """Seconds over which the orders a second are an average."""
 PATIENCE_SECONDS = 300.0
 """How long a database that is away is waited for."""
-_SHOWN = ("WORKER", "STATE", "SEGMENTS", "ORDERS", "A MINUTE", "HEARD", "TROUBLE")
+_SHOWN = [place for place, column in enumerate(COLUMNS) if not (isinstance(column, Column) and column.rank)]
+"""What a worker is and does now: the columns that no table leaves out."""
 
 
 @frozen
@@ -95,17 +96,13 @@ class RunView:
     def _drawn(self, look: Look, words: str) -> "Group":
         from rich.console import Group
         from rich.progress_bar import ProgressBar
-        from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        places = [HEADINGS.index(name) for name in _SHOWN]
-        for name in _SHOWN:
-            table.add_column(name)
-        for row in rows(look.workers):
-            table.add_row(*(Text(shown(row[place])) for place in places))
+        columns = [COLUMNS[place] for place in _SHOWN]
+        workers = [[row[place] for place in _SHOWN] for row in rows(look.workers)]
+        table, _ = table_lines(columns, workers, self.console.width)
         bar = ProgressBar(total=max(look.counts.total, 1), completed=_done(look.counts))
-        return Group(Text(f"run {self.run_id}", style="bold"), bar, Text(words), Text(""), table)
+        return Group(Text(f"run {self.run_id}", style="bold"), bar, Text(words), Text(""), *table)
 
 
 def _done(counts: Counts) -> int:

@@ -10,10 +10,13 @@ from gotsurge_async.cli.fleet.needed import of_many_machines
 from gotsurge_async.cli.shared.exits import asynchronous
 from gotsurge_async.cli.shared.ledger import env_option, ledger_option, open_ledger
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import print_json, print_table, say
+from gotsurge_async.cli.shared.output import Column, print_json, print_table, prose, say, spare
 from gotsurge_async.database import Place
 
-HEADINGS = ("WORKER", "STATE", "SEGMENTS", "ORDERS", "A MINUTE", "HEARD", "VERSION", "ENVIRONMENT", "SINCE", "TROUBLE")
+COLUMNS: tuple[str | Column, ...] = (
+    *("WORKER", "STATE", "SEGMENTS", "ORDERS", "A MINUTE", "HEARD"),
+    *(spare("VERSION", 3), spare("ENVIRONMENT", 1), spare("SINCE", 2), prose("TROUBLE")),
+)
 
 
 @click.command()
@@ -34,7 +37,7 @@ async def workers(ledger: Place | None, env: str | None, as_json: bool) -> None:
     if as_json:
         print_json([document(each) for each in found])
         return
-    print_table(HEADINGS, rows(found))
+    print_table(COLUMNS, rows(found))
     if not found:
         say(f"nobody sends: gotsurge worker --ledger {place}")
 
@@ -45,7 +48,7 @@ def state_of(worker: Worker) -> str:
 
 
 def rows(found: Sequence[Worker]) -> list[tuple[Any, ...]]:
-    """A row for each, under `HEADINGS`."""
+    """A row for each, under `COLUMNS`."""
     return [
         (
             each.id,

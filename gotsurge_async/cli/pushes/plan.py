@@ -16,7 +16,7 @@ from gotsurge_async.cli.shared.connect import Target, connected, takes_target
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option
-from gotsurge_async.cli.shared.output import print_json, print_record, print_table
+from gotsurge_async.cli.shared.output import print_json, print_record, print_table, prose, spare
 from gotsurge_async.cli.shared.push_options import file_or_query, takes_source
 from gotsurge_async.database import Place
 
@@ -137,7 +137,8 @@ def _tell_prices(quotes: Quotes, output: Path | None) -> None:
         )
         for each in quotes.compared[:SHOWN]
     ]
-    print_table(("ROUTE", "VEHICLE", "FIRST LINE", "ORDERS", "GIVEN", "RECOMMENDED EACH", "GIVEN ABOVE IT"), rows)
+    amounts = ("GIVEN", "RECOMMENDED EACH", "GIVEN ABOVE IT")
+    print_table((prose("ROUTE"), "VEHICLE", spare("FIRST LINE"), "ORDERS", *amounts), rows)
     if quotes.routes > SHOWN:
         click.echo(f"… and {len(quotes.compared) - SHOWN:,} more routes{': the plan lists them' if output else ''}")
 

@@ -13,7 +13,7 @@ from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, Step, next_steps, tell_steps
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, print_table, say, tell_more
+from gotsurge_async.cli.shared.output import SHOWN, counted, print_json, print_table, prose, say, tell_more
 from gotsurge_async.database import Place
 
 
@@ -124,5 +124,5 @@ def _tell(done: list[Reconciled]) -> None:
         # Doubles first: they are the ones that cost money.
         still_in_doubt = sorted(result.in_doubt, key=lambda order: not order.doubled)
         if still_in_doubt:
-            print_table(("KEY", "WHY"), [(order.key, order.reason) for order in still_in_doubt[:SHOWN]])
+            print_table(("KEY", prose("WHY")), [(order.key, order.reason) for order in still_in_doubt[:SHOWN]])
         tell_more(len(still_in_doubt))

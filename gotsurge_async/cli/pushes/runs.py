@@ -11,7 +11,7 @@ from gotsurge_async.cli.pushes.status import RunStatus
 from gotsurge_async.cli.shared.exits import asynchronous
 from gotsurge_async.cli.shared.ledger import env_option, find_ledger_of, ledger_option, open_ledger
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import counted, is_terminal, print_json, print_table
+from gotsurge_async.cli.shared.output import counted, is_terminal, print_json, print_table, prose
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 
@@ -62,7 +62,7 @@ async def runs(ledger: Place | None, env: str | None, limit: int, watch: bool, e
             (each.info.id, each.state, each.info.environment, each.counts.total, _became(each), each.info.source)
             for each in found
         ]
-        print_table(("RUN", "STATE", "ENVIRONMENT", "ORDERS", "OF THEM", "FROM"), few)
+        print_table(("RUN", "STATE", "ENVIRONMENT", "ORDERS", prose("OF THEM"), prose("FROM")), few)
     else:
         words = [word.replace("_", " ").upper() for word in _COLUMNS]
         rows = [

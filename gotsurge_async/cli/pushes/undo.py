@@ -15,7 +15,16 @@ from gotsurge_async.cli.shared.exits import Exit, Failure, asynchronous, exit_co
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps, same_again, tell_steps
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import SHOWN, at_a_terminal, counted, print_json, print_table, say, tell_more
+from gotsurge_async.cli.shared.output import (
+    SHOWN,
+    at_a_terminal,
+    counted,
+    print_json,
+    print_table,
+    prose,
+    say,
+    tell_more,
+)
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 
@@ -141,5 +150,5 @@ def _tell_undone(done: Undone) -> None:
     left = [*done.too_late, *done.failed]
     if left:
         rows = [(order.key, order.task_id, order.status or "", order.error) for order in left[:SHOWN]]
-        print_table(("KEY", "TASK", "STATUS", "WHY"), rows)
+        print_table(("KEY", "TASK", "STATUS", prose("WHY")), rows)
     tell_more(len(left))

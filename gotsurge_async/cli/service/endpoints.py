@@ -14,7 +14,7 @@ from gotsurge_async.api.profile import Profile
 from gotsurge_async.api.profile_import import Imported, import_document, profile_text
 from gotsurge_async.cli.shared.exits import Exit, Failure, told
 from gotsurge_async.cli.shared.options import PATH, json_option
-from gotsurge_async.cli.shared.output import print_json, print_table
+from gotsurge_async.cli.shared.output import print_json, print_table, prose
 from gotsurge_async.config import checked_base
 from gotsurge_async.errors import ConfigError
 
@@ -52,7 +52,8 @@ def list_(profile: Path | None, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     else:
-        print_table(list(rows[0]), [list(row.values()) for row in rows])
+        columns = [prose(name) if name == "path" else name for name in rows[0]]
+        print_table(columns, [list(row.values()) for row in rows])
 
 
 @endpoints.command()
@@ -201,7 +202,7 @@ def _tell(imported: Imported, api_base: str | None, output: Path | None) -> None
         [match.endpoint.name, str(match.found), f"{match.score:.2f}", match.doubt or "sure"]
         for match in imported.matches
     ]
-    print_table(["operation", "found as", "score", "verdict"], [*rows, *_not_found(imported)], err=err)
+    print_table(["operation", prose("found as"), "score", prose("verdict")], [*rows, *_not_found(imported)], err=err)
     if imported.left_over:
         click.echo(f"none of ours: {', '.join(map(str, imported.left_over))}", err=err)
     if api_base is not None:

@@ -15,7 +15,7 @@ from gotsurge_async.cli.shared.connect import Target, call, takes_platform, take
 from gotsurge_async.cli.shared.exits import Exit, Failure
 from gotsurge_async.cli.shared.options import MoneyAmount, json_option, max_price_option, timezone_option
 from gotsurge_async.cli.shared.outcomes import Results, read_orders
-from gotsurge_async.cli.shared.output import at_a_terminal, print_json, print_record, print_table, shown
+from gotsurge_async.cli.shared.output import at_a_terminal, print_json, print_record, print_table, shown, spare
 from gotsurge_async.client import GotSurge
 from gotsurge_async.models.base import Model, OpenEnum
 from gotsurge_async.models.places import Address, Contact, TimeWindow
@@ -116,7 +116,7 @@ def list_(target: Target, order: Literal["asc", "desc"], limit: int | None, per_
     if as_json:
         print_json(found)
         return
-    columns = ("id", "tracking_id", "status", "price", "pickup", "delivery")
+    columns = ("id", "tracking_id", "status", spare("price", 3), spare("pickup"), spare("delivery", 2))
     print_table(columns, map(_row, found))
 
 

@@ -19,7 +19,7 @@ from gotsurge_async.bulk.sources.jsonl_source import JsonlSource
 from gotsurge_async.calls.create import Created, InDoubt, Refused
 from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of
-from gotsurge_async.cli.shared.output import print_json, print_table, say
+from gotsurge_async.cli.shared.output import print_json, print_table, prose, say
 from gotsurge_async.errors import GotSurgeError
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
@@ -156,7 +156,8 @@ class Results:
         if as_json:
             print_json(self._document(rows))
         else:
-            print_table(list(rows[0]) if rows else (), [list(row.values()) for row in rows])
+            columns = [prose(name) if name == "error" else name for name in (rows[0] if rows else ())]
+            print_table(columns, [list(row.values()) for row in rows])
         if self.error is not None:
             say(f"Error: {self.error}")
         raise SystemExit(int(self.exit_code))

@@ -5,8 +5,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
-from gotsurge_async.cli.shared.output import lasting, print_json, print_record, print_table, shown
+from gotsurge_async.cli.shared.output import (
+    Column,
+    cut,
+    event_line,
+    lasting,
+    print_json,
+    print_record,
+    print_table,
+    prose,
+    shown,
+    spare,
+    table_lines,
+)
 from gotsurge_async.money import Money
 from tests.support.orders import NOW, order
 
@@ -59,15 +72,88 @@ def test_a_terminal_gets_columns(capsys: pytest.CaptureFixture[str], monkeypatch
     assert lines[1].index("SGD") == lines[2].index("SGD")
 
 
-def test_an_id_is_not_broken_over_two_lines(
+TASK = "5f0c51f2-7c6c-4d5b-a3a4-2f1b6a3a9f10"
+AT = datetime(2030, 3, 4, 1, 2, 3, tzinfo=UTC)
+COLUMNS: tuple[str | Column, ...] = (
+    spare("TASK", 2), "KEY", "STATUS", cut("VESSEL"), spare("SINCE"), prose("WHY"),
+)  # fmt: skip
+WHY = "the task is accepted: a driver has it, and GotSurge lets nobody take it back"
+ROWS = [(TASK, "CALL-7-ROPE", "accepted", "MV Northern Meridian", AT, WHY), (TASK, "K", "done", "MV X", None, None)]
+
+
+def lines(width: int) -> list[str]:
+    """The table at a width."""
+    return [line.plain for line in table_lines(COLUMNS, ROWS, width)[0]]
+
+
+def test_a_wide_terminal_shows_all_of_a_table() -> None:
+    """Each row on its line, times to the second."""
+    heading, first, _ = lines(200)
+    assert heading.split() == ["TASK", "KEY", "STATUS", "VESSEL", "SINCE", "WHY"]
+    assert f"MV Northern Meridian  2030-03-04 01:02:03Z  {WHY}" in first
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out", "said"),
+    [
+        (132, [], "2030-03-04 01:02Z"),  # the seconds went; the sentence wraps
+        (100, ["TASK"], "MV Northern Meridian"),
+        (80, ["TASK", "SINCE"], "MV Northern Meridi…"),
+        (60, ["TASK"], f"\n  {WHY[: WHY.index(' nobody')]}\n  nobody"),  # below its row
+    ],
+)
+def test_what_gives_way_is_told(width: int, left_out: list[str], said: str) -> None:
+    """Seconds, columns by their rank, the ends of names, and last the place of a sentence; nothing is wider."""
+    assert table_lines(COLUMNS, ROWS, width)[1] == left_out
+    assert said in "\n".join(lines(width))
+    assert max(map(cell_len, lines(width))) <= width
+
+
+@pytest.mark.parametrize("width", [200, 132, 100, 80, 60, 40, 25, 10, 1])
+def test_a_key_is_never_broken(width: int) -> None:
+    """However narrow the terminal is, keys and states stand on one line, to be copied; so do ids that are shown."""
+    keys = ["A-KEY-THAT-IS-LONG", "another key", "短い鍵"]
+    rows = [(TASK, key, "unsuccessful_pickup", "MV Étoile", AT, WHY) for key in keys]
+    made, left_out = table_lines(COLUMNS, rows, width)
+    for key in (*keys, *(() if "TASK" in left_out else (TASK,))):
+        assert any(key in line.plain for line in made), key
+    assert sum("unsuccessful_pickup" in line.plain for line in made) == 3
+
+
+def test_a_path_below_its_row_is_whole() -> None:
+    """Also one that is longer than the terminal is wide: the terminal breaks it, and it can be copied."""
+    path = "/home/mei/" + "orders/" * 20 + "monday.csv"
+    made, _ = table_lines(["RUN", prose("FROM")], [("20261126T084635-prkp", path)], 80)
+    assert [line.plain for line in made] == ["RUN", "  FROM", "20261126T084635-prkp", f"  {path}"]
+
+
+def test_what_is_wide_counts_as_wide() -> None:
+    """Cells stand under each other, also with signs that take two places."""
+    made, _ = table_lines(["NAME", "PRICE"], [("船", "1"), ("ship", "2")], 80)
+    assert [line.plain for line in made] == ["NAME  PRICE", "船    1", "ship  2"]
+
+
+def test_a_terminal_is_told_what_it_does_not_show(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However narrow the terminal is, an id can be copied; the other columns give way."""
+    """On stderr, after the table; a pipe has every column, and is told nothing."""
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(COLUMNS, ROWS)
+    piped = capsys.readouterr()
+    assert piped.out.splitlines()[1] == f"{TASK}\tCALL-7-ROPE\taccepted\tMV Northern Meridian\t{shown(AT)}\t{WHY}"
+    assert piped.err == ""
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "60")
-    task_id = "5f0c51f2-7c6c-4d5b-a3a4-2f1b6a3a9f10"
-    print_table(["id", "note"], [[task_id, "word " * 40]])
-    assert task_id in capsys.readouterr().out
+    print_table(COLUMNS, ROWS)
+    seen = capsys.readouterr()
+    assert TASK not in seen.out
+    assert seen.err.startswith("not shown at this width: TASK, SINCE;")
+
+
+def test_what_comes_as_it_happens_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With tabs and whole in a pipe, short at a terminal."""
+    assert event_line((AT, TASK, None), ("01:02:03Z", "K")) == f"2030-03-04 01:02:03Z\t{TASK}\t"
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert event_line((AT, TASK, None), ("01:02:03Z", "K")) == "01:02:03Z  K"
 
 
 def test_json_is_the_api_s_own(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,18 +165,6 @@ def test_json_is_the_api_s_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert [each["tracking_id"] for each in json.loads(capsys.readouterr().out)] == ["T-1", "T-2"]
     print_json({"at": NOW})
     assert json.loads(capsys.readouterr().out) == {"at": "2026-01-01T00:00:00Z"}
-
-
-def test_an_id_is_never_broken(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """However narrow the terminal is, ids of runs and tasks stand on one line, to be copied."""
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "60")
-    run, task = "20261126T084635-prkp", "3f0c9a52-0000-4000-8000-000000000001"
-    print_table(["RUN", "WHY", "FROM"], [[run, "a long story of refusals " * 4, "/home/mei/orders/monday.csv"]])
-    print_table(["KEY", "TASK", "WHY"], [["A-KEY-THAT-IS-LONG", task, "too late, a driver has accepted it"]])
-    out = capsys.readouterr().out
-    assert run in out
-    assert task in out
 
 
 @pytest.mark.parametrize(
