@@ -198,6 +198,12 @@ def test_a_file_can_be_read_at_one_sitting(module: str) -> None:
     assert not text.strip() or ast.get_docstring(ast.parse(text))
 
 
+def test_a_file_of_tests_can_be_read_at_one_sitting() -> None:
+    """Nor is a file of the tests longer."""
+    files = Path(__file__).parent.rglob("*.py")
+    assert not [path.name for path in files if len(path.read_text(encoding="utf-8").splitlines()) > MOST_LINES]
+
+
 @pytest.mark.parametrize("module", [module for module in MODULES if FLOORS.get(place(module), (9,)) < (4,)])
 def test_no_module_holds_state(module: str) -> None:
     """No function of floors 1 to 3 rebinds a name of its module: two clients never meet there."""

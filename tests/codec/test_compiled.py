@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async import codec
@@ -17,9 +17,6 @@ from gotsurge_async.models.base import NOT_GIVEN, Model
 from gotsurge_async.models.tasks import Driver, Task
 from gotsurge_async.money import Money
 from tests.support.strategies import MODELS, json_values, models
-
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""Objects of many fields take time to think up, more so on a busy machine."""
 
 
 class NothingIsUsual(Structs):
@@ -54,7 +51,7 @@ def outcome(made: Any, tree: Any, cls: type[Model]) -> Any:
 
 
 @pytest.mark.slow
-@settings(UNHURRIED, max_examples=300)
+@settings(max_examples=300)
 @given(st.sampled_from(MODELS), st.data())
 def test_the_fast_way_reads_and_checks_as_plain_code(cls: type[Model], data: st.DataObject) -> None:
     """Of any JSON, near a model's or not, both make the same object, or find the same faults."""
@@ -67,7 +64,7 @@ def test_the_fast_way_reads_and_checks_as_plain_code(cls: type[Model], data: st.
             assert codec.encode(mine) == codec.encode(reference)
 
 
-@settings(UNHURRIED, max_examples=100)
+@settings(max_examples=100)
 @given(st.sampled_from(MODELS).flatmap(models))
 def test_writing_is_as_the_plain_reference_writes(model: Model) -> None:
     """The compiled hooks make exactly the JSON that a loop over the fields makes."""

@@ -1,31 +1,26 @@
 """`gotsurge_async.codec.text`: JSON text in and out."""
 
 import json
-import math
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import attrs
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async import codec
-from gotsurge_async.codec.text import MOST_LEARNED, misfits
-from gotsurge_async.errors import InvalidData, UnreadableAnswer
+from gotsurge_async.codec.text import MOST_LEARNED
+from gotsurge_async.errors import UnreadableAnswer
 from gotsurge_async.models.auth import PartnerDetail, TokenAnswer
-from gotsurge_async.models.base import NOT_GIVEN, Model
-from gotsurge_async.models.places import Address, TimeWindow
-from gotsurge_async.models.platform import BroadcastRequest, UpdatedTasks
-from gotsurge_async.models.tasks import CreatedTasks, Item, Order, Task, TaskBatch, TaskChanges, TaskStatus
+from gotsurge_async.models.base import Model
+from gotsurge_async.models.places import TimeWindow
+from gotsurge_async.models.platform import UpdatedTasks
+from gotsurge_async.models.tasks import CreatedTasks, Task, TaskStatus
 from gotsurge_async.money import Money
-from tests.support.orders import NOW, order
-from tests.support.strategies import MODELS, json_objects, json_values, models
-
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""Objects of many fields take time to think up, more so on a busy machine."""
+from tests.support.orders import NOW
+from tests.support.strategies import MODELS, json_values, models
 
 
 def read(body: bytes, cls: type[Any]) -> object:
@@ -48,7 +43,7 @@ def plain_decode(tree: Any, cls: type[Any]) -> Any:
 def test_every_model_survives_json(cls: type[Model]) -> None:
     """An object of any class, with any unknown fields anywhere, is the same after JSON."""
 
-    @settings(UNHURRIED, max_examples=12)
+    @settings(max_examples=12)
     @given(models(cls))
     def check(model: Model) -> None:
         assert codec.decode(codec.encode(model), cls) == model
@@ -200,7 +195,7 @@ def test_what_one_codec_learned_no_other_knows() -> None:
     assert codec.Codec().reading is shared
 
 
-@settings(UNHURRIED, max_examples=60)
+@settings(max_examples=60)
 @given(st.sampled_from(MODELS), st.data())
 def test_what_was_learned_changes_nothing(cls: type[Model], data: st.DataObject) -> None:
     """An answer is read the same before and after its unknown fields were learned."""
@@ -295,7 +290,7 @@ def test_what_python_has_no_value_for_is_kept_as_text(odd: str, kept: Any) -> No
     """A number out of bounds or half a character in any field costs no id, and can be written again."""
     body = f'{{"tasks":[{{"id":"a","tracking_id":"A","new":{odd},"price":{odd}}}]}}'.encode()
     (task,) = codec.decode(body, CreatedTasks).tasks
-    (receipt,) = receipts_of(body)
+    (receipt,) = codec.Codec().decode_receipts(body)
     assert (task.id, receipt.id) == ("a", "a")
     assert task.extra["new"] == kept
     assert json.loads(codec.encode(task))["new"] == kept
@@ -309,280 +304,3 @@ def test_no_json_is_told_in_true_words(body: bytes, why: str) -> None:
     """An empty answer is called empty; NaN is no JSON."""
     with pytest.raises(UnreadableAnswer, match=f"not JSON.*{why}"):
         codec.decode(body, Task)
-
-
-# --- receipts ---------------------------------------------------------------------------------------------------------
-
-
-def receipts_of(body: bytes) -> list[Any]:
-    """The receipts of an answer."""
-    return codec.Codec().decode_receipts(body)
-
-
-def test_a_receipt_keeps_its_task_whole() -> None:
-    """Each receipt names its task, and its raw JSON reads as that task, however the answer was written."""
-    for body in (
-        b' { "tasks" : [ {"id":"a","tracking_id":"T","price":5,"new":1} , {"id":"b"} ] , "server_time":null} ',
-        b'{"tasks":{"a":{"tracking_id":"T","price":5,"new":1},"b":{"id":null,"invoice_number":"I"}}}',
-        b'{"tasks": {\n"a": {"tracking_id":"T","price":5,"new":1}, "b": {"group_tag":"g","invoice_number":"I"} }}',
-    ):
-        first, second = receipts_of(body)
-        assert (first.id, first.tracking_id, second.id, second.tracking_id) == ("a", "T", "b", None)
-        task = codec.decode(first.raw, Task)
-        assert (task.id, task.price, task.extra) == ("a", Money(millicents=5, currency=""), {"new": 1})
-        assert codec.decode(second.raw, Task).id == "b"
-
-
-@pytest.mark.parametrize("value", [b'"QUJD"', b"5", b"null", b"{}"])
-def test_a_field_named_raw_is_not_the_raw_task(value: bytes) -> None:
-    """Whatever a task's own field `raw` holds, a receipt's `raw` is its task's JSON."""
-    task = b'{"id":"a","raw":' + value + b"}"
-    assert [receipt.raw for receipt in receipts_of(b'{"tasks":[' + task + b"]}")] == [task]
-
-
-@settings(UNHURRIED, max_examples=25)
-@given(st.lists(models(Task), max_size=3))
-def test_receipts_agree_with_the_full_reading(tasks: list[Task]) -> None:
-    """Receipts name what the tasks read in full name, in the same order."""
-    tasks = [attrs.evolve(task, id=task.id or "id") for task in tasks]
-    receipts = receipts_of(codec.encode(CreatedTasks(tasks=tuple(tasks))))
-    for receipt, task in zip(receipts, tasks, strict=True):
-        assert codec.decode(receipt.raw, Task) == task
-        for name in ("id", "tracking_id", "invoice_number", "current_status"):
-            assert getattr(receipt, name) == getattr(task, name)
-
-
-def test_what_was_left_out_is_told() -> None:
-    """Tasks that cannot be told are left out, stand in ``extra``, and are told; receipts say that they are not all."""
-    odd = [None, {"tracking_id": "B", "error": "bad"}]
-    body = json.dumps({"tasks": [odd[0], {"id": "a", "tracking_id": "A"}, odd[1]]}).encode()
-    answer = codec.decode(body, CreatedTasks)
-    assert ([task.id for task in answer.tasks], answer.extra) == (["a"], {"tasks": odd})
-    assert codec.unreadable(answer).keys() == {"tasks[0]", "tasks[1].id"}
-    receipts = codec.Codec().decode_receipts(body)
-    assert [json.loads(each.raw) for each in receipts] == [{"id": "a", "tracking_id": "A"}]
-    assert not receipts.whole
-    assert codec.Codec().decode_receipts(b'{"tasks":[{"id":"a"}]}').whole
-
-
-@given(json_values, st.sampled_from(["current_status", "price", "driver", "version_rev", "new"]))
-def test_receipts_fail_only_for_names(value: Any, name: str) -> None:
-    """Whatever stands in any other field, the receipts of all tasks are read, their ids as text."""
-    tasks = [{"id": "a", "tracking_id": "A", name: value}, {"id": 7, "invoice_number": 8}]
-    first, second = receipts_of(json.dumps({"tasks": tasks}).encode())
-    assert (first.id, first.tracking_id) == ("a", "A")
-    assert (second.id, second.invoice_number) == ("7", "8")
-    assert [json.loads(each.raw) for each in (first, second)] == tasks
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{}",
-        b"[]",
-        b'{"tasks":null}',
-        b'{"tasks":5}',
-        b'{"tasks":[5]}',
-        b'{"tasks":[{}]}',
-        b'{"tasks":[{"id":""}]}',
-        b'{"tasks":[{"id":true}]}',
-        b'{"tasks":[{"id":"b","tracking_id":[1]}]}',
-        b'{"tasks":[{"id":" "},null]}',
-        b'{"tasks":{"message":"failed","errors":[],"count":{"n":2},"A":{"current_status":"draft"}}}',
-        b'{"tasks":{"a":5}}',
-        b'{"tasks":[{"id":"a"}]',
-        b'{"tasks":[{"id":"\xff"}]}',
-        b'{"tasks":[{"id":"a","x":' + b"[" * 100_000,
-    ],
-)
-def test_an_answer_without_its_tasks_is_refused(body: bytes) -> None:
-    """A create's answer that does not name its tasks is an UnreadableAnswer, and no task of it is believed."""
-    with pytest.raises(UnreadableAnswer, match="not the answer of a create"):
-        receipts_of(body)
-
-
-@given(st.binary(max_size=40) | st.builds(lambda value: json.dumps({"tasks": value}).encode(), json_values))
-def test_any_answer_gives_receipts_or_our_error(body: bytes) -> None:
-    """Whatever comes for a create, reading it gives receipts with ids or an UnreadableAnswer."""
-    try:
-        receipts = receipts_of(body)
-    except UnreadableAnswer:
-        return
-    assert all(receipt.id for receipt in receipts)
-
-
-@settings(UNHURRIED)
-@given(models(Order))
-def test_an_order_in_json_names_itself(order: Order) -> None:
-    """The names of an order that is JSON already are those of the order."""
-    assert codec.decode_names(codec.encode(order)) == (order.tracking_id, order.invoice_number)
-
-
-# --- writing ----------------------------------------------------------------------------------------------------------
-
-
-def test_an_order_is_written_as_the_document_has_it() -> None:
-    """None is left out, money is thousandths of a cent, times are RFC 3339 in UTC, whole numbers stay whole."""
-    text = codec.encode(order())
-    assert b'"quantity":2,' in text
-    assert json.loads(text) == {
-        "tracking_id": "T-1",
-        "from_address": {"street_address": "1 Pioneer Rd", "country": "SG", "latitude": 1.3, "longitude": 103.7},
-        "from_time_window": {"start_time_utc": "2026-01-02T00:00:00Z", "end_time_utc": "2026-01-02T02:00:00Z"},
-        "from_contact": {"name": "Ng", "phone": "+6581234567"},
-        "to_address": {"street_address": "Marina South Pier", "country": "SG", "latitude": 1.27, "longitude": 103.86},
-        "to_time_window": {"start_time_utc": "2026-01-02T03:00:00Z", "end_time_utc": "2026-01-02T05:00:00Z"},
-        "to_contact": {"name": "Master", "vessel_imo": 9074729, "vessel_name": "MV EXAMPLE"},
-        "broadcast_preference": "all",
-        "vehicle_preference": "van_1.7m",
-        "service_type": "ftl",
-        "currency": "SGD",
-        "price": 500_000,
-        "items": [{"name": "Rope", "quantity": 2, "weight": 12.5, "weight_unit": "kg"}],
-        "client_time_utc": "2026-01-01T00:00:00Z",
-        "client_timezone": "Asia/Singapore",
-    }
-
-
-def test_empty_lists_are_written_as_they_came() -> None:
-    """A list that was given empty is written empty; one that was not given is not written."""
-    given_none = order(items=[])
-    assert json.loads(codec.encode(given_none))["items"] == []
-    assert codec.decode(codec.encode(given_none), Order).items is not NOT_GIVEN
-    assert "cargo_details" not in json.loads(codec.encode(given_none))
-
-
-@settings(UNHURRIED, max_examples=25)
-@given(st.lists(models(Order), min_size=1, max_size=3))
-def test_a_batch_of_encoded_orders_is_the_batch_encoded(orders: list[Order]) -> None:
-    """Joining orders that are JSON already gives the very bytes of encoding them together."""
-    assert codec.encode_batch([codec.encode(each) for each in orders]) == codec.encode(TaskBatch(tasks=tuple(orders)))
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "4", b"4", [4]])
-def test_what_is_no_number_is_not_written_for_one(value: Any) -> None:
-    """Not-a-number, infinity and text are refused with their field, not written as null or for the service to guess."""
-    for changes in ({"items": [Item(quantity=value)]}, {"to_address": Address(latitude=value)}):
-        for model in (order(**changes), TaskBatch(tasks=(order(**changes),))):
-            with pytest.raises(InvalidData, match=r"(quantity|latitude): (expected a number, not|is nan|is -?inf)"):
-                codec.encode(model)
-
-
-def test_any_kind_of_number_is_written() -> None:
-    """Numbers, decimals too, are written as JSON has them."""
-    for value in (4, 4.5, True, Decimal("4.50")):
-        model = order(items=[Item(quantity=value)])  # type: ignore[arg-type]
-        assert codec.encode(model) == msgspec.json.encode(codec.unstructure(model))
-
-
-def test_null_in_a_free_object_is_written() -> None:
-    """What is null on purpose, and the word itself, are written as they are."""
-    written = json.loads(codec.encode(order(epod={"photo": None}, group_tag="null")))
-    assert written["epod"] == {"photo": None}
-    assert written["group_tag"] == "null"
-
-
-@pytest.mark.parametrize(
-    "extra",
-    [{"x": object()}, {"x": {1, 2}.__iter__()}, {"x": "\ud800"}, {"x": 1 + 2j}],
-    ids=["object", "iterator", "surrogate", "complex"],
-)
-def test_what_json_has_no_form_for_is_refused(extra: dict[str, Any]) -> None:
-    """A value in `extra` that is no JSON is InvalidData, and no exception of a library."""
-    with pytest.raises(InvalidData, match="cannot be written as JSON"):
-        codec.encode(Item(extra=extra))
-
-
-def test_an_endless_value_is_refused() -> None:
-    """A value that holds itself is InvalidData."""
-    endless: list[Any] = []
-    endless.append(endless)
-    with pytest.raises(InvalidData, match="cannot be written as JSON"):
-        codec.encode(Item(extra={"x": endless}))
-
-
-@given(json_objects)
-def test_plain_values_are_written_as_they_are(value: dict[str, Any]) -> None:
-    """What is no model is written as JSON as it stands."""
-    assert json.loads(codec.encode(value)) == value
-
-
-def test_changes_say_what_is_cleared() -> None:
-    """In an update None stays and clears, what is not given is absent, and the currency of amounts is written."""
-    changes: TaskChanges = {
-        "tracking_id": None,
-        "price": Money.of("3.00", "SGD"),
-        "to_address": Address(city="Singapore"),
-        "client_time_utc": NOW,
-        "epod": {"photo": None},
-    }
-    assert json.loads(codec.encode(codec.unstructure_changes(changes))) == {
-        "tracking_id": None,
-        "price": 300_000,
-        "to_address": {"city": "Singapore"},
-        "client_time_utc": "2026-01-01T00:00:00Z",
-        "epod": {"photo": None},
-        "currency": "SGD",
-    }
-    with pytest.raises(InvalidData, match="currency: amounts in MYR and SGD"):
-        codec.unstructure_changes({"price": Money.of(2, "SGD"), "min_price": Money.of(2, "MYR")})
-
-
-@pytest.mark.parametrize(
-    ("body", "whole"), [(b"{}", True), (b" 5 ", True), (b"{", False), (b"", False), (b"{} {}", False)]
-)
-def test_whole_json_is_known(body: bytes, whole: bool) -> None:
-    """`is_json` tells one whole JSON value from anything else."""
-    assert codec.is_json(body) is whole
-
-
-def test_ids_are_written_as_a_list() -> None:
-    """A request of ids alone is written under its name."""
-    assert codec.encode(BroadcastRequest(task_ids=("a", "b"))) == b'{"task_ids":["a","b"]}'
-
-
-@pytest.mark.parametrize(
-    ("fields", "path"),
-    [
-        ({"epod": {"weights": [1.5, math.nan]}}, r"epod\.weights\[1\]"),
-        ({"extra": {"odd": {"deep": math.inf}}}, r"odd\.deep"),
-    ],
-)
-def test_no_number_in_an_open_field_is_refused(fields: dict[str, Any], path: str) -> None:
-    """Infinity and not-a-number inside an object without a form would be written as null, which clears something."""
-    with pytest.raises(InvalidData, match=path):
-        codec.encode(Task(id="t-1", **fields))
-
-
-WRONG: dict[str, Any] = {
-    "from_address": "7 Loyang Way",
-    "to_address": {"street_address": "x"},
-    "from_time_window": {"start_time_utc": NOW},
-    "to_contact": "Bob",
-    "items": ({"name": "rope"}, None),
-}
-"""Values that a program may well put where an object belongs."""
-
-
-@pytest.mark.parametrize("names", [[name] for name in WRONG] + [list(WRONG)], ids="+".join)
-def test_what_is_no_object_is_told_with_its_path(names: list[str]) -> None:
-    """Text or a dict where an object belongs is InvalidData before anything is sent, all of them at once."""
-    wrong = attrs.evolve(order(), **{name: WRONG[name] for name in names})
-    with pytest.raises(InvalidData) as caught:
-        codec.encode(TaskBatch(tasks=(order(), wrong)))
-    places = {problem.path.removeprefix("tasks[1].").partition("[")[0] for problem in caught.value.problems}
-    assert places == set(names)
-    assert "expected an Address, not str '7 Loyang Way'" in str(caught.value) or "from_address" not in names
-
-
-@pytest.mark.slow
-@given(models(Order))
-@UNHURRIED
-def test_an_order_that_can_be_written_has_no_misfits(made: Order) -> None:
-    """What is written is never told to be wrong."""
-    try:
-        codec.encode(made)
-    except InvalidData:
-        return
-    assert misfits(made) == []

@@ -14,7 +14,7 @@ from gotsurge_async.simulator import SWITCHES, Fault, SimulatorOptions
 
 from . import test_shapes
 from .kit import DRAFTS, START, Answer, Client, order, reading
-from .test_webhooks import receiving
+from .receiver import receiving
 
 
 def tracking_ids(answer: Answer) -> list[Any]:

@@ -1,10 +1,11 @@
+"""`gotsurge_async.simulator.webhooks`: what events are sent, in what order, and what becomes of those that fail."""
+
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
-import msgspec
 import pytest
 from aiohttp import web
 
@@ -12,46 +13,9 @@ from gotsurge_async.simulator import Fault, Life, Simulator, SimulatorOptions
 from gotsurge_async.simulator.webhooks import BACK_OFF
 
 from .kit import Client, FakeTime, order, signed_in
+from .receiver import Receiver, receiving
 
 DAY = 86_400.0
-
-
-class Receiver:
-    """A partner's service: notes what it is sent, and answers what it was told to."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.got: list[dict[str, Any]] = []
-        self.headers: list[Any] = []
-        self.statuses: list[int] = []
-        self.answer: Callable[[web.Request], Any] | None = None
-
-    async def take(self, request: web.Request) -> web.StreamResponse:
-        self.got.append(msgspec.json.decode(await request.read()))
-        self.headers.append(request.headers)
-        if self.answer is not None:
-            response: web.StreamResponse = await self.answer(request)
-            return response
-        return web.Response(status=self.statuses.pop(0) if self.statuses else 200, text="thank you")
-
-    @property
-    def statuses_got(self) -> list[str]:
-        return [event["updates"]["current_status"] for event in self.got]
-
-
-@asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
-    receiver = Receiver()
-    app = web.Application()
-    app.router.add_post("/webhooks/{token}", receiver.take)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/webhooks/a-long-secret-token"
-    try:
-        yield receiver
-    finally:
-        await runner.cleanup()
 
 
 @pytest.fixture

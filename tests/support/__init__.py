@@ -9,6 +9,7 @@
 - `pushes`: A client signed in to a simulator, a ledger on disk, and pushes through them in which nobody waits.
 - `commands`: ``gotsurge`` in a process of its own or inside the test; files of orders, and a desk with a ledger.
 - `browser`: GotSurge's pages with a person's answers, in the test or as ``BROWSER`` of a command.
+- `chromium`: A real browser, for as long as a block lasts.
 - `terminal`: The command at a real terminal: what a person sees, and types.
 - `consoles`: The ``console`` blocks of a page, typed at a terminal; what they print is compared.
 - `sheets`: Tables as files of every format, written as other programs write them.

@@ -38,6 +38,26 @@ def order(tracking_id: str | None = "T-1", **changes: Any) -> Order:
     return Order(**(fields | changes))
 
 
+WIRE: dict[str, Any] = {
+    "tracking_id": "T-1",
+    "from_address": {"street_address": "1 Pioneer Rd", "country": "SG", "latitude": 1.3, "longitude": 103.7},
+    "from_time_window": {"start_time_utc": "2026-01-02T00:00:00Z", "end_time_utc": "2026-01-02T02:00:00Z"},
+    "from_contact": {"name": "Ng", "phone": "+6581234567"},
+    "to_address": {"street_address": "Marina South Pier", "country": "SG", "latitude": 1.27, "longitude": 103.86},
+    "to_time_window": {"start_time_utc": "2026-01-02T03:00:00Z", "end_time_utc": "2026-01-02T05:00:00Z"},
+    "to_contact": {"name": "Master", "vessel_imo": 9074729, "vessel_name": "MV EXAMPLE"},
+    "broadcast_preference": "all",
+    "vehicle_preference": "van_1.7m",
+    "service_type": "ftl",
+    "currency": "SGD",
+    "price": 500_000,
+    "items": [{"name": "Rope", "quantity": 2, "weight": 12.5, "weight_unit": "kg"}],
+    "client_time_utc": "2026-01-01T00:00:00Z",
+    "client_timezone": "Asia/Singapore",
+}
+"""What `order()` is on the wire."""
+
+
 def orders(count: int, prefix: str = "T-") -> list[Order]:
     """Orders with tracking ids of their own."""
     return [order(f"{prefix}{number}") for number in range(count)]

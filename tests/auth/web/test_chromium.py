@@ -1,30 +1,20 @@
 """The sign-in in a real browser: consent, refusal, a tampered state, and the single sign-on with postMessage."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
 from gotsurge_async import NotFound
 from gotsurge_async.auth.web.pages import COOKIE
 from gotsurge_async.models.auth import User
 from gotsurge_async.simulator import Simulator
 from tests.auth.web.kit import HOME, Partner, partner
+from tests.support.chromium import chromium
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture
@@ -59,14 +49,10 @@ async def platform(framework: str, simulator: Simulator) -> AsyncIterator[Partne
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
     """A page of a new browser, without anything that it remembers."""
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        try:
-            page = await (await browser.new_context()).new_page()
-            page.set_default_timeout(30_000)
-            yield page
-        finally:
-            await browser.close()
+    async with chromium() as browser:
+        page = await (await browser.new_context()).new_page()
+        page.set_default_timeout(30_000)
+        yield page
 
 
 async def sign_in(page: Page, name: str = "plain") -> None:

@@ -1,13 +1,15 @@
 """What the tests of the ledger share: a clock to turn, orders, and runs that are already loaded."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 
 from gotsurge_async.bulk.ledger import Ledger, Mode, NewOrder, OrderOutcome, OrderRow, OrderState, Run
+from gotsurge_async.bulk.ledger.sql.chunks import by_chunk, load
 
 if TYPE_CHECKING:
     from gotsurge_async.database import Database
@@ -115,3 +117,45 @@ def lose_locks(where: str) -> None:
     if "://" not in where:
         for lock in locks(Path(where).parent):
             lock.unlink()
+
+
+async def epoch_of(ledger: Ledger, order_id: int) -> int:
+    """The epoch of an order's chunk."""
+    (number,) = by_chunk([order_id])
+    return (await ledger._store.read(load, [number]))[number].epoch
+
+
+TWO_PHASE = {OrderState.DRAFTING, OrderState.DRAFTED, OrderState.BROADCASTING}
+
+
+async def brought(ledger: Ledger, state: OrderState) -> Run:
+    """A run whose one order, TRK-1, is in a state."""
+    run = await loaded(ledger, [order(1)], mode="two-phase" if state in TWO_PHASE else "direct")
+    await bring(run, state)
+    return run
+
+
+def moved_behind(run: Run, states: str, *, epoch: int) -> Callable[[Any], None]:
+    """The job of another writer, which changes the first chunk of a run."""
+
+    def job(db: Any) -> None:
+        (number,) = db.rows("span_of_run", run=run._held.number)[0][:1]
+        chunk = load(db, [number])[number]
+        chunk.states, chunk.epoch = list(states), chunk.epoch + epoch
+        chunk.save(db, 0)
+
+    return job
+
+
+async def until(ask: Callable[[], Any]) -> Any:
+    """What a question to a server is answered with, as soon as that is anything."""
+    while not (answer := await asyncio.to_thread(ask)):  # noqa: ASYNC110 - a server has no events
+        await asyncio.sleep(0.01)
+    return answer
+
+
+def ask(url: str, statement: str) -> list[tuple[Any, ...]]:
+    """What a statement gives, if it gives anything."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        found = connection.execute(statement.encode())
+        return found.fetchall() if found.description else []

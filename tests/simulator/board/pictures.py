@@ -2,19 +2,19 @@
 
 import asyncio
 import io
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, expect
 
 from gotsurge_async import CallError, GotSurge, OutcomeUnknown, TimeWindow
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
-from tests.simulator.board.test_chromium import DESKTOP, FLAGS, PHONE, Afternoon
-from tests.simulator.test_webhooks import receiving
+from tests.simulator.board.test_chromium import DESKTOP, PHONE, Afternoon
+from tests.simulator.receiver import receiving
+from tests.support.chromium import chromium
 from tests.support.orders import order
 
 PICTURES = Path(__file__).parents[3] / "docs" / "pictures"
@@ -66,18 +66,16 @@ async def main() -> None:
         receiving() as receiver,
         Simulator(options=SimulatorOptions(webhook_url=receiver.url, seed=50), clock=Afternoon()) as simulator,
         simulated("platform", simulator=simulator) as gs,
-        async_playwright() as playwright,
+        chromium() as browser,
     ):
         receiver.statuses = [200, 200, 500, 200, 404]
         simulator.seed_a_day(40)
         await a_day_of_calls(gs, simulator)
         await simulator.webhooks_settled()
         (shown, *_) = (task["id"] for task in simulator.tasks() if task["history"][-1][0] == "pickup_arriving")
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         await take(browser, simulator, "board", "/", DESKTOP)
         await take(browser, simulator, "order", f"/orders/{shown}", DESKTOP)
         await take(browser, simulator, "phone", "/", PHONE)
-        await browser.close()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The board in a real browser: live, with buttons that do what they say, for keyboards, screen readers and phones."""
 
 import re
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -10,19 +9,19 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from gotsurge_async import GotSurge, OutcomeUnknown, TimeWindow
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator import Fault, Life, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
+from tests.support.chromium import chromium
 from tests.support.orders import order
 
-from ..test_webhooks import Receiver, receiving
+from ..receiver import Receiver, receiving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 HOSTILE = "'\"><img src=x onerror='document.title=1'><script>document.title=1</script>"
 
@@ -59,12 +58,8 @@ async def gs(simulator: Simulator) -> AsyncIterator[GotSurge]:
 
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        try:
-            yield browser
-        finally:
-            await browser.close()
+    async with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from gotsurge_async.simulator.board.lists import CARDS, PAGE_SIZE
 from gotsurge_async.simulator.board.traffic import SHOWN
 
 from ..kit import Answer, Client, FakeTime, order, signed_in
-from ..test_webhooks import receiving
+from ..receiver import receiving
 
 HOSTILE = """"><img src=x onerror=alert(1)><script>alert(1)</script>'&\u202e\x7f$id"""
 ALL = "strip,flags,orders,failing,requests,webhooks,faults,faulty"

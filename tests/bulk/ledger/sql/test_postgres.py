@@ -1,8 +1,7 @@
-"""What is particular to PostgreSQL: what a server must promise, leases, lost connections, and copies of databases."""
+"""What is particular to PostgreSQL: what a server must promise, lost connections, and copies of databases."""
 
 import asyncio
 import logging
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -22,32 +21,15 @@ from gotsurge_async.bulk.ledger import (
     LedgerUnusable,
     OrderOutcome,
     OrderState,
-    Run,
     RunHeld,
 )
-from gotsurge_async.bulk.ledger.locks import LEASE_SECONDS
 from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older, refuse_newest
-from gotsurge_async.bulk.send.claims import CLAIM_LIFE
 from gotsurge_async.database import Database, Moved
-from tests.bulk.ledger.kit import begun, bring, ids, leases_end, loaded, order, orders, states
-from tests.bulk.ledger.processes import heard, start, tell
+from tests.bulk.ledger.kit import ask, begun, bring, ids, leases_end, loaded, order, orders, states, until
+from tests.bulk.ledger.processes import heard, start
 from tests.support.postgres import Server, server
 
 WAITING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-
-
-async def until(ask: Callable[[], Any]) -> Any:
-    """What a question is answered with, as soon as that is anything."""
-    while not (answer := await asyncio.to_thread(ask)):  # noqa: ASYNC110 - a server has no events
-        await asyncio.sleep(0.01)
-    return answer
-
-
-def ask(url: str, statement: str) -> list[tuple[Any, ...]]:
-    """What a statement gives, if it gives anything."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        found = connection.execute(statement.encode())
-        return found.fetchall() if found.description else []
 
 
 @contextmanager
@@ -256,98 +238,6 @@ async def test_a_frozen_process_loses_its_transaction(url: str) -> None:
         assert "ledger postgresql://" in await heard(process)
         assert await process.wait() == 0
         assert set((await states(ledger, run)).values()) == {"sending"}
-        await run.close()
-
-
-# --- leases -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_lease_is_longer_than_a_claim_is_sent_after_it_was_made() -> None:
-    """Nobody who has lost a lease has anything to send that was claimed under it; 15 seconds more for what is out."""
-    assert LEASE_SECONDS * 4 / 5 > CLAIM_LIFE / 2 + 15
-
-
-async def test_a_lease_is_renewed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has a run, and does nothing, keeps it; whoever lets it go has none."""
-    monkeypatch.setattr("gotsurge_async.bulk.ledger.locks.LEASE_SECONDS", 1.0)
-    async with await Ledger.open(url) as ledger:
-        run = await loaded(ledger, orders(1))
-
-        def lease() -> int:
-            ((until_when,),) = ask(url, "SELECT lease_until FROM runs")
-            return int(until_when)
-
-        first = lease()
-        second = await until(lambda: (now := lease()) > first and now)
-        await until(lambda: lease() > second)
-        await run.close()
-        assert lease() == 0
-
-
-HOLD = """
-    run = await loaded(ledger, orders(40))
-    await run.start()
-    claimed = await run.claim((await ids(run))[:20])
-    say(run.id)
-    hear()
-    created = [OrderOutcome(each, OrderState.CREATED, f"task-{each}") for each in claimed]
-    rest = await ids(run)
-    writes = run.renew_claim(claimed), run.record(created), run.claim(rest), run.release_claim(claimed), run.finish()
-    for write in writes:
-        try:
-            await write
-        except RunLost:
-            say("lost")
-    await ledger.close()
-"""
-
-
-async def taken(ledger: Ledger, url: str, run_id: str) -> Run:
-    """A run, as soon as its holder's lease is over; most of it has passed."""
-    with pytest.raises(RunHeld) as caught:
-        await ledger.hold(run_id)
-    assert caught.value.holder is not None
-    assert "a minute after it has died the run is free" in str(caught.value)
-    ask(url, "UPDATE runs SET lease_until = (extract(epoch FROM clock_timestamp()) + 0.3) * 1000000")
-    while True:
-        try:
-            return await ledger.hold(run_id)
-        except RunHeld:
-            continue
-
-
-@pytest.mark.slow
-async def test_a_dead_holders_run_is_free_after_its_lease(url: str) -> None:
-    """It is held by the dead until then; what he had claimed is in doubt afterwards."""
-    process = await start(url, HOLD)
-    run_id = await heard(process)
-    process.kill()
-    await process.wait()
-    async with await Ledger.open(url) as ledger:
-        run = await taken(ledger, url, run_id)
-        assert await run.recover() == Counts(pending=20, in_doubt=20)
-        await run.close()
-
-
-@pytest.mark.slow
-async def test_a_frozen_holder_writes_nothing_when_it_wakes(url: str) -> None:
-    """Its run is another's after its lease; nothing that it still writes goes through."""
-    process = await start(url, HOLD)
-    run_id = await heard(process)
-    process.send_signal(signal.SIGSTOP)
-    async with await Ledger.open(url) as ledger:
-        run = await taken(ledger, url, run_id)
-        assert await run.recover() == Counts(pending=20, in_doubt=20)
-        assert len(await run.claim(await ids(run, OrderState.PENDING))) == 20
-        before = await states(ledger, run)
-        process.send_signal(signal.SIGCONT)
-        tell(process)
-        assert [await heard(process) for _ in range(5)] == ["lost"] * 5
-        assert await process.wait() == 0
-        assert await states(ledger, run) == before
-        holder = (await ledger.run(run_id)).holder
-        assert holder is not None
-        assert holder.pid == os.getpid()
         await run.close()
 
 

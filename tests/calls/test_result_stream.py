@@ -1,0 +1,64 @@
+"""`gotsurge_async.calls.stream.ResultStream`: one result for each item, in chunks."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from gotsurge_async.calls.stream import ResultStream
+from gotsurge_async.errors import SignInNeeded, UsageError
+
+
+class Doubled(ResultStream[int, int]):
+    """Twice each item; the item -1 ends the stream as a sign-in does."""
+
+    async def _send(self, items: Sequence[int]) -> Sequence[int]:
+        await asyncio.sleep(0)
+        if -1 in items:
+            self.stop(SignInNeeded())
+        return [2 * item for item in items]
+
+
+async def test_each_item_has_its_result() -> None:
+    """Every item gives one result, and then nothing is in flight."""
+    stream = Doubled(range(50), size=7, concurrency=3)
+    assert sorted([result async for result in stream]) == [2 * item for item in range(50)]
+    assert stream.in_flight == []
+
+
+async def test_leaving_in_the_middle_of_a_chunk_loses_sight_of_no_item() -> None:
+    """Each item's result was yielded or the item is in flight, also those of a chunk that was yielded in part."""
+    async with Doubled(range(40), size=20, concurrency=1) as stream:
+        seen = []
+        async for result in stream:
+            seen.append(result // 2)
+            if len(seen) == 3:
+                break
+        assert sorted([*seen, *stream.in_flight])[:20] == list(range(20))
+    assert sorted([*seen, *stream.in_flight])[:20] == list(range(20))
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_stop_is_raised_after_the_last_result() -> None:
+    """When the account's token is no longer taken, what is in flight is yielded, and then the error raised."""
+    seen: list[int] = []
+
+    async def read() -> None:
+        async for result in Doubled([1, -1, *range(2, 100)], size=1, concurrency=2):
+            seen.append(result)  # noqa: PERF401 - a comprehension would lose what comes before the error
+
+    with pytest.raises(SignInNeeded):
+        await read()
+    assert -2 in seen
+    assert len(seen) < 10
+
+
+async def test_it_is_read_once() -> None:
+    """A second loop is refused, and does not disturb the first."""
+    stream = Doubled(range(40), size=10, concurrency=2)
+    results = aiter(stream)
+    first = await anext(results)
+    with pytest.raises(UsageError, match="read once"):
+        aiter(stream)
+    rest = [result async for result in results]
+    assert sorted([first, *rest]) == [2 * item for item in range(40)]
