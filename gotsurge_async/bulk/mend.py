@@ -19,10 +19,11 @@ import attrs
 import msgspec
 
 from gotsurge_async.bulk.after.writing import Rows, WholeFile, csv_line, rows_of
-from gotsurge_async.bulk.checks.faults import Fault, Original
+from gotsurge_async.bulk.checks.faults import Fault, Original, SourceReport
 from gotsurge_async.bulk.sources import Form, Source
 from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.bulk.sources.lines import MARKS, Digested, Text, unwrapped
+from gotsurge_async.bulk.sources.source import Left
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.system import files
 
@@ -60,11 +61,14 @@ class FaultFile:
             self._file = WholeFile(path, self._at_end)
         except OSError as error:
             raise _unwritable(path, error) from None
-        self._kept: list[int] | None = None
+        self._names: Sequence[str] = ()
+        self._kept: list[int] = []
         self._rows: Rows | None = None
         self._line: int | None = None
         self._original = Original((), ())
         self._errors: list[str] = []
+        self._format = "jsonl"
+        self._in_place = False
 
     def __call__(self, fault: Fault, original: Original | None) -> None:
         """Take in a fault, and its row."""
@@ -76,8 +80,20 @@ class FaultFile:
         what = f"{fault.rule}{fault.hint('; ')}"
         self._errors.append(f"{fault.column}: {what}" if fault.column else what)
 
+    def keep(self, rows: int) -> Left:
+        """Put the file in its place because these rows are left out, and the others go on.
+
+        Raises:
+            ConfigError: it cannot be written.
+        """
+        self.finish()
+        report = SourceReport() if self.source is None else self.source.report
+        return Left(rows=rows, report=report, file=str(self.path), format=self._format)
+
     def finish(self) -> int:
         """Put the file in its place, unless there is no row to write; how many there are is returned.
+
+        It is on the disk then, whatever happens.
 
         Raises:
             ConfigError: it cannot be written.
@@ -86,8 +102,12 @@ class FaultFile:
             self._flush()
             if self._rows is not None:
                 self._rows.end()
-            if self.rows:
+            if self.rows and not self._in_place:
+                self._file.stream.flush()
+                files.sync(self._file.stream.fileno())
                 self._file.put_in_place()
+                files.sync_folder(self.path.parent)
+                self._in_place = True
         except OSError as error:
             raise _unwritable(self.path, error) from None
         return self.rows
@@ -109,9 +129,12 @@ class FaultFile:
         self._errors = []
 
     def _write(self, row: Sequence[str], names: Sequence[str], error: str) -> None:
-        if self._kept is None or self._rows is None:
-            self._kept = [place for place, name in enumerate(names) if name not in FEEDBACK]
-            self._rows = rows_of(self._form(), self._file.stream)
+        if names != self._names:
+            self._names, self._kept = names, [place for place, name in enumerate(names) if name not in FEEDBACK]
+        if self._rows is None:
+            form = self._form()
+            self._format = form.format
+            self._rows = rows_of(form, self._file.stream)
             self._at_end.callback(self._rows.end)
             self._rows.put([[*(names[place] for place in self._kept), *FEEDBACK]])
         cells = [row[place] if place < len(row) else "" for place in self._kept]

@@ -21,7 +21,7 @@ from gotsurge_async.bulk.quotes import KEPT, Given, Quotes, Route, decimals, quo
 from gotsurge_async.bulk.send.changes import Changed, Known
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.sources import Fault, Source
-from gotsurge_async.bulk.sources.source import SourceRow
+from gotsurge_async.bulk.sources.source import Around, SourceRow
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import ConfigError
 
@@ -47,6 +47,7 @@ class Plan:
         file, sha256: the file, and the SHA-256 of its bytes in hex.
         items_sha256: of the items file; None without one.
         orders: how many there are.
+        left_out: how many rows have faults, and are not among these (``--leave-faulty``).
         spend: the sum of the prices by currency, as decimals: ``{"SGD": "24250.00"}``.
         without_price: orders that name no price.
         quotes: what the service would recommend, if it was asked.
@@ -64,6 +65,7 @@ class Plan:
     sha256: str
     items_sha256: str | None = None
     orders: int
+    left_out: int = 0
     spend: dict[str, str]
     without_price: int
     quotes: Quotes | None = None
@@ -174,6 +176,7 @@ class Planner:
             sha256=source.sha256 or "",
             items_sha256=source.items_sha256,
             orders=orders,
+            left_out=0 if source.left is None else source.left.rows,
             spend=decimals(spend),
             without_price=unpriced,
             quotes=quotes,
@@ -208,35 +211,20 @@ def check_plan(path: Path, source: Source) -> Source:
     return _PlannedSource(source, Plan.load(path), path)
 
 
-class _PlannedSource(Source):
+class _PlannedSource(Around):
     """Reads another source, and compares it with a plan at its end."""
 
     def __init__(self, source: Source, plan: Plan, path: Path) -> None:
-        # Nothing of its own: it only passes on what the other source has.
-        self.name = source.name
-        self.report = source.report
-        self.columns = source.columns
-        self.form = source.form
-        self._source = source
+        super().__init__(source)
         self._plan = plan
         self._path = path
-
-    @property
-    def sha256(self) -> str | None:
-        """See `Source.sha256`."""
-        return self._source.sha256
-
-    @property
-    def items_sha256(self) -> str | None:
-        """See `Source.items_sha256`."""
-        return self._source.items_sha256
 
     def rows(self) -> Iterator[SourceRow]:
         """See `Source.rows`."""
         for row in self._source.rows():
-            self.columns, self.form = self._source.columns, self._source.form
+            self._follow()
             yield row
-        self.columns, self.form = self._source.columns, self._source.form
+        self._follow()
         if self.sha256 is None and not self.report.ok:
             return  # it was not read to its end, and is refused as it is
         made = f"{self._path}, which was made of {self._plan.file} at {self._plan.made_at:%Y-%m-%d %H:%M} UTC"
@@ -253,7 +241,3 @@ class _PlannedSource(Source):
         else:
             rule = f"what --items names is not the items file of the plan {made}: plan again, or give that"
         self.report.add(Fault(file=self.name, rule=rule))
-
-    def close(self) -> None:
-        """See `Source.close`."""
-        self._source.close()

@@ -20,6 +20,7 @@ import msgspec
 from gotsurge_async.bulk.after.writing import Rows, WholeFile, defused, ending_of, form_of, rows_of
 from gotsurge_async.bulk.ledger import Identity, Ledger, OrderRow, OrderState, RunInfo, Word, word_of
 from gotsurge_async.bulk.ledger.errors import reading_payload
+from gotsurge_async.bulk.send.load import LEFT_OUT
 from gotsurge_async.bulk.sources import Form
 from gotsurge_async.bulk.sources.cells import decode_row
 from gotsurge_async.bulk.sources.fields import FEEDBACK
@@ -81,6 +82,10 @@ class Summary:
     """Of the sending."""
     orders_per_second: float
     """Orders created in a second of the sending; 0 where nothing was sent."""
+    left_out: int = 0
+    """Rows of the source that have faults: they were left out, are no orders of the run, and were not sent."""
+    left_out_file: str | None = None
+    """Where these rows are."""
     files: Mapping[str, str]
     """created, refused, unprocessed, in_doubt and summary, and where there are such orders cancelled and changed: where
     the result files are; empty if none were written."""
@@ -233,10 +238,13 @@ class _Tally:
     def summary(self, run: RunInfo, seconds: float, files: Mapping[str, str], unused_drafts: Sequence[str]) -> Summary:
         """All that was counted."""
         counted: dict[str, Any] = {word.value: self.counts[word] for word in FILES}
+        left = run.options.get(LEFT_OUT) or {}
         return Summary(
             run=run.id,
             orders=self.counts.total(),
             **counted,
+            left_out=left.get("rows", 0),
+            left_out_file=left.get("file"),
             seconds=round(seconds, 3),
             orders_per_second=round(self.counts[Word.CREATED] / seconds, 1) if seconds else 0.0,
             files=files,

@@ -161,10 +161,13 @@ class SourceReport:
 
     Attributes:
         told: is told every fault as it is found.
+        whole: whether some fault is not of one row, which could be left out, but of the file: its header, its quotes,
+            its encoding.
     """
 
     kept: int = 1_000
     told: Told | None = attrs.field(default=None, eq=False)
+    whole: bool = attrs.field(default=False, init=False)
     faults: list[Fault] = attrs.field(factory=list, init=False)
     warnings: list[Fault] = attrs.field(factory=list, init=False)
     fault_count: int = attrs.field(default=0, init=False)
@@ -190,6 +193,7 @@ class SourceReport:
         """Take one fault or warning in; ``original`` is its row."""
         if fault.severity is Severity.FAULT:
             self.fault_count += 1
+            self.whole = self.whole or original is None
             kept = self.faults
             self.groups.add(fault)
             if self.told is not None:
@@ -200,6 +204,13 @@ class SourceReport:
             self.warning_groups.add(fault)
         if len(kept) < self.kept:
             kept.append(fault)
+
+    def without_faults(self) -> "SourceReport":
+        """The same warnings, and no fault."""
+        report = SourceReport(self.kept)
+        report.warnings, report.warning_count = self.warnings, self.warning_count
+        report._grouped[Severity.WARNING] = self.warning_groups
+        return report
 
     def lines(self) -> Iterator[str]:
         """The faults, one line of text each, and how many more there were."""

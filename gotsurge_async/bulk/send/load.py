@@ -27,6 +27,9 @@ T = TypeVar("T")
 FORM = "form"
 """The option of a run that says how its source is written (`Form`): its result files are written alike."""
 
+LEFT_OUT = "left_out"
+"""The option of a run that says which rows of its source were left out (`Left.remembered`)."""
+
 _MOST_PROBLEMS = 1000
 """After so many faults of orders of a program no more of them is read."""
 BLOCK = 500
@@ -45,6 +48,7 @@ class UnusableSource(InvalidData):
         faults: the first thousand, each with its place.
         count: how many there are.
         groups: all of them by column and rule, the most frequent first.
+        whole: whether some are of the whole file, so that no row can be left out for them.
     """
 
     def __init__(
@@ -53,10 +57,13 @@ class UnusableSource(InvalidData):
         faults: Sequence[Fault] = (),
         count: int = 0,
         groups: Iterable[FaultGroup] | None = None,
+        *,
+        whole: bool = False,
     ) -> None:
         super().__init__(message, [Problem("", str(fault)) for fault in faults])
         self.faults: tuple[Fault, ...] = tuple(faults)
         self.count = count
+        self.whole = whole
         if groups is None:
             groups = FaultGroups()
             for fault in faults:
@@ -64,7 +71,17 @@ class UnusableSource(InvalidData):
         self.groups: tuple[FaultGroup, ...] = tuple(groups)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), (self.args[0], self.faults, self.count, self.groups))
+        return (_unusable, (self.args[0], self.faults, self.count, self.groups, self.whole))
+
+
+def _unusable(message: str, faults: Sequence[Fault], count: int, groups: Iterable[FaultGroup], whole: bool) -> Any:
+    """One of them again, from another process."""
+    return UnusableSource(message, faults, count, groups, whole=whole)
+
+
+def unusable(name: str, report: SourceReport) -> UnusableSource:
+    """What is raised of a source with faults."""
+    return UnusableSource(f"{name} has faults", report.faults, report.fault_count, report.groups, whole=report.whole)
 
 
 @attrs.frozen
@@ -90,12 +107,13 @@ class Loader:
         """See `Push.load_source`."""
         rows = source.rows()
         block = await asyncio.to_thread(self._block, rows)  # the header is read with the first row
+        left = {} if source.left is None else {LEFT_OUT: source.left.remembered()}
         run = await self.ledger.begin(
             environment=self.environment,
             mode=self.mode,
             source=source.name,
             columns=source.columns,
-            options={**(options or {}), FORM: attrs.asdict(source.form)},
+            options={**(options or {}), FORM: attrs.asdict(source.form), **left},
             chunk=self.chunk,
             compact=self.compact,
         )
@@ -107,7 +125,7 @@ class Loader:
                 block = await asyncio.to_thread(self._block, rows)
             report = source.report
             if report.fault_count:
-                raise UnusableSource(f"{source.name} has faults", report.faults, report.fault_count, report.groups)
+                raise unusable(source.name, report)
             return run, await self._admit(run, source.name, source.sha256, report)
 
     async def orders(
@@ -192,7 +210,7 @@ async def admit(run: Run, name: str, sha256: str | None = None, report: SourceRe
                 Fault(file=name, line=doubled.line, value=doubled.key, rule=rule),
                 _original(rows.get(doubled.line), run.info.columns),
             )
-        raise UnusableSource(f"{name} has faults", report.faults, report.fault_count, report.groups)
+        raise unusable(name, report)
     return attrs.evolve(admission, changed=await note_changes(run)) if admission.already_pushed else admission
 
 

@@ -24,6 +24,9 @@ from gotsurge_async.models.tasks import Item
 _BLOCK = 1_000
 _CREATE = "CREATE TABLE items (id INTEGER PRIMARY KEY, tracking_id TEXT, line INTEGER, count INTEGER, items BLOB)"
 _INSERT = "INSERT INTO items (tracking_id, line, count, items) VALUES (?, ?, ?, ?)"
+_CREATE_FAULTY = "CREATE TABLE faulty (tracking_id TEXT PRIMARY KEY, line INTEGER, taken INTEGER) WITHOUT ROWID"
+_INSERT_FAULTY = "INSERT OR IGNORE INTO faulty VALUES (?, ?, 0)"
+_TAKE_FAULTY = "UPDATE faulty SET taken = 1 WHERE tracking_id = ? RETURNING line"
 _FIND = "SELECT id, items FROM items WHERE tracking_id = ? ORDER BY id"
 
 
@@ -37,6 +40,9 @@ class ItemStore:
         # Blocks of rows may be read on one thread after another, never on two at once.
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._db.execute(_CREATE)
+        self._db.execute(_CREATE_FAULTY)
+        self._report = report
+        self._any_faulty = False
         self._taken = bytearray()
 
     @property
@@ -50,6 +56,8 @@ class ItemStore:
         self._db.executemany(_INSERT, self._runs())
         self._db.execute("CREATE INDEX by_tracking_id ON items (tracking_id)")
         self._db.execute("COMMIT")
+        # Of a row that cannot be read nobody knows which order it belongs to.
+        self._report.whole = self._report.whole or self._table.lost > 0
         count = self._db.execute("SELECT count(*) FROM items").fetchone()[0]
         # One byte for each order that has items: small beside everything else, and far faster than a table.
         self._taken = bytearray(count + 1)
@@ -62,17 +70,26 @@ class ItemStore:
             self._taken[number] = 1
         return msgspec.Raw(b"[" + b",".join(items for _, items in rows) + b"]") if rows else None
 
-    def tell_orphans(self, orders: str) -> None:
-        """Report the items that no order of the file ``orders`` has taken.
+    def fault_of(self, tracking_id: str) -> str | None:
+        """Where an item with faults of an order stands, which `take` does not give; None where it has none."""
+        if not self._any_faulty:
+            return None
+        found = self._db.execute(_TAKE_FAULTY, (tracking_id,)).fetchall()
+        return f"{self._table.name}:{found[0][0]}" if found else None
+
+    def tell_orphans(self, orders: str, *, also_faulty: bool = False) -> None:
+        """Report the items that no order of the file ``orders`` has taken, ``also_faulty`` ones if that is wanted.
 
         When rows of the items file were unreadable that changes nothing; but when orders were, do not ask.
         """
         header = self._table.header
         column = header.column_of(ITEM_KEY) if header else ITEM_KEY
-        for number, tracking_id, line, count in self._db.execute("SELECT id, tracking_id, line, count FROM items"):
-            if not self._taken[number]:
-                more = "" if count == 1 else f" ({count} items from this line on)"
-                self._table.tell(line, column, tracking_id, f"{orders} has no order with this tracking_id{more}")
+        found = self._db.execute("SELECT id, tracking_id, line, count FROM items")
+        orphans = (rest for number, *rest in found if not self._taken[number])
+        faulty = self._db.execute("SELECT tracking_id, line, 1 FROM faulty WHERE NOT taken") if also_faulty else ()
+        for tracking_id, line, count in itertools.chain(orphans, faulty):
+            more = "" if count == 1 else f" ({count} items from this line on)"
+            self._table.tell(line, column, tracking_id, f"{orders} has no order with this tracking_id{more}")
 
     def close(self) -> None:
         """Forget the items."""
@@ -101,3 +118,8 @@ class ItemStore:
             check_item(item, table.found)
             if not table.bad:
                 yield tracking_id, row.line, encode(item)
+            elif tracking_id is None:
+                self._report.whole = True
+            else:
+                self._any_faulty = True
+                self._db.execute(_INSERT_FAULTY, (tracking_id, row.line))

@@ -53,6 +53,7 @@ class JsonlSource(Source):
         self._line = 0
         self._raw = b""
         self._bad: set[str] = set()
+        self._known: str | None = None  # the key of the current line, if it can be read
 
     def rows(self) -> Iterator[SourceRow]:
         """The good orders, as they come."""
@@ -70,7 +71,7 @@ class JsonlSource(Source):
             self._wrong("", refusal)
             return
         for number, raw in enumerate(text.lines(), start=1):
-            self._line, self._bad = number, set()
+            self._line, self._bad, self._known = number, set(), None
             self._raw = b""
             if raw is None:
                 self._wrong("", TOO_LONG)
@@ -86,6 +87,8 @@ class JsonlSource(Source):
                 continue
             if row is not None:
                 yield row
+            elif self.faulty is not None and self._known is not None:
+                self.faulty(self._line, self._known)
         self._exhausted = True
         if not any_line and self.report.ok:
             self._line = 1
@@ -133,6 +136,7 @@ class JsonlSource(Source):
         try:
             self._raw.decode()
         except UnicodeDecodeError:
+            self.report.whole = True
             return not_in(self.form.encoding)
         if self._line == 1 and not self._raw.startswith((b"{", b"[")):
             return "is not JSON; if this file is a CSV, say --format csv"
@@ -156,6 +160,7 @@ class JsonlSource(Source):
         if not isinstance(key, str) or not key.strip():
             self._wrong(path, "is text that tells this order from every other, and must be given")
             return None
+        self._known = key
         if key != key.strip():
             self._wrong(path, "has white space around it")
         if "\0" in key:

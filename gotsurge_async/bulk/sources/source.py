@@ -109,6 +109,26 @@ class Form:
     sheet: str | None = None
 
 
+@attrs.frozen(kw_only=True)
+class Left:
+    """Rows of a file that have faults, and were left out when the others were taken.
+
+    Attributes:
+        rows: how many.
+        report: what is wrong with them.
+        file, format: where they were written to, and how; None where they were not.
+    """
+
+    rows: int
+    report: SourceReport
+    file: str | None = None
+    format: str | None = None
+
+    def remembered(self) -> dict[str, Any]:
+        """What a run remembers of them, as JSON."""
+        return {"rows": self.rows, "file": self.file, "format": self.format}
+
+
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _ADDRESS = candidate_of(Address)(street_address="-")
 
@@ -137,7 +157,13 @@ class Source(abc.ABC):
         columns: the CSV header as it stands in the file, without the columns that an earlier push added; None for
             JSON Lines, and before the first row was asked for.
         form: how the file is written, once the first row was asked for.
+        faulty: told line and key of each row that has faults, if its key can be read. Who sets it leaves these rows
+            out; so an order whose items have faults is at fault itself then.
+        left: the rows that were left out, once all rows were given; None where none were.
     """
+
+    faulty: Callable[[int, str], None] | None = None
+    left: Left | None = None
 
     def __init__(self, name: str, options: SourceOptions, report: SourceReport) -> None:
         self.name = name
@@ -196,3 +222,31 @@ class Source(abc.ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Around(Source):
+    """Reads another source, and is what that is but for its rows."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._follow()
+
+    def _follow(self) -> None:
+        """Have what the other source has: some of it is known only with the first row, or at the end."""
+        source = self._source
+        self.name, self.report, self.columns = source.name, source.report, source.columns
+        self.form, self.left = source.form, source.left
+
+    @property
+    def sha256(self) -> str | None:
+        """See `Source.sha256`."""
+        return self._source.sha256
+
+    @property
+    def items_sha256(self) -> str | None:
+        """See `Source.items_sha256`."""
+        return self._source.items_sha256
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._source.close()

@@ -155,8 +155,10 @@ class Table:
         """The current row, as it was read."""
         return None if self.header is None else Original(self._cells, self.header.names)
 
-    def _unreadable(self, line: int, rule: str, cells: Sequence[str] = ()) -> None:
+    def _unreadable(self, line: int, rule: str, cells: Sequence[str] = (), *, whole: bool = True) -> None:
+        """Tell of what is no row; where even its end is not certain, it says something of the whole file."""
         self.lost += 1
+        self._report.whole = self._report.whole or whole
         original = None if self.header is None else Original(cells, self.header.names)
         self._report.add(Fault(file=self.name, line=line, rule=rule), original)
 
@@ -170,13 +172,16 @@ class Table:
         count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
         until = "" if record.last_line == record.line else f" (the row goes on to line {record.last_line})"
         advice = f"a value that holds a {_shown(self.grid.form.delimiter)} or a line break stands in quotes"
-        self._unreadable(record.line, f"{count}, but the header has {width}{until}: {advice}", cells)
+        rule = f"{count}, but the header has {width}{until}: {advice}"
+        self._unreadable(record.line, rule, cells, whole=record.last_line != record.line)
         return False
 
     def _tell_damage(self, header: Header) -> None:
         fields = {places[0]: field for field, places in header.places.items() if len(places) == 1}
         for place, cell in enumerate(self._cells):
             if rule := self._damage(cell):
+                # Text in another encoding than was said is so in all rows, also where it does not show.
+                self._report.whole = self._report.whole or not isinstance(cell, Broken)
                 # What is left of the value is not worth a second fault, nor to be shown where it is none.
                 self._cells[place] = "" if isinstance(cell, Broken) else cell
                 if place in fields:

@@ -76,6 +76,8 @@ class TableSource(Source):
                 if header.written_by_a_push:
                     cells = [cells[place] for place in header.original]
                 yield SourceRow(record.line, key, encode(order), encode_cells(cells), fingerprint_of(order))
+            elif key and self.faulty is not None:
+                self.faulty(record.line, key)
         self.form = table.grid.form
         self._exhausted = table.read_to_end
         self._tell_orphans()
@@ -109,6 +111,8 @@ class TableSource(Source):
             self._nameless |= ITEM_KEY in self._table.bad or self._joined_by_key
         elif self._items is not None:
             order.items = self._items.take(order.tracking_id)
+            if self.faulty is not None and (where := self._items.fault_of(order.tracking_id)):
+                self._table.wrong(ITEM_KEY, f"an item of this order has faults: {where}")
         return None if missing else order
 
     def _key(self, record: Record, header: Header, order: Any) -> str | None:
@@ -136,10 +140,12 @@ class TableSource(Source):
     def _tell_orphans(self) -> None:
         """Report items without an order, where it can be told: not when an order's name could not be read.
 
-        A file that an earlier push wrote holds only some of the orders of its items file.
+        Where rows are left out they are reported then, too: perhaps they belong to an order that would be sent. A file
+        that an earlier push wrote holds only some of the orders of its items file.
         """
         header = self._table.header
         if self._items is None or header is None or ITEM_KEY not in header.places:
             return
-        if not (header.written_by_a_push or self._table.lost or self._nameless):
-            self._items.tell_orphans(self.name)
+        leaving = self.faulty is not None
+        if not header.written_by_a_push and (leaving or not (self._table.lost or self._nameless)):
+            self._items.tell_orphans(self.name, also_faulty=leaving)

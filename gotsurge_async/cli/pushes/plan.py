@@ -63,6 +63,7 @@ async def plan(
     Exit codes:
       0 the file can be pushed         2 it has faults, or wrong usage, or a ledger that a push would refuse
       3 some of its orders are in doubt since an earlier push
+      5 rows with faults were left out (--leave-faulty)
       7 some of its orders were pushed before, and differ now
     """
     name = file_or_query(file, source)
@@ -79,7 +80,7 @@ async def plan(
     made = await mending.read(name, source, look)
     if output is not None:
         made.save(output)
-    code = ending_of(in_doubt=made.in_doubt, changed=made.changed_count)
+    code = ending_of(in_doubt=made.in_doubt, left_out=made.left_out > 0, changed=made.changed_count)
     if as_json:
         print_json({**json.loads(made.to_json()), "exit": int(code)})
     else:
@@ -94,6 +95,7 @@ def _tell(made: Plan, output: Path | None) -> None:
     rows = [
         ("file", made.file),
         ("orders", f"{made.orders:,}"),
+        ("rows left out", counted(made.left_out)),
         ("spend", _amounts(made.spend)),
         ("already pushed", counted(made.already_pushed - made.in_doubt)),
         ("in doubt", counted(made.in_doubt)),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -13,6 +13,7 @@ from gotsurge_async.api.endpoints import TASKS_CREATE
 from gotsurge_async.bulk import Brakes, Ledger, Mode, Push, Run, Source, SourceOptions
 from gotsurge_async.bulk.after.replace import replace_changed
 from gotsurge_async.bulk.after.results import refuse_older
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import Admission, OrderState, Similar
 from gotsurge_async.bulk.ledger.states import in_words
 from gotsurge_async.bulk.plan import check_plan
@@ -45,6 +46,9 @@ from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 from gotsurge_async.errors import UsageError
+
+if TYPE_CHECKING:
+    from gotsurge_async.bulk.sources.source import Left
 
 SHOWN_WARNINGS = 10
 LOOKED_BACK = 1_000
@@ -105,10 +109,10 @@ def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **given
     Tables are CSV and TSV, also packed (.gz), .xlsx, .xls and .ods, Parquet, and what a database answers (--sql).
     Columns of another table are read through a map (--map; gotsurge map draft FILE proposes one).
 
-    The whole file is checked before anything is sent. Every order is in a ledger before it is sent, so an order is
-    never sent twice: not after a lost answer, not when the same file is pushed again. An order whose answer was lost
-    is in doubt, and named. An order that was pushed before and differs now is not sent; the fields that differ are
-    shown.
+    The whole file is checked before anything is sent; while one row is wrong nothing is, unless --leave-faulty leaves
+    it out. Every order is in a ledger before it is sent, so an order is never sent twice: not after a lost answer, not
+    when the same file is pushed again. An order whose answer was lost is in doubt, and named. An order that was pushed
+    before and differs now is not sent; the fields that differ are shown.
 
     The ledger of simulated pushes is ledger.db in the --out folder. Real ones share one ledger in your data folder,
     unless --ledger or GOTSURGE_LEDGER names another: a file, or postgresql://USER@HOST/NAME for many machines, with the
@@ -124,7 +128,7 @@ def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **given
 
     \b
     Exit codes:
-      0 all created                    5 stopped by a limit, the rest was not sent
+      0 all created                    5 a part was not sent: a limit, or rows left out
       1 some refused, or cancelled     6 another process has the run
       2 wrong usage or input           7 some rows were changed since they were sent
       3 some in doubt                  8 the service cannot be reached; nothing is in doubt
@@ -200,6 +204,7 @@ class Pushing(Sending):
     def __init__(self, options: PushOptions) -> None:
         super().__init__(options)
         self._options = options
+        self._left: Left | None = None
 
     async def dry_run(self) -> Exit:
         """Read and check the file in a ledger of its own, which is thrown away."""
@@ -212,15 +217,19 @@ class Pushing(Sending):
                 run, admission = await self._load(Push(gs, ledger), gs.environment.api_base, only_look=True)
                 async with run:
                     known = await known_to(options.ledger, run, options.target, options.out)
-        code = ending_of(in_doubt=known.in_doubt, changed=known.changed_count)
+        left = self._left
+        code = ending_of(in_doubt=known.in_doubt, left_out=left is not None, changed=known.changed_count)
         if known.changed_count:
             self._tell_changed(known.changed, known.already_pushed, known.changed_count)
         if options.as_json:
-            print_json({"orders": admission.pending, "faults": [], **attrs.asdict(known), "exit": int(code)})
+            faults = [] if left is None else [attrs.asdict(fault) for fault in left.report.faults]
+            told = {"left_out": 0 if left is None else left.rows, "faults": faults, **attrs.asdict(known)}
+            print_json({"orders": admission.pending, **told, "exit": int(code)})
         else:
             words = counted({"already pushed": known.already_pushed - known.in_doubt, "in doubt": known.in_doubt})
             of_them = f", of them {words}" if words else ""
-            click.echo(f"{admission.pending:,} orders{of_them}, no faults; nothing was sent")
+            rest = "no faults" if left is None else f"{number_of(left.rows, 'row')} with faults left out"
+            click.echo(f"{number_of(admission.pending, 'order')}{of_them}, {rest}; nothing was sent")
         return code
 
     async def _run(self, interrupts: Interrupts) -> Exit:
@@ -276,10 +285,13 @@ class Pushing(Sending):
             if options.plan is not None:
                 source = check_plan(options.plan, source)
             loaded = await push.load_source(source, options={**options.remembered(api_base), **trace})
+            self._left = source.left
             self._tell_warnings(source)
             return loaded
 
-        run, admission = await options.mending.read(options.file, options.source, load, only_look=only_look)
+        run, admission = await options.mending.read(
+            options.file, options.source, load, only_look=only_look, sends=not only_look
+        )
         try:
             self._tell_similar(await run.similar(), run)
         except BaseException:

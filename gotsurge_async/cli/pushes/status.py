@@ -11,6 +11,7 @@ import click
 from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState, Size, Word, word_of
 from gotsurge_async.bulk.ledger.segments import Distribution
+from gotsurge_async.bulk.send.load import LEFT_OUT
 from gotsurge_async.cli.fleet import view
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger
@@ -128,6 +129,12 @@ async def status(run_id: str, ledger: Place, watch: bool, file: Path | None, as_
     return code
 
 
+def _left_out(info: RunInfo) -> str | None:
+    """The rows of its file that are no orders of the run, because they have faults."""
+    left = info.options.get(LEFT_OUT)
+    return f"{left['rows']:,}{', in ' + left['file'] if left['file'] else ''}" if left else None
+
+
 def _is_made_from(info: RunInfo, file: Path) -> bool:
     if info.source_sha256 is None:
         raise ConfigError(f"run {info.id} was not made from a file")
@@ -158,6 +165,7 @@ def _tell_status(found: RunStatus, decisions: list[dict[str, Any]], unused: list
             ("its orders are in", info.archived_in),
             ("orders", f"{counts.total:,}"),
             *((word.replace("_", " "), f"{n:,}" if (n := found.number(word)) else None) for word in Word),
+            ("rows left out", _left_out(info)),
             ("unused drafts", f"{len(unused):,}" if unused else None),
             (
                 "ledger",

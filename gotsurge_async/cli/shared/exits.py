@@ -42,7 +42,7 @@ class Exit(IntEnum):
     SIGN_IN = 4
     """There is no token that works."""
     STOPPED = 5
-    """Stopped by a limit before the end; the rest was not sent."""
+    """A part was not sent: a limit stopped it before the end, or rows with faults were left out."""
     HELD = 6
     """Another process has the run."""
     CHANGED = 7

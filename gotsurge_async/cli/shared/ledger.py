@@ -136,10 +136,12 @@ async def known_to(where: Place, run: Run, target: Target, out: Path = OUT) -> K
         return await compare(run, ledger, target.environment)
 
 
-def ending_of(*, in_doubt: int, changed: int) -> Exit:
+def ending_of(*, in_doubt: int, left_out: bool, changed: int) -> Exit:
     """How a look at a file ends: as its push would, as far as the ledger can tell."""
     if in_doubt:
         return Exit.IN_DOUBT
+    if left_out:
+        return Exit.STOPPED
     return Exit.CHANGED if changed else Exit.CREATED
 
 

@@ -11,7 +11,10 @@ from click.core import ParameterSource
 
 from gotsurge_async.bulk import Ledger, Mode, OrderState
 from gotsurge_async.bulk.after.writing import ending_of, form_of
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import DOUBTFUL, WAITING, Counts, RunInfo, Word, word_of
+from gotsurge_async.bulk.send.load import LEFT_OUT
+from gotsurge_async.bulk.sources.options import ENDINGS
 from gotsurge_async.cli.shared.connect import SIMULATED, Target
 from gotsurge_async.cli.shared.ledger import OUT, find_ledger
 from gotsurge_async.cli.shared.output import say
@@ -188,6 +191,20 @@ def _steps(standing: Standing) -> Iterator[Step]:
             yield Step(f"{number:,} refused", standing.command("retry", calls=True))
     if (number := counts.get("changed", 0)) and not simulated:
         yield from _changed(standing, f"{number:,} changed since they were sent")
+    yield from _left_out(standing, **(info.options.get(LEFT_OUT) or {}))
+
+
+def _left_out(
+    standing: Standing,
+    rows: int = 0,
+    file: str | None = None,
+    format: str | None = None,  # noqa: A002 - as a run remembers it
+) -> Iterator[Step]:
+    """The push of rows that were left out, from the file in which they are mended."""
+    if file is not None:
+        said = ENDINGS.get(Path(file).suffix.lower()) == format
+        why = f"{number_of(rows, 'row')} left out, when {file} is mended"
+        yield Step(why, standing.push(file, "" if said else f"--format {format}"))
 
 
 def _changed(standing: Standing, why: str) -> Iterator[Step]:

@@ -11,6 +11,7 @@ import click
 
 from gotsurge_async.bulk import Ledger, Summary
 from gotsurge_async.bulk.after.results import Reason, try_folder
+from gotsurge_async.bulk.checks.words import number_of, verb
 from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.cli.shared.exits import Exit, explained_too
 from gotsurge_async.cli.shared.next_steps import Step, cancelling, tell_steps
@@ -113,6 +114,9 @@ def _tell_summary(summary: Summary) -> None:
         "changed since": summary.changed,
     }
     click.echo(", ".join(filter(None, (f"{summary.created:,} created", counted(told)))))
+    if number := summary.left_out:
+        where = f": {summary.left_out_file}" if summary.left_out_file else ""
+        click.echo(f"{number_of(number, 'row')} NOT sent, because {verb(number, 'it has', 'they have')} faults{where}")
 
 
 def _tell_reasons(reasons: Sequence[Reason]) -> None:

@@ -16,9 +16,11 @@ from gotsurge_async.bulk import Brakes, Ledger, LedgerError, Mode, Push, Run, Ru
 from gotsurge_async.bulk.after.lookup import note_unused_drafts
 from gotsurge_async.bulk.after.replace import Replaced
 from gotsurge_async.bulk.after.results import count_results
+from gotsurge_async.bulk.checks.words import number_of, verb
+from gotsurge_async.bulk.send.load import LEFT_OUT
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of, is_unreachable
-from gotsurge_async.cli.shared.next_steps import Standing, next_steps
+from gotsurge_async.cli.shared.next_steps import Standing, next_steps, tell_steps
 from gotsurge_async.cli.shared.output import print_json
 from gotsurge_async.cli.shared.progress import PushProgress
 from gotsurge_async.cli.shared.report import Ending, tell_ending, tell_unused, unused_drafts
@@ -129,7 +131,7 @@ class Sending:
             progress = PushProgress(self._console)
             gs.hooks.add(progress)
             means = "exactly once" if run.info.mode is Mode.TWO_PHASE else "at most once"
-            self.say(f"{waiting:,} orders to send, in {run.info.mode} mode: {means}")
+            self.say(f"{number_of(waiting, 'order')} to send, in {run.info.mode} mode: {means}")
         async with run:
             interrupts.on_stop = push.stop
             self._begun = run
@@ -185,7 +187,7 @@ class Sending:
                 return await self._end(gs, ledger, run, sent, 0.0, interrupts)
         if not wait:
             return self._tell_put_up(run, waiting)
-        self.say(f"run {run.id}: {waiting:,} orders are put up for workers")
+        self.say(f"run {run.id}: {_put_up(waiting)} for workers")
         progress = None if self._send_options.quiet else PushProgress(self._console)
         watch = Watch(ledger.place, run.id, progress, self.say, interrupts)
         started = time.monotonic()
@@ -212,11 +214,15 @@ class Sending:
             return await self._end(gs, opened, run, sent, seconds, interrupts)
 
     def _tell_put_up(self, run: Run, waiting: int) -> Exit:
+        left = run.info.options.get(LEFT_OUT)
+        code = Exit.STOPPED if left else Exit.CREATED
         if self._send_options.as_json:
-            print_json({"run": run.id, "put_up": waiting, "exit": int(Exit.CREATED)})
+            more = {"left_out": left["rows"], "left_out_file": left["file"]} if left else {}
+            print_json({"run": run.id, "put_up": waiting, **more, "exit": int(code)})
         else:
-            click.echo(f"run {run.id}: {waiting:,} orders are put up for workers")
-        return Exit.CREATED
+            click.echo(f"run {run.id}: {_put_up(waiting)} for workers")
+            tell_steps(next_steps(self._standing(run, {})))
+        return code
 
     async def _send(self, push: Push, run: Run, interrupts: Interrupts) -> Sent:
         try:
@@ -290,6 +296,10 @@ class Sending:
         return Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
 
 
+def _put_up(waiting: int) -> str:
+    return f"{number_of(waiting, 'order')} {verb(waiting, 'is', 'are')} put up"
+
+
 def _exit_code(ending: Ending, sent: Sent, interrupts: Interrupts, unknown: int) -> Exit:
     """The worst that happened: an interrupt, then doubt, then result files that are missing, then what a person must
     mend, then refusals."""
@@ -303,7 +313,7 @@ def _exit_code(ending: Ending, sent: Sent, interrupts: Interrupts, unknown: int)
     if sent.stopped_by is not None:
         told = stops_all(sent.stopped_by) or is_unreachable(sent.stopped_by)
         return exit_code_of(sent.stopped_by) if told else Exit.STOPPED
-    if summary.unprocessed:
+    if summary.unprocessed or summary.left_out:
         return Exit.STOPPED
     if summary.refused or summary.cancelled:
         return Exit.REFUSED

@@ -75,4 +75,4 @@ def test_a_template_can_be_pushed(run: Runner, tmp_path: Path, ending: str) -> N
     assert run("template", file, "--example", "--all").exit_code == 0
     done = run("push", file, "--dry-run")
     assert done.exit_code == 0, done.stderr
-    assert "1 orders, no faults" in done.stdout
+    assert "1 order, no faults" in done.stdout

@@ -1,12 +1,19 @@
 """Faults as an operator meets them: in groups, in a file with their rows, and mended."""
 
+import csv
 import json
+import shlex
+import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
+import openpyxl
 import pytest
+from click.testing import Result
 
+from gotsurge_async.bulk import SourceOptions, open_source
 from gotsurge_async.simulator import Simulator
-from tests.support.commands import HEADER, ROW, Runner, local
+from tests.support.commands import HEADER, ROW, Desk, Runner, local
 from tests.support.terminal import at_a_terminal
 
 
@@ -16,6 +23,7 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+OTHERS = "with --leave-faulty the others are sent"
 WITH_PHONE = f"{HEADER},to_contact.phone"
 
 
@@ -41,7 +49,7 @@ def test_many_faults_are_told_in_groups(run: Runner, tmp_path: Path) -> None:
     assert "orders.csv: vehicle_preference: 60 × is not known: one of ltl, motorcycle, car, " in car
     assert total == "120 faults: nothing was sent"
     assert hints == [
-        "--faults FILE.csv writes the rows that have faults, with what is wrong in each",
+        f"--faults FILE.csv writes the rows that have faults, with what is wrong in each; {OTHERS}",
         "--fix puts 120 values in that are proposed, when you have seen them",
         "see: gotsurge explain E224 E222",
     ]
@@ -62,7 +70,9 @@ def test_faulty_rows_are_mended_in_their_file_and_pushed(run: Runner, simulator:
     file, faulty = orders(tmp_path / "orders.csv", 12, phone="9175 5010"), tmp_path / "faulty.csv"
     done = run("push", file, *local(simulator), "--faults", faulty)
     assert done.exit_code == 2
-    assert f"the 12 rows with faults: {faulty}; mend them there, and push that file" in done.stderr
+    assert f"12 rows with faults, and what is wrong: {faulty}" in done.stderr
+    assert f"mend them in {file}, and push that whole; none is sent twice" in done.stderr
+    assert f"{faulty} has only these rows: pushed alone it sends no other" in done.stderr
     again = run("push", file, *local(simulator), "--faults", faulty)
     assert again.exit_code == 2
     assert "is there already: name another file" in again.stderr
@@ -130,3 +140,177 @@ def test_standard_input_is_no_file_to_mend(run: Runner, words: tuple[str, ...]) 
     done = run(*words, stdin=f"{HEADER}\n")
     assert done.exit_code == 2
     assert "--fix mends a file, not standard input" in done.stderr
+
+
+# --- the others are sent ---------------------------------------------------------------------------------------------
+
+
+def some_faulty(path: Path, *bad: int, count: int = 5, phone: str = "12") -> Path:
+    """A table in which some phones are wrong."""
+    numbers = [phone if n in bad else f"+6591755{n:03}" for n in range(count)]
+    rows = [f"{ROW.format(key=f'T-{n}')},{number}" for n, number in enumerate(numbers)]
+    path.write_text("\n".join([WITH_PHONE, *rows]) + "\n")
+    return path
+
+
+def once(simulator: Simulator, tasks: int) -> bool:
+    """Whether so many orders are there, each once."""
+    audit = simulator.audit()
+    return (audit["tasks"], audit["doubled"]) == (tasks, {})
+
+
+def pushed_by(run: Runner, command: str, *more: str | Path) -> Result:
+    """What a command does that was told as the next one."""
+    program, *words = shlex.split(command)
+    assert program == "gotsurge"
+    return run(*words, *more)
+
+
+@pytest.mark.parametrize("account", ["plain", "platform"])
+def test_the_others_are_sent_and_the_faulty_rows_are_not_forgotten(
+    run: Runner, simulator: Simulator, tmp_path: Path, account: str
+) -> None:
+    """Each order is there once, after any of: the same file again, the file of faults mended, the whole file mended."""
+    file, faulty = some_faulty(tmp_path / "orders.csv", 1, 3), tmp_path / "faulty.csv"
+    words = [*local(simulator), "--account", account, "--leave-faulty"]
+    done = run("push", file, *words, "--faults", faulty)
+    assert done.exit_code == 5, done.stderr
+    assert f"2 faults: 2 rows are left out, and are in {faulty}\n3 orders to send" in done.stderr
+    assert done.stdout.endswith(f"3 created\n2 rows NOT sent, because they have faults: {faulty}\n")
+    assert once(simulator, 3)
+    assert (stat.S_IMODE(faulty.stat().st_mode), len(faulty.read_text().splitlines())) == (0o600, 3)
+
+    again = run("push", file, *words, "--faults", tmp_path / "again.csv", "--json", "--quiet")
+    assert again.exit_code == 5
+    document = json.loads(again.stdout)
+    told = {
+        name: document[name] for name in ("orders", "created", "already_pushed", "left_out", "left_out_file", "exit")
+    }
+    assert told == {
+        "orders": 3,
+        "created": 0,
+        "already_pushed": 3,
+        "left_out": 2,
+        "left_out_file": str(tmp_path / "again.csv"),
+        "exit": 5,
+    }
+    assert once(simulator, 3)
+
+    faulty.write_text(faulty.read_text().replace(",12,", ",+6591755111,"))
+    (command,) = [line.split("mended: ")[1] for line in done.stderr.splitlines() if "mended: " in line]
+    mended = pushed_by(run, command)
+    assert (mended.exit_code, mended.stdout.splitlines()[-1]) == (0, "2 created")
+    assert once(simulator, 5)
+    whole = run("push", some_faulty(file, 1, 3, phone="+6591755111"), *words[:-1])
+    assert (whole.exit_code, whole.stdout.splitlines()[-1]) == (0, "0 created, 5 already pushed")
+    assert once(simulator, 5)
+
+
+def test_a_kill_in_the_middle_forgets_no_row(desk: Desk) -> None:
+    """What goes on with the run, and what shows it, still says which rows were not sent."""
+    file, faulty = some_faulty(desk.folder / "orders.csv", 1), desk.folder / "faulty.csv"
+    words = (*desk.place, *desk.ledger, "--out", desk.folder / "out", "--leave-faulty", "--faults", faulty)
+    stopped = desk.run("push", file, *words, "--max-spend", "100", "--batch-size", "1", "--concurrency", "1", "--json")
+    run_id = desk.document(stopped)["run"]
+    assert (stopped.exit_code, desk.document(stopped)["unprocessed"]) == (5, 2)
+    assert f"rows left out\t1, in {faulty}" in desk.on_ledger("status", run_id).stdout
+    done = desk.call("resume", run_id, "--out", desk.folder / "out")
+    assert done.exit_code == 5
+    assert f"4 created\n1 row NOT sent, because it has faults: {faulty}" in done.stdout
+    assert f"1 row left out, when {faulty} is mended: gotsurge push {faulty} --env local" in done.stderr
+
+
+def test_the_rows_are_on_the_disk_before_anything_is_sent(
+    run: Runner, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where they cannot be, nothing is sent, and nothing is in the ledger."""
+
+    class Full:
+        """The disk is full when the file of faults is to be on it."""
+
+        def sync(self, descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+    file = some_faulty(tmp_path / "orders.csv", 1)
+    monkeypatch.setattr("gotsurge_async.bulk.mend.files", Full())
+    done = run("push", file, *local(simulator), "--leave-faulty", "--faults", tmp_path / "faulty.csv", "--json")
+    assert done.exit_code == 2
+    assert "faulty.csv: No space left on device" in json.loads(done.stdout)["error"]
+    assert once(simulator, 0)
+    assert not (tmp_path / "faulty.csv").exists()
+    assert json.loads(run("runs", "--env", "local", "--json").stdout) == []
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "xlsx"])
+def test_every_format_leaves_rows(run: Runner, simulator: Simulator, tmp_path: Path, ending: str) -> None:
+    """Also from standard input; the command that is told next reads the file of faults as it is written."""
+    table = some_faulty(tmp_path / "table.csv", 1)
+    data, faulty = table.read_bytes(), tmp_path / "faulty.txt"
+    if ending == "jsonl":
+        with open_source(table, options=SourceOptions(now=datetime.now(UTC))) as source:
+            lines = [row.payload for row in source.rows()]
+        data = b"\n".join([*lines, lines[0].replace(b"T-0", b"T-9").replace(b"2030-03-04T01:00:00Z", b"never")])
+    elif ending == "xlsx":
+        faulty, book = tmp_path / "faulty.xlsx", openpyxl.Workbook()
+        for row in csv.reader(table.read_text().splitlines()):
+            book.active.append(row)
+        book.save(tmp_path / "table.xlsx")
+        data = (tmp_path / "table.xlsx").read_bytes()
+    words = ("-", *local(simulator), "--format", ending, "--leave-faulty", "--faults", faulty, "--out", tmp_path)
+    done = run("push", *words, stdin=data)
+    assert done.exit_code == 5, done.stderr
+    assert once(simulator, 4)
+    (command,) = [line.split("mended: ")[1] for line in done.stderr.splitlines() if "mended: " in line]
+    if ending == "xlsx":
+        book = openpyxl.load_workbook(faulty)
+        book.active.cell(2, len(WITH_PHONE.split(","))).value = "+6591755111"
+        book.save(faulty)
+    else:
+        faulty.write_text(faulty.read_text().replace(",12,", ",+6591755111,").replace("never", "2030-03-04T01:00:00Z"))
+    assert ("--format" in command) == (ending == "jsonl")
+    assert pushed_by(run, command).exit_code == 0
+    assert once(simulator, 5)
+
+
+def test_where_no_row_may_be_left_out_the_file_is_refused_as_ever(run: Runner, simulator: Simulator) -> None:
+    """All rows have faults, or one is of the whole file: exit 2, and it is said that the option does not help."""
+    words = (*local(simulator), "--leave-faulty", "--faults")
+    file = some_faulty(Path("orders.csv"), 0, 1, count=2)
+    done = run("push", file, *words, "a.csv")
+    assert done.exit_code == 2
+    assert "2 faults: nothing was sent" in done.stderr
+    assert "--leave-faulty does not help here: no row is without a fault" in done.stderr
+    file.write_text(some_faulty(file, 1).read_text().replace("Marina", 'Mari"na', 1).replace("T-0 L", '"T-0 L'))
+    done = run("push", file, *words, "b.csv")
+    assert done.exit_code == 2
+    assert "--leave-faulty does not help here: a fault is of the whole file" in done.stderr
+    assert once(simulator, 0)
+
+
+def test_a_look_leaves_the_same_rows(run: Runner) -> None:
+    """plan and --dry-run need no file for them, end as the push would, and a push takes the plan."""
+    file = some_faulty(Path("orders.csv"), 1)
+    done = run("push", file, "--dry-run", "--leave-faulty")
+    assert (done.exit_code, done.stdout) == (5, "4 orders, 1 row with faults left out; nothing was sent\n")
+    document = json.loads(run("push", file, "--dry-run", "--leave-faulty", "--json").stdout)
+    assert (document["orders"], document["left_out"], document["faults"][0]["line"]) == (4, 1, 3)
+    planned = run("plan", file, "--leave-faulty", "-o", "plan.json", "--json")
+    assert (planned.exit_code, json.loads(planned.stdout)["left_out"]) == (5, 1)
+    words = ("--simulate", "--plan", "plan.json", "--leave-faulty", "--faults", "f.csv", "--json")
+    assert json.loads(run("push", file, *words).stdout)["created"] == 4
+    some_faulty(file, 1, count=4)
+    other = run("push", file, *words[:-2], "g.csv")
+    assert (other.exit_code, "is not the file of the plan" in other.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--leave-faulty",), "--leave-faulty needs --faults FILE.csv"),
+        (("--leave-faulty", "--faults", "f.csv", "--fix"), "go one after the other: push with --fix first"),
+    ],
+)
+def test_what_cannot_be_together_is_refused(run: Runner, words: tuple[str, ...], told: str) -> None:
+    """Rows that are not sent must be somewhere; and values are put in before rows are left out."""
+    done = run("push", some_faulty(Path("orders.csv"), 1), "--simulate", *words)
+    assert (done.exit_code, told in done.stderr) == (2, True)

@@ -106,6 +106,21 @@ def test_a_run_that_waits_says_so(run: Runner, url: str, put_up: str) -> None:
 
 
 @pytest.mark.slow
+def test_rows_that_are_left_out_are_told_where_a_run_is_put_up(
+    run: Runner, url: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    """Workers know nothing of them; who puts the run up is told, and who asks for its status."""
+    assert run("db", "upgrade", "--ledger", url).exit_code == 0
+    file = write_orders(tmp_path / "orders.csv", ["A", "B", "C"])
+    file.write_text(file.read_text().replace("48.50", "0.50", 1))
+    words = ["--distributed", "--no-wait", "--ledger", url, "--out", tmp_path / "out", "--leave-faulty"]
+    done = run("push", file, *local(simulator), *words, "--faults", tmp_path / "faulty.csv", "--json")
+    document = json.loads(done.stdout)
+    assert (done.exit_code, document["put_up"], document["left_out"], document["exit"]) == (5, 2, 1, 5)
+    assert f"1, in {tmp_path / 'faulty.csv'}" in run("status", document["run"], "--ledger", url).stdout
+
+
+@pytest.mark.slow
 def test_a_run_that_was_never_put_up_cannot_be_stopped(
     run: Runner, url: str, simulator: Simulator, tmp_path: Path
 ) -> None:

@@ -53,7 +53,7 @@ def test_the_last_run_goes_on(desk: Desk) -> None:
     assert done.exit_code == 0
     assert f"run {run_id}, 3 orders" in done.stdout
     assert done.stdout.splitlines()[-1] == "3 created"
-    assert "1 orders to send, in direct mode: at most once" in done.stderr
+    assert "1 order to send, in direct mode: at most once" in done.stderr
     again = desk.call("resume", "--last", "--out", desk.folder / "out", "--json", "--quiet")
     assert (again.exit_code, desk.document(again)["created"]) == (0, 3)
     assert desk.simulator.audit()["tasks"] == 4

@@ -1,0 +1,11 @@
+"""Numbers with their nouns, as people say them."""
+
+
+def number_of(count: int, one: str, several: str | None = None) -> str:
+    """How many there are of something: ``1 order``, ``1,200 orders``; ``several`` is ``one`` with an s unless given."""
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
+def verb(count: int, one: str, several: str) -> str:
+    """The form of a verb that goes with a number: ``verb(count, "is", "are")``."""
+    return one if count == 1 else several
