@@ -27,6 +27,7 @@ from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.config import Credentials, Environment, EnvironmentName, Limits, RetryPolicy, Timeouts, from_env
 from gotsurge_async.errors import ClientClosed, UsageError
 from gotsurge_async.hooks import Hook, Hooks
+from gotsurge_async.money import Money
 from gotsurge_async.resources.partner import Partner
 from gotsurge_async.resources.platform import Platform
 from gotsurge_async.resources.prices import Prices
@@ -248,6 +249,7 @@ class GotSurge:
         concurrency: int | None = None,
         chunk: int = CHUNK,
         validate: bool = False,
+        max_price: Money | None = None,
     ) -> PushStream:
         """Create any number of orders: chunks of at most 20, a bounded number in flight, results as they come::
 
@@ -267,8 +269,22 @@ class GotSurge:
             concurrency: the most chunks in flight, the client's own limit unless given.
             chunk: orders in a call, 1 to 20.
             validate: orders that the rules of `gotsurge push` refuse, see `check_order`, are `Unprocessed`, too.
+            max_price: with ``validate`` the greatest amount that an order may have, see `check_order`; without it 1000
+                units of the order's currency.
+
+        Raises:
+            UsageError: ``max_price`` is no `Money`, or given without ``validate``; a chunk that is not of 1 to 20
+                orders, or none in flight.
         """
-        return PushStream(self._session, TASKS_CREATE, orders, size=chunk, concurrency=concurrency, validate=validate)
+        return PushStream(
+            self._session,
+            TASKS_CREATE,
+            orders,
+            size=chunk,
+            concurrency=concurrency,
+            validate=validate,
+            max_price=max_price,
+        )
 
     @contextmanager
     def raw(self) -> Iterator[list[Response]]:

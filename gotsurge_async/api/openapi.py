@@ -196,7 +196,7 @@ class _Schemas:
         origin, args = typing.get_origin(hint), typing.get_args(hint)
         if origin in (typing.Union, types.UnionType):
             return self._union(args, null=null)
-        if origin is tuple:
+        if origin in (tuple, Sequence):
             return {"type": "array", "items": self.of(args[0])}
         if origin is dict:
             return {"type": "object"}

@@ -12,7 +12,7 @@ from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.calls.session import Session
 from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.codec.converters import id_of
-from gotsurge_async.codec.given import Faulty, OrderLike, each_as_read, refuse_faulty, written_batch
+from gotsurge_async.codec.given import Faulty, OrderLike, check_limit, each_as_read, refuse_faulty, written_batch
 from gotsurge_async.errors import (
     CallError,
     GotSurgeError,
@@ -26,6 +26,7 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.hooks import ChunkDone
 from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, Task
+from gotsurge_async.money import Money
 
 __all__ = ["Created", "InDoubt", "OrderResult", "PushStream", "Refused", "Unprocessed"]
 
@@ -243,13 +244,16 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
         size: int,
         concurrency: int | None,
         validate: bool,
+        max_price: Money | None = None,
     ) -> None:
         """``concurrency`` is the client's own limit unless given."""
+        check_limit(validate, max_price)
         read = cast("Iterable[OrderLike]", each_as_read(orders))
         super().__init__(read, size=size, concurrency=session.limiter.at_most(concurrency))
         self._session = session
         self._endpoint = endpoint
         self._validate = validate
+        self._max_price = max_price
 
     async def _send(self, items: Sequence[OrderLike]) -> list[OrderResult[Order]]:
         started = self._session.clock.monotonic()
@@ -297,7 +301,7 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
     def _written(self, items: Sequence[OrderLike]) -> tuple[tuple[Order, ...], bytes]:
         orders, body = written_batch(items)
         if self._validate:
-            refuse_faulty(orders, self._session.clock.now())
+            refuse_faulty(orders, self._session.clock.now(), self._max_price)
         return orders, body
 
 

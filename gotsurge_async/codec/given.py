@@ -1,6 +1,6 @@
 """What a program gives, as the object that belongs there: the object itself, or a dict as the API writes it."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
@@ -9,16 +9,20 @@ import attrs
 
 from gotsurge_async.codec.converters import Unfit
 from gotsurge_async.codec.text import checking, encode, misfits
-from gotsurge_async.errors import InvalidData, Problem
+from gotsurge_async.errors import InvalidData, Problem, UsageError
 from gotsurge_async.models.base import NOT_GIVEN, Field, Model, fields_of, is_model, utc
-from gotsurge_async.models.rules import Severity, check_order, nearest
-from gotsurge_async.models.tasks import Order, TaskBatch
+from gotsurge_async.models.places import Address
+from gotsurge_async.models.prices import Stop
+from gotsurge_async.models.rules import NO_CURRENCY, Severity, check_order, nearest
+from gotsurge_async.models.tasks import Order, TaskBatch, TaskFields
 from gotsurge_async.money import Money
 
 M = TypeVar("M", bound=Model)
 
 OrderLike: TypeAlias = Order | Mapping[str, Any]
 """An order, or a dict of its fields as the API writes them."""
+StopLike: TypeAlias = Stop | Address | Mapping[str, Any]
+"""A stop of a route, an address, or a dict of the fields of either as the API writes them."""
 
 
 class Faulty(NamedTuple):
@@ -30,7 +34,7 @@ class Faulty(NamedTuple):
 
 def as_read(given: Any) -> "Order | Faulty":
     """An order as it is at this moment: who gives a dict may change it, and give it again, before it is sent."""
-    if type(given) is Order and _is_whole(given):
+    if type(given) is Order and _is_whole(given) and _has_currency(given):
         return given
     try:
         return made_of(given, Order)
@@ -63,6 +67,14 @@ def _is_whole(order: Order) -> bool:
     )
 
 
+_amounts_of = attrgetter(*TaskFields.MONEY)
+
+
+def _has_currency(order: TaskFields) -> bool:
+    """Whether no amount stands alone."""
+    return bool(order.currency) or all(amount is None for amount in _amounts_of(order))
+
+
 def made_of(given: Any, cls: type[M], path: str = "") -> M:
     """An object of a class, and every object in it.
 
@@ -77,10 +89,53 @@ def made_of(given: Any, cls: type[M], path: str = "") -> M:
         InvalidData: it is neither, or something in it does not fit; every fault with its path.
     """
     problems: list[Problem] = []
-    made = _made(given, cls, path, problems)
+    made = _whole(given, cls, path, problems)
     if problems:
         raise InvalidData("", problems)
     return cast("M", made)
+
+
+def each_made(given: Sequence[Any], kind_of: Callable[[Any], type[M]], path: str) -> tuple[M, ...]:
+    """`made_of` of each, such as ``stops[0]``; ``kind_of`` tells of which class one is to be.
+
+    Raises:
+        InvalidData: the faults of all of them.
+    """
+    problems: list[Problem] = []
+    made = [_whole(each, kind_of(each), f"{path}[{number}]", problems) for number, each in enumerate(given)]
+    if problems:
+        raise InvalidData("", problems)
+    return tuple(made)
+
+
+def several_of(given: Any, path: str) -> tuple[Any, ...]:
+    """What was given as several: one object, one dict or a text is not several.
+
+    Raises:
+        InvalidData: it is not.
+    """
+    if isinstance(given, str | bytes | Mapping | Model) or not isinstance(given, Iterable):
+        raise InvalidData("", [Problem(path, f"give several, such as a list, not {type(given).__name__}")])
+    return tuple(given)
+
+
+_OF_A_STOP = {"extra", *(field.name for field in fields_of(Stop))}
+
+
+def stops_of(given: Iterable[StopLike]) -> tuple[Stop, ...]:
+    """The stops of a route. A dict is a stop if it may be one: latitude and longitude are written alike in both.
+
+    Raises:
+        InvalidData: what is neither a stop nor an address; every fault with its path, such as ``stops[1].latitude``.
+    """
+
+    def kind_of(place: Any) -> type[Stop | Address]:
+        if isinstance(place, Mapping):
+            return Stop if "address" in place or _OF_A_STOP.issuperset(place) else Address
+        return Address if isinstance(place, Address) else Stop
+
+    places = each_made(several_of(given, "stops"), kind_of, "stops")
+    return tuple(Stop(address=place) if isinstance(place, Address) else place for place in places)
 
 
 def written_batch(given: Sequence[Any]) -> tuple[tuple[Order, ...], bytes]:
@@ -89,23 +144,30 @@ def written_batch(given: Sequence[Any]) -> tuple[tuple[Order, ...], bytes]:
     Raises:
         InvalidData: what is no order, or cannot be written; every fault with its path, such as ``orders[2].price``.
     """
-    if all(type(each) is Order for each in given):
+    if all(type(each) is Order and _has_currency(each) for each in given):
         try:
             return tuple(given), encode(TaskBatch(tasks=tuple(given)))
         except InvalidData:
             pass  # a dict where an object belongs, or a fault
-    problems: list[Problem] = []
-    orders = [_made(each, Order, f"orders[{number}]", problems) for number, each in enumerate(given)]
-    for number, order in enumerate(orders):
-        if order is not None and not any(problem.path.startswith(f"orders[{number}]") for problem in problems):
-            problems += [Problem(f"orders[{number}].{path}", why, bad) for path, why, bad in misfits(order)]
-    if problems:
-        raise InvalidData("", problems)
-    return tuple(orders), encode(TaskBatch(tasks=tuple(orders)))
+    orders = each_made(given, lambda _: Order, "orders")
+    return orders, encode(TaskBatch(tasks=orders))
 
 
-def refuse_faulty(orders: Sequence[Order], now: datetime) -> None:
+def check_limit(validate: bool, max_price: object) -> None:
+    """Hold that a limit for amounts is one, and is heeded.
+
+    Raises:
+        UsageError: it is no `Money`, or is given without ``validate``.
+    """
+    if max_price is not None and not (validate and isinstance(max_price, Money)):
+        raise UsageError(f"max_price: give Money, together with validate=True, not {max_price!r:.60}")
+
+
+def refuse_faulty(orders: Sequence[Order], now: datetime, max_price: Money | None) -> None:
     """Hold what can be said of each order before it is sent, by the rules that `gotsurge push` has for a file.
+
+    Args:
+        now, max_price: see `check_order`.
 
     Raises:
         InvalidData: every fault with its path; what is a warning is none.
@@ -117,11 +179,23 @@ def refuse_faulty(orders: Sequence[Order], now: datetime) -> None:
             found.value,
         )
         for number, order in enumerate(orders)
-        for found in check_order(order, now=now)
+        for found in check_order(order, now=now, max_price=max_price)
         if found.severity is Severity.FAULT
     ]
     if problems:
         raise InvalidData("", problems)
+
+
+def _whole(given: Any, cls: Any, path: str, problems: list[Problem]) -> Any:
+    """`_made`, and what of the object cannot be written."""
+    before = len(problems)
+    made = _made(given, cls, path, problems)
+    if len(problems) == before:
+        problems += [Problem(_below(path, at), why, bad) for at, why, bad in misfits(made)]
+        if isinstance(made, TaskFields) and not _has_currency(made):
+            alone = [name for name in made.MONEY if getattr(made, name) is not None]
+            problems += [Problem(_below(path, name), NO_CURRENCY, getattr(made, name)) for name in alone]
+    return made
 
 
 def _made(given: Any, cls: Any, path: str, problems: list[Problem]) -> Any:

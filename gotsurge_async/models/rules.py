@@ -26,6 +26,9 @@ MIN_PRICE = 200_000
 DEFAULT_MAX_PRICE = 1_000 * MILLICENTS_PER_UNIT
 """The greatest amount that passes without being asked for, in thousandths of a cent: 1000 units of any currency."""
 
+NO_CURRENCY = "has no currency: give the currency too, such as SGD"
+"""What is wrong with an amount alone: the service would set it to 0."""
+
 SQUAD_CUT_OFF = timedelta(minutes=30)
 """How long before the end of the pickup a broadcast to the squad ends (section "Order Statuses")."""
 
@@ -258,7 +261,7 @@ def _check_money(order: Any, max_price: Money | None, found: Found) -> None:
             continue
         amount = _millicents(given)
         if not currency:
-            found(Finding(path, "has no currency: give the currency too, such as SGD", value=amount))
+            found(Finding(path, NO_CURRENCY, value=amount))
         if amount < 0:
             found(Finding(path, f"{_money(amount, currency)} is less than nothing", value=amount))
         elif path == "price" and amount < MIN_PRICE:
@@ -266,7 +269,7 @@ def _check_money(order: Any, max_price: Money | None, found: Found) -> None:
             found(Finding(path, message, value=amount))
         elif amount > limit:
             above = f"{_money(amount, currency)} is above the limit of {_money(limit, currency)}"
-            found(Finding(path, f"{above}; if it is meant, raise the limit (--max-price)", value=amount))
+            found(Finding(path, f"{above}; if it is meant, raise the limit (--max-price, max_price)", value=amount))
     least, most = order.min_price, order.max_price
     if least is not None and most is not None and most < least:
         low, high = _money(_millicents(least), currency), _money(_millicents(most), currency)

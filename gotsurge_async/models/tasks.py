@@ -3,7 +3,7 @@
 GotSurge calls an order a task. Here `Order` is what we write and `Task` is what the service tells.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Literal, TypeAlias, TypedDict, TypeVar
 
@@ -206,6 +206,12 @@ def _several(given: Iterable[T], name: str) -> tuple[T, ...]:
     return tuple(given)
 
 
+def no_money(name: str, given: object) -> Problem:
+    """The fault of an amount that is no `Money`."""
+    why = f'is money: give Money.of("2.00", "SGD"), not {given!r:.40} (a bare number does not say its unit)'
+    return Problem(name, why, given)
+
+
 @attrs.frozen(kw_only=True)
 class TaskFields(Model):
     """What `Order` and `Task` have in common (the list under section "Update Task").
@@ -265,8 +271,7 @@ class TaskFields(Model):
             if money is None:
                 continue
             if not isinstance(money, Money):
-                why = f'is money: give Money.of("2.00", "SGD"), not {money!r:.40} (a bare number does not say its unit)'
-                problems.append(Problem(name, why, money))
+                problems.append(no_money(name, money))
                 continue
             if not currency and money.currency:
                 currency = money.currency
@@ -404,23 +409,26 @@ class Message(Model):
 
 
 class TaskChanges(TypedDict, total=False):
-    """Body of Update Task: only what is given is changed, and None clears. `version_rev` guards the update."""
+    """Body of Update Task: only what is given is changed, and None clears. `version_rev` guards the update.
+
+    An object may be a dict of its fields as the API writes them; it is the whole new value of its field.
+    """
 
     tracking_id: str | None
     invoice_number: str | None
-    from_address: Address | None
-    from_time_window: TimeWindow | None
-    from_contact: Contact | None
-    to_address: Address | None
-    to_time_window: TimeWindow | None
-    to_contact: Contact | None
-    officer_contact: Contact | None
+    from_address: Address | Mapping[str, Any] | None
+    from_time_window: TimeWindow | Mapping[str, Any] | None
+    from_contact: Contact | Mapping[str, Any] | None
+    to_address: Address | Mapping[str, Any] | None
+    to_time_window: TimeWindow | Mapping[str, Any] | None
+    to_contact: Contact | Mapping[str, Any] | None
+    officer_contact: Contact | Mapping[str, Any] | None
     broadcast_preference: BroadcastPreference | BroadcastName | None
     group_tag: str | None
     pickup_note_to_driver: str | None
     delivery_note_to_driver: str | None
     cargo_net_quantity: int | None
-    cargo_details: tuple[CargoDetail, ...] | None
+    cargo_details: Sequence[CargoDetail | Mapping[str, Any]] | None
     price: Money | None
     org_id: str | None
     total_item_weight: float | None

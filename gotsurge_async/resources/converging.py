@@ -3,6 +3,7 @@
 When the service refuses one, or its answer is lost, the tasks are read, and only what they still need is sent again.
 """
 
+import copy
 import difflib
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from gotsurge_async.api.endpoints import (
 )
 from gotsurge_async.calls.outcome import service_message
 from gotsurge_async.calls.session import Session
+from gotsurge_async.codec.given import made_of
 from gotsurge_async.errors import (
     CallError,
     GotSurgeError,
@@ -40,7 +42,8 @@ from gotsurge_async.errors import (
     VersionConflict,
 )
 from gotsurge_async.models.platform import BroadcastRequest, UpdatedTask, UpdatedTasks
-from gotsurge_async.models.tasks import Cancellation, Message, Task, TaskChanges, TaskFields, TaskStatus
+from gotsurge_async.models.tasks import Cancellation, Message, Task, TaskChanges, TaskFields, TaskStatus, no_money
+from gotsurge_async.money import Money
 from gotsurge_async.resources.reading import reader, task_of, tracking_request
 from gotsurge_async.transports.base import Response
 
@@ -225,17 +228,21 @@ def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
     if not changes:
         raise UsageError("an update changes at least one field")
     given = {name: value for name, value in changes.items() if value is not None}
+    # In a dict of the API a number is an amount; as an argument it says no unit.
+    bare = [name for name in TaskFields.MONEY if not isinstance(given.get(name), Money | None)]
+    problems = [no_money(name, given.pop(name)) for name in bare]
     try:
-        checked = TaskFields(**given)  # as strict as an order: money is Money, a time has its zone
-        codec.unstructure(checked)  # no NaN, which would be written as null, and clear the field
-    except ValueError as error:
-        raise error if isinstance(error, InvalidData) else InvalidData(str(error)) from None
+        checked = made_of(given, TaskFields)  # as strict as an order
+        codec.encode(checked)  # no NaN, which would be written as null, and clear the field
+    except InvalidData as error:
+        raise InvalidData(error.args[0], [*problems, *error.problems]) from None
+    if problems:
+        raise InvalidData("", problems)
     plain = codec.unstructure_changes(
         cast("TaskChanges", {name: getattr(checked, name) if name in given else None for name in changes})
     )
-    if plain.get("currency") == "":
-        raise InvalidData("", [Problem("currency", "an amount without a currency would be set to 0")])
-    return plain
+    # As it is at this moment: it is sent again when an answer is lost, and who gives a dict may change it meanwhile.
+    return copy.deepcopy(plain)
 
 
 def _why_not(name: str) -> str:

@@ -1,7 +1,7 @@
 """`gs.prices`: what a delivery will cost (section "Price")."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -10,10 +10,10 @@ from gotsurge_async.api.endpoints import PRICES_RECOMMEND
 from gotsurge_async.calls.outcome import request_id, service_message
 from gotsurge_async.calls.session import Session
 from gotsurge_async.codec import Codec, unreadable
+from gotsurge_async.codec.given import StopLike, made_of, stops_of
 from gotsurge_async.errors import BadRequest, Problem, UnreadableAnswer, UsageError
 from gotsurge_async.models.base import Model
-from gotsurge_async.models.places import Address
-from gotsurge_async.models.prices import PriceRequest, PriceVehicle, PriceVehicleName, Quote, Stop
+from gotsurge_async.models.prices import PriceRequest, PriceVehicle, PriceVehicleName, Quote
 from gotsurge_async.transports.base import Response
 
 __all__ = ["Prices"]
@@ -32,7 +32,7 @@ class Prices:
     async def recommend(
         self,
         *,
-        stops: Sequence[Stop | Address],
+        stops: Iterable[StopLike],
         service_type: PriceVehicle | PriceVehicleName | None = None,
         timeout: float | None = None,
     ) -> Quote:
@@ -40,7 +40,7 @@ class Prices:
 
         Args:
             stops: the pickup first, then 1 to 10 deliveries: each a `Stop` (latitude and longitude in degrees, or an
-                address) or an `Address`.
+                address), an `Address`, or a dict of the fields of either as the API writes them.
             service_type: the vehicle, as prices call it: a `PriceVehicle`, which knows others than an order's
                 `VehiclePreference`.
 
@@ -49,17 +49,19 @@ class Prices:
             a `UserWarning` is given, and ``quote.partial`` is True.
 
         Raises:
-            UsageError: no delivery.
+            UsageError: no delivery; nothing was sent.
+            InvalidData: what is neither a stop nor an address; every fault with its path. Nothing was sent.
             BadRequest: there is no price for this; also when the service says so in an answer with status 200.
         """
-        if len(stops) < 2:
+        places = stops_of(stops)
+        if len(places) < 2:
             raise UsageError("a price needs at least two stops: the pickup first, then 1 to 10 deliveries")
-        partial = len(stops) - 1 > PRICED_DELIVERIES
+        request = made_of({"service_type": service_type, "stops": places}, PriceRequest)
+        partial = len(places) - 1 > PRICED_DELIVERIES
         if partial:
             warnings.warn(
-                f"{len(stops) - 1} deliveries: the service prices only the {PRICED_DELIVERIES} farthest", stacklevel=2
+                f"{len(places) - 1} deliveries: the service prices only the {PRICED_DELIVERIES} farthest", stacklevel=2
             )
-        request = PriceRequest(service_type=service_type, stops=tuple(map(_stop, stops)))
         quote = await self._session.within(timeout).call(PRICES_RECOMMEND, body=request, read=_read)
         return attrs.evolve(quote, partial=partial)
 
@@ -87,7 +89,3 @@ def _read(codec: Codec, answer: Response) -> Quote:
         problems = [Problem(path, why) for path, why in unreadable(quote).items()]
         raise UnreadableAnswer("the answer names no fee", problems)
     return quote
-
-
-def _stop(place: Stop | Address) -> Stop:
-    return Stop(address=place) if isinstance(place, Address) else place

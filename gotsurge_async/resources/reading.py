@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
-from datetime import datetime
 from typing import Any, TypeVar
 
 import attrs
 
 from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.clock import Clock
 from gotsurge_async.codec import Codec
-from gotsurge_async.codec.given import OrderLike, refuse_faulty, written_batch
+from gotsurge_async.codec.given import OrderLike, check_limit, refuse_faulty, several_of, written_batch
 from gotsurge_async.errors import InvalidData, Problem, TooManyInOneCall, UnreadableAnswer, UsageError
 from gotsurge_async.models.base import Field, Model, fields_of
 from gotsurge_async.models.platform import TrackingAssignment, TrackingRequest
 from gotsurge_async.models.tasks import CreatedTasks, Task
+from gotsurge_async.money import Money
 from gotsurge_async.transports.base import Response
 
 M = TypeVar("M", bound=Model)
@@ -98,23 +99,25 @@ def check_chunk(count: int, what: str, helper: str) -> None:
         raise TooManyInOneCall(f"one call takes 1 to {CHUNK} {what}, not none")
 
 
-def batch_of(orders: Iterable[OrderLike], helper: str, *, validate_at: datetime | None = None) -> bytes:
+def batch_of(
+    orders: Iterable[OrderLike], helper: str, clock: Clock, *, validate: bool, max_price: Money | None
+) -> bytes:
     """The body of a create.
 
     Args:
-        validate_at: the present, to hold what can be said of each order before it is sent; None to leave that.
+        validate: hold what can be said of each order before it is sent, and no amount above ``max_price``.
 
     Raises:
         TooManyInOneCall: more than 20, or none; names what takes any number.
         InvalidData: what is no order, or a faulty one, each with its place.
+        UsageError: see `check_limit`.
     """
-    if isinstance(orders, str | bytes | Mapping | Model) or not isinstance(orders, Iterable):
-        raise InvalidData("", [Problem("orders", f"give several, such as a list, not {type(orders).__name__}")])
-    given = tuple(orders)
+    check_limit(validate, max_price)
+    given = several_of(orders, "orders")
     check_chunk(len(given), "orders", helper)
     made, body = written_batch(given)
-    if validate_at is not None:
-        refuse_faulty(made, validate_at)
+    if validate:
+        refuse_faulty(made, clock.now(), max_price)
     return body
 
 

@@ -9,6 +9,7 @@ from gotsurge_async.calls.session import Session
 from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import CreatedTasks, Message, Task
+from gotsurge_async.money import Money
 from gotsurge_async.resources.converging import cancel_task
 from gotsurge_async.resources.reading import batch_of, read_created, task_of
 from gotsurge_async.resources.waiting import Until, wait_for
@@ -23,7 +24,12 @@ class Tasks:
     _session: Session
 
     async def create(
-        self, orders: Sequence[OrderLike], *, validate: bool = False, timeout: float | None = None
+        self,
+        orders: Sequence[OrderLike],
+        *,
+        validate: bool = False,
+        max_price: Money | None = None,
+        timeout: float | None = None,
     ) -> CreatedTasks:
         """Create and broadcast 1 to 20 orders in one call (section "Create & Broadcast Tasks").
 
@@ -36,15 +42,19 @@ class Tasks:
         Args:
             orders: each an `Order`, or a dict of its fields as the API writes them.
             validate: refuse orders that `gotsurge push` would refuse, see `check_order`, before anything is sent.
+            max_price: with ``validate`` the greatest amount that an order may have, see `check_order`; without it 1000
+                units of the order's currency.
 
         Raises:
             InvalidData: what is no order, or is a faulty one; every fault with its path. Nothing was sent.
+            UsageError: ``max_price`` is no `Money`, or given without ``validate``. Nothing was sent.
             TooManyInOneCall: more than 20: `GotSurge.push` takes any number.
             Rejected: the service refused the chunk.
             OutcomeUnknown: nobody can say whether the orders were created.
             NotSent: they certainly were not.
         """
-        batch = batch_of(orders, "gs.push(orders)", validate_at=self._session.clock.now() if validate else None)
+        clock = self._session.clock
+        batch = batch_of(orders, "gs.push(orders)", clock, validate=validate, max_price=max_price)
         return await self._session.within(timeout).call(TASKS_CREATE, body=batch, read=read_created)
 
     async def get(self, task_id: str, *, timeout: float | None = None) -> Task:

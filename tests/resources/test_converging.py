@@ -22,7 +22,7 @@ from gotsurge_async import (
 from gotsurge_async.simulator import Fault
 from gotsurge_async.transports.base import MaybeSent, Request, Response
 from tests.support.clients import client
-from tests.support.orders import answer, order, window
+from tests.support.orders import NOW, answer, order, window
 from tests.support.world import World, world
 
 UPDATE = "platform.tasks.update"
@@ -108,7 +108,7 @@ async def test_only_what_is_given_goes_out() -> None:
         ({"current_status": "complete"}, "not completed"),
         ({"currency": "SGD"}, "given with its amount"),
         ({"grop_tag": "x"}, "did you mean group_tag"),
-        ({"price": Money(millicents=1, currency="")}, "without a currency"),
+        ({"price": Money(millicents=1, currency="")}, "has no currency"),
         ({"price": Money.of(5, "SGD"), "max_price": Money.of(5, "USD")}, "USD"),
     ],
 )
@@ -147,6 +147,55 @@ async def test_values_that_are_none_are_invalid_data(changes: dict[str, Any]) ->
         with pytest.raises(InvalidData):
             await gs.platform.tasks.update("t", version_rev="0-a", **changes)
     assert transport.sent == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "said"),
+    [
+        ({"to_contact": "Bob"}, "to_contact", "expected a Contact, not str 'Bob'"),
+        ({"to_contact": {"nmae": "Bob"}}, "to_contact.nmae", 'did you mean "name"?'),
+        ({"to_address": {"latitude": "1"}}, "to_address.latitude", "expected a number, not '1'"),
+        ({"to_time_window": {"start_time_utc": NOW}}, "to_time_window.end_time_utc", "is required and missing"),
+        ({"cargo_details": [CargoDetail(), {"quantity": "2"}]}, "cargo_details[1].quantity", "expected a number"),
+        ({"cargo_details": {"name": "Rope"}}, "cargo_details", "give several, such as a list, not dict"),
+        ({"pickup_note_to_driver": 5}, "pickup_note_to_driver", "expected text, not 5"),
+        ({"vehicle_preference": 5}, "vehicle_preference", "expected text, not 5"),
+        ({"epod": 5}, "epod", "expected an object, not 5"),
+        ({"price": 500_000}, "price", "a bare number does not say its unit"),
+    ],
+)
+async def test_what_does_not_fit_a_field_is_told_with_its_path(changes: dict[str, Any], path: str, said: str) -> None:
+    """An update is as strict as an order, in a dict and in an object; all faults are told, and nothing is sent."""
+    wrong = changes | {"admin_fee": 7, "to_contact": {"phone": 5}} if "to_contact" not in changes else changes
+    async with client([]) as (gs, transport):
+        with pytest.raises(InvalidData) as caught:
+            await gs.platform.tasks.update("t", version_rev="0-a", **wrong)
+    told = {problem.path: problem.message for problem in caught.value.problems}
+    assert said in told[path]
+    assert set(told) == ({path, "admin_fee", "to_contact.phone"} if wrong is not changes else {path})
+    assert transport.sent == []
+
+
+async def test_a_dict_is_sent_as_it_was_when_it_was_given() -> None:
+    """An object may be a dict; one that is changed while the answer is lost changes nothing of what is sent again."""
+    address: dict[str, Any] = {"zip_code": "619110"}
+    epod: dict[str, Any] = {"photos": {"least": 2}}
+    bodies: list[Any] = []
+
+    def service(request: Request) -> Response:
+        if request.method == "GET":
+            return answer({"id": "t", "version_rev": "0-a"})
+        bodies.append(msgspec.json.decode(request.body or b""))
+        address["zip_code"], epod["photos"]["least"] = "other", 9
+        if len(bodies) == 1:
+            raise MaybeSent("broke")
+        return answer({"id": "t", "version_rev": "0-b"})
+
+    async with client(service) as (gs, _):
+        task = await gs.platform.tasks.update("t", version_rev="0-a", to_address=address, epod=epod)
+    assert task.version_rev == "0-b"
+    as_given = {"to_address": {"zip_code": "619110"}, "epod": {"photos": {"least": 2}}, "version_rev": "0-a"}
+    assert bodies == [as_given, as_given]
 
 
 async def test_every_forbidden_field_is_told() -> None:

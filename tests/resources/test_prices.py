@@ -1,6 +1,9 @@
+import json
+from typing import Any
+
 import pytest
 
-from gotsurge_async import Address, BadRequest, Money, OutcomeUnknown, PriceVehicle, Stop, UsageError
+from gotsurge_async import Address, BadRequest, InvalidData, Money, OutcomeUnknown, PriceVehicle, Stop, UsageError
 from tests.support.clients import client
 from tests.support.orders import answer
 
@@ -92,3 +95,61 @@ async def test_a_code_that_is_no_text_is_no_success(code: object) -> None:
     async with client([answer(QUOTE | {"code": code})]) as (gs, _):
         with pytest.raises(BadRequest):
             await gs.prices.recommend(stops=[HERE, THERE])
+
+
+async def test_a_stop_may_be_a_dict() -> None:
+    """A dict of the fields of a stop or of an address is taken, by itself and in a stop; all are written alike."""
+    stops: Any = [
+        {"latitude": 1.3, "longitude": 103.7},
+        {"address": {"zip_code": "619110"}},
+        {"zip_code": "619110", "latitude": 1.3},
+        Stop(address={"zip_code": "619110"}),  # type: ignore[arg-type]
+        {"latitude": 1, "extra": {"floor": 2}},
+    ]
+    async with client([answer(QUOTE)]) as (gs, transport):
+        await gs.prices.recommend(stops=iter(stops), service_type="car")
+    assert json.loads(transport.sent[0].body or b"") == {
+        "service_type": "car",
+        "stops": [
+            {"latitude": 1.3, "longitude": 103.7},
+            {"address": {"zip_code": "619110"}},
+            {"address": {"zip_code": "619110", "latitude": 1.3}},
+            {"address": {"zip_code": "619110"}},
+            {"latitude": 1, "floor": 2},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("stops", "path", "said"),
+    [
+        ({"latitude": 1.3, "longitude": 103.7}, "stops", "give several, such as a list, not dict"),
+        (None, "stops", "give several"),
+        ([HERE, {"latitude": "1.3"}], "stops[1].latitude", "expected a number, not '1.3'"),
+        ([HERE, {"latitud": 1.3}], "stops[1].latitud", 'an Address has no such field; did you mean "latitude"?'),
+        ([HERE, {"zip": "1"}], "stops[1].zip", "no such field"),
+        ([HERE, {"address": {"city": 5}}], "stops[1].address.city", "expected text, not 5"),
+        ([HERE, {"address": {}, "city": "x"}], "stops[1].city", "a Stop has no such field"),
+        ([HERE, "7 Loyang Way"], "stops[1]", "expected a Stop, not str"),
+        ([HERE, Address(latitude="x")], "stops[1].latitude", "expected a number, not str 'x'"),  # type: ignore[arg-type]
+    ],
+)
+async def test_what_is_no_stop_is_told_with_its_path(stops: Any, path: str, said: str) -> None:
+    """Each fault has its place in what was given, and nothing is sent."""
+    async with client([]) as (gs, transport):
+        with pytest.raises(InvalidData) as caught:
+            await gs.prices.recommend(stops=stops)
+    assert [problem.path for problem in caught.value.problems] == [path]
+    assert said in caught.value.problems[0].message
+    assert transport.sent == []
+
+
+async def test_all_faults_of_a_route_are_told_at_once() -> None:
+    """Those of every stop."""
+    wrong: Any = [{"latitude": "x"}, HERE, None, Stop(longitude="y")]  # type: ignore[arg-type]
+    async with client([]) as (gs, _):
+        with pytest.raises(InvalidData) as caught:
+            await gs.prices.recommend(stops=wrong)
+        assert [each.path for each in caught.value.problems] == ["stops[0].latitude", "stops[2]", "stops[3].longitude"]
+        with pytest.raises(InvalidData, match="service_type: expected text, not 5"):
+            await gs.prices.recommend(stops=[HERE, HERE], service_type=5)  # type: ignore[arg-type]

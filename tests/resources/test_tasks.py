@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async import Contact, GotSurge, Money, OutcomeUnknown
+from gotsurge_async import Contact, GotSurge, Money, OutcomeUnknown, Unprocessed, codec
 from gotsurge_async.errors import (
     BadRequest,
     CallError,
@@ -21,6 +21,8 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.transports.memory import Scripted
+from tests.bulk.sources.kit import read as read_file
+from tests.bulk.sources.kit import table
 from tests.support.clients import client
 from tests.support.orders import answer, order, orders
 
@@ -258,4 +260,62 @@ async def test_a_create_may_be_held_to_the_rules() -> None:
                 await create([order(), bad], validate=True)
             assert [each.path for each in caught.value.problems] == ["orders[1].to_contact.phone", "orders[1].price"]
             assert "did you mean +6561234567?" in str(caught.value)
+    assert transport.sent == []
+
+
+DEAR = Money.of("1000.01", "SGD")
+
+
+@pytest.mark.parametrize(
+    ("given", "max_price", "said"),
+    [
+        (Money(millicents=-1, currency="SGD"), None, "SGD -0.00001 is less than nothing"),
+        (DEAR, None, "SGD 1000.01 is above the limit of SGD 1000.00"),
+        (DEAR, Money.of(1001, "USD"), "is above the limit of SGD 1000.00"),
+        (Money.of(20, "SGD"), Money.of(19, "SGD"), "is above the limit of SGD 19.00"),
+        (DEAR, Money.of(1001, "SGD"), ""),
+        (Money.of("5.12345", "SGD"), None, ""),  # the API counts in thousandths of a cent, and so may an order
+    ],
+)
+async def test_amounts_have_the_rules_of_a_file(given: Money, max_price: Money | None, said: str) -> None:
+    """With ``validate`` an absurd price is told as `gotsurge push` tells it, and ``max_price`` is its option."""
+    source = read_file(table({"price": str(given.amount), "currency": given.currency}), max_price=max_price)
+    assert [said in fault.rule for fault in source.report.faults] == ([True] if said else [])
+    async with client([answer({"tasks": [{"id": "t"}]})] * 3) as (gs, _):
+        for create in (gs.tasks.create, gs.platform.tasks.create, gs.platform.drafts.create):
+            if not said:
+                assert await create([order(price=given)], validate=True, max_price=max_price)
+                continue
+            with pytest.raises(InvalidData) as caught:
+                await create([order(price=given)], validate=True, max_price=max_price)
+            assert [problem.path for problem in caught.value.problems] == ["orders[0].price"]
+            assert said in str(caught.value)
+
+
+async def test_a_limit_that_nobody_would_heed_is_refused() -> None:
+    """``max_price`` is part of ``validate``, and money."""
+    limit: Any = 5
+    async with client([]) as (gs, _):
+        for method in (gs.push, gs.platform.tasks.create_all, gs.platform.drafts.create_all):
+            with pytest.raises(UsageError, match="max_price: give Money, together with validate=True, not Money"):
+                method([order()], max_price=DEAR)
+            with pytest.raises(UsageError, match="max_price: give Money, together with validate=True, not 5"):
+                method([order()], validate=True, max_price=limit)
+        for create in (gs.tasks.create, gs.platform.tasks.create, gs.platform.drafts.create):
+            with pytest.raises(UsageError, match="max_price: give Money"):
+                await create([order()], max_price=DEAR)
+
+
+async def test_an_amount_without_a_currency_is_never_sent() -> None:
+    """The service would set it to 0: it is refused in an order and in a dict, with and without ``validate``."""
+    alone = order(price=Money(millicents=500_000, currency=""))
+    as_dict = json.loads(codec.encode(order())) | {"currency": None, "min_price": 1, "price": None}
+    async with client([]) as (gs, transport):
+        for create in (gs.tasks.create, gs.platform.tasks.create, gs.platform.drafts.create):
+            with pytest.raises(InvalidData) as caught:
+                await create([order(), alone, as_dict])
+            assert [each.path for each in caught.value.problems] == ["orders[1].price", "orders[2].min_price"]
+            assert "has no currency" in str(caught.value)
+        results = [result async for result in gs.push([alone, as_dict])]
+        assert [type(result) for result in results] == [Unprocessed, Unprocessed]
     assert transport.sent == []

@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 import pytest
 
-import gotsurge_async
 from gotsurge_async.bulk.columns import all_columns
 from gotsurge_async.bulk.ledger.states import OrderState, RunState
 from gotsurge_async.cli.app import COMMANDS, gotsurge
@@ -19,23 +18,10 @@ from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.variables import OTHERS, VARIABLES
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.simulator import SWITCHES
+from tests.support.public import MODULES, PACKAGE
 
-PACKAGE = Path(gotsurge_async.__file__).parent
 REFERENCE = PACKAGE.parent / "docs" / "reference"
 TEXT = "\n".join(page.read_text(encoding="utf-8") for page in sorted(REFERENCE.glob("*.md")))
-OWN_FRONTS = {"gotsurge_async.codec", "gotsurge_async.bulk.ledger", "gotsurge_async.bulk.sources"}
-"""Folders whose front serves the package itself: what users need of them is named further up."""
-
-
-def public_modules() -> Iterator[str]:
-    """Every module that says what is public in it."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if re.search(r"^__all__ = ", path.read_text(encoding="utf-8"), re.MULTILINE):
-            parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = [module for module in public_modules() if module not in OWN_FRONTS]
 
 
 def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:

@@ -5,6 +5,7 @@
 - `strategies`: Any model and any JSON, for hypothesis.
 - `clients`: A client whose service is a function or a list of answers: no network, no waiting.
 - `world`: A client signed in to a simulator over real HTTP, and every request and answer between them.
+- `public`: What is public: modules, classes, functions and methods.
 - `running`: A simulator in a thread of its own, for tests that are not asynchronous themselves.
 - `pushes`: A client signed in to a simulator, a ledger on disk, and pushes through them in which nobody waits.
 - `commands`: ``gotsurge`` in a process of its own or inside the test; files of orders, and a desk with a ledger.

@@ -145,14 +145,16 @@ async def plain(gs: GotSurge) -> None:
     assert_type(await gs.tasks.wait(task.id, until=["complete", "cancelled"]), Task)
     await gs.tasks.wait(task.id, until="delivered")  # type: ignore[arg-type]
     as_dict = {"tracking_id": "T-2", "from_address": {"zip_code": "619110"}}
-    assert_type(await gs.tasks.create([an_order(1), as_dict], validate=True), CreatedTasks)
+    assert_type(
+        await gs.tasks.create([an_order(1), as_dict], validate=True, max_price=Money.of(2500, "SGD")), CreatedTasks
+    )
     assert_type(check_order(an_order(1), now=datetime.now(UTC)), list[Finding])
     try:
         assert_type(await gs.tasks.cancel(task.id, reason="Wrong information"), Message)
     except TooLateToCancel as error:
         print(error.task)
     quote = await gs.prices.recommend(
-        stops=[Stop(latitude=1.3, longitude=103.7), Address(zip_code="619110")], service_type="car"
+        stops=[Stop(latitude=1.3, longitude=103.7), Address(zip_code="619110"), {"latitude": 1.3}], service_type="car"
     )
     assert_type(quote, Quote)
     assert_type(quote.total_fee, Money | None)
@@ -160,7 +162,7 @@ async def plain(gs: GotSurge) -> None:
 
 async def push(gs: GotSurge) -> None:
     """Any number of orders."""
-    async for result in gs.push(orders(), concurrency=4, validate=True):
+    async for result in gs.push(orders(), concurrency=4, validate=True, max_price=Money.of(2500, "SGD")):
         match result:
             case Created(order=order, receipt=receipt):
                 assert_type(order, Order)
@@ -203,7 +205,8 @@ async def platform_tasks(gs: GotSurge) -> None:
             group_tag="MV Example",
             to_contact=None,
             price=Money.of("52", "SGD"),
-            cargo_details=(CargoDetail(name="Rope"),),
+            cargo_details=[CargoDetail(name="Rope"), {"quantity": 2}],
+            to_address={"zip_code": "619110"},
         )
         assert_type(changed, Task)
     except VersionConflict as error:

@@ -278,7 +278,7 @@ def _converted(kind: Any, text: str) -> Any:
         return _number(kind, text)
     if kind is datetime:
         return _time(text)
-    if typing.get_origin(kind) is tuple:
+    if typing.get_origin(kind) in (tuple, Sequence):
         return tuple(codec.structure(each, typing.get_args(kind)[0]) for each in msgspec.json.decode(text, type=list))
     if typing.get_origin(kind) is dict:
         return msgspec.json.decode(text, type=dict)

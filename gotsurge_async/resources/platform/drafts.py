@@ -10,6 +10,7 @@ from gotsurge_async.calls.session import Session
 from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.models.platform import UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks
+from gotsurge_async.money import Money
 from gotsurge_async.resources.converging import broadcast
 from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
 from gotsurge_async.resources.reading import (
@@ -35,7 +36,12 @@ class Drafts:
     _session: Session
 
     async def create(
-        self, orders: Sequence[OrderLike], *, validate: bool = False, timeout: float | None = None
+        self,
+        orders: Sequence[OrderLike],
+        *,
+        validate: bool = False,
+        max_price: Money | None = None,
+        timeout: float | None = None,
     ) -> CreatedTasks:
         """Create 1 to 20 drafts in one call (section "Create Draft Tasks"). No driver is asked.
 
@@ -47,16 +53,18 @@ class Drafts:
         Args:
             orders: each an `Order`, or a dict of its fields as the API writes them.
             validate: refuse orders that `gotsurge push` would refuse, see `check_order`, before anything is sent.
+            max_price: with ``validate`` the greatest amount that an order may have, see `check_order`; without it 1000
+                units of the order's currency.
 
         Raises:
             InvalidData: what is no order, or is a faulty one; every fault with its path. Nothing was sent.
+            UsageError: ``max_price`` is no `Money`, or given without ``validate``. Nothing was sent.
             TooManyInOneCall: more than 20: `create_all` takes any number.
             Rejected: the service refused the chunk.
             OutcomeUnknown: the drafts may exist; nobody knows their ids.
         """
-        batch = batch_of(
-            orders, "gs.platform.drafts.create_all(orders)", validate_at=self._session.clock.now() if validate else None
-        )
+        clock = self._session.clock
+        batch = batch_of(orders, "gs.platform.drafts.create_all(orders)", clock, validate=validate, max_price=max_price)
         return await self._session.within(timeout).call(DRAFTS_CREATE, body=batch, read=read_created)
 
     def create_all(
@@ -66,9 +74,18 @@ class Drafts:
         concurrency: int | None = None,
         chunk: int = CHUNK,
         validate: bool = False,
+        max_price: Money | None = None,
     ) -> PushStream:
         """Create any number of drafts: chunks of at most 20, results as they come, as `GotSurge.push` gives them."""
-        return PushStream(self._session, DRAFTS_CREATE, orders, size=chunk, concurrency=concurrency, validate=validate)
+        return PushStream(
+            self._session,
+            DRAFTS_CREATE,
+            orders,
+            size=chunk,
+            concurrency=concurrency,
+            validate=validate,
+            max_price=max_price,
+        )
 
     async def broadcast(self, task_ids: Sequence[str], *, timeout: float | None = None) -> UpdatedTasks:
         """Broadcast 1 to 20 drafts: drivers are asked from now on (section "Broadcast Draft Tasks"). Safe to repeat.

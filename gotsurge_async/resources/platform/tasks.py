@@ -18,6 +18,7 @@ from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.platform import TaskPage, UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks, Task, TaskChanges
+from gotsurge_async.money import Money
 from gotsurge_async.resources.converging import update_task
 from gotsurge_async.resources.listing import Listing, listing
 from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
@@ -41,7 +42,12 @@ class PlatformTasks:
     _session: Session
 
     async def create(
-        self, orders: Sequence[OrderLike], *, validate: bool = False, timeout: float | None = None
+        self,
+        orders: Sequence[OrderLike],
+        *,
+        validate: bool = False,
+        max_price: Money | None = None,
+        timeout: float | None = None,
     ) -> CreatedTasks:
         """Create and broadcast 1 to 20 orders in one call (section "Platform Partners", "Create Tasks").
 
@@ -55,17 +61,19 @@ class PlatformTasks:
         Args:
             orders: each an `Order`, or a dict of its fields as the API writes them.
             validate: refuse orders that `gotsurge push` would refuse, see `check_order`, before anything is sent.
+            max_price: with ``validate`` the greatest amount that an order may have, see `check_order`; without it 1000
+                units of the order's currency.
 
         Raises:
             InvalidData: what is no order, or is a faulty one; every fault with its path. Nothing was sent.
+            UsageError: ``max_price`` is no `Money`, or given without ``validate``. Nothing was sent.
             TooManyInOneCall: more than 20: `create_all` takes any number.
             Rejected: the service refused the chunk.
             OutcomeUnknown: nobody can say whether the orders were created.
             NotSent: they certainly were not.
         """
-        batch = batch_of(
-            orders, "gs.platform.tasks.create_all(orders)", validate_at=self._session.clock.now() if validate else None
-        )
+        clock = self._session.clock
+        batch = batch_of(orders, "gs.platform.tasks.create_all(orders)", clock, validate=validate, max_price=max_price)
         return await self._session.within(timeout).call(PLATFORM_TASKS_CREATE, body=batch, read=read_created)
 
     def create_all(
@@ -75,10 +83,17 @@ class PlatformTasks:
         concurrency: int | None = None,
         chunk: int = CHUNK,
         validate: bool = False,
+        max_price: Money | None = None,
     ) -> PushStream:
         """Create and broadcast any number of orders, as `GotSurge.push` does for a plain partner."""
         return PushStream(
-            self._session, PLATFORM_TASKS_CREATE, orders, size=chunk, concurrency=concurrency, validate=validate
+            self._session,
+            PLATFORM_TASKS_CREATE,
+            orders,
+            size=chunk,
+            concurrency=concurrency,
+            validate=validate,
+            max_price=max_price,
         )
 
     def list(self, *, per_page: int = 200, order: Literal["asc", "desc"] = "asc") -> Listing[TaskPage, Task]:
@@ -141,15 +156,16 @@ class PlatformTasks:
         Args:
             task: the task as it was read, or its id together with ``version_rev``.
             version_rev: the revision that the changes are made from, instead of the task's own.
-            changes: see `TaskChanges`. Items, attachments and the driver cannot be changed.
+            changes: see `TaskChanges`; an object may be a dict of its fields as the API writes them. Items,
+                attachments and the driver cannot be changed.
 
         Returns:
             The task as it is now, with its new revision.
 
         Raises:
             UsageError: nothing to change, or no revision to make the change from.
-            InvalidData: a field that cannot be updated; amounts in two currencies; a time without a zone; NaN.
-            TypeError: a price that is not `Money`.
+            InvalidData: a field that cannot be updated; a price that is not `Money`; amounts in two currencies; a time
+                without a zone; what does not fit its field. Every fault with its path; nothing was sent.
             VersionConflict: somebody changed the task since: its ``task`` is the newest, if the service tells.
             Rejected: the service refused the change.
             OutcomeUnknown: the answer was lost, again and again, and the task does not show what became of it; or it

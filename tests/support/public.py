@@ -1,0 +1,70 @@
+"""What is public: the modules that say so, and the classes, functions and methods in them."""
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gotsurge_async
+
+PACKAGE = Path(gotsurge_async.__file__).parent
+OWN_FRONTS = {"gotsurge_async.codec", "gotsurge_async.bulk.ledger", "gotsurge_async.bulk.sources"}
+"""Folders whose front serves the package itself: what users need of them is named further up."""
+
+
+def public_modules() -> Iterator[str]:
+    """Every module that says what is public in it."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if re.search(r"^__all__ = ", path.read_text(encoding="utf-8"), re.MULTILINE):
+            parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = [module for module in public_modules() if module not in OWN_FRONTS]
+
+
+class Call(NamedTuple):
+    """A public function, method or class as one calls it.
+
+    Attributes:
+        name: ``GotSurge.push``; of a class, what makes one: ``GotSurge``.
+        owner: the class of a method.
+        code: what runs.
+        doc: its docstring; of a class, that of the class.
+    """
+
+    name: str
+    owner: type | None
+    code: Callable[..., Any]
+    doc: str
+
+
+def public_classes() -> Iterator[type]:
+    """Every public class of the package, once."""
+    yield from (thing for thing in _public() if inspect.isclass(thing))
+
+
+def public_calls() -> Iterator[Call]:
+    """Everything public that can be called, once: functions, and what classes of the package define themselves."""
+    for thing in _public():
+        if inspect.isclass(thing):
+            for name, value in vars(thing).items():
+                code = getattr(value, "__func__", value)
+                if name == "__init__" and inspect.isfunction(code):
+                    yield Call(thing.__name__, thing, code, inspect.getdoc(thing) or "")
+                elif not name.startswith("_") and inspect.isfunction(code):
+                    yield Call(f"{thing.__name__}.{name}", thing, code, inspect.getdoc(code) or "")
+        elif inspect.isroutine(thing):
+            yield Call(thing.__name__, None, inspect.unwrap(thing), inspect.getdoc(thing) or "")
+
+
+def _public() -> Iterator[Any]:
+    seen = set[int]()
+    for module in MODULES:
+        there = importlib.import_module(module)
+        for thing in (getattr(there, name) for name in there.__all__):
+            if id(thing) not in seen and str(getattr(thing, "__module__", "")).startswith("gotsurge_async"):
+                seen.add(id(thing))
+                yield thing
