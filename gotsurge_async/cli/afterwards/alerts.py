@@ -14,7 +14,15 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, LedgerError, RunState
-from gotsurge_async.cli.afterwards.books import Books, book_option, books_beside, open_book, refuse_unknown_run
+from gotsurge_async.cli.afterwards.books import (
+    Books,
+    book_option,
+    books_beside,
+    open_book,
+    refuse_unknown_run,
+    run_option,
+    vessel_option,
+)
 from gotsurge_async.cli.afterwards.reading import READING, STALE, DueReads, limits_of
 from gotsurge_async.cli.afterwards.zones import zone_option
 from gotsurge_async.cli.shared.connect import Target, connected, may_take_place
@@ -34,7 +42,9 @@ from gotsurge_async.webhooks.book.records import account_named, account_of
 from gotsurge_async.webhooks.store import StoreError
 
 _WHEN = "When"
-_minutes = {"type": click.FloatRange(0, 1e9), "metavar": "MINUTES", "show_default": True}
+_minutes = {"type": click.FloatRange(min=0), "metavar": "MINUTES", "show_default": True}
+_FOR_EVER = 1e9
+"""No time is longer: centuries."""
 _POSTED = 40
 """Alerts whose lines stand in one message; of more, the number."""
 _TRIES = 3
@@ -52,31 +62,59 @@ class AlertOptions:
 
 
 @click.command(cls=GroupedCommand)
-@in_group(_WHEN)("--expiring", default=30.0, **_minutes, help="Before a broadcast ends by itself.")
-@in_group(_WHEN)("--not-accepted", default=60.0, **_minutes, help="Before the pickup, while no driver has it.")
-@in_group(_WHEN)("--late", default=0.0, **_minutes, help="After the end of a pickup or delivery window.")
-@in_group(_WHEN)("--in-doubt", default=10.0, **_minutes, help="After an order in doubt was sent.")
-@in_group(_WHEN)("--failed-for", default=1440.0, **_minutes, help="After a failure, it is told for so long.")
-@click.option("--run", "run_id", metavar="RUN", help="Of this push.")
-@click.option("--vessel", metavar="NAME|IMO", help="For this vessel: a part of its name, or its IMO number.")
-@click.option("--follow", is_flag=True, help="Go on, and tell each alert once while it lasts.")
+@in_group(_WHEN)(
+    "--expiring", default=30.0, **_minutes, help="Tell of a broadcast that ends by itself within so many minutes."
+)
+@in_group(_WHEN)(
+    "--not-accepted",
+    default=60.0,
+    **_minutes,
+    help="Tell of an order that no driver has so many minutes before its pickup window begins.",
+)
+@in_group(_WHEN)(
+    "--late",
+    default=0.0,
+    **_minutes,
+    help="Tell of an order so many minutes after a window of it has ended, if it is not done.",
+)
+@in_group(_WHEN)(
+    "--in-doubt", default=10.0, **_minutes, help="Tell of an order that has been in doubt for so many minutes."
+)
+@in_group(_WHEN)(
+    "--failed-for", default=1440.0, **_minutes, help="Tell of an order that failed within the last so many minutes."
+)
+@run_option
+@vessel_option
+@click.option("--follow", is_flag=True, help="Go on until Ctrl-C, and tell each alert once while it lasts.")
 @click.option(
-    "--every", type=click.FloatRange(min=0.1), default=60.0, show_default=True, metavar="SECONDS", help="With --follow."
+    "--every",
+    type=click.FloatRange(min=0.1),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --follow: look again after so many seconds.",
 )
 @click.option(
     "--post",
     metavar="URL",
     envvar="GOTSURGE_ALERT_URL",
-    help="Post what is told there too, as JSON with a text, which Slack and Teams take; also GOTSURGE_ALERT_URL.",
+    help="Post the alerts to this address, too (or GOTSURGE_ALERT_URL), as JSON with a text: Slack and Teams take it.",
 )
-@in_group(READING)("--read-rate", type=click.FloatRange(min=0), default=0.0, metavar="R", help="Reads a second, first.")
+@in_group(READING)(
+    "--read-rate",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    metavar="PER_SECOND",
+    help="Read tasks before each look, so many a second; 0 reads none.",
+)
 @in_group(READING)(
     "--read-after",
-    type=click.FloatRange(0, 1e9),
+    type=click.FloatRange(min=0),
     default=600.0,
     show_default=True,
     metavar="SECONDS",
-    help="Read what was not heard of for so long.",
+    help="Read only tasks that were not heard of for so many seconds.",
 )
 @zone_option
 @may_take_place
@@ -115,7 +153,7 @@ async def alerts(
     books = books_beside(find_ledger(ledger, target), book, target.env)
     options = AlertOptions(
         only=Only(run=run_id, vessel=vessel, environment=books.environment),
-        limits=Limits(**{name: timedelta(minutes=number) for name, number in minutes.items()}),
+        limits=Limits(**{name: timedelta(minutes=min(number, _FOR_EVER)) for name, number in minutes.items()}),
         zone=zone,
         post=None if post is None else _checked(post),
         as_json=as_json,
@@ -127,7 +165,7 @@ async def alerts(
         reads = None
         if gs is not None:
             account = account_named(target.environment, target.account)
-            reads = Reading(gs, account, timedelta(seconds=read_after), int(read_rate * every) + 1)
+            reads = Reading(gs, account, timedelta(seconds=min(read_after, _FOR_EVER)), int(read_rate * every) + 1)
         if not follow:
             return await _once(await _look(books, options, reads), options)
         started_document()  # of lines, which end when it does

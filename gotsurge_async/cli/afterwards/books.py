@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import attrs
+import click
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError
 from gotsurge_async.bulk.ledger.sql.store import Backend
@@ -25,7 +26,13 @@ book_option: Decorator[Any] = in_group(OUTPUT)(
     "--book",
     metavar="PATH|URL",
     callback=lambda _, __, value: None if value is None else place_named(value, "--book"),
-    help="The order book and the inbox: a file, or postgresql://USER@HOST/NAME.  [default: beside the ledger]",
+    help="The order book with the inbox (or GOTSURGE_BOOK): a file, or postgresql://USER@HOST/NAME.  "
+    "[default: beside the ledger]",
+)
+
+run_option: Decorator[Any] = click.option("--run", "run_id", metavar="RUN", help="Look only at orders of this run.")
+vessel_option: Decorator[Any] = click.option(
+    "--vessel", metavar="NAME|IMO", help="Look only at orders for this vessel: a part of its name, or its IMO number."
 )
 
 

@@ -20,7 +20,7 @@ from gotsurge_async.webhooks.inbox import EventState, Inbox, Stored
 
 _states = click.Choice([state.value for state in EventState])
 _ids = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")
-_all_of = click.option("--all", "state", type=_states, help="All events in this state, instead of IDs.")
+_all_of = click.option("--all", "state", type=_states, help="Take all events in this state, instead of IDs.")
 
 
 @click.group()
@@ -41,9 +41,11 @@ async def _opened(books: Books) -> AsyncIterator[Inbox]:
 
 
 @inbox.command("list", short_help="List the newest events.")
-@click.option("--state", type=_states, help="Only in this state.")
-@click.option("--task", "task_id", default="", metavar="TASK", help="Only of this task.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most this many.")
+@click.option("--state", type=_states, help="List only events in this state.")
+@click.option("--task", "task_id", default="", metavar="TASK", help="List only events of this task.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="List at most N events."
+)
 @takes_books
 @json_option
 @asynchronous
@@ -63,7 +65,7 @@ async def list_(state: str | None, task_id: str, limit: int, books: Books, as_js
 
 @inbox.command(short_help="Show one event as it came.")
 @click.argument("event_id", type=int, metavar="ID")
-@click.option("--raw", is_flag=True, help="Only its body, byte for byte.")
+@click.option("--raw", is_flag=True, help="Print only its body, byte for byte.")
 @takes_books
 @json_option
 @asynchronous

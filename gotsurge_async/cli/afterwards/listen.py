@@ -48,7 +48,12 @@ class _Span(ParamType[timedelta]):
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), help="Receive events at this port, too; 0 takes any free port.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Receive events at this port, too; 0 takes any that is free.",
+)
 @click.option(
     "--forward-to", metavar="URL", help="Send the events on, in order. An event is sent until it is answered 2xx."
 )

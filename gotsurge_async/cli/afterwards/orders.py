@@ -11,7 +11,14 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.after.writing import defused
-from gotsurge_async.cli.afterwards.books import Books, open_book, refuse_unknown_run, takes_books
+from gotsurge_async.cli.afterwards.books import (
+    Books,
+    open_book,
+    refuse_unknown_run,
+    run_option,
+    takes_books,
+    vessel_option,
+)
 from gotsurge_async.cli.afterwards.reading import STALE
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import json_option
@@ -48,15 +55,26 @@ _GIVING_WAY = (
 
 @click.command()
 @click.argument("order_id", metavar="[ORDER]", required=False)
-@click.option("--run", "run_id", metavar="RUN", help="Of this push.")
-@click.option("--status", "statuses", multiple=True, metavar="STATUS", help="In this status; may be repeated.")
-@click.option("--open", "only_open", is_flag=True, help="Of which more may happen.")
-@click.option("--vessel", metavar="NAME|IMO", help="For this vessel: a part of its name, or its IMO number.")
-@click.option("--berth", metavar="BERTH", help="At this berth.")
-@click.option("--group-tag", metavar="TAG", help="With this group tag.")
-@click.option("--limit", type=click.IntRange(1), help="The first so many.  [default: 100 on a terminal, else all]")
+@run_option
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    metavar="STATUS",
+    help=f"List only orders in this status; may be given several times. One of {', '.join(TaskStatus)}.",
+)
+@click.option("--open", "only_open", is_flag=True, help="List only orders that are not at their end.")
+@vessel_option
+@click.option("--berth", metavar="BERTH", help="List only orders for this berth.")
+@click.option("--group-tag", metavar="TAG", help="List only orders with this group tag.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="List at most N orders.  [default: 100 on a terminal, else all]",
+)
 @takes_books
-@click.option("--csv", "as_csv", is_flag=True, help="Print a table for spreadsheets.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a CSV, for spreadsheets.")
 @json_option
 @asynchronous
 async def orders(

@@ -48,36 +48,54 @@ class Serving:
 
 
 @click.command()
-@_option("--port", type=click.IntRange(0, 65535), default=8766, show_default=True, help="0 takes any free port.")
-@_option("--host", default="127.0.0.1", show_default=True, help="The address to listen at; 0.0.0.0 for all.")
-@_option("--allow", multiple=True, metavar="ADDRESS|NETWORK", help="Who may post; may be repeated.  [default: all]")
+@_option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8766,
+    show_default=True,
+    metavar="PORT",
+    help="The port to listen at; 0 takes any that is free.",
+)
+@_option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="The address to listen at; 0.0.0.0 listens at all of this machine.",
+)
+@_option(
+    "--allow",
+    multiple=True,
+    metavar="ADDRESS|NETWORK",
+    help="Take events only from here; may be given several times.  [default: from everywhere]",
+)
 @_option(
     "--trusted-proxy",
     "trusted_proxies",
     multiple=True,
     metavar="ADDRESS|NETWORK",
-    help="A proxy whose X-Forwarded-For is believed; may be repeated.",
+    help="A proxy in front, whose X-Forwarded-For is believed; may be given several times.",
 )
 @_option(
     "--sweep-after",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Without a word a task is read again.  [default: by its status, 5 minutes to 6 hours]",
+    help="Read a task again when no event of it came for so long.  [default: by its status, 5 minutes to 6 hours]",
 )
 @_option(
     "--read-rate",
     type=click.FloatRange(min=0, min_open=True),
     default=READ_RATE,
     show_default=True,
-    metavar="RATE",
-    help="Reads a second, at most.",
+    metavar="PER_SECOND",
+    help="Read at most so many tasks a second.",
 )
 @_option(
     "--trust",
     type=click.Choice(("read", "body")),
     default="read",
     show_default=True,
-    help="body believes events without reading: for who controls the network.",
+    help="Read the task of each event (read), or believe the event itself (body): only where nobody else can post.",
 )
 @_option(
     "--keep",
@@ -85,12 +103,12 @@ class Serving:
     default=KEEP.days,
     show_default=True,
     metavar="DAYS",
-    help="So long the order book keeps orders that are at their end.",
+    help="How long the order book keeps orders that are at their end.",
 )
 @takes_place
 @ledger_option
 @book_option
-@in_group(OUTPUT)("--json", "as_json", is_flag=True, help="Print changes as JSON, one a line.")
+@in_group(OUTPUT)("--json", "as_json", is_flag=True, help="Print each change as one line of JSON.")
 @asynchronous
 async def receive(target: Target, ledger: Place | None, book: Place | None, **given: Any) -> Exit:
     """Receive GotSurge's events, and follow all orders, until Ctrl-C or SIGTERM.

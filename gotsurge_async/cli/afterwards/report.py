@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 import click
 
 from gotsurge_async.bulk.after.writing import WholeFile
-from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books
+from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books, vessel_option
 from gotsurge_async.cli.afterwards.reading import STALE
 from gotsurge_async.cli.afterwards.zones import zone_option
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
-from gotsurge_async.cli.shared.options import PATH, json_option
+from gotsurge_async.cli.shared.options import PATH, force_option, json_option
 from gotsurge_async.cli.shared.output import counted, print_json, say, shown
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import ConfigError
@@ -27,14 +27,25 @@ _ENDINGS = (".html", ".csv", ".xlsx")
 
 
 @click.command()
-@click.option("--day", "day_text", metavar="DAY", default="today", show_default=True, help="YYYY-MM-DD, or yesterday.")
-@click.option("--out", type=PATH, required=True, metavar="FILE", help="FILE.html, FILE.csv or FILE.xlsx.")
-@click.option("--orders", "by_order", is_flag=True, help="In a CSV: one row for each order, not for each vessel.")
-@click.option("--vessel", metavar="NAME|IMO", help="Only this vessel: a part of its name, or its IMO number.")
+@click.option(
+    "--day",
+    "day_text",
+    metavar="DAY",
+    default="today",
+    show_default=True,
+    help="The day of the report: YYYY-MM-DD, today or yesterday.",
+)
+@click.option(
+    "--out", type=PATH, required=True, metavar="FILE", help="The file to write; its ending is .html, .csv or .xlsx."
+)
+@click.option(
+    "--orders", "by_order", is_flag=True, help="Write one row for each order into a CSV, not for each vessel."
+)
+@vessel_option
 @click.option(
     "--all-environments", is_flag=True, help="Put orders of production and of other environments into one report."
 )
-@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@force_option
 @zone_option
 @takes_books
 @json_option

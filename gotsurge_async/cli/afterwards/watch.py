@@ -106,8 +106,8 @@ class Shown:
     type=click.FloatRange(min=0),
     default=2.0,
     show_default=True,
-    metavar="R",
-    help="Reads a second while no receiver reads; 0 reads nothing.",
+    metavar="PER_SECOND",
+    help="Read so many tasks a second, if no receiver reads them; 0 reads none.",
 )
 @in_group(READING)(
     "--read-after",
@@ -115,9 +115,9 @@ class Shown:
     default=20.0,
     show_default=True,
     metavar="SECONDS",
-    help="Read a task again after so long.",
+    help="Read a task again after so many seconds.",
 )
-@in_group(STOPPING)("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop after so long (exit 5).")
+@in_group(STOPPING)("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop watching after so long.")
 @zone_option
 @ledger_option
 @book_option

@@ -28,5 +28,5 @@ zone_option: Decorator[Any] = in_group(OUTPUT)(
     default=PORT,
     show_default=True,
     callback=_zone,
-    help="Of the times that are told, and of days.",
+    help="The time zone in which times are shown, and in which days begin.",
 )

@@ -15,7 +15,7 @@ from gotsurge_async.models.rules import nearest
 
 @click.command()
 @click.argument("names", metavar="[COLUMN]...", nargs=-1)
-@click.option("--required", is_flag=True, help="Only what is required, always or under some condition.")
+@click.option("--required", is_flag=True, help="Show only what is required, always or under some condition.")
 @json_option
 def columns(names: tuple[str, ...], required: bool, as_json: bool) -> None:
     """Show every column that a table of orders may have, and those of an items file (section Items).

@@ -19,7 +19,7 @@ from gotsurge_async.errors import ConfigError
 _DELIMITERS = (None, ";", "\t", "|")
 
 _where = in_group("The map")
-_force = _where("--force", is_flag=True, help="Replace a map that is already there.")
+_force = _where("--force", is_flag=True, help="Replace the map if it exists.")
 
 
 @click.group()
@@ -67,7 +67,7 @@ def keep(file: Path, name: str, force: bool) -> None:
 @click.argument("file", metavar="[FILE]", required=False)
 @together(
     _where("-o", "--output", type=PATH, metavar="MAP.toml", help="Write the map to this file, not to standard output."),
-    _where("--name", metavar="NAME", help="Keep the map under this name."),
+    _where("--name", metavar="NAME", help="Keep the map under this name, which --map takes."),
     _force,
 )
 @takes_table

@@ -11,18 +11,23 @@ from gotsurge_async.bulk.after.writing import WholeFile
 from gotsurge_async.bulk.columns import ITEMS, item_columns, order_columns
 from gotsurge_async.bulk.template import ORDERS_SHEET, write_csv, write_workbook
 from gotsurge_async.cli.shared.exits import told
-from gotsurge_async.cli.shared.options import PATH
+from gotsurge_async.cli.shared.options import PATH, force_option
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.errors import ConfigError
 
 
 @click.command()
 @click.argument("file", type=PATH, metavar="[FILE]", required=False)
-@click.option("--format", "form", type=click.Choice(("csv", "xlsx")), help="Instead of the file's ending.")
-@click.option("--items", is_flag=True, help="The table of the items, instead of that of the orders.")
-@click.option("--all", "all_", is_flag=True, help="Every column, not only the usual ones.")
-@click.option("--example", is_flag=True, help="With a row of examples.")
-@click.option("--force", is_flag=True, help="Write over a file that is there.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("csv", "xlsx")),
+    help="The format of the table.  [default: as the ending of FILE says, else csv]",
+)
+@click.option("--items", is_flag=True, help="Write the table of the items, not that of the orders.")
+@click.option("--all", "all_", is_flag=True, help="Write every column, not only the usual ones.")
+@click.option("--example", is_flag=True, help="Add a row of examples.")
+@force_option
 def template(file: Path | None, form: str | None, items: bool, all_: bool, example: bool, force: bool) -> None:
     """Write an empty table to fill in and push, to FILE or to standard output.
 

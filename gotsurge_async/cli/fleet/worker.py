@@ -30,15 +30,18 @@ _working = in_group(WORK)
 
 @click.command(cls=GroupedCommand)
 @takes_place
-@concurrency(default=16, show_default=True, help="Calls in flight, at most.")
-@rate(help="Calls a second, of all workers together. If the push has a --rate too, the lower one counts.")
+@concurrency(default=16, show_default=True, help="How many calls this worker may have in flight at once.")
+@rate(
+    help="How many calls may begin in a second, of all workers together. If the push has a --rate, too, the lower one "
+    "counts.  [default: no limit]"
+)
 @_working(
     "--lease",
     type=click.FloatRange(min=2),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long its orders stay its own when it is not heard of. Then another worker goes on with them.",
+    help="How long its orders stay its own when it is not heard of; then another worker goes on with them.",
 )
 @_working(
     "--patience",

@@ -23,7 +23,7 @@ from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older, refuse_ne
 from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.shared.exits import Exit, asynchronous, run_told, told
 from gotsurge_async.cli.shared.ledger import OUT, must_exist, open_ledger, takes_ledger
-from gotsurge_async.cli.shared.options import PATH, json_option
+from gotsurge_async.cli.shared.options import PATH, force_option, json_option
 from gotsurge_async.cli.shared.output import print_json, print_record, say
 from gotsurge_async.cli.streams import lost
 from gotsurge_async.clock import SystemClock
@@ -89,7 +89,7 @@ def _tell(found: Health) -> None:
 @ledger.command("backup", short_help="Copy the ledger while it is used.")
 @click.argument("file", metavar="FILE", type=PATH)
 @takes_ledger
-@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@force_option
 @json_option
 def backup_(file: Path, ledger: Place, force: bool, as_json: bool) -> None:
     """Copy the ledger to FILE as it is at one moment, also while a push goes on. The copy is checked.
@@ -143,9 +143,9 @@ def vacuum_(ledger: Place, as_json: bool) -> None:
     type=PATH,
     default=OUT,
     show_default=True,
-    help="Folder of result files. Their summaries can show that there was a newer ledger.",
+    help="The folder of the result files: their summaries can show that there was a newer ledger.",
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Go on without asking first.")
 @json_option
 def accept_older_(ledger: Place, out: Path, yes: bool, as_json: bool) -> None:
     """Go on with an older copy of the ledger, or begin anew where it is gone, because there is no newer copy.
@@ -199,7 +199,7 @@ async def _newest(where: Place, out: Path) -> int:
 @ledger.command("export", short_help="Write all orders as JSON Lines.")
 @click.argument("file", metavar="FILE|-")
 @takes_ledger
-@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@force_option
 @asynchronous
 async def export_(file: str, ledger: Place, force: bool) -> None:
     """Write every order of the ledger to FILE, or with - to standard output: one JSON object on each line.
@@ -258,7 +258,10 @@ def _refuse_to_replace(path: Path, ledger: Place, force: bool) -> None:
     help="Only runs that ended before this day, such as 2026-01-31 (UTC).",
 )
 @click.option(
-    "--to", type=PATH, metavar="FILE", help="The archive.  [default: beside the ledger, its name and -archive]"
+    "--to",
+    type=PATH,
+    metavar="FILE",
+    help="The file of the archive.  [default: beside the ledger, its name and -archive]",
 )
 @takes_ledger
 @json_option

@@ -27,7 +27,7 @@ _plan = in_group("The plan")
 
 @click.command(cls=GroupedCommand)
 @click.argument("file", metavar="[FILE]", required=False)
-@_plan("-o", "--output", type=PATH, metavar="PLAN.json", help="Write the plan there.")
+@_plan("-o", "--output", type=PATH, metavar="PLAN.json", help="Write the plan to this file, for gotsurge push --plan.")
 @_plan("--quote", is_flag=True, help="Ask the service for the price of each route; needs --env or --simulate.")
 @takes_source
 @takes_mending

@@ -59,7 +59,7 @@ _sending_options = together(
         "--plan",
         type=PATH,
         metavar="PLAN.json",
-        help="Refuse any file but the one that this plan was made of (gotsurge plan).",
+        help="Push only the very file that this plan was made of (gotsurge plan).",
     ),
     sending("--dry-run", is_flag=True, help="Read and check the file; send nothing, write nothing."),
     sending(
@@ -67,20 +67,26 @@ _sending_options = together(
         type=click.Choice(("auto", "two-phase", "direct")),
         default="auto",
         show_default=True,
-        help="two-phase (drafts, then their broadcast: exactly once) is for platform partners; direct is at most once; "
-        "auto asks what the account may do.",
+        help="How orders are sent: two-phase (drafts, then their broadcast: exactly once) is for platform partners; "
+        "direct is at most once; auto asks what the account may do.",
     ),
-    sending("--batch-size", type=click.IntRange(1, 20), default=20, show_default=True, help="Orders in a call."),
+    sending(
+        "--batch-size",
+        type=click.IntRange(1, 20),
+        default=20,
+        show_default=True,
+        metavar="N",
+        help="How many orders stand in one call.",
+    ),
     concurrency(
         default=Limits().concurrency,
         show_default=True,
-        help="Calls in flight, at most: 16 to begin with, more while answers stay quick.",
+        help="How many calls may be in flight at once: 16 in the beginning, more while answers stay quick.",
     ),
-    rate(help="Calls a second; with --distributed of all workers together."),
-    refused_chunk(
-        help="Hold all orders of a chunk that was refused, or split it until the bad ones are alone.  "
-        "[default: hold in direct mode, split in two-phase]"
+    rate(
+        help="How many calls may begin in a second; with --distributed, of all workers together.  [default: no limit]"
     ),
+    refused_chunk("hold in direct mode, split in two-phase"),
     takes_distributed,
     sending(
         "--replace-changed",

@@ -24,7 +24,7 @@ from gotsurge_async.database import Place
 @click.option(
     "--absent-means-not-created",
     is_flag=True,
-    help="Take an order for not created that two readings of the whole Task List did not show.",
+    help="Take an order as not created if two readings of the whole Task List do not show it.",
 )
 @click.option(
     "--settle",
@@ -32,7 +32,7 @@ from gotsurge_async.database import Place
     default=SETTLE,
     show_default=True,
     metavar="SECONDS",
-    help="Between the two readings.",
+    help="The time between these two readings.",
 )
 @json_option
 @asynchronous

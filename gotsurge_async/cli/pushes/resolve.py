@@ -25,24 +25,32 @@ from gotsurge_async.errors import CallError, ConfigError, GotSurgeError, SignInN
 @click.command()
 @click.argument("run_id", metavar="RUN")
 @takes_ledger
-@click.option("--api-base", metavar="URL", help="The URL that the API's paths stand on.  [default: as the run had it]")
+@click.option("--api-base", metavar="URL", help="The URL before the paths of the API.  [default: as the run had it]")
 @click.option("--account", metavar="NAME", help="The account that reads the tasks.  [default: as the run had it]")
 @click.option(
     "--key",
     "keys",
     multiple=True,
-    help="The key of an order: its tracking id, unless the push said otherwise. May be repeated.",
+    metavar="KEY",
+    help="The key of an order: its tracking id, unless the push said otherwise. May be given several times.",
 )
 @click.option(
     "--created",
     multiple=True,
     metavar="TASK_ID",
-    help="It exists: this is its task. One for each --key, in their order.",
+    help="The order exists, and this is its task. Give one for each --key, in the same order.",
 )
-@click.option("--not-created", is_flag=True, help="They do not exist: their keys may be pushed again.")
-@click.option("--file", type=PATH, help="RUN-in-doubt.csv or .jsonl, filled in; see below.")
-@click.option("--no-check", is_flag=True, help="Do not read the tasks: GotSurge cannot be reached from here.")
-@click.option("--by", metavar="NAME", help="Who says so.  [default: the user of this machine]")
+@click.option("--not-created", is_flag=True, help="The orders do not exist: their keys may be pushed again.")
+@click.option(
+    "--file",
+    type=PATH,
+    metavar="FILE",
+    help="The in-doubt file of the run, RUN-in-doubt.csv or .jsonl, filled in as said above.",
+)
+@click.option(
+    "--no-check", is_flag=True, help="Believe you without reading the tasks, where GotSurge cannot be reached."
+)
+@click.option("--by", metavar="NAME", help="Who has found it out.  [default: your user name on this machine]")
 @json_option
 @asynchronous
 async def resolve(

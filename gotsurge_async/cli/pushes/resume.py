@@ -30,8 +30,8 @@ from gotsurge_async.errors import UsageError
 
 going_on_options: Decorator[Any] = together(
     takes_place,
-    concurrency(help="Calls in flight, at most.  [default: as before]"),
-    rate(help="Calls a second.  [default: as before]"),
+    concurrency(help="How many calls may be in flight at once.  [default: as before]"),
+    rate(help="How many calls may begin in a second.  [default: as before]"),
     takes_brakes,
     ledger_option,
     out_option,

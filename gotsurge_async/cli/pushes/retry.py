@@ -23,9 +23,7 @@ class Retrying(GoingOn):
 
 @click.command(cls=GroupedCommand)
 @click.argument("run_id", metavar="RUN")
-@refused_chunk(
-    help="Hold all orders of a chunk that is refused, or split it until the bad ones are alone.  [default: as before]"
-)
+@refused_chunk("as before")
 @going_on_options
 def retry(run_id: str, **given: Any) -> None:
     """Put the refused orders of RUN into a new run, as they stand in the ledger, and send it.

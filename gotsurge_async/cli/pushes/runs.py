@@ -31,16 +31,16 @@ _COLUMNS = (
 @ledger_option
 @env_option
 @click.option(
-    "--limit", type=click.IntRange(1), default=20, show_default=True, help="At most this many runs, the newest."
+    "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="List the newest N runs."
 )
-@click.option("--watch", is_flag=True, help="Go on, and print a line whenever something changes.")
+@click.option("--watch", is_flag=True, help="Go on until Ctrl-C, and print a line whenever a run changes.")
 @click.option(
     "--every",
     type=click.FloatRange(min=0.1),
     default=2.0,
     show_default=True,
     metavar="SECONDS",
-    help="With --watch: how often it looks.",
+    help="With --watch: look again after so many seconds.",
 )
 @json_option
 @asynchronous

@@ -109,11 +109,17 @@ class _Place:
 _takes_place = gathered(
     "place",
     _Place.of,
-    click.option("--env", type=click.Choice(("local", "sandbox", "production")), help="Which GotSurge."),
-    click.option("--api-base", metavar="URL", help="The URL before the paths of the API."),
     click.option(
-        "--account", metavar="NAME", help="A name that you choose, for a second account at the same GotSurge."
+        "--env",
+        type=click.Choice(("local", "sandbox", "production")),
+        help="Which GotSurge you sign in to (or GOTSURGE_ENV).",
     ),
+    click.option(
+        "--api-base",
+        metavar="URL",
+        help="The URL before the paths of the API (or GOTSURGE_API_BASE).  [default: that of --env]",
+    ),
+    click.option("--account", metavar="NAME", help="A name of your choice for a second account at the same GotSurge."),
 )
 
 
@@ -123,26 +129,31 @@ _told = functools.partial(asynchronous, interrupted="interrupted: nothing was ch
 @auth.command()
 @_takes_place
 @click.option(
-    "--no-browser", is_flag=True, help="Print the address of the page, and ask for the address to which it leads you."
+    "--no-browser",
+    is_flag=True,
+    help="Do not open a browser: print the address of the page, and ask for the address to which it leads you.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
+    metavar="PORT",
     default=0,
-    help="The port of this machine for the way back.  [default: any]",
+    help="The port of this machine to which the browser comes back.  [default: any that is free]",
 )
 @click.option(
     "--redirect-url",
     metavar="URL",
     default=REDIRECT_BY_HAND,
+    show_default=True,
     help="With --no-browser: the address to which GotSurge sends you back.",
 )
 @click.option(
     "--timeout",
     type=click.FloatRange(min=1),
+    metavar="SECONDS",
     default=300.0,
     show_default=True,
-    help="How many seconds it waits for you.",
+    help="How long it waits until you have consented.",
 )
 @json_option
 @_told

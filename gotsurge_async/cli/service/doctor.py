@@ -90,7 +90,7 @@ class Diagnosis:
 
 @click.command()
 @takes_target
-@click.option("--offline", is_flag=True, help="Send nothing.")
+@click.option("--offline", is_flag=True, help="Send nothing: show only what is set and what is assumed.")
 @click.option("--partner", is_flag=True, help="Ask for Partner Detail too: the secret key stands in its path.")
 @json_option
 @asynchronous

@@ -23,9 +23,11 @@ _profile_option = click.option(
     type=PATH,
     envvar="GOTSURGE_PROFILE",
     metavar="FILE",
-    help="A profile of confirmed verbs and paths (GOTSURGE_PROFILE).",
+    help="A profile of confirmed verbs and paths (or GOTSURGE_PROFILE).",
 )
-_output_option = click.option("-o", "--output", type=PATH, metavar="FILE", help="Write to FILE.")
+_output_option = click.option(
+    "-o", "--output", type=PATH, metavar="FILE", help="Write to FILE, not to standard output."
+)
 
 
 @click.group()
@@ -75,8 +77,10 @@ def openapi(output: Path | None, profile: Path | None) -> None:
 @endpoints.command("import")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE")
 @_output_option
-@click.option("--server", metavar="URL", help="The API base, where FILE names several servers or none.")
-@click.option("--force", is_flag=True, help="Replace the file of -o if it is there.")
+@click.option(
+    "--server", metavar="URL", help="The URL before the paths of the API, if FILE names several servers or none."
+)
+@click.option("--force", is_flag=True, help="Replace the file of -o if it exists.")
 @json_option
 def import_(file: Path, output: Path | None, server: str | None, force: bool, as_json: bool) -> None:
     """Make a profile of an OpenAPI FILE (JSON or YAML, version 3 or Swagger 2; - reads standard input).

@@ -35,14 +35,20 @@ class Place(ParamType[Stop]):
 
 
 @click.command()
-@click.option("--from", "pickup", type=Place(), required=True, metavar="PLACE", help="The pickup.")
+@click.option("--from", "pickup", type=Place(), required=True, metavar="PLACE", help="Where the goods are picked up.")
 @click.option(
-    "--to", "deliveries", type=Place(), required=True, multiple=True, metavar="PLACE", help="A delivery; 1 to 10."
+    "--to",
+    "deliveries",
+    type=Place(),
+    required=True,
+    multiple=True,
+    metavar="PLACE",
+    help="Where they are delivered; give it once for each delivery, up to 10 times.",
 )
 @click.option(
     "--vehicle",
     type=click.Choice([each.value for each in PriceVehicle]),
-    help="What it is moved with.  [default: as the service sees fit]",
+    help="The vehicle that is needed.  [default: as GotSurge sees fit]",
 )
 @takes_target
 @json_option

@@ -17,24 +17,43 @@ PORT = 8765
 
 
 @click.group(invoke_without_command=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0 takes any free port.")
 @click.option(
-    "--life", is_flag=True, help="There are drivers: orders are accepted, picked up and delivered by the clock."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=PORT,
+    show_default=True,
+    metavar="PORT",
+    help="The port to listen at; 0 takes any that is free.",
 )
 @click.option(
-    "--speed", type=float, default=1.0, help="Seconds of the simulator's clock in a second; 60: an hour a minute."
+    "--life", is_flag=True, help="Let drivers accept, pick up and deliver the orders, as the simulator's clock goes on."
 )
 @click.option(
-    "--seed", type=click.IntRange(min=1), default=1, help="What drivers do, and what is shuffled, follows from it."
+    "--speed",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="FACTOR",
+    help="How fast the simulator's clock goes: with 60 an hour takes a minute.",
 )
-@click.option("--webhook-url", default="", metavar="URL", help="Where the events of both accounts are sent.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="The seed of all chance: the same seed makes drivers do the same.",
+)
+@click.option(
+    "--webhook-url", default="", metavar="URL", help="The address to which the events of both accounts are sent."
+)
 @click.option("--webhooks-anywhere", is_flag=True, help="Let --webhook-url lead to another machine.")
 @click.option(
     "--option",
     "switches",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Answer an open question of the document another way; may be given again. --options lists them.",
+    help="Behave in another way where the document is open; may be given several times. --options lists the ways.",
 )
 @click.option("--options", "show_options", is_flag=True, help="List what --option takes, and end.")
 @click.pass_context
@@ -84,11 +103,16 @@ def simulator(
 @click.argument("task")
 @click.argument("status")
 @click.option(
-    "--port", type=click.IntRange(1, 65535), default=PORT, show_default=True, help="Where the simulator runs."
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=PORT,
+    show_default=True,
+    metavar="PORT",
+    help="The port of the simulator.",
 )
-@click.option("--through", is_flag=True, help="Go through all the statuses between.")
-@click.option("--force", is_flag=True, help="Also a status that the document does not let follow.")
-@click.option("--note", default="", help="What the task's `statuses` say of it.")
+@click.option("--through", is_flag=True, help="Go through all the statuses that lie between.")
+@click.option("--force", is_flag=True, help="Take the task also to a status that cannot follow by GotSurge's document.")
+@click.option("--note", default="", help="A note beside the status in the task's statuses.")
 @json_option
 def trigger(task: str, status: str, port: int, through: bool, force: bool, note: str, as_json: bool) -> None:
     """Take TASK of a running simulator to STATUS, as a driver or an operator would; its event is sent.

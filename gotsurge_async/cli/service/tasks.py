@@ -22,7 +22,7 @@ from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.tasks import Task, TaskChanges
 from gotsurge_async.money import Money
 
-_platform = click.option("--platform", is_flag=True, help="As a platform partner, for an organization of yours.")
+_platform = click.option("--platform", is_flag=True, help="Act as a platform partner, for an organization of yours.")
 
 
 @click.group()
@@ -81,7 +81,7 @@ def get(target: Target, task_id: str, platform: bool, as_json: bool) -> None:
 
 @tasks.command()
 @click.argument("task_id")
-@click.option("--reason", required=True, metavar="TEXT", help="Why; GotSurge and the drivers see it.")
+@click.option("--reason", required=True, metavar="TEXT", help="The reason, which GotSurge and the drivers see.")
 @click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
 @takes_target
 @json_option
@@ -101,9 +101,22 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, as_json: bool) 
 
 
 @tasks.command("list")
-@click.option("--order", type=click.Choice(("asc", "desc")), default="asc", show_default=True, help="Of creation.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Show no more than N.")
-@click.option("--per-page", type=click.IntRange(1, 1000), default=200, show_default=True, help="Tasks in a call.")
+@click.option(
+    "--order",
+    type=click.Choice(("asc", "desc")),
+    default="asc",
+    show_default=True,
+    help="By the time of creation: the oldest first (asc), or the newest (desc).",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List at most N tasks.")
+@click.option(
+    "--per-page",
+    type=click.IntRange(1, 1000),
+    default=200,
+    show_default=True,
+    metavar="N",
+    help="How many tasks are asked for in one call.",
+)
 @takes_platform
 @json_option
 def list_(target: Target, order: Literal["asc", "desc"], limit: int | None, per_page: int, as_json: bool) -> None:
@@ -122,8 +135,14 @@ def list_(target: Target, order: Literal["asc", "desc"], limit: int | None, per_
 
 @tasks.command()
 @click.argument("task_id")
-@click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="May be given again.")
-@click.option("--clear", "clears", multiple=True, metavar="FIELD", help="Empty a field; may be given again.")
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="A field, and its new value; may be given several times.",
+)
+@click.option("--clear", "clears", multiple=True, metavar="FIELD", help="A field to empty; may be given several times.")
 @click.option("--version-rev", metavar="REV", help="The revision to change; without it the task is read first.")
 @takes_platform
 @json_option

@@ -20,8 +20,16 @@ def users() -> None:
 
 @users.command()
 @click.argument("emails", nargs=-1, required=True, metavar="EMAIL...")
-@click.option("--org", "org_id", required=True, metavar="ORG_ID", help="The organization.")
-@click.option("--role", required=True, metavar="ROLE", help="A role's id or name, as gotsurge orgs roles lists them.")
+@click.option(
+    "--org",
+    "org_id",
+    required=True,
+    metavar="ORG_ID",
+    help="The id of the organization, as gotsurge orgs list shows it.",
+)
+@click.option(
+    "--role", required=True, metavar="ROLE", help="The id or the name of a role, as gotsurge orgs roles shows it."
+)
 @takes_platform
 @json_option
 def invite(target: Target, emails: Sequence[str], org_id: str, role: str, as_json: bool) -> None:

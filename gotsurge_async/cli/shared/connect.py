@@ -104,21 +104,30 @@ _places = (
     _place(
         "--env",
         type=click.Choice(("local", "sandbox", "production")),
-        help="The GotSurge to talk to, or GOTSURGE_ENV; local is a simulator that runs at --api-base.",
+        help="Which GotSurge to talk to (or GOTSURGE_ENV). local is a simulator that runs at --api-base.",
     ),
-    _place("--api-base", metavar="URL", help="The URL that the API's paths stand on, or GOTSURGE_API_BASE."),
+    _place(
+        "--api-base",
+        metavar="URL",
+        help="The URL before the paths of the API (or GOTSURGE_API_BASE).  [default: that of --env]",
+    ),
     _place(
         "--account",
         metavar="NAME",
-        help="The account: plain or platform of a simulator (default plain), else one of the token file.",
+        help="The name that this account has in gotsurge auth login, if you have several. A simulator has plain, the "
+        "default, and platform.",
     ),
     _place(
         "--accept-assumed-endpoints",
         is_flag=True,
-        help="Create in production on paths that no profile has confirmed.",
+        help="Create in production also on paths that are assumed: no profile has confirmed them (gotsurge endpoints).",
     ),
 )
-_simulate = _place("--simulate", is_flag=True, help="Start a throw-away simulator and talk to it.")
+_simulate = _place(
+    "--simulate",
+    is_flag=True,
+    help="Start a simulator for this command alone, and talk to it: nothing is real, and no credentials are needed.",
+)
 
 takes_target: Decorator[Any] = gathered("target", Target, _simulate, *_places)
 """The options that choose a GotSurge; the command gets them as its argument ``target``."""

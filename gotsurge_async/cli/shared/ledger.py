@@ -33,18 +33,18 @@ ledger_option: Decorator[Any] = _option(
     "--ledger",
     metavar="PATH|URL",
     callback=lambda _, __, value: None if value is None else place_named(value, "--ledger"),
-    help="The ledger, or GOTSURGE_LEDGER: a file, or postgresql://USER@HOST/NAME. gotsurge push --help says which one "
-    "is used without it.",
+    help="The ledger (or GOTSURGE_LEDGER): a file, or postgresql://USER@HOST/NAME.  "
+    "[default: as gotsurge push --help says]",
 )
 env_option: Decorator[Any] = _option(
     "--env",
     type=click.Choice((SIMULATED, "local", "sandbox", "production")),
-    help="Only runs of this GotSurge. Without --ledger it also chooses the ledger.",
+    help="Look only at what belongs to this GotSurge. Without --ledger it also chooses the ledger.",
 )
 out_option: Decorator[Any] = _option(
-    "--out", type=PATH, default=OUT, show_default=True, help="Folder of the result files."
+    "--out", type=PATH, default=OUT, show_default=True, help="The folder of the result files."
 )
-quiet_option: Decorator[Any] = _option("--quiet", is_flag=True, help="No progress on stderr.")
+quiet_option: Decorator[Any] = _option("--quiet", is_flag=True, help="Show no progress on stderr.")
 
 
 def find_ledger(given: Place | None, target: Target, out: Path = OUT) -> Place:

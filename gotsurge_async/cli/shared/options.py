@@ -105,10 +105,15 @@ STOPPING = "Stopping"
 WHERE = "Where to"
 OUTPUT = "Ledger, results and output"
 
-json_option: Decorator[Any] = in_group(OUTPUT)("--json", "as_json", is_flag=True, help="Print one JSON document.")
+json_option: Decorator[Any] = in_group(OUTPUT)(
+    "--json", "as_json", is_flag=True, help="Print one JSON document, for programs."
+)
 timezone_option: Decorator[Any] = in_group(THE_FILE)(
-    "--timezone", metavar="TZ", help="Of times without one, such as Asia/Singapore."
+    "--timezone", metavar="TZ", help="The time zone of times that name none, such as Asia/Singapore."
 )
 max_price_option: Decorator[Any] = in_group(THE_FILE)(
-    "--max-price", type=MoneyAmount(), help="The greatest price that passes.  [default: 1000 of any currency]"
+    "--max-price",
+    type=MoneyAmount(),
+    help="The highest price of an order that is taken for right.  [default: 1000 of any currency]",
 )
+force_option: Decorator[Any] = click.option("--force", is_flag=True, help="Replace FILE if it exists.")

@@ -71,23 +71,53 @@ def file_or_query(file: str | None, source: SourceOptions) -> str:
 
 
 _table: Decorator[Any] = together(
-    _file("--format", type=click.Choice(FORMATS), help="Instead of the file's ending."),
-    _file("--delimiter", metavar="D", help="Between two cells of the CSV, such as ; or tab."),
-    _file("--encoding", metavar="NAME", help="Of a text without a byte order mark.  [default: utf-8]"),
-    _file("--header-row", type=click.IntRange(1), metavar="N", help="The line that names the columns, below a title."),
-    _file("--sheet", metavar="NAME", help="Of a workbook.  [default: the first that is visible]"),
-    _file("--sql", metavar="QUERY", help="Instead of FILE: what a database is asked; needs --from."),
-    _file("--from", "url", metavar="URL", envvar="GOTSURGE_FROM", help="The database, or GOTSURGE_FROM."),
+    _file("--format", type=click.Choice(FORMATS), help="The format of the file.  [default: as its ending says]"),
+    _file(
+        "--delimiter", metavar="D", help="What stands between two cells of a CSV, such as ; or tab.  [default: a comma]"
+    ),
+    _file("--encoding", metavar="NAME", help="The encoding of a text without a byte order mark.  [default: utf-8]"),
+    _file(
+        "--header-row",
+        type=click.IntRange(1),
+        metavar="N",
+        help="The number of the line that names the columns, if a title stands above it.",
+    ),
+    _file("--sheet", metavar="NAME", help="The sheet of a workbook.  [default: the first that is visible]"),
+    _file(
+        "--sql",
+        metavar="QUERY",
+        help="Read from a database instead of FILE: the query that gives the rows; needs --from.",
+    ),
+    _file(
+        "--from",
+        "url",
+        metavar="URL",
+        envvar="GOTSURGE_FROM",
+        help="The URL of the database that --sql asks (or GOTSURGE_FROM).",
+    ),
     timezone_option,
 )
 takes_source: Decorator[Any] = gathered(
     "source",
     _source,
-    _file("--items", type=PATH, metavar="FILE", help="The items, a table joined by tracking_id."),
-    _file("--items-sheet", metavar="NAME", help="Its sheet, if it is a workbook."),
-    _file("--map", "file_map", metavar="MAP", help="How to read other columns: MAP.toml, or a name (gotsurge map)."),
+    _file(
+        "--items", type=PATH, metavar="FILE", help="The table of the items; each row names its order by tracking_id."
+    ),
+    _file("--items-sheet", metavar="NAME", help="The sheet of the items, if --items is a workbook."),
+    _file(
+        "--map",
+        "file_map",
+        metavar="MAP",
+        help="How columns with other names are read: a file, or the name of a kept map (gotsurge map).",
+    ),
     _table,
-    _file("--key", default=ITEM_KEY, show_default=True, help="The column that tells orders apart."),
+    _file(
+        "--key",
+        default=ITEM_KEY,
+        show_default=True,
+        metavar="COLUMN",
+        help="The column that tells orders apart: no key is sent twice.",
+    ),
     max_price_option,
 )
 """The options that say how to read a file of orders, the command gets them as its argument ``source``."""
@@ -122,9 +152,6 @@ def reading_words(given: Mapping[str, Any]) -> list[str]:
 # --- how fast it is sent, and what stops it --------------------------------------------------------------------------
 
 sending: Callable[..., Decorator[Any]] = in_group(SENDING)
-refused_chunk: Callable[..., Decorator[Any]] = functools.partial(
-    sending, "--on-refused-chunk", type=click.Choice(("hold", "split"))
-)
 concurrency: Callable[..., Decorator[Any]] = functools.partial(
     sending, "--concurrency", type=click.IntRange(1, 1024), metavar="N"
 )
@@ -133,13 +160,27 @@ rate: Callable[..., Decorator[Any]] = functools.partial(
 )
 
 
+def refused_chunk(otherwise: str) -> Decorator[Any]:
+    """What becomes of a chunk that is refused; ``otherwise`` says what does unless it is given."""
+    return sending(
+        "--on-refused-chunk",
+        type=click.Choice(("hold", "split")),
+        help="When a chunk is refused: hold all of its orders, or split it until the bad ones are alone.  "
+        f"[default: {otherwise}]",
+    )
+
+
 takes_distributed: Decorator[Any] = together(
     sending(
         "--distributed",
         is_flag=True,
         help="Leave the sending to workers on any number of machines (gotsurge worker), and show how it goes on.",
     ),
-    sending("--no-wait", is_flag=True, help="With --distributed: put it up for the workers, and end."),
+    sending(
+        "--no-wait",
+        is_flag=True,
+        help="With --distributed: do not wait for the workers, but end when they have been told.",
+    ),
 )
 
 
@@ -159,27 +200,40 @@ def _brakes(doubts_in_a_row: int, refusals_in_a_row: int, **given: Any) -> Brake
 
 stopping: Callable[..., Decorator[Any]] = functools.partial(in_group(STOPPING), type=click.IntRange(0), metavar="N")
 _stops = together(
-    stopping("--max-errors", help="Stop when more are refused."),
-    stopping("--max-in-doubt", help="Stop when more are in doubt."),
-    stopping("--max-spend", type=MoneyAmount(), metavar=None, help="Stop before the sum of the prices goes above."),
+    stopping("--max-errors", help="Stop when more than N orders are refused."),
+    stopping("--max-in-doubt", help="Stop when more than N orders are in doubt."),
+    stopping(
+        "--max-spend",
+        type=MoneyAmount(),
+        metavar=None,
+        help="Stop before the prices of the orders add up to more than this.",
+    ),
     stopping(
         "--stop-after-doubts",
         "doubts_in_a_row",
         default=DOUBTS_IN_A_ROW,
         show_default=True,
-        help="Stop when so many calls in a row are in doubt, 0 for never.",
+        help="Stop when N calls in a row are in doubt; 0 for never.",
     ),
     stopping(
         "--stop-after-refusals",
         "refusals_in_a_row",
         default=REFUSALS_IN_A_ROW,
         show_default=True,
-        help="Stop when so many calls in a row are refused, 0 for never.",
+        help="Stop when N calls in a row are refused; 0 for never.",
     ),
 )
 takes_brakes: Decorator[Any] = gathered("brakes", _brakes, _stops)
 """The options that say what stops a sending before its end; the command gets them as its argument ``brakes``."""
 
 takes_brakes_and_canary: Decorator[Any] = gathered(
-    "brakes", _brakes, stopping("--canary", default=0, help="Send N orders and read them back first."), _stops
+    "brakes",
+    _brakes,
+    stopping(
+        "--canary",
+        default=0,
+        show_default=True,
+        help="Send N orders first, and read them back before the others are sent; 0 for none.",
+    ),
+    _stops,
 )
