@@ -3,6 +3,8 @@
 import os
 import re
 import runpy
+import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -149,3 +151,84 @@ def test_a_dry_run_tries_all_and_keeps_nothing(tree: Path) -> None:
     assert ended.stdout.count("500 created") == 2
     assert "could be released: nothing was kept" in ended.stdout
     assert (git(tree, "rev-parse", "HEAD"), git(tree, "status", "--porcelain", "--ignored")) == (before, "")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # it builds, and makes an environment
+def test_a_release_is_ready_and_not_published(tree: Path, tmp_path: Path) -> None:
+    """A commit and checked files; then what it says to type is typed, but for the upload. A second one is refused."""
+    git(tmp_path, "clone", "--quiet", "--bare", str(tree), "remote.git")
+    git(tree, "remote", "set-url", "origin", str(tmp_path / "remote.git"))
+    for key, value in (("user.name", "Mei"), ("user.email", "mei@example.com")):
+        git(tree, "config", key, value)
+    (tree / "changes" / "proxies.added.md").write_text("Proxies of a new kind.\n", encoding="utf-8")
+    (tree / "scripts" / "versions").write_text("#!/bin/sh\n", encoding="utf-8")  # the dry run tries the other versions
+    git(tree, "add", "--all")
+    git(tree, "commit", "--quiet", "-m", "Tell of proxies")
+    before, published = git(tree, "rev-parse", "HEAD"), git(tmp_path / "remote.git", "show-ref")
+    ended = subprocess.run([sys.executable, "scripts/release"], cwd=tree, text=True, capture_output=True)
+    assert ended.returncode == 0, ended.stderr + ended.stdout
+    version = re.search(r"^== (\S+) is ready in (\S+), and nothing is published", ended.stdout, re.MULTILINE)
+    assert version
+    assert git(tmp_path / "remote.git", "show-ref") == published
+    assert (git(tree, "status", "--porcelain"), git(tree, "tag")) == ("", "")
+    assert (git(tree, "rev-parse", "HEAD~1"), git(tree, "log", "-1", "--format=%s")) == (
+        before,
+        f"Release {version[1]}\n",
+    )
+    news = (tree / "CHANGELOG.md").read_text(encoding="utf-8").partition(f"## [{version[1]}]")[2]
+    assert "- Proxies of a new kind." in news.partition("\n## [")[0]
+    name = f"gotsurge_async-{version[1]}"
+    assert sorted(str(path.relative_to(tree / version[2])) for path in (tree / version[2]).rglob("*.*")) == [
+        f"dist/{name}-py3-none-any.whl",
+        f"dist/{name}.tar.gz",
+        f"{name}.cdx.json",
+    ]
+    tag, push, upload = ended.stdout.splitlines()[-3:]
+    assert "twine upload" in upload
+    for line in (tag, push):
+        git(tree, *shlex.split(line)[1:])
+    assert f"refs/tags/v{version[1]}" in git(tmp_path / "remote.git", "show-ref")
+    again = subprocess.run([sys.executable, "scripts/release"], cwd=tree, text=True, capture_output=True)
+    assert (again.returncode, "is there already" in again.stderr) == (1, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_release_leaves_no_trace(tree: Path, tmp_path: Path, how: signal.Signals) -> None:
+    """Neither in the tree, nor in the folder for temporary files; it says that it may be given again."""
+    for_a_while = tmp_path / "tmp"
+    for_a_while.mkdir()
+    before = git(tree, "rev-parse", "HEAD")
+    process = subprocess.Popen(
+        [sys.executable, "scripts/release"],
+        cwd=tree,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(for_a_while)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if "build, and what is in it" in line:
+            process.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, "give the same command again" in said) == (1, True)
+    assert (git(tree, "rev-parse", "HEAD"), git(tree, "status", "--porcelain", "--ignored")) == (before, "")
+    assert list(for_a_while.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_branch_that_went_on_keeps_nothing_of_a_release(tree: Path, tmp_path: Path) -> None:
+    """No files without their commit; what was committed meanwhile is not lost."""
+    clone, made = tmp_path / "clone", tmp_path / "made"
+    git(tmp_path, "clone", "--quiet", str(tree), "clone")
+    made.mkdir()
+    for each in (tree, clone):
+        git(each, "commit", "--quiet", "--allow-empty", "-m", f"In {each.name}")
+    keep = runpy.run_path(str(tree / "scripts" / "release"))
+    with pytest.raises(keep["Stop"], match="begin again"):
+        keep["keep"](clone, made, tree / "build" / "release-9.9.9")
+    assert git(tree, "log", "-1", "--format=%s") == "In tree\n"
+    assert not (tree / "build" / "release-9.9.9").exists()
