@@ -28,8 +28,8 @@
         ├── PartlyDone                    a batch of which some is done; carries what is, and why the rest is not
         └── OutcomeUnknown                sent, and nobody can say whether it was processed
 
-Every one of them pickles. None holds a secret in its message, its arguments or its attributes, nor an
-exception of the HTTP library: what a library said is kept as text.
+Every one of them pickles, and tells its code in the catalogue of ``gotsurge explain``. None holds a secret in its
+message, its arguments or its attributes, nor an exception of the HTTP library: what a library said is kept as text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -71,6 +71,18 @@ __all__ = [
 
 class GotSurgeError(Exception):
     """The root of the tree."""
+
+    @property
+    def explain_code(self) -> str | None:
+        """The code under which this error is explained, such as ``E413``: ``gotsurge explain E413`` says what to do.
+
+        It is found by the error's text in the catalogue that the command has, too, which is read when the first one
+        is looked up. None if the catalogue does not have it.
+        """
+        from gotsurge_async.catalogue import explaining  # nobody who asks for no code pays for it
+
+        found = explaining(str(self))
+        return found.code if found else None
 
 
 class UsageError(GotSurgeError, ValueError):

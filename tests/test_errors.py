@@ -3,6 +3,8 @@
 import inspect
 import pickle
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -122,6 +124,42 @@ def test_a_pickle_keeps_notes() -> None:
 def test_messages_say_what_and_where(error: Exception, text: str) -> None:
     """The text names the operation, the status, the service's own words, its request id and the number of tries."""
     assert str(error) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Rejected("", operation="tasks.get", status=404), "E407"),
+        (Rejected("", operation="tasks.get", status=308), "E407"),
+        (RateLimited("too many requests", operation="tasks.get", status=429), "E410"),
+        (OutcomeUnknown("the service failed, and does not say whether it acted", status=502), "E411"),
+        (InvalidData("", [Problem("business_name", "is a reserved word", "root")]), "E417"),
+        (InvalidData("", [Problem("stops", "give several, such as a list, not dict")]), "E903"),
+        (GotSurgeError("what nobody foresaw"), None),
+        (GotSurgeError(), None),
+    ],
+)
+def test_an_error_tells_the_code_that_explains_it(error: GotSurgeError, code: str | None) -> None:
+    """It is found by the text, which it does not change; None is told of what the catalogue does not have."""
+    before = (str(error), dict(vars(error)))
+    assert error.explain_code == code
+    assert pickle.loads(pickle.dumps(error)).explain_code == code  # noqa: S301 - our own
+    assert (str(error), vars(error)) == before
+    with pytest.raises(AttributeError):
+        error.explain_code = "E1"  # type: ignore[misc]
+
+
+def test_the_catalogue_is_read_by_who_asks_for_a_code() -> None:
+    """Neither the package nor an error that is raised loads it."""
+    lines = (
+        "import sys, gotsurge_async",
+        "error = gotsurge_async.NotFound('x', status=404)",
+        "loaded = lambda: [name in sys.modules for name in ('gotsurge_async.catalogue', 'gotsurge_async.cli')]",
+        "print(str(error), *loaded(), error.explain_code, *loaded())",
+    )
+    told = "\n".join(lines)
+    ran = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout.split()[-5:] == ["False", "False", "E407", "True", "False"]
 
 
 def test_what_was_sent_is_not_in_the_message() -> None:

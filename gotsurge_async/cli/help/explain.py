@@ -6,12 +6,14 @@ from itertools import groupby
 
 import click
 
-from gotsurge_async.cli.help.catalogue import Entry, entries, entry, explaining, is_code, mentioning, near
+from gotsurge_async.catalogue import Entry, entries, entry, explaining, is_code, mentioning, near
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import print_json
 
 _PASTED = re.compile(r"\s*(see:\s*)?gotsurge explain\s+(?=\S)")
 """How the line below an error begins, which people copy whole."""
+_RAISED = re.compile(r"[\s|]*((\w+\.)+[A-Z]\w*|[A-Z]\w*(Error|Warning)): ")
+"""How the last line of a traceback begins."""
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)]*)\)")
 _EMPHASIS = re.compile(r"(?<![\w*])\*([^*\n]+)\*(?![\w*])")
 
@@ -22,8 +24,9 @@ _EMPHASIS = re.compile(r"(?<![\w*])\*([^*\n]+)\*(?![\w*])")
 def explain(words: tuple[str, ...], as_json: bool) -> None:
     """Say what an error or an exit code means, why it happens, and what to do; of all, in a list, without arguments.
 
-    CODE is what an error names: E201, exit-3, or the number of an exit code. MESSAGE is an error as it was printed, or
-    some words of one. Nothing is read but this program's own texts: no network, no ledger.
+    CODE is what an error names: E201, exit-3, or the number of an exit code. MESSAGE is an error as it was printed, the
+    last line of a traceback of Python, or some words of one. Nothing is read but this program's own texts: no network,
+    no ledger.
     """
     if pasted := _PASTED.match(line := " ".join(words)):
         words = tuple(line[pasted.end() :].split())
@@ -41,7 +44,9 @@ def _found(words: Sequence[str]) -> list[Entry]:
         return list(entries().values())
     if not all(map(is_code, words)):
         message = " ".join(words)
-        exact = explaining(message) if len(message.split()) > 3 else None
+        raised = _RAISED.match(message)
+        message = message[raised.end() :] if raised else message
+        exact = explaining(message) if raised or len(message.split()) > 3 else None
         found = [exact] if exact is not None else mentioning(message)
         if not found:
             raise click.UsageError(f"no error says {message!r}: give fewer words of it; gotsurge explain lists all")

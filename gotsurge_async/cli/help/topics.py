@@ -2,7 +2,7 @@
 
 import click
 
-from gotsurge_async.cli.help.catalogue import entries
+from gotsurge_async.catalogue import entries
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import print_json, print_record

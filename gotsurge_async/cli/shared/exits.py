@@ -198,7 +198,7 @@ def always_a_document(context: click.Context, wanted: bool) -> Iterator[None]:
 
 def explained_too(messages: Iterable[str]) -> None:
     """Name what explains some messages, which are told apart from an error, when the command ends."""
-    from gotsurge_async.cli.help.catalogue import codes_of  # when something is told, and not before
+    from gotsurge_async.catalogue import codes_of  # when something is told, and not before
 
     context = click.get_current_context(silent=True)
     if context is not None:
@@ -233,7 +233,7 @@ def _tell_where(codes: Sequence[str]) -> None:
 
 def _explained_by(error: click.ClickException) -> list[str]:
     """The codes of what explains an error; of a file with faults, those of its faults; else that of its exit code."""
-    from gotsurge_async.cli.help.catalogue import codes_of
+    from gotsurge_async.catalogue import codes_of
 
     groups = error.more.get("groups", ()) if isinstance(error, Failure) else ()
     said = error.message if isinstance(error, Failure) else error.format_message()  # not what to type next

@@ -116,21 +116,24 @@ def _read_organization(codec: Codec, answer: Response) -> Organization:
 
 
 def _check_name(name: str) -> None:
-    problems = list(_name_problems(name))
+    problems = _name_problems("business_name", name)
     if problems:
-        raise InvalidData("", [Problem("business_name", message, name) for message in problems])
+        raise InvalidData("", problems)
 
 
-def _name_problems(name: str) -> "list[str]":
+def _name_problems(path: str, name: str) -> "list[Problem]":
+    if not isinstance(name, str):
+        return [Problem(path, f"expected text, not {name!r:.40}", name)]
     lower = name.strip().lower()
     found = []
     if not lower:
-        found.append("must not be blank")
+        found.append(Problem(path, "must not be blank", name))
     # Which letters the service takes is not said: those of other scripts are left for it to judge.
     odd = sorted({character for character in name if not (character.isalnum() or character in " -_")})
     if odd:
-        found.append(f"consists of letters, digits, space, dash and underscore, not {' '.join(map(repr, odd))}")
+        why = f"consists of letters, digits, space, dash and underscore, not {' '.join(map(repr, odd))}"
+        found.append(Problem(path, why, name))
     if lower in _RESERVED:
-        found.append("is a reserved word")
-    found += [f"must not contain {word!r}" for word in _PROTECTED if word in lower]
+        found.append(Problem(path, "is a reserved word", name))
+    found += [Problem(path, f"must not contain {word!r}", name) for word in _PROTECTED if word in lower]
     return found

@@ -1,11 +1,16 @@
 """`gotsurge explain`, and the line below each error that names it."""
 
 import json
+import re
+import traceback
 from pathlib import Path
 
 import pytest
 
-from gotsurge_async.cli.help.catalogue import entries
+from gotsurge_async.catalogue import Entry, entries
+from gotsurge_async.cli.help.explain import _found as named
+from gotsurge_async.errors import InvalidData, Problem
+from tests.cli.test_page import commands, found
 from tests.support.commands import Runner, write_orders
 
 
@@ -88,3 +93,42 @@ def test_an_exit_code_without_a_message_of_its_own_names_itself(run: Runner, tmp
     done = run("endpoints", "import", "-", input="{}")
     assert done.exit_code == 2
     assert "see: gotsurge explain E106" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "gotsurge_async.errors.NotFound: tasks.get: HTTP 404: There is no such task",
+        "  | gotsurge_async.errors.NotFound: tasks.get: HTTP 404: There is no such task",
+        "NotFoundError: x: HTTP 404",
+    ],
+)
+def test_the_last_line_of_a_traceback_is_understood(run: Runner, pasted: str) -> None:
+    """As Python prints it, also in a group of errors."""
+    assert run("explain", pasted).stdout == run("explain", "E407").stdout
+
+
+@pytest.mark.parametrize("each", [each for each in entries().values() if each.messages], ids=lambda each: each.code)
+def test_every_message_is_understood_as_a_traceback_ends_with_it(each: Entry) -> None:
+    """The class before a message changes nothing of what explains it."""
+    for message in each.messages:
+        if sum(map(len, message.split("…"))) >= 16:
+            error = InvalidData("", [Problem("orders[0].price", message.replace("…", "run-7"))])
+            (line,) = traceback.format_exception_only(error)
+            assert [found.code for found in named([line])] == [each.code] == [error.explain_code], message
+
+
+WITH_COMMANDS = [each for each in entries().values() if "`gotsurge " in each.text]
+
+
+@pytest.mark.parametrize("each", WITH_COMMANDS, ids=lambda each: each.code)
+def test_a_command_that_is_advised_can_be_typed(each: Entry, run: Runner) -> None:
+    """Each command in an entry exists, with the options that are written there."""
+    for line in re.findall(r"`(gotsurge [^`]+)`", each.text):
+        for words in commands(line.partition(" >")[0]):
+            if words == ["--help"]:
+                continue
+            _, name, rest = found(words)
+            help_ = run(*name.split(), "--help").stdout
+            for option in (word for word in rest if re.fullmatch(r"--?[a-z][a-z-]*", word)):
+                assert re.search(rf"(^|\s|,){option}\b", help_), f"{name} has no {option}"

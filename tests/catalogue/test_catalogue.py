@@ -1,4 +1,4 @@
-"""`gotsurge_async/cli/help/troubleshooting.md`: each text that can be told stands there once, nothing else does."""
+"""`gotsurge_async/catalogue/troubleshooting.md`: each text that can be told stands there once, nothing else does."""
 
 import re
 from collections import Counter
@@ -7,13 +7,11 @@ from pathlib import Path
 import click
 import pytest
 
-from gotsurge_async.cli.help.catalogue import Entry, entries, explaining, troubleshooting
+from gotsurge_async.catalogue import Entry, entries, explaining, troubleshooting
 from gotsurge_async.cli.shared.exits import Exit
-from tests.cli.help.texts import told_texts
-from tests.cli.test_page import commands, found
-from tests.support.commands import Runner
+from tests.catalogue.texts import told_texts
 
-DOCS = Path(__file__).parents[3] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 OF_OTHERS = {
     "Got unexpected extra argument…",
     "Invalid value for …: …",
@@ -27,16 +25,18 @@ OF_OTHERS = {
     "No such option: …",
     "Option … does not take a value",
     "Option … requires an argument",
-    *(f"…: HTTP {status}…" for status in (400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504)),
+    *(
+        f"…: HTTP {status}…"
+        for status in (301, 307, 308, 400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504)
+    ),
 }
 """What click says by itself, and how an answer with such a status is told whatever GotSurge says in it."""
 ENTRIES = entries()
 TOLD = told_texts()
-WITH_COMMANDS = [each for each in ENTRIES.values() if "`gotsurge " in each.text]
 
 
 def test_the_page_of_the_documents_is_the_catalogue() -> None:
-    """docs/troubleshooting.md is a copy: ``cp gotsurge_async/cli/help/troubleshooting.md docs/`` makes it."""
+    """docs/troubleshooting.md is a copy: ``cp gotsurge_async/catalogue/troubleshooting.md docs/`` makes it."""
     assert (DOCS / "troubleshooting.md").read_text(encoding="utf-8") == troubleshooting()
 
 
@@ -85,19 +85,6 @@ def test_an_entry_says_what_to_do_and_whether_anything_was_sent(each: Entry) -> 
     assert "*Sent:*" in each.text or each.code in ("exit-0", "E891")
     assert {int(code) for code in re.findall(r"#exit-(\d+)", each.text)} <= {int(code) for code in Exit}
     assert set(re.findall(r"\(#(e\d{3})\)", each.text)) <= {code.lower() for code in ENTRIES}
-
-
-@pytest.mark.parametrize("each", WITH_COMMANDS, ids=lambda each: each.code)
-def test_a_command_that_is_advised_can_be_typed(each: Entry, run: Runner) -> None:
-    """Each command in an entry exists, with the options that are written there."""
-    for line in re.findall(r"`(gotsurge [^`]+)`", each.text):
-        for words in commands(line.partition(" >")[0]):
-            if words == ["--help"]:
-                continue
-            _, name, rest = found(words)
-            help_ = run(*name.split(), "--help").stdout
-            for option in (word for word in rest if re.fullmatch(r"--?[a-z][a-z-]*", word)):
-                assert re.search(rf"(^|\s|,){option}\b", help_), f"{name} has no {option}"
 
 
 def test_every_exit_code_has_an_entry_and_the_table_of_the_commands_agrees() -> None:
