@@ -4,17 +4,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")  # no screen needed
-
-from matplotlib import pyplot as plt
-
 Result = Mapping[str, Any]
 
 
 def draw(results: Mapping[str, Result], folder: Path) -> Iterator[Path]:
     """Draw what there are results for; gives the files."""
+    import matplotlib as mpl  # takes its time to load, and most runs of the tests draw nothing
+
+    mpl.use("Agg")  # no screen needed
+    from matplotlib import pyplot as plt
+
     folder.mkdir(parents=True, exist_ok=True)
     for benchmark, name, paint in _PLOTS:
         if benchmark not in results:

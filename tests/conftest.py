@@ -1,7 +1,10 @@
 """What holds for all tests."""
 
+import gc
 import os
+import shutil
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,6 +27,29 @@ _NEEDS = {
 }
 collect_ignore = sorted({path for name, paths in _NEEDS.items() if find_spec(name) is None for path in paths})
 """Slow tests, and those of the benchmarks: with the extra `test` what they need is not there; with `dev` it is."""
+
+
+MEMORY = Path("/dev/shm")
+ROOM = 2 * 1024**3
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the tests' files in memory where it has room: a flush costs nothing there, and a slow disk takes no part."""
+    chosen = config.getoption("basetemp") or "PYTEST_DEBUG_TEMPROOT" in os.environ
+    if not chosen and _has_room(MEMORY):
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(MEMORY)
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether programs may be put there, and there is room for what all tests write."""
+    if not os.access(folder, os.W_OK) or os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        return False
+    return shutil.disk_usage(folder).free >= ROOM
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the thousands of tests and modules, which stay to the end."""
+    gc.freeze()
 
 
 def pytest_report_header() -> str:

@@ -71,16 +71,26 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.tree = ast.parse(path.read_text(encoding="utf-8"))
-        self.constants = {
-            target.id: node.value
-            for node in ast.walk(self.tree)
-            if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None
-            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-            if isinstance(target, ast.Name) and target.id.isupper()
-        }
-        self.functions = {
-            node.name: node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        }
+        self.constants: dict[str, ast.expr] = {}
+        self.functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
+        self.scoped: list[tuple[ast.Call | ast.ClassDef, ast.AST]] = []
+        waiting: list[tuple[ast.AST, ast.AST]] = [(self.tree, self.tree)]
+        while waiting:
+            node, scope = waiting.pop()
+            self._note(node, scope)
+            inner = node if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else scope
+            waiting.extend([(child, inner) for child in ast.iter_child_nodes(node)])
+
+    def _note(self, node: ast.AST, scope: ast.AST) -> None:
+        """Keep what is looked at of a node, calls and classes with the function that they are in."""
+        if isinstance(node, ast.Call | ast.ClassDef):
+            self.scoped.append((node, scope))
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            self.functions[node.name] = node
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name) and target.id.isupper():
+                    self.constants[target.id] = node.value
 
 
 @cache
@@ -110,7 +120,7 @@ def _readings(node: ast.AST | None, file: _File, scope: ast.AST, depth: int = 0)
     if isinstance(node, ast.BoolOp):
         return [text for each in node.values for text in _readings(each, file, scope, deeper)]
     if isinstance(node, ast.Name):
-        constant = file.constants.get(node.id) or CONSTANTS.get(node.id)
+        constant = file.constants.get(node.id) or _constants().get(node.id)
         if constant is not None:
             return _readings(constant, file, scope, deeper)
         given = [
@@ -122,7 +132,7 @@ def _readings(node: ast.AST | None, file: _File, scope: ast.AST, depth: int = 0)
     if isinstance(node, ast.Call):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         own = isinstance(node.func, ast.Name) or ast.unparse(node.func).startswith("self.")
-        made = file.functions.get(name) or HELPERS.get(name)
+        made = file.functions.get(name) or _helpers().get(name)
         if own and made is not None and name != getattr(scope, "name", ""):
             returned = [each.value for each in ast.walk(made) if isinstance(each, ast.Return) and each.value]
             return [text for each in returned for text in _readings(each, file, made, deeper)] or ["…"]
@@ -137,6 +147,7 @@ def _inside(part: ast.AST, file: _File, scope: ast.AST, depth: int) -> list[str]
     return ["…"]
 
 
+@cache
 def _constants() -> dict[str, ast.AST]:
     """The texts of the package that have a name of their own, for files that import them."""
     return {
@@ -147,9 +158,12 @@ def _constants() -> dict[str, ast.AST]:
     }
 
 
-CONSTANTS = _constants()
-HELPERS = {"not_in": _file(PACKAGE / "bulk/sources/lines.py").functions["not_in"]}
-"""Functions that make a text for other files."""
+@cache
+def _helpers() -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Functions that make a text for other files."""
+    return {"not_in": _file(PACKAGE / "bulk/sources/lines.py").functions["not_in"]}
+
+
 TABLES = ("_SIGNATURES", "_WORKBOOK")
 """Constants that hold texts beside other things."""
 
@@ -159,19 +173,18 @@ def _plain(text: str) -> str:
     return re.sub(r"…(\W?…)+", "…", " ".join(text.split()))
 
 
-def _error_classes() -> set[str]:
+@cache
+def _errors() -> set[str]:
+    """The names of our errors, and of all that are made of them."""
     bases: dict[str, list[str]] = {}
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(_file(path).tree):
+        for node, _ in _file(path).scoped:
             if isinstance(node, ast.ClassDef):
                 bases[node.name] = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
     ours = set(ROOTS)
     while more := {name for name, above in bases.items() if name not in ours and ours & set(above)}:
         ours |= more
     return ours
-
-
-ERRORS = _error_classes()
 
 
 def _texts_of(call: ast.Call, name: str) -> ast.AST | None:
@@ -184,33 +197,26 @@ def _texts_of(call: ast.Call, name: str) -> ast.AST | None:
     return call.args[place] if len(call.args) > place else None
 
 
-def _scopes(tree: ast.AST, scope: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
-    """Every node with the function that it is in."""
-    for child in ast.iter_child_nodes(tree):
-        yield child, scope
-        inner = child if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) else scope
-        yield from _scopes(child, inner)
-
-
 def _in_file(path: Path) -> Iterator[str]:
     file = _file(path)
     for node in (part for name in TABLES if name in file.constants for part in ast.walk(file.constants[name])):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
-    for node, scope in _scopes(file.tree, file.tree):
+    for node, scope in file.scoped:
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if name in ERRORS or name in OF_PYTHON or name in TELLERS:
+            if name in _errors() or name in OF_PYTHON or name in TELLERS:
                 yield from _readings(_texts_of(node, name), file, scope)
             elif name == "say" and node.args:
                 yield from (text for text in _readings(node.args[0], file, scope) if text.startswith("warning: "))
-        elif isinstance(node, ast.ClassDef) and node.name in ERRORS:
+        elif node.name in _errors():
             for made in node.body:
                 if isinstance(made, ast.FunctionDef) and made.name == "__str__":
                     returned = (each.value for each in ast.walk(made) if isinstance(each, ast.Return))
                     yield from (text for each in returned for text in _readings(each, file, made))
 
 
+@cache
 def told_texts() -> dict[str, set[str]]:
     """Every text that is told, with the files that tell it."""
     found: dict[str, set[str]] = {}

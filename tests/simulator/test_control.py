@@ -4,7 +4,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from openapi_spec_validator import validate
 
 from gotsurge_async.api.openapi import document
 
@@ -150,14 +149,13 @@ async def test_a_wrong_order_is_refused(plain: Client, path: str, body: dict[str
 
 
 async def test_the_simulator_describes_itself(plain: Client) -> None:
-    """It serves the document of the endpoint table without a token, valid, and with its own address as the server."""
+    """It serves the document of the endpoint table without a token, with its own address as the server."""
     plain.token = ""
     answer = await plain.call("GET", "/_simulator/openapi.json")
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith("application/json")
-    validate(answer.json)
     assert [server["url"] for server in answer.json["servers"]] == [plain.simulator.api_base]
-    assert answer.json["paths"] == document()["paths"]
+    assert answer.json | {"servers": []} == document() | {"servers": []}
 
 
 async def test_every_call_of_its_own_is_documented(plain: Client) -> None:

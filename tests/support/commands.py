@@ -1,6 +1,7 @@
 """The command as a person runs it: in a process of its own or inside the test; with files, ledger and simulator."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -117,6 +118,13 @@ class Runner:
 def local(simulator: Simulator, path: str = "") -> list[str]:
     """The options that name a running simulator."""
     return ["--env", "local", "--api-base", simulator.api_base + path]
+
+
+def inside(*words: str | Path, cwd: Path, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Finished:
+    """What `gotsurge` does in a process of its own, in this one, which takes a tenth of the time."""
+    with contextlib.chdir(cwd):
+        done = Runner(cwd)(*words, stdin=stdin, **(env or {}))
+    return Finished(done.exit_code, done.stdout, done.stderr)
 
 
 @attrs.frozen

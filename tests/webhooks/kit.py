@@ -1,13 +1,11 @@
 """Events as GotSurge sends them, and services that receive them: real servers."""
 
-import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import uvicorn
 from aiohttp import web
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -16,6 +14,7 @@ from gotsurge_async.auth.web.asgi import Receive, Scope, Send
 from gotsurge_async.webhooks.receive import Receiver
 from gotsurge_async.webhooks.web.aiohttp import webhook_routes
 from gotsurge_async.webhooks.web.asgi import WebhookApp
+from tests.support.serving import on_uvicorn
 
 TOKEN = "first-token-of-the-test"
 NEXT = "second-token-of-the-test"
@@ -59,8 +58,9 @@ async def on_aiohttp(receiver: Receiver) -> AsyncIterator[str]:
 async def on_starlette(receiver: Receiver) -> AsyncIterator[str]:
     """Mounted in Starlette, under uvicorn."""
     app = Starlette(routes=[Mount("/webhooks", WebhookApp(receiver))])
-    async with on_uvicorn(app) as url:
-        yield url
+    with _listener() as listener:
+        async with on_uvicorn(app, listener):
+            yield _url(listener)
 
 
 @asynccontextmanager
@@ -73,29 +73,16 @@ async def on_asgi(receiver: Receiver) -> AsyncIterator[str]:
             scope = {**scope, "path": scope["path"].removeprefix("/webhooks")}
         await inner(scope, receive, send)
 
-    async with on_uvicorn(app, lifespan="on") as url:
-        yield url
-
-
-@asynccontextmanager
-async def on_uvicorn(app: Any, **options: Any) -> AsyncIterator[str]:
-    """An ASGI application under uvicorn."""
-    settings = {"log_config": None, "lifespan": "off", "timeout_graceful_shutdown": 1, **options}
-    server = uvicorn.Server(uvicorn.Config(app, **settings))
     with _listener() as listener:
-        running = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
+        async with on_uvicorn(app, listener, lifespan="on"):
             yield _url(listener)
-        finally:
-            server.should_exit = True
-            await running
 
 
 SERVERS: dict[str, Served] = {"aiohttp": on_aiohttp, "starlette": on_starlette, "asgi": on_asgi}
 
 
 def _listener() -> socket.socket:
-    listener = socket.socket()
+    listener = socket.socket(proto=socket.IPPROTO_TCP)  # named, or asyncio lets each answer wait 40 ms for more
     listener.bind(("127.0.0.1", 0))
     listener.listen()  # so that whoever comes early waits
     return listener

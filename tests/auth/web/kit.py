@@ -1,12 +1,10 @@
 """A partner's web service with the sign-in pages, on aiohttp and on Starlette with uvicorn: real servers."""
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import attrs
-import uvicorn
 from aiohttp import web
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -18,6 +16,7 @@ from gotsurge_async.auth.web.aiohttp import sign_in_routes
 from gotsurge_async.auth.web.asgi import Receive, Scope, Send, SignInApp
 from gotsurge_async.auth.web.pages import Account, SignInPages
 from gotsurge_async.simulator import Simulator
+from tests.support.serving import on_uvicorn
 
 HOME = "You are home."
 
@@ -45,7 +44,7 @@ async def partner(
     sso_origin: str | None = None,
 ) -> AsyncIterator[Partner]:
     """A service that signs accounts in at a simulator."""
-    with socket.socket() as listener:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         base = f"http://127.0.0.1:{listener.getsockname()[1]}"
         keys = simulator.accounts[key]
@@ -89,8 +88,7 @@ async def _starlette(pages: SignInPages, listener: socket.socket) -> AsyncIterat
         return PlainTextResponse(HOME)
 
     app = Starlette(routes=[Route("/", home), Mount("/gotsurge", SignInApp(pages))])
-    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_graceful_shutdown=1)
-    async with _serving(uvicorn.Server(config), listener):
+    async with on_uvicorn(app, listener):
         yield
 
 
@@ -107,20 +105,8 @@ async def _asgi(pages: SignInPages, listener: socket.socket) -> AsyncIterator[No
                 return
         await inner(scope, receive, send)
 
-    config = uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=1)
-    async with _serving(uvicorn.Server(config), listener):
+    async with on_uvicorn(app, listener, lifespan="on"):
         yield
-
-
-@asynccontextmanager
-async def _serving(server: uvicorn.Server, listener: socket.socket) -> AsyncIterator[None]:
-    listener.listen()  # so that whoever comes early waits
-    running = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await running
 
 
 SERVERS: dict[str, Callable[[SignInPages, socket.socket], AbstractAsyncContextManager[None]]] = {

@@ -1,4 +1,4 @@
-"""`gotsurge push` over real HTTP, as a process of its own."""
+"""`gotsurge push` over real HTTP; as a process of its own where that is what is tested."""
 
 import asyncio
 import csv
@@ -11,7 +11,19 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.simulator import Fault, Simulator
-from tests.support.commands import EXAMPLES, HEADER, ROW, Desk, Finished, Runner, finish, gotsurge, start, write_orders
+from tests.support.commands import (
+    EXAMPLES,
+    HEADER,
+    ROW,
+    Desk,
+    Finished,
+    Runner,
+    finish,
+    gotsurge,
+    inside,
+    start,
+    write_orders,
+)
 
 DAY = 86_400
 
@@ -24,6 +36,11 @@ def local(simulator: Simulator) -> list[str]:
 async def push(simulator: Simulator, cwd: Path, *words: str | Path, stdin: bytes = b"") -> Finished:
     """Push to a simulator, and read the summary."""
     return await gotsurge("push", *words, *local(simulator), "--json", "--quiet", cwd=cwd, stdin=stdin)
+
+
+def push_inside(simulator: Simulator, cwd: Path, *words: str | Path, stdin: bytes = b"") -> Finished:
+    """The same in this process."""
+    return inside("push", *words, *local(simulator), "--json", "--quiet", cwd=cwd, stdin=stdin)
 
 
 def rows_of(path: str | Path) -> list[dict[str, str]]:
@@ -61,7 +78,7 @@ async def test_every_order_is_at_the_service_once_with_its_items(tmp_path: Path)
     assert all(row["gs_task_id"] and row["gs_status"] == "created" for row in success)
 
 
-async def test_five_faults_are_five_lines_and_nothing_is_sent(tmp_path: Path) -> None:
+def test_five_faults_are_five_lines_and_nothing_is_sent(simulator: Simulator, tmp_path: Path) -> None:
     """A faulty file is told line by line and column by column, exit 2, and the service has no task."""
     rows = [
         ROW.format(key="A").replace("48.50", "1.50"),
@@ -71,9 +88,8 @@ async def test_five_faults_are_five_lines_and_nothing_is_sent(tmp_path: Path) ->
         ROW.format(key=""),
     ]
     (tmp_path / "orders.csv").write_text("\n".join([HEADER, *rows]) + "\n")
-    async with Simulator() as simulator:
-        done = await gotsurge("push", "orders.csv", *local(simulator), cwd=tmp_path)
-        assert simulator.audit()["tasks"] == 0
+    done = inside("push", "orders.csv", *local(simulator), cwd=tmp_path)
+    assert simulator.audit()["tasks"] == 0
     assert done.code == 2
     assert done.out == ""
     *lines, explained = done.err.splitlines()
@@ -94,29 +110,29 @@ async def test_five_faults_are_five_lines_and_nothing_is_sent(tmp_path: Path) ->
     assert lines[-1] == "5 faults: nothing was sent"
 
 
-async def test_all_faults_of_one_row_are_found(tmp_path: Path) -> None:
+def test_all_faults_of_one_row_are_found(tmp_path: Path) -> None:
     """A row with several faults of different kinds has them all told at once."""
     row = ROW.format(key="A").replace("2030-03-04T01:00:00Z", "yesterday").replace(",car,", ",cra,")
     (tmp_path / "orders.csv").write_text("\n".join([HEADER, row.replace("48.50", "0.50")]) + "\n")
-    done = await gotsurge("push", "orders.csv", "--dry-run", cwd=tmp_path)
+    done = inside("push", "orders.csv", "--dry-run", cwd=tmp_path)
     assert done.code == 2
     for column in ("from_time_window.start_time_utc", "vehicle_preference", "price"):
         assert f"orders.csv:2: {column}: " in done.err
 
 
-async def test_a_key_twice_is_a_fault_with_both_lines(tmp_path: Path) -> None:
+def test_a_key_twice_is_a_fault_with_both_lines(tmp_path: Path) -> None:
     """One order, one key: the line that repeats a key is named with the first one."""
     write_orders(tmp_path / "orders.csv", ["A", "B", "A"])
-    done = await gotsurge("push", "orders.csv", "--simulate", cwd=tmp_path)
+    done = inside("push", "orders.csv", "--simulate", cwd=tmp_path)
     assert done.code == 2
     assert "orders.csv:4:" in done.err
     assert "line 2" in done.err
 
 
-async def test_faults_as_json_go_to_standard_output(tmp_path: Path) -> None:
+def test_faults_as_json_go_to_standard_output(tmp_path: Path) -> None:
     """With --json a program reads the faults."""
     (tmp_path / "orders.csv").write_text(HEADER + "\n" + ROW.format(key="A").replace("48.50", "zero") + "\n")
-    done = await gotsurge("push", "orders.csv", "--simulate", "--json", cwd=tmp_path)
+    done = inside("push", "orders.csv", "--simulate", "--json", cwd=tmp_path)
     assert done.code == 2
     assert done.document["count"] == 1
     assert done.document["faults"][0] | {"rule": "", "severity": ""} == {
@@ -132,37 +148,35 @@ async def test_faults_as_json_go_to_standard_output(tmp_path: Path) -> None:
     }
 
 
-async def test_rate_limits_and_one_401_leave_no_trace(tmp_path: Path) -> None:
+def test_rate_limits_and_one_401_leave_no_trace(simulator: Simulator, tmp_path: Path) -> None:
     """10 % of creates answered 429 with Retry-After, and one 401: all created, each exactly once."""
     write_orders(tmp_path / "orders.csv", range(600))
-    async with Simulator() as simulator:
-        simulator.order_fault(
-            Fault(
-                operation="tasks.create",
-                when="before",
-                kind="status",
-                status=429,
-                headers={"Retry-After": "0"},
-                rate=0.1,
-                seed=3,
-            )
+    simulator.order_fault(
+        Fault(
+            operation="tasks.create",
+            when="before",
+            kind="status",
+            status=429,
+            headers={"Retry-After": "0"},
+            rate=0.1,
+            seed=3,
         )
-        simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=401, times=1))
-        done = await push(simulator, tmp_path, "orders.csv")
-        audit = simulator.audit()
+    )
+    simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=401, times=1))
+    done = push_inside(simulator, tmp_path, "orders.csv")
+    audit = simulator.audit()
     assert (done.code, done.document["created"], done.document["in_doubt"]) == (0, 600, 0)
     assert (audit["tasks"], audit["doubled"], audit["calls"]["auth.refresh"]) == (600, {}, 1)
 
 
-async def test_lost_answers_are_in_doubt_and_nothing_is_doubled(tmp_path: Path) -> None:
+def test_lost_answers_are_in_doubt_and_nothing_is_doubled(simulator: Simulator, tmp_path: Path) -> None:
     """Answers lost after the effect and connections reset before it look the same: in doubt, exit 3, none doubled."""
     write_orders(tmp_path / "orders.csv", range(2000))
-    async with Simulator() as simulator:
-        for when, seed in (("after", 1), ("before", 2)):
-            simulator.order_fault(Fault(operation="tasks.create", when=when, kind="reset", rate=0.05, seed=seed))
-        # Lost answers come sooner than others, so a few of them may well come in a row.
-        done = await push(simulator, tmp_path, "orders.csv", "--stop-after-doubts", "0")
-        audit = simulator.audit()
+    for when, seed in (("after", 1), ("before", 2)):
+        simulator.order_fault(Fault(operation="tasks.create", when=when, kind="reset", rate=0.05, seed=seed))
+    # Lost answers come sooner than others, so a few of them may well come in a row.
+    done = push_inside(simulator, tmp_path, "orders.csv", "--stop-after-doubts", "0")
+    audit = simulator.audit()
     summary = done.document
     assert done.code == 3
     assert summary["in_doubt"] > 0
@@ -171,7 +185,7 @@ async def test_lost_answers_are_in_doubt_and_nothing_is_doubled(tmp_path: Path) 
     created = {row["tracking_id"] for row in rows_of(tmp_path / summary["files"]["created"])}
     in_doubt = {row["tracking_id"] for row in rows_of(tmp_path / summary["files"]["in_doubt"])}
     assert created <= set(audit["by_tracking_id"]) <= created | in_doubt
-    refused = await gotsurge("push", summary["files"]["in_doubt"], "--simulate", cwd=tmp_path)
+    refused = inside("push", summary["files"]["in_doubt"], "--simulate", cwd=tmp_path)
     assert refused.code == 2
     assert "resolve" in refused.err
 
@@ -189,21 +203,20 @@ async def test_a_token_that_ends_in_the_middle_is_renewed_once(tmp_path: Path) -
     assert (audit["doubled"], audit["calls"]["auth.refresh"]) == ({}, 1)
 
 
-async def test_a_refused_chunk_is_told_and_can_be_mended_and_pushed_again(tmp_path: Path) -> None:
+def test_a_refused_chunk_is_told_and_can_be_mended_and_pushed_again(simulator: Simulator, tmp_path: Path) -> None:
     """What the service refuses is exit 1 with its words in the failed file; that file is input again."""
     write_orders(tmp_path / "orders.csv", range(5))
-    async with Simulator() as simulator:
-        simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
-        done = await push(simulator, tmp_path, "orders.csv")
-        assert (done.code, done.document["refused"]) == (1, 5)
-        failed = rows_of(tmp_path / done.document["files"]["refused"])
-        assert all("422" in row["gs_error"] and row["gs_status"] == "refused" for row in failed)
-        again = await push(simulator, tmp_path, done.document["files"]["refused"])
-        assert (again.code, again.document["created"]) == (0, 5)
-        assert simulator.audit()["doubled"] == {}
+    simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
+    done = push_inside(simulator, tmp_path, "orders.csv")
+    assert (done.code, done.document["refused"]) == (1, 5)
+    failed = rows_of(tmp_path / done.document["files"]["refused"])
+    assert all("422" in row["gs_error"] and row["gs_status"] == "refused" for row in failed)
+    again = push_inside(simulator, tmp_path, done.document["files"]["refused"])
+    assert (again.code, again.document["created"]) == (0, 5)
+    assert simulator.audit()["doubled"] == {}
 
 
-async def test_json_lines_from_standard_input(tmp_path: Path) -> None:
+def test_json_lines_from_standard_input(simulator: Simulator, tmp_path: Path) -> None:
     """JSON Lines in the API's own shape can be piped in, and come back as JSON Lines."""
     made = tmp_path / "made"
     made.mkdir()
@@ -221,26 +234,25 @@ async def test_json_lines_from_standard_input(tmp_path: Path) -> None:
         "currency": "SGD",
         "items": [{"name": "Rope", "quantity": 2}],
     }
-    async with Simulator() as simulator:
-        done = await push(simulator, tmp_path, "-", "--format", "jsonl", stdin=json.dumps(order).encode() + b"\n")
+    done = push_inside(simulator, tmp_path, "-", "--format", "jsonl", stdin=json.dumps(order).encode() + b"\n")
     assert (done.code, done.document["created"]) == (0, 1), done.err
     line = json.loads((tmp_path / done.document["files"]["created"]).read_text())
     assert line | {"gs_task_id": ""} == order | {"gs_task_id": "", "gs_status": "created", "gs_error": ""}
 
 
-async def test_result_files_and_ledger_are_for_the_user_alone(tmp_path: Path) -> None:
+def test_result_files_and_ledger_are_for_the_user_alone(tmp_path: Path) -> None:
     """All that holds orders has mode 0600."""
     write_orders(tmp_path / "orders.csv", range(3))
-    await gotsurge("push", "orders.csv", "--simulate", "--out", "out", cwd=tmp_path)
+    inside("push", "orders.csv", "--simulate", "--out", "out", cwd=tmp_path)
     files = list((tmp_path / "out").iterdir())
     assert len(files) >= 6
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
-async def test_a_dry_run_sends_and_writes_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_sends_and_writes_nothing(tmp_path: Path) -> None:
     """--dry-run needs no GotSurge, checks the file, and leaves no file behind."""
     write_orders(tmp_path / "orders.csv", range(3))
-    done = await gotsurge("push", "orders.csv", "--dry-run", cwd=tmp_path)
+    done = inside("push", "orders.csv", "--dry-run", cwd=tmp_path)
     assert (done.code, done.out) == (0, "3 orders, no faults; nothing was sent\n")
     assert [path.name for path in tmp_path.iterdir()] == ["orders.csv"]
 
@@ -260,24 +272,22 @@ async def test_a_dry_run_sends_and_writes_nothing(tmp_path: Path) -> None:
         (["orders.csv", "--simulate", "--max-price", "lots"], 2, "amount"),
     ],
 )
-async def test_what_cannot_be_is_told_with_its_exit_code(
-    tmp_path: Path, words: list[str], code: int, hint: str
-) -> None:
+def test_what_cannot_be_is_told_with_its_exit_code(tmp_path: Path, words: list[str], code: int, hint: str) -> None:
     """Wrong usage is exit 2, a missing sign-in 4, nobody there 8; a sentence says what to do, and no traceback."""
     write_orders(tmp_path / "orders.csv", range(3))
     (tmp_path / "home").mkdir()
-    done = await gotsurge("push", *words, cwd=tmp_path, env={"HOME": str(tmp_path / "home")})
+    done = inside("push", *words, cwd=tmp_path, env={"HOME": str(tmp_path / "home")})
     assert done.code == code, done.err
     assert hint in done.err
     assert "Traceback" not in done.err
     assert done.out == ""
 
 
-async def test_production_does_not_create_on_a_guess(tmp_path: Path) -> None:
+def test_production_does_not_create_on_a_guess(tmp_path: Path) -> None:
     """Nothing is sent to production on assumed paths unless the user accepts them."""
     write_orders(tmp_path / "orders.csv", range(3))
     env = {"GOTSURGE_BEARER_TOKEN": "secret-token", "HOME": str(tmp_path)}
-    done = await gotsurge("push", "orders.csv", "--env", "production", cwd=tmp_path, env=env)
+    done = inside("push", "orders.csv", "--env", "production", cwd=tmp_path, env=env)
     assert done.code == 2, done.err
     assert "--accept-assumed-endpoints" in done.err
     assert "secret-token" not in done.err
@@ -348,13 +358,12 @@ async def test_orders_that_wait_in_a_run_that_is_going_on_are_refused(tmp_path: 
         assert simulator.audit()["doubled"] == {}
 
 
-async def test_unused_drafts_are_listed(tmp_path: Path) -> None:
+def test_unused_drafts_are_listed(simulator: Simulator, tmp_path: Path) -> None:
     """A two-phase push that lost the answers of draft creates lists the drafts that nobody will broadcast."""
     write_orders(tmp_path / "orders.csv", range(100))
-    async with Simulator() as simulator:
-        simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=2))
-        done = await push(simulator, tmp_path, "orders.csv", "--account", "platform")
-        audit = simulator.audit()
+    simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=2))
+    done = push_inside(simulator, tmp_path, "orders.csv", "--account", "platform")
+    audit = simulator.audit()
     assert (done.code, done.document["created"], audit["doubled"]) == (0, 100, {})
     assert len(done.document["unused_drafts"]) == audit["drafts"] == 40
     assert "40 unused drafts" in done.err
@@ -364,13 +373,12 @@ async def test_unused_drafts_are_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"not a database, but a text that somebody saved here by mistake", b"SQLite format 3\0"]
 )
-async def test_a_ledger_that_cannot_be_used_is_told(tmp_path: Path, content: bytes) -> None:
+def test_a_ledger_that_cannot_be_used_is_told(simulator: Simulator, tmp_path: Path, content: bytes) -> None:
     """A ledger that is no database, or a cut one, is named; nothing is sent, and the file is left as it was."""
     write_orders(tmp_path / "orders.csv", range(3))
     (tmp_path / "ledger.db").write_bytes(content)
-    async with Simulator() as simulator:
-        done = await push(simulator, tmp_path, "orders.csv", "--ledger", "ledger.db")
-        assert simulator.audit()["tasks"] == 0
+    done = push_inside(simulator, tmp_path, "orders.csv", "--ledger", "ledger.db")
+    assert simulator.audit()["tasks"] == 0
     assert done.code == 2
     assert "ledger.db" in done.err
     assert "Traceback" not in done.err
