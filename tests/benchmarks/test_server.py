@@ -12,7 +12,7 @@ from benchmarks.server import BASE, BEARER
 
 def ask(server: Server, method: str, path: str, body: bytes = b"", bearer: str = BEARER) -> tuple[int, object]:
     """One call; status and JSON."""
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         connection.request(method, f"{BASE}{path}", body, {"Authorization": f"Bearer {bearer}"})
         answer = connection.getresponse()

@@ -18,6 +18,7 @@ from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
 from tests.support.orders import answer, order, orders
+from tests.support.threads import Threads
 
 Answer = Callable[[list[dict[str, Any]]], Response]
 
@@ -218,8 +219,8 @@ async def test_cancelling_between_two_tries_leaves_orders_pending(tmp_path: Path
         run, _ = await push.load_orders(orders(3))
         async with run:
             sending = asyncio.create_task(push.send(run))
-            while 30.0 not in [round(seconds) for seconds in clock.sleepers]:
-                await asyncio.wait([sending], timeout=0.01)
+            await Threads().rest(clock)
+            assert 30.0 in [round(seconds) for seconds in clock.sleepers]
             sending.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await sending
@@ -236,10 +237,10 @@ async def test_a_claim_that_is_too_old_is_not_sent_on(tmp_path: Path) -> None:
         run, _ = await push.load_orders(orders(3))
         async with run:
             sending = asyncio.create_task(push.send(run))
-            while not sending.done():
-                await asyncio.wait([sending], timeout=0.01)
-                if any(seconds > 90 for seconds in clock.sleepers):
-                    await clock.advance(101)
+            threads = Threads()
+            await threads.rest(clock)
+            assert any(seconds > 90 for seconds in clock.sleepers)
+            await threads.pass_time(clock, sending, 101)
             assert (await sending).stopped_by is None
             assert await run.counts() == counted(created=3)
     assert len(service.creates) == 2

@@ -317,7 +317,7 @@ async def test_one_that_is_aborted_says_in_doubt(crew: Crew) -> None:
     worker = crew.worker()
     async with worker:
         sending = asyncio.create_task(worker.send(crew.ledger, run_id, 0))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while crew.simulator.audit()["tasks"] < 20:  # noqa: ASYNC110 - the simulator tells no other way
                 await asyncio.sleep(0.01)
         await worker.abort()
@@ -335,12 +335,12 @@ async def test_it_says_that_it_lives_and_stops_what_was_stopped(crew: Crew) -> N
     async with worker:
         sending = asyncio.create_task(worker.send(crew.ledger, run_id, 0))
         beating = asyncio.create_task(worker.beat(crew.ledger))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not crew.simulator.audit()["calls"].get("tasks.create"):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert await crew.ledger.segments.stop(run_id, "interrupted", "interrupted")
         await sending
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (found := await crew.ledger.workers.all())[0].orders < 20:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         beating.cancel()

@@ -99,6 +99,6 @@ async def test_what_is_said_is_read_at_once(tmp_path: Path, unbuffered: str) -> 
             stderr=asyncio.subprocess.PIPE,
         )
         assert process.stderr is not None
-        assert b"3 orders to send" in await asyncio.wait_for(process.stderr.readline(), 20)
+        assert b"3 orders to send" in await asyncio.wait_for(process.stderr.readline(), 60)
         process.kill()
         await process.communicate()

@@ -8,6 +8,7 @@
 - `public`: What is public: modules, classes, functions and methods.
 - `running`: A simulator in a thread of its own, for tests that are not asynchronous themselves.
 - `serving`: An ASGI application under uvicorn, inside the test.
+- `threads`: When threads work for the loop: the time of a clock that is turned stands still meanwhile.
 - `pushes`: A client signed in to a simulator, a ledger on disk, and pushes through them in which nobody waits.
 - `commands`: ``gotsurge`` in a process of its own or inside the test; files of orders, and a desk with a ledger.
 - `browser`: GotSurge's pages with a person's answers, in the test or as ``BROWSER`` of a command.

@@ -16,7 +16,7 @@ from gotsurge_async.webhooks.inbox import Inbox
 from tests.support.pushes import Place, place
 
 
-async def eventually(holds: Callable[[], Awaitable[object]], seconds: float = 20.0) -> None:
+async def eventually(holds: Callable[[], Awaitable[object]], seconds: float = 60.0) -> None:
     """Wait until something holds that only a database or a server tells."""
     async with asyncio.timeout(seconds):
         while not await holds():  # noqa: ASYNC110 - another process's rows are no event
@@ -43,7 +43,7 @@ class Followed:
         self.seen.append(change)
         self.told.set()
 
-    async def until(self, holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    async def until(self, holds: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait for changes until something holds."""
         async with asyncio.timeout(seconds):
             while not holds():

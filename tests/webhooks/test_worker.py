@@ -33,7 +33,7 @@ async def test_a_handler_that_does_not_heed_its_end(
 
         await kit.event(task_id)
         with caplog.at_level(logging.ERROR):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 async with follower(kit, on_status=stubborn):
                     await begun.wait()
         assert "left alone: gotsurge change" in caplog.text
@@ -59,5 +59,5 @@ async def test_ends_of_the_process_are_no_failures(tmp_path: Path, monkeypatch: 
                 await asyncio.Event().wait()
 
             async with follower(kit, on_status=hangs):
-                await asyncio.wait_for(begun.wait(), 20)
+                await asyncio.wait_for(begun.wait(), 60)
         assert await kit.book.dead_changes() == []

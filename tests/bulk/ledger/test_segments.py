@@ -393,7 +393,7 @@ async def test_a_lease_is_renewed_while_its_worker_lives(ledger: Ledger, where: 
     assert run is not None
     with psycopg.connect(where, autocommit=True) as database:
         first = database.execute("SELECT lease_until FROM segments").fetchall()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while database.execute("SELECT lease_until FROM segments").fetchall() == first:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)  # a server has no events
     await run.close()

@@ -1,10 +1,9 @@
 """How many calls a push has in flight at a service that takes its time, over real HTTP; judged by what it has."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
@@ -16,6 +15,7 @@ from gotsurge_async.testing import ManualClock, simulated
 from gotsurge_async.transports.aiohttp import AiohttpTransport
 from gotsurge_async.transports.base import Request, Response
 from tests.support.orders import answer, orders
+from tests.support.threads import Threads
 
 LATENCY = 0.2
 PATIENT = RetryPolicy(attempts=12)
@@ -29,7 +29,7 @@ class Distant:
         takes: how many calls the service takes at a time; the others are refused by a late 429.
         most: the most calls that were in flight.
         refused: how many calls were.
-        asking: how many wait for the network or a thread now: what a slow disk takes is no time of this clock.
+        asking: how many wait for the network now.
     """
 
     clock: ManualClock
@@ -61,24 +61,11 @@ class Distant:
     async def close(self) -> None:
         await self.inner.close()
 
-    def watch_threads(self) -> None:
-        """Know from now on when a thread works for the running loop, as the ledger's does."""
-        loop = asyncio.get_running_loop()
-        run: Callable[..., asyncio.Future[Any]] = loop.run_in_executor
-
-        def watched(*arguments: Any) -> asyncio.Future[Any]:
-            self.asking += 1
-            done = run(*arguments)
-            done.add_done_callback(lambda _: setattr(self, "asking", self.asking - 1))
-            return done
-
-        loop.run_in_executor = watched  # type: ignore[method-assign]  # the loop is this test's own
-
     async def turn(self) -> None:
         """Let time pass when nobody waits for the network or a thread; until it is cancelled."""
-        self.watch_threads()
+        threads = Threads()
         while True:
-            if self.asking:
+            if self.asking or threads.work:
                 await asyncio.sleep(0)
             else:
                 await self.clock.advance(LATENCY / 20)

@@ -17,6 +17,7 @@ from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from tests.bulk.test_push import counted, pushing
 from tests.support.orders import answer, orders
+from tests.support.threads import Threads
 
 DONE = answer({"updated_tasks": []})
 
@@ -126,7 +127,7 @@ async def test_cancelling_between_the_parts_of_a_chunk_forgets_no_draft(tmp_path
     clock = ManualClock()
     async with loaded(tmp_path, platform, 4, attempts=2, clock=clock) as (push, run):
         sending = asyncio.create_task(push.send(run))
-        await waiting(clock, sending, 30)
+        await waiting(clock, 30)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
@@ -141,7 +142,7 @@ async def test_cancelling_while_a_broadcast_waits_leaves_drafts(tmp_path: Path) 
     clock = ManualClock()
     async with loaded(tmp_path, platform, 2, attempts=2, clock=clock) as (push, run):
         sending = asyncio.create_task(push.send(run))
-        await waiting(clock, sending, 30)
+        await waiting(clock, 30)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
@@ -197,7 +198,7 @@ async def test_an_old_claim_is_renewed_for_the_drafts_that_are_broadcast(
     clock = ManualClock()
     async with loaded(tmp_path, platform, 2, attempts=2, clock=clock) as (push, run):
         sending = asyncio.create_task(push.send(run))
-        await waiting(clock, sending, 40)
+        await waiting(clock, 40)
         await clock.advance(41)
         await sending
         assert await run.counts() == counted(created=2)
@@ -378,15 +379,13 @@ async def test_a_task_that_is_another_orders_is_not_broadcast_again(tmp_path: Pa
     assert platform.broadcasts == [["id-T-0"]]
 
 
-async def waiting(clock: ManualClock, sending: "asyncio.Task[Any]", seconds: float) -> None:
+async def waiting(clock: ManualClock, seconds: float) -> None:
     """Wait until the sending does so for some seconds of its clock."""
-    while not any(seconds - 1 < each < seconds + 1 for each in clock.sleepers):
-        await asyncio.wait([sending], timeout=0.01)
+    await Threads().rest(clock)
+    assert [each for each in clock.sleepers if seconds - 1 < each < seconds + 1]
 
 
 async def passing(push: Push, sending: "asyncio.Task[Any]") -> None:
     """Let time pass until the sending is over."""
     clock: Any = push._session.clock
-    while not sending.done():
-        await asyncio.wait([sending], timeout=0.01)
-        await clock.advance(60)
+    await Threads().pass_time(clock, sending, 60)

@@ -37,7 +37,7 @@ async def test_from_an_event_to_a_line(here: Simulator, tmp_path: Path) -> None:
             (task,) = (await gs.tasks.create(orders(1))).tasks
         for status in ("accepted", "pending_pickup"):
             here.move(task.id, status)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(receiver.printed) < 3:
                 receiver.told.clear()
                 await receiver.told.wait()
@@ -83,7 +83,7 @@ async def test_what_could_not_be_printed_is_printed_later(here: Simulator, tmp_p
             async with session.post(receiver.hook, data=event(task.id)) as answer:
                 assert answer.status == 200
             if how == "full":
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while "cannot be printed" not in "".join(receiver.said):  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
                 async with session.post(receiver.hook, data=event("another")) as answer:

@@ -108,7 +108,7 @@ async def test_what_waits_for_its_turn_is_given_back_at_once(fleet: Fleet) -> No
     async with fleet.workers(1, "--rate", "0.02") as (worker,):
         await fleet.until_created(1)
         worker.terminate()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             await worker.wait()
     status = (await fleet.run("status", run, "--json")).document
     assert (status["created"], status["unprocessed"], status["in_doubt"]) == (1, 99, 0)

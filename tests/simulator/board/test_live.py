@@ -24,7 +24,7 @@ class Stream:
     async def message(self) -> Any:
         """The data of the next message."""
         data = None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 line = (await self._response.content.readline()).decode().rstrip("\n")
                 if line.startswith("id: "):
@@ -145,7 +145,7 @@ async def test_there_is_an_end_to_pages_that_listen(
     refused = await listen.open()
     assert refused.status == 503
     first._response.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             plain.simulator._service.changes.tell("orders")
             response = await listen.open()
@@ -159,6 +159,6 @@ async def test_a_stream_that_is_idle_says_that_it_lives(
     """Where nothing happens a comment is sent now and then, so that a page that is gone is noticed."""
     monkeypatch.setattr(live, "HEARTBEAT", 0.01)
     stream = await listen()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await stream._response.content.readline() != b": still here\n":
             pass

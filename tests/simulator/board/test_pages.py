@@ -210,7 +210,7 @@ async def test_a_board_of_many_orders_is_quick(platform: Client) -> None:
     await parts(platform)
     began = time.process_time()
     await parts(platform)
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < 1
 
 
 async def test_secrets_are_masked(plain: Client) -> None:

