@@ -9,6 +9,7 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks.windows import Planned, point_of
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import Batcher
 from gotsurge_async.client import GotSurge
@@ -142,7 +143,7 @@ async def quote(gs: GotSurge, routes: Mapping[Route, Given]) -> Quotes:
         orders=orders,
         total=decimals(total),
         without_quote=without.total(),
-        reasons=tuple(f"{reason} ({count:,} orders)" for reason, count in without.most_common(_REASONS)),
+        reasons=tuple(f"{reason} ({number_of(count, 'order')})" for reason, count in without.most_common(_REASONS)),
         compared=tuple(_quoted(route, routes[route], price, above) for above, route, price in compared[:KEPT]),
         difference=decimals(above),
     )

@@ -17,6 +17,7 @@ from gotsurge_async.bulk.after.lookup import (
     read_tasks,
     search_task_list,
 )
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import (
     DOUBTFUL,
     IllegalTransition,
@@ -225,7 +226,7 @@ class Reconciler:
         read = await read_tasks(self.gs, run.mode, [row.task_id for row in rows if row.task_id], unless=CallError)
         tasks = {row.id: (task,) for row in rows if isinstance(task := read.get(row.task_id or ""), Task)}
         errors = [each for each in read.values() if isinstance(each, CallError) and not isinstance(each, NotFound)]
-        trouble = f"{len(errors)} recorded tasks could not be read: {errors[0]}" if errors else ""
+        trouble = f"{number_of(len(errors), 'recorded task')} could not be read: {errors[0]}" if errors else ""
         named = {row.id: names_of(row, self.ledger.path) for row in rows if row.id in tasks}
         unclear = {order: told for order, names in named.items() if (told := not_its_own(names, tasks[order][0]))}
         left = [row for row in rows if row.id not in tasks]

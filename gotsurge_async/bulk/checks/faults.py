@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import attrs
 
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.models.rules import Severity
 
 _LONGEST = 200
@@ -214,14 +215,14 @@ class SourceReport:
 
     def lines(self) -> Iterator[str]:
         """The faults, one line of text each, and how many more there were."""
-        yield from _lines(self.faults, self.fault_count, "faults")
+        yield from _lines(self.faults, self.fault_count, "fault")
 
     def warning_lines(self) -> Iterator[str]:
         """The same of the warnings."""
-        yield from _lines(self.warnings, self.warning_count, "warnings")
+        yield from _lines(self.warnings, self.warning_count, "warning")
 
 
 def _lines(kept: list[Fault], count: int, what: str) -> Iterator[str]:
     yield from map(str, kept)
     if count > len(kept):
-        yield f"… and {count - len(kept)} more {what}"
+        yield f"… and {number_of(count - len(kept), f'more {what}')}"

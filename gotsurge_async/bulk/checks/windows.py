@@ -6,6 +6,8 @@ from math import asin, cos, radians, sin, sqrt
 import attrs
 import msgspec
 
+from gotsurge_async.bulk.checks.words import number_of
+
 EARTH_RADIUS = 6371.0088
 """Kilometres."""
 
@@ -69,7 +71,7 @@ class WindowRules:
         pickup, delivery = order.from_time_window, order.to_time_window
         length = _minutes(pickup.end_time_utc - pickup.start_time_utc)
         if length < self.shortest_pickup:
-            told.append(f"the pickup window lasts {length:.0f} minutes")
+            told.append(f"the pickup window lasts {number_of(round(length), 'minute')}")
         start, end = point_of(order.from_address), point_of(order.to_address)
         if delivery is not None and start is not None and end is not None:
             kilometres = self.detour * _kilometres(start, end)
@@ -77,8 +79,8 @@ class WindowRules:
             time = _minutes(delivery.end_time_utc - pickup.start_time_utc)
             if time < way:
                 told.append(
-                    f"{kilometres:.0f} km take {way:.0f} minutes at {self.speed:.0f} km/h, and from the start of the "
-                    f"pickup to the end of the delivery there are {time:.0f}"
+                    f"{kilometres:.0f} km take {number_of(round(way), 'minute')} at {self.speed:.0f} km/h, and from "
+                    f"the start of the pickup to the end of the delivery there are {time:.0f}"
                 )
         return told
 

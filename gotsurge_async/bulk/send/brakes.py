@@ -7,6 +7,7 @@ from typing import Any, Self
 import attrs
 import msgspec
 
+from gotsurge_async.bulk.checks.words import number_of, verb
 from gotsurge_async.bulk.ledger import LIVE, UNFINISHED, WAITING, OrderRow, OrderState, PendingOrder, Run
 from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.ledger.segments import Prices, Tally, chunk_of_order
@@ -186,13 +187,13 @@ class BrakeWatch:
             (self._in_doubt, self._brakes.max_in_doubt, "in doubt"),
         ):
             if limit is not None and count > limit:
-                yield LimitReached(f"{count} orders are {what}, and the limit is {limit}")
+                yield LimitReached(f"{number_of(count, 'order is', 'orders are')} {what}, and the limit is {limit}")
         for counted, limit, what in (
             (InDoubt, self._brakes.doubts_in_a_row, "in doubt: the service, or the way to it, is down"),
             (Refused, self._brakes.refusals_in_a_row, "refused: mend what they have in common"),
         ):
             if limit is not None and self._ended[place] <= {counted} and self._in_a_row(place, counted) >= limit:
-                yield LimitReached(f"{limit} chunks in a row are {what}")
+                yield LimitReached(f"{number_of(limit, 'chunk')} in a row {verb(limit, 'is', 'are')} {what}")
 
     def _in_a_row(self, place: int, counted: type) -> int:
         """How many chunks went one way, side by side with the one at a place; those that have not ended bound them."""

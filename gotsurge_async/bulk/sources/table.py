@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any
 
 from gotsurge_async.bulk.checks.faults import Fault, Original, SourceReport
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.sources.cells import Broken
 from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.bulk.sources.header import Header, Reading
@@ -169,7 +170,7 @@ class Table:
             cells.pop()
         if len(cells) == width:
             return True
-        count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+        count = number_of(len(cells), "cell")
         until = "" if record.last_line == record.line else f" (the row goes on to line {record.last_line})"
         advice = f"a value that holds a {_shown(self.grid.form.delimiter)} or a line break stands in quotes"
         rule = f"{count}, but the header has {width}{until}: {advice}"

@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from gotsurge_async import codec
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, LedgerError, RunState
 from gotsurge_async.cli.afterwards.books import (
     Books,
@@ -221,7 +222,8 @@ async def _once(present: Sequence[Alert], options: AlertOptions) -> Exit:
         print_table(("ALERT", prose("ORDER"), spare("TASK")), rows)
     old = {alert.name for alert in present if alert.seen_at is not None and now - alert.seen_at > STALE}
     if old:
-        say(f"{len(old):,} of these orders were not read for an hour: let a receiver run, or say --read-rate")
+        told = number_of(len(old), "of these orders was", "of these orders were")
+        say(f"{told} not read for an hour: let a receiver run, or say --read-rate")
     if present and options.post is not None:
         await _post(options.post, _text(present, options))
     return Exit.REFUSED if present else Exit.CREATED

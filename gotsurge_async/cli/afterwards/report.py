@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from gotsurge_async.bulk.after.writing import WholeFile
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books, vessel_option
 from gotsurge_async.cli.afterwards.reading import STALE
 from gotsurge_async.cli.afterwards.zones import zone_option
@@ -94,8 +95,8 @@ async def report(
         print_json(_document(found, out))
     else:
         numbers = {name: getattr(found.sums, name) for name in ("delivered", "late", "failed", "cancelled", "open")}
-        vessels = f"{len(found.vessels):,} vessel{'' if len(found.vessels) == 1 else 's'}"
-        words = f"{found.sums.ordered:,} orders for {vessels}" if found.vessels else "no orders"
+        vessels = number_of(len(found.vessels), "vessel")
+        words = f"{number_of(found.sums.ordered, 'order')} for {vessels}" if found.vessels else "no orders"
         where = "".join(f", {each}" for each in environments)
         counts = f": {counted(numbers)}" if found.vessels else ""
         say(f"{day.isoformat()} in {zone}{where}: {words}{counts}; written to {out}")

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import attrs
 import click
 
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, Mode, OrderState, RunInfo, Word, word_of
 from gotsurge_async.cli.afterwards.books import book_option, books_beside, open_book
 from gotsurge_async.cli.afterwards.reading import READING, DueReads, limits_of
@@ -92,10 +93,8 @@ class Shown:
     def rows(self) -> list[tuple[str, int]]:
         """The statuses as far as they go on a task's way."""
         order = {status: _ORDER.get(TaskStatus(status), len(_ORDER)) for status in self.statuses}
-        return [
-            (status or "not read yet", number)
-            for status, number in sorted(self.statuses.items(), key=lambda each: (order[each[0]], each[0]))
-        ]
+        found = sorted(self.statuses.items(), key=lambda each: (order[each[0]], each[0]))
+        return [(status or "not read yet", number) for status, number in found]
 
 
 @click.command(cls=GroupedCommand)
@@ -272,7 +271,7 @@ class Terminal(Screen):
         from rich.text import Text
 
         took = timedelta(seconds=int(time.monotonic() - self._began))
-        title = f"run {self._info.id}   {what.orders:,} orders, {what.open:,} open   {took}   {what.reader}"
+        title = f"run {self._info.id}   {number_of(what.orders, 'order')}, {what.open:,} open   {took}   {what.reader}"
         table = Table(box=None, show_header=False, pad_edge=False)
         for status, number in what.rows():
             bar = "█" * max(1, round(BAR * number / max(1, what.orders)))

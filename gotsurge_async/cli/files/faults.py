@@ -208,7 +208,7 @@ def _tell_faults(faults: Sequence[Fault], count: int, groups: Sequence[FaultGrou
     for group in groups[:SHOWN]:
         say(group)
     if (more := len(groups) - SHOWN) > 0:
-        say(f"… and {number_of(more, 'more kind', 'more kinds')} of faults")
+        say(f"… and {number_of(more, 'more kind')} of faults")
 
 
 def told_faults(error: UnusableSource, so: str) -> Failure:

@@ -5,6 +5,7 @@ from pathlib import Path
 import attrs
 import click
 
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.sources import STDIN, SourceOptions, open_grid
 from gotsurge_async.bulk.sources.lines import BadFile
 from gotsurge_async.bulk.sources.maps.draft import Draft, draft_map
@@ -111,4 +112,4 @@ def _drafted(file: str, source: SourceOptions) -> Draft:
 def _tell(made: Draft) -> None:
     for what, names in (("sure of", made.sure), ("not sure of", made.unsure), ("left out", made.unknown)):
         if names:
-            say(f"{what} {len(names)} {'column' if len(names) == 1 else 'columns'}: {', '.join(names)}")
+            say(f"{what} {number_of(len(names), 'column')}: {', '.join(names)}")

@@ -8,6 +8,7 @@ from typing import IO
 import click
 
 from gotsurge_async.bulk.after.writing import WholeFile
+from gotsurge_async.bulk.checks.words import number_of, verb
 from gotsurge_async.bulk.columns import ITEMS, item_columns, order_columns
 from gotsurge_async.bulk.template import ORDERS_SHEET, write_csv, write_workbook
 from gotsurge_async.cli.shared.exits import told
@@ -57,4 +58,5 @@ def template(file: Path | None, form: str | None, items: bool, all_: bool, examp
         except OSError as error:
             raise ConfigError(f"cannot write {file or 'the table'}: {error.strerror or error}") from None
     needed = [column.name for column in columns if column.required == "yes"]
-    say(f"{len(columns)} columns, required are {', '.join(needed)}; gotsurge columns explains them")
+    are = verb(len(needed), "is", "are")
+    say(f"{number_of(len(columns), 'column')}, required {are} {', '.join(needed)}; gotsurge columns explains them")

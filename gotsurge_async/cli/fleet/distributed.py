@@ -7,6 +7,7 @@ from collections.abc import Callable
 import attrs
 
 from gotsurge_async.bulk import Brakes, Ledger, LimitReached, Push, Run, Sent
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import UNFINISHED, LedgerOlder, LedgerUnusable, RunState
 from gotsurge_async.bulk.ledger.segments import Distribution
 from gotsurge_async.bulk.send.brakes import prices_of
@@ -128,7 +129,9 @@ class Watch:
             self._alone_since = time.monotonic()
         elif self._alone_since is not None and time.monotonic() - self._alone_since > ALONE_SECONDS:
             self._alone_since = None  # said once, until there is one
-            self.say(f"{waiting:,} orders wait for a worker: gotsurge worker --ledger {path}")
+            self.say(
+                f"{number_of(waiting, 'order waits', 'orders wait')} for a worker: gotsurge worker --ledger {path}"
+            )
 
 
 def _stopper(distribution: Distribution) -> GotSurgeError | None:

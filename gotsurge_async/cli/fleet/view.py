@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from gotsurge_async.bulk import Ledger
+from gotsurge_async.bulk.checks.words import number_of, verb
 from gotsurge_async.bulk.ledger import CLAIMED, UNFINISHED, Counts, LedgerOlder, LedgerUnusable, RunState
 from gotsurge_async.bulk.ledger.workers import Worker
 from gotsurge_async.cli.fleet.workers import COLUMNS, rows, state_of
@@ -85,7 +86,7 @@ class RunView:
         while now - self._past[0][0] > OVER:
             self._past.popleft()
         seconds, lately = now - self._past[0][0], done - self._past[0][1]
-        words = [f"{done:,} of {counts.total:,} orders"]
+        words = [f"{done:,} of {number_of(counts.total, 'order')}"]
         if trouble := counted({"refused": counts.refused, "in doubt": counts.in_doubt}):
             words.append(trouble)
         if lately > 0:
@@ -112,8 +113,10 @@ def _done(counts: Counts) -> int:
 def _of_workers(workers: Sequence[Worker]) -> str:
     states = [state_of(each) for each in workers]
     number = len(workers) - states.count("silent")
-    told = f"{number:,} worker{'' if number == 1 else 's'}"
-    more = counted({"silent": states.count("silent"), "segments in hand": sum(each.segments for each in workers)})
+    told = number_of(number, "worker")
+    segments = sum(each.segments for each in workers)
+    in_hand = verb(segments, "segment in hand", "segments in hand")
+    more = counted({"silent": states.count("silent"), in_hand: segments})
     return f"{told}, {more}" if more else told
 
 

@@ -14,6 +14,7 @@ from gotsurge_async.bulk import Ledger
 from gotsurge_async.bulk.after.export import Exported, export
 from gotsurge_async.bulk.after.results import newest_in
 from gotsurge_async.bulk.after.writing import WholeFile
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger.errors import RESCUE, commands_for
 from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.bulk.ledger.upkeep.archive import archive
@@ -68,7 +69,7 @@ def _tell(found: Health) -> None:
     number = len(found.flaws) - found.older
     told = [
         *(["older than it was"] if found.older else []),
-        *([f"damaged: {number:,} {'flaw' if number == 1 else 'flaws'}"] if number else []),
+        *([f"damaged: {number_of(number, 'flaw')}"] if number else []),
     ]
     print_record(
         [
@@ -109,7 +110,9 @@ def backup_(file: Path, ledger: Place, force: bool, as_json: bool) -> None:
     if as_json:
         print_json({**_document(copied), "path": str(ledger), "file": str(file.absolute()), "exit": 0})
     else:
-        click.echo(f"{file}: {copied.runs:,} runs, {copied.orders:,} orders, counter {copied.counter:,}")
+        click.echo(
+            f"{file}: {number_of(copied.runs, 'run')}, {number_of(copied.orders, 'order')}, counter {copied.counter:,}"
+        )
 
 
 @ledger.command("vacuum", short_help="Give back room that is not needed any more.")
@@ -181,7 +184,7 @@ def accept_older_(ledger: Place, out: Path, yes: bool, as_json: bool) -> None:
         click.echo(f"{ledger}: a new ledger may begin, which knows of nothing that was sent")
     else:
         on = commands_for("`gotsurge runs` and, for each environment, `gotsurge reconcile`", str(ledger))
-        click.echo(f"{ledger}: {done.in_doubt:,} orders are in doubt now; {on} go on")
+        click.echo(f"{ledger}: {number_of(done.in_doubt, 'order is', 'orders are')} in doubt now; {on} go on")
 
 
 async def _newest(where: Place, out: Path) -> int:
@@ -221,7 +224,7 @@ async def export_(file: str, ledger: Place, force: bool) -> None:
                 raise ConfigError(f"cannot write standard output, or not all of it: {trouble}")
         else:
             done = await _export_to(opened, Path(file), force)
-    say(f"{done.orders:,} orders of {done.runs:,} runs")
+    say(f"{number_of(done.orders, 'order')} of {number_of(done.runs, 'run')}")
     for run_id, where in done.archived.items():
         say(f"run {run_id} was archived: gotsurge ledger export - --ledger {shlex.quote(where)}")
 
@@ -295,7 +298,7 @@ async def archive_(before: datetime, to: Path | None, ledger: Place, as_json: bo
         print_json({**attrs.asdict(done), "exit": int(code)})
         return code
     for run_id, orders in done.runs.items():
-        click.echo(f"run {run_id}: {orders:,} orders are in {done.file}")
+        click.echo(f"run {run_id}: {number_of(orders, 'order is', 'orders are')} in {done.file}")
     for run_id, why in done.left.items():
         say(f"run {run_id} was left: {why}")
     if not done.runs:

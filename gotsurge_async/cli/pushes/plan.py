@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gotsurge_async.bulk import Run, Source, SourceOptions
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.plan import Plan, Planner
 from gotsurge_async.bulk.quotes import Quotes
 from gotsurge_async.bulk.send.changes import Known
@@ -102,21 +103,26 @@ def _tell(made: Plan, output: Path | None) -> None:
         ("without a price", counted(made.without_price)),
     ]
     if (quotes := made.quotes) is not None:
-        priced = f"{_amounts(quotes.total)} for {quotes.orders:,} orders on {quotes.routes:,} routes"
+        priced = (
+            f"{_amounts(quotes.total)} for {number_of(quotes.orders, 'order')} on {number_of(quotes.routes, 'route')}"
+        )
         above = ", ".join(f"{currency} {_signed(amount)}" for currency, amount in quotes.difference.items())
         rows += [("recommended", priced), ("given above it", above), ("without a quote", "; ".join(quotes.reasons))]
     print_record([*rows, ("sha256", made.sha256)])
     if made.quotes is not None and made.quotes.compared:
         _tell_prices(made.quotes, output)
     tight = [f"{made.file}:{each.line}: {each.key}: {each.rule}" for each in made.tight]
-    for lines, count, what in (
-        (tight, made.tight_count, "windows that are too narrow"),
-        (made.similar, made.similar_count, "orders that look like another one"),
-        (made.warnings, made.warning_count, "other warnings"),
-        (list(map(str, made.changed)), made.changed_count, "orders that were pushed before, and differ now"),
+    for lines, count, one, several in (
+        (tight, made.tight_count, "window that is too narrow", "windows that are too narrow"),
+        (made.similar, made.similar_count, "order that looks like another one", "orders that look like another one"),
+        (made.warnings, made.warning_count, "other warning", "other warnings"),
+        (
+            *(list(map(str, made.changed)), made.changed_count),
+            *("order that was pushed before, and differs now", "orders that were pushed before, and differ now"),
+        ),
     ):
         if count:
-            click.echo(f"{count:,} {what}:")
+            click.echo(f"{number_of(count, one, several)}:")
             for line in lines[:SHOWN]:
                 click.echo(f"  {line}")
             if count > SHOWN:
@@ -142,7 +148,9 @@ def _tell_prices(quotes: Quotes, output: Path | None) -> None:
     amounts = ("GIVEN", "RECOMMENDED EACH", "GIVEN ABOVE IT")
     print_table((prose("ROUTE"), "VEHICLE", spare("FIRST LINE"), "ORDERS", *amounts), rows)
     if quotes.routes > SHOWN:
-        click.echo(f"… and {len(quotes.compared) - SHOWN:,} more routes{': the plan lists them' if output else ''}")
+        click.echo(
+            f"… and {number_of(len(quotes.compared) - SHOWN, 'more route')}{': the plan lists them' if output else ''}"
+        )
 
 
 def _signed(amount: str) -> str:

@@ -13,7 +13,7 @@ from gotsurge_async.api.endpoints import TASKS_CREATE
 from gotsurge_async.bulk import Brakes, Ledger, Mode, Push, Run, Source, SourceOptions
 from gotsurge_async.bulk.after.replace import replace_changed
 from gotsurge_async.bulk.after.results import refuse_older
-from gotsurge_async.bulk.checks.words import number_of
+from gotsurge_async.bulk.checks.words import number_of, verb
 from gotsurge_async.bulk.ledger import Admission, OrderState, Similar
 from gotsurge_async.bulk.ledger.states import in_words
 from gotsurge_async.bulk.plan import check_plan
@@ -311,11 +311,10 @@ class Pushing(Sending):
             if self._options.replace_changed:
                 done = await replace_changed(gs, run, concurrency=self._options.concurrency)
                 self.replaced = done
-                self.say(f"{done.replaced:,} tasks were changed into what the orders say now")
+                self.say(f"{number_of(done.replaced, 'task was', 'tasks were')} changed into what the orders say now")
                 if done.unknown:
-                    self.say(
-                        f"of {done.unknown:,} tasks nobody knows whether they were changed: push this again to see"
-                    )
+                    tasks, were = number_of(done.unknown, "task"), verb(done.unknown, "it was", "they were")
+                    self.say(f"of {tasks} nobody knows whether {were} changed: push this again to see")
                 if not (done.left or done.unknown or done.stopped_by):
                     return
             changed: list[Changed] = []
@@ -331,7 +330,9 @@ class Pushing(Sending):
             raise
 
     def _tell_changed(self, changed: Sequence[Changed], already: int, count: int) -> None:
-        self.say(f"{already:,} already pushed, {count:,} of them differ from what was sent:")
+        self.say(
+            f"{already:,} already pushed, {number_of(count, 'of them differs', 'of them differ')} from what was sent:"
+        )
         for each in changed[:SHOWN_WARNINGS]:
             self.say(f"  {self._options.file}:{each}")
         if count > SHOWN_WARNINGS:
@@ -361,7 +362,7 @@ class Pushing(Sending):
             self.say(f"warning: {warning}")
         more = len(told) - SHOWN_WARNINGS
         if more > 0:
-            self.say(f"… and {more:,} more kinds of warnings")
+            self.say(f"… and {number_of(more, 'more kind')} of warnings")
 
     def _tell_similar(self, alike: Sequence[Similar], run: Run) -> None:
         """Warn of orders that look like another one: perhaps one delivery, ordered twice under two keys."""
@@ -375,7 +376,7 @@ class Pushing(Sending):
                 f"({where}){each.and_more}"
             )
         if len(alike) > SHOWN_WARNINGS:
-            self.say(f"… and {len(alike) - SHOWN_WARNINGS:,} more orders that look like another one")
+            self.say(f"… and {number_of(len(alike) - SHOWN_WARNINGS, 'more order')} that look like another one")
 
 
 def _server_of(api_base: str) -> str:

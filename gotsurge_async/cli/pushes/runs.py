@@ -6,6 +6,7 @@ import click
 
 from gotsurge_async import codec
 from gotsurge_async.bulk import Ledger
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import RunInfo, Word
 from gotsurge_async.cli.pushes.status import RunStatus
 from gotsurge_async.cli.shared.exits import asynchronous
@@ -99,6 +100,7 @@ async def _watch(ledger: Ledger, env: str | None, limit: int, every: float, *, a
                 click.echo(codec.encode(found.document()))
             else:
                 at = f"{clock.now():%H:%M:%S}"
-                cells = (at, info.id, found.state, f"{found.counts.total:,} orders", now[1] or "none yet", info.source)
+                orders = number_of(found.counts.total, "order")
+                cells = (at, info.id, found.state, orders, now[1] or "none yet", info.source)
                 click.echo(("  " if is_terminal() else "\t").join(filter(None, cells)))
         await clock.sleep(every)

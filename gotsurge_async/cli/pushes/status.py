@@ -9,6 +9,7 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Ledger, OrderState
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import Counts, RunInfo, RunState, Size, Word, word_of
 from gotsurge_async.bulk.ledger.segments import Distribution
 from gotsurge_async.bulk.send.load import LEFT_OUT
@@ -147,6 +148,7 @@ def _is_made_from(info: RunInfo, file: Path) -> bool:
 
 def _tell_status(found: RunStatus, decisions: list[dict[str, Any]], unused: list[str], size: Size) -> None:
     info, counts = found.info, found.counts
+    orders = number_of(size.orders, "order")
     holder = info.holder if found.held else None
     workers = found.distribution
     print_record(
@@ -169,7 +171,7 @@ def _tell_status(found: RunStatus, decisions: list[dict[str, Any]], unused: list
             ("unused drafts", f"{len(unused):,}" if unused else None),
             (
                 "ledger",
-                f"{size.bytes / 1e6:,.1f} MB, {size.per_order or 0:,.0f} bytes for each of {size.orders:,} orders",
+                f"{size.bytes / 1e6:,.1f} MB, {size.per_order or 0:,.0f} bytes for each of {orders}",
             ),
         ]
     )

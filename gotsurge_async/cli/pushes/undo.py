@@ -9,6 +9,7 @@ import click
 
 from gotsurge_async.bulk import Ledger, OrderState, Undo, Undone
 from gotsurge_async.bulk.after.undo import REASON
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import DOUBTFUL, PUSHED, RunInfo
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, Failure, asynchronous, exit_code_of
@@ -99,8 +100,8 @@ async def _interrupted(ledger: Ledger, info: RunInfo) -> Failure:
     """Ctrl-C came: the run is not to be resumed, which would send what waits in it, but to be undone to its end."""
     counts = await ledger.counts(info.id)
     return Failure(
-        f"the undo of run {info.id} was interrupted: {counts.of([OrderState.CANCELLED]):,} of its orders are cancelled"
-        f" so far, {counts.of(DOUBTFUL):,} are in doubt; do not resume the run",
+        f"the undo of run {info.id} was interrupted: cancelled so far: {counts.of([OrderState.CANCELLED]):,}, "
+        f"in doubt: {counts.of(DOUBTFUL):,}; do not resume the run",
         Exit.INTERRUPTED,
         run=info.id,
         more={"next": [same_again(info.id)]},
@@ -120,8 +121,8 @@ async def _ask(ledger: Ledger, info: RunInfo, drafts: bool, keys: Collection[str
     if not at_a_terminal():
         return
     number = await _meant(ledger, info, drafts, keys)
-    what = "orders and drafts" if drafts else "orders"
-    question = f"Cancel {number:,} {what} of run {info.id} ({info.environment}, from {info.source})?"
+    what = number_of(number, "order or draft", "orders and drafts") if drafts else number_of(number, "order")
+    question = f"Cancel {what} of run {info.id} ({info.environment}, from {info.source})?"
     if not await asyncio.to_thread(click.confirm, question, err=True):
         raise Failure("nothing was cancelled", Exit.USAGE, run=info.id)
 

@@ -18,6 +18,7 @@ from gotsurge_async.auth.keychain import KeyringStore
 from gotsurge_async.auth.leases import folder_lease
 from gotsurge_async.auth.sealing import KEYS_VARIABLE, new_key, read_keys, read_private, write_keys, write_private
 from gotsurge_async.auth.stores import FileStore, Tokens
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.cli.service.sign_in import sign_in_by_hand, sign_in_with_browser
 from gotsurge_async.cli.shared.connect import (
     Target,
@@ -250,14 +251,15 @@ async def rotate(as_json: bool) -> None:
     """
     path = None if os.environ.get(KEYS_VARIABLE) else key_file()
     count, older = (await _reseal(), 0) if path is None else await _rotate_key_file(path)
+    are = number_of(count, "account is", "accounts are")
     if as_json:
         print_json({"accounts": count, "key_file": str(path) if path else None})
     elif path:
-        click.echo(f"{count} accounts are encrypted with a new key, in {path}: keep a copy of it elsewhere")
+        click.echo(f"{are} encrypted with a new key, in {path}: keep a copy of it elsewhere")
         if older:
             say("the older keys stay in the file: remove their lines when no other token store needs them")
     else:
-        click.echo(f"{count} accounts are encrypted with the first of your keys: the others can go")
+        click.echo(f"{are} encrypted with the first of your keys: the others can go")
 
 
 async def _rotate_key_file(path: Path) -> tuple[int, int]:

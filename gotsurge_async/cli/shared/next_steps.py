@@ -175,7 +175,8 @@ def _steps(standing: Standing) -> Iterator[Step]:
     if number := counts.get("in_doubt", 0):
         yield from _in_doubt(standing, f"{number:,} in doubt")
     if number := counts.get("drafts", 0):
-        yield Step(f"{number:,} still drafts", standing.command("resume", standing.out_option, calls=True))
+        why = number_of(number, "still a draft", "still drafts")
+        yield Step(why, standing.command("resume", standing.out_option, calls=True))
     if number := counts.get("unprocessed", 0):
         why = f"{number:,} unprocessed"
         if not simulated:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import CLAIMED, UNFINISHED, Counts
 from gotsurge_async.cli.shared.output import lasting
 from gotsurge_async.hooks import ChunkDone, Event
@@ -72,7 +73,7 @@ class PushProgress:
             bar.update(task, completed=self._done, rate=rate, trouble=", ".join(self._trouble()))
         elif not self._console.is_terminal and now >= self._next_line:
             self._next_line = now + LINE_EVERY
-            words = [f"{self._done:,} of {self._total:,} orders", *self._trouble()]
+            words = [f"{self._done:,} of {number_of(self._total, 'order')}", *self._trouble()]
             if self._done:  # before the first, nobody knows how long it takes
                 words += [f"{rate:,.1f} orders/s", f"{lasting((self._total - self._done) / rate)} left"]
             self._console.print(", ".join(words))

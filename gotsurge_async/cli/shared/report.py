@@ -11,7 +11,7 @@ import click
 
 from gotsurge_async.bulk import Ledger, Summary
 from gotsurge_async.bulk.after.results import Reason, try_folder
-from gotsurge_async.bulk.checks.words import number_of, verb
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.cli.shared.exits import Exit, explained_too
 from gotsurge_async.cli.shared.next_steps import Step, cancelling, tell_steps
@@ -48,7 +48,8 @@ def tell_unused(unused: Sequence[str], info: RunInfo) -> None:
     if not unused:
         return
     more = f" and {len(unused) - SHOWN:,} more" if len(unused) > SHOWN else ""
-    say(f"{len(unused):,} unused drafts were left, which no driver sees: {', '.join(unused[:SHOWN])}{more}")
+    left = number_of(len(unused), "unused draft was", "unused drafts were")
+    say(f"{left} left, which no driver sees: {', '.join(unused[:SHOWN])}{more}")
     if how := cancelling(info):
         say(f"each is cancelled by: {how}")
 
@@ -100,7 +101,9 @@ def tell_ending(ending: Ending, code: Exit, *, as_json: bool) -> None:
 
 def _tell_summary(summary: Summary) -> None:
     took = f" in {summary.seconds:.1f} s" if summary.seconds else ""
-    click.echo(f"run {summary.run}, {summary.orders:,} orders{took}{', result files:' if summary.files else ''}")
+    click.echo(
+        f"run {summary.run}, {number_of(summary.orders, 'order')}{took}{', result files:' if summary.files else ''}"
+    )
     for name, path in summary.files.items():
         count = getattr(summary, name) if name in _COUNTED else None
         click.echo(f"  {path}{'' if count is None else f'  ({count:,})'}")
@@ -116,7 +119,7 @@ def _tell_summary(summary: Summary) -> None:
     click.echo(", ".join(filter(None, (f"{summary.created:,} created", counted(told)))))
     if number := summary.left_out:
         where = f": {summary.left_out_file}" if summary.left_out_file else ""
-        click.echo(f"{number_of(number, 'row')} NOT sent, because {verb(number, 'it has', 'they have')} faults{where}")
+        click.echo(f"{number_of(number, 'row with faults', 'rows with faults')} NOT sent{where}")
 
 
 def _tell_reasons(reasons: Sequence[Reason]) -> None:

@@ -16,7 +16,7 @@ from gotsurge_async.bulk import Brakes, Ledger, LedgerError, Mode, Push, Run, Ru
 from gotsurge_async.bulk.after.lookup import note_unused_drafts
 from gotsurge_async.bulk.after.replace import Replaced
 from gotsurge_async.bulk.after.results import count_results
-from gotsurge_async.bulk.checks.words import number_of, verb
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.send.load import LEFT_OUT
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of, is_unreachable
@@ -255,7 +255,9 @@ class Sending:
                 raise
             except GotSurgeError as error:
                 number = len(sent.lost_drafts)
-                self.say(f"{number:,} orders may have left an unused draft each; the list tells nothing: {error}")
+                self.say(
+                    f"{number_of(number, 'order')} may have left an unused draft each; the list tells nothing: {error}"
+                )
         unused = await unused_drafts(ledger, run.id)
         tell_unused(unused, run.info)
         return unused
@@ -297,7 +299,7 @@ class Sending:
 
 
 def _put_up(waiting: int) -> str:
-    return f"{number_of(waiting, 'order')} {verb(waiting, 'is', 'are')} put up"
+    return f"{number_of(waiting, 'order is', 'orders are')} put up"
 
 
 def _exit_code(ending: Ending, sent: Sent, interrupts: Interrupts, unknown: int) -> Exit:

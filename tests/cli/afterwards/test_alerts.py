@@ -60,7 +60,7 @@ def test_old_news_is_told_to_be_old(desk: Desk) -> None:
         database.execute("UPDATE book_orders SET seen_at = seen_at - 3700 * 1000000 WHERE tracking_id = 'A'")
     database.close()
     old = desk.on_ledger("alerts", "--not-accepted", YEARS)
-    assert (old.exit_code, "1 of these orders were not read for an hour" in old.stderr) == (1, True)
+    assert (old.exit_code, "1 of these orders was not read for an hour" in old.stderr) == (1, True)
 
 
 def test_it_reads_before_it_tells_if_asked(desk: Desk) -> None:

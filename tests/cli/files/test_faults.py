@@ -176,7 +176,7 @@ def test_the_others_are_sent_and_the_faulty_rows_are_not_forgotten(
     done = run("push", file, *words, "--faults", faulty)
     assert done.exit_code == 5, done.stderr
     assert f"2 faults: 2 rows are left out, and are in {faulty}\n3 orders to send" in done.stderr
-    assert done.stdout.endswith(f"3 created\n2 rows NOT sent, because they have faults: {faulty}\n")
+    assert done.stdout.endswith(f"3 created\n2 rows with faults NOT sent: {faulty}\n")
     assert once(simulator, 3)
     assert (stat.S_IMODE(faulty.stat().st_mode), len(faulty.read_text().splitlines())) == (0o600, 3)
 
@@ -216,7 +216,7 @@ def test_a_kill_in_the_middle_forgets_no_row(desk: Desk) -> None:
     assert f"rows left out\t1, in {faulty}" in desk.on_ledger("status", run_id).stdout
     done = desk.call("resume", run_id, "--out", desk.folder / "out")
     assert done.exit_code == 5
-    assert f"4 created\n1 row NOT sent, because it has faults: {faulty}" in done.stdout
+    assert f"4 created\n1 row with faults NOT sent: {faulty}" in done.stdout
     assert f"1 row left out, when {faulty} is mended: gotsurge push {faulty} --env local" in done.stderr
 
 

@@ -233,7 +233,7 @@ def test_runs_are_watched(desk: Desk) -> None:
     _, first = desk.push("A")
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment()) as watching:
         assert watching.stdout is not None
-        assert watching.stdout.readline().split("\t")[1:5] == [first["run"], "done", "1 orders", "1 created"]
+        assert watching.stdout.readline().split("\t")[1:5] == [first["run"], "done", "1 order", "1 created"]
         _, second = desk.push("B")
         while f"{second['run']}\tdone" not in watching.stdout.readline():
             pass

@@ -114,7 +114,7 @@ def test_an_interrupted_undo_is_to_be_given_again(
     document = desk.document(done)
     (again,) = document["next"]
     assert (done.exit_code, document["run"], document["explain"]) == (130, run_id, ["E115"])
-    assert f"the undo of run {run_id} was interrupted: 1 of its orders are cancelled so far, 0 are in" in done.stderr
+    assert f"the undo of run {run_id} was interrupted: cancelled so far: 1, in doubt: 0" in done.stderr
     assert done.stderr.splitlines()[-2:] == [f"next: {again}", "see: gotsurge explain E115"]
     typed = shlex.split(again)
     assert typed[:3] == ["gotsurge", "undo", run_id]

@@ -1,5 +1,6 @@
 """What commands say to people and programs: whole documents, words that people know, and a way on."""
 
+import re
 import shlex
 from pathlib import Path
 
@@ -161,3 +162,21 @@ def test_a_plan_says_which_file_is_not_its_own(desk: Desk, planned: bool) -> Non
     done = desk.run("push", orders, "--dry-run", "--plan", plan, *([] if planned else items), *desk.ledger)
     said = "has an items file too: give it by --items" if planned else "has no items file: leave --items out"
     assert (done.exit_code, said in done.stderr, "is not the items file" in done.stderr) == (2, True, False)
+
+
+def test_one_of_each_is_told_as_one(desk: Desk, tmp_path: Path) -> None:
+    """Nothing that commands print of one order, run, row or fault is in the plural."""
+    file, out = write_orders(tmp_path / "orders.csv", ["A", "B"]), tmp_path / "out"
+    file.write_text(file.read_text().replace("48.50", "0.50", 1))
+    leave = ("--leave-faulty", "--out", out, "--faults")
+    ended = [desk.call("push", file), desk.call("push", file, "--dry-run", "--leave-faulty")]
+    ended += [desk.call("plan", file, "--leave-faulty"), desk.call("push", file, *leave, tmp_path / "faulty.csv")]
+    file.write_text(file.read_text().replace("Marina", "Mariner"))
+    ended += [desk.call("push", file, *leave, tmp_path / "more.csv"), desk.call("plan", file, "--leave-faulty")]
+    run_id = desk.document(desk.on_ledger("runs", "--json"))[-1]["run"]
+    ended += [desk.on_ledger("runs"), desk.on_ledger("status", run_id), desk.on_ledger("results", run_id, "--out", out)]
+    ended += [desk.on_ledger("ledger", "export", tmp_path / "all.jsonl"), desk.call("undo", run_id, "--key", "B")]
+    ended += [desk.on_ledger("ledger", "backup", tmp_path / "copy.db"), desk.on_ledger("ledger", "check")]
+    told = "\n".join(done.output for done in ended)
+    assert "1 row with faults NOT sent" in told
+    assert not re.findall(r"^.*\b1 (?:more |other )?[a-z]+s\b(?<!\b1 is)(?<!\b1 was).*$", told, re.MULTILINE)

@@ -92,10 +92,10 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
             try:
                 async with await ledger.hold(run_id) as run:
                     if number := (await ledger.counts(run_id)).of(DOUBTFUL | UNFINISHED):
-                        done.left[run_id] = f"{number:,} of its orders are in doubt, or were not sent"
+                        done.left[run_id] = f"orders in doubt, or not sent: {number:,}"
                         continue
                     if lost := await run.lost_drafts():
-                        done.left[run_id] = f"of {len(lost):,} of its orders a draft may exist that nobody knows"
+                        done.left[run_id] = f"orders of which a draft may exist that nobody knows: {len(lost):,}"
                         continue
                     if copy is None:
                         copy = await asyncio.to_thread(_opened, place, store.place, await ledger.identity())
