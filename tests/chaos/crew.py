@@ -99,10 +99,14 @@ class Worker:
 
     Attributes:
         frozen: it stands still, by SIGSTOP.
+        started: when, by the monotonic clock.
+        is_ready: it was seen to have said its name.
     """
 
     process: subprocess.Popen[bytes]
     frozen: bool = False
+    started: float = attrs.field(factory=time.monotonic)
+    is_ready: bool = False
 
     @property
     def pid(self) -> int:
@@ -151,6 +155,8 @@ class Crew:
         self._own_words = own_words or {}
         self.ended: Counter[int] = Counter()
         """How often one ended with each exit code."""
+        self.starts: list[float] = []
+        """Seconds from the start of each worker until it was ready: how busy the machine is."""
         self.workers: list[Worker] = []
         for place in range(number):
             (folder / str(place)).mkdir(parents=True)
@@ -164,11 +170,17 @@ class Crew:
     def look(self) -> None:
         """Start those again that have ended."""
         for place, worker in enumerate(self.workers):
+            if not worker.is_ready and self._says_its_name(place):
+                worker.is_ready = True
+                self.starts.append(time.monotonic() - worker.started)
             code = worker.process.poll()
             if code is not None:
                 self.ended[code] += 1
                 assert code in (GIVEN_BACK, UNREACHABLE, AWAY, KILLED), self.log(place)
                 self.workers[place] = self._start(place)
+
+    def _says_its_name(self, place: int) -> bool:
+        return f"-{self.workers[place].pid}-" in self.log(place)
 
     def log(self, place: int) -> str:
         """The end of what a worker has said."""
@@ -183,7 +195,7 @@ class Crew:
         for place, worker in enumerate(self.workers):
             worker.wake()
             # One that has only just been started does not heed signals yet.
-            until(lambda place=place, pid=worker.pid: f"-{pid}-" in self.log(place), 60, "a worker to be ready")
+            until(lambda place=place: self._says_its_name(place), 60, "a worker to be ready")
             worker.process.terminate()
         late = time.monotonic() + 60
         for place, worker in enumerate(self.workers):

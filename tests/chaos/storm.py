@@ -94,7 +94,7 @@ def freeze_until_overtaken(storm: Storm) -> None:
         storm.tick()
         return not held.keys() & storm.watch.open_segments().keys()
 
-    until(is_overtaken, 60, "the others to overtake one that stands still")
+    until(is_overtaken, 240, "the others to overtake one that stands still")
     worker.wake()
     storm.done.append("freeze until overtaken")
 

@@ -13,7 +13,7 @@ from tests.support.postgres import Server, server
 ORDERS = 8000
 SLOWLY = ("--concurrency", "6")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def pushed(
         ) as (push, keys):
             # Without fences a run may not come to its end: what one has broadcast the other writes over.
             ends = ("done",) if module == "gotsurge_async" else ("done", "stopped")
-            weather(push, [(0.05 * seed, freeze_until_overtaken)], every=None, seconds=120, ends=ends)
+            weather(push, [(0.05 * seed, freeze_until_overtaken)], every=None, seconds=480, ends=ends)
             after(push)
             push.crew.close()
             return verdict_of(push, keys)

@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
+import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +28,9 @@ from tests.support.workers import Fleet
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 ACCOUNT = "plain"
+PULSE = 0.01
+HELD_UP = 0.05
+"""Seconds that a process may be late on a machine that has nothing else to do."""
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +64,40 @@ def most_in_a_second(moments: list[float], since: float) -> int:
     return max(bisect_left(moments, at + 1.0) - place for place, at in enumerate(moments) if at >= since)
 
 
+@asynccontextmanager
+async def lateness() -> AsyncIterator[list[float]]:
+    """How many seconds later than it should this process went on, each time, inside the block."""
+    late: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            due = time.monotonic() + PULSE
+            await asyncio.sleep(PULSE)
+            late.append(time.monotonic() - due)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield late
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
 # --- rate and pace ---------------------------------------------------------------------------------------------------
 
 
 async def test_four_workers_keep_one_rate(fleet: Fleet) -> None:
     """With --rate 200 four workers begin 200 calls a second together, never more than 210 in any second."""
     run = await fleet.put_up(range(2400), "--batch-size", "1")
-    async with fleet.workers(4, "--rate", "200"):
+    async with lateness() as late, fleet.workers(4, "--rate", "200"):
         await fleet.until_over(run)
     moments = times(fleet.simulator)
     assert len(moments) == 2400
     most = most_in_a_second(moments, moments[0] + 1.0)
     mean = (len(moments) - 1) / (moments[-1] - moments[0])
     print(f"at --rate 200 with 4 workers: {mean:.1f}/s on average, {most} in the fullest second after the first")
-    assert 170 <= most <= 210  # a machine that is busy with other things may not fill each second
+    # A machine that is busy with other things may not fill each second, and what it held up comes with what is due.
+    assert 170 <= most <= 210 + 200 * max(0.0, max(late) - HELD_UP)
 
 
 async def test_the_rate_of_a_push_is_that_of_all_workers(fleet: Fleet) -> None:

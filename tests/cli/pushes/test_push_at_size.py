@@ -50,6 +50,8 @@ async def peak_of_push(count: int, cwd: Path, api_base: str) -> int:
         "local",
         "--api-base",
         api_base,
+        "--concurrency",
+        "16",  # more would be in flight, and in memory, where the service happens to be quick
         "--json",
         "--quiet",
         cwd=cwd,
