@@ -55,6 +55,7 @@ TELLERS = {
     "damaged": (2, "what"),
     "Flaw": (2, "what"),
     "_no": (0, "expected"),
+    "_remark": (0, "rule"),
     "_given_up": (1, "why"),
     "partial": (9, "interrupted"),
 }

@@ -53,6 +53,8 @@ class Table:
         self.header = header = self._read_header(records)
         if header is None:
             return
+        for remark in getattr(self.grid, "remarks", ()):
+            self.tell(None, None, None, remark, Severity.WARNING)
         any_row = False
         for record in records:
             any_row = True

@@ -1,4 +1,5 @@
-"""What an .xlsx says of its cells beyond their values: numbers that are shown with leading zeros, and broken formulas.
+"""What an .xlsx says of its cells beyond their values: numbers that are shown with leading zeros, broken formulas, and
+rows that nobody sees.
 
 Its parts are looked through as text. That also tells whether they expand to more than any workbook.
 """
@@ -34,6 +35,9 @@ _NO_VALUE = re.compile(
 _ATTRIBUTE = re.compile(rb"""\s([a-z]+)\s*=\s*["']([^"']*)["']""")
 _PLACE = re.compile(rb"([A-Z]{1,3})([0-9]{1,7})")
 _REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Z]{1,3})([0-9]{1,7})["']""")
+_ROW = re.compile(rb"<(?:[\w.-]+:)?row(\s[^>]*)(?<!/)>(?!\s*</)")  # with cells
+_HIDDEN = re.compile(rb"""\shidden\s*=\s*["'](?:1|true)["']""")
+_ROW_NUMBER = re.compile(rb"""\sr\s*=\s*["']([0-9]{1,7})["']""")
 _ZEROS = re.compile(r"0{2,20}")
 _WORKBOOK, _RELATED, _STYLES = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/styles.xml"
 _CONTENT = "content.xml"  # the part of an .ods that has the cells
@@ -71,6 +75,7 @@ class Parts:
         except _DAMAGES:
             raise BadFile("is damaged: it cannot be unpacked") from None
         self._odd: set[str] = set()
+        self._hiding: set[str] = set()
         total = 0
         for name in self._zip.namelist():
             before, rows, columns = b"", 0, 0
@@ -82,6 +87,8 @@ class Parts:
                 if any(sign in around for sign in _MAYBE) and _ODD.search(around):
                     self._odd.add(name)
                 if name.startswith("xl/worksheets/"):
+                    if b"hidden" in around:
+                        self._hiding.add(name)
                     rows, columns = _reach(around, rows, columns)
                 before = block[-_OVERLAP:]
 
@@ -106,6 +113,17 @@ class Parts:
             raise BadFile(_LOST)
         if part and (styles or part in self._odd):
             yield from self._search(part, styles)
+
+    def hidden_rows(self, sheet: str) -> list[int]:
+        """The rows with cells of a sheet of an .xlsx that are hidden, or filtered out, from 1."""
+        part, found, rest = self._part_of(sheet), list[int](), b""
+        for block in self._blocks(part) if part in self._hiding else ():
+            text = rest + block
+            for row in _ROW.finditer(text):
+                if _HIDDEN.search(row[1]) and (number := _ROW_NUMBER.search(row[1])):
+                    found.append(int(number[1]))
+            rest = text[text.rfind(b"<") :] if text.rfind(b"<") > text.rfind(b">") else b""
+        return found
 
     def _search(self, part: str, styles: Mapping[int, int]) -> Iterator[Mark]:
         shown = _STYLED % b"|".join(b"%d" % number for number in styles) if styles else b""

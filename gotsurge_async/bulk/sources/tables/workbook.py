@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.sources.cells import Broken, Exact
 from gotsurge_async.bulk.sources.fields import did_you_mean
 from gotsurge_async.bulk.sources.lines import BadFile, Digested, Record, Unreadable
@@ -34,6 +35,10 @@ _NO_MARK = Mark(1 << 30, 0, 0, "")
 class WorkbookGrid:
     """A sheet, the first one that is visible unless another is named. It is held whole while it is read.
 
+    Attributes:
+        sheets: the names of all its sheets of cells.
+        remarks: what somebody who looks at the workbook may not know of it: which sheet is read, and which rows.
+
     Raises:
         ConfigError: python-calamine is not there.
     """
@@ -47,6 +52,7 @@ class WorkbookGrid:
             ) from None
         self.stopped: bool = False
         self.sheets: list[str] = []
+        self.remarks: list[str] = []
         self._calamine = python_calamine
         self._stream = stream
         self._format = format_
@@ -74,6 +80,11 @@ class WorkbookGrid:
             sheet = self._open(file)
             if parts and parts.has_errors:
                 raise BadFile(_ERROR_OF_ODS)
+            if parts and (hidden := parts.hidden_rows(sheet.name)):
+                self._remark(
+                    f"{number_of(len(hidden), 'row')} of the sheet, first {hidden[0]}, cannot be seen: "
+                    "what is hidden, or filtered out, is sent like all other rows"
+                )
             left = sheet.start[1] if sheet.start else 0
             marks = chain(parts.marks(sheet.name), [_NO_MARK]) if parts else iter([_NO_MARK])
             mark = next(marks)
@@ -91,6 +102,9 @@ class WorkbookGrid:
                 if record is not None:
                     yield record
 
+    def _remark(self, rule: str) -> None:
+        self.remarks.append(rule)
+
     def _open(self, file: IO[bytes]) -> "CalamineSheet":
         with panics_told(self._calamine.CalamineError):
             book = self._calamine.load_workbook(file)
@@ -106,9 +120,16 @@ class WorkbookGrid:
             if not visible:
                 raise BadFile("has no visible sheet of cells: name one (--sheet)")
             self._sheet = visible[0]
+            if before := self.sheets[: self.sheets.index(self._sheet)]:
+                self._remark(
+                    f'the sheet "{self._sheet}" is read, the first that can be seen; hidden, and not read: '
+                    f"{', '.join(before)}"
+                )
         elif self._sheet not in self.sheets:
             hint = did_you_mean(self._sheet, self.sheets)
             raise BadFile(f'has no sheet "{self._sheet}"{hint}; it has {", ".join(self.sheets)}')
+        elif any(each.name == self._sheet and each.visible != kinds[1].Visible for each in tables):
+            self._remark(f'the sheet "{self._sheet}" is hidden, and is read because it was named')
         return self._sheet
 
 

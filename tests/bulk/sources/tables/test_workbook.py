@@ -235,6 +235,34 @@ class TestSheets:
         assert read_book(self.two("hidden")).order == good_order()
         assert 'the sheet "Notes" was read, of Notes, Orders: another is --sheet' in read_book(self.two()).faults[-1]
 
+    def test_hidden_ones_are_named(self) -> None:
+        """Those before the one that is read, and one that is read because it was named; else nothing is said."""
+        assert self.warnings(read_book(self.two("hidden"))) == [
+            'the sheet "Orders" is read, the first that can be seen; hidden, and not read: Notes'
+        ]
+        hidden = read_book(self.two("veryHidden"), sheet="Notes")
+        assert self.warnings(hidden) == []  # it is no table, and has a fault
+        assert self.warnings(read_book(self.two(), sheet="Orders")) == []
+
+    def warnings(self, found: Read) -> list[str]:
+        return [warning.rule for warning in found.report.warnings]
+
+    @pytest.mark.parametrize("filtered", [False, True])
+    def test_rows_that_nobody_sees_are_read_and_counted(self, filtered: bool) -> None:
+        """Hidden by hand or by a filter; those that are empty do not count."""
+        import openpyxl
+
+        rows = [HEADER, *(row_of(tracking_id=key) for key in "ABCD")]
+        book, file = openpyxl.load_workbook(io.BytesIO(xlsx_bytes(rows))), io.BytesIO()
+        if filtered:
+            book["Orders"].auto_filter.ref = "A1:C5"
+        for line in (3, 5, 9):
+            book["Orders"].row_dimensions[line].hidden = True
+        book.save(file)
+        found = read_book(file.getvalue())
+        assert len(found.rows) == 4
+        assert any(rule.startswith("2 rows of the sheet, first 3, cannot be seen") for rule in self.warnings(found))
+
     def test_the_one_that_is_named(self) -> None:
         """Or a fault that says which there are."""
         assert read_book(self.two(), sheet="Orders").order == good_order()
