@@ -77,6 +77,7 @@ def test_orders_are_one_line_each(office: Office) -> None:
         ),
         (("columns",), ("from_time_window.start_time_utc", "to_contact.lighter_company_name")),
         (("topics", "environment"), ("GOTSURGE_WEBHOOK_TOKEN_NEXT",)),
+        (("explain",), ("exit-141", "E201")),
         (("auth", "accounts"), ("ACCOUNT",)),
         (("ledger", "check", "--ledger", "ledger.db"), ("sound",)),
         (("doctor", "--env", "local", "--api-base", "BASE"), ("partner.detail",)),

@@ -8,7 +8,7 @@ import click
 
 from gotsurge_async.catalogue import Entry, entries, entry, explaining, is_code, mentioning, near
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import print_json
+from gotsurge_async.cli.shared.output import is_terminal, print_json, print_record
 
 _PASTED = re.compile(r"\s*(see:\s*)?gotsurge explain\s+(?=\S)")
 """How the line below an error begins, which people copy whole."""
@@ -77,5 +77,8 @@ def _text(each: Entry) -> str:
 def _print_list(found: Sequence[Entry]) -> None:
     for family, mine in groupby(found, key=lambda each: each.family):
         click.echo(f"{family}:")
+        if is_terminal():
+            print_record((f"  {each.code}", each.title) for each in mine)
+            continue
         for each in mine:
             click.echo(f"  {each.code:8} {each.title}")

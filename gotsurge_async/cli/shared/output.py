@@ -74,21 +74,14 @@ def event_line(whole: Iterable[Any], brief: Iterable[Any]) -> str:
 
 
 def print_record(pairs: Iterable[tuple[str, Any]], *, err: bool = False) -> None:
-    """Print one thing, a line for each field that has a value: its name, then the value."""
+    """Print one thing, a line for each field that has a value: its name, then the value, which wraps at spaces only."""
     given = [(name, text) for name, value in pairs if (text := shown(value))]
     console = _terminal(err)
     if console is None:
         _print_lines(given, err)
         return
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold")
-    grid.add_column(overflow="fold")
-    for name, text in given:
-        grid.add_row(name, Text(text))
-    console.print(grid)
+    for line in _record_lines(given, console.width):
+        console.print(line, soft_wrap=True)
 
 
 def tell_more(number: int) -> None:
@@ -270,6 +263,23 @@ def _beside(cells: "Sequence[Text]", widths: Sequence[int], columns: Sequence[Co
             line.append_text(part).append(" " * _GAP)
         line.rstrip()
         lines.append(line)
+    return lines
+
+
+def _record_lines(given: Sequence[tuple[str, str]], width: int) -> "list[Text]":
+    """The fields of a record. A value stands beside its name, or below it where names or words are long."""
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    begin = max((cell_len(name) for name, _ in given), default=0) + _GAP
+    lines = []
+    for name, text in given:
+        if begin > width // 2 or max(map(cell_len, text.split())) > width - begin:
+            lines += [*_wrapped(Text(name, "bold", overflow="ignore"), width), *_below(text, width)]
+            continue
+        first, *more = _wrapped(Text(text), width - begin)
+        lines.append(Text.assemble((name, "bold"), " " * (begin - cell_len(name)), first))
+        lines += [Text(" " * begin) + line for line in more]
     return lines
 
 

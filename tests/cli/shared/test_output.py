@@ -1,6 +1,7 @@
 """`gotsurge_async.cli.shared.output`: what people, pipes and programs get."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -125,6 +126,23 @@ def test_a_path_below_its_row_is_whole() -> None:
     path = "/home/mei/" + "orders/" * 20 + "monday.csv"
     made, _ = table_lines(["RUN", prose("FROM")], [("20261126T084635-prkp", path)], 80)
     assert [line.plain for line in made] == ["RUN", "  FROM", "20261126T084635-prkp", f"  {path}"]
+
+
+def test_a_record_breaks_no_word(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value wraps at spaces beside its name; a checksum that is wider than the room there stands below."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    print_record([("given above it", "SGD +2385.92"), ("sha256", "3b887ecc" * 8), ("why", "word " * 20)])
+    text = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+    assert text.splitlines() == [
+        "given above it  SGD +2385.92",
+        "sha256          " + "3b887ecc" * 8,
+        "why             " + " ".join(["word"] * 13),
+        "                " + " ".join(["word"] * 7),
+    ]
+    monkeypatch.setenv("COLUMNS", "79")
+    print_record([("given above it", "SGD +2385.92"), ("sha256", "3b887ecc" * 8)])
+    assert "sha256\n  " + "3b887ecc" * 8 in re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
 
 
 def test_what_is_wide_counts_as_wide() -> None:
