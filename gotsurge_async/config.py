@@ -93,12 +93,13 @@ class Timeouts:
     about one try of a call; ``gs.with_options(timeout=…)`` limits the whole of it.
 
     Attributes:
-        pool: for a free connection, and for making one.
-        connect: for the TCP and TLS handshakes alone.
-        read: between two reads of an answer.
-        total: for a try from its beginning to the end of the answer, which may come a byte at a time; longer than
-            ``pool``.
-        keepalive: how long an idle connection is kept; well under the server's own, see `transports.aiohttp`.
+        pool: seconds for a free connection, and for making one.
+        connect: seconds for the TCP and TLS handshakes alone.
+        read: seconds between two reads of an answer.
+        total: seconds for a try from its beginning to the end of the answer, which may come a byte at a time; longer
+            than ``pool``.
+        keepalive: for how many seconds an idle connection is kept; well under the server's own, see
+            `transports.aiohttp`.
     """
 
     pool: float = 30.0

@@ -69,7 +69,7 @@ class RequestDone:
         method: the HTTP verb.
         status: None when no answer came; then ``reason`` says why.
         seconds: from the sending to the end of the answer.
-        attempt: from 1.
+        attempt: which of the call's tries it was, from 1.
         request_id: the service's own id of the request, if it gave one.
         retry_after: seconds after which the service wants to be asked again, if it said so.
     """
@@ -87,7 +87,15 @@ class RequestDone:
 
 @attrs.frozen(kw_only=True)
 class RetryPlanned:
-    """A call will be tried again after ``wait`` seconds; ``attempt`` has just failed."""
+    """A call will be tried again.
+
+    Attributes:
+        call: the number of its `CallStarted`.
+        operation: the name in the endpoint table.
+        attempt: which of the call's tries has just failed, from 1.
+        wait: seconds until the next one.
+        reason: why it failed.
+    """
 
     call: int = 0
     operation: str
@@ -120,7 +128,12 @@ class SignInRequired:
 
 @attrs.frozen(kw_only=True)
 class ChunkDone:
-    """A chunk of a push has ended: how many orders were created, were refused, are in doubt, were not sent."""
+    """A chunk of a push has ended.
+
+    Attributes:
+        created, refused, in_doubt, unprocessed: of how many of its orders each is true.
+        seconds: from the beginning of its call to the last of its results.
+    """
 
     created: int
     refused: int

@@ -38,7 +38,11 @@ class Profile:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a profile from a TOML file."""
+        """Read a profile from a TOML file.
+
+        Raises:
+            ConfigError: it cannot be read, is not TOML, or is no profile.
+        """
         import tomllib  # here: few have a profile in a file
 
         try:
@@ -51,7 +55,11 @@ class Profile:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Read a profile from a mapping of the same shape as the TOML file."""
+        """Read a profile from a mapping of the same shape as the TOML file.
+
+        Raises:
+            ConfigError: it names what is not there, or holds values of another kind.
+        """
         unknown = sorted(set(mapping) - {"api_base", "endpoints"})
         if unknown:
             raise ConfigError(f"profile: unknown key {unknown[0]!r}; it knows api_base and endpoints")

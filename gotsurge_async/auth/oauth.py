@@ -54,7 +54,7 @@ class OAuth:
         return f"{self.environment.consent_base}/oauth2/auth?{urlencode(query | ({'state': state} if state else {}))}"
 
     async def exchange(self, code: str) -> Tokens:
-        """Exchange Token: tokens for the code of a consent.
+        """Tokens for the code of a consent (section "Exchange Token").
 
         Raises:
             ConfigError: no secret key is known.
@@ -70,7 +70,9 @@ class OAuth:
         return self._tokens(AUTH_EXCHANGE, await self.call(AUTH_EXCHANGE, body=request), None)
 
     async def refresh(self, refresh_token: Secret) -> Tokens:
-        """Refresh Token: a new bearer token. The refresh token stays the same unless the service gives a new one.
+        """A new bearer token (section "Refresh Token").
+
+        The refresh token stays the same unless the service gives a new one.
 
         Raises:
             Rejected: the service does not take the refresh token.
@@ -80,7 +82,7 @@ class OAuth:
         return self._tokens(AUTH_REFRESH, await self.call(AUTH_REFRESH, body=request), refresh_token)
 
     async def exchange_session(self, session_id: str) -> SignedIn:
-        """SSO Exchange Token: tokens for the session id that the browser brought, and the user (platform partners).
+        """Tokens for the session id that the browser brought, and the user (section "SSO Exchange Token").
 
         Raises:
             Rejected: the session id is wrong, used or too old.

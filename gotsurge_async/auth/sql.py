@@ -107,11 +107,19 @@ class SqlStore:
     # --- the database -----------------------------------------------------------------------------------------------
 
     async def rows(self, name: str, /, **values: str | int) -> list[Row]:
-        """The rows of a statement of ``tokens.sql``, which is committed. Whole, also when the caller is cancelled."""
+        """The rows of a statement of ``tokens.sql``, which is committed. Whole, also when the caller is cancelled.
+
+        Args:
+            values: what stands for the names in it; times are whole seconds since 1970.
+        """
         return await self._in_thread(lambda database: database.rows(name, **values))
 
     async def change(self, name: str, /, **values: str | int) -> int:
-        """How many rows a statement of ``tokens.sql`` changed; otherwise as `rows`."""
+        """How many rows a statement of ``tokens.sql`` changed; otherwise as `rows`.
+
+        Args:
+            values: as of `rows`; times are whole seconds since 1970.
+        """
         return await self._in_thread(lambda database: database.change(name, **values))
 
     async def _in_thread(self, work: Callable[[Database], T]) -> T:

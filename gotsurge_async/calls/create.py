@@ -233,6 +233,10 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
 
     When the service no longer takes the account's token, no more chunks are sent; the orders of those that met it are
     `Unprocessed`, and the error is raised after the last result.
+
+    Args:
+        size: orders in a call, 1 to 20.
+        concurrency: the most chunks in flight, the client's own limit unless given.
     """
 
     def __init__(

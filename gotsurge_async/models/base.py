@@ -3,16 +3,18 @@
 import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import attrs
 
 from gotsurge_async.errors import InvalidData, Problem
 
 __all__ = ["Model", "OpenEnum"]
+
+T = TypeVar("T")
 
 
 class OpenEnum(StrEnum):
@@ -75,6 +77,19 @@ def _in_utc(moment: datetime) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError:
         raise ValueError(f"{moment.isoformat()} lies outside the calendar in UTC") from None
+
+
+def several(given: Iterable[T], name: str) -> tuple[T, ...]:
+    """The value of a list that a program gives: what is one thing is no list.
+
+    Raises:
+        InvalidData: it is one.
+    """
+    if isinstance(given, str | bytes | Mapping | Model) or not isinstance(given, Iterable):
+        raise InvalidData(
+            "", [Problem(name, f"give several, such as a list, not {type(given).__name__} {given!r:.40}")]
+        )
+    return tuple(given)
 
 
 class _NotGiven(tuple[Any, ...]):

@@ -26,7 +26,12 @@ __all__ = [
 
 @attrs.frozen(kw_only=True)
 class PriceStep(Model):
-    """One line of an organization's price table; ``time_delta`` as the service gives it."""
+    """One line of an organization's price table.
+
+    Attributes:
+        time_delta: as the service gives it: no document tells its unit.
+        price: `Money` without a currency.
+    """
 
     code: str | None = None
     time_delta: float | None = None
@@ -104,7 +109,13 @@ class InvitationRequest(Model):
 
 @attrs.frozen(kw_only=True)
 class PageMeta(Model):
-    """Which page this is; ``total`` only if the service tells."""
+    """Which page this is.
+
+    Attributes:
+        page: its number, from 1.
+        per_page: how many items a page has at most.
+        total: how many items there are in all, only if the service tells.
+    """
 
     page: int | None = None
     per_page: int | None = None

@@ -47,9 +47,13 @@ class PriceRequest(Model):
 
 @attrs.frozen(kw_only=True)
 class Quote(Model):
-    """Answer of Get price recommendation. ``distance`` is as the service gives it.
+    """Answer of Get price recommendation.
 
     Attributes:
+        code: what the service says of it: "success".
+        average_fee, total_fee: `Money`, in the currency that ``total_fee_currency`` names (ISO 4217).
+        total_waypoint: how many stops the service counted.
+        distance: as the service gives it: the document shows nothing of what it holds.
         partial: more than 10 deliveries were asked for, and the service priced only the 10 farthest.
     """
 

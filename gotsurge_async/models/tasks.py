@@ -5,13 +5,13 @@ GotSurge calls an order a task. Here `Order` is what we write and `Task` is what
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Literal, TypeAlias, TypedDict, TypeVar
+from typing import Any, ClassVar, Literal, TypeAlias, TypedDict
 
 import attrs
 from attrs.converters import optional
 
 from gotsurge_async.errors import InvalidData, Problem
-from gotsurge_async.models.base import NOT_GIVEN, Model, OpenEnum, names_an_instant, optional_utc, utc_if_aware
+from gotsurge_async.models.base import NOT_GIVEN, Model, OpenEnum, names_an_instant, optional_utc, several, utc_if_aware
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.money import Money
 
@@ -32,8 +32,6 @@ __all__ = [
     "TaskStatus",
     "VehiclePreference",
 ]
-
-T = TypeVar("T")
 
 BroadcastName: TypeAlias = Literal["marine", "squad", "all"]
 VehicleName: TypeAlias = Literal[
@@ -145,7 +143,13 @@ _TERMINAL = frozenset(
 
 @attrs.frozen(kw_only=True)
 class Item(Model):
-    """One line of what is carried (objects ``item`` and ``cargo_detail``). The units stand beside each measure."""
+    """One line of what is carried (objects ``item`` and ``cargo_detail``). Numbers are 0 or more.
+
+    Attributes:
+        quantity: how many.
+        weight, volume: in the unit that ``weight_unit`` or ``volume_unit`` names, such as kg and m3.
+        length, width, height: the document tells no unit; in that which you have agreed on with GotSurge.
+    """
 
     name: str | None = None
     description: str | None = None
@@ -191,19 +195,11 @@ def _some_service(given: ServiceType | ServiceName | None) -> ServiceType | None
 
 # Converters by name and type: mypy follows neither ``tuple`` nor a generic function as a converter.
 def _items(items: Iterable[Item]) -> tuple[Item, ...]:
-    return NOT_GIVEN if items is NOT_GIVEN else _several(items, "items")
+    return NOT_GIVEN if items is NOT_GIVEN else several(items, "items")
 
 
 def _cargo_details(details: Iterable[CargoDetail]) -> tuple[CargoDetail, ...]:
-    return NOT_GIVEN if details is NOT_GIVEN else _several(details, "cargo_details")
-
-
-def _several(given: Iterable[T], name: str) -> tuple[T, ...]:
-    if isinstance(given, str | bytes | Mapping | Model) or not isinstance(given, Iterable):
-        raise InvalidData(
-            "", [Problem(name, f"give several, such as a list, not {type(given).__name__} {given!r:.40}")]
-        )
-    return tuple(given)
+    return NOT_GIVEN if details is NOT_GIVEN else several(details, "cargo_details")
 
 
 def no_money(name: str, given: object) -> Problem:
@@ -216,8 +212,13 @@ def no_money(name: str, given: object) -> Problem:
 class TaskFields(Model):
     """What `Order` and `Task` have in common (the list under section "Update Task").
 
-    Money fields are `Money` and share one currency, which stands in ``currency`` (ISO 4217) too. Times are aware
-    and kept in UTC. ``cargo_net_quantity`` counts pieces; every total has its unit beside it.
+    Times are aware and kept in UTC.
+
+    Attributes:
+        price, min_price, max_price, increment, admin_fee: `Money`, all in the one ``currency`` (ISO 4217).
+        cargo_net_quantity: how many pieces, 0 or more.
+        total_item_weight, total_item_volume, total_item_quantity: 0 or more, in the unit that ``total_weight_unit``,
+            ``total_volume_unit`` or ``total_quantity_unit`` names.
     """
 
     IDENTITY: ClassVar[frozenset[str]] = frozenset({"tracking_id", "invoice_number"})
@@ -411,7 +412,8 @@ class Message(Model):
 class TaskChanges(TypedDict, total=False):
     """Body of Update Task: only what is given is changed, and None clears. `version_rev` guards the update.
 
-    An object may be a dict of its fields as the API writes them; it is the whole new value of its field.
+    An object may be a dict of its fields as the API writes them; it is the whole new value of its field. Numbers have
+    the units of an `Order`.
     """
 
     tracking_id: str | None

@@ -44,6 +44,9 @@ class Listing(Generic[PageT, ItemT]):
     Attributes:
         gap: what shows that the newest loop that came to its end did not see the whole list; "" if nothing does.
 
+    Raises:
+        UsageError: a page of no items.
+
     Raises, in the loop:
         Rejected, NotSent, OutcomeUnknown: a page could not be read, as often as it was tried.
     """

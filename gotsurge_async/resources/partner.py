@@ -33,6 +33,7 @@ class Partner:
         Args:
             signature: ``base64`` of ``client_key:secret_key`` (percent-encoded in the path), ``base64url``, or ``hex``:
                 the base64 text in lower-case hexadecimal. Try another one when the service refuses the first.
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
         Returns:
             The record. Its ``secret_key`` is the partner's secret: its repr does not show it.

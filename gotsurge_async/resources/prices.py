@@ -43,6 +43,7 @@ class Prices:
                 address), an `Address`, or a dict of the fields of either as the API writes them.
             service_type: the vehicle, as prices call it: a `PriceVehicle`, which knows others than an order's
                 `VehiclePreference`.
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
         Returns:
             The quote; its fees are `Money`. With more than 10 deliveries the service prices only the 10 farthest: then

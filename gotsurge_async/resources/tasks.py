@@ -44,6 +44,7 @@ class Tasks:
             validate: refuse orders that `gotsurge push` would refuse, see `check_order`, before anything is sent.
             max_price: with ``validate`` the greatest amount that an order may have, see `check_order`; without it 1000
                 units of the order's currency.
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
         Raises:
             InvalidData: what is no order, or is a faulty one; every fault with its path. Nothing was sent.
@@ -60,13 +61,18 @@ class Tasks:
     async def get(self, task_id: str, *, timeout: float | None = None) -> Task:
         """Read a task (section "Task Detail"). Safe to repeat.
 
+        Args:
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
+
         Raises:
             NotFound: no such task, or not this account's.
         """
         return await self._session.within(timeout).call(TASKS_GET, path={"task_id": task_id}, read=task_of(task_id))
 
     async def wait(self, task_id: str, *, until: Until = None, timeout: float | None = None) -> Task:
-        """Wait until a task has been in a status, or is at its end; it is read less and less often, at most 30 s apart.
+        """Wait until a task has been in a status, or is at its end (section "Order Statuses").
+
+        It is read less and less often, at most 30 s apart.
 
         A service that receives webhooks learns of it sooner, with fewer reads: `gotsurge_async.webhooks`. Calls that do
         not wait go first.
@@ -95,6 +101,7 @@ class Tasks:
 
         Args:
             reason: for GotSurge and the drivers; not empty.
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
         Raises:
             UsageError: no reason; nothing was sent.

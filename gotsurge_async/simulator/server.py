@@ -169,7 +169,10 @@ class Simulator:
         self._send()
 
     def run_at(self, speed: float) -> None:
-        """Have the clock run at another speed: 60 makes a minute of each second, 0 has it stand still.
+        """Have the clock run at another speed.
+
+        Args:
+            speed: how many of its seconds pass in one: 60 makes a minute of each second, 0 has it stand still.
 
         Raises ValueError for less than 0, and for more than 86,400.
         """

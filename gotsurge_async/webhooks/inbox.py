@@ -241,7 +241,12 @@ class Inbox:
     # --- to be read -------------------------------------------------------------------------------------------------
 
     async def waiting(self, *, after: int = 0, limit: int = 1000) -> list[Waiting]:
-        """Events whose tasks are to be read, as they came, behind one of a number."""
+        """Events whose tasks are to be read, as they came, behind one of a number.
+
+        Args:
+            after: only events with a higher number.
+            limit: at most so many events.
+        """
         rows = await self._store.read(lambda db: db.rows("waiting", after=after, limit=limit))
         return [Waiting(number, account, task_id, from_microseconds(at)) for number, account, task_id, at in rows]
 
@@ -291,7 +296,11 @@ class Inbox:
         since: datetime | None = None,
         limit: int = 100,
     ) -> list[Stored]:
-        """The newest events, the newest first, without their bodies."""
+        """The newest events, the newest first, without their bodies.
+
+        Args:
+            limit: at most so many events.
+        """
         given = {"state": str(state or ""), "task_id": task_id, "since": to_microseconds(since) if since else 0}
         return [_stored(*row) for row in await self._read_rows("newest", **given, limit=limit)]
 
@@ -301,7 +310,12 @@ class Inbox:
         return _stored(*rows[0]) if rows else None
 
     async def oldest(self, *, since: datetime, after: int = 0, limit: int = 100) -> Sequence[Stored]:
-        """Events since a moment, as they came, behind one of a number, with their bodies."""
+        """Events since a moment, as they came, behind one of a number, with their bodies.
+
+        Args:
+            after: only events with a higher number.
+            limit: at most so many events.
+        """
         rows = await self._read_rows("oldest", since=to_microseconds(since), after=after, limit=limit)
         return [_stored(*row) for row in rows]
 

@@ -82,6 +82,9 @@ class SignInPages:
             `gotsurge_async.auth.sql.SqlStates`. Unless given none are: the state carries the account's name, signed.
         sso_origin: the origin of the GotSurge pages that post session ids, such as ``https://app.gotsurge.co``; the
             host of the consent page unless given.
+
+    Raises:
+        ConfigError: ``redirect_url`` is no such URL.
     """
 
     def __init__(

@@ -65,21 +65,21 @@ class Summary:
     orders: int
     """All its orders: the sum of the counts below."""
     created: int
-    """GotSurge has them."""
+    """How many of them GotSurge has."""
     refused: int
-    """GotSurge said no."""
+    """To how many GotSurge said no."""
     in_doubt: int
-    """Sent, and nobody knows."""
+    """How many were sent, and nobody knows."""
     unprocessed: int
-    """Certainly not there: they may be pushed again."""
+    """How many are certainly not there: they may be pushed again."""
     already_pushed: int
-    """Their keys were pushed by another run: nothing of them was sent."""
+    """Of how many the keys were pushed by another run: nothing of them was sent."""
     cancelled: int
-    """They were there, and were taken back."""
+    """How many were there, and were taken back."""
     changed: int
-    """Pushed by another run, and different now: what they say now was not sent."""
+    """How many were pushed by another run, and differ now: what they say now was not sent."""
     seconds: float
-    """Of the sending."""
+    """How many seconds the sending took."""
     orders_per_second: float
     """Orders created in a second of the sending; 0 where nothing was sent."""
     left_out: int = 0

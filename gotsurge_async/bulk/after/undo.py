@@ -81,7 +81,7 @@ class Undo:
     ``cancelled`` in the ledger, and its key is free: the mended order can be pushed.
 
     Args:
-        concurrency: the most cancels in flight, the client's limit unless given.
+        concurrency: the most calls in flight, the client's limit unless given.
     """
 
     gs: GotSurge

@@ -254,7 +254,11 @@ class Ledger:
         return {task_id: orders[0] for task_id, orders in found.items()}
 
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
-        """The runs, newest first: as they were begun, also where the clock was set back since."""
+        """The runs, newest first: as they were begun, also where the clock was set back since.
+
+        Args:
+            limit: at most so many runs, all unless given.
+        """
         return await self._store.read(runs.newest, limit)
 
     async def run(self, run_id: str) -> RunInfo:
@@ -293,6 +297,10 @@ class Ledger:
         """What became of the orders of a run, as they were put in, about ``batch`` at a time: for its result files.
 
         Of one whose key another run has: what became of it there.
+
+        Raises:
+            NoSuchRun: there is no such run.
+            LedgerError: the run was not admitted, so nothing of it was sent.
         """
         info = await self._store.read(runs.one, run_id)
         if info.state is RunState.LOADING:

@@ -47,7 +47,8 @@ class Run:
 
     Every method raises LedgerClosed after ``close``, and LedgerUnusable once the file or its disk failed. Everything
     that is written carries the epoch under which the run is held, and raises RunLost when another process has taken
-    the run over since: a lock can be lost, by a careless clean-up or on a network file system.
+    the run over since: a lock can be lost, by a careless clean-up or on a network file system. ``chunk`` is how many
+    orders a call has.
     """
 
     def __init__(
@@ -312,7 +313,7 @@ class Run:
         return await self.counts()
 
     async def rivals(self, states: Iterable[OrderState], after: int) -> list[Rival]:
-        """Orders in some states whose keys were pushed with another text: by id, the first 500 after an id."""
+        """Orders in some states whose keys were pushed with another text, by id: 500 behind the number ``after``."""
         return await self._ask(reading.rivals, states, after)
 
     async def note_changed(self, changed: Sequence[tuple[int, str]]) -> None:
@@ -375,7 +376,7 @@ class Run:
         return await self._ask(reading.lost_drafts)
 
     def rows(self, states: Iterable[OrderState] | None = None, *, batch: int = 1000) -> AsyncIterator[OrderRow]:
-        """The orders in some states (None: in all), as they were put in; about ``batch`` are read at a time."""
+        """The orders in some states (None: in all), as they were put in; about ``batch`` orders are read at a time."""
         self._check()
         return pages.whole_rows(self._store, self.id, states, batch)
 

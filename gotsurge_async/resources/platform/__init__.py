@@ -29,5 +29,5 @@ class Platform:
 
     @classmethod
     def of(cls, session: Session) -> "Platform":
-        """The resources over one session."""
+        """The resources over one session (section "Platform Partners")."""
         return cls(Organizations(session), Users(session), PlatformTasks(session), Drafts(session))

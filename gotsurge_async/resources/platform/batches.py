@@ -55,6 +55,10 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
 
     When the service no longer takes the account's token, no more chunks are sent, and the error is raised after the
     last result.
+
+    Args:
+        size: tasks in a call, 1 to 20.
+        concurrency: the most calls in flight, or what tells how many just now.
     """
 
     def __init__(

@@ -55,6 +55,7 @@ class Drafts:
             validate: refuse orders that `gotsurge push` would refuse, see `check_order`, before anything is sent.
             max_price: with ``validate`` the greatest amount that an order may have, see `check_order`; without it 1000
                 units of the order's currency.
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
         Raises:
             InvalidData: what is no order, or is a faulty one; every fault with its path. Nothing was sent.
@@ -76,7 +77,15 @@ class Drafts:
         validate: bool = False,
         max_price: Money | None = None,
     ) -> PushStream:
-        """Create any number of drafts: chunks of at most 20, results as they come, as `GotSurge.push` gives them."""
+        """Create any number of drafts (section "Create Draft Tasks"): chunks of at most 20, results as they come.
+
+        The results are those of `GotSurge.push`.
+
+        Args:
+            concurrency: the most chunks in flight, the client's own limit unless given.
+            chunk: orders in a call, 1 to 20.
+            validate, max_price: see `GotSurge.push`.
+        """
         return PushStream(
             self._session,
             DRAFTS_CREATE,
@@ -92,6 +101,9 @@ class Drafts:
 
         Whether the service refuses a task that is no draft any more, leaves it out or passes it is not promised. So a
         task that the answer does not name is read, and after a refusal those that are still drafts are sent again.
+
+        Args:
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
         Returns:
             Every task that was given. Its ``current_status`` is known where the service told it, or the task was read.
@@ -110,7 +122,14 @@ class Drafts:
     def broadcast_all(
         self, task_ids: Iterable[str] | AsyncIterable[str], *, concurrency: int | None = None, chunk: int = CHUNK
     ) -> UpdateStream[str]:
-        """`broadcast` for any number: chunks of at most 20, results as they come, see `UpdateStream`."""
+        """`broadcast` for any number (section "Broadcast Draft Tasks"): chunks of at most 20, results as they come.
+
+        Gives an `UpdateStream`.
+
+        Args:
+            concurrency: the most chunks in flight, the client's own limit unless given.
+            chunk: tasks in a call, 1 to 20.
+        """
         return UpdateStream(
             several(task_ids, "task_ids"),
             call=self.broadcast,
@@ -130,6 +149,7 @@ class Drafts:
 
         Args:
             tracking_ids: the tracking id of each draft, by the draft's id.
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
         Raises:
             TooManyInOneCall: more than 20: `broadcast_all_with_tracking` takes any number.
@@ -148,10 +168,14 @@ class Drafts:
         concurrency: int | None = None,
         chunk: int = CHUNK,
     ) -> UpdateStream[TrackingPair]:
-        """`broadcast_with_tracking` for any number: results as they come, see `UpdateStream`.
+        """`broadcast_with_tracking` for any number (section "Broadcast with Tracking"): results as they come.
+
+        Gives an `UpdateStream`.
 
         Args:
             tracking_ids: pairs of a draft's id and its tracking id, or a mapping.
+            concurrency: the most chunks in flight, the client's own limit unless given.
+            chunk: tasks in a call, 1 to 20.
         """
         in_flight = self._session.limiter.at_most(concurrency)
         return tracking_stream(tracking_ids, self.broadcast_with_tracking, size=chunk, concurrency=in_flight)

@@ -46,6 +46,7 @@ class Organizations:
 
         Args:
             business_name: letters, digits, space, dash and underscore; no reserved word; unique.
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
         Raises:
             InvalidData: the name breaks a rule; nothing was sent.
@@ -66,6 +67,9 @@ class Organizations:
     async def get(self, org_id: str, *, timeout: float | None = None) -> Organization:
         """Read an organization (section "Associated Organization Detail"). Safe to repeat.
 
+        Args:
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
+
         Raises:
             NotFound: no such organization, or not one of the partner's.
         """
@@ -80,6 +84,9 @@ class Organizations:
 
     async def roles(self, org_id: str, *, timeout: float | None = None) -> tuple[Role, ...]:
         """List what a user can be in an organization (section "List Roles"). Safe to repeat.
+
+        Args:
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
         Raises:
             NotFound: no such organization, or not one of the partner's.

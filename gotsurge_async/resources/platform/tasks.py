@@ -63,6 +63,7 @@ class PlatformTasks:
             validate: refuse orders that `gotsurge push` would refuse, see `check_order`, before anything is sent.
             max_price: with ``validate`` the greatest amount that an order may have, see `check_order`; without it 1000
                 units of the order's currency.
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
         Raises:
             InvalidData: what is no order, or is a faulty one; every fault with its path. Nothing was sent.
@@ -85,7 +86,14 @@ class PlatformTasks:
         validate: bool = False,
         max_price: Money | None = None,
     ) -> PushStream:
-        """Create and broadcast any number of orders, as `GotSurge.push` does for a plain partner."""
+        """Create and broadcast any number of orders, as `GotSurge.push` does for a plain partner
+        (section "Platform Partners", "Create Tasks").
+
+        Args:
+            concurrency: the most chunks in flight, the client's own limit unless given.
+            chunk: orders in a call, 1 to 20.
+            validate, max_price: see `GotSurge.push`.
+        """
         return PushStream(
             self._session,
             PLATFORM_TASKS_CREATE,
@@ -97,7 +105,9 @@ class PlatformTasks:
         )
 
     def list(self, *, per_page: int = 200, order: Literal["asc", "desc"] = "asc") -> Listing[TaskPage, Task]:
-        """List the tasks of the partner and its organizations (section "Task List"). Safe to repeat.
+        """List the tasks of the partner and its organizations (section "Platform Partners", "Task List").
+
+        Safe to repeat.
 
         ``async for task in gs.platform.tasks.list()`` reads all pages; see `Listing`. Whether drafts are among them is
         not promised.
@@ -105,6 +115,9 @@ class PlatformTasks:
         Args:
             per_page: how many tasks to ask for at once; the service may give less.
             order: "asc" or "desc".
+
+        Raises:
+            UsageError: a page of no items, or another order.
         """
         if order not in ("asc", "desc"):
             raise UsageError(f'the order is "asc" or "desc", not {order!r}')
@@ -120,6 +133,9 @@ class PlatformTasks:
     async def get(self, task_id: str, *, timeout: float | None = None) -> Task:
         """Read a task (section "Platform Partners", "Task Detail"). Safe to repeat.
 
+        Args:
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
+
         Returns:
             The task. Its ``version_rev`` is what `update` needs; it is None when the service names it nowhere.
 
@@ -131,7 +147,11 @@ class PlatformTasks:
         )
 
     async def wait(self, task_id: str, *, until: Until = None, timeout: float | None = None) -> Task:
-        """Wait until a task has been in a status, or is at its end, as `gs.tasks.wait` does."""
+        """Wait until a task has been in a status, or is at its end, as `gs.tasks.wait` does (section "Order Statuses").
+
+        Args:
+            timeout: seconds; unless given, for as long as it takes.
+        """
         return await wait_for(self.get, task_id, until, timeout, self._session.clock)
 
     async def update(
@@ -158,6 +178,7 @@ class PlatformTasks:
             version_rev: the revision that the changes are made from, instead of the task's own.
             changes: see `TaskChanges`; an object may be a dict of its fields as the API writes them. Items,
                 attachments and the driver cannot be changed.
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
         Returns:
             The task as it is now, with its new revision.
@@ -180,6 +201,7 @@ class PlatformTasks:
 
         Args:
             tracking_ids: the new tracking id of each task, by the task's id.
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
         Raises:
             TooManyInOneCall: more than 20: `patch_all_tracking_ids` takes any number.
@@ -197,10 +219,14 @@ class PlatformTasks:
         concurrency: int | None = None,
         chunk: int = CHUNK,
     ) -> UpdateStream[TrackingPair]:
-        """`patch_tracking_ids` for any number: chunks of at most 20, results as they come, see `UpdateStream`.
+        """`patch_tracking_ids` for any number (section "Patch Tracking IDs"): chunks of at most 20.
+
+        Gives an `UpdateStream`, whose results come as they are known.
 
         Args:
             tracking_ids: pairs of a task's id and its new tracking id, or a mapping.
+            concurrency: the most chunks in flight, the client's own limit unless given.
+            chunk: tasks in a call, 1 to 20.
         """
         in_flight = self._session.limiter.at_most(concurrency)
         return tracking_stream(tracking_ids, self.patch_tracking_ids, size=chunk, concurrency=in_flight)

@@ -30,6 +30,7 @@ class Users:
             emails: one address, or several.
             org_id: an organization of the partner.
             role_id: one of ``gs.platform.organizations.roles(org_id)``.
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
         Raises:
             InvalidData: no address, or what is none.

@@ -34,11 +34,13 @@ def _share(default: float) -> Any:
 
 @frozen(kw_only=True)
 class Life:
-    """How drivers behave: the shares of tasks to which each of these happens, from 0 to 1.
+    """How drivers behave: to what share of the tasks each of these happens, from 0 to 1.
 
-    ``accepting``: a driver takes the task (else it expires); ``cancelling``: an operator cancels it first;
-    ``late``: a driver comes after the window, at the pickup and at the delivery; ``failing``: the pickup, and
-    the delivery, comes to nothing.
+    Attributes:
+        accepting: the share that a driver takes; the others expire.
+        cancelling: the share that an operator cancels first.
+        late: the share for which a driver comes after the window, at the pickup and at the delivery.
+        failing: the share of which the pickup, and the delivery, comes to nothing.
     """
 
     accepting: float = _share(0.94)

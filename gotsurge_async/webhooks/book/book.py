@@ -195,6 +195,7 @@ class Book:
         Args:
             ages: how long is too long, by status; `OTHER` for those that are not named.
             accounts, run: only of these.
+            limit: at most so many tasks.
         """
         spans: dict[timedelta, list[str]] = {}
         for status, age in ages.items():
@@ -229,6 +230,7 @@ class Book:
 
         Args:
             accounts: only of tasks of these.
+            limit: at most so many changes.
         """
         mine = None if accounts is None else list(accounts)
         now = to_microseconds(self._clock.now())
@@ -269,7 +271,7 @@ class Book:
         self._held.discard(change.number)
 
     async def dead_changes(self, limit: int = 1000) -> list[Change]:
-        """The changes that were given up, oldest first."""
+        """The changes that were given up, oldest first, at most ``limit`` changes."""
 
         def ask(db: Database) -> list[Change]:
             return _changes(db, [number for (number,) in db.rows("dead_changes", most=limit)])
@@ -371,7 +373,7 @@ class Book:
     ) -> list[tuple[BookOrder, datetime]]:
         """Orders with new steps since a time, by the clocks of those who saw them, and when each was last seen to move.
 
-        Ask again from the time of the last one: those of that same time come again.
+        Ask again from the time of the last one: those of that same time come again. At most ``limit`` orders.
         """
         values = {"since": to_microseconds(since), "no_run": int(run is None), "run": run or "", "most": limit}
         rows = await self._store.read(lambda db: db.rows("moved", **values))

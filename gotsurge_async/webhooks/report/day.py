@@ -89,6 +89,8 @@ class Sums:
     """How many orders, and what they cost, by currency.
 
     Attributes:
+        ordered: how many orders there are.
+        delivered, late, failed, cancelled, open: how many of them are; one that is late counts where it belongs, too.
         planned: asked for, for all orders.
         planned_delivered: asked for, for what was delivered.
         final: paid for what was delivered.
