@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gotsurge_async.bulk.sources import SourceOptions, SourceReport, open_source
 from gotsurge_async.bulk.sources.leaving import Leaving
@@ -166,3 +168,16 @@ def test_without_leaving_the_faults_are_those_of_before(tmp_path: Path) -> None:
     with open_source(io.BytesIO(keyed("A").encode()), options=SourceOptions(now=NOW, items=items)) as source:
         assert len(list(source.rows())) == 1
         assert source.report.fault_count == 1
+
+
+@given(st.lists(st.tuples(st.sampled_from("ABCDEF"), st.booleans()), min_size=1, max_size=8))
+@settings(deadline=None)
+def test_every_row_is_taken_or_left(rows: list[tuple[str, bool]]) -> None:
+    """A row is taken if it has no fault, and its key stands nowhere else; the others are left, or all refused."""
+    found = leave(table(*({"tracking_id": key, **(BAD if bad else {})} for key, bad in rows)))
+    keys = [key for key, _ in rows]
+    good = [key for key, bad in rows if not bad and keys.count(key) == 1]
+    if good:
+        assert (found.keys, found.left or 0, found.ok) == (good, len(rows) - len(good), True)
+    else:
+        assert (found.steps, found.left, found.ok) == ([], None, False)
