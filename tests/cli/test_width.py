@@ -14,7 +14,7 @@ from tests.support.terminal import at_a_terminal
 
 CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 KEYS = [f"CALL-3222609-ROPE-{number:03}" for number in range(120)]
-STATUSES = ("broadcasting", "accepted", "unsuccessful_delivery", "complete", "cancelled")
+STATUSES = ("complete", "cancelled", "unsuccessful_delivery", "unsuccessful_pickup", "expired")
 
 
 @attrs.frozen
@@ -46,8 +46,8 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
         _, summary = desk.push(*KEYS)
         for number, task in enumerate(simulator.tasks()):
             simulator.move(task["id"], STATUSES[number % len(STATUSES)], through=True)
-        quick = ("--read-rate", "1000", "--read-after", "0", "--timeout", "1")
-        assert desk.call("watch", summary["run"], *quick).exit_code == 5
+        read_all = ("--read-rate", "1000", "--read-after", "0")  # it ends when all are at their end
+        assert desk.call("watch", summary["run"], *read_all).exit_code == 1
         yield Office(folder, simulator, summary["run"], desk.push_lost("LOST-1", "LOST-2"))
 
 
@@ -78,6 +78,9 @@ def test_orders_are_one_line_each(office: Office) -> None:
         (("columns",), ("from_time_window.start_time_utc", "to_contact.lighter_company_name")),
         (("topics", "environment"), ("GOTSURGE_WEBHOOK_TOKEN_NEXT",)),
         (("explain",), ("exit-141", "E201")),
+        (("explain", "E201"), ("E201: A file cannot be read\n\nWhy:",)),
+        (("topics", "map"), ('  "Ship to" = "to_address.street_address"\n',)),
+        (("simulator", "--options"), ("create_rule = all-or-nothing | partial | partial-refused\n    a create",)),
         (("auth", "accounts"), ("ACCOUNT",)),
         (("ledger", "check", "--ledger", "ledger.db"), ("sound",)),
         (("doctor", "--env", "local", "--api-base", "BASE"), ("partner.detail",)),

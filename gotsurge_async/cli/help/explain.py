@@ -8,7 +8,7 @@ import click
 
 from gotsurge_async.catalogue import Entry, entries, entry, explaining, is_code, mentioning, near
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import is_terminal, print_json, print_record
+from gotsurge_async.cli.shared.output import filled, is_terminal, print_json, print_record
 
 _PASTED = re.compile(r"\s*(see:\s*)?gotsurge explain\s+(?=\S)")
 """How the line below an error begins, which people copy whole."""
@@ -34,7 +34,7 @@ def explain(words: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json([_document(each) for each in found])
     elif len(found) == 1 or all(map(is_code, words or ("list",))):
-        click.echo("\n\n".join(map(_text, found)))
+        click.echo(filled("\n\n".join(map(_text, found))))
     else:
         _print_list(found)
 

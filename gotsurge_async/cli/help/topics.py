@@ -5,7 +5,7 @@ import click
 from gotsurge_async.catalogue import entries
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import print_json, print_record
+from gotsurge_async.cli.shared.output import filled, print_json, print_record
 from gotsurge_async.cli.variables import OTHERS, VARIABLES
 
 EXIT_CODES = {code: entries()[f"exit-{int(code)}"].title for code in Exit}
@@ -30,7 +30,7 @@ A map says how the columns of your own table are to be read: a TOML file for --m
   [join]                          # several columns as one
   "from_address.street_address" = ["Street", "Unit"]
 
-  [constants]                     # the same in every row; now is the time of the push
+  [constants]                     # the same in each row; now: at its push
   service_type = "ftl"
   vehicle_preference = "van_2.4m"
   client_time_utc = "now"
@@ -38,13 +38,13 @@ A map says how the columns of your own table are to be read: a TOML file for --m
   [defaults]                      # where a row says nothing
   currency = "SGD"
 
-  [dates]                         # 31 December 2030, 23:59, as your table writes it
+  [dates]                         # 31 December 2030, 23:59, as you write it
   "*" = "31/12/2030 23:59"
 
-  [numbers]                       # 1234.56 as your table writes it
+  [numbers]                       # 1234.56, as you write it
   price = "S$1,234.56"
 
-  [phones]                        # a number as people write it, the country apart
+  [phones]                        # the country, then a number as you write it
   "*" = "+65 61234567"
 
   [values.broadcast_preference]   # what stands there = what is meant
@@ -84,7 +84,7 @@ def topics(topic: str | None, as_json: bool) -> None:
         if as_json:
             print_json({topic: text})
         else:
-            click.echo(text, nl=False)
+            click.echo(filled(text.rstrip()))
         return
     told = TOPICS
     if topic == "exit-codes":

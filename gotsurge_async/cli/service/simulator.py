@@ -9,7 +9,7 @@ import msgspec
 
 from gotsurge_async.cli.shared.exits import Exit, Failure
 from gotsurge_async.cli.shared.options import json_option
-from gotsurge_async.cli.shared.output import print_json
+from gotsurge_async.cli.shared.output import filled, print_json
 from gotsurge_async.simulator import SWITCHES, Life, SimulatorOptions, serve
 from gotsurge_async.system import loops
 
@@ -80,7 +80,8 @@ def simulator(
         return
     if show_options:
         for switch in SWITCHES.values():
-            click.echo(f"{switch.name} = {' | '.join(map(str, switch.values))}\n    {switch.meaning}")
+            click.echo(filled(f"{switch.name} = {' | '.join(map(str, switch.values))}"))
+            click.echo(filled(switch.meaning, indent="    "))
         return
     chosen: dict[str, Any] = {
         **_switches(switches),

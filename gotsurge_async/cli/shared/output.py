@@ -1,6 +1,8 @@
 """What commands print: tables for people, tab-separated lines for pipes, JSON for programs."""
 
+import re
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import product
@@ -71,6 +73,18 @@ def lasting(seconds: float) -> str:
 def event_line(whole: Iterable[Any], brief: Iterable[Any]) -> str:
     """A line of what is printed as it comes: in a pipe all of it, with tabs; at a terminal what fits."""
     return "  ".join(map(shown, brief)) if is_terminal() else "\t".join(map(shown, whole))
+
+
+def filled(text: str, indent: str = "") -> str:
+    """A text for people: at a terminal its paragraphs take the width; one with a line that is indented stays."""
+    console = _terminal(False)
+    if console is None:
+        return textwrap.indent(text, indent)
+    wrapper = textwrap.TextWrapper(
+        console.width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
+    paragraphs = text.split("\n\n")
+    return "\n\n".join(each if re.search(r"^ ", each, re.MULTILINE) else wrapper.fill(each) for each in paragraphs)
 
 
 def print_record(pairs: Iterable[tuple[str, Any]], *, err: bool = False) -> None:
