@@ -80,6 +80,8 @@ class Mending:
                 if only_look:
                     raise self._told(file, faulty, 0) from None
                 kept = await self._mend(Path(file), fixes, faulty.form)
+                if self.faults is not None:  # it was written by this command, of the file as it was
+                    await asyncio.to_thread(self.faults.unlink, missing_ok=True)
             say(f"{file} is mended; as it was it is kept in {kept}")
         try:
             return await self._read(file, options, work, None)

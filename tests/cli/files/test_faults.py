@@ -124,6 +124,17 @@ def test_a_script_says_yes(run: Runner, simulator: Simulator, tmp_path: Path) ->
     assert "+6591755002" in file.read_text()
 
 
+def test_the_file_of_faults_has_what_is_left_after_mending(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+    """Rows that --fix has mended do not stay in it: with none left there is no such file."""
+    file, faulty = orders(tmp_path / "orders.csv", 3), tmp_path / "faulty.csv"
+    done = run("push", file, *local(simulator), "--fix", "--yes", "--faults", faulty, "--out", tmp_path / "out")
+    assert (done.exit_code, faulty.exists()) == (0, False), done.stderr
+    file = orders(tmp_path / "more.csv", 3)
+    file.write_text(file.read_text().replace("48.50", "0.50", 1))
+    done = run("push", file, *local(simulator), "--fix", "--yes", "--faults", faulty, "--out", tmp_path / "out")
+    assert (done.exit_code, len(faulty.read_text().splitlines())) == (2, 2), done.stderr
+
+
 def test_a_dry_run_mends_nothing(run: Runner, tmp_path: Path) -> None:
     """What would be put in is shown, and the file stays."""
     file = orders(tmp_path / "orders.csv", 3)
