@@ -135,7 +135,7 @@ async def test_ctrl_c_in_an_undo_says_how_to_go_on(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         done = await finish(process)
         assert (done.code, done.document["explain"]) == (130, ["E115"])
-        assert "5 of its orders are cancelled so far, 2 are in doubt" in done.document["error"]
+        assert "cancelled so far: 5, in doubt: 2" in done.document["error"]
         simulator.clear_faults()
         (again,) = done.document["next"]
         ended = await gotsurge(*again.split()[1:], cwd=tmp_path)
