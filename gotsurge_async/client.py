@@ -57,6 +57,9 @@ class GotSurge:
         transport: another way to send; the client closes it.
         proxy: carries the encrypted connections: the URL of one, None for none, or what the environment (HTTPS_PROXY,
             NO_PROXY) says. Not with a ``transport``.
+        timeouts: how many seconds a try may take: `Timeouts`. A ``transport`` that is given has its own.
+        retry: when a call is tried again: `RetryPolicy`.
+        limits: how many calls at once, and how many a second: `Limits`.
         profile: confirmed verbs and paths: a `Profile`, a mapping, or the path of a TOML file.
         hooks: are told of every request, retry, refresh and chunk.
         clock: time, for tests.

@@ -145,6 +145,7 @@ class Push:
 
         Raises:
             UnusableSource: an order without a key, a key twice, or a tracking id or invoice number that is no text.
+            InvalidData: what is no order; every fault with its path, such as ``orders[1].to_address``.
             RunHeld, LedgerError: as `load_source`.
         """
         return await self._loader().orders(orders, key, name)
