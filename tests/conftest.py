@@ -3,13 +3,16 @@
 import gc
 import os
 import shutil
+from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.promise.tally import told
+from tests.support.postgres import Server, server
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
@@ -28,6 +31,8 @@ _NEEDS = {
 collect_ignore = sorted({path for name, paths in _NEEDS.items() if find_spec(name) is None for path in paths})
 """Slow tests, and those of the benchmarks: with the extra `test` what they need is not there; with `dev` it is."""
 
+
+_numbers = count(1)
 
 MEMORY = Path("/dev/shm")
 ROOM = 2 * 1024**3
@@ -50,6 +55,21 @@ def _has_room(folder: Path) -> bool:
 def pytest_collection_finish() -> None:
     """Spare the garbage collector the thousands of tests and modules, which stay to the end."""
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL for all tests of this process; who stops it, or turns its settings, has one of his own."""
+    with server() as running:
+        yield running
+
+
+@pytest.fixture
+def database(postgres: Server) -> Iterator[str]:
+    """The URL of a new database of it."""
+    name = f"test_{next(_numbers)}"
+    yield postgres.create(name)
+    postgres.ask(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def pytest_report_header() -> str:

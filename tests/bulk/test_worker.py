@@ -1,7 +1,7 @@
 """A worker without a queue: what it takes, when it rests, what it stops for all, and what its lease must outlast."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from gotsurge_async.money import Money
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import simulated
 from tests.support.orders import orders as make_orders
-from tests.support.postgres import Server, server
 from tests.support.pushes import QUICK, HastyClock
 
 NOBODY = "http://127.0.0.1:9/api/partnership/v1"
@@ -58,13 +57,6 @@ def test_what_fits_a_lease_is_chosen(lease: float) -> None:
 
 
 # --- with a ledger ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    """A server for the module."""
-    with server() as running:
-        yield running
 
 
 @attrs.define
@@ -115,10 +107,10 @@ def _nowhere(_: Database, __: Sequence[Waiting]) -> None:
 
 
 @pytest.fixture
-async def crew(postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Crew]:
+async def crew(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Crew]:
     """All that a worker needs."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    url = postgres.create(tmp_path.name.replace("-", "_"))
+    url = database
     clock = HastyClock()
     async with (
         Simulator() as simulator,

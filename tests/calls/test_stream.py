@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 
 from gotsurge_async.calls.stream import Batcher, chunks_of
 from gotsurge_async.errors import UsageError
+from tests.support.clients import others
 
 R = TypeVar("R")
-
-
-def others() -> set["asyncio.Task[object]"]:
-    """All tasks but the test's own."""
-    return asyncio.all_tasks() - {asyncio.current_task()}
 
 
 async def read_all(batcher: Batcher[int, R], results: list[R]) -> None:
@@ -388,8 +384,10 @@ async def test_a_block_that_is_left_leaves_nothing_running(ends: str) -> None:
     batcher = Batcher(range(6), send, size=1, concurrency=3)
 
     async def use() -> None:
-        async with asyncio.timeout(0.01 if ends == "time" else None), batcher as results:
+        async with asyncio.timeout(None) as limit, batcher as results:
             async for _ in results:
+                if ends == "time":
+                    limit.reschedule(asyncio.get_running_loop().time())
                 if ends == "break":
                     break
                 if ends == "raise":

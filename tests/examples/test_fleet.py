@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,12 @@ from tests.examples.fleet_files import (
     unit_command,
 )
 from tests.support.commands import finish, start
-from tests.support.postgres import Server, server
+from tests.support.postgres import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 ORDERS = 500
 """In examples/orders.csv."""
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    with server() as running:
-        yield running
 
 
 def free_port() -> str:

@@ -11,6 +11,7 @@ import click
 import pytest
 import yaml
 
+from gotsurge_async.cli.app import gotsurge
 from gotsurge_async.version import __version__
 from tests.cli.test_page import found
 from tests.examples.fleet_files import (
@@ -43,10 +44,11 @@ def test_a_command_is_one_that_the_program_takes(command: Command, monkeypatch: 
     for name, value in command.variables.items():
         monkeypatch.setenv(name, value)
     leaf, name, rest = found(command.words)
-    with leaf.make_context(name, list(rest)) as context:
+    above = click.Context(gotsurge, **gotsurge.context_settings)  # a command remembers the names of its help
+    with leaf.make_context(name, list(rest), above) as context:
         assert context.invoked_subcommand is None
     with pytest.raises(click.UsageError):
-        leaf.make_context(name, [*rest, "--no-such-option"])
+        leaf.make_context(name, [*rest, "--no-such-option"], above)
 
 
 # --- the image -------------------------------------------------------------------------------------------------------

@@ -1,16 +1,12 @@
 """Fixtures of the ledger's tests: a clock, and a ledger in a real file or on a real server."""
 
-from collections.abc import AsyncIterator, Iterator
-from itertools import count
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from gotsurge_async.bulk.ledger import Ledger
 from tests.bulk.ledger.kit import TurnedClock
-from tests.support.postgres import Server, server
-
-_numbers = count(1)
 
 
 @pytest.fixture
@@ -25,20 +21,11 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.db"
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    """A PostgreSQL for all tests of this process."""
-    with server() as running:
-        yield running
-
-
 @pytest.fixture
-def url(postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A new database of it; the counters beside ledgers on it are in the test's own folder."""
+def url(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new database on a server; the counters beside ledgers on it are in the test's own folder."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    name = f"ledger_{next(_numbers)}"
-    yield postgres.create(name)
-    postgres.ask(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    return database
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import msgspec
@@ -14,12 +15,14 @@ from gotsurge_async.bulk.ledger import LedgerBusy, OrderOutcome, PendingOrder
 from gotsurge_async.bulk.send.chunks import OnRefusedChunk, Results, _after_refusal
 from gotsurge_async.calls.create import Refused
 from gotsurge_async.errors import BadRequest
-from gotsurge_async.simulator import Fault, SimulatorOptions
+from gotsurge_async.simulator import SimulatorOptions
+from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import Request, Response
 from tests.bulk.send.test_two_phase import exactly_once, pushing, states
 from tests.bulk.test_push import created
 from tests.bulk.test_push import pushing as pushing_in_memory
 from tests.support.orders import answer, order, orders
+from tests.support.threads import Threads
 
 
 async def test_a_bad_order_is_found_and_the_rest_goes(tmp_path: Path) -> None:
@@ -95,26 +98,33 @@ def test_what_is_sent_again_of_a_refused_chunk(rows: tuple[int, ...], refused: s
 
 async def test_waiting_does_not_end_a_split(tmp_path: Path) -> None:
     """A chunk whose parts take longer than its claim is good for goes on: the claim is renewed before each part."""
-    bad = order("BAD", vehicle_preference="hovercraft")
-    options = SimulatorOptions.from_mapping({"refusal_names_rows": False})
-    async with pushing(
-        tmp_path, mode=Mode.DIRECT, account="plain", options=options, on_refused_chunk="split", claim_life=0.1
-    ) as (push, simulator):
-        simulator.order_fault(Fault(operation="tasks.create", kind="delay", seconds=0.06))
-        simulator.order_fault(Fault(operation="tasks.create", kind="status", status=429, after_calls=1, times=1))
-        run, _ = await push.load_orders([*orders(9), bad])
-        renewed: list[int] = []
-        renew = Run.renew_claim
+    clock, sizes = ManualClock(), list[int]()
 
-        async def noted(run: Run, ids: Sequence[int]) -> None:
-            renewed.append(len(ids))
-            await renew(run, ids)
+    async def respond(request: Request) -> Response:
+        await clock.sleep(6)
+        tasks = msgspec.json.decode(request.body or b"")["tasks"]
+        sizes.append(len(tasks))
+        if len(sizes) == 2:
+            return answer({}, 429, retry_after="0")
+        return answer({}, 422) if "T-9" in [task["tracking_id"] for task in tasks] else created(tasks)
 
+    renewed: list[int] = []
+    renew = Run.renew_claim
+
+    async def noted(run: Run, ids: Sequence[int]) -> None:
+        renewed.append(len(ids))
+        await renew(run, ids)
+
+    options: dict[str, Any] = {"attempts": 3, "claim_life": 10, "on_refused_chunk": "split"}
+    async with pushing_in_memory(tmp_path, respond, clock=clock, **options) as (push, _):
+        run, _ = await push.load_orders(orders(10))
         async with run:
             with patch.object(Run, "renew_claim", noted):
-                assert (await push.send(run)).stopped_by is None
+                sending = asyncio.create_task(push.send(run))
+                await Threads().pass_time(clock, sending, 1)
+                assert (await sending).stopped_by is None
             assert await states(run) == {OrderState.CREATED: 9, OrderState.REFUSED: 1}
-        exactly_once(simulator, orders(9))
+    assert sizes[:3] == [10, 5, 5]
     assert renewed == sorted(renewed, reverse=True)  # of all that is still to be settled: the others have their results
     assert renewed[-1] > 0
 

@@ -1,7 +1,6 @@
 """The commands about many machines: what they refuse, and what they say; on files, and on a real PostgreSQL."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -9,7 +8,6 @@ import pytest
 
 from gotsurge_async.simulator import Simulator
 from tests.support.commands import Runner, local, write_orders
-from tests.support.postgres import Server, server
 
 PG = "postgresql://gotsurge@127.0.0.1:1/none"
 
@@ -42,17 +40,10 @@ def test_what_cannot_be_is_refused(run: Runner, words: tuple[str, ...], told: st
 # --- on a server ------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    """A server for the module."""
-    with server() as running:
-        yield running
-
-
 @pytest.fixture
-def url(postgres: Server, tmp_path: Path) -> str:
+def url(database: str) -> str:
     """A new database."""
-    return postgres.create(tmp_path.name.lower().replace("-", "_"))
+    return database
 
 
 @pytest.fixture

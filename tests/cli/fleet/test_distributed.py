@@ -1,7 +1,6 @@
 """The watching of a run that workers send."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,19 +14,12 @@ from gotsurge_async.cli.fleet import distributed
 from gotsurge_async.cli.fleet.distributed import Watch
 from gotsurge_async.cli.shared.sending import Interrupts
 from tests.bulk.ledger.kit import loaded, orders
-from tests.support.postgres import Server, server
+from tests.support.postgres import Server
 
 if TYPE_CHECKING:
     from gotsurge_async.cli.shared.progress import PushProgress
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    """A server for the module."""
-    with server() as running:
-        yield running
 
 
 @attrs.frozen

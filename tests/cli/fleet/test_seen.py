@@ -13,7 +13,6 @@ import pytest
 
 from gotsurge_async.simulator import Simulator
 from tests.support.commands import Runner, environment, local, write_orders
-from tests.support.postgres import Server, server
 from tests.support.running import running_simulator
 from tests.support.workers import Fleet
 
@@ -63,12 +62,6 @@ def test_a_port_that_is_taken_is_told_before_anything_is_sent(run: Runner, tmp_p
 # --- workers ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    with server() as running:
-        yield running
-
-
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
     with running_simulator() as simulator:
@@ -76,9 +69,9 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-async def fleet(postgres: Server, simulator: Simulator, tmp_path: Path) -> Fleet:
+async def fleet(database: str, simulator: Simulator, tmp_path: Path) -> Fleet:
     """A ledger of its own."""
-    fleet = Fleet(simulator, postgres.create(f"seen_{tmp_path.name.lower()}"[-60:]), tmp_path)
+    fleet = Fleet(simulator, database, tmp_path)
     await fleet.upgrade()
     return fleet
 

@@ -21,7 +21,6 @@ from gotsurge_async.auth.sealing import KEYS_VARIABLE, Sealer, new_key
 from gotsurge_async.auth.sql import SqlStore
 from gotsurge_async.cli.shared.credentials import account_name
 from gotsurge_async.simulator import Fault, Simulator
-from tests.support.postgres import Server, server
 from tests.support.running import running_simulator
 from tests.support.workers import Fleet
 
@@ -33,12 +32,6 @@ HELD_UP = 0.05
 """Seconds that a process may be late on a machine that has nothing else to do."""
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    with server() as running:
-        yield running
-
-
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
     with running_simulator() as simulator:
@@ -46,10 +39,9 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-async def fleet(postgres: Server, simulator: Simulator, tmp_path: Path) -> Fleet:
+async def fleet(database: str, simulator: Simulator, tmp_path: Path) -> Fleet:
     """A ledger of its own."""
-    url = postgres.create(f"fleet_{tmp_path.name.lower()}"[-60:])
-    fleet = Fleet(simulator, url, tmp_path)
+    fleet = Fleet(simulator, database, tmp_path)
     await fleet.upgrade()
     return fleet
 

@@ -16,7 +16,6 @@ from gotsurge_async.simulator import Simulator
 from gotsurge_async.testing import START
 from gotsurge_async.version import __version__
 from tests.support.commands import Desk, finish, start
-from tests.support.postgres import Server, server
 from tests.support.running import running_simulator
 from tests.support.workers import Fleet
 
@@ -115,12 +114,6 @@ def test_workers_are_those_of_postgresql(desk: Desk) -> None:
 # --- real ones -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    with server() as running:
-        yield running
-
-
 @pytest.fixture
 def served_alone() -> Iterator[Simulator]:
     with running_simulator() as simulator:
@@ -128,9 +121,9 @@ def served_alone() -> Iterator[Simulator]:
 
 
 @pytest.mark.slow
-async def test_a_run_is_watched_to_its_end(postgres: Server, served_alone: Simulator, tmp_path: Path) -> None:
+async def test_a_run_is_watched_to_its_end(database: str, served_alone: Simulator, tmp_path: Path) -> None:
     """While two workers send it, lines tell how far it is; in the end it is told as ever. The workers are listed."""
-    fleet = Fleet(served_alone, postgres.create("watched"), tmp_path)
+    fleet = Fleet(served_alone, database, tmp_path)
     await fleet.upgrade()
     assert (await fleet.run("workers", "--json")).document == []
     run = await fleet.put_up(range(400), "--batch-size", "1", "--mode", "direct")

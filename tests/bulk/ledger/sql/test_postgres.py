@@ -200,12 +200,12 @@ async def test_a_server_that_stops_refuses_all_who_wait(tmp_path: Path, monkeypa
 
 
 FROZEN_IN_A_TRANSACTION = """
-    import signal
+    import signal, threading
     from gotsurge_async.bulk.ledger.sql import marks
     run = await ledger.hold((await ledger.runs())[0].id)
     everything = await ids(run)
     say("frozen")
-    marks.count = lambda db, slot: os.kill(os.getpid(), signal.SIGSTOP)
+    marks.count = lambda db, slot: signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
     for _ in range(2):
         try:
             await run.claim(everything)
