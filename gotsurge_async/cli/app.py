@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from gotsurge_async.cli.shared.exits import always_a_document
+from gotsurge_async.cli.shared.options import HelpContext, with_whole_words
 from gotsurge_async.cli.variables import VARIABLES
 from gotsurge_async.starting import heed_interrupts
 from gotsurge_async.version import __version__
@@ -76,6 +77,8 @@ class Gotsurge(click.Group):
     Every command that is given ``--json`` prints one document, once it is loaded.
     """
 
+    context_class = HelpContext
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(FOLDER_OF)
 
@@ -110,6 +113,7 @@ def load(name: str) -> click.Command:
     with _kept_for_good():
         module = import_module(f"gotsurge_async.cli.{FOLDER_OF[name]}.{name}")
     command: click.Command = getattr(module, name)
+    with_whole_words(command)
     return command
 
 

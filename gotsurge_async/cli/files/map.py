@@ -64,7 +64,7 @@ def keep(file: Path, name: str, force: bool) -> None:
         say(f"kept as {name}: {keep_map(name, file.read_bytes(), replace=force)}")
 
 
-@map.command(cls=GroupedCommand)
+@map.command(cls=GroupedCommand, short_help="Propose a map for a table.")
 @click.argument("file", metavar="[FILE]", required=False)
 @together(
     _where("-o", "--output", type=PATH, metavar="MAP.toml", help="Write the map to this file, not to standard output."),

@@ -19,7 +19,7 @@ def db() -> None:
     """Look after the tables that many machines share, in PostgreSQL."""
 
 
-@db.command()
+@db.command(short_help="Make the tables, or bring them up to date.")
 @ledger_option
 @asynchronous
 async def upgrade(ledger: Place | None) -> Exit:

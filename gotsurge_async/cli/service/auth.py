@@ -127,7 +127,7 @@ _takes_place = gathered(
 _told = functools.partial(asynchronous, interrupted="interrupted: nothing was changed")
 
 
-@auth.command()
+@auth.command(short_help="Sign in, by the consent page in the browser.")
 @_takes_place
 @click.option(
     "--no-browser",

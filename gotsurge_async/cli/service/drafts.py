@@ -20,7 +20,7 @@ def drafts() -> None:
     """
 
 
-@drafts.command()
+@drafts.command(short_help="Create drafts of 1 to 20 orders.")
 @click.argument("file", metavar="FILE")
 @takes_platform
 @timezone_option

@@ -58,7 +58,7 @@ def list_(profile: Path | None, as_json: bool) -> None:
         print_table(columns, [list(row.values()) for row in rows])
 
 
-@endpoints.command()
+@endpoints.command(short_help="Write an OpenAPI document of all operations.")
 @_output_option
 @_profile_option
 def openapi(output: Path | None, profile: Path | None) -> None:
@@ -74,7 +74,7 @@ def openapi(output: Path | None, profile: Path | None) -> None:
             _write(output, text)
 
 
-@endpoints.command("import")
+@endpoints.command("import", short_help="Make a profile of an OpenAPI file.")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE")
 @_output_option
 @click.option(

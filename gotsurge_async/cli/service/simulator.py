@@ -100,7 +100,7 @@ def simulator(
             raise click.ClickException(f"cannot listen on port {port}: {error.strerror}") from None
 
 
-@simulator.command()
+@simulator.command(short_help="Take a task to another status.")
 @click.argument("task")
 @click.argument("status")
 @click.option(

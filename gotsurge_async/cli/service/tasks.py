@@ -33,7 +33,7 @@ def tasks() -> None:
     """
 
 
-@tasks.command()
+@tasks.command(short_help="Create and broadcast 1 to 20 orders in one call.")
 @click.argument("file", metavar="FILE")
 @takes_target
 @_platform

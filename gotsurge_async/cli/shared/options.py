@@ -1,7 +1,7 @@
 """How commands get their options, in groups of their help, and the options that many of them have."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -12,6 +12,34 @@ from gotsurge_async.money import Money
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator: TypeAlias = Callable[[F], F]
+
+
+class _HelpFormatter(click.HelpFormatter):
+    """Writes help in which no line ends inside an option or a name: they are to be copied."""
+
+    _HYPHEN = "\N{NON-BREAKING HYPHEN}"
+
+    def write_text(self, text: str) -> None:
+        super().write_text(text.replace("-", self._HYPHEN))
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        super().write_dl([(term, text.replace("-", self._HYPHEN)) for term, text in rows], col_max, col_spacing)
+
+    def getvalue(self) -> str:
+        return super().getvalue().replace(self._HYPHEN, "-")
+
+
+class HelpContext(click.Context):
+    """A command whose help can be copied from."""
+
+    formatter_class = _HelpFormatter
+
+
+def with_whole_words(command: click.Command) -> None:
+    """Let the help of a command, and of those below it, break no option and no name."""
+    command.context_class = HelpContext
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        with_whole_words(below)
 
 
 class GroupedCommand(click.Command):
@@ -114,6 +142,6 @@ timezone_option: Decorator[Any] = in_group(THE_FILE)(
 max_price_option: Decorator[Any] = in_group(THE_FILE)(
     "--max-price",
     type=MoneyAmount(),
-    help="The highest price of an order that is taken for right.  [default: 1000 of any currency]",
+    help="The highest price of an order; a higher one is a fault.  [default: 1000 of any currency]",
 )
 force_option: Decorator[Any] = click.option("--force", is_flag=True, help="Replace FILE if it exists.")

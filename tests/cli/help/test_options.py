@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import click
 import pytest
+from click.testing import CliRunner
 
-from gotsurge_async.cli.app import FOLDER_OF, load
+from gotsurge_async.cli.app import FOLDER_OF, gotsurge, load
 
 
 def commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
@@ -36,3 +37,13 @@ def test_an_option_is_explained(command: click.Command, option: click.Option) ->
     assert not re.search("INTEGER|FLOAT|RANGE", left)
     has_default = not option.is_flag and option.default not in (None, "", ()) and "UNSET" not in repr(option.default)
     assert not has_default or "default" in text
+
+
+@pytest.mark.parametrize("path", [path for name in FOLDER_OF for path, _ in commands(name, load(name))])
+def test_no_line_of_help_ends_inside_a_word(path: str) -> None:
+    """At 80 columns and at 100 an option can be copied from the text of another one."""
+    for width in (80, 100):
+        help_ = CliRunner().invoke(gotsurge, [*path.split(), "--help"], terminal_width=width).output
+        assert "\N{NON-BREAKING HYPHEN}" not in help_
+        assert not re.findall(r".*\w-\n.*", help_)
+        assert not re.findall(r".*\.\.\.\n", help_.partition("Commands:")[2])
