@@ -9,7 +9,7 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -18,10 +18,10 @@ from typing import BinaryIO, NamedTuple, Self
 import attrs
 import msgspec
 
-from gotsurge_async.bulk.after.writing import Rows, WholeFile, csv_line, rows_of
+from gotsurge_async.bulk.after.writing import Rows, WholeFile, csv_line, ending_of, rows_of
 from gotsurge_async.bulk.checks.faults import Fault, Original, SourceReport
 from gotsurge_async.bulk.sources import Form, Source
-from gotsurge_async.bulk.sources.fields import FEEDBACK
+from gotsurge_async.bulk.sources.fields import FEEDBACK, INCOMPLETE
 from gotsurge_async.bulk.sources.lines import MARKS, Digested, Text, unwrapped
 from gotsurge_async.bulk.sources.source import Left
 from gotsurge_async.errors import ConfigError
@@ -41,6 +41,7 @@ class FaultFile:
 
     Args:
         path: where.
+        ruled: whether a map has samples by which text is read: a number of a workbook must not become text then.
 
     Attributes:
         rows: how many it has.
@@ -50,8 +51,9 @@ class FaultFile:
         ConfigError: it cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, ruled: bool = False) -> None:
         self.path = path
+        self._ruled = ruled
         self.rows: int = 0
         self.source: Source | None = None
         self._at_end = ExitStack()
@@ -67,17 +69,26 @@ class FaultFile:
         self._line: int | None = None
         self._original = Original((), ())
         self._errors: list[str] = []
+        self._partial = False
         self._format = "jsonl"
         self._in_place = False
 
     def __call__(self, fault: Fault, original: Original | None) -> None:
-        """Take in a fault, and its row."""
+        """Take in a fault, and its row.
+
+        Raises:
+            ConfigError: it cannot be written.
+        """
         if original is None or self.source is None or fault.file != self.source.name:
             return
         if fault.line != self._line:
-            self._flush()
+            try:
+                self._flush()
+            except OSError as error:
+                raise _unwritable(self.path, error) from None
             self._line, self._original = fault.line, original._replace(row=original.row[:])
         what = f"{fault.rule}{fault.hint('; ')}"
+        self._partial = self._partial or original.partial
         self._errors.append(f"{fault.column}: {what}" if fault.column else what)
 
     def keep(self, rows: int) -> Left:
@@ -114,26 +125,27 @@ class FaultFile:
 
     def close(self) -> None:
         """Leave nothing behind that is not whole."""
-        self._at_end.close()
+        with suppress(OSError):  # what could not be written is given up, and that was told
+            self._at_end.close()
 
     def _flush(self) -> None:
         if not self._errors:
             return
         error = f"line {self._line}: {'; '.join(self._errors)}"[:_MOST_TEXT]
-        row, names = self._original
+        row, names, _ = self._original
         if isinstance(row, bytes):
             self._file.stream.write(_json_line(row, error))
         else:
             self._write(row, names, error)
         self.rows += 1
-        self._errors = []
+        self._errors, self._partial = [], False
 
     def _write(self, row: Sequence[str], names: Sequence[str], error: str) -> None:
         if names != self._names:
             self._names, self._kept = names, [place for place, name in enumerate(names) if name not in FEEDBACK]
         if self._rows is None:
             form = self._form()
-            self._format = form.format
+            self._format = ending_of(form)
             self._rows = rows_of(form, self._file.stream)
             self._at_end.callback(self._rows.end)
             self._rows.put([[*(names[place] for place in self._kept), *FEEDBACK]])
@@ -141,14 +153,21 @@ class FaultFile:
         # What stands beyond the last column is not lost: it is often the rest of a value that lacks its quotes.
         if beyond := row[len(names) :]:
             error = f"{error}; beyond the last column: {','.join(beyond)}"
-        self._rows.put([[*cells, "", FAULTY, error]])
+        self._rows.put([[*cells, "", INCOMPLETE if self._partial else FAULTY, error]])
 
     def _form(self) -> Form:
         """As the source is written, where the file's ending allows it; a table of another kind is a CSV."""
         form = Form() if self.source is None else self.source.form
         if self.path.suffix.lower() == ".xlsx":
             return Form(format="xlsx", sheet=form.sheet)
-        return attrs.evolve(form, packed=False) if form.format == "csv" else Form()
+        if form.format == "csv":
+            return attrs.evolve(form, packed=False)
+        if self._ruled:
+            raise ConfigError(
+                f"{self.path}: in a CSV the map would read numbers and dates as text, and perhaps as others: "
+                f"name a workbook, such as {self.path.with_suffix('.xlsx')}"
+            )
+        return Form()
 
 
 def _json_line(row: bytes, error: str) -> bytes:

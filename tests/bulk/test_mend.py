@@ -73,6 +73,39 @@ def test_rows_of_another_width_are_kept_whole(tmp_path: Path) -> None:
     assert long["gs_error"].endswith("beyond the last column: Berth 12,Gate 3")
 
 
+def test_a_row_whose_cells_do_not_show_its_fault_is_refused_until_somebody_mends_it(tmp_path: Path) -> None:
+    """Cut to the width of its header it would look good, and be sent without what it lacks; again in the next file."""
+    head, row = table({}).split("\n", 1)
+    (cut,) = faulty_rows(f"{head}\n{row.strip()},Gate 3\n", tmp_path)
+    assert cut["gs_status"] == "incomplete"
+    again = (tmp_path / "faults.csv").read_text(encoding="utf-8")
+    (still,) = faulty_rows(again, tmp_path)
+    assert still["gs_status"] == "incomplete"
+    assert still["gs_error"].startswith("line 2: gs_status: what is wrong with this row is not seen")
+    (tmp_path / "faults.csv").unlink()
+    assert faulty_rows(again.replace(",incomplete,", ",,"), tmp_path) == []
+
+
+def test_a_cell_of_a_workbook_that_has_no_value_is_not_sent_as_an_empty_one(tmp_path: Path) -> None:
+    """An error such as #N/A is a fault that an empty cell in its place does not show."""
+    book, file = openpyxl.Workbook(), io.BytesIO()
+    for row in ([*CELLS, "delivery_note_to_driver"], list(CELLS.values())):
+        book.active.append(row)
+    cell = book.active.cell(2, len(CELLS) + 1)
+    cell.value, cell.data_type = "#N/A", "e"
+    book.save(file)
+    written = FaultFile(tmp_path / "faults.csv")
+    report = SourceReport(told=written)
+    file.seek(0)
+    with open_source(file, options=SourceOptions(now=NOW, format="xlsx"), report=report, name="orders.xlsx") as source:
+        written.source = source
+        assert list(source.rows()) == []
+        written.finish()
+    written.close()
+    (row,) = csv.DictReader(io.StringIO((tmp_path / "faults.csv").read_text(encoding="utf-8")))
+    assert (row["delivery_note_to_driver"], row["gs_status"]) == ("", "incomplete")
+
+
 def test_the_columns_of_an_earlier_push_are_not_doubled(tmp_path: Path) -> None:
     """A fault file that has faults still is written as its own source was."""
     content = table({"gs_task_id": "", "gs_status": "faulty", "gs_error": "line 9", "price": "0.5"}, {})

@@ -144,10 +144,15 @@ class FaultGroups:
 
 
 class Original(NamedTuple):
-    """The row in which a fault is, as it was read: the cells of a table, with the names of their columns; or a line."""
+    """The row in which a fault is, as it was read: the cells of a table, with the names of their columns; or a line.
+
+    Attributes:
+        partial: whether something is wrong with the row that its cells do not show, such as how many there were.
+    """
 
     row: Sequence[str] | bytes
     names: Sequence[str] = ()
+    partial: bool = False
 
 
 Told = Callable[[Fault, Original | None], None]

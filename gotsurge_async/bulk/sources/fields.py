@@ -19,6 +19,9 @@ ITEM_KEY = "tracking_id"
 FEEDBACK = ("gs_task_id", "gs_status", "gs_error")
 """The columns that a push adds in its result files; a file that has one of them was written by an earlier push."""
 
+INCOMPLETE = "incomplete"
+"""The ``gs_status`` of a faulty row whose cells do not show all that is wrong with it: unmended, it is refused."""
+
 
 @attrs.frozen(kw_only=True)
 class ItemRow(Item):

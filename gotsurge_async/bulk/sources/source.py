@@ -26,6 +26,7 @@ IN_DOUBT = "in_doubt"
 """The ``gs_status`` of an order that may exist already."""
 
 MAY_EXIST = "this order may exist already: resolve it first (gotsurge reconcile, gotsurge resolve), then push again"
+NOT_MENDED = "what is wrong with this row is not seen in its cells, but in its gs_error: mend it, then empty this cell"
 SHORTENED = "a spreadsheet has shortened this number, and others to the same: make the column text, and export again"
 UNSEEN = "holds a character that cannot be seen, such as a line break or a zero-width space: write the key without it"
 """Of a key: it would be another one than the key that looks the same, and its order would be sent twice."""

@@ -24,6 +24,7 @@ class Table:
         grid: the table as rows of cells.
         header: what the header says, once the first row was asked for; None if there is none to use.
         bad: the fields of the current row that are wrong.
+        partial: whether its cells do not show all that is wrong with it.
         lost: how many rows could not be cut into cells, so that nothing is known of them.
         read_to_end: whether the whole file was read.
     """
@@ -33,6 +34,7 @@ class Table:
         self.grid = grid
         self.header: Header | None = None
         self.bad: set[str] = set()
+        self.partial: bool = False
         self.lost: int = 0
         self.read_to_end: bool = False
         self._reading = reading
@@ -60,7 +62,7 @@ class Table:
             any_row = True
             self._line, self._cells = record.line, record.cells
             if self.bad:
-                self.bad = set()
+                self.bad, self.partial = set(), False
             if len(record.cells) != len(header.names) and not self._fits(record, len(header.names)):
                 continue
             if header.needed is not None and not record.cells[header.needed].strip():
@@ -156,13 +158,13 @@ class Table:
 
     def _original(self) -> Original | None:
         """The current row, as it was read."""
-        return None if self.header is None else Original(self._cells, self.header.names)
+        return None if self.header is None else Original(self._cells, self.header.names, self.partial)
 
     def _unreadable(self, line: int, rule: str, cells: Sequence[str] = (), *, whole: bool = True) -> None:
         """Tell of what is no row; where even its end is not certain, it says something of the whole file."""
         self.lost += 1
         self._report.whole = self._report.whole or whole
-        original = None if self.header is None else Original(cells, self.header.names)
+        original = None if self.header is None else Original(cells, self.header.names, partial=True)
         self._report.add(Fault(file=self.name, line=line, rule=rule), original)
 
     def _fits(self, record: Record, width: int) -> bool:
@@ -185,6 +187,7 @@ class Table:
             if rule := self._damage(cell):
                 # Text in another encoding than was said is so in all rows, also where it does not show.
                 self._report.whole = self._report.whole or not isinstance(cell, Broken)
+                self.partial = self.partial or isinstance(cell, Broken)
                 # What is left of the value is not worth a second fault, nor to be shown where it is none.
                 self._cells[place] = "" if isinstance(cell, Broken) else cell
                 if place in fields:

@@ -5,13 +5,14 @@ from typing import Any
 
 from gotsurge_async.bulk.checks.faults import SourceReport
 from gotsurge_async.bulk.sources.cells import encode_row, shortened_by_spreadsheet
-from gotsurge_async.bulk.sources.fields import ITEM_KEY, candidate_of, columns_of
+from gotsurge_async.bulk.sources.fields import INCOMPLETE, ITEM_KEY, candidate_of, columns_of
 from gotsurge_async.bulk.sources.header import Header, Reading
 from gotsurge_async.bulk.sources.lines import Grid, Record
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.source import (
     IN_DOUBT,
     MAY_EXIST,
+    NOT_MENDED,
     SHORTENED,
     UNSEEN,
     Form,
@@ -117,8 +118,8 @@ class TableSource(Source):
 
     def _key(self, record: Record, header: Header, order: Any) -> str | None:
         place, table = header.key_place, self._table
-        if header.status is not None and record.cells[header.status].strip() == IN_DOUBT:
-            table.wrong_cell(header.status, MAY_EXIST)
+        if header.status is not None:
+            self._check_status(header.status, record.cells[header.status].strip())
         if header.key is None:
             return None
         # Of a field the text that the map made of it, which is what is sent.
@@ -136,6 +137,14 @@ class TableSource(Source):
         elif rule and place is not None:
             table.wrong_cell(place, rule)
         return str(key)
+
+    def _check_status(self, place: int, status: str) -> None:
+        """Refuse what must not be sent, by what an earlier push has said of it."""
+        if status == IN_DOUBT:
+            self._table.wrong_cell(place, MAY_EXIST)
+        elif status == INCOMPLETE:
+            self._table.partial = True
+            self._table.wrong_cell(place, NOT_MENDED)
 
     def _tell_orphans(self) -> None:
         """Report items without an order, where it can be told: not when an order's name could not be read.

@@ -67,6 +67,8 @@ class Mending:
             raise click.UsageError("--fix and --leave-faulty go one after the other: push with --fix first")
         if self.leave and sends and self.faults is None:
             raise click.UsageError("--leave-faulty needs --faults FILE.csv: the rows that are not sent are kept there")
+        if self.faults is not None and str(self.faults) == STDIN:
+            raise click.UsageError("--faults names a file, not standard output: it is mended, and pushed")
         if self.faults is not None and await asyncio.to_thread(self.faults.exists):
             raise click.UsageError(f"--faults: {self.faults} is there already: name another file, or remove it")
         with ExitStack() as at_end:
@@ -95,7 +97,7 @@ class Mending:
             listeners: list[Callable[[Fault, Original | None], None]] = [] if fixes is None else [fixes]
             written = None
             if self.faults is not None:
-                written = FaultFile(self.faults)
+                written = FaultFile(self.faults, ruled=options.file_map.orders.has_rules)
                 at_end.callback(written.close)
                 listeners.append(written)
 
@@ -134,7 +136,7 @@ class Mending:
             rows = number_of(faulty.rows, "row")
             say(f"{rows} with faults, and what is wrong: {self.faults}")
             say(f"mend {verb(faulty.rows, 'it', 'them')} in {file}, and push that whole; none is sent twice")
-            if not faulty.error.whole:
+            if not faulty.error.whole and not self.leave:
                 say("--leave-faulty, with another name for --faults, sends the other rows now")
             say(f"{self.faults} has only {verb(faulty.rows, 'this row', 'these rows')}: pushed alone it sends no other")
         elif self.faults is not None:

@@ -61,7 +61,7 @@ _sending_options = together(
         metavar="PLAN.json",
         help="Push only the very file that this plan was made of (gotsurge plan).",
     ),
-    sending("--dry-run", is_flag=True, help="Read and check the file; send nothing, write nothing."),
+    sending("--dry-run", is_flag=True, help="Read and check the file; send nothing, and write nothing but --faults."),
     sending(
         "--mode",
         type=click.Choice(("auto", "two-phase", "direct")),
@@ -188,6 +188,7 @@ class PushOptions(SendOptions):
             "rate": self.rate,
             "on_refused_chunk": self.on_refused_chunk,
             "account": self.target.account,
+            "mode": None if self.mode == "auto" else self.mode,
             # A throw-away simulator has an address that is another one's tomorrow.
             "api_base": None if self.target.simulate else api_base,
             "reading": list(self.reading),

@@ -97,8 +97,16 @@ class Standing:
         options = self.info.options
         where = "--simulate" if self.simulated else f"--env {self.info.environment}"
         account = _option("--account", options.get("account"))
+        mode = _option("--mode", options.get("mode"))
         reading = map(shell.word, (*options.get("reading", ()), *_of_the_form(self.info)))
-        rest = (_option("--api-base", _api_base(self.info)), account, *reading, self.ledger_option, self.out_option)
+        rest = (
+            _option("--api-base", _api_base(self.info)),
+            account,
+            mode,
+            *reading,
+            self.ledger_option,
+            self.out_option,
+        )
         return _joined("gotsurge push", shell.word(file), where, *rest, *words)
 
     @property

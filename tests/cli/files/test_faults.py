@@ -4,6 +4,7 @@ import csv
 import json
 import shlex
 import stat
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from click.testing import Result
 
 from gotsurge_async.bulk import SourceOptions, open_source
+from gotsurge_async.bulk.after.writing import WholeFile
 from gotsurge_async.simulator import Simulator
 from tests.support.commands import HEADER, ROW, Desk, Runner, local
 from tests.support.terminal import at_a_terminal
@@ -252,6 +254,65 @@ def test_the_rows_are_on_the_disk_before_anything_is_sent(
     assert json.loads(run("runs", "--env", "local", "--json").stdout) == []
 
 
+def test_a_disk_that_is_full_long_before_the_end_is_told(run: Runner, tmp_path: Path) -> None:
+    """Also where the file is only closed: exit 2, nothing sent, and no traceback."""
+    full = tmp_path / "full"
+    full.mkdir()
+    file = some_faulty(tmp_path / "orders.csv", *range(199), count=200)
+
+    def fill(path: Path, at_end: ExitStack) -> WholeFile:
+        whole = WholeFile(path, at_end)
+        whole.stream = Path("/dev/full").open("wb")  # noqa: SIM115 - closed at the end
+        at_end.callback(whole.stream.close)
+        return whole
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("gotsurge_async.bulk.mend.WholeFile", fill)
+        done = run("push", file, "--simulate", "--leave-faulty", "--faults", full / "faulty.csv")
+    assert (done.exit_code, type(done.exception)) == (2, SystemExit)
+    assert "faulty.csv: No space left on device" in done.stderr
+    assert list(full.iterdir()) == []
+
+
+@pytest.mark.parametrize(("ending", "told"), [("tsv", ""), ("csv", "--format tsv")])
+def test_a_table_with_tabs_is_read_again_as_it_is_written(
+    run: Runner, simulator: Simulator, tmp_path: Path, ending: str, told: str
+) -> None:
+    """The command that is told next says the format where the name of the file does not."""
+    table, faulty = some_faulty(tmp_path / "orders.tsv", 1), tmp_path / f"faulty.{ending}"
+    table.write_text(table.read_text().replace(",", "\t"))
+    done = run("push", table, *local(simulator), "--leave-faulty", "--faults", faulty, "--out", tmp_path)
+    assert done.exit_code == 5, done.stderr
+    faulty.write_text(faulty.read_text().replace("\t12\t", "\t+6591755111\t"))
+    (command,) = [line.split("mended: ")[1] for line in done.stderr.splitlines() if "mended: " in line]
+    assert ("--format" in command, told in command) == (bool(told), True)
+    assert pushed_by(run, command).exit_code == 0
+    assert once(simulator, 5)
+
+
+def test_a_mode_that_was_said_is_said_again(run: Runner, simulator: Simulator) -> None:
+    """Who pushes directly, although drafts were possible, goes on so."""
+    words = (*local(simulator), "--account", "platform", "--mode", "direct", "--leave-faulty", "--faults", "f.csv")
+    done = run("push", some_faulty(Path("orders.csv"), 1), *words)
+    assert "gotsurge push f.csv --env local" in done.stderr
+    assert "--mode direct" in done.stderr
+
+
+def test_numbers_of_a_workbook_do_not_become_text_that_a_map_reads_otherwise(run: Runner, simulator: Simulator) -> None:
+    """1.234 is a number there, and 1234 in a CSV whose map writes 1.234,56: a workbook is asked for."""
+    book = openpyxl.Workbook()
+    for row in csv.reader(some_faulty(Path("table.csv"), 1).read_text().splitlines()):
+        book.active.append(row)
+    book.save("orders.xlsx")
+    Path("map.toml").write_text('[numbers]\ntotal_item_weight = "1.234,56"\n')
+    words = ("push", "orders.xlsx", *local(simulator), "--map", "map.toml", "--leave-faulty", "--faults")
+    done = run(*words, "f.csv")
+    assert (done.exit_code, once(simulator, 0), Path("f.csv").exists()) == (2, True, False)
+    assert "f.csv: in a CSV the map would read numbers and dates as text" in done.stderr
+    assert run(*words, "f.xlsx").exit_code == 5
+    assert once(simulator, 4)
+
+
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "xlsx"])
 def test_every_format_leaves_rows(run: Runner, simulator: Simulator, tmp_path: Path, ending: str) -> None:
     """Also from standard input; the command that is told next reads the file of faults as it is written."""
@@ -291,6 +352,7 @@ def test_where_no_row_may_be_left_out_the_file_is_refused_as_ever(run: Runner, s
     assert done.exit_code == 2
     assert "2 faults: nothing was sent" in done.stderr
     assert "--leave-faulty does not help here: no row is without a fault" in done.stderr
+    assert "--leave-faulty, with another name" not in done.stderr
     file.write_text(some_faulty(file, 1).read_text().replace("Marina", 'Mari"na', 1).replace("T-0 L", '"T-0 L'))
     done = run("push", file, *words, "b.csv")
     assert done.exit_code == 2
@@ -318,6 +380,7 @@ def test_a_look_leaves_the_same_rows(run: Runner) -> None:
     ("words", "told"),
     [
         (("--leave-faulty",), "--leave-faulty needs --faults FILE.csv"),
+        (("--leave-faulty", "--faults", "-"), "--faults names a file, not standard output"),
         (("--leave-faulty", "--faults", "f.csv", "--fix"), "go one after the other: push with --fix first"),
     ],
 )
