@@ -11,6 +11,7 @@ from typing import Any
 
 import openpyxl
 import pytest
+import xlsxwriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -140,6 +141,31 @@ def test_a_workbook_of_faults_is_written_where_its_name_says_so(tmp_path: Path) 
     found = dict(zip(head, row, strict=True))
     assert (found["tracking_id"], found["price"], found["gs_status"]) == ("007", 48.5, "faulty")
     assert found["gs_error"].startswith("line 2: from_contact.phone: is not E.164")
+
+
+def test_a_workbook_that_cannot_be_written_is_told_as_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its library has an error of its own for a full disk."""
+
+    close = xlsxwriter.Workbook.close
+
+    def full(book: xlsxwriter.Workbook) -> None:
+        close(book)
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise xlsxwriter.exceptions.FileCreateError(error) from None
+
+    monkeypatch.setattr(xlsxwriter.Workbook, "close", full)
+    written = FaultFile(tmp_path / "faults.xlsx")
+    report = SourceReport(told=written)
+    file = io.BytesIO(table({"price": "0.5"}).encode())
+    with open_source(file, options=SourceOptions(now=NOW), report=report) as source:
+        written.source = source
+        assert list(source.rows()) == []
+        with pytest.raises(ConfigError, match=r"faults.xlsx: No space left on device"):
+            written.finish()
+    written.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_lines_of_json_stay_json(tmp_path: Path) -> None:

@@ -160,6 +160,7 @@ class _BookRows:
         self._day = self._book.add_format({"num_format": "yyyy-mm-dd"})
         self._moment = self._book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
         self._row = 0
+        self._ended = False
 
     def put(self, rows: Iterable[Sequence[str]]) -> None:
         """See `Rows`."""
@@ -181,8 +182,16 @@ class _BookRows:
 
     def end(self) -> None:
         """See `Rows`."""
-        if not self._book.fileclosed:
+        if self._ended:
+            return
+        self._ended = True  # also where it fails: a book that is half closed cannot be closed again
+        from xlsxwriter.exceptions import XlsxWriterException
+
+        try:
             self._book.close()
+        except XlsxWriterException as error:  # what the disk said, in a class of its own
+            cause = error.__context__
+            raise (cause if isinstance(cause, OSError) else OSError(str(error))) from None
 
 
 def _number(text: str) -> float | None:

@@ -14,6 +14,7 @@ import msgspec
 from gotsurge_async.bulk.checks.faults import SourceReport
 from gotsurge_async.bulk.sources.fields import ITEM_KEY, ItemRow, candidate_of
 from gotsurge_async.bulk.sources.header import Reading
+from gotsurge_async.bulk.sources.leaving import waiting_aside
 from gotsurge_async.bulk.sources.lines import Grid
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.source import encode
@@ -52,10 +53,11 @@ class ItemStore:
 
     def load(self) -> None:
         """Read the whole file; what is wrong with it goes to the report."""
-        self._db.execute("BEGIN")
-        self._db.executemany(_INSERT, self._runs())
-        self._db.execute("CREATE INDEX by_tracking_id ON items (tracking_id)")
-        self._db.execute("COMMIT")
+        with waiting_aside():
+            self._db.execute("BEGIN")
+            self._db.executemany(_INSERT, self._runs())
+            self._db.execute("CREATE INDEX by_tracking_id ON items (tracking_id)")
+            self._db.execute("COMMIT")
         # Of a row that cannot be read nobody knows which order it belongs to.
         self._report.whole = self._report.whole or self._table.lost > 0
         count = self._db.execute("SELECT count(*) FROM items").fetchone()[0]

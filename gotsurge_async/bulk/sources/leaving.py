@@ -2,11 +2,13 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 
 from gotsurge_async.bulk.checks.faults import Fault, Original
 from gotsurge_async.bulk.sources.cells import decode_row
 from gotsurge_async.bulk.sources.source import Around, Left, Source, SourceRow
+from gotsurge_async.errors import ConfigError
 
 _BLOCK = 1_000
 _CREATE = """
@@ -23,6 +25,21 @@ CREATE TABLE doubled AS SELECT rowid AS id, (
     )
 ) AS other FROM rows WHERE other IS NOT NULL;
 """
+
+
+@contextmanager
+def waiting_aside() -> Iterator[None]:
+    """Around what fills a temporary database of SQLite: where there is no room for it, that is told.
+
+    Raises:
+        ConfigError: the folder of temporary files is full, or cannot be written.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise ConfigError(
+            f"the rows have no room in the folder of temporary files: free some, or name another by TMPDIR ({error})"
+        ) from None
 
 
 class Leaving(Around):
@@ -52,12 +69,13 @@ class Leaving(Around):
     def rows(self) -> Iterator[SourceRow]:
         """See `Source.rows`."""
         rows = self._source.rows()
-        self._db.execute("BEGIN")
-        while block := list(islice(rows, _BLOCK)):
-            self._db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", block)
-        self._db.execute("COMMIT")
-        if not self._source.report.whole:
-            self._leave_doubled()
+        with waiting_aside():
+            self._db.execute("BEGIN")
+            while block := list(islice(rows, _BLOCK)):
+                self._db.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", block)
+            self._db.execute("COMMIT")
+            if not self._source.report.whole:
+                self._leave_doubled()
         self._follow()
         if self.report.fault_count:
             (good,) = self._db.execute("SELECT count(*) FROM rows").fetchone()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from gotsurge_async.bulk.sources import SourceOptions, SourceReport, open_source
 from gotsurge_async.bulk.sources.leaving import Leaving
 from gotsurge_async.bulk.sources.source import Left
+from gotsurge_async.errors import ConfigError
 from tests.bulk.sources.kit import good_json, plain_table, table
 from tests.support.order_forms import NOW
 
@@ -115,6 +117,23 @@ def test_a_row_with_too_many_cells_is_left_out() -> None:
     """On a line of its own it is one row, whatever it says."""
     found = leave(keyed("A", "B") + "C,x\n")
     assert (found.keys, found.left, found.ok) == (["A", "B"], 1, True)
+
+
+def test_a_folder_of_temporary_files_without_room_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Rows and items wait there, and those of a large file may not fit."""
+    connect = sqlite3.connect
+
+    def small(*words: Any, **options: Any) -> sqlite3.Connection:
+        made = connect(*words, **options)
+        made.execute("PRAGMA max_page_count = 8")
+        return made
+
+    monkeypatch.setattr(sqlite3, "connect", small)
+    keys = [f"K-{n}" for n in range(500)]
+    with pytest.raises(ConfigError, match="no room in the folder of temporary files"):
+        leave(keyed(*keys))
+    with pytest.raises(ConfigError, match="no room in the folder of temporary files"):
+        leave(keyed("A"), items=items_of(tmp_path, *((key, "1") for key in keys)))
 
 
 def test_warnings_stay(tmp_path: Path) -> None:
