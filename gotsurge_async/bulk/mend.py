@@ -116,7 +116,7 @@ class FaultFile:
             if self.rows and not self._in_place:
                 self._file.stream.flush()
                 files.sync(self._file.stream.fileno())
-                self._file.put_in_place()
+                self._file.put_in_place(new=True)  # that of another push may be there by now
                 files.sync_folder(self.path.parent)
                 self._in_place = True
         except OSError as error:

@@ -1,5 +1,6 @@
 """Files that must be there after a power failure, and names that change while somebody looks at a file."""
 
+import errno
 import os
 import time
 from contextlib import suppress
@@ -28,6 +29,23 @@ def replace(source: Path, target: Path) -> None:
             time.sleep(pause)
         else:
             return
+
+
+def put_new(source: Path, target: Path) -> None:
+    """Give a file a name that no file has; its old name may stay, too.
+
+    Raises:
+        FileExistsError: there is one by now.
+        OSError: it cannot be done.
+    """
+    try:
+        target.hardlink_to(source)  # and not a rename, which would replace what came meanwhile
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        replace(source, target)
 
 
 def sync(descriptor: int) -> None:

@@ -57,6 +57,22 @@ def test_each_faulty_row_stands_once_as_it_was_with_all_its_faults(tmp_path: Pat
     assert stat.S_IMODE((tmp_path / "faults.csv").stat().st_mode) == 0o600
 
 
+def test_a_file_of_another_push_is_not_replaced(tmp_path: Path) -> None:
+    """It may have come since the name was tried, and its rows are nowhere else."""
+    path = tmp_path / "faults.csv"
+    written = FaultFile(path)
+    with open_source(
+        io.BytesIO(table({"price": "0.5"}).encode()), options=SourceOptions(now=NOW), report=SourceReport(told=written)
+    ) as source:
+        written.source = source
+        list(source.rows())
+        path.write_text("of another push")
+        with pytest.raises(ConfigError, match=r"cannot write .*faults.csv: File exists"):
+            written.finish()
+    written.close()
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"faults.csv": "of another push"}
+
+
 def test_a_file_without_faulty_rows_leaves_nothing(tmp_path: Path) -> None:
     """Nothing is written for a good file, nor for one with a wrong header alone."""
     assert faulty_rows(table({}), tmp_path) == []
@@ -80,6 +96,7 @@ def test_a_row_whose_cells_do_not_show_its_fault_is_refused_until_somebody_mends
     (cut,) = faulty_rows(f"{head}\n{row.strip()},Gate 3\n", tmp_path)
     assert cut["gs_status"] == "incomplete"
     again = (tmp_path / "faults.csv").read_text(encoding="utf-8")
+    (tmp_path / "faults.csv").unlink()
     (still,) = faulty_rows(again, tmp_path)
     assert still["gs_status"] == "incomplete"
     assert still["gs_error"].startswith("line 2: gs_status: what is wrong with this row is not seen")

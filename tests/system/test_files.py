@@ -37,6 +37,28 @@ def refusing(monkeypatch: pytest.MonkeyPatch, *errors: OSError) -> None:
     monkeypatch.setattr(Path, "replace", replace)
 
 
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_new_name_replaces_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    """Also on a file system without links; a symbolic link that leads nowhere is a file, too."""
+    if not links:
+        monkeypatch.setattr(Path, "hardlink_to", refused)
+    made, taken, nowhere = (tmp_path / name for name in ("made", "taken", "nowhere"))
+    made.write_text("new")
+    taken.write_text("old")
+    nowhere.symlink_to(tmp_path / "gone")
+    for name in (taken, nowhere):
+        with pytest.raises(FileExistsError):
+            files.put_new(made, name)
+    assert taken.read_text() == "old"
+    files.put_new(made, tmp_path / "free")
+    assert (tmp_path / "free").read_text() == "new"
+
+
+def refused(_: Path, __: Path) -> None:
+    """As a file system without links answers."""
+    raise PermissionError(1, "Operation not permitted")
+
+
 def test_a_file_that_a_scanner_holds_is_replaced_a_moment_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pauses: list[float]
 ) -> None:

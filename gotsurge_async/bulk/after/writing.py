@@ -32,10 +32,17 @@ class WholeFile:
         self.stream: IO[bytes] = os.fdopen(descriptor, "wb")
         at_end.callback(self.stream.close)
 
-    def put_in_place(self) -> None:
-        """Close the file, and give it its name."""
+    def put_in_place(self, *, new: bool = False) -> None:
+        """Close the file, and give it its name: a ``new`` one only if no file has it.
+
+        Raises:
+            OSError: it cannot be done.
+        """
         self.stream.close()
-        files.replace(self.temporary, self.path)
+        if new:
+            files.put_new(self.temporary, self.path)
+        else:
+            files.replace(self.temporary, self.path)
 
 
 _QUOTE, _TWO_QUOTES = '"', '""'

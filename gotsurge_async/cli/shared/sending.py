@@ -216,12 +216,14 @@ class Sending:
     def _tell_put_up(self, run: Run, waiting: int) -> Exit:
         left = run.info.options.get(LEFT_OUT)
         code = Exit.STOPPED if left else Exit.CREATED
+        steps = next_steps(self._standing(run, {}))
         if self._send_options.as_json:
             more = {"left_out": left["rows"], "left_out_file": left["file"]} if left else {}
-            print_json({"run": run.id, "put_up": waiting, **more, "exit": int(code)})
+            document = {"run": run.id, "put_up": waiting, **more, "exit": int(code)}
+            print_json(document | ({"next": [step.command for step in steps]} if steps else {}))
         else:
             click.echo(f"run {run.id}: {_put_up(waiting)} for workers")
-            tell_steps(next_steps(self._standing(run, {})))
+            tell_steps(steps)
         return code
 
     async def _send(self, push: Push, run: Run, interrupts: Interrupts) -> Sent:

@@ -108,6 +108,7 @@ def test_rows_that_are_left_out_are_told_where_a_run_is_put_up(
     done = run("push", file, *local(simulator), *words, "--faults", tmp_path / "faulty.csv", "--json")
     document = json.loads(done.stdout)
     assert (done.exit_code, document["put_up"], document["left_out"], document["exit"]) == (5, 2, 1, 5)
+    assert document["next"][0].startswith(f"gotsurge push {tmp_path / 'faulty.csv'} --env local")
     assert f"1, in {tmp_path / 'faulty.csv'}" in run("status", document["run"], "--ledger", url).stdout
 
 

@@ -58,12 +58,7 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
             if force:
                 files.replace(copy, to)
             else:
-                try:
-                    to.hardlink_to(copy)  # and not a rename, which would replace what came meanwhile
-                except FileExistsError:
-                    raise
-                except OSError:  # a file system without links
-                    files.replace(copy, to)
+                files.put_new(copy, to)
             files.sync_folder(to.parent)
         finally:
             copy.unlink(missing_ok=True)
