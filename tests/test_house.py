@@ -23,6 +23,11 @@ NOT_PLAIN = {"asyncio", "logging", "socket", "ssl", "threading", "subprocess", "
 MOST_LINES = 450
 MOST_FILES = 12
 MOST_FILES_OF_AN_ORDER = 60
+MOST_LINES_OF_THE_QUEUE = 299
+KNOWN_TO_THE_QUEUE = {
+    *("bulk.ledger", "bulk.ledger.segments", "bulk.ledger.sql.store", "bulk.worker"),
+    *("cancellation", "clock", "database"),
+}
 
 PUBLIC_NAMES = """
     Address BadRequest BroadcastPreference CallError CargoDetail ConfigError Conflict Contact Created Credentials
@@ -202,6 +207,15 @@ def test_a_file_of_tests_can_be_read_at_one_sitting() -> None:
     """Nor is a file of the tests longer."""
     files = Path(__file__).parent.rglob("*.py")
     assert not [path.name for path in files if len(path.read_text(encoding="utf-8").splitlines()) > MOST_LINES]
+
+
+def test_the_adapter_to_the_queue_is_thin() -> None:
+    """It is under 300 lines in all, and knows nothing of how orders are sent: a worker and the ledger do."""
+    files = [module for module in MODULES if top(module) == "fleet"]
+    lines = sum(len(MODULES[module].read_text(encoding="utf-8").splitlines()) for module in files)
+    assert lines <= MOST_LINES_OF_THE_QUEUE
+    needed = {target for module in files for name in imports(module) if (target := own(name)) is not None}
+    assert {target for target in needed if top(target) != "fleet"} <= KNOWN_TO_THE_QUEUE
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if FLOORS.get(place(module), (9,)) < (4,)])

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, nullcontext, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +15,7 @@ from gotsurge_async.bulk.ledger.segments import SegmentRun
 from gotsurge_async.bulk.ledger.workers import BEAT_SECONDS, SILENT_SECONDS, Beat, worker_name
 from gotsurge_async.bulk.push import Push, Sent
 from gotsurge_async.bulk.send.brakes import Brakes, LimitReached
+from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, SystemClock, sleep_or
 from gotsurge_async.config import Timeouts
@@ -154,6 +155,46 @@ class Worker:
         if self._tasks:
             await asyncio.wait(set(self._tasks))
 
+    async def work(self, ledger: Ledger, serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Live with a ledger until it is stopped, or something is wrong with it; nothing is in flight then.
+
+        Args:
+            serve: calls `send` for what there is to do; when it is cancelled it waits for what it began.
+
+        Raises:
+            LedgerError: the ledger cannot be used as it is open.
+            GotSurgeError: this worker cannot go on at all, see ``broken``.
+        """
+        self.broken.clear()
+        await ledger.workers.register(self.name, self.environment)
+        serving, beating = asyncio.create_task(serve()), asyncio.create_task(self._beat(ledger))
+        events = [asyncio.create_task(event.wait()) for event in (self.stopping, self.broken)]
+        tasks = [serving, beating, *events]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self.drain()
+            serving.cancel()
+            await asyncio.wait([serving])
+        finally:
+            await uninterrupted(self._end(tasks))
+        if self.error is not None or self.stopping.is_set():
+            with suppress(LedgerError):
+                await ledger.workers.leave(self.name)
+        if self.error is not None:
+            raise self.error
+        if self.stopping.is_set():
+            return
+        for task in (beating, serving):
+            if not task.cancelled():
+                task.result()
+
+    async def _end(self, tasks: Sequence[asyncio.Task[Any]]) -> None:
+        """Let nothing go on that needs the ledger, which is closed next."""
+        await self.abort()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
     async def send(self, ledger: Ledger, run_id: str, number: int) -> None:
         """Take a segment, if it is to be had, and send it. It raises nothing of it: see ``broken``."""
         task = asyncio.current_task()
@@ -254,7 +295,7 @@ class Worker:
         if isinstance(event, ChunkDone):
             self._orders += event.created + event.refused + event.in_doubt
 
-    async def beat(self, ledger: Ledger) -> None:
+    async def _beat(self, ledger: Ledger) -> None:
         """Say now and then that this worker lives, and stop sending what was stopped; until it is cancelled."""
         beats: deque[tuple[float, int]] = deque(maxlen=6)
         while True:
@@ -275,8 +316,3 @@ class Worker:
                 if run.info.number in stopped:
                     push.stop()
             await self.clock.sleep(BEAT_SECONDS)
-
-    async def leave(self, ledger: Ledger) -> None:
-        """Strike it out among the workers."""
-        with suppress(LedgerError):
-            await ledger.workers.leave(self.name)

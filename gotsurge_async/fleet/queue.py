@@ -39,6 +39,7 @@ STALLED_SECONDS = 10.0
 IDLE_SECONDS = 3
 """How long a transaction of the queue may stand still: its worker is frozen then, and all others wait for its locks."""
 
+_MISSING = "has no queue for workers yet: make it with `gotsurge db upgrade`"
 _NOT_THERE = (psycopg.errors.UndefinedFunction, psycopg.errors.UndefinedObject, psycopg.errors.UndefinedTable)
 AWAY = (exceptions.ConnectorException, psycopg.OperationalError)
 """What the queue raises when its database is away, or its tables were emptied under it."""
@@ -86,7 +87,7 @@ def enqueue(db: Database, environment: str, waiting: Sequence[Waiting]) -> None:
     except exceptions.ConnectorException as error:
         if not isinstance(error.__cause__, _NOT_THERE):
             raise error.__cause__ or error from None
-        raise LedgerError("has no queue for workers yet: make it with `gotsurge db upgrade`") from None
+        raise LedgerError(_MISSING) from None
 
 
 async def _limited(connection: "psycopg.AsyncConnection[Any]") -> None:
@@ -169,7 +170,7 @@ def must_be_there(place: Place) -> None:
     """
     with suppress(psycopg.OperationalError), psycopg.connect(place.url, **NOTICE_SILENCE) as connection:
         if not _is_there(connection):
-            raise LedgerError("has no queue for workers yet: make it with `gotsurge db upgrade`", path=str(place))
+            raise LedgerError(_MISSING, path=str(place))
 
 
 def _is_there(connection: "psycopg.Connection[Any]") -> bool:

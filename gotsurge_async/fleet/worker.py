@@ -2,14 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
-import procrastinate
-
-from gotsurge_async.bulk.ledger import Ledger, LedgerAway, LedgerOlder, LedgerUnusable
+from gotsurge_async.bulk.ledger import Ledger, LedgerAway, LedgerUnusable
 from gotsurge_async.bulk.worker import Worker
-from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import sleep_or
 from gotsurge_async.database import Place
 from gotsurge_async.fleet import queue
@@ -44,12 +40,12 @@ async def work(place: Place, worker: Worker, *, patience: float = PATIENCE_SECON
             ):
                 began = clock.monotonic()
                 try:
-                    await _serve(ledger, app, worker)
+                    await worker.work(ledger, partial(queue.serve, app, worker))
                 finally:
                     away_since = clock.monotonic()
                     tries = tries if away_since - began < LONGEST_PAUSE else 0
         except (LedgerUnusable, *queue.AWAY) as error:
-            if isinstance(error, LedgerOlder) or (isinstance(error, LedgerUnusable) and error.flaws):
+            if isinstance(error, LedgerUnusable) and error.lasts:
                 raise
             away = clock.monotonic() - away_since
             why = queue.told(error)
@@ -59,43 +55,3 @@ async def work(place: Place, worker: Worker, *, patience: float = PATIENCE_SECON
             log.warning("%s: waiting for the ledger's database: %s", worker.name, why)
             tries += 1
             await sleep_or(worker.stopping, clock, min(0.25 * 2**tries, LONGEST_PAUSE))
-
-
-async def _serve(ledger: Ledger, app: procrastinate.App, worker: Worker) -> None:
-    """Do jobs, until the worker is stopped, or something is wrong with the database; nothing is in flight then."""
-    worker.broken.clear()
-    await ledger.workers.register(worker.name, worker.environment)
-    tasks = [
-        asyncio.create_task(coroutine)
-        for coroutine in (
-            queue.serve(app, worker),
-            worker.beat(ledger),
-            worker.stopping.wait(),
-            worker.broken.wait(),
-        )
-    ]
-    serving, beating = tasks[:2]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        worker.drain()
-        serving.cancel()  # it waits for the jobs that were begun
-        await asyncio.wait([serving])
-    finally:
-        await uninterrupted(_end(worker, tasks))
-    if worker.error is not None or worker.stopping.is_set():
-        await worker.leave(ledger)
-    if worker.error is not None:
-        raise worker.error
-    if worker.stopping.is_set():
-        return
-    for task in (beating, serving):
-        if not task.cancelled():
-            task.result()
-
-
-async def _end(worker: Worker, tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Let nothing go on that needs the ledger, which is closed next."""
-    await worker.abort()
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)

@@ -324,20 +324,23 @@ async def test_it_says_that_it_lives_and_stops_what_was_stopped(crew: Crew) -> N
     run_id = await crew.put_up(20)
     crew.simulator.order_fault(Fault(operation="tasks.create", kind="delay", seconds=0.5))
     worker = crew.worker(name="here")
+
+    async def serve() -> None:
+        await worker.send(crew.ledger, run_id, 0)
+        await asyncio.Event().wait()
+
     async with worker:
-        sending = asyncio.create_task(worker.send(crew.ledger, run_id, 0))
-        beating = asyncio.create_task(worker.beat(crew.ledger))
+        working = asyncio.create_task(worker.work(crew.ledger, serve))
         async with asyncio.timeout(60):
             while not crew.simulator.audit()["calls"].get("tasks.create"):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+        await crew.ledger.workers.leave("here")
         assert await crew.ledger.segments.stop(run_id, "interrupted", "interrupted")
-        await sending
         async with asyncio.timeout(60):
-            while (found := await crew.ledger.workers.all())[0].orders < 20:  # noqa: ASYNC110
+            while not (found := await crew.ledger.workers.all()) or found[0].orders < 20:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-        beating.cancel()
-        await asyncio.wait([beating])
         assert [(each.id, each.state, each.environment) for each in found] == [("here", "working", "local")]
         assert found[0].silent < 60
-        await worker.leave(crew.ledger)
+        worker.stop()
+        await working
     assert await crew.ledger.workers.all() == []

@@ -103,9 +103,19 @@ class LedgerUnusable(LedgerError):
 
     flaws: tuple[Flaw, ...] = ()
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it must be mended by a person; else its database may be away only, and waiting may do."""
+        return bool(self.flaws)
+
 
 class LedgerOlder(LedgerUnusable):
     """An older copy of the ledger that was here, or none where one was: what was sent since would be sent again."""
+
+    @property
+    def lasts(self) -> bool:
+        """It does."""
+        return True
 
 
 class LedgerAway(LedgerUnusable):

@@ -8,7 +8,7 @@ import attrs
 
 from gotsurge_async.bulk import Brakes, Ledger, LimitReached, Push, Run, Sent
 from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.ledger import UNFINISHED, LedgerOlder, LedgerUnusable, RunState
+from gotsurge_async.bulk.ledger import UNFINISHED, LedgerUnusable, RunState
 from gotsurge_async.bulk.ledger.segments import Distribution
 from gotsurge_async.bulk.send.brakes import prices_of
 from gotsurge_async.cli.fleet.needed import fleet_of
@@ -87,7 +87,7 @@ class Watch:
                     away_since = None
                     return await self._watch(ledger)
             except LedgerUnusable as error:
-                if isinstance(error, LedgerOlder) or error.flaws:
+                if error.lasts:
                     raise
                 if away_since is None:
                     self.say(f"waiting for the ledger's database: {error}")

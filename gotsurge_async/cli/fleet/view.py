@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 
 from gotsurge_async.bulk import Ledger
 from gotsurge_async.bulk.checks.words import number_of, verb
-from gotsurge_async.bulk.ledger import CLAIMED, UNFINISHED, Counts, LedgerOlder, LedgerUnusable, RunState
+from gotsurge_async.bulk.ledger import CLAIMED, UNFINISHED, Counts, LedgerUnusable, RunState
 from gotsurge_async.bulk.ledger.workers import Worker
 from gotsurge_async.cli.fleet.workers import COLUMNS, rows, state_of
 from gotsurge_async.cli.shared.ledger import open_ledger
@@ -138,7 +138,7 @@ async def watch(place: Place, view: RunView) -> None:
                     return
             except LedgerUnusable as error:
                 away = seen is not None and time.monotonic() - seen < PATIENCE_SECONDS
-                if not away or error.flaws or isinstance(error, LedgerOlder):
+                if not away or error.lasts:
                     raise
                 await asyncio.sleep(EVERY)
 
