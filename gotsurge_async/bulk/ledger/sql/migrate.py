@@ -49,7 +49,7 @@ def bring_over(db: Database, path: Path, locks: RunLocks, keeper: Keeper | None)
         version = _old_version(db, path)
         if version:
             if keeper is not None:
-                keeper.refuse_older(_identity(db))
+                keeper.refuse_older(keeper.kept(), _identity(db))
             _refuse_held(db, locks)
             copy = _copy(path.resolve(), version)
             _change(db, version)

@@ -284,7 +284,8 @@ def _open(where: str | Path | Place, clock: Clock, accept_older: bool) -> _Opene
             if not accept_older:
                 if not is_file:
                     keeper.refuse_loss(is_there=was_there)
-                keeper.refuse_older(identity_of(db), db)
+                kept = keeper.kept()
+                keeper.refuse_older(kept, identity_of(db), db)
             kept = keeper.kept()
             identity = identified(db, None if kept is None else kept.id)
             db.commit()

@@ -58,15 +58,16 @@ def check(where: str | Path | Place) -> Health:
         LedgerUnusable: a server cannot be reached.
     """
     where = place(where)
-    health = Health(path=str(where))
+    health, keeper = Health(path=str(where)), Keeper(where)
     try:
+        kept = keeper.kept()
         with looking(where, damaged_too=True) as db:
             health = evolve(health, flaws=tuple(look_through(db, MOST, whole=True)))
             health = evolve(health, runs=len(db.rows("newest_runs", most=MANY)), orders=size(db).orders)
             identity = identity_of(db)
             if identity is not None:
                 health = evolve(health, ledger_id=identity.name, counter=identity.counter)
-            Keeper(where).refuse_older(identity, db)
+            keeper.refuse_older(kept, identity, db)
     except LedgerOlder as error:
         return evolve(health, flaws=(*health.flaws, Flaw("", "", error.words)), older=True)
     except LedgerUnusable as error:
@@ -84,9 +85,11 @@ def refuse_unfit(where: str | Path | Place, clock: Clock = utc_now) -> None:
         LedgerOlder: it is an older copy of what was here.
     """
     where = place(where)
+    keeper = Keeper(where)
+    kept = keeper.kept()
     with looking(where) as db:
         look_over(db, str(where), to_microseconds(clock()))
-        Keeper(where).refuse_older(identity_of(db), db)
+        keeper.refuse_older(kept, identity_of(db), db)
 
 
 @contextmanager

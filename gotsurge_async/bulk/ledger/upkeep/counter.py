@@ -110,31 +110,23 @@ class Keeper:
                 path=str(self._ledger),
             )
 
-    def refuse_older(self, identity: Identity | None, db: Database | None = None) -> None:
+    def refuse_older(self, kept: Identity | None, identity: Identity | None, db: Database | None = None) -> None:
         """Refuse a ledger that counts less than the file beside it, or knows nothing of what was counted last.
 
         Args:
+            kept: what the file said *before* the ledger was asked: others, who share both, may count in between.
             identity: what the ledger says of itself; None if it is from before ledgers had an id.
             db: the ledger.
 
         Raises:
             LedgerOlder: it is an older copy.
         """
-        kept = self.kept()
         if kept is None:
             return
         if identity is None:
             identity = Identity(kept.id, 0)
-        lacking = db is not None and self.is_lacking(db)
+        lacking = db is not None and is_lacking(db, kept)
         refuse_older(identity, kept, str(self.path), str(self._ledger), lacking=lacking)
-
-    def is_lacking(self, db: Database) -> bool:
-        """Whether a ledger lacks what was counted last: a copy, pushed on by somebody who did not know."""
-        kept = self.kept()
-        if kept is None or kept.latest is None:
-            return False
-        slot, own = kept.latest
-        return all(known < own for (known,) in db.rows("counted_by", slot=slot))
 
     def keep_for(self, identity: Identity) -> None:
         """Keep the counter of this ledger from now on."""
@@ -182,6 +174,14 @@ class Keeper:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def is_lacking(db: Database, kept: Identity) -> bool:
+    """Whether a ledger lacks what was counted last: a copy, pushed on by somebody who did not know."""
+    if kept.latest is None:
+        return False
+    slot, own = kept.latest
+    return all(known < own for (known,) in db.rows("counted_by", slot=slot))
 
 
 def refuse_older(identity: Identity, newest: Identity, where: str, path: str, *, lacking: bool = False) -> None:

@@ -22,7 +22,7 @@ from gotsurge_async.bulk.ledger.states import (
     RunState,
     utc_now,
 )
-from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, identity_of
+from gotsurge_async.bulk.ledger.upkeep.counter import Identity, Keeper, identity_of, is_lacking
 from gotsurge_async.database import Database, Kind, Place
 
 LOST = "an older copy of the ledger was gone on with: it may have been sent since"
@@ -54,7 +54,7 @@ async def refuse_newest(where: str | Path | Place, *, newest: int = 0) -> None:
         return
     store = await Store.look(where, utc_now)
     try:
-        await store.read(_newer, keeper, newest, where)
+        await store.read(_newer, await asyncio.to_thread(keeper.kept), newest, where)
     finally:
         await store.close()
 
@@ -73,19 +73,22 @@ def _is_gone(keeper: Keeper, where: Place) -> bool:
     return True
 
 
-def _newer(db: Database, keeper: Keeper, newest: int, where: Place) -> int:
+def _newer(db: Database, kept: Identity | None, newest: int, where: Place) -> int:
     """The counter of the newest copy that is known of, which this one is not.
+
+    Args:
+        kept: what the file beside said before.
 
     Raises:
         LedgerError: this one is not older, and lacks nothing that was counted.
     """
-    identity, kept = identity_of(db), keeper.kept()
+    identity = identity_of(db)
     if identity is None:
         return newest
     known = newest
     if kept is not None and kept.id == identity.id:
         known = max(newest, kept.counter)
-        if keeper.is_lacking(db):
+        if is_lacking(db, kept):
             return max(known, identity.counter)
     if known <= identity.counter:
         raise LedgerError(f"is not older than what is known of it: it counts {identity.counter:,}", path=str(where))
@@ -115,7 +118,7 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
     store = await Store.open(where, clock, accept_older=True)
     locks = ExitStack()
     try:
-        known = await store.read(_newer, keeper, newest, where)
+        known = await store.read(_newer, await asyncio.to_thread(keeper.kept), newest, where)
 
         def job(db: Database) -> Accepted:
             locks.close()  # those of an attempt that was undone

@@ -1,5 +1,6 @@
 """An older copy of a ledger is known for what it is, before anything is sent."""
 
+import asyncio
 import shutil
 import sqlite3
 import stat
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.bulk.ledger import Identity, Ledger, LedgerError, LedgerOlder, LedgerUnusable, OrderState, RunHeld
-from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
+from gotsurge_async.bulk.ledger.sql.store import Backend
+from gotsurge_async.bulk.ledger.upkeep.check import check, refuse_unfit
+from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, identity_of
 from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older, refuse_newest
-from gotsurge_async.database import place_of
+from gotsurge_async.database import Kind, place_of
 from tests.bulk.ledger.kit import bring, loaded, order, orders, states
 
 
@@ -75,6 +78,40 @@ async def test_a_copy_that_was_pushed_on_is_known_to_who_knew_more(ledger: Ledge
     assert accepted.counter > 2
     async with await Ledger.open(where) as opened:
         assert len(await opened.runs()) == 6
+
+
+@pytest.mark.parametrize("look", ["check", "plan", "accept", "open"])
+async def test_a_ledger_that_others_count_on_is_no_older_copy(
+    ledger: Ledger, where: str, look: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may count at any moment, also between two looks: at the file beside, and at the ledger."""
+    run = await loaded(ledger, orders(1))
+    await run.close()
+    place, kept = place_of(where), Keeper.kept
+
+    def others_count(keeper: Keeper) -> Identity | None:
+        with closing(Backend(place).writing()) as db:
+            db.begin()
+            db.change("count_on", slot=1, n=1)
+            identity, ((own,),) = identity_of(db), db.rows("counted_by", slot=1)
+            db.commit()
+        assert identity is not None
+        beside = Keeper(place)
+        beside._known = Identity(identity.id, 0)
+        beside.keep(identity.counter, (1, own))
+        beside.close()
+        return kept(keeper)
+
+    monkeypatch.setattr(Keeper, "kept", others_count)
+    if look == "check":
+        assert not (await asyncio.to_thread(check, where)).older
+    elif look == "plan":
+        await asyncio.to_thread(refuse_unfit, where)
+    elif look == "accept":
+        with pytest.raises(LedgerError, match="is not older than what is known"):
+            await refuse_newest(where)
+    elif place.kind is Kind.POSTGRESQL:  # who opens a file for writing is alone with it
+        await (await Ledger.open(where)).close()
 
 
 async def test_an_older_copy_is_refused(path: Path, tmp_path: Path) -> None:
