@@ -58,6 +58,27 @@ async def test_ctrl_c_stops_the_workers(fleet: Fleet) -> None:
     assert set(fleet.shown.values()) == {1}
 
 
+async def test_stopped_workers_that_die_are_not_waited_for(fleet: Fleet) -> None:
+    """When their lease is over the push ends, though nobody is left who says so; a watch ends, too."""
+    fleet.slow(0.5)
+    worker = await fleet.worker("--lease", "3")
+    push = await fleet.push(ORDERS)
+    await fleet.created(40)
+    worker.send(signal.SIGSTOP)
+    push.send_signal(signal.SIGINT)
+    await said(push, "stopping the workers")
+    worker.send(signal.SIGKILL)
+    ((run,),) = await fleet.rows("SELECT id FROM runs")
+    watched = await fleet.command("status", run, "--ledger", fleet.url, "--watch", "--json")
+    done = await fleet.pushed(push)
+    summary = done.document
+    assert done.code == 130, done
+    assert summary["created"] + summary["in_doubt"] + summary["unprocessed"] == ORDERS
+    assert summary["created"] + summary["in_doubt"] >= len(fleet.shown)
+    for document in (summary, watched.document):
+        assert any(f"resume {run}" in command for command in document["next"]), document
+
+
 async def test_sigterm_leaves_the_workers_to_it(fleet: Fleet) -> None:
     """A machine that is shut down takes its push with it, not the run; the result files may be written later."""
     fleet.slow(0.1)

@@ -99,6 +99,12 @@ class Distribution:
     segments: int
     leased: int
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether workers may still do something of it. Those that were stopped give back what they have; if they died
+        instead, nobody does, and the run is for whoever takes it up."""
+        return self.stopped_at is None or self.leased > 0
+
 
 def chunk_of_order(order_id: int) -> int:
     """The chunk that an order is in."""

@@ -116,6 +116,8 @@ class Watch:
                 return Sent(stopped_by=stopper, interrupted=self._interrupted.is_set())
             if self.interrupts.code is Exit.TERMINATED:
                 return None
+            if not distribution.goes_on:  # they were stopped, and died: there may be no worker that says so
+                await ledger.segments.finish_runs(info.environment)
             if self.interrupts.code is not None:
                 await ledger.segments.stop(self.run_id, INTERRUPTED, INTERRUPTED)
                 await asyncio.sleep(LOOK_SECONDS)
@@ -125,7 +127,8 @@ class Watch:
             await sleep_or(self._interrupted, SystemClock(), max(LOOK_SECONDS, LOOK_LESS * took))
 
     def _tell_alone(self, distribution: Distribution, waiting: int, path: str) -> None:
-        if distribution.leased or not waiting:  # another push may have taken all of it over
+        # Another push may have taken all of it over.
+        if distribution.leased or not waiting or not distribution.goes_on:
             self._alone_since = time.monotonic()
         elif self._alone_since is not None and time.monotonic() - self._alone_since > ALONE_SECONDS:
             self._alone_since = None  # said once, until there is one

@@ -146,8 +146,9 @@ async def watch(place: Place, view: RunView) -> None:
 async def _look(ledger: Ledger, run_id: str) -> Look:
     # The run first: what is read after its end is all there is.
     info = await ledger.run(run_id)
-    put_up = await ledger.segments.distribution(run_id) is not None
-    sent = info.state is RunState.SENDING and (put_up or await ledger.is_held(run_id))
+    put_up = await ledger.segments.distribution(run_id)
+    goes_on = put_up is not None and put_up.goes_on
+    sent = info.state is RunState.SENDING and (goes_on or await ledger.is_held(run_id))
     everybody = await ledger.workers.all() if ledger.place.kind is Kind.POSTGRESQL else []
     workers = [each for each in everybody if each.environment == info.environment]
     return Look(await ledger.segments.counts(run_id), workers, over=not sent)

@@ -40,7 +40,7 @@ class RunStatus:
     async def of(cls, ledger: Ledger, info: RunInfo) -> "RunStatus":
         counts, held = await ledger.counts(info.id), await ledger.is_held(info.id)
         distribution = await ledger.segments.distribution(info.id)
-        put_up = info.state is RunState.SENDING and distribution is not None
+        put_up = info.state is RunState.SENDING and distribution is not None and distribution.goes_on
         steps = []
         if not (held or put_up) and info.state is not RunState.LOADING and info.archived_at is None:
             steps = next_steps(await Standing.of(ledger, info, counts))
