@@ -1,4 +1,5 @@
 """Ctrl-C and SIGTERM while the command ``gotsurge`` is still being loaded: it ends at once, without a traceback.
+Afterwards both are raised, and a command may do something before it ends.
 
 Loading takes some tenths of a second, and begins with the package's front; so this is the first thing that it imports.
 In a program that imports the package as a library nothing is touched.
@@ -28,10 +29,19 @@ def _leave(number: int, _: FrameType | None) -> None:
     os._exit(_CODES[signal.Signals(number)])  # nothing was begun that would have to be ended
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: whatever goes on ends as at Ctrl-C, but for its exit code."""
+
+
+def _raise(*_: object) -> None:
+    raise Terminated
+
+
 def heed_interrupts() -> None:
-    """Let Ctrl-C be raised as KeyboardInterrupt again; SIGTERM goes on to end the process at once."""
-    if signal.getsignal(signal.SIGINT) is _leave:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let Ctrl-C be raised as KeyboardInterrupt again, and SIGTERM as Terminated."""
+    for number in _CODES:
+        if signal.getsignal(number) is _leave:
+            signal.signal(number, signal.default_int_handler if number is signal.SIGINT else _raise)
 
 
 if _is_command():

@@ -6,11 +6,17 @@ use; but that one sleeps through a Ctrl-C until something else wakes it up. Neit
 
 import asyncio
 import signal
+import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from gotsurge_async.starting import Terminated
+
 T = TypeVar("T")
+
+Handlers = Mapping[signal.Signals, Callable[[], object]]
 
 WAKE_SECONDS = 0.2
 """After which a loop that sleeps through signals looks for them."""
@@ -23,11 +29,37 @@ def ending_signals() -> tuple[signal.Signals, ...]:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run something to its end as `asyncio.run` does, on a loop that all of our libraries work with."""
+    """Run something to its end as `asyncio.run` does, on a loop that all of our libraries work with.
+
+    What `asyncio.run` does at Ctrl-C is done at SIGTERM too: the work is cancelled. When it has ended, it raises.
+
+    Raises:
+        Terminated: SIGTERM came.
+    """
     if not hasattr(asyncio, "ProactorEventLoop"):  # Windows' usual one
-        return asyncio.run(work)
+        return asyncio.run(_terminable(work))
     with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
-        return runner.run(_awake(work))
+        return runner.run(_awake(_terminable(work)))
+
+
+async def _terminable(work: Coroutine[Any, Any, T]) -> T:
+    task, came = asyncio.current_task(), False
+
+    def end() -> None:
+        nonlocal came
+        if came or task is None:  # a second one waits for nothing
+            raise Terminated
+        came = True
+        task.cancel()
+
+    heard = [each for each in ending_signals() if signal.getsignal(each) is not signal.SIG_IGN]
+    try:
+        with heeded(dict.fromkeys(heard, end)):
+            return await work
+    except asyncio.CancelledError:
+        if came:
+            raise Terminated from None
+        raise
 
 
 async def _awake(work: Coroutine[Any, Any, T]) -> T:
@@ -43,20 +75,42 @@ async def _wake() -> None:
         await asyncio.sleep(WAKE_SECONDS)
 
 
+_heeded: ContextVar[Handlers] = ContextVar("heeded")
+
+
 @contextmanager
-def heeded(handlers: Mapping[signal.Signals, Callable[[], object]]) -> Iterator[None]:
-    """Have the running loop call something at each of some signals, inside the block; in the main thread only."""
-    loop = asyncio.get_running_loop()
+def heeded(handlers: Handlers) -> Iterator[None]:
+    """Have the running loop call something at each of some signals, inside the block.
+
+    A block inside another one has its signals for itself; afterwards they are the outer one's again. Only the main
+    thread ever hears of signals: elsewhere it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop, outer = asyncio.get_running_loop(), _heeded.get({})
     with ExitStack() as at_end:
+        at_end.callback(_heeded.reset, _heeded.set({**outer, **handlers}))
         for number, handler in handlers.items():
+            before = signal.getsignal(number)
             try:
                 loop.add_signal_handler(number, handler)
             except NotImplementedError:  # Windows
-                before = signal.signal(number, _passed_on(loop, handler))
+                signal.signal(number, _passed_on(loop, handler))
                 at_end.callback(signal.signal, number, signal.SIG_DFL if before is None else before)
             else:
-                at_end.callback(loop.remove_signal_handler, number)
+                at_end.callback(_give_back, loop, number, outer.get(number), before)
         yield
+
+
+def _give_back(
+    loop: asyncio.AbstractEventLoop, number: signal.Signals, outer: Callable[[], object] | None, before: Any
+) -> None:
+    if outer is not None:
+        loop.add_signal_handler(number, outer)
+        return
+    loop.remove_signal_handler(number)
+    signal.signal(number, signal.SIG_DFL if before is None else before)
 
 
 def _passed_on(loop: asyncio.AbstractEventLoop, handler: Callable[[], object]) -> Callable[..., object]:

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import signal
+from contextlib import nullcontext
 from typing import NoReturn
 
 import pytest
 
+from gotsurge_async.starting import Terminated
 from gotsurge_async.system import loops
 
 WINDOWS = "ProactorEventLoop"
@@ -27,6 +29,44 @@ async def test_a_signal_is_heeded_inside_the_block_only(monkeypatch: pytest.Monk
         os.kill(os.getpid(), signal.SIGTERM)
         await came.wait()
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+async def test_a_block_in_a_block_gives_the_signal_back() -> None:
+    """Inside, it alone hears of it; afterwards the outer one does again."""
+    came: list[str] = []
+    heard = asyncio.Event()
+
+    def hear(name: str) -> None:
+        came.append(name)
+        heard.set()
+
+    with loops.heeded({signal.SIGTERM: lambda: hear("outer")}):
+        for blocks in (1, 0):
+            with loops.heeded({signal.SIGTERM: lambda: hear("inner")}) if blocks else nullcontext():
+                os.kill(os.getpid(), signal.SIGTERM)
+                await heard.wait()
+            heard.clear()
+    assert came == ["inner", "outer"]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_sigterm_cancels_what_runs(times: int) -> None:
+    """At the first one it may still clear up, as at Ctrl-C; a second one waits for nothing."""
+    said: list[str] = []
+
+    async def work() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.Event().wait()
+        finally:
+            said.append("clears up")
+            if times > 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+                await asyncio.Event().wait()
+
+    with pytest.raises(Terminated):
+        loops.run(work())
+    assert said == ["clears up"]
 
 
 def test_ctrl_break_ends_as_sigterm_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Collection
+from typing import Any
 
 import attrs
 import click
@@ -12,7 +13,7 @@ from gotsurge_async.bulk.after.undo import REASON
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import DOUBTFUL, PUSHED, RunInfo
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
-from gotsurge_async.cli.shared.exits import Exit, Failure, asynchronous, exit_code_of
+from gotsurge_async.cli.shared.exits import Exit, Failure, asynchronous, exit_code_of, run_told
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps, same_again, tell_steps
 from gotsurge_async.cli.shared.options import json_option
@@ -26,6 +27,7 @@ from gotsurge_async.cli.shared.output import (
     say,
     tell_more,
 )
+from gotsurge_async.cli.shared.sending import Interrupts
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 
@@ -44,18 +46,9 @@ _INTERRUPTED = "the undo was interrupted: give the same command again, and do no
 @click.option("--key", "keys", multiple=True, metavar="KEY", help="Only this order; may be given more than once.")
 @click.option("--yes", is_flag=True, help="Do not ask first, as a terminal is asked.")
 @json_option
-@functools.partial(asynchronous, interrupted=_INTERRUPTED)
-async def undo(
-    run_id: str,
-    target: Target,
-    ledger: Place | None,
-    reason: str,
-    concurrency: int | None,
-    drafts: bool,
-    keys: tuple[str, ...],
-    yes: bool,
-    as_json: bool,
-) -> Exit:
+def undo(
+    run_id: str, target: Target, ledger: Place | None, drafts: bool, keys: tuple[str, ...], yes: bool, **given: Any
+) -> None:
     """Cancel every order of RUN that no driver has taken yet, and say what was too late.
 
     It may be repeated. With --key only the named orders are cancelled. The key of a cancelled order is free again:
@@ -67,20 +60,40 @@ async def undo(
       0 all are cancelled              1 some were too late, or could not be cancelled
       2 wrong usage                    3 some are in doubt, and may exist
       4 sign-in failed                 6 another process has the run
-      130 interrupted by Ctrl-C: give it again
+      130, 143 interrupted by Ctrl-C, by SIGTERM: give it again
     """
-    async with open_ledger(find_ledger(ledger, target)) as opened:
+    place = find_ledger(ledger, target)
+    # Asked outside of an event loop, in which Ctrl-C would not be heard before a line is typed.
+    if not yes and at_a_terminal():
+        question = run_told(_question(place, run_id, drafts, keys), lambda: run_id)
+        if not click.confirm(question, err=True):
+            raise Failure("nothing was cancelled", Exit.USAGE, run=run_id)
+    _undo(run_id=run_id, target=target, place=place, drafts=drafts, keys=keys, **given)
+
+
+@functools.partial(asynchronous, interrupted=_INTERRUPTED)
+async def _undo(
+    run_id: str,
+    target: Target,
+    place: Place,
+    drafts: bool,
+    keys: tuple[str, ...],
+    reason: str,
+    concurrency: int | None,
+    as_json: bool,
+) -> Exit:
+    async with open_ledger(place) as opened:
         info = await opened.run(run_id)
         limits = None if concurrency is None else Limits(concurrency=concurrency)
-        try:
-            if not yes:
-                await _ask(opened, info, drafts, keys)
-            async with connected(target_of(info, target), limits) as gs:
-                done = await Undo(gs, opened, concurrency=concurrency).undo(
-                    run_id, reason=reason, drafts=drafts, keys=keys or None
-                )
-        except asyncio.CancelledError:
-            raise await _interrupted(opened, info) from None
+        interrupts = Interrupts(say)
+        with interrupts.caught():
+            try:
+                async with connected(target_of(info, target), limits) as gs:
+                    done = await Undo(gs, opened, concurrency=concurrency).undo(
+                        run_id, reason=reason, drafts=drafts, keys=keys or None
+                    )
+            except asyncio.CancelledError:
+                raise await _interrupted(opened, info, interrupts.code or Exit.INTERRUPTED) from None
         steps = next_steps(Standing(info=info, counts={"in_doubt": done.in_doubt}, ledger=opened.place))
     code = _code_of(done)
     if as_json:
@@ -96,13 +109,13 @@ async def undo(
     return code
 
 
-async def _interrupted(ledger: Ledger, info: RunInfo) -> Failure:
-    """Ctrl-C came: the run is not to be resumed, which would send what waits in it, but to be undone to its end."""
+async def _interrupted(ledger: Ledger, info: RunInfo, code: Exit) -> Failure:
+    """A signal came: the run is not to be resumed, which would send what waits in it, but to be undone to its end."""
     counts = await ledger.counts(info.id)
     return Failure(
         f"the undo of run {info.id} was interrupted: cancelled so far: {counts.of([OrderState.CANCELLED]):,}, "
         f"in doubt: {counts.of(DOUBTFUL):,}; do not resume the run",
-        Exit.INTERRUPTED,
+        code,
         run=info.id,
         more={"next": [same_again(info.id)]},
     )
@@ -116,15 +129,13 @@ def _code_of(done: Undone) -> Exit:
     return Exit.REFUSED if done.too_late or done.failed else Exit.CREATED
 
 
-async def _ask(ledger: Ledger, info: RunInfo, drafts: bool, keys: Collection[str]) -> None:
-    """At a terminal, let a person see what is about to be cancelled; a script has said what it wants."""
-    if not at_a_terminal():
-        return
-    number = await _meant(ledger, info, drafts, keys)
+async def _question(place: Place, run_id: str, drafts: bool, keys: Collection[str]) -> str:
+    """What a person at a terminal is asked, who sees what is about to be cancelled; a script has said what it wants."""
+    async with open_ledger(place, look=True) as ledger:
+        info = await ledger.run(run_id)
+        number = await _meant(ledger, info, drafts, keys)
     what = number_of(number, "order or draft", "orders and drafts") if drafts else number_of(number, "order")
-    question = f"Cancel {what} of run {info.id} ({info.environment}, from {info.source})?"
-    if not await asyncio.to_thread(click.confirm, question, err=True):
-        raise Failure("nothing was cancelled", Exit.USAGE, run=info.id)
+    return f"Cancel {what} of run {info.id} ({info.environment}, from {info.source})?"
 
 
 async def _meant(ledger: Ledger, info: RunInfo, drafts: bool, keys: Collection[str]) -> int:

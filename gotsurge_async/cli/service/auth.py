@@ -157,11 +157,26 @@ _told = functools.partial(asynchronous, interrupted="interrupted: nothing was ch
     help="How long it waits until you have consented.",
 )
 @json_option
-@_told
-async def login(place: _Place, no_browser: bool, port: int, redirect_url: str, timeout: float, as_json: bool) -> None:
+def login(place: _Place, **given: Any) -> None:
     """Sign in: open GotSurge's consent page in the browser, and keep the tokens that it gives."""
-    known = find_credentials(place.settings, place.account)
+    with told(interrupted="interrupted: nothing was changed"):
+        known = find_credentials(place.settings, place.account)
+    # Asked outside of an event loop, in which Ctrl-C would not be heard before a line is typed.
     credentials = known if known is not None and known.secret_key is not None else ask_credentials(known)
+    _login(place=place, known=known, credentials=credentials, **given)
+
+
+@_told
+async def _login(
+    place: _Place,
+    known: Credentials | None,
+    credentials: Credentials,
+    no_browser: bool,
+    port: int,
+    redirect_url: str,
+    timeout: float,
+    as_json: bool,
+) -> None:
     async with place.client(credentials) as gs:
         if no_browser:
             done = await sign_in_by_hand(gs.oauth, place.name, redirect_url=redirect_url)

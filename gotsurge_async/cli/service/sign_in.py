@@ -3,9 +3,10 @@
 import asyncio
 import hmac
 import html
+import sys
 import webbrowser
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import parse_qsl, urlsplit
 
 import click
@@ -63,8 +64,25 @@ async def sign_in_by_hand(oauth: OAuth, account: str, *, redirect_url: str) -> F
     begun = await consent.begin(account)
     say(f"Open this page in a browser, on any machine:\n\n{begun.url}\n")
     say("Afterwards the browser shows a page that cannot be found, or an empty one: copy its address.")
-    pasted = str(await asyncio.to_thread(click.prompt, "Address", err=True)).strip()
+    pasted = (await _typed("Address: ")).strip()
     return await consent.finish(dict(parse_qsl(urlsplit(pasted).query, keep_blank_values=True)))
+
+
+async def _typed(prompt: str) -> str:
+    """A line that a person types. Ctrl-C ends the command meanwhile; a thread that reads would be waited for."""
+    click.echo(prompt, nl=False, err=True)
+    if sys.stdin.isatty():
+        loop, is_there = asyncio.get_running_loop(), asyncio.Event()
+        with suppress(NotImplementedError):  # Windows
+            loop.add_reader(sys.stdin, is_there.set)
+            try:
+                await is_there.wait()
+            finally:
+                loop.remove_reader(sys.stdin)
+    line = str(await asyncio.to_thread(sys.stdin.readline))
+    if not line:
+        raise click.Abort
+    return line
 
 
 class _Loopback:

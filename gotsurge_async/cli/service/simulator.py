@@ -68,7 +68,7 @@ def simulator(
     switches: tuple[str, ...],
     show_options: bool,
 ) -> None:
-    """Run a GotSurge on this machine, until Ctrl-C.
+    """Run a GotSurge on this machine, until Ctrl-C or SIGTERM.
 
     It listens on the loopback interface only, keeps everything in memory, and starts with two accounts, plain and
     platform, whose credentials it prints, with the address of its board. Push to it with

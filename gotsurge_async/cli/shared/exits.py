@@ -23,6 +23,7 @@ from gotsurge_async.errors import (
     Unauthorized,
     UsageError,
 )
+from gotsurge_async.starting import Terminated
 from gotsurge_async.system import loops
 
 T = TypeVar("T")
@@ -130,11 +131,11 @@ def is_unreachable(error: GotSurgeError) -> bool:
 
 @contextmanager
 def told(run: Callable[[], str | None] = lambda: None, *, interrupted: str = "interrupted") -> Iterator[None]:
-    """Turn our errors, and Ctrl-C, into a sentence on stderr and an exit code.
+    """Turn our errors, Ctrl-C and SIGTERM into a sentence on stderr and an exit code.
 
     Args:
         run: gives the id of the run that the block is about, once it is known.
-        interrupted: what Ctrl-C left.
+        interrupted: what Ctrl-C or SIGTERM left.
     """
     try:
         yield
@@ -144,11 +145,15 @@ def told(run: Callable[[], str | None] = lambda: None, *, interrupted: str = "in
     except GotSurgeError as error:
         text = "\n".join([str(error), *getattr(error, "__notes__", ())])
         raise Failure(text, exit_code_of(error), run=run()) from None
-    except KeyboardInterrupt:
-        raise Failure(interrupted, Exit.INTERRUPTED, run=run()) from None
+    except KeyboardInterrupt as came:
+        raise Failure(interrupted, _code_of(came), run=run()) from None
     except Failure as error:
         error.run = error.run or run()
         raise
+
+
+def _code_of(came: KeyboardInterrupt) -> Exit:
+    return Exit.TERMINATED if isinstance(came, Terminated) else Exit.INTERRUPTED
 
 
 def run_told(work: Coroutine[Any, Any, T], run: Callable[[], str | None] = lambda: None) -> T:
@@ -176,13 +181,17 @@ def asynchronous(
 def always_a_document(context: click.Context, wanted: bool) -> Iterator[None]:
     """With ``--json`` give a document also where a command ends with an error before it printed its own.
 
-    Ctrl-C ends with a code of its own and without a traceback, wherever it strikes.
+    Ctrl-C and SIGTERM end with codes of their own and without a traceback, wherever they strike.
     """
     try:
         try:
             yield
-        except KeyboardInterrupt:
-            raise Failure("interrupted", Exit.INTERRUPTED) from None
+        except KeyboardInterrupt as came:
+            raise Failure("interrupted", _code_of(came)) from None
+        except click.Abort as ended:
+            if isinstance(ended.__context__, KeyboardInterrupt):  # at a question
+                raise Failure("interrupted: nothing was changed", _code_of(ended.__context__)) from None
+            raise
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.ClickException as error:

@@ -10,6 +10,7 @@ import pytest
 from gotsurge_async.bulk import Undo
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.commands import Desk, finish, gotsurge, local, start, write_orders
+from tests.support.terminal import at_a_terminal
 
 
 def test_an_undo_cancels_and_tells(desk: Desk) -> None:
@@ -121,8 +122,50 @@ def test_an_interrupted_undo_is_to_be_given_again(
     assert sorted(typed[3:]) == sorted(map(str, (*words, *desk.place, *desk.ledger)))
 
 
+@pytest.mark.parametrize("drafts", [(), ("--drafts",)])
+def test_a_run_that_is_half_taken_back_is_not_to_be_resumed(desk: Desk, drafts: tuple[str, ...]) -> None:
+    """Status offers the same undo until it has ended; then nothing: what waits is sent only if a person says so."""
+
+    def next_of(run_id: str) -> list[str]:
+        found: list[str] = desk.document(desk.on_ledger("status", run_id, "--json"))["next"]
+        return found
+
+    desk.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=422, after_calls=2))
+    one_by_one = ("--mode", "direct", "--batch-size", "1", "--concurrency", "1", "--stop-after-refusals", "1")
+    _, summary = desk.push("A", "B", "C", "D", "E", words=one_by_one)
+    desk.simulator.clear_faults()
+    run_id = summary["run"]
+    assert (summary["created"], summary["unprocessed"]) == (2, 2)
+    assert any(f"resume {run_id}" in command for command in next_of(run_id))
+    desk.call("undo", run_id, "--key", "A", *drafts)
+    assert any(f"resume {run_id}" in command for command in next_of(run_id)), "one order is not the run"
+    desk.simulator.order_fault(Fault(operation="tasks.cancel", kind="status", status=503, when="before"))
+    assert desk.call("undo", run_id, *drafts).exit_code == 3
+    desk.simulator.clear_faults()
+    first, *others = next_of(run_id)
+    assert first.startswith(f"gotsurge undo {run_id} ")
+    assert ("--drafts" in first) == bool(drafts)
+    assert not any("resume" in command for command in others)
+    assert desk.run(*first.split()[1:], "--yes").exit_code == 0
+    assert not any("resume" in command or "undo" in command for command in next_of(run_id))
+    assert desk.call("resume", run_id).exit_code == 1
+    assert set(desk.simulator.audit()["by_tracking_id"].values()) == {1}
+    assert "undo" not in desk.document(desk.on_ledger("status", run_id, "--json"))["options"]
+
+
 @pytest.mark.slow
-async def test_ctrl_c_in_an_undo_says_how_to_go_on(tmp_path: Path) -> None:
+def test_ctrl_c_at_the_question_ends_at_once(desk: Desk, tmp_path: Path) -> None:
+    """Nobody has to type an answer first; nothing is cancelled."""
+    _, summary = desk.push("A")
+    words = ["undo", summary["run"], *desk.ledger, *desk.place]
+    seen = at_a_terminal(words, cwd=tmp_path, answers={"Cancel 1 orders": "\x03"})
+    assert (seen.code, "interrupted: nothing was changed" in seen.text) == (130, True), seen.text
+    assert not desk.simulator.audit()["calls"].get("tasks.cancel")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_ctrl_c_in_an_undo_says_how_to_go_on(tmp_path: Path, number: int, code: int) -> None:
     """Of a real process: what it advises takes the rest back, and nothing is sent."""
     write_orders(tmp_path / "orders.csv", range(40))
     place = ["--ledger", "ledger.db"]
@@ -132,9 +175,9 @@ async def test_ctrl_c_in_an_undo_says_how_to_go_on(tmp_path: Path) -> None:
         words = ("undo", pushed.document["run"], *local(simulator), *place, "--concurrency", "2", "--json")
         process = await start(*words, cwd=tmp_path)
         await simulator.called("tasks.cancel", times=7)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         done = await finish(process)
-        assert (done.code, done.document["explain"]) == (130, ["E115"])
+        assert (done.code, done.document["explain"]) == (code, ["E115"])
         assert "cancelled so far: 5, in doubt: 2" in done.document["error"]
         simulator.clear_faults()
         (again,) = done.document["next"]
