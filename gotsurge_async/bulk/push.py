@@ -10,7 +10,17 @@ from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK, PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST, TASKS_GET, Endpoint
 from gotsurge_async.bulk.after.lookup import find_unused_drafts
 from gotsurge_async.bulk.after.reconcile import Reconciler
-from gotsurge_async.bulk.ledger import WITH_DRAFT, Admission, Ledger, Mode, OrderRow, PendingOrder, Run, RunHeld
+from gotsurge_async.bulk.ledger import (
+    UNDO,
+    WITH_DRAFT,
+    Admission,
+    Ledger,
+    Mode,
+    OrderRow,
+    PendingOrder,
+    Run,
+    RunHeld,
+)
 from gotsurge_async.bulk.ledger.locks import LEASE_SECONDS
 from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch, LimitReached
 from gotsurge_async.bulk.send.chunks import ChunkSender, OnRefusedChunk, Results
@@ -220,6 +230,8 @@ class Push:
 
         await run.start()
         try:
+            if UNDO in run.info.options:
+                await self._ledger.keep_undo(run, None)
             await run.recover()
             sender.lost_drafts.update(await run.lost_drafts())
             await watch.begin(run)

@@ -70,6 +70,11 @@ class Undone:
     unused_drafts: int = 0
     stopped_by: CallError | SignInNeeded | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether another one would find nothing to cancel."""
+        return not (self.failed or self.in_doubt or self.stopped_by)
+
 
 @attrs.frozen
 class Undo:
@@ -112,7 +117,12 @@ class Undo:
             wanted = None if keys is None else frozenset(keys)
             if wanted is not None and (unknown := wanted - {row.key async for row in run.rows() if row.key in wanted}):
                 raise UsageError(f"run {run_id} has no order {', '.join(sorted(unknown))}")
+            if wanted is None:  # durable before anything is cancelled: who finds it broken off must not send the rest
+                await self.ledger.keep_undo(run, {"drafts": drafts, "ended": False})
             undone = await self._undo(run, reason, drafts=drafts, keys=wanted)
+            if wanted is None and undone.ended:
+                changed = undone.cancelled or undone.already_cancelled or undone.drafts
+                await self.ledger.keep_undo(run, {"drafts": drafts, "ended": True} if changed else None)
             await uninterrupted(run.finish(withdraw=True))
             return undone
 

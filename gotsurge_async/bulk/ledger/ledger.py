@@ -211,6 +211,15 @@ class Ledger:
                 locks.pop_all()
         return taken
 
+    async def keep_undo(self, run: Run, undo: Mapping[str, Any] | None) -> None:
+        """Keep how far a held run was taken back, as its option ``undo``; None: it is not, or goes on all the same."""
+
+        def job(db: Database) -> None:
+            runs.fence(db, run._held)
+            runs.keep_undo(db, run._held, undo)
+
+        await self._store.write(job)
+
     async def _sweep(self) -> None:
         """Remove runs that were never admitted and whose process is gone: nothing of them was sent."""
         for run_id in await self._store.read(runs.in_state, RunState.LOADING):

@@ -241,6 +241,7 @@ class Segments:
             runs.fence(db, held)
             marks.recover(db, held, now)
             runs.withdraw(db, held)
+            runs.keep_undo(db, held, None)
             epoch = runs.raise_epoch(db, info.id)
             db.change("start_run", number=held.number)
             letters = db.having([LETTERS[state] for state in work])

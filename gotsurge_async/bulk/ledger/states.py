@@ -367,6 +367,10 @@ class Holder:
     since: datetime
 
 
+UNDO = "undo"
+"""The option of a run that is being taken back, or was: whether ``drafts`` too, and whether that has ``ended``."""
+
+
 @frozen(kw_only=True)
 class RunInfo:
     """A run as the ledger has it."""

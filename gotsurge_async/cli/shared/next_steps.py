@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from gotsurge_async.bulk import Ledger, Mode, OrderState
 from gotsurge_async.bulk.after.writing import ending_of, form_of
 from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.ledger import DOUBTFUL, WAITING, Counts, RunInfo, Word, word_of
+from gotsurge_async.bulk.ledger import DOUBTFUL, UNDO, WAITING, Counts, RunInfo, Word, word_of
 from gotsurge_async.bulk.send.load import LEFT_OUT
 from gotsurge_async.bulk.sources.options import ENDINGS
 from gotsurge_async.cli.shared.connect import SIMULATED, Target
@@ -180,18 +180,14 @@ def _steps(standing: Standing) -> Iterator[Step]:
     if standing.sign_in and info.environment not in (SIMULATED, "local"):  # a simulator signs in by itself
         account = _option("--account", info.options.get("account"))
         yield Step("sign in", _joined("gotsurge auth login", f"--env {info.environment}", account))
+    undo = info.options.get(UNDO)
+    if undo is not None and not undo["ended"]:
+        drafts = "--drafts" if undo["drafts"] else ""
+        yield Step("not taken back to its end", standing.command("undo", drafts, calls=True))
     if number := counts.get("in_doubt", 0):
         yield from _in_doubt(standing, f"{number:,} in doubt")
-    if number := counts.get("drafts", 0):
-        why = number_of(number, "still a draft", "still drafts")
-        yield Step(why, standing.command("resume", standing.out_option, calls=True))
-    if number := counts.get("unprocessed", 0):
-        why = f"{number:,} unprocessed"
-        if not simulated:
-            by_workers = "--distributed" if info.options.get("distributed") else ""
-            yield Step(why, standing.command("resume", by_workers, standing.out_option, calls=True))
-        elif (file := standing.files.get("unprocessed")) is not None:
-            yield Step(why, standing.push(file))
+    if undo is None:  # else what waits is sent only if a person says so
+        yield from _going_on(standing)
     if number := counts.get("refused", 0):
         file = standing.files.get("refused")
         if file is not None:
@@ -214,6 +210,19 @@ def _left_out(
         said = ENDINGS.get(Path(file).suffix.lower()) == format
         why = f"{number_of(rows, 'row')} left out, when {file} is mended"
         yield Step(why, standing.push(file, "" if said else f"--format {format}"))
+
+
+def _going_on(standing: Standing) -> Iterator[Step]:
+    if number := standing.counts.get("drafts", 0):
+        why = number_of(number, "still a draft", "still drafts")
+        yield Step(why, standing.command("resume", standing.out_option, calls=True))
+    if number := standing.counts.get("unprocessed", 0):
+        why = f"{number:,} unprocessed"
+        if not standing.simulated:
+            by_workers = "--distributed" if standing.info.options.get("distributed") else ""
+            yield Step(why, standing.command("resume", by_workers, standing.out_option, calls=True))
+        elif (file := standing.files.get("unprocessed")) is not None:
+            yield Step(why, standing.push(file))
 
 
 def _changed(standing: Standing, why: str) -> Iterator[Step]:

@@ -135,6 +135,8 @@ INSERT INTO runs (id, created_at, state, environment, mode, source, source_sha25
 UPDATE runs SET holder_pid = :pid, holder_host = :host, holder_since = :since WHERE id = :id;
 -- name: leave_run
 UPDATE runs SET holder_pid = NULL, holder_host = NULL, holder_since = NULL, lease_until = 0 WHERE id = :id AND epoch = :epoch;
+-- name: set_options
+UPDATE runs SET options = :options WHERE number = :number;
 -- name: epoch
 SELECT epoch FROM runs WHERE number = :number {for_share};
 -- name: start_run

@@ -13,6 +13,7 @@ from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     LETTERS,
     STATE_OF,
+    UNDO,
     UNFINISHED,
     Counts,
     Holder,
@@ -219,11 +220,15 @@ def begin(db: Database, run: RunInfo) -> bool:
         source=run.source,
         source_sha256=run.source_sha256,
         columns=None if run.columns is None else msgspec.json.encode(list(run.columns)).decode(),
-        options=msgspec.json.encode(dict(run.options)).decode() if run.options else None,
+        options=_as_json(run.options),
         epoch=first_epoch(db) + 1,
         **_holding(run.holder),
     )
     return put == 1
+
+
+def _as_json(options: Mapping[str, Any]) -> str | None:
+    return msgspec.json.encode(dict(options)).decode() if options else None
 
 
 def hold(db: Database, run_id: str, holder: Holder) -> RunInfo:
@@ -283,6 +288,14 @@ def raise_epoch(db: Database, run_id: str) -> int:
     ((number, epoch),) = db.rows("raise_epoch", id=run_id)
     db.change("raise_segment_epochs", run=number)
     return int(epoch)
+
+
+def keep_undo(db: Database, run: Held, undo: Mapping[str, Any] | None) -> None:
+    """Keep how far a held run was taken back; None: it is not, or goes on all the same."""
+    options = dict(by_number(db, [run.number])[run.number].options)
+    if options.pop(UNDO, None) != undo:
+        more = {} if undo is None else {UNDO: undo}
+        db.change("set_options", number=run.number, options=_as_json(options | more))
 
 
 def withdraw(db: Database, run: Held) -> None:
