@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Protocol
 
@@ -49,16 +50,17 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
-async def sleep_or(event: asyncio.Event, clock: Clock, seconds: float) -> bool:
-    """Wait so long, or until the event is set; whether it is."""
-    waiting = (asyncio.ensure_future(clock.sleep(seconds)), asyncio.ensure_future(event.wait()))
+async def sleep_or(event: asyncio.Event | Sequence[asyncio.Event], clock: Clock, seconds: float) -> bool:
+    """Wait so long, or until the event, or one of several, is set; whether it is."""
+    events = [event] if isinstance(event, asyncio.Event) else event
+    waiting = [asyncio.ensure_future(each) for each in (clock.sleep(seconds), *(one.wait() for one in events))]
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for each in waiting:
             each.cancel()
         await asyncio.wait(waiting)
-    return event.is_set()
+    return any(each.is_set() for each in events)
 
 
 def moved_by(moment: datetime, span: timedelta) -> datetime:

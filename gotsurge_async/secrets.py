@@ -4,8 +4,10 @@ import base64
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote, urlsplit
+
+import attrs
 
 HIDDEN = "***"
 
@@ -129,3 +131,12 @@ def _forms(text: str) -> Iterator[str]:
 _URLSAFE = str.maketrans("+/", "-_")
 _SURELY = 8
 """A shorter piece of base64 may stand in any text."""
+
+
+def hidden_values(model: object) -> list[str]:
+    """The texts of a model that its repr leaves out: its secrets."""
+    cls: Any = type(model)
+    if not attrs.has(cls):
+        return []
+    values = (getattr(model, field.name) for field in attrs.fields(cls) if field.repr is False)
+    return [value for value in values if isinstance(value, str)]

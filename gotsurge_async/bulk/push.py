@@ -1,5 +1,6 @@
 """The push with a ledger: never an order twice, never one lost, and what is not known is named."""
 
+import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -36,7 +37,7 @@ from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.database import Kind
-from gotsurge_async.errors import CallError, Forbidden, GotSurgeError, NotFound, UsageError
+from gotsurge_async.errors import CallError, Forbidden, GotSurgeError, NotFound, NotSent, RateLimited, UsageError
 from gotsurge_async.models.tasks import Order, Task, TaskStatus
 from gotsurge_async.resources.reading import task_of
 
@@ -122,7 +123,7 @@ class Push:
             raise UsageError(f"claims of {claim_life:g} s are too old for a run that is leased for {LEASE_SECONDS:g} s")
         self._batcher: Batcher[Any, Results] | None = None
         self._stopper: GotSurgeError | None = None
-        self._interrupted = False
+        self._stopping = asyncio.Event()
 
     # --- loading ----------------------------------------------------------------------------------------------------
 
@@ -195,8 +196,11 @@ class Push:
     # --- sending ----------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Claim no more orders; what is in flight is waited for and recorded. The rest stays pending."""
-        self._interrupted = True
+        """Claim no more orders; what is in flight is waited for and recorded. The rest stays pending.
+
+        What was not processed yet and waits for another try, as a 429 asked for, is not sent, and is pending, too.
+        """
+        self._stopping.set()
         if self._batcher is not None:
             self._batcher.stop()
 
@@ -245,7 +249,7 @@ class Push:
             await uninterrupted(run.finish())
         return Sent(
             stopped_by=self._stopper,
-            interrupted=self._interrupted,
+            interrupted=self._stopping.is_set(),
             lost_drafts=frozenset(sender.lost_drafts),
             spent=watch.spent,
         )
@@ -253,7 +257,13 @@ class Push:
     def _sender(self, run: Run) -> ChunkSender:
         if run.info.mode is Mode.DIRECT:
             choice = self._on_refused_chunk or OnRefusedChunk.HOLD
-            return DirectSender(self._session, run, claim_life=self._claim_life, on_refused_chunk=choice)
+            return DirectSender(
+                self._session,
+                run,
+                claim_life=self._claim_life,
+                on_refused_chunk=choice,
+                stopping=self._stopping,
+            )
         return TwoPhaseSender(
             self._session,
             run,
@@ -261,6 +271,7 @@ class Push:
             on_refused_chunk=self._on_refused_chunk or OnRefusedChunk.SPLIT,
             find_drafts=self._find_drafts,
             stop=self._halt,
+            stopping=self._stopping,
         )
 
     async def _find_drafts(self, run: Run, keys: Collection[str]) -> dict[str, str]:
@@ -284,7 +295,7 @@ class Push:
     ) -> None:
         """Give items to ``send`` in chunks, unless the push was stopped; the results go to ``keep``, if it is given."""
         batcher = self._batcher = Batcher(items, send, size=self._chunk, concurrency=self._concurrency)
-        if self._interrupted or self._stopper is not None:
+        if self._stopping.is_set() or self._stopper is not None:
             batcher.stop()
         async with batcher as batches:
             async for results in batches:
@@ -299,8 +310,11 @@ class Push:
         return results
 
     def _halt(self, error: GotSurgeError | None) -> None:
-        """Take no more chunks, if there is a reason. Of several, one that a person must mend is told."""
-        if error is None:
+        """Take no more chunks, if there is a reason. Of several, one that a person must mend is told.
+
+        What was not sent because the push was stopped has no other reason.
+        """
+        if error is None or (self._stopping.is_set() and isinstance(error, NotSent | RateLimited)):
             return
         if self._stopper is None or stops_all(error):
             self._stopper = error

@@ -33,7 +33,7 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.hooks import CallDone, CallStarted, Hooks, RequestDone, RetryPlanned
 from gotsurge_async.models.tasks import Message
-from gotsurge_async.secrets import Secret, url_for_log
+from gotsurge_async.secrets import Secret, hidden_values, url_for_log
 from gotsurge_async.transports.base import Request, Response, Transport
 from gotsurge_async.version import __version__
 
@@ -85,14 +85,19 @@ class Session:
         self.timeout: float | None = None
         """Seconds for the whole of a call."""
         self._ends: float | None = None
+        self._stop: asyncio.Event | None = None
         self._recorders: ContextVar[tuple[list[Response], ...]] = ContextVar("recorders", default=())
         self._life = _Life()
 
-    def with_options(self, *, timeout: float | None = None, policy: RetryPolicy | None = None) -> "Session":
+    def with_options(
+        self, *, timeout: float | None = None, policy: RetryPolicy | None = None, stop: asyncio.Event | None = None
+    ) -> "Session":
         """The same session for calls of another kind; what is not given stays. It lives and ends with this one.
 
         Args:
             timeout: seconds for the whole of a call, see `call`.
+            stop: once it is set, a call of which nothing can have been processed is not tried again: one that waits
+                for its next try ends at once.
 
         Raises:
             UsageError: a time of nothing.
@@ -102,6 +107,7 @@ class Session:
         other = copy.copy(self)
         other.timeout = self.timeout if timeout is None else timeout
         other.policy = policy or self.policy
+        other._stop = stop or self._stop
         return other
 
     def within(self, timeout: float | None) -> "Session":
@@ -207,7 +213,7 @@ class Session:
             before_send=before_send,
             after_send=after_send,
             # Calls without a bearer token carry secrets of their own, in their path or their body.
-            secrets=() if resolved.bearer else tuple(map(Secret, (*path.values(), *_hidden_values(body)))),
+            secrets=() if resolved.bearer else tuple(map(Secret, (*path.values(), *hidden_values(body)))),
             number=self.hooks.next_call(),
         )
         told, error, started = self.hooks.watched, "", self.clock.monotonic()
@@ -318,10 +324,11 @@ class Session:
                 retry_after=done.retry_after(self.clock.now()),
             )
             too_late = seconds is not None and self.clock.monotonic() - started + (wait or 0.0) >= seconds
-            if wait is None or too_late or self._life.no_more_tries.is_set():
+            ends = [self._life.no_more_tries, *([self._stop] if self._stop is not None and lost is None else [])]
+            if wait is None or too_late or any(each.is_set() for each in ends):
                 raise self._error(call, self._what_is_known(call, lost, done), tries, bearer)
             self._tell_retry(call, done, tries, wait)
-            if await sleep_or(self._life.no_more_tries, self.clock, wait):
+            if await sleep_or(ends, self.clock, wait):
                 raise self._error(call, self._what_is_known(call, lost, done), tries, bearer)
 
     def _what_is_known(self, call: "_Call", lost: Attempt | None, last: Attempt) -> Attempt:
@@ -437,12 +444,3 @@ def build_request(verb: str, url: str, *, body: bytes | None = None, bearer: Sec
     if bearer is not None:
         headers["Authorization"] = f"Bearer {bearer.reveal()}"
     return Request(method=verb, url=url, headers=headers, body=body)
-
-
-def _hidden_values(model: object) -> list[str]:
-    """The texts of a model that its repr leaves out: its secrets."""
-    cls: Any = type(model)
-    if not attrs.has(cls):
-        return []
-    values = (getattr(model, field.name) for field in attrs.fields(cls) if field.repr is False)
-    return [value for value in values if isinstance(value, str)]

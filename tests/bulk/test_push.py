@@ -11,13 +11,16 @@ import msgspec
 import pytest
 
 from gotsurge_async import GotSurge, RetryPolicy
-from gotsurge_async.bulk import Ledger, OrderState, Push, Run, UnusableSource
+from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Run, UnusableSource
 from gotsurge_async.bulk.ledger import Counts, LedgerError, RunState
 from gotsurge_async.errors import EndpointsAssumed, NotSent, RateLimited, SignInNeeded
+from gotsurge_async.hooks import RetryPlanned
+from gotsurge_async.simulator import Fault
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
 from tests.support.orders import answer, order, orders
+from tests.support.pushes import place
 from tests.support.threads import Threads
 
 Answer = Callable[[list[dict[str, Any]]], Response]
@@ -188,6 +191,33 @@ async def test_stopping_drains(tmp_path: Path) -> None:
             sent = await push.send(run)
             assert sent.interrupted
             assert await run.counts() == counted(created=10, pending=40)
+
+
+@pytest.mark.parametrize("operation", ["tasks.create", "platform.drafts.create", "platform.drafts.broadcast"])
+async def test_stopping_does_not_wait_for_what_was_put_off(tmp_path: Path, operation: str) -> None:
+    """What a 429 put off for minutes is pending at once, or a draft still; sending again sends each order once."""
+    mode, account = (Mode.DIRECT, "plain") if operation == "tasks.create" else (Mode.TWO_PHASE, "platform")
+    async with place(tmp_path, account) as at:
+        later = Fault(operation=operation, kind="status", status=429, headers={"Retry-After": "100"})
+        at.simulator.order_fault(later)
+        waits = asyncio.Event()
+        at.gs.hooks.add(lambda event: waits.set() if isinstance(event, RetryPlanned) else None)
+        push = Push(at.gs, at.ledger, mode=mode)
+        run, _ = await push.load_orders(orders(70))
+        async with run, asyncio.timeout(30):
+            sending = asyncio.create_task(push.send(run))
+            await waits.wait()
+            push.stop()
+            sent = await sending
+            counts = await run.counts()
+        assert (sent.interrupted, sent.stopped_by) == (True, None)
+        assert counts.of([OrderState.PENDING, OrderState.DRAFTED]) == 70
+        at.simulator.clear_faults()
+        async with await at.ledger.hold(run.id) as again:
+            await Push(at.gs, at.ledger, mode=mode).send(again)
+            assert (await again.counts()).created == 70
+        audit = at.simulator.audit()
+        assert (set(audit["by_tracking_id"].values()), audit["tasks"], audit["drafts"]) == ({1}, 70, 0)
 
 
 async def test_cancelling_marks_what_is_in_flight_as_in_doubt(tmp_path: Path) -> None:

@@ -171,3 +171,27 @@ async def test_what_a_transport_raises_otherwise_counts_as_maybe_sent(fault: Exc
             await rig.create()
     assert ended.value.__cause__ is None
     assert "planted" not in str(ended.value)
+
+
+@pytest.mark.parametrize(
+    ("script", "ends"),
+    [("busy", True), ("refused", True), ("lost busy", False), ("busy lost busy", True), ("lost refused", False)],
+)
+async def test_a_stop_ends_what_was_put_off_and_not_processed(script: str, ends: bool) -> None:
+    """At once, with what is known of it; a call of which a try may have been processed goes on."""
+    stop = asyncio.Event()
+    async with Rig(Service(*script.split())) as rig:
+        session = rig.session.with_options(stop=stop)
+        calling = asyncio.create_task(session.call(DRAFTS_BROADCAST, **arguments(DRAFTS_BROADCAST)))
+        tries = len(script.split()) if not ends else 1
+        await rig.clock.settle()
+        while len(rig.transport.sent) < tries:
+            await rig.clock.advance(rig.clock.sleepers[0])
+        stop.set()
+        await rig.clock.settle()
+        assert calling.done() == ends
+        if ends:
+            with pytest.raises((RateLimited, NotSent)):
+                await calling
+        calling.cancel()
+        await asyncio.wait([calling])

@@ -55,15 +55,26 @@ class ChunkSender(ABC):
     Args:
         claim_life: seconds, see `claims.CLAIM_LIFE`.
         on_refused_chunk: what becomes of a chunk that the service refused as a whole.
+        stopping: set when no more is to be sent: what was put off then, and not processed, is not sent.
     """
 
     endpoint: ClassVar[Endpoint[CreatedTasks]]
     reads: ClassVar[Endpoint[Task]]
     created_as: ClassVar[OrderState]
 
-    def __init__(self, session: Session, run: Run, *, claim_life: float, on_refused_chunk: OnRefusedChunk) -> None:
+    def __init__(
+        self,
+        session: Session,
+        run: Run,
+        *,
+        claim_life: float,
+        on_refused_chunk: OnRefusedChunk,
+        stopping: asyncio.Event | None = None,
+    ) -> None:
         self.lost_drafts: set[str] = set()
         self._session = session
+        self._stopping = stopping or asyncio.Event()
+        self._sending = session.with_options(stop=self._stopping)
         self._run = run
         self._claim_life = claim_life
         self._on_refused_chunk = on_refused_chunk
@@ -111,7 +122,7 @@ class ChunkSender(ABC):
     ) -> tuple[Results, list[Sequence[PendingOrder]]]:
         """Create some orders; what the answer says of them, and the parts of them that are to be sent again."""
         results = await create_chunk(
-            self._session,
+            self._sending,
             self.endpoint,
             orders,
             *body,

@@ -153,8 +153,9 @@ class TwoPhaseSender(ChunkSender):
         on_refused_chunk: OnRefusedChunk,
         find_drafts: Callable[[Run, Collection[str]], Awaitable[Mapping[str, str]]],
         stop: Callable[[GotSurgeError], None],
+        stopping: asyncio.Event | None = None,
     ) -> None:
-        super().__init__(session, run, claim_life=claim_life, on_refused_chunk=on_refused_chunk)
+        super().__init__(session, run, claim_life=claim_life, on_refused_chunk=on_refused_chunk, stopping=stopping)
         self._find_drafts = find_drafts
         self._stop = stop
 
@@ -286,7 +287,8 @@ class TwoPhaseSender(ChunkSender):
             failed = [error for error in errors if error is not None]
             # Each was tried as often as a call is; but a read that was refused is tried once more with the others.
             lasting = [error for error in failed if stops_all(error) or not isinstance(error, Rejected)]
-            if lasting or (failed and tries == self._session.policy.attempts):
+            put_off = self._stopping.is_set() and not any(draft.may_be_out for draft in left)
+            if lasting or (failed and (put_off or tries == self._session.policy.attempts)):
                 return next(filter(stops_all, lasting), [*lasting, *failed][0])
         still = OutcomeUnknown("the task is still a draft after its broadcast", operation=DRAFTS_BROADCAST.name)
         return next((draft.trouble for draft in left if draft.trouble is not None), still)
@@ -301,7 +303,7 @@ class TwoPhaseSender(ChunkSender):
         for draft in drafts:
             draft.status = draft.trouble = None
         try:
-            answer = await self._session.call(
+            answer = await self._sending.call(
                 DRAFTS_BROADCAST,
                 body=BroadcastRequest(task_ids=tuple(by_task)),
                 before_send=claim.leave,
