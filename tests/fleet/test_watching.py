@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from gotsurge_async.bulk import Mode
+from gotsurge_async.bulk import Ledger, Mode, RunHeld
 from tests.fleet.kit import Fleet, eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200), pytest.mark.parametrize("mode", [Mode.DIRECT])]
@@ -77,6 +77,48 @@ async def test_stopped_workers_that_die_are_not_waited_for(fleet: Fleet) -> None
     assert summary["created"] + summary["in_doubt"] >= len(fleet.shown)
     for document in (summary, watched.document):
         assert any(f"resume {run}" in command for command in document["next"]), document
+
+
+async def test_a_run_that_was_stopped_elsewhere_is_told_so(fleet: Fleet) -> None:
+    """The push says why it ended; while the workers drain, whoever wants the run is told that they do."""
+    fleet.slow(3)
+    await fleet.worker()
+    push = await fleet.push(ORDERS)
+
+    async def sending() -> bool:
+        return bool(fleet.simulator.audit()["calls"].get(fleet.creates))
+
+    await eventually(sending)
+    ((run,),) = await fleet.rows("SELECT id FROM runs")
+    assert (await fleet.command("stop", run, "--ledger", fleet.url)).code == 0
+    held = await fleet.command("resume", run, *fleet.place)
+    assert (held.code, "give the command again in a moment" in held.err) == (6, True), held
+    done = await fleet.pushed(push)
+    assert (done.code, done.document["error"]) == (5, "stopped: the workers were told to stop"), done
+    assert {each["reason"] for each in done.document["reasons"]} == {"the workers were told to stop"}
+
+
+async def test_a_run_that_another_process_goes_on_with_is_left_to_it(fleet: Fleet) -> None:
+    """The push that watched it says nothing of orders that are on their way there: exit 6, and where to look."""
+    fleet.slow(0.5)
+    await fleet.worker()
+    push = await fleet.push(ORDERS)
+    await fleet.created(100)
+    ((run,),) = await fleet.rows("SELECT id FROM runs")
+    await fleet.command("stop", run, "--ledger", fleet.url)
+    async with await Ledger.open(fleet.url) as ledger:
+        while True:
+            try:
+                taken = await ledger.hold(run)
+            except RunHeld:
+                await asyncio.sleep(0.02)
+            else:
+                break
+        async with taken:
+            await taken.start()
+            done = await fleet.pushed(push)
+            await taken.finish()
+    assert (done.code, f"gotsurge status {run} --ledger" in done.document["error"]) == (6, True), done
 
 
 async def test_sigterm_leaves_the_workers_to_it(fleet: Fleet) -> None:

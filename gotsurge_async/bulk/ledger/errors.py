@@ -142,6 +142,7 @@ class RunHeld(LedgerError):
         holder: that process, or None if it has not written its name yet.
         leased: whether a holder that has died keeps the run for some time: it is not seen to be dead.
         workers: those that send parts of it, by their names.
+        stopped: whether these were told to stop, and only end what they have in flight.
     """
 
     def __init__(
@@ -151,6 +152,7 @@ class RunHeld(LedgerError):
         *,
         leased: bool = False,
         workers: Sequence[str] = (),
+        stopped: bool = False,
         path: str = "",
     ) -> None:
         super().__init__(run_id, path=path)
@@ -158,6 +160,7 @@ class RunHeld(LedgerError):
         self.holder = holder
         self.leased = leased
         self.workers: tuple[str, ...] = tuple(workers)
+        self.stopped = stopped
 
     def __str__(self) -> str:
         by = "another process"
@@ -170,7 +173,10 @@ class RunHeld(LedgerError):
             by = f"process {self.holder.pid} on {self.holder.host} since {since}"
         where = f"ledger {self.path}: " if self.path else ""
         if self.workers:
-            more = f"wait until it is sent, or stop it first: gotsurge stop {self.run_id}"
+            ledger = f" --ledger {shell.word(self.path)}" if self.path else ""
+            more = f"wait until it is sent, or stop it first: gotsurge stop {self.run_id}{ledger}"
+            if self.stopped:
+                more = "they were told to stop, and end what they have in flight: give the command again in a moment"
             return f"{where}run {self.run_id} is held by {by}; {more}"
         died = "; a minute after it has died the run is free" if self.leased else ""
         return f"{where}run {self.run_id} is held by {by}; wait until it ends, or stop it first{died}"

@@ -180,7 +180,9 @@ class Ledger:
             )
             if held is not None:
                 return Run(self._store, *held)
-        raise await self._store.read(runs.held, run_id)
+        error = await self._store.read(runs.held, run_id)
+        error.path = self.path
+        raise error
 
     async def _take(
         self, run_id: str, see: Callable[[Database], object], take_up: Callable[[Database], RunInfo | None]

@@ -112,8 +112,9 @@ class Watch:
             if self.progress is not None:
                 self.progress.show(counts)
             if info.state is not RunState.SENDING or distribution is None:
-                stopper = None if distribution is None else _stopper(distribution)
-                return Sent(stopped_by=stopper, interrupted=self._interrupted.is_set())
+                by_us = self._interrupted.is_set()
+                stopper = None if distribution is None or by_us else _stopper(distribution)
+                return Sent(stopped_by=stopper, interrupted=by_us)
             if self.interrupts.code is Exit.TERMINATED:
                 return None
             if not distribution.goes_on:  # they were stopped, and died: there may be no worker that says so
@@ -140,8 +141,10 @@ class Watch:
 def _stopper(distribution: Distribution) -> GotSurgeError | None:
     """Why workers stopped, as the error that a push of one machine would have ended with."""
     kind, why = distribution.stopped_as, distribution.stopped_by or ""
-    if kind in (None, INTERRUPTED):
+    if kind is None:
         return None
+    if kind == INTERRUPTED:  # by a person, elsewhere
+        return LimitReached("the workers were told to stop")
     if kind in (SignInNeeded.__name__, Unauthorized.__name__, Forbidden.__name__):
         return SignInNeeded(why)
     return NotSent(why) if kind == NotSent.__name__ else LimitReached(why)

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -199,18 +199,19 @@ class Sending:
                 raise
             if interrupts.code is Exit.INTERRUPTED:
                 await watch.stop_workers()
-            told = " and ".join(f"gotsurge {word} {run.id} --ledger {ledger.path}" for word in ("status", "results"))
             raise Failure(
-                f"left: the workers end what they began of run {run.id}; how it ended say {told}", interrupts.code
+                f"left: the workers end what they began of run {run.id}; {_how_it_ended(ledger, run)}", interrupts.code
             ) from None
         if sent is None:
             self.say(f"run {run.id} goes on: gotsurge status {run.id} --ledger {ledger.path}")
             return Exit.TERMINATED
         seconds = time.monotonic() - started if waiting else 0.0
         async with await Ledger.open(ledger.place, clock=SystemClock().now) as opened:  # its connection may be lost
-            with suppress(RunHeld):  # of somebody who goes on with it
+            try:
                 run = await opened.hold(run.id)
-                sent = attrs.evolve(sent, lost_drafts=frozenset(await run.lost_drafts()))
+            except RunHeld as error:  # by somebody who goes on with it: what is on its way there is not in doubt
+                raise Failure(f"{error}; {_how_it_ended(opened, run)}", interrupts.code or Exit.HELD) from None
+            sent = attrs.evolve(sent, lost_drafts=frozenset(await run.lost_drafts()))
             return await self._end(gs, opened, run, sent, seconds, interrupts)
 
     def _tell_put_up(self, run: Run, waiting: int) -> Exit:
@@ -302,6 +303,11 @@ class Sending:
 
 def _put_up(waiting: int) -> str:
     return f"{number_of(waiting, 'order is', 'orders are')} put up"
+
+
+def _how_it_ended(ledger: Ledger, run: Run) -> str:
+    told = " and ".join(f"gotsurge {word} {run.id} --ledger {ledger.path}" for word in ("status", "results"))
+    return f"how it ended say {told}"
 
 
 def _exit_code(ending: Ending, sent: Sent, interrupts: Interrupts, unknown: int) -> Exit:

@@ -139,8 +139,9 @@ def in_state(db: Database, *states: RunState) -> list[str]:
 def held(db: Database, run_id: str) -> RunHeld:
     """The error that names who has a run."""
     leased = db.kind is Kind.POSTGRESQL
-    workers = [worker for (worker,) in db.rows("workers_of_run", id=run_id)] if leased else []
-    return RunHeld(run_id, one(db, run_id).holder, leased=leased, workers=workers)
+    info, workers = one(db, run_id), [each for (each,) in db.rows("workers_of_run", id=run_id)] if leased else []
+    stopped = bool(workers) and not db.rows("is_put_up", run=info.number)
+    return RunHeld(run_id, info.holder, leased=leased, workers=workers, stopped=stopped)
 
 
 def counts(db: Database, number: int, *, loading: bool = False, first: int = 0, last: int = MANY_CHUNKS) -> Counts:
