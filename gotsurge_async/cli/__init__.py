@@ -15,8 +15,8 @@ def main() -> None:
             f'gotsurge needs {missing}: pip install "gotsurge-async[cli]"', file=sys.stderr
         )
         sys.exit(2)
-    from gotsurge_async.cli.app import gotsurge
+    from gotsurge_async.cli.app import gotsurge, only_looks
     from gotsurge_async.cli.streams import LossyOutput
 
-    with LossyOutput():
+    with LossyOutput(only_looks):
         gotsurge()

@@ -68,6 +68,16 @@ COMMANDS = {
 """Every command, by its folder: it is the name of the command's file and of the object in it. The text is what
 ``gotsurge --help`` says of it, which loads none of them."""
 
+LOOKING = frozenset(
+    {
+        *("columns", "map list", "map show", "runs", "workers", "ledger export", "inbox list", "inbox show", "orders"),
+        *("report", "auth accounts", "tasks get", "tasks list", "price", "orgs get", "orgs list", "orgs roles"),
+        *("endpoints list", "endpoints openapi", "explain", "topics"),
+    }
+)
+"""Commands that only print, and need not go on when nobody reads that. Others have something to do, or an exit code
+that says what they found."""
+
 FOLDER_OF = {name: folder for folder, commands in COMMANDS.items() for name in commands}
 
 
@@ -106,6 +116,15 @@ class Gotsurge(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         with always_a_document(ctx, bool(ctx.meta.get(_WANTED))):
             return super().invoke(ctx)
+
+
+def only_looks() -> bool:
+    """Whether what runs now is a command that only prints."""
+    names, context = list[str](), click.get_current_context(silent=True)
+    while context is not None and context.parent is not None:
+        names.insert(0, context.info_name or "")
+        context = context.parent
+    return " ".join(names) in LOOKING
 
 
 def load(name: str) -> click.Command:

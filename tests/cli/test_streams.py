@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
 
+from gotsurge_async.cli.app import LOOKING, gotsurge
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.commands import environment, local, write_orders
 
@@ -63,8 +65,57 @@ async def test_a_broken_stream_does_not_change_what_a_push_ends_with(
         assert simulator.audit()["tasks"] == 3
     assert code == (3 if lost else 0), err
     assert b"Traceback" not in out + err
-    assert err.count(b"the output was not written") == (stream == "stdout")
+    assert err.count(b"the output was not written") == ((stream, how) == ("stdout", "full"))  # who left wants no more
     assert list((tmp_path / "gotsurge-results").glob("*-summary.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    ["columns", "explain --json", "runs", "runs --watch", "runs --json", "ledger export -", "topics exit-codes"],
+)
+async def test_what_only_prints_ends_quietly_when_its_reader_leaves(tmp_path: Path, words: str) -> None:
+    """With the exit code of SIGPIPE, as other commands in a pipe; nothing is told."""
+    write_orders(tmp_path / "orders.csv", range(3))
+    ledger = () if words.split()[0] in ("columns", "explain", "topics") else ("--ledger", "ledger.db")
+    async with Simulator() as simulator:
+        code, _, err = await push(simulator, tmp_path, "stderr", "full", ["--ledger", "ledger.db"])
+        assert code == 0
+    with broken("closed") as descriptor:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gotsurge_async", *words.split(), *ledger),
+            cwd=tmp_path,
+            env=environment(),
+            stdout=descriptor,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, err = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, err) == (141, b"")
+
+
+@pytest.mark.slow
+async def test_an_error_is_told_also_where_nobody_reads_its_document(tmp_path: Path) -> None:
+    """The exit code is that of the error, and it stands on standard error."""
+    with broken("closed") as descriptor:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "gotsurge_async", "runs", "--json", "--ledger", "none.db"),
+            cwd=tmp_path,
+            env=environment(),
+            stdout=descriptor,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, err = await process.communicate()
+    assert (process.returncode, b"none.db" in err, b"Traceback" in err) == (2, True, False)
+
+
+def test_what_only_prints_is_a_command() -> None:
+    """Each name leads to one, which is no group."""
+    for name in LOOKING:
+        command: click.Command = gotsurge
+        for word in name.split():
+            assert isinstance(command, click.Group)
+            command = command.get_command(click.Context(command), word) or gotsurge
+        assert not isinstance(command, click.Group), name
 
 
 @pytest.mark.slow

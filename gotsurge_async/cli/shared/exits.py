@@ -10,6 +10,7 @@ import click
 
 from gotsurge_async.api.endpoints import ENDPOINTS, Replay
 from gotsurge_async.cli.shared.output import DOCUMENT_GIVEN, print_json, say
+from gotsurge_async.cli.streams import Unread
 from gotsurge_async.errors import (
     CallError,
     ConfigError,
@@ -57,7 +58,7 @@ class Exit(IntEnum):
     INTERRUPTED = 130
     """Ctrl-C."""
     UNREAD = 141
-    """Who read standard output has gone; what was not printed is kept."""
+    """Who read standard output has gone."""
     TERMINATED = 143
     """SIGTERM."""
 
@@ -200,7 +201,7 @@ def always_a_document(context: click.Context, wanted: bool) -> Iterator[None]:
             print_json({**_error_document(error), "explain": codes})
         raise _Explained(error, codes) from error
     except SystemExit as ended:
-        if isinstance(ended.code, int) and ended.code and not wanted:
+        if isinstance(ended.code, int) and ended.code and not wanted and not isinstance(ended, Unread):
             _tell_where([*context.meta.get(_TOLD, ()), f"exit-{ended.code}"])
         raise
 
