@@ -30,7 +30,8 @@ async def test_it_says_that_nobody_works(fleet: Fleet) -> None:
     """Once, with the command that starts a worker, and without the password; then it goes on as soon as one comes."""
     fleet.url = fleet.url.replace("gotsurge@", "gotsurge:secret@")
     push = await fleet.push(40)
-    text = await said(push, "gotsurge worker --ledger postgresql://gotsurge@")
+    text = await said(push, f"--api-base {fleet.simulator.api_base} --ledger postgresql://gotsurge@")
+    assert "gotsurge worker --env local" in text
     assert "40 orders wait for a worker" in text
     assert "secret" not in text
     await fleet.worker()

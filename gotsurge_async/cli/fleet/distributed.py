@@ -13,6 +13,7 @@ from gotsurge_async.bulk.ledger.segments import Distribution
 from gotsurge_async.bulk.send.brakes import prices_of
 from gotsurge_async.cli.fleet.needed import fleet_of
 from gotsurge_async.cli.shared.exits import Exit
+from gotsurge_async.cli.shared.next_steps import Standing
 from gotsurge_async.cli.shared.progress import PushProgress
 from gotsurge_async.cli.shared.sending import Interrupts
 from gotsurge_async.clock import SystemClock, sleep_or
@@ -123,19 +124,18 @@ class Watch:
                 await ledger.segments.stop(self.run_id, INTERRUPTED, INTERRUPTED)
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
-            self._tell_alone(distribution, counts.of(UNFINISHED), ledger.path)
+            self._tell_alone(distribution, counts.of(UNFINISHED), Standing(info=info, counts={}, ledger=self.place))
             took = time.monotonic() - looked_at  # of millions of orders it is a while
             await sleep_or(self._interrupted, SystemClock(), max(LOOK_SECONDS, LOOK_LESS * took))
 
-    def _tell_alone(self, distribution: Distribution, waiting: int, path: str) -> None:
+    def _tell_alone(self, distribution: Distribution, waiting: int, standing: Standing) -> None:
         # Another push may have taken all of it over.
         if distribution.leased or not waiting or not distribution.goes_on:
             self._alone_since = time.monotonic()
         elif self._alone_since is not None and time.monotonic() - self._alone_since > ALONE_SECONDS:
             self._alone_since = None  # said once, until there is one
-            self.say(
-                f"{number_of(waiting, 'order waits', 'orders wait')} for a worker: gotsurge worker --ledger {path}"
-            )
+            waits = number_of(waiting, "order waits", "orders wait")
+            self.say(f"{waits} for a worker: gotsurge worker {standing.place(calls=True)}")
 
 
 def _stopper(distribution: Distribution) -> GotSurgeError | None:

@@ -39,7 +39,7 @@ async def workers(ledger: Place | None, env: str | None, as_json: bool) -> None:
         return
     print_table(COLUMNS, rows(found))
     if not found:
-        say(f"nobody sends: gotsurge worker --ledger {place}")
+        say(f"nobody sends: gotsurge worker --env {env or 'ENVIRONMENT'} --ledger {place}")
 
 
 def state_of(worker: Worker) -> str:

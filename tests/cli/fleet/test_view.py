@@ -148,5 +148,5 @@ async def test_a_run_is_watched_to_its_end(database: str, served_alone: Simulato
     assert all(each["silent_seconds"] < 10 for each in listed)
     assert [line.split("\t")[0] for line in table.out.splitlines()] == ["WORKER", *(each["worker"] for each in listed)]
     assert other.out.splitlines() == [table.out.splitlines()[0]]
-    assert "nobody sends: gotsurge worker --ledger" in other.err
+    assert "nobody sends: gotsurge worker --env" in other.err
     assert (await fleet.run("workers", "--json")).document == []  # they have left
