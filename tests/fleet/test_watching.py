@@ -83,16 +83,18 @@ async def test_stopped_workers_that_die_are_not_waited_for(fleet: Fleet) -> None
 async def test_a_run_that_was_stopped_elsewhere_is_told_so(fleet: Fleet) -> None:
     """The push says why it ended; while the workers drain, whoever wants the run is told that they do."""
     fleet.slow(3)
-    await fleet.worker()
+    worker = await fleet.worker()
     push = await fleet.push(ORDERS)
 
     async def sending() -> bool:
         return bool(fleet.simulator.audit()["calls"].get(fleet.creates))
 
     await eventually(sending)
+    worker.send(signal.SIGSTOP)  # it has its segments for as long as its lease lasts
     ((run,),) = await fleet.rows("SELECT id FROM runs")
     assert (await fleet.command("stop", run, "--ledger", fleet.url)).code == 0
     held = await fleet.command("resume", run, *fleet.place)
+    worker.send(signal.SIGCONT)
     assert (held.code, "give the command again in a moment" in held.err) == (6, True), held
     done = await fleet.pushed(push)
     assert (done.code, done.document["error"]) == (5, "stopped: the workers were told to stop"), done

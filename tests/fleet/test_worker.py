@@ -20,6 +20,7 @@ LEASE = 3
 
 def judge(fleet: Fleet, done: Finished, count: int = ORDERS) -> dict[str, int]:
     """No order is lost or doubled, and what is said of them is so; the summary."""
+    assert done.out, done
     summary: dict[str, int] = done.document
     shown = fleet.shown
     assert not [key for key, times in shown.items() if times > 1]
