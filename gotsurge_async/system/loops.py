@@ -43,13 +43,13 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _terminable(work: Coroutine[Any, Any, T]) -> T:
-    task, came = asyncio.current_task(), False
+    task, came = asyncio.current_task(), 0
 
     def end() -> None:
         nonlocal came
-        if came or task is None:  # a second one waits for nothing
+        came += 1
+        if came > 1 or task is None:  # a second one waits for nothing
             raise Terminated
-        came = True
         task.cancel()
 
     heard = [each for each in ending_signals() if signal.getsignal(each) is not signal.SIG_IGN]
@@ -57,7 +57,7 @@ async def _terminable(work: Coroutine[Any, Any, T]) -> T:
         with heeded(dict.fromkeys(heard, end)):
             return await work
     except asyncio.CancelledError:
-        if came:
+        if came == 1:
             raise Terminated from None
         raise
 
