@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
-from gotsurge_async.bulk.checks.faults import Fault, Original
+from gotsurge_async.bulk.checks.faults import Fault, Original, SourceReport
 from gotsurge_async.bulk.sources.cells import decode_row
 from gotsurge_async.bulk.sources.source import Around, Left, Source, SourceRow
 from gotsurge_async.errors import ConfigError
@@ -81,8 +81,8 @@ class Leaving(Around):
             (good,) = self._db.execute("SELECT count(*) FROM rows").fetchone()
             if self.report.whole or not good:
                 return
-            self.left = self._keep(self._rows_left)
-            self.report = self.report.without_faults()
+            self.left: Left | None = self._keep(self._rows_left)
+            self.report: SourceReport = self.report.without_faults()
         for row in self._db.execute("SELECT line, key, payload, original, fingerprint FROM rows ORDER BY rowid"):
             yield SourceRow(*row)
 

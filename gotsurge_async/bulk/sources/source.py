@@ -235,8 +235,11 @@ class Around(Source):
     def _follow(self) -> None:
         """Have what the other source has: some of it is known only with the first row, or at the end."""
         source = self._source
-        self.name, self.report, self.columns = source.name, source.report, source.columns
-        self.form, self.left = source.form, source.left
+        self.name: str = source.name
+        self.report: SourceReport = source.report
+        self.columns: tuple[str, ...] | None = source.columns
+        self.form: Form = source.form
+        self.left: Left | None = source.left
 
     @property
     def sha256(self) -> str | None:
