@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -72,10 +71,6 @@ def defused(text: str | None) -> str:
 
 # --- as the source was -----------------------------------------------------------------------------------------------
 
-_TEXTS = ("csv", "jsonl")
-_MOST_ROWS = 1_000_000
-"""Rows of a workbook's sheet; it has room for a few more."""
-
 
 def form_of(run: RunInfo, orders: int = 0) -> Form:
     """How the result files of a run are written: as its source, if that can be written.
@@ -92,11 +87,7 @@ def form_of(run: RunInfo, orders: int = 0) -> Form:
     if told is None:
         return Form(delimiter=run.options.get("delimiter") or ",")
     form = msgspec.convert(told, Form)
-    if form.format in _TEXTS:
-        return attrs.evolve(form, packed=False)
-    if find_spec("xlsxwriter") is not None and orders <= _MOST_ROWS:
-        return Form(format="xlsx", sheet=form.sheet)
-    return Form()
+    return attrs.evolve(form, packed=False) if form.is_text else Form.of_types(orders, form.sheet)
 
 
 def ending_of(form: Form) -> str:

@@ -161,6 +161,13 @@ def _no_money(text: str) -> Misread:
     return Misread("money is a decimal such as 48.50")
 
 
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_NO_TIME_OF_DAY = (
+    "a day without a time of day; a time is written as 2030-03-04T09:00:00+08:00 "
+    '(midnight in a workbook comes as its day: [dates] of a map say time = "00:00" for it)'
+)
+
+
 def time_parser(zone: ZoneInfo | None) -> Parse:
     """What reads times: RFC 3339, or without an offset in ``zone`` (a fault if there is none). Gives UTC.
 
@@ -170,6 +177,8 @@ def time_parser(zone: ZoneInfo | None) -> Parse:
     def parse_time(text: str) -> datetime:
         match = _TIME.fullmatch(text)
         if match is None:
+            if _DAY.fullmatch(text):
+                raise ValueError(_NO_TIME_OF_DAY)
             raise ValueError("a time is written as 2030-03-04T09:00:00+08:00")
         minute, second, offset = match.groups("")
         try:

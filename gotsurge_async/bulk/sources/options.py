@@ -179,6 +179,15 @@ class ColumnMap:
         """Whether it says anything of how values are written."""
         return any((self.dates, self.numbers, self.phones, self.values, self.clean))
 
+    @property
+    def misreads_digits(self) -> bool:
+        """Whether a number in plain digits, such as 1.234, is another one by some of ``numbers``."""
+        if not self.numbers:
+            return False
+        from gotsurge_async.bulk.sources.maps.samples import misreads_digits  # few pushes have a map
+
+        return any(map(misreads_digits, self.numbers.values()))
+
     def names(self) -> set[str]:
         """The columns that it names."""
         return {*self.columns, *(name for join in self.join.values() for name in join.columns)}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, tzinfo
 from hashlib import blake2b, sha256
+from importlib.util import find_spec
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
@@ -89,6 +90,10 @@ class SourceRow(NamedTuple):
         return codec.parse(self.payload, Order)
 
 
+MOST_ROWS = 1_000_000
+"""Rows that are written into a workbook's sheet; it has room for a few more."""
+
+
 @attrs.frozen(kw_only=True)
 class Form:
     """How a file is written, for what is written beside it to be alike.
@@ -108,6 +113,17 @@ class Form:
     bom: bool = False
     packed: bool = False
     sheet: str | None = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether all its values are text: a number of another table is written as one only in a workbook."""
+        return self.format in ("csv", "jsonl")
+
+    @staticmethod
+    def of_types(rows: int, sheet: str | None = None) -> "Form":
+        """How a table with types is written: as a workbook, or where that cannot be, as a CSV in UTF-8."""
+        fits = find_spec("xlsxwriter") is not None and rows <= MOST_ROWS
+        return Form(format="xlsx", sheet=sheet) if fits else Form()
 
 
 @attrs.frozen(kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gotsurge_async.bulk.checks.faults import SourceReport
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.sources.cells import encode_row, shortened_by_spreadsheet
 from gotsurge_async.bulk.sources.fields import INCOMPLETE, ITEM_KEY, candidate_of, columns_of
 from gotsurge_async.bulk.sources.header import Header, Reading
@@ -12,6 +13,7 @@ from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.source import (
     IN_DOUBT,
     MAY_EXIST,
+    MOST_ROWS,
     NOT_MENDED,
     SHORTENED,
     UNSEEN,
@@ -25,6 +27,15 @@ from gotsurge_async.bulk.sources.source import (
 from gotsurge_async.bulk.sources.table import Table
 from gotsurge_async.models.rules import check_order
 from gotsurge_async.models.tasks import Order
+
+WITHOUT_BOOKS = (
+    "the result files would be CSV, in which the map reads a number such as 1.234 as another one: "
+    'pip install "gotsurge-async[excel]" makes them workbooks'
+)
+TOO_MANY = (
+    "a workbook has no room for the result files, and in a CSV the map reads a number such as 1.234 as another one: "
+    f"divide the table into parts of at most {number_of(MOST_ROWS, 'row')}"
+)
 
 
 class TableSource(Source):
@@ -42,6 +53,7 @@ class TableSource(Source):
         column_map = options.file_map.orders
         self._table = Table(name, grid, Reading(Order, column_map, options.dialect(), options.key, options), report)
         self._digest = grid.digest
+        self._misread = column_map.misreads_digits
         self._items = None
         self._joined_by_key = options.key == ITEM_KEY
         column = columns_of(Order).get(options.key)
@@ -63,6 +75,7 @@ class TableSource(Source):
         if self._items is not None:
             self._items.load()
         table, encode_cells = self._table, encode
+        last = 0
         for record in table.rows():
             header = table.header
             if header is None:
@@ -70,6 +83,7 @@ class TableSource(Source):
             if self.columns is None:
                 self._begin(header)
                 encode_cells = encode if self.form.format == "csv" else encode_row
+            last = record.line
             order = self._order(record, header)
             key = self._key(record, header, order)
             if order is not None and key and not table.bad:
@@ -81,6 +95,8 @@ class TableSource(Source):
                 self.faulty(record.line, key)
         self.form = table.grid.form
         self._exhausted = table.read_to_end
+        if self._misread and not self.form.is_text and Form.of_types(last).is_text:
+            table.tell(None, None, None, TOO_MANY if last > MOST_ROWS else WITHOUT_BOOKS)
         self._tell_orphans()
 
     def close(self) -> None:

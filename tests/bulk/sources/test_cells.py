@@ -150,6 +150,12 @@ def test_what_is_no_time(text: str) -> None:
         time_parser(ZoneInfo("Asia/Singapore"))(text)
 
 
+def test_a_day_without_a_time_of_day_is_told_as_one() -> None:
+    """Midnight in a workbook comes as its day: the fault says what a map can do."""
+    with pytest.raises(ValueError, match=r'^a day without a time of day; .*time = "00:00"'):
+        time_parser(ZoneInfo("Asia/Singapore"))("2030-03-04")
+
+
 def test_a_time_without_zone_needs_the_zone_of_the_file() -> None:
     """Without one it names no instant."""
     assert time_parser(ZoneInfo("Asia/Singapore"))("2030-03-04T09:00:00") == datetime(2030, 3, 4, 1, tzinfo=UTC)

@@ -213,6 +213,14 @@ def number_style(sample: str) -> Callable[[str], str]:
     return plain
 
 
+def misreads_digits(sample: str) -> bool:
+    """Whether the text 1.234 is another number where numbers are written as a sample."""
+    try:
+        return number_style(sample)("1.234") != "1.234"
+    except ValueError:  # then it is refused
+        return False
+
+
 def number_parser(sample: str, parse: Parse, *, whole: bool) -> Parse:
     """What reads numbers that are written as a sample; those of a table that has such cells are known as they are.
 

@@ -52,6 +52,25 @@ def test_cells_are_read_as_they_are(format_: str) -> None:
     assert (found.form.format, found.form.sheet) == (format_, "Orders")
 
 
+@pytest.mark.parametrize("sample", ["1.234,56", "1,234.56", "1 234,56"])
+@pytest.mark.parametrize("missing", ["nothing", "the library", "room"])
+def test_a_number_is_never_read_again_as_another(sample: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map that reads the text 1.234 as 1234 refuses a table with types whose result files could only be text."""
+    if missing == "the library":
+        monkeypatch.setattr("gotsurge_async.bulk.sources.source.find_spec", lambda name: None)
+    if missing == "room":
+        for module in ("source", "table_source"):
+            monkeypatch.setattr(f"gotsurge_async.bulk.sources.{module}.MOST_ROWS", 1)
+    numbers = FileMap(orders=ColumnMap(numbers={"*": sample}))
+    found = read_book(xlsx_bytes([HEADER, row_of()]), file_map=numbers)
+    if missing == "nothing" or sample != "1.234,56":
+        assert found.order == good_order()
+    else:
+        (fault,) = found.report.faults
+        assert fault.rule.startswith("the result files would" if missing == "the library" else "a workbook has no room")
+        assert found.report.whole
+
+
 @pytest.mark.parametrize("format_", MAKE)
 def test_faults_stand_in_the_row_of_the_sheet(format_: str) -> None:
     """Empty rows count, as people count them."""
