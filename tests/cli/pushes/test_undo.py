@@ -158,7 +158,7 @@ def test_ctrl_c_at_the_question_ends_at_once(desk: Desk, tmp_path: Path) -> None
     """Nobody has to type an answer first; nothing is cancelled."""
     _, summary = desk.push("A")
     words = ["undo", summary["run"], *desk.ledger, *desk.place]
-    seen = at_a_terminal(words, cwd=tmp_path, answers={"Cancel 1 orders": "\x03"})
+    seen = at_a_terminal(words, cwd=tmp_path, answers={"Cancel 1 order of": "\x03"})
     assert (seen.code, "interrupted: nothing was changed" in seen.text) == (130, True), seen.text
     assert not desk.simulator.audit()["calls"].get("tasks.cancel")
 
