@@ -23,13 +23,14 @@ from gotsurge_async.bulk.checks.faults import Fault, Original, SourceReport
 from gotsurge_async.bulk.sources import Form, Source
 from gotsurge_async.bulk.sources.fields import FEEDBACK, INCOMPLETE
 from gotsurge_async.bulk.sources.lines import MARKS, Digested, Text, unwrapped
-from gotsurge_async.bulk.sources.source import Left
+from gotsurge_async.bulk.sources.source import IN_DOUBT, Left
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.system import files
 
 FAULTY = "faulty"
 """The ``gs_status`` of a row that has faults."""
 
+_STATUS = FEEDBACK[1]
 _MOST_TEXT = 10_000
 """Characters of the faults of one row: a cell of a spreadsheet holds 32,767."""
 
@@ -153,7 +154,10 @@ class FaultFile:
         # What stands beyond the last column is not lost: it is often the rest of a value that lacks its quotes.
         if beyond := row[len(names) :]:
             error = f"{error}; beyond the last column: {','.join(beyond)}"
-        self._rows.put([[*cells, "", INCOMPLETE if self._partial else FAULTY, error]])
+        status = INCOMPLETE if self._partial else FAULTY
+        if (IN_DOUBT, _STATUS) in ((cell.strip(), name) for cell, name in zip(row, names, strict=False)):
+            status = IN_DOUBT  # of an earlier push; by another word it would be sent
+        self._rows.put([[*cells, "", status, error]])
 
     def _form(self) -> Form:
         """As the source is written, where the file's ending allows it; a table of another kind is a CSV."""
@@ -175,7 +179,9 @@ def _json_line(row: bytes, error: str) -> bytes:
         tree = msgspec.json.decode(row, type=dict[str, msgspec.Raw])
     except (ValueError, RecursionError):
         tree = {"gs_row": msgspec.Raw(msgspec.json.encode(row.decode(errors="replace")))}
-    told = zip(FEEDBACK, ("", FAULTY, error), strict=True)
+    # What an earlier push left in doubt stays so: by another word it would be sent.
+    status = IN_DOUBT if msgspec.json.decode(tree.get(_STATUS, b"null")) == IN_DOUBT else FAULTY
+    told = zip(FEEDBACK, ("", status, error), strict=True)
     return msgspec.json.encode({**tree, **dict(told)}) + b"\n"
 
 

@@ -57,6 +57,15 @@ def test_each_faulty_row_stands_once_as_it_was_with_all_its_faults(tmp_path: Pat
     assert stat.S_IMODE((tmp_path / "faults.csv").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("name", ["orders.csv", "orders.jsonl"])
+def test_what_an_earlier_push_left_in_doubt_stays_so_in_the_file_of_faults(tmp_path: Path, name: str) -> None:
+    """Pushed as it is, that is refused, also where no ledger knows that the order may exist."""
+    told = {"gs_task_id": "", "gs_status": "in_doubt", "gs_error": "no answer"}
+    line = json.dumps({**good_json(), **told}) + "\n"
+    (row,) = faulty_rows(line if name.endswith("jsonl") else table(told), tmp_path, name=name)
+    assert (row["gs_status"], "this order may exist already" in row["gs_error"]) == ("in_doubt", True)
+
+
 def test_a_file_of_another_push_is_not_replaced(tmp_path: Path) -> None:
     """It may have come since the name was tried, and its rows are nowhere else."""
     path = tmp_path / "faults.csv"
