@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from attrs import evolve
+
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.ledger.errors import LedgerError, NoSuchRun, RunLost
 from gotsurge_async.bulk.ledger.locks import RunLock, this_process
@@ -216,11 +218,11 @@ class Ledger:
     async def keep_undo(self, run: Run, undo: Mapping[str, Any] | None) -> None:
         """Keep how far a held run was taken back, as its option ``undo``; None: it is not, or goes on all the same."""
 
-        def job(db: Database) -> None:
+        def job(db: Database) -> dict[str, Any]:
             runs.fence(db, run._held)
-            runs.keep_undo(db, run._held, undo)
+            return runs.keep_undo(db, run._held, undo)
 
-        await self._store.write(job)
+        run.info = evolve(run.info, options=await self._store.write(job))
 
     async def _sweep(self) -> None:
         """Remove runs that were never admitted and whose process is gone: nothing of them was sent."""

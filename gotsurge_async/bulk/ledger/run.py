@@ -55,7 +55,7 @@ class Run:
         self, store: Store, info: RunInfo, lock: RunLock, *, chunk: int = CHUNK, compact: bool = False
     ) -> None:
         self.info = info
-        """The run as it was when it was begun or taken up."""
+        """The run as it was when it was begun or taken up, but for how far it was taken back, which is as it is."""
         self._store = store
         self._lock = lock
         self._held = runs.held_as(info)

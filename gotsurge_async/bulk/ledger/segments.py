@@ -237,11 +237,11 @@ class Segments:
         held, info = run._held, run.info
         work = UNFINISHED | ({OrderState.IN_DOUBT} if info.mode is Mode.TWO_PHASE else frozenset())
 
-        def job(db: Database) -> int:
+        def job(db: Database) -> tuple[int, dict[str, Any]]:
             runs.fence(db, held)
             marks.recover(db, held, now)
             runs.withdraw(db, held)
-            runs.keep_undo(db, held, None)
+            options = runs.keep_undo(db, held, None)
             epoch = runs.raise_epoch(db, info.id)
             db.change("start_run", number=held.number)
             letters = db.having([LETTERS[state] for state in work])
@@ -262,9 +262,11 @@ class Segments:
             db.change("leave_run", id=info.id, epoch=epoch)
             if not numbers:
                 runs.settled(db, held, now)
-            return len(numbers)
+            return len(numbers), options
 
-        return await self._store.write(job, after=run._lock.release)
+        number, options = await self._store.write(job, after=run._lock.release)
+        run.info = evolve(info, options=options)
+        return number
 
     def _refuse_file(self) -> None:
         if self._store.place.kind is not Kind.POSTGRESQL:

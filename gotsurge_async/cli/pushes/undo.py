@@ -94,6 +94,7 @@ async def _undo(
                     )
             except asyncio.CancelledError:
                 raise await _interrupted(opened, info, interrupts.code or Exit.INTERRUPTED) from None
+        info = await opened.run(run_id)  # which says now whether the undo has ended
         steps = next_steps(Standing(info=info, counts={"in_doubt": done.in_doubt}, ledger=opened.place))
     code = _code_of(done)
     if as_json:

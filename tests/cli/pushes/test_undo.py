@@ -146,11 +146,25 @@ def test_a_run_that_is_half_taken_back_is_not_to_be_resumed(desk: Desk, drafts: 
     assert first.startswith(f"gotsurge undo {run_id} ")
     assert ("--drafts" in first) == bool(drafts)
     assert not any("resume" in command for command in others)
-    assert desk.run(*first.split()[1:], "--yes").exit_code == 0
+    done = desk.run(*first.split()[1:], "--yes")
+    assert (done.exit_code, "next: " in done.stderr, "not taken back" in done.stderr) == (0, False, False), done.stderr
     assert not any("resume" in command or "undo" in command for command in next_of(run_id))
     assert desk.call("resume", run_id).exit_code == 1
     assert set(desk.simulator.audit()["by_tracking_id"].values()) == {1}
     assert "undo" not in desk.document(desk.on_ledger("status", run_id, "--json"))["options"]
+
+
+def test_who_resumes_a_run_that_was_half_taken_back_is_not_told_to_undo_it(desk: Desk) -> None:
+    """He wants its orders; an undo that has not ended offers itself, as status does."""
+    desk.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=401, after_calls=1, times=2))
+    one_by_one = ("--mode", "direct", "--batch-size", "1", "--concurrency", "1")
+    _, summary = desk.push("A", "B", words=one_by_one)
+    desk.simulator.clear_faults()
+    run_id = summary["run"]
+    desk.simulator.order_fault(Fault(operation="tasks.cancel", kind="status", status=503, when="before"))
+    assert f"gotsurge undo {run_id} " in desk.call("undo", run_id).stderr
+    desk.simulator.clear_faults()
+    assert f"gotsurge undo {run_id} " not in desk.call("resume", run_id).stderr
 
 
 @pytest.mark.slow

@@ -291,12 +291,14 @@ def raise_epoch(db: Database, run_id: str) -> int:
     return int(epoch)
 
 
-def keep_undo(db: Database, run: Held, undo: Mapping[str, Any] | None) -> None:
-    """Keep how far a held run was taken back; None: it is not, or goes on all the same."""
+def keep_undo(db: Database, run: Held, undo: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Keep how far a held run was taken back; None: it is not, or goes on all the same. Its options are returned."""
     options = dict(by_number(db, [run.number])[run.number].options)
-    if options.pop(UNDO, None) != undo:
-        more = {} if undo is None else {UNDO: undo}
-        db.change("set_options", number=run.number, options=_as_json(options | more))
+    changed = options.pop(UNDO, None) != undo
+    options |= {} if undo is None else {UNDO: undo}
+    if changed:
+        db.change("set_options", number=run.number, options=_as_json(options))
+    return options
 
 
 def withdraw(db: Database, run: Held) -> None:
