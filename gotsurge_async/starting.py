@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import NoReturn
 
 _CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 if _break := getattr(signal, "SIGBREAK", None):  # Ctrl-Break on Windows
@@ -33,7 +34,12 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: whatever goes on ends as at Ctrl-C, but for its exit code."""
 
 
-def _raise(*_: object) -> None:
+def terminate(*_: object) -> NoReturn:
+    """What SIGTERM calls.
+
+    Raises:
+        Terminated: always.
+    """
     raise Terminated
 
 
@@ -41,7 +47,7 @@ def heed_interrupts() -> None:
     """Let Ctrl-C be raised as KeyboardInterrupt again, and SIGTERM as Terminated."""
     for number in _CODES:
         if signal.getsignal(number) is _leave:
-            signal.signal(number, signal.default_int_handler if number is signal.SIGINT else _raise)
+            signal.signal(number, signal.default_int_handler if number is signal.SIGINT else terminate)
 
 
 if _is_command():

@@ -19,6 +19,7 @@ from gotsurge_async.bulk.sources.source import Left
 from gotsurge_async.cli.shared.exits import Exit, Failure, explained_too
 from gotsurge_async.cli.shared.options import PATH, THE_FILE, Decorator, gathered, in_group
 from gotsurge_async.cli.shared.output import SHOWN, at_a_terminal, say
+from gotsurge_async.system import loops
 
 T = TypeVar("T")
 
@@ -126,7 +127,9 @@ class Mending:
             if not at_a_terminal():
                 raise Failure("nothing was changed: nobody can be asked here, say --yes", Exit.USAGE)
             question = f"Put {number_of(fixes.count, 'value')} into {path}? As it is it will be kept beside it."
-            if not await asyncio.to_thread(click.confirm, question, err=True):
+            with loops.standing_still():
+                wanted = click.confirm(question, err=True)
+            if not wanted:
                 raise Failure("nothing was changed, and nothing was sent", Exit.USAGE)
         return await asyncio.to_thread(mend_table, path, fixes, form)
 

@@ -112,6 +112,18 @@ def test_a_person_sees_the_values_and_is_asked(tmp_path: Path, simulator: Simula
     assert simulator.audit()["tasks"] == 12
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["push", "plan"])
+def test_ctrl_c_at_the_question_ends_at_once(tmp_path: Path, simulator: Simulator, command: str) -> None:
+    """Nobody has to type an answer first; the file stays as it is."""
+    file = orders(tmp_path / "orders.csv", 1)
+    before = file.read_text()
+    seen = at_a_terminal([command, "orders.csv", *local(simulator), "--fix"], cwd=tmp_path, answers={"[y/N]": "\x03"})
+    assert (seen.code, "interrupted: nothing was changed" in seen.text) == (130, True), seen.text
+    assert file.read_text() == before
+    assert simulator.audit()["tasks"] == 0
+
+
 def test_a_script_says_yes(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
     """Without a terminal --fix needs --yes; what it cannot mend is told afterwards."""
     file = orders(tmp_path / "orders.csv", 3, **{"48.50": "0.50"})
