@@ -138,7 +138,8 @@ class Mending:
         if self.faults is not None and faulty.rows:
             rows = number_of(faulty.rows, "row")
             say(f"{rows} with faults, and what is wrong: {self.faults}")
-            say(f"mend {verb(faulty.rows, 'it', 'them')} in {file}, and push that whole; none is sent twice")
+            where = "where the rows come from" if file == STDIN else f"in {file}"
+            say(f"mend {verb(faulty.rows, 'it', 'them')} {where}, and push that whole; none is sent twice")
             if not faulty.error.whole and not self.leave:
                 say("--leave-faulty, with another name for --faults, sends the other rows now")
             say(f"{self.faults} has only {verb(faulty.rows, 'this row', 'these rows')}: pushed alone it sends no other")

@@ -159,6 +159,13 @@ def test_a_dry_run_mends_nothing(run: Runner, tmp_path: Path) -> None:
     assert file.read_text() == before
 
 
+def test_faulty_rows_of_standard_input_are_mended_where_they_come_from(run: Runner, tmp_path: Path) -> None:
+    """No file is named that there is not."""
+    rows = orders(tmp_path / "orders.csv", 1).read_text()
+    done = run("plan", "-", "--format", "csv", "--faults", tmp_path / "faulty.csv", stdin=rows)
+    assert "mend it where the rows come from, and push that whole" in done.stderr, done.stderr
+
+
 @pytest.mark.parametrize("words", [("push", "-", "--simulate", "--fix"), ("plan", "-", "--fix")])
 def test_standard_input_is_no_file_to_mend(run: Runner, words: tuple[str, ...]) -> None:
     """Nobody could see what became of it."""
