@@ -105,7 +105,7 @@ class Fleet:
         mode = ("--mode", str(self.mode), "--distributed", "--json", "--out", str(self.folder / "out"))
         return await start("push", file, *self.place, *mode, *words, cwd=self.folder, env=self._env)
 
-    async def pushed(self, process: asyncio.subprocess.Process, seconds: float = 120.0) -> Finished:
+    async def pushed(self, process: asyncio.subprocess.Process, seconds: float = 240.0) -> Finished:
         """How a push ended."""
         async with asyncio.timeout(seconds):
             return await finish(process)
