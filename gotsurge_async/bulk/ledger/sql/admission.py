@@ -71,8 +71,8 @@ def add(db: Database, run: Held, rows: Sequence[NewOrder], size: int, now: int, 
     pending = LETTERS[OrderState.PENDING]
     chunks = list(zip(numbers, parts, strict=True))
     epoch = runs.first_epoch(db)
-    db.insert("add_chunks", [(number, run.number, epoch, now, pending * len(part)) for number, part in chunks])
-    db.insert("add_bodies", [body_row(number, part, compact=compact) for number, part in chunks])
+    db.load("add_chunks", [(number, run.number, epoch, now, pending * len(part)) for number, part in chunks])
+    db.load("add_bodies", [body_row(number, part, compact=compact) for number, part in chunks])
     keys = [
         (run.environment, row.key, number, place, number_of_print(row.fingerprint))
         for number, part in chunks

@@ -241,6 +241,24 @@ async def test_a_frozen_process_loses_its_transaction(url: str) -> None:
         await run.close()
 
 
+async def test_a_worker_stands_still_in_nothing_that_the_server_waits_for(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is claimed and recorded goes by statements, between which the server's limit holds: in a COPY none does."""
+
+    def refused(*_: object) -> None:
+        raise AssertionError("a process that is frozen in it keeps its rows for ten minutes")
+
+    async with await Ledger.open(url) as ledger:
+        run = await loaded(ledger, orders(40))
+        monkeypatch.setattr(psycopg.Cursor, "copy", refused)
+        everything = await ids(run)
+        await run.claim(everything)
+        await run.record([OrderOutcome(each, OrderState.CREATED, f"task-{each}") for each in everything])
+        assert (await run.counts()).created == 40
+        await run.close()
+
+
 # --- several writers --------------------------------------------------------------------------------------------------
 
 
