@@ -8,7 +8,7 @@ import click
 
 from gotsurge_async.bulk import Brakes, Ledger, Push, Run
 from gotsurge_async.bulk.after.results import refuse_older
-from gotsurge_async.bulk.ledger import UNFINISHED, RunInfo, RunState
+from gotsurge_async.bulk.ledger import UNDO, UNFINISHED, RunInfo, RunState
 from gotsurge_async.cli.fleet.needed import of_many_machines
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, run_told
@@ -107,6 +107,10 @@ class GoingOn(Sending):
         environment = self._options.target.environment
         for info in await ledger.runs():
             if info.environment == environment and info.state is not RunState.LOADING:
+                if UNDO in info.options and (await ledger.counts(info.id)).of(UNFINISHED):
+                    raise UsageError(
+                        f"the last run was taken back: name it if what it has left is to be sent, as {info.id}"
+                    )
                 return info
         raise UsageError(f"the ledger {ledger.path} has no run of {environment}")
 

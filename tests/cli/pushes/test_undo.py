@@ -149,6 +149,9 @@ def test_a_run_that_is_half_taken_back_is_not_to_be_resumed(desk: Desk, drafts: 
     done = desk.run(*first.split()[1:], "--yes")
     assert (done.exit_code, "next: " in done.stderr, "not taken back" in done.stderr) == (0, False, False), done.stderr
     assert not any("resume" in command or "undo" in command for command in next_of(run_id))
+    refused = desk.call("resume", "--last")
+    assert (refused.exit_code, f"is to be sent, as {run_id}" in refused.stderr) == (2, True)
+    assert len(desk.simulator.audit()["by_tracking_id"]) == 2
     assert desk.call("resume", run_id).exit_code == 1
     assert set(desk.simulator.audit()["by_tracking_id"].values()) == {1}
     assert "undo" not in desk.document(desk.on_ledger("status", run_id, "--json"))["options"]
