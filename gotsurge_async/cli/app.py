@@ -87,7 +87,7 @@ class Gotsurge(click.Group):
     Every command that is given ``--json`` prints one document, once it is loaded.
     """
 
-    context_class = HelpContext
+    context_class: type[click.Context] = HelpContext
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(FOLDER_OF)

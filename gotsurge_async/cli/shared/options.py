@@ -32,7 +32,7 @@ class _HelpFormatter(click.HelpFormatter):
 class HelpContext(click.Context):
     """A command whose help can be copied from."""
 
-    formatter_class = _HelpFormatter
+    formatter_class: type[click.HelpFormatter] = _HelpFormatter
 
 
 def with_whole_words(command: click.Command) -> None:
