@@ -19,6 +19,7 @@ from tests.chaos.storm import (
     crash_database,
     empty_queue,
     freeze,
+    kill,
     lose_answers,
     storm,
     taken_over,
@@ -56,7 +57,9 @@ def test_nothing_is_lost_or_doubled(
     mode: str, tmp_path: Path, service: Service, postgres: Server, record_property: Callable[[str, object], None]
 ) -> None:
     """Killed, frozen, without database and queue for a while: no order is lost or doubled, and all words are true."""
+    # Kills at parts of the way, too: a quick machine is done before many of those that come by time.
     blows = [
+        *((part, kill) for part in (0.1, 0.2, 0.35, 0.55, 0.7)),
         (0.15, freeze),
         (0.3, crash_database),
         (0.45, freeze),
