@@ -198,7 +198,7 @@ def _fault(fault: dict[str, Any]) -> Html:
         what = f"{what}, {seconds}"
     about = {EVERY_OPERATION: "every call", WEBHOOK: "events"}.get(fault["operation"], fault["operation"])
     if fault["every"] > 1:
-        about = f"{about}, every {fault['every']}th"
+        about = f"{about}, every {_ordinal(fault['every'])}"
     when = f", {fault['when']} the effect"
     if fault["operation"] == WEBHOOK or kind in BENDING_KINDS:
         when = ""
@@ -214,6 +214,11 @@ def _fault(fault: dict[str, Any]) -> Html:
         about=f"{about}{when}{share}",
         bar="" if left is None else fill("fault-bar", of=of, left=left, number=fault["number"]),
     )
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def fault_form() -> Html:
