@@ -15,6 +15,9 @@
 #ifndef DOUBT       /* what a dead worker claimed is in doubt, and not sent again */
 #define DOUBT 1
 #endif
+#ifndef WAIT        /* while a cancel that was not answered may act, no read calls its order created */
+#define WAIT 1
+#endif
 #ifndef PROVEN      /* undo frees a key only when the service said, or shows, that the task is cancelled */
 #define PROVEN 1
 #endif
@@ -29,10 +32,13 @@
 #define ALL 1
 #endif
 
-/* A person who sees that no task exists and says so, which frees the key: 0 nobody; 1 at any time, which must fail:
-   docs/reliability.md names this limit; 2 when every claim has been over for long, and nothing is on its way. */
+/* A person who sees that no task exists and says so, which frees the key: 0 nobody; 1 at any time, which must fail;
+   2 when every claim has been over for long, and nothing is on its way: before that the ledger refuses it. */
 #ifndef PERSON
 #define PERSON 2
+#endif
+#ifndef LATE        /* 0: a cancel that was given up for lost never acts after */
+#define LATE 1
 #endif
 #ifndef COPY        /* 1: once, the ledger may be put back to an older copy of itself */
 #define COPY 0
@@ -70,7 +76,7 @@
 #define NUMBERS (COPY && !(COUNTER && FRESH))
 #endif
 
-mtype = { PENDING, SENDING, CREATED, REFUSED, IN_DOUBT, CANCELLED, ALREADY_PUSHED, SUPERSEDED };
+mtype = { PENDING, SENDING, CREATED, REFUSED, IN_DOUBT, CANCELLED, ALREADY_PUSHED, SUPERSEDED, CANCELLING };
 
 /* --- the ledger: a row (a chunk of one order) for each run that the order was pushed in -------------------------- */
 
@@ -96,6 +102,7 @@ bool  old_created = false;  /* which said that the order was created */
 byte  tasks = 0;            /* all that it made of the order, numbered from 1; the last one may be live */
 byte  coming = 0;           /* creates that were given up for lost, and are still on their way */
 byte  live = 0;             /* drivers called for this order, at this moment */
+byte  ending = 0;           /* the task whose cancel was given up for lost; 0 when it acted, or its time has passed */
 
 /* --- the workers ------------------------------------------------------------------------------------------------ */
 
@@ -114,7 +121,8 @@ bool  still = false;        /* the troubles are over, and all workers so far are
 #define FREE           (key == NONE || LETS_GO(state[key]))
 #define UNDOABLE       (!FREE && !(old_created && !OLD_UNDO))
 #define LIVES(n)       (live > 0 && n == tasks)
-#define CLEARED        r = 0; e = 0; h = 0; t = 0; young[number] = false; leaving[number] = false
+#define SETTLED(n)     (!WAIT || ending == 0 || ending != recorded[n])
+#define CLEARED        r = 0; e = 0; h = 0; t = 0; alone = false; young[number] = false; leaving[number] = false
 
 #if REACH
 #define TELL(s) printf("reached %d\n", s)
@@ -128,7 +136,8 @@ inline judge() {
 #if !DOUBLES
     assert(!FREE || live == 0);                                     /* a key is free only if nothing is there */
     assert(FREE || state[key] != PENDING || live == 0);
-    assert(FREE || state[key] != CREATED || recorded[key] != 0)
+    assert(FREE || state[key] != CREATED || recorded[key] != 0);
+    assert(FREE || state[key] != CREATED || ending == 0 || ending != recorded[key] || put_back)
 #endif
 }
 
@@ -137,6 +146,10 @@ inline create(t) { tasks++; t = tasks; live++; judge() }
 inline cancel(t) {
     if
     :: LIVES(t) -> live--
+    :: else -> skip
+    fi;
+    if
+    :: ending == t -> ending = 0
     :: else -> skip
     fi
 }
@@ -170,7 +183,7 @@ inline recover() {
 /* Another run brings the order: it is let in, takes the key over from the run that has it, or stands back (NONE). */
 inline admit(has, was) {
     if
-    :: has != NONE && (was == CREATED || was == IN_DOUBT || was == SENDING && DOUBT) ->
+    :: has != NONE && (was == CREATED || was == IN_DOUBT || was == CANCELLING || was == SENDING && DOUBT) ->
        TELL(ALREADY_PUSHED);
        if
        :: was == SENDING -> r = has; run_epoch[r] = run_epoch[r] + RUNS; raise(0); mark(IN_DOUBT)
@@ -212,6 +225,7 @@ inline hold() { r = key; run_epoch[r] = run_epoch[r] + RUNS; h = run_epoch[r] }
    several may have a run at any moment, so what is shown here does not rest on locks. */
 proctype worker(byte number) {
     byte r = 0, e = 0, h = 0, t = 0;
+    bool alone = false;     /* no other cancel of the task was given up for lost when this one left */
 #if !COMPARE
     byte has = NONE;
     mtype was = 0;
@@ -303,20 +317,24 @@ said_no:
         goto over
     };
 
-undo:   /* only a recorded task can be cancelled; what is created is in doubt before its cancel leaves */
+undo:   /* only a recorded task can be cancelled. Before its cancel leaves, the order is `cancelling`, under an epoch of its
+           own. The write and the first byte are one step here: a process that stands still between them is what cannot
+           be promised */
     atomic {
         if
-        :: HELD && state[r] == CREATED -> t = recorded[r]; mark(IN_DOUBT)
-        :: HELD && state[r] == IN_DOUBT && recorded[r] != 0 -> t = recorded[r]
+        :: HELD && recorded[r] != 0 && (state[r] == CREATED || state[r] == IN_DOUBT || state[r] == CANCELLING) ->
+           t = recorded[r]; alone = (state[r] != CANCELLING);
+           mark(CANCELLING); epoch[r] = (NUMBERS -> epoch[r] + 1 : ME); e = epoch[r]
         :: else -> goto over
+        fi;
+        if
+        :: true -> cancel(t)
+        /* The answer is lost; too late, or refused; lost on its way, and perhaps late: */
+        :: UNLUCKY; cancel(t); goto over
+        :: UNLUCKY; goto too_late
+        :: LATE && troubles > 0 && LIVES(t) -> troubles--; ending = t; goto over
         fi
     };
-    if
-    :: atomic { true -> cancel(t) }
-    /* The answer is lost; too late, refused, or lost on its way: */
-    :: atomic { UNLUCKY; cancel(t) } -> goto over
-    :: atomic { UNLUCKY } -> goto too_late
-    fi;
     if
     :: !PROVEN || !LIVES(t) -> goto taken_back      /* it is read */
     :: atomic { UNLUCKY } -> goto over
@@ -326,7 +344,7 @@ too_late:
     atomic {
         if
         :: !PROVEN -> goto taken_back
-        :: PROVEN && LIVES(t) && HELD && state[r] == IN_DOUBT -> mark(CREATED)
+        :: PROVEN && LIVES(t) && HELD && epoch[r] == e && state[r] == CANCELLING && (alone || SETTLED(r)) -> mark(CREATED)
         :: else -> skip
         fi;
         goto over
@@ -335,7 +353,8 @@ too_late:
 taken_back:
     atomic {
         if
-        :: HELD && (state[r] == CREATED || state[r] == IN_DOUBT) && recorded[r] == t -> mark(CANCELLED)
+        :: HELD && (state[r] == CREATED || state[r] == IN_DOUBT || state[r] == CANCELLING) && recorded[r] == t ->
+           mark(CANCELLED)
         :: else -> skip
         fi
     };
@@ -363,6 +382,10 @@ active proctype wire() {
 end:
     do
     :: atomic { coming > 0 -> coming--; create(t); t = 0 }
+#if LATE
+    :: atomic { ending > 0 -> t = ending; cancel(t); t = 0 }
+    :: ending > 0 -> ending = 0     /* its time has passed: it can act no more */
+#endif
     od
 }
 
@@ -382,7 +405,8 @@ active proctype event() {
     byte r = 0;
 end:
     do
-    :: atomic { !FREE && state[key] == IN_DOUBT && (live > 0 || recorded[key] != 0 || CANCEL_SEEN) && !still ->
+    :: atomic { !FREE && (state[key] == IN_DOUBT || state[key] == CANCELLING && (SETTLED(key) || live == 0)) &&
+                (live > 0 || recorded[key] != 0 || CANCEL_SEEN) && !still ->
            r = key;
            if
            :: recorded[r] == 0 && live > 0 -> recorded[r] = tasks; mark(CREATED)
@@ -413,7 +437,7 @@ inline copy_row(i) {
        old_state[i] = state[i]; old_recorded[i] = recorded[i];
        old_epoch[i] = (NUMBERS -> epoch[i] + COUNTER * (FRESH -> JUMP : 1) : 0);
        if
-       :: COUNTER && (state[i] == PENDING || state[i] == SENDING || state[i] == IN_DOUBT) ->
+       :: COUNTER && (state[i] == PENDING || state[i] == SENDING || state[i] == IN_DOUBT || state[i] == CANCELLING) ->
           old_state[i] = IN_DOUBT; old_recorded[i] = 0
        :: else -> skip
        fi
@@ -468,7 +492,7 @@ proctype settler() {
     :: else -> break
     od;
     /* Nothing waits or is on its way for ever. */
-    atomic { assert(!FREE && (state[key] == CREATED || state[key] == IN_DOUBT)) }
+    atomic { assert(!FREE && (state[key] == CREATED || state[key] == IN_DOUBT || state[key] == CANCELLING)) }
 }
 #endif
 

@@ -30,6 +30,9 @@
 #ifndef PROVEN  /* undo frees a key only when the service said, or shows, that the task is cancelled */
 #define PROVEN 1
 #endif
+#ifndef WAIT    /* while a cancel that was not answered may act, no read calls its order created, nor broadcasts it */
+#define WAIT 1
+#endif
 #ifndef HEIR    /* another push of the same payload takes the recorded draft over, and does not make a second one */
 #define HEIR 1
 #endif
@@ -53,6 +56,9 @@
 #define ALL 1
 #endif
 
+#ifndef LATE     /* 0: a cancel that was given up for lost never acts after */
+#define LATE 1
+#endif
 #ifndef COPY     /* 1: once, the ledger may be put back to an older copy of itself */
 #define COPY 0
 #endif
@@ -96,7 +102,7 @@
 #define NUMBERS (COPY && !(COUNTER && ABOVE && FRESH))
 #endif
 
-mtype = { PENDING, DRAFTING, DRAFTED, BROADCASTING, CREATED, REFUSED, IN_DOUBT, CANCELLED, ALREADY_PUSHED, SUPERSEDED };
+mtype = { PENDING, DRAFTING, DRAFTED, BROADCASTING, CREATED, REFUSED, IN_DOUBT, CANCELLED, ALREADY_PUSHED, SUPERSEDED, CANCELLING };
 mtype = { DRAFT, LIVE, GONE_BACK };
 
 /* --- the ledger: a row (a chunk of one order) for each run that the order was pushed in -------------------------- */
@@ -127,6 +133,7 @@ mtype task[TASKS + 1];
 byte  content[TASKS + 1];   /* the payload it was made from */
 bool  was_live[TASKS + 1];
 bool  coming[TASKS + 1];    /* a broadcast of it was given up for lost, and is still on its way */
+bool  ending[TASKS + 1];    /* a cancel of it was; false again when it acted, or its time has passed */
 byte  live = 0;             /* drivers called for this order, at this moment */
 
 byte  started = 0;
@@ -145,7 +152,8 @@ bool  still = false;        /* the troubles are over, and all workers so far are
 #define LETS_GO(s)     (s == REFUSED || s == CANCELLED)
 #define FREE           (key == NONE || LETS_GO(state[key]))
 #define CLAIMED(s)     (s == DRAFTING || s == BROADCASTING)
-#define PERHAPS(s)     (s == BROADCASTING || s == IN_DOUBT)
+#define PERHAPS(s)     (s == BROADCASTING || s == IN_DOUBT || s == CANCELLING)
+#define SETTLED(n)     (state[n] != CANCELLING || !WAIT || !ending[recorded[n]])
 #define UNPROCESSED(s) (s == PENDING || s == DRAFTING || s == DRAFTED)
 #define CLEARED        r = 0; e = 0; h = 0; t = 0; clean = false; refused = false
 
@@ -162,6 +170,7 @@ inline judge() {
     assert(!FREE || live == 0);                                     /* a key is free only if nothing is there */
     assert(FREE || !UNPROCESSED(state[key]) || live == 0);
     assert(FREE || state[key] != CREATED || was_live[recorded[key]]);
+    assert(FREE || state[key] != CREATED || !ending[recorded[key]] || task[recorded[key]] == GONE_BACK || put_back);
     assert(FREE || state[key] != CREATED || content[recorded[key]] == payload[key] || put_back)
 #endif
 #if TOLD
@@ -184,7 +193,7 @@ inline cancel(t) {
     :: task[t] == LIVE -> live--
     :: else -> skip
     fi;
-    task[t] = GONE_BACK; coming[t] = false
+    task[t] = GONE_BACK; coming[t] = false; ending[t] = false
 }
 
 inline make_draft(carries, t) { tasks++; t = tasks; task[t] = DRAFT; content[t] = carries }
@@ -217,7 +226,8 @@ inline recover() {
 /* Another run brings the order: it is let in, takes the key over from the run that has it, or stands back (NONE). */
 inline admit(has, was, version) {
     if
-    :: has != NONE && (was == CREATED || PERHAPS(was) && (payload[has] != version || recorded[has] == 0)) ->
+    :: has != NONE && (was == CREATED || was == CANCELLING ||
+                       PERHAPS(was) && (payload[has] != version || recorded[has] == 0)) ->
        TELL(ALREADY_PUSHED);
        r = NONE
     :: else ->
@@ -289,7 +299,7 @@ next:
     if
     :: atomic { HELD && state[r] == PENDING -> claim(DRAFTING) } -> goto draft
     :: atomic { HELD && state[r] == DRAFTED -> t = recorded[r]; clean = true; claim(BROADCASTING) } -> goto send
-    :: atomic { HELD && PERHAPS(state[r]) && recorded[r] != 0 ->
+    :: atomic { HELD && PERHAPS(state[r]) && recorded[r] != 0 && SETTLED(r) ->
            t = recorded[r]; clean = !OWN;
            if
            :: state[r] == BROADCASTING && !TAKEN -> e = epoch[r]
@@ -370,6 +380,7 @@ created:
     atomic {
         if
         :: MINE && state[r] == BROADCASTING || HELD && state[r] == IN_DOUBT -> mark(CREATED)
+        :: MINE && state[r] == CANCELLING && (clean || SETTLED(r)) -> mark(CREATED)
         :: else -> skip
         fi;
         goto over
@@ -379,7 +390,8 @@ taken_back:
     atomic {
         if
         :: MINE && state[r] == BROADCASTING -> mark(CANCELLED)
-        :: HELD && (state[r] == DRAFTED || state[r] == CREATED || state[r] == IN_DOUBT) -> mark(CANCELLED)
+        :: HELD && (state[r] == DRAFTED || state[r] == CREATED || state[r] == IN_DOUBT || state[r] == CANCELLING) ->
+           mark(CANCELLED)
         :: else -> skip
         fi;
         goto over
@@ -412,21 +424,23 @@ give_up:
         goto over
     };
 
-undo:   /* what is perhaps on its way is claimed; what is created is in doubt before its cancel leaves */
+undo:   /* before a cancel leaves, the order is `cancelling`, under an epoch of its own. The write and the first byte are
+           one step here: a process that stands still between them is what cannot be promised */
     atomic {
         if
-        :: HELD && state[r] == BROADCASTING -> t = recorded[r]; claim(BROADCASTING)
-        :: HELD && state[r] == CREATED -> t = recorded[r]; mark(IN_DOUBT)
-        :: HELD && recorded[r] != 0 && (state[r] == DRAFTED || state[r] == IN_DOUBT) -> t = recorded[r]
+        :: HELD && recorded[r] != 0 && (state[r] == DRAFTED || state[r] == CREATED || PERHAPS(state[r])) ->
+           t = recorded[r]; clean = (state[r] != CANCELLING);
+           mark(CANCELLING); epoch[r] = (NUMBERS -> epoch[r] + 1 : ME); e = epoch[r]
         :: else -> goto over
+        fi;
+        if
+        :: true -> cancel(t)
+        /* The answer is lost; too late, refused, or never sent; lost on its way, and perhaps late: */
+        :: UNLUCKY; cancel(t); goto over
+        :: UNLUCKY; goto created_still
+        :: LATE && troubles > 0 && task[t] != GONE_BACK -> troubles--; ending[t] = true; goto over
         fi
     };
-    if
-    :: atomic { true -> cancel(t) }
-    /* The answer is lost; too late, refused, or lost on its way: */
-    :: atomic { UNLUCKY; cancel(t) } -> goto over
-    :: atomic { UNLUCKY } -> goto created_still
-    fi;
     if
     :: !PROVEN || task[t] == GONE_BACK -> goto taken_back      /* it is read */
     :: atomic { UNLUCKY } -> goto over
@@ -463,6 +477,14 @@ end:
     :: atomic { coming[1] -> broadcast(1) }
     :: atomic { coming[2] -> broadcast(2) }
     :: atomic { coming[3] -> broadcast(3) }
+#if LATE
+    :: atomic { ending[1] -> cancel(1) }
+    :: atomic { ending[2] -> cancel(2) }
+    :: atomic { ending[3] -> cancel(3) }
+    :: ending[1] -> ending[1] = false       /* its time has passed: it can act no more */
+    :: ending[2] -> ending[2] = false
+    :: ending[3] -> ending[3] = false
+#endif
     od
 }
 
@@ -551,7 +573,7 @@ proctype settler() {
         rows > 0 -> still = true;
         if
         :: !FREE -> hold(); recover()
-        :: true -> admit(key, state[key], payload[key])
+        :: FREE || state[key] != CANCELLING -> admit(key, state[key], payload[key])
         fi
     };
     do
@@ -567,6 +589,8 @@ proctype settler() {
            fi
        }
     :: atomic { r != NONE && state[r] == IN_DOUBT && recorded[r] != 0 -> claim(BROADCASTING) }
+    :: atomic { r != NONE && state[r] == CANCELLING && !ending[recorded[r]] -> claim(BROADCASTING) }
+    :: r != NONE && state[r] == CANCELLING && ending[recorded[r]] -> !ending[recorded[r]]  /* until its time has passed */
     :: else -> break
     od;
     atomic {
