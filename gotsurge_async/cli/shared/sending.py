@@ -17,7 +17,7 @@ from gotsurge_async.bulk.after.lookup import note_unused_drafts
 from gotsurge_async.bulk.after.replace import Replaced
 from gotsurge_async.bulk.after.results import count_results
 from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.ledger import DOUBTFUL, RunLost
+from gotsurge_async.bulk.ledger import DOUBTFUL, LedgerUnusable, RunLost
 from gotsurge_async.bulk.send.load import LEFT_OUT
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of, is_unreachable
@@ -244,9 +244,11 @@ class Sending:
             return Sent(stopped_by=error)
 
     async def _ledger_failed(self, ledger: Ledger, run: Run, error: LedgerError) -> Failure:
-        """What the ledger still says of what was in flight. If it cannot be read, the careful word is in doubt."""
+        """What the ledger still says of what was in flight. If it cannot be believed, the careful word is in doubt."""
         counts = None
-        if not isinstance(error, RunLost):  # else the run is another process's, and so is what is in flight of it
+        damaged = isinstance(error, LedgerUnusable) and error.lasts
+        # A run that another process has taken over is that one's, and so is what is in flight of it.
+        if not damaged and not isinstance(error, RunLost):
             with suppress(LedgerError, TimeoutError):
                 async with asyncio.timeout(READ_SECONDS):
                     counts = await ledger.counts(run.id)

@@ -99,7 +99,7 @@ def test_several_keys_are_resolved_at_once(desk: Desk) -> None:
     words = ("--key", "A", "--created", tasks["A"], "--key", "B", "--created", tasks["B"])
     done = desk.on_ledger("resolve", run_id, *words)
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "2 created, 2 still in doubt")
-    assert f"2 in doubt: gotsurge reconcile {run_id}" in done.stderr
+    assert "2 in doubt, to settle them as their events arrive: gotsurge receive" in done.stderr
     done = desk.on_ledger("resolve", run_id, "--key", "C", "--key", "D", "--not-created", "--json")
     document = desk.document(done)
     assert (document["not_created"], document["left_in_doubt"]) == ([{"key": "C"}, {"key": "D"}], 0)
