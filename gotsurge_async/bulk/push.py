@@ -242,7 +242,7 @@ class Push:
             sender.lost_drafts.update(await run.lost_drafts())
             await watch.begin(run)
             if isinstance(sender, TwoPhaseSender):
-                await self._finish(run, sender)
+                await self._finish(run, sender, watch)
             if self._brakes.canary:
                 await self._send_canary(run, send)
             if not canary_only:
@@ -280,12 +280,14 @@ class Push:
         found = {draft.key: draft.task_id for draft in await find_unused_drafts(self._gs, run, keys)}
         return await run.adoptable(found)
 
-    async def _finish(self, run: Run, sender: TwoPhaseSender) -> None:
+    async def _finish(self, run: Run, sender: TwoPhaseSender, watch: BrakeWatch) -> None:
         """Bring to its end what an earlier process left drafted, or broadcast."""
 
         async def finish(rows: Sequence[OrderRow]) -> Results:
             started = self._session.clock.monotonic()
-            return self._told(await sender.finish(rows), started)
+            results = await sender.finish(rows)
+            self._halt(watch.count(results))
+            return self._told(results, started)
 
         await self._batches(run.rows(WITH_DRAFT | {OrderState.CANCELLING}), finish)
 
@@ -312,13 +314,15 @@ class Push:
         return results
 
     def _halt(self, error: GotSurgeError | None) -> None:
-        """Take no more chunks, if there is a reason. Of several, one that a person must mend is told.
+        """Take no more chunks, if there is a reason. Of several, one that a person must mend is told, then a limit.
 
         What was not sent because the push was stopped has no other reason.
         """
         if error is None or (self._stopping.is_set() and isinstance(error, NotSent | RateLimited)):
             return
-        if self._stopper is None or stops_all(error):
+        # A limit holds for all workers of a run; that a service could not be reached only makes one of them rest.
+        stopper = self._stopper
+        if stopper is None or stops_all(error) or (isinstance(error, LimitReached) and not stops_all(stopper)):
             self._stopper = error
         if self._batcher is not None:
             self._batcher.stop()

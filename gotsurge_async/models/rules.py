@@ -17,6 +17,7 @@ from math import inf
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from gotsurge_async.models.phones import is_international, meant_by, problem_of
 from gotsurge_async.models.tasks import BroadcastPreference, Item, Order, ServiceType, VehiclePreference
 from gotsurge_async.money import MILLICENTS_PER_UNIT, Money
 
@@ -60,10 +61,6 @@ class Finding(NamedTuple):
 Found = Callable[[Finding], None]
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
-_PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
-_PHONE_DECORATION = re.compile(r"[\s().\-/]+")
-_SINGAPORE_PHONE = re.compile(r"65[3689][0-9]{7}")
-"""A number of Singapore whose + a spreadsheet has dropped."""
 _PICKUP_START, _PICKUP_END = "from_time_window.start_time_utc", "from_time_window.end_time_utc"
 _DELIVERY_START, _DELIVERY_END = "to_time_window.start_time_utc", "to_time_window.end_time_utc"
 _ITEM_MEASURES = ("quantity", "weight", "volume", "length", "width", "height")
@@ -181,26 +178,13 @@ def _check_address(path: str, address: Any, found: Found) -> None:
 
 def _check_contact(path: str, contact: Any, found: Found) -> None:
     phone, imo = contact.phone, contact.vessel_imo
-    if phone and not _PHONE.fullmatch(phone):
-        found(Finding(f"{path}.phone", _NOT_E164, value=phone, proposal=_phone(phone)))
+    if phone and not is_international(phone):
+        found(Finding(f"{path}.phone", problem_of(phone), value=phone, proposal=meant_by(phone)))
     if imo is not None and not _is_imo(imo):
         message = "an IMO number has seven digits"
         if _has_seven_digits(imo):
             message = "is no IMO number: its last digit does not fit the first six, so one digit is mistyped"
         found(Finding(f"{path}.vessel_imo", message, value=imo))
-
-
-_NOT_E164 = "is not E.164: + and the country, then digits only, such as +6561234567"
-
-
-def _phone(text: str) -> str | None:
-    """The number that a text certainly means, as it is to be written."""
-    plain = _PHONE_DECORATION.sub("", text)
-    if plain.startswith("00"):
-        plain = "+" + plain[2:]
-    elif _SINGAPORE_PHONE.fullmatch(plain):
-        plain = "+" + plain
-    return plain if _PHONE.fullmatch(plain) else None
 
 
 def _check_windows(order: Any, now: datetime, zone: tzinfo, found: Found) -> None:

@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from gotsurge_async import GotSurge, RetryPolicy, SignInNeeded, Timeouts, UsageError
+from gotsurge_async.api.endpoints import DRAFTS_BROADCAST, PLATFORM_TASKS_GET
 from gotsurge_async.bulk import Brakes, Ledger, Mode, Push
 from gotsurge_async.bulk.ledger import RunInfo, RunState
 from gotsurge_async.bulk.ledger.segments import Distribution, Waiting
@@ -178,6 +179,30 @@ async def test_limits_count_what_others_did(crew: Crew) -> None:
     assert await crew.state(run_id) is RunState.SENDING
     await crew.work(crew.worker(), run_id, 1, 2)
     assert (await crew.distribution(run_id)).stopped_by == "40 orders are refused, and the limit is 20"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("limit", "segments"), [(0, 1), (20, 2)])
+async def test_a_limit_of_doubts_ends_a_two_phase_run(crew: Crew, limit: int, segments: int) -> None:
+    """Orders whose broadcast may have acted are in doubt, and count in every segment that was given back."""
+    async with simulated("platform", simulator=crew.simulator, retry=QUICK, clock=crew.clock) as gs:
+        crew = attrs.evolve(crew, gs=gs)
+        brakes = Brakes(max_in_doubt=limit, doubts_in_a_row=None)
+        run_id = await crew.put_up(80, mode=Mode.TWO_PHASE, brakes=brakes)
+        crew.simulator.order_fault(Fault(operation=DRAFTS_BROADCAST.name, kind="reset"))
+        crew.simulator.order_fault(Fault(operation=PLATFORM_TASKS_GET.name, kind="status", status=500))
+        await crew.work(crew.worker(), run_id, *range(segments - 1))
+        assert await crew.state(run_id) is RunState.SENDING
+        await crew.work(crew.worker(), run_id, segments - 1, segments)
+    assert await crew.state(run_id) is RunState.STOPPED
+    distribution = await crew.distribution(run_id)
+    in_doubt = segments * 20
+    assert (distribution.stopped_as, distribution.stopped_by) == (
+        "LimitReached",
+        f"{in_doubt} orders are in doubt, and the limit is {limit}",
+    )
+    counts = await crew.ledger.counts(run_id)
+    assert (counts.broadcasting, counts.pending) == (in_doubt, 80 - in_doubt)
 
 
 @pytest.mark.slow

@@ -162,7 +162,8 @@ def _constants() -> dict[str, ast.AST]:
 @cache
 def _helpers() -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
     """Functions that make a text for other files."""
-    return {"not_in": _file(PACKAGE / "bulk/sources/lines.py").functions["not_in"]}
+    places = {"not_in": "bulk/sources/lines.py", "problem_of": "models/phones.py"}
+    return {name: _file(PACKAGE / place).functions[name] for name, place in places.items()}
 
 
 TABLES = ("_SIGNATURES", "_WORKBOOK")

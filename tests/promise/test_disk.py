@@ -79,7 +79,8 @@ def judge_words(experiment: Experiment, done: Finished) -> Faults:
         lies.append(f"exit {done.code} without a word")
     if done.code == USAGE and experiment.tasks():
         lies.append("exit 2 says that nothing was sent, and something was")
-    if done.code not in (0, KILLED) and '"files"' not in done.out and "resume" not in done.err:
+    advice = any(word in done.err for word in ("resume", "push the same file again", "try again"))
+    if done.code not in (0, KILLED) and '"files"' not in done.out and not advice:
         lies.append(f"exit {done.code} does not say what to do")
     return Faults(dishonest=tuple(lies))
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from gotsurge_async.models.phones import is_international
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.tasks import BroadcastPreference, Item, Order, ServiceType, VehiclePreference
 from gotsurge_async.money import Money
@@ -70,7 +71,7 @@ texts = (
 _maybe_text = st.none() | texts
 _measures = st.none() | st.floats(0, 1e9)
 _degrees = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
-_phones = st.none() | st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True)
+_phones = st.none() | st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True).filter(is_international)
 _amounts = st.none() | st.integers(200_000, 100_000_000).map(lambda n: Money(millicents=n, currency="SGD"))
 
 

@@ -153,17 +153,17 @@ class Resolver:
         """What the ledger knows better."""
         named = [each.task_id for each in said if each.task_id is not None]
         recorded = await self.ledger.recorded(info.environment, named) if named else {}
-        elsewhere = [each.key for each in said if each.key in rows and rows[each.key].state in OWNED_ELSEWHERE]
+        elsewhere = [each.key for each in said if each.key not in rows or rows[each.key].state in OWNED_ELSEWHERE]
         owners = await self.ledger.pushed(info.environment, elsewhere) if elsewhere else {}
         faults, now = [], self.ledger.now()
+        others: dict[tuple[str, OrderState], list[Resolution]] = {}
         for each in said:
             row = rows.get(each.key)
-            if row is None:
-                faults.append(self._fault(each, f"run {info.id} has no such order"))
-            elif row.state in OWNED_ELSEWHERE and each.key in owners:
+            if each.key in owners:
                 run_id, state, _ = owners[each.key]
-                how = f": gotsurge resolve {run_id}" if state in DOUBTFUL else ", not in doubt"
-                faults.append(self._fault(each, f"is {in_words(state)} in run {run_id}{how}"))
+                others.setdefault((run_id, state), []).append(each)
+            elif row is None:
+                faults.append(self._fault(each, f"run {info.id} has no such order"))
             elif row.state not in in_doubt:
                 if not _is_recorded(each, row):
                     as_ = f" as {row.task_id}" if row.state is OrderState.CREATED and row.task_id else ""
@@ -175,7 +175,15 @@ class Resolver:
                 faults.append(self._fault(each, f"task {row.task_id} is recorded for it, and no other can be its own"))
             elif each.task_id is not None and recorded.get(each.task_id, row.id) != row.id:
                 faults.append(self._fault(each, f"task {each.task_id} is recorded for another order"))
-        return faults
+        return [*(self._of_another_run(info, *owner, orders) for owner, orders in others.items()), *faults]
+
+    def _of_another_run(self, info: RunInfo, run_id: str, state: OrderState, orders: Sequence[Resolution]) -> Fault:
+        """One fault for all orders that another run has: a file of a whole run has one cause."""
+        how = f": gotsurge resolve {run_id}" if state in DOUBTFUL else ", not in doubt"
+        if len(orders) == 1:
+            return self._fault(orders[0], f"is {in_words(state)} in run {run_id}{how}")
+        instead = f", not in {info.id}" if state in DOUBTFUL else ""
+        return Fault(file=self.file, rule=f"{len(orders):,} orders are {in_words(state)} in run {run_id}{instead}{how}")
 
     async def _disproved(self, info: RunInfo, said: Sequence[Resolution], rows: Mapping[str, OrderRow]) -> list[Fault]:
         """What the service knows better: each task that is named, or recorded, is read."""

@@ -26,6 +26,7 @@ from gotsurge_async.bulk.ledger.sql.runs import Held, LatestTasks
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
+    DOUBTFUL,
     LETTERS,
     READABLE,
     UNFINISHED,
@@ -194,7 +195,7 @@ class SegmentRun(Run):
             epoch=epoch,
             state="open" if left else "done",
             refused=counts.refused,
-            in_doubt=counts.in_doubt,
+            in_doubt=counts.of(DOUBTFUL),  # also those whose broadcast may have acted: no read has settled them
             moved=int(left < self._left),
         )
 

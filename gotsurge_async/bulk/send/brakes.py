@@ -155,15 +155,26 @@ class BrakeWatch:
         if prices := self._prices.pop(place, None):
             kept = {result.order.id for result in results if isinstance(result, Created | InDoubt)}
             self._spent -= sum(price for order_id, price in prices.items() if order_id not in kept)
-        kinds = Counter(map(type, results))
-        self._refused += kinds[Refused]
-        self._in_doubt += kinds[InDoubt]
-        self._ended[place] = frozenset(kinds)
-        reached = next(self._reached(place), None)
+        reached = self.count(results)
+        self._ended[place] = frozenset(map(type, results))
+        reached = reached or next(self._in_a_row_reached(place), None)
         while self._all_ended in self._ended:
             self._ended.pop(self._all_ended - self._looks_back, None)
             self._all_ended += 1
         return reached
+
+    def count(self, results: Sequence[OrderResult[PendingOrder]]) -> LimitReached | None:
+        """Count refusals and doubts, also of orders that an earlier process had begun; returns the limit they pass."""
+        kinds = Counter(map(type, results))
+        self._refused += kinds[Refused]
+        self._in_doubt += kinds[InDoubt]
+        for count, limit, what in (
+            (self._refused, self._brakes.max_errors, "refused"),
+            (self._in_doubt, self._brakes.max_in_doubt, "in doubt"),
+        ):
+            if limit is not None and count > limit:
+                return LimitReached(f"{number_of(count, 'order is', 'orders are')} {what}, and the limit is {limit}")
+        return None
 
     def _priced(self, order: PendingOrder | OrderRow) -> _Priced:
         return _price_of(self._path, order)
@@ -181,13 +192,7 @@ class BrakeWatch:
         self._spent = total
         return prices
 
-    def _reached(self, place: int) -> Iterator[LimitReached]:
-        for count, limit, what in (
-            (self._refused, self._brakes.max_errors, "refused"),
-            (self._in_doubt, self._brakes.max_in_doubt, "in doubt"),
-        ):
-            if limit is not None and count > limit:
-                yield LimitReached(f"{number_of(count, 'order is', 'orders are')} {what}, and the limit is {limit}")
+    def _in_a_row_reached(self, place: int) -> Iterator[LimitReached]:
         for counted, limit, what in (
             (InDoubt, self._brakes.doubts_in_a_row, "in doubt: the service, or the way to it, is down"),
             (Refused, self._brakes.refusals_in_a_row, "refused: mend what they have in common"),

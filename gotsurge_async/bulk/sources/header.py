@@ -318,6 +318,8 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
             wrong(name, f"{same} (columns {index[field] + 1} and {place + 1}): remove one of them")
         else:
             index[field] = place
+    used = {*joined, reading.key, column_map.only_rows_with} - {names[place] for place in index.values()}
+    _report_repeated(names, used, wrong)
     lacking = {name: field for name, field in column_map.columns.items() if name not in names}
     lacking |= {name: field for field, join in column_map.join.items() for name in join.columns if name not in names}
     for name, field in lacking.items():
@@ -330,3 +332,11 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
         elif all(name in names for name in join.columns):
             places[field] = tuple(names.index(name) for name in join.columns)
     return places
+
+
+def _report_repeated(names: Sequence[str], used: Collection[str | None], wrong: Wrong) -> None:
+    """Report each column that is read and stands more than once: which one is meant cannot be known."""
+    for name in dict.fromkeys(names):
+        if name and name in used and names.count(name) > 1:
+            first, second, *_ = (place for place, each in enumerate(names, start=1) if each == name)
+            wrong(name, f"stands twice (columns {first} and {second}), and only one can be meant: rename or remove one")

@@ -1,6 +1,7 @@
 """``gotsurge push``: a file of orders into GotSurge."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import attrs
 import click
 
 from gotsurge_async.api.endpoints import TASKS_CREATE
-from gotsurge_async.bulk import Brakes, Ledger, Mode, Push, Run, Source, SourceOptions
+from gotsurge_async.bulk import Brakes, Ledger, LedgerError, Mode, Push, Run, RunHeld, Source, SourceOptions
 from gotsurge_async.bulk.after.replace import replace_changed
 from gotsurge_async.bulk.after.results import refuse_older
 from gotsurge_async.bulk.checks.words import number_of, verb
@@ -266,7 +267,7 @@ class Pushing(Sending):
                 push.mode = Mode(options.mode)
             if options.replace_changed and push.mode is Mode.DIRECT:
                 raise UsageError("--replace-changed is for platform partners: a plain one cannot change a task")
-            with options.seen.put_up(wanted=options.distributed) as trace:
+            with options.seen.put_up(wanted=options.distributed) as trace, self._nothing_sent():
                 run, admission = await self._load(push, gs.environment.api_base, trace)
             if admission.changed:
                 await self._handle_changed(gs, run, admission)
@@ -282,6 +283,18 @@ class Pushing(Sending):
                     interrupts=interrupts,
                 )
             return await self._deliver(gs, ledger, push, run, waiting=admission.pending, interrupts=interrupts)
+
+    @contextmanager
+    def _nothing_sent(self) -> Iterator[None]:
+        """Say what to do where the ledger fails: a run that was not loaded to its end cannot be resumed."""
+        try:
+            yield
+        except RunHeld:
+            raise
+        except LedgerError as error:
+            what = "query" if self._options.source.query else "file" if self._options.file != STDIN else "input"
+            error.add_note(f"nothing was sent: push the same {what} again after that")
+            raise
 
     async def _load(
         self, push: Push, api_base: str, trace: Mapping[str, Any] = {}, *, only_look: bool = False

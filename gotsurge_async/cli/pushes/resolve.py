@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from gotsurge_async.bulk import UnusableSource
@@ -105,7 +106,8 @@ async def resolve(
             raise told_faults(error, "nothing was recorded") from None
         steps = []
         if not await opened.is_held(info.id):
-            steps = next_steps(Standing(info=info, counts={"in_doubt": resolved.left}, ledger=opened.place))
+            standing = await Standing.of(opened, info)
+            steps = next_steps(attrs.evolve(standing, counts={"in_doubt": resolved.left}))
     if as_json:
         one = said[0] if file is None and len(said) == 1 else None
         told = _document(resolved, untouched, by) if one is None else _document_of_one(one, by)

@@ -1,7 +1,7 @@
 """What to type next about a run: one place makes these commands, for the end of a push and for ``gotsurge status``."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from click.core import ParameterSource
 from gotsurge_async.bulk import Ledger, Mode, OrderState
 from gotsurge_async.bulk.after.writing import ending_of, form_of
 from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.ledger import DOUBTFUL, UNDO, WAITING, Counts, RunInfo, Word, word_of
+from gotsurge_async.bulk.ledger import DOUBTFUL, OWNED_ELSEWHERE, UNDO, WAITING, Counts, RunInfo, Word, word_of
 from gotsurge_async.bulk.send.load import LEFT_OUT
 from gotsurge_async.bulk.sources.options import ENDINGS
+from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cli.shared.connect import SIMULATED, Target
 from gotsurge_async.cli.shared.ledger import OUT, find_ledger
 from gotsurge_async.cli.shared.output import say
@@ -23,6 +24,11 @@ from gotsurge_async.config import Environment
 from gotsurge_async.database import Kind, Place
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.system import shell
+
+SHOWN_OWNERS = 3
+"""The most other runs that are named in which orders are in doubt."""
+
+_BLOCK = 1000
 
 ELSEWHERE = "FOLDER"
 """Stands in a command for a folder that can be written, which a person must name."""
@@ -51,7 +57,8 @@ class Standing:
         out: the folder of the result files.
         sign_in: whether there is no token that works.
         results_failed: whether the result files could not be written.
-        elsewhere: whether all that is in doubt is so in another run, which has the keys.
+        elsewhere: whether all that is in doubt is so in other runs, which have the keys; ``owners`` names some of them.
+        recorded: whether an order in doubt may have a recorded task, which can be read; `of` looks.
         looked: whether GotSurge has just been asked about what is in doubt.
         cancelling: how many of those in doubt are so because a cancel of their task was not answered.
         open_until: until when such a cancel may still act; no read settles its order before.
@@ -67,6 +74,8 @@ class Standing:
     sign_in: bool = False
     results_failed: bool = False
     elsewhere: bool = False
+    owners: Sequence[str] = ()
+    recorded: bool = True
     looked: bool = False
     cancelling: int = 0
     open_until: datetime | None = None
@@ -77,10 +86,12 @@ class Standing:
         counts = counts or await ledger.counts(info.id)
         words = {word.value: counts.of(state for state in OrderState if word_of(state) is word) for word in Word}
         words[Word.UNPROCESSED.value] = counts.of(WAITING)  # what another run has taken over is that run's
-        elsewhere = bool(counts.of(DOUBTFUL))
-        async for _ in ledger.rows(info.id, DOUBTFUL, batch=1):
-            elsewhere = False
-            break
+        elsewhere, recorded = bool(counts.of(DOUBTFUL)), False
+        async for row in ledger.rows(info.id, DOUBTFUL):
+            elsewhere, recorded = False, bool(row.task_id)
+            if recorded or info.mode is Mode.TWO_PHASE:
+                break
+        owners = await _owners(ledger, info, counts.of(DOUBTFUL)) if elsewhere and info.mode is Mode.DIRECT else ()
         states = (OrderState.CANCELLING,)
         times = [row.open_until async for row in ledger.rows(info.id, states)] if counts.of(states) else []
         return cls(
@@ -88,6 +99,8 @@ class Standing:
             counts=words,
             ledger=ledger.place,
             elsewhere=elsewhere,
+            owners=owners,
+            recorded=recorded,
             cancelling=len(times),
             open_until=max(filter(None, times), default=None),
             **more,
@@ -136,6 +149,19 @@ class Standing:
         if self.results_failed:
             return f"--out {ELSEWHERE}"
         return "" if self.out == OUT else _option("--out", str(self.out))
+
+
+async def _owners(ledger: Ledger, info: RunInfo, doubts: int) -> Sequence[str]:
+    """Other runs in which orders of a run are in doubt, at most `SHOWN_OWNERS` of them."""
+    owners: dict[str, None] = {}
+    async for rows in chunks_of(ledger.rows(info.id, OWNED_ELSEWHERE), _BLOCK):
+        found = await ledger.pushed(info.environment, [row.key for row in rows])
+        doubtful = [run_id for run_id, state, _ in found.values() if state in DOUBTFUL]
+        owners |= dict.fromkeys(doubtful)
+        doubts -= len(doubtful)
+        if len(owners) >= SHOWN_OWNERS or doubts <= 0:
+            break
+    return [*owners][:SHOWN_OWNERS]
 
 
 def _of_the_form(info: RunInfo) -> Iterator[str]:
@@ -254,21 +280,34 @@ def _changed(standing: Standing, why: str) -> Iterator[Step]:
 
 
 def _in_doubt(standing: Standing, why: str) -> Iterator[Step]:
+    info, direct = standing.info, standing.info.mode is Mode.DIRECT
+    if standing.simulated:  # it is gone: there is nothing to read, and no event will come
+        if not standing.elsewhere:
+            yield from _by_hand(standing, why)
+        return
     if standing.elsewhere:
-        if not standing.simulated:
+        for run_id in standing.owners if direct else ():
+            yield Step(f"{why}, in earlier runs", _joined("gotsurge status", run_id, standing.place()))
+        if not direct:
             yield Step(f"{why}, in earlier runs", _joined("gotsurge reconcile", standing.place(calls=True)))
         return
-    if standing.cancelling and not standing.simulated:
+    if standing.cancelling:
         cancels = number_of(standing.cancelling, "cancel")
         until = f", and may act until {standing.open_until:%H:%M:%S} UTC; after that" if standing.open_until else ""
         yield Step(f"{cancels} not answered{until}", standing.command("reconcile", calls=True))
         if standing.cancelling == standing.counts.get("in_doubt"):
             return
-    # A plain partner has no list in which reconcile could look, and a simulator that is gone has nothing at all.
-    if standing.simulated or standing.looked or standing.info.mode is Mode.DIRECT:
-        yield from _by_hand(standing, why)
-    if not standing.simulated and not standing.looked:
+    if not standing.looked and (standing.recorded or not direct):
         yield Step(why, standing.command("reconcile", calls=True))
+    if standing.looked or direct:
+        yield from _by_hand(standing, why)
+    if direct:  # a plain partner has no Task List: the event of a task leads to it
+        account = _option("--account", info.options.get("account"))
+        receiver = _joined("gotsurge receive", standing.place(calls=True), account)
+        yield Step(f"{why}, to settle them as their events arrive", receiver)
+        if info.options.get("mode") == Mode.DIRECT and not (standing.looked or standing.recorded):
+            by_list = standing.command("reconcile", calls=True)
+            yield Step(f"{why}, if the account is a platform partner's", by_list)
 
 
 def _by_hand(standing: Standing, why: str) -> Iterator[Step]:

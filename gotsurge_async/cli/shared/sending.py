@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from gotsurge_async.bulk.after.lookup import note_unused_drafts
 from gotsurge_async.bulk.after.replace import Replaced
 from gotsurge_async.bulk.after.results import count_results
 from gotsurge_async.bulk.checks.words import number_of
+from gotsurge_async.bulk.ledger import DOUBTFUL, LedgerUnusable, RunLost
 from gotsurge_async.bulk.send.load import LEFT_OUT
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.cli.shared.exits import Exit, Failure, exit_code_of, is_unreachable
@@ -29,6 +30,9 @@ from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ConfigError, GotSurgeError
 from gotsurge_async.system.loops import ending_signals, heeded
+
+READ_SECONDS = 10.0
+"""The longest that a ledger that failed is read, to say what was in flight."""
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -137,7 +141,7 @@ class Sending:
             self._begun = run
             started = time.monotonic()
             with progress.of(waiting) if progress is not None else nullcontext():
-                sent = await self._send(push, run, interrupts)
+                sent = await self._send(ledger, push, run, interrupts)
             seconds = time.monotonic() - started if waiting else 0.0
             return await self._end(gs, ledger, run, sent, seconds, interrupts)
 
@@ -150,7 +154,7 @@ class Sending:
                 unused = await self._unused_drafts(gs, ledger, run, sent)
                 ending = await self._results(ledger, run, sent, seconds, unused)
             except LedgerError as error:
-                raise self._ledger_failed(run, error) from None
+                raise await self._ledger_failed(ledger, run, error) from None
         if sent.stopped_by is None:
             sent = attrs.evolve(sent, stopped_by=self.replaced.stopped_by)
         code = _exit_code(ending, sent, interrupts, self.replaced.unknown)
@@ -227,7 +231,7 @@ class Sending:
             tell_steps(steps)
         return code
 
-    async def _send(self, push: Push, run: Run, interrupts: Interrupts) -> Sent:
+    async def _send(self, ledger: Ledger, push: Push, run: Run, interrupts: Interrupts) -> Sent:
         try:
             return await push.send(run)
         except asyncio.CancelledError:
@@ -235,14 +239,28 @@ class Sending:
                 raise
             return Sent(interrupted=True)
         except LedgerError as error:
-            raise self._ledger_failed(run, error) from None
+            raise await self._ledger_failed(ledger, run, error) from None
         except GotSurgeError as error:  # a sign-in that ended in the middle of a chunk, for instance
             return Sent(stopped_by=error)
 
-    def _ledger_failed(self, run: Run, error: LedgerError) -> Failure:
-        """Nobody can read what became of the orders: the careful word is in doubt."""
-        text = f"{error}\nwhat was in flight is in doubt, the rest was not sent (run {run.id})"
-        return self._failure(text, Exit.IN_DOUBT, self._standing(run, {"unprocessed": 1}))
+    async def _ledger_failed(self, ledger: Ledger, run: Run, error: LedgerError) -> Failure:
+        """What the ledger still says of what was in flight. If it cannot be believed, the careful word is in doubt."""
+        counts = None
+        damaged = isinstance(error, LedgerUnusable) and error.lasts
+        # A run that another process has taken over is that one's, and so is what is in flight of it.
+        if not damaged and not isinstance(error, RunLost):
+            with suppress(LedgerError, TimeoutError):
+                async with asyncio.timeout(READ_SECONDS):
+                    counts = await ledger.counts(run.id)
+        code, what = Exit.IN_DOUBT, "what was in flight is in doubt"
+        if counts is not None:
+            in_doubt = counts.of(DOUBTFUL)
+            code = Exit.IN_DOUBT if in_doubt else Exit.STOPPED
+            what = f"{in_doubt:,} in doubt" if in_doubt else "nothing is in doubt"
+            if counts.drafting:
+                what = f"{counts.drafting:,} to be drafted anew, of which no driver knows; {what}"
+        text = f"{error}\n{what}; the rest was not sent (run {run.id})"
+        return self._failure(text, code, self._standing(run, {"unprocessed": 1}))
 
     def _failure(self, text: str, code: Exit, standing: Standing) -> Failure:
         """A failure that says what to type next."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from gotsurge_async.bulk.sources.header import Header, Reading
 from gotsurge_async.bulk.sources.maps.reading import read_map
 from gotsurge_async.bulk.sources.options import Dialect, SourceOptions
 from gotsurge_async.models.tasks import Order
+from tests.bulk.sources.kit import plain_table, read
 from tests.support.order_forms import CELLS, NOW
 
 MAPS = (
@@ -44,3 +46,38 @@ def test_both_ways_give_the_same(text: str, left_out: set[str], odd: dict[str, s
     else:
         assert told == []
         assert straight == candidate_of(Order)(**careful)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "name"),
+    [
+        ('[join]\ndelivery_note_to_driver = ["Date"]\n', ITEM_KEY, "Date"),
+        ('ignore = ["*"]\n[join]\ndelivery_note_to_driver = ["Date"]\n', ITEM_KEY, "Date"),
+        ('[columns]\nDate = "delivery_note_to_driver"\n', ITEM_KEY, "Date"),
+        ('only_rows_with = "Date"\n', ITEM_KEY, "Date"),
+        ('ignore = ["Date"]\nonly_rows_with = "Date"\n', ITEM_KEY, "Date"),
+        ("", "Date", "Date"),
+    ],
+)
+def test_a_column_that_is_named_and_stands_twice(text: str, key: str, name: str) -> None:
+    """It is a fault of the header, with the places of both: the first one is never taken without a word."""
+    header = ["Date", *CELLS, "Date"]
+    cells = ["01/02/2030", *CELLS.values(), "03/04/2030"]
+    found = read(plain_table(header, cells), file_map=read_map(text.encode(), "m.toml"), key=key)
+    rules = [fault.rule for fault in found.report.faults if (fault.line, fault.column) == (1, name)]
+    assert any(rule.startswith(f"stands twice (columns 1 and {len(header)})") for rule in rules), found.faults
+
+
+def test_a_column_that_is_not_read_may_stand_twice() -> None:
+    """Nothing of it goes into an order."""
+    text = plain_table(["Remark", *CELLS, "Remark"], ["a", *CELLS.values(), "b"])
+    assert read(text, file_map=read_map(b'ignore = ["Remark"]', "m.toml")).order
+
+
+def test_a_column_of_the_items_that_stands_twice(tmp_path: Any) -> None:
+    """The file of the items is read as strictly."""
+    items = tmp_path / "items.csv"
+    items.write_text(plain_table(["tracking_id", "Qty", "Name", "Qty"], ["SHS-1", "1", "a", "2"]), encoding="utf-8")
+    text = b'[items]\nignore = ["Name"]\n[items.join]\nquantity = ["Qty"]\n'
+    found = read(plain_table(CELLS, CELLS.values()), file_map=read_map(text, "m.toml"), items=items)
+    assert any("Qty: stands twice (columns 2 and 4)" in fault for fault in found.faults), found.faults

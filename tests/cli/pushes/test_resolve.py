@@ -109,7 +109,7 @@ def test_several_keys_are_resolved_at_once(desk: Desk) -> None:
     words = ("--key", "A", "--created", tasks["A"], "--key", "B", "--created", tasks["B"])
     done = desk.on_ledger("resolve", run_id, *words)
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "2 created, 2 still in doubt")
-    assert f"2 in doubt: gotsurge reconcile {run_id}" in done.stderr
+    assert "2 in doubt, to settle them as their events arrive: gotsurge receive" in done.stderr
     done = desk.on_ledger("resolve", run_id, "--key", "C", "--key", "D", "--not-created", "--json")
     document = desk.document(done)
     assert (document["not_created"], document["left_in_doubt"]) == ([{"key": "C"}, {"key": "D"}], 0)
@@ -184,6 +184,38 @@ def test_a_task_of_another_order_is_refused(desk: Desk) -> None:
     assert again["in_doubt"] == 1
     other = desk.on_ledger("resolve", again["run"], "--key", "A", "--not-created")
     assert f"is in doubt in run {run_id}: gotsurge resolve {run_id}" in other.stderr
+
+
+def test_a_file_whose_doubts_belong_to_another_run_has_one_cause(desk: Desk) -> None:
+    """It names the run that has them, once, and the same file is taken by that run."""
+    keys = [f"K{number:02}" for number in range(26)]
+    lost = desk.push_lost(*keys)
+    _, again = desk.push(*keys)
+    _, other = desk.push("X")
+    cells = dict.fromkeys(keys, ("", "not_created"))
+    for run_id, path in (
+        (again["run"], fill(desk, again["run"], **cells)),
+        (other["run"], fill(desk, lost, **cells)),  # orders that this run does not have at all
+    ):
+        refused = desk.on_ledger("resolve", run_id, "--file", path)
+        cause = f"{path}: 26 orders are in doubt in run {lost}, not in {run_id}: gotsurge resolve {lost}"
+        assert (refused.exit_code, refused.stderr.splitlines()[0]) == (2, cause)
+        assert refused.stderr.splitlines()[1].startswith("1 fault: nothing was recorded")
+    assert desk.on_ledger("resolve", lost, "--file", path).exit_code == 0
+    assert states(desk, lost) == {"refused": 26}
+
+
+def test_a_file_of_orders_that_another_run_created_has_one_cause(desk: Desk) -> None:
+    """They are not in doubt any more; orders that no run has are told one by one."""
+    lost = desk.push_lost("A", "B", "C")
+    _, again = desk.push("A", "B", "C")
+    words = [word for key, task in tasks_of(desk).items() for word in ("--key", key, "--created", task)]
+    assert desk.on_ledger("resolve", lost, *words).exit_code == 0
+    path = fill(desk, lost, A=("", "not_created"), B=("", "not_created"), C=("", "not_created"))
+    path.write_text(path.read_text(encoding="utf-8").replace("C,", "D,", 1), encoding="utf-8")
+    told = desk.on_ledger("resolve", again["run"], "--file", path).stderr.splitlines()
+    assert told[0] == f"{path}: 2 orders are created in run {lost}, not in doubt"
+    assert told[1].endswith(f": D: run {again['run']} has no such order")
 
 
 def test_a_draft_is_not_created(platform_desk: Desk) -> None:

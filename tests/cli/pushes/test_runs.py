@@ -62,7 +62,10 @@ def test_status_tells_counts_and_what_to_do(desk: Desk) -> None:
     assert done.exit_code == 0
     assert "in doubt\t2" in done.stdout
     where = f"--env local --api-base {desk.simulator.api_base} --ledger {desk.folder / 'ledger.db'}"
-    assert f"2 in doubt: gotsurge reconcile {run_id} {where}\n" in done.stdout
+    list_ = f"2 in doubt, if the account is a platform partner's: gotsurge reconcile {run_id} {where}\n"
+    assert list_ in done.stdout
+    receiver = f"2 in doubt, to settle them as their events arrive: gotsurge receive {where}\n"
+    assert receiver in done.stdout
     desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
     _, refused = desk.push("C", "D", words=("--max-errors", "0", "--batch-size", "1", "--concurrency", "1"))
     told = desk.on_ledger("status", refused["run"]).stdout
@@ -199,12 +202,11 @@ def test_cancelled_orders_have_a_file_of_their_own(desk: Desk) -> None:
 
 
 def test_doubts_of_an_earlier_run_are_settled_there(desk: Desk) -> None:
-    """The same file pushed again names the command that looks through all runs."""
-    desk.push_lost("A")
+    """The same file pushed again names the run that has them: what settles them stands in its status."""
+    run_id = desk.push_lost("A")
     done, summary = desk.push("A")
     assert (done.exit_code, summary["in_doubt"]) == (3, 1)
-    where = f"--env local --api-base {desk.simulator.api_base} --ledger {desk.folder / 'ledger.db'}"
-    assert summary["next"] == [f"gotsurge reconcile {where}"]
+    assert summary["next"] == [f"gotsurge status {run_id} --env local --ledger {desk.folder / 'ledger.db'}"]
 
 
 def test_status_tells_how_large_the_ledger_is(desk: Desk) -> None:

@@ -3,13 +3,15 @@
 import asyncio
 import json
 import signal
+import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 
-from gotsurge_async.bulk import Ledger, Run
-from gotsurge_async.bulk.ledger import LedgerUnusable
+from gotsurge_async.bulk import Ledger, LedgerError, Run
+from gotsurge_async.bulk.ledger import LedgerUnusable, RunLost
 from gotsurge_async.cli.shared.exits import Exit, exit_code_of
 from gotsurge_async.errors import ConfigError, GotSurgeError, NotSent, OutcomeUnknown, RateLimited, SignInNeeded
 from gotsurge_async.simulator import Fault, Simulator
@@ -208,15 +210,60 @@ async def test_an_interrupt_after_the_sending_does_not_say_that_nothing_was_sent
 def test_a_ledger_that_fails_in_the_middle_is_a_document(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, account: str
 ) -> None:
-    """Nobody can say what became of what was in flight: exit 3, the run, and the command that goes on."""
+    """It says what was in flight (an order that was sent is in doubt, a draft calls no driver), and what goes on."""
     desk = Desk(desk.run, desk.simulator, desk.folder, account)
 
     async def fail(*_: object, **__: object) -> None:
         raise LedgerUnusable("the disk is full", path="ledger.db")
 
-    monkeypatch.setattr(Run, "record", fail)
+    for write in ("record", "release_claim"):
+        monkeypatch.setattr(Run, write, fail)
     done, document = desk.push("A", "B")
-    assert (done.exit_code, document["exit"]) == (3, 3)
-    assert "the disk is full" in document["error"]
+    code, words = {
+        "plain": (3, "2 in doubt; the rest was not sent"),
+        "platform": (5, "2 to be drafted anew, of which no driver knows; nothing is in doubt; the rest was not sent"),
+    }[account]
+    assert (done.exit_code, document["exit"]) == (code, code)
+    assert document["error"] == f"ledger ledger.db: the disk is full\n{words} (run {document['run']})"
     assert document["next"][0].startswith(f"gotsurge resume {document['run']} --env local")
     assert f"next: gotsurge resume {document['run']}" in done.stderr
+
+
+@pytest.mark.parametrize(("error", "doubted"), [(LedgerUnusable, True), (RunLost, False)])
+def test_a_ledger_that_fails_and_cannot_be_read_leaves_the_careful_word(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: type[LedgerError], doubted: bool
+) -> None:
+    """What was in flight counts as in doubt, and so it does where the run is another process's by now."""
+
+    async def fail(*_: object, **__: object) -> None:
+        raise error("fails", path="ledger.db")
+
+    monkeypatch.setattr(Run, "record", fail)
+    if doubted:
+        monkeypatch.setattr(Ledger, "counts", fail)
+    done, document = desk.push("A", "B")
+    assert (done.exit_code, "what was in flight is in doubt" in document["error"]) == (3, True)
+
+
+@pytest.mark.parametrize("account", ["plain", "platform"])
+def test_a_disk_that_fills_while_a_file_is_loaded(desk: Desk, monkeypatch: pytest.MonkeyPatch, account: str) -> None:
+    """Nothing was sent, and the push of the same file, which the message names, works once there is room."""
+    desk = Desk(desk.run, desk.simulator, desk.folder, account)
+    keys = [f"K{number}" for number in range(2000)]
+    opened = sqlite3.connect
+
+    def small(*args: Any, **options: Any) -> sqlite3.Connection:
+        connection = opened(*args, **options)
+        connection.execute("PRAGMA max_page_count = 60")
+        return connection
+
+    with monkeypatch.context() as full:
+        full.setattr("sqlite3.connect", small)
+        done, document = desk.push(*keys)
+    assert (done.exit_code, document["exit"], desk.simulator.audit()["tasks"]) == (2, 2, 0)
+    disk, nothing = document["error"].splitlines()
+    assert "the disk is full; free some space, then try again" in disk
+    assert nothing == "nothing was sent: push the same file again after that"
+    done, document = desk.push(*keys)
+    assert (done.exit_code, document["created"]) == (0, 2000)
+    assert set(desk.simulator.audit()["by_tracking_id"].values()) == {1}

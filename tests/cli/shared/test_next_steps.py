@@ -47,17 +47,51 @@ def test_nothing_is_left_to_do() -> None:
 
 
 def test_each_word_has_its_command() -> None:
-    """Doubts first, since nothing else settles them; a plain partner's need a person, who needs the file."""
+    """Doubts first, since nothing else settles them; a plain partner's need a person with the file, or an event."""
     where = "RUN --env sandbox --ledger /books/l.db"
-    assert told({"in_doubt": 1, "unprocessed": 1, "refused": 1}) == [
+    assert told({"in_doubt": 1, "unprocessed": 1, "refused": 1}, recorded=False) == [
         f"results {where}",
         f"resolve {where} --file gotsurge-results/RUN-in-doubt.csv",
-        f"reconcile {where}",
+        "receive --env sandbox --ledger /books/l.db",
         f"resume {where}",
         f"retry {where}",
     ]
     assert told({"in_doubt": 1}, mode=Mode.TWO_PHASE) == [f"reconcile {where}"]
-    assert told({"in_doubt": 1}, columns=None)[1].endswith("RUN-in-doubt.jsonl")
+    assert told({"in_doubt": 1}, columns=None, recorded=False)[1].endswith("RUN-in-doubt.jsonl")
+
+
+def test_reconcile_is_named_only_where_it_can_read() -> None:
+    """A recorded task is read by its id; a platform partner may have asked for direct mode; else there is no list."""
+    where = "RUN --env sandbox --ledger /books/l.db"
+    assert told({"in_doubt": 1}, recorded=True)[0] == f"reconcile {where}"
+    options = {"mode": "direct", "account": "acme"}
+    *_, receive, reconcile = told({"in_doubt": 1}, recorded=False, options=options)
+    assert receive == "receive --env sandbox --ledger /books/l.db --account acme"
+    assert reconcile == f"reconcile {where}"
+    assert not any("reconcile" in each for each in told({"in_doubt": 1}, looked=True))
+    elsewhere = {"recorded": False, "elsewhere": True, "owners": ["FIRST", "SECOND"]}
+    assert told({"in_doubt": 1}, **elsewhere) == [
+        "status FIRST --env sandbox --ledger /books/l.db",
+        "status SECOND --env sandbox --ledger /books/l.db",
+    ]
+    assert told({"in_doubt": 1}, mode=Mode.TWO_PHASE, **elsewhere) == ["reconcile --env sandbox --ledger /books/l.db"]
+
+
+def test_the_steps_of_a_plain_partners_doubts_work_as_they_stand(desk: Desk) -> None:
+    """A push in the mode that the account has names resolve and the receiver; a second push, the run to look at."""
+    desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="reset"))
+    _, summary = desk.push("A", "B")
+    desk.simulator.clear_faults()
+    assert [command.split()[1] for command in summary["next"]] == ["resolve", "receive"]
+    _, again = desk.push("A", "B")
+    (status,) = again["next"]
+    assert shlex.split(status)[1:3] == ["status", summary["run"]]
+    shown = desk.run(*shlex.split(status)[1:], "--json")
+    assert [command.split()[1] for command in desk.document(shown)["next"]] == ["resolve", "receive"]
+    file = Path(summary["files"]["in_doubt"])
+    file.write_text(file.read_text(encoding="utf-8").replace(",in_doubt,", ",not_created,"), encoding="utf-8")
+    done = desk.run(*shlex.split(summary["next"][0])[1:])
+    assert (done.exit_code, "2 not created" in done.stdout) == (0, True), done.output
 
 
 def test_a_refused_row_is_mended_in_its_file() -> None:
@@ -112,7 +146,7 @@ def test_what_must_come_first_does() -> None:
         "auth login --env sandbox --account acme",
         "resume RUN --env sandbox --ledger /books/l.db --out FOLDER",
     ]
-    assert told({"in_doubt": 1}, results_failed=True)[:2] == [
+    assert told({"in_doubt": 1}, results_failed=True, recorded=False)[:2] == [
         "results RUN --env sandbox --ledger /books/l.db --out FOLDER",
         "resolve RUN --env sandbox --ledger /books/l.db --file FOLDER/RUN-in-doubt.csv",
     ]

@@ -25,7 +25,7 @@ _PREPARE_AFTER = 5
 """How often a statement is sent before it is prepared: a claim costs a third less then."""
 
 _STOOD_STILL = ("25P03", "25P04")  # idle_in_transaction_session_timeout, transaction_timeout
-_LOST = "; see that the server runs and can be reached, then resume"
+_LOST = "; see that the server runs and can be reached, then try again"
 
 
 def connected(place: Place, texts: Path) -> Database:
@@ -96,7 +96,7 @@ def translate(error: BaseException, path: str) -> LedgerError | None:
     if error.sqlstate in _STOOD_STILL:
         return LedgerUnusable(f"this process stood still, and lost its transaction: resume ({told})", path=path)
     if isinstance(error, errors.DiskFull | errors.OutOfMemory):
-        return LedgerUnusable(f"the server has no space left; free some, then resume ({told})", path=path)
+        return LedgerUnusable(f"the server has no space left; free some, then try again ({told})", path=path)
     if isinstance(error, errors.InsufficientPrivilege | errors.ReadOnlySqlTransaction):
         return LedgerUnusable(f"may not be written to by this user, or not at all: {told}", path=path)
     if isinstance(error, psycopg.OperationalError):

@@ -31,7 +31,7 @@ _EFFECTIVE = os.access in os.supports_effective_ids
 _OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 
 _ADVICE = {
-    "SQLITE_FULL": (LedgerUnusable, "the disk is full; free some space, then resume"),
+    "SQLITE_FULL": (LedgerUnusable, "the disk is full; free some space, then try again"),
     "SQLITE_READONLY": (LedgerUnusable, "cannot be written to; check the permissions of the file and of its folder"),
     "SQLITE_PERM": (LedgerUnusable, "access denied; check the permissions of the file and of its folder"),
     "SQLITE_CANTOPEN": (LedgerUnusable, "cannot be opened; check that the folder exists and can be written to"),
@@ -41,7 +41,7 @@ _ADVICE = {
         f"is not a database: name the ledger. If this was it, its beginning is damaged. {RESCUE}",
     ),
     "SQLITE_MISMATCH": (LedgerUnusable, f"is damaged. {RESCUE}"),
-    "SQLITE_IOERR": (LedgerUnusable, "the disk fails to read or write; check it, then resume"),
+    "SQLITE_IOERR": (LedgerUnusable, "the disk fails to read or write; check it, then try again"),
     "SQLITE_BUSY": (LedgerBusy, "another process kept it locked for too long; try again when that one has ended"),
     "SQLITE_LOCKED": (LedgerBusy, "another connection kept it locked; try again"),
 }

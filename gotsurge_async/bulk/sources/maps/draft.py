@@ -18,6 +18,7 @@ from gotsurge_async.bulk.sources.maps.samples import dates_parser, number_parser
 from gotsurge_async.bulk.sources.options import Dates, Dialect
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.base import OpenEnum, fields_of
+from gotsurge_async.models.phones import is_international
 from gotsurge_async.models.rules import nearest
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
@@ -109,6 +110,8 @@ class _Drafting:
         self._unsure: list[str] = []
         self._unknown: list[str] = []
         self._notes: dict[str, str] = {}
+        self._repeated: dict[str, str] = {}
+        self._names = names
         for name in dict.fromkeys(names):
             if name and name not in FEEDBACK:
                 self._place(name)
@@ -117,6 +120,10 @@ class _Drafting:
         found = guess(name)
         if found is None or not self._fits(name, found.field):
             self._unknown.append(name)
+            return
+        if self._names.count(name) > 1:
+            self._repeated[name] = found.field
+            self._unsure.append(name)
             return
         taken = self._fields.setdefault(found.field, [])
         if taken and not found.field.endswith(SEVERAL):
@@ -141,6 +148,7 @@ class _Drafting:
         return Draft(f"{text}\n", sure, self._unsure, self._unknown)
 
     def _sections(self, file: Mapping[str, str | int]) -> Iterator[list[str]]:
+        dates, numbers = [*self._dates()], [*self._numbers()]  # first, as they say of more columns that they are unsure
         yield [
             "# A proposal: read it, mend it, and try it with gotsurge push FILE --map THIS.toml --dry-run.",
             '# What is marked "not sure" was guessed.',
@@ -153,8 +161,8 @@ class _Drafting:
         yield from _titled("columns", self._columns())
         yield from _titled("join", self._joins())
         yield from self._constants()
-        yield from _titled("dates", self._dates())
-        yield from _titled("numbers", self._numbers())
+        yield from _titled("dates", dates)
+        yield from _titled("numbers", numbers)
         yield from _titled("phones", self._phones())
         quoted = [field for field in self._fields if any(cell.startswith("'") for cell in self._texts(field))]
         yield from _titled("clean", (f'{_quoted(field)} = ["unquote"]' for field in quoted))
@@ -165,6 +173,10 @@ class _Drafting:
             if not others and name != field:
                 doubt = _doubt(self._seen(name)) if name in self._unsure else ""
                 yield f"{_quoted(name)} = {_quoted(field)}{doubt}"
+        for name, field in self._repeated.items():
+            first, second, *_ = (place for place, each in enumerate(self._names, start=1) if each == name)
+            why = f"stands twice (columns {first} and {second}): rename one of them in the file, and name it here"
+            yield f"# {_quoted(name)} = {_quoted(field)}{_doubt(why)}"
 
     def _joins(self) -> Iterator[str]:
         for field, names in self._fields.items():
@@ -174,7 +186,7 @@ class _Drafting:
                 yield f'{_quoted(field)} = {{ columns = {_quoted(names)}, with = "{between}" }}{doubt}'
 
     def _seen(self, name: str) -> str:
-        shown = ", ".join(dict.fromkeys(re.sub(r"\s+", " ", cell)[:30] for cell in islice(self._cells[name], 3)))
+        shown = ", ".join(dict.fromkeys(map(_brief, islice(self._cells[name], 3))))
         return f"such as {shown}" if shown else "empty in the first rows"
 
     def _texts(self, field: str) -> list[str]:
@@ -216,18 +228,22 @@ class _Drafting:
             texts = self._texts(field)[:_ROWS]
             if not texts or all(_passes(_date_parser(None), text) for text in texts):
                 continue
-            found = [each for each in _date_samples() if all(_passes(_date_parser(each), text) for text in texts)]
-            if not found:
-                if texts:
-                    yield f"# {_quoted(field)} = …  # not sure how times are written: {texts[0][:30]}"
+            samples: dict[tuple[str, ...], str] = {}
+            for sample in _date_samples():
+                if all(_passes(_date_parser(sample), text) for text in texts):
+                    samples.setdefault(_order_of(sample), sample)
+            if len(samples) == 1:
+                yield _date_rule(field, *samples.values())
                 continue
-            sample = found[0]
-            day, month = f"{sample[:2]}{sample[3:5]}", f"{found[-1][:2]}{found[-1][3:5]}"
-            doubt = f"could be {found[-1]} as well" if {day, month} == {"3112", "1231"} else ""
-            if re.search(r"[:]|23|11", sample.replace("2030", "")) is None:
-                yield f'{_quoted(field)} = {{ like = {_quoted(sample)}, time = "09:00" }}  # not sure: no time of day'
-            else:
-                yield f"{_quoted(field)} = {_quoted(sample)}{_doubt(doubt) if doubt else ''}"
+            self._doubt_columns_of(field)
+            if not samples:
+                yield f"# {_quoted(field)} = …  # not sure how times are written: {_brief(texts[0])}"
+                continue
+            days = [[_date_parser(sample)(text).date() for sample in samples.values()] for text in texts]
+            place = next((place for place, each in enumerate(days) if len({*each}) > 1), 0)
+            yield f"# These dates can be read in {len(samples)} ways. Remove the # before the right one."
+            for sample, day in zip(samples.values(), days[place], strict=True):
+                yield f"# {_date_rule(field, sample)}  # reads {_brief(texts[place])} as {day}"
 
     def _numbers(self) -> Iterator[str]:
         for field in self._of_kind(int, float, Money):
@@ -243,17 +259,32 @@ class _Drafting:
             parsers = {sample: number_parser(sample, parse, whole=whole) for sample in samples}
             found = [sample for sample, read in parsers.items() if all(_passes(read, text) for text in texts)]
             if found:
-                doubt = _doubt(f"could be {found[1]} as well") if len(found) > 1 else ""
-                yield f"{_quoted(field)} = {_quoted(found[0])}{doubt}"
+                yield from self._number_rules(field, texts, {sample: parsers[sample] for sample in found})
             else:
-                yield f"# {_quoted(field)} = …  # not sure how numbers are written: {texts[0][:30]}"
+                self._doubt_columns_of(field)
+                yield f"# {_quoted(field)} = …  # not sure how numbers are written: {_brief(texts[0])}"
+
+    def _number_rules(self, field: str, texts: Sequence[str], parsers: Mapping[str, Parse]) -> Iterator[str]:
+        """A rule that all texts fit; several, none of them active, if one text would be different numbers."""
+        sample, *others = parsers
+        several = next((text for text in texts if len({parse(text) for parse in parsers.values()}) > 1), None)
+        if several is None:
+            yield f"{_quoted(field)} = {_quoted(sample)}{_doubt(f'could be {others[0]} as well') if others else ''}"
+            return
+        self._doubt_columns_of(field)
+        yield "# These numbers can be read in more than one way. Remove the # before the right one."
+        for sample in parsers:
+            yield f"# {_quoted(field)} = {_quoted(sample)}{_doubt(f'fits {_brief(several)}')}"
+
+    def _doubt_columns_of(self, field: str) -> None:
+        self._unsure += [name for name in self._fields[field] if name not in self._unsure]
 
     def _phones(self) -> Iterator[str]:
         for field in self._fields:
             cells = [cell.strip() for cell in self._cells[self._fields[field][0]]]
-            if field.endswith(".phone") and not all(re.fullmatch(r"\+[1-9]\d{6,14}", cell) for cell in cells):
+            if field.endswith(".phone") and not all(map(is_international, cells)):
                 style = phone_style(_PHONE)
-                fits = all(re.fullmatch(r"\+[1-9]\d{6,14}", style(cell)) for cell in cells)
+                fits = all(is_international(style(cell)) for cell in cells)
                 yield f"{_quoted(field)} = {_quoted(_PHONE)}{'' if fits else _doubt()}"
 
     def _values(self) -> Iterator[list[str]]:
@@ -279,14 +310,27 @@ class _Drafting:
 
 def _date_samples() -> Iterator[str]:
     days = (
-        *("2030-12-31", "31/12/2030", "12/31/2030", "31-12-2030", "31.12.2030", "2030/12/31", "20301231"),
-        *("31 Dec 2030", "31-Dec-2030", "31-Dec-30", "31/12/30", "12/31/30", "Dec 31, 2030", "December 31, 2030"),
+        *("2030-12-31", "31/12/2030", "12/31/2030", "31-12-2030", "12-31-2030", "31.12.2030", "2030/12/31"),
+        *("20301231", "31 Dec 2030", "31-Dec-2030", "31-Dec-30", "Dec 31, 2030", "December 31, 2030"),
+        *("31/12/30", "12/31/30", "30/12/31", "31-12-30", "12-31-30", "30-12-31", "31.12.30"),
     )
     clocks = ("", "23:59", "23:59:58", "11:59 PM", "11:59PM", "11:59:58 PM")
     for clock, offset, day in product(clocks, ("", " +0800", "+08:00", " UTC"), days):
         if clock or not offset:
             for between in (" ", ", ", "T") if clock else ("",):
                 yield f"{day}{between}{clock}{offset}"
+
+
+def _order_of(sample: str) -> tuple[str, ...]:
+    """The order of day, month and year: samples that differ in it read one text as different days."""
+    return tuple(re.findall("31|12|30", sample.replace("2030", "30")))
+
+
+def _date_rule(field: str, sample: str) -> str:
+    """The line of [dates] for a sample."""
+    if re.search(r"[:]|23|11", sample.replace("2030", "")) is None:
+        return f'{_quoted(field)} = {{ like = {_quoted(sample)}, time = "09:00" }}  # not sure: no time of day'
+    return f"{_quoted(field)} = {_quoted(sample)}"
 
 
 @functools.cache
@@ -312,6 +356,12 @@ def _titled(title: str, lines: Iterable[str]) -> Iterator[list[str]]:
 
 def _doubt(why: str = "") -> str:
     return f"  # not sure{': ' if why else ''}{why}"
+
+
+def _brief(text: str) -> str:
+    """The start of a text, without what may not stand in a comment of TOML."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return re.sub(r"\s+", " ", printable)[:30]
 
 
 def _quoted(text: str | Sequence[str]) -> str:

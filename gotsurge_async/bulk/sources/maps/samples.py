@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from gotsurge_async.bulk.sources.cells import Exact, Parse, in_zone, time_parser
 from gotsurge_async.bulk.sources.options import Dates, zone_named
+from gotsurge_async.models import phones
 
 # --- times -----------------------------------------------------------------------------------------------------------
 
@@ -242,7 +243,6 @@ def number_parser(sample: str, parse: Parse, *, whole: bool) -> Parse:
 # --- phone numbers ---------------------------------------------------------------------------------------------------
 
 _PHONE_SAMPLE = re.compile(r"\+(?P<country>[1-9]\d{0,2})[ -](?P<own>\d[\d \-()]{3,20})")
-_DECORATION = re.compile(r"[\s().\-/\u00a0\u202f]+")
 
 
 def phone_style(sample: str) -> Callable[[str], str]:
@@ -259,9 +259,9 @@ def phone_style(sample: str) -> Callable[[str], str]:
     country, length = found["country"], len(re.sub(r"\D", "", found["own"]))
 
     def international(text: str) -> str:
-        plain = _DECORATION.sub("", text)
+        plain = phones.digits_of(text)
         digits = plain.removeprefix("+")
-        if not (digits.isascii() and digits.isdecimal()):
+        if phones.has_bracketed_zero(text) or not (digits.isascii() and digits.isdecimal()):
             return text
         return next(_readings(plain, country, length), text)
 
@@ -278,5 +278,5 @@ def _readings(plain: str, country: str, length: int) -> Iterator[str]:
         yield f"+{country}{plain}"
     elif plain.startswith(country) and len(plain) == len(country) + length:
         yield f"+{plain}"
-    elif plain.startswith("0") and len(plain) == length + 1:
+    elif plain.startswith("0") and len(plain) == length + 1 and not phones.keeps_zero(country):
         yield f"+{country}{plain[1:]}"

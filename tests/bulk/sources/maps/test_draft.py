@@ -54,14 +54,79 @@ def test_what_is_sure_and_what_is_not() -> None:
     assert "Order ID" in made.sure
 
 
-def test_days_and_months_that_could_be_either() -> None:
-    """It is said that they could."""
-    made = drafted(plain_table(["Delivery date"], ["03/04/2030 14:00"]))
-    assert (
-        '"to_time_window.start_time_utc" = "31/12/2030 23:59"  # not sure: could be 12/31/2030 23:59 as well'
-        in made.text
-    )
-    assert "not sure" not in drafted(plain_table(["Delivery date"], ["13/04/2030 14:00"])).text.partition("[dates]")[2]
+@pytest.mark.parametrize(
+    ("texts", "lines"),
+    [
+        (
+            ["03/04/2030 14:00", "05/06/2030 08:00"],
+            [
+                "# These dates can be read in 2 ways. Remove the # before the right one.",
+                '# "to_time_window.start_time_utc" = "31/12/2030 23:59"  # reads 03/04/2030 14:00 as 2030-04-03',
+                '# "to_time_window.start_time_utc" = "12/31/2030 23:59"  # reads 03/04/2030 14:00 as 2030-03-04',
+            ],
+        ),
+        (
+            ["03-03-2030 14:00", "03-04-2030 14:00"],  # the first one is one day in both
+            [
+                "# These dates can be read in 2 ways. Remove the # before the right one.",
+                '# "to_time_window.start_time_utc" = "31-12-2030 23:59"  # reads 03-04-2030 14:00 as 2030-04-03',
+                '# "to_time_window.start_time_utc" = "12-31-2030 23:59"  # reads 03-04-2030 14:00 as 2030-03-04',
+            ],
+        ),
+        (
+            ["28/11/26 2:00 PM"],
+            [
+                "# These dates can be read in 2 ways. Remove the # before the right one.",
+                '# "to_time_window.start_time_utc" = "31/12/30 11:59 PM"  # reads 28/11/26 2:00 PM as 2026-11-28',
+                '# "to_time_window.start_time_utc" = "30/12/31 11:59 PM"  # reads 28/11/26 2:00 PM as 2028-11-26',
+            ],
+        ),
+        (["13/04/2030 14:00", "03/04/2030 14:00"], ['"to_time_window.start_time_utc" = "31/12/2030 23:59"']),
+        (["04/13/2030 14:00", "03/04/2030 14:00"], ['"to_time_window.start_time_utc" = "12/31/2030 23:59"']),
+        (["04/13/30 14:00"], ['"to_time_window.start_time_utc" = "12/31/30 23:59"']),
+        (["03.04.2030 14:00"], ['"to_time_window.start_time_utc" = "31.12.2030 23:59"']),  # no country writes 4.13.2030
+    ],
+)
+def test_days_and_months_that_could_be_either(texts: list[str], lines: list[str]) -> None:
+    """Where every sample can be read in two ways no rule is active: both stand there, with what they make of one."""
+    made = drafted(plain_table(["Delivery date"], *([text] for text in texts)))
+    assert made.text.partition("[dates]\n")[2].splitlines() == lines
+    active = len(lines) == 1
+    assert (made.sure, made.unsure) == ((["Delivery date"], []) if active else ([], ["Delivery date"]))
+    assert bool(read_map(made.text.encode(), "m").orders.dates) is active
+
+
+def test_a_date_and_a_time_that_could_be_either() -> None:
+    """Neither of the columns that give it is sure; and a date alone is as open."""
+    made = drafted(plain_table(["Delivery date", "Delivery time"], ["03/04/2030", "14:00"]))
+    assert (made.sure, sorted(made.unsure)) == ([], ["Delivery date", "Delivery time"])
+    text = drafted(plain_table(["Delivery date"], ["03/04/2030"])).text
+    assert '# "to_time_window.start_time_utc" = { like = "12/31/2030", time = "09:00" }' in text
+
+
+def test_numbers_that_could_be_either() -> None:
+    """S$1,234 may be a thousand or one: no rule is active, and the column is not sure."""
+    made = drafted(plain_table(["Fare"], ["S$1,234"]))
+    assert '# "price" = "S$1,234.56"  # not sure: fits S$1,234' in made.text.splitlines()
+    assert (made.sure, made.unsure, read_map(made.text.encode(), "m").orders.numbers) == ([], ["Fare"], {})
+
+
+def test_a_column_that_stands_twice_is_not_proposed() -> None:
+    """A map cannot say which of two is meant: it is commented out, with the places of both."""
+    header, row = ["Order No", "Date", "Fare", "Date", "Blurb", "Blurb"], ["A", "13/04/2030", "5", "14/04/2030", "", ""]
+    made = drafted(plain_table(header, row))
+    why = "stands twice (columns 2 and 4): rename one of them in the file, and name it here"
+    assert f'# "Date" = "client_time_utc"  # not sure: {why}' in made.text.splitlines()
+    assert (made.sure, made.unsure, made.unknown) == (["Order No", "Fare"], ["Date"], ["Blurb"])
+    assert "Date" not in read_map(made.text.encode(), "m").orders.names()
+    assert drafted(plain_table(["Street", "Street"], ["a", "b"])).text.count("Street") == 1  # nor in [join]
+
+
+def test_a_sample_with_a_line_break_or_a_control_character() -> None:
+    """It is shown in a comment, which may hold neither."""
+    for cell in ("S$1\x7f2\x01", "31/12\n2030", "03/04/2030\n14:00"):
+        made = drafted(plain_table(["Delivery date", "Fare", "Blurb"], [cell] * 3))
+        assert read_map(made.text.encode(), "m")
 
 
 def test_our_own_table_needs_no_map() -> None:

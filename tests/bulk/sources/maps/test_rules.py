@@ -121,3 +121,20 @@ def test_result_files_are_read_with_the_same_map() -> None:
     columns = [name for name in {**CELLS, **cells} if name != "tracking_id"]
     written = table(cells, columns=columns, delimiter=";")
     assert read(written, file_map=file_map).order.tracking_id == "A"
+
+
+@pytest.mark.parametrize(
+    ("text", "cell", "proposal"),
+    [
+        ("", "+44 (0)20 7946 0958", "+442079460958"),
+        ('[phones]\n"*" = "+44 7911123456"\n', "+44 (0)20 7946 0958", "+442079460958"),
+        ('[phones]\n"*" = "+44 7911123456"\n', "+4402079460958", "+442079460958"),
+        ('[phones]\n"*" = "+49 30123456789"\n', "4901711234567", "+491711234567"),
+        ('[phones]\n"*" = "+65 61234567"\n', "+65 0091755010", None),
+        ("", "+65 0091755010", None),
+    ],
+)
+def test_a_phone_number_with_a_zero_too_many(text: str, cell: str, proposal: str | None) -> None:
+    """It is a fault with or without a map, and what is proposed is a number that can be."""
+    (fault,) = mapped(text, {"from_contact.phone": cell}).report.faults
+    assert (fault.column, fault.value, fault.proposal) == ("from_contact.phone", cell, proposal)

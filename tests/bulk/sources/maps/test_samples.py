@@ -211,6 +211,22 @@ def test_phone_numbers_as_they_are_written(text: str, wanted: str) -> None:
     assert phone_style("+65 61234567")(text) == wanted
 
 
+@pytest.mark.parametrize(
+    ("sample", "text", "wanted"),
+    [
+        ("+44 7911123456", "+44 (0)20 7946 0958", "+44 (0)20 7946 0958"),  # the checks tell what to write
+        ("+44 7911123456", "0044 (0) 20 7946 0958", "0044 (0) 20 7946 0958"),
+        ("+44 7911123456", "(0)20 7946 0958", "+442079460958"),
+        ("+44 7911123456", "(020) 7946 0958", "+442079460958"),
+        ("+39 3123456789", "02 1234 56789", "02 1234 56789"),  # one of Milan keeps its zero, and may have 11 digits
+        ("+39 3123456789", "06 1234 5678", "+390612345678"),
+    ],
+)
+def test_a_zero_that_people_dial(sample: str, text: str, wanted: str) -> None:
+    """It is dropped where that is sure; a zero in the brackets of an international number is not passed over."""
+    assert phone_style(sample)(text) == wanted
+
+
 @pytest.mark.parametrize("sample", ["", "61234567", "+6561234567", "65 61234567", "+65 x"])
 def test_what_is_no_sample_of_a_phone_number(sample: str) -> None:
     """It is refused, and told what to write."""
