@@ -18,7 +18,7 @@ import asyncio
 import inspect
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,11 @@ PAGES = [
 ]
 
 
-def blocks(page: Path) -> Iterator[types.CodeType]:
-    """The blocks of a page, compiled so that a traceback names the page and its line."""
+def blocks(page: Path, instead: Mapping[str, str] = {}) -> Iterator[types.CodeType]:
+    """The blocks of a page, compiled so that a traceback names the page and its line; ``instead`` replaces texts."""
     text = page.read_text(encoding="utf-8")
+    for old, new in instead.items():
+        text = text.replace(old, new)
     for found in _BLOCK.finditer(text):
         above = "\n" * text[: found.start(1)].count("\n")
         yield compile(above + found[1], str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
