@@ -2,13 +2,16 @@
 
 Events that come while a commit is on its way share the next one: nobody waits for a timer, and the disk is waited for
 once for all of them. What an event leads to is not decided here: see `gotsurge_async.webhooks.reads`.
+
+Its size is bounded, and no flood keeps a real event out. Events that are done make room for new ones, the oldest first.
+Events of tasks that the order book does not know fill a part of the inbox at most: the rest is for those that it knows.
 """
 
 import asyncio
 import hashlib
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -29,9 +32,19 @@ KEEP = timedelta(days=7)
 KEEP_DEAD = timedelta(days=30)
 """How long one is kept of which nothing could be made."""
 MOST_BYTES = 1024**3
-"""Bytes of all bodies that are kept; more are refused, so that no flood fills the disk under the ledger."""
+"""Bytes of the events that wait or are done, so that no flood fills the disk under the ledger."""
+UNKNOWN_SHARE = 4
+"""While a quarter of that waits, only events of tasks that the order book knows are taken."""
 DEAD_SHARE = 10
 """Dead letters have a tenth of that, besides; of more, the oldest go, so that they keep no event out."""
+ROW_BYTES = 256
+"""What an event takes on the disk besides its body, with its places in the indexes: small bodies fill a disk, too."""
+MEASURE_EVERY = 1.0
+"""Seconds between two measurements of an inbox that seems full, at least: other processes may have made room."""
+LEARN_EVERY, LEARN_SECONDS = 5.0, 1.0
+"""Before it refuses events of unknown tasks, it has the order book learn of new orders: how often, and how long."""
+_MEASURING = 20
+"""A measurement reads all events, so the next one waits this many times as long as it took."""
 PATIENCE = 10.0
 """Seconds that the sender of an event waits for the disk."""
 TOGETHER = 1000
@@ -48,7 +61,11 @@ _Coming: TypeAlias = "tuple[Row, asyncio.Future[None]]"
 
 
 class InboxFull(StoreError):
-    """The inbox holds as many bytes as it may; the event was not taken."""
+    """As many bytes wait in the inbox as may; the event was not taken."""
+
+
+class UnknownFull(InboxFull):
+    """The same of events whose tasks the order book does not know; those of tasks that it knows are taken."""
 
 
 class EventState(StrEnum):
@@ -109,13 +126,18 @@ class Inbox:
     def __init__(self, store: Store, clock: Clock, *, keep: timedelta, keep_dead: timedelta, most_bytes: int) -> None:
         self.arrived: asyncio.Event = asyncio.Event()
         """Set when an event came to this process that is to be read; whoever waits for it clears it."""
+        self.learn: Callable[[], Coroutine[Any, Any, None]] | None = None
+        """Has the order book learn of the tasks that only the ledger knows yet; `Follower` sets it, if it has one."""
+        self._learning: asyncio.Task[None] | None = None
+        self._learn_at = 0.0
         self._store = store
         self._clock = clock
         self._keep = keep
         self._keep_dead = keep_dead
         self._most_bytes = most_bytes
-        self._bytes = 0
-        self._dead_bytes = 0
+        self._sizes: Counter[EventState] = Counter()  # as far as this process knows
+        self._unmeasured = most_bytes  # bytes that may have been put in since it measured
+        self._measure_at = 0.0
         self._coming: list[_Coming] = []
         self._putting: asyncio.Task[None] | None = None
 
@@ -137,7 +159,7 @@ class Inbox:
                 own file.
             keep: how long events are kept that were read; None to remove nothing, for who only looks.
             keep_dead: how long dead ones are.
-            most_bytes: of all bodies together; dead ones have a tenth of it besides.
+            most_bytes: of all events that wait or are done; dead ones have a tenth of it besides.
 
         Raises:
             ConfigError: it cannot be one.
@@ -152,11 +174,12 @@ class Inbox:
                 cleaning = asyncio.create_task(inbox._clean_for_ever(), name="gotsurge-inbox-clean")
             yield inbox
         finally:
-            if cleaning is not None:
-                cleaning.cancel()
-                await asyncio.wait([cleaning])
             if inbox._putting is not None:
                 await asyncio.wait([inbox._putting])
+            for each in (cleaning, inbox._learning):
+                if each is not None:
+                    each.cancel()
+                    await asyncio.wait([each])
             await store.close()
 
     @property
@@ -173,12 +196,10 @@ class Inbox:
             WAITING if its task is to be read, DEAD if nothing can be made of it, DONE if it is of no task.
 
         Raises:
-            InboxFull: it holds as many bytes as it may.
+            InboxFull: as many bytes wait to be read as may.
+            UnknownFull: the order book does not know the task, and a quarter of that waits already.
         """
         state, task_id, why, event = self._read(body)
-        if state is not EventState.DEAD and self._bytes + len(body) > self._most_bytes:
-            told = f"the inbox {self.place} holds {self._bytes:,} bytes"
-            raise InboxFull(f"{told}: drop what is not needed, or keep less")
         now = to_microseconds(self._clock.now())
         row = (_digest(account, body, event, now), account, state, task_id, now, 1, why, len(body), body)
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -209,27 +230,76 @@ class Inbox:
                 elif (error := writing.exception()) is not None:
                     _refuse(batch, error)
                 else:
-                    for _, kept in batch:
-                        if not kept.done():  # else its sender has gone
+                    refused = writing.result()
+                    for row, kept in batch:
+                        if kept.done():  # its sender has gone
+                            continue
+                        if row[0] in refused:
+                            kept.set_exception(self._full(refused[row[0]]))
+                            kept.exception()  # read here too, in case the sender goes
+                        else:
                             kept.set_result(None)
         finally:
             self._putting = None
 
-    async def _write(self, rows: Sequence[Row]) -> None:
-        dead = sum(row[-2] for row in rows if row[2] is EventState.DEAD)
-        most = self._most_bytes // DEAD_SHARE if dead else None
-        full = most is not None and self._dead_bytes + dead > most
+    async def _write(self, rows: Sequence[Row]) -> Mapping[bytes, type[InboxFull]]:
+        """Put events in; those that were refused, by their digest."""
+        refused = await self._insert(rows)
+        now = self._clock.monotonic()
+        if self.learn is None or now < self._learn_at or UnknownFull not in refused.values():
+            return refused
+        self._learn_at = now + LEARN_EVERY
+        if self._learning is None or self._learning.done():
+            self._learning = asyncio.ensure_future(self.learn())
+        await asyncio.wait([self._learning], timeout=LEARN_SECONDS)
+        return await self._insert([row for row in rows if row[0] in refused])
 
-        def keep(db: Database) -> int | None:
-            db.insert("put", rows)
-            return _make_room(db, most) if full and most is not None else None
+    async def _insert(self, rows: Sequence[Row]) -> Mapping[bytes, type[InboxFull]]:
+        coming = Counter(dict.fromkeys(EventState, 0))
+        for row in rows:
+            coming[row[2]] += _weight(row)
+        most, known_sizes = self._most_bytes, Counter(self._sizes)
+        now = self._clock.monotonic()
+        self._unmeasured += coming.total()
+        measure = now >= self._measure_at and (
+            _is_short(known_sizes + coming, most)
+            or self._unmeasured > most // UNKNOWN_SHARE  # each other process may have put in as much
+        )
 
-        left = await self._store.write(keep)
-        self._dead_bytes = self._dead_bytes + dead if left is None else left
-        self._bytes += sum(row[-2] for row in rows) - dead
+        def keep(db: Database) -> tuple[Counter[EventState], Mapping[bytes, type[InboxFull]]]:
+            sizes = _sizes(db) if measure else Counter(known_sizes)
+            refused = _refused(db, rows, sizes[EventState.WAITING], coming[EventState.WAITING], most)
+            taken = [row for row in rows if row[0] not in refused] if refused else rows
+            db.insert("put", taken)
+            for row in taken:
+                sizes[row[2]] += _weight(row)
+            _make_room(db, sizes, most)
+            if not measure:  # what others settled meanwhile was not counted here
+                sizes.subtract(known_sizes)
+            return sizes, refused
+
+        sizes, refused = await self._store.write(keep)
+        if measure:
+            self._sizes, self._unmeasured, ended = sizes, 0, self._clock.monotonic()
+            self._measure_at = ended + max(MEASURE_EVERY, (ended - now) * _MEASURING)
+        else:
+            self._sizes.update(sizes)
         self.arrived.set()
+        return refused
 
-    async def _refuse_until(self, writing: "asyncio.Future[None]", batch: Sequence[_Coming]) -> None:
+    def _full(self, kind: type[InboxFull]) -> InboxFull:
+        waiting = f"{self._sizes[EventState.WAITING]:,} bytes of events wait to be read in the inbox {self.place}"
+        if kind is UnknownFull:
+            return UnknownFull(f"{waiting}: now only events of tasks that the order book knows are taken")
+        return InboxFull(f"{waiting}, as many as may: see why no task is read")
+
+    async def has_room(self, size: int) -> bool:
+        """Whether an event with a body of so many bytes would be taken now, if the order book knows its task."""
+        if self._sizes[EventState.WAITING] + size + ROW_BYTES > self._most_bytes:
+            await self._measure()
+        return self._sizes[EventState.WAITING] + size + ROW_BYTES <= self._most_bytes
+
+    async def _refuse_until(self, writing: "asyncio.Future[Any]", batch: Sequence[_Coming]) -> None:
         """The disk stands still: tell those who wait, and those who come, until it does not."""
         too_slow = StoreError(f"{self.place}: the disk takes longer than {PATIENCE:g} s")
         _refuse(batch, too_slow)
@@ -250,17 +320,35 @@ class Inbox:
         rows = await self._store.read(lambda db: db.rows("waiting", after=after, limit=limit))
         return [Waiting(number, account, task_id, from_microseconds(at)) for number, account, task_id, at in rows]
 
-    async def done(self, ids: Sequence[int], why: str | None = None) -> None:
+    async def done(self, ids: Sequence[int]) -> None:
         """Say that the tasks of events were read."""
-        await self._settle("done", ids, why)
+        await self._settle("done", EventState.DONE, ids)
+
+    async def not_ours(self, ids: Sequence[int], why: str) -> None:
+        """Say that events are of no task of ours. They are done, and their bodies are dropped."""
+        await self._settle("not_ours", EventState.DONE, ids, why=why, nothing=b"")
 
     async def dead(self, ids: Sequence[int], why: str) -> None:
         """Say that nothing can be made of events."""
-        await self._settle("dead", ids, why)
+        await self._settle("dead", EventState.DEAD, ids, why=why)
 
-    async def _settle(self, how: str, ids: Sequence[int], why: str | None) -> None:
-        if ids:
-            await self._store.write(lambda db: db.change(how, ids=db.listed(ids), why=why))
+    async def drop_bodies(self, ids: Sequence[int]) -> None:
+        """Drop the bodies of events that wait and may be of no task of ours. Their tasks are still to be read."""
+        await self._settle("drop_bodies", EventState.WAITING, ids, nothing=b"")
+
+    async def _settle(self, how: str, state: EventState, ids: Sequence[int], **values: Any) -> None:
+        if not ids:
+            return
+
+        def job(db: Database) -> tuple[int, int]:
+            ((before, number),) = db.rows("size_of_waiting", ids=db.listed(ids))
+            db.change(how, ids=db.listed(ids), **values)
+            rest = number * ROW_BYTES
+            return before + rest, rest if "nothing" in values else before + rest
+
+        before, after = await self._store.write(job)
+        self._sizes[EventState.WAITING] -= before
+        self._sizes[state] += after
 
     @asynccontextmanager
     async def alone(self, name: str) -> AsyncIterator[asyncio.Event]:
@@ -326,13 +414,17 @@ class Inbox:
             again = 0
             for number in ids:
                 for row in db.rows("one", id=number):
-                    state, task_id, _, _ = self._read(row[-1])
+                    stored = _stored(*row)
+                    state, task_id = EventState.WAITING, stored.task_id
+                    if task_id is None or stored.body:  # else the body was dropped, and the task is known
+                        state, task_id, _, _ = self._read(stored.body or b"")
                     if state is EventState.WAITING:
                         again += db.change("replay", id=number, task_id=task_id)
             return again
 
         again = await self._store.write(job)
         if again:
+            await self._measure()
             self.arrived.set()
         return again
 
@@ -360,7 +452,7 @@ class Inbox:
             # In parts, so that events that come meanwhile wait for none of this.
             while some := await self._store.write(_forgetting(state, before)):
                 gone += some
-        await self._store.write(lambda db: _make_room(db, self._most_bytes // DEAD_SHARE))
+        await self._store.write(lambda db: _make_room(db, _sizes(db), self._most_bytes))
         await self._measure()
         return gone
 
@@ -371,9 +463,7 @@ class Inbox:
                 await self.clean()
 
     async def _measure(self) -> None:
-        sizes = {state: int(size or 0) for state, _, size in await self._read_rows("counts")}
-        self._dead_bytes = sizes.pop(EventState.DEAD.value, 0)
-        self._bytes = sum(sizes.values())
+        self._sizes, self._unmeasured = await self._store.read(_sizes), 0
 
     async def _read_rows(self, name: str, /, **values: Any) -> Sequence[Row]:
         return await self._store.read(lambda db: db.rows(name, **values))
@@ -383,14 +473,61 @@ def _forgetting(state: EventState, before: int) -> Callable[[Database], int]:
     return lambda db: db.change("forget", state=state.value, before=before)
 
 
-def _make_room(db: Database, most: int) -> int:
-    """Forget the oldest dead letters where all are larger than they may be; bytes that are left."""
-    ((size,),) = db.rows("dead_size")
-    if size <= most:
-        return int(size)
-    db.change("forget_dead", most=most * 9 // 10)  # some more, for it is a search
-    ((size,),) = db.rows("dead_size")
-    return int(size)
+def _weight(row: Row) -> int:
+    size: int = row[-2]
+    return size + ROW_BYTES
+
+
+def _sizes(db: Database) -> Counter[EventState]:
+    """The bytes that the events of each state take."""
+    return Counter({EventState(state): int(size) + number * ROW_BYTES for state, number, size in db.rows("counts")})
+
+
+def _is_short(sizes: Counter[EventState], most: int) -> bool:
+    """Whether room is short for something."""
+    waiting, done, dead = (sizes[state] for state in EventState)
+    return waiting > most // UNKNOWN_SHARE or waiting + done > most or dead > most // DEAD_SHARE
+
+
+def _refused(
+    db: Database, rows: Sequence[Row], waiting: int, coming: int, most: int
+) -> Mapping[bytes, type[InboxFull]]:
+    """The events, by their digest, for which there is no room beside those that wait."""
+    if waiting + coming <= most // UNKNOWN_SHARE:
+        return {}
+    has_book = bool(db.rows("has_book"))  # without one no event is of an unknown task
+    tasks = {(row[1], row[3]) for row in rows if row[2] is EventState.WAITING}
+    known = set(db.rows("known", ids=db.listed({task_id for _, task_id in tasks}))) if has_book else tasks
+    refused: dict[bytes, type[InboxFull]] = {}
+    for row in rows:
+        if row[2] is not EventState.WAITING:
+            continue
+        if waiting + _weight(row) > most:
+            refused[row[0]] = InboxFull
+        elif waiting + _weight(row) > most // UNKNOWN_SHARE and (row[1], row[3]) not in known:
+            refused[row[0]] = UnknownFull
+        else:
+            waiting += _weight(row)
+    return refused
+
+
+def _make_room(db: Database, sizes: Counter[EventState], most: int) -> None:
+    """Forget the oldest events that are done, and the oldest dead letters, where they take too much; in ``sizes``, too.
+
+    It forgets a tenth more than it must, because it has to search for them.
+    """
+    waiting, done, dead = (sizes[state] for state in EventState)
+    for state, size, may in (
+        (EventState.DONE, done, max(0, most - waiting)),
+        (EventState.DEAD, dead, most // DEAD_SHARE),
+    ):
+        left = size
+        while size > may and left > may * 9 // 10:
+            gone = db.rows("evict", state=state.value, most=left - may * 9 // 10, row=ROW_BYTES)
+            left -= sum(int(each) + ROW_BYTES for (each,) in gone)
+            if not gone:
+                left = 0  # there are none: what was counted has gone
+        sizes[state] = left
 
 
 def _digest(account: str, body: bytes, event: Event | None, now: int) -> bytes:
