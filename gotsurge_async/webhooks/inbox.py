@@ -1,20 +1,15 @@
 """The inbox: every event that came, durable before it is confirmed, until it has been read and is old.
 
 Events that come while a commit is on its way share the next one: nobody waits for a timer, and the disk is waited for
-once for all of them. What an event leads to is not decided here: see `gotsurge_async.webhooks.reads`.
-
-Its size is bounded, and no flood keeps a real event out. Events that are done make room for new ones, the oldest first.
-Events of tasks that the order book does not know fill a part of the inbox at most: the rest is for those that it knows.
+once for all of them. What an event leads to is not decided here: see `gotsurge_async.webhooks.reads`; nor how much has
+room: see `gotsurge_async.webhooks.room`.
 """
 
 import asyncio
-import hashlib
-import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,27 +19,24 @@ from filelock import FileLock, Timeout
 from gotsurge_async.auth.leases import leased
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row
-from gotsurge_async.webhooks.event import Event, MalformedEvent, read_event
+from gotsurge_async.webhooks.event import Event, EventState, MalformedEvent, digest, read_event
+from gotsurge_async.webhooks.room import (
+    MOST_BYTES,
+    ROW_BYTES,
+    Refused,
+    Room,
+    UnknownFull,
+    make_room,
+    measure,
+)
 from gotsurge_async.webhooks.store import Board, Store, StoreError
 
 KEEP = timedelta(days=7)
 """How long an event is kept that was read."""
 KEEP_DEAD = timedelta(days=30)
 """How long one is kept of which nothing could be made."""
-MOST_BYTES = 1024**3
-"""Bytes of the events that wait or are done, so that no flood fills the disk under the ledger."""
-UNKNOWN_SHARE = 4
-"""While a quarter of that waits, only events of tasks that the order book knows are taken."""
-DEAD_SHARE = 10
-"""Dead letters have a tenth of that, besides; of more, the oldest go, so that they keep no event out."""
-ROW_BYTES = 256
-"""What an event takes on the disk besides its body, with its places in the indexes: small bodies fill a disk, too."""
-MEASURE_EVERY = 1.0
-"""Seconds between two measurements of an inbox that seems full, at least: other processes may have made room."""
 LEARN_EVERY, LEARN_SECONDS = 5.0, 1.0
 """Before it refuses events of unknown tasks, it has the order book learn of new orders: how often, and how long."""
-_MEASURING = 20
-"""A measurement reads all events, so the next one waits this many times as long as it took."""
 PATIENCE = 10.0
 """Seconds that the sender of an event waits for the disk."""
 TOGETHER = 1000
@@ -58,25 +50,6 @@ _TEXTS = Path(__file__).with_suffix(".sql")
 
 
 _Coming: TypeAlias = "tuple[Row, asyncio.Future[None]]"
-
-
-class InboxFull(StoreError):
-    """As many bytes wait in the inbox as may; the event was not taken."""
-
-
-class UnknownFull(InboxFull):
-    """The same of events whose tasks the order book does not know; those of tasks that it knows are taken."""
-
-
-class EventState(StrEnum):
-    """What became of an event."""
-
-    WAITING = "waiting"
-    """Its task is still to be read."""
-    DONE = "done"
-    """Its task was read, or it is of no task."""
-    DEAD = "dead"
-    """Nothing can be made of it: a person may look at it, mend the cause, and replay it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -134,10 +107,7 @@ class Inbox:
         self._clock = clock
         self._keep = keep
         self._keep_dead = keep_dead
-        self._most_bytes = most_bytes
-        self._sizes: Counter[EventState] = Counter()  # as far as this process knows
-        self._unmeasured = most_bytes  # bytes that may have been put in since it measured
-        self._measure_at = 0.0
+        self._room = Room(most_bytes, clock)
         self._coming: list[_Coming] = []
         self._putting: asyncio.Task[None] | None = None
 
@@ -201,7 +171,7 @@ class Inbox:
         """
         state, task_id, why, event = self._read(body)
         now = to_microseconds(self._clock.now())
-        row = (_digest(account, body, event, now), account, state, task_id, now, 1, why, len(body), body)
+        row = (digest(account, body, event, now), account, state, task_id, now, 1, why, len(body), body)
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._coming.append((row, kept))
         if self._putting is None:
@@ -232,18 +202,15 @@ class Inbox:
                 else:
                     refused = writing.result()
                     for row, kept in batch:
-                        if kept.done():  # its sender has gone
-                            continue
                         if row[0] in refused:
-                            kept.set_exception(self._full(refused[row[0]]))
-                            kept.exception()  # read here too, in case the sender goes
-                        else:
+                            _refuse([(row, kept)], self._room.error(refused[row[0]], self.place))
+                        elif not kept.done():  # else its sender has gone
                             kept.set_result(None)
         finally:
             self._putting = None
 
-    async def _write(self, rows: Sequence[Row]) -> Mapping[bytes, type[InboxFull]]:
-        """Put events in; those that were refused, by their digest."""
+    async def _write(self, rows: Sequence[Row]) -> Refused:
+        """Put events in, but for those that have no room."""
         refused = await self._insert(rows)
         now = self._clock.monotonic()
         if self.learn is None or now < self._learn_at or UnknownFull not in refused.values():
@@ -254,50 +221,17 @@ class Inbox:
         await asyncio.wait([self._learning], timeout=LEARN_SECONDS)
         return await self._insert([row for row in rows if row[0] in refused])
 
-    async def _insert(self, rows: Sequence[Row]) -> Mapping[bytes, type[InboxFull]]:
-        coming = Counter(dict.fromkeys(EventState, 0))
-        for row in rows:
-            coming[row[2]] += _weight(row)
-        most, known_sizes = self._most_bytes, Counter(self._sizes)
-        now = self._clock.monotonic()
-        self._unmeasured += coming.total()
-        measure = now >= self._measure_at and (
-            _is_short(known_sizes + coming, most)
-            or self._unmeasured > most // UNKNOWN_SHARE  # each other process may have put in as much
-        )
-
-        def keep(db: Database) -> tuple[Counter[EventState], Mapping[bytes, type[InboxFull]]]:
-            sizes = _sizes(db) if measure else Counter(known_sizes)
-            refused = _refused(db, rows, sizes[EventState.WAITING], coming[EventState.WAITING], most)
-            taken = [row for row in rows if row[0] not in refused] if refused else rows
-            db.insert("put", taken)
-            for row in taken:
-                sizes[row[2]] += _weight(row)
-            _make_room(db, sizes, most)
-            if not measure:  # what others settled meanwhile was not counted here
-                sizes.subtract(known_sizes)
-            return sizes, refused
-
-        sizes, refused = await self._store.write(keep)
-        if measure:
-            self._sizes, self._unmeasured, ended = sizes, 0, self._clock.monotonic()
-            self._measure_at = ended + max(MEASURE_EVERY, (ended - now) * _MEASURING)
-        else:
-            self._sizes.update(sizes)
+    async def _insert(self, rows: Sequence[Row]) -> Refused:
+        put = await self._store.write(self._room.put(rows))
+        self._room.count(put)
         self.arrived.set()
-        return refused
-
-    def _full(self, kind: type[InboxFull]) -> InboxFull:
-        waiting = f"{self._sizes[EventState.WAITING]:,} bytes of events wait to be read in the inbox {self.place}"
-        if kind is UnknownFull:
-            return UnknownFull(f"{waiting}: now only events of tasks that the order book knows are taken")
-        return InboxFull(f"{waiting}, as many as may: see why no task is read")
+        return put.refused
 
     async def has_room(self, size: int) -> bool:
         """Whether an event with a body of so many bytes would be taken now, if the order book knows its task."""
-        if self._sizes[EventState.WAITING] + size + ROW_BYTES > self._most_bytes:
+        if not self._room.has(size):
             await self._measure()
-        return self._sizes[EventState.WAITING] + size + ROW_BYTES <= self._most_bytes
+        return self._room.has(size)
 
     async def _refuse_until(self, writing: "asyncio.Future[Any]", batch: Sequence[_Coming]) -> None:
         """The disk stands still: tell those who wait, and those who come, until it does not."""
@@ -347,8 +281,8 @@ class Inbox:
             return before + rest, rest if "nothing" in values else before + rest
 
         before, after = await self._store.write(job)
-        self._sizes[EventState.WAITING] -= before
-        self._sizes[state] += after
+        self._room.sizes[EventState.WAITING] -= before
+        self._room.sizes[state] += after
 
     @asynccontextmanager
     async def alone(self, name: str) -> AsyncIterator[asyncio.Event]:
@@ -452,7 +386,7 @@ class Inbox:
             # In parts, so that events that come meanwhile wait for none of this.
             while some := await self._store.write(_forgetting(state, before)):
                 gone += some
-        await self._store.write(lambda db: _make_room(db, _sizes(db), self._most_bytes))
+        await self._store.write(lambda db: make_room(db, measure(db), self._room.most))
         await self._measure()
         return gone
 
@@ -463,7 +397,7 @@ class Inbox:
                 await self.clean()
 
     async def _measure(self) -> None:
-        self._sizes, self._unmeasured = await self._store.read(_sizes), 0
+        self._room.measured(await self._store.read(measure))
 
     async def _read_rows(self, name: str, /, **values: Any) -> Sequence[Row]:
         return await self._store.read(lambda db: db.rows(name, **values))
@@ -471,76 +405,6 @@ class Inbox:
 
 def _forgetting(state: EventState, before: int) -> Callable[[Database], int]:
     return lambda db: db.change("forget", state=state.value, before=before)
-
-
-def _weight(row: Row) -> int:
-    size: int = row[-2]
-    return size + ROW_BYTES
-
-
-def _sizes(db: Database) -> Counter[EventState]:
-    """The bytes that the events of each state take."""
-    return Counter({EventState(state): int(size) + number * ROW_BYTES for state, number, size in db.rows("counts")})
-
-
-def _is_short(sizes: Counter[EventState], most: int) -> bool:
-    """Whether room is short for something."""
-    waiting, done, dead = (sizes[state] for state in EventState)
-    return waiting > most // UNKNOWN_SHARE or waiting + done > most or dead > most // DEAD_SHARE
-
-
-def _refused(
-    db: Database, rows: Sequence[Row], waiting: int, coming: int, most: int
-) -> Mapping[bytes, type[InboxFull]]:
-    """The events, by their digest, for which there is no room beside those that wait."""
-    if waiting + coming <= most // UNKNOWN_SHARE:
-        return {}
-    has_book = bool(db.rows("has_book"))  # without one no event is of an unknown task
-    tasks = {(row[1], row[3]) for row in rows if row[2] is EventState.WAITING}
-    known = set(db.rows("known", ids=db.listed({task_id for _, task_id in tasks}))) if has_book else tasks
-    refused: dict[bytes, type[InboxFull]] = {}
-    for row in rows:
-        if row[2] is not EventState.WAITING:
-            continue
-        if waiting + _weight(row) > most:
-            refused[row[0]] = InboxFull
-        elif waiting + _weight(row) > most // UNKNOWN_SHARE and (row[1], row[3]) not in known:
-            refused[row[0]] = UnknownFull
-        else:
-            waiting += _weight(row)
-    return refused
-
-
-def _make_room(db: Database, sizes: Counter[EventState], most: int) -> None:
-    """Forget the oldest events that are done, and the oldest dead letters, where they take too much; in ``sizes``, too.
-
-    It forgets a tenth more than it must, because it has to search for them.
-    """
-    waiting, done, dead = (sizes[state] for state in EventState)
-    for state, size, may in (
-        (EventState.DONE, done, max(0, most - waiting)),
-        (EventState.DEAD, dead, most // DEAD_SHARE),
-    ):
-        left = size
-        while size > may and left > may * 9 // 10:
-            gone = db.rows("evict", state=state.value, most=left - may * 9 // 10, row=ROW_BYTES)
-            left -= sum(int(each) + ROW_BYTES for (each,) in gone)
-            if not gone:
-                left = 0  # there are none: what was counted has gone
-        sizes[state] = left
-
-
-def _digest(account: str, body: bytes, event: Event | None, now: int) -> bytes:
-    """By what an event is known when it comes again: of those that say when they were sent, all that they say.
-
-    It begins with the time, so that those that come together stand together in the index: else each would change a
-    page of its own there.
-    """
-    if event is None or event.tells_time:
-        said = 0 if event is None or event.timestamp is None else to_microseconds(event.timestamp) % 2**63
-        whole = hashlib.blake2b(body, digest_size=16, key=account.encode()[:64]).digest()
-        return said.to_bytes(8, "big") + whole
-    return now.to_bytes(8, "big") + os.urandom(16)  # the same text may come again, and mean another change
 
 
 def _once(rows: Sequence[Row]) -> Sequence[Row]:
@@ -556,7 +420,7 @@ def _refuse(batch: Iterable[_Coming], error: BaseException) -> None:
     for _, kept in batch:
         if not kept.done():
             # Each gets an error of its own: a shared one would gather the tracebacks of all.
-            kept.set_exception(StoreError(str(error)))
+            kept.set_exception((type(error) if isinstance(error, StoreError) else StoreError)(str(error)))
             kept.exception()  # looked at, also when the sender has gone
 
 

@@ -390,10 +390,9 @@ class Reads:
         self._absent.add(wanted.key)
         self._lanes.put_off(wanted, self._clock.monotonic() + PAUSES[wanted.absences])
         wanted.absences += 1
-        more = wanted.events[MOST_EVENTS:]  # with those that came while it was read
+        wanted.events, more = wanted.events[:MOST_EVENTS], wanted.events[MOST_EVENTS:]  # some came while it was read
         await self._inbox.not_ours(more, "GotSurge did not know the task shortly before, and is asked again")
         self._held.difference_update(more)
-        del wanted.events[MOST_EVENTS:]
         await self._inbox.drop_bodies(wanted.events)
 
     async def _task(self, account: str, task_id: str) -> Task:

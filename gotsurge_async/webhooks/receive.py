@@ -21,7 +21,8 @@ from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret, as_secret, without
 from gotsurge_async.webhooks.addresses import AllowList
 from gotsurge_async.webhooks.event import LARGEST
-from gotsurge_async.webhooks.inbox import Inbox, InboxFull
+from gotsurge_async.webhooks.inbox import Inbox
+from gotsurge_async.webhooks.room import InboxFull
 from gotsurge_async.webhooks.store import StoreError
 
 log: logging.Logger = logging.getLogger(__name__)

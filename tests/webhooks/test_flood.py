@@ -12,11 +12,13 @@ import pytest
 
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.testing import ManualClock
-from gotsurge_async.webhooks import inbox as module
 from gotsurge_async.webhooks import reads as reads_module
+from gotsurge_async.webhooks import room
 from gotsurge_async.webhooks.book import Book
-from gotsurge_async.webhooks.inbox import EventState, Inbox, InboxFull, UnknownFull
+from gotsurge_async.webhooks.event import EventState
+from gotsurge_async.webhooks.inbox import Inbox
 from gotsurge_async.webhooks.receive import Receiver
+from gotsurge_async.webhooks.room import InboxFull, UnknownFull
 from tests.support.orders import order
 from tests.webhooks.follow_kit import Followed, eventually, followed, follower
 from tests.webhooks.kit import SERVERS, TASK, TOKEN, event
@@ -93,7 +95,7 @@ async def test_events_that_are_done_make_room(tmp_path: Path, text: str) -> None
     """Ten times as much as the inbox may hold comes and is read: every event is taken, and the disk is bounded."""
     async with receiving(tmp_path) as here:
         await here.post(real(0, text))
-        size = module.ROW_BYTES + len(forged(0, text))
+        size = room.ROW_BYTES + len(forged(0, text))
         number = 0
         while number * size < 10 * MOST:
             some = MOST // size // 8
@@ -165,7 +167,7 @@ async def test_full_of_what_several_processes_put_in(tmp_path: Path) -> None:
                         taken += 1
                     except InboxFull:
                         break
-                assert sum(inbox._sizes.values()) < MOST
+                assert sum(inbox._room.sizes.values()) < MOST
         assert taken < 12
 
 
@@ -181,7 +183,7 @@ async def test_the_body_of_an_unknown_task_is_dropped(tmp_path: Path) -> None:
             shown = await inbox.show(number)
             assert shown is not None
             assert (shown.state, shown.size, shown.body) == (state, 0, b"")
-        assert inbox._sizes.total() == 2 * module.ROW_BYTES
+        assert inbox._room.sizes.total() == 2 * room.ROW_BYTES
         assert await inbox.replay([two]) == 1
         assert [each.task_id for each in await inbox.waiting()] == [f"99999999-0000-4000-8000-{n:012}" for n in (1, 2)]
         assert await inbox.oldest(since=(await inbox.newest())[0].received_at) == []  # nothing to send on
@@ -191,7 +193,7 @@ async def test_a_flood_over_http_beside_a_follower(tmp_path: Path, monkeypatch: 
     """While a flood of unknown ids waits for its reads, each step of a real task is taken, read and handed on."""
     monkeypatch.setattr(reads_module, "PAUSES", (3600.0,))
     async with followed(tmp_path, following=False) as kit, aiohttp.ClientSession() as session:
-        kit.inbox._most_bytes = MOST
+        kit.inbox._room.most = MOST
         (mine,) = await kit.create(order("T-0"))
         async with (
             follower(kit, read_rate=20.0),
@@ -213,7 +215,7 @@ async def test_a_pushed_order_is_known_before_its_first_event(tmp_path: Path, mo
     """In a flood, the first event of an order that was pushed a moment ago is taken: its task is in the ledger."""
     monkeypatch.setattr(reads_module, "PAUSES", (3600.0,))
     async with followed(tmp_path, following=False) as kit, follower(kit, ledger=kit.here.ledger, read_rate=0.01):
-        kit.inbox._most_bytes = MOST
+        kit.inbox._room.most = MOST
         puts = (kit.inbox.put("default", forged(number)) for number in range(100))
         assert any(isinstance(each, UnknownFull) for each in await asyncio.gather(*puts, return_exceptions=True))
         kit.inbox._learn_at = 0.0  # some seconds pass

@@ -14,8 +14,11 @@ from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.testing import START, ManualClock
 from gotsurge_async.webhooks import inbox as module
+from gotsurge_async.webhooks import room
 from gotsurge_async.webhooks.book import Book
-from gotsurge_async.webhooks.inbox import EventState, Inbox, InboxFull, UnknownFull
+from gotsurge_async.webhooks.event import EventState
+from gotsurge_async.webhooks.inbox import Inbox
+from gotsurge_async.webhooks.room import InboxFull, UnknownFull
 from gotsurge_async.webhooks.store import StoreError
 from tests.support.postgres import postgresql
 from tests.webhooks.kit import TASK, event
@@ -164,12 +167,12 @@ async def test_one_at_a_time_follows(inbox: Inbox) -> None:
 
 async def test_it_holds_so_many_bytes_and_no_more(tmp_path: Path) -> None:
     """What would be too much is refused, also after it was opened again, until something goes."""
-    most = 2 * (len(event()) + module.ROW_BYTES)
+    most = 2 * (len(event()) + room.ROW_BYTES)
     async with Inbox.open(tmp_path / "inbox.db", most_bytes=most) as inbox:
         await inbox.put("acme", event("a" * len(TASK)))
         await inbox.put("acme", event("b" * len(TASK)))
     async with Inbox.open(tmp_path / "inbox.db", most_bytes=most) as inbox:
-        with pytest.raises(InboxFull, match="see why no task is read"):
+        with pytest.raises(InboxFull, match="no more are taken"):
             await inbox.put("acme", event())
         await inbox.drop([each.id for each in await inbox.newest(limit=1)])
         await inbox.put("acme", event())
@@ -177,7 +180,7 @@ async def test_it_holds_so_many_bytes_and_no_more(tmp_path: Path) -> None:
 
 async def test_dead_letters_keep_no_event_out(inbox: Inbox) -> None:
     """They have a share of their own, of which the oldest go first, also those that became dead later."""
-    inbox._most_bytes = 50 * (20 + module.ROW_BYTES)  # of which dead letters have a tenth
+    inbox._room.most = 50 * (20 + room.ROW_BYTES)  # of which dead letters have a tenth
     for number in range(30):
         assert await inbox.put("acme", b"%020d" % number) is EventState.DEAD
     assert await inbox.put("acme", event(text="x" * 1500)) is EventState.WAITING
@@ -189,12 +192,12 @@ async def test_dead_letters_keep_no_event_out(inbox: Inbox) -> None:
     await inbox.dead([each.id for each in await inbox.waiting()], "why")
     await inbox.clean()
     assert await inbox.newest() == []
-    assert not inbox._sizes.total()
+    assert not inbox._room.sizes.total()
 
 
 async def test_unknown_tasks_have_a_part_of_it(inbox: Inbox) -> None:
     """Events of tasks that the order book does not know fill a quarter; what is done makes room, the oldest first."""
-    inbox._most_bytes = 40 * 1024
+    inbox._room.most = 40 * 1024
     async with Book.open(inbox.place) as book:
         await book.observe("acme", Task(id=TASK, current_status="accepted"), source="create")
         text = "x" * 1024
@@ -212,7 +215,7 @@ async def test_unknown_tasks_have_a_part_of_it(inbox: Inbox) -> None:
             await inbox.done([each.id for each in await inbox.waiting()])
         counts = await inbox.counts()
         assert 20 < counts[EventState.DONE] < 40
-        assert inbox._sizes == await inbox._store.read(module._sizes)  # as counted, so measured
+        assert inbox._room.sizes == await inbox._store.read(room.measure)  # as counted, so measured
 
 
 async def test_the_file_is_its_owners(tmp_path: Path) -> None:
