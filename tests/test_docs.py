@@ -100,6 +100,19 @@ def test_the_examples_run(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path:
             runner.run(gs.close())
 
 
+def test_the_program_of_the_readme_keeps_the_promise(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Run twice in one folder, README's program sends its order once, and names the same task both times."""
+    monkeypatch.chdir(tmp_path)
+    (program,) = blocks(ROOT / "README.md")
+    for _ in range(2):
+        exec(program, {"__name__": "__main__"})  # noqa: S102 - our own page
+    (key, first, task), (again, second, same) = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert (key, first, second) == (again, "created", "already_pushed")
+    assert task == same
+
+
 def test_no_example_is_overlooked() -> None:
     """Every fence that says python opens a block that is found, also an indented or a badly closed one."""
     for page in PAGES:

@@ -228,7 +228,7 @@ class Inbox:
         return put.refused
 
     async def has_room(self, size: int) -> bool:
-        """Whether an event with a body of so many bytes would be taken now, if the order book knows its task."""
+        """Whether an event with a body of ``size`` bytes would be taken now, if the order book knows its task."""
         if not self._room.has(size):
             await self._measure()
         return self._room.has(size)

@@ -101,7 +101,7 @@ class Room:
         self.sizes, self._unmeasured = sizes, 0
 
     def has(self, size: int) -> bool:
-        """Whether there is room for an event with a body of so many bytes, if the order book knows its task."""
+        """Whether there is room for an event with a body of ``size`` bytes, if the order book knows its task."""
         return self.sizes[EventState.WAITING] + size + ROW_BYTES <= self.most
 
     def error(self, kind: type[InboxFull], place: Place) -> InboxFull:
