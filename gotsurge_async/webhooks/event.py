@@ -4,16 +4,20 @@ The document folds what stands in ``data`` and ``updates``, so all of it is read
 names a task.
 """
 
+import hashlib
+import os
 import re
 import zlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import attrs
 import msgspec
 
 from gotsurge_async import codec
+from gotsurge_async.clock import to_microseconds
 from gotsurge_async.errors import GotSurgeError, UnreadableAnswer
 from gotsurge_async.models.base import read_utc
 from gotsurge_async.models.tasks import Task
@@ -29,6 +33,17 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _TOO_DEEP = f"has more than {DEEPEST} objects and lists in each other"
+
+
+class EventState(StrEnum):
+    """What became of an event."""
+
+    WAITING = "waiting"
+    """Its task is still to be read."""
+    DONE = "done"
+    """Its task was read, or it is of no task."""
+    DEAD = "dead"
+    """Nothing can be made of it: a person may look at it, mend the cause, and replay it."""
 
 
 class MalformedEvent(GotSurgeError):
@@ -242,3 +257,16 @@ def _moment(value: Any) -> datetime | None:
         return read_utc(msgspec.convert(value, datetime)) if isinstance(value, str) else None
     except (msgspec.ValidationError, ValueError):
         return None
+
+
+def digest(account: str, body: bytes, event: Event | None, now: int) -> bytes:
+    """By what an event is known when it comes again: of those that say when they were sent, all that they say.
+
+    It begins with the time, so that those that come together stand together in the index: else each would change a
+    page of its own there.
+    """
+    if event is None or event.tells_time:
+        said = 0 if event is None or event.timestamp is None else to_microseconds(event.timestamp) % 2**63
+        whole = hashlib.blake2b(body, digest_size=16, key=account.encode()[:64]).digest()
+        return said.to_bytes(8, "big") + whole
+    return now.to_bytes(8, "big") + os.urandom(16)  # the same text may come again, and mean another change

@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
@@ -151,12 +151,16 @@ class Follower:
         return self.reads.troubles
 
     async def __aenter__(self) -> Self:
+        if self._ledger is not None:
+            self._inbox.learn = self._learn
         self._task = asyncio.create_task(self._follow(), name="gotsurge-follow")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._inbox.learn == self._learn:
+            self._inbox.learn = None
         if self._task is not None:
             self._task.cancel()
             await uninterrupted(asyncio.wait([self._task]))
@@ -198,6 +202,10 @@ class Follower:
             await self._refresh()
         except LedgerError as error:
             log.warning("the pushed orders could not be taken into the book: %s", error)
+
+    async def _learn(self) -> None:
+        with suppress(StoreError):
+            await self._take_in()
 
     async def _tell_doubles(self, found: Iterable[Double]) -> None:
         """Tell what was not told, once more looked at when the book has all that the ledger knows: whose tasks they

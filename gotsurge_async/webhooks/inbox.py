@@ -1,17 +1,15 @@
 """The inbox: every event that came, durable before it is confirmed, until it has been read and is old.
 
 Events that come while a commit is on its way share the next one: nobody waits for a timer, and the disk is waited for
-once for all of them. What an event leads to is not decided here: see `gotsurge_async.webhooks.reads`.
+once for all of them. What an event leads to is not decided here: see `gotsurge_async.webhooks.reads`; nor how much has
+room: see `gotsurge_async.webhooks.room`.
 """
 
 import asyncio
-import hashlib
-import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,17 +19,24 @@ from filelock import FileLock, Timeout
 from gotsurge_async.auth.leases import leased
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row
-from gotsurge_async.webhooks.event import Event, MalformedEvent, read_event
+from gotsurge_async.webhooks.event import Event, EventState, MalformedEvent, digest, read_event
+from gotsurge_async.webhooks.room import (
+    MOST_BYTES,
+    ROW_BYTES,
+    Refused,
+    Room,
+    UnknownFull,
+    make_room,
+    measure,
+)
 from gotsurge_async.webhooks.store import Board, Store, StoreError
 
 KEEP = timedelta(days=7)
 """How long an event is kept that was read."""
 KEEP_DEAD = timedelta(days=30)
 """How long one is kept of which nothing could be made."""
-MOST_BYTES = 1024**3
-"""Bytes of all bodies that are kept; more are refused, so that no flood fills the disk under the ledger."""
-DEAD_SHARE = 10
-"""Dead letters have a tenth of that, besides; of more, the oldest go, so that they keep no event out."""
+LEARN_EVERY, LEARN_SECONDS = 5.0, 1.0
+"""Before it refuses events of unknown tasks, it has the order book learn of new orders: how often, and how long."""
 PATIENCE = 10.0
 """Seconds that the sender of an event waits for the disk."""
 TOGETHER = 1000
@@ -45,21 +50,6 @@ _TEXTS = Path(__file__).with_suffix(".sql")
 
 
 _Coming: TypeAlias = "tuple[Row, asyncio.Future[None]]"
-
-
-class InboxFull(StoreError):
-    """The inbox holds as many bytes as it may; the event was not taken."""
-
-
-class EventState(StrEnum):
-    """What became of an event."""
-
-    WAITING = "waiting"
-    """Its task is still to be read."""
-    DONE = "done"
-    """Its task was read, or it is of no task."""
-    DEAD = "dead"
-    """Nothing can be made of it: a person may look at it, mend the cause, and replay it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -109,13 +99,15 @@ class Inbox:
     def __init__(self, store: Store, clock: Clock, *, keep: timedelta, keep_dead: timedelta, most_bytes: int) -> None:
         self.arrived: asyncio.Event = asyncio.Event()
         """Set when an event came to this process that is to be read; whoever waits for it clears it."""
+        self.learn: Callable[[], Coroutine[Any, Any, None]] | None = None
+        """Has the order book learn of the tasks that only the ledger knows yet; `Follower` sets it, if it has one."""
+        self._learning: asyncio.Task[None] | None = None
+        self._learn_at = 0.0
         self._store = store
         self._clock = clock
         self._keep = keep
         self._keep_dead = keep_dead
-        self._most_bytes = most_bytes
-        self._bytes = 0
-        self._dead_bytes = 0
+        self._room = Room(most_bytes, clock)
         self._coming: list[_Coming] = []
         self._putting: asyncio.Task[None] | None = None
 
@@ -137,7 +129,7 @@ class Inbox:
                 own file.
             keep: how long events are kept that were read; None to remove nothing, for who only looks.
             keep_dead: how long dead ones are.
-            most_bytes: of all bodies together; dead ones have a tenth of it besides.
+            most_bytes: of all events that wait or are done; dead ones have a tenth of it besides.
 
         Raises:
             ConfigError: it cannot be one.
@@ -152,11 +144,12 @@ class Inbox:
                 cleaning = asyncio.create_task(inbox._clean_for_ever(), name="gotsurge-inbox-clean")
             yield inbox
         finally:
-            if cleaning is not None:
-                cleaning.cancel()
-                await asyncio.wait([cleaning])
             if inbox._putting is not None:
                 await asyncio.wait([inbox._putting])
+            for each in (cleaning, inbox._learning):
+                if each is not None:
+                    each.cancel()
+                    await asyncio.wait([each])
             await store.close()
 
     @property
@@ -173,14 +166,12 @@ class Inbox:
             WAITING if its task is to be read, DEAD if nothing can be made of it, DONE if it is of no task.
 
         Raises:
-            InboxFull: it holds as many bytes as it may.
+            InboxFull: as many bytes wait to be read as may.
+            UnknownFull: the order book does not know the task, and a quarter of that waits already.
         """
         state, task_id, why, event = self._read(body)
-        if state is not EventState.DEAD and self._bytes + len(body) > self._most_bytes:
-            told = f"the inbox {self.place} holds {self._bytes:,} bytes"
-            raise InboxFull(f"{told}: drop what is not needed, or keep less")
         now = to_microseconds(self._clock.now())
-        row = (_digest(account, body, event, now), account, state, task_id, now, 1, why, len(body), body)
+        row = (digest(account, body, event, now), account, state, task_id, now, 1, why, len(body), body)
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._coming.append((row, kept))
         if self._putting is None:
@@ -209,27 +200,40 @@ class Inbox:
                 elif (error := writing.exception()) is not None:
                     _refuse(batch, error)
                 else:
-                    for _, kept in batch:
-                        if not kept.done():  # else its sender has gone
+                    refused = writing.result()
+                    for row, kept in batch:
+                        if row[0] in refused:
+                            _refuse([(row, kept)], self._room.error(refused[row[0]], self.place))
+                        elif not kept.done():  # else its sender has gone
                             kept.set_result(None)
         finally:
             self._putting = None
 
-    async def _write(self, rows: Sequence[Row]) -> None:
-        dead = sum(row[-2] for row in rows if row[2] is EventState.DEAD)
-        most = self._most_bytes // DEAD_SHARE if dead else None
-        full = most is not None and self._dead_bytes + dead > most
+    async def _write(self, rows: Sequence[Row]) -> Refused:
+        """Put events in, but for those that have no room."""
+        refused = await self._insert(rows)
+        now = self._clock.monotonic()
+        if self.learn is None or now < self._learn_at or UnknownFull not in refused.values():
+            return refused
+        self._learn_at = now + LEARN_EVERY
+        if self._learning is None or self._learning.done():
+            self._learning = asyncio.ensure_future(self.learn())
+        await asyncio.wait([self._learning], timeout=LEARN_SECONDS)
+        return await self._insert([row for row in rows if row[0] in refused])
 
-        def keep(db: Database) -> int | None:
-            db.insert("put", rows)
-            return _make_room(db, most) if full and most is not None else None
-
-        left = await self._store.write(keep)
-        self._dead_bytes = self._dead_bytes + dead if left is None else left
-        self._bytes += sum(row[-2] for row in rows) - dead
+    async def _insert(self, rows: Sequence[Row]) -> Refused:
+        put = await self._store.write(self._room.put(rows))
+        self._room.count(put)
         self.arrived.set()
+        return put.refused
 
-    async def _refuse_until(self, writing: "asyncio.Future[None]", batch: Sequence[_Coming]) -> None:
+    async def has_room(self, size: int) -> bool:
+        """Whether an event with a body of ``size`` bytes would be taken now, if the order book knows its task."""
+        if not self._room.has(size):
+            await self._measure()
+        return self._room.has(size)
+
+    async def _refuse_until(self, writing: "asyncio.Future[Any]", batch: Sequence[_Coming]) -> None:
         """The disk stands still: tell those who wait, and those who come, until it does not."""
         too_slow = StoreError(f"{self.place}: the disk takes longer than {PATIENCE:g} s")
         _refuse(batch, too_slow)
@@ -250,17 +254,35 @@ class Inbox:
         rows = await self._store.read(lambda db: db.rows("waiting", after=after, limit=limit))
         return [Waiting(number, account, task_id, from_microseconds(at)) for number, account, task_id, at in rows]
 
-    async def done(self, ids: Sequence[int], why: str | None = None) -> None:
+    async def done(self, ids: Sequence[int]) -> None:
         """Say that the tasks of events were read."""
-        await self._settle("done", ids, why)
+        await self._settle("done", EventState.DONE, ids)
+
+    async def not_ours(self, ids: Sequence[int], why: str) -> None:
+        """Say that events are of no task of ours. They are done, and their bodies are dropped."""
+        await self._settle("not_ours", EventState.DONE, ids, why=why, nothing=b"")
 
     async def dead(self, ids: Sequence[int], why: str) -> None:
         """Say that nothing can be made of events."""
-        await self._settle("dead", ids, why)
+        await self._settle("dead", EventState.DEAD, ids, why=why)
 
-    async def _settle(self, how: str, ids: Sequence[int], why: str | None) -> None:
-        if ids:
-            await self._store.write(lambda db: db.change(how, ids=db.listed(ids), why=why))
+    async def drop_bodies(self, ids: Sequence[int]) -> None:
+        """Drop the bodies of events that wait and may be of no task of ours. Their tasks are still to be read."""
+        await self._settle("drop_bodies", EventState.WAITING, ids, nothing=b"")
+
+    async def _settle(self, how: str, state: EventState, ids: Sequence[int], **values: Any) -> None:
+        if not ids:
+            return
+
+        def job(db: Database) -> tuple[int, int]:
+            ((before, number),) = db.rows("size_of_waiting", ids=db.listed(ids))
+            db.change(how, ids=db.listed(ids), **values)
+            rest = number * ROW_BYTES
+            return before + rest, rest if "nothing" in values else before + rest
+
+        before, after = await self._store.write(job)
+        self._room.sizes[EventState.WAITING] -= before
+        self._room.sizes[state] += after
 
     @asynccontextmanager
     async def alone(self, name: str) -> AsyncIterator[asyncio.Event]:
@@ -326,13 +348,17 @@ class Inbox:
             again = 0
             for number in ids:
                 for row in db.rows("one", id=number):
-                    state, task_id, _, _ = self._read(row[-1])
+                    stored = _stored(*row)
+                    state, task_id = EventState.WAITING, stored.task_id
+                    if task_id is None or stored.body:  # else the body was dropped, and the task is known
+                        state, task_id, _, _ = self._read(stored.body or b"")
                     if state is EventState.WAITING:
                         again += db.change("replay", id=number, task_id=task_id)
             return again
 
         again = await self._store.write(job)
         if again:
+            await self._measure()
             self.arrived.set()
         return again
 
@@ -360,7 +386,7 @@ class Inbox:
             # In parts, so that events that come meanwhile wait for none of this.
             while some := await self._store.write(_forgetting(state, before)):
                 gone += some
-        await self._store.write(lambda db: _make_room(db, self._most_bytes // DEAD_SHARE))
+        await self._store.write(lambda db: make_room(db, measure(db), self._room.most))
         await self._measure()
         return gone
 
@@ -371,9 +397,7 @@ class Inbox:
                 await self.clean()
 
     async def _measure(self) -> None:
-        sizes = {state: int(size or 0) for state, _, size in await self._read_rows("counts")}
-        self._dead_bytes = sizes.pop(EventState.DEAD.value, 0)
-        self._bytes = sum(sizes.values())
+        self._room.measured(await self._store.read(measure))
 
     async def _read_rows(self, name: str, /, **values: Any) -> Sequence[Row]:
         return await self._store.read(lambda db: db.rows(name, **values))
@@ -381,29 +405,6 @@ class Inbox:
 
 def _forgetting(state: EventState, before: int) -> Callable[[Database], int]:
     return lambda db: db.change("forget", state=state.value, before=before)
-
-
-def _make_room(db: Database, most: int) -> int:
-    """Forget the oldest dead letters where all are larger than they may be; bytes that are left."""
-    ((size,),) = db.rows("dead_size")
-    if size <= most:
-        return int(size)
-    db.change("forget_dead", most=most * 9 // 10)  # some more, for it is a search
-    ((size,),) = db.rows("dead_size")
-    return int(size)
-
-
-def _digest(account: str, body: bytes, event: Event | None, now: int) -> bytes:
-    """By what an event is known when it comes again: of those that say when they were sent, all that they say.
-
-    It begins with the time, so that those that come together stand together in the index: else each would change a
-    page of its own there.
-    """
-    if event is None or event.tells_time:
-        said = 0 if event is None or event.timestamp is None else to_microseconds(event.timestamp) % 2**63
-        whole = hashlib.blake2b(body, digest_size=16, key=account.encode()[:64]).digest()
-        return said.to_bytes(8, "big") + whole
-    return now.to_bytes(8, "big") + os.urandom(16)  # the same text may come again, and mean another change
 
 
 def _once(rows: Sequence[Row]) -> Sequence[Row]:
@@ -419,7 +420,7 @@ def _refuse(batch: Iterable[_Coming], error: BaseException) -> None:
     for _, kept in batch:
         if not kept.done():
             # Each gets an error of its own: a shared one would gather the tracebacks of all.
-            kept.set_exception(StoreError(str(error)))
+            kept.set_exception((type(error) if isinstance(error, StoreError) else StoreError)(str(error)))
             kept.exception()  # looked at, also when the sender has gone
 
 

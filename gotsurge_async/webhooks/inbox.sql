@@ -27,10 +27,28 @@ SELECT id, account, task_id, received_at FROM inbox_events
     WHERE state = 'waiting' AND id > :after ORDER BY id LIMIT :limit;
 
 -- name: done
-UPDATE inbox_events SET state = 'done', why = :why WHERE state = 'waiting' AND id {among:ids};
+UPDATE inbox_events SET state = 'done' WHERE state = 'waiting' AND id {among:ids};
 
 -- name: dead
 UPDATE inbox_events SET state = 'dead', why = :why WHERE state = 'waiting' AND id {among:ids};
+
+-- name: not_ours
+UPDATE inbox_events SET state = 'done', why = :why, size = 0, body = :nothing WHERE state = 'waiting' AND id {among:ids};
+
+-- name: drop_bodies
+UPDATE inbox_events SET size = 0, body = :nothing WHERE state = 'waiting' AND id {among:ids};
+
+-- name: size_of_waiting
+SELECT COALESCE(SUM(size), 0), COUNT(*) FROM inbox_events WHERE state = 'waiting' AND id {among:ids};
+
+-- name: has_book@sqlite
+SELECT 1 FROM sqlite_master WHERE name = 'book_orders';
+
+-- name: has_book@postgresql
+SELECT 1 WHERE to_regclass('book_orders') IS NOT NULL;
+
+-- name: known
+SELECT account, task_id FROM book_orders WHERE task_id {among:ids};
 
 -- name: newest
 SELECT id, account, state, task_id, received_at, times, why, size FROM inbox_events
@@ -39,7 +57,7 @@ SELECT id, account, state, task_id, received_at, times, why, size FROM inbox_eve
 
 -- name: oldest
 SELECT id, account, state, task_id, received_at, times, why, size, body FROM inbox_events
-    WHERE received_at >= :since AND id > :after ORDER BY id LIMIT :limit;
+    WHERE received_at >= :since AND id > :after AND (size > 0 OR state = 'dead') ORDER BY id LIMIT :limit;
 
 -- name: one
 SELECT id, account, state, task_id, received_at, times, why, size, body FROM inbox_events WHERE id = :id;
@@ -60,13 +78,12 @@ SELECT state, COUNT(*), SUM(size) FROM inbox_events GROUP BY state;
 DELETE FROM inbox_events WHERE id IN (
     SELECT id FROM inbox_events WHERE state = :state AND received_at < :before ORDER BY id LIMIT 1000);
 
--- name: dead_size
-SELECT COALESCE(SUM(size), 0) FROM inbox_events WHERE state = 'dead';
-
--- name: forget_dead
-DELETE FROM inbox_events WHERE state = 'dead' AND id <= (
-    SELECT MAX(id) FROM (SELECT id, SUM(size) OVER (ORDER BY id DESC) AS so_far FROM inbox_events WHERE state = 'dead') AS dead
-    WHERE so_far > :most);
+-- name: evict
+DELETE FROM inbox_events WHERE id IN (
+    SELECT id FROM (
+        SELECT id, SUM(size + :row) OVER (ORDER BY id) - size - :row AS so_far FROM (
+            SELECT id, size FROM inbox_events WHERE state = :state ORDER BY id LIMIT 1000) AS oldest) AS counted
+    WHERE so_far < :most) RETURNING size;
 
 -- name: sign
 SELECT holder, beat FROM inbox_leases WHERE name = :name;

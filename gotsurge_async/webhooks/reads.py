@@ -300,7 +300,7 @@ class Reads:
             elif known[key] or len(self._lanes.unknown) < MOST_UNKNOWN or key in self._lanes.unknown:
                 self._held.add(event.id)
                 self._lanes.add(key, self._lanes.known if known[key] else self._lanes.unknown, event.id)
-        await self._inbox.done(of_no_use, "GotSurge did not know the task shortly before, and is asked again")
+        await self._inbox.not_ours(of_no_use, "GotSurge did not know the task shortly before, and is asked again")
 
     async def _believe(self, waiting: Waiting) -> bool:
         """Take a body for the truth; whether that was possible."""
@@ -390,10 +390,10 @@ class Reads:
         self._absent.add(wanted.key)
         self._lanes.put_off(wanted, self._clock.monotonic() + PAUSES[wanted.absences])
         wanted.absences += 1
-        more = wanted.events[MOST_EVENTS:]  # with those that came while it was read
-        await self._inbox.done(more, "GotSurge did not know the task shortly before, and is asked again")
+        wanted.events, more = wanted.events[:MOST_EVENTS], wanted.events[MOST_EVENTS:]  # some came while it was read
+        await self._inbox.not_ours(more, "GotSurge did not know the task shortly before, and is asked again")
         self._held.difference_update(more)
-        del wanted.events[MOST_EVENTS:]
+        await self._inbox.drop_bodies(wanted.events)
 
     async def _task(self, account: str, task_id: str) -> Task:
         gs = self._accounts[account]
@@ -438,7 +438,7 @@ class Reads:
         self._lanes.put_off(wanted, self._clock.monotonic() + wait)
 
     async def _settle(self, wanted: Wanted, why: str | None) -> None:
-        await self._inbox.done(wanted.events, why)
+        await (self._inbox.done(wanted.events) if why is None else self._inbox.not_ours(wanted.events, why))
         self._held.difference_update(wanted.events)
         self._absent.discard(wanted.key)
 

@@ -22,6 +22,7 @@ from gotsurge_async.secrets import Secret, as_secret, without
 from gotsurge_async.webhooks.addresses import AllowList
 from gotsurge_async.webhooks.event import LARGEST
 from gotsurge_async.webhooks.inbox import Inbox
+from gotsurge_async.webhooks.room import InboxFull
 from gotsurge_async.webhooks.store import StoreError
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -32,6 +33,8 @@ BURST_SECONDS = 10.0
 """So many seconds' worth of them may come at once."""
 BODY_SECONDS = 10.0
 """How long a body may take to come."""
+LOG_FULL_EVERY = 60.0
+"""Seconds between two lines of the log about an inbox that is full: the log may be on the same disk."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_.~-]{16,200}")
 _LOGGERS = (
@@ -155,6 +158,7 @@ class Receiver:
         self._left = (rate or 0.0) * BURST_SECONDS
         self._left_at = self._clock.monotonic()
         self._failing = False
+        self._log_full_at = 0.0
         mask = _Mask(secrets)
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(mask)
@@ -191,17 +195,27 @@ class Receiver:
         return await self._keep(body)
 
     async def is_ready(self) -> bool:
-        """Whether events can be kept: the last one could, and the inbox answers."""
+        """Whether the next event of a task that the order book knows would be kept.
+
+        The inbox answers, it has room for an event of any size, and the last event did not fail to be kept.
+        """
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 await self._inbox.show(0)
+                has_room = await self._inbox.has_room(self._largest)
         except (StoreError, TimeoutError):
             return False
-        return not self._failing
+        return has_room and not self._failing
 
     async def _keep(self, body: bytes) -> Answer:
         try:
             await self._inbox.put(self.account, body)
+        except InboxFull as error:
+            now = self._clock.monotonic()
+            if now >= self._log_full_at:
+                log.error("events are answered 503: %s", error)  # noqa: TRY400 - no line of code is at fault
+                self._log_full_at = now + LOG_FULL_EVERY
+            return _NOT_KEPT
         except StoreError as error:
             if not self._failing:  # once: the log may be on the same disk
                 log.error("events cannot be kept, and are answered 503: %s", error)  # noqa: TRY400

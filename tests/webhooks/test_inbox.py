@@ -11,9 +11,14 @@ import pytest
 
 from gotsurge_async.database import Database
 from gotsurge_async.errors import ConfigError
+from gotsurge_async.models.tasks import Task
 from gotsurge_async.testing import START, ManualClock
 from gotsurge_async.webhooks import inbox as module
-from gotsurge_async.webhooks.inbox import EventState, Inbox, InboxFull
+from gotsurge_async.webhooks import room
+from gotsurge_async.webhooks.book import Book
+from gotsurge_async.webhooks.event import EventState
+from gotsurge_async.webhooks.inbox import Inbox
+from gotsurge_async.webhooks.room import InboxFull, UnknownFull
 from gotsurge_async.webhooks.store import StoreError
 from tests.support.postgres import postgresql
 from tests.webhooks.kit import TASK, event
@@ -162,11 +167,12 @@ async def test_one_at_a_time_follows(inbox: Inbox) -> None:
 
 async def test_it_holds_so_many_bytes_and_no_more(tmp_path: Path) -> None:
     """What would be too much is refused, also after it was opened again, until something goes."""
-    async with Inbox.open(tmp_path / "inbox.db", most_bytes=2 * len(event())) as inbox:
+    most = 2 * (len(event()) + room.ROW_BYTES)
+    async with Inbox.open(tmp_path / "inbox.db", most_bytes=most) as inbox:
         await inbox.put("acme", event("a" * len(TASK)))
         await inbox.put("acme", event("b" * len(TASK)))
-    async with Inbox.open(tmp_path / "inbox.db", most_bytes=2 * len(event())) as inbox:
-        with pytest.raises(InboxFull, match="drop what is not needed"):
+    async with Inbox.open(tmp_path / "inbox.db", most_bytes=most) as inbox:
+        with pytest.raises(InboxFull, match="no more are taken"):
             await inbox.put("acme", event())
         await inbox.drop([each.id for each in await inbox.newest(limit=1)])
         await inbox.put("acme", event())
@@ -174,10 +180,10 @@ async def test_it_holds_so_many_bytes_and_no_more(tmp_path: Path) -> None:
 
 async def test_dead_letters_keep_no_event_out(inbox: Inbox) -> None:
     """They have a share of their own, of which the oldest go first, also those that became dead later."""
-    inbox._most_bytes = 1000
+    inbox._room.most = 50 * (20 + room.ROW_BYTES)  # of which dead letters have a tenth
     for number in range(30):
         assert await inbox.put("acme", b"%020d" % number) is EventState.DEAD
-    assert await inbox.put("acme", event(text="x" * 500)) is EventState.WAITING
+    assert await inbox.put("acme", event(text="x" * 1500)) is EventState.WAITING
     dead = await inbox.newest(EventState.DEAD)
     assert 4 <= len(dead) <= 5
     shown = await inbox.show(dead[0].id)
@@ -186,7 +192,30 @@ async def test_dead_letters_keep_no_event_out(inbox: Inbox) -> None:
     await inbox.dead([each.id for each in await inbox.waiting()], "why")
     await inbox.clean()
     assert await inbox.newest() == []
-    assert (inbox._bytes, inbox._dead_bytes) == (0, 0)
+    assert not inbox._room.sizes.total()
+
+
+async def test_unknown_tasks_have_a_part_of_it(inbox: Inbox) -> None:
+    """Events of tasks that the order book does not know fill a quarter; what is done makes room, the oldest first."""
+    inbox._room.most = 40 * 1024
+    async with Book.open(inbox.place) as book:
+        await book.observe("acme", Task(id=TASK, current_status="accepted"), source="create")
+        text = "x" * 1024
+        puts = [inbox.put("acme", event(f"task-{number:030}", text=text)) for number in range(20)]
+        answers = await asyncio.gather(*puts, return_exceptions=True)
+        assert {type(each) for each in answers} == {EventState, UnknownFull}
+        assert await inbox.put("acme", event(text=text)) is EventState.WAITING
+        with pytest.raises(UnknownFull):  # the task is of another account
+            await inbox.put("another", event(text=text))
+        await inbox.not_ours([each.id for each in await inbox.waiting() if each.task_id != TASK], "unknown")
+        unknown = answers.count(EventState.WAITING)
+        assert await inbox.counts() == {EventState.WAITING: 1, EventState.DONE: unknown, EventState.DEAD: 0}
+        for number in range(40):
+            await inbox.put("acme", event(at=f"2026-01-02T00:00:{number:02}Z", text=text))
+            await inbox.done([each.id for each in await inbox.waiting()])
+        counts = await inbox.counts()
+        assert 20 < counts[EventState.DONE] < 40
+        assert inbox._room.sizes == await inbox._store.read(room.measure)  # as counted, so measured
 
 
 async def test_the_file_is_its_owners(tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ _SESSION_ID = re.compile(r"[\w.~+/=-]{8,4096}", re.ASCII)
 
 @attrs.frozen(kw_only=True)
 class WebRequest:
-    """A request as the pages see it. ``headers`` has lower-case names; ``native`` is the framework's own request."""
+    """A request as the pages see it. ``headers`` has lower-case names; ``native`` is the framework's own request:
+    an `aiohttp.web.Request`, or the scope under ASGI.
+    """
 
     method: str
     query: Mapping[str, str] = attrs.field(repr=False)
@@ -74,9 +76,10 @@ class SignInPages:
         oauth: the client's, ``gs.oauth``.
         keep: stores the tokens under the name of an account, ``gs.adopt``.
         redirect_url: the public URL of the callback page, as GotSurge knows it; with https, cookies are marked secure.
-        account: the name to keep the tokens under, or a function (plain or async) of the framework's request and, for
-            an SSO, the user; it returns None for a visitor who may not sign in. Never take the name from the request
-            unchecked: whoever visits could put their own tokens in another's place.
+        account: the name to keep the tokens under, or a function (plain or async) that returns it, or None for a
+            visitor who may not sign in. The function is called with the framework's request (an `aiohttp.web.Request`,
+            or the scope under ASGI) and the user, who is known only after an SSO and is None before a consent. Never
+            take the name from the request unchecked: whoever visits could put their own tokens in another's place.
         after: where the browser goes when all is done, a path of the service.
         states: where consents under way are remembered; a service of several processes needs a shared one, such as
             `gotsurge_async.auth.sql.SqlStates`. Unless given none are: the state carries the account's name, signed.
@@ -84,7 +87,7 @@ class SignInPages:
             host of the consent page unless given.
 
     Raises:
-        ConfigError: ``redirect_url`` is no such URL.
+        ConfigError: ``redirect_url`` is no such URL, or ``account`` does not take a request and a user.
     """
 
     def __init__(
@@ -103,6 +106,8 @@ class SignInPages:
             raise ConfigError(
                 "redirect_url is the public URL of the callback page, such as https://example.com/callback"
             )
+        if callable(account) and not _takes_two(account):
+            raise ConfigError("account is called with a request and a user: def account(request, user)")
         self._oauth = oauth
         self._keep = keep
         self._account = account
@@ -287,6 +292,17 @@ def _cookies(request: WebRequest) -> dict[str, str]:
     """The cookies of sign-ins. Those beside them may look as they like: a strict reader would find none of ours."""
     pairs = (part.strip().partition("=") for part in request.headers.get("cookie", "").split(";"))
     return {name: value for name, _, value in pairs if _NAME.fullmatch(name) and _NONCE.fullmatch(value)}
+
+
+def _takes_two(function: Callable[..., object]) -> bool:
+    """Whether a function can be called with two arguments, as far as it shows."""
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # it is written in C
+        return True
+    return True
 
 
 def _session_id(request: WebRequest) -> str | None:

@@ -16,7 +16,8 @@ from gotsurge_async.cli.shared.options import json_option
 from gotsurge_async.cli.shared.output import print_json, print_record, print_table, prose, say
 from gotsurge_async.database import Kind
 from gotsurge_async.errors import ConfigError, UsageError
-from gotsurge_async.webhooks.inbox import EventState, Inbox, Stored
+from gotsurge_async.webhooks.event import EventState
+from gotsurge_async.webhooks.inbox import Inbox, Stored
 
 _states = click.Choice([state.value for state in EventState])
 _ids = click.argument("ids", nargs=-1, type=int, metavar="[ID]...")

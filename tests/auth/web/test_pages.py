@@ -183,6 +183,13 @@ def test_the_redirect_url_is_a_url(simulator: Simulator) -> None:
         SignInPages(None, None, redirect_url="/callback")  # type: ignore[arg-type]
 
 
+def test_a_function_of_the_wrong_shape_is_refused() -> None:
+    """A function that takes only the request is refused when the pages are made, and not at a visitor's first click."""
+    redirect = "https://example.com/gotsurge/callback"
+    with pytest.raises(ConfigError, match=r"def account\(request, user\)"):
+        SignInPages(None, None, redirect_url=redirect, account=lambda request: None)  # type: ignore[arg-type, misc]
+
+
 # --- SSO ------------------------------------------------------------------------------------------------------------
 
 

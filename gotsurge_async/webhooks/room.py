@@ -1,0 +1,167 @@
+"""How much an inbox holds, and which events have room in it.
+
+Its size is bounded, and no flood keeps a real event out. Events that are done make room for new ones, the oldest first.
+Events of tasks that the order book does not know fill a part of the inbox at most: the rest is for those that it knows.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+from gotsurge_async.clock import Clock
+from gotsurge_async.database import Database, Place, Row
+from gotsurge_async.webhooks.event import EventState
+from gotsurge_async.webhooks.store import StoreError
+
+MOST_BYTES = 1024**3
+"""Bytes of the events that wait or are done, so that no flood fills the disk under the ledger."""
+UNKNOWN_SHARE = 4
+"""While a quarter of that waits, only events of tasks that the order book knows are taken."""
+DEAD_SHARE = 10
+"""Dead letters have a tenth of that, besides; of more, the oldest go, so that they keep no event out."""
+ROW_BYTES = 256
+"""What an event takes on the disk besides its body, with its places in the indexes: small bodies fill a disk, too."""
+MEASURE_EVERY = 1.0
+"""Seconds between two measurements of an inbox that seems full, at least: other processes may have made room."""
+_MEASURING = 20
+"""A measurement reads all events, so the next one waits this many times as long as it took."""
+
+
+class InboxFull(StoreError):
+    """As many bytes wait in the inbox as may; the event was not taken."""
+
+
+class UnknownFull(InboxFull):
+    """The same of events whose tasks the order book does not know; those of tasks that it knows are taken."""
+
+
+Refused: TypeAlias = Mapping[bytes, type[InboxFull]]
+"""The events for which there was no room, by their digest."""
+
+
+class Put(NamedTuple):
+    """What became of events that were put in.
+
+    Attributes:
+        sizes: the bytes of each state after it; without ``measured`` only by how much they changed.
+    """
+
+    sizes: Counter[EventState]
+    refused: Refused
+    measured: bool
+
+
+class Room:
+    """Counts the bytes of an inbox, as far as this process knows them, and measures them where room seems short."""
+
+    def __init__(self, most: int, clock: Clock) -> None:
+        self.most = most
+        self.sizes: Counter[EventState] = Counter()
+        self._clock = clock
+        self._unmeasured = most  # bytes that may have been put in since the last measurement
+        self._measure_at = self._began = 0.0
+
+    def put(self, rows: Sequence[Row]) -> Callable[[Database], Put]:
+        """A job that puts in the events for which there is room, and makes room where that is short."""
+        coming = Counter(dict.fromkeys(EventState, 0))
+        for row in rows:
+            coming[row[2]] += _weight(row)
+        most, counted, self._began = self.most, Counter(self.sizes), self._clock.monotonic()
+        self._unmeasured += coming.total()
+        measured = self._began >= self._measure_at and (
+            _is_short(counted + coming, most)
+            or self._unmeasured > most // UNKNOWN_SHARE  # each other process may have put in as much
+        )
+
+        def job(db: Database) -> Put:
+            sizes = measure(db) if measured else Counter(counted)
+            refused = _refused(db, rows, sizes[EventState.WAITING], coming[EventState.WAITING], most)
+            taken = [row for row in rows if row[0] not in refused] if refused else rows
+            db.insert("put", taken)
+            for row in taken:
+                sizes[row[2]] += _weight(row)
+            make_room(db, sizes, most)
+            if not measured:  # what was settled meanwhile is not counted here
+                sizes.subtract(counted)
+            return Put(sizes, refused, measured)
+
+        return job
+
+    def count(self, put: Put) -> None:
+        """Count what the job has put in."""
+        if put.measured:
+            self.measured(put.sizes)
+            ended = self._clock.monotonic()
+            self._measure_at = ended + max(MEASURE_EVERY, (ended - self._began) * _MEASURING)
+        else:
+            self.sizes.update(put.sizes)
+
+    def measured(self, sizes: Counter[EventState]) -> None:
+        """Count from a measurement on."""
+        self.sizes, self._unmeasured = sizes, 0
+
+    def has(self, size: int) -> bool:
+        """Whether there is room for an event with a body of ``size`` bytes, if the order book knows its task."""
+        return self.sizes[EventState.WAITING] + size + ROW_BYTES <= self.most
+
+    def error(self, kind: type[InboxFull], place: Place) -> InboxFull:
+        """Why an event was refused."""
+        waiting = f"{place}: {self.sizes[EventState.WAITING]:,} bytes of events wait for reads"
+        if kind is UnknownFull:
+            return UnknownFull(f"{waiting}, and only those of tasks that the order book knows are taken now")
+        return InboxFull(f"{waiting}, and no more are taken until some are read")
+
+
+def measure(db: Database) -> Counter[EventState]:
+    """The bytes that the events of each state take."""
+    return Counter({EventState(state): int(size) + number * ROW_BYTES for state, number, size in db.rows("counts")})
+
+
+def make_room(db: Database, sizes: Counter[EventState], most: int) -> None:
+    """Forget the oldest events that are done, and the oldest dead letters, where they take too much; in ``sizes``, too.
+
+    It forgets a tenth more than it must, because it has to search for them.
+    """
+    waiting, done, dead = (sizes[state] for state in EventState)
+    for state, size, may in (
+        (EventState.DONE, done, max(0, most - waiting)),
+        (EventState.DEAD, dead, most // DEAD_SHARE),
+    ):
+        left = size
+        while size > may and left > may * 9 // 10:
+            gone = db.rows("evict", state=state.value, most=left - may * 9 // 10, row=ROW_BYTES)
+            left -= sum(int(each) + ROW_BYTES for (each,) in gone)
+            if not gone:
+                left = 0  # there are none: what was counted has gone
+        sizes[state] = left
+
+
+def _weight(row: Row) -> int:
+    size: int = row[-2]
+    return size + ROW_BYTES
+
+
+def _is_short(sizes: Counter[EventState], most: int) -> bool:
+    """Whether room is short for something."""
+    waiting, done, dead = (sizes[state] for state in EventState)
+    return waiting > most // UNKNOWN_SHARE or waiting + done > most or dead > most // DEAD_SHARE
+
+
+def _refused(db: Database, rows: Sequence[Row], waiting: int, coming: int, most: int) -> Refused:
+    """The events for which there is no room beside those that wait."""
+    if waiting + coming <= most // UNKNOWN_SHARE:
+        return {}
+    has_book = bool(db.rows("has_book"))  # without one no event is of an unknown task
+    tasks = {(row[1], row[3]) for row in rows if row[2] is EventState.WAITING}
+    known = set(db.rows("known", ids=db.listed({task_id for _, task_id in tasks}))) if has_book else tasks
+    refused: dict[bytes, type[InboxFull]] = {}
+    for row in rows:
+        if row[2] is not EventState.WAITING:
+            continue
+        if waiting + _weight(row) > most:
+            refused[row[0]] = InboxFull
+        elif waiting + _weight(row) > most // UNKNOWN_SHARE and (row[1], row[3]) not in known:
+            refused[row[0]] = UnknownFull
+        else:
+            waiting += _weight(row)
+    return refused

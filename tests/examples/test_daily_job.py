@@ -1,0 +1,116 @@
+"""docs/tutorial/daily-job.md: every way in that the page shows pushes with the same ledger."""
+
+import asyncio
+import configparser
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import attrs
+
+from gotsurge_async.simulator import Simulator
+from tests.support.commands import EXAMPLES
+from tests.support.consoles import FILE
+
+PAGE = EXAMPLES.parent / "docs" / "tutorial" / "daily-job.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+HOME = "/srv/gotsurge"
+
+
+def block(language: str, part: str) -> str:
+    """The one block of the page in a language that has a text in it."""
+    (found,) = [
+        each for each in re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL) if part in each
+    ]
+    return str(found)
+
+
+@attrs.frozen
+class Machine:
+    """A folder in place of /srv/gotsurge, as the page fills it, and what leads to the simulator."""
+
+    folder: Path
+    variables: dict[str, str]
+
+    async def run(self, *words: str, cwd: Path, **variables: str) -> None:
+        """Run a program as cron and systemd do: with few variables, and nobody at the keyboard."""
+        env = {"PATH": "/usr/bin:/bin", "HOME": str(self.folder.parent / "home"), **self.variables, **variables}
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            cwd=cwd,
+            env=env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        out, _ = await process.communicate()
+        assert process.returncode == 0, out.decode()
+
+    def here(self, text: str) -> str:
+        """A text of the page with this folder in place of the page's."""
+        return text.replace(HOME, str(self.folder))
+
+
+async def by_systemd(machine: Machine) -> None:
+    """What the unit file has systemd do."""
+    unit = configparser.ConfigParser(interpolation=None, strict=False)
+    unit.optionxform = str  # type: ignore[method-assign, assignment]
+    unit.read_string(machine.here(block("ini", "ExecStart=")))
+    service = unit["Service"]
+    given = dict(
+        line.split("=", 1) for line in re.findall(r"^Environment=(.*)$", block("ini", "ExecStart="), re.MULTILINE)
+    )
+    await machine.run(*shlex.split(service["ExecStart"]), cwd=Path(service.get("WorkingDirectory", "/")), **given)
+
+
+async def by_cron(machine: Machine) -> None:
+    """What the line of the crontab has cron do, in the user's home."""
+    line = machine.here(block("text", "daily.sh"))
+    command = re.fullmatch(r"(?:\S+ ){4}\S+\s+(.*) \|\| echo .*\n", line)
+    assert command is not None, line
+    await machine.run("/bin/sh", "-c", command[1], cwd=machine.folder.parent / "home")
+
+
+async def by_hand(machine: Machine) -> None:
+    """Type the page's command, with a ledger of their own in the shell."""
+    await machine.run("bash", "daily.sh", cwd=machine.folder, GOTSURGE_LEDGER="another.db")
+
+
+async def by_hand_from_elsewhere(machine: Machine) -> None:
+    """The same from another folder."""
+    await machine.run("bash", str(machine.folder / "daily.sh"), cwd=machine.folder.parent)
+
+
+async def at_the_keyboard(machine: Machine) -> None:
+    """Type what the page says to type before any other command, and then a push."""
+    (first, *_) = machine.here(block("sh", ". ./settings.sh\ngotsurge")).splitlines()
+    push = "gotsurge push orders.csv --items items.csv --out by-hand"
+    await machine.run("bash", "-c", f"{first} && {push}", cwd=machine.folder.parent)
+
+
+async def test_every_way_in_uses_one_ledger(tmp_path: Path) -> None:
+    """The first way creates the orders; every other way has them as pushed already, by the same ledger."""
+    folder = tmp_path / "srv"
+    (folder / ".venv").mkdir(parents=True)
+    (tmp_path / "home").mkdir()
+    (folder / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    for code, name in FILE.findall(TEXT):
+        (folder / name).write_text(code, encoding="utf-8")
+    for name in ("orders.csv", "items.csv"):
+        shutil.copy(EXAMPLES / name, folder)
+    async with Simulator() as simulator:
+        machine = Machine(folder, {"GOTSURGE_ENV": "local", "GOTSURGE_API_BASE": simulator.api_base})
+        for way in (by_systemd, by_cron, by_hand, by_hand_from_elsewhere, at_the_keyboard):
+            await way(machine)
+            assert len(simulator.tasks()) == 500, way.__name__
+            ledgers = [path for path in tmp_path.rglob("*.db") if ".book" not in path.name]
+            assert ledgers == [folder / "ledger.db"], way.__name__
+
+
+def test_no_way_in_names_a_ledger() -> None:
+    """Only the one file names the ledger: what names it a second time may one day name another."""
+    named = [code for code, _ in FILE.findall(TEXT) if "GOTSURGE_LEDGER=" in code]
+    assert len(named) == TEXT.count("GOTSURGE_LEDGER=") == 1
+    assert "--ledger" not in TEXT

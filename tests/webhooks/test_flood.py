@@ -1,0 +1,237 @@
+"""Floods of events that nobody asked for: real events are taken meanwhile and afterwards, and the disk is bounded."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import attrs
+import pytest
+
+from gotsurge_async.models.tasks import Task
+from gotsurge_async.testing import ManualClock
+from gotsurge_async.webhooks import reads as reads_module
+from gotsurge_async.webhooks import room
+from gotsurge_async.webhooks.book import Book
+from gotsurge_async.webhooks.event import EventState
+from gotsurge_async.webhooks.inbox import Inbox
+from gotsurge_async.webhooks.receive import Receiver
+from gotsurge_async.webhooks.room import InboxFull, UnknownFull
+from tests.support.orders import order
+from tests.webhooks.follow_kit import Followed, eventually, followed, follower
+from tests.webhooks.kit import SERVERS, TASK, TOKEN, event
+
+MOST = 4 * 1024**2
+"""Bytes that the inboxes here may hold; `MOST_BYTES` is far more."""
+LARGE = "x" * 65_536
+
+
+def forged(number: int, text: str = LARGE) -> bytes:
+    """A large event of a task that does not exist."""
+    return event(f"99999999-0000-4000-8000-{number:012}", text=text)
+
+
+def real(number: int, text: str = "") -> bytes:
+    """One of several events of a task that the book knows."""
+    return event(at=f"2026-01-01T00:{number // 60:02}:{number % 60:02}Z", text=text)
+
+
+@attrs.frozen
+class Receiving:
+    """A receiver that serves, and its inbox."""
+
+    inbox: Inbox
+    receiver: Receiver
+    session: aiohttp.ClientSession
+    url: str
+
+    async def post(self, body: bytes) -> int:
+        """The status of the answer."""
+        async with self.session.post(self.url + TOKEN, data=body) as answer:
+            return answer.status
+
+
+@asynccontextmanager
+async def receiving(folder: Path) -> AsyncIterator[Receiving]:
+    """A receiver on an inbox that may hold little; the order book beside it knows one task."""
+    async with (
+        Inbox.open(folder / "inbox.db", most_bytes=MOST) as inbox,
+        Book.open(folder / "inbox.db") as book,
+        aiohttp.ClientSession() as session,
+    ):
+        await book.observe("default", Task(id=TASK, current_status="broadcasting"), source="create")
+        receiver = Receiver(inbox, tokens=[TOKEN])
+        async with SERVERS["aiohttp"](receiver) as url:
+            yield Receiving(inbox, receiver, session, url)
+
+
+def on_disk(folder: Path) -> int:
+    """The bytes of the database's file; the log beside it has a size of its own, whatever the inbox may hold."""
+    return (folder / "inbox.db").stat().st_size
+
+
+async def test_a_flood_of_unknown_tasks_keeps_no_real_event_out(tmp_path: Path) -> None:
+    """Real events are answered 200 after a flood that no read works off, also after a start; the disk is bounded."""
+    async with receiving(tmp_path) as here:
+        answers = [await here.post(forged(number)) for number in range(200)]
+        assert set(answers) == {200, 503}
+        assert answers[-1] == 503
+        assert await here.post(real(0)) == 200
+        assert await here.receiver.is_ready()
+    async with receiving(tmp_path) as here:
+        assert await here.receiver.is_ready()
+        assert [await here.post(real(number, LARGE)) for number in range(1, 21)] == [200] * 20
+        assert await here.post(forged(1000)) == 503
+        waiting = [each.task_id for each in await here.inbox.waiting()]
+        assert waiting.count(TASK) == 21
+        assert len(waiting) == 21 + answers.count(200)  # no event that was answered 200 has gone
+    assert on_disk(tmp_path) < 2 * MOST
+
+
+@pytest.mark.parametrize("text", [LARGE, ""], ids=["large", "small"])
+async def test_events_that_are_done_make_room(tmp_path: Path, text: str) -> None:
+    """Ten times as much as the inbox may hold comes and is read: every event is taken, and the disk is bounded."""
+    async with receiving(tmp_path) as here:
+        await here.post(real(0, text))
+        size = room.ROW_BYTES + len(forged(0, text))
+        number = 0
+        while number * size < 10 * MOST:
+            some = MOST // size // 8
+            await asyncio.gather(*(here.inbox.put("default", forged(number + each, text)) for each in range(some)))
+            number += some
+            strangers = [each.id for each in await here.inbox.waiting(limit=number) if each.task_id != TASK]
+            await here.inbox.done(strangers)
+        assert await here.post(real(1, text)) == 200
+        assert [each.task_id for each in await here.inbox.waiting()] == [TASK] * 2
+        done = await here.inbox.newest(EventState.DONE, limit=number)
+        assert done[0].task_id == f"99999999-0000-4000-8000-{number - 1:012}"  # the oldest went first
+        assert on_disk(tmp_path) < 2.5 * MOST
+
+
+async def test_what_is_done_from_a_flood_of_before_makes_room(tmp_path: Path) -> None:
+    """An inbox that is opened full of events that are done takes events, as many as if it were empty."""
+    async with Inbox.open(tmp_path / "inbox.db", most_bytes=100 * MOST) as large:
+        await asyncio.gather(*(large.put("default", forged(number)) for number in range(200)))
+        await large.done([each.id for each in await large.waiting()])
+    async with receiving(tmp_path) as here:
+        assert [await here.post(real(number, LARGE)) for number in range(60)] == [200] * 60
+        assert (await here.inbox.counts())[EventState.WAITING] == 60
+
+
+async def test_an_inbox_full_of_real_events_is_not_ready(tmp_path: Path) -> None:
+    """Real events that nobody reads fill it: it says that it is not ready, and the next is 503, until some are read."""
+    async with receiving(tmp_path) as here:
+        number = 0
+        while await here.receiver.is_ready():
+            assert await here.post(real(number, LARGE * 3)) == 200
+            number += 1
+        while await here.post(real(number, LARGE * 3)) == 200:
+            number += 1
+    async with receiving(tmp_path) as here:
+        assert not await here.receiver.is_ready()
+        assert await here.post(real(number, LARGE * 3)) == 503
+        await here.inbox.done([each.id for each in await here.inbox.waiting(limit=5)])
+        assert await here.receiver.is_ready()
+        assert await here.post(real(number, LARGE * 3)) == 200
+
+
+async def test_room_that_another_process_made_is_seen(tmp_path: Path) -> None:
+    """The process that follows is another one than the one that receives: what it reads makes room here."""
+    clock = ManualClock()
+    async with (
+        Inbox.open(tmp_path / "inbox.db", most_bytes=MOST, clock=clock) as receives,
+        Inbox.open(tmp_path / "inbox.db", most_bytes=MOST) as follows,
+        Book.open(tmp_path / "inbox.db"),
+    ):
+        puts = (receives.put("default", forged(number)) for number in range(100))
+        answers = await asyncio.gather(*puts, return_exceptions=True)
+        assert any(isinstance(answer, UnknownFull) for answer in answers)
+        await follows.not_ours([each.id for each in await follows.waiting()], "GotSurge does not know the task")
+        await clock.advance(60)
+        await receives.put("default", forged(1000))
+
+
+async def test_full_of_what_several_processes_put_in(tmp_path: Path) -> None:
+    """What other processes put in is seen before an inbox holds a multiple of what it may."""
+    async with Book.open(tmp_path / "inbox.db"):
+        taken = 0
+        for number in range(12):  # each with a count of its own, as in processes of their own
+            clock = ManualClock()
+            async with Inbox.open(tmp_path / "inbox.db", most_bytes=MOST, clock=clock, keep=None) as inbox:
+                for each in range(6):
+                    await clock.advance(60)
+                    try:
+                        await inbox.put("default", forged(number * 6 + each, LARGE * 3))
+                        taken += 1
+                    except InboxFull:
+                        break
+                assert sum(inbox._room.sizes.values()) < MOST
+        assert taken < 12
+
+
+async def test_the_body_of_an_unknown_task_is_dropped(tmp_path: Path) -> None:
+    """Once a read says that a task is not ours, its event takes little room; it can be read again all the same."""
+    async with Inbox.open(tmp_path / "inbox.db") as inbox:
+        await inbox.put("default", forged(1))
+        await inbox.put("default", forged(2))
+        one, two = [each.id for each in await inbox.waiting()]
+        await inbox.drop_bodies([one])
+        await inbox.not_ours([two], "GotSurge does not know the task")
+        for number, state in ((one, EventState.WAITING), (two, EventState.DONE)):
+            shown = await inbox.show(number)
+            assert shown is not None
+            assert (shown.state, shown.size, shown.body) == (state, 0, b"")
+        assert inbox._room.sizes.total() == 2 * room.ROW_BYTES
+        assert await inbox.replay([two]) == 1
+        assert [each.task_id for each in await inbox.waiting()] == [f"99999999-0000-4000-8000-{n:012}" for n in (1, 2)]
+        assert await inbox.oldest(since=(await inbox.newest())[0].received_at) == []  # nothing to send on
+
+
+async def test_a_flood_over_http_beside_a_follower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a flood of unknown ids waits for its reads, each step of a real task is taken, read and handed on."""
+    monkeypatch.setattr(reads_module, "PAUSES", (3600.0,))
+    async with followed(tmp_path, following=False) as kit, aiohttp.ClientSession() as session:
+        kit.inbox._room.most = MOST
+        (mine,) = await kit.create(order("T-0"))
+        async with (
+            follower(kit, read_rate=20.0),
+            SERVERS["aiohttp"](Receiver(kit.inbox, tokens=[TOKEN])) as url,
+        ):
+            await kit.event(mine)
+            await kit.until(lambda: kit.statuses(mine) == ["broadcasting"])
+            answers = [await post(session, url, forged(number)) for number in range(100)]
+            assert 503 in answers
+            for number, status in enumerate(("accepted", "pending_pickup", "pickup_arriving")):
+                kit.here.simulator.move(mine, status)
+                assert await post(session, url, event(mine, status, at=f"2026-01-02T00:00:0{number}Z")) == 200
+                await kit.until(lambda status=status: kit.statuses(mine)[-1] == status)  # type: ignore[misc]
+            await eventually(lambda: reads_of_the_flood(kit, answers.count(200)))
+            assert await post(session, url, forged(1000)) == 200
+
+
+async def test_a_pushed_order_is_known_before_its_first_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a flood, the first event of an order that was pushed a moment ago is taken: its task is in the ledger."""
+    monkeypatch.setattr(reads_module, "PAUSES", (3600.0,))
+    async with followed(tmp_path, following=False) as kit, follower(kit, ledger=kit.here.ledger, read_rate=0.01):
+        kit.inbox._room.most = MOST
+        puts = (kit.inbox.put("default", forged(number)) for number in range(100))
+        assert any(isinstance(each, UnknownFull) for each in await asyncio.gather(*puts, return_exceptions=True))
+        kit.inbox._learn_at = 0.0  # some seconds pass
+        run = await kit.here.push([order("T-0")])
+        (task_id,) = (await kit.here.tasks(run)).values()
+        await kit.event(task_id)
+        with pytest.raises(UnknownFull):
+            await kit.inbox.put("default", forged(1000))
+
+
+async def post(session: aiohttp.ClientSession, url: str, body: bytes) -> int:
+    """The status of the answer."""
+    async with session.post(url + TOKEN, data=body) as answer:
+        return answer.status
+
+
+async def reads_of_the_flood(kit: Followed, number: int) -> Any:
+    """Whether each forged event that was taken was read once."""
+    return kit.reads() >= number
