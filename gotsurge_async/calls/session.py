@@ -74,7 +74,7 @@ class Session:
         self.policy = policy
         self.hooks = hooks
         self.clock = clock
-        self._transport = transport
+        self.transport: Transport = transport
         self._tokens = tokens
         self._api_base = api_base
         self._server = url_for_log(api_base)
@@ -343,7 +343,7 @@ class Session:
                 await call.before_send()
             started = self.clock.monotonic()
             call.maybe_sent, lost_before = True, call.maybe_sent
-            done = await attempt(self._transport, request)
+            done = await attempt(self.transport, request)
             call.maybe_sent = done.outcome in (Outcome.ANSWERED, Outcome.UNKNOWN) or lost_before
             seconds = self.clock.monotonic() - started
             retry_after = None if done.outcome is Outcome.ANSWERED else done.retry_after(self.clock.now())

@@ -14,8 +14,11 @@ from gotsurge_async.bulk.ledger.errors import (
     LedgerOlder,
     LedgerUnusable,
     NoSuchRun,
+    RegisterUnusable,
     RunHeld,
     RunLost,
+    SameFile,
+    SecondLedger,
     TaskTaken,
 )
 from gotsurge_async.bulk.ledger.ledger import Ledger
@@ -81,6 +84,7 @@ __all__ = [
     "OrderRow",
     "OrderState",
     "PendingOrder",
+    "RegisterUnusable",
     "Remark",
     "Rival",
     "Run",
@@ -88,6 +92,8 @@ __all__ = [
     "RunInfo",
     "RunLost",
     "RunState",
+    "SameFile",
+    "SecondLedger",
     "Similar",
     "Size",
     "TaskTaken",
