@@ -74,7 +74,7 @@ class Session:
         self.policy = policy
         self.hooks = hooks
         self.clock = clock
-        self.transport: Transport = transport
+        self._transport = transport
         self._tokens = tokens
         self._api_base = api_base
         self._server = url_for_log(api_base)
@@ -88,6 +88,11 @@ class Session:
         self._stop: asyncio.Event | None = None
         self._recorders: ContextVar[tuple[list[Response], ...]] = ContextVar("recorders", default=())
         self._life = _Life()
+
+    @property
+    def transport(self) -> Transport:
+        """What sends the requests."""
+        return self._transport
 
     def with_options(
         self, *, timeout: float | None = None, policy: RetryPolicy | None = None, stop: asyncio.Event | None = None
@@ -343,7 +348,7 @@ class Session:
                 await call.before_send()
             started = self.clock.monotonic()
             call.maybe_sent, lost_before = True, call.maybe_sent
-            done = await attempt(self.transport, request)
+            done = await attempt(self._transport, request)
             call.maybe_sent = done.outcome in (Outcome.ANSWERED, Outcome.UNKNOWN) or lost_before
             seconds = self.clock.monotonic() - started
             retry_after = None if done.outcome is Outcome.ANSWERED else done.retry_after(self.clock.now())

@@ -126,7 +126,7 @@ def test_a_resumed_run_of_an_unknown_ledger_stops(
     run: Runner, simulator: Simulator, register: Path, tmp_path: Path
 ) -> None:
     """A run that another machine left is not sent where another ledger has pushed, unless a person says so."""
-    limit = ("--batch-size", "1", "--concurrency", "1", "--max-spend", "50 SGD")
+    limit = ("--batch-size", "1", "--concurrency", "1", "--max-spend", "SGD 50")
     first, second = write_orders(tmp_path / "1.csv", range(3)), write_orders(tmp_path / "2.csv", range(3, 6))
     assert push(run, simulator, first, tmp_path / "a.db", *limit)[0] == 5
     register.unlink()
@@ -297,7 +297,10 @@ async def test_a_programs_push_raises(tmp_path: Path) -> None:
 async def test_a_program_is_told_of_a_damaged_register(tmp_path: Path, register: Path) -> None:
     """It cannot know whether another ledger has pushed, so it raises."""
     register.write_bytes(b"")
-    async with Simulator() as simulator, GotSurge("local", api_base=simulator.api_base, bearer_token="t") as gs:  # noqa: S106
-        async with await Ledger.open(tmp_path / "a.db") as ledger:
-            with pytest.raises(RegisterUnusable, match="is damaged"):
-                await Push(gs, ledger).load_orders(orders(1))
+    async with (
+        Simulator() as simulator,
+        GotSurge("local", api_base=simulator.api_base, bearer_token="t") as gs,
+        await Ledger.open(tmp_path / "a.db") as ledger,
+    ):
+        with pytest.raises(RegisterUnusable, match="is damaged"):
+            await Push(gs, ledger).load_orders(orders(1))

@@ -152,9 +152,15 @@ class Keeper:
         """What the file beside says; None if there is none, or none that is whole."""
         return self._beside.read()
 
-    def kept_by_id(self, identity: Identity | None) -> Identity | None:
-        """What the register's file says of a ledger; None if the register does not know it."""
-        return None if identity is None else CountFile(count_file(identity.name)).read()
+    def kept_by_id(self, identity: Identity | None, *, looking: bool = False) -> Identity | None:
+        """What the register's file says of a ledger; None if the register does not know it.
+
+        Args:
+            looking: also if this user may not read the file: nothing will be sent.
+        """
+        with suppress(*((LedgerUnusable,) if looking else ())):
+            return None if identity is None else CountFile(count_file(identity.name)).read()
+        return None
 
     def refuse_loss(self, *, is_there: bool) -> None:
         """Refuse to begin a ledger where one was.
@@ -173,18 +179,21 @@ class Keeper:
                 path=str(self._ledger),
             )
 
-    def refuse_older(self, kept: Identity | None, identity: Identity | None, db: Database | None = None) -> None:
+    def refuse_older(
+        self, kept: Identity | None, identity: Identity | None, db: Database | None = None, *, looking: bool = False
+    ) -> None:
         """Refuse a ledger that counts less than its files, or knows nothing of what was counted last.
 
         Args:
             kept: what the file beside said *before* the ledger was asked: others, who share both, may count in between.
             identity: what the ledger says of itself; None if it is from before ledgers had an id.
             db: the ledger.
+            looking: see `kept_by_id`.
 
         Raises:
             LedgerOlder: it is an older copy.
         """
-        by_id = self.kept_by_id(identity)
+        by_id = self.kept_by_id(identity, looking=looking)
         if by_id is not None and db is not None:
             identity = identity_of(db)  # as it is after that file was read, for the same reason
         if kept is not None and identity is None:
