@@ -89,11 +89,6 @@ class Session:
         self._recorders: ContextVar[tuple[list[Response], ...]] = ContextVar("recorders", default=())
         self._life = _Life()
 
-    @property
-    def transport(self) -> Transport:
-        """What sends the requests."""
-        return self._transport
-
     def with_options(
         self, *, timeout: float | None = None, policy: RetryPolicy | None = None, stop: asyncio.Event | None = None
     ) -> "Session":

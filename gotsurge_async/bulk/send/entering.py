@@ -42,7 +42,7 @@ class Entering:
             RegisterUnusable: it cannot be known.
         """
         identity = await self.ledger.identity()
-        if run.id in self._entered or identity is None or isinstance(self.gs.session.transport, MemoryTransport):
+        if run.id in self._entered or identity is None or isinstance(self.gs.transport, MemoryTransport):
             return
         account = await account_of(self.gs)
         warning = await asyncio.to_thread(
@@ -92,7 +92,7 @@ async def _world_of(gs: GotSurge) -> str:
     parts = urlsplit(gs.environment.api_base)
     request = Request(method="GET", url=f"{parts.scheme}://{parts.netloc}/_simulator/world")
     with suppress(TransportError, msgspec.MsgspecError):
-        answer = await gs.session.transport.send(request)
+        answer = await gs.transport.send(request)
         if answer.status == 200:
             return msgspec.json.decode(answer.body, type=dict[str, str]).get("world", "")
     return ""

@@ -39,7 +39,7 @@ ledger_option: Decorator[Any] = _option(
 new_ledger_option: Decorator[Any] = _option(
     "--new-ledger",
     is_flag=True,
-    help="Begin a second ledger for an account: it does not know what the other ledgers of this machine pushed there, and "
+    help="Begin a second ledger for an account. It does not know what other ledgers of this machine pushed there, and "
     "would send it again.",
 )
 env_option: Decorator[Any] = _option(
