@@ -17,7 +17,8 @@
         └── IllegalTransition      an order is not in a state from which it may go where it was sent
     UsageError
     └── SecondLedger               another ledger of this machine has pushed to the account; nothing was sent
-        └── SameFile               another ledger has a run of the very same orders; nothing was sent
+        ├── SameFile               another ledger has a run of the very same orders; nothing was sent
+        └── OrdersThere            the Task List has tasks of a new ledger's orders; nothing was sent
 """
 
 import re
@@ -136,6 +137,10 @@ class SecondLedger(UsageError):
 
 class SameFile(SecondLedger):
     """Another ledger has a run of the very same orders: `new_ledger` does not help; nothing was admitted or sent."""
+
+
+class OrdersThere(SecondLedger):
+    """The Task List has tasks of a new ledger's orders: `new_ledger` does not help; nothing was admitted or sent."""
 
 
 class LedgerBusy(LedgerError):

@@ -170,9 +170,9 @@ class Loader:
     ) -> Admission:
         if self.look_up is not None:
             await self.look_up(run)
-        if self.enter is not None:
-            await self.enter(run, keys)
         try:
+            if self.enter is not None:
+                await self.enter(run, keys)
             return await admit(run, name, sha256, report)
         except GotSurgeError:  # after a cancellation it may be admitted all the same
             if self.forget is not None:

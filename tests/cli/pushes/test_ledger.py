@@ -182,7 +182,7 @@ def test_room_is_given_back(desk: Desk) -> None:
 
 
 def test_a_whole_folder_that_was_put_back_is_noticed_by_the_summaries(desk: Desk, register: Path) -> None:
-    """Where the counter beside the ledger is older and no register is left, the summaries in --out tell; also for resume."""
+    """Where the counter beside the ledger is older and no register is left, the summaries tell; also for resume."""
     _, first = desk.push("A")
     for name in ("ledger.db", "ledger.db.counter"):
         shutil.copy(desk.folder / name, desk.folder / f"{name}.old")

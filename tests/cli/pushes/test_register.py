@@ -11,7 +11,7 @@ from gotsurge_async import Credentials, GotSurge, Secret
 from gotsurge_async.bulk import Ledger, Mode, Push, SecondLedger
 from gotsurge_async.bulk.ledger import RegisterUnusable, SameFile
 from gotsurge_async.bulk.ledger.upkeep.register import Register
-from gotsurge_async.simulator import Simulator
+from gotsurge_async.simulator import Fault, Simulator
 from tests.support.commands import Runner, gotsurge, local, write_orders
 from tests.support.orders import orders
 
@@ -137,6 +137,38 @@ def test_a_resumed_run_of_an_unknown_ledger_stops(
     assert str(tmp_path / "b.db") in done.output
     assert run(*words, "--new-ledger").exit_code == 0
     assert created(simulator) == 6
+
+
+def test_orders_on_the_task_list_are_not_sent_by_a_new_ledger(
+    run: Runner, simulator: Simulator, register: Path, tmp_path: Path
+) -> None:
+    """Another machine pushed them, so the register knows nothing; whatever is said, a platform partner's push stops."""
+    words = ("--account", "platform")
+    pushed = write_orders(tmp_path / "1.csv", range(7))
+    assert push(run, simulator, pushed, tmp_path / "a.db", *words)[0] == 0
+    register.unlink()
+    for more in ((), ("--new-ledger",)):
+        code, text = push(run, simulator, write_orders(tmp_path / "2.csv", range(9)), tmp_path / "b.db", *words, *more)
+        assert code == 2
+        assert (
+            "among its newest 10,000 tasks are those of 7 of these orders: T-0, T-1, T-2, T-3, T-4 and 2 more" in text
+        )
+    others = write_orders(tmp_path / "3.csv", range(7, 9))
+    assert push(run, simulator, others, tmp_path / "b.db", *words)[0] == 0
+    assert created(simulator) == 9
+    register.unlink()
+    assert push(run, simulator, pushed, tmp_path / "a.db", *words)[0] == 0  # no new ledger: it knows what it sent
+
+
+def test_a_task_list_that_cannot_be_read_is_reported(
+    run: Runner, simulator: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The push continues, because the list is only a second look."""
+    simulator.order_fault(Fault(operation="platform.tasks.list", when="before", kind="status", status=403))
+    words = ("--account", "platform", "--mode", "two-phase")
+    code, _ = push(run, simulator, write_orders(tmp_path / "1.csv", range(2)), tmp_path / "a.db", *words)
+    assert (code, created(simulator)) == (0, 2)
+    assert "the Task List cannot be read" in caplog.text
 
 
 # --- a register that cannot be used ----------------------------------------------------------------------------------

@@ -183,17 +183,29 @@ class Register:
             SameFile: another ledger has a run of the very same keys.
             SecondLedger: the ledger is new to the account, and another one has pushed to it.
         """
-        digest = keys.digest() if keys is not None and keys.count else None
+        orders = keys.count if keys is not None else orders
         try:
             with self._writing() as db:
                 self._sweep(db, account, now)
-                self._refuse(db, account, ledger, path, digest, new_ledger=new_ledger)
-                _note(db, account, ledger, path, run, digest, keys.count if keys is not None else orders, now)
+                self._refuse(db, account, ledger, path, keys, new_ledger=new_ledger)
+                _note(db, account, ledger, path, run, _digest(keys), orders, now)
         except PermissionError as error:
-            if not self._is_known(account, ledger, path, digest, new_ledger=new_ledger):
+            if not self.knows(account, ledger, path, keys, new_ledger=new_ledger):
                 raise self._unusable(f"cannot be written ({error}), and does not know this ledger", _WRITABLE) from None
             return f"the register {self.path} cannot be written ({error}); it knows this ledger, so the push continues"
         return None
+
+    def knows(self, account: Account, ledger: str, path: str, keys: Keys | None, *, new_ledger: bool = False) -> bool:
+        """Whether the ledger has pushed to the account before; nothing is written.
+
+        Raises:
+            SecondLedger: as `enter`.
+        """
+        if not self._exists():
+            return False
+        with self._reading() as db:
+            self._refuse(db, account, ledger, path, keys, new_ledger=new_ledger)
+            return any(row[1] == ledger for row in _entries(db, account))
 
     def forget(self, account: Account, ledger: str, run: str) -> None:
         """Forget a run that was entered and then not admitted."""
@@ -207,7 +219,7 @@ class Register:
 
     def ledgers(self) -> list[tuple[str, Entry]]:
         """The service and the entry of each ledger, the newest first; none if there is no register yet."""
-        if not self.path.exists():
+        if not self._exists():
             return []
         columns = "service, number, ledger, path, user, last, runs, orders"
         with self._reading() as db:
@@ -217,8 +229,9 @@ class Register:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _refuse(
-        self, db: sqlite3.Connection, account: Account, ledger: str, path: str, digest: str | None, *, new_ledger: bool
+        self, db: sqlite3.Connection, account: Account, ledger: str, path: str, keys: Keys | None, *, new_ledger: bool
     ) -> None:
+        digest = _digest(keys)
         entries = [Entry(*row) for row in _entries(db, account)]
         others = [entry for entry in entries if entry.ledger != ledger]
         for entry in others if digest else ():
@@ -237,11 +250,6 @@ class Register:
                 f"nothing was sent. {_use(others[0], path)}, or begin another ledger knowingly: --new-ledger"
             )
 
-    def _is_known(self, account: Account, ledger: str, path: str, digest: str | None, *, new_ledger: bool) -> bool:
-        with self._reading() as db:
-            self._refuse(db, account, ledger, path, digest, new_ledger=new_ledger)
-            return any(row[1] == ledger for row in _entries(db, account))
-
     def _sweep(self, db: sqlite3.Connection, account: Account, now: datetime) -> None:
         """Forget simulators that are gone: what was pushed to them is nowhere any more."""
         gone = db.execute(
@@ -254,6 +262,12 @@ class Register:
             if not db.execute("SELECT 1 FROM ledgers WHERE ledger = ?", (ledger,)).fetchone():
                 with suppress(OSError):
                     count_file(ledger).unlink()
+
+    def _exists(self) -> bool:
+        try:
+            return self.path.exists()
+        except PermissionError as error:
+            raise self._unusable(f"cannot be read ({error})", _WRITABLE) from None
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -337,6 +351,10 @@ _DAMAGED = (
     "Move the file away; then the next push begins a new register, which knows no ledger. So make sure first that all "
     "pushes to the account use one ledger"
 )
+
+
+def _digest(keys: Keys | None) -> str | None:
+    return keys.digest() if keys is not None and keys.count else None
 
 
 def _use(other: Entry, path: str) -> str:
