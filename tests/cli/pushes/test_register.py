@@ -3,15 +3,18 @@
 import asyncio
 import shutil
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
+import attrs
 import pytest
 
 from gotsurge_async import Credentials, GotSurge, Secret
 from gotsurge_async.bulk import Ledger, Mode, Push, SecondLedger
 from gotsurge_async.bulk.ledger import RegisterUnusable, SameFile
-from gotsurge_async.bulk.ledger.upkeep.register import Register
+from gotsurge_async.bulk.ledger.upkeep.register import KEPT_RUNS, KEPT_WORLDS, Account, Keys, Register, service_of
 from gotsurge_async.simulator import Fault, Simulator
+from gotsurge_async.testing import START
 from tests.support.commands import Runner, gotsurge, local, write_orders
 from tests.support.orders import orders
 
@@ -169,6 +172,70 @@ def test_a_task_list_that_cannot_be_read_is_reported(
     code, _ = push(run, simulator, write_orders(tmp_path / "1.csv", range(2)), tmp_path / "a.db", *words)
     assert (code, created(simulator)) == (0, 2)
     assert "the Task List cannot be read" in caplog.text
+
+
+def test_the_doctor_shows_the_register(run: Runner, simulator: Simulator, register: Path, tmp_path: Path) -> None:
+    """Its place, how many ledgers it knows, and the newest; a damaged one is named too."""
+    words = ["doctor", "--offline", *local(simulator)]
+    assert f"{register}: 0 ledgers" in run(*words).stdout
+    assert push(run, simulator, write_orders(tmp_path / "1.csv", range(2)), tmp_path / "a.db")[0] == 0
+    assert (
+        f"{register}: 1 ledger; the newest to {service_of(simulator.api_base)}: {tmp_path / 'a.db'} (2 orders in 1"
+        in (run(*words).stdout)
+    )
+    register.write_bytes(b"")
+    assert f"{register} is damaged" in run(*words).stdout
+
+
+def test_the_register_is_private_unless_its_folder_is_not(
+    run: Runner, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mode 0600 in a folder of the user alone; an administrator's folder lets others read it, or write in it."""
+    for mode, expected in ((0o700, 0o600), (0o755, 0o644), (0o770, 0o660)):
+        folder = tmp_path / f"{mode:o}"
+        folder.mkdir()
+        folder.chmod(mode)
+        monkeypatch.setenv("GOTSURGE_REGISTER", str(folder / "register.db"))
+        simulator.reset()
+        file = write_orders(tmp_path / "orders.csv", range(2))
+        assert push(run, simulator, file, tmp_path / f"{mode:o}.db")[0] == 0
+        (count,) = (folder / "register.db.counts").iterdir()
+        assert {path.stat().st_mode & 0o777 for path in (folder / "register.db", count)} == {expected}
+
+
+def test_the_register_stays_small(tmp_path: Path) -> None:
+    """It keeps the digests of a ledger's newest thousand runs, and forgets a simulator after a month."""
+    register, account = Register(tmp_path / "register.db"), Account("gotsurge.test:443")
+    for number in range(KEPT_RUNS + 2):
+        register.enter(account, "a", "/a.db", f"run-{number}", keys=keys_of(str(number)), now=START)
+    for number in (0, 1):
+        assert not register.knows(account, "b", "/b.db", keys_of(str(number)), new_ledger=True)
+    with pytest.raises(SameFile, match=r"run-2 of ledger /a\.db"):
+        register.knows(account, "b", "/b.db", keys_of("2"), new_ledger=True)
+    register.enter(Account("127.0.0.1:1", world="w"), "c", "/c.db", "run", now=START)
+    assert len(register.ledgers()) == 2
+    register.enter(account, "a", "/a.db", "run", now=START + KEPT_WORLDS + timedelta(seconds=1))
+    assert [(entry.path, entry.runs) for _, entry in register.ledgers()] == [("/a.db", KEPT_RUNS + 3)]
+
+
+def test_what_is_not_known_of_an_account_may_be_any(tmp_path: Path) -> None:
+    """A push that knows only a token, no name, or not which simulator it is, meets every ledger of the service."""
+    register, known = Register(tmp_path / "register.db"), Account("s:1", client="k", name="acme", world="w")
+    register.enter(known, "a", "/a.db", "run", now=START)
+    for account in (Account("s:1"), Account("s:1", client="k"), Account("s:1", name="acme", world="w")):
+        with pytest.raises(SecondLedger, match=r"/a\.db"):
+            register.knows(account, "b", "/b.db", None)
+    for account in (attrs.evolve(known, client="l"), attrs.evolve(known, name="other"), Account("t:1")):
+        assert not register.knows(account, "b", "/b.db", None)
+    register.enter(Account("s:1"), "b", "/b.db", "run", now=START, new_ledger=True)
+    assert len(register.ledgers()) == 2
+
+
+def keys_of(*keys: str) -> Keys:
+    """The digest of some keys."""
+    made = Keys()
+    made.add(keys)
+    return made
 
 
 # --- a register that cannot be used ----------------------------------------------------------------------------------

@@ -217,12 +217,12 @@ class Keeper:
         if self._by_id is not None:
             return
         by_id = CountFile(count_file(identity.name))
-        with suppress(OSError):  # the register cannot be written, which the push has reported
+        with suppress(OSError, LedgerUnusable):  # the register cannot be written, which the push reports
             folder = by_id.path.parent
             mode = mode_in(folder.parent)
             with suppress(FileExistsError):
                 folder.mkdir(0o700)
-                folder.chmod(0o700 | (mode & 0o066) | (mode & 0o044) >> 2)
+                folder.chmod(mode | 0o100 | (mode & 0o044) >> 2)
             with suppress(FileExistsError):
                 os.close(os.open(by_id.path, os.O_CREAT | os.O_EXCL, 0o600))
                 by_id.path.chmod(mode)

@@ -50,10 +50,11 @@ CREATE INDEX runs_by_keys ON runs (keys);
 PRAGMA user_version = {VERSION};
 """
 _OF_ACCOUNT = (
-    "SELECT number, ledger, path, user, last, runs, orders FROM ledgers WHERE service = :service AND world = :world "
-    "AND (client = :client OR '' IN (client, :client)) AND (name = :name OR '' IN (name, :name)) ORDER BY last DESC"
+    "SELECT number, ledger, path, user, last, runs, orders FROM ledgers WHERE service = :service "
+    "AND (world = :world OR '' IN (world, :world)) AND (client = :client OR '' IN (client, :client)) "
+    "AND (name = :name OR '' IN (name, :name)) ORDER BY last DESC"
 )
-"""The ledgers of an account. A client key or a name that is not known may be any."""
+"""The ledgers of an account. A client key, a name or a simulator that is not known may be any."""
 
 
 @frozen
@@ -140,9 +141,8 @@ def count_file(ledger: str) -> Path:
 
 
 def mode_in(folder: Path) -> int:
-    """The mode of a new file: for its owner, and for those others whom the folder's mode lets write in it."""
-    mode = folder.stat().st_mode
-    return 0o600 | (0o060 if mode & 0o020 else 0) | (0o006 if mode & 0o002 else 0)
+    """The mode of a new file: others may read and write it as far as they may in its folder."""
+    return 0o600 | (folder.stat().st_mode & 0o066)
 
 
 class Register:
@@ -253,8 +253,9 @@ class Register:
     def _sweep(self, db: sqlite3.Connection, account: Account, now: datetime) -> None:
         """Forget simulators that are gone: what was pushed to them is nowhere any more."""
         gone = db.execute(
-            "DELETE FROM ledgers WHERE world != '' AND (last < ? OR (service = ? AND world != ?)) RETURNING ledger",
-            (_text(now - KEPT_WORLDS), account.service, account.world),
+            "DELETE FROM ledgers WHERE world != '' "
+            "AND (last < :old OR (service = :service AND :world NOT IN ('', world))) RETURNING ledger",
+            {"old": _text(now - KEPT_WORLDS), "service": account.service, "world": account.world},
         ).fetchall()
         if gone:
             db.execute("DELETE FROM runs WHERE ledger NOT IN (SELECT number FROM ledgers)")
