@@ -307,6 +307,11 @@ class GotSurge:
         """The request loop, for what is built on the client."""
         return self._session
 
+    @property
+    def transport(self) -> Transport:
+        """What sends the requests, for what is no call of the API."""
+        return self._transport
+
     async def open(self) -> Self:
         """Belong to the running event loop, take up tokens that were given, and renew them in the background.
 

@@ -57,6 +57,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True)
+def register(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A register of ledgers for each test alone: many tests push with a ledger of their own to one simulator."""
+    path = tmp_path_factory.mktemp("register") / "register.db"
+    monkeypatch.setenv("GOTSURGE_REGISTER", str(path))
+    return path
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
     """A PostgreSQL for all tests of this process; who stops it, or turns its settings, has one of his own."""

@@ -7,7 +7,7 @@ from gotsurge_async.bulk.after.reconcile import Absent, Reconciled, Reconciler
 from gotsurge_async.bulk.after.refused import load_refused
 from gotsurge_async.bulk.after.results import Summary, write_results
 from gotsurge_async.bulk.after.undo import Undo, Undone
-from gotsurge_async.bulk.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld
+from gotsurge_async.bulk.ledger import Ledger, LedgerError, Mode, OrderState, Run, RunHeld, SecondLedger
 from gotsurge_async.bulk.push import Push, Sent
 from gotsurge_async.bulk.send.brakes import Brakes, LimitReached
 from gotsurge_async.bulk.send.chunks import OnRefusedChunk
@@ -32,6 +32,7 @@ __all__ = [
     "Reconciler",
     "Run",
     "RunHeld",
+    "SecondLedger",
     "Sent",
     "Severity",
     "Source",

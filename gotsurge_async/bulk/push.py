@@ -28,6 +28,7 @@ from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch, LimitReached
 from gotsurge_async.bulk.send.chunks import ChunkSender, OnRefusedChunk, Results
 from gotsurge_async.bulk.send.claims import CLAIM_LIFE
 from gotsurge_async.bulk.send.direct import DirectSender
+from gotsurge_async.bulk.send.entering import Entering
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.send.two_phase import TwoPhaseSender
 from gotsurge_async.bulk.sources import Source
@@ -90,6 +91,10 @@ class Push:
         on_refused_chunk: hold or split; unless given, hold in direct mode and split in two-phase mode.
         brakes: what stops the push before its end.
         claim_life: seconds, see `claims.CLAIM_LIFE`.
+        new_ledger: begin another ledger for an account to which another ledger of this machine has pushed. Both send
+            what both have; the register remembers the decision.
+        register: whether the push enters its runs into the register of this machine's ledgers; not for a service that
+            ends with this process.
 
     Raises:
         UsageError: claims live too long for the lease of a run in PostgreSQL.
@@ -108,6 +113,8 @@ class Push:
         on_refused_chunk: OnRefusedChunk | str | None = None,
         brakes: Brakes | None = None,
         claim_life: float = CLAIM_LIFE,
+        new_ledger: bool = False,
+        register: bool = True,
     ) -> None:
         self.mode: Mode = Mode(mode)
         self._gs = gs
@@ -122,6 +129,7 @@ class Push:
         self._claim_life = claim_life
         if ledger.place.kind is not Kind.SQLITE and claim_life / 2 >= LEASE_SECONDS * 4 / 5:
             raise UsageError(f"claims of {claim_life:g} s are too old for a run that is leased for {LEASE_SECONDS:g} s")
+        self._entering = Entering(gs, ledger, new_ledger) if register else None
         self._batcher: Batcher[Any, Results] | None = None
         self._stopper: GotSurgeError | None = None
         self._stopping = asyncio.Event()
@@ -137,6 +145,7 @@ class Push:
         Raises:
             UnusableSource: it has faults, or a key twice; it says every one.
             RunHeld: some of its orders wait in a run that another process is sending.
+            SecondLedger: another ledger of this machine has pushed to the account, or has these very orders.
             LedgerError: the ledger cannot be written.
         """
         return await self._loader().source(source, options)
@@ -158,7 +167,7 @@ class Push:
         Raises:
             UnusableSource: an order without a key, a key twice, or a tracking id or invoice number that is no text.
             InvalidData: what is no order; every fault with its path, such as ``orders[1].to_address``.
-            RunHeld, LedgerError: as `load_source`.
+            RunHeld, SecondLedger, LedgerError: as `load_source`.
         """
         return await self._loader().orders(orders, key, name)
 
@@ -170,7 +179,19 @@ class Push:
             look_up=self._look_up_rivals,
             chunk=self._chunk,
             compact=self._compact,
+            enter=None if self._entering is None else self._entering.enter,
+            forget=None if self._entering is None else self._entering.forget,
         )
+
+    async def enter(self, run: Run) -> None:
+        """Enter a run of an earlier process into the register of this machine's ledgers; `send` does it, too.
+
+        Raises:
+            SecondLedger: another ledger of this machine has pushed to the account, and this one has not.
+            RegisterUnusable: the register cannot be read, or is damaged.
+        """
+        if self._entering is not None:
+            await self._entering.enter(run)
 
     async def _look_up_rivals(self, run: Run) -> None:
         """Read the tasks of orders in doubt elsewhere whose keys stand in the run, so that it is known whose they are.
@@ -215,10 +236,12 @@ class Push:
 
         Raises:
             EndpointsAssumed: this client does not create on paths that are a guess; nothing was sent.
+            SecondLedger: another ledger of this machine has pushed to the account, and this one has not.
             LedgerError: the ledger cannot be written; nothing is sent that is not recorded.
         """
         sender = self._sender(run)
         self._session.resolve(sender.endpoint)
+        await self.enter(run)
         self._stopper = None
         watch = BrakeWatch(self._brakes)
 

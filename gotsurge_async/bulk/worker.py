@@ -10,11 +10,12 @@ from typing import Any, Self
 
 import attrs
 
-from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, RunInfo
+from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, RegisterUnusable, RunInfo
 from gotsurge_async.bulk.ledger.segments import SegmentRun
 from gotsurge_async.bulk.ledger.workers import BEAT_SECONDS, SILENT_SECONDS, Beat, worker_name
 from gotsurge_async.bulk.push import Push, Sent
 from gotsurge_async.bulk.send.brakes import Brakes, LimitReached
+from gotsurge_async.bulk.send.entering import Entering
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, SystemClock, sleep_or
@@ -112,6 +113,7 @@ class Worker:
         self._around = around
         self._serves = serves
         self._known: dict[str, RunInfo] = {}
+        self._entered: set[str] = set()
         self._concurrency = -(-concurrency // self.segments)
         self._lease = lease
         self._claim_life = lease / 4 if claim_life is None else claim_life
@@ -228,6 +230,12 @@ class Worker:
         gs = await self._client(run.info)
         distribution = await ledger.segments.distribution(run.id)
         options = run.info.options
+        try:  # the push that put the run up has decided which ledger it is
+            if run.id not in self._entered:
+                self._entered.add(run.id)
+                await Entering(gs, ledger, new_ledger=True).enter(run)
+        except RegisterUnusable as error:
+            log.warning("%s: %s", self.name, error)
         brakes = Brakes.of_worker({} if distribution is None else distribution.brakes, run.elsewhere)
         push = Push(
             gs,
@@ -238,6 +246,7 @@ class Worker:
             on_refused_chunk=options.get("on_refused_chunk"),
             claim_life=self._claim_life,
             brakes=brakes,
+            register=False,
             **({"chunk": options["batch_size"]} if options.get("batch_size") else {}),
         )
         if self.stopping.is_set() or distribution is None or distribution.stopped_at is not None:

@@ -6,6 +6,7 @@ VARIABLES = {
     "GOTSURGE_PROFILE": "A profile: verbs and paths that somebody has confirmed (gotsurge endpoints).",
     "GOTSURGE_SETTLE": "Seconds after which a request that was not answered can no longer act.  [default: 600]",
     "GOTSURGE_LEDGER": "The ledger: a file, or postgresql://USER@HOST/NAME; as --ledger.",
+    "GOTSURGE_REGISTER": "The register of the ledgers that push from this machine: a file.",
     "GOTSURGE_BOOK": "The order book; as --book.",
     "GOTSURGE_MAPS": "The folder in which maps are kept (gotsurge map).",
     "GOTSURGE_FROM": "The database of --sql; as --from.",

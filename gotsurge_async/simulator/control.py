@@ -65,6 +65,7 @@ def add_control(app: web.Application, service: Service, sender: Sender, live: Li
     control = _Control(service, sender)
     app.router.add_get(f"{PREFIX}/events", live.stream)
     for verb, path, action in (
+        ("GET", "world", control.world),
         ("GET", "audit", control.audit),
         ("GET", "tasks", control.tasks),
         ("GET", "openapi.json", control.describe),
@@ -97,6 +98,9 @@ class _Control:
     def __init__(self, service: Service, sender: Sender) -> None:
         self._service = service
         self._sender = sender
+
+    def world(self, _: web.Request, __: bytes) -> dict[str, Any]:
+        return {"world": self._service.world}
 
     def audit(self, _: web.Request, __: bytes) -> dict[str, Any]:
         return self._service.audit()

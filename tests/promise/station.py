@@ -191,6 +191,11 @@ class Experiment:
         """The ledger."""
         return self.folder / "ledger.db"
 
+    @property
+    def register(self) -> Path:
+        """The folder of the register of ledgers: each experiment is a machine of its own."""
+        return self.folder / ".local" / "share" / "gotsurge"
+
     # --- commands ---------------------------------------------------------------------------------------------------
 
     def push(

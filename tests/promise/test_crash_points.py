@@ -154,5 +154,6 @@ def test_a_push_without_a_memory_is_caught(service: Station, folder: Path, mode:
     assert experiment.push(die=last).code == KILLED
     for file in experiment.folder.glob("ledger.db*"):
         file.unlink()
+    shutil.rmtree(experiment.register)
     push_again(experiment)
     assert experiment.faults.doubles

@@ -237,5 +237,6 @@ def test_a_push_without_a_memory_is_caught(stage: Stage) -> None:
         experiment.push()
     for file in experiment.folder.glob("ledger.db*"):
         file.unlink()
+    shutil.rmtree(experiment.register)
     experiment.push()
     assert experiment.faults.doubles

@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 from gotsurge_async.cli.app import gotsurge as command
 from gotsurge_async.simulator import Fault, Simulator
 
+REGISTER = "GOTSURGE_REGISTER"
+"""The one setting that commands inherit from the test: see `tests.conftest.register`."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 HEADER = (
@@ -52,7 +54,7 @@ def write_orders(path: Path, keys: range | list[str]) -> Path:
 
 def environment(**variables: str) -> dict[str, str]:
     """The environment of a command: this one's, without any setting of GotSurge but those given."""
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("GOTSURGE_")}
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("GOTSURGE_") or name == REGISTER}
     return plain | variables
 
 
@@ -108,7 +110,9 @@ class Runner:
 
     def __call__(self, *words: str | Path, stdin: str | bytes | None = None, **variables: str) -> Result:
         """Run the command to its end."""
-        env: dict[str, str | None] = {name: None for name in os.environ if name.startswith("GOTSURGE_")}
+        env: dict[str, str | None] = {
+            name: None for name in os.environ if name.startswith("GOTSURGE_") and name != REGISTER
+        }
         env |= {f"XDG_{name}_HOME": str(self.home / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
         env |= variables
         options: dict[str, Any] = {"input": stdin}

@@ -13,8 +13,13 @@
         ├── RunHeld                another process has the run
         ├── TaskTaken              a task is recorded for another order already
         ├── RunLost                another process has taken the run over: nothing more of it is sent here
+        ├── RegisterUnusable       the register of this machine's ledgers cannot be read, or is damaged
         └── IllegalTransition      an order is not in a state from which it may go where it was sent
             └── StillOpen          what was sent for it, and not answered, may still act
+    UsageError
+    └── SecondLedger               another ledger of this machine has pushed to the account; nothing was sent
+        ├── SameFile               another ledger has a run of the very same orders; nothing was sent
+        └── OrdersThere            the Task List has tasks of a new ledger's orders; nothing was sent
 """
 
 import re
@@ -27,7 +32,7 @@ from attrs import frozen
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.ledger.states import Holder, OrderRow, PendingOrder
-from gotsurge_async.errors import GotSurgeError, InvalidData
+from gotsurge_async.errors import GotSurgeError, InvalidData, UsageError
 from gotsurge_async.system import shell
 
 RESCUE = (
@@ -122,6 +127,22 @@ class LedgerOlder(LedgerUnusable):
 
 class LedgerAway(LedgerUnusable):
     """The database could not be reached for as long as a worker waits: its supervisor starts it again."""
+
+
+class RegisterUnusable(LedgerError):
+    """The register of this machine's ledgers cannot be read or written, or is damaged; nothing was sent."""
+
+
+class SecondLedger(UsageError):
+    """The ledger is new to an account to which another ledger has pushed; nothing was admitted or sent."""
+
+
+class SameFile(SecondLedger):
+    """Another ledger has a run of the very same orders: `new_ledger` does not help; nothing was admitted or sent."""
+
+
+class OrdersThere(SecondLedger):
+    """The Task List has tasks of a new ledger's orders: `new_ledger` does not help; nothing was admitted or sent."""
 
 
 class LedgerBusy(LedgerError):

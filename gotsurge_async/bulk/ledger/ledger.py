@@ -113,6 +113,10 @@ class Ledger:
         """Remember on this machine how far the ledger has come by all who share it: an older copy is refused then."""
         await self._store.keep_count()
 
+    async def keep_count_by_id(self) -> None:
+        """Keep the count by the ledger's id, too: the register knows the ledger, and a copy elsewhere is noticed."""
+        await self._store.keep_by_id()
+
     async def close(self) -> None:
         """Write what waits to be written, then close the file. May be called again."""
         await self._store.close()

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from attrs import define, frozen
 
 from gotsurge_async.bulk.ledger.errors import LedgerBusy, LedgerClosed, LedgerError, LedgerUnusable
-from gotsurge_async.bulk.ledger.upkeep.counter import Keeper
+from gotsurge_async.bulk.ledger.upkeep.counter import Identity, Keeper
 from gotsurge_async.database import Database, Moved
 
 A = TypeVar("A")
@@ -243,6 +243,11 @@ class Writer:
         """Have it kept what the ledger counts, others' counts included; a job."""
         if self._keeper is not None:
             self._keeper.keep(counter)
+
+    def keep_by_id(self, identity: Identity) -> None:
+        """Have the count kept by the ledger's id from now on; a job."""
+        if self._keeper is not None:
+            self._keeper.keep_by_id(identity)
 
     def _commit(self, answers: Sequence[Any], counted: tuple[int, int] | None) -> "_End":
         try:

@@ -12,6 +12,7 @@ from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.checks.faults import FaultGroup, FaultGroups, Original, SourceReport
 from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, OrderRow, Run
+from gotsurge_async.bulk.ledger.upkeep.register import Keys
 from gotsurge_async.bulk.send.changes import note_changes
 from gotsurge_async.bulk.sources import Fault, Source
 from gotsurge_async.bulk.sources.cells import decode_row
@@ -92,6 +93,8 @@ class Loader:
         environment: the name under which keys are unique.
         mode: how the run will be sent.
         look_up: finds out, before a run is admitted, what became of orders in doubt whose keys it has.
+        enter: enters a run and its keys into the register of ledgers before it is admitted, or refuses it.
+        forget: takes it out again if it was not admitted.
         chunk: orders of a call: the ledger keeps them together, so that a call is marked by one write.
         compact: have the ledger keep them compressed.
     """
@@ -102,6 +105,8 @@ class Loader:
     look_up: Callable[[Run], Awaitable[None]] | None = None
     chunk: int = CHUNK
     compact: bool = False
+    enter: Callable[[Run, Keys], Awaitable[None]] | None = None
+    forget: Callable[[Run], Awaitable[None]] | None = None
 
     async def source(self, source: Source, options: Mapping[str, Any] | None = None) -> tuple[Run, Admission]:
         """See `Push.load_source`."""
@@ -117,16 +122,18 @@ class Loader:
             chunk=self.chunk,
             compact=self.compact,
         )
+        keys = Keys()
         async with discarded_on_error(run):
             while block:
                 await run.add(
                     [NewOrder(row.line, row.key, row.payload, row.original, row.fingerprint) for row in block]
                 )
+                keys.add([row.key for row in block])
                 block = await asyncio.to_thread(self._block, rows)
             report = source.report
             if report.fault_count:
                 raise unusable(source.name, report)
-            return run, await self._admit(run, source.name, source.sha256, report)
+            return run, await self._admit(run, keys, source.name, source.sha256, report)
 
     async def orders(
         self, orders: Iterable[OrderLike] | AsyncIterable[OrderLike], key: Callable[[Order], str | None], name: str
@@ -136,7 +143,7 @@ class Loader:
             environment=self.environment, mode=self.mode, source=name, chunk=self.chunk, compact=self.compact
         )
         async with discarded_on_error(run):
-            number, problems = 0, list[Problem]()
+            keys, number, problems = Keys(), 0, list[Problem]()
             async for block in chunks_of(each_as_read(orders), whole_chunks(self.chunk)):
                 rows = []
                 for order in block:
@@ -150,17 +157,27 @@ class Loader:
                 if len(problems) > _MOST_PROBLEMS:
                     break
                 await run.add(rows)
+                keys.add([row.key for row in rows])
             if problems:
                 raise InvalidData("", problems)
-            return run, await self._admit(run, name, None)
+            return run, await self._admit(run, keys, name, None)
 
     def _block(self, rows: Iterator[T]) -> list[T]:
         return list(islice(rows, whole_chunks(self.chunk)))
 
-    async def _admit(self, run: Run, name: str, sha256: str | None, report: SourceReport | None = None) -> Admission:
+    async def _admit(
+        self, run: Run, keys: Keys, name: str, sha256: str | None, report: SourceReport | None = None
+    ) -> Admission:
         if self.look_up is not None:
             await self.look_up(run)
-        return await admit(run, name, sha256, report)
+        try:
+            if self.enter is not None:
+                await self.enter(run, keys)
+            return await admit(run, name, sha256, report)
+        except GotSurgeError:  # after a cancellation it may be admitted all the same
+            if self.forget is not None:
+                await self.forget(run)
+            raise
 
 
 def _key(order: Order, key: Callable[[Order], str | None], name: str, number: int) -> str:

@@ -181,7 +181,7 @@ def accept_older_(ledger: Place, out: Path, yes: bool, as_json: bool) -> None:
     if as_json:
         print_json({**attrs.asdict(done), "exit": 0})
     elif not done.counter:
-        click.echo(f"{ledger}: a new ledger may begin, which knows of nothing that was sent")
+        click.echo(f"{ledger}: a new ledger may begin (push with --new-ledger); it knows nothing of what was sent")
     else:
         on = commands_for("`gotsurge runs` and, for each environment, `gotsurge reconcile`", str(ledger))
         click.echo(f"{ledger}: {number_of(done.in_doubt, 'order is', 'orders are')} in doubt now; {on} go on")

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import attrs
 import click
@@ -17,6 +16,7 @@ from gotsurge_async.bulk.after.results import refuse_older
 from gotsurge_async.bulk.checks.words import number_of, verb
 from gotsurge_async.bulk.ledger import Admission, OrderState, Similar
 from gotsurge_async.bulk.ledger.states import in_words
+from gotsurge_async.bulk.ledger.upkeep.register import service_of
 from gotsurge_async.bulk.plan import check_plan
 from gotsurge_async.bulk.send.changes import Changed
 from gotsurge_async.bulk.sources import STDIN
@@ -25,7 +25,15 @@ from gotsurge_async.cli.fleet.needed import of_many_machines
 from gotsurge_async.cli.fleet.seen import Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
 from gotsurge_async.cli.shared.exits import Exit, run_told
-from gotsurge_async.cli.shared.ledger import ending_of, find_ledger, known_to, ledger_option, out_option, quiet_option
+from gotsurge_async.cli.shared.ledger import (
+    ending_of,
+    find_ledger,
+    known_to,
+    ledger_option,
+    new_ledger_option,
+    out_option,
+    quiet_option,
+)
 from gotsurge_async.cli.shared.options import OUTPUT, PATH, GroupedCommand, in_group, json_option, together
 from gotsurge_async.cli.shared.output import counted, print_json
 from gotsurge_async.cli.shared.push_options import (
@@ -105,6 +113,7 @@ _sending_options = together(
 @_sending_options
 @takes_brakes_and_canary
 @ledger_option
+@new_ledger_option
 @in_group(OUTPUT)("--compact", is_flag=True, help="Keep the orders compressed in the ledger: smaller, a little slower.")
 @out_option
 @json_option
@@ -175,6 +184,7 @@ class PushOptions(SendOptions):
     distributed: bool
     no_wait: bool
     compact: bool
+    new_ledger: bool
     seen: Seen
     reading: Sequence[str]
     """The words of the options that say how to read the file."""
@@ -222,7 +232,8 @@ class Pushing(Sending):
                 await Ledger.open(Path(folder) / "ledger.db", clock=SystemClock().now) as ledger,
                 connected(Target(simulate=True)) as gs,
             ):
-                run, admission = await self._load(Push(gs, ledger), gs.environment.api_base, only_look=True)
+                push = Push(gs, ledger, register=False)
+                run, admission = await self._load(push, gs.environment.api_base, only_look=True)
                 async with run:
                     known = await known_to(options.ledger, run, options.target, options.out)
         left = self._left
@@ -259,6 +270,8 @@ class Pushing(Sending):
                 environment=options.target.environment,
                 on_refused_chunk=options.on_refused_chunk,
                 brakes=options.brakes,
+                new_ledger=options.new_ledger,
+                register=not options.target.simulate,
             )
             await self._tell_other_names(ledger, gs.environment.api_base)
             if options.mode == "auto":
@@ -357,11 +370,11 @@ class Pushing(Sending):
         target = self._options.target
         if target.simulate:
             return
-        server = _server_of(api_base)
+        server = service_of(api_base)
         names = {
             info.environment
             for info in await ledger.runs(LOOKED_BACK)
-            if info.environment != target.environment and _server_of(info.options.get("api_base") or "") == server
+            if info.environment != target.environment and service_of(info.options.get("api_base") or "") == server
         }
         for name in sorted(names):
             self.say(
@@ -391,12 +404,3 @@ class Pushing(Sending):
             )
         if len(alike) > SHOWN_WARNINGS:
             self.say(f"… and {number_of(len(alike) - SHOWN_WARNINGS, 'more order')} that look like another one")
-
-
-def _server_of(api_base: str) -> str:
-    """What is the same of two API bases that are one server."""
-    parts = urlsplit(api_base)
-    host = (parts.hostname or "").rstrip(".")
-    host = "127.0.0.1" if host in ("localhost", "::1") else host
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    return f"{host}:{port}{parts.path.rstrip('/')}"

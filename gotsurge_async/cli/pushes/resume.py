@@ -15,6 +15,7 @@ from gotsurge_async.cli.shared.exits import Exit, run_told
 from gotsurge_async.cli.shared.ledger import (
     find_ledger,
     ledger_option,
+    new_ledger_option,
     open_ledger,
     out_option,
     quiet_option,
@@ -34,6 +35,7 @@ going_on_options: Decorator[Any] = together(
     rate(help="How many calls may begin in a second.  [default: as before]"),
     takes_brakes,
     ledger_option,
+    new_ledger_option,
     out_option,
     json_option,
     quiet_option,
@@ -53,6 +55,7 @@ class GoOnOptions(SendOptions):
     on_refused_chunk: str | None = None
     distributed: bool = False
     no_wait: bool = False
+    new_ledger: bool = False
 
 
 class GoingOn(Sending):
@@ -84,9 +87,15 @@ class GoingOn(Sending):
                     environment=info.environment,
                     on_refused_chunk=options.on_refused_chunk or known.get("on_refused_chunk"),
                     brakes=options.brakes,
+                    new_ledger=options.new_ledger,
                     **({"chunk": known["batch_size"]} if known.get("batch_size") else {}),
                 )
                 run = await self._take_up(ledger, info)
+                try:
+                    await push.enter(run)
+                except BaseException:
+                    await run.close()
+                    raise
                 waiting = (await run.counts()).of(UNFINISHED)
                 if options.distributed:
                     return await self._distribute(

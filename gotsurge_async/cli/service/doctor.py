@@ -14,6 +14,9 @@ import click
 from gotsurge_async.api.assumptions import ASSUMPTIONS
 from gotsurge_async.api.endpoints import PARTNER_DETAIL, TASKS_GET, Endpoint
 from gotsurge_async.auth.stores import Tokens
+from gotsurge_async.bulk.checks.words import number_of
+from gotsurge_async.bulk.ledger.errors import RegisterUnusable
+from gotsurge_async.bulk.ledger.upkeep.register import Register
 from gotsurge_async.calls.outcome import Attempt, attempt
 from gotsurge_async.calls.session import build_request
 from gotsurge_async.cli.shared.connect import (
@@ -63,6 +66,8 @@ class Diagnosis:
     environment: dict[str, Any]
     credentials: dict[str, Any]
     token: dict[str, Any]
+    register: dict[str, Any]
+    """Where the register of ledgers is, and the newest of them."""
     endpoints: dict[str, list[str]]
     """Their names, the ``confirmed`` and the ``assumed`` ones."""
     probes: tuple[Probe, ...]
@@ -95,7 +100,7 @@ class Diagnosis:
 @json_option
 @asynchronous
 async def doctor(target: Target, offline: bool, partner: bool, as_json: bool) -> Exit:
-    """Show the environment, the profile, the token and every assumption, and see whether GotSurge answers.
+    """Show environment, profile, token, register of ledgers and every assumption, and see whether GotSurge answers.
 
     It sends nothing but GETs that change nothing: the detail of a task that cannot exist; a path that cannot exist, to
     tell a wrong path from a wrong task; and Partner Detail, where the credentials are known and the profile confirms
@@ -132,6 +137,7 @@ def _tell(found: Diagnosis, target: Target) -> None:
             ("profile", environment["profile"] or "none"),
             ("endpoints", are_assumed if assumed else "all confirmed by the profile"),
             ("credentials", _credentials_text(found)),
+            ("register", _register_text(found.register)),
             ("token", _token_text(found, how_to_sign_in(environment["name"], target.account, target.api_base))),
             *((f"probe {probe.operation}", f"{probe.request}: {probe.verdict}") for probe in found.probes),
             ("versions", ", ".join(f"{name} {version}" for name, version in found.versions.items())),
@@ -145,6 +151,14 @@ def _credentials_text(found: Diagnosis) -> str:
     if not found.credentials["client_key"]:
         return "none"
     return "client key and secret key" if found.credentials["secret_key"] else "client key, no secret key"
+
+
+def _register_text(register: dict[str, Any]) -> str:
+    if register["trouble"]:
+        return str(register["trouble"])
+    ledgers = register["ledgers"]
+    newest = f"; the newest to {ledgers[0]['service']}: {ledgers[0]['ledger']}" if ledgers else ""
+    return f"{register['path']}: {number_of(len(ledgers), 'ledger')}{newest}"
 
 
 def _token_text(found: Diagnosis, how: str) -> str:
@@ -192,6 +206,7 @@ async def diagnose(target: Target, *, offline: bool, partner: bool = False) -> D
                 "secret_key": subject.credentials is not None and subject.credentials.secret_key is not None,
             },
             token=_token(subject, datetime.now(UTC)),
+            register=_register(),
             endpoints={
                 "confirmed": [endpoint.name for endpoint in endpoints if not endpoint.assumed],
                 "assumed": [endpoint.name for endpoint in endpoints if endpoint.assumed],
@@ -277,6 +292,15 @@ def _proxy(api_base: str) -> str | None:
     parts = urlsplit(api_base)
     proxy = proxy_of_environment(parts.hostname or "") if parts.scheme == "https" else None
     return None if proxy is None else f"{proxy.scheme}://{proxy.host}:{proxy.port}"
+
+
+def _register() -> dict[str, Any]:
+    register = Register()
+    try:
+        ledgers = [{"service": service, "ledger": str(entry)} for service, entry in register.ledgers()]
+    except RegisterUnusable as error:
+        return {"path": str(register.path), "ledgers": [], "trouble": str(error)}
+    return {"path": str(register.path), "ledgers": ledgers, "trouble": ""}
 
 
 def _token(subject: _Subject, now: datetime) -> dict[str, Any]:

@@ -36,6 +36,12 @@ ledger_option: Decorator[Any] = _option(
     help="The ledger (or GOTSURGE_LEDGER): a file, or postgresql://USER@HOST/NAME.  "
     "[default: as gotsurge push --help says]",
 )
+new_ledger_option: Decorator[Any] = _option(
+    "--new-ledger",
+    is_flag=True,
+    help="Begin a second ledger for an account. It does not know what other ledgers of this machine pushed there, and "
+    "would send it again.",
+)
 env_option: Decorator[Any] = _option(
     "--env",
     type=click.Choice((SIMULATED, "local", "sandbox", "production")),

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
@@ -84,6 +85,8 @@ class Service:
 
     def reset(self) -> None:
         """Be as just started: no tasks, tokens, organizations, faults or counts, and the clock not turned."""
+        self.world: str = uuid4().hex
+        """Another one after each start and reset: what was pushed before is gone."""
         self.clock.reset()
         self.clock.run_at(self.options.speed)
         self.faults.clear()

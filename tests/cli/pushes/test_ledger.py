@@ -181,12 +181,14 @@ def test_room_is_given_back(desk: Desk) -> None:
     assert (done.exit_code, "Begin no other ledger" in done.stderr) == (2, True)
 
 
-def test_a_whole_folder_that_was_put_back_is_noticed_by_the_summaries(desk: Desk) -> None:
-    """Where the counter beside the ledger is older too, the summaries in --out tell; also for resume."""
+def test_a_whole_folder_that_was_put_back_is_noticed_by_the_summaries(desk: Desk, register: Path) -> None:
+    """Where the counter beside the ledger is older and no register is left, the summaries tell; also for resume."""
     _, first = desk.push("A")
     for name in ("ledger.db", "ledger.db.counter"):
         shutil.copy(desk.folder / name, desk.folder / f"{name}.old")
     desk.push("B")
+    register.unlink()
+    shutil.rmtree(register.with_name(f"{register.name}.counts"))
     for name in ("ledger.db", "ledger.db.counter"):
         shutil.copy(desk.folder / f"{name}.old", desk.folder / name)
     (desk.folder / "out" / "0-summary.json").write_text("{]")
@@ -209,6 +211,7 @@ def test_a_ledger_that_is_gone_is_not_begun_anew(desk: Desk) -> None:
     assert not book(desk).exists()
     done = clean(desk.run("ledger", "accept-older", *desk.ledger, "--yes"))
     assert (done.exit_code, "a new ledger may begin" in done.stdout) == (0, True)
+    out.append("--new-ledger")
     assert clean(desk.call("push", write_orders(desk.folder / "orders.csv", ["Z"]), *out)).exit_code == 0
 
 

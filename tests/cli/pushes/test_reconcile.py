@@ -47,8 +47,10 @@ def test_a_double_is_never_hidden(platform_desk: Desk) -> None:
     """Two tasks of one order are named, first of all, and in the JSON by their key."""
     desk = platform_desk
     run_id = desk.push_lost("A", "B", when="before")
-    for ledger in ("one.db", "two.db"):
-        desk.run("push", desk.folder / "orders.csv", *desk.place, "--ledger", desk.folder / ledger, "--mode", "direct")
+    for name in ("one", "two"):  # by two machines
+        words = ("--ledger", desk.folder / f"{name}.db", "--mode", "direct")
+        elsewhere = str(desk.folder / f"{name}.register")
+        desk.run("push", desk.folder / "orders.csv", *desk.place, *words, GOTSURGE_REGISTER=elsewhere)
     done = desk.call("reconcile", run_id, *AT_ONCE, "--json")
     (told,) = desk.document(done)["runs"]
     assert (done.exit_code, told["doubled"]) == (3, ["A", "B"])

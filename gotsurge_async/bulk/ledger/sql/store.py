@@ -123,6 +123,7 @@ class Store:
         self._writer = writer
         if isinstance(locks, Leases):
             locks.writer = writer
+        self._kept_by_id = False
         self._idle: list[Database] = []
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="gotsurge-ledger-reader")
         self._reads: set[asyncio.Future[Any]] = set()
@@ -182,6 +183,13 @@ class Store:
         writer = self._writer
         if writer is not None:
             await writer.run(lambda _: writer.keep(counter))
+
+    async def keep_by_id(self) -> None:
+        """Keep the count by the ledger's id, too, from now on: the register knows the ledger."""
+        identity, writer = await self.read(identity_of), self._writer
+        if writer is not None and identity is not None and not self._kept_by_id:
+            await writer.run(lambda _: writer.keep_by_id(identity))
+            self._kept_by_id = True
 
     async def read(self, ask: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function that only reads, on a connection of its own: it sees one moment."""

@@ -67,7 +67,7 @@ def check(where: str | Path | Place) -> Health:
             identity = identity_of(db)
             if identity is not None:
                 health = evolve(health, ledger_id=identity.name, counter=identity.counter)
-            keeper.refuse_older(kept, identity, db)
+            keeper.refuse_older(kept, identity, db, looking=True)
     except LedgerOlder as error:
         return evolve(health, flaws=(*health.flaws, Flaw("", "", error.words)), older=True)
     except LedgerUnusable as error:
@@ -89,7 +89,7 @@ def refuse_unfit(where: str | Path | Place, clock: Clock = utc_now) -> None:
     kept = keeper.kept()
     with looking(where) as db:
         look_over(db, str(where), to_microseconds(clock()))
-        keeper.refuse_older(kept, identity_of(db), db)
+        keeper.refuse_older(kept, identity_of(db), db, looking=True)
 
 
 @contextmanager

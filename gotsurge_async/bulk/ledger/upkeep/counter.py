@@ -1,8 +1,9 @@
 """How an older copy of a ledger is known for what it is.
 
 The ledger counts its admissions and claims, in the transactions that make them. The count is kept beside it as well, in
-``<ledger>.counter`` (of one in PostgreSQL with the user's own data), and in the summaries of its runs. A ledger that
-counts less than these is an older copy: it knows nothing of what was sent since, and would send it again.
+``<ledger>.counter`` (of one in PostgreSQL with the user's own data), beside the register by the ledger's id, and in the
+summaries of its runs. A ledger that counts less than these is an older copy, at whatever path: it knows nothing of what
+was sent since, and would send it again.
 
 The file beside is written after the commit, never before, so it may lag behind a crash; a lower number is harmless.
 """
@@ -13,13 +14,14 @@ import secrets
 import time
 import zlib
 from contextlib import suppress
-from pathlib import Path  # noqa: TC003 - a public attribute
+from pathlib import Path
 
 from attrs import field, frozen
 
 from gotsurge_async.bulk.ledger.errors import RESCUE, LedgerOlder, LedgerUnusable
 from gotsurge_async.bulk.ledger.sql.postgres import counter_file
 from gotsurge_async.bulk.ledger.sql.sqlite import translated
+from gotsurge_async.bulk.ledger.upkeep.register import count_file, mode_in
 from gotsurge_async.database import Database, Kind, Place
 from gotsurge_async.system import files
 
@@ -70,77 +72,32 @@ def identified(db: Database, ledger_id: int | None = None) -> Identity:
     return found
 
 
-class Keeper:
-    """The file beside a ledger that says how far it came.
+class CountFile:
+    """A file that says how far a ledger came."""
 
-    Args:
-        ledger: where it is; the file stands beside what a path leads to, whatever name it was opened by.
-    """
-
-    def __init__(self, ledger: Place) -> None:
-        self._ledger = ledger
-        real = ledger.path.resolve()
-        is_file = ledger.kind is Kind.SQLITE
-        self.path: Path = real.with_name(f"{real.name}.counter") if is_file else counter_file(ledger)
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self._known = Identity(0, 0)
         self._file: int | None = None
         self._synced = -SYNC_SECONDS
         self._behind = False
 
-    def kept(self) -> Identity | None:
+    def read(self) -> Identity | None:
         """What the file says; None if there is none, or none that is whole."""
         with translated(self.path), suppress(FileNotFoundError):
             return _parse(self.path.read_bytes())
         return None
 
-    def refuse_loss(self, *, is_there: bool) -> None:
-        """Refuse to begin a ledger where one was.
-
-        Raises:
-            LedgerOlder: the file beside knows of one, and there is none.
-        """
-        if is_there:
-            return
-        kept = self.kept()
-        if kept is not None and kept.counter:
-            raise LedgerOlder(
-                f"is gone: there was one here that counted {kept.counter:,} admissions and claims, says {self.path}. "
-                "A new one would know of nothing that was sent, and send it all again. Put the ledger back, or its "
-                "newest backup; if there is none, `gotsurge ledger accept-older` lets a new one begin",
-                path=str(self._ledger),
-            )
-
-    def refuse_older(self, kept: Identity | None, identity: Identity | None, db: Database | None = None) -> None:
-        """Refuse a ledger that counts less than the file beside it, or knows nothing of what was counted last.
-
-        Args:
-            kept: what the file said *before* the ledger was asked: others, who share both, may count in between.
-            identity: what the ledger says of itself; None if it is from before ledgers had an id.
-            db: the ledger.
-
-        Raises:
-            LedgerOlder: it is an older copy.
-        """
-        if kept is None:
-            return
-        if identity is None:
-            identity = Identity(kept.id, 0)
-        lacking = db is not None and is_lacking(db, kept)
-        refuse_older(identity, kept, str(self.path), str(self._ledger), lacking=lacking)
-
     def keep_for(self, identity: Identity) -> None:
         """Keep the counter of this ledger from now on."""
-        if self._ledger.kind is not Kind.SQLITE:
-            with translated(self.path):
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        kept = self.kept()
+        kept = self.read()
         self._known = kept if kept is not None and kept.id == identity.id else Identity(identity.id, 0)
         with translated(self.path):
             if self.path.exists():
                 self._file = os.open(self.path, os.O_RDWR | _BINARY)
                 if kept is None:
                     os.ftruncate(self._file, 0)
-        self.keep(identity.counter)
+        self.keep(identity.counter, identity.latest)
 
     def keep(self, counter: int, latest: tuple[int, int] | None = None) -> None:
         """Write the counter down, if it was raised. It was committed before: what fails here is made good later.
@@ -174,6 +131,115 @@ class Keeper:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+class Keeper:
+    """The files that say how far a ledger came: one beside it, and one by its id if the register knows it.
+
+    Args:
+        ledger: where it is; the file stands beside what a path leads to, whatever name it was opened by.
+    """
+
+    def __init__(self, ledger: Place) -> None:
+        self._ledger = ledger
+        real = ledger.path.resolve()
+        is_file = ledger.kind is Kind.SQLITE
+        self._beside = CountFile(real.with_name(f"{real.name}.counter") if is_file else counter_file(ledger))
+        self._by_id: CountFile | None = None
+        self.path: Path = self._beside.path
+
+    def kept(self) -> Identity | None:
+        """What the file beside says; None if there is none, or none that is whole."""
+        return self._beside.read()
+
+    def kept_by_id(self, identity: Identity | None, *, looking: bool = False) -> Identity | None:
+        """What the register's file says of a ledger; None if the register does not know it.
+
+        Args:
+            looking: also if this user may not read the file: nothing will be sent.
+        """
+        with suppress(*((LedgerUnusable,) if looking else ())):
+            return None if identity is None else CountFile(count_file(identity.name)).read()
+        return None
+
+    def refuse_loss(self, *, is_there: bool) -> None:
+        """Refuse to begin a ledger where one was.
+
+        Raises:
+            LedgerOlder: the file beside knows of one, and there is none.
+        """
+        if is_there:
+            return
+        kept = self.kept()
+        if kept is not None and kept.counter:
+            raise LedgerOlder(
+                f"is gone: there was one here that counted {kept.counter:,} admissions and claims, says {self.path}. "
+                "A new one would know of nothing that was sent, and send it all again. Put the ledger back, or its "
+                "newest backup; if there is none, `gotsurge ledger accept-older` lets a new one begin",
+                path=str(self._ledger),
+            )
+
+    def refuse_older(
+        self, kept: Identity | None, identity: Identity | None, db: Database | None = None, *, looking: bool = False
+    ) -> None:
+        """Refuse a ledger that counts less than its files, or knows nothing of what was counted last.
+
+        Args:
+            kept: what the file beside said *before* the ledger was asked: others, who share both, may count in between.
+            identity: what the ledger says of itself; None if it is from before ledgers had an id.
+            db: the ledger.
+            looking: see `kept_by_id`.
+
+        Raises:
+            LedgerOlder: it is an older copy.
+        """
+        by_id = self.kept_by_id(identity, looking=looking)
+        if by_id is not None and db is not None:
+            identity = identity_of(db)  # as it is after that file was read, for the same reason
+        if kept is not None and identity is None:
+            identity = Identity(kept.id, 0)
+        for known, path in ((kept, self.path), (by_id, None if by_id is None else count_file(by_id.name))):
+            if known is not None and identity is not None:
+                lacking = db is not None and is_lacking(db, known)
+                refuse_older(identity, known, str(path), str(self._ledger), lacking=lacking)
+
+    def keep_for(self, identity: Identity) -> None:
+        """Keep the counter of this ledger from now on."""
+        if self._ledger.kind is not Kind.SQLITE:
+            with translated(self.path):
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._beside.keep_for(identity)
+        if count_file(identity.name).exists():
+            self.keep_by_id(identity)
+
+    def keep_by_id(self, identity: Identity) -> None:
+        """Keep the counter by the ledger's id, too: the register knows the ledger from now on."""
+        if self._by_id is not None:
+            return
+        by_id = CountFile(count_file(identity.name))
+        with suppress(OSError, LedgerUnusable):  # the register cannot be written, which the push reports
+            folder = by_id.path.parent
+            mode = mode_in(folder.parent)
+            with suppress(FileExistsError):
+                folder.mkdir(0o700)
+                folder.chmod(mode | 0o100 | (mode & 0o044) >> 2)
+            with suppress(FileExistsError):
+                os.close(os.open(by_id.path, os.O_CREAT | os.O_EXCL, 0o600))
+                by_id.path.chmod(mode)
+            by_id.keep_for(identity)
+            self._by_id = by_id
+
+    def keep(self, counter: int, latest: tuple[int, int] | None = None) -> None:
+        """Write the counter down, if it was raised; see `CountFile.keep`."""
+        self._beside.keep(counter, latest)
+        if self._by_id is not None:
+            self._by_id.keep(counter, latest)
+
+    def close(self) -> None:
+        """Force what was written to the disk, and close the files."""
+        self._beside.close()
+        if self._by_id is not None:
+            self._by_id.close()
 
 
 def is_lacking(db: Database, kept: Identity) -> bool:

@@ -1,6 +1,7 @@
 """Going on with an older copy of a ledger, when there is no newer one: `gotsurge ledger accept-older`."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -55,7 +56,7 @@ async def refuse_newest(where: str | Path | Place, *, newest: int = 0) -> None:
         return
     store = await Store.look(where, utc_now)
     try:
-        await store.read(_newer, await asyncio.to_thread(keeper.kept), newest, where)
+        await _known_of(store, keeper, newest, where)
     finally:
         await store.close()
 
@@ -74,11 +75,17 @@ def _is_gone(keeper: Keeper, where: Place) -> bool:
     return True
 
 
-def _newer(db: Database, kept: Identity | None, newest: int, where: Place) -> int:
+async def _known_of(store: Store, keeper: Keeper, newest: int, where: Place) -> int:
+    identity = await store.read(identity_of)
+    kept = await asyncio.to_thread(lambda: (keeper.kept(), keeper.kept_by_id(identity)))
+    return await store.read(_newer, [known for known in kept if known is not None], newest, where)
+
+
+def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) -> int:
     """The counter of the newest copy that is known of, which this one is not.
 
     Args:
-        kept: what the file beside said before.
+        kept: what the counter files said before.
 
     Raises:
         LedgerError: this one is not older, and lacks nothing that was counted.
@@ -86,11 +93,10 @@ def _newer(db: Database, kept: Identity | None, newest: int, where: Place) -> in
     identity = identity_of(db)
     if identity is None:
         return newest
-    known = newest
-    if kept is not None and kept.id == identity.id:
-        known = max(newest, kept.counter)
-        if is_lacking(db, kept):
-            return max(known, identity.counter)
+    own = [each for each in kept if each.id == identity.id]
+    known = max([newest, *(each.counter for each in own)])
+    if any(is_lacking(db, each) for each in own):
+        return max(known, identity.counter)
     if known <= identity.counter:
         raise LedgerError(f"is not older than what is known of it: it counts {identity.counter:,}", path=str(where))
     return known
@@ -119,7 +125,7 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
     store = await Store.open(where, clock, accept_older=True)
     locks = ExitStack()
     try:
-        known = await store.read(_newer, await asyncio.to_thread(keeper.kept), newest, where)
+        known = await _known_of(store, keeper, newest, where)
 
         def job(db: Database) -> Accepted:
             locks.close()  # those of an attempt that was undone

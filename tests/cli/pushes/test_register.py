@@ -1,0 +1,405 @@
+"""Two ledgers of one account: the second is reported before anything is sent, whoever pushes, and by whatever way."""
+
+import asyncio
+import shutil
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+
+from gotsurge_async import Credentials, GotSurge, Secret
+from gotsurge_async.bulk import Ledger, Mode, Push, SecondLedger
+from gotsurge_async.bulk.ledger import RegisterUnusable, SameFile
+from gotsurge_async.bulk.ledger.upkeep.register import KEPT_RUNS, KEPT_WORLDS, Account, Keys, Register, service_of
+from gotsurge_async.simulator import Fault, Simulator
+from gotsurge_async.testing import START
+from tests.support.commands import Runner, gotsurge, local, write_orders
+from tests.support.orders import orders
+
+
+def push(run: Runner, simulator: Simulator, file: Path, ledger: Path, *words: str | Path) -> tuple[int, str]:
+    """Push a file with a ledger and result files of its own; the exit code, and all that was printed."""
+    where = [*local(simulator), "--ledger", ledger, "--out", ledger.parent / f"{ledger.name}.out"]
+    done = run("push", file, *where, "--quiet", *words)
+    return done.exit_code, done.output
+
+
+def created(simulator: Simulator) -> int:
+    """How many tasks the simulator has."""
+    return len(simulator.tasks())
+
+
+def test_the_cron_line_does_not_double_what_the_timer_pushed(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+    """The same table by two ledgers, as the two ways of the daily job did: the second stops, also with --new-ledger."""
+    file = write_orders(tmp_path / "orders.csv", range(40))
+    assert push(run, simulator, file, tmp_path / "timer.db")[0] == 0
+    for words in ((), ("--new-ledger",)):
+        code, text = push(run, simulator, file, tmp_path / "cron.db", *words)
+        assert code == 2
+        assert str(tmp_path / "timer.db") in text
+        assert "the same orders are in run " in text
+        assert "--new-ledger" not in text
+    assert created(simulator) == 40
+    assert push(run, simulator, file, tmp_path / "timer.db")[0] == 0
+    assert created(simulator) == 40
+
+
+def test_a_second_ledger_begins_only_when_a_person_says_so(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+    """Other orders by a new ledger: it stops and says which ledger to use; --new-ledger is asked for once."""
+    first, second = write_orders(tmp_path / "1.csv", range(3)), write_orders(tmp_path / "2.csv", range(3, 5))
+    third = write_orders(tmp_path / "3.csv", range(5, 9))
+    assert push(run, simulator, first, tmp_path / "a.db")[0] == 0
+    code, text = push(run, simulator, second, tmp_path / "b.db")
+    assert code == 2
+    assert f"{tmp_path / 'a.db'} (3 orders in 1 run, the last at " in text
+    assert f"--ledger {tmp_path / 'a.db'}" in text
+    assert "--new-ledger" in text
+    assert created(simulator) == 3
+    assert run("runs", "--ledger", tmp_path / "b.db", "--json").stdout.count('"run"') == 0
+    assert push(run, simulator, second, tmp_path / "b.db", "--new-ledger")[0] == 0
+    assert push(run, simulator, third, tmp_path / "b.db")[0] == 0
+    assert created(simulator) == 9
+
+
+def test_another_user_is_told_by_a_shared_register(
+    run: Runner, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each user has folders of their own; the register in the administrator's folder knows both."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o2770)
+    monkeypatch.delenv("GOTSURGE_REGISTER")
+    monkeypatch.setattr("gotsurge_async.bulk.ledger.upkeep.register.SHARED", shared)
+    file = write_orders(tmp_path / "orders.csv", range(3))
+    assert push(run, simulator, file, tmp_path / "a.db")[0] == 0
+    assert (shared / "register.db").stat().st_mode & 0o777 == 0o660
+    code, text = push(Runner(tmp_path / "other"), simulator, file, tmp_path / "b.db")
+    assert (code, created(simulator)) == (2, 3)
+    assert str(tmp_path / "a.db") in text
+
+
+async def test_of_two_at_once_one_begins(tmp_path: Path) -> None:
+    """Two processes with two new ledgers push at the same moment: the orders of one are sent, and the other stops."""
+    async with Simulator() as simulator:
+        files = [write_orders(tmp_path / f"{name}.csv", [f"{name}{n}" for n in range(5)]) for name in "ab"]
+        done = await asyncio.gather(
+            *(
+                gotsurge("push", file, *local(simulator), "--ledger", file.with_suffix(".db"), "--quiet", cwd=tmp_path)
+                for file in files
+            )
+        )
+        assert sorted(each.code for each in done) == [0, 2]
+        assert created(simulator) == 5
+
+
+def test_a_simulator_that_was_reset_is_another_world(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+    """What was pushed before is gone, so a new ledger pushes the same file without a question."""
+    file = write_orders(tmp_path / "orders.csv", range(3))
+    assert push(run, simulator, file, tmp_path / "a.db")[0] == 0
+    simulator.reset()
+    assert push(run, simulator, file, tmp_path / "b.db")[0] == 0
+    assert created(simulator) == 3
+
+
+def test_a_throw_away_simulator_needs_no_register(run: Runner, register: Path, tmp_path: Path) -> None:
+    """Each --simulate is a new world, and leaves nothing in the register."""
+    file = write_orders(tmp_path / "orders.csv", range(3))
+    for name in "ab":
+        assert run("push", file, "--simulate", "--out", tmp_path / name, "--quiet").exit_code == 0
+    assert not register.exists()
+
+
+def test_an_account_of_another_name_has_a_ledger_of_its_own(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+    """The simulator's two partners are two accounts."""
+    file = write_orders(tmp_path / "orders.csv", range(3))
+    assert push(run, simulator, file, tmp_path / "a.db")[0] == 0
+    assert push(run, simulator, file, tmp_path / "b.db", "--account", "platform")[0] == 0
+
+
+def test_a_file_with_faults_leaves_no_trace(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+    """What was not admitted was not pushed: a key that stands twice refuses the file, and another ledger may begin."""
+    file = write_orders(tmp_path / "orders.csv", ["A", "B", "A"])
+    assert push(run, simulator, file, tmp_path / "a.db")[0] == 2
+    assert push(run, simulator, write_orders(tmp_path / "good.csv", ["A", "B"]), tmp_path / "b.db")[0] == 0
+
+
+def test_a_resumed_run_of_an_unknown_ledger_stops(
+    run: Runner, simulator: Simulator, register: Path, tmp_path: Path
+) -> None:
+    """A run that another machine left is not sent where another ledger has pushed, unless a person says so."""
+    limit = ("--batch-size", "1", "--concurrency", "1", "--max-spend", "SGD 50")
+    first, second = write_orders(tmp_path / "1.csv", range(3)), write_orders(tmp_path / "2.csv", range(3, 6))
+    assert push(run, simulator, first, tmp_path / "a.db", *limit)[0] == 5
+    register.unlink()
+    assert push(run, simulator, second, tmp_path / "b.db")[0] == 0
+    words = ["resume", "--last", *local(simulator), "--ledger", tmp_path / "a.db", "--out", tmp_path / "a", "--quiet"]
+    done = run(*words)
+    assert (done.exit_code, created(simulator)) == (2, 4)
+    assert str(tmp_path / "b.db") in done.output
+    assert run(*words, "--new-ledger").exit_code == 0
+    assert created(simulator) == 6
+
+
+def test_orders_on_the_task_list_are_not_sent_by_a_new_ledger(
+    run: Runner, simulator: Simulator, register: Path, tmp_path: Path
+) -> None:
+    """Another machine pushed them, so the register knows nothing; whatever is said, a platform partner's push stops."""
+    words = ("--account", "platform")
+    pushed = write_orders(tmp_path / "1.csv", range(7))
+    assert push(run, simulator, pushed, tmp_path / "a.db", *words)[0] == 0
+    register.unlink()
+    for more in ((), ("--new-ledger",)):
+        code, text = push(run, simulator, write_orders(tmp_path / "2.csv", range(9)), tmp_path / "b.db", *words, *more)
+        assert code == 2
+        assert (
+            "among its newest 10,000 tasks are those of 7 of these orders: T-0, T-1, T-2, T-3, T-4 and 2 more" in text
+        )
+    others = write_orders(tmp_path / "3.csv", range(7, 9))
+    assert push(run, simulator, others, tmp_path / "b.db", *words)[0] == 0
+    assert created(simulator) == 9
+    register.unlink()
+    assert push(run, simulator, pushed, tmp_path / "a.db", *words)[0] == 0  # no new ledger: it knows what it sent
+
+
+def test_a_task_list_that_cannot_be_read_is_reported(
+    run: Runner, simulator: Simulator, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The push continues, because the list is only a second look."""
+    simulator.order_fault(Fault(operation="platform.tasks.list", when="before", kind="status", status=403))
+    words = ("--account", "platform", "--mode", "two-phase")
+    code, _ = push(run, simulator, write_orders(tmp_path / "1.csv", range(2)), tmp_path / "a.db", *words)
+    assert (code, created(simulator)) == (0, 2)
+    assert "the Task List cannot be read" in caplog.text
+
+
+def test_the_doctor_shows_the_register(run: Runner, simulator: Simulator, register: Path, tmp_path: Path) -> None:
+    """Its place, how many ledgers it knows, and the newest; a damaged one is named too."""
+    words = ["doctor", "--offline", *local(simulator)]
+    assert f"{register}: 0 ledgers" in run(*words).stdout
+    assert push(run, simulator, write_orders(tmp_path / "1.csv", range(2)), tmp_path / "a.db")[0] == 0
+    assert (
+        f"{register}: 1 ledger; the newest to {service_of(simulator.api_base)}: {tmp_path / 'a.db'} (2 orders in 1"
+        in (run(*words).stdout)
+    )
+    register.write_bytes(b"")
+    assert f"{register} is damaged" in run(*words).stdout
+
+
+def test_the_register_is_private_unless_its_folder_is_not(
+    run: Runner, simulator: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mode 0600 in a folder of the user alone; an administrator's folder lets others read it, or write in it."""
+    for mode, expected in ((0o700, 0o600), (0o755, 0o644), (0o770, 0o660)):
+        folder = tmp_path / f"{mode:o}"
+        folder.mkdir()
+        folder.chmod(mode)
+        monkeypatch.setenv("GOTSURGE_REGISTER", str(folder / "register.db"))
+        simulator.reset()
+        file = write_orders(tmp_path / "orders.csv", range(2))
+        assert push(run, simulator, file, tmp_path / f"{mode:o}.db")[0] == 0
+        (count,) = (folder / "register.db.counts").iterdir()
+        assert {path.stat().st_mode & 0o777 for path in (folder / "register.db", count)} == {expected}
+
+
+def test_the_register_stays_small(tmp_path: Path) -> None:
+    """It keeps the digests of a ledger's newest thousand runs, and forgets a simulator after a month."""
+    register, account = Register(tmp_path / "register.db"), Account("gotsurge.test:443")
+    for number in range(KEPT_RUNS + 2):
+        register.enter(account, "a", "/a.db", f"run-{number}", keys=keys_of(str(number)), now=START)
+    for number in (0, 1):
+        assert not register.knows(account, "b", "/b.db", keys_of(str(number)), new_ledger=True)
+    with pytest.raises(SameFile, match=r"run-2 of ledger /a\.db"):
+        register.knows(account, "b", "/b.db", keys_of("2"), new_ledger=True)
+    register.enter(Account("127.0.0.1:1", world="w"), "c", "/c.db", "run", now=START)
+    assert len(register.ledgers()) == 2
+    register.enter(account, "a", "/a.db", "run", now=START + KEPT_WORLDS + timedelta(seconds=1))
+    assert [(entry.path, entry.runs) for _, entry in register.ledgers()] == [("/a.db", KEPT_RUNS + 3)]
+
+
+def test_what_is_not_known_of_an_account_may_be_any(tmp_path: Path) -> None:
+    """A push that knows only a token, no name, or not which simulator it is, meets every ledger of the service."""
+    register, known = Register(tmp_path / "register.db"), Account("s:1", client="k", name="acme", world="w")
+    register.enter(known, "a", "/a.db", "run", now=START)
+    for account in (Account("s:1"), Account("s:1", client="k"), Account("s:1", name="acme", world="w")):
+        with pytest.raises(SecondLedger, match=r"/a\.db"):
+            register.knows(account, "b", "/b.db", None)
+    for account in (attrs.evolve(known, client="l"), attrs.evolve(known, name="other"), Account("t:1")):
+        assert not register.knows(account, "b", "/b.db", None)
+    register.enter(Account("s:1"), "b", "/b.db", "run", now=START, new_ledger=True)
+    assert len(register.ledgers()) == 2
+
+
+def keys_of(*keys: str) -> Keys:
+    """The digest of some keys."""
+    made = Keys()
+    made.add(keys)
+    return made
+
+
+# --- a register that cannot be used ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", [b"", b"no database at all, but a text that is long enough", None])
+def test_a_damaged_register_stops_every_push(
+    run: Runner, simulator: Simulator, register: Path, tmp_path: Path, damage: bytes | None
+) -> None:
+    """Nothing is sent, and the message names the file and what to do; when the file is moved away the push goes."""
+    file = write_orders(tmp_path / "orders.csv", range(3))
+    assert push(run, simulator, file, tmp_path / "a.db")[0] == 0
+    if damage is None:
+        with sqlite3.connect(register) as db:
+            db.execute("DROP TABLE runs")
+    else:
+        register.write_bytes(damage)
+    for ledger in ("a.db", "b.db"):
+        code, text = push(run, simulator, write_orders(tmp_path / "more.csv", range(9)), tmp_path / ledger)
+        assert code == 2
+        assert str(register) in text
+        assert "Move the file away" in text
+    assert created(simulator) == 3
+    register.rename(register.with_suffix(".damaged"))
+    assert push(run, simulator, file, tmp_path / "a.db")[0] == 0
+    assert created(simulator) == 3
+
+
+def test_a_full_disk_under_the_register_sends_nothing(
+    run: Runner, simulator: Simulator, register: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The push stops before its orders are admitted."""
+    assert push(run, simulator, write_orders(tmp_path / "1.csv", range(3)), tmp_path / "a.db")[0] == 0
+
+    def full(*_: object) -> None:
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorname = "SQLITE_FULL"
+        raise error
+
+    monkeypatch.setattr("gotsurge_async.bulk.ledger.upkeep.register._note", full)
+    code, text = push(run, simulator, write_orders(tmp_path / "2.csv", range(9)), tmp_path / "a.db")
+    assert (code, created(simulator)) == (2, 3)
+    assert f"{register} cannot be written: database or disk is full" in text
+
+
+def test_a_register_for_reading_only_lets_known_ledgers_push(
+    run: Runner,
+    simulator: Simulator,
+    register: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The push of a ledger that it knows continues, and says so; one that it does not know stops."""
+    assert push(run, simulator, write_orders(tmp_path / "1.csv", range(3)), tmp_path / "a.db")[0] == 0
+    opened = Register._connected
+
+    def read_only(self: Register, how: str) -> sqlite3.Connection:
+        if how == "rw":  # the tests' user may be root, whom no mode binds
+            error = sqlite3.OperationalError("attempt to write a readonly database")
+            error.sqlite_errorname = "SQLITE_READONLY"
+            raise error
+        return opened(self, how)
+
+    monkeypatch.setattr(Register, "_connected", read_only)
+    assert push(run, simulator, write_orders(tmp_path / "2.csv", range(4)), tmp_path / "a.db")[0] == 0
+    assert "it knows this ledger, so the push continues" in caplog.text
+    for words in ((), ("--new-ledger",)):
+        code, text = push(run, simulator, write_orders(tmp_path / "3.csv", range(9)), tmp_path / "b.db", *words)
+        assert code == 2
+        assert str(register if words else tmp_path / "a.db") in text
+    assert created(simulator) == 4
+
+
+# --- copies ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_elsewhere_is_noticed_once_the_other_has_counted(
+    run: Runner, simulator: Simulator, tmp_path: Path
+) -> None:
+    """The same ledger at two paths, with results in two folders: whichever lacks what the other sent is refused."""
+    files = [write_orders(tmp_path / f"{n}.csv", range(n * 3, n * 3 + 3)) for n in range(3)]
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    assert push(run, simulator, files[0], tmp_path / "a.db")[0] == 0
+    shutil.copy(tmp_path / "a.db", folder / "copy.db")
+    assert push(run, simulator, files[1], tmp_path / "a.db")[0] == 0
+    code, text = push(run, simulator, files[1], folder / "copy.db")
+    assert (code, created(simulator)) == (2, 6)
+    assert "is an older copy" in text
+    shutil.copy(tmp_path / "a.db", folder / "copy.db")
+    assert push(run, simulator, files[2], folder / "copy.db")[0] == 0  # moved: it knows all that was sent
+    code, text = push(run, simulator, files[2], tmp_path / "a.db")
+    assert (code, created(simulator)) == (2, 9)
+    assert "accept-older" in text
+    assert run("ledger", "check", "--ledger", tmp_path / "a.db").exit_code == 1
+    accepted = run("ledger", "accept-older", "--ledger", tmp_path / "a.db", "--yes")
+    assert accepted.exit_code == 0, accepted.output
+    assert push(run, simulator, files[0], tmp_path / "a.db")[0] == 0
+
+
+def test_a_ledger_that_was_moved_simply_works(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
+    """It keeps its identity, whatever its path is."""
+    file = write_orders(tmp_path / "orders.csv", range(3))
+    assert push(run, simulator, file, tmp_path / "a.db")[0] == 0
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "a.db").rename(tmp_path / "moved" / "b.db")
+    assert push(run, simulator, file, tmp_path / "moved" / "b.db")[0] == 0
+    assert created(simulator) == 3
+
+
+def test_a_ledger_that_was_deleted_is_missed_in_its_own_place(
+    run: Runner, simulator: Simulator, tmp_path: Path
+) -> None:
+    """A new ledger where another one was: the message says to put that one back, not to name its path."""
+    file = write_orders(tmp_path / "orders.csv", range(3))
+    assert push(run, simulator, file, tmp_path / "a.db")[0] == 0
+    for left in tmp_path.glob("a.db*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+    code, text = push(run, simulator, file, tmp_path / "a.db")
+    assert (code, created(simulator)) == (2, 3)
+    assert "put it, or its newest backup, back" in text
+
+
+# --- programs --------------------------------------------------------------------------------------------------------
+
+
+async def test_a_programs_push_raises(tmp_path: Path) -> None:
+    """`Push` raises SecondLedger before it admits anything; ``new_ledger`` is the decision, not for the same orders."""
+    async with Simulator() as simulator:
+        known = simulator.accounts["plain"]
+        credentials = Credentials(client_key=known.client_key, secret_key=Secret(known.secret_key))
+        async with (
+            GotSurge("local", api_base=simulator.api_base, credentials=credentials) as gs,
+            await Ledger.open(tmp_path / "a.db") as first,
+            await Ledger.open(tmp_path / "b.db") as second,
+        ):
+            await gs.sign_in(simulator.new_code("plain"))
+            push = Push(gs, first, mode=Mode.DIRECT)
+            run, _ = await push.load_orders(orders(3))
+            async with run:
+                await push.send(run)
+            with pytest.raises(SecondLedger, match="--new-ledger") as raised:
+                await Push(gs, second).load_orders(orders(5))
+            assert isinstance(raised.value, ValueError)
+            with pytest.raises(SameFile):
+                await Push(gs, second, new_ledger=True).load_orders(reversed(orders(3)))
+            assert await second.runs() == []
+            push = Push(gs, second, new_ledger=True)
+            run, _ = await push.load_orders(orders(5))
+            async with run:
+                await push.send(run)
+            run, _ = await Push(gs, second).load_orders(orders(6))
+            await run.close()
+        assert len(simulator.tasks()) == 8
+
+
+async def test_a_program_is_told_of_a_damaged_register(tmp_path: Path, register: Path) -> None:
+    """It cannot know whether another ledger has pushed, so it raises."""
+    register.write_bytes(b"")
+    async with (
+        Simulator() as simulator,
+        GotSurge("local", api_base=simulator.api_base, bearer_token="t") as gs,
+        await Ledger.open(tmp_path / "a.db") as ledger,
+    ):
+        with pytest.raises(RegisterUnusable, match="is damaged"):
+            await Push(gs, ledger).load_orders(orders(1))
