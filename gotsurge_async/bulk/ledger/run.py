@@ -58,7 +58,7 @@ class Run:
         """The run as it was when it was begun or taken up, but for how far it was taken back, which is as it is."""
         self._store = store
         self._lock = lock
-        self._held = runs.held_as(info)
+        self._held = runs.held_as(info, store.tasks)
         self._chunk = chunk
         self._compact = compact
         lock.keep()
@@ -87,7 +87,6 @@ class Run:
         """Let another process have the run. What was still to be written is written first."""
         if not self._lock.held:
             return
-
         # The names are for people; the lock is what counts, and it is free.
         with suppress(LedgerError):
             await self._store.write(self._leave, after=self._lock.release)
@@ -181,6 +180,7 @@ class Run:
             LedgerError: it is being sent already, by another task of this process.
         """
         self._check_admitted()
+        await self._store.read_tasks(self.info.environment)
         if self._sending:
             raise LedgerError(f"run {self.id} is being sent by this process already", path=self._store.path)
         self._sending = True

@@ -20,6 +20,7 @@ from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.bulk.ledger.upkeep.archive import archive
 from gotsurge_async.bulk.ledger.upkeep.backup import backup, vacuum
 from gotsurge_async.bulk.ledger.upkeep.check import Health, check
+from gotsurge_async.bulk.ledger.upkeep.integrity import ALWAYS
 from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older, refuse_newest
 from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.shared.exits import Exit, asynchronous, run_told, told
@@ -48,12 +49,12 @@ def check_(ledger: Place, as_json: bool) -> None:
     \b
     Exit codes:
       0 it is sound                    1 it is damaged, or older than it was
-      2 wrong usage, or no ledger
+      2 wrong usage, or no ledger      3 it is sound, and two orders in it have one task
     """
     with told():
         must_exist(ledger)
         found = check(ledger)
-    code = Exit.REFUSED if found.flaws else Exit.CREATED
+    code = Exit.REFUSED if found.flaws else Exit.IN_DOUBT if found.to_look_at else Exit.CREATED
     if as_json:
         print_json({**_document(found), "exit": int(code)})
     else:
@@ -70,6 +71,7 @@ def _tell(found: Health) -> None:
     told = [
         *(["older than it was"] if found.older else []),
         *([f"damaged: {number_of(number, 'flaw')}"] if number else []),
+        *([f"{number_of(len(found.to_look_at), 'order')} to look at"] if found.to_look_at else []),
     ]
     print_record(
         [
@@ -83,6 +85,13 @@ def _tell(found: Health) -> None:
     )
     for flaw in found.flaws:
         click.echo(str(flaw))
+    for shared in found.to_look_at:
+        click.echo(shared)
+    if found.to_look_at:
+        say(
+            "the next push or resume puts the second order in doubt (of a ledger with more than "
+            f"{ALWAYS:,} orders the first one in a day); then `gotsurge reconcile RUN` or `gotsurge resolve RUN` settles it"
+        )
     if found.damaged:  # of one that is older, its flaw says what to do
         say(commands_for(f"{RESCUE}.", found.path))
 

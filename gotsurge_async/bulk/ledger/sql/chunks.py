@@ -169,10 +169,16 @@ class Chunk:
 
     def forget_draft(self, db: Database, place: int, why: str) -> None:
         """Forget an order's recorded task, which is told among what is said; only where a copy is gone on with."""
+        task_id = self.forget_task(db, place)
+        self.note(place, error=f"{why}; its draft was {task_id}", lost_drafts=self.lost_drafts(place) + 1)
+
+    def forget_task(self, db: Database, place: int) -> str:
+        """Forget an order's recorded task, which is returned; only where it is known that it proves nothing."""
         task_id, _ = self.tasks.pop(place)
-        self.note(place, status="", error=f"{why}; its draft was {task_id}", lost_drafts=self.lost_drafts(place) + 1)
+        self.note(place, status="")
         db.change("delete_results", chunks=db.listed([self.id]))
         self._parts, self._new = 0, dict(self.tasks)
+        return task_id
 
     def lost_drafts(self, place: int) -> int:
         """How many drafts may exist of an order besides its own, noted ones included."""
