@@ -90,7 +90,7 @@ def _tell(found: Health) -> None:
     if found.to_look_at:
         say(
             "the next push or resume puts the second order in doubt (of a ledger with more than "
-            f"{ALWAYS:,} orders the first one in a day); then `gotsurge reconcile RUN` or `gotsurge resolve RUN` settles it"
+            f"{ALWAYS:,} orders the first one in a day); then type gotsurge reconcile RUN, or gotsurge resolve RUN"
         )
     if found.damaged:  # of one that is older, its flaw says what to do
         say(commands_for(f"{RESCUE}.", found.path))

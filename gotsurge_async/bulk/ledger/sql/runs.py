@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_left, insort
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from threading import Lock
 from types import GenericAlias
@@ -51,6 +51,10 @@ _OVERLAP = 10 * 60 * 1_000_000
 _ids = msgspec.json.Decoder(list[str | None])
 
 
+def _no_numbers() -> "list[array[int]]":
+    return [array("q") for _ in range(_BUCKETS)]
+
+
 class RecordedTasks:
     """The hashes of all task ids that a ledger has recorded, by environment. Any thread may use it.
 
@@ -60,7 +64,7 @@ class RecordedTasks:
     """
 
     def __init__(self) -> None:
-        self._of: dict[str, list[array[int]]] = {}
+        self._of: dict[str, list[array[int]]] = defaultdict(_no_numbers)
         self._read_at: dict[str, int] = {}
         self._lock = Lock()
 
@@ -71,7 +75,7 @@ class RecordedTasks:
             now: the time, as it is stored.
         """
         since = self._read_at.get(environment, _OVERLAP) - _OVERLAP
-        new: list[array[int]] = [array("q") for _ in range(_BUCKETS)]
+        new = _no_numbers()
         last = db.rows("last_chunk")[0][1] or 0
         for first in range(1, last + 1, _CHUNKS):
             rows = db.rows("task_ids", environment=environment, since=since, first=first, last=first + _CHUNKS - 1)
@@ -85,7 +89,7 @@ class RecordedTasks:
                         number = hash(task_id)
                         new[number % _BUCKETS].append(number)
         with self._lock:
-            known = self._of.setdefault(environment, [array("q") for _ in range(_BUCKETS)])
+            known = self._of[environment]
             for bucket, numbers in enumerate(new):
                 if numbers:
                     known[bucket] = array("q", sorted({*known[bucket], *numbers}))
@@ -106,7 +110,7 @@ class RecordedTasks:
     def keep(self, environment: str, task_ids: Iterable[str]) -> None:
         """Add tasks that this process has recorded."""
         with self._lock:
-            known = self._of.setdefault(environment, [array("q") for _ in range(_BUCKETS)])
+            known = self._of[environment]
             for task_id in task_ids:
                 number = hash(task_id)
                 insort(known[number % _BUCKETS], number)
