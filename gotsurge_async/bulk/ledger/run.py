@@ -12,6 +12,7 @@ from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerError
 from gotsurge_async.bulk.ledger.locks import RunLock
 from gotsurge_async.bulk.ledger.sql import admission, marks, notes, pages, reading, runs
+from gotsurge_async.bulk.ledger.sql.admission import NO_EVIDENCE, Evidence
 from gotsurge_async.bulk.ledger.sql.reading import Rival
 from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.sql.store import Store
@@ -109,7 +110,7 @@ class Run:
         now = self._store.now()
         await self._write(lambda db: admission.add(db, self._held, rows, self._chunk, now, compact=self._compact))
 
-    async def admit(self, *, source_sha256: str | None = None) -> Admission:
+    async def admit(self, *, source_sha256: str | None = None, evidence: Evidence = NO_EVIDENCE) -> Admission:
         """Let the orders in, all or none: each becomes ``pending``, or ``already_pushed`` if its key is taken.
 
         A key that is created or in doubt in another run is already pushed. One that only waits, or only has a draft,
@@ -120,6 +121,7 @@ class Run:
 
         Args:
             source_sha256: the digest of the source, if it is known only now.
+            evidence: of orders that are pushed for the first time since an older copy was accepted.
 
         Raises:
             RunHeld: a key is waiting, or on its way, in a run that a living process holds. Nothing was admitted.
@@ -142,7 +144,7 @@ class Run:
                 taken.add(rival)
                 runs.raise_epoch(db, rival)
 
-            admitted = admission.admit(db, self._held, source_sha256, now, take)
+            admitted = admission.admit(db, self._held, source_sha256, now, take, evidence)
             for rival in taken:
                 runs.settle_emptied(db, rival, now)
             marks.count(db, self._store.slot)  # last: others who count wait for its row
@@ -170,7 +172,6 @@ class Run:
         self._lock.release()
 
     # Sending
-
     async def start(self) -> None:
         """Say that the run is being sent, under a new epoch; what was claimed before is for ``recover``.
 
@@ -307,7 +308,7 @@ class Run:
         """Clear up what earlier holders left in the middle; call it first on a run that was taken up.
 
         Of what they had claimed ``sending`` becomes ``in_doubt``, ``drafting`` becomes ``pending``; ``broadcasting``
-        stays, to be read by its task id. What this holder claimed itself is left alone. Returns the counts after it.
+        stays, to be read by its task id. What this holder claimed is left alone. Returns the counts after it.
         """
         await self._mark(marks.recover)
         return await self.counts()
@@ -445,6 +446,5 @@ async def discard(store: Store, run: Held) -> None:
 
 
 async def _none() -> AsyncIterator[list[PendingOrder]]:
-    pages: tuple[list[PendingOrder], ...] = ()
-    for page in pages:
+    for page in tuple[list[PendingOrder], ...]():
         yield page

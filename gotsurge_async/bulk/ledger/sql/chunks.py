@@ -26,7 +26,8 @@ PAGE = 200
 """Chunks that are looked at or changed at a time, where all of a run's may be."""
 
 RAW, ZLIB, ARCHIVED = 0, 1, 2
-"""How the orders of a chunk are kept: as they are, compressed, or in another file."""
+"""How the orders of a chunk are kept: as they are, compressed, or in another file, so that here is nothing or only what
+a result file says of them."""
 
 LAST = 2**63 - 1
 """The greatest number that a chunk could have: a run's chunks go to there."""
@@ -243,6 +244,10 @@ class Chunk:
         """The text of one order."""
         start = sum(meta.size + len(JOINED) for meta in self.metas[:place])
         return self.body[start : start + self.metas[place].size]
+
+    def keep_names_only(self, db: Database) -> None:
+        """Note that the texts of its orders only name them, and are not what was sent: see `ARCHIVED`."""
+        db.change("change_body", chunk=self.id, packed=ARCHIVED, meta=_metas_text(self.metas), body=self.body)
 
     def rewrite(self, db: Database, place: int, payload: bytes, fingerprint: int | None) -> None:
         """Give an order another text; its chunk's row is locked since it was read, or two would undo each other's."""
