@@ -12,8 +12,17 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.bulk.after.lookup import Names
 from gotsurge_async.bulk.after.resolve import read_result_file
-from gotsurge_async.bulk.ledger import Ledger, Mode, NewOrder, RunInfo, RunState
-from gotsurge_async.bulk.ledger.upkeep.older_copy import LostOrder, import_run
+from gotsurge_async.bulk.ledger import (
+    IllegalTransition,
+    Ledger,
+    Mode,
+    NewOrder,
+    OrderState,
+    RunInfo,
+    RunState,
+    TaskTaken,
+)
+from gotsurge_async.bulk.ledger.upkeep.older_copy import LOST, LostOrder, import_run
 from gotsurge_async.bulk.send.load import FORM
 from gotsurge_async.bulk.sources.cells import encode_row
 from gotsurge_async.bulk.sources.fields import FEEDBACK
@@ -57,7 +66,8 @@ class _Summary(msgspec.Struct):
 async def import_lost_runs(ledger: Ledger, folder: Path) -> Imported:
     """Read in the runs of a ledger whose result files are in a folder, and which the ledger does not know.
 
-    What ``RUN-created`` says was created is created, with its task. What ``RUN-in-doubt`` names is in doubt.
+    What ``RUN-created`` says was created is created, with its task. What ``RUN-in-doubt`` names is in doubt. Of a run
+    that the ledger knows, orders are created that are in doubt since an older copy was accepted.
 
     Raises:
         LedgerError: the ledger fails.
@@ -68,17 +78,33 @@ async def import_lost_runs(ledger: Ledger, folder: Path) -> Imported:
     unreadable: dict[str, str] = {}
     for path in await asyncio.to_thread(lambda: sorted(folder.glob("*-summary.json"))):
         summary = await asyncio.to_thread(_read_summary, path)
-        if summary is None or identity is None or summary.ledger_id != identity.name or summary.run in known:
+        if summary is None or identity is None or summary.ledger_id != identity.name:
+            continue
+        in_doubt = await _in_doubt_since(ledger, summary.run) if summary.run in known else None
+        if in_doubt == set():
             continue
         try:
             info, orders = await asyncio.to_thread(_read_run, path, summary)
-            number = await import_run(ledger, info, orders)
-        except (OSError, ValueError, BadFile, InvalidData) as error:
+            if in_doubt is None:
+                number = await import_run(ledger, info, orders)
+            else:
+                tasks = {lost.order.key: lost.task_id for lost in orders if lost.task_id and lost.order.key in in_doubt}
+                await ledger.resolve(summary.run, tasks, by=f"result files of {path}")
+                number = len(tasks)
+        except (OSError, ValueError, BadFile, InvalidData, TaskTaken, IllegalTransition) as error:
             unreadable[str(path)] = getattr(error, "strerror", None) or str(error)
         else:
-            if number is not None:
+            if number:
                 done[summary.run] = number
     return Imported(runs=done, unreadable=unreadable)
+
+
+async def _in_doubt_since(ledger: Ledger, run_id: str) -> set[str]:
+    """The keys of a run that are in doubt since an older copy of the ledger was accepted."""
+    if (await ledger.run(run_id)).archived_in is not None:
+        return set()
+    rows = ledger.rows(run_id, (OrderState.IN_DOUBT,))
+    return {row.key async for row in rows if row.task_id is None and (row.error or "").startswith(LOST)}
 
 
 def _read_summary(path: Path) -> _Summary | None:
@@ -96,9 +122,8 @@ def _read_run(path: Path, summary: _Summary) -> tuple[RunInfo, list[LostOrder]]:
     """
     origin = summary.origin
     if origin is None or origin.key_column is None:
-        missing = "where it went" if origin is None else "which column has the keys"
-        raise ValueError(f"the summary does not say {missing}")
-    orders: dict[str, LostOrder] = {}
+        raise ValueError("the summary does not say where the run went, and which column has the keys")
+    orders: list[LostOrder] = []
     columns: tuple[str, ...] | None = None
     form: dict[str, Any] = {}
     for name in ("created", "in_doubt"):
@@ -113,9 +138,8 @@ def _read_run(path: Path, summary: _Summary) -> tuple[RunInfo, list[LostOrder]]:
         if not isinstance(read, str):
             columns = tuple(cell for cell in read[0][1] if cell not in FEEDBACK)
         for record, source in rows:
-            lost = _order(record, source, origin, len(orders) + 1)
-            if lost is not None and orders.setdefault(lost.order.key, lost) is not lost:
-                raise ValueError(f"{file} has the key {lost.order.key} twice")
+            if (lost := _order(record, source, origin, len(orders) + 1)) is not None:
+                orders.append(lost)
     info = RunInfo(
         id=summary.run,
         created_at=_begun(summary.run),
@@ -129,7 +153,7 @@ def _read_run(path: Path, summary: _Summary) -> tuple[RunInfo, list[LostOrder]]:
         holder=None,
         finished_at=None,
     )
-    return info, list(orders.values())
+    return info, orders
 
 
 def _begun(run_id: str) -> datetime:

@@ -21,7 +21,6 @@ from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.bulk.ledger.upkeep.archive import archive
 from gotsurge_async.bulk.ledger.upkeep.backup import backup, vacuum
 from gotsurge_async.bulk.ledger.upkeep.check import Health, check
-from gotsurge_async.bulk.ledger.upkeep.integrity import ALWAYS
 from gotsurge_async.bulk.ledger.upkeep.older_copy import Accepted, accept_older, refuse_newest
 from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.shared.exits import Exit, asynchronous, run_told, told
@@ -90,8 +89,8 @@ def _tell(found: Health) -> None:
         click.echo(shared)
     if found.to_look_at:
         say(
-            "the next push or resume puts the second order in doubt (of a ledger with more than "
-            f"{ALWAYS:,} orders the first one in a day); then type gotsurge reconcile RUN, or gotsurge resolve RUN"
+            "the next push or resume puts the second order in doubt; in a large ledger, the first of a day does. Then "
+            "type gotsurge reconcile RUN, or gotsurge resolve RUN"
         )
     if found.damaged:  # of one that is older, its flaw says what to do
         say(commands_for(f"{RESCUE}.", found.path))
@@ -169,7 +168,7 @@ def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool, a
     """Go on with an older copy of the ledger, or begin anew where it is gone, because there is no newer copy.
 
     Orders that waited in the copy may have been sent since. So all of them are in doubt from now on: see gotsurge
-    reconcile and gotsurge resolve. The copy does not know of runs that were pushed after it was made. Those of which the
+    reconcile and gotsurge resolve. The copy does not know of runs that were pushed after it was made. Those whose
     result files are in --out are read in: their orders are created, or in doubt, and are not sent again. To read more
     folders, give the command again with another --out.
 

@@ -91,10 +91,10 @@ async def test_an_answer_that_always_names_it_leaves_the_order_unprocessed(tmp_p
 
 
 @pytest.mark.parametrize("state", [OrderState.CREATED, OrderState.DRAFTED])
-async def test_tasks_of_other_runs_and_processes_are_compared(path: Path, state: OrderState) -> None:
+async def test_tasks_of_other_runs_and_processes_are_compared(where: str, state: OrderState) -> None:
     """Of an earlier run, of a run of another process that was recorded since, and of this very process."""
     mode = "two-phase" if state is OrderState.DRAFTED else "direct"
-    async with await Ledger.open(path) as ledger, await Ledger.open(path) as other:
+    async with await Ledger.open(where) as ledger, await Ledger.open(where) as other:
         await bring(await loaded(other, [ledger_order(1)], mode=mode), state)
         first = await loaded(ledger, [ledger_order(2), ledger_order(3)], mode=mode)
         await first.start()

@@ -60,7 +60,7 @@ def pushed(desk: Desk, file: Path, *words: str | Path) -> tuple[int, dict[str, A
 def test_what_was_pushed_since_is_known_from_its_result_files(
     request: pytest.FixtureRequest, desk_name: str, gone: bool
 ) -> None:
-    """Push A, back up, push B, put the copy back: B is read in, pushed again it is already pushed, and can be undone."""
+    """Push A, back up, push B, put the copy back: B is read in, is not sent again, and can be undone."""
     desk: Desk = request.getfixturevalue(desk_name)
     desk.push("A")
     back_up(desk)
@@ -173,6 +173,22 @@ def test_what_waited_in_the_copy_and_was_created_since_is_created(desk: Desk) ->
     desk.push("A", "B")
     put_back(desk)
     assert accept(desk)["in_doubt"] == 1
+    code, summary, _ = pushed(desk, write_orders(desk.folder / "orders.csv", ["A", "B"]))
+    assert (code, summary["already_pushed"], summary["in_doubt"]) == (0, 2, 0)
+    assert live(desk) == ["A", "B"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_a_known_run_created_since_is_created(desk: Desk) -> None:
+    """A run that waited in the copy, and was resumed since, is what its result files say."""
+    desk.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=429))
+    _, waiting = desk.push("A", "B")
+    desk.simulator.clear_faults()
+    back_up(desk)
+    assert desk.call("resume", waiting["run"], "--out", desk.folder / "out", "--quiet").exit_code == 0
+    put_back(desk)
+    accepted = accept(desk)
+    assert (accepted["in_doubt"], accepted["runs"], accepted["unreadable"]) == (2, {waiting["run"]: 2}, {})
     code, summary, _ = pushed(desk, write_orders(desk.folder / "orders.csv", ["A", "B"]))
     assert (code, summary["already_pushed"], summary["in_doubt"]) == (0, 2, 0)
     assert live(desk) == ["A", "B"]
@@ -298,6 +314,8 @@ def test_a_summary_that_does_not_say_enough_is_named(desk: Desk) -> None:
     path.write_text(json.dumps(document))
     put_back(desk)
     accepted = accept(desk)
-    assert accepted["unreadable"] == {str(path): "the summary does not say where it went"}
+    assert accepted["unreadable"] == {
+        str(path): "the summary does not say where the run went, and which column has the keys"
+    }
     assert pushed(desk, write_orders(desk.folder / "orders.csv", ["B"]))[0] == 3
     assert live(desk) == ["A", "B"]

@@ -1,6 +1,7 @@
 """Going on with an older copy of a ledger, when there is no newer one: `gotsurge ledger accept-older`."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -224,8 +225,8 @@ class LostOrder:
 async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder]) -> int | None:
     """Put a run into the ledger that it has lost; nothing of it is ever sent.
 
-    A key that the ledger has in doubt, and that the run created, is the run's. One that the ledger knows otherwise stays
-    what it is there.
+    A key that the ledger has in doubt, and that the run created, is the run's. Another key that is live in the ledger
+    stays what it is there.
 
     Args:
         info: its id, environment, mode, source, columns and options.
@@ -234,10 +235,13 @@ async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder])
         The number of its orders that are created or in doubt now; None if the ledger knows the run.
 
     Raises:
-        LedgerError: a key is in it twice, or the ledger fails.
-        ValueError: a key cannot be one.
+        ValueError: a key cannot be one, or is in it twice.
+        LedgerError: the ledger fails.
     """
     admission.check_keys([lost.order for lost in orders])
+    keys = Counter(lost.order.key for lost in orders)
+    if len(keys) < len(orders):
+        raise ValueError(f"run {info.id} has the key {keys.most_common(1)[0][0]} twice")
     store = ledger._store
     now = store.now()
 
