@@ -9,6 +9,7 @@ import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK, PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST, TASKS_GET, Endpoint
+from gotsurge_async.bulk.after.first_pushed import look_up_first_pushed
 from gotsurge_async.bulk.after.lookup import find_unused_drafts
 from gotsurge_async.bulk.after.reconcile import Reconciler
 from gotsurge_async.bulk.ledger import (
@@ -24,6 +25,7 @@ from gotsurge_async.bulk.ledger import (
     RunHeld,
 )
 from gotsurge_async.bulk.ledger.locks import LEASE_SECONDS
+from gotsurge_async.bulk.ledger.sql.admission import NO_EVIDENCE, Evidence
 from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch, LimitReached
 from gotsurge_async.bulk.send.chunks import ChunkSender, OnRefusedChunk, Results
 from gotsurge_async.bulk.send.claims import CLAIM_LIFE
@@ -95,6 +97,8 @@ class Push:
             what both have; the register remembers the decision.
         register: whether the push enters its runs into the register of this machine's ledgers; not for a service that
             ends with this process.
+        not_sent_before: after an older copy of the ledger was accepted, send also orders that nothing shows to be new:
+            a person says that no run that the copy does not know sent them.
 
     Raises:
         UsageError: claims live too long for the lease of a run in PostgreSQL.
@@ -115,6 +119,7 @@ class Push:
         claim_life: float = CLAIM_LIFE,
         new_ledger: bool = False,
         register: bool = True,
+        not_sent_before: bool = False,
     ) -> None:
         self.mode: Mode = Mode(mode)
         self._gs = gs
@@ -127,6 +132,7 @@ class Push:
         self._on_refused_chunk = None if on_refused_chunk is None else OnRefusedChunk(on_refused_chunk)
         self._brakes = brakes or Brakes()
         self._claim_life = claim_life
+        self._not_sent_before = not_sent_before
         if ledger.place.kind is not Kind.SQLITE and claim_life / 2 >= LEASE_SECONDS * 4 / 5:
             raise UsageError(f"claims of {claim_life:g} s are too old for a run that is leased for {LEASE_SECONDS:g} s")
         self._entering = Entering(gs, ledger, new_ledger) if register else None
@@ -176,7 +182,7 @@ class Push:
             self._ledger,
             self._environment,
             self.mode,
-            look_up=self._look_up_rivals,
+            look_up=self._look_up,
             chunk=self._chunk,
             compact=self._compact,
             enter=None if self._entering is None else self._entering.enter,
@@ -193,14 +199,19 @@ class Push:
         if self._entering is not None:
             await self._entering.enter(run)
 
-    async def _look_up_rivals(self, run: Run) -> None:
+    async def _look_up(self, run: Run) -> Evidence:
         """Read the tasks of orders in doubt elsewhere whose keys stand in the run, so that it is known whose they are.
 
-        What cannot be read now stays in doubt, and so does not go out by this run either.
+        What cannot be read now stays in doubt, and so does not go out by this run either. What is pushed for the first
+        time since an older copy of the ledger was accepted is looked up, too.
         """
         for rival in await run.doubtful_rivals():
             with suppress(RunHeld, CallError):
                 await Reconciler(self._gs, self._ledger).reconcile(rival, task_list=False)
+        if self._not_sent_before:
+            return Evidence(not_sent_before=True)
+        first = await self._ledger.first_pushed(run)
+        return await look_up_first_pushed(self._gs, self._ledger, run, first) if first else NO_EVIDENCE
 
     async def choose_mode(self) -> Mode:
         """Ask the service what the account may do: two-phase for a platform partner, direct for a plain one.

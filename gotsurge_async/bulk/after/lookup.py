@@ -19,9 +19,11 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, Forbidden, NotFound
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.places import TimeWindow
-from gotsurge_async.models.tasks import Task
+from gotsurge_async.models.tasks import Task, TaskStatus
 
 _SHOWN = 5
+ENDED_EARLY = frozenset((TaskStatus.CANCELLED, TaskStatus.EXPIRED))
+"""The states of a task that no driver will deliver."""
 _Span = tuple[datetime, datetime]
 
 
@@ -275,6 +277,10 @@ class _Orders:
                 if owner in self._names:
                     whose = unclear if not_its_own(self._names[owner], task) else tasks
                     whose.setdefault(owner, []).append(task)
+                elif task.current_status not in ENDED_EARLY:
+                    # It is recorded for another order, and has the name of one of these: it may be the wrong one's.
+                    for order in self._whose(task)[0]:
+                        unclear.setdefault(order, []).append(task)
             elif not task.tracking_id and not task.invoice_number and task.group_tag not in self._tags:
                 nameless.add(_span(task.from_time_window))
             else:

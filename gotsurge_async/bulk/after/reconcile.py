@@ -9,6 +9,7 @@ from functools import partial
 import attrs
 
 from gotsurge_async.bulk.after.lookup import (
+    ENDED_EARLY,
     Findings,
     candidates,
     listed,
@@ -47,7 +48,6 @@ RESCAN_AFTER = 30.0
 """Seconds between two scans of a list: what was on its way at the first one has arrived at the second."""
 
 _BLOCK = 500
-_ENDED_EARLY = frozenset((TaskStatus.CANCELLED, TaskStatus.EXPIRED))
 
 
 class Absent(StrEnum):
@@ -368,7 +368,7 @@ def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> OrderOut
     """What an order's tasks mean for it; in doubt if they do not prove anything."""
     # A status that nobody knows proves nothing, as in the two-phase push.
     live = [task for task in tasks if task.current_status is not None and task.current_status.is_past_draft]
-    active = [task for task in live if task.current_status not in _ENDED_EARLY]
+    active = [task for task in live if task.current_status not in ENDED_EARLY]
     if len(active) > 1:
         told = f"created more than once: {listed(active)}; cancel all but one, then reconcile again"
         return _in_doubt(row, tasks, told, doubled=True)
@@ -382,7 +382,7 @@ def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> OrderOut
     if live:
         task = (active or live)[0]
         # What another copy of the ledger knew may be a second task of its name, on its way to a driver.
-        others = [each for each in tasks if each.current_status not in _ENDED_EARLY]
+        others = [each for each in tasks if each.current_status not in ENDED_EARLY]
         if not active and not row.task_id and (others or (row.error or "").startswith(LOST)):
             return _in_doubt(row, tasks, f"{listed(live)} has ended, and another one of its name may be on its way")
         if task.current_status == TaskStatus.CANCELLED:

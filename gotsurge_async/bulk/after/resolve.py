@@ -16,7 +16,7 @@ import attrs
 import msgspec
 
 from gotsurge_async.bulk.after.lookup import names_of, not_its_own, read_tasks
-from gotsurge_async.bulk.after.writing import form_of
+from gotsurge_async.bulk.after.writing import form_of, key_column_of
 from gotsurge_async.bulk.ledger import (
     CLAIMED,
     DOUBTFUL,
@@ -28,11 +28,10 @@ from gotsurge_async.bulk.ledger import (
     RunHeld,
     RunInfo,
 )
-from gotsurge_async.bulk.ledger.errors import open_words, reading_payload
+from gotsurge_async.bulk.ledger.errors import open_words
 from gotsurge_async.bulk.ledger.states import in_words
 from gotsurge_async.bulk.send.load import UnusableSource
 from gotsurge_async.bulk.sources import Fault
-from gotsurge_async.bulk.sources.cells import decode_row
 from gotsurge_async.bulk.sources.fields import FEEDBACK
 from gotsurge_async.bulk.sources.lines import BadFile, Digested, Text
 from gotsurge_async.cancellation import uninterrupted
@@ -271,7 +270,7 @@ async def read_resolutions(ledger: Ledger, run_id: str, path: Path) -> tuple[tup
             sample.append(row)
         if row.task_id and row.state in DOUBTFUL:
             recorded[row.key] = row.task_id
-    key_column = _key_column(info.columns, sample)
+    key_column = key_column_of(info.columns, sample)
     try:
         rows = await asyncio.to_thread(_rows, path, info, key_column)
     except (OSError, UnicodeDecodeError) as error:
@@ -307,43 +306,42 @@ def _unclear(row: _Row, status: str, named: bool) -> str:
     return f"say {_CREATED} (with its task in {TASK_ID}) or {_NOT_CREATED}, or leave it in_doubt"
 
 
-def _key_column(columns: Sequence[str] | None, sample: Sequence[OrderRow]) -> str | None:
-    """The column, or field, in which every order of a sample has its key."""
-    records = [(row.key, _record(columns, row)) for row in sample]
-    for name in records[0][1] if records else ():
-        if all(str(record.get(name)).strip() == key for key, record in records):
-            return name
-    return None
-
-
-def _record(columns: Sequence[str] | None, row: OrderRow) -> dict[str, Any]:
-    """The row of the source, by columns; ``columns`` are None for JSON."""
-    with reading_payload("", row):
-        if columns is None:
-            return msgspec.json.decode(row.source_row or row.payload, type=dict[str, Any])
-        cells = decode_row(row.source_row or b"[]")
-        return dict(zip(columns, cells, strict=False))
-
-
 def _rows(path: Path, info: RunInfo, key_column: str | None) -> list[_Row]:
     """What the rows of an in-doubt file say, whether it is a text or a workbook."""
+    form = form_of(info)
+    read = read_result_file(path, form.encoding, None if info.columns is None else form.delimiter)
+    if isinstance(read, str):
+        return list(_json_rows(path, read, key_column))
+    return list(_table_rows(path, read, info, key_column))
+
+
+def read_result_file(path: Path, encoding: str, delimiter: str | None) -> str | list[tuple[int, list[str]]]:
+    """The text of a result file in JSON Lines; of a table its records, each with its line, the header first.
+
+    Args:
+        encoding: of a text without a byte order mark.
+        delimiter: what stands between two cells, unless a spreadsheet has chosen another one; None for JSON Lines.
+
+    Raises:
+        OSError, UnicodeDecodeError, BadFile: it cannot be read.
+    """
     with path.open("rb") as stream:
         read = Digested(stream)
         if read.start().startswith(_WORKBOOK):
             from gotsurge_async.bulk.sources.tables.workbook import WorkbookGrid
 
             records = WorkbookGrid(read, "xlsx", None).records(lambda *_: None)
-            return list(_table_rows(path, [(each.line, each.cells) for each in records], info, key_column))
-        text = b"".join(line or b"" for line in Text(read, form_of(info).encoding).lines()).decode()
-    if info.columns is None:
-        return list(_json_rows(path, text, key_column))
-    reader = _csv(text, _delimiter(text, form_of(info).delimiter))
+            return [(each.line, each.cells) for each in records]
+        text = b"".join(line or b"" for line in Text(read, encoding).lines()).decode()
+    if delimiter is None:
+        return text
+    reader = _csv(text, _delimiter(text, delimiter))
     header: list[str] = next(reader, [])
     cells, line = [(1, header)], reader.line_num + 1
     for row in reader:
         cells.append((line, row))
         line = reader.line_num + 1
-    return list(_table_rows(path, cells, info, key_column))
+    return cells
 
 
 def _csv(text: str, delimiter: str) -> Any:

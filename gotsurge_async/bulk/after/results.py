@@ -17,7 +17,8 @@ from typing import Any
 import attrs
 import msgspec
 
-from gotsurge_async.bulk.after.writing import Rows, WholeFile, defused, ending_of, form_of, rows_of
+from gotsurge_async import codec
+from gotsurge_async.bulk.after.writing import Rows, WholeFile, defused, ending_of, form_of, key_column_of, rows_of
 from gotsurge_async.bulk.ledger import Identity, Ledger, OrderRow, OrderState, RunInfo, Word, word_of
 from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.send.load import LEFT_OUT
@@ -97,6 +98,10 @@ class Summary:
     """Which ledger has the run."""
     ledger_counter: int = 0
     """How many admissions and claims it counted: one that counts less is an older copy."""
+    origin: Mapping[str, Any] = attrs.field(factory=dict)
+    """What a ledger that lost the run must know to read its result files in: ``environment``, ``mode``, ``source``,
+    ``encoding``, ``key_column`` (null where no column has the keys) and ``key_field`` (tracking_id, invoice_number or
+    null)."""
 
 
 async def write_results(
@@ -128,13 +133,16 @@ async def write_results(
         async with _clean_up() as at_end:
             form = form_of(run, (await ledger.counts(run.id)).total)
             opened = await asyncio.to_thread(_open_files, run, form, folder, at_end)
+            sample: Sequence[OrderRow] = ()
             async for rows in ledger.results(run.id):
+                sample = sample or rows[:_SAMPLE]
                 await asyncio.to_thread(_write, ledger.path, opened, rows, tally)
             empty = _SOMETIMES - {FILES[word] for word in tally.counts}
             written = {name: file for name, file in opened.items() if name not in empty}
             files = {name.replace("-", "_"): str(file.path) for name, file in written.items()}
             files["summary"] = str(folder / f"{run.id}-summary.json")
             summary = tally.summary(run, seconds, files, unused_drafts)
+            summary = attrs.evolve(summary, origin=_origin(run, form, sample))
             if identity is not None:
                 summary = attrs.evolve(summary, ledger_id=identity.name, ledger_counter=identity.counter)
             await asyncio.to_thread(_finish, written.values(), summary, [opened[name].path for name in empty], at_end)
@@ -179,6 +187,27 @@ def try_folder(folder: Path, size: int) -> None:
             Path(name).unlink()
     except OSError as error:
         raise _unwritable(folder, error) from None
+
+
+_SAMPLE = 100
+"""Rows that show which column has the keys."""
+
+
+def _origin(run: RunInfo, form: Form, sample: Sequence[OrderRow]) -> dict[str, str | None]:
+    """See `Summary.origin`."""
+    names = [codec.decode_names(row.payload) for row in sample]
+    field = None
+    for place, name in enumerate(("invoice_number", "tracking_id")):
+        if sample and all(each[1 - place] == row.key for each, row in zip(names, sample, strict=True)):
+            field = name
+    return {
+        "environment": run.environment,
+        "mode": run.mode.value,
+        "source": run.source,
+        "encoding": form.encoding,
+        "key_column": key_column_of(run.columns, sample),
+        "key_field": field,
+    }
 
 
 _PROBE = 4096

@@ -8,15 +8,16 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import attrs
 import msgspec
 
-from gotsurge_async.bulk.ledger import RunInfo
+from gotsurge_async.bulk.ledger import OrderRow, RunInfo
+from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.send.load import FORM
 from gotsurge_async.bulk.sources import Form
-from gotsurge_async.bulk.sources.cells import Exact
+from gotsurge_async.bulk.sources.cells import Exact, decode_row
 from gotsurge_async.system import files
 
 
@@ -207,3 +208,24 @@ def _moment(text: str) -> datetime | None:
     except ValueError:
         return None
     return made if made.year >= _FIRST_YEAR else None
+
+
+# --- which column has the keys ----------------------------------------------------------------------------------------
+
+
+def key_column_of(columns: Sequence[str] | None, sample: Sequence[OrderRow]) -> str | None:
+    """The column, or field, in which every order of a sample has its key."""
+    records = [(row.key, _record(columns, row)) for row in sample]
+    for name in records[0][1] if records else ():
+        if all(str(record.get(name)).strip() == key for key, record in records):
+            return name
+    return None
+
+
+def _record(columns: Sequence[str] | None, row: OrderRow) -> dict[str, Any]:
+    """The row of the source, by columns; ``columns`` are None for JSON."""
+    with reading_payload("", row):
+        if columns is None:
+            return msgspec.json.decode(row.source_row or row.payload, type=dict[str, Any])
+        cells = decode_row(row.source_row or b"[]")
+        return dict(zip(columns, cells, strict=False))

@@ -18,6 +18,7 @@ from gotsurge_async.bulk.ledger.locks import RunLock, this_process
 from gotsurge_async.bulk.ledger.run import Run, discard
 from gotsurge_async.bulk.ledger.segments import Segments
 from gotsurge_async.bulk.ledger.sql import marks, pages, reading, runs
+from gotsurge_async.bulk.ledger.sql.admission import ACCEPTED_AT, accepted_at, first_pushed
 from gotsurge_async.bulk.ledger.sql.reading import Size
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
@@ -35,6 +36,7 @@ from gotsurge_async.bulk.ledger.states import (
 from gotsurge_async.bulk.ledger.upkeep.counter import Identity, identity_of, refuse_older
 from gotsurge_async.bulk.ledger.workers import Workers
 from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database, Place
 
 _SUFFIX = "abcdefghijkmnpqrstuvwxyz23456789"  # no l, o, 0, 1: people read it to each other
@@ -251,6 +253,19 @@ class Ledger:
     async def identity(self) -> Identity | None:
         """Which ledger it is, and its counter of admissions and claims; None if it is from before it had these."""
         return await self._store.read(identity_of)
+
+    async def accepted_at(self) -> datetime | None:
+        """When an older copy of the ledger was accepted, if not all runs are known that it lacks; else None."""
+        moment = await self._store.read(accepted_at)
+        return None if moment is None else from_microseconds(moment)
+
+    async def first_pushed(self, run: Run) -> set[int]:
+        """The orders of a loading run that are pushed for the first time since an older copy was accepted, by id."""
+        return await self._store.read(first_pushed, run._held)
+
+    async def all_known(self) -> None:
+        """Note that all orders are known that an older copy lacked: new ones are sent again without being looked up."""
+        await self._store.write(lambda db: db.change("remember", name=ACCEPTED_AT, value=0))
 
     async def refuse_older(self, newest: Identity, where: str) -> None:
         """Refuse to go on with an older copy.

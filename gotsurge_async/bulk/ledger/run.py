@@ -13,6 +13,7 @@ from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerError
 from gotsurge_async.bulk.ledger.locks import RunLock
 from gotsurge_async.bulk.ledger.sql import admission, marks, notes, pages, reading, runs
+from gotsurge_async.bulk.ledger.sql.admission import NO_EVIDENCE, Evidence
 from gotsurge_async.bulk.ledger.sql.reading import Rival
 from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.sql.store import Store
@@ -61,7 +62,7 @@ class Run:
         """The run as it was when it was begun or taken up, but for how far it was taken back, which is as it is."""
         self._store = store
         self._lock = lock
-        self._held = runs.held_as(info)
+        self._held = runs.held_as(info, store.tasks)
         self._chunk = chunk
         self._compact = compact
         lock.keep()
@@ -94,7 +95,6 @@ class Run:
         """Let another process have the run. What was still to be written is written first."""
         if not self._lock.held:
             return
-
         # The names are for people; the lock is what counts, and it is free.
         with suppress(LedgerError):
             await self._store.write(self._leave, after=self._lock.release)
@@ -117,7 +117,7 @@ class Run:
         now = self._store.now()
         await self._write(lambda db: admission.add(db, self._held, rows, self._chunk, now, compact=self._compact))
 
-    async def admit(self, *, source_sha256: str | None = None) -> Admission:
+    async def admit(self, *, source_sha256: str | None = None, evidence: Evidence = NO_EVIDENCE) -> Admission:
         """Let the orders in, all or none: each becomes ``pending``, or ``already_pushed`` if its key is taken.
 
         A key that is created or in doubt in another run is already pushed. One that only waits, or only has a draft,
@@ -128,6 +128,7 @@ class Run:
 
         Args:
             source_sha256: the digest of the source, if it is known only now.
+            evidence: of orders that are pushed for the first time since an older copy was accepted.
 
         Raises:
             RunHeld: a key is waiting, or on its way, in a run that a living process holds. Nothing was admitted.
@@ -150,7 +151,7 @@ class Run:
                 taken.add(rival)
                 runs.raise_epoch(db, rival)
 
-            admitted = admission.admit(db, self._held, source_sha256, now, take)
+            admitted = admission.admit(db, self._held, source_sha256, now, take, evidence)
             for rival in taken:
                 runs.settle_emptied(db, rival, now)
             marks.count(db, self._store.slot)  # last: others who count wait for its row
@@ -178,7 +179,6 @@ class Run:
         self._lock.release()
 
     # Sending
-
     async def start(self) -> None:
         """Say that the run is being sent, under a new epoch; what was claimed before is for ``recover``.
 
@@ -188,6 +188,7 @@ class Run:
             LedgerError: it is being sent already, by another task of this process.
         """
         self._check_admitted()
+        await self._store.read_tasks(self.info.environment)
         if self._sending:
             raise LedgerError(f"run {self.id} is being sent by this process already", path=self._store.path)
         self._sending = True
@@ -315,7 +316,7 @@ class Run:
         """Clear up what earlier holders left in the middle; call it first on a run that was taken up.
 
         Of what they had claimed ``sending`` becomes ``in_doubt``, ``drafting`` becomes ``pending``; ``broadcasting``
-        stays, to be read by its task id. What this holder claimed itself is left alone. Returns the counts after it.
+        stays, to be read by its task id. What this holder claimed is left alone. Returns the counts after it.
         """
         await self._mark(marks.recover)
         return await self.counts()
@@ -453,6 +454,5 @@ async def discard(store: Store, run: Held) -> None:
 
 
 async def _none() -> AsyncIterator[list[PendingOrder]]:
-    pages: tuple[list[PendingOrder], ...] = ()
-    for page in pages:
+    for page in tuple[list[PendingOrder], ...]():
         yield page

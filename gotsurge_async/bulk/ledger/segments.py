@@ -22,7 +22,7 @@ from gotsurge_async.bulk.ledger.locks import Leases, SegmentLease
 from gotsurge_async.bulk.ledger.run import Run
 from gotsurge_async.bulk.ledger.sql import marks, pages, runs
 from gotsurge_async.bulk.ledger.sql.chunks import PLACES
-from gotsurge_async.bulk.ledger.sql.runs import Held, LatestTasks
+from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
@@ -42,9 +42,6 @@ from gotsurge_async.database import Database, Kind
 
 CHUNKS = 25
 """Of a segment: 500 orders, which one worker sends in a second or two."""
-
-MOST_RUNS = 8
-"""Of so many runs it is remembered which tasks answers gave last."""
 
 _LEFT = UNFINISHED | CLAIMED
 """What a worker that takes up a segment has something to do for."""
@@ -148,6 +145,7 @@ class SegmentRun(Run):
     async def start(self) -> None:
         """It was begun when it was taken."""
         self._check_admitted()
+        await self._store.read_tasks(self.info.environment)
         if self._sending:
             raise LedgerError(f"segment {self.number} of run {self.id} is being sent already", path=self._store.path)
         self._sending = True
@@ -212,7 +210,6 @@ class Segments:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._tasks: dict[str, LatestTasks] = {}
 
     async def put_up(
         self,
@@ -301,10 +298,7 @@ class Segments:
             info = runs.one(db, run_id)
             lock = SegmentLease(run_id, run, number, locks, lease)
             lock.take(epoch)
-            tasks = self._tasks.setdefault(run_id, LatestTasks())
-            if len(self._tasks) > MOST_RUNS:
-                del self._tasks[next(iter(self._tasks))]
-            held = evolve(runs.held_as(info), first=first, last=last, tasks=tasks)
+            held = evolve(runs.held_as(info, store.tasks), first=first, last=last)
             return partial(
                 SegmentRun, store, info, lock, held, segment=(number, epoch), tries=tries, elsewhere=elsewhere
             )

@@ -342,6 +342,10 @@ class Admission:
     """Orders of those already pushed that differ from what was pushed: what they say now was never sent."""
     superseded: int = 0
     """Orders taken over from other runs; they count as ``pending`` here."""
+    created: int = 0
+    """Orders pushed for the first time since an older copy of the ledger was accepted, whose task was found."""
+    held_back: int = 0
+    """The same, of which nothing shows whether they were sent before: they are in doubt, and are not sent."""
 
 
 @frozen

@@ -158,10 +158,10 @@ class ChunkSender(ABC):
         try:
             if outcomes:
                 await self._keep(outcomes)
-        except TaskTaken:
+        except TaskTaken as taken:
             if len(results) > 1:
                 return [each for result in results for each in await self._record([result])]
-            told = "the answer gives it a task that another order has already"
+            told = f"the answer gives it a task that another order has already: {taken.words}"
             error = OutcomeUnknown(told, operation=self.endpoint.name, status=200)
             lost = [InDoubt(order=results[0].order, error=error)]
             results = [*lost]

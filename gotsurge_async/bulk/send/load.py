@@ -12,6 +12,7 @@ from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.checks.faults import FaultGroup, FaultGroups, Original, SourceReport
 from gotsurge_async.bulk.ledger import Admission, Ledger, Mode, NewOrder, OrderRow, Run
+from gotsurge_async.bulk.ledger.sql.admission import NO_EVIDENCE, Evidence
 from gotsurge_async.bulk.ledger.upkeep.register import Keys
 from gotsurge_async.bulk.send.changes import note_changes
 from gotsurge_async.bulk.sources import Fault, Source
@@ -92,7 +93,8 @@ class Loader:
     Args:
         environment: the name under which keys are unique.
         mode: how the run will be sent.
-        look_up: finds out, before a run is admitted, what became of orders in doubt whose keys it has.
+        look_up: finds out, before a run is admitted, what became of orders in doubt whose keys it has. It returns what
+            it found of orders that are pushed for the first time since an older copy of the ledger was accepted.
         enter: enters a run and its keys into the register of ledgers before it is admitted, or refuses it.
         forget: takes it out again if it was not admitted.
         chunk: orders of a call: the ledger keeps them together, so that a call is marked by one write.
@@ -102,7 +104,7 @@ class Loader:
     ledger: Ledger
     environment: str
     mode: Mode
-    look_up: Callable[[Run], Awaitable[None]] | None = None
+    look_up: Callable[[Run], Awaitable[Evidence]] | None = None
     chunk: int = CHUNK
     compact: bool = False
     enter: Callable[[Run, Keys], Awaitable[None]] | None = None
@@ -168,12 +170,11 @@ class Loader:
     async def _admit(
         self, run: Run, keys: Keys, name: str, sha256: str | None, report: SourceReport | None = None
     ) -> Admission:
-        if self.look_up is not None:
-            await self.look_up(run)
+        evidence = NO_EVIDENCE if self.look_up is None else await self.look_up(run)
         try:
             if self.enter is not None:
                 await self.enter(run, keys)
-            return await admit(run, name, sha256, report)
+            return await admit(run, name, sha256, report, evidence)
         except GotSurgeError:  # after a cancellation it may be admitted all the same
             if self.forget is not None:
                 await self.forget(run)
@@ -204,19 +205,26 @@ def _key(order: Order, key: Callable[[Order], str | None], name: str, number: in
     return str(given)
 
 
-async def admit(run: Run, name: str, sha256: str | None = None, report: SourceReport | None = None) -> Admission:
+async def admit(
+    run: Run,
+    name: str,
+    sha256: str | None = None,
+    report: SourceReport | None = None,
+    evidence: Evidence = NO_EVIDENCE,
+) -> Admission:
     """Admit a run that is loaded, and say of its changed orders in what they differ from what was pushed.
 
     Args:
         name: of its source.
         sha256: the digest of its source.
         report: is told the faults, each with its row.
+        evidence: as `Run.admit` takes it.
 
     Raises:
         UnusableSource: a key stands in it twice.
         RunHeld, LedgerError: as `Run.admit`.
     """
-    admission = await run.admit(source_sha256=sha256)
+    admission = await run.admit(source_sha256=sha256, evidence=evidence)
     if admission.doubled:
         report = report or SourceReport()
         lines = {doubled.line for doubled in admission.doubled}

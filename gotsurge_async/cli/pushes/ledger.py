@@ -12,6 +12,7 @@ import click
 
 from gotsurge_async.bulk import Ledger
 from gotsurge_async.bulk.after.export import Exported, export
+from gotsurge_async.bulk.after.lost_runs import Imported, import_lost_runs
 from gotsurge_async.bulk.after.results import newest_in
 from gotsurge_async.bulk.after.writing import WholeFile
 from gotsurge_async.bulk.checks.words import number_of
@@ -20,7 +21,7 @@ from gotsurge_async.bulk.ledger.sql.store import Backend
 from gotsurge_async.bulk.ledger.upkeep.archive import archive
 from gotsurge_async.bulk.ledger.upkeep.backup import backup, vacuum
 from gotsurge_async.bulk.ledger.upkeep.check import Health, check
-from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older, refuse_newest
+from gotsurge_async.bulk.ledger.upkeep.older_copy import Accepted, accept_older, refuse_newest
 from gotsurge_async.bulk.sources import STDIN
 from gotsurge_async.cli.shared.exits import Exit, asynchronous, run_told, told
 from gotsurge_async.cli.shared.ledger import OUT, must_exist, open_ledger, takes_ledger
@@ -48,12 +49,12 @@ def check_(ledger: Place, as_json: bool) -> None:
     \b
     Exit codes:
       0 it is sound                    1 it is damaged, or older than it was
-      2 wrong usage, or no ledger
+      2 wrong usage, or no ledger      3 it is sound, and two orders in it have one task
     """
     with told():
         must_exist(ledger)
         found = check(ledger)
-    code = Exit.REFUSED if found.flaws else Exit.CREATED
+    code = Exit.REFUSED if found.flaws else Exit.IN_DOUBT if found.to_look_at else Exit.CREATED
     if as_json:
         print_json({**_document(found), "exit": int(code)})
     else:
@@ -70,6 +71,7 @@ def _tell(found: Health) -> None:
     told = [
         *(["older than it was"] if found.older else []),
         *([f"damaged: {number_of(number, 'flaw')}"] if number else []),
+        *([f"{number_of(len(found.to_look_at), 'order')} to look at"] if found.to_look_at else []),
     ]
     print_record(
         [
@@ -83,6 +85,13 @@ def _tell(found: Health) -> None:
     )
     for flaw in found.flaws:
         click.echo(str(flaw))
+    for shared in found.to_look_at:
+        click.echo(shared)
+    if found.to_look_at:
+        say(
+            "the next push or resume puts the second order in doubt; in a large ledger, the first of a day does. Then "
+            "type gotsurge reconcile RUN, or gotsurge resolve RUN"
+        )
     if found.damaged:  # of one that is older, its flaw says what to do
         say(commands_for(f"{RESCUE}.", found.path))
 
@@ -149,14 +158,24 @@ def vacuum_(ledger: Place, as_json: bool) -> None:
     help="The folder of the result files: their summaries can show that there was a newer ledger.",
 )
 @click.option("--yes", is_flag=True, help="Go on without asking first.")
+@click.option(
+    "--nothing-was-lost",
+    is_flag=True,
+    help="End it: all that was sent since the copy was made is known now, so new orders are sent without a question.",
+)
 @json_option
-def accept_older_(ledger: Place, out: Path, yes: bool, as_json: bool) -> None:
+def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool, as_json: bool) -> None:
     """Go on with an older copy of the ledger, or begin anew where it is gone, because there is no newer copy.
 
     Orders that waited in the copy may have been sent since. So all of them are in doubt from now on: see gotsurge
-    reconcile and gotsurge resolve. The copy knows nothing of orders that were pushed after it was made. Do not push
-    their files again before you have looked these orders up. The same holds for orders that are refused in the copy,
-    if they were tried again since.
+    reconcile and gotsurge resolve. The copy does not know of runs that were pushed after it was made. Those whose
+    result files are in --out are read in: their orders are created, or in doubt, and are not sent again. To read more
+    folders, give the command again with another --out.
+
+    There may be lost runs without result files. So, from now on, an order that is pushed for the first time is looked
+    up on the Task List before it is sent. A plain partner has no Task List: then the order is in doubt, and is not
+    sent, unless gotsurge push --not-sent-before says that no lost run sent it. When you know what every lost run sent,
+    --nothing-was-lost ends this.
 
     \b
     Exit codes:
@@ -164,6 +183,13 @@ def accept_older_(ledger: Place, out: Path, yes: bool, as_json: bool) -> None:
       2 wrong usage, or the ledger is not older than anything that is known
       6 another process has a run
     """
+    if nothing_was_lost:
+        run_told(_end(ledger))
+        if as_json:
+            print_json({"exit": 0})
+        else:
+            click.echo(f"{ledger}: new orders are sent again without being looked up")
+        return
 
     async def refuse() -> int:
         newest = await _newest(ledger, out)
@@ -177,14 +203,33 @@ def accept_older_(ledger: Place, out: Path, yes: bool, as_json: bool) -> None:
             abort=True,
             err=True,
         )
-    done = run_told(accept_older(ledger, newest=newest, clock=SystemClock().now))
+
+    async def accept() -> tuple[Accepted, Imported]:
+        accepted = await accept_older(ledger, newest=newest, clock=SystemClock().now)
+        async with open_ledger(ledger) as opened:
+            return accepted, await import_lost_runs(opened, out)
+
+    done, lost = run_told(accept())
     if as_json:
-        print_json({**attrs.asdict(done), "exit": 0})
-    elif not done.counter:
-        click.echo(f"{ledger}: a new ledger may begin (push with --new-ledger); it knows nothing of what was sent")
-    else:
-        on = commands_for("`gotsurge runs` and, for each environment, `gotsurge reconcile`", str(ledger))
-        click.echo(f"{ledger}: {number_of(done.in_doubt, 'order is', 'orders are')} in doubt now; {on} go on")
+        print_json({**attrs.asdict(done), **attrs.asdict(lost), "exit": 0})
+        return
+    for run_id, orders in lost.runs.items():
+        click.echo(f"run {run_id}: {number_of(orders, 'order')} read in from {out}")
+    for file, why in lost.unreadable.items():
+        say(f"{file}: not read in: {why}")
+    on = commands_for("`gotsurge runs` and, for each environment, `gotsurge reconcile`", str(ledger))
+    click.echo(f"{ledger}: {number_of(done.in_doubt, 'order is', 'orders are')} in doubt now; {on} go on")
+    say(
+        "runs of which no result files were read in may have sent more: new orders are looked up before they are sent, "
+        f"or are in doubt, until `gotsurge ledger accept-older --nothing-was-lost --ledger {shlex.quote(str(ledger))}`"
+    )
+
+
+async def _end(where: Place) -> None:
+    async with open_ledger(where) as opened:
+        if await opened.accepted_at() is None:
+            raise ConfigError(f"{where}: no older copy was accepted here, or this was said already")
+        await opened.all_known()
 
 
 async def _newest(where: Place, out: Path) -> int:

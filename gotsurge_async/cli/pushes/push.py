@@ -102,6 +102,12 @@ _sending_options = together(
         is_flag=True,
         help="Change the tasks of orders that were pushed before and differ now (platform partners).",
     ),
+    sending(
+        "--not-sent-before",
+        is_flag=True,
+        help="After gotsurge ledger accept-older: send also orders that nothing shows to be new. You say that no lost "
+        "run sent them.",
+    ),
 )
 
 
@@ -181,6 +187,7 @@ class PushOptions(SendOptions):
     rate: float | None
     on_refused_chunk: str | None
     replace_changed: bool
+    not_sent_before: bool
     distributed: bool
     no_wait: bool
     compact: bool
@@ -272,6 +279,7 @@ class Pushing(Sending):
                 brakes=options.brakes,
                 new_ledger=options.new_ledger,
                 register=not options.target.simulate,
+                not_sent_before=options.not_sent_before,
             )
             await self._tell_other_names(ledger, gs.environment.api_base)
             if options.mode == "auto":
@@ -282,6 +290,7 @@ class Pushing(Sending):
                 raise UsageError("--replace-changed is for platform partners: a plain one cannot change a task")
             with options.seen.put_up(wanted=options.distributed) as trace, self._nothing_sent():
                 run, admission = await self._load(push, gs.environment.api_base, trace)
+            self._tell_first_pushed(admission)
             if admission.changed:
                 await self._handle_changed(gs, run, admission)
             if options.distributed:
@@ -331,6 +340,19 @@ class Pushing(Sending):
             await run.close()
             raise
         return run, admission
+
+    def _tell_first_pushed(self, admission: Admission) -> None:
+        """Say what became of orders that are pushed for the first time since an older copy was accepted."""
+        if admission.created:
+            orders = number_of(admission.created, "order", "orders")
+            self.say(f"{orders} of a run that the ledger has lost: on the Task List, and created")
+        if admission.held_back:
+            orders = number_of(admission.held_back, "order is", "orders are")
+            self.say(
+                f"{orders} in doubt, and not sent: an older copy of the ledger was accepted, and a run that it does "
+                "not know may have sent them. Look them up, and resolve them; or, if none of them is there, push this "
+                "again with --not-sent-before. gotsurge ledger accept-older --nothing-was-lost ends this question"
+            )
 
     async def _handle_changed(self, gs: GotSurge, run: Run, admission: Admission) -> None:
         """Tell which orders were pushed before and differ now, and change their tasks if that is wanted."""

@@ -75,7 +75,7 @@ def test_every_state_has_one_word() -> None:
 
 def test_nothing_is_counted_that_is_not_said() -> None:
     """An admission and counts begin at nothing."""
-    assert astuple(Admission()) == ((), 0, 0, 0, 0, 0)
+    assert astuple(Admission()) == ((), 0, 0, 0, 0, 0, 0, 0)
     assert Counts().total == 0
 
 

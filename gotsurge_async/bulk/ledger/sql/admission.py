@@ -6,14 +6,22 @@ looked at who has the key, and whether he keeps it. The runs whose orders are ta
 meanwhile, so none of them can wake up in between: whoever holds a lock is alive, and keeps its orders.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from gotsurge_async.bulk.ledger.errors import LedgerError
 from gotsurge_async.bulk.ledger.sql import runs
-from gotsurge_async.bulk.ledger.sql.chunks import Chunk, body_row, chunks_of, load, number_of_print
-from gotsurge_async.bulk.ledger.sql.marks import CRASHED
+from gotsurge_async.bulk.ledger.sql.chunks import (
+    Chunk,
+    body_row,
+    chunks_of,
+    each_page,
+    load,
+    number_of,
+    number_of_print,
+)
+from gotsurge_async.bulk.ledger.sql.marks import CRASHED, recorded
 from gotsurge_async.bulk.ledger.sql.pages import Owner, take_key
 from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.states import (
@@ -29,10 +37,12 @@ from gotsurge_async.bulk.ledger.states import (
     Doubled,
     Mode,
     NewOrder,
+    OrderOutcome,
     OrderState,
     RunInfo,
     RunState,
 )
+from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Moved
 
 DOUBLED_LIMIT = 1000
@@ -43,6 +53,18 @@ DISCARDED_AT_ONCE = 1000
 
 _AT_ONCE = 500
 """Contested orders that are looked at at a time."""
+
+LOST = "an older copy of the ledger was gone on with: it may have been sent since"
+"""What an order in doubt says in its ``error`` after `accept_older`."""
+
+HELD_BACK = (
+    f"{LOST}, by a run that the copy does not know. It was not sent now: look it up and say what you found "
+    "(gotsurge resolve), or push it again with --not-sent-before"
+)
+"""What an order says that was pushed for the first time after `accept_older`, and that no evidence shows to be new."""
+
+ACCEPTED_AT = "older_accepted_at"
+"""In ``ledger_meta``: when an older copy was accepted; 0 since a person said that all lost runs are known."""
 
 _UNDECIDED = UNFINISHED | CLAIMED
 """Only the holder of their run may know what these mean: it may be sending at this moment."""
@@ -108,7 +130,58 @@ def discard_some(db: Database, run: Held) -> bool:
     return True
 
 
-def admit(db: Database, run: Held, source_sha256: str | None, now: int, take: Callable[[str], None]) -> Admission:
+@frozen(kw_only=True)
+class Evidence:
+    """What is known of the orders of a run that are pushed for the first time since an older copy was accepted.
+
+    Attributes:
+        not_sent_before: a person says that no run that the copy does not know sent any order of this one.
+        outcomes: by the ids of the orders: created, with its task; in doubt, with the reason; or pending, where a whole
+            list shows no task of it. An order that is not here is in doubt.
+    """
+
+    not_sent_before: bool = False
+    outcomes: Mapping[int, OrderOutcome] = field(factory=dict)
+
+
+NO_EVIDENCE = Evidence()
+"""Nothing is known, and no person says anything."""
+
+
+def accepted_at(db: Database) -> int | None:
+    """When an older copy of the ledger was accepted, as it is stored, until its lost runs are known; else None."""
+    meta: dict[str, int] = dict(db.rows("meta"))
+    return meta.get(ACCEPTED_AT) or None
+
+
+def first_pushed(db: Database, run: Held) -> set[int]:
+    """The orders of a loading run that are pushed for the first time since an older copy was accepted, by their ids."""
+    accepted = accepted_at(db)
+    if accepted is None:
+        return set()
+    known = {
+        number_of(each.chunk.id, each.place)
+        for block in contested(db, run)
+        for each in block
+        if each.owner is not None or each.was_pushed_since(accepted)
+    }
+    orders = {
+        number_of(chunk.id, place)
+        for page in each_page(db, run.number, said=False)
+        for chunk in page.values()
+        for place in range(len(chunk.states))
+    }
+    return orders - known
+
+
+def admit(
+    db: Database,
+    run: Held,
+    source_sha256: str | None,
+    now: int,
+    take: Callable[[str], None],
+    evidence: Evidence = NO_EVIDENCE,
+) -> Admission:
     """Admit the loading orders of a run, and note the digest of its source unless it is None.
 
     ``take`` locks another run until the transaction is over, and fences whoever had it; or raises RunHeld.
@@ -116,21 +189,57 @@ def admit(db: Database, run: Held, source_sha256: str | None, now: int, take: Ca
     db.script("admitting")  # one after the other: what one decides, the next one must see
     if doubled := _doubled(db, run):
         return Admission(doubled=doubled)
-    decided = _Decided()
-    for block in _contested(db, run):
+    decided = _Decided(not_sent_before=evidence.not_sent_before)
+    first = set() if evidence.not_sent_before else first_pushed(db, run)
+    for block in contested(db, run):
         _decide(db, run, block, now, take, decided)
+    created, held_back = _hold_back(db, run, first, evidence.outcomes, now)
     db.change("forget_contested", run=run.number)
     db.change("admit_run", number=run.number, state=RunState.READY.value, source_sha256=source_sha256)
     return Admission(
-        pending=runs.counts(db, run.number).total - decided.already_pushed,
+        pending=runs.counts(db, run.number).total - decided.already_pushed - created - held_back,
         already_pushed=decided.already_pushed,
         in_doubt=decided.in_doubt,
         superseded=decided.superseded,
+        created=created,
+        held_back=held_back,
     )
+
+
+def _hold_back(
+    db: Database, run: Held, first: Collection[int], outcomes: Mapping[int, OrderOutcome], now: int
+) -> tuple[int, int]:
+    """Have only those of some loading orders wait that are known to be new; the numbers of created and in-doubt ones.
+
+    A task of an outcome that is recorded for another order proves nothing.
+    """
+    created = held_back = 0
+    if not first:
+        return created, held_back
+    named = [outcome.task_id for outcome in outcomes.values() if outcome.task_id is not None]
+    taken = recorded(db, run.environment, named)
+    for page in each_page(db, run.number, (OrderState.PENDING,)):
+        for chunk in page.values():
+            for place in chunk.places((OrderState.PENDING,)):
+                order = number_of(chunk.id, place)
+                outcome = outcomes.get(order)
+                if order not in first or (outcome is not None and outcome.state is OrderState.PENDING):
+                    continue
+                if outcome is not None and outcome.state is OrderState.CREATED and outcome.task_id not in taken:
+                    chunk.states[place] = LETTERS[OrderState.CREATED]
+                    chunk.record(place, outcome.task_id, outcome.status)
+                    created += 1
+                    continue
+                chunk.states[place] = LETTERS[OrderState.IN_DOUBT]
+                chunk.note(place, error=HELD_BACK if outcome is None or outcome.error is None else outcome.error)
+                held_back += 1
+            chunk.save(db, now)
+    return created, held_back
 
 
 @define
 class _Decided:
+    not_sent_before: bool = False
     already_pushed: int = 0
     in_doubt: int = 0
     superseded: int = 0
@@ -167,6 +276,18 @@ class _Contest:
     """Run, chunk and place of the order that the key leads to, if its run is still being loaded."""
     found: tuple[int, int]
     """Chunk and place that the key leads to; no chunk has the number 0."""
+    earlier: RunInfo | None = None
+    """The admitted run of the order that the key leads to, whatever that order's state is."""
+
+    def was_pushed_since(self, moment: int) -> bool:
+        """Whether the run of the other order was begun since a moment."""
+        return self.earlier is not None and to_microseconds(self.earlier.created_at) >= moment
+
+    @property
+    def was_held_back(self) -> bool:
+        """Whether the other order was not sent, because an older copy of the ledger was accepted."""
+        owner = self.owner
+        return owner is not None and owner.task_id is None and owner.chunk.error(owner.place) == HELD_BACK
 
     @property
     def state(self) -> OrderState | None:
@@ -184,7 +305,7 @@ class _Contest:
         return self.owner is not None and self.owner.payload in (None, self.chunk.payload(self.place))
 
 
-def _contested(db: Database, run: Held) -> Iterator[list[_Contest]]:
+def contested(db: Database, run: Held) -> Iterator[list[_Contest]]:
     """The contested orders of a loading run, block by block, each with who has its key at that moment."""
     number, place = 0, -1
     while rows := db.rows("contested", run=run.number, chunk=number, place=place, most=_AT_ONCE):
@@ -207,13 +328,14 @@ def _contest(
 ) -> _Contest:
     found = owners.get(key, (0, 0))
     theirs, at = chunks.get(found[0]), found[1]
-    owner = counts_on_it = None
+    owner = counts_on_it = earlier = None
     if theirs is not None and theirs.run != run.number:
         if known[theirs.run].state is RunState.LOADING:
             counts_on_it = (theirs.run, theirs.id, at)
-        elif theirs.state(at) in LIVE:
-            owner = Owner(known[theirs.run], theirs, at)
-    return _Contest(chunks[number], place, key, owner, counts_on_it, found)
+        else:
+            earlier = known[theirs.run]
+            owner = Owner(earlier, theirs, at) if theirs.state(at) in LIVE else None
+    return _Contest(chunks[number], place, key, owner, counts_on_it, found, earlier)
 
 
 def _asks_holder(run: Held, each: _Contest) -> bool:
@@ -236,7 +358,7 @@ def _decide(
     for each in block:
         mine, place, state = each.chunk, each.place, each.state
         if each.owner is None:
-            _take_key(db, run, each)
+            take_contested(db, run, each)
             continue
         their_run, theirs, at = each.owner
         lost = max(0, theirs.lost_drafts(at) - unused.get((theirs.run, each.key), 0))
@@ -250,8 +372,8 @@ def _decide(
             mine.note(place, lost_drafts=lost)
             mine.claimed_at = theirs.claimed_at
             mine.open_until = max(mine.open_until or 0, theirs.open_until or 0) or None
-        elif state in WAITING:
-            with_draft = state is not OrderState.PENDING
+        elif state in WAITING or (decided.not_sent_before and state is OrderState.IN_DOUBT and each.was_held_back):
+            with_draft = state in (OrderState.DRAFTING, OrderState.DRAFTED)
             mine.note(place, lost_drafts=lost + with_draft)
             if state is OrderState.DRAFTED and at in theirs.tasks:
                 drafts.append((theirs.tasks[at][0], run.number, each.key, now, None))
@@ -268,13 +390,13 @@ def _decide(
         theirs.move(at, OrderState.SUPERSEDED)
         theirs.epoch += 1  # whoever had it in mind changes nothing more
         decided.superseded += 1
-        _take_key(db, run, each)
+        take_contested(db, run, each)
     for chunk in changed.values():
         chunk.save(db, now)
     db.insert("add_unused", drafts)
 
 
-def _take_key(db: Database, run: Held, each: _Contest) -> None:
+def take_contested(db: Database, run: Held, each: _Contest) -> None:
     """Have a key lead to our order; another loading run that counted on it is told.
 
     Raises:
@@ -305,7 +427,7 @@ def doubtful_rivals(db: Database, run: Held) -> list[str]:
     Of the same order in two-phase mode the draft is inherited, and read when this run is sent; these are the others.
     """
     found: set[str] = set()
-    for block in _contested(db, run):
+    for block in contested(db, run):
         for each in block:
             inherited = run.mode is Mode.TWO_PHASE and each.same and each.state is not OrderState.CANCELLING
             if each.owner is not None and each.state in READABLE and each.can_be_read and not inherited:

@@ -26,7 +26,8 @@ PAGE = 200
 """Chunks that are looked at or changed at a time, where all of a run's may be."""
 
 RAW, ZLIB, ARCHIVED = 0, 1, 2
-"""How the orders of a chunk are kept: as they are, compressed, or in another file."""
+"""How the orders of a chunk are kept: as they are, compressed, or in another file, so that here is nothing or only what
+a result file says of them."""
 
 LAST = 2**63 - 1
 """The greatest number that a chunk could have: a run's chunks go to there."""
@@ -171,10 +172,16 @@ class Chunk:
 
     def forget_draft(self, db: Database, place: int, why: str) -> None:
         """Forget an order's recorded task, which is told among what is said; only where a copy is gone on with."""
+        task_id = self.forget_task(db, place)
+        self.note(place, error=f"{why}; its draft was {task_id}", lost_drafts=self.lost_drafts(place) + 1)
+
+    def forget_task(self, db: Database, place: int) -> str:
+        """Forget an order's recorded task, which is returned; only where it is known that it proves nothing."""
         task_id, _ = self.tasks.pop(place)
-        self.note(place, status="", error=f"{why}; its draft was {task_id}", lost_drafts=self.lost_drafts(place) + 1)
+        self.note(place, status="")
         db.change("delete_results", chunks=db.listed([self.id]))
         self._parts, self._new = 0, dict(self.tasks)
+        return task_id
 
     def lost_drafts(self, place: int) -> int:
         """How many drafts may exist of an order besides its own, noted ones included."""
@@ -239,6 +246,10 @@ class Chunk:
         """The text of one order."""
         start = sum(meta.size + len(JOINED) for meta in self.metas[:place])
         return self.body[start : start + self.metas[place].size]
+
+    def keep_names_only(self, db: Database) -> None:
+        """Note that the texts of its orders only name them, and are not what was sent: see `ARCHIVED`."""
+        db.change("change_body", chunk=self.id, packed=ARCHIVED, meta=_metas_text(self.metas), body=self.body)
 
     def rewrite(self, db: Database, place: int, payload: bytes, fingerprint: int | None) -> None:
         """Give an order another text; its chunk's row is locked since it was read, or two would undo each other's."""

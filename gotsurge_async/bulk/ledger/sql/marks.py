@@ -11,7 +11,7 @@ from attrs import frozen
 
 from gotsurge_async.bulk.ledger.errors import IllegalTransition, NoSuchRun, StillOpen, TaskTaken, open_words
 from gotsurge_async.bulk.ledger.sql.chunks import Chunk, by_chunk, each_page, load, number_of, save_all
-from gotsurge_async.bulk.ledger.sql.runs import Held, fence
+from gotsurge_async.bulk.ledger.sql.runs import Held, by_number, fence
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     DOUBTFUL,
@@ -230,14 +230,20 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
             raise _puzzling(run, "be recorded")
         tasks = {outcome.task_id: outcome.id for outcome in results.outcomes if outcome.task_id is not None}
         twice = any(given.setdefault((run.environment, task), order) != order for task, order in tasks.items())
-        if twice or run.tasks.others(tasks) or len(tasks) != sum(each.task_id is not None for each in results.outcomes):
-            raise TaskTaken("a task is recorded for another order already")
+        if twice or len(tasks) != sum(each.task_id is not None for each in results.outcomes):
+            raise TaskTaken("one answer, or two at the same moment, gave it to two orders")
+        answered: list[tuple[str, int]] = []
         doubtful: list[tuple[str, int]] = []  # tasks that were found for orders which nobody is sending
         for number, at in places.items():
             outcomes = {place: by_id[number_of(number, place)] for place in at}
-            doubtful += _record(db, results, chunks[number], outcomes)
+            _record(db, results, chunks[number], outcomes, answered, doubtful)
+        if answered and not run.tasks.has_read(run.environment):
+            run.tasks.read(db, run.environment, results.now)
+        # For a task that is asked for the database reads all that it has: of answers it is asked only what is known.
+        known = [(task_id, order) for task_id, order in answered if run.tasks.has(run.environment, task_id)]
+        _refuse_taken(db, run.environment, known, answered=True)
         _refuse_taken(db, run.environment, doubtful)
-        db.committed.append(partial(run.tasks.keep, tasks))
+        db.committed.append(partial(run.tasks.keep, run.environment, tasks))
     save_all(db, chunks.values(), max(results.now for results in many))
     if any(results.broadcast for results in many):  # the claim of a broadcast, which an older copy knows nothing of
         count(db, many[0].slot)
@@ -251,13 +257,22 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
 
 
 def _record(
-    db: Database, results: Results, chunk: Chunk, outcomes: Mapping[int, OrderOutcome]
-) -> list[tuple[str, int]]:
-    """Move the orders of a chunk on; the tasks, with their orders, that were not in anybody's hands."""
+    db: Database,
+    results: Results,
+    chunk: Chunk,
+    outcomes: Mapping[int, OrderOutcome],
+    answered: list[tuple[str, int]],
+    doubtful: list[tuple[str, int]],
+) -> None:
+    """Move the orders of a chunk on.
+
+    Args:
+        answered: receives each new task, with its order, that the answer to a claimed order named.
+        doubtful: receives those of orders that were not in anybody's hands.
+    """
     run = results.run
     mine = run.claims.get(chunk.id) == chunk.epoch
     open_ = is_open(chunk, results.now if results.read_at is None else results.read_at)
-    doubtful: list[tuple[str, int]] = []
     for place, new in outcomes.items():  # for every order that is sent: it is short, and calls little
         if place >= len(chunk.states):
             raise _puzzling(run, "be recorded")
@@ -270,15 +285,14 @@ def _record(
             keep_open(run, chunk, results.now)  # from when the call ended, not from when it began
         chunk.states[place] = LETTERS[new.state]
         if new.task_id is not None or new.status is not None:
-            if new.task_id is not None and letter not in _CLAIMED and place not in chunk.tasks:
-                doubtful.append((new.task_id, new.id))
+            if new.task_id is not None and place not in chunk.tasks:
+                (answered if letter in _CLAIMED else doubtful).append((new.task_id, new.id))
             chunk.record(place, clean(new.task_id), clean(new.status))
         if new.error is not None or place in chunk.notes:
             chunk.note(place, error=clean(new.error))
         if results.broadcast and new.state is OrderState.DRAFTED:
             chunk.move(place, OrderState.BROADCASTING)
             keep_open(run, chunk, results.now)
-    return doubtful
 
 
 def refuse_open(run: Held, chunk: Chunk, letter: str, target: OrderState) -> None:
@@ -296,8 +310,12 @@ def refuse_open(run: Held, chunk: Chunk, letter: str, target: OrderState) -> Non
         raise StillOpen(f"an order of run {run.id} stays in doubt: {why}")
 
 
-def _refuse_taken(db: Database, environment: str, tasks: Sequence[tuple[str, int]]) -> None:
-    """Refuse tasks, each with the order that it is to be of, that another live order has.
+def _refuse_taken(db: Database, environment: str, tasks: Sequence[tuple[str, int]], *, answered: bool = False) -> None:
+    """Refuse tasks, each with the order that it is to be of, that another order has.
+
+    Args:
+        answered: the answer to a create named them; it may name what an earlier order of the same key had, which is
+            refused or cancelled by now.
 
     Raises:
         TaskTaken: one of them.
@@ -305,8 +323,29 @@ def _refuse_taken(db: Database, environment: str, tasks: Sequence[tuple[str, int
     ids = [task_id for task_id, _ in tasks]
     owners = recorded(db, environment, ids)
     for task_id, order in tasks:
-        if ids.count(task_id) > 1 or any(other != order for other in owners.get(task_id, ())):
-            raise TaskTaken("a task is recorded for another order already")
+        if ids.count(task_id) > 1:
+            raise TaskTaken(f"task {task_id} is named for two orders")
+        for other in owners.get(task_id, ()):
+            if other != order and not (answered and _is_earlier(db, other, order)):
+                raise TaskTaken(f"task {task_id} is recorded for {describe_order(db, other)}")
+
+
+def _is_earlier(db: Database, other: int, order: int) -> bool:
+    """Whether an order is refused or cancelled, and has the key of another one (an archived order: any key)."""
+    ((number, (place,)),) = by_chunk([other]).items()
+    ((mine, (at,)),) = by_chunk([order]).items()
+    chunks = load(db, [number, mine], bodies=True)
+    earlier = chunks[number]
+    same = not earlier.metas or earlier.metas[place].key == chunks[mine].metas[at].key
+    return same and earlier.state(place) not in LIVE
+
+
+def describe_order(db: Database, order: int) -> str:
+    """An order with its key and its run, for people."""
+    ((number, (place,)),) = by_chunk([order]).items()
+    chunk = load(db, [number], said=False, bodies=True)[number]
+    (run,) = by_number(db, [chunk.run]).values()
+    return f"order {chunk.metas[place].key} of run {run.id}" if chunk.metas else f"an order of run {run.id}, archived"
 
 
 def recorded(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, list[int]]:

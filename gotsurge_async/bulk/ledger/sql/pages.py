@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from gotsurge_async.bulk.ledger.sql import runs
-from gotsurge_async.bulk.ledger.sql.chunks import LAST, Chunk, chunks_of, load, number_of, page_of
+from gotsurge_async.bulk.ledger.sql.chunks import ARCHIVED, LAST, Chunk, chunks_of, load, number_of, page_of
 from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
@@ -215,8 +215,9 @@ class Owner(NamedTuple):
 
     @property
     def payload(self) -> bytes | None:
-        """What it says; None if it is archived."""
-        return self.chunk.payload(self.place) if self.chunk.metas else None
+        """What it says; None if that is not known: it is archived, or was read in from a result file."""
+        known = self.chunk.metas and self.chunk.packed != ARCHIVED
+        return self.chunk.payload(self.place) if known else None
 
 
 def owners_of(db: Database, environment: str, chunks: Iterable[Chunk]) -> dict[str, Owner]:

@@ -1,7 +1,10 @@
 """The rows of runs: what each is, who has it, under which epoch, and where it stands."""
 
-from collections import Counter
+from array import array
+from bisect import bisect_left, insort
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from threading import Lock
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +43,80 @@ MANY_CHUNKS = 2**63 - 1
 """No chunk's number is greater."""
 
 
+_BUCKETS = 1024
+_CHUNKS = 2_000
+"""The number of chunks whose tasks are read at a time."""
+_OVERLAP = 10 * 60 * 1_000_000
+"""Microseconds before the last reading that are read again: the clocks of other writers may differ."""
+
+_ids = msgspec.json.Decoder(list[str | None])
+
+
+def _no_numbers() -> "list[array[int]]":
+    return [array("q") for _ in range(_BUCKETS)]
+
+
+class RecordedTasks:
+    """The hashes of all task ids that a ledger has recorded, by environment. Any thread may use it.
+
+    Every answer is compared with them: it may come from a cache, and name another order's task. An index in the
+    database would cost a page of the disk for every order that is sent, since task ids come in no order; here a task
+    takes eight bytes. What another process records at the same moment is not among them: see upkeep/shared.py.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[str, list[array[int]]] = defaultdict(_no_numbers)
+        self._read_at: dict[str, int] = {}
+        self._lock = Lock()
+
+    def read(self, db: Database, environment: str, now: int) -> None:
+        """Read the tasks of an environment: all, or after the first time what has changed since.
+
+        Args:
+            now: the time, as it is stored.
+        """
+        since = self._read_at.get(environment, _OVERLAP) - _OVERLAP
+        new = _no_numbers()
+        last = db.rows("last_chunk")[0][1] or 0
+        for first in range(1, last + 1, _CHUNKS):
+            rows = db.rows("task_ids", environment=environment, since=since, first=first, last=first + _CHUNKS - 1)
+            for chunk, ids in rows:
+                try:
+                    named = _ids.decode(ids)
+                except (ValueError, TypeError) as error:
+                    raise damaged("results", f"chunk {chunk}", "its task ids are no list of text") from error
+                for task_id in named:
+                    if task_id is not None:
+                        number = hash(task_id)
+                        new[number % _BUCKETS].append(number)
+        with self._lock:
+            known = self._of[environment]
+            for bucket, numbers in enumerate(new):
+                if numbers:
+                    known[bucket] = array("q", sorted({*known[bucket], *numbers}))
+            self._read_at[environment] = now
+
+    def has_read(self, environment: str) -> bool:
+        """Whether the tasks of an environment were read."""
+        return environment in self._read_at
+
+    def has(self, environment: str, task_id: str) -> bool:
+        """Whether a task of an environment that was read is recorded; True, very rarely, for one that is not."""
+        number = hash(task_id)
+        with self._lock:
+            numbers = self._of[environment][number % _BUCKETS]
+            place = bisect_left(numbers, number)
+            return place < len(numbers) and numbers[place] == number
+
+    def keep(self, environment: str, task_ids: Iterable[str]) -> None:
+        """Add tasks that this process has recorded."""
+        with self._lock:
+            known = self._of[environment]
+            for task_id in task_ids:
+                number = hash(task_id)
+                insort(known[number % _BUCKETS], number)
+
+
 @frozen
 class Held:
     """A run in a process's hands, as the writes of the ledger need it.
@@ -52,7 +129,7 @@ class Held:
         seen: chunks as they were read or written last. A claim or a record that is made of one need not read it, and is
             refused when its epoch or its states have changed meanwhile; then it is read. What is noted of orders
             changes neither, so whoever notes something of a chunk has it forgotten.
-        tasks: what answers gave its orders.
+        tasks: those that are recorded in the ledger, as this process knows them.
         settle: for how many microseconds what is sent for it, and not answered, may act: see `config.Limits.settle`.
     """
 
@@ -66,7 +143,7 @@ class Held:
     last: int = MANY_CHUNKS
     claims: dict[int, int] = field(factory=dict, eq=False)
     seen: "dict[int, Chunk]" = field(factory=dict, eq=False)
-    tasks: "LatestTasks" = field(factory=lambda: LatestTasks(), eq=False)
+    tasks: RecordedTasks = field(factory=RecordedTasks, eq=False)
     settle: int = field(default=int(SETTLE * 1_000_000), eq=False)
 
     def has(self, chunk: "Chunk") -> bool:
@@ -80,37 +157,13 @@ class Held:
         self.seen.update((chunk.id, chunk) for chunk in chunks)
 
 
-def held_as(info: RunInfo) -> Held:
-    """A run under the epoch that it had when it was read."""
-    return Held(info.number, info.id, info.environment, info.mode, info.epoch)
+def held_as(info: RunInfo, tasks: RecordedTasks | None = None) -> Held:
+    """A run under the epoch that it had when it was read.
 
-
-class LatestTasks:
-    """The tasks that answers gave last, each with its order: an answer may come from a cache, and be another chunk's.
-
-    The ledger has no index over tasks, which would cost a page of the disk for every order that is sent. What lies
-    further back than some ten thousand orders is only found by ``ledger check``.
+    Args:
+        tasks: what the process knows of the ledger's tasks; unless it is passed, it is read when it is needed.
     """
-
-    MOST = 20_000
-
-    def __init__(self) -> None:
-        self._new: dict[str, int] = {}
-        self._old: dict[str, int] = {}
-
-    def others(self, tasks: Mapping[str, int]) -> bool:
-        """Whether any of some tasks, each given with its order, was given to another one."""
-        return any(
-            known[task_id] != tasks[task_id]
-            for known in (self._new, self._old)
-            for task_id in known.keys() & tasks.keys()
-        )
-
-    def keep(self, tasks: Mapping[str, int]) -> None:
-        """Remember tasks."""
-        if len(self._new) >= self.MOST:
-            self._old, self._new = self._new, {}
-        self._new.update(tasks)
+    return Held(info.number, info.id, info.environment, info.mode, info.epoch, tasks=tasks or RecordedTasks())
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

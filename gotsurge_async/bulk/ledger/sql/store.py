@@ -14,14 +14,16 @@ from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerError, LedgerU
 from gotsurge_async.bulk.ledger.locks import FileRunLocks, Leases, RunLocks
 from gotsurge_async.bulk.ledger.sql import postgres, sqlite
 from gotsurge_async.bulk.ledger.sql.migrate import bring_over
+from gotsurge_async.bulk.ledger.sql.runs import RecordedTasks
 from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF, TEXT, VERSION, prepare, version_of
 from gotsurge_async.bulk.ledger.states import Clock
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, identified, identity_of
-from gotsurge_async.bulk.ledger.upkeep.integrity import CHECKED_AT, look_over, to_blame
+from gotsurge_async.bulk.ledger.upkeep.integrity import CHECKED_AT, is_large, look_over, to_blame
+from gotsurge_async.bulk.ledger.upkeep.shared import find_shared, settle_shared
 from gotsurge_async.bulk.ledger.writer import Job, Writer
 from gotsurge_async.bulk.ledger.writer import Kind as Requests
 from gotsurge_async.clock import to_microseconds
-from gotsurge_async.database import Database, Kind, Place, closed_on_error, place_of, statements
+from gotsurge_async.database import Database, Kind, Moved, Place, closed_on_error, place_of, statements
 from gotsurge_async.errors import ConfigError
 
 A = TypeVar("A")
@@ -119,6 +121,7 @@ class Store:
         self.locks: RunLocks = locks
         self.clock = clock
         self.slot: int = slot
+        self.tasks = RecordedTasks()
         self._backend = backend
         self._writer = writer
         if isinstance(locks, Leases):
@@ -190,6 +193,10 @@ class Store:
         if writer is not None and identity is not None and not self._kept_by_id:
             await writer.run(lambda _: writer.keep_by_id(identity))
             self._kept_by_id = True
+
+    async def read_tasks(self, environment: str) -> None:
+        """Read which tasks are recorded, before anything is sent: not while an answer waits to be recorded."""
+        await self.read(self.tasks.read, environment, self.now())
 
     async def read(self, ask: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function that only reads, on a connection of its own: it sees one moment."""
@@ -298,7 +305,14 @@ def _open(where: str | Path | Place, clock: Clock, accept_older: bool) -> _Opene
             identity = identified(db, None if kept is None else kept.id)
             db.commit()
             now = to_microseconds(clock())
-            if look_over(db, backend.shown, now):
+            remembered = look_over(db, backend.shown, now)
+            if (remembered or not is_large(db)) and find_shared(db):
+                with suppress(Moved):  # another process is at work in it: it is seen at the next opening
+                    db.begin()
+                    settle_shared(db, locks, now)
+                    db.commit()
+                db.rollback()
+            if remembered:
                 db.begin()
                 db.change("remember", name=CHECKED_AT, value=now)
                 db.commit()

@@ -15,6 +15,7 @@ from gotsurge_async.bulk.ledger.sql.store import Backend, place
 from gotsurge_async.bulk.ledger.states import Clock, utc_now
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, identity_of
 from gotsurge_async.bulk.ledger.upkeep.integrity import look_over, look_through
+from gotsurge_async.bulk.ledger.upkeep.shared import describe_shared
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Kind, Place
 
@@ -33,6 +34,7 @@ class Health:
         orders: likewise.
         ledger_id: which ledger it is; "" if it is from before it had an id.
         counter: how many admissions and claims it counts.
+        to_look_at: orders that are no damage, and that a person or a read must settle: two have one task.
         older: whether it is an older copy of what was here, which is one of the flaws.
     """
 
@@ -42,6 +44,7 @@ class Health:
     orders: int = 0
     ledger_id: str = ""
     counter: int = 0
+    to_look_at: tuple[str, ...] = ()
     older: bool = False
 
     @property
@@ -64,6 +67,8 @@ def check(where: str | Path | Place) -> Health:
         with looking(where, damaged_too=True) as db:
             health = evolve(health, flaws=tuple(look_through(db, MOST, whole=True)))
             health = evolve(health, runs=len(db.rows("newest_runs", most=MANY)), orders=size(db).orders)
+            if not health.flaws:
+                health = evolve(health, to_look_at=tuple(describe_shared(db)))
             identity = identity_of(db)
             if identity is not None:
                 health = evolve(health, ledger_id=identity.name, counter=identity.counter)

@@ -1,7 +1,7 @@
 """Whether what a ledger holds can be what it is meant to be, asked whenever it is opened, and by ``ledger check``.
 
-A file lives for years, on disks that flip bits. A database finds broken pages, not a state that is no state any more, a
-text that is no JSON, or a task that two orders have.
+A file lives for years, on disks that flip bits. A database finds broken pages, not a state that is no state any more,
+or a text that is no JSON. A task that two orders have is no damage: see shared.py.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from gotsurge_async.bulk.ledger.errors import RESCUE, Flaw, LedgerError, LedgerU
 from gotsurge_async.bulk.ledger.sql.chunks import PAGE, Chunk, chunks_of
 from gotsurge_async.bulk.ledger.sql.runs import MANY, info_of
 from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF
-from gotsurge_async.bulk.ledger.states import LETTERS, LIVE, OWNED_ELSEWHERE, OrderState, RunInfo, RunState
+from gotsurge_async.bulk.ledger.states import LIVE, OWNED_ELSEWHERE, OrderState, RunInfo, RunState
 from gotsurge_async.database import Database, Kind, Row
 
 ALWAYS = 20_000
@@ -233,12 +233,10 @@ def _belonging(db: Database) -> Iterator[Flaw]:
             yield Flaw(table, _named(table, row), f"its {column} is not there")
 
 
-def _doubles(db: Database) -> Iterator[Flaw]:
-    """Keys that lead to no order, tasks that two live orders have."""
+def _astray(db: Database) -> Iterator[Flaw]:
+    """Keys that lead to no order."""
     for row in db.rows("keys_astray"):
         yield Flaw("keys", _named("keys", row), "its place is not there")
-    for task_id, first, last in db.rows("tasks_twice", live="".join(LETTERS[state] for state in LIVE)):
-        yield Flaw("results", f"orders {first} and {last}", f"two live orders have one task: {task_id}")
 
 
 def _is_archive(db: Database) -> bool:
@@ -282,12 +280,17 @@ def look_over(db: Database, path: str, now: int) -> bool:
     large = due = False
     if not flaws:
         meta: dict[str, int] = dict(db.rows("meta"))
-        large = (db.rows("last_chunk")[0][1] or 0) * CHUNK > ALWAYS
+        large = is_large(db)
         due = not large or abs(now - meta.get(CHECKED_AT, 0)) > OFTEN
         flaws = look_through(db, FEW) if due else []
     if flaws:
         raise unsound(flaws, path)
     return large and due
+
+
+def is_large(db: Database) -> bool:
+    """Whether a ledger has too many orders to be looked through each time it is opened."""
+    return int(db.rows("last_chunk")[0][1] or 0) * CHUNK > ALWAYS
 
 
 def look_through(db: Database, most: int, *, whole: bool = False) -> list[Flaw]:
@@ -305,7 +308,7 @@ def look_through(db: Database, most: int, *, whole: bool = False) -> list[Flaw]:
             ("runs", lambda: _runs(db, known)),
             ("", lambda: _belonging(db)),
             ("chunks", lambda: _chunks(db, known, decoding=whole)),
-            ("", lambda: _doubles(db)),
+            ("", lambda: _astray(db)),
             ("ledger_meta", lambda: _counting(db)),
             *((table, lambda table=table: _structure(db, table)) for table in COLUMNS if whole or table != "bodies"),
         ],

@@ -1,17 +1,21 @@
 """Going on with an older copy of a ledger, when there is no newer one: `gotsurge ledger accept-older`."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.ledger.errors import LedgerError
-from gotsurge_async.bulk.ledger.sql import runs
+from gotsurge_async.bulk.ledger.ledger import Ledger
+from gotsurge_async.bulk.ledger.sql import admission, marks, runs
+from gotsurge_async.bulk.ledger.sql.admission import ACCEPTED_AT, accepted_at
+from gotsurge_async.bulk.ledger.sql.admission import LOST as LOST
 from gotsurge_async.bulk.ledger.sql.chunks import Chunk, each_page, load
 from gotsurge_async.bulk.ledger.sql.pages import take_key
-from gotsurge_async.bulk.ledger.sql.sqlite import translated
 from gotsurge_async.bulk.ledger.sql.store import Backend, Store, place
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
@@ -20,15 +24,14 @@ from gotsurge_async.bulk.ledger.states import (
     READABLE,
     WAITING,
     Clock,
+    NewOrder,
     OrderState,
+    RunInfo,
     RunState,
     utc_now,
 )
 from gotsurge_async.bulk.ledger.upkeep.counter import Identity, Keeper, identity_of, is_lacking
-from gotsurge_async.database import Database, Kind, Place
-
-LOST = "an older copy of the ledger was gone on with: it may have been sent since"
-"""What an order in doubt says in its ``error`` after `accept_older`."""
+from gotsurge_async.database import Database, Place
 
 
 @frozen(kw_only=True)
@@ -37,15 +40,21 @@ class Accepted:
 
     Attributes:
         in_doubt: how many orders are in doubt now.
-        counter: what the ledger counts now; 0 if there is none.
+        counter: what the ledger counts now.
     """
 
     in_doubt: int = 0
     counter: int = 0
 
 
+class _AcceptedBefore(Exception):
+    """An older copy was accepted, and not all is known yet that it lacks; its argument is the ledger's counter."""
+
+
 async def refuse_newest(where: str | Path | Place, *, newest: int = 0) -> None:
     """See that there is something for `accept_older` to accept, before anybody is asked whether to; nothing is written.
+
+    A copy that was accepted, and of which not all is known that it lacks, may be accepted again.
 
     Raises:
         LedgerError: the ledger is not older than anything that is known, or there never was one.
@@ -56,7 +65,8 @@ async def refuse_newest(where: str | Path | Place, *, newest: int = 0) -> None:
         return
     store = await Store.look(where, utc_now)
     try:
-        await _known_of(store, keeper, newest, where)
+        with suppress(_AcceptedBefore):
+            await _known_of(store, keeper, newest, where)
     finally:
         await store.close()
 
@@ -89,6 +99,7 @@ def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) ->
 
     Raises:
         LedgerError: this one is not older, and lacks nothing that was counted.
+        _AcceptedBefore: it was accepted already, and lacks nothing that was counted since.
     """
     identity = identity_of(db)
     if identity is None:
@@ -97,6 +108,8 @@ def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) ->
     known = max([newest, *(each.counter for each in own)])
     if any(is_lacking(db, each) for each in own):
         return max(known, identity.counter)
+    if known <= identity.counter and accepted_at(db):
+        raise _AcceptedBefore(identity.counter)
     if known <= identity.counter:
         raise LedgerError(f"is not older than what is known of it: it counts {identity.counter:,}", path=str(where))
     return known
@@ -107,7 +120,9 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
 
     What waited when the copy was made, or was on its way, may have been sent since: every such order is in doubt from
     now on, and so is what was still being loaded. Recorded drafts of orders that are not created are forgotten: they
-    prove nothing, since another one may have been made and broadcast. Nothing is known of orders that came later.
+    prove nothing, since another one may have been made and broadcast. Nothing is known of orders that came later: so
+    from now on, until `Ledger.all_known`, an order that is pushed for the first time is looked up before it is sent,
+    and is in doubt where that cannot be done. After that call nothing of this is done again.
 
     Args:
         newest: the highest counter that was seen of it elsewhere than beside it.
@@ -118,14 +133,14 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
     """
     where = place(where)
     keeper = Keeper(where)
-    if await asyncio.to_thread(_is_gone, keeper, where) and where.kind is Kind.SQLITE:
-        with translated(keeper.path):
-            keeper.path.unlink()
-        return Accepted()
+    await asyncio.to_thread(_is_gone, keeper, where)
     store = await Store.open(where, clock, accept_older=True)
     locks = ExitStack()
     try:
-        known = await _known_of(store, keeper, newest, where)
+        try:
+            known = await _known_of(store, keeper, newest, where)
+        except _AcceptedBefore as accepted:
+            return Accepted(counter=accepted.args[0])
 
         def job(db: Database) -> Accepted:
             locks.close()  # those of an attempt that was undone
@@ -136,6 +151,7 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
                 locks.callback(lock.release)
             doubtful = _put_in_doubt(db, store.now())
             # Whoever had a run or a claim of the newer copy in mind, and is frozen, writes nothing more.
+            db.change("remember", name=ACCEPTED_AT, value=store.now())
             db.change("remember", name="first_epoch", value=runs.first_epoch(db) + runs.EPOCHS_OF_A_COPY)
             db.change("raise_run_epochs", by=runs.EPOCHS_OF_A_COPY)
             db.script("withdraw_all")
@@ -192,3 +208,92 @@ def _settle_keys(db: Database, mine: Chunk, environment: str) -> frozenset[int]:
         taken.add(meta.key)
         take_key(db, environment, mine, place_, (owner, at))
     return frozenset(found)
+
+
+# --- runs that the copy does not know ---------------------------------------------------------------------------------
+
+
+@frozen
+class LostOrder:
+    """An order of a run that the copy does not know, as a result file has it.
+
+    Attributes:
+        order: its payload only names it: what was sent is not known.
+        task_id: the task that was created; None if it was in doubt.
+        error: what was said of it, where it was in doubt.
+    """
+
+    order: NewOrder
+    task_id: str | None = None
+    error: str = ""
+
+
+async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder]) -> int | None:
+    """Put a run into the ledger that it has lost; nothing of it is ever sent.
+
+    A key that the ledger has in doubt, and that the run created, is the run's. Another key that is live in the ledger
+    stays what it is there.
+
+    Args:
+        info: its id, environment, mode, source, columns and options.
+
+    Returns:
+        The number of its orders that are created or in doubt now; None if the ledger knows the run.
+
+    Raises:
+        ValueError: a key cannot be one, or is in it twice.
+        LedgerError: the ledger fails.
+    """
+    admission.check_keys([lost.order for lost in orders])
+    keys = Counter(lost.order.key for lost in orders)
+    if len(keys) < len(orders):
+        raise ValueError(f"run {info.id} has the key {keys.most_common(1)[0][0]} twice")
+    store = ledger._store
+    now = store.now()
+
+    def job(db: Database) -> int | None:
+        db.script("admitting")
+        if not runs.begin(db, evolve(info, state=RunState.LOADING, holder=None)):
+            return None
+        held = runs.held_as(runs.one(db, info.id))
+        for start in range(0, len(orders), CHUNK):
+            admission.add(db, held, [lost.order for lost in orders[start : start + CHUNK]], CHUNK, now, compact=False)
+        number = _settle_lost(db, held, {lost.order.key: lost for lost in orders}, now)
+        db.change("forget_contested", run=held.number)
+        db.change("set_run_state", number=held.number, state=RunState.DONE.value, finished_at=now)
+        marks.count(db, store.slot)
+        return number
+
+    return await store.write(job)
+
+
+def _settle_lost(db: Database, held: runs.Held, orders: Mapping[str, LostOrder], now: int) -> int:
+    """Give the orders of a lost run, which is loading, their states and tasks; the number of live ones is returned."""
+    contests = {(each.chunk.id, each.place): each for block in admission.contested(db, held) for each in block}
+    recorded = marks.recorded(db, held.environment, [lost.task_id for lost in orders.values() if lost.task_id])
+    live = 0
+    for page in each_page(db, held.number, bodies=True):
+        for chunk in page.values():
+            chunk.keep_names_only(db)
+            for place_, meta in enumerate(chunk.metas):
+                lost, contest = orders[meta.key], contests.get((chunk.id, place_))
+                created = lost.task_id is not None and lost.task_id not in recorded
+                if contest is not None and contest.owner is not None:
+                    if not (created and contest.state is OrderState.IN_DOUBT and contest.owner.task_id is None):
+                        chunk.states[place_] = LETTERS[OrderState.ALREADY_PUSHED]
+                        continue
+                    theirs = load(db, [contest.owner.chunk.id])[contest.owner.chunk.id]
+                    theirs.move(contest.owner.place, OrderState.SUPERSEDED)
+                    theirs.save(db, now)
+                    runs.settle_emptied(db, contest.owner.run.id, now)
+                if contest is not None:
+                    admission.take_contested(db, held, contest)
+                live += 1
+                chunk.states[place_] = LETTERS[OrderState.CREATED if created else OrderState.IN_DOUBT]
+                if created:
+                    chunk.record(place_, lost.task_id, None)
+                else:
+                    known = f"its task {lost.task_id} is recorded for another order" if lost.task_id else lost.error
+                    chunk.note(place_, error=f"{LOST}; {known}" if known else LOST)
+            chunk.save(db, now)
+    return live

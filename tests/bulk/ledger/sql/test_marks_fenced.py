@@ -21,14 +21,14 @@ from gotsurge_async.bulk.ledger import (
 )
 from gotsurge_async.bulk.ledger.sql import marks
 from gotsurge_async.bulk.ledger.sql.chunks import Chunk
-from gotsurge_async.bulk.ledger.sql.runs import Held, LatestTasks
+from gotsurge_async.bulk.ledger.sql.runs import Held, RecordedTasks
 from gotsurge_async.config import SETTLE
 from tests.bulk.ledger.kit import TurnedClock, bring, epoch_of, ids, loaded, moved_behind, only, order, orders, states
 
 
 def another(run: Run) -> Held:
     """The same run in other hands, under the same epoch: as a process has it that woke up with an older claim."""
-    return evolve(run._held, claims=dict(run._held.claims), seen=deepcopy(run._held.seen), tasks=LatestTasks())
+    return evolve(run._held, claims=dict(run._held.claims), seen=deepcopy(run._held.seen), tasks=RecordedTasks())
 
 
 async def mark(ledger: Ledger, held: Held, do: Callable[..., Any], *arguments: Any) -> Any:
@@ -173,22 +173,6 @@ async def test_a_task_is_of_whoever_lives_with_it(ledger: Ledger) -> None:
             await run.record([OrderOutcome(row.id, state)])
         await run.close()
         assert await ledger._store.read(marks.recorded, "simulator", ["task-1", "task-2"]) == {"task-1": [row.id]}
-
-
-def test_the_latest_tasks_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task is known with its order for as many tasks as are kept, at least; then it is forgotten."""
-    monkeypatch.setattr(LatestTasks, "MOST", 10)
-    tasks = LatestTasks()
-    for order_id in range(1, 16):
-        assert not tasks.others({f"task-{order_id}": order_id})
-        tasks.keep({f"task-{order_id}": order_id})
-    assert tasks.others({"task-1": 2})
-    assert not tasks.others({"task-1": 1, "task-15": 15})
-    assert tasks.others({"task-1": 1, "task-15": 1})
-    for order_id in range(16, 40):
-        tasks.keep({f"task-{order_id}": order_id})
-    assert not tasks.others({"task-1": 2})
-    assert tasks.others({"task-39": 2, "task-30": 30})
 
 
 async def test_a_word_is_taken_of_a_key_that_went_on_to_another_run(ledger: Ledger, clock: TurnedClock) -> None:

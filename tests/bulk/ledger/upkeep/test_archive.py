@@ -132,7 +132,7 @@ async def test_nothing_that_is_archived_is_pushed_again(
     (new,) = [row.id async for row in run.rows({OrderState.PENDING}) if row.line == 4]
     await run.claim([new])
     await run.record([OrderOutcome(new, OrderState.IN_DOUBT)])
-    with pytest.raises(LedgerError, match="recorded for another order"):
+    with pytest.raises(LedgerError, match=r"recorded for an order of run .*, archived"):
         await run.record([OrderOutcome(new, OrderState.CREATED, "task-1")])
     await run.close()
 

@@ -63,10 +63,6 @@ async def test_a_sound_ledger_is_found_sound(path: Path) -> None:
         ),
         (("DELETE FROM bodies WHERE chunk = 1",), "table bodies, chunk 1: the orders of a chunk are missing"),
         (
-            ("UPDATE results SET ids = replace(ids, 'task-2', 'task-1')",),
-            "orders 32 and 33: two live orders have one task: task-1",
-        ),
-        (
             ("UPDATE bodies SET meta = replace(meta, 'TRK-2', 'TRK-1')",),
             "chunk 1, line 2, key TRK-1: the key of a live order does not lead to it",
         ),
@@ -218,7 +214,6 @@ async def test_a_ledger_in_postgresql_is_looked_after(url: str, tmp_path: Path) 
             "UPDATE bodies SET body = replace(convert_from(body, 'UTF8'), '}', ']')::bytea WHERE chunk = 1",
             "line 3, key",
         ),
-        ("UPDATE results SET ids = replace(ids, 'task-2', 'task-1')", "two live orders have one task: task-1"),
         ("UPDATE results SET ids = '{]'", "table results, chunk 1, part 0: its task ids are no list of text"),
         ("UPDATE chunks SET updated_at = -5 WHERE id = 2", "table chunks, chunk 2: updated_at cannot be -5"),
         ("DELETE FROM keys WHERE key = 'TRK-11'", "chunk 2, line 11, key TRK-11: the key of a live order does not"),
