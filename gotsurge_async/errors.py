@@ -293,14 +293,27 @@ class OutcomeUnknown(CallError):
         sent: the exact body that was sent, b"" for none. It may hold personal data: it is in no message.
         response: the answer that came and did not tell, with its ``body`` as bytes: an unreadable one, or a failure of
             the service; None if none came, or if it holds secrets. It is in no message either.
+        done: of a create whose answer does not fit its orders, the tasks that are certain, in the order of the orders:
+            `CreatedTasks`; else None.
+        rows: with ``done``, the indices (from 0) of the orders in doubt. Empty if every order has its task, and the
+            answer names others besides.
     """
 
     def __init__(
-        self, message: str = "", *, sent: bytes = b"", response: "Response | None" = None, **details: Any
+        self,
+        message: str = "",
+        *,
+        sent: bytes = b"",
+        response: "Response | None" = None,
+        done: Any = None,
+        rows: tuple[int, ...] = (),
+        **details: Any,
     ) -> None:
         super().__init__(message, **details)
         self.sent = sent
         self.response = response
+        self.done = done
+        self.rows = rows
 
 
 def what_is_known(error: BaseException) -> "NotSent | OutcomeUnknown | None":

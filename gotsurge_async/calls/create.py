@@ -31,6 +31,7 @@ from gotsurge_async.money import Money
 __all__ = ["Created", "InDoubt", "OrderResult", "PushStream", "Refused", "Unprocessed"]
 
 T = TypeVar("T")
+Answered = TypeVar("Answered", bound=Receipt | Task)
 
 STOPPERS = (401, 403)
 """Statuses that say nothing about the orders: every later chunk would meet them too."""
@@ -102,39 +103,58 @@ def results_of_receipts(
     orders: Sequence[T], identities: Sequence[Identity], receipts: Sequence[Receipt], operation: str = ""
 ) -> list[OrderResult[T]]:
     """Match the answer of a create to its orders; an order without a task in it, or with two, is in doubt."""
-    found = match(identities, receipts)
-    taken = {receipt.id for receipt in found if receipt is not None}
-    left = [receipt for receipt in receipts if receipt.id not in taken]
-    results: list[OrderResult[T]] = []
-    for order, identity, receipt in zip(orders, identities, found, strict=True):
-        more = [each.id for each in left if _names(identity, each)] if left else []
-        if receipt is None:
-            told = f"the answer names {len(receipts)} tasks, and none that can be told to be this order's"
-        elif more:
-            told = f"the answer names more than one task for it: {', '.join((receipt.id, *more))}"
+    tasks, doubts = match_alone(identities, receipts, operation)
+    return [
+        InDoubt(order=order, error=doubts[row]) if receipt is None else Created(order=order, receipt=receipt)
+        for row, (order, receipt) in enumerate(zip(orders, tasks, strict=True))
+    ]
+
+
+def match_alone(
+    identities: Sequence[Identity], answered: Sequence[Answered], operation: str, *, whole: bool = True
+) -> tuple[list[Answered | None], dict[int, OutcomeUnknown]]:
+    """`match`, but an order for which the answer names more than one task has none.
+
+    Returns:
+        The task of each order, None for an order in doubt; and why each of those is in doubt, by its index.
+    """
+    matched = match(identities, answered, whole=whole)
+    taken = {task.id for task in matched if task is not None}
+    left = [task for task in answered if task.id not in taken]
+    doubts: dict[int, OutcomeUnknown] = {}
+    for row, task in enumerate(matched):
+        if task is None:
+            why = f"the answer names {len(answered)} tasks, and none that can be told to be this order's"
+        elif left and any(_names(identities[row], other) for other in left):
+            ids = [task.id, *(other.id for other in left if _names(identities[row], other))]
+            why = f"the answer names more than one task for it: {', '.join(ids)}"
         else:
-            results.append(Created(order=order, receipt=receipt))
             continue
-        results.append(InDoubt(order=order, error=OutcomeUnknown(told, operation=operation, status=200)))
-    return results
+        doubts[row] = OutcomeUnknown(why, operation=operation, status=200)
+        matched[row] = None
+    return matched, doubts
 
 
-def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[Receipt | None]:
+def match(identities: Sequence[Identity], receipts: Sequence[Answered], *, whole: bool = True) -> list[Answered | None]:
     """Find the receipt of each order.
 
     The document promises neither the order of the answer nor that it is whole. So an order is matched by tracking id,
-    else by invoice number, else by position if the counts agree, nothing was left out of the answer, and nothing that
-    was matched stands elsewhere; never with a receipt that names another id.
+    else by invoice number, else by position if the counts agree, nothing was left out of the answer, nothing that was
+    matched stands elsewhere, and none names another order than the one in its place.
+
+    Args:
+        receipts: the tasks of the answer, as they came.
+        whole: False if something was left out of them; `Receipts` know it by themselves.
     """
-    whole = getattr(receipts, "whole", True)
+    whole = whole and getattr(receipts, "whole", True) and len(identities) == len(receipts)
     receipts = _told_apart(receipts)
     named = [(receipt.tracking_id, receipt.invoice_number) for receipt in receipts]
     if named == list(identities) and None not in [tracking_id for tracking_id, _ in named]:
         return list(receipts)  # as nearly always
-    found: list[Receipt | None] = [None] * len(identities)
+    found: list[Answered | None] = [None] * len(identities)
     left = list(receipts)
     for place, name in enumerate(("tracking_id", "invoice_number")):
-        by_name: dict[str, deque[Receipt]] = {}
+        by_name: dict[str, deque[Answered]] = {}
         for receipt in left:
             if key := getattr(receipt, name):
                 by_name.setdefault(key, deque()).append(receipt)
@@ -148,18 +168,17 @@ def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[R
         whole
         and len(identities) == len(receipts)
         and all(each is None or each is receipt for each, receipt in zip(found, receipts, strict=True))
+        and not any(map(other_name, identities, map(named_by, receipts)))
     ):
-        for number, (identity, receipt) in enumerate(zip(identities, receipts, strict=True)):
-            if not other_name(identity, named_by(receipt)):
-                found[number] = receipt
+        return list(receipts)
     return found
 
 
-def _told_apart(receipts: Sequence[Receipt]) -> Sequence[Receipt]:
+def _told_apart(receipts: Sequence[Answered]) -> Sequence[Answered]:
     """The receipts by which orders can be told apart: a task that stands twice counts once if it says whose it is."""
     if len({receipt.id for receipt in receipts}) == len(receipts):
         return receipts
-    by_task: dict[str, list[Receipt]] = {}
+    by_task: dict[str, list[Answered]] = {}
     for receipt in receipts:
         by_task.setdefault(receipt.id, []).append(receipt)
     return [
@@ -184,7 +203,7 @@ def other_name(identity: Identity, told: Identity) -> str:
     return f"its invoice_number is {theirs}" if mine and theirs and mine != theirs else ""
 
 
-def _names(identity: Identity, receipt: Receipt) -> bool:
+def _names(identity: Identity, receipt: Receipt | Task) -> bool:
     """Whether a receipt names the order, and nothing that the order has otherwise."""
     told = named_by(receipt)
     same = any(mine and mine == theirs for mine, theirs in zip(identity, told, strict=True))
@@ -276,7 +295,7 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
         }
         if not fit:
             return list(unfit.values())
-        names = [_sent_names(order) for order in orders]
+        names = [sent_names(order) for order in orders]
         results = await create_chunk(self._session, self._endpoint, orders, body, names)
         for number, result in unfit.items():
             results.insert(number, result)
@@ -309,7 +328,7 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
         return orders, body
 
 
-def _sent_names(order: Order) -> Identity:
+def sent_names(order: Order) -> Identity:
     """The names with which an order is sent: one that is no text, or that was put there, stands in ``extra``."""
     given = order.extra
     if not given:
