@@ -63,8 +63,8 @@ class GotSurge:
         profile: confirmed verbs and paths: a `Profile`, a mapping, or the path of a TOML file.
         hooks: are told of every request, retry, refresh and chunk.
         clock: time, for tests.
-        assumed_endpoints: "accept" or "refuse" to create on paths that no profile confirms; the default refuses in
-            production.
+        assumed_endpoints: "accept" or "refuse" operations that change something (create, broadcast, cancel, update,
+            tracking ids, invitations) on paths that no profile confirms. The default refuses them in production.
 
     Raises:
         ConfigError: settings that cannot be right.
@@ -111,7 +111,7 @@ class GotSurge:
             policy=retry or RetryPolicy(),
             hooks=self.hooks,
             clock=clock,
-            create_on_assumed=assumed_endpoints == "accept"
+            accept_assumed=assumed_endpoints == "accept"
             or (assumed_endpoints is None and not self.environment.is_production),
         )
         self._new_known = partial(Known, *filter(None, [credentials.secret_key if credentials else None]))

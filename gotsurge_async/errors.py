@@ -7,7 +7,7 @@
     │   ├── TooManyInOneCall              more than 20 tasks or ids where the API takes 20
     │   ├── WrongLoop                     a client used from another event loop than its own
     │   ├── ClientClosed                  a client used before it was opened or after it was closed
-    │   └── EndpointsAssumed              production, and a create on a path that nobody has confirmed
+    │   └── EndpointsAssumed              production, and a change on a path that no profile confirms
     ├── ConfigError (also ValueError)     settings that are missing, malformed or contradict each other
     ├── InvalidData (also ValueError)     data that we refuse to send, or cannot read; carries `problems`
     │   └── UnreadableAnswer              an answer that is not what the operation promises
@@ -102,7 +102,7 @@ class ClientClosed(UsageError):
 
 
 class EndpointsAssumed(UsageError):
-    """The paths of the API are assumed until a profile confirms them: production does not create on a guess."""
+    """The paths of the API are assumed until a profile confirms them: production changes nothing on a guess."""
 
 
 class ConfigError(GotSurgeError, ValueError):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import attrs
 import click
 
-from gotsurge_async.api.endpoints import TASKS_CREATE
+from gotsurge_async.api.endpoints import PLATFORM_TASKS_UPDATE
 from gotsurge_async.bulk import Brakes, Ledger, Mode, Push, Run, Source, SourceOptions
 from gotsurge_async.bulk.after.replace import replace_changed
 from gotsurge_async.bulk.after.results import refuse_older
@@ -249,7 +249,6 @@ class Pushing(Sending):
         ):
             options.seen.watch(gs)
             await refuse_older(ledger, options.out)
-            gs.session.resolve(TASKS_CREATE)  # before the file is read, not after
             push = Push(
                 gs,
                 ledger,
@@ -261,11 +260,15 @@ class Pushing(Sending):
             )
             await self._tell_other_names(ledger, gs.environment.api_base)
             if options.mode == "auto":
+                push.check_endpoints(*Mode)  # before the service is asked, and the file is read
                 await push.choose_mode()
             else:
                 push.mode = Mode(options.mode)
+            push.check_endpoints()
             if options.replace_changed and push.mode is Mode.DIRECT:
                 raise UsageError("--replace-changed is for platform partners: a plain one cannot change a task")
+            if options.replace_changed:
+                gs.session.require(PLATFORM_TASKS_UPDATE)
             with options.seen.put_up(wanted=options.distributed) as trace:
                 run, admission = await self._load(push, gs.environment.api_base, trace)
             if admission.changed:

@@ -120,7 +120,8 @@ _places = (
     _place(
         "--accept-assumed-endpoints",
         is_flag=True,
-        help="Create in production also on paths that are assumed: no profile has confirmed them (gotsurge endpoints).",
+        help="Let production create, broadcast, cancel and update on assumed paths, too: no profile has confirmed them "
+        "(gotsurge endpoints).",
     ),
 )
 _simulate = _place(
