@@ -21,13 +21,12 @@ from gotsurge_async.calls.outcome import Attempt, Outcome, attempt, error_of, se
 from gotsurge_async.calls.retry import decide
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock, sleep_or
-from gotsurge_async.config import RetryPolicy
+from gotsurge_async.config import RetryPolicy, check_timeout
 from gotsurge_async.errors import (
     CallError,
     ClientClosed,
     NotSent,
     UnreadableAnswer,
-    UsageError,
     WrongLoop,
 )
 from gotsurge_async.hooks import CallDone, CallStarted, Hooks, RequestDone, RetryPlanned
@@ -99,10 +98,10 @@ class Session:
                 for its next try ends at once.
 
         Raises:
-            UsageError: a time of nothing.
+            UsageError: a time that is not a number of seconds above 0.
         """
-        if timeout is not None and not timeout > 0:
-            raise UsageError(f"timeout: a call needs more than {timeout:g} seconds")
+        if timeout is not None:
+            check_timeout(timeout)
         other = copy.copy(self)
         other.timeout = self.timeout if timeout is None else timeout
         other.policy = policy or self.policy
@@ -116,7 +115,7 @@ class Session:
             timeout: unless given, that of `with_options`; without one of these there is no limit.
 
         Raises:
-            UsageError: a time of nothing.
+            UsageError: a time that is not a number of seconds above 0.
         """
         seconds = self.timeout if timeout is None else timeout
         if seconds is None or (timeout is None and self._ends is not None):

@@ -45,7 +45,13 @@ def as_read(given: Any) -> "Order | Faulty":
 def each_as_read(
     given: Iterable[Any] | AsyncIterable[Any],
 ) -> "Iterable[Order | Faulty] | AsyncIterable[Order | Faulty]":
-    """`as_read` of each, when it is asked for."""
+    """`as_read` of each, when it is asked for.
+
+    Raises:
+        UsageError: one order, one dict or a text was given, which is not several.
+    """
+    if isinstance(given, str | bytes | Mapping | Model) or not isinstance(given, Iterable | AsyncIterable):
+        raise UsageError(f"orders: give several, such as a list, not {type(given).__name__}")
     return _each(given) if isinstance(given, AsyncIterable) else map(as_read, given)
 
 
