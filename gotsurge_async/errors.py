@@ -10,6 +10,7 @@
     │   └── EndpointsAssumed              production, and a change on a path that no profile confirms
     ├── ConfigError (also ValueError)     settings that are missing, malformed or contradict each other
     ├── InvalidData (also ValueError)     data that we refuse to send, or cannot read; carries `problems`
+    │   ├── RepeatedKey               an order whose tracking id was in the same stream already; it was not sent
     │   └── UnreadableAnswer              an answer that is not what the operation promises
     ├── SignInFailed                      a sign-in was begun, and did not end in tokens
     ├── SignInNeeded                      no token that works, and none to be had without a person
@@ -56,6 +57,7 @@ __all__ = [
     "Problem",
     "RateLimited",
     "Rejected",
+    "RepeatedKey",
     "SignInFailed",
     "SignInNeeded",
     "TooLateToCancel",
@@ -130,6 +132,14 @@ class InvalidData(GotSurgeError, ValueError):
     def __str__(self) -> str:
         lines = [f"{p.path}: {p.message}" if p.path else p.message for p in self.problems]
         return "; ".join([str(self.args[0]), *lines]) if self.args[0] else "; ".join(lines)
+
+
+class RepeatedKey(InvalidData):
+    """An order whose tracking id was in the same stream already: this one was not sent.
+
+    The earlier order has a result of its own, and GotSurge may have it: push this one only if it is another order, and
+    under another tracking id.
+    """
 
 
 class UnreadableAnswer(InvalidData):

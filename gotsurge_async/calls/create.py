@@ -3,16 +3,25 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import attrs
 
 from gotsurge_async.api.endpoints import Endpoint
+from gotsurge_async.calls.keys import KeysSeen
 from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.calls.session import Session
 from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.codec.converters import id_of
-from gotsurge_async.codec.given import Faulty, OrderLike, check_limit, each_as_read, refuse_faulty, written_batch
+from gotsurge_async.codec.given import (
+    Faulty,
+    OrderLike,
+    as_read,
+    check_limit,
+    each_as_read,
+    refuse_faulty,
+    written_batch,
+)
 from gotsurge_async.errors import (
     CallError,
     GotSurgeError,
@@ -22,6 +31,7 @@ from gotsurge_async.errors import (
     Problem,
     RateLimited,
     Rejected,
+    RepeatedKey,
     SignInNeeded,
 )
 from gotsurge_async.hooks import ChunkDone
@@ -67,9 +77,10 @@ class InDoubt(Generic[T]):
 
 @attrs.frozen(kw_only=True)
 class Unprocessed(Generic[T]):
-    """GotSurge certainly does not have the order: no connection, no sign-in, too many requests, or it cannot be sent.
+    """This order was certainly not created: no connection, no sign-in, too many requests, or it cannot be sent.
 
-    In the last case ``error`` is an `InvalidData`, and ``order`` what was given.
+    In the last case ``error`` is an `InvalidData`, and ``order`` what was given. If it is a `RepeatedKey`, an earlier
+    order of the stream has the same tracking id, and GotSurge may have that one: do not push this one again.
     """
 
     order: T
@@ -247,6 +258,9 @@ async def create_chunk(
 class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
     """The results of a push without a ledger, one for each order, as they come.
 
+    An order whose tracking id was in the stream already is not sent, but `Unprocessed` with `RepeatedKey`. For this
+    alone the stream remembers tracking ids, see `KeysSeen`; orders without one cannot be compared.
+
     ``async for result in stream``; in an ``async with`` block it also ends cleanly when the loop is left early. Then,
     or when it is cancelled, ``in_flight`` holds the orders whose outcome is not known.
 
@@ -271,12 +285,21 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
     ) -> None:
         """``concurrency`` is the client's own limit unless given."""
         check_limit(validate, max_price)
-        read = cast("Iterable[OrderLike]", each_as_read(orders))
+        self._keys = KeysSeen()
+        read = cast("Iterable[OrderLike]", each_as_read(orders, self._read))
         super().__init__(read, size=size, concurrency=session.limiter.at_most(concurrency))
         self._session = session
         self._endpoint = endpoint
         self._validate = validate
         self._max_price = max_price
+
+    def _read(self, given: Any) -> Order | Faulty:
+        order = as_read(given)
+        key = sent_names(order)[0] if isinstance(order, Order) else None
+        if not key or self._keys.add(key):
+            return order
+        repeated = Problem("tracking_id", f"{key:.60} was in this stream already, so this order was not sent", key)
+        return Faulty(given, RepeatedKey("", [repeated]))
 
     async def _send(self, items: Sequence[OrderLike]) -> list[OrderResult[Order]]:
         started = self._session.clock.monotonic()
