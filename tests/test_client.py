@@ -296,7 +296,7 @@ async def test_a_profile_is_taken_in_every_form(tmp_path: Path) -> None:
 async def test_production_changes_nothing_on_a_guess(environment: Any, options: dict[str, Any], creates: bool) -> None:
     """Against production a create on an assumed path is refused, unless it was confirmed or accepted; reads are not."""
     transport = MemoryTransport(serve)
-    async with GotSurge(environment, bearer_token="b", transport=transport, clock=ManualClock(), **options) as gs:
+    async with GotSurge(environment, bearer_token="bearer", transport=transport, clock=ManualClock(), **options) as gs:
         await gs.tasks.get("t")
         if creates:
             assert (await gs.tasks.create([order()])).tasks
