@@ -24,16 +24,28 @@ from gotsurge_async.calls.limiter import Limiter
 from gotsurge_async.calls.session import Session
 from gotsurge_async.clock import Clock, SystemClock
 from gotsurge_async.codec.given import OrderLike
-from gotsurge_async.config import Credentials, Environment, EnvironmentName, Limits, RetryPolicy, Timeouts, from_env
-from gotsurge_async.errors import ClientClosed, UsageError
-from gotsurge_async.hooks import Hook, Hooks
+from gotsurge_async.config import (
+    Credentials,
+    Environment,
+    EnvironmentName,
+    Limits,
+    RetryPolicy,
+    Timeouts,
+    check_parts,
+    from_env,
+    is_count,
+    secret_setting,
+    settings_of,
+)
+from gotsurge_async.errors import ClientClosed, ConfigError, UsageError
+from gotsurge_async.hooks import Hook, Hooks, listeners_of
 from gotsurge_async.money import Money
 from gotsurge_async.resources.partner import Partner
 from gotsurge_async.resources.platform import Platform
 from gotsurge_async.resources.prices import Prices
 from gotsurge_async.resources.sso import Sso
 from gotsurge_async.resources.tasks import Tasks
-from gotsurge_async.secrets import Known, Secret, as_secret
+from gotsurge_async.secrets import Known, Secret
 from gotsurge_async.transports.base import Response, Transport
 
 
@@ -57,17 +69,18 @@ class GotSurge:
         transport: another way to send; the client closes it.
         proxy: carries the encrypted connections: the URL of one, None for none, or what the environment (HTTPS_PROXY,
             NO_PROXY) says. Not with a ``transport``.
-        timeouts: how many seconds a try may take: `Timeouts`. A ``transport`` that is given has its own.
-        retry: when a call is tried again: `RetryPolicy`.
-        limits: how many calls at once, and how many a second: `Limits`.
+        timeouts: how many seconds a try may take: `Timeouts`, or the seconds of a try as a whole. A ``transport`` that
+            is given has its own.
+        retry: when a call is tried again: `RetryPolicy`, or the number of tries in all.
+        limits: how many calls at once, and how many a second: `Limits`, or the number of calls at once.
         profile: confirmed verbs and paths: a `Profile`, a mapping, or the path of a TOML file.
         hooks: are told of every request, retry, refresh and chunk.
         clock: time, for tests.
-        assumed_endpoints: "accept" or "refuse" to create on paths that no profile confirms; the default refuses in
-            production.
+        assumed_endpoints: "accept" or "refuse" operations that change something (create, broadcast, cancel, update,
+            tracking ids, invitations) on paths that no profile confirms. The default refuses them in production.
 
     Raises:
-        ConfigError: settings that cannot be right.
+        ConfigError: settings that cannot be right; the message says what to write.
     """
 
     def __init__(
@@ -82,15 +95,26 @@ class GotSurge:
         account: str = "default",
         transport: Transport | None = None,
         proxy: str | None = "environment",
-        timeouts: Timeouts | None = None,
-        retry: RetryPolicy | None = None,
-        limits: Limits | None = None,
+        timeouts: Timeouts | float | None = None,
+        retry: RetryPolicy | int | None = None,
+        limits: Limits | int | None = None,
         profile: Profile | Mapping[str, Any] | str | Path | None = None,
         hooks: Iterable[Hook] = (),
         clock: Clock | None = None,
         assumed_endpoints: Literal["accept", "refuse"] | None = None,
     ) -> None:
         self._state: Literal["new", "open", "closed", "shared"] = "new"
+        timeouts = settings_of(Timeouts, timeouts, "timeouts", "total")
+        policy = settings_of(RetryPolicy, retry, "retry", "attempts")
+        self.limits: Limits = settings_of(Limits, limits, "limits", "concurrency")
+        if not (credentials is None or isinstance(credentials, Credentials)):
+            kind = type(credentials).__name__
+            raise ConfigError(f"credentials: give Credentials(client_key=…, secret_key=…), not {kind}")
+        if not isinstance(account, str) or not account:
+            raise ConfigError(f"account is a name, which is text, not {account!r:.60}")
+        if assumed_endpoints not in (None, "accept", "refuse"):
+            raise ConfigError(f'assumed_endpoints is "accept" or "refuse", not {assumed_endpoints!r:.60}')
+        check_parts(transport=transport, token_store=token_store, clock=clock)
         if transport is None:
             # Imported here, so that importing the package does not pay for aiohttp.
             from gotsurge_async.transports.aiohttp import AiohttpTransport
@@ -99,8 +123,7 @@ class GotSurge:
         clock = clock or SystemClock()
         self.profile: Profile = _profile(profile)
         self.environment: Environment = _environment(environment, api_base, self.profile)
-        self.hooks: Hooks = Hooks(*hooks)
-        self.limits: Limits = limits or Limits()
+        self.hooks: Hooks = Hooks(*listeners_of(hooks))
         self._transport = transport
         self._limiter = Limiter(self.limits, clock)
         self._new_session = partial(
@@ -108,10 +131,10 @@ class GotSurge:
             transport=transport,
             api_base=self.environment.api_base,
             profile=self.profile,
-            policy=retry or RetryPolicy(),
+            policy=policy,
             hooks=self.hooks,
             clock=clock,
-            create_on_assumed=assumed_endpoints == "accept"
+            accept_assumed=assumed_endpoints == "accept"
             or (assumed_endpoints is None and not self.environment.is_production),
         )
         self._new_known = partial(Known, *filter(None, [credentials.secret_key if credentials else None]))
@@ -127,7 +150,9 @@ class GotSurge:
         self._new_tokens = partial(
             TokenManager, token_store or MemoryStore(), self.oauth.refresh, clock=clock, hooks=self.hooks
         )
-        self._given = _given_tokens(as_secret(bearer_token), as_secret(refresh_token), clock)
+        self._given = _given_tokens(
+            secret_setting("bearer_token", bearer_token), secret_setting("refresh_token", refresh_token), clock
+        )
         self._keeper = Keeper(clock)
         self._main: Self | None = None
         self._others: dict[str, Self] = {}
@@ -171,7 +196,12 @@ class GotSurge:
 
         Args:
             account: the name under which the token store keeps the account's tokens.
+
+        Raises:
+            UsageError: a name that is empty, or no text.
         """
+        if not isinstance(account, str) or not account:
+            raise UsageError(f"account is a name, which is text, not {account!r:.60}")
         main = self._main or self
         if account == main.tokens.account:
             return main
@@ -215,10 +245,10 @@ class GotSurge:
             account: see `as_account`.
 
         Raises:
-            UsageError: a time of nothing, or fewer than no retries.
+            UsageError: a time that is not a number of seconds above 0, or retries that are not 0 or more.
         """
-        if retries is not None and retries < 0:
-            raise UsageError(f"retries: 0 or more, not {retries}")
+        if not (retries is None or is_count(retries, 0)):
+            raise UsageError(f"retries: 0 or more, not {retries!r:.60}")
         base = self if account is None else self.as_account(account)
         policy = None if retries is None else attrs.evolve(self._session.policy, attempts=retries + 1)
         other = copy.copy(base)
@@ -254,7 +284,7 @@ class GotSurge:
         validate: bool = False,
         max_price: Money | None = None,
     ) -> PushStream:
-        """Create any number of orders: chunks of at most 20, a bounded number in flight, results as they come::
+        """Send any number of orders; remembers nothing once the stream has ended. Results come as they are known::
 
             async for result in gs.push(orders):
                 match result:
@@ -263,8 +293,13 @@ class GotSurge:
                     case InDoubt(order=order, error=error): ...
                     case Unprocessed(order=order, error=error): ...
 
-        Memory stays flat whatever the number. It keeps no ledger: what is `InDoubt` is the caller's to look up, and a
-        crash forgets what was in flight. `gotsurge_async.bulk.Push` is the push with a ledger.
+        It keeps no ledger: what is `InDoubt` is the caller's to look up, a crash forgets what was in flight, and the
+        same orders pushed again are sent again. `gotsurge_async.bulk.Push` is the push with a ledger.
+
+        Chunks have at most 20 orders, and a bounded number of them is in flight. Within the stream a tracking id is
+        sent once: a second order with it is `Unprocessed` with `RepeatedKey`. For this the stream keeps 8 bytes of each
+        tracking id: some 20 MB for a million orders, 100 MB for ten million; all else is flat, whatever the number.
+        Orders without a tracking id cannot be compared, and are all sent.
 
         Args:
             orders: a plain or an async iterable of orders, or of dicts of their fields as the API writes them. One that
@@ -383,7 +418,11 @@ def _profile(profile: Profile | Mapping[str, Any] | str | Path | None) -> Profil
         return Profile()
     if isinstance(profile, Profile):
         return profile
-    return Profile.from_mapping(profile) if isinstance(profile, Mapping) else Profile.load(profile)
+    if isinstance(profile, str | Path):
+        return Profile.load(profile)
+    if isinstance(profile, Mapping):
+        return Profile.from_mapping(profile)
+    raise ConfigError(f"profile: give a Profile, a mapping, or the path of a TOML file, not {type(profile).__name__}")
 
 
 def _environment(environment: str | Environment, api_base: str | None, profile: Profile) -> Environment:

@@ -1,16 +1,19 @@
 """Settings: where the service is, how long to wait, how often to try, how much at once."""
 
+import math
 import os
 import re
 from collections.abc import Mapping
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
 
 from gotsurge_async.api.profile import Profile
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.secrets import Secret, as_secret
+
+S = TypeVar("S", "Timeouts", "RetryPolicy", "Limits")
 
 API_PATH = "/api/partnership/v1"
 """Where the API stands on its host: assumed, the document does not show it."""
@@ -36,7 +39,7 @@ def checked_base(url: str) -> str:
     Raises:
         ConfigError: for what is no URL, carries a query or a user, or is plain http to another machine.
     """
-    scheme, host = _scheme_and_host(url)
+    scheme, host = _scheme_and_host(url) if isinstance(url, str) else ("", None)
     if not host or not url.isascii() or not _PLAIN_URL.fullmatch(url):
         raise ConfigError(f"the API base is a plain URL such as https://app.gotsurge.co{API_PATH}")
     if scheme == "http" and host not in _LOOPBACK:
@@ -85,10 +88,113 @@ class Environment:
                 raise ConfigError(f"the environment local needs the API base, such as http://127.0.0.1:8765{API_PATH}")
             parts = urlsplit(checked_base(api_base))
             return cls(name=name, consent_base=f"{parts.scheme}://{parts.netloc}", api_base=api_base)
-        host = _HOSTS.get(name)
+        host = _HOSTS.get(name) if isinstance(name, str) else None
         if host is None:
             raise ConfigError(f"no environment {name!r}: there are sandbox, production and local")
         return cls(name=name, consent_base=f"https://{host}", api_base=api_base or f"https://{host}{API_PATH}")
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a plain number of 0 or more: not true or false, NaN, infinity, or a span of time."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def is_count(value: object, least: int = 1) -> bool:
+    """Whether a value is a whole number of at least ``least``: not true or false, and not 2.0."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _name(settings: object, field: "attrs.Attribute[Any]") -> str:
+    return f"{type(settings).__name__}.{field.name}"
+
+
+def _seconds(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None:
+    if not (is_number(value) and value):
+        raise ConfigError(f"{_name(settings, field)} is a number of seconds above 0, not {value!r:.60}")
+
+
+def _seconds_or_none(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None:
+    if not is_number(value):
+        raise ConfigError(f"{_name(settings, field)} is a number of seconds, 0 or more, not {value!r:.60}")
+
+
+def _count(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None:
+    if not is_count(value):
+        raise ConfigError(f"{_name(settings, field)} is a whole number of 1 or more, not {value!r:.60}")
+
+
+def _rate(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None:
+    if value is not None and not (is_number(value) and value):
+        raise ConfigError(f"{_name(settings, field)} is a number above 0, or None for no limit, not {value!r:.60}")
+
+
+def _settle(settings: object, field: "attrs.Attribute[Any]", value: Any) -> None:
+    if not (is_number(value) and value <= MOST_SETTLE):
+        raise ConfigError(
+            f"{_name(settings, field)} is a number of seconds from 0 to {MOST_SETTLE:.0f}, not {value!r:.60}"
+        )
+
+
+def _shorter(usual: float, total: float) -> float:
+    """Seconds that are less than a total, which is checked later."""
+    return min(usual, total / 2) if is_number(total) else usual
+
+
+def settings_of(cls: type[S], value: "S | float | None", argument: str, field: str) -> S:
+    """The settings as an object: as they are, the usual ones for None, or made of a number, which is one field.
+
+    Raises:
+        ConfigError: the value is something else, or cannot be that field.
+    """
+    if isinstance(value, cls):
+        return value
+    if value is None:
+        return cls()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        fields: dict[str, Any] = {field: value}
+        return cls(**fields)
+    raise ConfigError(f"{argument}: give {cls.__name__}, or a number, which is its {field}, not {value!r:.60}")
+
+
+_PARTS = {
+    "transport": (("send", "close"), "AiohttpTransport()"),
+    "token_store": (("load", "save", "replace", "lock"), 'FileStore("tokens.json")'),
+    "clock": (("now", "monotonic", "sleep"), "SystemClock()"),
+}
+"""Arguments that are objects of any class: the methods that a client calls, and an example."""
+
+
+def check_parts(**parts: object) -> None:
+    """Check that each part of a client has the methods that the client calls; None is not a part.
+
+    Raises:
+        ConfigError: a part lacks one of them; the message names an example of what to give.
+    """
+    for argument, part in parts.items():
+        methods, example = _PARTS[argument]
+        is_usable = not isinstance(part, type) and all(callable(getattr(part, name, None)) for name in methods)
+        if part is not None and not is_usable:
+            raise ConfigError(f"{argument}: give an object such as {example}, not {type(part).__name__}")
+
+
+def check_timeout(timeout: float) -> None:
+    """Check the time that a call may take; there is no limit without one.
+
+    Raises:
+        UsageError: it is not a number of seconds above 0.
+    """
+    if not (is_number(timeout) and timeout):
+        raise UsageError(f"timeout is a number of seconds above 0, not {timeout!r:.60}")
+
+
+def check_concurrency(concurrency: int) -> None:
+    """Check the number of chunks in flight.
+
+    Raises:
+        UsageError: it is not a whole number of 1 or more.
+    """
+    if not is_count(concurrency):
+        raise UsageError(f"at least one chunk is in flight, not {concurrency!r:.60}")
 
 
 @attrs.frozen(kw_only=True)
@@ -99,20 +205,30 @@ class Timeouts:
     about one try of a call; ``gs.with_options(timeout=…)`` limits the whole of it.
 
     Attributes:
-        pool: seconds for a free connection, and for making one.
+        pool: seconds for a free connection, and for making one. Less than ``total``: if that ended first, an order that
+            never left would be in doubt. Unless given, 30, or half of a ``total`` that is short.
         connect: seconds for the TCP and TLS handshakes alone.
         read: seconds between two reads of an answer.
         total: seconds for a try from its beginning to the end of the answer, which may come a byte at a time; longer
-            than ``pool``.
+            than ``pool``. ``GotSurge(timeouts=10)`` is ``Timeouts(total=10)``.
         keepalive: for how many seconds an idle connection is kept; well under the server's own, see
             `transports.aiohttp`.
     """
 
-    pool: float = 30.0
-    connect: float = 10.0
-    read: float = 60.0
-    total: float = 300.0
-    keepalive: float = 15.0
+    total: float = attrs.field(default=300.0, validator=_seconds)
+    pool: float = attrs.field(
+        default=attrs.Factory(lambda self: _shorter(30.0, self.total), takes_self=True), validator=_seconds
+    )
+    connect: float = attrs.field(default=10.0, validator=_seconds)
+    read: float = attrs.field(default=60.0, validator=_seconds)
+    keepalive: float = attrs.field(default=15.0, validator=_seconds)
+
+    def __attrs_post_init__(self) -> None:
+        if self.pool >= self.total:
+            raise ConfigError(
+                f"Timeouts.pool ({self.pool:g} s) must be less than Timeouts.total ({self.total:g} s): give a longer "
+                "total, or leave pool out"
+            )
 
 
 @attrs.frozen(kw_only=True)
@@ -126,11 +242,11 @@ class RetryPolicy:
         longest_retry_after: when the service asks for more seconds than this, the call gives up instead.
     """
 
-    attempts: int = 6
-    base: float = 0.5
-    cap: float = 30.0
-    deadline: float = 300.0
-    longest_retry_after: float = 120.0
+    attempts: int = attrs.field(default=6, validator=_count)
+    base: float = attrs.field(default=0.5, validator=_seconds_or_none)
+    cap: float = attrs.field(default=30.0, validator=_seconds_or_none)
+    deadline: float = attrs.field(default=300.0, validator=_seconds_or_none)
+    longest_retry_after: float = attrs.field(default=120.0, validator=_seconds_or_none)
 
 
 @attrs.frozen(kw_only=True)
@@ -146,17 +262,47 @@ class Limits:
             longest that a client waits for an answer: proxies give a request up sooner.
     """
 
-    concurrency: int = attrs.field(default=64, validator=attrs.validators.ge(1))
-    rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.gt(0)))
-    settle: float = attrs.field(default=SETTLE, validator=[attrs.validators.ge(0), attrs.validators.le(MOST_SETTLE)])
+    concurrency: int = attrs.field(default=64, validator=_count)
+    rate: float | None = attrs.field(default=None, validator=_rate)
+    settle: float = attrs.field(default=SETTLE, validator=_settle)
+
+
+LEAST_SECRET = 3
+"""Characters of a secret. It is hidden wherever it stands in a text, and 34 of 100 pairs of letters and digits stand in
+the page of our messages alone; of three it is 3 of 100. Three is what programs' tests use: ``bearer_token="any"``."""
+
+
+def secret_setting(name: str, value: str | Secret | None) -> Secret | None:
+    """A secret among the settings, which is never shown. An empty one counts as none.
+
+    Raises:
+        ConfigError: it is not text, or has one or two characters.
+    """
+    if not (value is None or isinstance(value, str | Secret)):
+        raise ConfigError(f"{name} is text, not {type(value).__name__}")
+    secret = as_secret(value)
+    if secret and len(secret.reveal().strip()) < LEAST_SECRET:
+        raise ConfigError(
+            f"{name} is too short for a secret: give at least {LEAST_SECRET} characters, as GotSurge has issued it"
+        )
+    return secret
+
+
+def _client_key(_: object, field: object, value: str) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"Credentials.client_key is text that is not empty, not {value!r:.60}")
+
+
+def _secret_key(value: str | Secret | None) -> Secret | None:
+    return secret_setting("secret_key", value)
 
 
 @attrs.frozen(kw_only=True)
 class Credentials:
     """What GotSurge gave the partner (section "Basic Oauth2 steps", 1). Only the client key is ever shown."""
 
-    client_key: str
-    secret_key: Secret | None = attrs.field(default=None, converter=as_secret)
+    client_key: str = attrs.field(validator=_client_key)
+    secret_key: Secret | None = attrs.field(default=None, converter=_secret_key)
 
 
 @attrs.frozen(kw_only=True)
@@ -176,14 +322,15 @@ def from_env(variables: Mapping[str, str] | None = None) -> Settings:
     GOTSURGE_SECRET_KEY, GOTSURGE_BEARER_TOKEN and GOTSURGE_REFRESH_TOKEN. An empty variable counts as absent.
 
     Raises:
-        ConfigError: an unknown environment, a base that cannot be, a profile that cannot be read.
+        ConfigError: an unknown environment, a base that cannot be, a profile that cannot be read, a secret of one or
+            two characters.
     """
     # Stripped: what is read from a file often ends with a line break, which no header could carry.
     given = os.environ if variables is None else variables
     env = {name: value.strip() for name, value in given.items() if value.strip()}
 
     def secret(name: str) -> Secret | None:
-        return Secret(env[name]) if name in env else None
+        return secret_setting(name, env.get(name))
 
     profile = Profile.load(env["GOTSURGE_PROFILE"]) if "GOTSURGE_PROFILE" in env else Profile()
     client_key = env.get("GOTSURGE_CLIENT_KEY")

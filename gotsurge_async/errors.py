@@ -7,9 +7,10 @@
     │   ├── TooManyInOneCall              more than 20 tasks or ids where the API takes 20
     │   ├── WrongLoop                     a client used from another event loop than its own
     │   ├── ClientClosed                  a client used before it was opened or after it was closed
-    │   └── EndpointsAssumed              production, and a create on a path that nobody has confirmed
+    │   └── EndpointsAssumed              production, and a change on a path that no profile confirms
     ├── ConfigError (also ValueError)     settings that are missing, malformed or contradict each other
     ├── InvalidData (also ValueError)     data that we refuse to send, or cannot read; carries `problems`
+    │   ├── RepeatedKey               an order whose tracking id was in the same stream already; it was not sent
     │   └── UnreadableAnswer              an answer that is not what the operation promises
     ├── SignInFailed                      a sign-in was begun, and did not end in tokens
     ├── SignInNeeded                      no token that works, and none to be had without a person
@@ -56,6 +57,7 @@ __all__ = [
     "Problem",
     "RateLimited",
     "Rejected",
+    "RepeatedKey",
     "SignInFailed",
     "SignInNeeded",
     "TooLateToCancel",
@@ -102,7 +104,7 @@ class ClientClosed(UsageError):
 
 
 class EndpointsAssumed(UsageError):
-    """The paths of the API are assumed until a profile confirms them: production does not create on a guess."""
+    """The paths of the API are assumed until a profile confirms them: production changes nothing on a guess."""
 
 
 class ConfigError(GotSurgeError, ValueError):
@@ -130,6 +132,14 @@ class InvalidData(GotSurgeError, ValueError):
     def __str__(self) -> str:
         lines = [f"{p.path}: {p.message}" if p.path else p.message for p in self.problems]
         return "; ".join([str(self.args[0]), *lines]) if self.args[0] else "; ".join(lines)
+
+
+class RepeatedKey(InvalidData):
+    """An order whose tracking id was in the same stream already: this one was not sent.
+
+    The earlier order has a result of its own, and GotSurge may have it: push this one only if it is another order, and
+    under another tracking id.
+    """
 
 
 class UnreadableAnswer(InvalidData):
@@ -293,14 +303,27 @@ class OutcomeUnknown(CallError):
         sent: the exact body that was sent, b"" for none. It may hold personal data: it is in no message.
         response: the answer that came and did not tell, with its ``body`` as bytes: an unreadable one, or a failure of
             the service; None if none came, or if it holds secrets. It is in no message either.
+        done: of a create whose answer does not fit its orders, the tasks that are certain, in the order of the orders:
+            `CreatedTasks`; else None.
+        rows: with ``done``, the indices (from 0) of the orders in doubt. Empty if every order has its task, and the
+            answer names others besides.
     """
 
     def __init__(
-        self, message: str = "", *, sent: bytes = b"", response: "Response | None" = None, **details: Any
+        self,
+        message: str = "",
+        *,
+        sent: bytes = b"",
+        response: "Response | None" = None,
+        done: Any = None,
+        rows: tuple[int, ...] = (),
+        **details: Any,
     ) -> None:
         super().__init__(message, **details)
         self.sent = sent
         self.response = response
+        self.done = done
+        self.rows = rows
 
 
 def what_is_known(error: BaseException) -> "NotSent | OutcomeUnknown | None":

@@ -2,10 +2,12 @@
 
 import itertools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 import attrs
+
+from gotsurge_async.errors import ConfigError
 
 __all__ = [
     "CallDone",
@@ -144,6 +146,21 @@ class ChunkDone:
 
 Event = CallStarted | CallDone | RequestDone | RetryPlanned | TokenRefreshed | SignInRequired | ChunkDone
 Hook = Callable[[Event], None]
+
+
+def listeners_of(hooks: Iterable[Hook]) -> tuple[Hook, ...]:
+    """The listeners that were given to a client.
+
+    Raises:
+        ConfigError: one function was given instead of several, or a value that is not a function.
+    """
+    if callable(hooks) or isinstance(hooks, str) or not isinstance(hooks, Iterable):
+        raise ConfigError(f"hooks: give several, such as hooks=[f], not {type(hooks).__name__}")
+    listeners = tuple(hooks)
+    for listener in listeners:
+        if not callable(listener):
+            raise ConfigError(f"hooks: each is a function of an event, not {listener!r:.60}")
+    return listeners
 
 
 class Hooks:

@@ -293,10 +293,10 @@ async def test_a_profile_is_taken_in_every_form(tmp_path: Path) -> None:
         (Environment(name="mine", consent_base="", api_base="https://app.gotsurge.co/v1"), {}, False),
     ],
 )
-async def test_production_does_not_create_on_a_guess(environment: Any, options: dict[str, Any], creates: bool) -> None:
+async def test_production_changes_nothing_on_a_guess(environment: Any, options: dict[str, Any], creates: bool) -> None:
     """Against production a create on an assumed path is refused, unless it was confirmed or accepted; reads are not."""
     transport = MemoryTransport(serve)
-    async with GotSurge(environment, bearer_token="b", transport=transport, clock=ManualClock(), **options) as gs:
+    async with GotSurge(environment, bearer_token="bearer", transport=transport, clock=ManualClock(), **options) as gs:
         await gs.tasks.get("t")
         if creates:
             assert (await gs.tasks.create([order()])).tasks
@@ -304,6 +304,16 @@ async def test_production_does_not_create_on_a_guess(environment: Any, options: 
             with pytest.raises(EndpointsAssumed):
                 await gs.tasks.create([order()])
     assert len(transport.sent) == 1 + creates
+
+
+async def test_tracking_ids_are_checked_before_a_broadcast() -> None:
+    """A broadcast with tracking ids may need Patch Tracking IDs after drivers were asked: both are checked first."""
+    profile = {"endpoints": {"platform.drafts.broadcast_with_tracking": {"verb": "POST"}}}
+    transport = MemoryTransport(serve)
+    async with make(transport, profile=profile, assumed_endpoints="refuse") as gs:
+        with pytest.raises(EndpointsAssumed, match=r"^platform\.tasks\.patch_tracking_ids: PATCH"):
+            await gs.platform.drafts.broadcast_with_tracking({"d-1": "T-1"})
+    assert transport.sent == []
 
 
 # --- the kinds of calls -----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Credentials, Environment, Limits, Settings, checked_base, from_env
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
@@ -172,8 +173,36 @@ def test_settings_that_cannot_be_are_refused(variables: dict[str, str]) -> None:
         from_env(variables)
 
 
+@pytest.mark.parametrize("short", ["~", "~q", " ~"])
+def test_a_secret_is_long_enough_to_be_hidden(short: str) -> None:
+    """One or two characters stand in every text, and hiding them would garble it: they are refused, and not shown."""
+    for name, make in (
+        ("secret_key", lambda: Credentials(client_key="key", secret_key=short)),
+        ("secret_key", lambda: Credentials(client_key="key", secret_key=Secret(short))),
+        ("bearer_token", lambda: GotSurge("sandbox", bearer_token=short)),
+        ("refresh_token", lambda: GotSurge("sandbox", refresh_token=Secret(short))),
+        *(
+            (name, lambda name=name: from_env({name: f"{short}\n", "GOTSURGE_CLIENT_KEY": "key"}))
+            for name in ("GOTSURGE_SECRET_KEY", "GOTSURGE_BEARER_TOKEN", "GOTSURGE_REFRESH_TOKEN")
+        ),
+    ):
+        with pytest.raises(
+            ConfigError, match=f"^{name} is too short for a secret: give at least 3 characters"
+        ) as caught:
+            make()
+        assert short not in str(caught.value).removeprefix(name).split()
+        assert caught.value.explain_code == "E903"
+
+
+def test_a_secret_of_three_characters_is_taken() -> None:
+    """Tests sign in with short words, such as the "any" of docs/testing.md; an empty secret counts as none."""
+    assert Credentials(client_key="key", secret_key="any").secret_key == Secret("any")
+    assert GotSurge("sandbox", bearer_token="any")
+    assert GotSurge("sandbox", bearer_token="", refresh_token="")
+
+
 @pytest.mark.parametrize("limits", [{"concurrency": 0}, {"rate": 0}, {"rate": -1.0}])
 def test_limits_let_something_through(limits: dict[str, float]) -> None:
     """A limit of nothing is refused."""
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ConfigError, match="is a"):
         Limits(**limits)  # type: ignore[arg-type]

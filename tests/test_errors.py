@@ -23,7 +23,7 @@ from gotsurge_async.errors import (
     UnreadableAnswer,
     rejection_class,
 )
-from gotsurge_async.models.tasks import Task
+from gotsurge_async.models.tasks import CreatedTasks, Task
 from gotsurge_async.transports.base import Response
 
 CLASSES = [value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, Exception)]
@@ -80,6 +80,8 @@ def details(cls: type[Exception]) -> dict[str, Any]:
     if cls is OutcomeUnknown:
         filled["sent"] = b'{"tasks":[]}'
         filled["response"] = Response(status=200, headers={"etag": "1"}, body=b"half")
+        filled["done"] = CreatedTasks(tasks=(Task(id="t"),))
+        filled["rows"] = (1,)
     if cls is SignInNeeded:
         filled["account"] = "shop"
     if issubclass(cls, InvalidData):

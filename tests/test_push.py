@@ -23,6 +23,8 @@ from gotsurge_async import (
     UsageError,
     codec,
 )
+from gotsurge_async.calls.keys import KeysSeen
+from gotsurge_async.errors import RepeatedKey
 from gotsurge_async.hooks import ChunkDone, Event
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
@@ -163,6 +165,56 @@ async def test_what_cannot_be_sent_is_told_and_keeps_no_other_from_going() -> No
         [""],
     ]
     assert [[each["tracking_id"] for each in sent(request)] for request in transport.sent] == [["T-0", "T-1", "T-4"]]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.parametrize("chunk", [1, 2, 20])
+async def test_a_tracking_id_is_sent_once_in_a_stream(asynchronous: bool, chunk: int) -> None:
+    """The second order with a tracking id is not sent, however far behind, as an object or a dict; it says so."""
+    again = json.loads(codec.encode(order("T-1", price=Money.of(7, "SGD"))))
+    number = order(None, extra={"tracking_id": 7})
+    given: list[Any] = [*orders(45), again, order("T-2"), number, attrs.evolve(number, extra={"tracking_id": "7"})]
+
+    async def one_by_one() -> AsyncIterator[Any]:
+        for each in given:
+            yield each
+
+    transport = MemoryTransport(serve)
+    async with make(transport) as gs:
+        for push in (gs.push, gs.platform.tasks.create_all, gs.platform.drafts.create_all):
+            transport.sent.clear()
+            stream = push(one_by_one() if asynchronous else given, chunk=chunk)
+            results = [result async for result in stream]
+            names = [each["tracking_id"] for request in transport.sent for each in sent(request)]
+            assert sorted(map(str, names)) == sorted([*(f"T-{number}" for number in range(45)), "7"])
+            refused = [result for result in results if isinstance(result, Unprocessed)]
+            assert len(results) == 49
+            assert [type(result.error) for result in refused] == [RepeatedKey] * 3
+            told = {str(result.error) for result in refused}
+            assert "tracking_id: T-1 was in this stream already, so this order was not sent" in told
+            assert {result.error.explain_code for result in refused} == {"E229"}
+            assert stream.in_flight == []
+        # what another stream sent is not remembered
+        assert [type(result) async for result in gs.push([order("T-1")])] == [Created]
+
+
+async def test_orders_without_a_tracking_id_cannot_be_compared() -> None:
+    """Without a tracking id, or with an empty one, each order is sent, also with the same invoice number."""
+    given = [order(name, invoice_number="I-1") for name in (None, None, "", "")]
+    transport = MemoryTransport([answer({"tasks": [{"id": f"t-{number}"} for number in range(4)]})])
+    async with make(transport) as gs:
+        assert [type(result) async for result in gs.push(given)] == [Created] * 4
+
+
+def test_keys_are_remembered_in_little() -> None:
+    """A hundred thousand keys take less than 160 bytes each, and the next hundred thousand at most 20 more."""
+    keys, size = KeysSeen(), [0.0, 0.0]
+    for part in range(2):
+        assert all(keys.add(f"T-{part}-{number}") for number in range(100_000))
+        size[part] = keys.size
+    assert size[0] < 160 * 100_000
+    assert size[1] - size[0] < 40 * 100_000
+    assert not any(keys.add(f"T-1-{number}") for number in range(1000))
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

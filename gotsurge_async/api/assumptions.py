@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 ASSUMPTIONS: Mapping[str, str] = {
     "verbs, paths and the API base": (
-        "assumed, in one table; a profile replaces them, and production creates only on confirmed ones"
+        "assumed, in one table; a profile replaces them, and production changes something only on confirmed ones"
     ),
     "error bodies, codes, rate limits, Retry-After": (
         "JSON of any shape, HTML or text: a message is found wherever it stands; Retry-After as seconds or as a date"

@@ -65,6 +65,7 @@ class Endpoint(Generic[T]):
         response: the class of the answer.
         request: the class of the body, None without one.
         bearer: whether the call carries the bearer token.
+        writes: whether the call changes anything at the service; False for what only reads.
         assumed: whether verb and path are our guess; False once a profile has named them.
     """
 
@@ -76,6 +77,7 @@ class Endpoint(Generic[T]):
     response: type[T]
     request: type[Any] | None = None
     bearer: bool = True
+    writes: bool = True
     assumed: bool = True
 
     def url_path(self, values: Mapping[str, str] = {}) -> str:
@@ -96,7 +98,7 @@ class Endpoint(Generic[T]):
 # fmt: off
 PARTNER_DETAIL = Endpoint(
     "partner.detail", "GET", "/partners/{signature}",
-    section="Partner Detail", response=PartnerDetail, replay=Replay.SAFE, bearer=False,
+    section="Partner Detail", response=PartnerDetail, replay=Replay.SAFE, writes=False, bearer=False,
 )
 AUTH_EXCHANGE = Endpoint(
     "auth.exchange", "POST", "/oauth2/token",
@@ -112,7 +114,7 @@ TASKS_CREATE = Endpoint(
 )
 TASKS_GET = Endpoint(
     "tasks.get", "GET", "/tasks/{task_id}",
-    section="Task Detail", response=Task, replay=Replay.SAFE,
+    section="Task Detail", response=Task, replay=Replay.SAFE, writes=False,
 )
 TASKS_CANCEL = Endpoint(
     "tasks.cancel", "POST", "/tasks/{task_id}/cancel",
@@ -120,7 +122,7 @@ TASKS_CANCEL = Endpoint(
 )
 PRICES_RECOMMEND = Endpoint(
     "prices.recommend", "POST", "/prices/recommendation",
-    section="Get price recommendation", request=PriceRequest, response=Quote, replay=Replay.SAFE,
+    section="Get price recommendation", request=PriceRequest, response=Quote, replay=Replay.SAFE, writes=False,
 )
 SSO_EXCHANGE = Endpoint(
     "platform.sso.exchange", "POST", "/platform/sso/token",
@@ -133,15 +135,15 @@ ORGANIZATIONS_CREATE = Endpoint(
 )
 ORGANIZATIONS_LIST = Endpoint(
     "platform.organizations.list", "GET", "/platform/organizations",
-    section="Associated Organization List", response=OrganizationPage, replay=Replay.SAFE,
+    section="Associated Organization List", response=OrganizationPage, replay=Replay.SAFE, writes=False,
 )
 ORGANIZATIONS_GET = Endpoint(
     "platform.organizations.get", "GET", "/platform/organizations/{org_id}",
-    section="Associated Organization Detail", response=OrganizationAnswer, replay=Replay.SAFE,
+    section="Associated Organization Detail", response=OrganizationAnswer, replay=Replay.SAFE, writes=False,
 )
 ORGANIZATIONS_ROLES = Endpoint(
     "platform.organizations.roles", "GET", "/platform/organizations/{org_id}/roles",
-    section="List Roles", response=RoleList, replay=Replay.SAFE,
+    section="List Roles", response=RoleList, replay=Replay.SAFE, writes=False,
 )
 USERS_INVITE = Endpoint(
     "platform.users.invite", "POST", "/platform/users/invite",
@@ -153,11 +155,11 @@ PLATFORM_TASKS_CREATE = Endpoint(
 )
 PLATFORM_TASKS_LIST = Endpoint(
     "platform.tasks.list", "GET", "/platform/tasks",
-    section="Platform Partners: Task List", response=TaskPage, replay=Replay.SAFE,
+    section="Platform Partners: Task List", response=TaskPage, replay=Replay.SAFE, writes=False,
 )
 PLATFORM_TASKS_GET = Endpoint(
     "platform.tasks.get", "GET", "/platform/tasks/{task_id}",
-    section="Platform Partners: Task Detail", response=Task, replay=Replay.SAFE,
+    section="Platform Partners: Task Detail", response=Task, replay=Replay.SAFE, writes=False,
 )
 PLATFORM_TASKS_UPDATE = Endpoint(
     "platform.tasks.update", "PATCH", "/platform/tasks/{task_id}",

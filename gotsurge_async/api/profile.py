@@ -1,14 +1,14 @@
 """A profile: what a user knows better of the endpoint table."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 import attrs
 
 from gotsurge_async.api.endpoints import ENDPOINTS, Endpoint
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.errors import ConfigError, EndpointsAssumed
 
 T = TypeVar("T")
 
@@ -74,6 +74,23 @@ class Profile:
     def resolve(self, endpoint: Endpoint[T]) -> Endpoint[T]:
         """The endpoint as this profile has it."""
         return cast("Endpoint[T]", self.endpoints.get(endpoint.name, endpoint))
+
+    def require(self, endpoints: Iterable[Endpoint[Any]]) -> None:
+        """Check that no endpoint changes something on a path that is a guess. Sign-ins and reads may use one.
+
+        Raises:
+            EndpointsAssumed: it names every such endpoint.
+        """
+        resolved = map(self.resolve, endpoints)
+        guesses = [each for each in resolved if each.assumed and each.writes and each.bearer]
+        if guesses:
+            names = "; ".join(f"{each.name}: {each.verb} {each.path}" for each in guesses)
+            if len(guesses) == 1:
+                error = EndpointsAssumed(f"{names} is a guess until a profile confirms it")
+            else:
+                error = EndpointsAssumed(f"{names} are guesses until a profile confirms them")
+            error.add_note("give GotSurge a profile, or assumed_endpoints='accept'")  # the command has words of its own
+            raise error
 
     def __iter__(self) -> Iterator[Endpoint[Any]]:
         return (self.resolve(endpoint) for endpoint in ENDPOINTS.values())

@@ -41,7 +41,16 @@ from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.database import Kind
-from gotsurge_async.errors import CallError, Forbidden, GotSurgeError, NotFound, NotSent, RateLimited, UsageError
+from gotsurge_async.errors import (
+    CallError,
+    EndpointsAssumed,
+    Forbidden,
+    GotSurgeError,
+    NotFound,
+    NotSent,
+    RateLimited,
+    UsageError,
+)
 from gotsurge_async.models.tasks import Order, Task, TaskStatus
 from gotsurge_async.resources.reading import task_of
 
@@ -226,6 +235,24 @@ class Push:
             self.mode = Mode.DIRECT
         return self.mode
 
+    def check_endpoints(self, *modes: Mode) -> None:
+        """Check that this client may call all endpoints that a run needs: `send` does it again before anything leaves.
+
+        Args:
+            modes: at least one of them must be possible; the push's own unless given.
+
+        Raises:
+            EndpointsAssumed: this client changes nothing on paths that are a guess.
+        """
+        guesses = []
+        for mode in modes or (self.mode,):
+            sender = DirectSender if mode is Mode.DIRECT else TwoPhaseSender
+            try:
+                return self._session.require(*sender.needs)
+            except EndpointsAssumed as error:
+                guesses.append(error)
+        raise guesses[0]
+
     # --- sending ----------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
@@ -246,12 +273,12 @@ class Push:
             canary_only: leave what follows the canary to others.
 
         Raises:
-            EndpointsAssumed: this client does not create on paths that are a guess; nothing was sent.
+            EndpointsAssumed: this client changes nothing on paths that are a guess; nothing was sent.
             SecondLedger: another ledger of this machine has pushed to the account, and this one has not.
             LedgerError: the ledger cannot be written; nothing is sent that is not recorded.
         """
         sender = self._sender(run)
-        self._session.resolve(sender.endpoint)
+        self._session.require(*sender.needs)
         await self.enter(run)
         self._stopper = None
         watch = BrakeWatch(self._brakes)

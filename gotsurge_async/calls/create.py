@@ -3,16 +3,25 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import attrs
 
 from gotsurge_async.api.endpoints import Endpoint
+from gotsurge_async.calls.keys import KeysSeen
 from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.calls.session import Session
 from gotsurge_async.calls.stream import ResultStream
 from gotsurge_async.codec.converters import id_of
-from gotsurge_async.codec.given import Faulty, OrderLike, check_limit, each_as_read, refuse_faulty, written_batch
+from gotsurge_async.codec.given import (
+    Faulty,
+    OrderLike,
+    as_read,
+    check_limit,
+    each_as_read,
+    refuse_faulty,
+    written_batch,
+)
 from gotsurge_async.errors import (
     CallError,
     GotSurgeError,
@@ -22,6 +31,7 @@ from gotsurge_async.errors import (
     Problem,
     RateLimited,
     Rejected,
+    RepeatedKey,
     SignInNeeded,
 )
 from gotsurge_async.hooks import ChunkDone
@@ -31,6 +41,7 @@ from gotsurge_async.money import Money
 __all__ = ["Created", "InDoubt", "OrderResult", "PushStream", "Refused", "Unprocessed"]
 
 T = TypeVar("T")
+Answered = TypeVar("Answered", bound=Receipt | Task)
 
 STOPPERS = (401, 403)
 """Statuses that say nothing about the orders: every later chunk would meet them too."""
@@ -66,9 +77,10 @@ class InDoubt(Generic[T]):
 
 @attrs.frozen(kw_only=True)
 class Unprocessed(Generic[T]):
-    """GotSurge certainly does not have the order: no connection, no sign-in, too many requests, or it cannot be sent.
+    """This order was certainly not created: no connection, no sign-in, too many requests, or it cannot be sent.
 
-    In the last case ``error`` is an `InvalidData`, and ``order`` what was given.
+    In the last case ``error`` is an `InvalidData`, and ``order`` what was given. If it is a `RepeatedKey`, an earlier
+    order of the stream has the same tracking id, and GotSurge may have that one: do not push this one again.
     """
 
     order: T
@@ -102,39 +114,58 @@ def results_of_receipts(
     orders: Sequence[T], identities: Sequence[Identity], receipts: Sequence[Receipt], operation: str = ""
 ) -> list[OrderResult[T]]:
     """Match the answer of a create to its orders; an order without a task in it, or with two, is in doubt."""
-    found = match(identities, receipts)
-    taken = {receipt.id for receipt in found if receipt is not None}
-    left = [receipt for receipt in receipts if receipt.id not in taken]
-    results: list[OrderResult[T]] = []
-    for order, identity, receipt in zip(orders, identities, found, strict=True):
-        more = [each.id for each in left if _names(identity, each)] if left else []
-        if receipt is None:
-            told = f"the answer names {len(receipts)} tasks, and none that can be told to be this order's"
-        elif more:
-            told = f"the answer names more than one task for it: {', '.join((receipt.id, *more))}"
+    tasks, doubts = match_alone(identities, receipts, operation)
+    return [
+        InDoubt(order=order, error=doubts[row]) if receipt is None else Created(order=order, receipt=receipt)
+        for row, (order, receipt) in enumerate(zip(orders, tasks, strict=True))
+    ]
+
+
+def match_alone(
+    identities: Sequence[Identity], answered: Sequence[Answered], operation: str, *, whole: bool = True
+) -> tuple[list[Answered | None], dict[int, OutcomeUnknown]]:
+    """`match`, but an order for which the answer names more than one task has none.
+
+    Returns:
+        The task of each order, None for an order in doubt; and why each of those is in doubt, by its index.
+    """
+    matched = match(identities, answered, whole=whole)
+    taken = {task.id for task in matched if task is not None}
+    left = [task for task in answered if task.id not in taken]
+    doubts: dict[int, OutcomeUnknown] = {}
+    for row, task in enumerate(matched):
+        if task is None:
+            why = f"the answer names {len(answered)} tasks, and none that can be told to be this order's"
+        elif left and any(_names(identities[row], other) for other in left):
+            ids = [task.id, *(other.id for other in left if _names(identities[row], other))]
+            why = f"the answer names more than one task for it: {', '.join(ids)}"
         else:
-            results.append(Created(order=order, receipt=receipt))
             continue
-        results.append(InDoubt(order=order, error=OutcomeUnknown(told, operation=operation, status=200)))
-    return results
+        doubts[row] = OutcomeUnknown(why, operation=operation, status=200)
+        matched[row] = None
+    return matched, doubts
 
 
-def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[Receipt | None]:
+def match(identities: Sequence[Identity], receipts: Sequence[Answered], *, whole: bool = True) -> list[Answered | None]:
     """Find the receipt of each order.
 
     The document promises neither the order of the answer nor that it is whole. So an order is matched by tracking id,
-    else by invoice number, else by position if the counts agree, nothing was left out of the answer, and nothing that
-    was matched stands elsewhere; never with a receipt that names another id.
+    else by invoice number, else by position if the counts agree, nothing was left out of the answer, nothing that was
+    matched stands elsewhere, and none names another order than the one in its place.
+
+    Args:
+        receipts: the tasks of the answer, as they came.
+        whole: False if something was left out of them; `Receipts` know it by themselves.
     """
-    whole = getattr(receipts, "whole", True)
+    whole = whole and getattr(receipts, "whole", True) and len(identities) == len(receipts)
     receipts = _told_apart(receipts)
     named = [(receipt.tracking_id, receipt.invoice_number) for receipt in receipts]
     if named == list(identities) and None not in [tracking_id for tracking_id, _ in named]:
         return list(receipts)  # as nearly always
-    found: list[Receipt | None] = [None] * len(identities)
+    found: list[Answered | None] = [None] * len(identities)
     left = list(receipts)
     for place, name in enumerate(("tracking_id", "invoice_number")):
-        by_name: dict[str, deque[Receipt]] = {}
+        by_name: dict[str, deque[Answered]] = {}
         for receipt in left:
             if key := getattr(receipt, name):
                 by_name.setdefault(key, deque()).append(receipt)
@@ -148,18 +179,17 @@ def match(identities: Sequence[Identity], receipts: Sequence[Receipt]) -> list[R
         whole
         and len(identities) == len(receipts)
         and all(each is None or each is receipt for each, receipt in zip(found, receipts, strict=True))
+        and not any(map(other_name, identities, map(named_by, receipts)))
     ):
-        for number, (identity, receipt) in enumerate(zip(identities, receipts, strict=True)):
-            if not other_name(identity, named_by(receipt)):
-                found[number] = receipt
+        return list(receipts)
     return found
 
 
-def _told_apart(receipts: Sequence[Receipt]) -> Sequence[Receipt]:
+def _told_apart(receipts: Sequence[Answered]) -> Sequence[Answered]:
     """The receipts by which orders can be told apart: a task that stands twice counts once if it says whose it is."""
     if len({receipt.id for receipt in receipts}) == len(receipts):
         return receipts
-    by_task: dict[str, list[Receipt]] = {}
+    by_task: dict[str, list[Answered]] = {}
     for receipt in receipts:
         by_task.setdefault(receipt.id, []).append(receipt)
     return [
@@ -184,7 +214,7 @@ def other_name(identity: Identity, told: Identity) -> str:
     return f"its invoice_number is {theirs}" if mine and theirs and mine != theirs else ""
 
 
-def _names(identity: Identity, receipt: Receipt) -> bool:
+def _names(identity: Identity, receipt: Receipt | Task) -> bool:
     """Whether a receipt names the order, and nothing that the order has otherwise."""
     told = named_by(receipt)
     same = any(mine and mine == theirs for mine, theirs in zip(identity, told, strict=True))
@@ -228,6 +258,9 @@ async def create_chunk(
 class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
     """The results of a push without a ledger, one for each order, as they come.
 
+    An order whose tracking id was in the stream already is not sent, but `Unprocessed` with `RepeatedKey`. For this
+    alone the stream remembers tracking ids, see `KeysSeen`; orders without one cannot be compared.
+
     ``async for result in stream``; in an ``async with`` block it also ends cleanly when the loop is left early. Then,
     or when it is cancelled, ``in_flight`` holds the orders whose outcome is not known.
 
@@ -252,12 +285,21 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
     ) -> None:
         """``concurrency`` is the client's own limit unless given."""
         check_limit(validate, max_price)
-        read = cast("Iterable[OrderLike]", each_as_read(orders))
+        self._keys = KeysSeen()
+        read = cast("Iterable[OrderLike]", each_as_read(orders, self._read))
         super().__init__(read, size=size, concurrency=session.limiter.at_most(concurrency))
         self._session = session
         self._endpoint = endpoint
         self._validate = validate
         self._max_price = max_price
+
+    def _read(self, given: Any) -> Order | Faulty:
+        order = as_read(given)
+        key = sent_names(order)[0] if isinstance(order, Order) else None
+        if not key or self._keys.add(key):
+            return order
+        repeated = Problem("tracking_id", f"{key:.60} was in this stream already, so this order was not sent", key)
+        return Faulty(given, RepeatedKey("", [repeated]))
 
     async def _send(self, items: Sequence[OrderLike]) -> list[OrderResult[Order]]:
         started = self._session.clock.monotonic()
@@ -276,7 +318,7 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
         }
         if not fit:
             return list(unfit.values())
-        names = [_sent_names(order) for order in orders]
+        names = [sent_names(order) for order in orders]
         results = await create_chunk(self._session, self._endpoint, orders, body, names)
         for number, result in unfit.items():
             results.insert(number, result)
@@ -309,7 +351,7 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
         return orders, body
 
 
-def _sent_names(order: Order) -> Identity:
+def sent_names(order: Order) -> Identity:
     """The names with which an order is sent: one that is no text, or that was put there, stands in ``extra``."""
     given = order.extra
     if not given:

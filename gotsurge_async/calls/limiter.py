@@ -25,7 +25,7 @@ from typing import Protocol
 import attrs
 
 from gotsurge_async.clock import Clock
-from gotsurge_async.config import Limits
+from gotsurge_async.config import Limits, check_concurrency
 
 START = 16
 """Places to begin with, where the ceiling is not lower."""
@@ -115,7 +115,13 @@ class Limiter:
         self._admit()
 
     def at_most(self, most: int | None) -> Callable[[], int]:
-        """How many calls make use of the places now, as a function: no more than ``most``, if that is given."""
+        """How many calls make use of the places now, as a function: no more than ``most``, if that is given.
+
+        Raises:
+            UsageError: ``most`` is not a whole number of 1 or more.
+        """
+        if most is not None:
+            check_concurrency(most)
         return lambda: self._places if most is None else min(self._places, most)
 
     def landed(self, operation: str, status: int | None, seconds: float, retry_after: float | None = None) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import attrs
 
 from gotsurge_async import codec
-from gotsurge_async.api.endpoints import Endpoint, Replay
+from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.api.profile import Profile
 from gotsurge_async.auth.tokens import TokenManager
 from gotsurge_async.calls.limiter import Limiter
@@ -21,14 +21,12 @@ from gotsurge_async.calls.outcome import Attempt, Outcome, attempt, error_of, se
 from gotsurge_async.calls.retry import decide
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock, sleep_or
-from gotsurge_async.config import RetryPolicy
+from gotsurge_async.config import RetryPolicy, check_timeout
 from gotsurge_async.errors import (
     CallError,
     ClientClosed,
-    EndpointsAssumed,
     NotSent,
     UnreadableAnswer,
-    UsageError,
     WrongLoop,
 )
 from gotsurge_async.hooks import CallDone, CallStarted, Hooks, RequestDone, RetryPlanned
@@ -51,7 +49,7 @@ class Session:
         tokens: sign the calls; None for a session of sign-ins, whose calls carry none, and the first of which opens it.
         api_base: what the paths of the endpoints stand on.
         known: the secrets that are hidden wherever the service quotes one; what a call carries is one, too.
-        create_on_assumed: whether an operation that must not repeat may go to a path that nobody has confirmed.
+        accept_assumed: whether an operation that changes something may go to a path that no profile confirms.
     """
 
     def __init__(
@@ -66,7 +64,7 @@ class Session:
         hooks: Hooks,
         clock: Clock,
         known: Iterable[Secret] = (),
-        create_on_assumed: bool = True,
+        accept_assumed: bool = True,
         random: Random | None = None,
     ) -> None:
         self.codec: codec.Codec = codec.Codec()
@@ -80,7 +78,7 @@ class Session:
         self._server = url_for_log(api_base)
         self._profile = profile
         self._known = known
-        self._create_on_assumed = create_on_assumed
+        self._accept_assumed = accept_assumed
         self._random = random or Random()  # noqa: S311 - spreads retries in time, guards nothing
         self.timeout: float | None = None
         """Seconds for the whole of a call."""
@@ -100,10 +98,10 @@ class Session:
                 for its next try ends at once.
 
         Raises:
-            UsageError: a time of nothing.
+            UsageError: a time that is not a number of seconds above 0.
         """
-        if timeout is not None and not timeout > 0:
-            raise UsageError(f"timeout: a call needs more than {timeout:g} seconds")
+        if timeout is not None:
+            check_timeout(timeout)
         other = copy.copy(self)
         other.timeout = self.timeout if timeout is None else timeout
         other.policy = policy or self.policy
@@ -117,7 +115,7 @@ class Session:
             timeout: unless given, that of `with_options`; without one of these there is no limit.
 
         Raises:
-            UsageError: a time of nothing.
+            UsageError: a time that is not a number of seconds above 0.
         """
         seconds = self.timeout if timeout is None else timeout
         if seconds is None or (timeout is None and self._ends is not None):
@@ -154,17 +152,21 @@ class Session:
         """The endpoint as the profile has it.
 
         Raises:
-            EndpointsAssumed: it creates, its path is a guess, and this client does not create on a guess.
+            EndpointsAssumed: see `require`.
         """
         resolved = self._profile.resolve(endpoint)
-        creates = resolved.bearer and resolved.replay in (Replay.NEVER, Replay.HARMLESS)
-        if creates and resolved.assumed and not self._create_on_assumed:
-            guess = EndpointsAssumed(
-                f"{resolved.name}: {resolved.verb} {resolved.path} is a guess until a profile confirms it"
-            )
-            guess.add_note("give GotSurge a profile, or assumed_endpoints='accept'")  # the command has words of its own
-            raise guess
+        if not self._accept_assumed and resolved.assumed and resolved.writes and resolved.bearer:
+            self.require(endpoint)
         return resolved
+
+    def require(self, *endpoints: Endpoint[Any]) -> None:
+        """Check that this client may call all of these endpoints, before it calls the first.
+
+        Raises:
+            EndpointsAssumed: this client changes nothing on a guess; see `Profile.require`.
+        """
+        if not self._accept_assumed:
+            self._profile.require(endpoints)
 
     async def call(
         self,

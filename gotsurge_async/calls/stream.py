@@ -9,6 +9,7 @@ from types import AsyncGeneratorType, TracebackType
 from typing import Generic, Self, TypeVar, cast
 
 from gotsurge_async.api.endpoints import CHUNK
+from gotsurge_async.config import check_concurrency, is_count
 from gotsurge_async.errors import GotSurgeError, UsageError
 
 T = TypeVar("T")
@@ -44,11 +45,11 @@ class _Stream(ABC, Generic[T, C, R]):
         size: int,
         concurrency: int | Callable[[], int],
     ) -> None:
-        if not 1 <= size <= CHUNK:
-            raise UsageError(f"a chunk has 1 to {CHUNK} items, not {size}")
+        if not (is_count(size) and size <= CHUNK):
+            raise UsageError(f"a chunk has 1 to {CHUNK} items, not {size!r:.60}")
+        if not callable(concurrency):
+            check_concurrency(concurrency)
         self._places = concurrency if callable(concurrency) else lambda: concurrency
-        if self._places() < 1:
-            raise UsageError(f"at least one chunk is in flight, not {concurrency}")
         self._chunks = chunks_of_pages(items, size) if isinstance(items, Pages) else chunks_of(items, size)
         self._send_chunk = send
         self._reading = asyncio.Lock()

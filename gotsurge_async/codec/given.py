@@ -43,15 +43,24 @@ def as_read(given: Any) -> "Order | Faulty":
 
 
 def each_as_read(
-    given: Iterable[Any] | AsyncIterable[Any],
+    given: Iterable[Any] | AsyncIterable[Any], read: "Callable[[Any], Order | Faulty]" = as_read
 ) -> "Iterable[Order | Faulty] | AsyncIterable[Order | Faulty]":
-    """`as_read` of each, when it is asked for."""
-    return _each(given) if isinstance(given, AsyncIterable) else map(as_read, given)
+    """`as_read` of each, when it is asked for.
+
+    Args:
+        read: reads each instead of `as_read`.
+
+    Raises:
+        UsageError: one order, one dict or a text was given, which is not several.
+    """
+    if isinstance(given, str | bytes | Mapping | Model) or not isinstance(given, Iterable | AsyncIterable):
+        raise UsageError(f"orders: give several, such as a list, not {type(given).__name__}")
+    return _each(given, read) if isinstance(given, AsyncIterable) else map(read, given)
 
 
-async def _each(given: AsyncIterable[Any]) -> "AsyncIterator[Order | Faulty]":
+async def _each(given: AsyncIterable[Any], read: "Callable[[Any], Order | Faulty]") -> "AsyncIterator[Order | Faulty]":
     async for each in given:
-        yield as_read(each)
+        yield read(each)
 
 
 _OBJECTS = tuple(field.name for field in fields_of(Order) if is_model(field.inner))

@@ -305,6 +305,8 @@ async def broadcast(
 ) -> UpdatedTasks:
     """`Drafts.broadcast`, and with ``tracking_ids`` `Drafts.broadcast_with_tracking`."""
     work = _Broadcast(session, tracking_ids)
+    if tracking_ids is not None:  # may both be needed, and the second after drivers were asked
+        session.require(DRAFTS_BROADCAST_WITH_TRACKING, PATCH_TRACKING_IDS)
     try:
         await work.send(task_ids)
     except Rejected as refusal:

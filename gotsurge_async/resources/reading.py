@@ -7,14 +7,11 @@ from typing import Any, TypeVar
 import attrs
 
 from gotsurge_async.api.endpoints import CHUNK
-from gotsurge_async.clock import Clock
 from gotsurge_async.codec import Codec
-from gotsurge_async.codec.given import OrderLike, check_limit, refuse_faulty, several_of, written_batch
 from gotsurge_async.errors import InvalidData, Problem, TooManyInOneCall, UnreadableAnswer, UsageError
 from gotsurge_async.models.base import Field, Model, fields_of
 from gotsurge_async.models.platform import TrackingAssignment, TrackingRequest
-from gotsurge_async.models.tasks import CreatedTasks, Task
-from gotsurge_async.money import Money
+from gotsurge_async.models.tasks import Task
 from gotsurge_async.transports.base import Response
 
 M = TypeVar("M", bound=Model)
@@ -99,28 +96,6 @@ def check_chunk(count: int, what: str, helper: str) -> None:
         raise TooManyInOneCall(f"one call takes 1 to {CHUNK} {what}, not none")
 
 
-def batch_of(
-    orders: Iterable[OrderLike], helper: str, clock: Clock, *, validate: bool, max_price: Money | None
-) -> bytes:
-    """The body of a create.
-
-    Args:
-        validate: hold what can be said of each order before it is sent, and no amount above ``max_price``.
-
-    Raises:
-        TooManyInOneCall: more than 20, or none; names what takes any number.
-        InvalidData: what is no order, or a faulty one, each with its place.
-        UsageError: see `check_limit`.
-    """
-    check_limit(validate, max_price)
-    given = several_of(orders, "orders")
-    check_chunk(len(given), "orders", helper)
-    made, body = written_batch(given)
-    if validate:
-        refuse_faulty(made, clock.now(), max_price)
-    return body
-
-
 def reader(cls: type[M]) -> Callable[[Codec, Response], M]:
     """How to read an answer whose fields may all be missing: one that holds only others is not that answer.
 
@@ -139,14 +114,6 @@ def reader(cls: type[M]) -> Callable[[Codec, Response], M]:
 
 def _has(found: Model, field: Field) -> bool:
     return getattr(found, field.name) is not field.default or field.name in found.extra
-
-
-def read_created(codec: Codec, answer: Response) -> CreatedTasks:
-    """The answer of a create: one without any task leaves open what became of the orders."""
-    created = codec.decode(answer.body, CreatedTasks)
-    if not created.tasks:
-        raise UnreadableAnswer("the answer names no task")
-    return created
 
 
 def task_of(task_id: str) -> Callable[[Codec, Response], Task]:

@@ -11,7 +11,8 @@ from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import CreatedTasks, Message, Task
 from gotsurge_async.money import Money
 from gotsurge_async.resources.converging import cancel_task
-from gotsurge_async.resources.reading import batch_of, read_created, task_of
+from gotsurge_async.resources.creating import create
+from gotsurge_async.resources.reading import task_of
 from gotsurge_async.resources.waiting import Until, wait_for
 
 __all__ = ["Tasks"]
@@ -36,8 +37,8 @@ class Tasks:
         Drivers are asked at once. Never repeated when the answer was lost.
 
         Returns:
-            The tasks as the service answers them: match them by tracking_id, their order is not promised, nor that
-            there is one for each order.
+            One task for each order, in the order of ``orders``. An answer that names another order, fewer or more tasks
+            than orders, or one task twice is never returned: it is `OutcomeUnknown`.
 
         Args:
             orders: each an `Order`, or a dict of its fields as the API writes them.
@@ -51,12 +52,14 @@ class Tasks:
             UsageError: ``max_price`` is no `Money`, or given without ``validate``. Nothing was sent.
             TooManyInOneCall: more than 20: `GotSurge.push` takes any number.
             Rejected: the service refused the chunk.
-            OutcomeUnknown: nobody can say whether the orders were created.
+            OutcomeUnknown: nobody can say whether the orders were created. If an answer came that does not fit them,
+                the error's ``done`` holds the tasks that are certain, and ``rows`` the indices of the orders in doubt.
             NotSent: they certainly were not.
         """
-        clock = self._session.clock
-        batch = batch_of(orders, "gs.push(orders)", clock, validate=validate, max_price=max_price)
-        return await self._session.within(timeout).call(TASKS_CREATE, body=batch, read=read_created)
+        session = self._session.within(timeout)
+        return await create(
+            session, TASKS_CREATE, orders, helper="gs.push(orders)", validate=validate, max_price=max_price
+        )
 
     async def get(self, task_id: str, *, timeout: float | None = None) -> Task:
         """Read a task (section "Task Detail"). Safe to repeat.

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from gotsurge_async.calls.limiter import yielding
 from gotsurge_async.clock import Clock
+from gotsurge_async.config import check_timeout
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.tasks import StatusName, Task, TaskStatus
 
@@ -30,8 +31,8 @@ async def wait_for(
         UsageError: a time that is not positive; or a status that the document does not know, unless the first read
             shows that the service does.
     """
-    if timeout is not None and timeout <= 0:
-        raise UsageError(f"timeout: wait for more than {timeout:g} seconds")
+    if timeout is not None:
+        check_timeout(timeout)
     is_enough = _test(until)
     unknown = _unknown(until)
     ends = None if timeout is None else clock.monotonic() + timeout

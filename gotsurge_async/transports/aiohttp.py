@@ -13,7 +13,7 @@ from contextlib import suppress
 import aiohttp
 from yarl import URL
 
-from gotsurge_async.config import Timeouts
+from gotsurge_async.config import Timeouts, settings_of
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response, TransportError
 
@@ -36,17 +36,18 @@ class AiohttpTransport:
     machine alone, and never through one.
 
     Args:
-        timeouts: see `Timeouts`. An idle connection is dropped after ``timeouts.keepalive`` seconds, well before the
-            server would: a request that meets a connection just closed looks exactly like one that was lost.
+        timeouts: see `Timeouts`; a number is the ``total`` of a try in seconds. An idle connection is dropped after
+            ``timeouts.keepalive`` seconds, well before the server would: a request that meets a connection just closed
+            looks exactly like one that was lost.
         proxy: its URL, ``http://[USER:PASSWORD@]HOST:PORT``; ``environment``: the one that HTTPS_PROXY or ALL_PROXY
             name, unless NO_PROXY names the host; None for no proxy.
 
     Raises:
-        ConfigError: that is no proxy's URL, or what the environment names is none.
+        ConfigError: that is no proxy's URL, or what the environment names is none; time-outs that are no seconds.
     """
 
-    def __init__(self, timeouts: Timeouts | None = None, *, proxy: str | None = ENVIRONMENT) -> None:
-        self._timeouts = timeouts or Timeouts()
+    def __init__(self, timeouts: Timeouts | float | None = None, *, proxy: str | None = ENVIRONMENT) -> None:
+        self._timeouts: Timeouts = settings_of(Timeouts, timeouts, "timeouts", "total")
         if proxy == ENVIRONMENT:
             proxy_of_environment("")  # so that what is wrong with it is told now
         self._proxy = proxy if proxy in (None, ENVIRONMENT) else checked_proxy(proxy)
@@ -124,7 +125,7 @@ def checked_proxy(proxy: str | None) -> URL:
     Raises:
         ConfigError: it is none; it may hold a password, and is not shown.
     """
-    with suppress(ValueError):
+    with suppress(ValueError, TypeError):
         url = URL(proxy or "")
         if url.scheme in ("http", "https") and url.host and url.port is not None:
             return url

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from gotsurge_async import GotSurge, RetryPolicy
-from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Run, UnusableSource
+from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Run, Undo, UnusableSource
 from gotsurge_async.bulk.ledger import Counts, LedgerError, RunState
 from gotsurge_async.errors import EndpointsAssumed, NotSent, RateLimited, SignInNeeded
 from gotsurge_async.hooks import RetryPlanned
@@ -51,14 +51,16 @@ async def pushing(
 ) -> AsyncIterator[tuple[Push, Ledger]]:
     """A push through a ledger on disk."""
     clock = clock or ManualClock()
-    client = {key: options.pop(key) for key in ("environment", "assumed_endpoints") if key in options}
+    client = {key: options.pop(key) for key in ("profile", "assumed_endpoints") if key in options}
+    environment = options.pop("environment", "sandbox")
     async with (
         GotSurge(
-            client.get("environment", "sandbox"),
+            environment,
             bearer_token="token",
             transport=MemoryTransport(service),
             retry=RetryPolicy(attempts=attempts, longest_retry_after=1000, deadline=10_000),
             clock=clock,
+            **client,
         ) as gs,
         await Ledger.open(tmp_path / "ledger.db", clock=clock.now) as ledger,
     ):
@@ -286,6 +288,38 @@ async def test_a_usage_error_gives_the_claim_back(tmp_path: Path) -> None:
                 await push.send(run)
             assert await run.counts() == counted(pending=3)
     assert service.creates == []
+
+
+async def test_a_push_checks_all_its_endpoints_before_the_first_draft(tmp_path: Path) -> None:
+    """Two-phase mode with confirmed drafts and a guessed broadcast drafts nothing; the error names the broadcast."""
+    service = Service()
+    profile = {"endpoints": {"platform.drafts.create": {"verb": "POST"}}}
+    options: dict[str, Any] = {"mode": "two-phase", "profile": profile, "assumed_endpoints": "refuse"}
+    async with pushing(tmp_path, service, **options) as (push, _):
+        run, _ = await push.load_orders(orders(3))
+        async with run:
+            with pytest.raises(EndpointsAssumed, match=r"^platform\.drafts\.broadcast: POST \S+ is a guess [^;]*$"):
+                await push.send(run)
+            assert await run.counts() == counted(pending=3)
+        with pytest.raises(EndpointsAssumed, match=r"^platform\.drafts\.broadcast"):
+            push.check_endpoints()
+        with pytest.raises(EndpointsAssumed, match=r"^tasks\.create"):
+            push.check_endpoints(*Mode)
+    assert service.creates == []
+
+
+async def test_an_undo_on_a_guessed_path_leaves_the_ledger_alone(tmp_path: Path) -> None:
+    """A cancel that may not leave puts no order in doubt."""
+    profile = {"endpoints": {"tasks.create": {"verb": "POST"}}}
+    async with pushing(tmp_path, Service(), profile=profile, assumed_endpoints="refuse") as (push, ledger):
+        run, _ = await push.load_orders(orders(3))
+        async with run:
+            await push.send(run)
+            created = await run.counts()
+        with pytest.raises(EndpointsAssumed, match=r"^tasks\.cancel"):
+            await Undo(push._gs, ledger).undo(run.id)
+        async with await ledger.hold(run.id) as held:
+            assert await held.counts() == created == counted(created=3)
 
 
 async def test_a_ledger_that_fails_stops_the_sending(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

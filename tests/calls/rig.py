@@ -49,7 +49,7 @@ class Rig:
         policy: RetryPolicy = POLICY,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         profile: Profile = Profile(),  # noqa: B008 - frozen
-        create_on_assumed: bool = True,
+        accept_assumed: bool = True,
         signed_in: bool = True,
     ) -> None:
         self.clock = ManualClock()
@@ -69,7 +69,7 @@ class Rig:
             policy=policy,
             hooks=hooks,
             clock=self.clock,
-            create_on_assumed=create_on_assumed,
+            accept_assumed=accept_assumed,
             random=NoJitter(),
         )
 

@@ -112,6 +112,8 @@ def test_each_order_is_found_by_what_is_echoed(order: list[int], echoes: list[st
         ([("A", None), ("B", None), ("C", None)], [(None, None), (None, None), ("B", None)], [None, 2, None]),
         # another name in the place of an order
         ([("A", None), ("B", None)], [("A", None), ("X", None)], [0, None]),
+        # it names an order that was not sent: then the nameless may be of the same strange answer
+        ([("A", None), ("B", None)], [("X", None), (None, None)], [None, None]),
         ([("A", "1")], [("A", "2")], [None]),
         ([("A", "1"), ("A", "2")], [("A", "2"), ("A", "1")], [1, 0]),
         # tracking ids that are not unique, in their order
@@ -137,6 +139,8 @@ def test_what_is_not_named_is_matched_with_care(
         ([(0, None), (1, None), (1, None)], [None, None, None]),
         # it says whose it is, and is that one's once
         ([(0, "A"), (1, "B"), (1, "B")], ["task-0", "task-1", None]),
+        # twice, and a third without a name: as many are left as were sent, and it may be any
+        ([(1, None), (1, None), (0, None), (2, None), (3, None)], [None, None, None]),
         # it says that it is two orders'
         ([(0, "A"), (1, "B"), (1, "C")], ["task-0", None, None]),
     ],

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gotsurge_async.api.endpoints import PARTNER_DETAIL, TASKS_CREATE, TASKS_GET, Endpoint
+from gotsurge_async.api.endpoints import (
+    DRAFTS_BROADCAST,
+    PARTNER_DETAIL,
+    TASKS_CANCEL,
+    TASKS_CREATE,
+    TASKS_GET,
+    Endpoint,
+)
 from gotsurge_async.api.profile import Profile
 from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.config import Limits
@@ -235,21 +242,37 @@ async def test_a_cancelled_call_leaves_nothing_behind() -> None:
 
 
 @pytest.mark.parametrize("endpoint", EVERY, ids=lambda endpoint: endpoint.name)
-async def test_production_does_not_create_on_a_guess(endpoint: Endpoint[Any]) -> None:
-    """Where assumed paths are refused, exactly the operations that make something are refused until a profile says."""
-    makes = endpoint.replay in ("never", "harmless")
-    async with Rig([answer({})] * 2, create_on_assumed=False) as rig:
+async def test_production_changes_nothing_on_a_guess(endpoint: Endpoint[Any]) -> None:
+    """Where assumed paths are refused, exactly the operations that change something are refused until a profile
+    confirms them."""
+    makes = endpoint.verb != "GET" and endpoint.name != "prices.recommend"
+    async with Rig([answer({})] * 2, accept_assumed=False) as rig:
         if makes:
             with pytest.raises(
-                EndpointsAssumed, match=rf"{endpoint.name}: POST .* is a guess until a profile confirms"
+                EndpointsAssumed, match=rf"{endpoint.name}: {endpoint.verb} .* is a guess until a profile confirms"
             ):
                 await rig.call(endpoint, **arguments(endpoint))
             assert rig.transport.sent == []
         else:
             await rig.call(endpoint, **arguments(endpoint))
     confirmed = Profile.from_mapping({"endpoints": {endpoint.name: {"path": endpoint.path}}})
-    async with Rig([answer({})], create_on_assumed=False, profile=confirmed) as rig:
+    async with Rig([answer({})], accept_assumed=False, profile=confirmed) as rig:
         await rig.call(endpoint, **arguments(endpoint))
+
+
+async def test_all_that_an_operation_needs_is_checked_before_its_first_call() -> None:
+    """One error names every guess; reads, and what a profile confirms, are none."""
+    confirmed = Profile.from_mapping({"endpoints": {"tasks.create": {"verb": "POST"}}})
+    async with Rig([], profile=confirmed, accept_assumed=False) as rig:
+        rig.session.require(TASKS_CREATE, TASKS_GET)
+        with pytest.raises(EndpointsAssumed) as caught:
+            rig.session.require(TASKS_CREATE, DRAFTS_BROADCAST, TASKS_CANCEL, TASKS_GET)
+    assert str(caught.value) == (
+        "platform.drafts.broadcast: POST /platform/tasks/drafts/broadcast; tasks.cancel: POST /tasks/{task_id}/cancel "
+        "are guesses until a profile confirms them"
+    )
+    async with Rig([]) as rig:
+        rig.session.require(TASKS_CREATE, DRAFTS_BROADCAST)
 
 
 async def test_the_profile_says_where_to() -> None:

@@ -44,12 +44,10 @@ CANCEL, READ = "POST /tasks/t-1/cancel", "GET /tasks/t-1"
 
 async def test_orders_are_created_in_one_call() -> None:
     """One to twenty orders go out in one request, and their tasks come back with what the service said of them."""
-    async with client([answer({"tasks": [{"id": "t-1", "tracking_id": "T-0"}], "server_time": None})]) as (
-        gs,
-        transport,
-    ):
+    tasks = [{"id": f"t-{number}", "tracking_id": f"T-{number}"} for number in range(20)]
+    async with client([answer({"tasks": tasks, "server_time": None})]) as (gs, transport):
         created = await gs.tasks.create(orders(20))
-    assert [(each.id, each.tracking_id) for each in created.tasks] == [("t-1", "T-0")]
+    assert [(each.id, each.tracking_id) for each in created.tasks] == [(f"t-{n}", f"T-{n}") for n in range(20)]
     body = json.loads(transport.sent[0].body or b"")
     assert [each["tracking_id"] for each in body["tasks"]] == [f"T-{number}" for number in range(20)]
     assert calls(transport.sent) == ["POST /tasks"]

@@ -108,6 +108,7 @@ async def main() -> None:
         limits=Limits(concurrency=8, rate=50),
         hooks=[listen, Tracing()],
     )
+    assert_type(GotSurge("sandbox", timeouts=10, retry=3, limits=8).limits, Limits)
     async with client as gs:
         await sign_in(gs)
         await plain(gs)

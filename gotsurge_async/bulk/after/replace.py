@@ -7,6 +7,7 @@ import attrs
 import msgspec
 
 from gotsurge_async import codec
+from gotsurge_async.api.endpoints import PLATFORM_TASKS_UPDATE
 from gotsurge_async.bulk.ledger import IllegalTransition, OrderState, Rival, Run
 from gotsurge_async.bulk.send.changes import UNCERTAIN, changed_orders, differing_fields, why_changed
 from gotsurge_async.calls.create import named_by, other_name, stops_all
@@ -53,8 +54,10 @@ async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replac
     all its fields has gone through.
 
     Raises:
+        EndpointsAssumed: this client changes nothing on a path that is a guess; nothing was sent.
         LedgerError: the ledger cannot be written.
     """
+    gs.session.require(PLATFORM_TASKS_UPDATE)
     replaced = left = unknown = 0
     stopped_by: GotSurgeError | None = None
 

@@ -118,11 +118,13 @@ class Undo:
 
         Raises:
             UsageError: no reason, or a key that the run does not have.
+            EndpointsAssumed: this client cancels nothing on a path that is a guess; nothing was sent.
             RunHeld: another process has it.
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
         """
         if not reason.strip():
             raise UsageError("say why the orders are cancelled: the service wants a reason")
+        self.gs.session.require(TASKS_CANCEL)  # before an order is put in doubt for a cancel that cannot leave
         async with await self.ledger.hold(run_id) as run:
             run.settle_after(self.gs.limits.settle)
             await run.recover()

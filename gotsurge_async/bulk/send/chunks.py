@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from copy import copy
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
@@ -49,6 +49,7 @@ class ChunkSender(ABC):
     Attributes:
         endpoint: what creates the orders.
         reads: what reads one of their tasks.
+        needs: all the endpoints that a run may need, checked before its first order is sent.
         created_as: the state of an order that the service took.
         lost_drafts: keys of orders for which a draft may exist that is not recorded; none in direct mode.
 
@@ -60,6 +61,7 @@ class ChunkSender(ABC):
 
     endpoint: ClassVar[Endpoint[CreatedTasks]]
     reads: ClassVar[Endpoint[Task]]
+    needs: ClassVar[tuple[Endpoint[Any], ...]]
     created_as: ClassVar[OrderState]
 
     def __init__(

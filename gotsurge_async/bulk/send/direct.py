@@ -13,6 +13,7 @@ class DirectSender(ChunkSender):
 
     endpoint = TASKS_CREATE
     reads = TASKS_GET
+    needs = (TASKS_CREATE, TASKS_GET)
     created_as = OrderState.CREATED
 
     async def _let_go(self, results: Results) -> None:

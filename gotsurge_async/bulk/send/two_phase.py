@@ -142,6 +142,7 @@ class TwoPhaseSender(ChunkSender):
 
     endpoint = DRAFTS_CREATE
     reads = PLATFORM_TASKS_GET
+    needs = (DRAFTS_CREATE, DRAFTS_BROADCAST, PLATFORM_TASKS_GET)
     created_as = OrderState.DRAFTED
 
     def __init__(

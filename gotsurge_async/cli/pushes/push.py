@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from gotsurge_async.api.endpoints import TASKS_CREATE
+from gotsurge_async.api.endpoints import PLATFORM_TASKS_UPDATE
 from gotsurge_async.bulk import Brakes, Ledger, LedgerError, Mode, Push, Run, RunHeld, Source, SourceOptions
 from gotsurge_async.bulk.after.replace import replace_changed
 from gotsurge_async.bulk.after.results import refuse_older
@@ -268,7 +268,6 @@ class Pushing(Sending):
         ):
             options.seen.watch(gs)
             await refuse_older(ledger, options.out)
-            gs.session.resolve(TASKS_CREATE)  # before the file is read, not after
             push = Push(
                 gs,
                 ledger,
@@ -283,11 +282,15 @@ class Pushing(Sending):
             )
             await self._tell_other_names(ledger, gs.environment.api_base)
             if options.mode == "auto":
+                push.check_endpoints(*Mode)  # before the service is asked, and the file is read
                 await push.choose_mode()
             else:
                 push.mode = Mode(options.mode)
+            push.check_endpoints()
             if options.replace_changed and push.mode is Mode.DIRECT:
                 raise UsageError("--replace-changed is for platform partners: a plain one cannot change a task")
+            if options.replace_changed:
+                gs.session.require(PLATFORM_TASKS_UPDATE)
             with options.seen.put_up(wanted=options.distributed) as trace, self._nothing_sent():
                 run, admission = await self._load(push, gs.environment.api_base, trace)
             self._tell_first_pushed(admission)

@@ -35,8 +35,8 @@ def endpoints() -> None:
     """Which verbs and paths are used, and which of them are confirmed.
 
     GotSurge's published page shows neither verbs nor paths. Until a profile confirms them they are assumed, and in
-    production no order is created on an assumed path unless you say so. Partners can download an OpenAPI file from
-    that page: import it, and name the profile in GOTSURGE_PROFILE.
+    production nothing is created, broadcast, cancelled or changed on an assumed path unless you say so. Partners can
+    download an OpenAPI file from that page: import it, and name the profile in GOTSURGE_PROFILE.
     """
 
 

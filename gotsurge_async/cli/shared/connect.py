@@ -120,7 +120,8 @@ _places = (
     _place(
         "--accept-assumed-endpoints",
         is_flag=True,
-        help="Create in production also on paths that are assumed: no profile has confirmed them (gotsurge endpoints).",
+        help="Let production create, broadcast, cancel and update on assumed paths, too: no profile has confirmed them "
+        "(gotsurge endpoints).",
     ),
 )
 _simulate = _place(
@@ -174,7 +175,7 @@ def _settling(limits: Limits | None) -> Limits | None:
         return limits
     try:
         return attrs.evolve(limits or Limits(), settle=float(text))
-    except ValueError:
+    except (ValueError, ConfigError):
         raise ConfigError(f"GOTSURGE_SETTLE is a number of seconds from 0 to {MOST_SETTLE:.0f}, not {text}") from None
 
 

@@ -141,7 +141,7 @@ def told(run: Callable[[], str | None] = lambda: None, *, interrupted: str = "in
     try:
         yield
     except EndpointsAssumed as error:
-        hint = "GOTSURGE_PROFILE names a profile; --accept-assumed-endpoints creates all the same"
+        hint = "GOTSURGE_PROFILE names a profile; --accept-assumed-endpoints sends it all the same"
         raise Failure(f"{error}\n{hint}", Exit.USAGE, run=run()) from None
     except GotSurgeError as error:
         text = "\n".join([str(error), *getattr(error, "__notes__", ())])

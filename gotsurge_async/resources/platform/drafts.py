@@ -12,12 +12,11 @@ from gotsurge_async.models.platform import UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks
 from gotsurge_async.money import Money
 from gotsurge_async.resources.converging import broadcast
+from gotsurge_async.resources.creating import create
 from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
 from gotsurge_async.resources.reading import (
-    batch_of,
     check_task_id,
     check_tracking_ids,
-    read_created,
     several,
     task_ids_of,
 )
@@ -48,7 +47,8 @@ class Drafts:
         Not repeated by itself when the answer was lost; creating them again leaves the first ones unused.
 
         Returns:
-            The drafts: match them by tracking_id, their order is not promised, nor that there is one for each order.
+            One draft for each order, in the order of ``orders``. An answer that names another order, fewer or more
+            drafts than orders, or one draft twice is never returned: it is `OutcomeUnknown`.
 
         Args:
             orders: each an `Order`, or a dict of its fields as the API writes them.
@@ -62,11 +62,19 @@ class Drafts:
             UsageError: ``max_price`` is no `Money`, or given without ``validate``. Nothing was sent.
             TooManyInOneCall: more than 20: `create_all` takes any number.
             Rejected: the service refused the chunk.
-            OutcomeUnknown: the drafts may exist; nobody knows their ids.
+            OutcomeUnknown: the drafts may exist; nobody knows their ids. If an answer came that does not fit the
+                orders, the error's ``done`` holds the drafts that are certain, and ``rows`` the indices of the other
+                orders.
         """
-        clock = self._session.clock
-        batch = batch_of(orders, "gs.platform.drafts.create_all(orders)", clock, validate=validate, max_price=max_price)
-        return await self._session.within(timeout).call(DRAFTS_CREATE, body=batch, read=read_created)
+        session = self._session.within(timeout)
+        return await create(
+            session,
+            DRAFTS_CREATE,
+            orders,
+            helper="gs.platform.drafts.create_all(orders)",
+            validate=validate,
+            max_price=max_price,
+        )
 
     def create_all(
         self,

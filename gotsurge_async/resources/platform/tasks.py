@@ -20,12 +20,11 @@ from gotsurge_async.models.platform import TaskPage, UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks, Task, TaskChanges
 from gotsurge_async.money import Money
 from gotsurge_async.resources.converging import update_task
+from gotsurge_async.resources.creating import create
 from gotsurge_async.resources.listing import Listing, listing
 from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
 from gotsurge_async.resources.reading import (
-    batch_of,
     check_tracking_ids,
-    read_created,
     reader,
     task_of,
     tracking_request,
@@ -55,8 +54,8 @@ class PlatformTasks:
         be repeated. An order's ``org_id`` says for which organization it is; the partner itself unless given.
 
         Returns:
-            The tasks as the service answers them: match them by tracking_id, their order is not promised, nor that
-            there is one for each order.
+            One task for each order, in the order of ``orders``. An answer that names another order, fewer or more tasks
+            than orders, or one task twice is never returned: it is `OutcomeUnknown`.
 
         Args:
             orders: each an `Order`, or a dict of its fields as the API writes them.
@@ -70,12 +69,19 @@ class PlatformTasks:
             UsageError: ``max_price`` is no `Money`, or given without ``validate``. Nothing was sent.
             TooManyInOneCall: more than 20: `create_all` takes any number.
             Rejected: the service refused the chunk.
-            OutcomeUnknown: nobody can say whether the orders were created.
+            OutcomeUnknown: nobody can say whether the orders were created. If an answer came that does not fit them,
+                the error's ``done`` holds the tasks that are certain, and ``rows`` the indices of the orders in doubt.
             NotSent: they certainly were not.
         """
-        clock = self._session.clock
-        batch = batch_of(orders, "gs.platform.tasks.create_all(orders)", clock, validate=validate, max_price=max_price)
-        return await self._session.within(timeout).call(PLATFORM_TASKS_CREATE, body=batch, read=read_created)
+        session = self._session.within(timeout)
+        return await create(
+            session,
+            PLATFORM_TASKS_CREATE,
+            orders,
+            helper="gs.platform.tasks.create_all(orders)",
+            validate=validate,
+            max_price=max_price,
+        )
 
     def create_all(
         self,

@@ -77,7 +77,7 @@ def test_what_is_in_doubt_is_not_sent(desk: Desk) -> None:
 def test_another_environment_is_refused(desk: Desk) -> None:
     """A run is not sent to a place that it was not meant for, nor by another account: exit 2, and nothing is sent."""
     run_id = stopped(desk, "A", "B", "C")
-    other = desk.run("resume", run_id, *desk.ledger, "--env", "sandbox", GOTSURGE_BEARER_TOKEN="t")
+    other = desk.run("resume", run_id, *desk.ledger, "--env", "sandbox", GOTSURGE_BEARER_TOKEN="token")
     assert (other.exit_code, f"run {run_id} is of local" in other.stderr) == (2, True)
     desk.run("push", desk.folder / "orders.csv", "--simulate", *desk.ledger, "--out", desk.folder / "out")
     simulated = desk.document(desk.on_ledger("runs", "--json", "--env", "simulator"))[0]["run"]
@@ -105,7 +105,7 @@ def test_there_may_be_no_last_run(desk: Desk) -> None:
     """A ledger without a run of the environment is told."""
     desk.run("push", Path("/dev/null"), "--format", "csv", "--simulate", *desk.ledger, "--out", desk.folder / "out")
     desk.push("A")
-    done = desk.run("resume", "--last", *desk.ledger, "--env", "sandbox", GOTSURGE_BEARER_TOKEN="t")
+    done = desk.run("resume", "--last", *desk.ledger, "--env", "sandbox", GOTSURGE_BEARER_TOKEN="token")
     assert (done.exit_code, "no run of sandbox" in done.stderr) == (2, True)
 
 

@@ -147,7 +147,7 @@ def test_one_server_under_two_names_is_warned_of(desk: Desk) -> None:
     assert "warning" not in again.stderr
     file, base = desk.folder / "orders.csv", desk.simulator.api_base.replace("127.0.0.1", "localhost")
     place = ["--env", "sandbox", "--api-base", base, *desk.ledger, "--out", desk.folder / "out"]
-    other = desk.run("push", file, *place, GOTSURGE_BEARER_TOKEN="t")
+    other = desk.run("push", file, *place, GOTSURGE_BEARER_TOKEN="token")
     assert "warning: runs of the environment local in this ledger" in other.stderr
     assert "(say --env local)" in other.stderr
 

@@ -115,7 +115,7 @@ def test_a_refused_token_is_a_matter_of_signing_in(doctor: Doctor, simulator: Si
 
 def test_without_a_token_the_path_can_still_be_seen_to_answer(doctor: Doctor, simulator: Simulator) -> None:
     """A refresh token alone signs no call: 401 where an unknown path gives 404 proves the path."""
-    variables = {"GOTSURGE_REFRESH_TOKEN": "r", "GOTSURGE_CLIENT_KEY": "k"}
+    variables = {"GOTSURGE_REFRESH_TOKEN": "refresh", "GOTSURGE_CLIENT_KEY": "k"}
     done = doctor(*local(simulator), "--json", **variables)
     assert probe(done, "tasks.get")["verdict"] == "the path answers, and wants a token"
     assert json.loads(done.stdout)["token"]["state"] == "renewable"

@@ -127,7 +127,7 @@ def test_a_connection_that_is_refused_is_one_code(desk: Desk, mode: str) -> None
     """Nobody listens: exit 8 in every mode, and where a run was made, its orders wait in it."""
     file = write_orders(desk.folder / "orders.csv", ["A", "B"])
     place = ["--env", "sandbox", "--api-base", "http://127.0.0.1:9/api", *desk.ledger, "--out", desk.folder / "out"]
-    done = desk.run("push", file, *place, "--mode", mode, "--json", "--quiet", GOTSURGE_BEARER_TOKEN="t")
+    done = desk.run("push", file, *place, "--mode", mode, "--json", "--quiet", GOTSURGE_BEARER_TOKEN="token")
     document = desk.document(done)
     assert (done.exit_code, document["exit"]) == (8, 8), done.output
     if mode != "auto":

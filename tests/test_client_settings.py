@@ -1,0 +1,213 @@
+"""Settings and arguments of a client: a number where people write one, and everything else is refused in words."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from gotsurge_async import ConfigError, Credentials, GotSurge, Limits, RetryPolicy, Timeouts, UsageError
+from gotsurge_async.codec import encode
+from gotsurge_async.codec.text import decode_plain
+from gotsurge_async.testing import ManualClock
+from gotsurge_async.transports.aiohttp import AiohttpTransport
+from gotsurge_async.transports.memory import MemoryTransport
+from tests.support.clients import make, serve
+from tests.support.orders import order
+
+NO_NUMBERS: list[Any] = [float("nan"), float("inf"), -1, True, "5", timedelta(seconds=5), [5], b"5"]
+
+
+def client(**options: Any) -> GotSurge:
+    """A client that is made, and not opened."""
+    return GotSurge("sandbox", **({"transport": MemoryTransport(serve)} | options))
+
+
+@pytest.mark.parametrize("timeouts", [10, 10.0, Timeouts(total=10)])
+def test_a_number_of_seconds_is_that_of_a_try(timeouts: Any) -> None:
+    """``timeouts=10`` ends a try after 10 s, and waits half of that for a connection: then certainly nothing left."""
+    transport = AiohttpTransport(timeouts)
+    assert transport._timeouts == Timeouts(total=10, pool=5)
+    assert GotSurge("sandbox", timeouts=timeouts)._transport._timeouts == Timeouts(total=10)  # type: ignore[attr-defined]
+    assert Timeouts() == Timeouts(pool=30, total=300)
+
+
+def test_a_number_of_calls_and_of_tries_is_taken() -> None:
+    """``limits=8`` is 8 calls at most, ``retry=3`` 3 tries in all."""
+    gs = client(limits=8, retry=3)
+    assert gs.limits == Limits(concurrency=8)
+    assert gs.session.policy == RetryPolicy(attempts=3)
+    assert client(limits=None, retry=None, timeouts=None).limits == Limits()
+
+
+@pytest.mark.parametrize("name", ["timeouts", "retry", "limits"])
+@pytest.mark.parametrize("value", [*NO_NUMBERS, 0, {}, object(), Credentials(client_key="key")])
+def test_what_is_no_setting_is_refused_when_the_client_is_made(name: str, value: Any) -> None:
+    """Zero, what is negative, NaN, infinity, true, a text, a span of time: ConfigError, which says what to write."""
+    with pytest.raises(ConfigError, match=r"Timeouts|RetryPolicy|Limits") as caught:
+        client(**{name: value})
+    assert caught.value.explain_code == "E903"
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBERS, 0, None])
+@pytest.mark.parametrize("field", ["pool", "connect", "read", "total", "keepalive"])
+def test_timeouts_are_seconds(field: str, value: Any) -> None:
+    """None of them is nothing, not even None: a try without an end would hold its order in doubt."""
+    with pytest.raises(ConfigError, match=rf"Timeouts\.{field} is a number of seconds above 0, not "):
+        Timeouts(**{field: value})
+
+
+def test_a_connection_is_awaited_for_less_than_the_try() -> None:
+    """If the whole ended first, an order that never left would be in doubt."""
+    with pytest.raises(ConfigError, match=r"Timeouts\.pool \(30 s\) must be less than Timeouts\.total \(20 s\)"):
+        Timeouts(pool=30, total=20)
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBERS, None])
+@pytest.mark.parametrize("field", ["base", "cap", "deadline", "longest_retry_after"])
+def test_waits_are_seconds(field: str, value: Any) -> None:
+    """A wait may be 0, but no other thing than a number."""
+    assert RetryPolicy(**{field: 0})
+    with pytest.raises(ConfigError, match=rf"RetryPolicy\.{field} is a number of seconds, 0 or more, not "):
+        RetryPolicy(**{field: value})
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBERS, 0, 1.5, None])
+def test_counts_are_whole(value: Any) -> None:
+    """Tries and calls in flight are whole numbers of 1 or more."""
+    with pytest.raises(ConfigError, match=r"RetryPolicy\.attempts is a whole number of 1 or more, not "):
+        RetryPolicy(attempts=value)
+    with pytest.raises(ConfigError, match=r"Limits\.concurrency is a whole number of 1 or more, not "):
+        Limits(concurrency=value)
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBERS, 0])
+def test_a_rate_is_a_number(value: Any) -> None:
+    """None is no limit; 0.5 is a call every two seconds."""
+    assert Limits(rate=0.5).rate == 0.5
+    with pytest.raises(ConfigError, match=r"Limits\.rate is a number above 0, or None for no limit, not "):
+        Limits(rate=value)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"hooks": print}, r"hooks: give several, such as hooks=\[f\]"),
+        ({"hooks": "f"}, r"hooks: give several, such as hooks=\[f\]"),
+        ({"hooks": 5}, r"hooks: give several, such as hooks=\[f\]"),
+        ({"hooks": ["f"]}, "hooks: each is a function of an event, not 'f'"),
+        ({"token_store": "tokens.json"}, r'token_store: give an object such as FileStore\("tokens.json"\), not str'),
+        ({"token_store": MemoryTransport(serve)}, "token_store: give an object"),
+        ({"credentials": ("key", "planted-secret")}, r"credentials: give Credentials\(client_key=…, secret_key=…\)"),
+        ({"credentials": "planted-secret"}, "credentials: give Credentials"),
+        ({"bearer_token": 5}, "bearer_token is text, not int"),
+        ({"refresh_token": b"planted-secret"}, "refresh_token is text, not bytes"),
+        ({"account": ""}, "account is a name, which is text, not ''"),
+        ({"account": 5}, "account is a name, which is text, not 5"),
+        ({"transport": "x"}, "transport: give an object such as AiohttpTransport"),
+        ({"clock": 5}, "clock: give an object such as SystemClock"),
+        ({"profile": 5}, "profile: give a Profile, a mapping, or the path of a TOML file, not int"),
+        ({"api_base": 5}, "the API base is a plain URL"),
+        ({"assumed_endpoints": "acept"}, 'assumed_endpoints is "accept" or "refuse", not \'acept\''),
+        ({"assumed_endpoints": True}, 'assumed_endpoints is "accept" or "refuse", not True'),
+        ({"transport": None, "proxy": 5}, "a proxy is http://HOST:PORT"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_when_the_client_is_made(options: dict[str, Any], said: str) -> None:
+    """Each says what to write; none shows a secret."""
+    with pytest.raises(ConfigError, match=said) as caught:
+        client(**options)
+    assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize("environment", [5, ["sandbox"], None, b"sandbox"])
+def test_an_environment_is_a_name(environment: Any) -> None:
+    """What is no text is no environment."""
+    with pytest.raises(ConfigError, match="no environment"):
+        GotSurge(environment, transport=MemoryTransport(serve))
+
+
+@pytest.mark.parametrize("value", [None, "", " ", 5, ("a", "b")])
+def test_a_client_key_is_text(value: Any) -> None:
+    """The key is no secret; it is shown."""
+    with pytest.raises(ConfigError, match=r"Credentials\.client_key is text that is not empty, not "):
+        Credentials(client_key=value)
+
+
+@pytest.mark.parametrize("value", [5, b"planted", ["planted"]])
+def test_a_secret_key_is_text(value: Any) -> None:
+    """The secret key is not shown."""
+    with pytest.raises(ConfigError, match=r"secret_key is text, not (int|bytes|list)") as caught:
+        Credentials(client_key="key", secret_key=value)
+    assert "planted" not in str(caught.value)
+
+
+# --- arguments of calls -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBERS, 0])
+async def test_a_time_is_seconds(value: Any) -> None:
+    """A call and a kind of calls take seconds; anything else ends before a byte leaves."""
+    transport = MemoryTransport(serve)
+    async with make(transport) as gs:
+        for call in (
+            lambda: gs.tasks.create([order()], timeout=value),
+            lambda: gs.platform.drafts.create([order()], timeout=value),
+            lambda: gs.tasks.get("t", timeout=value),
+            lambda: gs.tasks.wait("t", timeout=value),
+            lambda: gs.platform.drafts.broadcast(["t"], timeout=value),
+        ):
+            with pytest.raises(UsageError, match="timeout is a number of seconds above 0, not "):
+                await call()
+        with pytest.raises(UsageError, match="timeout is a number of seconds above 0, not "):
+            gs.with_options(timeout=value)
+    assert transport.sent == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, True, "2", 1.5, timedelta(seconds=2)])
+async def test_retries_are_counted(value: Any) -> None:
+    """0 is no retry; what is no whole number is refused when the options are given."""
+    async with make() as gs:
+        assert gs.with_options(retries=0).session.policy.attempts == 1
+        with pytest.raises(UsageError, match="retries: 0 or more, not "):
+            gs.with_options(retries=value)
+
+
+async def test_an_account_is_a_name() -> None:
+    """An empty name, or one that is no text, is refused when the account is asked for."""
+    bad: Any
+    async with make() as gs:
+        for bad in ("", 5, b"acme"):
+            with pytest.raises(UsageError, match="account is a name, which is text, not "):
+                gs.as_account(bad)
+            with pytest.raises(UsageError, match="account is a name, which is text, not "):
+                gs.with_options(account=bad)
+
+
+@pytest.mark.parametrize("orders", [order(), decode_plain(encode(order())), "order", b"order", 5, None])
+async def test_a_push_takes_several(orders: Any) -> None:
+    """One order, or one dict, is refused before anything is sent; a dict is not pushed name by name."""
+    transport = MemoryTransport(serve)
+    async with make(transport) as gs:
+        for push in (gs.push, gs.platform.tasks.create_all, gs.platform.drafts.create_all):
+            with pytest.raises(UsageError, match="orders: give several, such as a list, not "):
+                push(orders)
+    assert transport.sent == []
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBERS, 0, 1.5])
+async def test_a_push_has_whole_numbers(value: Any) -> None:
+    """Chunks and places in flight are whole numbers."""
+    async with make() as gs:
+        for push in (gs.push, gs.platform.drafts.create_all):
+            with pytest.raises(UsageError, match="at least one chunk is in flight, not "):
+                push([order()], concurrency=value)
+            with pytest.raises(UsageError, match="a chunk has 1 to 20 items, not "):
+                push([order()], chunk=value)
+        with pytest.raises(UsageError, match="at least one chunk is in flight, not "):
+            gs.platform.drafts.broadcast_all(["t"], concurrency=value)
+
+
+async def test_a_clock_of_a_test_is_a_clock() -> None:
+    """What stands in for time and transport in tests passes."""
+    async with make(clock=ManualClock()) as gs:
+        assert (await gs.tasks.get("t")).id == "t"
