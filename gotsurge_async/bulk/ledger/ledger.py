@@ -224,6 +224,27 @@ class Ledger:
 
         run.info = evolve(run.info, options=await self._store.write(job))
 
+    async def write_off(self, run: Run, tasks: Mapping[int, str], reasons: Mapping[int, str], *, by: str) -> list[int]:
+        """Record that tasks of a held run are not there any more: their orders are cancelled, and their keys free.
+
+        The recorded task stays recorded; who says so, and when, is among the decisions of the run.
+
+        Args:
+            tasks: of each created order, by its id, its recorded task.
+            reasons: of each order, for people, what became of its task.
+            by: who says so.
+
+        Returns:
+            The orders that were written off: one that is no longer created with this task is left as it is.
+        """
+        now = self._store.now()
+
+        def job(db: Database) -> list[int]:
+            runs.fence(db, run._held)
+            return marks.write_off(db, run._held, tasks, reasons, by, now)
+
+        return await self._store.write(job)
+
     async def _sweep(self) -> None:
         """Remove runs that were never admitted and whose process is gone: nothing of them was sent."""
         for run_id in await self._store.read(runs.in_state, RunState.LOADING):
