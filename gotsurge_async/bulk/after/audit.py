@@ -334,6 +334,7 @@ class Audit:
 
     async def _read_list(self, gs: GotSurge, account: str) -> bool:
         """Note the tasks of the Task List, from the page that an earlier audit reached; whether there is a list."""
+        account = f"{account} at {gs.environment.api_base}"
         first, whole = await self._notes.ask(self._notes.page_reached, account)
         if whole:
             return True

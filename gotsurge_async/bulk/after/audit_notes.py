@@ -126,13 +126,14 @@ class Notes:
                 self._db = self._opened()
                 self._prepare(fresh)
         except (OSError, sqlite3.Error) as error:
-            raise ConfigError(f"{path}: the notes of the audit cannot be written: {error}") from None
+            raise self._unwritable(error) from None
 
     def _opened(self) -> sqlite3.Connection:
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
 
     def _prepare(self, fresh: float) -> None:
+        self._db.execute("PRAGMA locking_mode=EXCLUSIVE")  # one audit at a time: the end of another removes the file
         self._db.execute("PRAGMA synchronous=OFF")  # a kill loses nothing, and a power cut only what is read again
         self._db.executescript(_SCHEMA)
         now = time.time()
@@ -154,7 +155,12 @@ class Notes:
         try:
             return await uninterrupted(asyncio.to_thread(method, *args, **kwargs))
         except sqlite3.Error as error:
-            raise ConfigError(f"{self._path}: the notes of the audit cannot be written: {error}") from None
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: Exception) -> ConfigError:
+        if "locked" in str(error):
+            return ConfigError(f"{self._path}: another audit of this ledger is running: wait for its end")
+        return ConfigError(f"{self._path}: the notes of the audit cannot be written: {error}")
 
     # --- tasks --------------------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from gotsurge_async.cli.shared.output import (
 from gotsurge_async.cli.shared.progress import LINE_EVERY
 from gotsurge_async.cli.shared.push_options import rate
 from gotsurge_async.config import Limits
+from gotsurge_async.database import Kind as Database
 from gotsurge_async.database import Place
 from gotsurge_async.system import loops
 
@@ -145,8 +146,11 @@ class _Wish:
     as_json: bool
 
     def audit(self, ledger: Ledger, **options: Any) -> Audit:
-        """An audit with these options; its notes are in the folder of the result files."""
-        notes = (self.out or OUT) / f".gotsurge-audit-{self.target.environment}.db"
+        """An audit with these options; its notes are next to a ledger that is a file, else in --out."""
+        name = f"audit-{self.target.environment}"
+        is_file = self.place.kind is Database.SQLITE
+        path = self.place.path
+        notes = path.with_name(f"{path.name}-{name}") if is_file else (self.out or OUT) / f".gotsurge-{name}.db"
         return Audit(ledger, notes, settle=self.settle, fresh=self.fresh * 60, **options)
 
     def connected(self, target: Target) -> Any:
