@@ -17,6 +17,12 @@ API_PATH = "/api/partnership/v1"
 
 EnvironmentName: TypeAlias = Literal["sandbox", "production", "local"]
 
+SETTLE = 600.0
+"""Seconds for which a request that was sent and not answered may act, unless `Limits.settle` says otherwise."""
+
+MOST_SETTLE = 30 * 86_400.0
+"""The longest `Limits.settle`, in seconds."""
+
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PRODUCTION_HOST = "app.gotsurge.co"
 _HOSTS = {"sandbox": "staging.gotsurge.co", "production": _PRODUCTION_HOST}
@@ -135,10 +141,14 @@ class Limits:
         concurrency: the most calls in flight. It begins with 16 where this is not less, and rises while answers come
             as quickly as usual; it falls when the service answers 429 or takes longer. See `calls.limiter`.
         rate: calls begun a second, None for no limit.
+        settle: seconds after which a request that was sent, and not answered, can no longer act. Until then a push with
+            a ledger keeps such an order in doubt, unless it sees the result. The default is twice `Timeouts.total`, the
+            longest that a client waits for an answer: proxies give a request up sooner.
     """
 
     concurrency: int = attrs.field(default=64, validator=attrs.validators.ge(1))
     rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.gt(0)))
+    settle: float = attrs.field(default=SETTLE, validator=[attrs.validators.ge(0), attrs.validators.le(MOST_SETTLE)])
 
 
 @attrs.frozen(kw_only=True)

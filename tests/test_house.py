@@ -20,7 +20,7 @@ from tests.support.order_forms import CELLS, NOW
 PACKAGE = Path(gotsurge_async.__file__).parent
 PLAIN_LIBRARIES = {"attrs", "attr", "cattrs", "msgspec"}
 NOT_PLAIN = {"asyncio", "logging", "socket", "ssl", "threading", "subprocess", "time"}
-MOST_LINES = 450
+MOST_LINES = 480
 MOST_FILES = 12
 MOST_FILES_OF_AN_ORDER = 60
 MOST_LINES_OF_THE_QUEUE = 299
@@ -197,7 +197,7 @@ def test_nothing_imports_itself_in_a_circle() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_file_can_be_read_at_one_sitting(module: str) -> None:
-    """No file is longer than 450 lines, and each says in a docstring what it is."""
+    """No file is longer than 480 lines, and each says in a docstring what it is."""
     text = MODULES[module].read_text(encoding="utf-8")
     assert len(text.splitlines()) <= MOST_LINES
     assert not text.strip() or ast.get_docstring(ast.parse(text))

@@ -18,6 +18,7 @@ from gotsurge_async.bulk.ledger import (
     Ledger,
     Mode,
     OrderRow,
+    OrderState,
     PendingOrder,
     Run,
     RunHeld,
@@ -232,6 +233,7 @@ class Push:
             self._halt(watch.leave(place, results))
             return self._told(results, started)
 
+        run.settle_after(self._gs.limits.settle)
         await run.start()
         try:
             if UNDO in run.info.options:
@@ -285,7 +287,7 @@ class Push:
             started = self._session.clock.monotonic()
             return self._told(await sender.finish(rows), started)
 
-        await self._batches(run.rows(WITH_DRAFT), finish)
+        await self._batches(run.rows(WITH_DRAFT | {OrderState.CANCELLING}), finish)
 
     async def _batches(
         self,

@@ -57,13 +57,13 @@ _NO_STATE = (401, 403, 404, 413, 429)
 async def converge(
     send: Callable[[], Awaitable[R]],
     read: Callable[[], Awaitable[Task]],
-    judge: Callable[[Task, Rejected | OutcomeUnknown, bool], R | None],
+    judge: Callable[[Task, Rejected | OutcomeUnknown, OutcomeUnknown | None], R | None],
 ) -> R:
     """Send; when the service refuses, or its answer is lost, read the task, and send again what was lost and not done.
 
     Args:
-        judge: gets the task, the error, and whether any answer was lost: then what the task shows may be our doing.
-            Gives the result of what is done, None for what is not; raises where there is more to say than the error.
+        judge: gets the task, the error, and the error of the first answer that was lost, if any: what the task shows
+            may be our doing then. Gives the result of what is done, None for what is not, or raises its own error.
 
     Raises:
         CallError: what became of the call, where the task does not tell. Once an answer was lost, that is unknown: what
@@ -82,7 +82,7 @@ async def converge(
                 task = await read()
             except (CallError, SignInNeeded):  # what became of the call is the news, not that the task cannot be read
                 raise lost or error from None
-            done = judge(task, error, lost is not None)
+            done = judge(task, error, lost)
             if done is not None:
                 return done
             if isinstance(error, Rejected) or not left:
@@ -104,16 +104,20 @@ def _details(error: CallError) -> dict[str, Any]:
 # --- cancel -----------------------------------------------------------------------------------------------------------
 
 
-async def cancel_task(session: Session, task_id: str, reason: str) -> Message:
-    """`Tasks.cancel`."""
+async def cancel_task(
+    session: Session, task_id: str, reason: str, before_send: Callable[[], Awaitable[None]] | None = None
+) -> Message:
+    """`Tasks.cancel`; ``before_send`` is called before each try of the cancel, see `Session.call`."""
 
-    def judge(task: Task, error: Rejected | OutcomeUnknown, _: bool) -> Message | None:
+    def judge(task: Task, error: Rejected | OutcomeUnknown, lost: OutcomeUnknown | None) -> Message | None:
         status = task.current_status
         if status is None or not status.strip():
-            raise error from None
+            raise lost or error from None
         if status.casefold() == TaskStatus.CANCELLED:
             return Message(message="the task is cancelled")
         if not (status.is_draft or status.casefold() == TaskStatus.BROADCASTING):
+            if lost is not None and not status.is_past_draft:  # the lost cancel may act on a status that is not known
+                raise lost from None
             raise TooLateToCancel(f"the task is {status}", task=task, **_details(error)) from None
         return None
 
@@ -124,6 +128,7 @@ async def cancel_task(session: Session, task_id: str, reason: str) -> Message:
             path=path,
             body=Cancellation(reason=reason),
             read=lambda reading, answer: _cancelled(reading, answer, task_id),
+            before_send=before_send,
         ),
         lambda: session.call(TASKS_GET, path=path, read=task_of(task_id)),
         judge,
@@ -175,7 +180,7 @@ async def update_task(session: Session, task: Task | str, version_rev: str | Non
     revision = _revision(task, version_rev)
     wanted = _checked(changes)
 
-    def judge(now: Task, error: Rejected | OutcomeUnknown, lost: bool) -> Task | None:
+    def judge(now: Task, error: Rejected | OutcomeUnknown, lost: OutcomeUnknown | None) -> Task | None:
         # Done is what shows the changes, as another revision than before where revisions are told.
         if lost and now.version_rev != revision and shows(codec.unstructure(now), wanted):
             return now

@@ -7,6 +7,7 @@ too.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import attrs
@@ -15,7 +16,8 @@ from gotsurge_async.bulk.after.lookup import Names, decides_for, names_of, said_
 from gotsurge_async.bulk.after.reconcile import Reconciler
 from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, LedgerError, OrderState, RunInfo, RunState
 from gotsurge_async.client import GotSurge
-from gotsurge_async.clock import Clock
+from gotsurge_async.clock import Clock, moved_by
+from gotsurge_async.config import Timeouts
 from gotsurge_async.models.tasks import Task
 from gotsurge_async.webhooks.book import Book
 
@@ -27,6 +29,8 @@ READ_AGAIN = 60.0
 """Seconds after which a task is read again that proved nothing for an order in doubt."""
 LET_OTHERS_FIRST = 30.0
 """Seconds, at most, that an order waits while tasks that came together with its own are read: one may be its double."""
+LONGEST_READ = timedelta(seconds=Timeouts().total)
+"""How long before its end a reading may have begun."""
 MOST_KEPT = 10_000
 """Tasks that were read for orders in doubt and are kept in memory."""
 
@@ -81,7 +85,7 @@ class Settler:
     unread: Callable[[str], Set[str]] = attrs.field(default=lambda _: frozenset())
     _doubts: dict[str, list[Doubt]] = attrs.field(factory=dict)
     _names: dict[tuple[str, str, str], list[Doubt]] = attrs.field(factory=dict)
-    _read: dict[str, Task] = attrs.field(factory=dict)
+    _read: dict[str, tuple[Task, datetime]] = attrs.field(factory=dict)
     _tried: dict[tuple[int, OrderState, str], float] = attrs.field(factory=dict)
     _without: dict[str, RunInfo] = attrs.field(factory=dict)
     _waiting: dict[int, Waiting] = attrs.field(factory=dict)
@@ -164,7 +168,8 @@ class Settler:
         }
         if not doubts:
             return
-        self._read[task.id] = task
+        # A reading shows the task as it was at some time since it began.
+        self._read[task.id] = task, moved_by(self.clock.now(), -LONGEST_READ)
         while len(self._read) > MOST_KEPT:
             del self._read[next(iter(self._read))]
         by_run: dict[str, list[Doubt]] = {}
@@ -180,7 +185,9 @@ class Settler:
             if [doubt for doubt in some if self._must_wait(account, doubt, task)]:
                 continue
             reconciler = Reconciler(self.accounts[account], self.ledger)
-            result = await reconciler.settle_by(run, [self._read[each] for each in sorted(rivals)])
+            read = [self._read[each] for each in sorted(rivals)]
+            read_at = min(began for _, began in read)
+            result = await reconciler.settle_by(run, [task for task, _ in read], read_at=read_at)
             for order in (*result.created, *result.cancelled):
                 log.info("order %s of run %s was in doubt: task %s is its own", order.key, run, order.task_id)
             for each in result.doubled:

@@ -65,7 +65,7 @@ class WithWorkers(OnServer):
     def reconcile(self) -> None:
         """Find out what can be found out of the run."""
         for run in self.runs()[:1]:
-            self._type("reconcile", run, *self._place, "--settle", "0")
+            self._type("reconcile", run, *self._place, "--rescan-after", "0")
             self.results(run)
 
     def time_passes(self) -> None:

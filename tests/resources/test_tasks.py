@@ -148,7 +148,7 @@ async def test_a_lost_cancel_stays_unknown_whatever_the_next_one_meets(then: lis
 
 
 @pytest.mark.parametrize("first", [answer({"message": "too late"}, 409, x_request_id="r-1"), MaybeSent("lost")])
-@pytest.mark.parametrize("status", ["accepted", "pickup_arriving", "complete", "expired", "something_new"])
+@pytest.mark.parametrize("status", ["accepted", "pickup_arriving", "complete", "expired"])
 async def test_a_task_that_has_moved_on_is_too_late(first: Scripted, status: str) -> None:
     """Past broadcasting a cancel is TooLateToCancel, and carries the task as it was read."""
     async with client([first, task(status, tracking_id="T-1")]) as (gs, transport):
@@ -158,6 +158,22 @@ async def test_a_task_that_has_moved_on_is_too_late(first: Scripted, status: str
     assert caught.value.task.current_status == status
     assert caught.value.operation == "tasks.cancel"
     assert calls(transport.sent) == [CANCEL, READ]
+
+
+async def test_a_refused_cancel_of_a_task_in_an_unknown_status_is_too_late() -> None:
+    """The service refused the only cancel that left, so none can act on the task."""
+    async with client([answer({"message": "too late"}, 409), task("something_new")]) as (gs, _):
+        with pytest.raises(TooLateToCancel, match="the task is something_new"):
+            await gs.tasks.cancel("t-1", reason=REASON)
+
+
+@pytest.mark.parametrize("status", ["something_new", "", None])
+async def test_a_lost_cancel_of_a_task_in_an_unknown_status_stays_unknown(status: str | None) -> None:
+    """The lost cancel may still act on such a task, whatever a later cancel meets."""
+    script = [MaybeSent("lost"), task("broadcasting"), answer({"message": "no"}, 409), task(status)]
+    async with client(script) as (gs, _):
+        with pytest.raises(OutcomeUnknown, match=r"tasks\.cancel: lost"):
+            await gs.tasks.cancel("t-1", reason=REASON)
 
 
 @pytest.mark.parametrize(

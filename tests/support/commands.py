@@ -146,17 +146,17 @@ class Desk:
         """The options that name simulator and account."""
         return [*local(self.simulator), *(["--account", self.account] if self.account else [])]
 
-    def push(self, *keys: str, words: tuple[str, ...] = ()) -> tuple[Result, dict[str, Any]]:
+    def push(self, *keys: str, words: tuple[str, ...] = (), **variables: str) -> tuple[Result, dict[str, Any]]:
         """Push orders; the result, and the summary."""
         file = write_orders(self.folder / "orders.csv", list(keys))
         options = [*self.ledger, "--out", self.folder / "out", *words]
-        done = self.run("push", file, *self.place, *options, "--json", "--quiet")
+        done = self.run("push", file, *self.place, *options, "--json", "--quiet", **variables)
         return done, json.loads(done.stdout)
 
-    def push_lost(self, *keys: str, when: Any = "after", words: tuple[str, ...] = ()) -> str:
-        """Push orders, and lose every answer; the run."""
+    def push_lost(self, *keys: str, when: Any = "after", words: tuple[str, ...] = (), settle: float = 0) -> str:
+        """Push orders, and lose every answer; the run. What was sent can act for ``settle`` seconds more."""
         self.simulator.order_fault(Fault(operation="tasks.create", when=when, kind="reset"))
-        done, summary = self.push(*keys, words=("--mode", "direct", *words))
+        done, summary = self.push(*keys, words=("--mode", "direct", *words), GOTSURGE_SETTLE=str(settle))
         self.simulator.clear_faults()
         assert (done.exit_code, summary["in_doubt"]) == (3, len(keys))
         return str(summary["run"])

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import attrs
 from gotsurge_async import GotSurge, Limits, Order, RetryPolicy, Timeouts
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
 from gotsurge_async.clock import SystemClock
+from gotsurge_async.config import SETTLE
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
 
@@ -24,6 +26,11 @@ class HastyClock(SystemClock):
 
     def __init__(self) -> None:
         self.slept: list[float] = []
+        self.ahead: timedelta = timedelta(0)
+
+    def now(self) -> datetime:
+        """The machine's time, and as far ahead of it as the clock was turned."""
+        return super().now() + self.ahead
 
     async def sleep(self, seconds: float) -> None:
         """Note it, and go on."""
@@ -66,7 +73,9 @@ class Place:
 
 
 @asynccontextmanager
-async def place(tmp_path: Path, account: str = "platform", **switches: Any) -> AsyncIterator[Place]:
+async def place(
+    tmp_path: Path, account: str = "platform", *, settle: float = SETTLE, **switches: Any
+) -> AsyncIterator[Place]:
     """A simulator, a client of an account, and a ledger on disk."""
     clock = HastyClock()
     async with (
@@ -76,7 +85,7 @@ async def place(tmp_path: Path, account: str = "platform", **switches: Any) -> A
             simulator=simulator,
             retry=QUICK,
             timeouts=Timeouts(read=2.0),
-            limits=Limits(concurrency=4),
+            limits=Limits(concurrency=4, settle=settle),
             clock=clock,
         ) as gs,
         await Ledger.open(tmp_path / "ledger.db", clock=clock.now) as ledger,

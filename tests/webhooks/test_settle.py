@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,9 +29,9 @@ async def test_a_task_that_was_read_is_looked_up_once(
     asked: list[list[str]] = []
     settle_by = Reconciler.settle_by
 
-    async def counted(reconciler: Reconciler, run_id: str, tasks: Sequence[Task]) -> Reconciled:
+    async def counted(reconciler: Reconciler, run_id: str, tasks: Sequence[Task], **options: Any) -> Reconciled:
         asked.append([task.id for task in tasks])
-        return await settle_by(reconciler, run_id, tasks)
+        return await settle_by(reconciler, run_id, tasks, **options)
 
     monkeypatch.setattr(Reconciler, "settle_by", counted)
     async with followed(tmp_path, following=False, switches={"tracking_id_echo": echo}) as kit:

@@ -179,13 +179,13 @@ class Findings:
 
 
 async def search_task_list(
-    gs: GotSurge, ledger: Ledger, run: RunInfo, rows: Sequence[OrderRow], *, settle: float
+    gs: GotSurge, ledger: Ledger, run: RunInfo, rows: Sequence[OrderRow], *, rescan_after: float
 ) -> Findings:
     """Read the Task List of a platform partner, whole, and find orders by tracking id, else by invoice number.
 
     A list proves presence, not absence: pages shift while they are read, and what was sent last may not be on it yet.
-    So unless every order was found it is read once more after ``settle`` seconds, from its other end. It is always
-    read to its end: an order that was created twice shows only then.
+    So unless every order was found it is read once more after ``rescan_after`` seconds, from its other end. It is
+    always read to its end: an order that was created twice shows only then.
 
     A tracking id that belongs to one order proves that the task is this order's, unless invoice number or pickup window
     are others: an older order may have had the same tracking id. An invoice number proves it only where the task tells
@@ -203,7 +203,7 @@ async def search_task_list(
     gap = ""
     for number, direction in enumerate(directions):
         if number:
-            await gs.session.clock.sleep(settle)
+            await gs.session.clock.sleep(rescan_after)
         trouble, new_gap = await _scan(gs, orders, seen, direction)
         gap = gap or new_gap
         others = await candidates(ledger, run.environment, seen.values())

@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
 import attrs
 
@@ -33,6 +35,7 @@ from gotsurge_async.bulk.ledger import (
     RunInfo,
     TaskTaken,
 )
+from gotsurge_async.bulk.ledger.errors import open_words
 from gotsurge_async.bulk.ledger.upkeep.older_copy import LOST
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cancellation import uninterrupted
@@ -40,7 +43,7 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, NotFound
 from gotsurge_async.models.tasks import Task, TaskStatus
 
-SETTLE = 30.0
+RESCAN_AFTER = 30.0
 """Seconds between two scans of a list: what was on its way at the first one has arrived at the second."""
 
 _BLOCK = 500
@@ -119,16 +122,19 @@ class Reconciler:
 
     Args:
         absent: what it means that an order was not found.
-        settle: seconds between the two scans of the Task List.
+        rescan_after: seconds between the two scans of the Task List.
     """
 
     gs: GotSurge
     ledger: Ledger
     absent: Absent = attrs.field(default=Absent.IN_DOUBT, converter=Absent, kw_only=True)
-    settle: float = attrs.field(default=SETTLE, kw_only=True)
+    rescan_after: float = attrs.field(default=RESCAN_AFTER, kw_only=True)
 
     async def reconcile(self, run_id: str, *, task_list: bool = True) -> Reconciled:
         """Find out what can be found out of a run, which is held meanwhile, and record it.
+
+        A cancel that was not answered may act after the reading: until it no longer can (`OrderRow.open_until`), its
+        order stays in doubt unless its task is read as cancelled.
 
         Args:
             task_list: look on the Task List, too, for orders whose recorded tasks do not tell.
@@ -140,12 +146,13 @@ class Reconciler:
         """
         async with await self.ledger.hold(run_id) as run, _cleared_up(run):
             rows = {row.id: row async for row in run.rows(DOUBTFUL)}
+            read_at = self.ledger.now()
             findings = await self._look(run.info, list(rows.values()), task_list=task_list)
-            concluded = {row.id: _conclude(run.info.mode, row, findings, self.absent) for row in rows.values()}
-            conclusions = await _record(run, rows, concluded)
+            concluded = {row.id: _conclude(run.info.mode, row, findings, self.absent, read_at) for row in rows.values()}
+            conclusions = await _record(run, rows, concluded, read_at)
         return _reconciled(run.id, rows, conclusions, findings.trouble)
 
-    async def settle_by(self, run_id: str, tasks: Sequence[Task]) -> Reconciled:
+    async def settle_by(self, run_id: str, tasks: Sequence[Task], *, read_at: datetime) -> Reconciled:
         """Conclude from tasks that were read what became of the orders in doubt that they name; nothing of others.
 
         A task settles an order only if it names that one and no other that is in doubt or in flight in any run: see
@@ -156,7 +163,8 @@ class Reconciler:
         which the tasks name no order in doubt is left as it is.
 
         Args:
-            tasks: as they were read just now; all that may be the same order's, so that a double shows.
+            tasks: as they were read; all that may be the same order's, so that a double shows.
+            read_at: when the reading began, by the ledger's clock.
 
         Raises:
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
@@ -167,19 +175,19 @@ class Reconciler:
         try:
             run = await self.ledger.hold(run_id)
         except RunHeld:
-            return await self._settle_held(info, tasks)
+            return await self._settle_held(info, tasks, read_at)
         async with run, _cleared_up(run):
             rows = await self._named(run.rows(DOUBTFUL), tasks)
-            conclusions = await _record(run, rows, await self._conclude_from_read(info, rows, tasks))
+            conclusions = await _record(run, rows, await self._conclude_from_read(info, rows, tasks, read_at), read_at)
         return _reconciled(run_id, rows, conclusions, "")
 
-    async def _settle_held(self, info: RunInfo, tasks: Sequence[Task]) -> Reconciled:
+    async def _settle_held(self, info: RunInfo, tasks: Sequence[Task], read_at: datetime) -> Reconciled:
         async def resolve(outcomes: Sequence[OrderOutcome]) -> None:
             words = {rows[each.id].key: each.task_id for each in outcomes}
             await self.ledger.resolve(info.id, words, by="a read of its task")
 
         rows = await self._named(self.ledger.rows(info.id, (OrderState.IN_DOUBT,)), tasks)
-        conclusions = await self._conclude_from_read(info, rows, tasks)
+        conclusions = await self._conclude_from_read(info, rows, tasks, read_at)
         created = [
             each for each in conclusions.values() if isinstance(each, OrderOutcome) and each.state is OrderState.CREATED
         ]
@@ -191,7 +199,7 @@ class Reconciler:
         return {row.id: row for row in await named_by_some(rows, tasks, self.ledger.path)}
 
     async def _conclude_from_read(
-        self, info: RunInfo, rows: Mapping[int, OrderRow], tasks: Sequence[Task]
+        self, info: RunInfo, rows: Mapping[int, OrderRow], tasks: Sequence[Task], read_at: datetime
     ) -> _Conclusions:
         """Of the orders that some tasks name, or may, what these mean."""
         if not rows:
@@ -203,7 +211,9 @@ class Reconciler:
         findings = match_tasks([*others, *rows.values()], tasks, owners, self.ledger.path, tags=alone)
         named = findings.tasks.keys() | findings.unclear.keys()
         return {
-            row.id: _conclude(info.mode, row, findings, Absent.IN_DOUBT) for row in rows.values() if row.id in named
+            row.id: _conclude(info.mode, row, findings, Absent.IN_DOUBT, read_at)
+            for row in rows.values()
+            if row.id in named
         }
 
     async def _tags_of_one(self, info: RunInfo, tags: set[str], others: Sequence[OrderRow]) -> Collection[str]:
@@ -233,7 +243,7 @@ class Reconciler:
         tasks = {order: read for order, read in tasks.items() if order not in unclear}
         if not left or not task_list:
             return Findings(tasks=tasks, unclear=unclear, trouble=trouble)
-        found = await search_task_list(self.gs, self.ledger, run, left, settle=self.settle)
+        found = await search_task_list(self.gs, self.ledger, run, left, rescan_after=self.rescan_after)
         trouble = "; ".join(filter(None, (trouble, found.trouble)))
         return attrs.evolve(
             found,
@@ -253,7 +263,7 @@ async def _cleared_up(run: Run) -> AsyncIterator[None]:
         await uninterrupted(run.finish())
 
 
-async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusions) -> _Conclusions:
+async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusions, read_at: datetime) -> _Conclusions:
     """Write conclusions into the ledger; returned are those that hold, without orders that others decided meanwhile."""
     changed = [
         each
@@ -263,7 +273,7 @@ async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusi
     holds = dict(conclusions)
     refused: dict[int, LedgerError] = {}
     async for some in chunks_of(changed, _BLOCK):
-        refused |= await uninterrupted(_write_told_apart(run.record, some))
+        refused |= await uninterrupted(_write_told_apart(partial(run.record, read_at=read_at), some))
     doubtful = {row.id async for row in run.rows(DOUBTFUL)} if refused else ()
     for each in changed:
         if each.id in refused:
@@ -329,15 +339,29 @@ def _reconciled(run_id: str, rows: Mapping[int, OrderRow], conclusions: _Conclus
     )
 
 
-def _conclude(mode: Mode, row: OrderRow, findings: Findings, absent: Absent) -> OrderOutcome | StillInDoubt:
-    """What the findings mean for one order."""
+def _conclude(
+    mode: Mode, row: OrderRow, findings: Findings, absent: Absent, read_at: datetime
+) -> OrderOutcome | StillInDoubt:
+    """What the findings mean for one order, if the reading began then."""
     tasks = findings.tasks.get(row.id)
+    until = row.open_until if row.is_open(read_at) else None
     if tasks:
-        return _conclude_from(mode, row, tasks)
+        concluded = _conclude_from(mode, row, tasks)
+        if until is None or row.state is not OrderState.CANCELLING:
+            return concluded
+        is_result = isinstance(concluded, OrderOutcome) and concluded.state is OrderState.CANCELLED
+        return concluded if is_result else _still_open(row, until)
     if row.id in findings.absent and absent is Absent.NOT_CREATED:
+        if until is not None:
+            return _still_open(row, until)
         why = "not on the Task List, which was read twice; taken for not created, as was asked for"
         return OrderOutcome(row.id, OrderState.REFUSED, error=why)
     return StillInDoubt(key=row.key, reason=findings.unclear.get(row.id) or row.error or "not found")
+
+
+def _still_open(row: OrderRow, until: datetime) -> StillInDoubt:
+    why = open_words(until, cancelling=row.state is OrderState.CANCELLING)
+    return StillInDoubt(key=row.key, reason=why, task_ids=(row.task_id,) if row.task_id else ())
 
 
 def _conclude_from(mode: Mode, row: OrderRow, tasks: Sequence[Task]) -> OrderOutcome | StillInDoubt:

@@ -8,6 +8,7 @@ import csv
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from gotsurge_async.bulk.ledger import (
     RunHeld,
     RunInfo,
 )
-from gotsurge_async.bulk.ledger.errors import reading_payload
+from gotsurge_async.bulk.ledger.errors import open_words, reading_payload
 from gotsurge_async.bulk.ledger.states import in_words
 from gotsurge_async.bulk.send.load import UnusableSource
 from gotsurge_async.bulk.sources import Fault
@@ -154,7 +155,7 @@ class Resolver:
         recorded = await self.ledger.recorded(info.environment, named) if named else {}
         elsewhere = [each.key for each in said if each.key in rows and rows[each.key].state in OWNED_ELSEWHERE]
         owners = await self.ledger.pushed(info.environment, elsewhere) if elsewhere else {}
-        faults = []
+        faults, now = [], self.ledger.now()
         for each in said:
             row = rows.get(each.key)
             if row is None:
@@ -167,6 +168,9 @@ class Resolver:
                 if not _is_recorded(each, row):
                     as_ = f" as {row.task_id}" if row.state is OrderState.CREATED and row.task_id else ""
                     faults.append(self._fault(each, f"is {in_words(row.state, held=True)}{as_}, not in doubt"))
+            elif until := _open_until(each, row, now):
+                why = open_words(until, cancelling=row.state is OrderState.CANCELLING)
+                faults.append(self._fault(each, f"{why}: decide after that"))
             elif each.task_id is not None and row.task_id and each.task_id != row.task_id:
                 faults.append(self._fault(each, f"task {row.task_id} is recorded for it, and no other can be its own"))
             elif each.task_id is not None and recorded.get(each.task_id, row.id) != row.id:
@@ -192,6 +196,12 @@ class Resolver:
 
     def _fault(self, said: Resolution, rule: str) -> Fault:
         return Fault(file=self.file, line=said.line, column=said.key, rule=rule)
+
+
+def _open_until(said: Resolution, row: OrderRow, now: datetime) -> datetime | None:
+    """Until when a request that was not answered may still make a decision untrue; None if none can."""
+    may_be_undone = said.task_id is None or row.state is OrderState.CANCELLING
+    return row.open_until if may_be_undone and row.is_open(now) else None
 
 
 def _is_recorded(said: Resolution, row: OrderRow) -> bool:

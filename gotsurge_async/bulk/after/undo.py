@@ -1,6 +1,7 @@
 """Taking a run back: what is still broadcasting is cancelled, and what was too late is named."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from datetime import datetime
 
 import attrs
 
@@ -18,12 +19,15 @@ from gotsurge_async.bulk.ledger import (
     Remark,
     Run,
 )
+from gotsurge_async.bulk.send.claims import CLAIM_LIFE
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import Batcher
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
-from gotsurge_async.errors import CallError, OutcomeUnknown, SignInNeeded, TooLateToCancel, UsageError
+from gotsurge_async.clock import Clock
+from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown, SignInNeeded, TooLateToCancel, UsageError
 from gotsurge_async.models.tasks import Task, TaskStatus
+from gotsurge_async.resources.converging import cancel_task
 
 REASON = "The order was taken back by its sender."
 
@@ -53,7 +57,11 @@ class Undone:
         too_late: a driver has them, or they have ended: ``status`` says which.
         drafts: unused drafts that were cancelled, if that was asked for.
         failed: the call failed; again is harmless.
-        in_doubt: how many orders have no known task that could be cancelled: reconcile or resolve them first.
+        in_doubt: the number of orders in doubt: their cancel was not answered, or no task is known that could be
+            cancelled. Reconcile or resolve them first.
+        cancelling: the number of those in doubt because their cancel was not answered.
+        open_until: until when a cancel that was not answered may still act; None if there is none. No read before
+            then settles its order, unless it shows the task as cancelled.
         unprocessed: how many orders were never broadcast, and would be by a resume.
         unused_drafts: how many drafts are left that no order will be broadcast by.
         stopped_by: the error that a person must act on before the rest can be cancelled, or be found.
@@ -66,6 +74,8 @@ class Undone:
     failed: tuple[UndoneOrder, ...] = ()
     drafts: tuple[UndoneOrder, ...] = ()
     in_doubt: int = 0
+    cancelling: int = 0
+    open_until: datetime | None = None
     unprocessed: int = 0
     unused_drafts: int = 0
     stopped_by: CallError | SignInNeeded | None = None
@@ -98,7 +108,8 @@ class Undo:
     ) -> Undone:
         """Cancel what can be cancelled of a run, which is held meanwhile.
 
-        An order is in doubt while its task is cancelled, and stays so when nobody knows whether it was.
+        An order is in doubt from before its cancel leaves until the cancel's result is seen, or until the cancel can
+        no longer act (`Limits.settle`).
 
         Args:
             reason: for GotSurge and the drivers; not empty.
@@ -113,6 +124,7 @@ class Undo:
         if not reason.strip():
             raise UsageError("say why the orders are cancelled: the service wants a reason")
         async with await self.ledger.hold(run_id) as run:
+            run.settle_after(self.gs.limits.settle)
             await run.recover()
             wanted = None if keys is None else frozenset(keys)
             if wanted is not None and (unknown := wanted - {row.key async for row in run.rows() if row.key in wanted}):
@@ -161,11 +173,14 @@ class Undo:
                 if name in became:  # what is in doubt is counted
                     became[name].append(order)
         counts = await run.counts()
+        times = [row.open_until async for row in run.rows((OrderState.CANCELLING,)) if row.open_until is not None]
         unused = await self.ledger.unused_drafts(run.id)
         return Undone(
             run=run.id,
             **{name: tuple(orders) for name, orders in became.items()},
             in_doubt=counts.of(DOUBTFUL),
+            cancelling=counts[OrderState.CANCELLING],
+            open_until=max(times, default=None),
             unprocessed=counts.of(WAITING),
             unused_drafts=sum(not draft.cancelled for draft in unused),
             stopped_by=stoppers[0] if stoppers else None,
@@ -212,14 +227,10 @@ class Undo:
         if row is None and (task.current_status is None or not task.current_status.is_draft):
             # Noted as a draft that nobody uses, and yet it went out: it is somebody's order.
             return "too_late", attrs.evolve(told, error="it is no unused draft: leave it, or cancel it by its id")
-        created = row if row is not None and row.state is OrderState.CREATED else None
-        if created is not None:
-            # Durable before the cancel leaves: nobody may call it created when it has acted.
-            await uninterrupted(run.record([OrderOutcome(created.id, OrderState.IN_DOUBT, error=_BEING_CANCELLED)]))
-            job.in_doubt = True
+        intent = _Intent(run, row, self.gs.session.clock)
         try:
             try:
-                await self.gs.tasks.cancel(job.task_id, reason=reason)
+                await cancel_task(self.gs.session, job.task_id, reason, intent.before_send)
             except TooLateToCancel as late:
                 if late.task is not None:
                     _its_own(job, late.task)
@@ -227,25 +238,67 @@ class Undo:
             await _see_cancelled(read, job.task_id)
         except TooLateToCancel as late:
             status = late.task.current_status if late.task is not None else None
-            await uninterrupted(_record_too_late(run, job, status))
+            await uninterrupted(intent.refused(late, status))
             return "too_late", attrs.evolve(told, status=status, error=str(late))
         except OutcomeUnknown as error:
-            if created is not None:
-                doubt = Remark(created.id, OrderState.IN_DOUBT, error=f"{_BEING_CANCELLED}: {error}")
-                await uninterrupted(run.remark([doubt]))
+            job.in_doubt = row is not None
+            await uninterrupted(intent.unknown(error))
             raise
         except (CallError, SignInNeeded) as error:
-            if created is not None:
-                await uninterrupted(
-                    run.record([OrderOutcome(created.id, OrderState.CREATED, error=f"not taken back: {error}")])
-                )
-                job.in_doubt = False
+            await uninterrupted(intent.refused(error, None))
             raise
         await uninterrupted(_record_cancelled(run, job, "taken back"))
         return "cancelled", attrs.evolve(told, status=TaskStatus.CANCELLED)
 
 
 _BEING_CANCELLED = "it is being taken back, and may be cancelled"
+
+_FRESH = CLAIM_LIFE / 2
+"""Seconds after which the intent is written again before a try leaves: the time until it may act counts from there."""
+
+
+@attrs.define
+class _Intent:
+    """The intent to cancel the task of an order, durable before a try leaves; ``row`` is None where no order has it."""
+
+    _run: Run
+    _row: OrderRow | None
+    _clock: Clock
+    _written_at: float | None = None
+
+    async def before_send(self) -> None:
+        """Write the intent, unless it was written just now.
+
+        Raises:
+            LedgerError: it cannot be written; the cancel must not leave.
+        """
+        now = self._clock.monotonic()
+        if self._written_at is None or now > self._written_at + _FRESH:
+            await uninterrupted(self._write(OrderState.CANCELLING, _BEING_CANCELLED))
+            self._written_at = now
+
+    async def unknown(self, error: OutcomeUnknown) -> None:
+        """The cancel may have acted, or may act later."""
+        await self._write(OrderState.CANCELLING, f"{_BEING_CANCELLED}: {error}")
+
+    async def refused(self, error: GotSurgeError, status: TaskStatus | None) -> None:
+        """No cancel of this undo acts. An earlier one may, unless the task is in a status in which none can."""
+        if self._row is None:
+            return
+        state = self._row.state
+        is_past = status is not None and status.is_past_draft and status != TaskStatus.BROADCASTING
+        if is_past:
+            await self._write(OrderState.CREATED, None, status)
+        elif self._written_at is not None and state is not OrderState.CANCELLING:
+            was_there = state is OrderState.CREATED
+            await self._write(state, f"not taken back: {error}" if was_there else self._row.error, status)
+        elif status is not None and status != self._row.status:
+            await self._run.remark([Remark(self._row.id, state, status=status)])
+
+    async def _write(self, state: OrderState, error: str | None, status: TaskStatus | None = None) -> None:
+        if self._row is not None:
+            outcome = OrderOutcome(self._row.id, state, status=status, error=error, answered=True)
+            await self._run.record([outcome])
 
 
 @attrs.define
@@ -297,15 +350,3 @@ async def _record_cancelled(run: Run, job: _Job, how: str) -> None:
         await run.unused_cancelled([job.task_id])
     else:
         await run.record([OrderOutcome(job.row.id, OrderState.CANCELLED, status=TaskStatus.CANCELLED, error=how)])
-
-
-async def _record_too_late(run: Run, job: _Job, status: TaskStatus | None) -> None:
-    """It goes on. That it is there is known now, unless it may be a draft."""
-    row = job.row
-    if row is None:
-        return
-    there = row.state is OrderState.CREATED or (status is not None and status.is_past_draft)
-    if job.in_doubt and there:
-        await run.record([OrderOutcome(row.id, OrderState.CREATED, status=status)])
-    elif status is not None and status != row.status:
-        await run.remark([Remark(row.id, row.state, status=status)])

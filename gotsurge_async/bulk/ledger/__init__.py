@@ -16,6 +16,7 @@ from gotsurge_async.bulk.ledger.errors import (
     NoSuchRun,
     RunHeld,
     RunLost,
+    StillOpen,
     TaskTaken,
 )
 from gotsurge_async.bulk.ledger.ledger import Ledger
@@ -27,6 +28,7 @@ from gotsurge_async.bulk.ledger.states import (
     LIVE,
     OWNED_ELSEWHERE,
     PUSHED,
+    READABLE,
     UNDO,
     UNFINISHED,
     UNSETTLED,
@@ -57,6 +59,7 @@ __all__ = [
     "LIVE",
     "OWNED_ELSEWHERE",
     "PUSHED",
+    "READABLE",
     "UNDO",
     "UNFINISHED",
     "UNSETTLED",
@@ -90,6 +93,7 @@ __all__ = [
     "RunState",
     "Similar",
     "Size",
+    "StillOpen",
     "TaskTaken",
     "UnusedDraft",
     "Word",

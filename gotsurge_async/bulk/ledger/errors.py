@@ -14,11 +14,13 @@
         ├── TaskTaken              a task is recorded for another order already
         ├── RunLost                another process has taken the run over: nothing more of it is sent here
         └── IllegalTransition      an order is not in a state from which it may go where it was sent
+            └── StillOpen          what was sent for it, and not answered, may still act
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
 import msgspec
 from attrs import frozen
@@ -195,6 +197,16 @@ class TaskTaken(LedgerError):
 
 class IllegalTransition(LedgerError):
     """An order is not in a state from which it may go where it was sent; the whole call was undone."""
+
+
+class StillOpen(IllegalTransition):
+    """A request that was sent for an order, and not answered, may still act: no read or decision settles it yet."""
+
+
+def open_words(until: datetime, *, cancelling: bool) -> str:
+    """Why an order stays in doubt, and from when on it can be settled, for people."""
+    request = "a cancel of its task" if cancelling else "the request that was sent for it"
+    return f"{request} was not answered, and may still act until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 # The JSON that the ledger keeps of an order is read with the suspicion that its disk may have changed it.

@@ -95,6 +95,10 @@ class Ledger:
         """The file, absolute; of one in PostgreSQL its URL, without a password."""
         return self._store.path
 
+    def now(self) -> datetime:
+        """The ledger's time: by it the ledger decides until when a request that was not answered may act."""
+        return self._store.clock()
+
     @cached_property
     def segments(self) -> Segments:
         """Runs that workers on many machines send; in PostgreSQL only."""
@@ -376,7 +380,7 @@ class Ledger:
         def job(db: Database) -> None:
             info = runs.one(db, run_id)
             runs.refuse_archived(info)
-            marks.resolve(db, runs.held_as(info), words, (OrderState.IN_DOUBT,), by, now)
+            marks.resolve(db, runs.held_as(info), words, (OrderState.IN_DOUBT, OrderState.CANCELLING), by, now)
 
         await self._store.write(job)
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from datetime import datetime
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
@@ -17,6 +18,7 @@ from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
     DOUBTFUL,
+    READABLE,
     Admission,
     Counts,
     Mode,
@@ -30,6 +32,7 @@ from gotsurge_async.bulk.ledger.states import (
     RunState,
     Similar,
 )
+from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database
 
 P = ParamSpec("P")
@@ -74,6 +77,10 @@ class Run:
     def path(self) -> str:
         """The ledger's file."""
         return self._store.path
+
+    def settle_after(self, seconds: float) -> None:
+        """Say for how long what this process sends for the run may act, if it is not answered: `Limits.settle`."""
+        self._held = evolve(self._held, settle=int(seconds * 1_000_000))
 
     async def __aenter__(self) -> Self:
         return self
@@ -240,13 +247,10 @@ class Run:
     async def claim_to_read(self, ids: Sequence[int]) -> list[int]:
         """Claim orders that may have been broadcast, or are in doubt and have a recorded task: ``broadcasting``.
 
-        What became of them is to be read before anything is sent. Returns the ids that are claimed now.
+        What became of them is to be read before anything is sent. An order whose cancel may still act is not claimed.
+        Returns the ids that are claimed now.
         """
-        return [
-            order_id
-            for source in (OrderState.BROADCASTING, OrderState.IN_DOUBT)
-            for order_id in await self._claim(ids, source, OrderState.BROADCASTING)
-        ]
+        return [order_id for source in READABLE for order_id in await self._claim(ids, source, OrderState.BROADCASTING)]
 
     async def renew_claim(self, ids: Sequence[int]) -> None:
         """Make the claim of some orders young again, right before they are sent.
@@ -268,14 +272,18 @@ class Run:
         """
         await self._mark(marks.release, ids)
 
-    async def record(self, results: Sequence[OrderOutcome], *, broadcast: bool = False) -> None:
+    async def record(
+        self, results: Sequence[OrderOutcome], *, broadcast: bool = False, read_at: datetime | None = None
+    ) -> None:
         """Record what became of claimed orders, a chunk at a time; also what was found out about orders in doubt.
 
         Args:
             broadcast: claim those that are drafted for their broadcast, by the same write: ``broadcasting``.
+            read_at: when the reading began that says so, if it was a reading: what may act after it stays open.
 
         Raises:
             IllegalTransition: one of them is not in a state that leads to its outcome; nothing was recorded.
+            StillOpen: what was sent for one of them may still act; nothing was recorded.
         """
         for result in results:
             if result.state not in marks.RECORDED:
@@ -283,9 +291,9 @@ class Run:
                 raise ValueError(f"an outcome is one of {known}, not {result.state.word}")
 
         self._check()
-        await self._store.request(
-            marks.record, marks.Results(self._held, results, self._store.now(), broadcast, self._store.slot)
-        )
+        began = None if read_at is None else to_microseconds(read_at)
+        request = marks.Results(self._held, results, self._store.now(), broadcast, self._store.slot, began)
+        await self._store.request(marks.record, request)
 
     async def remark(self, remarks: Sequence[Remark]) -> None:
         """Note what was learnt about orders that stay in their states; one that is in another state is left alone."""

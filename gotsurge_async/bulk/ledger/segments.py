@@ -27,6 +27,7 @@ from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     LETTERS,
+    READABLE,
     UNFINISHED,
     Counts,
     Mode,
@@ -235,7 +236,7 @@ class Segments:
         self._refuse_file()
         now = self._store.now()
         held, info = run._held, run.info
-        work = UNFINISHED | ({OrderState.IN_DOUBT} if info.mode is Mode.TWO_PHASE else frozenset())
+        work = UNFINISHED | (READABLE if info.mode is Mode.TWO_PHASE else frozenset())
 
         def job(db: Database) -> tuple[int, dict[str, Any]]:
             runs.fence(db, held)

@@ -42,7 +42,7 @@ class OrderState(StrEnum):
 
     Direct: ``pending → sending → created | refused | in_doubt``.
     Two-phase: ``pending → drafting → drafted → broadcasting → created``.
-    Afterwards: ``created → cancelled``.
+    Afterwards: ``created → cancelling → cancelled``.
     """
 
     LOADING = "loading"
@@ -72,6 +72,9 @@ class OrderState(StrEnum):
     """A later run took it over, with its draft if it is the same order. Its key lives on there."""
     CANCELLED = "cancelled"
     """It was there and was taken back, or its draft was, before anybody broadcast it. Its key may be pushed again."""
+    CANCELLING = "cancelling"
+    """A cancel of its task left, or is about to, and may act late. Only its result, or the time until which it may act,
+    ends this state."""
 
     @property
     def word(self) -> str:
@@ -82,7 +85,7 @@ class OrderState(StrEnum):
 CLAIMED = frozenset({OrderState.SENDING, OrderState.DRAFTING, OrderState.BROADCASTING})
 """Bytes may be on their way: in flight, while a living process has the run."""
 
-DOUBTFUL = frozenset({OrderState.IN_DOUBT, OrderState.SENDING, OrderState.BROADCASTING})
+DOUBTFUL = frozenset({OrderState.IN_DOUBT, OrderState.SENDING, OrderState.BROADCASTING, OrderState.CANCELLING})
 """In doubt, when no living process has the run: sent, and nobody knows."""
 
 WAITING = frozenset({OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED})
@@ -91,10 +94,13 @@ WAITING = frozenset({OrderState.PENDING, OrderState.DRAFTING, OrderState.DRAFTED
 WITH_DRAFT = frozenset({OrderState.DRAFTED, OrderState.BROADCASTING, OrderState.IN_DOUBT})
 """Of these a draft may be recorded, in two-phase mode. Its broadcast acts once, whoever asks for it and how often."""
 
+READABLE = frozenset({OrderState.BROADCASTING, OrderState.IN_DOUBT, OrderState.CANCELLING})
+"""In doubt, and no process sends them: if a task is recorded, a read of it may settle them."""
+
 PUSHED = DOUBTFUL | {OrderState.CREATED}
 """GotSurge has these, or may have: their keys are not pushed by another run."""
 
-UNSETTLED = CLAIMED | {OrderState.IN_DOUBT, OrderState.DRAFTED}
+UNSETTLED = CLAIMED | READABLE | {OrderState.DRAFTED}
 """Of these, whoever has their run, the service may have a task that the ledger does not know to be theirs."""
 
 LIVE = WAITING | PUSHED
@@ -114,7 +120,7 @@ OWNED_ELSEWHERE = frozenset({OrderState.ALREADY_PUSHED, OrderState.CHANGED, Orde
 
 
 LETTERS: Mapping[OrderState, str] = MappingProxyType(
-    dict(zip([state for state in OrderState if state is not OrderState.LOADING], "psgdbcriahux", strict=True))
+    dict(zip([state for state in OrderState if state is not OrderState.LOADING], "psgdbcriahuxk", strict=True))
 )
 """A state as the ledger keeps it. ``loading`` has none: it is what ``pending`` means in a run that was not admitted."""
 
@@ -154,15 +160,16 @@ _AFTER = {
     "p": "sgu",
     "s": "crip",
     "g": "dbrpu",  # straight to broadcasting: its draft and the intent to broadcast it are one write
-    "d": "bux",
-    "b": "cridxu",  # drafted only while certainly nothing left; superseded only by a run that goes on with its draft
-    "c": "xi",  # in doubt while it is taken back, and after it if nobody knows whether it was
+    "d": "buxk",
+    "b": "cridxuk",  # drafted only while certainly nothing left; superseded only by a run that goes on with its draft
+    "c": "xik",
     "r": "",
-    "i": "crbxu",
+    "i": "crbxuk",
     "a": "h",
     "h": "a",
     "u": "",
     "x": "",
+    "k": "xcbrdi",  # all but cancelled only by an answer to the cancel, or after the time until which it may act
 }
 TRANSITIONS: Mapping[OrderState, frozenset[OrderState]] = MappingProxyType(
     {OrderState.LOADING: frozenset(STATE_OF[letter] for letter in "pahdb")}
@@ -217,6 +224,8 @@ class OrderOutcome(NamedTuple):
     """The service's word for where the task stands; None keeps the one that is recorded."""
     error: str | None = None
     """Why it was refused or is in doubt, for people; None clears it."""
+    answered: bool = False
+    """Whether the answer to a cancel says so: no earlier cancel of the task can act any more."""
 
 
 @frozen
@@ -249,6 +258,12 @@ class OrderRow(NamedTuple):
     error: str | None
     claimed_at: datetime | None
     updated_at: datetime
+    open_until: datetime | None = None
+    """In doubt: until when a request that was sent for it, and not answered, may still act; None in other states."""
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether a request that was sent for it may still act."""
+        return self.open_until is not None and now < self.open_until
 
     @property
     def source(self) -> bytes:
@@ -285,6 +300,7 @@ class Counts:
     changed: int = 0
     superseded: int = 0
     cancelled: int = 0
+    cancelling: int = 0
 
     def __getitem__(self, state: OrderState) -> int:
         return int(getattr(self, state.word))

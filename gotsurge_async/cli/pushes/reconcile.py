@@ -6,7 +6,7 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Absent, Ledger, Reconciled, Reconciler, RunHeld
-from gotsurge_async.bulk.after.reconcile import SETTLE
+from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
 from gotsurge_async.bulk.ledger import DOUBTFUL, RunInfo, RunState
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
@@ -27,9 +27,9 @@ from gotsurge_async.database import Place
     help="Take an order as not created if two readings of the whole Task List do not show it.",
 )
 @click.option(
-    "--settle",
+    "--rescan-after",
     type=click.FloatRange(min=0),
-    default=SETTLE,
+    default=RESCAN_AFTER,
     show_default=True,
     metavar="SECONDS",
     help="The time between these two readings.",
@@ -41,7 +41,7 @@ async def reconcile(
     target: Target,
     ledger: Place | None,
     absent_means_not_created: bool,
-    settle: float,
+    rescan_after: float,
     as_json: bool,
 ) -> Exit:
     """Find out what became of the orders in doubt of RUN, or of all runs of the environment.
@@ -65,7 +65,8 @@ async def reconcile(
             async with connected(target_of(info, target)) as gs:
                 absent = Absent.NOT_CREATED if absent_means_not_created else Absent.IN_DOUBT
                 try:
-                    found = await Reconciler(gs, opened, absent=absent, settle=settle).reconcile(info.id)
+                    reconciler = Reconciler(gs, opened, absent=absent, rescan_after=rescan_after)
+                    found = await reconciler.reconcile(info.id)
                 except RunHeld as error:
                     if run_id is not None:
                         raise
@@ -73,7 +74,8 @@ async def reconcile(
                     continue
             done.append(found)
             left = {"in_doubt": len(found.in_doubt), "drafts": len(found.still_draft)}
-            steps += next_steps(Standing(info=info, counts=left, ledger=opened.place, looked=True))
+            standing = await Standing.of(opened, info, looked=True)
+            steps += next_steps(attrs.evolve(standing, counts=left, elsewhere=False))
     # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
     doubt = any(each.in_doubt or each.still_draft for each in done)
     code = Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED

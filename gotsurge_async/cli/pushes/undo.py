@@ -95,7 +95,16 @@ async def _undo(
             except asyncio.CancelledError:
                 raise await _interrupted(opened, info, interrupts.code or Exit.INTERRUPTED) from None
         info = await opened.run(run_id)  # which says now whether the undo has ended
-        steps = next_steps(Standing(info=info, counts={"in_doubt": done.in_doubt}, ledger=opened.place))
+        counts = {"in_doubt": done.in_doubt}
+        steps = next_steps(
+            Standing(
+                info=info,
+                counts=counts,
+                ledger=opened.place,
+                cancelling=done.cancelling,
+                open_until=done.open_until,
+            )
+        )
     code = _code_of(done)
     if as_json:
         document = attrs.asdict(done, filter=lambda attribute, _: attribute.name != "stopped_by")

@@ -22,8 +22,8 @@ from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, told
 from gotsurge_async.cli.shared.options import WHERE, Decorator, gathered, in_group
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.client import GotSurge
-from gotsurge_async.config import Credentials, Environment, Limits, Settings, Timeouts, from_env
-from gotsurge_async.errors import CallError, OutcomeUnknown, SignInFailed, SignInNeeded, Unauthorized
+from gotsurge_async.config import MOST_SETTLE, Credentials, Environment, Limits, Settings, Timeouts, from_env
+from gotsurge_async.errors import CallError, ConfigError, OutcomeUnknown, SignInFailed, SignInNeeded, Unauthorized
 from gotsurge_async.secrets import Secret
 from gotsurge_async.system import loops
 from gotsurge_async.transports.aiohttp import AiohttpTransport
@@ -154,13 +154,28 @@ async def connected(
         ConfigError: the environment variables or the profile cannot be right.
     """
     try:
-        async with _connected(target, limits, timeouts) as gs:
+        async with _connected(target, _settling(limits), timeouts) as gs:
             yield gs
     except (SignInNeeded, SignInFailed, Unauthorized) as error:
         how = how_to_sign_in(target.environment, target.account, target.api_base)
         if not target.simulate and how not in str(error):
             error.add_note(how)
         raise
+
+
+def _settling(limits: Limits | None) -> Limits | None:
+    """The limits, with the time after which a request that was not answered can no longer act, if a variable names it.
+
+    Raises:
+        ConfigError: it names no such time.
+    """
+    text = os.environ.get("GOTSURGE_SETTLE", "").strip()
+    if not text:
+        return limits
+    try:
+        return attrs.evolve(limits or Limits(), settle=float(text))
+    except ValueError:
+        raise ConfigError(f"GOTSURGE_SETTLE is a number of seconds from 0 to {MOST_SETTLE:.0f}, not {text}") from None
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ class Standing:
         results_failed: whether the result files could not be written.
         elsewhere: whether all that is in doubt is so in another run, which has the keys.
         looked: whether GotSurge has just been asked about what is in doubt.
+        cancelling: how many of those in doubt are so because a cancel of their task was not answered.
+        open_until: until when such a cancel may still act; no read settles its order before.
     """
 
     info: RunInfo
@@ -65,6 +68,8 @@ class Standing:
     results_failed: bool = False
     elsewhere: bool = False
     looked: bool = False
+    cancelling: int = 0
+    open_until: datetime | None = None
 
     @classmethod
     async def of(cls, ledger: Ledger, info: RunInfo, counts: Counts | None = None, **more: Any) -> "Standing":
@@ -76,7 +81,17 @@ class Standing:
         async for _ in ledger.rows(info.id, DOUBTFUL, batch=1):
             elsewhere = False
             break
-        return cls(info=info, counts=words, ledger=ledger.place, elsewhere=elsewhere, **more)
+        states = (OrderState.CANCELLING,)
+        times = [row.open_until async for row in ledger.rows(info.id, states)] if counts.of(states) else []
+        return cls(
+            info=info,
+            counts=words,
+            ledger=ledger.place,
+            elsewhere=elsewhere,
+            cancelling=len(times),
+            open_until=max(filter(None, times), default=None),
+            **more,
+        )
 
     @property
     def simulated(self) -> bool:
@@ -248,6 +263,12 @@ def _in_doubt(standing: Standing, why: str) -> Iterator[Step]:
         if not standing.simulated:
             yield Step(f"{why}, in earlier runs", _joined("gotsurge reconcile", standing.place(calls=True)))
         return
+    if standing.cancelling and not standing.simulated:
+        cancels = number_of(standing.cancelling, "cancel")
+        until = f", and may act until {standing.open_until:%H:%M:%S} UTC; after that" if standing.open_until else ""
+        yield Step(f"{cancels} not answered{until}", standing.command("reconcile", calls=True))
+        if standing.cancelling == standing.counts.get("in_doubt"):
+            return
     # A plain partner has no list in which reconcile could look, and a simulator that is gone has nothing at all.
     if standing.simulated or standing.looked or standing.info.mode is Mode.DIRECT:
         yield from _by_hand(standing, why)

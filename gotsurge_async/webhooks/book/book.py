@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
-from gotsurge_async.bulk.ledger import Ledger, OrderRow, OrderState, RunInfo, RunState
+from gotsurge_async.bulk.ledger import READABLE, Ledger, OrderRow, OrderState, RunInfo, RunState
 from gotsurge_async.clock import Clock, SystemClock, from_microseconds, moved_by, to_microseconds
 from gotsurge_async.database import Database, Kind, Place, Row
 from gotsurge_async.errors import ConfigError
@@ -60,7 +60,7 @@ AGES: Mapping[str, timedelta] = MappingProxyType(
 )
 """After how long without a word a task is read again, unless told otherwise: the sooner, the more may have happened."""
 
-_RECORDED = frozenset({OrderState.CREATED, OrderState.CANCELLED, OrderState.BROADCASTING, OrderState.IN_DOUBT})
+_RECORDED = READABLE | {OrderState.CREATED, OrderState.CANCELLED}
 """The states in which an order of the ledger may have a task that is to be followed."""
 
 

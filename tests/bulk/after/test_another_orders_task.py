@@ -68,7 +68,7 @@ async def test_after_a_cancel_it_proves_nothing(tmp_path: Path, status: str) -> 
         with reads_tell(here.gs, once="POST", tracking_id="T-9", current_status=status):
             undone = await Undo(here.gs, here.ledger).undo(run_id)
         assert (undone.cancelled, undone.too_late, undone.in_doubt) == ((), (), 1)
-        assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT}
+        assert await here.states(run_id) == {"T-0": OrderState.CANCELLING}
 
 
 async def test_an_unused_draft_that_became_another_orders_is_left(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """What became of orders in doubt, by what the simulator shows, over real HTTP."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gotsurge_async import Limits
 from gotsurge_async.bulk import Absent, Ledger, Mode, OrderState, Push, Reconciler
 from gotsurge_async.bulk.after.lookup import find_unused_drafts
 from gotsurge_async.bulk.ledger import NoSuchRun, OrderOutcome, Remark, RunHeld, RunState
@@ -14,7 +16,7 @@ from gotsurge_async.transports.base import Request, Response
 from tests.support.orders import order, orders
 from tests.support.pushes import Place, place
 
-SETTLE = 30.0
+RESCAN_AFTER = 30.0
 
 
 async def keep_lost_draft(here: Place, **options: Any) -> tuple[str, str]:
@@ -42,7 +44,7 @@ async def test_what_was_created_is_found_by_tracking_id(tmp_path: Path, dates: s
             assert (await here.gs.platform.tasks.get(task_id)).tracking_id == key
         assert (await here.ledger.run(run_id)).state is RunState.DONE
         # Found in one scan: nobody waited for a second one.
-        assert SETTLE not in here.clock.slept
+        assert RESCAN_AFTER not in here.clock.slept
 
 
 async def test_every_page_is_read(tmp_path: Path) -> None:
@@ -61,7 +63,7 @@ async def test_absence_proves_nothing(tmp_path: Path, account: str) -> None:
         result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
         assert {each.key for each in result.in_doubt} == {"T-0", "T-1", "T-2"}
         assert set((await here.states(run_id)).values()) == {OrderState.IN_DOUBT}
-        assert (SETTLE in here.clock.slept) == (account == "platform")
+        assert (RESCAN_AFTER in here.clock.slept) == (account == "platform")
         assert here.simulator.audit()["tasks"] == 0
 
 
@@ -80,9 +82,13 @@ async def test_absent_means_not_created_when_asked_for(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
         run_id = await here.lose(orders(2), when="before")
         await here.push(orders(1, "OTHER-"))
-        result = await Reconciler(here.gs, here.ledger, absent=Absent.NOT_CREATED).reconcile(run_id)
+        reconciler = Reconciler(here.gs, here.ledger, absent=Absent.NOT_CREATED)
+        (left, _) = (await reconciler.reconcile(run_id)).in_doubt
+        assert "was not answered, and may still act until" in left.reason
+        here.clock.ahead += timedelta(seconds=Limits().settle)
+        result = await reconciler.reconcile(run_id)
         assert {each.key for each in result.not_created} == {"T-0", "T-1"}
-        assert SETTLE in here.clock.slept
+        assert RESCAN_AFTER in here.clock.slept
         again = await here.push(orders(2))
         assert set((await here.states(again)).values()) == {OrderState.CREATED}
         assert here.simulator.audit()["doubled"] == {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async import Task, codec
+from gotsurge_async import Limits, Task, codec
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler, Run
 from gotsurge_async.bulk.ledger import LedgerUnusable, NewOrder, OrderOutcome, RunState
 from gotsurge_async.bulk.ledger.upkeep.archive import archive
@@ -22,7 +22,7 @@ async def read_all(here: Place) -> list[Task]:
 
 
 async def settled(here: Place, run_id: str, tasks: list[Task]) -> dict[str, OrderState]:
-    await Reconciler(here.gs, here.ledger).settle_by(run_id, tasks)
+    await Reconciler(here.gs, here.ledger).settle_by(run_id, tasks, read_at=here.clock.now())
     return await here.states(run_id)
 
 
@@ -56,7 +56,8 @@ async def test_two_tasks_of_one_order_are_told(tmp_path: Path) -> None:
     async with place(tmp_path, "plain") as here:
         run_id = await here.lose(orders(1))
         await here.gs.tasks.create(orders(1))
-        result = await Reconciler(here.gs, here.ledger).settle_by(run_id, await read_all(here))
+        tasks = await read_all(here)
+        result = await Reconciler(here.gs, here.ledger).settle_by(run_id, tasks, read_at=here.clock.now())
         assert [(each.key, len(each.task_ids)) for each in result.doubled] == [("T-0", 2)]
         assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT}
 
@@ -164,7 +165,7 @@ async def test_an_order_in_flight_that_is_recorded_while_its_task_settles(tmp_pa
 
                 with pytest.MonkeyPatch.context() as patched:
                     patched.setattr(Ledger, "recorded", recorded_meanwhile)
-                    result = await Reconciler(here.gs, here.ledger).settle_by(first, [task])
+                    result = await Reconciler(here.gs, here.ledger).settle_by(first, [task], read_at=here.clock.now())
         # It was not even tried: the ledger would have refused it.
         assert [(each.key, "may be another order's" in each.reason) for each in result.in_doubt] == [("A", True)]
         assert (await here.states(first), await here.tasks(run.id)) == ({"A": OrderState.IN_DOUBT}, {"B": task.id})
@@ -250,6 +251,7 @@ async def test_an_order_that_is_decided_meanwhile_does_not_keep_back_others(tmp_
 
         async def decided_meanwhile(ledger: Ledger, environment: str, ids: list[str]) -> dict[str, int]:
             found = await recorded(ledger, environment, ids)
+            here.clock.ahead += timedelta(seconds=Limits().settle)
             await here.ledger.resolve(run_id, {"T-1": None}, by="Mei")
             return found
 
@@ -257,9 +259,9 @@ async def test_an_order_that_is_decided_meanwhile_does_not_keep_back_others(tmp_
             patched.setattr(Ledger, "recorded", decided_meanwhile)
             if held:
                 async with await here.ledger.hold(run_id):
-                    result = await Reconciler(here.gs, here.ledger).settle_by(run_id, tasks)
+                    result = await Reconciler(here.gs, here.ledger).settle_by(run_id, tasks, read_at=here.clock.now())
             else:
-                result = await Reconciler(here.gs, here.ledger).settle_by(run_id, tasks)
+                result = await Reconciler(here.gs, here.ledger).settle_by(run_id, tasks, read_at=here.clock.now())
         created, refused = OrderState.CREATED, OrderState.REFUSED
         assert await here.states(run_id) == {"T-0": created, "T-1": refused, "T-2": created}
         assert ({each.key for each in result.created}, result.in_doubt) == ({"T-0", "T-2"}, ())

@@ -178,7 +178,7 @@ async def test_a_cancel_of_which_nothing_is_known_leaves_a_doubt(tmp_path: Path,
         )
         undone = await Undo(here.gs, here.ledger, concurrency=1).undo(run_id, keys=["T-0"])
         assert (undone.cancelled, undone.failed, undone.in_doubt) == ((), (), 1)
-        assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT, "T-1": OrderState.CREATED}
+        assert await here.states(run_id) == {"T-0": OrderState.CANCELLING, "T-1": OrderState.CREATED}
         here.simulator.clear_faults()
         undone = await Undo(here.gs, here.ledger).undo(run_id, keys=["T-0"])
         assert ([each.key for each in undone.already_cancelled], undone.in_doubt) == (["T-0"], 0)
@@ -215,7 +215,7 @@ async def test_a_cancel_that_only_says_so_frees_no_key(tmp_path: Path) -> None:
         here.simulator.order_fault(Fault(operation="tasks.cancel", kind="status", status=202))
         undone = await Undo(here.gs, here.ledger).undo(run_id)
         assert (undone.cancelled, undone.in_doubt) == ((), 1)
-        assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT}
+        assert await here.states(run_id) == {"T-0": OrderState.CANCELLING}
         here.simulator.clear_faults()
         assert len((await Undo(here.gs, here.ledger).undo(run_id)).cancelled) == 1
 
@@ -228,7 +228,7 @@ async def test_a_cancel_that_was_answered_and_cannot_be_seen_leaves_a_doubt(tmp_
         here.simulator.order_fault(Fault(operation="tasks.get", kind="status", status=status, after_calls=1))
         undone = await Undo(here.gs, here.ledger).undo(run_id)
         assert (undone.cancelled, undone.failed, undone.in_doubt) == ((), (), 1)
-        assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT}
+        assert await here.states(run_id) == {"T-0": OrderState.CANCELLING}
         here.simulator.clear_faults()
         assert len((await Undo(here.gs, here.ledger).undo(run_id)).already_cancelled) == 1
 

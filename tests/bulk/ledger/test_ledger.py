@@ -20,6 +20,7 @@ from gotsurge_async.bulk.ledger import (
     RunState,
 )
 from gotsurge_async.bulk.ledger.locks import this_process
+from gotsurge_async.config import SETTLE
 from tests.bulk.ledger.kit import START, TurnedClock, begun, bring, leases_end, loaded, locks, order, orders, states
 
 
@@ -199,7 +200,7 @@ async def test_an_operator_settles_what_is_in_doubt(ledger: Ledger, clock: Turne
     """The word that an order exists makes it created, that none exists refused; both are kept with name and time."""
     run = await loaded(ledger, orders(3))
     await bring(run, OrderState.IN_DOUBT)
-    clock.turn(60)
+    clock.turn(SETTLE)
     await ledger.resolve(run.id, {"TRK-1": "task-1"}, by="mei")
     clock.turn(60)
     await ledger.resolve(run.id, {"TRK-2": None}, by="raj")
@@ -214,10 +215,11 @@ async def test_an_operator_settles_what_is_in_doubt(ledger: Ledger, clock: Turne
     await run.close()
 
 
-async def test_words_about_many_orders_are_taken_all_or_none(ledger: Ledger) -> None:
+async def test_words_about_many_orders_are_taken_all_or_none(ledger: Ledger, clock: TurnedClock) -> None:
     """One of them that cannot be recorded leaves the others as they were."""
     run = await loaded(ledger, orders(3))
     await bring(run, OrderState.IN_DOUBT)
+    clock.turn(SETTLE)
     with pytest.raises(NoSuchRun, match="no order TRK-9"):
         await ledger.resolve(run.id, {"TRK-1": "task-1", "TRK-9": None}, by="mei")
     assert await ledger.decisions(run.id) == []

@@ -42,7 +42,13 @@ def test_what_may_have_been_sent_is_never_sent_again_without_a_word() -> None:
     """From in doubt no way leads to a state that sends, but through a recorded draft."""
     assert TRANSITIONS[OrderState.IN_DOUBT] & {OrderState.PENDING, OrderState.SENDING, OrderState.DRAFTING} == set()
     assert sources(OrderState.SENDING) == {OrderState.PENDING}
-    drafts = {OrderState.LOADING, OrderState.DRAFTING, OrderState.DRAFTED, OrderState.IN_DOUBT}
+    drafts = {
+        OrderState.LOADING,
+        OrderState.DRAFTING,
+        OrderState.DRAFTED,
+        OrderState.IN_DOUBT,
+        OrderState.CANCELLING,
+    }
     assert sources(OrderState.BROADCASTING) == drafts
 
 

@@ -68,7 +68,7 @@ def test_what_is_in_doubt_is_settled_with_the_commands_that_are_told(desk: Desk)
     assert "secret" not in status.output
     command = next(line for line in status.stdout.splitlines() if "gotsurge reconcile" in line)
     words = command.partition("gotsurge ")[2].split()
-    looked = clean(desk.run(*words, "--account", "platform", "--settle", "0"))
+    looked = clean(desk.run(*words, "--account", "platform", "--rescan-after", "0"))
     assert looked.exit_code in (0, 2, 3)
     word = ("resolve", run_id, "--key", "A", "--key", "B", "--not-created", "--by", "Mei", "--no-check")
     assert clean(desk.run(*word, *desk.ledger)).exit_code == 0

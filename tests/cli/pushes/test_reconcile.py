@@ -2,7 +2,7 @@
 
 from tests.support.commands import Desk
 
-AT_ONCE = ("--settle", "0")
+AT_ONCE = ("--rescan-after", "0")
 
 
 def test_what_was_created_is_found(platform_desk: Desk) -> None:

@@ -86,10 +86,20 @@ def test_what_a_crash_left_can_be_resolved(desk: Desk) -> None:
 
     async def crash() -> None:
         async with await Ledger.open(desk.folder / "ledger.db") as ledger, await ledger.hold(summary["run"]) as run:
+            run.settle_after(0)
             await run.claim([row.id async for row in run.rows()])
 
     asyncio.run(crash())
     assert desk.on_ledger("resolve", summary["run"], "--key", "A", "--not-created").exit_code == 0
+
+
+def test_it_is_too_early_to_say_that_an_order_was_not_created(desk: Desk) -> None:
+    """While the create may act the decision is refused, with exit 2 and the time from when on it is taken."""
+    run_id = desk.push_lost("A", when="before", settle=600)
+    done = desk.on_ledger("resolve", run_id, "--key", "A", "--not-created")
+    assert done.exit_code == 2
+    assert "was not answered, and may still act until 20" in done.stderr
+    assert states(desk, run_id) == {"in_doubt": 1}
 
 
 def test_several_keys_are_resolved_at_once(desk: Desk) -> None:

@@ -21,6 +21,7 @@ from gotsurge_async.bulk.ledger.states import (
     DOUBTFUL,
     LETTERS,
     LIVE,
+    READABLE,
     UNFINISHED,
     WAITING,
     WITH_DRAFT,
@@ -248,6 +249,7 @@ def _decide(
             mine.record(place, theirs.tasks[at][0], theirs.status(at))
             mine.note(place, lost_drafts=lost)
             mine.claimed_at = theirs.claimed_at
+            mine.open_until = max(mine.open_until or 0, theirs.open_until or 0) or None
         elif state in WAITING:
             with_draft = state is not OrderState.PENDING
             mine.note(place, lost_drafts=lost + with_draft)
@@ -305,7 +307,7 @@ def doubtful_rivals(db: Database, run: Held) -> list[str]:
     found: set[str] = set()
     for block in _contested(db, run):
         for each in block:
-            in_doubt = each.state in (OrderState.BROADCASTING, OrderState.IN_DOUBT) and each.can_be_read
-            if each.owner is not None and in_doubt and (run.mode is Mode.DIRECT or not each.same):
+            inherited = run.mode is Mode.TWO_PHASE and each.same and each.state is not OrderState.CANCELLING
+            if each.owner is not None and each.state in READABLE and each.can_be_read and not inherited:
                 found.add(each.owner.run.id)
     return sorted(found)

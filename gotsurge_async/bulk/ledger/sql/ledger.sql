@@ -14,7 +14,7 @@ CREATE TABLE runs (
   epoch {big} NOT NULL DEFAULT 1, lease_until {big} NOT NULL DEFAULT 0, archived_at {big}, archived_in TEXT);
 CREATE TABLE chunks (
   id {big} NOT NULL PRIMARY KEY, run {big} NOT NULL, epoch {big} NOT NULL DEFAULT 0, claimed_at {big}, updated_at {big} NOT NULL,
-  states TEXT NOT NULL){narrow};
+  states TEXT NOT NULL, open_until {big}){narrow};
 CREATE INDEX chunks_of_run ON chunks (run, id);
 CREATE TABLE bodies (
   chunk {big} NOT NULL PRIMARY KEY, packed INTEGER NOT NULL DEFAULT 0, meta TEXT NOT NULL, body {bytes} NOT NULL,
@@ -49,15 +49,16 @@ CREATE TABLE workers (
 -- A row for each order, for people who look into a ledger with a tool of their own.
 -- Programs of versions 1 and 2 look for these two tables before they read the version, and would call the ledger damaged.
 -- name: view@sqlite
-CREATE TABLE orders (see_the_view_each_order INTEGER NOT NULL CHECK (0));
-CREATE TABLE payloads (see_bodies INTEGER NOT NULL CHECK (0));
+CREATE TABLE IF NOT EXISTS orders (see_the_view_each_order INTEGER NOT NULL CHECK (0));
+CREATE TABLE IF NOT EXISTS payloads (see_bodies INTEGER NOT NULL CHECK (0));
+DROP VIEW IF EXISTS each_order;
 CREATE VIEW each_order AS
 SELECT chunks.id * 32 + row.key AS id, runs.id AS run_id, json_extract(row.value, '$[0]') AS line, runs.environment,
   json_extract(row.value, '$[1]') AS key,
   CASE WHEN runs.state = 'loading' THEN 'loading' ELSE CASE substr(chunks.states, row.key + 1, 1)
     WHEN 'p' THEN 'pending' WHEN 's' THEN 'sending' WHEN 'g' THEN 'drafting' WHEN 'd' THEN 'drafted'
     WHEN 'b' THEN 'broadcasting' WHEN 'c' THEN 'created' WHEN 'r' THEN 'rejected' WHEN 'i' THEN 'in_doubt'
-    WHEN 'a' THEN 'already_pushed' WHEN 'h' THEN 'changed' WHEN 'u' THEN 'superseded' WHEN 'x' THEN 'cancelled' END
+    WHEN 'a' THEN 'already_pushed' WHEN 'h' THEN 'changed' WHEN 'u' THEN 'superseded' WHEN 'x' THEN 'cancelled' WHEN 'k' THEN 'cancelling' END
   END AS state,
   (SELECT json_extract(ids, '$[' || row.key || ']') FROM results
     WHERE results.chunk = chunks.id AND json_extract(ids, '$[' || row.key || ']') IS NOT NULL) AS task_id,
@@ -65,14 +66,15 @@ SELECT chunks.id * 32 + row.key AS id, runs.id AS run_id, json_extract(row.value
 FROM chunks JOIN runs ON runs.number = chunks.run JOIN bodies ON bodies.chunk = chunks.id, json_each(bodies.meta) AS row
 LEFT JOIN notes ON notes.chunk = chunks.id AND notes.place = row.key;
 -- name: view@postgresql
-CREATE SEQUENCE chunk_ids;
+CREATE SEQUENCE IF NOT EXISTS chunk_ids;
+DROP VIEW IF EXISTS each_order;
 CREATE VIEW each_order AS
 SELECT chunks.id * 32 + row.place - 1 AS id, runs.id AS run_id, (row.value ->> 0)::bigint AS line, runs.environment,
   row.value ->> 1 AS key,
   CASE WHEN runs.state = 'loading' THEN 'loading' ELSE CASE substr(chunks.states, row.place::int, 1)
     WHEN 'p' THEN 'pending' WHEN 's' THEN 'sending' WHEN 'g' THEN 'drafting' WHEN 'd' THEN 'drafted'
     WHEN 'b' THEN 'broadcasting' WHEN 'c' THEN 'created' WHEN 'r' THEN 'rejected' WHEN 'i' THEN 'in_doubt'
-    WHEN 'a' THEN 'already_pushed' WHEN 'h' THEN 'changed' WHEN 'u' THEN 'superseded' WHEN 'x' THEN 'cancelled' END
+    WHEN 'a' THEN 'already_pushed' WHEN 'h' THEN 'changed' WHEN 'u' THEN 'superseded' WHEN 'x' THEN 'cancelled' WHEN 'k' THEN 'cancelling' END
   END AS state,
   (SELECT max(ids::jsonb ->> (row.place::int - 1)) FROM results WHERE results.chunk = chunks.id) AS task_id,
   notes.error
@@ -292,22 +294,23 @@ INSERT INTO keys (environment, key, chunk, place, fingerprint) VALUES {rows} ON 
 -- name: add_contested
 INSERT INTO contested (run, chunk, place, key) VALUES {rows} ON CONFLICT (run, chunk, place) DO NOTHING;
 -- name: chunks
-SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks WHERE id {among:ids} ORDER BY id;
+SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks WHERE id {among:ids} ORDER BY id;
 -- name: chunk
-SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks WHERE id = :id;
+SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks WHERE id = :id;
 -- name: lock_chunk
 SELECT id FROM chunks WHERE id = :id {for_update};
 -- name: chunks_of_run
-SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks WHERE run = :run AND id > :after AND id <= :last ORDER BY id LIMIT :most;
+SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks WHERE run = :run AND id > :after AND id <= :last ORDER BY id LIMIT :most;
 -- name: chunks_with
-SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks
+SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks
 WHERE run = :run AND id > :after AND id <= :last AND states {like} :letters ORDER BY id LIMIT :most;
 -- name: chunks_anywhere_with
-SELECT id, run, epoch, claimed_at, updated_at, states FROM chunks WHERE id > :after AND states {like} :letters ORDER BY id LIMIT :most;
+SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks WHERE id > :after AND states {like} :letters ORDER BY id LIMIT :most;
 -- name: states_of_run
 SELECT states, count(*) FROM chunks WHERE run = :run AND id BETWEEN :first AND :last GROUP BY states;
 -- name: change
-UPDATE chunks SET epoch = new.column4, claimed_at = CAST(new.column5 AS {big}), updated_at = new.column6, states = new.column7
+UPDATE chunks SET epoch = new.column4, claimed_at = CAST(new.column5 AS {big}), updated_at = new.column6, states = new.column7,
+  open_until = CAST(new.column8 AS {big})
 FROM (VALUES {rows}) AS new WHERE chunks.id = new.column1 AND chunks.epoch = new.column2 AND chunks.states = new.column3;
 -- name: bodies
 SELECT chunk, packed, meta, body, source FROM bodies WHERE chunk {among:ids};
@@ -330,11 +333,11 @@ AND chunk BETWEEN :first AND :last;
 INSERT INTO notes (chunk, place, status, error, lost_drafts) VALUES {rows}
 ON CONFLICT (chunk, place) DO UPDATE SET status = excluded.status, error = excluded.error, lost_drafts = excluded.lost_drafts;
 -- name: chunks_that_name@sqlite
-SELECT DISTINCT chunks.id, run, chunks.epoch, claimed_at, updated_at, states FROM json_each(:quoted) AS named
+SELECT DISTINCT chunks.id, run, chunks.epoch, claimed_at, updated_at, states, open_until FROM json_each(:quoted) AS named
 JOIN bodies ON instr(bodies.meta, named.value) > 0 JOIN chunks ON chunks.id = bodies.chunk JOIN runs ON runs.number = run
 WHERE environment = :environment;
 -- name: chunks_that_name@postgresql
-SELECT DISTINCT chunks.id, run, chunks.epoch, claimed_at, updated_at, states FROM unnest(:quoted::text[]) AS named
+SELECT DISTINCT chunks.id, run, chunks.epoch, claimed_at, updated_at, states, open_until FROM unnest(:quoted::text[]) AS named
 JOIN bodies ON position(named IN bodies.meta) > 0 JOIN chunks ON chunks.id = bodies.chunk JOIN runs ON runs.number = run
 WHERE environment = :environment;
 -- name: recorded@sqlite

@@ -9,11 +9,12 @@ from functools import partial
 
 from attrs import frozen
 
-from gotsurge_async.bulk.ledger.errors import IllegalTransition, NoSuchRun, TaskTaken
+from gotsurge_async.bulk.ledger.errors import IllegalTransition, NoSuchRun, StillOpen, TaskTaken, open_words
 from gotsurge_async.bulk.ledger.sql.chunks import Chunk, by_chunk, each_page, load, number_of, save_all
 from gotsurge_async.bulk.ledger.sql.runs import Held, fence
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
+    DOUBTFUL,
     LETTERS,
     LIVE,
     OWNED_ELSEWHERE,
@@ -23,22 +24,28 @@ from gotsurge_async.bulk.ledger.states import (
     in_words,
     sources,
 )
+from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database
 
 RECORDED = {
     OrderState.CREATED: sources(OrderState.CREATED),
-    # Only what was being drafted: one that is on its way to be broadcast, or was, keeps the draft it has.
-    OrderState.DRAFTED: frozenset({OrderState.DRAFTING}),
+    # Only what was being drafted, or a draft whose cancel was refused: one that is on its way to be broadcast, or was,
+    # keeps the draft it has.
+    OrderState.DRAFTED: frozenset({OrderState.DRAFTING, OrderState.CANCELLING}),
     # Its recorded draft was seen to be one still: it is broadcast again, by the same id.
-    OrderState.BROADCASTING: frozenset({OrderState.IN_DOUBT}),
+    OrderState.BROADCASTING: frozenset({OrderState.IN_DOUBT, OrderState.CANCELLING}),
     OrderState.REFUSED: sources(OrderState.REFUSED),
     OrderState.IN_DOUBT: sources(OrderState.IN_DOUBT),
     OrderState.CANCELLED: sources(OrderState.CANCELLED),
+    # Durable before a cancel leaves. A cancel that is sent again finds the order so.
+    OrderState.CANCELLING: sources(OrderState.CANCELLING) | {OrderState.CANCELLING},
 }
 """The states that an outcome may have, and those in which the order must be found."""
 
 _RECORDED = {state: frozenset(LETTERS[source] for source in RECORDED[state]) for state in RECORDED}
 _CLAIMED = frozenset(LETTERS[state] for state in CLAIMED)
+_DOUBTFUL = frozenset(LETTERS[state] for state in DOUBTFUL)
+_CANCELLING = LETTERS[OrderState.CANCELLING]
 
 CRASHED = "the process ended before the answer was recorded"
 """What an order in doubt after a crash says in its ``error``."""
@@ -80,10 +87,13 @@ def claim(db: Database, wishes: Sequence[Claim]) -> list[set[int]]:
             free = [place for place in at if place < len(chunk.states) and chunk.states[place] == source]
             if wish.source is OrderState.IN_DOUBT:
                 free = [place for place in free if place in chunk.tasks]
+            if wish.source is OrderState.CANCELLING and is_open(chunk, wish.now):
+                free = []
             if free:
                 for place in free:
                     chunk.states[place] = target
                 _raise(db, wish.run, chunk, wish.now)
+                keep_open(wish.run, chunk, wish.now)
                 db.committed.append(partial(wish.run.seen.__setitem__, number, chunk))
                 taken[number] = chunk
                 claimed.update([number_of(number, place) for place in free])
@@ -121,6 +131,16 @@ def _raise(db: Database, run: Held, chunk: Chunk, now: int) -> None:
     chunk.epoch += 1
     chunk.claimed_at = now
     db.committed.append(partial(run.claims.__setitem__, chunk.id, chunk.epoch))
+
+
+def keep_open(run: Held, chunk: Chunk, now: int) -> None:
+    """Note that a request for orders of a chunk may leave now: until when it may act, is durable with its intent."""
+    chunk.open_until = max(chunk.open_until or 0, now + run.settle)
+
+
+def is_open(chunk: Chunk, now: int) -> bool:
+    """Whether a request that was sent for orders of a chunk, and not answered, may still act."""
+    return chunk.open_until is not None and now < chunk.open_until
 
 
 def _fence_all(db: Database, requests: Sequence["Claim | Results"]) -> None:
@@ -174,6 +194,7 @@ def renew(db: Database, run: Held, ids: Sequence[int], now: int) -> None:
     """Make claims young again, if they still are the holder's."""
     for chunk, _ in _claimed(db, run, ids, "be claimed on"):
         chunk.claimed_at = now
+        keep_open(run, chunk, now)
         chunk.save(db, now)
 
 
@@ -182,6 +203,8 @@ class Results:
     """Outcomes to record, all or none.
 
     Attributes:
+        now: the time of the write.
+        read_at: when the reading began that the outcomes come from, if they come from one.
         broadcast: those that are drafted are claimed for their broadcast by the same write.
     """
 
@@ -190,6 +213,7 @@ class Results:
     now: int
     broadcast: bool = False
     slot: int = 0
+    read_at: int | None = None
 
 
 def record(db: Database, many: Sequence[Results]) -> list[None]:
@@ -211,7 +235,7 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
         doubtful: list[tuple[str, int]] = []  # tasks that were found for orders which nobody is sending
         for number, at in places.items():
             outcomes = {place: by_id[number_of(number, place)] for place in at}
-            doubtful += _record(db, run, chunks[number], outcomes, results.broadcast)
+            doubtful += _record(db, results, chunks[number], outcomes)
         _refuse_taken(db, run.environment, doubtful)
         db.committed.append(partial(run.tasks.keep, tasks))
     save_all(db, chunks.values(), max(results.now for results in many))
@@ -227,10 +251,12 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
 
 
 def _record(
-    db: Database, run: Held, chunk: Chunk, outcomes: Mapping[int, OrderOutcome], broadcast: bool
+    db: Database, results: Results, chunk: Chunk, outcomes: Mapping[int, OrderOutcome]
 ) -> list[tuple[str, int]]:
     """Move the orders of a chunk on; the tasks, with their orders, that were not in anybody's hands."""
+    run = results.run
     mine = run.claims.get(chunk.id) == chunk.epoch
+    open_ = is_open(chunk, results.now if results.read_at is None else results.read_at)
     doubtful: list[tuple[str, int]] = []
     for place, new in outcomes.items():  # for every order that is sent: it is short, and calls little
         if place >= len(chunk.states):
@@ -238,6 +264,10 @@ def _record(
         letter = chunk.states[place]
         if letter not in _RECORDED[new.state] or (letter in _CLAIMED and not mine):
             raise _complaint(db, run, chunk, place, f"become {new.state.word}")
+        if open_ and not new.answered and letter not in _CLAIMED:
+            refuse_open(run, chunk, letter, new.state)
+        if new.state is OrderState.CANCELLING or (new.state is OrderState.IN_DOUBT and letter in _CLAIMED):
+            keep_open(run, chunk, results.now)  # from when the call ended, not from when it began
         chunk.states[place] = LETTERS[new.state]
         if new.task_id is not None or new.status is not None:
             if new.task_id is not None and letter not in _CLAIMED and place not in chunk.tasks:
@@ -245,9 +275,25 @@ def _record(
             chunk.record(place, clean(new.task_id), clean(new.status))
         if new.error is not None or place in chunk.notes:
             chunk.note(place, error=clean(new.error))
-        if broadcast and new.state is OrderState.DRAFTED:
+        if results.broadcast and new.state is OrderState.DRAFTED:
             chunk.move(place, OrderState.BROADCASTING)
+            keep_open(run, chunk, results.now)
     return doubtful
+
+
+def refuse_open(run: Held, chunk: Chunk, letter: str, target: OrderState) -> None:
+    """Refuse to settle an order by a read, or a person's decision, while what was sent for it may still act.
+
+    A cancel may act on a task that was just read as live; so only its result ends ``cancelling``. A create or a
+    broadcast may act after a reading that did not find the order; so it does not become ``refused``.
+
+    Raises:
+        StillOpen: it may.
+    """
+    cancelling = letter == _CANCELLING and target not in (OrderState.CANCELLED, OrderState.CANCELLING)
+    if cancelling or (letter in _DOUBTFUL and target is OrderState.REFUSED):
+        why = open_words(from_microseconds(chunk.open_until or 0), cancelling=cancelling)
+        raise StillOpen(f"an order of run {run.id} stays in doubt: {why}")
 
 
 def _refuse_taken(db: Database, environment: str, tasks: Sequence[tuple[str, int]]) -> None:
@@ -337,6 +383,8 @@ def resolve(
         if None not in (task_id, known) and task_id != known:
             raise IllegalTransition(f"task {known} is recorded for order {key} of run {run.id}")
         created = task_id is not None
+        if is_open(chunk, now):
+            refuse_open(run, chunk, chunk.states[place], OrderState.CREATED if created else OrderState.REFUSED)
         # By a person, who may know it of an order in any of these states.
         chunk.states[place] = LETTERS[OrderState.CREATED if created else OrderState.REFUSED]
         chunk.record(place, task_id, None)

@@ -12,17 +12,18 @@ from gotsurge_async.bulk.ledger.errors import LedgerError, NoSuchRun, RunHeld, R
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     LETTERS,
+    READABLE,
     STATE_OF,
     UNDO,
     UNFINISHED,
     Counts,
     Holder,
     Mode,
-    OrderState,
     RunInfo,
     RunState,
 )
 from gotsurge_async.clock import from_microseconds, to_microseconds
+from gotsurge_async.config import SETTLE
 from gotsurge_async.database import Database, Kind, Row
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class Held:
             refused when its epoch or its states have changed meanwhile; then it is read. What is noted of orders
             changes neither, so whoever notes something of a chunk has it forgotten.
         tasks: what answers gave its orders.
+        settle: for how many microseconds what is sent for it, and not answered, may act: see `config.Limits.settle`.
     """
 
     number: int
@@ -65,6 +67,7 @@ class Held:
     claims: dict[int, int] = field(factory=dict, eq=False)
     seen: "dict[int, Chunk]" = field(factory=dict, eq=False)
     tasks: "LatestTasks" = field(factory=lambda: LatestTasks(), eq=False)
+    settle: int = field(default=int(SETTLE * 1_000_000), eq=False)
 
     def has(self, chunk: "Chunk") -> bool:
         """Whether a chunk is of what is held."""
@@ -355,6 +358,6 @@ def settle_emptied(db: Database, run_id: str, now: int) -> None:
     info = one(db, run_id)
     if not db.rows("is_put_up", run=info.number):
         return
-    work = UNFINISHED | CLAIMED | ({OrderState.IN_DOUBT} if info.mode is Mode.TWO_PHASE else frozenset())
+    work = UNFINISHED | CLAIMED | (READABLE if info.mode is Mode.TWO_PHASE else frozenset())
     db.change("close_emptied", run=info.number, letters=db.having([LETTERS[state] for state in work]))
     settled(db, held_as(info), now)

@@ -17,7 +17,7 @@ TEXT = Path(__file__).with_name("ledger.sql")
 MIGRATIONS = Path(__file__).with_name("migrations")
 """What makes newer versions of older ones."""
 
-VERSION = 4
+VERSION = 5
 """Of the tables. The first two had a row for each order: see migrate.py."""
 
 ARCHIVE_OF = "archive_of"
@@ -42,8 +42,11 @@ def prepare(db: Database, shown: str) -> bool:
         db.script("view")
         db.change("remember", name="schema_version", value=VERSION)
         return False
-    for version in range(version_of(db, shown) + 1, VERSION + 1):
+    before = version_of(db, shown)
+    for version in range(before + 1, VERSION + 1):
         db.scripts(MIGRATIONS / f"{version:03}.sql")
+    if before < VERSION:
+        db.script("view")
     # Written in any case: a ledger that cannot be written to must be told now, not when orders are on their way.
     db.change("remember", name="schema_version", value=VERSION)
     return True

@@ -16,6 +16,7 @@ from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
     LETTERS,
     LIVE,
+    READABLE,
     WAITING,
     Clock,
     OrderState,
@@ -147,7 +148,7 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
 def _put_in_doubt(db: Database, now: int) -> int:
     """Put in doubt what may have been sent since the copy was made, or broadcast by another draft."""
     number = 0
-    open_ = WAITING | CLAIMED | {OrderState.IN_DOUBT}
+    open_ = WAITING | CLAIMED | READABLE
     for chunks in each_page(db, None, open_, bodies=True):
         known = runs.by_number(db, {chunk.run for chunk in chunks.values()})
         for chunk in chunks.values():

@@ -13,6 +13,7 @@ from gotsurge_async.bulk.ledger import (
     Remark,
     RunState,
 )
+from gotsurge_async.config import SETTLE
 from tests.bulk.ledger.kit import START, TurnedClock, bring, ids, loaded, moved_behind, only, order, orders, states
 
 
@@ -237,10 +238,11 @@ async def test_a_crash_adds_to_the_drafts_that_were_lost(ledger: Ledger) -> None
     await run.close()
 
 
-async def test_what_was_in_doubt_is_found_out(ledger: Ledger) -> None:
+async def test_what_was_in_doubt_is_found_out(ledger: Ledger, clock: TurnedClock) -> None:
     """An order in doubt can be recorded as created, refused, or as one whose draft is to be broadcast again."""
     run = await loaded(ledger, orders(3))
     await bring(run, OrderState.IN_DOUBT)
+    clock.turn(SETTLE)
     one, two, three = await ids(run)
     await run.record(
         [

@@ -22,7 +22,8 @@ from gotsurge_async.bulk.ledger import (
 from gotsurge_async.bulk.ledger.sql import marks
 from gotsurge_async.bulk.ledger.sql.chunks import Chunk
 from gotsurge_async.bulk.ledger.sql.runs import Held, LatestTasks
-from tests.bulk.ledger.kit import bring, epoch_of, ids, loaded, moved_behind, only, order, orders, states
+from gotsurge_async.config import SETTLE
+from tests.bulk.ledger.kit import TurnedClock, bring, epoch_of, ids, loaded, moved_behind, only, order, orders, states
 
 
 def another(run: Run) -> Held:
@@ -190,10 +191,11 @@ def test_the_latest_tasks_are_remembered(monkeypatch: pytest.MonkeyPatch) -> Non
     assert tasks.others({"task-39": 2, "task-30": 30})
 
 
-async def test_a_word_is_taken_of_a_key_that_went_on_to_another_run(ledger: Ledger) -> None:
+async def test_a_word_is_taken_of_a_key_that_went_on_to_another_run(ledger: Ledger, clock: TurnedClock) -> None:
     """An order is found by its key in its own run, also where the key leads to another run's order by now."""
     first = await loaded(ledger, orders(25))
     await bring(first, OrderState.IN_DOUBT)
+    clock.turn(SETTLE)
     await ledger.resolve(first.id, {"TRK-21": None, "TRK-19": "task-19"}, by="mei")
     assert (await only(first, OrderState.REFUSED)).error == "not created, says mei"
     assert (await only(first, OrderState.CREATED)).error is None

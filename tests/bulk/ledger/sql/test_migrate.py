@@ -32,7 +32,8 @@ from tests.bulk.ledger.sql.old_ledgers import FIRST, copies, old_ledger, opened,
 async def test_every_order_is_what_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """State, task, status, error, text, row and line of every order, in every state, are those of before."""
     monkeypatch.setattr(store, "look_over", lambda *_: False)  # no push would bring orders to these states together
-    states = [state for state in OrderState if state is not OrderState.LOADING]
+    newer = (OrderState.LOADING, OrderState.CANCELLING)  # no ledger of that version has these
+    states = [state for state in OrderState if state not in newer]
     with closing(old_ledger(path)) as old:
         put_run(old, "r1", mode="two-phase")
         for number in range(1, 61):
