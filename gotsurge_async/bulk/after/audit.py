@@ -6,22 +6,23 @@ orders. No push notices this: it trusts its ledger. An audit reads every recorde
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import attrs
-import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.after.audit_notes import MISSING, Notes, Seen, facts_of, other_pickup, seen_of
 from gotsurge_async.bulk.after.lookup import task_reader
-from gotsurge_async.bulk.after.reconcile import SETTLE
+from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
 from gotsurge_async.bulk.after.resolve import read_created
+from gotsurge_async.bulk.after.results import runs_in
 from gotsurge_async.bulk.ledger import CLAIMED, DOUBTFUL, LIVE, Ledger, Mode, OrderRow, OrderState, RunInfo, RunState
-from gotsurge_async.bulk.ledger.errors import reading_payload
+from gotsurge_async.bulk.ledger.errors import open_words, reading_payload
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import Batcher, chunks_of
 from gotsurge_async.cancellation import uninterrupted
@@ -100,14 +101,15 @@ class Audit:
             async for finding in audit.at_service(gs, runs): ...
 
     A recorded task is read on the Task List, and by its id unless the list shows it as the ledger has it. What differs
-    is read by its id twice, with ``settle`` seconds between: one answer may be older than the task.
+    is read by its id twice, with ``rescan_after`` seconds between: one answer may be older than the
+    task.
 
     What was read is noted in a file, mode 0600, so that an audit that was killed, or stopped, continues. An audit that
     came to its end removes the file.
 
     Args:
         notes: the path of that file.
-        settle: seconds between the two reads.
+        rescan_after: seconds between the two reads.
         fresh: seconds after which a note is too old.
         most_reads: the reads that it makes at most; None for no limit.
         progress: called with the number of compared orders, and of reads, after each block of orders.
@@ -115,7 +117,7 @@ class Audit:
 
     ledger: Ledger
     notes: Path
-    settle: float = attrs.field(default=SETTLE, kw_only=True)
+    rescan_after: float = attrs.field(default=RESCAN_AFTER, kw_only=True)
     fresh: float = attrs.field(default=FRESH, kw_only=True)
     most_reads: int | None = attrs.field(default=MOST_READS, kw_only=True)
     progress: Callable[[int, int], None] = attrs.field(default=lambda *_: None, kw_only=True)
@@ -164,7 +166,7 @@ class Audit:
                 await self._notes.ask(self._notes.index, index)
                 for row in block if info.id in wanted else ():
                     if row.state in DOUBTFUL and row.state not in in_flight:
-                        yield _found(Kind.IN_DOUBT, info, row, _why_in_doubt(row))
+                        yield _found(Kind.IN_DOUBT, info, row, _why_in_doubt(row, self.ledger.now()))
         for task_id, orders in (await self._notes.ask(self._notes.shared)).items():
             for order, run, key in orders:
                 if run in wanted:
@@ -194,7 +196,7 @@ class Audit:
         identity = await self.ledger.identity()
         if identity is not None:
             known_runs = {run.id for run in await self.ledger.runs()}
-            for run_id, path in await asyncio.to_thread(_runs_in, folder, identity.name):
+            for run_id, path in await asyncio.to_thread(runs_in, folder, identity.name):
                 if run_id not in known_runs:
                     told = f"{path} is of a run that this ledger does not have: it may be an older copy"
                     yield Finding(kind=Kind.FILE, run=run_id, key="", details=told)
@@ -219,7 +221,7 @@ class Audit:
                     if run not in suspects:
                         suspects.append(run)
             if suspects:
-                await gs.session.clock.sleep(self.settle)
+                await gs.session.clock.sleep(self.rescan_after)
             for run in suspects:
                 async for finding in self._compare(gs, run, 2, account):
                     yield finding
@@ -234,8 +236,8 @@ class Audit:
     async def repair(self, gs: GotSurge, run: RunInfo, findings: Sequence[Finding], *, by: str) -> list[str]:
         """Write off orders of a run whose tasks vanished or were cancelled: their keys are free, and may be pushed.
 
-        Each task is read once more before: one that is there is left alone. What was written off, with the task, by
-        whom and when, is among the decisions of the run.
+        Each task is read once more before. One that is there, or is so new that a read may not show it yet, is left
+        alone. What was written off, with the task, by whom and when, is among the decisions of the run.
 
         Args:
             findings: of this run, each of a kind in `REPAIRABLE`.
@@ -255,7 +257,12 @@ class Audit:
             rows = {row.id: row async for row in held.rows((OrderState.CREATED,)) if row.id in by_order}
             seen = await self._read(gs, run.mode, [row.task_id or "" for row in rows.values()], limited=False)
             verdicts = {order: _verdict(row, run, seen[row.task_id or ""], "") for order, row in rows.items()}
-            reasons = {order: told[1] for order, told in verdicts.items() if told and told[0] in REPAIRABLE}
+            reasons = {
+                order: told[1]
+                for order, told in verdicts.items()
+                if told and told[0] in REPAIRABLE
+                if told[0] is not Kind.VANISHED or not self._may_be_hidden(gs, rows[order])
+            }
             tasks = {order: rows[order].task_id or "" for order in reasons}
             done = await uninterrupted(self.ledger.write_off(held, tasks, reasons, by=by))
             await uninterrupted(held.finish())
@@ -278,11 +285,17 @@ class Audit:
             for row, task_id in zip(rows, ids, strict=True):
                 verdict = _verdict(row, run, seen[task_id], path) if seen[task_id].reads >= reads else None
                 if verdict is not None and not (verdict[0] is Kind.ALIVE and task_id in live):
-                    yield _found(verdict[0], run, row, verdict[1])
+                    hidden = verdict[0] is Kind.VANISHED and self._may_be_hidden(gs, row)
+                    yield _found(verdict[0], run, row, f"{verdict[1]}{f'; {hidden}' if hidden else ''}")
             if reads == 1:
                 self.orders += len(rows)
                 self.present[account] += sum(not seen[task_id].problem for task_id in ids)
             self.progress(self.orders, self.reads)
+
+    def _may_be_hidden(self, gs: GotSurge, row: OrderRow) -> str:
+        """Until when reads may not show a task that was just created, for people; "" if they must show it now."""
+        until = (row.claimed_at or row.updated_at) + timedelta(seconds=gs.limits.settle)
+        return f"it is new, and may be hidden until {until:%H:%M:%S} UTC" if until > self.ledger.now() else ""
 
     async def _read(
         self, gs: GotSurge, mode: Mode, task_ids: Sequence[str], *, limited: bool = True
@@ -388,10 +401,10 @@ def _found(kind: Kind, run: RunInfo, row: OrderRow, details: str) -> Finding:
     return Finding(kind=kind, run=run.id, key=row.key, details=details, task_ids=tasks, order=row.id)
 
 
-def _why_in_doubt(row: OrderRow) -> str:
-    open_until = getattr(row, "open_until", None)
-    why = row.error or "its answer was lost"
-    return why if open_until is None else f"{why}; its effect is open until {open_until:%Y-%m-%d %H:%M:%S} UTC"
+def _why_in_doubt(row: OrderRow, now: datetime) -> str:
+    if row.open_until is not None and row.is_open(now):
+        return open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
+    return row.error or "its answer was lost"
 
 
 def _verdict(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind, str] | None:
@@ -429,21 +442,3 @@ def _differing(row: OrderRow, seen: Seen, path: str) -> dict[str, tuple[str, str
 
 def _created_files(folder: Path, run_id: str) -> list[Path]:
     return sorted(folder.glob(f"{run_id}-created.*"))
-
-
-class _Told(msgspec.Struct):
-    ledger_id: str = ""
-    created: int = 0
-
-
-def _runs_in(folder: Path, ledger_id: str) -> Iterable[tuple[str, Path]]:
-    """The runs of a ledger of which a folder has a summary that names created orders."""
-    found = []
-    for path in sorted(folder.glob("*-summary.json")):
-        try:
-            told = msgspec.json.decode(path.read_bytes(), type=_Told)
-        except (OSError, ValueError):  # not ours, or not whole: it proves nothing
-            continue
-        if told.ledger_id == ledger_id and told.created:
-            found.append((path.name.removesuffix("-summary.json"), path))
-    return found

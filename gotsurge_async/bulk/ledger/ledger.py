@@ -17,7 +17,7 @@ from gotsurge_async.bulk.ledger.errors import LedgerError, NoSuchRun, RunLost
 from gotsurge_async.bulk.ledger.locks import RunLock, this_process
 from gotsurge_async.bulk.ledger.run import Run, discard
 from gotsurge_async.bulk.ledger.segments import Segments
-from gotsurge_async.bulk.ledger.sql import marks, pages, reading, runs
+from gotsurge_async.bulk.ledger.sql import marks, notes, pages, reading, runs
 from gotsurge_async.bulk.ledger.sql.reading import Size
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
@@ -245,7 +245,7 @@ class Ledger:
 
         def job(db: Database) -> list[int]:
             runs.fence(db, run._held)
-            return marks.write_off(db, run._held, tasks, reasons, by, now)
+            return notes.write_off(db, run._held, tasks, reasons, by, now)
 
         return await self._store.write(job)
 

@@ -11,7 +11,7 @@ import click
 
 from gotsurge_async.bulk import Ledger, OrderState, RunHeld
 from gotsurge_async.bulk.after.audit import FRESH, MOST_READS, REPAIRABLE, Audit, Finding, Kind
-from gotsurge_async.bulk.after.reconcile import SETTLE
+from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import RunInfo, RunState
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
@@ -61,7 +61,9 @@ _QUESTIONS = {
     is_flag=True,
     help="With --repair, free the keys also when GotSurge has not one of the recorded tasks.",
 )
-@click.option("--by", metavar="NAME", help="Who repairs.  [default: your user name on this machine]")
+@click.option(
+    "--by", metavar="NAME", help="Who says that this may be repaired.  [default: your user name on this machine]"
+)
 @click.option(
     "--max-reads",
     type=click.IntRange(min=1),
@@ -72,9 +74,9 @@ _QUESTIONS = {
 )
 @rate(help="How many reads may begin in a second.")
 @click.option(
-    "--settle",
+    "--rescan-after",
     type=click.FloatRange(min=0),
-    default=SETTLE,
+    default=RESCAN_AFTER,
     show_default=True,
     metavar="SECONDS",
     help="What differs is read again after this time.",
@@ -96,8 +98,8 @@ def audit(
 
     Every recorded task is read: on the Task List of a platform partner, else by its id. An audit names tasks that
     vanished, as after GotSurge was put back from a backup, tasks that others cancelled or changed, orders that are live
-    twice, and orders in doubt. What differs is read twice, with --settle between. Compared are names, price, windows,
-    street and zip code.
+    twice, and orders in doubt. What differs is read twice, with --rescan-after between. Compared are names, price,
+    windows, street and zip code.
 
     Nothing is changed without --repair, and GotSurge never is. --repair asks for each run, or takes --yes. It records
     the orders of vanished and cancelled tasks as cancelled, with who said so: their keys are free, and the next push
@@ -140,7 +142,7 @@ class _Wish:
     all_vanished: bool
     max_reads: int
     rate: float | None
-    settle: float
+    rescan_after: float
     fresh: float
     quiet: bool
     as_json: bool
@@ -151,7 +153,7 @@ class _Wish:
         is_file = self.place.kind is Database.SQLITE
         path = self.place.path
         notes = path.with_name(f"{path.name}-{name}") if is_file else (self.out or OUT) / f".gotsurge-{name}.db"
-        return Audit(ledger, notes, settle=self.settle, fresh=self.fresh * 60, **options)
+        return Audit(ledger, notes, rescan_after=self.rescan_after, fresh=self.fresh * 60, **options)
 
     def connected(self, target: Target) -> Any:
         """A client of an account."""

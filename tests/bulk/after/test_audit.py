@@ -83,7 +83,7 @@ async def test_a_ledger_that_agrees_is_all_well(tmp_path: Path, account: str) ->
 @ACCOUNTS
 async def test_the_service_was_put_back_from_its_backup(tmp_path: Path, account: str) -> None:
     """Vanished tasks block their keys; the audit names them, the repair frees them, and a push sends only these."""
-    async with place(tmp_path, account) as here:
+    async with place(tmp_path, account, settle=0) as here:
         auditor, mode = Auditor(here, tmp_path), BY_ACCOUNT[account]
         run_id = await here.push(orders(8), mode=mode)
         tasks = await here.tasks(run_id)
@@ -94,7 +94,7 @@ async def test_the_service_was_put_back_from_its_backup(tmp_path: Path, account:
 
         found = await auditor.find()
         assert {each.key: each.kind for each in found} == {"T-2": Kind.VANISHED, "T-5": Kind.VANISHED}
-        assert auditor.audit.settle in here.clock.slept
+        assert auditor.audit.rescan_after in here.clock.slept
         assert (await here.states(run_id))["T-2"] is OrderState.CREATED  # an audit alone changes nothing
 
         assert sorted(await auditor.repair(run_id, found)) == ["T-2", "T-5"]
@@ -126,7 +126,7 @@ async def test_one_answer_of_404_proves_nothing(tmp_path: Path, account: str) ->
 
 async def test_a_repair_reads_once_more(tmp_path: Path) -> None:
     """What came back since it was found is left alone, and so is an order that is not created any more."""
-    async with place(tmp_path, "plain") as here:
+    async with place(tmp_path, "plain", settle=0) as here:
         auditor = Auditor(here, tmp_path)
         run_id = await here.push(orders(3))
         here.simulator.order_fault(Fault(operation="tasks.get", kind="status", status=404))

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 
 from gotsurge_async.cli.pushes import audit as command
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.commands import Desk, finish, gotsurge, local, start, write_orders
 
-AT_ONCE = ("--settle", "0")
+AT_ONCE = ("--rescan-after", "0")
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +28,15 @@ def pushed(desk: Desk, *keys: str) -> tuple[str, dict[str, str]]:
     return str(summary["run"]), {task["tracking_id"]: task["id"] for task in desk.simulator.tasks()}
 
 
+def audit(desk: Desk, *words: str | Path, stdin: str | None = None) -> Result:
+    """Run an audit that waits for nothing."""
+    words = ("audit", *AT_ONCE, *words, *desk.ledger, *desk.place)
+    return desk.run(*words, stdin=stdin, GOTSURGE_SETTLE="0")
+
+
 def audited(desk: Desk, *words: str) -> dict[str, Any]:
     """What an audit with ``--json`` prints."""
-    done = desk.call("audit", *AT_ONCE, "--out", desk.folder / "out", "--json", "--quiet", *words)
+    done = audit(desk, "--out", desk.folder / "out", "--json", "--quiet", *words)
     document: dict[str, Any] = json.loads(done.stdout)
     assert document["exit"] == done.exit_code
     return document
@@ -44,13 +51,13 @@ def test_a_service_that_was_put_back(desk: Desk, platform_desk: Desk, account: s
     _, summary = desk.push("A", "B", "C")
     assert summary["already_pushed"] == 3
 
-    done = desk.call("audit", *AT_ONCE)
+    done = audit(desk)
     assert done.exit_code == 3
     assert "1 vanished" in done.stdout
     assert f"vanished\t{run_id}\tB\tGotSurge does not have its task any more" in done.stdout
     place = f"--env local --api-base {desk.simulator.api_base} --ledger {desk.folder / 'ledger.db'}"
     assert f"1 vanished: gotsurge audit {run_id} {place} --repair" in done.stderr
-    assert desk.call("audit", run_id, "--repair").exit_code == 2  # no person can be asked
+    assert audit(desk, run_id, "--repair").exit_code == 2  # no person can be asked
 
     document = audited(desk, run_id, "--repair", "--yes", "--by", "Mei")
     assert (document["exit"], document["repaired"]) == (0, [{"run": run_id, "key": "B", "by": "Mei"}])
@@ -58,7 +65,7 @@ def test_a_service_that_was_put_back(desk: Desk, platform_desk: Desk, account: s
     _, summary = desk.push("A", "B", "C")
     assert (summary["created"], summary["already_pushed"]) == (1, 2)
     assert sorted(task["tracking_id"] for task in desk.simulator.tasks()) == ["A", "B", "C"]
-    done = desk.call("audit", *AT_ONCE)
+    done = audit(desk)
     assert (done.exit_code, "the ledger and GotSurge agree" in done.stdout) == (0, True)
 
 
@@ -67,13 +74,22 @@ def test_what_vanished_altogether_needs_a_second_word(desk: Desk) -> None:
     run_id, tasks = pushed(desk, "A", "B")
     for task_id in tasks.values():
         desk.simulator.remove(task_id)
-    done = desk.call("audit", *AT_ONCE, "--repair", "--yes")
+    done = audit(desk, "--repair", "--yes")
     assert (done.exit_code, "not repaired: GotSurge has not one" in done.stderr) == (3, True)
     assert desk.push("A", "B")[1]["already_pushed"] == 2
-    assert desk.call("audit", "--yes").exit_code == 2
+    assert audit(desk, "--yes").exit_code == 2
     document = audited(desk, run_id, "--repair", "--yes", "--all-vanished")
     assert (document["exit"], len(document["repaired"])) == (0, 2)
     assert desk.push("A", "B")[1]["created"] == 2
+
+
+def test_what_is_new_may_be_hidden(desk: Desk) -> None:
+    """No repair frees the key of an order that was created a moment ago: its task may show later."""
+    _, tasks = pushed(desk, "A", "B")
+    desk.simulator.remove(tasks["A"])
+    done = desk.call("audit", *AT_ONCE, "--repair", "--yes")
+    assert (done.exit_code, "it is new, and may be hidden until" in done.stdout) == (3, True)
+    assert desk.push("A", "B")[1]["already_pushed"] == 2
 
 
 def test_a_person_is_asked_for_each_kind(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,8 +98,7 @@ def test_a_person_is_asked_for_each_kind(desk: Desk, monkeypatch: pytest.MonkeyP
     run_id, tasks = pushed(desk, "A", "B", "C")
     desk.simulator.remove(tasks["A"])
     desk.simulator.move(tasks["B"], "cancelled")
-    words = ("audit", *AT_ONCE, "--repair", *desk.ledger, *desk.place)
-    done = desk.run(*words, stdin="n\ny\n")
+    done = audit(desk, "--repair", stdin="n\ny\n")
     assert f"GotSurge does not have the tasks of 1 order of run {run_id} any more." in done.stderr
     assert f"The tasks of 1 order of run {run_id} were cancelled at GotSurge." in done.stderr
     assert (done.exit_code, "1 order repaired" in done.stdout) == (3, True)
@@ -122,7 +137,7 @@ def test_one_audit_at_a_time(desk: Desk) -> None:
     with sqlite3.connect(desk.folder / "ledger.db-audit-local") as other:
         other.execute("PRAGMA locking_mode=EXCLUSIVE")
         other.execute("CREATE TABLE mine (x)")
-        done = desk.call("audit", run_id)
+        done = audit(desk, run_id)
     other.close()
     assert (done.exit_code, "another audit of this ledger is running" in done.stderr) == (2, True)
 
@@ -130,7 +145,7 @@ def test_one_audit_at_a_time(desk: Desk) -> None:
 def test_reads_are_bounded(desk: Desk) -> None:
     """Exit 5 until all was read; progress, and where it stopped, on stderr."""
     pushed(desk, "A", "B", "C")
-    done = desk.call("audit", *AT_ONCE, "--max-reads", "2")
+    done = audit(desk, "--max-reads", "2")
     assert (done.exit_code, "the limit of 2 reads was reached; the same command continues" in done.stderr) == (5, True)
     document = audited(desk, "--max-reads", "2")
     assert (document["exit"], document["reads"], document["orders"]) == (0, 1, 3)

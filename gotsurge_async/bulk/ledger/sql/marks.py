@@ -400,34 +400,6 @@ def resolve(
         chunk.save(db, now)
 
 
-def write_off(
-    db: Database, run: Held, tasks: Mapping[int, str], reasons: Mapping[int, str], by: str, now: int
-) -> list[int]:
-    """Record that the tasks of created orders are not there any more: the orders are cancelled, and their keys free.
-
-    Args:
-        tasks: of each order, by its number, the task that must be recorded for it.
-        reasons: of each order, for people, what became of its task.
-
-    Returns:
-        The orders that were written off. One that is no longer created, or has another task, is left as it is.
-    """
-    done: list[int] = []
-    for chunk, places in chunks_in(db, run, tasks):
-        metas = load(db, [chunk.id], said=False, bodies=True)[chunk.id].metas
-        for place in places:
-            order = number_of(chunk.id, place)
-            if chunk.state(place) is not OrderState.CREATED or chunk.task(place) != tasks[order]:
-                continue
-            chunk.move(place, OrderState.CANCELLED)
-            chunk.note(place, error=clean(f"{reasons[order]}, says {by}"))
-            decision = {"key": metas[place].key, "created": 0, "task_id": tasks[order], "by": by, "at": now}
-            db.change("decide", run=run.number, chunk=chunk.id, place=place, **decision)
-            done.append(order)
-        chunk.save(db, now)
-    return done
-
-
 def _orders_of_keys(db: Database, run: Held, keys: Iterable[str]) -> dict[str, tuple[int, int]]:
     """The chunk and place of each key in a run."""
     wanted = set(keys)
