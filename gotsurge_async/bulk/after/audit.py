@@ -112,7 +112,8 @@ class Audit:
         rescan_after: seconds between the two reads.
         fresh: seconds after which a note is too old.
         most_reads: the reads that it makes at most; None for no limit.
-        progress: called with the number of compared orders, and of reads, after each block of orders.
+        progress: called with the number of compared orders, the number of reads, and the seconds that it waits now:
+            after each block of orders, and before it waits.
     """
 
     ledger: Ledger
@@ -120,7 +121,7 @@ class Audit:
     rescan_after: float = attrs.field(default=RESCAN_AFTER, kw_only=True)
     fresh: float = attrs.field(default=FRESH, kw_only=True)
     most_reads: int | None = attrs.field(default=MOST_READS, kw_only=True)
-    progress: Callable[[int, int], None] = attrs.field(default=lambda *_: None, kw_only=True)
+    progress: Callable[[int, int, float], None] = attrs.field(default=lambda *_: None, kw_only=True)
 
     orders: int = attrs.field(default=0, init=False)
     """The orders that were compared."""
@@ -221,6 +222,7 @@ class Audit:
                     if run not in suspects:
                         suspects.append(run)
             if suspects:
+                self.progress(self.orders, self.reads, self.rescan_after)
                 await gs.session.clock.sleep(self.rescan_after)
             for run in suspects:
                 async for finding in self._compare(gs, run, 2, account):
@@ -290,7 +292,7 @@ class Audit:
             if reads == 1:
                 self.orders += len(rows)
                 self.present[account] += sum(not seen[task_id].problem for task_id in ids)
-            self.progress(self.orders, self.reads)
+            self.progress(self.orders, self.reads, 0.0)
 
     def _may_be_hidden(self, gs: GotSurge, row: OrderRow) -> str:
         """Until when reads may not show a task that was just created, for people; "" if they must show it now."""
@@ -364,7 +366,7 @@ class Audit:
                 if page is None:
                     return True
                 number += 1
-                self.progress(self.orders, self.reads)
+                self.progress(self.orders, self.reads, 0.0)
         except (Forbidden, NotFound):
             self.remarks.append(
                 "this account has no Task List, as plain partners have none: keys that are live twice cannot be seen"

@@ -218,13 +218,15 @@ async def _groups(ledger: Ledger, target: Target, run_id: str | None) -> list[tu
     return list(groups.values())
 
 
-def _progress(total: int) -> Callable[[int, int], None]:
+def _progress(total: int) -> Callable[[int, int, float], None]:
     """What says on stderr now and then how far an audit is."""
     next_line = time.monotonic() + LINE_EVERY
 
-    def show(orders: int, reads: int) -> None:
+    def show(orders: int, reads: int, waits: float) -> None:
         nonlocal next_line
-        if time.monotonic() >= next_line:
+        if waits:
+            say(f"what differs is read again in {waits:g} s")
+        elif time.monotonic() >= next_line:
             next_line = time.monotonic() + LINE_EVERY
             say(f"{orders:,} of {number_of(total, 'order')} compared, {number_of(reads, 'read')}")
 
