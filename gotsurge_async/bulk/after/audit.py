@@ -128,7 +128,7 @@ class Audit:
     reads: int = attrs.field(default=0, init=False)
     """The calls that read a task, or a page of the Task List."""
     present: Counter[str] = attrs.field(factory=Counter, init=False)
-    """By account, how many recorded tasks GotSurge has. Where it is 0, this may be the wrong account."""
+    """Of each run, how many recorded tasks GotSurge has. Where it is 0, this may be the wrong account."""
     incomplete: str = attrs.field(default="", init=False)
     """Why not everything was compared; "" if it was."""
     error: CallError | SignInNeeded | None = attrs.field(default=None, init=False)
@@ -211,21 +211,21 @@ class Audit:
 
         Args:
             gs: a client of that account.
-            account: its name, for the notes and for `present`.
+            account: its name, for the notes.
         """
         runs = [run for run in runs if run.archived_in is None]
         suspects: list[RunInfo] = []
         try:
             listed = await self._read_list(gs, account)
             for run in runs:
-                async for _ in self._compare(gs, run, 1, account):
+                async for _ in self._compare(gs, run, 1):
                     if run not in suspects:
                         suspects.append(run)
             if suspects:
                 self.progress(self.orders, self.reads, self.rescan_after)
                 await gs.session.clock.sleep(self.rescan_after)
             for run in suspects:
-                async for finding in self._compare(gs, run, 2, account):
+                async for finding in self._compare(gs, run, 2):
                     yield finding
             if listed:
                 async for finding in self._live_twice(gs, {run.id for run in runs}):
@@ -270,7 +270,7 @@ class Audit:
             await uninterrupted(held.finish())
         return [rows[order].key for order in done]
 
-    async def _compare(self, gs: GotSurge, run: RunInfo, reads: int, account: str) -> AsyncIterator[Finding]:
+    async def _compare(self, gs: GotSurge, run: RunInfo, reads: int) -> AsyncIterator[Finding]:
         """What differs in a run, of which each task has been read by its id ``reads`` times, at least."""
         path = self.ledger.path
         async for block in chunks_of(self.ledger.rows(run.id, _COMPARED), _BLOCK):
@@ -291,7 +291,7 @@ class Audit:
                     yield _found(verdict[0], run, row, f"{verdict[1]}{f'; {hidden}' if hidden else ''}")
             if reads == 1:
                 self.orders += len(rows)
-                self.present[account] += sum(not seen[task_id].problem for task_id in ids)
+                self.present[run.id] += sum(not seen[task_id].problem for task_id in ids)
             self.progress(self.orders, self.reads, 0.0)
 
     def _may_be_hidden(self, gs: GotSurge, row: OrderRow) -> str:

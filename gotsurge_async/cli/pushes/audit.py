@@ -237,21 +237,33 @@ def _progress(total: int) -> Callable[[int, int, float], None]:
 
 
 def _repairable(report: _Report, wish: _Wish) -> list[list[Finding]]:
-    """What can be repaired, by run and kind. Where every task vanished, the account may be the wrong one."""
+    """What can be repaired, by run and kind."""
     found: dict[tuple[str, Kind], list[Finding]] = {}
-    for target, runs in report.groups:
-        present = report.audit is not None and report.audit.present[target.account or ""]
-        mine = {run.id for run in runs}
-        some = [each for each in report.findings if each.run in mine and each.kind in REPAIRABLE]
-        if not present and not wish.all_vanished and any(each.kind is Kind.VANISHED for each in some):
-            say(
-                "not repaired: GotSurge has not one of the recorded tasks, as if the account or a path were wrong. If "
-                "you are certain that this account created them, add --all-vanished"
-            )
-            some = [each for each in some if each.kind is not Kind.VANISHED]
-        for each in some:
+    doubtful = frozenset[str]() if wish.all_vanished else _perhaps_of_others(report)
+    for each in report.findings:
+        if each.kind in REPAIRABLE and not (each.kind is Kind.VANISHED and each.run in doubtful):
             found.setdefault((each.run, each.kind), []).append(each)
+    for run in sorted(doubtful):
+        say(
+            f"run {run} is not repaired: GotSurge has not one of its tasks, as if the account or a path were wrong. If "
+            "you are certain that this account created them, add --all-vanished"
+        )
     return list(found.values())
+
+
+def _perhaps_of_others(report: _Report) -> frozenset[str]:
+    """The runs with vanished tasks that another account may have made.
+
+    That is out of the question where the account has a name, and has other tasks of its runs.
+    """
+    assert report.audit is not None  # noqa: S101 - it is made with the report
+    vanished = {each.run for each in report.findings if each.kind is Kind.VANISHED}
+    doubtful: set[str] = set()
+    for target, runs in report.groups:
+        present = {run.id: report.audit.present[run.id] for run in runs}
+        if not target.account or not any(present.values()):
+            doubtful |= {run for run, number in present.items() if not number and run in vanished}
+    return frozenset(doubtful)
 
 
 def _question(findings: Sequence[Finding]) -> str:

@@ -1,6 +1,8 @@
 """`gotsurge audit`, over real HTTP."""
 
+import asyncio
 import json
+import signal
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from gotsurge_async.bulk import Ledger
 from gotsurge_async.cli.pushes import audit as command
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.commands import Desk, finish, gotsurge, local, start, write_orders
@@ -75,12 +78,49 @@ def test_what_vanished_altogether_needs_a_second_word(desk: Desk) -> None:
     for task_id in tasks.values():
         desk.simulator.remove(task_id)
     done = audit(desk, "--repair", "--yes")
-    assert (done.exit_code, "not repaired: GotSurge has not one" in done.stderr) == (3, True)
+    assert (done.exit_code, f"run {run_id} is not repaired: GotSurge has not one" in done.stderr) == (3, True)
     assert desk.push("A", "B")[1]["already_pushed"] == 2
     assert audit(desk, "--yes").exit_code == 2
     document = audited(desk, run_id, "--repair", "--yes", "--all-vanished")
     assert (document["exit"], len(document["repaired"])) == (0, 2)
     assert desk.push("A", "B")[1]["created"] == 2
+
+
+def test_a_named_account_that_has_other_tasks_is_the_right_one(platform_desk: Desk) -> None:
+    """Then whole runs may have vanished, as they do when the service is put back: no second word is needed."""
+    desk = platform_desk
+    pushed(desk, "A")
+    before = {task["id"] for task in desk.simulator.tasks()}
+    _, summary = desk.push("B", "C")
+    for task in desk.simulator.tasks():
+        if task["id"] not in before:
+            desk.simulator.remove(task["id"])
+    document = audited(desk, "--repair", "--yes")
+    assert {(each["run"], each["key"]) for each in document["repaired"]} == {
+        (summary["run"], "B"),
+        (summary["run"], "C"),
+    }
+    assert document["exit"] == 0
+
+
+def test_a_run_that_a_process_has_is_not_repaired(desk: Desk) -> None:
+    """Exit 6, if nothing else is left."""
+    run_id, tasks = pushed(desk, "A", "B")
+    desk.simulator.remove(tasks["A"])
+
+    async def hold() -> Result:
+        async with await Ledger.open(desk.folder / "ledger.db") as ledger, await ledger.hold(run_id):
+            return await asyncio.to_thread(audit, desk, "--repair", "--yes")
+
+    done = asyncio.run(hold())
+    assert (done.exit_code, f"run {run_id} is held by" in done.stderr) == (6, True)
+
+
+def test_a_ledger_without_runs_is_all_well(desk: Desk) -> None:
+    """There is nothing to compare."""
+    desk.push("A", words=("--max-spend", "1"))
+    (desk.folder / "orders.csv").unlink()
+    assert (audited(desk)["exit"], audited(desk)["orders"]) == (0, 0)
 
 
 def test_what_is_new_may_be_hidden(desk: Desk) -> None:
@@ -163,7 +203,8 @@ def test_a_service_that_is_away(desk: Desk, at_once: None) -> None:
 
 
 @pytest.mark.slow
-async def test_killed_and_started_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_ended_in_the_middle_and_started_again(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     """An audit that was killed continues where it was: it reads hardly a task again."""
     write_orders(tmp_path / "orders.csv", range(200))
     async with Simulator() as simulator:
@@ -172,9 +213,10 @@ async def test_killed_and_started_again(tmp_path: Path) -> None:
         simulator.order_fault(Fault(operation="tasks.get", kind="delay", seconds=30, after_calls=150))
         first = await start("audit", *words, cwd=tmp_path)
         await simulator.called("tasks.get", times=200)
-        first.kill()
-        await finish(first)
+        first.send_signal(sent)
+        ended = await finish(first)
+        assert (ended.code, "the same command continues it" in ended.err + ended.out) == (code, code != -9)
         simulator.clear_faults()
         done = await gotsurge("audit", *words, cwd=tmp_path)
         assert (done.code, done.document["orders"], done.document["findings"]) == (0, 200, [])
-        assert 200 - 150 <= done.document["reads"] <= 120
+        assert 0 < done.document["reads"] <= 120
