@@ -101,8 +101,7 @@ class Audit:
             async for finding in audit.at_service(gs, runs): ...
 
     A recorded task is read on the Task List, and by its id unless the list shows it as the ledger has it. What differs
-    is read by its id twice, with ``rescan_after`` seconds between: one answer may be older than the
-    task.
+    is read by its id twice, with ``rescan_after`` seconds between: one answer may be older than the task.
 
     What was read is noted in a file, mode 0600, so that an audit that was killed, or stopped, continues. An audit that
     came to its end removes the file.
@@ -167,13 +166,13 @@ class Audit:
                 await self._notes.ask(self._notes.index, index)
                 for row in block if info.id in wanted else ():
                     if row.state in DOUBTFUL and row.state not in in_flight:
-                        yield _found(Kind.IN_DOUBT, info, row, _why_in_doubt(row, self.ledger.now()))
+                        yield _finding(Kind.IN_DOUBT, info, row, _why_in_doubt(row, self.ledger.now()))
         for task_id, orders in (await self._notes.ask(self._notes.shared)).items():
             for order, run, key in orders:
                 if run in wanted:
                     others = ", ".join(f"{other_key} of run {other}" for n, other, other_key in orders if n != order)
-                    told = f"task {task_id} is recorded for {others}, too"
-                    yield Finding(kind=Kind.SHARED, run=run, key=key, details=told, task_ids=(task_id,), order=order)
+                    details = f"task {task_id} is recorded for {others}, too"
+                    yield Finding(kind=Kind.SHARED, run=run, key=key, details=details, task_ids=(task_id,), order=order)
 
     async def in_files(self, folder: Path, runs: Sequence[RunInfo]) -> AsyncIterator[Finding]:
         """What the created files in a folder name, and the ledger does not have."""
@@ -192,22 +191,22 @@ class Audit:
                     known = await self.ledger.recorded(run.environment, [task_id for _, _, task_id in missing])
                     for line, key, task_id in missing:
                         if task_id not in known:
-                            told = f"{path}:{line} has it created as task {task_id}, which the ledger does not know"
-                            yield Finding(kind=Kind.FILE, run=run.id, key=key, details=told, task_ids=(task_id,))
+                            details = f"{path}:{line} has it created as task {task_id}, which the ledger does not know"
+                            yield Finding(kind=Kind.FILE, run=run.id, key=key, details=details, task_ids=(task_id,))
         identity = await self.ledger.identity()
         if identity is not None:
             known_runs = {run.id for run in await self.ledger.runs()}
             for run_id, path in await asyncio.to_thread(runs_in, folder, identity.name):
                 if run_id not in known_runs:
-                    told = f"{path} is of a run that this ledger does not have: it may be an older copy"
-                    yield Finding(kind=Kind.FILE, run=run_id, key="", details=told)
+                    details = f"{path} is of a run that this ledger does not have: it may be an older copy"
+                    yield Finding(kind=Kind.FILE, run=run_id, key="", details=details)
 
     # --- at GotSurge --------------------------------------------------------------------------------------------------
 
     async def at_service(self, gs: GotSurge, runs: Sequence[RunInfo], *, account: str = "") -> AsyncIterator[Finding]:
         """What GotSurge says of the recorded tasks of some runs, all made by one account.
 
-        A failure ends the reading, and is in `error`; so does the limit of reads. `incomplete` tells both.
+        A failure ends the reading, and is in `error`; so does the limit of reads. `incomplete` says why.
 
         Args:
             gs: a client of that account.
@@ -253,17 +252,17 @@ class Audit:
             CallError: a task could not be read; nothing was changed.
             LedgerError: the ledger fails.
         """
-        by_order = {each.order: each for each in findings if each.order is not None and each.kind in REPAIRABLE}
+        wanted = {finding.order for finding in findings if finding.kind in REPAIRABLE}
         async with await self.ledger.hold(run.id) as held:
             await held.recover()
-            rows = {row.id: row async for row in held.rows((OrderState.CREATED,)) if row.id in by_order}
+            rows = {row.id: row async for row in held.rows((OrderState.CREATED,)) if row.id in wanted}
             seen = await self._read(gs, run.mode, [row.task_id or "" for row in rows.values()], limited=False)
             verdicts = {order: _verdict(row, run, seen[row.task_id or ""], "") for order, row in rows.items()}
             reasons = {
-                order: told[1]
-                for order, told in verdicts.items()
-                if told and told[0] in REPAIRABLE
-                if told[0] is not Kind.VANISHED or not self._may_be_hidden(gs, rows[order])
+                order: verdict[1]
+                for order, verdict in verdicts.items()
+                if verdict and verdict[0] in REPAIRABLE
+                if verdict[0] is not Kind.VANISHED or not self._may_be_hidden(gs, rows[order])
             }
             tasks = {order: rows[order].task_id or "" for order in reasons}
             done = await uninterrupted(self.ledger.write_off(held, tasks, reasons, by=by))
@@ -288,7 +287,7 @@ class Audit:
                 verdict = _verdict(row, run, seen[task_id], path) if seen[task_id].reads >= reads else None
                 if verdict is not None and not (verdict[0] is Kind.ALIVE and task_id in live):
                     hidden = verdict[0] is Kind.VANISHED and self._may_be_hidden(gs, row)
-                    yield _found(verdict[0], run, row, f"{verdict[1]}{f'; {hidden}' if hidden else ''}")
+                    yield _finding(verdict[0], run, row, f"{verdict[1]}{f'; {hidden}' if hidden else ''}")
             if reads == 1:
                 self.orders += len(rows)
                 self.present[run.id] += sum(not seen[task_id].problem for task_id in ids)
@@ -361,8 +360,8 @@ class Audit:
                     raise _EnoughReads
                 page = await anext(pages, None)
                 self.reads += page is not None
-                shown = {task.id: seen_of(task, listed=True) for task in page.tasks} if page is not None else {}
-                await self._notes.ask(self._notes.keep_page, account, number, shown, whole=page is None)
+                tasks = {task.id: seen_of(task, listed=True) for task in page.tasks} if page is not None else {}
+                await self._notes.ask(self._notes.keep_page, account, number, tasks, whole=page is None)
                 if page is None:
                     return True
                 number += 1
@@ -378,8 +377,8 @@ class Audit:
     async def _live_twice(self, gs: GotSurge, runs: Collection[str]) -> AsyncIterator[Finding]:
         """Tracking ids of which two tasks are live, one that is recorded, and one that is not."""
         for group in await self._notes.ask(self._notes.live_twice):
-            mine = [each for each in group if each.order is not None and each.run in runs]
-            others = [each.task_id for each in group if each.order is None]
+            mine = [task for task in group if task.order is not None and task.run in runs]
+            others = [task.task_id for task in group if task.order is None]
             if not mine or not others:
                 continue
             ids = [mine[0].task_id, *others]
@@ -387,18 +386,18 @@ class Audit:
             first = seen[ids[0]]
             live = [task_id for task_id in ids if seen[task_id].live and not other_pickup(first, seen[task_id])]
             if ids[0] in live and len(live) > 1:
-                told = f"tasks {', '.join(live)} have its tracking id, and all are live; the first one is recorded"
+                details = f"tasks {', '.join(live)} have its tracking id, and all are live; the first one is recorded"
                 yield Finding(
                     kind=Kind.TWICE,
                     run=mine[0].run,
                     key=mine[0].key,
-                    details=told,
+                    details=details,
                     task_ids=tuple(live),
                     order=mine[0].order,
                 )
 
 
-def _found(kind: Kind, run: RunInfo, row: OrderRow, details: str) -> Finding:
+def _finding(kind: Kind, run: RunInfo, row: OrderRow, details: str) -> Finding:
     tasks = (row.task_id,) if row.task_id else ()
     return Finding(kind=kind, run=run.id, key=row.key, details=details, task_ids=tasks, order=row.id)
 

@@ -173,15 +173,15 @@ class Notes:
     def keep(self, seen: Mapping[str, Seen]) -> dict[str, Seen]:
         """Note tasks that were read by their ids, and return them with the number of such reads of each."""
         before = self.seen(list(seen))
-        for task_id, each in seen.items():
-            each.reads += before[task_id].reads if task_id in before else 0
+        for task_id, answer in seen.items():
+            answer.reads += before[task_id].reads if task_id in before else 0
         self._put(seen)
         return dict(seen)
 
     def keep_page(self, account: str, number: int, seen: Mapping[str, Seen], *, whole: bool) -> None:
         """Note a page of an account's Task List, and that it is ``whole``; a task that was read by its id stays."""
         known = self.seen(list(seen))
-        self._put({task_id: each for task_id, each in seen.items() if task_id not in known or not known[task_id].reads})
+        self._put({name: seen[name] for name in seen if name not in known or not known[name].reads})
         self._db.execute(
             "INSERT INTO lists VALUES (?, ?, ?, ?) ON CONFLICT (account) DO UPDATE SET page = excluded.page, whole = "
             "excluded.whole",
@@ -202,8 +202,8 @@ class Notes:
         self._db.executemany(
             "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?)",
             [
-                (task_id, now, each.facts.get("tracking_id"), each.live, msgspec.json.encode(each))
-                for task_id, each in seen.items()
+                (task_id, now, task.facts.get("tracking_id"), task.live, msgspec.json.encode(task))
+                for task_id, task in seen.items()
             ],
         )
         self._db.execute("COMMIT")
@@ -218,13 +218,13 @@ class Notes:
 
     def shared(self) -> dict[str, list[tuple[int, str, str]]]:
         """The tasks that are recorded for several live orders: of each order its id, run and key."""
-        found: dict[str, list[tuple[int, str, str]]] = {}
+        tasks: dict[str, list[tuple[int, str, str]]] = {}
         for task_id, *order in self._db.execute(
             "SELECT task_id, id, run, key FROM orders WHERE live AND task_id IN (SELECT task_id FROM orders WHERE live "
             "GROUP BY task_id HAVING count(*) > 1) ORDER BY id"
         ):
-            found.setdefault(task_id, []).append((order[0], order[1], order[2]))
-        return found
+            tasks.setdefault(task_id, []).append((order[0], order[1], order[2]))
+        return tasks
 
     def not_indexed(self, rows: Sequence[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
         """Those of some rows, each a line, a key and a task, whose task no order with this key has."""
@@ -238,14 +238,14 @@ class Notes:
 
     def live_twice(self) -> list[list[LiveTask]]:
         """The live tasks that share a tracking id, a list for each."""
-        found: dict[str, list[LiveTask]] = {}
+        groups: dict[str, list[LiveTask]] = {}
         for name, *task in self._db.execute(
             "SELECT tracking_id, tasks.id, orders.id, coalesce(run, ''), coalesce(key, '') FROM tasks "
             "LEFT JOIN orders ON task_id = tasks.id AND orders.live WHERE tasks.live AND tracking_id IN (SELECT "
             "tracking_id FROM tasks WHERE live GROUP BY tracking_id HAVING count(*) > 1) ORDER BY tracking_id, tasks.id"
         ):
-            found.setdefault(name, []).append(LiveTask(*task))
-        return list(found.values())
+            groups.setdefault(name, []).append(LiveTask(*task))
+        return list(groups.values())
 
     def _asked(self, statement: str, values: Sequence[str]) -> list[tuple[str, ...]]:
         """The rows of a statement that ends with a column, which is to be one of some values."""

@@ -387,12 +387,12 @@ def newest_in(folder: Path, ledger_id: str) -> tuple[int, str]:
 
 def runs_in(folder: Path, ledger_id: str) -> list[tuple[str, Path]]:
     """The runs of a ledger of which a folder has a summary with created orders: of each its id and that file."""
-    found: list[tuple[str, Path]] = []
+    runs: list[tuple[str, Path]] = []
     for path in sorted(folder.glob("*-summary.json")):
         try:
-            told = msgspec.json.decode(path.read_bytes(), type=_Told)
+            summary = msgspec.json.decode(path.read_bytes(), type=_Told)
         except (OSError, ValueError):  # not ours, or not whole: it proves nothing
             continue
-        if told.ledger_id == ledger_id and told.created:
-            found.append((path.name.removesuffix("-summary.json"), path))
-    return found
+        if summary.ledger_id == ledger_id and summary.created:
+            runs.append((path.name.removesuffix("-summary.json"), path))
+    return runs

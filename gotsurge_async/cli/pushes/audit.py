@@ -34,7 +34,7 @@ from gotsurge_async.cli.shared.push_options import rate
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Kind as Database
 from gotsurge_async.database import Place
-from gotsurge_async.system import loops
+from gotsurge_async.system import loops, shell
 
 _INTERRUPTED = "the audit was interrupted: the same command continues it, and does not read again what it has read"
 _QUESTIONS = {
@@ -92,7 +92,7 @@ _QUESTIONS = {
 @quiet_option
 @json_option
 def audit(
-    run_id: str | None, target: Target, ledger: Place | None, repair: bool, yes: bool, by: str | None, **given: Any
+    run_id: str | None, target: Target, ledger: Place | None, repair: bool, yes: bool, by: str | None, **options: Any
 ) -> None:
     """Compare RUN, or all runs of the environment, and their result files, with what GotSurge has.
 
@@ -115,15 +115,15 @@ def audit(
       8 GotSurge could not be read to the end, and nothing differs so far
       130, 143 interrupted by Ctrl-C, by SIGTERM: give it again
     """
-    if (yes or given["all_vanished"]) and not repair:
+    if (yes or options["all_vanished"]) and not repair:
         raise click.UsageError("--yes and --all-vanished belong to --repair")
     if repair and not yes and not at_a_terminal():
         raise click.UsageError("--repair asks a person at a terminal: say --yes where there is none")
-    wish = _Wish(place=find_ledger(ledger, target), target=target, by=by or (user_name() if repair else ""), **given)
+    wish = _Wish(place=find_ledger(ledger, target), target=target, by=by or (user_name() if repair else ""), **options)
     with told(lambda: run_id, interrupted=_INTERRUPTED):
-        report = loops.run(_look(wish, run_id))
+        report = loops.run(_compare(wish, run_id))
         if not wish.as_json:
-            _tell(report)
+            _print(report)
         if repair:
             # Asked outside of an event loop, in which Ctrl-C would not be heard before a line is typed.
             chosen = [some for some in _repairable(report, wish) if yes or click.confirm(_question(some), err=True)]
@@ -174,7 +174,7 @@ class _Report:
     def left(self) -> list[Finding]:
         """What was not repaired."""
         repaired = set(self.repaired)
-        return [each for each in self.findings if each not in repaired]
+        return [finding for finding in self.findings if finding not in repaired]
 
     @property
     def runs(self) -> dict[str, RunInfo]:
@@ -182,25 +182,25 @@ class _Report:
         return {run.id: run for _, runs in self.groups for run in runs}
 
 
-async def _look(wish: _Wish, run_id: str | None) -> _Report:
+async def _compare(wish: _Wish, run_id: str | None) -> _Report:
     async with open_ledger(wish.place) as ledger:
         report = _Report(groups=await _groups(ledger, wish.target, run_id))
         runs = list(report.runs.values())
         counts = [await ledger.counts(run.id) for run in runs]
-        total = sum(each.of((OrderState.CREATED, OrderState.CANCELLED)) for each in counts)
+        total = sum(count.of((OrderState.CREATED, OrderState.CANCELLED)) for count in counts)
         progress = _progress(total) if not wish.quiet else lambda *_: None
         async with wish.audit(ledger, most_reads=wish.max_reads, progress=progress) as audit:
             report.audit = audit
-            report.findings += [each async for each in audit.in_ledger(runs)]
+            report.findings += [finding async for finding in audit.in_ledger(runs)]
             folders: dict[Path, list[RunInfo]] = {}
             for run in runs:
                 folders.setdefault(wish.out or Path(run.options.get("out") or OUT), []).append(run)
             for folder, some in folders.items():
-                report.findings += [each async for each in audit.in_files(folder, some)]
+                report.findings += [finding async for finding in audit.in_files(folder, some)]
             for target, some in report.groups:
                 async with wish.connected(target) as gs:
                     account = target.account or ""
-                    report.findings += [each async for each in audit.at_service(gs, some, account=account)]
+                    report.findings += [finding async for finding in audit.at_service(gs, some, account=account)]
     return report
 
 
@@ -238,17 +238,17 @@ def _progress(total: int) -> Callable[[int, int, float], None]:
 
 def _repairable(report: _Report, wish: _Wish) -> list[list[Finding]]:
     """What can be repaired, by run and kind."""
-    found: dict[tuple[str, Kind], list[Finding]] = {}
+    chosen: dict[tuple[str, Kind], list[Finding]] = {}
     doubtful = frozenset[str]() if wish.all_vanished else _perhaps_of_others(report)
-    for each in report.findings:
-        if each.kind in REPAIRABLE and not (each.kind is Kind.VANISHED and each.run in doubtful):
-            found.setdefault((each.run, each.kind), []).append(each)
+    for finding in report.findings:
+        if finding.kind in REPAIRABLE and not (finding.kind is Kind.VANISHED and finding.run in doubtful):
+            chosen.setdefault((finding.run, finding.kind), []).append(finding)
     for run in sorted(doubtful):
         say(
             f"run {run} is not repaired: GotSurge has not one of its tasks, as if the account or a path were wrong. If "
             "you are certain that this account created them, add --all-vanished"
         )
-    return list(found.values())
+    return list(chosen.values())
 
 
 def _perhaps_of_others(report: _Report) -> frozenset[str]:
@@ -257,7 +257,7 @@ def _perhaps_of_others(report: _Report) -> frozenset[str]:
     That is out of the question where the account has a name, and has other tasks of its runs.
     """
     assert report.audit is not None  # noqa: S101 - it is made with the report
-    vanished = {each.run for each in report.findings if each.kind is Kind.VANISHED}
+    vanished = {finding.run for finding in report.findings if finding.kind is Kind.VANISHED}
     doubtful: set[str] = set()
     for target, runs in report.groups:
         present = {run.id: report.audit.present[run.id] for run in runs}
@@ -287,23 +287,23 @@ async def _repair(wish: _Wish, report: _Report, chosen: Sequence[list[Finding]])
                         report.held = True
                         say(error)
                         continue
-                    report.repaired += [each for each in findings if each.key in keys]
+                    report.repaired += [finding for finding in findings if finding.key in keys]
 
 
-# --- telling ----------------------------------------------------------------------------------------------------------
+# --- output -----------------------------------------------------------------------------------------------------------
 
 
-def _tell(report: _Report) -> None:
+def _print(report: _Report) -> None:
     audit, findings = report.audit, report.findings
     assert audit is not None  # noqa: S101 - it is made with the report
     for remark in audit.remarks:
         say(remark)
     click.echo(f"{number_of(audit.orders, 'order')} compared with GotSurge, {number_of(audit.reads, 'read')}")
-    numbers = Counter(each.kind for each in findings)
+    numbers = Counter(finding.kind for finding in findings)
     if findings or not audit.incomplete:
         words = counted({kind.replace("_", " "): numbers[kind] for kind in Kind})
         click.echo(words or "the ledger and GotSurge agree")
-    rows = [(each.kind, each.run, each.key, each.details) for each in findings[:SHOWN]]
+    rows = [(finding.kind, finding.run, finding.key, finding.details) for finding in findings[:SHOWN]]
     if rows:
         print_table(("WHAT", "RUN", "KEY", prose("WHY")), rows)
     tell_more(len(findings))
@@ -315,7 +315,7 @@ def _end(report: _Report, wish: _Wish) -> Exit:
     audit, left = report.audit, report.left
     assert audit is not None  # noqa: S101 - see above
     if left:
-        code = Exit.HELD if report.held and all(each.kind in REPAIRABLE for each in left) else Exit.IN_DOUBT
+        code = Exit.HELD if report.held and all(finding.kind in REPAIRABLE for finding in left) else Exit.IN_DOUBT
     elif audit.error is not None:
         code = exit_code_of(audit.error)
     else:
@@ -326,8 +326,8 @@ def _end(report: _Report, wish: _Wish) -> Exit:
             "runs": list(report.runs),
             "orders": audit.orders,
             "reads": audit.reads,
-            "findings": [attrs.asdict(each) for each in report.findings],
-            "repaired": [{"run": each.run, "key": each.key, "by": wish.by} for each in report.repaired],
+            "findings": [attrs.asdict(finding) for finding in report.findings],
+            "repaired": [{"run": finding.run, "key": finding.key, "by": wish.by} for finding in report.repaired],
             "incomplete": audit.incomplete,
             "remarks": audit.remarks,
         }
@@ -343,23 +343,25 @@ def _steps(report: _Report, wish: _Wish) -> list[Step]:
     """What to type about what is left: of each run and kind one command."""
     steps: list[Step] = []
     seen: set[tuple[str, Kind]] = set()
-    numbers = Counter((each.run, each.kind) for each in report.left)
-    for each in report.left:
-        info = report.runs.get(each.run)
-        if (each.run, each.kind) in seen or info is None:
+    numbers = Counter((finding.run, finding.kind) for finding in report.left)
+    for finding in report.left:
+        info = report.runs.get(finding.run)
+        if (finding.run, finding.kind) in seen or info is None:
             continue
-        seen.add((each.run, each.kind))
-        counts = {"in_doubt": numbers[each.run, Kind.IN_DOUBT]}
+        seen.add((finding.run, finding.kind))
+        counts = {"in_doubt": numbers[finding.run, Kind.IN_DOUBT]}
         standing = Standing(info=info, counts=counts, ledger=wish.place)
-        why = f"{numbers[each.run, each.kind]:,} {each.kind.replace('_', ' ')}"
-        if each.kind is Kind.IN_DOUBT:
+        why = f"{numbers[finding.run, finding.kind]:,} {finding.kind.replace('_', ' ')}"
+        if finding.kind is Kind.IN_DOUBT:
             steps += next_steps(standing)
-        elif each.kind in REPAIRABLE:
+        elif finding.kind in REPAIRABLE:
             steps.append(Step(why, standing.command("audit", "--repair", calls=True)))
-        elif each.kind is Kind.DRAFT:
-            steps.append(Step(f"{why}, to order anew", standing.command("undo", f"--key {each.key}", calls=True)))
-        elif each.task_ids:
-            twice = each.kind in (Kind.ALIVE, Kind.TWICE)
-            words = ("cancel", each.task_ids[-1], '--reason "ordered twice"') if twice else ("get", each.task_ids[0])
-            steps.append(Step(why, about_task(info, *words)))
+        elif finding.kind is Kind.DRAFT:
+            undo = standing.command("undo", f"--key {shell.word(finding.key)}", calls=True)
+            steps.append(Step(f"{why}, to order anew", undo))
+        elif finding.kind in (Kind.ALIVE, Kind.TWICE):
+            task_id = shell.word(finding.task_ids[-1])
+            steps.append(Step(why, about_task(info, "cancel", task_id, '--reason "ordered twice"')))
+        elif finding.task_ids:
+            steps.append(Step(why, about_task(info, "get", shell.word(finding.task_ids[0]))))
     return steps
