@@ -9,12 +9,14 @@ from contextlib import suppress
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
+from attrs import evolve, frozen
 
 from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.simulator.faults import Fault, Plan
 from gotsurge_async.simulator.operations import perform
 from gotsurge_async.simulator.replies import Call, RefusedError, Reply, refusal_reply
 from gotsurge_async.simulator.state.clock import write_http_date
+from gotsurge_async.simulator.state.late import LateCall
 from gotsurge_async.simulator.state.requests import LoggedCall
 from gotsurge_async.simulator.state.service import Service
 from gotsurge_async.simulator.webhooks import Sender
@@ -38,7 +40,9 @@ class Broken(web.Response):
         """Do the damage; the error tells aiohttp that there is nobody to answer any more."""
         transport = request.transport
         if transport is not None:
-            if self._kind == "reset":
+            if self._kind == "silent":
+                await _ended(request)
+            elif self._kind == "reset":
                 peer: socket.socket = transport.get_extra_info("socket")
                 # Without this, closing sends FIN unless bytes are unread: the peer is to see a real RST.
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -47,6 +51,40 @@ class Broken(web.Response):
                 transport.write(_GARBAGE if self._kind == "garbage" else _half(self._reply))
                 transport.close()
         raise ConnectionResetError(f"a fault was ordered: {self._kind}")
+
+
+class _Watched(asyncio.Protocol):
+    """Passes all of a connection on to its protocol, and notes when the connection has ended."""
+
+    def __init__(self, protocol: web.RequestHandler) -> None:
+        self._protocol = protocol
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        self._protocol.data_received(data)
+
+    def eof_received(self) -> None:
+        self._protocol.eof_received()
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._protocol.connection_lost(exc)
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+async def _ended(request: web.BaseRequest) -> None:
+    """Wait until the client has closed the connection, or its process has ended."""
+    transport = request.transport
+    if transport is not None and not transport.is_closing():
+        watched = _Watched(request.protocol)
+        transport.set_protocol(watched)
+        await watched.ended
 
 
 def _half(reply: Reply) -> bytes:
@@ -68,7 +106,58 @@ def add_operations(app: web.Application, service: Service, sender: Sender) -> No
         app.router.add_route(endpoint.verb, BASE_PATH + endpoint.path, _handler(endpoint.name, service, sender))
 
 
+@frozen
+class _Effect:
+    """What the calls of one operation do, when a fault puts that off, too."""
+
+    service: Service
+    operation: str
+
+    async def outcome(self, request: web.Request, body: bytes, plan: Plan) -> Reply | Fault:
+        """The reply to a call that has taken effect, or the fault that its client sees instead."""
+        call = Call(
+            body=body,
+            path=request.match_info,
+            query=request.query,
+            authorization=request.headers.get("Authorization", ""),
+            now=self.service.clock.now(),
+            hides_for=plan.seconds("hidden"),
+            lag=plan.seconds("outdated"),
+            reuses_ids=plan.bends_by("reused"),
+        )
+        self.service.catch_up(call.now)
+        fault = plan.late
+        if fault is None:
+            return self._act(call, plan)
+        late = LateCall(self.operation, call.path.get("task_id", ""), call.now)
+        self.service.late.add(late)
+        self.service.changes.tell("faults")
+        if fault.kind == "silent":
+            await _ended(request)
+        self._put_off(late, fault.seconds, call, plan)
+        if fault.ends_the_call:
+            return fault
+        reply = await late.reply()
+        return Fault() if reply is None else reply
+
+    def _put_off(self, late: LateCall, seconds: float, call: Call, plan: Plan) -> None:
+        def act(moment: float) -> None:
+            if self.service.late.take(late):
+                late.end(self._act(evolve(call, now=moment), plan))
+                self.service.changes.tell("faults")
+
+        late.acts_at = self.service.clock.now() + seconds
+        self.service.plan(late.acts_at, act)
+        self.service.changes.tell("faults")
+
+    def _act(self, call: Call, plan: Plan) -> Reply:
+        if plan.bends_by("restored"):
+            self.service.restore(call.now - plan.seconds("restored"))
+        return perform(self.service, self.operation, call)
+
+
 def _handler(operation: str, service: Service, sender: Sender) -> Handler:
+    effect = _Effect(service, operation)
     hides_path = "{signature}" in ENDPOINTS[operation].path
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -102,25 +191,18 @@ def _handler(operation: str, service: Service, sender: Sender) -> Handler:
             text = f"The body is longer than {service.options.body_limit} bytes"
             return _whole(refusal_reply(RefusedError(413, "too_large", text), service.options))
         logged.take_body(body)
-        if plan.before or plan.after:
-            logged.faults = tuple(f"{fault.kind} {fault.when}" for fault in (*plan.before, *plan.after))
+        logged.faults = plan.names
         ending = await _strike(plan.before)
         if ending is not None:
             return _struck(ending, service, Reply(200))
-        call = Call(
-            body=body,
-            path=request.match_info,
-            query=request.query,
-            authorization=request.headers.get("Authorization", ""),
-            now=service.clock.now(),
-        )
-        service.catch_up(call.now)
-        reply = perform(service, operation, call)
+        outcome = await effect.outcome(request, body, plan)
+        if isinstance(outcome, Fault):
+            return _struck(outcome, service, Reply(200))
         fresh = service.take_fresh()
         events = await sender.send_early(fresh) if fresh else fresh
         try:
             ending = await _strike(plan.after)
-            response = _whole(reply) if ending is None else _struck(ending, service, reply)
+            response = _whole(outcome) if ending is None else _struck(ending, service, outcome)
             if events and not isinstance(response, Broken):
                 with suppress(ConnectionError):
                     await response.prepare(request)

@@ -26,6 +26,11 @@ class _ClockBody(msgspec.Struct, forbid_unknown_fields=True):
     speed: float | None = None
 
 
+class _RestoreBody(msgspec.Struct, forbid_unknown_fields=True):
+    at: float | None = None
+    seconds_ago: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+
 class _SeedBody(msgspec.Struct, forbid_unknown_fields=True):
     orders: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 40
     account: str = "platform"
@@ -69,6 +74,8 @@ def add_control(app: web.Application, service: Service, sender: Sender, live: Li
         ("DELETE", "faults/{number}", control.remove_fault),
         ("GET", "clock", control.clock),
         ("POST", "clock", control.turn),
+        ("GET", "late", control.late),
+        ("POST", "restore", control.restore),
         ("POST", "reset", control.reset),
         ("POST", "code", control.new_code),
         ("POST", "session", control.new_session),
@@ -124,6 +131,17 @@ class _Control:
             self._service.run_at(wanted.speed)
         self._service.advance(wanted.advance_seconds)
         return {"now": self._service.instant(self._service.clock.now())}
+
+    def late(self, _: web.Request, __: bytes) -> dict[str, Any]:
+        return {"late": self._service.late.described()}
+
+    def restore(self, _: web.Request, body: bytes) -> dict[str, Any]:
+        required = read_body(body, _RestoreBody)
+        if (required.at is None) == (required.seconds_ago is None):
+            raise ValueError("send at, in seconds since the epoch, or seconds_ago, and not both")
+        moment = self._service.clock.now() - (required.seconds_ago or 0) if required.at is None else required.at
+        self._service.restore(moment)
+        return {"at": moment}
 
     def reset(self, _: web.Request, __: bytes) -> None:
         self._sender.reset()

@@ -16,13 +16,20 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 @frozen(kw_only=True)
 class Call:
-    """One call: what the HTTP request carried, and the moment at which it is served."""
+    """One call: what the HTTP request carried, and the moment at which it is served.
+
+    Faults may bend it. ``hides_for``: seconds for which no read shows the tasks that it creates. ``lag``: seconds by
+    which it reads an older state. ``reuses_ids``: its answer has the ids of earlier tasks.
+    """
 
     body: bytes
     path: Mapping[str, str]
     query: Mapping[str, str]
     authorization: str = field(repr=False)
     now: float
+    hides_for: float = 0.0
+    lag: float = 0.0
+    reuses_ids: bool = False
 
 
 @frozen

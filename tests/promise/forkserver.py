@@ -11,9 +11,12 @@ import os
 import signal
 import sys
 import traceback
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import time_machine
 
 from gotsurge_async.cli import app, main
 from tests.promise.boundaries import SIGNALS, Boundaries
@@ -93,6 +96,8 @@ def _be_the_command(order: dict[str, Any]) -> None:
     sys.argv = ["gotsurge", *order["words"]]
     program = import_module(order["program"]).main if "program" in order else main
     trap = next((name for name in SIGNALS if name in order), None)
+    if ahead := order.get("ahead"):
+        time_machine.travel(datetime.now(UTC) + timedelta(seconds=ahead), tick=True).start()
     boundaries = Boundaries(order[trap] if trap else 0, SIGNALS[trap] if trap else 0, order.get("late", False))
     boundaries.set_up()
     try:

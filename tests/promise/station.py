@@ -70,6 +70,16 @@ class Station:
         fault = {"operation": operation, "when": "before", "kind": "status", "status": 422, "times": times}
         self._post("/_simulator/faults", fault)
 
+    def be_late(self, operation: str, seconds: float) -> None:
+        """Have the calls of an operation reset, and act so many seconds after their connections ended."""
+        self._post("/_simulator/faults", {"operation": operation, "when": "late", "kind": "reset", "seconds": seconds})
+
+    def let_act(self, seconds: float) -> int:
+        """Let so much time pass at the service, and what is late act; the number of calls that were late."""
+        late = len(json.loads(self._open("GET", "/_simulator/late"))["late"])
+        self._post("/_simulator/clock", {"advance_seconds": seconds})
+        return late
+
     def be_well(self) -> None:
         """Have nothing refused any more."""
         self._open("DELETE", "/_simulator/faults")
@@ -141,6 +151,8 @@ class Experiment:
     Attributes:
         faults: all that the judge found.
         log: what was typed, and what was said.
+        ahead: how many seconds the clocks of all commands are ahead of the machine's.
+        settle: GOTSURGE_SETTLE of all commands, if it is set.
     """
 
     station: Station
@@ -151,6 +163,8 @@ class Experiment:
     count: int = ORDERS
     faults: Faults = Faults()
     log: list[str] = attrs.field(factory=list)
+    ahead: float = 0.0
+    settle: float | None = None
     _file: Path | None = None
     _typed: int = 0
 
@@ -201,10 +215,16 @@ class Experiment:
             self._judge(done, Words.said(None, done.out, status=self._status(done)))
         return done
 
-    def undo(self, run: str) -> Finished:
-        """Cancel what a run created, as far as that may be."""
-        done = self._type("undo", run, *self._place, "--json")
+    def reconcile(self, run: str) -> Finished:
+        """Find out what became of the orders in doubt of a run, as far as reads tell."""
+        done = self._type("reconcile", run, *self._place, "--rescan-after", "0", "--json")
         self._judge(done, None)
+        return done
+
+    def undo(self, run: str, *words: str, **traps: Any) -> Finished:
+        """Cancel what a run created, as far as that may be."""
+        done = self._type("undo", run, *words, *self._place, "--json", **traps)
+        self._judge(attrs.evolve(done, code=KILLED) if "die" in traps else done, None)
         live = sorted(task.tracking_id for task in self.tasks() if task.live)
         if done.code == 0 and live:
             self.find(Faults(dishonest=(f"undo says that all is cancelled, and there are {live}",)))
@@ -327,11 +347,14 @@ class Experiment:
                 "PATH": os.environ.get("PATH", ""),
                 "GOTSURGE_BEARER_TOKEN": self.station.token(account),
             },
+            "ahead": self.ahead,
             "boundaries": str(self.folder / f"{number}.boundaries"),
             "out": str(self.folder / f"{number}.out"),
             "err": str(self.folder / f"{number}.err"),
             **traps,
         }
+        if self.settle is not None:
+            order["environment"]["GOTSURGE_SETTLE"] = str(self.settle)
         return order, typed, number
 
     def _finished(self, words: tuple[str, ...], code: int, number: int) -> Finished:

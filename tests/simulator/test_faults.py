@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gotsurge_async.simulator import Fault
-from gotsurge_async.simulator.faults import Faults, fault_from_json
+from gotsurge_async.simulator.faults import Faults, Plan, fault_from_json
 
 OPERATIONS = ("tasks.create", "tasks.get")
 
@@ -14,16 +14,17 @@ OPERATIONS = ("tasks.create", "tasks.get")
 def struck(fault: Fault, calls: list[str]) -> list[bool]:
     book = Faults(OPERATIONS)
     book.order(fault)
-    return [bool(plan.before or plan.after) for plan in map(book.plan, calls)]
+    return [plan != Plan() for plan in map(book.plan, calls)]
 
 
 faults = st.builds(
     Fault,
     operation=st.sampled_from(["*", *OPERATIONS]),
-    when=st.sampled_from(["before", "after"]),
-    kind=st.sampled_from(["reset", "delay", "status", "garbage", "half"]),
+    when=st.sampled_from(["before", "after", "late"]),
+    kind=st.sampled_from(["reset", "delay", "status", "garbage", "half", "silent", "restored"]),
     spares=st.sampled_from([(), ("tasks.get",)]),
     after_calls=st.integers(0, 5),
+    every=st.just(1) | st.integers(1, 5),
     rate=st.floats(0, 1),
     times=st.none() | st.integers(1, 10),
     seed=st.integers(),
@@ -56,8 +57,8 @@ def test_a_fault_ends_after_its_times(fault: Fault, names: list[str]) -> None:
 def test_a_fault_begins_after_its_calls(fault: Fault, names: list[str]) -> None:
     """No call is struck before so many matching ones, and a later beginning changes nothing else."""
     matching = [name for name in names if fault.is_about(name)]
-    at_once = struck(attrs.evolve(fault, after_calls=0, times=None), matching)
-    later = struck(attrs.evolve(fault, times=None), matching)
+    at_once = struck(attrs.evolve(fault, after_calls=0, every=1, times=None), matching)
+    later = struck(attrs.evolve(fault, every=1, times=None), matching)
     assert later == [hit and number >= fault.after_calls for number, hit in enumerate(at_once)]
 
 
@@ -106,6 +107,42 @@ def test_delays_add_up_and_the_first_end_is_the_end() -> None:
     assert (plan.before, plan.after) == ((slow,), (late,))
 
 
+@given(calls, st.integers(1, 5), st.integers(0, 5))
+def test_every_so_manieth_call_is_struck(names: list[str], every: int, after_calls: int) -> None:
+    """From its beginning on a fault strikes every n-th matching call."""
+    hits = struck(Fault(every=every, after_calls=after_calls), names)
+    begun = range(1 - after_calls, len(names) - after_calls + 1)
+    assert hits == [number > 0 and number % every == 0 for number in begun]
+
+
+def test_a_late_effect_has_its_place_between_before_and_after() -> None:
+    """A call that ends before its effect has no late one; one whose late fault ends it has nothing after it."""
+    book = Faults(OPERATIONS)
+    end, slow = Fault(kind="reset", times=1), Fault(when="late", kind="delay", times=1)
+    late, after, hidden = Fault(when="late"), Fault(when="after"), Fault(kind="hidden", seconds=3, when="late")
+    for fault in (end, slow, late, after, hidden):
+        book.order(fault)
+    first, second, third = (book.plan("tasks.create") for _ in range(3))
+    assert (first.before, first.late, first.after, first.bends) == ((end,), None, (), ())
+    assert (second.late, second.after, second.bends) == (slow, (after,), (hidden,))
+    assert (third.late, third.after, third.seconds("hidden")) == (late, (), 3)
+    assert third.names == ("reset late", "hidden")
+    assert [fault["struck"] for fault in book.told()] == [1, 1, 1, 1, 2]
+
+
+def test_a_fault_of_creates_or_reads_leaves_other_calls_alone() -> None:
+    """What only a create or a read can suffer is neither counted nor struck elsewhere, and not ordered for it."""
+    calls = ["tasks.get", "tasks.create", "tasks.get", "tasks.create"]
+    assert struck(Fault(kind="reused", after_calls=1), calls) == [False, False, False, True]
+    assert struck(Fault(kind="outdated", after_calls=1), calls) == [False, False, True, False]
+    assert struck(Fault(kind="restored"), calls) == [True] * 4
+    wrong = (
+        "a fault of 'tasks.get' is one of reset, delay, status, garbage, half, silent, outdated, restored, not 'hidden'"
+    )
+    with pytest.raises(ValueError, match=re.escape(wrong)):
+        Fault(operation="tasks.get", kind="hidden")
+
+
 def test_an_unknown_operation_is_refused() -> None:
     """A fault for an operation that is not there is refused, and the known ones are named."""
     with pytest.raises(ValueError, match=r"'tasks\.make'; the operations are: tasks\.create, tasks\.get"):
@@ -125,6 +162,7 @@ def test_an_unknown_operation_is_refused() -> None:
         (b'{"rate": 1.5}', "'rate' must be <= 1"),
         (b'{"status": "500"}', "Expected `int`, got `str`"),
         (b'{"status": 99}', "'status' must be >= 200"),
+        (b'{"every": 0}', "'every' must be >= 1"),
         (b'{"times": 0}', "'times' must be >= 1"),
         (b'{"after_calls": -1}', "'after_calls' must be >= 0"),
         (b'{"seconds": -1}', "'seconds' must be >= 0"),
@@ -142,7 +180,7 @@ def test_a_fault_can_be_written_as_json() -> None:
     """Every field of a fault can be given as JSON."""
     body = b"""{"operation": "tasks.create", "when": "after", "kind": "status", "status": 429,
                 "headers": {"Retry-After": "1"}, "seconds": 0.5, "rate": 0.05, "times": 3, "seed": 9,
-                "after_calls": 2, "spares": ["auth.refresh"]}"""
+                "after_calls": 2, "every": 4, "spares": ["auth.refresh"]}"""
     assert fault_from_json(body) == Fault(
         operation="tasks.create",
         when="after",
@@ -154,5 +192,6 @@ def test_a_fault_can_be_written_as_json() -> None:
         times=3,
         seed=9,
         after_calls=2,
+        every=4,
         spares=("auth.refresh",),
     )

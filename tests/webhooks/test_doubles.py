@@ -1,10 +1,12 @@
 """Two living tasks of one name: nothing is settled by what may be one of them, and what is known of them is told."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from gotsurge_async.bulk import Undo
+from gotsurge_async.config import SETTLE
 from gotsurge_async.webhooks import settle
 from gotsurge_async.webhooks.inbox import EventState
 from tests.support.orders import order, orders
@@ -66,6 +68,7 @@ async def test_an_order_that_was_pushed_again_and_was_there(tmp_path: Path, capl
     """A person said that it was not created: the event of its first task shows the double."""
     async with followed(tmp_path, following=False) as kit:
         first_run = await kit.here.lose(orders(1))
+        kit.here.clock.ahead += timedelta(seconds=SETTLE)  # a person says it when the create can no longer act
         (first,) = (each["id"] for each in kit.here.simulator.tasks())
         await kit.here.ledger.resolve(first_run, {"T-0": None}, by="Mei")
         async with follower(kit, ledger=kit.here.ledger):

@@ -169,10 +169,10 @@ _GROUP_OF = {kind: place for place, (_, kinds) in enumerate(GROUPS) for kind in 
 
 
 class Orders:
-    """Reads orders for the board; what an order says of itself is read once for each revision."""
+    """Reads orders for the board; what an order says of itself is read again only when it was written anew."""
 
     def __init__(self) -> None:
-        self._known: WeakKeyDictionary[TaskRecord, tuple[tuple[int, str], Facts]] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[TaskRecord, tuple[tuple[bytes | msgspec.Raw, str], Facts]] = WeakKeyDictionary()
 
     def survey(self, records: Collection[TaskRecord], now: float) -> Survey:
         """All orders as they stand now."""
@@ -184,10 +184,10 @@ class Orders:
 
     def facts(self, record: TaskRecord) -> Facts:
         """What an order says of itself."""
-        revision = (record.revision, record.tracking_id)
+        written = (record.source, record.tracking_id)
         known = self._known.get(record)
-        if known is None or known[0] != revision:
-            known = (revision, _read(record))
+        if known is None or known[0] != written:
+            known = (written, _read(record))
             self._known[record] = known
         return known[1]
 

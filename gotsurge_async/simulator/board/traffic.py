@@ -10,7 +10,7 @@ from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.simulator.board.lists import status
 from gotsurge_async.simulator.board.markup import Html, fill, joined, short
 from gotsurge_async.simulator.board.orders import local, moment, span
-from gotsurge_async.simulator.faults import EVERY_OPERATION, WEBHOOK
+from gotsurge_async.simulator.faults import BENDING_KINDS, EVERY_OPERATION, WEBHOOK
 from gotsurge_async.simulator.state.events import Event, masked_url
 from gotsurge_async.simulator.state.requests import MOST_REQUESTS, LoggedCall
 from gotsurge_async.simulator.state.service import Service
@@ -24,6 +24,11 @@ KINDS = {
     "status": "answered",
     "garbage": "garbage, not HTTP",
     "half": "half an answer",
+    "silent": "no answer",
+    "hidden": "new tasks hidden",
+    "reused": "ids of earlier orders",
+    "outdated": "older state read",
+    "restored": "put back",
     "lost": "never sent",
     "doubled": "sent twice",
     "reordered": "sent after the next",
@@ -166,23 +171,39 @@ def faulty(service: Service) -> Html:
 
 
 def faults(service: Service) -> Html:
-    """The faults that are ordered."""
+    """The faults that are ordered, and the calls whose effect they have put off."""
     told = service.faults.told()
-    if not told:
+    late = [_late(call) for call in service.late.described()]
+    if not told and not late:
         return fill("nothing", title="No faults", text="Every call is answered as it should be.", action="")
-    clear = fill("faults-clear", struck=sum(fault["struck"] for fault in told))
-    return joined((clear, *map(_fault, told)))
+    clear = [fill("faults-clear", struck=sum(fault["struck"] for fault in told))] if told else []
+    return joined((*clear, *map(_fault, told), *late))
+
+
+def _late(call: dict[str, Any]) -> Html:
+    at = "after its connection" if call["acts_at"] is None else f"at {local(call['acts_at']):%H:%M:%S}"
+    link = fill("task-link", id=call["task_id"]) if call["task_id"] else ""
+    return fill("late-call", number=call["number"], operation=call["operation"], at=at, link=link)
 
 
 def _fault(fault: dict[str, Any]) -> Html:
     of, struck = fault["times"], fault["struck"]
-    what = KINDS[fault["kind"]]
-    if fault["kind"] == "status":
+    kind, seconds = fault["kind"], f"{fault['seconds']:g} s"
+    what = KINDS[kind]
+    if kind == "status":
         what = f"answered {fault['status']}"
-    elif fault["kind"] == "delay":
-        what = f"delay of {fault['seconds']:g} s"
+    elif kind == "delay":
+        what = f"delay of {seconds}"
+    elif kind in ("hidden", "outdated", "restored"):
+        what = f"{what}, {seconds}"
     about = {EVERY_OPERATION: "every call", WEBHOOK: "events"}.get(fault["operation"], fault["operation"])
-    when = "" if fault["operation"] == WEBHOOK else f", {fault['when']} the effect"
+    if fault["every"] > 1:
+        about = f"{about}, every {_ordinal(fault['every'])}"
+    when = f", {fault['when']} the effect"
+    if fault["operation"] == WEBHOOK or kind in BENDING_KINDS:
+        when = ""
+    elif fault["when"] == "late":
+        when = f", the effect {seconds} late"
     share = "" if fault["rate"] == 1 else f", {fault['rate']:.0%} of them"
     left = None if of is None else max(0, of - struck)
     return fill(
@@ -193,6 +214,11 @@ def _fault(fault: dict[str, Any]) -> Html:
         about=f"{about}{when}{share}",
         bar="" if left is None else fill("fault-bar", of=of, left=left, number=fault["number"]),
     )
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def fault_form() -> Html:

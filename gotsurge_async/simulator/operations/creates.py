@@ -94,7 +94,7 @@ def _create(service: Service, call: Call, caller: Caller, *, draft: bool, counte
     good, problems = _sort_out(service, rows, caller, _latest_pickup(service, call.now))
     if problems and (options.create_rule == "all-or-nothing" or not good):
         raise invalid(*problems)
-    records = _take_in(service, good, caller, call.now, draft=draft)
+    records = _take_in(service, good, caller, call, draft=draft)
     if problems and options.create_rule == "partial-refused":
         raise invalid(*problems)
     server_time = service.instant(call.now)
@@ -102,6 +102,8 @@ def _create(service: Service, call: Call, caller: Caller, *, draft: bool, counte
         task_view(service, record, caller.account, server_time, new=row.content)
         for record, row in zip(records, good, strict=True)
     ]
+    if call.reuses_ids:
+        _reuse_ids(service, views, records, caller)
     if options.answer_order == "shuffled" and len(views) > 1:
         # Turned by at least one place: a shuffle may leave everything where it was, and then shows nothing.
         turn = service.random.randrange(1, len(views))
@@ -115,6 +117,14 @@ def _create(service: Service, call: Call, caller: Caller, *, draft: bool, counte
     if problems:
         answer["errors"] = problem_rows(problems if options.refusal_names_rows else ())
     return json_reply(answer, options.created_status)
+
+
+def _reuse_ids(service: Service, views: list[dict[str, Any]], records: list[TaskRecord], caller: Caller) -> None:
+    """Give the tasks of an answer the ids of earlier orders, the oldest first; the tasks themselves keep their own."""
+    earlier = service.tasks.earlier(caller.account.name, records)
+    for view, place in zip(views, range(len(earlier)), strict=False):
+        view["id"] = earlier[(service.reused_ids + place) % len(earlier)]
+    service.reused_ids += len(views)
 
 
 def _latest_pickup(service: Service, now: float) -> float:
@@ -143,7 +153,8 @@ def _sort_out(
     return good, problems
 
 
-def _take_in(service: Service, rows: list[_Row], caller: Caller, now: float, *, draft: bool) -> list[TaskRecord]:
+def _take_in(service: Service, rows: list[_Row], caller: Caller, call: Call, *, draft: bool) -> list[TaskRecord]:
+    now = call.now
     # One tuple for all of them: a hundred thousand tasks share a few thousand histories.
     history: History = ((PENDING_BROADCAST if draft else BROADCASTING, now),)
     group = service.tasks.new_group()
@@ -161,6 +172,7 @@ def _take_in(service: Service, rows: list[_Row], caller: Caller, now: float, *, 
             distance=task_distance(row.task),
             updated_at=now,
             draft=draft,
+            hidden_until=now + call.hides_for if call.hides_for else 0.0,
         )
         service.tasks.add(record, listed=not draft or service.options.drafts_listed)
         records.append(record)

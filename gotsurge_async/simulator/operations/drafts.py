@@ -53,7 +53,7 @@ def patch_tracking_ids(service: Service, call: Call, caller: Caller) -> Reply:
     records = _find_all(service, wanted, call, caller)
     _check_tracking(service, records, wanted)
     for record in records:
-        service.tasks.set_tracking_id(record, wanted[record.id])
+        service.tasks.set_tracking_id(record, wanted[record.id], call.now)
         service.tasks.touch(record, call.now)
     return _updated(service, records, call, caller)
 
@@ -65,7 +65,7 @@ def _broadcast(
     _check_tracking(service, drafts, wanted)
     for record in drafts:
         if record.id in wanted:
-            service.tasks.set_tracking_id(record, wanted[record.id])
+            service.tasks.set_tracking_id(record, wanted[record.id], call.now)
         service.tasks.broadcast(record, call.now)
     return _updated(service, records if service.options.rebroadcast == "passes" else drafts, call, caller)
 

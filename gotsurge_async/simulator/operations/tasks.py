@@ -30,16 +30,19 @@ class Revision(msgspec.Struct):
 
 def get(service: Service, call: Call, caller: Caller) -> Reply:
     """Task Detail, of any partner and of a platform partner."""
-    return _shown(service, _find(service, call, caller), call, caller)
+    record = service.tasks.seen(caller.account.name, call.path["task_id"], call.now, call.lag)
+    return _shown(service, _known(record), call, caller)
 
 
 def list_all(service: Service, call: Call, caller: Caller) -> Reply:
     """Task List."""
-    records, meta = page_of(service.tasks.listed(caller.account.name), call, service.options, ordered=True)
+    listed = service.tasks.listed(caller.account.name, call.now, call.lag)
+    records, meta = page_of(listed, call, service.options, ordered=True)
     server_time = service.instant(call.now)
     views = []
     for record in records:
-        service.tasks.expire(record, call.now)
+        if not call.lag:
+            service.tasks.expire(record, call.now)
         views.append(task_view(service, record, caller.account, server_time))
     return json_reply({"meta": meta, "tasks": views})
 
@@ -66,6 +69,8 @@ def update(service: Service, call: Call, caller: Caller) -> Reply:
     changes: dict[str, Any] = msgspec.json.decode(call.body)
     del changes["version_rev"]
     written = record.content()
+    if record.tracking_id:
+        written["tracking_id"] = record.tracking_id  # a call of its own may have changed it since
     if changes.get("items") == written.get("items", []):
         del changes["items"]  # the document's sample names them: as they stand that is no change
     _check_changes(changes)
@@ -82,13 +87,14 @@ def update(service: Service, call: Call, caller: Caller) -> Reply:
             problems += tracking_problems(service, task.tracking_id, set(), None)
     if task is None or problems:
         raise invalid(*problems)
+    record.keep(call.now)
     record.source = msgspec.json.encode(content) if clear_price(content) else source
     record.preference = task.broadcast_preference
     record.pickup_end = task.from_time_window.end_time_utc.timestamp()
     record.distance = task_distance(task)
     if record.course is not None and "price" in changes:
         record.course.price = None
-    service.tasks.set_tracking_id(record, task.tracking_id or "")
+    service.tasks.set_tracking_id(record, task.tracking_id or "", call.now)
     service.tasks.touch(record, call.now)
     return _shown(service, record, call, caller)
 
@@ -103,7 +109,10 @@ def _check_changes(changes: dict[str, Any]) -> None:
 
 def _find(service: Service, call: Call, caller: Caller) -> TaskRecord:
     """The task that the path names; a stranger's task is as unknown as one that never was."""
-    record = service.tasks.owned(caller.account.name, call.path["task_id"], call.now)
+    return _known(service.tasks.owned(caller.account.name, call.path["task_id"], call.now))
+
+
+def _known(record: TaskRecord | None) -> TaskRecord:
     if record is None:
         raise RefusedError(404, "not_found", "There is no such task")
     return record

@@ -1,5 +1,6 @@
 """The simulator's own time, which can be turned, and how it is written in answers."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Protocol
@@ -33,6 +34,10 @@ class Clock:
         if self._speed != 1:
             base = self._since + (base - self._since) * self._speed
         return base + self._ahead
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait ``seconds`` of the base: of a clock that a test turns, until the test turns it."""
+        await getattr(self._base, "sleep", asyncio.sleep)(seconds)
 
     @property
     def speed(self) -> float:

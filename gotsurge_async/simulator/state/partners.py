@@ -148,6 +148,10 @@ class Organizations:
         self._by_id[created.id] = created
         return created
 
+    def restore(self, moment: float) -> None:
+        """Forget the organizations that were created after a time, in seconds since the epoch."""
+        self._by_id = {org_id: known for org_id, known in self._by_id.items() if known.created_at <= moment}
+
     def managed(self, owner: str, org_id: str) -> Organization | None:
         """An organization that the account manages, its own included; None for any other."""
         found = self._by_id.get(org_id)

@@ -15,6 +15,7 @@ from gotsurge_async.simulator.shapes import reshapes
 from gotsurge_async.simulator.state.changes import Changes
 from gotsurge_async.simulator.state.clock import Clock, TellsTime, write_instant
 from gotsurge_async.simulator.state.events import Event, Events, check_url
+from gotsurge_async.simulator.state.late import LateCalls
 from gotsurge_async.simulator.state.life import Lives
 from gotsurge_async.simulator.state.partners import ACCOUNTS, Account, Caller, Organizations, User, first_users
 from gotsurge_async.simulator.state.requests import LoggedCalls
@@ -72,6 +73,7 @@ class Service:
         self.clock: Clock = Clock(time)
         self.faults: Faults = Faults(ENDPOINTS)
         self.timetable: Timetable = Timetable()
+        self.late: LateCalls = LateCalls()
         self.changes: Changes = Changes()
         self.replanned: Hook | None = None
         """Called when the timetable or the clock's speed is another: whoever waits for the next moment waits anew."""
@@ -86,6 +88,8 @@ class Service:
         self.clock.run_at(self.options.speed)
         self.faults.clear()
         self.timetable.clear()
+        self.late.clear()
+        self.reused_ids = 0
         self.users: dict[str, User] = first_users()
         self.tasks: Tasks = Tasks(self)
         self.lives: Lives = Lives(self.tasks, self.timetable, self.options.life, self.options.seed)
@@ -158,6 +162,21 @@ class Service:
             self.tasks.move(record.id, step, now, force=force, note=note)
         self._replan()
         return {"id": record.id, "entered": [entered for entered, _ in record.history[before:]]}
+
+    def restore(self, moment: float) -> None:
+        """Put tasks and organizations back to what they were at an earlier time, as from a backup of the service.
+
+        The clock goes on, tokens and people stay, and late calls still take effect. Raises ValueError for a time
+        that is still to come.
+        """
+        now = self.clock.now()
+        if not moment <= now:
+            raise ValueError(f"the state of {moment!r} cannot be restored: it is {now!r}, in seconds since the epoch")
+        self.catch_up(now)
+        self.tasks.restore(moment)
+        self.organizations.restore(moment)
+        self.changes.tell("all")
+        self._replan()
 
     def set_webhook(self, url: str, account: str | None = None) -> None:
         """Have the events of an account, or of all, sent to a URL; empty for nowhere.

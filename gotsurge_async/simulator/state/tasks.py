@@ -6,13 +6,14 @@ service adds is worked out when somebody reads the task.
 
 import os
 from binascii import crc32
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from math import inf
 from typing import Any, Protocol
 
 import msgspec
-from attrs import define, field
+from attrs import define, evolve, field, fields_dict
 
 PENDING_BROADCAST = "pending_broadcast"
 BROADCASTING = "broadcasting"
@@ -101,6 +102,15 @@ class TaskRecord:
     listed: bool = False
     revision: int = 0
     course: Course | None = None
+    hidden_until: float = 0.0
+    """No read shows the task before this time."""
+    past: list[tuple[float, "TaskRecord"]] | None = field(default=None, repr=False)
+    """Earlier states, the oldest first, each with the time at which it ended. None while nothing has changed."""
+
+    @property
+    def created_at(self) -> float:
+        """When the task was created, in seconds since the epoch."""
+        return self.history[0][1]
 
     @property
     def status(self) -> str:
@@ -144,6 +154,35 @@ class TaskRecord:
         self.updated_at = at
         self.revision += 1
 
+    def keep(self, at: float) -> None:
+        """Keep the present state, which ends now; call this before any change."""
+        past = self.past if self.past is not None else []
+        if not past or past[-1][0] < at:  # else the change belongs to one that was made at the same time
+            past.append((at, self._copy()))
+        self.past = past
+
+    def as_of(self, moment: float) -> "TaskRecord | None":
+        """The task as it stood at an earlier time, in seconds since the epoch; None if it did not exist yet."""
+        if moment < self.created_at:
+            return None
+        past = self.past or []
+        place = bisect_right(past, moment, key=lambda ended: ended[0])
+        return past[place][1] if place < len(past) else self
+
+    def put_back(self, moment: float) -> None:
+        """Become what the task was at an earlier time, at which it existed; forget what came after."""
+        state = self.as_of(moment)
+        if state is None or state is self:
+            return
+        for name in fields_dict(TaskRecord):
+            if name not in ("past", "hidden_until"):
+                setattr(self, name, getattr(state, name))
+        self.past = [ended for ended in self.past or () if ended[0] <= moment]
+
+    def _copy(self) -> "TaskRecord":
+        course = self.course and evolve(self.course, notes=dict(self.course.notes))
+        return evolve(self, course=course, past=None)
+
 
 class Watches(Protocol):
     """What the tasks tell of every change."""
@@ -164,6 +203,7 @@ class Tasks:
         self._watch = watch
         self._by_id: dict[str, TaskRecord] = {}
         self._added = 0
+        self._hidden_until = 0.0
         self._listed: dict[str, list[TaskRecord]] = {}
         # By tracking id, those without one under "". What drivers were shown stays counted.
         self._broadcast: Counter[str] = Counter()
@@ -184,6 +224,7 @@ class Tasks:
         self._by_id[record.id] = record
         self._added += 1  # and never lowered: an id is given out once
         self._count(record)[record.tracking_id] += 1
+        self._hidden_until = max(self._hidden_until, record.hidden_until)
         if listed:
             self._show(record)
         if self._watch is not None:
@@ -191,6 +232,7 @@ class Tasks:
 
     def enter(self, record: TaskRecord, status: str, at: float, note: str = "") -> None:
         """Have a task take on a status, whatever the one before."""
+        record.keep(at)
         if note:
             record.new_course().notes[len(record.history)] = note
         record.history = (*record.history, (status, at))
@@ -204,7 +246,7 @@ class Tasks:
             self.enter(record, EXPIRED, end)
 
     def touch(self, record: TaskRecord, at: float) -> None:
-        """Have a task become another revision, for what was changed of it."""
+        """Have a task become another revision, for what was changed of it since `TaskRecord.keep`."""
         record.touch(at)
         if self._watch is not None:
             self._watch.changed(record)
@@ -242,6 +284,7 @@ class Tasks:
 
     def broadcast(self, record: TaskRecord, at: float, note: str = "") -> None:
         """Turn a draft into a task that drivers see; Task List shows it from now on, if not before."""
+        record.keep(at)
         self._drafts[record.tracking_id] -= 1
         self._broadcast[record.tracking_id] += 1
         record.draft = False
@@ -249,12 +292,33 @@ class Tasks:
             self._show(record)
         self.enter(record, BROADCASTING, at, note)
 
-    def set_tracking_id(self, record: TaskRecord, tracking_id: str) -> None:
+    def set_tracking_id(self, record: TaskRecord, tracking_id: str, at: float) -> None:
         """Give a task another tracking id."""
+        record.keep(at)
         count = self._count(record)
         count[record.tracking_id] -= 1
         count[tracking_id] += 1
         record.tracking_id = tracking_id
+
+    def restore(self, moment: float) -> None:
+        """Put all tasks back to what they were at an earlier time, in seconds since the epoch.
+
+        Tasks that were created since do not exist any more, and the audit does not count them. What vanished by
+        `remove` does not come back.
+        """
+        changed = [record for record in self._by_id.values() if record.as_of(moment) is not record]
+        for record in changed:
+            self._count(record)[record.tracking_id] -= 1
+            if record.created_at > moment:
+                del self._by_id[record.id]
+            else:
+                record.put_back(moment)
+                self._count(record)[record.tracking_id] += 1
+        for owner, records in self._listed.items():
+            self._listed[owner] = [record for record in records if record.listed and self.holds(record)]
+        if self._watch is not None:
+            for record in changed:
+                self._watch.changed(record)
 
     def find(self, task_id: str) -> TaskRecord:
         """A task by its id, whoever owns it; raises LookupError for an unknown one."""
@@ -280,6 +344,13 @@ class Tasks:
         self.expire(record, now)
         return record
 
+    def seen(self, owner: str, task_id: str, now: float, lag: float = 0.0) -> TaskRecord | None:
+        """A task of an owner as Task Detail shows it, ``lag`` seconds late; None if no read shows it yet."""
+        record = self.owned(owner, task_id, now)
+        if record is None or record.hidden_until > now:
+            return None
+        return record.as_of(now - lag) if lag else record
+
     def knows(self, task_id: str) -> bool:
         """Whether there is a task of an id."""
         return task_id in self._by_id
@@ -292,9 +363,28 @@ class Tasks:
         """All tasks, in the order in which they were created."""
         return self._by_id.values()
 
-    def listed(self, owner: str) -> Sequence[TaskRecord]:
-        """An owner's tasks, the oldest first."""
-        return self._listed.get(owner, ())
+    def listed(self, owner: str, now: float = 0.0, lag: float = 0.0) -> Sequence[TaskRecord]:
+        """An owner's tasks as Task List shows them, ``lag`` seconds late, the oldest first."""
+        records = self._listed.get(owner, [])
+        if not lag and self._hidden_until <= now:
+            return records
+        shown = []
+        for record in records:
+            self.expire(record, now)
+            state = record.as_of(now - lag) if lag else record
+            if state is not None and state.listed and record.hidden_until <= now:
+                shown.append(state)
+        return shown
+
+    def earlier(self, owner: str, made: Collection[TaskRecord]) -> list[str]:
+        """The ids of an owner's other orders, the oldest first: neither these tasks, nor any of their tracking ids."""
+        ids = {record.id for record in made}
+        names = {record.tracking_id for record in made if record.tracking_id}
+        return [
+            record.id
+            for record in self._by_id.values()
+            if record.owner == owner and record.id not in ids and record.tracking_id not in names
+        ]
 
     def in_use(self, tracking_id: str, *, drafts_too: bool) -> bool:
         """Whether a broadcast task (or a draft as well) carries the tracking id."""

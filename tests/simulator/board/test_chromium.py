@@ -225,6 +225,33 @@ async def test_faults_are_ordered_and_taken_back(
     assert len(watched.said) == 1  # that a call was answered 422
 
 
+async def test_time_goes_wrong_by_buttons(
+    simulator: Simulator, gs: GotSurge, context: BrowserContext, watched: Watched
+) -> None:
+    """A late effect is ordered by its preset and listed until it comes; a restore puts orders back."""
+    page = await watched.open(context, simulator)
+    await page.get_by_role("tab", name="Faults").click()
+    await page.get_by_role("button", name="Late cancel").click()
+    await page.get_by_label("What it strikes").select_option("platform.tasks.create")
+    await page.get_by_label("Every n-th call").fill("2")
+    await page.get_by_label("Seconds", exact=True).fill("500")
+    await page.get_by_role("button", name="Add fault").click()
+    await expect(page.locator(".fault")).to_contain_text("platform.tasks.create, every 2nd, the effect 500 s late")
+    await gs.platform.tasks.create([soon(simulator, "T-1")])
+    with pytest.raises(OutcomeUnknown):
+        await gs.platform.tasks.create([soon(simulator, "T-2")])
+    await expect(page.locator(".fault").last).to_contain_text("platform.tasks.create takes effect late")
+    simulator.run_at(0)
+    await page.get_by_role("button", name="+1 h").click()
+    await expect(page.locator(".fault")).to_have_count(1)
+    await expect(page.locator("tr[data-id]")).to_have_count(2)
+    await page.get_by_label("State from how many seconds ago").fill("3599")
+    await page.get_by_role("button", name="Restore").click()
+    await expect(page.locator("tr[data-id]")).to_have_count(1)
+    assert [task["tracking_id"] for task in simulator.tasks()] == ["T-1"]
+    assert watched.said == []
+
+
 async def test_requests_are_read_and_copied(
     simulator: Simulator, gs: GotSurge, context: BrowserContext, watched: Watched
 ) -> None:

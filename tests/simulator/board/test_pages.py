@@ -6,19 +6,24 @@ import re
 import time
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import get_args
 from urllib.parse import urlencode
 
 import pytest
 from aiohttp import web
+from attrs import fields_dict
 from yarl import URL
 
 from gotsurge_async.simulator import Fault, SimulatorOptions
 from gotsurge_async.simulator.board.lists import CARDS, PAGE_SIZE
-from gotsurge_async.simulator.board.traffic import SHOWN
+from gotsurge_async.simulator.board.traffic import KINDS, SHOWN
+from gotsurge_async.simulator.faults import BENDING_KINDS, CALL_KINDS, EVENT_KINDS, When
 
 from ..kit import Answer, Client, FakeTime, order, signed_in
 from ..receiver import receiving
 
+ROOT = Path(__file__).parents[3]
 HOSTILE = """"><img src=x onerror=alert(1)><script>alert(1)</script>'&\u202e\x7f$id"""
 ALL = "strip,flags,orders,failing,requests,webhooks,faults,faulty"
 
@@ -79,6 +84,52 @@ async def test_the_board_shows_what_there_is(platform: Client) -> None:
     ):
         assert shown in text, shown
     assert "T-NOT" not in text
+
+
+async def test_every_kind_of_fault_is_on_the_page(platform: Client) -> None:
+    """The form offers each kind, and the list and docs/simulator.md or docs/testing.md name it."""
+    form = (await page(platform, "/")).split('id="fault"')[1].split("</form>")[0]
+    offered = set(re.findall(r'<option value="(\w+)">', form.split('name="kind"')[1].split("</select>")[0]))
+    assert offered == {*CALL_KINDS, *EVENT_KINDS} == set(KINDS)
+    assert set(re.findall(r'name="when" value="(\w+)"', form)) == set(get_args(When))
+    assert set(re.findall(r'name="(\w+)"', form)) == set(fields_dict(Fault)) - {
+        "spares",
+        "headers",
+        "after_calls",
+        "seed",
+    }
+    docs = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("simulator.md", "testing.md"))
+    assert [kind for kind in BENDING_KINDS if f"`{kind}`" not in docs] == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "shown"),
+    [
+        (Fault(operation="tasks.cancel", when="late", seconds=5), "tasks.cancel, the effect 5 s late"),
+        (Fault(kind="hidden", seconds=2.5, every=3), "new tasks hidden, 2.5 s</h3>"),
+        (Fault(kind="hidden", seconds=2.5, every=3), "every call, every 3rd</span>"),
+        (Fault(kind="outdated", seconds=7, when="late"), "older state read, 7 s</h3>"),
+        (Fault(kind="restored", seconds=60, every=12), "every call, every 12th</span>"),
+        (Fault(kind="silent", when="after"), "every call, after the effect</span>"),
+    ],
+)
+async def test_a_fault_of_time_says_what_it_does(platform: Client, fault: Fault, shown: str) -> None:
+    """The list names a fault's seconds, and when its effect comes."""
+    platform.simulator.order_fault(fault)
+    assert shown in await page(platform, "/")
+
+
+async def test_a_late_call_is_listed_until_it_acts(platform: Client) -> None:
+    """The list of faults has the calls that are still to take effect, with their time and their order."""
+    task = (await platform.create(order("A"))).json["tasks"][0]
+    platform.simulator.order_fault(Fault(operation="tasks.cancel", when="late", kind="status", seconds=5, times=1))
+    await platform.call("POST", f"/tasks/{task['id']}/cancel", {"reason": "x"})
+    platform.simulator.clear_faults()
+    text = await page(platform, "/")
+    assert "tasks.cancel takes effect late" in text
+    assert "at 08:00:05" in text
+    platform.simulator.advance(5)
+    assert "takes effect late" not in await page(platform, "/")
 
 
 async def test_an_empty_board_says_what_to_do(plain: Client) -> None:

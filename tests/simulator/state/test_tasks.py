@@ -22,6 +22,40 @@ class TasksMachine(RuleBasedStateMachine):
         self.records: list[TaskRecord] = []
         self.removed: list[TaskRecord] = []
         self.ids: set[str] = set()
+        self.now = 0.0
+        self.past: list[tuple[float, list[dict[str, Any]], list[str]]] = []
+
+    @rule()
+    def go_on(self) -> None:
+        """Let a second pass, and remember how all tasks stood in the one before."""
+        self.past.append((self.now, self.tasks.histories(), [r.id for r in self.tasks.listed("me")]))
+        self.now += 1.0
+
+    @rule(data=st.data())
+    def restore(self, data: st.DataObject) -> None:
+        if self.past:
+            place = data.draw(st.integers(0, len(self.past) - 1))
+            moment, tasks, listed = self.past[place]
+            gone = {record.id for record in self.removed}
+            self.tasks.restore(moment)
+            assert self.tasks.histories() == [task for task in tasks if task["id"] not in gone]
+            assert {record.id for record in self.tasks.listed("me")} == set(listed) - gone
+            del self.past[place + 1 :]
+            self.records = list(self.tasks.all())
+
+    @rule(data=st.data())
+    def read_an_older_state(self, data: st.DataObject) -> None:
+        if self.past:
+            moment, tasks, listed = data.draw(st.sampled_from(self.past))
+            lag = self.now - moment
+            gone = {record.id for record in self.removed}
+            assert {r.id for r in self.tasks.listed("me", self.now, lag)} == set(listed) - gone
+            for task in tasks:
+                if task["id"] not in gone:
+                    state = self.tasks.seen("me", task["id"], self.now, lag)
+                    assert state is not None
+                    assert [list(entry) for entry in state.history] == task["history"]
+                    assert (state.tracking_id, state.draft) == (task["tracking_id"], task["draft"])
 
     @rule(name=st.sampled_from(NAMES), draft=st.booleans(), listed=st.booleans())
     def add(self, name: str, draft: bool, listed: bool) -> None:
@@ -31,12 +65,12 @@ class TasksMachine(RuleBasedStateMachine):
             owner="me",
             source=b"{}",
             tracking_id=name,
-            history=((status, 0.0),),
+            history=((status, self.now),),
             group="",
             preference="marine",
             pickup_end=0.0,
             distance=0,
-            updated_at=0.0,
+            updated_at=self.now,
             draft=draft,
         )
         assert record.id not in self.ids
@@ -57,12 +91,12 @@ class TasksMachine(RuleBasedStateMachine):
     @rule(data=st.data(), name=st.sampled_from(NAMES))
     def set_tracking_id(self, data: st.DataObject, name: str) -> None:
         if self.records:
-            self.tasks.set_tracking_id(data.draw(st.sampled_from(self.records)), name)
+            self.tasks.set_tracking_id(data.draw(st.sampled_from(self.records)), name, self.now)
 
     @rule(data=st.data(), status=st.sampled_from(["broadcasting", "cancelled", "accepted"]))
     def move(self, data: st.DataObject, status: str) -> None:
         if self.records:
-            self.tasks.move(data.draw(st.sampled_from(self.records)).id, status, 1.0, force=True)
+            self.tasks.move(data.draw(st.sampled_from(self.records)).id, status, self.now, force=True)
 
     @invariant()
     def counts_are_those_of_a_recount(self) -> None:

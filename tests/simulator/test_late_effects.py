@@ -1,0 +1,261 @@
+"""Calls that take effect later than their clients believe: every write, however its connection ended."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gotsurge_async.simulator import Fault, Simulator
+from gotsurge_async.testing import ManualClock, simulated
+from tests.support.orders import order as an_order
+
+from .kit import DRAFTS, START, Client, FakeTime, order, signed_in
+
+Write = Callable[[Client], Awaitable[tuple[str, str, str, dict[str, Any]]]]
+"""Prepares a write: the operation, its verb, path and body."""
+
+
+async def create(client: Client) -> tuple[str, str, str, dict[str, Any]]:
+    return "tasks.create", "POST", "/tasks", {"tasks": [order("NEW")]}
+
+
+async def create_for_platform(client: Client) -> tuple[str, str, str, dict[str, Any]]:
+    return "platform.tasks.create", "POST", "/platform/tasks", {"tasks": [order("NEW")]}
+
+
+async def create_drafts(client: Client) -> tuple[str, str, str, dict[str, Any]]:
+    return "platform.drafts.create", "POST", DRAFTS, {"tasks": [order("NEW")]}
+
+
+async def broadcast(client: Client) -> tuple[str, str, str, dict[str, Any]]:
+    ids = await client.draft(order("OLD"))
+    return "platform.drafts.broadcast", "POST", f"{DRAFTS}/broadcast", {"task_ids": ids}
+
+
+async def broadcast_with_tracking(client: Client) -> tuple[str, str, str, dict[str, Any]]:
+    (task_id,) = await client.draft(order("OLD"))
+    body = {"tasks": [{"id": task_id, "tracking_id": "NEW"}]}
+    return "platform.drafts.broadcast_with_tracking", "POST", f"{DRAFTS}/broadcast-with-tracking", body
+
+
+async def patch_tracking_ids(client: Client) -> tuple[str, str, str, dict[str, Any]]:
+    (task_id,) = await client.draft(order("OLD"))
+    body = {"tasks": [{"id": task_id, "tracking_id": "NEW"}]}
+    return "platform.tasks.patch_tracking_ids", "PATCH", "/platform/tasks/tracking-ids", body
+
+
+async def cancel(client: Client) -> tuple[str, str, str, dict[str, Any]]:
+    task = (await client.create(order("OLD"))).json["tasks"][0]
+    return "tasks.cancel", "POST", f"/tasks/{task['id']}/cancel", {"reason": "x"}
+
+
+async def update(client: Client) -> tuple[str, str, str, dict[str, Any]]:
+    task = (await client.create(order("OLD"))).json["tasks"][0]
+    body = {"version_rev": task["version_rev"], "tracking_id": "NEW"}
+    return "platform.tasks.update", "PATCH", f"/platform/tasks/{task['id']}", body
+
+
+WRITES: tuple[Write, ...] = (
+    create, create_for_platform, create_drafts, broadcast, broadcast_with_tracking, patch_tracking_ids, cancel, update,
+)  # fmt: skip
+
+
+def standing(simulator: Simulator) -> list[tuple[str, bool, list[str]]]:
+    """The tracking id of every task, whether it is a draft, and its statuses."""
+    return [
+        (task["tracking_id"], task["draft"], [status for status, _ in task["history"]]) for task in simulator.tasks()
+    ]
+
+
+async def lost(client: Client, verb: str, path: str, body: Any, **options: Any) -> None:
+    """Make a call whose answer never comes."""
+    with pytest.raises((aiohttp.ClientError, TimeoutError)):
+        await client.call(verb, path, body, **options)
+
+
+async def received(simulator: Simulator) -> None:
+    """Wait until a call was read as a whole."""
+    changes = simulator._service.changes
+    while not simulator._service.late.described():
+        await changes.after(changes.number)
+
+
+async def put_off(simulator: Simulator) -> None:
+    """Wait until it is known when the effect of a call comes."""
+    await received(simulator)
+    changes = simulator._service.changes
+    while simulator._service.late.described()[0]["acts_at"] is None:
+        await changes.after(changes.number)
+
+
+@pytest.mark.parametrize("kind", ["reset", "garbage", "half", "status", "silent", "delay"])
+@pytest.mark.parametrize("write", WRITES, ids=lambda write: write.__name__)
+async def test_a_write_takes_effect_late(platform: Client, time: FakeTime, write: Write, kind: Any) -> None:
+    """Nothing changes for the seconds of the fault; then the same has happened as without it, at that moment."""
+    simulator = platform.simulator
+    async with signed_in("platform") as twin:
+        _, verb, path, body = await write(twin)
+        assert (await twin.call(verb, path, body)).status == 200
+        wanted = standing(twin.simulator)
+    operation, verb, path, body = await write(platform)
+    before = standing(simulator)
+    simulator.order_fault(Fault(operation=operation, when="late", kind=kind, seconds=5, times=1))
+    if kind == "status":
+        assert (await platform.call(verb, path, body)).status == 500
+    elif kind in ("silent", "delay"):
+        await lost(platform, verb, path, body, timeout=aiohttp.ClientTimeout(total=0.05))
+        await put_off(simulator)
+    else:
+        await lost(platform, verb, path, body)
+    time.seconds += 4.9
+    assert (standing(simulator), simulator.late_calls()[0]["acts_at"]) == (before, START + 5)
+    time.seconds += 60
+    assert (standing(simulator), simulator.late_calls()) == (wanted, [])
+    assert max(at for task in simulator.tasks() for _, at in task["history"]) in (START, START + 5)
+    assert simulator.audit()["calls"][operation] == 1 + (operation == "platform.drafts.create" and bool(before))
+
+
+async def test_a_late_cancel_of_an_accepted_order_does_nothing(platform: Client) -> None:
+    """The late call meets the state of its moment: a driver has accepted, so it is refused."""
+    _, verb, path, body = await cancel(platform)
+    platform.simulator.order_fault(Fault(operation="tasks.cancel", when="late", seconds=5))
+    await lost(platform, verb, path, body)
+    platform.simulator.move(platform.simulator.tasks()[0]["id"], "accepted")
+    platform.simulator.advance(10)
+    assert standing(platform.simulator) == [("OLD", False, ["broadcasting", "accepted"])]
+
+
+async def test_a_late_broadcast_of_a_cancelled_draft_does_nothing(platform: Client) -> None:
+    """A draft that was cancelled in between stays cancelled, and no driver sees it."""
+    operation, verb, path, body = await broadcast(platform)
+    platform.simulator.order_fault(Fault(operation=operation, when="late", seconds=5))
+    await lost(platform, verb, path, body)
+    assert (await platform.call("POST", f"/tasks/{body['task_ids'][0]}/cancel", {"reason": "x"})).status == 200
+    platform.simulator.advance(10)
+    assert standing(platform.simulator) == [("OLD", True, ["pending_broadcast", "cancelled"])]
+    assert platform.simulator.audit()["tasks"] == 0
+
+
+async def test_a_late_create_doubles_what_was_sent_again(plain: Client) -> None:
+    """Who sends an order again before the first create has acted has it twice, and the audit says so."""
+    plain.simulator.order_fault(Fault(operation="tasks.create", when="late", seconds=5, times=1))
+    await lost(plain, "POST", "/tasks", {"tasks": [order("A")]})
+    assert (await plain.create(order("A"))).status == 200
+    assert plain.simulator.audit()["doubled"] == {}
+    plain.simulator.advance(5)
+    assert plain.simulator.audit()["doubled"] == {"A": 2}
+
+
+CLIENT = """
+import sys, urllib.request
+headers = {"Authorization": "Bearer " + sys.argv[2], "Content-Type": "application/json"}
+urllib.request.urlopen(urllib.request.Request(sys.argv[1], sys.stdin.buffer.read(), headers))
+"""
+
+
+@pytest.mark.parametrize("kind", ["silent", "delay"])
+async def test_a_killed_client_stops_nothing(plain: Client, kind: Any) -> None:
+    """The process that sent a create is killed by SIGKILL while it waits; the create takes effect all the same."""
+    simulator = plain.simulator
+    simulator.order_fault(Fault(operation="tasks.create", when="late", kind=kind, seconds=5))
+    words = (sys.executable, "-c", CLIENT, f"{simulator.api_base}/tasks", plain.token)
+    process = await asyncio.create_subprocess_exec(*words, stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"tasks": [order("A")]}).encode())
+    process.stdin.close()
+    await received(simulator)
+    if kind == "silent":
+        assert simulator.late_calls()[0]["acts_at"] is None  # its seconds count from the end of its connection
+    process.kill()
+    await process.wait()
+    await put_off(simulator)
+    assert simulator.audit()["tasks"] == 0
+    simulator.advance(5)
+    assert simulator.audit()["by_tracking_id"] == {"A": 1}
+
+
+async def test_a_slow_service_answers_who_still_waits() -> None:
+    """With a clock that the test turns, a slow call is answered when the clock gets there, without any waiting."""
+    clock = ManualClock()
+    slow = Fault(operation="tasks.get", when="late", kind="delay", seconds=4)
+    async with Simulator(clock=clock) as simulator, simulated(simulator=simulator, clock=clock, faults=[slow]) as gs:
+        answer = (await gs.tasks.create([an_order()])).tasks[0].id
+        reading = asyncio.create_task(gs.tasks.get(answer))
+        await received(simulator)
+        await clock.advance(3.999)
+        assert not reading.done()
+        await clock.advance(0.001)
+        assert (await reading).id == answer
+    assert clock.sleepers == ()
+
+
+async def test_the_clock_alone_brings_the_effect() -> None:
+    """In real time nobody has to look: the effect comes by itself."""
+    async with Simulator() as simulator, aiohttp.ClientSession() as session:
+        client = await Client(session, simulator).sign_in()
+        simulator.order_fault(Fault(operation="tasks.create", when="late", seconds=0.05))
+        await lost(client, "POST", "/tasks", {"tasks": [order("A")]})
+        changes, tasks = simulator._service.changes, simulator._service.tasks
+        while not tasks.all():
+            await changes.after(changes.number)
+    assert simulator.audit()["by_tracking_id"] == {"A": 1}
+
+
+@pytest.mark.parametrize("kind", ["reset", "silent", "delay"])
+async def test_nothing_is_left_when_the_simulator_stops(kind: Any) -> None:
+    """Calls whose effect is still to come leave no task and no sleeper of the clock behind."""
+    clock = ManualClock()
+    before = asyncio.all_tasks()
+    async with aiohttp.ClientSession() as session:
+        async with Simulator(clock=clock) as simulator:
+            client = await Client(session, simulator).sign_in()
+            simulator.order_fault(Fault(operation="tasks.create", when="late", kind=kind, seconds=3600))
+            call = asyncio.create_task(client.create(order("A")))
+            await received(simulator)
+        with pytest.raises(aiohttp.ClientError):
+            await call
+    assert asyncio.all_tasks() == before
+    assert clock.sleepers == ()
+    simulator.advance(3600)  # what the service has received, it still does
+
+
+async def test_a_reset_forgets_late_calls(plain: Client) -> None:
+    """After a reset no late call takes effect, and who waits for a slow one loses its connection."""
+    plain.simulator.order_fault(Fault(operation="tasks.create", when="late", kind="delay", seconds=5))
+    call = asyncio.create_task(plain.create(order("A")))
+    await received(plain.simulator)
+    plain.simulator.reset()
+    with pytest.raises(aiohttp.ClientError):
+        await call
+    plain.simulator.advance(5)
+    assert (plain.simulator.audit()["tasks"], plain.simulator.late_calls()) == (0, [])
+
+
+async def test_late_calls_are_listed_over_http(platform: Client) -> None:
+    """Each call that is to take effect is listed, the next one first, with its operation, task and times."""
+    _, verb, path, body = await cancel(platform)
+    for seconds in (9, 5):
+        fault = {"operation": "tasks.cancel", "when": "late", "kind": "reset", "seconds": seconds, "times": 1}
+        await platform.call("POST", "/_simulator/faults", fault)
+        await lost(platform, verb, path, body)
+    task_id = platform.simulator.tasks()[0]["id"]
+    listed = (await platform.call("GET", "/_simulator/late")).json["late"]
+    assert listed == platform.simulator.late_calls()
+    assert [(call["number"], call["acts_at"] - START) for call in listed] == [(2, 5), (1, 9)]
+    assert listed[0] | {"number": 0} == {
+        "number": 0, "operation": "tasks.cancel", "task_id": task_id, "received_at": START, "acts_at": START + 5,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("when", "tasks"), [("before", 0), ("after", 1)])
+async def test_a_silent_service_never_answers(plain: Client, when: Any, tasks: int) -> None:
+    """Silence before the effect means that there is none, silence after it that nobody learns of it."""
+    plain.simulator.order_fault(Fault(operation="tasks.create", when=when, kind="silent", times=1))
+    await lost(plain, "POST", "/tasks", {"tasks": [order("A")]}, timeout=aiohttp.ClientTimeout(total=0.05))
+    assert plain.simulator.audit()["tasks"] == tasks
+    assert (await plain.create(order("B"))).status == 200
