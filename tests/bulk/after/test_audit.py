@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from gotsurge_async.bulk import Mode, OrderState, write_results
+from gotsurge_async.bulk import Mode, OrderState, Push, Undo, write_results
 from gotsurge_async.bulk.after.audit import Audit, Finding, Kind
 from gotsurge_async.bulk.ledger import RunHeld
 from gotsurge_async.errors import SignInNeeded
@@ -81,7 +81,42 @@ async def test_a_ledger_that_agrees_is_all_well(tmp_path: Path, account: str) ->
 
 
 @ACCOUNTS
-async def test_the_service_was_put_back_from_its_backup(tmp_path: Path, account: str) -> None:
+async def test_the_service_was_put_back_to_an_earlier_time(tmp_path: Path, account: str) -> None:
+    """All tasks since then vanished: the orders of before are left alone, and those since are live once in the end."""
+    async with place(tmp_path, account, settle=0) as here:
+        auditor, mode = Auditor(here, tmp_path), BY_ACCOUNT[account]
+        before = await here.push(orders(5), mode=mode)
+        moment = here.simulator.now()
+        since = await here.push(orders(25, "S-"), mode=mode)
+        here.simulator.restore(moment)
+        again = await here.push([*orders(5), *orders(25, "S-")], mode=mode)
+        assert set((await here.states(again)).values()) == {OrderState.ALREADY_PUSHED}
+        found = await auditor.find()
+        assert {(each.run, each.key) for each in found} == {(since, f"S-{number}") for number in range(25)}
+        assert {each.kind for each in found} == {Kind.VANISHED}
+        assert (auditor.audit.present[before], auditor.audit.present[since]) == (5, 0)
+        await auditor.repair(since, found)
+        await here.push([*orders(5), *orders(25, "S-")], mode=mode)
+        assert live(here) == dict.fromkeys([*(f"T-{n}" for n in range(5)), *(f"S-{n}" for n in range(25))], 1)
+        assert await auditor.find() == []
+
+
+async def test_a_task_that_is_still_hidden_has_not_vanished(tmp_path: Path) -> None:
+    """Reads may not show a new task for a while: no repair frees its key before, and then it is there."""
+    async with place(tmp_path, settle=600) as here:
+        here.simulator.order_fault(Fault(operation="tasks.create", kind="hidden", seconds=60))
+        run_id = await here.push(orders(2))
+        auditor = Auditor(here, tmp_path)
+        found = await auditor.find()
+        assert [each.kind for each in found] == [Kind.VANISHED] * 2
+        assert all("may be hidden until" in each.details for each in found)
+        assert await auditor.repair(run_id, found) == []
+        here.simulator.advance(61)
+        assert await auditor.find() == []
+
+
+@ACCOUNTS
+async def test_single_tasks_vanished(tmp_path: Path, account: str) -> None:
     """Vanished tasks block their keys; the audit names them, the repair frees them, and a push sends only these."""
     async with place(tmp_path, account, settle=0) as here:
         auditor, mode = Auditor(here, tmp_path), BY_ACCOUNT[account]
@@ -194,12 +229,23 @@ async def test_a_changed_task_was_changed_in_words(tmp_path: Path) -> None:
 
 
 async def test_a_draft_that_is_called_created_is_named(tmp_path: Path) -> None:
-    """A service that was put back to before a broadcast has the draft: no driver sees it."""
+    """A service that was put back to before a broadcast has the draft: undo and another push bring it to a driver."""
     async with place(tmp_path) as here:
-        run_id = await here.push(orders(2), mode=Mode.TWO_PHASE)
-        record = here.simulator._service.tasks.find((await here.tasks(run_id))["T-1"])
-        record.draft, record.history = True, record.history[:1]
-        assert await Auditor(here, tmp_path).kinds() == {"T-1": Kind.DRAFT}
+        run_id = await here.push(orders(1), mode=Mode.TWO_PHASE)
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="reset"))
+        run_id = await here.push(orders(1, "S-"), mode=Mode.TWO_PHASE)
+        here.simulator.clear_faults()
+        moment = here.simulator.now()
+        push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
+        async with await here.ledger.hold(run_id) as run:
+            await push.send(run)
+        assert await here.states(run_id) == {"S-0": OrderState.CREATED}
+        here.simulator.restore(moment)
+        assert await Auditor(here, tmp_path).kinds() == {"S-0": Kind.DRAFT}
+        await Undo(here.gs, here.ledger).undo(run_id, keys=["S-0"])
+        await here.push(orders(1, "S-"), mode=Mode.TWO_PHASE)
+        assert live(here) == {"T-0": 1, "S-0": 1}
+        assert await Auditor(here, tmp_path).kinds() == {}
 
 
 async def test_a_live_task_of_a_cancelled_order_is_named(tmp_path: Path) -> None:
