@@ -30,6 +30,7 @@ COMMANDS = {
         "retry": "Try the refused orders of a run again.",
         "reconcile": "Find out what became of orders in doubt.",
         "resolve": "Say what became of orders in doubt.",
+        "audit": "Compare the ledger with what GotSurge has.",
         "undo": "Cancel what is still broadcasting of a run.",
         "ledger": "Check the ledger, and copy it.",
     },

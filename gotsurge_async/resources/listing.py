@@ -69,18 +69,24 @@ class Listing(Generic[PageT, ItemT]):
             raise UsageError(f"pages are counted from 1, there is no page {number}")
         return await self._read(number)
 
-    async def pages(self) -> AsyncGenerator[PageT, None]:
-        """Page by page, with what stands beside the items; each without the items of the pages before."""
+    async def pages(self, *, first: int = 1) -> AsyncGenerator[PageT, None]:
+        """Page by page, with what stands beside the items; each without the items of the pages before.
+
+        Args:
+            first: the page to begin with, for a reading that was interrupted; ``gap`` then says less than of a whole
+                list.
+        """
         seen: set[str] = set()
         self.gap = ""
-        number = 0
+        number = first - 1
         while True:
             number += 1
             page = await self.page(number)
             items = self._of(page)
             new = {item.id: item for item in items if item.id not in seen}
             seen.update(new)
-            self.gap = self._gap(page, number, repeated=bool(items) and not new, seen=len(seen))
+            if first == 1:
+                self.gap = self._gap(page, number, repeated=bool(items) and not new, seen=len(seen))
             if not new and number > 1:
                 return
             page_type: Any = page

@@ -139,3 +139,14 @@ async def test_an_error_of_a_page_ends_the_loop() -> None:
             "page=1&per_page=1",
             "page=2&per_page=1",
         ]
+
+
+@pytest.mark.parametrize("total", [True, False])
+async def test_a_reading_begins_with_any_page(total: bool) -> None:
+    """One that was interrupted continues; behind the end there is nothing, and a gap is not invented."""
+    service = Service(["a", "b", "c", "d", "e"], total=total)
+    listing = service.listing(2)
+    pages = [page async for page in listing.pages(first=2)]
+    assert [[each.id for each in page.organizations] for page in pages] == [["c", "d"], ["e"]]
+    assert listing.gap == ""
+    assert [page async for page in listing.pages(first=9)] == []

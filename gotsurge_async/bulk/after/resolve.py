@@ -296,6 +296,26 @@ async def read_resolutions(ledger: Ledger, run_id: str, path: Path) -> tuple[tup
     return tuple(said), untouched
 
 
+async def read_created(ledger: Ledger, run_id: str, path: Path) -> list[tuple[int, str, str]]:
+    """The rows of a created result file of a run: of each its line, its key and its task.
+
+    Raises:
+        ConfigError: it cannot be read, or is not a result file of this run.
+        NoSuchRun, LedgerError: there is no such run, or the ledger fails.
+    """
+    info = await ledger.run(run_id)
+    sample: list[OrderRow] = []
+    async for row in ledger.rows(run_id, batch=_SAMPLE):
+        sample.append(row)
+        if len(sample) == _SAMPLE:
+            break
+    try:
+        rows = await asyncio.to_thread(_rows, path, info, _key_column(info.columns, sample))
+        return [(row.line, row.key, row.task_id) for row in rows]
+    except (OSError, UnicodeDecodeError, BadFile) as error:
+        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
 def _unclear(row: _Row, status: str, named: bool) -> str:
     if status == _NOT_CREATED:
         return f"says that it was not created, and {TASK_ID} names a task: leave one of them out" if named else ""

@@ -382,6 +382,7 @@ _NEWEST = 50
 class _Told(msgspec.Struct):
     ledger_id: str = ""
     ledger_counter: int = 0
+    created: int = 0
 
 
 async def refuse_older(ledger: Ledger, folder: Path) -> None:
@@ -411,3 +412,16 @@ def newest_in(folder: Path, ledger_id: str) -> tuple[int, str]:
         if told.ledger_id == ledger_id and told.ledger_counter > highest:
             highest, where = told.ledger_counter, str(file)
     return highest, where
+
+
+def runs_in(folder: Path, ledger_id: str) -> list[tuple[str, Path]]:
+    """The runs of a ledger of which a folder has a summary with created orders: of each its id and that file."""
+    runs: list[tuple[str, Path]] = []
+    for path in sorted(folder.glob("*-summary.json")):
+        try:
+            summary = msgspec.json.decode(path.read_bytes(), type=_Told)
+        except (OSError, ValueError):  # not ours, or not whole: it proves nothing
+            continue
+        if summary.ledger_id == ledger_id and summary.created:
+            runs.append((path.name.removesuffix("-summary.json"), path))
+    return runs

@@ -17,7 +17,7 @@ from gotsurge_async.bulk.ledger.errors import LedgerError, NoSuchRun, RunLost
 from gotsurge_async.bulk.ledger.locks import RunLock, this_process
 from gotsurge_async.bulk.ledger.run import Run, discard
 from gotsurge_async.bulk.ledger.segments import Segments
-from gotsurge_async.bulk.ledger.sql import marks, pages, reading, runs
+from gotsurge_async.bulk.ledger.sql import marks, notes, pages, reading, runs
 from gotsurge_async.bulk.ledger.sql.admission import ACCEPTED_AT, accepted_at, first_pushed
 from gotsurge_async.bulk.ledger.sql.reading import Size
 from gotsurge_async.bulk.ledger.sql.store import Store
@@ -233,6 +233,27 @@ class Ledger:
             return runs.keep_undo(db, run._held, undo)
 
         run.info = evolve(run.info, options=await self._store.write(job))
+
+    async def write_off(self, run: Run, tasks: Mapping[int, str], reasons: Mapping[int, str], *, by: str) -> list[int]:
+        """Record that tasks of a held run are not there any more: their orders are cancelled, and their keys free.
+
+        The recorded task stays recorded; who says so, and when, is among the decisions of the run.
+
+        Args:
+            tasks: of each created order, by its id, its recorded task.
+            reasons: of each order, for people, what became of its task.
+            by: who says so.
+
+        Returns:
+            The orders that were written off: one that is no longer created with this task is left as it is.
+        """
+        now = self._store.now()
+
+        def job(db: Database) -> list[int]:
+            runs.fence(db, run._held)
+            return notes.write_off(db, run._held, tasks, reasons, by, now)
+
+        return await self._store.write(job)
 
     async def _sweep(self) -> None:
         """Remove runs that were never admitted and whose process is gone: nothing of them was sent."""

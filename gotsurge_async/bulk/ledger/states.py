@@ -421,12 +421,13 @@ class RunInfo:
 
 @frozen
 class Decision:
-    """An operator's word about an order in doubt."""
+    """An operator's word about an order: one in doubt, or one whose task is not there any more."""
 
     run_id: str
     key: str
     created: bool
     task_id: str | None
+    """The task that it is; of an order that is not created, the task that it had, None if there never was one."""
     by: str
     at: datetime
 

@@ -1,6 +1,5 @@
 """``gotsurge resolve``: what people found out about orders in doubt."""
 
-import getpass
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,7 +15,7 @@ from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected
 from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps, tell_steps
-from gotsurge_async.cli.shared.options import PATH, json_option
+from gotsurge_async.cli.shared.options import PATH, json_option, user_name
 from gotsurge_async.cli.shared.output import SHOWN, counted, print_json
 from gotsurge_async.client import GotSurge
 from gotsurge_async.database import Place
@@ -83,7 +82,7 @@ async def resolve(
       2 wrong usage, or a word that cannot be true; nothing was recorded
       8 the service cannot be reached: --no-check does without it
     """
-    said, untouched, by = _said(keys, created, not_created, file), 0, by or _user()
+    said, untouched, by = _said(keys, created, not_created, file), 0, by or user_name()
     async with open_ledger(ledger) as opened, AsyncExitStack() as stack:
         info = await opened.run(run_id)
         try:
@@ -170,10 +169,3 @@ def _tell(run_id: str, resolved: Resolved, untouched: int, by: str, *, whole: bo
     }
     if whole:
         click.echo(counted(told) or "nothing to record")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        raise click.UsageError("say who you are: --by NAME") from None

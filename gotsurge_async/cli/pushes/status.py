@@ -176,7 +176,8 @@ def _tell_status(found: RunStatus, decisions: list[dict[str, Any]], unused: list
         ]
     )
     for decision in decisions:
-        what = f"created as {decision['task_id']}" if decision["created"] else "not created"
+        task = decision["task_id"]
+        what = f"created as {task}" if decision["created"] else f"task {task} is gone" if task else "not created"
         click.echo(f"{decision['key']}: {what}, said {decision['by']} at {decision['at']:%Y-%m-%d %H:%M} UTC")
     for step in found.steps:
         click.echo(str(step))

@@ -208,10 +208,15 @@ def same_again(run_id: str) -> str:
 
 def cancelling(info: RunInfo) -> str:
     """How a task, or a draft, of a run is cancelled; "" where nobody could."""
+    return about_task(info, "cancel", "ID", '--reason "unused draft"')
+
+
+def about_task(info: RunInfo, verb: str, task_id: str, *words: str) -> str:
+    """A ``gotsurge tasks`` command about a task of a run; "" where the simulator of the run is gone."""
     if info.environment == SIMULATED:
         return ""
     reach = (_option("--api-base", _api_base(info)), _option("--account", info.options.get("account")))
-    return _joined("gotsurge tasks cancel ID", f"--env {info.environment}", *reach, '--reason "unused draft"')
+    return _joined(f"gotsurge tasks {verb} {task_id}", f"--env {info.environment}", *reach, *words)
 
 
 def _steps(standing: Standing) -> Iterator[Step]:

@@ -1,6 +1,7 @@
 """How commands get their options, in groups of their help, and the options that many of them have."""
 
 import functools
+import getpass
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
@@ -145,3 +146,15 @@ max_price_option: Decorator[Any] = in_group(THE_FILE)(
     help="The highest price of an order; a higher one is a fault.  [default: 1000 of any currency]",
 )
 force_option: Decorator[Any] = click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+
+
+def user_name() -> str:
+    """The name of the user on this machine, for what is recorded with the name of a person.
+
+    Raises:
+        click.UsageError: the machine does not know it.
+    """
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        raise click.UsageError("say who you are: --by NAME") from None

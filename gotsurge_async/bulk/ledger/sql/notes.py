@@ -1,9 +1,10 @@
-"""What is noted beside states: how orders differ from what was pushed, what a task says now, and unused drafts."""
+"""What is noted beside states: how orders differ from what was pushed, what a task says now, unused drafts; and orders
+whose tasks are gone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gotsurge_async.bulk.ledger.errors import IllegalTransition
-from gotsurge_async.bulk.ledger.sql.chunks import Chunk, by_chunk, load
+from gotsurge_async.bulk.ledger.sql.chunks import Chunk, by_chunk, load, number_of
 from gotsurge_async.bulk.ledger.sql.marks import chunks_in, clean
 from gotsurge_async.bulk.ledger.sql.pages import take_key
 from gotsurge_async.bulk.ledger.sql.runs import Held
@@ -87,3 +88,31 @@ def note_unused(db: Database, run: Held, drafts: Sequence[tuple[str, str]], now:
 def unused_cancelled(db: Database, run: Held, task_ids: Sequence[str], now: int) -> None:
     """Note that unused drafts were cancelled."""
     db.change("unused_cancelled", run=run.number, ids=db.listed(task_ids), now=now)
+
+
+def write_off(
+    db: Database, run: Held, tasks: Mapping[int, str], reasons: Mapping[int, str], by: str, now: int
+) -> list[int]:
+    """Record that the tasks of created orders are not there any more: the orders are cancelled, and their keys free.
+
+    Args:
+        tasks: of each order, by its number, the task that must be recorded for it.
+        reasons: of each order, for people, what became of its task.
+
+    Returns:
+        The orders that were written off. One that is no longer created, or has another task, is left as it is.
+    """
+    done: list[int] = []
+    for chunk, places in chunks_in(db, run, tasks):
+        metas = load(db, [chunk.id], said=False, bodies=True)[chunk.id].metas
+        for place in places:
+            order = number_of(chunk.id, place)
+            if chunk.state(place) is not OrderState.CREATED or chunk.task(place) != tasks[order]:
+                continue
+            chunk.move(place, OrderState.CANCELLED)
+            chunk.note(place, error=clean(f"{reasons[order]}, says {by}"))
+            decision = {"key": metas[place].key, "created": 0, "task_id": tasks[order], "by": by, "at": now}
+            db.change("decide", run=run.number, chunk=chunk.id, place=place, **decision)
+            done.append(order)
+        chunk.save(db, now)
+    return done

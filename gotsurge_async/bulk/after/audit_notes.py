@@ -1,0 +1,256 @@
+"""What an audit has read, in a file of its own: memory stays flat, and an audit that was killed continues."""
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import msgspec
+
+from gotsurge_async.cancellation import uninterrupted
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.models.tasks import Task, TaskFields, TaskStatus
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS tasks (
+  id TEXT PRIMARY KEY, at REAL NOT NULL, tracking_id TEXT, live INTEGER NOT NULL, seen BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_tracking_id ON tasks (tracking_id) WHERE live;
+CREATE TABLE IF NOT EXISTS lists (account TEXT PRIMARY KEY, begun REAL NOT NULL, page INTEGER NOT NULL, whole INTEGER);
+CREATE TEMP TABLE orders (task_id TEXT NOT NULL, id INTEGER NOT NULL, run TEXT, key TEXT, live INTEGER NOT NULL);
+CREATE INDEX temp.orders_by_task ON orders (task_id);
+"""
+_ASKED = 500
+_ENDED = frozenset((TaskStatus.CANCELLED, TaskStatus.EXPIRED))
+_WINDOWS = ("from_time_window", "to_time_window")
+_ADDRESSES = ("from_address", "to_address")
+
+
+MISSING = "missing"
+"""GotSurge answered that there is no such task."""
+
+
+class Seen(msgspec.Struct, omit_defaults=True):
+    """What GotSurge says of a task.
+
+    Attributes:
+        problem: `MISSING`, or why it could not be read; "" if it was read.
+        facts: what is compared of it, by its name.
+        live: whether drivers see it, or have it.
+        reads: how often it was read by its id; 0 for one that only the Task List showed.
+    """
+
+    problem: str = ""
+    status: str | None = None
+    facts: dict[str, str] = msgspec.field(default_factory=dict)
+    live: bool = False
+    reads: int = 1
+
+
+def seen_of(task: Task, *, listed: bool = False) -> Seen:
+    """What is noted of a task; ``listed`` says that the Task List showed it."""
+    status = task.current_status
+    live = status is not None and not status.is_draft and status.casefold() not in _ENDED
+    return Seen(status=status and str(status), facts=facts_of(task), live=live, reads=0 if listed else 1)
+
+
+def facts_of(named: TaskFields) -> dict[str, str]:
+    """What is compared: names, price, windows to the second, street and zip code, however these are written.
+
+    The rest of an order may be normalised by GotSurge, and would differ without anybody having changed it. The price of
+    an order with an increment rises until a driver takes it.
+    """
+    facts: dict[str, str | None] = {"tracking_id": named.tracking_id, "invoice_number": named.invoice_number}
+    if named.price is not None and named.increment is None:
+        facts |= {"price": str(named.price.millicents), "currency": named.price.currency}
+    for name in _WINDOWS:
+        if (window := getattr(named, name)) is not None:
+            times = (window.start_time_utc, window.end_time_utc)
+            facts[name] = " to ".join(f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in times)
+    for name in _ADDRESSES:
+        if (address := getattr(named, name)) is not None:
+            facts |= {f"{name}.{part}": _plain(getattr(address, part)) for part in ("street_address", "zip_code")}
+    return {name: value for name, value in facts.items() if value}
+
+
+def _plain(text: Any) -> str:
+    return " ".join(str(text or "").casefold().split())
+
+
+def other_pickup(one: Seen, other: Seen) -> bool:
+    """Whether two tasks are picked up at different times: a tracking id may have been used before."""
+    windows = {seen.facts[_WINDOWS[0]] for seen in (one, other) if _WINDOWS[0] in seen.facts}
+    return len(windows) > 1
+
+
+class LiveTask(NamedTuple):
+    """A live task, with the live order that it is recorded for; ``order`` is None where there is none."""
+
+    task_id: str
+    order: int | None
+    run: str
+    key: str
+
+
+_decode = msgspec.json.Decoder(Seen).decode
+
+
+class Notes:
+    """The notes of an audit. Its methods block: they are called in a thread, one at a time.
+
+    Args:
+        path: the file, made for its owner alone; absent folders are made.
+        fresh: seconds after which a note is forgotten.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, fresh: float) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = self._opened()
+            try:
+                self._prepare(fresh)
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):
+                    raise
+                self._db.close()  # not whole, after a power cut for instance: what it says is read again
+                path.unlink()
+                self._db = self._opened()
+                self._prepare(fresh)
+        except (OSError, sqlite3.Error) as error:
+            raise self._unwritable(error) from None
+
+    def _opened(self) -> sqlite3.Connection:
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
+
+    def _prepare(self, fresh: float) -> None:
+        self._db.execute("PRAGMA locking_mode=EXCLUSIVE")  # one audit at a time: the end of another removes the file
+        self._db.execute("PRAGMA synchronous=OFF")  # a kill loses nothing, and a power cut only what is read again
+        self._db.executescript(_SCHEMA)
+        now = time.time()
+        for table, at in (("tasks", "at"), ("lists", "begun")):
+            self._db.execute(f"DELETE FROM {table} WHERE {at} NOT BETWEEN ? AND ?", (now - fresh, now))  # noqa: S608
+
+    def close(self, *, ended: bool) -> None:
+        """Close the file; of an audit that ``ended`` remove it: the next one reads everything anew."""
+        self._db.close()
+        if ended:
+            self._path.unlink(missing_ok=True)
+
+    async def ask(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a method in a thread.
+
+        Raises:
+            ConfigError: the file cannot be read or written: its disk is full, for instance.
+        """
+        try:
+            return await uninterrupted(asyncio.to_thread(method, *args, **kwargs))
+        except sqlite3.Error as error:
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: Exception) -> ConfigError:
+        if "locked" in str(error):
+            return ConfigError(f"{self._path}: another audit of this ledger is running: wait for its end")
+        return ConfigError(f"{self._path}: the notes of the audit cannot be written: {error}")
+
+    # --- tasks --------------------------------------------------------------------------------------------------------
+
+    def seen(self, task_ids: Sequence[str]) -> dict[str, Seen]:
+        """What was noted of some tasks."""
+        return {
+            task_id: _decode(seen) for task_id, seen in self._asked("SELECT id, seen FROM tasks WHERE id", task_ids)
+        }
+
+    def keep(self, seen: Mapping[str, Seen]) -> dict[str, Seen]:
+        """Note tasks that were read by their ids, and return them with the number of such reads of each."""
+        before = self.seen(list(seen))
+        for task_id, answer in seen.items():
+            answer.reads += before[task_id].reads if task_id in before else 0
+        self._put(seen)
+        return dict(seen)
+
+    def keep_page(self, account: str, number: int, seen: Mapping[str, Seen], *, whole: bool) -> None:
+        """Note a page of an account's Task List, and that it is ``whole``; a task that was read by its id stays."""
+        known = self.seen(list(seen))
+        self._put({name: seen[name] for name in seen if name not in known or not known[name].reads})
+        self._db.execute(
+            "INSERT INTO lists VALUES (?, ?, ?, ?) ON CONFLICT (account) DO UPDATE SET page = excluded.page, whole = "
+            "excluded.whole",
+            (account, time.time(), number, whole),
+        )
+
+    def page_reached(self, account: str) -> tuple[int, bool]:
+        """The page of an account's Task List to begin with, and whether it was read to its end.
+
+        It is the last one that was read: where tasks went meanwhile, the next one may lack some.
+        """
+        rows = self._db.execute("SELECT page, whole FROM lists WHERE account = ?", (account,)).fetchall()
+        return (rows[0][0], bool(rows[0][1])) if rows else (1, False)
+
+    def _put(self, seen: Mapping[str, Seen]) -> None:
+        now = time.time()
+        self._db.execute("BEGIN")
+        self._db.executemany(
+            "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?)",
+            [
+                (task_id, now, task.facts.get("tracking_id"), task.live, msgspec.json.encode(task))
+                for task_id, task in seen.items()
+            ],
+        )
+        self._db.execute("COMMIT")
+
+    # --- the ledger's orders, each with its task ----------------------------------------------------------------------
+
+    def index(self, orders: Iterable[tuple[str, int, str, str, bool]]) -> None:
+        """Remember orders, for this audit: task, id, run, key, and whether the order is live."""
+        self._db.execute("BEGIN")
+        self._db.executemany("INSERT INTO orders VALUES (?, ?, ?, ?, ?)", orders)
+        self._db.execute("COMMIT")
+
+    def shared(self) -> dict[str, list[tuple[int, str, str]]]:
+        """The tasks that are recorded for several live orders: of each order its id, run and key."""
+        tasks: dict[str, list[tuple[int, str, str]]] = {}
+        for task_id, *order in self._db.execute(
+            "SELECT task_id, id, run, key FROM orders WHERE live AND task_id IN (SELECT task_id FROM orders WHERE live "
+            "GROUP BY task_id HAVING count(*) > 1) ORDER BY id"
+        ):
+            tasks.setdefault(task_id, []).append((order[0], order[1], order[2]))
+        return tasks
+
+    def not_indexed(self, rows: Sequence[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
+        """Those of some rows, each a line, a key and a task, whose task no order with this key has."""
+        tasks = [task_id for _, _, task_id in rows]
+        known = set(self._asked("SELECT key, task_id FROM orders WHERE task_id", tasks))
+        return [(line, key, task_id) for line, key, task_id in rows if (key, task_id) not in known]
+
+    def live_tasks(self, task_ids: Sequence[str]) -> set[str]:
+        """Those of some tasks that are recorded for a live order."""
+        return {task_id for (task_id,) in self._asked("SELECT task_id FROM orders WHERE live AND task_id", task_ids)}
+
+    def live_twice(self) -> list[list[LiveTask]]:
+        """The live tasks that share a tracking id, a list for each."""
+        groups: dict[str, list[LiveTask]] = {}
+        for name, *task in self._db.execute(
+            "SELECT tracking_id, tasks.id, orders.id, coalesce(run, ''), coalesce(key, '') FROM tasks "
+            "LEFT JOIN orders ON task_id = tasks.id AND orders.live WHERE tasks.live AND tracking_id IN (SELECT "
+            "tracking_id FROM tasks WHERE live GROUP BY tracking_id HAVING count(*) > 1) ORDER BY tracking_id, tasks.id"
+        ):
+            groups.setdefault(name, []).append(LiveTask(*task))
+        return list(groups.values())
+
+    def _asked(self, statement: str, values: Sequence[str]) -> list[tuple[str, ...]]:
+        """The rows of a statement that ends with a column, which is to be one of some values."""
+        rows: list[tuple[str, ...]] = []
+        for start in range(0, len(values), _ASKED):
+            some = values[start : start + _ASKED]
+            rows += self._db.execute(f"{statement} IN ({','.join('?' * len(some))})", some)
+        return rows

@@ -1,0 +1,367 @@
+"""``gotsurge audit``: the ledger, and the result files, beside what GotSurge has."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from gotsurge_async.bulk import Ledger, OrderState, RunHeld
+from gotsurge_async.bulk.after.audit import FRESH, MOST_READS, REPAIRABLE, Audit, Finding, Kind
+from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
+from gotsurge_async.bulk.checks.words import number_of
+from gotsurge_async.bulk.ledger import RunInfo, RunState
+from gotsurge_async.cli.shared.connect import Target, connected, takes_place
+from gotsurge_async.cli.shared.exits import Exit, exit_code_of, told
+from gotsurge_async.cli.shared.ledger import OUT, find_ledger, ledger_option, open_ledger, quiet_option, target_of
+from gotsurge_async.cli.shared.next_steps import Standing, Step, about_task, next_steps, tell_steps
+from gotsurge_async.cli.shared.options import PATH, json_option, user_name
+from gotsurge_async.cli.shared.output import (
+    SHOWN,
+    at_a_terminal,
+    counted,
+    print_json,
+    print_table,
+    prose,
+    say,
+    tell_more,
+)
+from gotsurge_async.cli.shared.progress import LINE_EVERY
+from gotsurge_async.cli.shared.push_options import rate
+from gotsurge_async.config import Limits
+from gotsurge_async.database import Kind as Database
+from gotsurge_async.database import Place
+from gotsurge_async.system import loops, shell
+
+_INTERRUPTED = "the audit was interrupted: the same command continues it, and does not read again what it has read"
+_QUESTIONS = {
+    Kind.VANISHED: "GotSurge does not have the tasks of {orders} of run {run} any more.",
+    Kind.CANCELLED: "The tasks of {orders} of run {run} were cancelled at GotSurge.",
+}
+
+
+@click.command()
+@click.argument("run_id", metavar="[RUN]", required=False)
+@takes_place
+@ledger_option
+@click.option(
+    "--out",
+    type=PATH,
+    help=f"The folder of the result files.  [default: as each run had it, or {OUT}]",
+)
+@click.option(
+    "--repair", is_flag=True, help="Free the keys of orders whose tasks vanished or were cancelled; asks first."
+)
+@click.option("--yes", is_flag=True, help="With --repair, do not ask.")
+@click.option(
+    "--all-vanished",
+    is_flag=True,
+    help="With --repair, free the keys also when GotSurge has not one of the recorded tasks.",
+)
+@click.option(
+    "--by", metavar="NAME", help="Who says that this may be repaired.  [default: your user name on this machine]"
+)
+@click.option(
+    "--max-reads",
+    type=click.IntRange(min=1),
+    default=MOST_READS,
+    show_default=True,
+    metavar="N",
+    help="Stop after so many reads of GotSurge; the same command continues.",
+)
+@rate(help="How many reads may begin in a second.")
+@click.option(
+    "--rescan-after",
+    type=click.FloatRange(min=0),
+    default=RESCAN_AFTER,
+    show_default=True,
+    metavar="SECONDS",
+    help="What differs is read again after this time.",
+)
+@click.option(
+    "--fresh",
+    type=click.FloatRange(min=0),
+    default=FRESH / 60,
+    show_default=True,
+    metavar="MINUTES",
+    help="How long an audit that was interrupted relies on what it read before.",
+)
+@quiet_option
+@json_option
+def audit(
+    run_id: str | None, target: Target, ledger: Place | None, repair: bool, yes: bool, by: str | None, **options: Any
+) -> None:
+    """Compare RUN, or all runs of the environment, and their result files, with what GotSurge has.
+
+    Every recorded task is read: on the Task List of a platform partner, else by its id. An audit names tasks that
+    vanished, as after GotSurge was put back from a backup, tasks that others cancelled or changed, orders that are live
+    twice, and orders in doubt. What differs is read twice, with --rescan-after between. Compared are names, price,
+    windows, street and zip code.
+
+    Nothing is changed without --repair, and GotSurge never is. --repair asks for each run, or takes --yes. It records
+    the orders of vanished and cancelled tasks as cancelled, with who said so: their keys are free, and the next push
+    of their file sends them again. For the rest the command to type is named.
+
+    \b
+    Exit codes:
+      0 the ledger and GotSurge agree, or all was repaired
+      2 wrong usage                    4 sign-in failed
+      3 something differs, or is in doubt
+      5 --max-reads was reached, and nothing differs so far
+      6 nothing else differs, and another process has a run that was to be repaired
+      8 GotSurge could not be read to the end, and nothing differs so far
+      130, 143 interrupted by Ctrl-C, by SIGTERM: give it again
+    """
+    if (yes or options["all_vanished"]) and not repair:
+        raise click.UsageError("--yes and --all-vanished belong to --repair")
+    if repair and not yes and not at_a_terminal():
+        raise click.UsageError("--repair asks a person at a terminal: say --yes where there is none")
+    wish = _Wish(place=find_ledger(ledger, target), target=target, by=by or (user_name() if repair else ""), **options)
+    with told(lambda: run_id, interrupted=_INTERRUPTED):
+        report = loops.run(_compare(wish, run_id))
+        if not wish.as_json:
+            _print(report)
+        if repair:
+            # Asked outside of an event loop, in which Ctrl-C would not be heard before a line is typed.
+            chosen = [some for some in _repairable(report, wish) if yes or click.confirm(_question(some), err=True)]
+            loops.run(_repair(wish, report, chosen))
+    raise SystemExit(int(_end(report, wish)))
+
+
+@attrs.frozen(kw_only=True)
+class _Wish:
+    """The options of the command."""
+
+    place: Place
+    target: Target
+    by: str
+    out: Path | None
+    all_vanished: bool
+    max_reads: int
+    rate: float | None
+    rescan_after: float
+    fresh: float
+    quiet: bool
+    as_json: bool
+
+    def audit(self, ledger: Ledger, **options: Any) -> Audit:
+        """An audit with these options; its notes are next to a ledger that is a file, else in --out."""
+        name = f"audit-{self.target.environment}"
+        is_file = self.place.kind is Database.SQLITE
+        path = self.place.path
+        notes = path.with_name(f"{path.name}-{name}") if is_file else (self.out or OUT) / f".gotsurge-{name}.db"
+        return Audit(ledger, notes, rescan_after=self.rescan_after, fresh=self.fresh * 60, **options)
+
+    def connected(self, target: Target) -> Any:
+        """A client of an account."""
+        return connected(target, Limits(rate=self.rate))
+
+
+@attrs.define(kw_only=True)
+class _Report:
+    """What came of it; ``groups`` has the runs of each account, and how to reach it."""
+
+    groups: Sequence[tuple[Target, list[RunInfo]]]
+    findings: list[Finding] = attrs.field(factory=list)
+    audit: Audit | None = None
+    repaired: list[Finding] = attrs.field(factory=list)
+    held: bool = False
+
+    @property
+    def left(self) -> list[Finding]:
+        """What was not repaired."""
+        repaired = set(self.repaired)
+        return [finding for finding in self.findings if finding not in repaired]
+
+    @property
+    def runs(self) -> dict[str, RunInfo]:
+        """The runs by their ids."""
+        return {run.id: run for _, runs in self.groups for run in runs}
+
+
+async def _compare(wish: _Wish, run_id: str | None) -> _Report:
+    async with open_ledger(wish.place) as ledger:
+        report = _Report(groups=await _groups(ledger, wish.target, run_id))
+        runs = list(report.runs.values())
+        counts = [await ledger.counts(run.id) for run in runs]
+        total = sum(count.of((OrderState.CREATED, OrderState.CANCELLED)) for count in counts)
+        progress = _progress(total) if not wish.quiet else lambda *_: None
+        async with wish.audit(ledger, most_reads=wish.max_reads, progress=progress) as audit:
+            report.audit = audit
+            report.findings += [finding async for finding in audit.in_ledger(runs)]
+            folders: dict[Path, list[RunInfo]] = {}
+            for run in runs:
+                folders.setdefault(wish.out or Path(run.options.get("out") or OUT), []).append(run)
+            for folder, some in folders.items():
+                report.findings += [finding async for finding in audit.in_files(folder, some)]
+            for target, some in report.groups:
+                async with wish.connected(target) as gs:
+                    account = target.account or ""
+                    report.findings += [finding async for finding in audit.at_service(gs, some, account=account)]
+    return report
+
+
+async def _groups(ledger: Ledger, target: Target, run_id: str | None) -> list[tuple[Target, list[RunInfo]]]:
+    """The runs to compare, by the account that made them."""
+    infos = [await ledger.run(run_id)] if run_id is not None else await ledger.runs()
+    groups: dict[str | None, tuple[Target, list[RunInfo]]] = {}
+    for info in infos:
+        if run_id is None:
+            others = target.account and info.options.get("account") not in (None, target.account)
+            if info.environment != target.environment or info.state is RunState.LOADING or others:
+                continue
+        reached = target_of(info, target)
+        groups.setdefault(reached.account, (reached, []))[1].append(info)
+    return list(groups.values())
+
+
+def _progress(total: int) -> Callable[[int, int, float], None]:
+    """What says on stderr now and then how far an audit is."""
+    next_line = time.monotonic() + LINE_EVERY
+
+    def show(orders: int, reads: int, waits: float) -> None:
+        nonlocal next_line
+        if waits:
+            say(f"what differs is read again in {waits:g} s")
+        elif time.monotonic() >= next_line:
+            next_line = time.monotonic() + LINE_EVERY
+            say(f"{orders:,} of {number_of(total, 'order')} compared, {number_of(reads, 'read')}")
+
+    return show
+
+
+# --- repairing --------------------------------------------------------------------------------------------------------
+
+
+def _repairable(report: _Report, wish: _Wish) -> list[list[Finding]]:
+    """What can be repaired, by run and kind."""
+    chosen: dict[tuple[str, Kind], list[Finding]] = {}
+    doubtful = frozenset[str]() if wish.all_vanished else _perhaps_of_others(report)
+    for finding in report.findings:
+        if finding.kind in REPAIRABLE and not (finding.kind is Kind.VANISHED and finding.run in doubtful):
+            chosen.setdefault((finding.run, finding.kind), []).append(finding)
+    for run in sorted(doubtful):
+        say(
+            f"run {run} is not repaired: GotSurge has not one of its tasks, as if the account or a path were wrong. If "
+            "you are certain that this account created them, add --all-vanished"
+        )
+    return list(chosen.values())
+
+
+def _perhaps_of_others(report: _Report) -> frozenset[str]:
+    """The runs with vanished tasks that another account may have made.
+
+    That is out of the question where the account has a name, and has other tasks of its runs.
+    """
+    assert report.audit is not None  # noqa: S101 - it is made with the report
+    vanished = {finding.run for finding in report.findings if finding.kind is Kind.VANISHED}
+    doubtful: set[str] = set()
+    for target, runs in report.groups:
+        present = {run.id: report.audit.present[run.id] for run in runs}
+        if not target.account or not any(present.values()):
+            doubtful |= {run for run, number in present.items() if not number and run in vanished}
+    return frozenset(doubtful)
+
+
+def _question(findings: Sequence[Finding]) -> str:
+    first = findings[0]
+    what = _QUESTIONS[first.kind].format(orders=number_of(len(findings), "order"), run=first.run)
+    return f"{what} Free their keys, so that the next push of their file sends them again?"
+
+
+async def _repair(wish: _Wish, report: _Report, chosen: Sequence[list[Finding]]) -> None:
+    async with open_ledger(wish.place) as ledger, wish.audit(ledger) as audit:
+        for target, runs in report.groups:
+            mine = {run.id: run for run in runs}
+            some = [findings for findings in chosen if findings[0].run in mine]
+            if not some:
+                continue
+            async with wish.connected(target) as gs:
+                for findings in some:
+                    try:
+                        keys = set(await audit.repair(gs, mine[findings[0].run], findings, by=wish.by))
+                    except RunHeld as error:
+                        report.held = True
+                        say(error)
+                        continue
+                    report.repaired += [finding for finding in findings if finding.key in keys]
+
+
+# --- output -----------------------------------------------------------------------------------------------------------
+
+
+def _print(report: _Report) -> None:
+    audit, findings = report.audit, report.findings
+    assert audit is not None  # noqa: S101 - it is made with the report
+    for remark in audit.remarks:
+        say(remark)
+    click.echo(f"{number_of(audit.orders, 'order')} compared with GotSurge, {number_of(audit.reads, 'read')}")
+    numbers = Counter(finding.kind for finding in findings)
+    if findings or not audit.incomplete:
+        words = counted({kind.replace("_", " "): numbers[kind] for kind in Kind})
+        click.echo(words or "the ledger and GotSurge agree")
+    rows = [(finding.kind, finding.run, finding.key, finding.details) for finding in findings[:SHOWN]]
+    if rows:
+        print_table(("WHAT", "RUN", "KEY", prose("WHY")), rows)
+    tell_more(len(findings))
+    if audit.incomplete:
+        say(f"not everything was compared: {audit.incomplete}; the same command continues")
+
+
+def _end(report: _Report, wish: _Wish) -> Exit:
+    audit, left = report.audit, report.left
+    assert audit is not None  # noqa: S101 - see above
+    if left:
+        code = Exit.HELD if report.held and all(finding.kind in REPAIRABLE for finding in left) else Exit.IN_DOUBT
+    elif audit.error is not None:
+        code = exit_code_of(audit.error)
+    else:
+        code = Exit.STOPPED if audit.incomplete else Exit.CREATED
+    steps = _steps(report, wish)
+    if wish.as_json:
+        document = {
+            "runs": list(report.runs),
+            "orders": audit.orders,
+            "reads": audit.reads,
+            "findings": [attrs.asdict(finding) for finding in report.findings],
+            "repaired": [{"run": finding.run, "key": finding.key, "by": wish.by} for finding in report.repaired],
+            "incomplete": audit.incomplete,
+            "remarks": audit.remarks,
+        }
+        print_json({**document, "next": [step.command for step in steps], "exit": int(code)})
+        return code
+    if report.repaired:
+        click.echo(f"{number_of(len(report.repaired), 'order')} repaired, says {wish.by}: their keys are free")
+    tell_steps(steps)
+    return code
+
+
+def _steps(report: _Report, wish: _Wish) -> list[Step]:
+    """What to type about what is left: of each run and kind one command."""
+    steps: list[Step] = []
+    seen: set[tuple[str, Kind]] = set()
+    numbers = Counter((finding.run, finding.kind) for finding in report.left)
+    for finding in report.left:
+        info = report.runs.get(finding.run)
+        if (finding.run, finding.kind) in seen or info is None:
+            continue
+        seen.add((finding.run, finding.kind))
+        counts = {"in_doubt": numbers[finding.run, Kind.IN_DOUBT]}
+        standing = Standing(info=info, counts=counts, ledger=wish.place)
+        why = f"{numbers[finding.run, finding.kind]:,} {finding.kind.replace('_', ' ')}"
+        if finding.kind is Kind.IN_DOUBT:
+            steps += next_steps(standing)
+        elif finding.kind in REPAIRABLE:
+            steps.append(Step(why, standing.command("audit", "--repair", calls=True)))
+        elif finding.kind is Kind.DRAFT:
+            undo = standing.command("undo", f"--key {shell.word(finding.key)}", calls=True)
+            steps.append(Step(f"{why}, to order anew", undo))
+        elif finding.kind in (Kind.ALIVE, Kind.TWICE):
+            task_id = shell.word(finding.task_ids[-1])
+            steps.append(Step(why, about_task(info, "cancel", task_id, '--reason "ordered twice"')))
+        elif finding.task_ids:
+            steps.append(Step(why, about_task(info, "get", shell.word(finding.task_ids[0]))))
+    return steps
