@@ -157,7 +157,7 @@ def _json_rows(text: str) -> Iterator[tuple[Mapping[str, Any], bytes]]:
     for line in text.splitlines():
         if line.strip():
             record = msgspec.json.decode(line, type=dict[str, Any])
-            yield record, msgspec.json.encode({name: each for name, each in record.items() if name not in FEEDBACK})
+            yield record, msgspec.json.encode({name: value for name, value in record.items() if name not in FEEDBACK})
 
 
 def _order(record: Mapping[str, Any], source: bytes, origin: _Origin, line: int) -> LostOrder | None:
