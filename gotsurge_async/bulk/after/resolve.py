@@ -310,7 +310,7 @@ async def read_created(ledger: Ledger, run_id: str, path: Path) -> list[tuple[in
         if len(sample) == _SAMPLE:
             break
     try:
-        rows = await asyncio.to_thread(_rows, path, info, _key_column(info.columns, sample))
+        rows = await asyncio.to_thread(_rows, path, info, key_column_of(info.columns, sample))
         return [(row.line, row.key, row.task_id) for row in rows]
     except (OSError, UnicodeDecodeError, BadFile) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
