@@ -16,7 +16,7 @@ from typing import Self
 import attrs
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.after.audit_notes import MISSING, Notes, Seen, facts_of, other_pickup, seen_of
+from gotsurge_async.bulk.after.audit.notes import MISSING, Notes, Seen, facts_of, other_pickup, seen_of
 from gotsurge_async.bulk.after.lookup import task_reader
 from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
 from gotsurge_async.bulk.after.resolve import read_created
