@@ -10,6 +10,7 @@ import msgspec
 from attrs import define, field
 
 from gotsurge_async import codec
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import Ledger, Mode, Run, RunState
 from gotsurge_async.bulk.ledger.errors import LedgerError, OrdersThere
 from gotsurge_async.bulk.ledger.upkeep.register import Account, Keys, Register, service_of
@@ -82,11 +83,11 @@ class Entering:
         found = [row.key async for row in run.rows() if codec.decode_names(row.payload)[0] in there] if there else []
         if found:
             more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
+            newest, these = number_of(PAGES * PAGE, "task"), number_of(len(found), "order")
             raise OrdersThere(
-                f"ledger {self.ledger.path}: is new to this account, and among its newest {PAGES * PAGE:,} tasks are "
-                f"those of {len(found):,} of these orders: {', '.join(found[:SHOWN])}"
-                f"{more}. They would be sent twice; nothing was sent. Use the ledger that sent them, or push the other "
-                "orders in a file of their own"
+                f"ledger {self.ledger.path}: is new to this account, whose newest {newest} have {these} of this run: "
+                f"{', '.join(found[:SHOWN])}{more}. They would be sent twice; nothing was sent. Use the ledger that sent "
+                "them, or push the other orders in a file of their own"
             )
 
     async def _listed(self) -> set[str]:
