@@ -104,9 +104,9 @@ def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) ->
     identity = identity_of(db)
     if identity is None:
         return newest
-    own = [each for each in kept if each.id == identity.id]
-    known = max([newest, *(each.counter for each in own)])
-    if any(is_lacking(db, each) for each in own):
+    own = [count for count in kept if count.id == identity.id]
+    known = max([newest, *(count.counter for count in own)])
+    if any(is_lacking(db, count) for count in own):
         return max(known, identity.counter)
     if known <= identity.counter and accepted_at(db):
         raise _AcceptedBefore(identity.counter)
