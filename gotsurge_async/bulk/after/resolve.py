@@ -17,6 +17,7 @@ import msgspec
 
 from gotsurge_async.bulk.after.lookup import names_of, not_its_own, read_tasks
 from gotsurge_async.bulk.after.writing import form_of, key_column_of
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import (
     CLAIMED,
     DOUBTFUL,
@@ -181,8 +182,9 @@ class Resolver:
         how = f": gotsurge resolve {run_id}" if state in DOUBTFUL else ", not in doubt"
         if len(orders) == 1:
             return self._fault(orders[0], f"is {in_words(state)} in run {run_id}{how}")
+        many = number_of(len(orders), "order is", "orders are")
         instead = f", not in {info.id}" if state in DOUBTFUL else ""
-        return Fault(file=self.file, rule=f"{len(orders):,} orders are {in_words(state)} in run {run_id}{instead}{how}")
+        return Fault(file=self.file, rule=f"{many} {in_words(state)} in run {run_id}{instead}{how}")
 
     async def _disproved(self, info: RunInfo, said: Sequence[Resolution], rows: Mapping[str, OrderRow]) -> list[Fault]:
         """What the service knows better: each task that is named, or recorded, is read."""
