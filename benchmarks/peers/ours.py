@@ -95,7 +95,7 @@ async def durable_push(gs: GotSurge, some: Iterable[Order]) -> int:
 async def _pushed(gs: GotSurge, ledger: "Ledger", some: Iterable[Order], environment: str | None = None) -> int:
     from gotsurge_async.bulk import Push as DurablePush
 
-    push = DurablePush(gs, ledger, environment=environment)
+    push = DurablePush(gs, ledger, environment=environment, register=False)  # each run has a ledger of its own
     run, _ = await push.load_orders(some)
     async with run:
         await push.send(run)

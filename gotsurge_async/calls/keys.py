@@ -1,11 +1,11 @@
 """The keys that went through one stream, remembered in few bytes each."""
 
-import sys
 from array import array
 from hashlib import blake2b
 
-_SHARDS = 0xFFFF
-"""One less than the number of shards: with a million keys a shard has 15, and a search takes less than the digest."""
+_SHARD = 0xFFFF
+"""The bits of a digest that choose its array: of a million keys each has 15, which are searched as quickly as a digest
+is made."""
 
 
 class KeysSeen:
@@ -22,16 +22,11 @@ class KeysSeen:
     def add(self, key: str) -> bool:
         """Remember a key; False if it was seen before."""
         digest = int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
-        shard = self._shards.get(digest & _SHARDS)
+        shard = self._shards.get(digest & _SHARD)
         if shard is None:
-            self._shards[digest & _SHARDS] = array("Q", (digest,))
+            self._shards[digest & _SHARD] = array("Q", (digest,))
             return True
         if digest in shard:
             return False
         shard.append(digest)
         return True
-
-    @property
-    def size(self) -> int:
-        """Bytes of memory."""
-        return sys.getsizeof(self._shards) + sum(map(sys.getsizeof, self._shards.values()))

@@ -80,7 +80,7 @@ class _Matched:
         done = tuple(task for task in tasks if task is not None)
         faults = _others(created.tasks, done)
         if unread:
-            faults.append(f"of its tasks there is {len(unread)} that cannot be read")
+            faults.append(f"tasks that cannot be read: {len(unread)}")
         faults += [f"orders[{row}]{_named(identities[row])}: {error.args[0]}" for row, error in doubts.items()]
         return cls(attrs.evolve(created, tasks=done), tuple(doubts), tuple(faults))
 
@@ -103,6 +103,5 @@ def _others(tasks: Sequence[Task], done: Sequence[Task]) -> list[str]:
     faults = [f"the task {task_id} stands twice" for task_id, count in counts.items() if count > 1]
     if foreign:
         several = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
-        be = "is" if len(foreign) == 1 else "are"
-        faults.append(f"{', '.join(foreign[:_SHOWN])}{several} {be} no order's of this call")
+        faults.append(f"tasks that are matched with no order: {', '.join(foreign[:_SHOWN])}{several}")
     return faults

@@ -113,7 +113,7 @@ class _Effect:
     service: Service
     operation: str
 
-    async def outcome(self, request: web.Request, body: bytes, plan: Plan) -> Reply | Fault:
+    async def outcome(self, request: web.Request, body: bytes, plan: Plan, logged: LoggedCall) -> Reply | Fault:
         """The reply to a call that has taken effect, or the fault that its client sees instead."""
         call = Call(
             body=body,
@@ -134,17 +134,20 @@ class _Effect:
         self.service.changes.tell("faults")
         if fault.kind == "silent":
             await _ended(request)
-        self._put_off(late, fault.seconds, call, plan)
+        self._put_off(late, fault.seconds, call, plan, logged)
         if fault.ends_the_call:
             return fault
         reply = await late.reply()
         return Fault() if reply is None else reply
 
-    def _put_off(self, late: LateCall, seconds: float, call: Call, plan: Plan) -> None:
+    def _put_off(self, late: LateCall, seconds: float, call: Call, plan: Plan, logged: LoggedCall) -> None:
         def act(moment: float) -> None:
             if self.service.late.take(late):
-                late.end(self._act(evolve(call, now=moment), plan))
+                reply = self._act(evolve(call, now=moment), plan)
+                logged.acted_at, logged.acted_status = moment, reply.status
+                late.end(reply)
                 self.service.changes.tell("faults")
+                self.service.changes.tell("requests")
 
         late.acts_at = self.service.clock.now() + seconds
         self.service.plan(late.acts_at, act)
@@ -195,7 +198,7 @@ def _handler(operation: str, service: Service, sender: Sender) -> Handler:
         ending = await _strike(plan.before)
         if ending is not None:
             return _struck(ending, service, Reply(200))
-        outcome = await effect.outcome(request, body, plan)
+        outcome = await effect.outcome(request, body, plan, logged)
         if isinstance(outcome, Fault):
             return _struck(outcome, service, Reply(200))
         fresh = service.take_fresh()

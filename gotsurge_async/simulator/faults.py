@@ -75,9 +75,9 @@ class Fault:
     ends the connection by a TCP RST; ``delay`` waits ``seconds`` (real ones) and goes on; ``status`` answers
     ``status`` with ``headers``; ``garbage`` answers what is not HTTP; ``half`` sends half an answer and closes;
     ``silent`` answers nothing, and waits until the client closes the connection.
-    It begins after ``after_calls`` matching calls, counted from when it was ordered. From there on it strikes every
-    ``every``-th matching call. ``rate`` is the share of these calls that are struck, drawn from ``seed``; ``times``
-    ends the fault after so many strikes, None never does.
+    It begins after ``after_calls`` matching calls, counted from when it was ordered. From there on it strikes one in
+    ``every`` calls: with 3, the third, the sixth and so on. ``rate`` is the share of these calls that are struck, drawn
+    from ``seed``; ``times`` ends the fault after so many strikes, None never does.
 
     With ``when="late"`` the client sees the same, and the operation takes effect ``seconds`` after the connection
     ended. It meets the state of that moment: a late cancel of an order that a driver has accepted is refused. A late

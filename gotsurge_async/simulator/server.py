@@ -235,7 +235,7 @@ class Simulator:
 
         Tasks and organizations that were created since do not exist any more (404), statuses, contents and tracking ids
         are the earlier ones, and the audit counts what there is now. The clock goes on, tokens stay, and late calls
-        still take effect. With a life, drivers go on from there.
+        still take effect. With a life, drivers continue from there.
 
         Args:
             moment: the time in seconds since the epoch, of the simulator's clock, such as an earlier `now`.
@@ -248,8 +248,8 @@ class Simulator:
     def late_calls(self) -> list[dict[str, Any]]:
         """The calls that a fault with ``when="late"`` struck and that have not taken effect yet, the next one first::
 
-        {"number": 1, "operation": "tasks.cancel", "task_id": "…", "received_at": 1767225600.0,
-         "acts_at": 1767225605.0}
+            {"number": 1, "operation": "tasks.cancel", "task_id": "…", "received_at": 1767225600.0,
+             "acts_at": 1767225605.0}
 
         ``acts_at`` is None while the client of a silent call still waits.
         """

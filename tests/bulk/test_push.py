@@ -12,6 +12,7 @@ import pytest
 
 from gotsurge_async import GotSurge, RetryPolicy
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Run, Undo, UnusableSource
+from gotsurge_async.bulk.after.replace import replace_changed
 from gotsurge_async.bulk.ledger import Counts, LedgerError, RunState
 from gotsurge_async.errors import EndpointsAssumed, NotSent, RateLimited, SignInNeeded
 from gotsurge_async.hooks import RetryPlanned
@@ -308,6 +309,17 @@ async def test_a_push_checks_all_its_endpoints_before_the_first_draft(tmp_path: 
     assert service.creates == []
 
 
+async def test_one_mode_that_is_confirmed_is_enough_to_ask_the_service(tmp_path: Path) -> None:
+    """Whoever has confirmed the endpoints of two-phase mode need not confirm those of direct mode."""
+    names = ("platform.drafts.create", "platform.drafts.broadcast")
+    profile = {"endpoints": {name: {"verb": "POST"} for name in names}}
+    async with pushing(tmp_path, Service(), profile=profile, assumed_endpoints="refuse") as (push, _):
+        push.check_endpoints(*Mode)
+        push.check_endpoints(Mode.TWO_PHASE)
+        with pytest.raises(EndpointsAssumed, match=r"^tasks\.create"):
+            push.check_endpoints()
+
+
 async def test_an_undo_on_a_guessed_path_leaves_the_ledger_alone(tmp_path: Path) -> None:
     """A cancel that may not leave puts no order in doubt."""
     profile = {"endpoints": {"tasks.create": {"verb": "POST"}}}
@@ -319,6 +331,8 @@ async def test_an_undo_on_a_guessed_path_leaves_the_ledger_alone(tmp_path: Path)
         with pytest.raises(EndpointsAssumed, match=r"^tasks\.cancel"):
             await Undo(push._gs, ledger).undo(run.id)
         async with await ledger.hold(run.id) as held:
+            with pytest.raises(EndpointsAssumed, match=r"^platform\.tasks\.update"):
+                await replace_changed(push._gs, held, concurrency=1)
             assert await held.counts() == created == counted(created=3)
 
 

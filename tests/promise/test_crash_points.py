@@ -147,7 +147,10 @@ def test_the_writes_of_the_ledger_are_boundaries(service: Station, folder: Path,
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_a_push_without_a_memory_is_caught(service: Station, folder: Path, mode: Mode) -> None:
-    """The control: a push that forgot what it sent before it died doubles, and the same judge says so."""
+    """The control: a push that forgot what it sent before it died doubles, and the same judge says so.
+
+    It has to forget its ledger and the register, and must not see the Task List.
+    """
     experiment = Experiment(service, folder / "control", mode, f"{mode}-control-")
     names = Experiment(service, folder / "whole", mode, f"{mode}-whole-").push().boundaries
     last = max(at for at, name in enumerate(names, 1) if name == "after a request")
@@ -155,5 +158,6 @@ def test_a_push_without_a_memory_is_caught(service: Station, folder: Path, mode:
     for file in experiment.folder.glob("ledger.db*"):
         file.unlink()
     shutil.rmtree(experiment.register)
+    service.refuse("platform.tasks.list", 1)
     push_again(experiment)
     assert experiment.faults.doubles

@@ -231,12 +231,16 @@ def test_a_few_outages(stage: Stage, tally: Tally, call: int, outage: str, follo
 
 @on([Way(Mode.DIRECT), Way(Mode.TWO_PHASE)])
 def test_a_push_without_a_memory_is_caught(stage: Stage) -> None:
-    """The control: a push that forgot what it sent when its answer was lost doubles, and the same judge says so."""
+    """The control: a push that forgot what it sent when its answer was lost doubles, and the same judge says so.
+
+    It has to forget its ledger and the register, and must not see the Task List.
+    """
     experiment = stage.experiment()
     with stage.trouble(max(stage.calls()), LOST, "503"):
         experiment.push()
     for file in experiment.folder.glob("ledger.db*"):
         file.unlink()
     shutil.rmtree(experiment.register)
+    experiment.station.refuse("platform.tasks.list", 1)
     experiment.push()
     assert experiment.faults.doubles

@@ -48,18 +48,18 @@ async def test_each_order_has_its_task(create: Callable[[GotSurge], Create], tas
     ("tasks", "done", "rows", "said"),
     [
         ([A], ["t-A"], (1,), "orders[1] (B): the answer names 1 tasks, and none that can be told to be this order's"),
-        ([A, FOREIGN], ["t-A"], (1,), "t-X is no order's of this call"),
-        ([FOREIGN, NAMELESS], [], (0, 1), "t-X, t-1 are no order's of this call"),
-        ([NAMELESS], [], (0, 1), "t-1 is no order's of this call"),
-        ([A, B, FOREIGN], ["t-A", "t-B"], (), "t-X is no order's of this call"),
-        ([A, B, NAMELESS], ["t-A", "t-B"], (), "t-1 is no order's of this call"),
+        ([A, FOREIGN], ["t-A"], (1,), "tasks that are matched with no order: t-X"),
+        ([FOREIGN, NAMELESS], [], (0, 1), "tasks that are matched with no order: t-X, t-1"),
+        ([NAMELESS], [], (0, 1), "tasks that are matched with no order: t-1"),
+        ([A, B, FOREIGN], ["t-A", "t-B"], (), "tasks that are matched with no order: t-X"),
+        ([A, B, NAMELESS], ["t-A", "t-B"], (), "tasks that are matched with no order: t-1"),
         ([A, B, B], ["t-A", "t-B"], (), "t-B stands twice"),
         ([A, A], ["t-A"], (1,), "t-A stands twice"),
         ([NAMELESS, NAMELESS], [], (0, 1), "t-1 stands twice"),
         ([A, B, {"id": "t-C", "tracking_id": "B"}], ["t-A"], (1,), "more than one task for it: t-B, t-C"),
-        ([A, {"tracking_id": "B"}], ["t-A"], (1,), "1 that cannot be read"),
-        ([A, B, "?"], ["t-A", "t-B"], (), "1 that cannot be read"),
-        ([{"id": "t-Y", "tracking_id": "A", "invoice_number": "I-B"}, B], ["t-B"], (0,), "t-Y is no order's"),
+        ([A, {"tracking_id": "B"}], ["t-A"], (1,), "tasks that cannot be read: 1"),
+        ([A, B, "?"], ["t-A", "t-B"], (), "tasks that cannot be read: 1"),
+        ([{"id": "t-Y", "tracking_id": "A", "invoice_number": "I-B"}, B], ["t-B"], (0,), "matched with no order: t-Y"),
     ],
 )
 async def test_an_answer_that_does_not_fit_is_no_success(
@@ -83,7 +83,7 @@ async def test_an_answer_that_does_not_fit_is_no_success(
 async def test_a_single_order_never_gets_the_task_of_another() -> None:
     """One order, one task, another name: the order is in doubt. An order without names takes what came."""
     async with client([answer({"tasks": [FOREIGN]})] * 2) as (gs, _):
-        with pytest.raises(OutcomeUnknown, match=r"t-X is no order's of this call; orders\[0\] \(A\): ") as caught:
+        with pytest.raises(OutcomeUnknown, match=r"with no order: t-X; orders\[0\] \(A\): ") as caught:
             await gs.tasks.create([order("A")])
         assert caught.value.explain_code == "E404"
         assert (await gs.tasks.create([order(None)])).tasks[0].id == "t-X"
@@ -92,7 +92,7 @@ async def test_a_single_order_never_gets_the_task_of_another() -> None:
 async def test_of_many_faults_the_first_are_told() -> None:
     """The message stays short; ``rows`` has all."""
     async with client([answer({"tasks": [FOREIGN | {"id": f"t-{number}"} for number in range(20)]})]) as (gs, _):
-        with pytest.raises(OutcomeUnknown, match=r"t-4 and 15 more are no .*; and 16 more") as caught:
+        with pytest.raises(OutcomeUnknown, match=r"t-4 and 15 more; .*; and 16 more") as caught:
             await gs.tasks.create([order(f"T-{number}") for number in range(20)])
     assert caught.value.rows == tuple(range(20))
     assert len(str(caught.value)) < 1000

@@ -15,6 +15,7 @@ from gotsurge_async.testing import ManualClock, simulated
 from tests.support.orders import order as an_order
 
 from .kit import DRAFTS, START, Client, FakeTime, order, signed_in
+from .receiver import receiving
 
 Write = Callable[[Client], Awaitable[tuple[str, str, str, dict[str, Any]]]]
 """Prepares a write: the operation, its verb, path and body."""
@@ -128,6 +129,11 @@ async def test_a_late_cancel_of_an_accepted_order_does_nothing(platform: Client)
     platform.simulator.move(platform.simulator.tasks()[0]["id"], "accepted")
     platform.simulator.advance(10)
     assert standing(platform.simulator) == [("OLD", False, ["broadcasting", "accepted"])]
+    logged = (await platform.call("GET", "/_simulator/requests")).json["requests"][0]
+    assert (logged["status"], logged["acted_status"], logged["acted_at"]) == (0, 409, START + 5)
+    part = f"{platform.simulator.origin}/board/parts?names=request&number={logged['number']}"
+    async with platform.session.get(part) as shown:
+        assert "No whole answer went out; refused at 08:00:05 with 409" in (await shown.json())["parts"]["request"]
 
 
 async def test_a_late_broadcast_of_a_cancelled_draft_does_nothing(platform: Client) -> None:
@@ -222,6 +228,21 @@ async def test_nothing_is_left_when_the_simulator_stops(kind: Any) -> None:
     assert asyncio.all_tasks() == before
     assert clock.sleepers == ()
     simulator.advance(3600)  # what the service has received, it still does
+
+
+async def test_the_event_of_a_late_call_comes_with_its_effect() -> None:
+    """A partner's webhook learns of a late create when it takes effect, not before."""
+    async with receiving() as receiver, signed_in("plain") as client:
+        client.simulator.set_webhook(receiver.url)
+        client.simulator.order_fault(Fault(operation="tasks.create", when="late", kind="status", seconds=5))
+        assert (await client.create(order("A"))).status == 500
+        await client.simulator.webhooks_settled()
+        assert receiver.got == []
+        client.simulator.advance(5)
+        await client.simulator.webhooks_settled()
+        assert [(event["data"]["tracking_id"], event["timestamp"]) for event in receiver.got] == [
+            ("A", "2026-01-01T00:00:05Z")
+        ]
 
 
 async def test_a_reset_forgets_late_calls(plain: Client) -> None:

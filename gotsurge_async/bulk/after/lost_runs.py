@@ -12,17 +12,8 @@ import msgspec
 from gotsurge_async import codec
 from gotsurge_async.bulk.after.lookup import Names
 from gotsurge_async.bulk.after.resolve import read_result_file
-from gotsurge_async.bulk.ledger import (
-    IllegalTransition,
-    Ledger,
-    Mode,
-    NewOrder,
-    OrderState,
-    RunInfo,
-    RunState,
-    TaskTaken,
-)
-from gotsurge_async.bulk.ledger.upkeep.older_copy import LOST, LostOrder, import_run
+from gotsurge_async.bulk.ledger import Ledger, Mode, NewOrder, RunInfo, RunState
+from gotsurge_async.bulk.ledger.upkeep.older_copy import LostOrder, import_run, import_tasks
 from gotsurge_async.bulk.send.load import FORM
 from gotsurge_async.bulk.sources.cells import encode_row
 from gotsurge_async.bulk.sources.fields import FEEDBACK
@@ -39,7 +30,7 @@ class Imported:
     """What was read in.
 
     Attributes:
-        runs: the runs, each with the number of its orders that are created or in doubt now.
+        runs: the runs, each with the number of its orders that are in doubt now, and mostly have a task to read.
         unreadable: files of runs that the ledger does not know and that could not be read in, each with the reason.
     """
 
@@ -66,45 +57,32 @@ class _Summary(msgspec.Struct):
 async def import_lost_runs(ledger: Ledger, folder: Path) -> Imported:
     """Read in the runs of a ledger whose result files are in a folder, and which the ledger does not know.
 
-    What ``RUN-created`` says was created is created, with its task. What ``RUN-in-doubt`` names is in doubt. Of a run
-    that the ledger knows, orders are created that are in doubt since an older copy was accepted.
+    All their orders are in doubt. Those that ``RUN-created`` says were created have their tasks, and are settled by a
+    read. Orders of a known run that are in doubt since an older copy was accepted are given their tasks as well.
 
     Raises:
         LedgerError: the ledger fails.
     """
     identity = await ledger.identity()
-    known = {info.id for info in await ledger.runs()}
+    known = {info.id: info for info in await ledger.runs()}
     done: dict[str, int] = {}
     unreadable: dict[str, str] = {}
     for path in await asyncio.to_thread(lambda: sorted(folder.glob("*-summary.json"))):
         summary = await asyncio.to_thread(_read_summary, path)
         if summary is None or identity is None or summary.ledger_id != identity.name:
             continue
-        in_doubt = await _in_doubt_since(ledger, summary.run) if summary.run in known else None
-        if in_doubt == set():
+        mine = known.get(summary.run)
+        if mine is not None and (mine.archived_in or not (await ledger.counts(mine.id)).in_doubt):
             continue
         try:
             info, orders = await asyncio.to_thread(_read_run, path, summary)
-            if in_doubt is None:
-                number = await import_run(ledger, info, orders)
-            else:
-                tasks = {lost.order.key: lost.task_id for lost in orders if lost.task_id and lost.order.key in in_doubt}
-                await ledger.resolve(summary.run, tasks, by=f"result files of {path}")
-                number = len(tasks)
-        except (OSError, ValueError, BadFile, InvalidData, TaskTaken, IllegalTransition) as error:
+            number = await (import_run(ledger, info, orders) if mine is None else import_tasks(ledger, mine, orders))
+        except (OSError, ValueError, BadFile, InvalidData) as error:
             unreadable[str(path)] = getattr(error, "strerror", None) or str(error)
         else:
             if number:
                 done[summary.run] = number
     return Imported(runs=done, unreadable=unreadable)
-
-
-async def _in_doubt_since(ledger: Ledger, run_id: str) -> set[str]:
-    """The keys of a run that are in doubt since an older copy of the ledger was accepted."""
-    if (await ledger.run(run_id)).archived_in is not None:
-        return set()
-    rows = ledger.rows(run_id, (OrderState.IN_DOUBT,))
-    return {row.key async for row in rows if row.task_id is None and (row.error or "").startswith(LOST)}
 
 
 def _read_summary(path: Path) -> _Summary | None:
@@ -179,7 +157,7 @@ def _json_rows(text: str) -> Iterator[tuple[Mapping[str, Any], bytes]]:
     for line in text.splitlines():
         if line.strip():
             record = msgspec.json.decode(line, type=dict[str, Any])
-            yield record, msgspec.json.encode({name: each for name, each in record.items() if name not in FEEDBACK})
+            yield record, msgspec.json.encode({name: value for name, value in record.items() if name not in FEEDBACK})
 
 
 def _order(record: Mapping[str, Any], source: bytes, origin: _Origin, line: int) -> LostOrder | None:

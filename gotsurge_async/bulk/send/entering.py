@@ -10,6 +10,7 @@ import msgspec
 from attrs import define, field
 
 from gotsurge_async import codec
+from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import Ledger, Mode, Run, RunState
 from gotsurge_async.bulk.ledger.errors import LedgerError, OrdersThere
 from gotsurge_async.bulk.ledger.upkeep.register import Account, Keys, Register, service_of
@@ -22,8 +23,8 @@ from gotsurge_async.transports.memory import MemoryTransport
 log: logging.Logger = logging.getLogger(__name__)
 
 PAGES, PAGE = 50, 200
-"""How much of the Task List is read for the first push of a new ledger, the newest tasks first."""
-SHOWN = 5
+"""The first push of a new ledger reads this many pages of this many tasks, the newest first."""
+NAMED = 5
 
 
 @define
@@ -74,19 +75,19 @@ class Entering:
         await self.ledger.keep_count_by_id()
 
     async def _refuse_known_orders(self, run: Run) -> None:
-        """Look a new ledger's orders up on the Task List: what another machine's ledger sent is not sent again."""
+        """Refuse a new ledger's run if the Task List has tasks of its orders, which another machine's ledger sent."""
         earlier = [info for info in await self.ledger.runs() if info.state is not RunState.LOADING]
         if any(info.environment == run.info.environment for info in earlier):
             return
         there = await self._listed()
-        found = [row.key async for row in run.rows() if codec.decode_names(row.payload)[0] in there] if there else []
-        if found:
-            more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
+        present = [row.key async for row in run.rows() if codec.decode_names(row.payload)[0] in there] if there else []
+        if present:
+            more = f" and {len(present) - NAMED:,} more" if len(present) > NAMED else ""
+            newest, these = number_of(PAGES * PAGE, "task"), number_of(len(present), "order")
             raise OrdersThere(
-                f"ledger {self.ledger.path}: is new to this account, and among its newest {PAGES * PAGE:,} tasks are "
-                f"those of {len(found):,} of these orders: {', '.join(found[:SHOWN])}"
-                f"{more}. They would be sent twice; nothing was sent. Use the ledger that sent them, or push the other "
-                "orders in a file of their own"
+                f"ledger {self.ledger.path}: is new to this account, whose newest {newest} have {these} of this run: "
+                f"{', '.join(present[:NAMED])}{more}. They would be sent twice; nothing was sent. Use the ledger that "
+                "sent them, or push the other orders in a file of their own"
             )
 
     async def _listed(self) -> set[str]:
@@ -101,7 +102,7 @@ class Entering:
                     if number == PAGES:
                         break
         except CallError as error:
-            log.warning("the Task List cannot be read, so nobody knows whether it has these orders: %s", error)
+            log.warning("the Task List cannot be read, so it is unknown whether it has these orders: %s", error)
         return there
 
     async def forget(self, run: Run) -> None:

@@ -169,8 +169,8 @@ def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool, a
 
     Orders that waited in the copy may have been sent since. So all of them are in doubt from now on: see gotsurge
     reconcile and gotsurge resolve. The copy does not know of runs that were pushed after it was made. Those whose
-    result files are in --out are read in: their orders are created, or in doubt, and are not sent again. To read more
-    folders, give the command again with another --out.
+    result files are in --out are read in, with their tasks. Their orders are in doubt until gotsurge reconcile, or a
+    push of the same orders, has read these tasks. To read more folders, give the command again with another --out.
 
     There may be lost runs without result files. So, from now on, an order that is pushed for the first time is looked
     up on the Task List before it is sent. A plain partner has no Task List: then the order is in doubt, and is not
@@ -214,7 +214,9 @@ def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool, a
         print_json({**attrs.asdict(done), **attrs.asdict(lost), "exit": 0})
         return
     for run_id, orders in lost.runs.items():
-        click.echo(f"run {run_id}: {number_of(orders, 'order')} read in from {out}")
+        click.echo(
+            f"run {run_id}: {number_of(orders, 'order')} read in from {out}, in doubt until their tasks are read"
+        )
     for file, why in lost.unreadable.items():
         say(f"{file}: not read in: {why}")
     on = commands_for("`gotsurge runs` and, for each environment, `gotsurge reconcile`", str(ledger))

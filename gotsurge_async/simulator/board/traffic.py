@@ -87,10 +87,18 @@ def request(service: Service, number: int, api_base: str) -> Html:
         authorization="Bearer ***" if call.authorized else "none",
         agent=short(call.agent, 200),
         body=_pre("Body", call.shown_body),
-        answered=f"Answer {call.status}" if call.status else "No whole answer went out",
+        answered=_answered(call),
         answer=_pre("Answer", call.shown_answer),
         link=fill("task-link", id=call.task_id) if _knows(service, call.task_id) else "",
     )
+
+
+def _answered(call: LoggedCall) -> str:
+    answered = f"Answer {call.status}" if call.status else "No whole answer went out"
+    if call.acted_at is None:
+        return answered
+    at, is_done = f"{local(call.acted_at):%H:%M:%S}", 200 <= call.acted_status < 300
+    return f"{answered}; took effect at {at}" if is_done else f"{answered}; refused at {at} with {call.acted_status}"
 
 
 def failing(service: Service) -> Html:

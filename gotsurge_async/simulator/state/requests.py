@@ -41,6 +41,10 @@ class LoggedCall:
     status: int = 0
     seconds: float = 0.0
     faults: tuple[str, ...] = ()
+    acted_at: float | None = None
+    """When a fault let the call take effect, in seconds since the epoch; None if it was not put off, or is to come."""
+    acted_status: int = 0
+    """The status with which the service would have answered the late call."""
     task_id: str = ""
     number: int = 0
 
@@ -108,6 +112,8 @@ class LoggedCall:
             "status": self.status,
             "seconds": round(self.seconds, 4),
             "faults": list(self.faults),
+            "acted_at": self.acted_at,
+            "acted_status": self.acted_status,
             "body": self.shown_body,
             "answer": self.shown_answer,
         }

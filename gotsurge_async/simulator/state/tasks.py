@@ -6,7 +6,6 @@ service adds is worked out when somebody reads the task.
 
 import os
 from binascii import crc32
-from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from math import inf
@@ -104,8 +103,10 @@ class TaskRecord:
     course: Course | None = None
     hidden_until: float = 0.0
     """No read shows the task before this time."""
-    past: list[tuple[float, "TaskRecord"]] | None = field(default=None, repr=False)
-    """Earlier states, the oldest first, each with the time at which it ended. None while nothing has changed."""
+    past: "TaskRecord | None" = field(default=None, repr=False)
+    """The state before this one, with its own past; None while nothing has changed."""
+    ended_at: float = inf
+    """When an earlier state ended, in seconds since the epoch; infinity for the present one."""
 
     @property
     def created_at(self) -> float:
@@ -156,32 +157,26 @@ class TaskRecord:
 
     def keep(self, at: float) -> None:
         """Keep the present state, which ends now; call this before any change."""
-        past = self.past if self.past is not None else []
-        if not past or past[-1][0] < at:  # else the change belongs to one that was made at the same time
-            past.append((at, self._copy()))
-        self.past = past
+        if self.past is None or self.past.ended_at < at:  # else the change belongs to one of the same time
+            course = self.course and evolve(self.course, notes=dict(self.course.notes))
+            self.past = evolve(self, course=course, ended_at=at)
 
     def as_of(self, moment: float) -> "TaskRecord | None":
         """The task as it stood at an earlier time, in seconds since the epoch; None if it did not exist yet."""
         if moment < self.created_at:
             return None
-        past = self.past or []
-        place = bisect_right(past, moment, key=lambda ended: ended[0])
-        return past[place][1] if place < len(past) else self
+        state = self
+        while state.past is not None and state.past.ended_at > moment:
+            state = state.past
+        return state
 
     def put_back(self, moment: float) -> None:
         """Become what the task was at an earlier time, at which it existed; forget what came after."""
         state = self.as_of(moment)
-        if state is None or state is self:
-            return
-        for name in fields_dict(TaskRecord):
-            if name not in ("past", "hidden_until"):
-                setattr(self, name, getattr(state, name))
-        self.past = [ended for ended in self.past or () if ended[0] <= moment]
-
-    def _copy(self) -> "TaskRecord":
-        course = self.course and evolve(self.course, notes=dict(self.course.notes))
-        return evolve(self, course=course, past=None)
+        if state is not None:
+            for name in fields_dict(TaskRecord):
+                if name not in ("ended_at", "hidden_until"):
+                    setattr(self, name, getattr(state, name))
 
 
 class Watches(Protocol):

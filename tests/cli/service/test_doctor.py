@@ -75,6 +75,7 @@ def test_a_throw_away_simulator_can_be_examined(doctor: Doctor) -> None:
         "environment",
         "credentials",
         "token",
+        "register",
         "endpoints",
         "probes",
         "assumptions",

@@ -284,6 +284,11 @@ class _Contest:
         return self.earlier is not None and to_microseconds(self.earlier.created_at) >= moment
 
     @property
+    def text_is_known(self) -> bool:
+        """Whether the ledger has what the other order says: not of one that was read in from a result file."""
+        return self.owner is not None and self.owner.payload is not None
+
+    @property
     def was_held_back(self) -> bool:
         """Whether the other order was not sent, because an older copy of the ledger was accepted."""
         owner = self.owner
@@ -364,7 +369,7 @@ def _decide(
         lost = max(0, theirs.lost_drafts(at) - unused.get((theirs.run, each.key), 0))
         changed[mine.id] = mine
         both = run.mode is their_run.mode is Mode.TWO_PHASE
-        if both and state in WITH_DRAFT and each.can_be_read and each.same:
+        if both and state in WITH_DRAFT and each.can_be_read and each.same and each.text_is_known:
             # The very order: it goes on with its draft. One that differs in anything is another one.
             goes_on = OrderState.DRAFTED if state is OrderState.DRAFTED else OrderState.BROADCASTING
             mine.move(place, goes_on, source=OrderState.LOADING)
@@ -429,7 +434,8 @@ def doubtful_rivals(db: Database, run: Held) -> list[str]:
     found: set[str] = set()
     for block in contested(db, run):
         for each in block:
-            inherited = run.mode is Mode.TWO_PHASE and each.same and each.state is not OrderState.CANCELLING
+            same = each.same and each.text_is_known and each.state is not OrderState.CANCELLING
+            inherited = run.mode is Mode.TWO_PHASE and same
             if each.owner is not None and each.state in READABLE and each.can_be_read and not inherited:
                 found.add(each.owner.run.id)
     return sorted(found)

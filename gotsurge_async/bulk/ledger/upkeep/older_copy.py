@@ -104,9 +104,9 @@ def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) ->
     identity = identity_of(db)
     if identity is None:
         return newest
-    own = [each for each in kept if each.id == identity.id]
-    known = max([newest, *(each.counter for each in own)])
-    if any(is_lacking(db, each) for each in own):
+    own = [count for count in kept if count.id == identity.id]
+    known = max([newest, *(count.counter for count in own)])
+    if any(is_lacking(db, count) for count in own):
         return max(known, identity.counter)
     if known <= identity.counter and accepted_at(db):
         raise _AcceptedBefore(identity.counter)
@@ -231,14 +231,16 @@ class LostOrder:
 async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder]) -> int | None:
     """Put a run into the ledger that it has lost; nothing of it is ever sent.
 
-    A key that the ledger has in doubt, and that the run created, is the run's. Another key that is live in the ledger
-    stays what it is there.
+    All its orders are in doubt: a result file says what was true when it was written, and an order may have been taken
+    back since. The task of one that was created is recorded, so a read of it settles the order: `Reconciler` does
+    this, and a push of the same keys. A key that the ledger has in doubt, and that the run created, is the run's.
+    Another key that is live in the ledger stays what it is there.
 
     Args:
         info: its id, environment, mode, source, columns and options.
 
     Returns:
-        The number of its orders that are created or in doubt now; None if the ledger knows the run.
+        The number of its orders that are in doubt now; None if the ledger knows the run.
 
     Raises:
         ValueError: a key cannot be one, or is in it twice.
@@ -267,6 +269,32 @@ async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder])
     return await store.write(job)
 
 
+async def import_tasks(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder]) -> int:
+    """Record the tasks of a run's orders that are in doubt since an older copy was accepted; how many there are.
+
+    They stay in doubt, and a read of their tasks settles them.
+    """
+    tasks = {lost.order.key: lost.task_id for lost in orders if lost.task_id is not None}
+    store = ledger._store
+    now = store.now()
+
+    def job(db: Database) -> int:
+        number = 0
+        recorded = marks.recorded(db, info.environment, list(tasks.values()))
+        for page in each_page(db, info.number, (OrderState.IN_DOUBT,), bodies=True):
+            for chunk in page.values():
+                for place_ in chunk.places((OrderState.IN_DOUBT,)):
+                    task_id, error = tasks.get(chunk.metas[place_].key), chunk.error(place_) or ""
+                    if task_id is None or place_ in chunk.tasks or task_id in recorded or not error.startswith(LOST):
+                        continue
+                    chunk.record(place_, task_id, None)
+                    number += 1
+                chunk.save(db, now)
+        return number
+
+    return await store.write(job)
+
+
 def _settle_lost(db: Database, held: runs.Held, orders: Mapping[str, LostOrder], now: int) -> int:
     """Give the orders of a lost run, which is loading, their states and tasks; the number of live ones is returned."""
     contests = {(each.chunk.id, each.place): each for block in admission.contested(db, held) for each in block}
@@ -289,11 +317,12 @@ def _settle_lost(db: Database, held: runs.Held, orders: Mapping[str, LostOrder],
                 if contest is not None:
                     admission.take_contested(db, held, contest)
                 live += 1
-                chunk.states[place_] = LETTERS[OrderState.CREATED if created else OrderState.IN_DOUBT]
+                chunk.states[place_] = LETTERS[OrderState.IN_DOUBT]
+                known = lost.error
                 if created:
                     chunk.record(place_, lost.task_id, None)
-                else:
-                    known = f"its task {lost.task_id} is recorded for another order" if lost.task_id else lost.error
-                    chunk.note(place_, error=f"{LOST}; {known}" if known else LOST)
+                elif lost.task_id is not None:
+                    known = f"its task {lost.task_id} is recorded for another order"
+                chunk.note(place_, error=f"{LOST}; {known}" if known else LOST)
             chunk.save(db, now)
     return live

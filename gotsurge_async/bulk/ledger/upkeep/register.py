@@ -110,7 +110,7 @@ class Keys:
 
 
 def service_of(api_base: str) -> str:
-    """What is the same of two API bases that are one server."""
+    """The host, port and path of an API base, the same for every way to write it."""
     parts = urlsplit(api_base)
     host = (parts.hostname or "").rstrip(".")
     host = "127.0.0.1" if host in ("localhost", "::1") else host
@@ -223,8 +223,8 @@ class Register:
             return []
         columns = "service, number, ledger, path, user, last, runs, orders"
         with self._reading() as db:
-            found = db.execute(f"SELECT {columns} FROM ledgers ORDER BY last DESC").fetchall()  # noqa: S608 - ours
-        return [(service, Entry(*row)) for service, *row in found]
+            rows = db.execute(f"SELECT {columns} FROM ledgers ORDER BY last DESC").fetchall()  # noqa: S608 - ours
+        return [(service, Entry(*row)) for service, *row in rows]
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -251,7 +251,7 @@ class Register:
             )
 
     def _sweep(self, db: sqlite3.Connection, account: Account, now: datetime) -> None:
-        """Forget simulators that are gone: what was pushed to them is nowhere any more."""
+        """Forget the ledgers of simulators that no longer exist, or were reset."""
         gone = db.execute(
             "DELETE FROM ledgers WHERE world != '' "
             "AND (last < :old OR (service = :service AND :world NOT IN ('', world))) RETURNING ledger",
