@@ -10,7 +10,7 @@ import attrs
 import click
 
 from gotsurge_async.bulk import Ledger, OrderState, RunHeld
-from gotsurge_async.bulk.after.audit import FRESH, MOST_READS, REPAIRABLE, Audit, Finding, Kind
+from gotsurge_async.bulk.after.audit.comparing import FRESH, MOST_READS, REPAIRABLE, Audit, Finding, Kind
 from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import RunInfo, RunState

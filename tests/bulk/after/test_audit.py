@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from gotsurge_async.bulk import Mode, OrderState, Push, Undo, write_results
-from gotsurge_async.bulk.after.audit import Audit, Finding, Kind
+from gotsurge_async.bulk.after.audit.comparing import Audit, Finding, Kind
 from gotsurge_async.bulk.ledger import RunHeld
 from gotsurge_async.errors import SignInNeeded
 from gotsurge_async.simulator import Fault

@@ -76,7 +76,7 @@ class Finding:
     """One thing that differs.
 
     Attributes:
-        order: the id of the order in the ledger; None where there is none.
+        order: the number of the order in the ledger; None where there is none.
         details: what was seen, for people.
     """
 
@@ -110,7 +110,7 @@ class Audit:
         notes: the path of that file.
         rescan_after: seconds between the two reads.
         fresh: seconds after which a note is too old.
-        most_reads: the reads that it makes at most; None for no limit.
+        most_reads: how many reads of GotSurge it makes at most; None for no limit.
         progress: called with the number of compared orders, the number of reads, and the seconds that it waits now:
             after each block of orders, and before it waits.
     """
