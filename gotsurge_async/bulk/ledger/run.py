@@ -19,7 +19,6 @@ from gotsurge_async.bulk.ledger.sql.runs import Held
 from gotsurge_async.bulk.ledger.sql.store import Store
 from gotsurge_async.bulk.ledger.states import (
     DOUBTFUL,
-    READABLE,
     Admission,
     Counts,
     Mode,
@@ -251,7 +250,12 @@ class Run:
         What became of them is to be read before anything is sent. An order whose cancel may still act is not claimed.
         Returns the ids that are claimed now.
         """
-        return [order_id for source in READABLE for order_id in await self._claim(ids, source, OrderState.BROADCASTING)]
+        sources = (
+            OrderState.BROADCASTING,
+            OrderState.IN_DOUBT,
+            OrderState.CANCELLING,
+        )  # each once: this is the target first
+        return [order_id for source in sources for order_id in await self._claim(ids, source, OrderState.BROADCASTING)]
 
     async def renew_claim(self, ids: Sequence[int]) -> None:
         """Make the claim of some orders young again, right before they are sent.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from unittest.mock import patch
 
@@ -9,7 +10,7 @@ import attrs
 import msgspec
 import pytest
 
-from gotsurge_async import GotSurge
+from gotsurge_async import GotSurge, Limits
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Reconciler, Undo
 from gotsurge_async.bulk.after.reconcile import Absent
 from gotsurge_async.bulk.after.resolve import Resolution, Resolver
@@ -61,7 +62,7 @@ async def test_an_answer_with_a_task_of_an_earlier_run_leaves_the_order_in_doubt
             assert f"task {task_id} is recorded for order T-1 of run {first}" in (row.error or "")
         assert check(tmp_path / "ledger.db").flaws == ()
         async with await Ledger.open(tmp_path / "ledger.db", clock=here.clock.now) as ledger:
-            await Reconciler(here.gs, ledger, settle=0).reconcile(second)
+            await Reconciler(here.gs, ledger, rescan_after=0).reconcile(second)
             assert await attrs.evolve(here, ledger=ledger).states(second) == {"T-2": OrderState.CREATED}
         assert here.simulator.audit()["doubled"] == {}
 
@@ -199,16 +200,17 @@ async def test_each_way_to_settle_it(tmp_path: Path, by: str) -> None:
 
             assert await now.states(second) == {"T-2": OrderState.IN_DOUBT}
             if by == "reconcile":
-                await Reconciler(here.gs, ledger, settle=0).reconcile(second)
+                await Reconciler(here.gs, ledger, rescan_after=0).reconcile(second)
             elif by == "task":
                 said = [Resolution(key="T-2", task_id=lost)]
                 await Resolver(ledger, connect).resolve(second, said, by="mei")
             elif by == "not created":
                 await here.gs.tasks.cancel(lost, reason="not ours")
+                here.clock.ahead += timedelta(seconds=Limits().settle)
                 await Resolver(ledger, connect).resolve(second, [Resolution(key="T-2")], by="mei")
                 assert await now.push([order("T-2")]) != second
             else:
-                await Reconciler(here.gs, ledger, settle=0).reconcile(second)
+                await Reconciler(here.gs, ledger, rescan_after=0).reconcile(second)
                 await Undo(here.gs, ledger).undo(second)
             assert await now.states(first) == {"T-1": OrderState.CREATED}
         live = [task.tracking_id async for task in here.gs.platform.tasks.list() if task.current_status != "cancelled"]
@@ -226,7 +228,7 @@ async def test_a_task_that_names_the_order_and_is_recorded_for_another_is_no_abs
         await here.ledger.close()
         give(tmp_path / "ledger.db", task.id, task_id)
         async with await Ledger.open(tmp_path / "ledger.db", clock=here.clock.now) as ledger:
-            found = await Reconciler(here.gs, ledger, absent=Absent.NOT_CREATED, settle=0).reconcile(second)
+            found = await Reconciler(here.gs, ledger, absent=Absent.NOT_CREATED, rescan_after=0).reconcile(second)
             assert [each.task_ids or each.reason for each in found.in_doubt] == [
                 f"task {task.id} may be its task, and may be another order's"
             ]

@@ -14,7 +14,11 @@ from tests.support.commands import HEADER, ROW, Desk, write_orders
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is on its way: the list may be read twice in a row."""
-    monkeypatch.setattr("gotsurge_async.bulk.after.first_pushed.SETTLE", 0.0)
+
+    async def no_wait(*_: object) -> float:
+        return 0.0
+
+    monkeypatch.setattr("gotsurge_async.bulk.after.first_pushed._left_to_wait", no_wait)
 
 
 def put_back(desk: Desk, *, gone: bool = False) -> None:

@@ -396,7 +396,7 @@ async def test_a_program_is_told_of_a_damaged_register(tmp_path: Path, register:
     register.write_bytes(b"")
     async with (
         Simulator() as simulator,
-        GotSurge("local", api_base=simulator.api_base, bearer_token="t") as gs,
+        GotSurge("local", api_base=simulator.api_base, bearer_token="any") as gs,
         await Ledger.open(tmp_path / "a.db") as ledger,
     ):
         with pytest.raises(RegisterUnusable, match="is damaged"):

@@ -80,7 +80,7 @@ def test_reconcile_is_named_only_where_it_can_read() -> None:
 def test_the_steps_of_a_plain_partners_doubts_work_as_they_stand(desk: Desk) -> None:
     """A push in the mode that the account has names resolve and the receiver; a second push, the run to look at."""
     desk.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="reset"))
-    _, summary = desk.push("A", "B")
+    _, summary = desk.push("A", "B", GOTSURGE_SETTLE="0")
     desk.simulator.clear_faults()
     assert [command.split()[1] for command in summary["next"]] == ["resolve", "receive"]
     _, again = desk.push("A", "B")

@@ -88,7 +88,8 @@ class Chunk:
         run: the number of its run.
         epoch: raised by each claim.
         states: a letter for each order.
-        open_until: until when a request that was sent for one of its orders, and not answered, may still act.
+        open_until: until when a create or a broadcast of its orders that was not answered may still act.
+        cancels_until: the same of a cancel of one of their tasks.
         tasks: of each order that has one, by its place, the recorded task and its first status.
         notes: what was said of single orders, by their places.
         metas, body, source: if they were read.
@@ -101,6 +102,7 @@ class Chunk:
     updated_at: int
     states: list[str]
     open_until: int | None = None
+    cancels_until: int | None = None
     tasks: dict[int, tuple[str, str | None]] = field(factory=dict)
     notes: dict[int, Note] = field(factory=dict)
     metas: Sequence[Meta] = ()
@@ -207,7 +209,7 @@ class Chunk:
     def _row(self, now: int) -> Row:
         """What it was, and what it is to be."""
         states = "".join(self.states)
-        row = (self.id, *self._was, self.epoch, self.claimed_at, now, states, self.open_until)
+        row = (self.id, *self._was, self.epoch, self.claimed_at, now, states, self.open_until, self.cancels_until)
         self._was = self.epoch, states
         return row
 
@@ -302,12 +304,14 @@ def body_row(chunk: int, orders: Sequence[NewOrder], *, compact: bool) -> Row:
 
 def chunk_of(row: Row) -> Chunk:
     """A chunk from its row; LedgerUnusable if that is damaged."""
-    number, run, epoch, claimed_at, updated_at, states, open_until = row
+    number, run, epoch, claimed_at, updated_at, states, open_until, cancels_until = row
     if not isinstance(states, str) or not states or len(states) > PLACES or not _known.issuperset(states):
         raise damaged("chunks", f"chunk {number}", f"states cannot be {states!r:.80}")
-    if not all(isinstance(value, int) for value in (run, epoch, claimed_at or 0, updated_at, open_until or 0)):
+    numbers = (run, epoch, claimed_at or 0, updated_at, open_until or 0, cancels_until or 0)
+    if not all(isinstance(value, int) for value in numbers):
         raise damaged("chunks", f"chunk {number}", "a number or a time is none")
-    return Chunk(number, run, epoch, claimed_at, updated_at, list(states), open_until, was=(epoch, states))
+    times = claimed_at, updated_at
+    return Chunk(number, run, epoch, *times, list(states), open_until, cancels_until, was=(epoch, states))
 
 
 def chunks_of(db: Database, rows: Iterable[Row], *, said: bool = True, bodies: bool = False) -> dict[int, Chunk]:

@@ -87,7 +87,7 @@ def claim(db: Database, wishes: Sequence[Claim]) -> list[set[int]]:
             free = [place for place in at if place < len(chunk.states) and chunk.states[place] == source]
             if wish.source is OrderState.IN_DOUBT:
                 free = [place for place in free if place in chunk.tasks]
-            if wish.source is OrderState.CANCELLING and is_open(chunk, wish.now):
+            if wish.source is OrderState.CANCELLING and wish.now < (chunk.cancels_until or 0):
                 free = []
             if free:
                 for place in free:
@@ -134,13 +134,8 @@ def _raise(db: Database, run: Held, chunk: Chunk, now: int) -> None:
 
 
 def keep_open(run: Held, chunk: Chunk, now: int) -> None:
-    """Note that a request for orders of a chunk may leave now: until when it may act, is durable with its intent."""
+    """Note with the intent to send orders of a chunk until when the request may act."""
     chunk.open_until = max(chunk.open_until or 0, now + run.settle)
-
-
-def is_open(chunk: Chunk, now: int) -> bool:
-    """Whether a request that was sent for orders of a chunk, and not answered, may still act."""
-    return chunk.open_until is not None and now < chunk.open_until
 
 
 def _fence_all(db: Database, requests: Sequence["Claim | Results"]) -> None:
@@ -272,16 +267,18 @@ def _record(
     """
     run = results.run
     mine = run.claims.get(chunk.id) == chunk.epoch
-    open_ = is_open(chunk, results.now if results.read_at is None else results.read_at)
+    as_of = results.now if results.read_at is None else results.read_at
     for place, new in outcomes.items():  # for every order that is sent: it is short, and calls little
         if place >= len(chunk.states):
             raise _puzzling(run, "be recorded")
         letter = chunk.states[place]
         if letter not in _RECORDED[new.state] or (letter in _CLAIMED and not mine):
             raise _complaint(db, run, chunk, place, f"become {new.state.word}")
-        if open_ and not new.answered and letter not in _CLAIMED:
-            refuse_open(run, chunk, letter, new.state)
-        if new.state is OrderState.CANCELLING or (new.state is OrderState.IN_DOUBT and letter in _CLAIMED):
+        if letter not in _CLAIMED and not new.answered:
+            refuse_open(run, chunk, letter, new.state, as_of)
+        if new.state is OrderState.CANCELLING:
+            chunk.cancels_until = max(chunk.cancels_until or 0, results.now + run.settle)
+        elif new.state is OrderState.IN_DOUBT and letter in _CLAIMED:
             keep_open(run, chunk, results.now)  # from when the call ended, not from when it began
         chunk.states[place] = LETTERS[new.state]
         if new.task_id is not None or new.status is not None:
@@ -295,7 +292,7 @@ def _record(
             keep_open(run, chunk, results.now)
 
 
-def refuse_open(run: Held, chunk: Chunk, letter: str, target: OrderState) -> None:
+def refuse_open(run: Held, chunk: Chunk, letter: str, target: OrderState, now: int) -> None:
     """Refuse to settle an order by a read, or a person's decision, while what was sent for it may still act.
 
     A cancel may act on a task that was just read as live; so only its result ends ``cancelling``. A create or a
@@ -305,8 +302,11 @@ def refuse_open(run: Held, chunk: Chunk, letter: str, target: OrderState) -> Non
         StillOpen: it may.
     """
     cancelling = letter == _CANCELLING and target not in (OrderState.CANCELLED, OrderState.CANCELLING)
-    if cancelling or (letter in _DOUBTFUL and target is OrderState.REFUSED):
-        why = open_words(from_microseconds(chunk.open_until or 0), cancelling=cancelling)
+    until = chunk.cancels_until or 0 if cancelling else 0
+    if letter in _DOUBTFUL and target is OrderState.REFUSED:
+        until = max(until, chunk.open_until or 0)
+    if now < until:
+        why = open_words(from_microseconds(until), cancelling=cancelling)
         raise StillOpen(f"an order of run {run.id} stays in doubt: {why}")
 
 
@@ -422,8 +422,7 @@ def resolve(
         if None not in (task_id, known) and task_id != known:
             raise IllegalTransition(f"task {known} is recorded for order {key} of run {run.id}")
         created = task_id is not None
-        if is_open(chunk, now):
-            refuse_open(run, chunk, chunk.states[place], OrderState.CREATED if created else OrderState.REFUSED)
+        refuse_open(run, chunk, chunk.states[place], OrderState.CREATED if created else OrderState.REFUSED, now)
         # By a person, who may know it of an order in any of these states.
         chunk.states[place] = LETTERS[OrderState.CREATED if created else OrderState.REFUSED]
         chunk.record(place, task_id, None)

@@ -47,7 +47,8 @@ COLUMNS: Mapping[str, str] = {
         "columns:text? options:text? holder_pid:number? holder_host:text? holder_since:time? finished_at:time? "
         "epoch:number lease_until:time archived_at:time? archived_in:text?"
     ),
-    "chunks": "*id:number run:number epoch:number claimed_at:time? updated_at:time states:text open_until:time?",
+    "chunks": "*id:number run:number epoch:number claimed_at:time? updated_at:time states:text open_until:time? "
+    "cancels_until:time?",
     "bodies": "*chunk:number packed:kept meta:text body:bytes source:bytes",
     "results": "*chunk:number *part:number status:text? ids:text",
     "notes": "*chunk:number *place:place status:text? error:text? lost_drafts:number",
@@ -160,7 +161,9 @@ def _runs(db: Database, known: dict[int, RunInfo]) -> Iterator[Flaw]:
 
 def _chunks(db: Database, known: Mapping[int, RunInfo], *, decoding: bool) -> Iterator[Flaw]:
     has_keys = not _is_archive(db)
-    rows = db.stream("SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks ORDER BY id")
+    rows = db.stream(
+        "SELECT id, run, epoch, claimed_at, updated_at, states, open_until, cancels_until FROM chunks ORDER BY id"
+    )
     while page := list(islice(rows, PAGE)):
         found, flaws = _read(db, page)
         if flaws:  # one by one

@@ -1,4 +1,5 @@
--- Version 5 of version 4: until when a request that was sent and not answered may still act.
+-- Version 5 of version 4: until when a create or a broadcast, and a cancel, that was not answered may still act.
 
 -- name: effects
 ALTER TABLE chunks ADD COLUMN open_until {big};
+ALTER TABLE chunks ADD COLUMN cancels_until {big};
