@@ -61,7 +61,7 @@ class RecordedTasks:
 
     Every answer is compared with them: it may come from a cache, and name another order's task. An index in the
     database would cost a page of the disk for every order that is sent, since task ids come in no order; here a task
-    takes eight bytes. What another process records at the same moment is not among them: see upkeep/shared.py.
+    takes eight bytes. What another process records at the same moment is not among them: see upkeep/integrity.py.
     """
 
     def __init__(self) -> None:

@@ -18,8 +18,14 @@ from gotsurge_async.bulk.ledger.sql.runs import RecordedTasks
 from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF, TEXT, VERSION, prepare, version_of
 from gotsurge_async.bulk.ledger.states import Clock
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, identified, identity_of
-from gotsurge_async.bulk.ledger.upkeep.integrity import CHECKED_AT, is_large, look_over, to_blame
-from gotsurge_async.bulk.ledger.upkeep.shared import find_shared, settle_shared
+from gotsurge_async.bulk.ledger.upkeep.integrity import (
+    CHECKED_AT,
+    find_shared,
+    is_large,
+    look_over,
+    settle_shared,
+    to_blame,
+)
 from gotsurge_async.bulk.ledger.writer import Job, Writer
 from gotsurge_async.bulk.ledger.writer import Kind as Requests
 from gotsurge_async.clock import to_microseconds

@@ -14,8 +14,7 @@ from gotsurge_async.bulk.ledger.sql.sqlite import BROKEN
 from gotsurge_async.bulk.ledger.sql.store import Backend, place
 from gotsurge_async.bulk.ledger.states import Clock, utc_now
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, identity_of
-from gotsurge_async.bulk.ledger.upkeep.integrity import look_over, look_through
-from gotsurge_async.bulk.ledger.upkeep.shared import describe_shared
+from gotsurge_async.bulk.ledger.upkeep.integrity import describe_shared, look_over, look_through
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Kind, Place
 

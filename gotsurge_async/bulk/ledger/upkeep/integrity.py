@@ -1,7 +1,7 @@
 """Whether what a ledger holds can be what it is meant to be, asked whenever it is opened, and by ``ledger check``.
 
 A file lives for years, on disks that flip bits. A database finds broken pages, not a state that is no state any more,
-or a text that is no JSON. A task that two orders have is no damage: see shared.py.
+or a text that is no JSON. A task that two orders have is no damage: the later order is put in doubt.
 """
 
 from collections import Counter
@@ -14,10 +14,21 @@ import msgspec
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk.ledger.errors import RESCUE, Flaw, LedgerError, LedgerUnusable, unsound
-from gotsurge_async.bulk.ledger.sql.chunks import PAGE, Chunk, chunks_of
-from gotsurge_async.bulk.ledger.sql.runs import MANY, info_of
+from gotsurge_async.bulk.ledger.locks import RunLocks
+from gotsurge_async.bulk.ledger.sql.chunks import PAGE, Chunk, by_chunk, chunks_of, load
+from gotsurge_async.bulk.ledger.sql.marks import describe_order
+from gotsurge_async.bulk.ledger.sql.runs import MANY, by_number, info_of
 from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF
-from gotsurge_async.bulk.ledger.states import LIVE, OWNED_ELSEWHERE, OrderState, RunInfo, RunState
+from gotsurge_async.bulk.ledger.states import (
+    CLAIMED,
+    LETTERS,
+    LIVE,
+    OWNED_ELSEWHERE,
+    WAITING,
+    OrderState,
+    RunInfo,
+    RunState,
+)
 from gotsurge_async.database import Database, Kind, Row
 
 ALWAYS = 20_000
@@ -369,3 +380,52 @@ def to_blame(db: Database, error: BaseException, told: LedgerError | None, path:
     db.rollback()
     flaws = look_through(db, FEW)
     return unsound(flaws, path) if flaws else told
+
+
+# --- two orders with one task -----------------------------------------------------------------------------------------
+
+# An answer gave both the same id, in processes that did not see each other. One of the two has a task that is not its
+# own: an order to look at, and no damage. The later one is put in doubt without the task, when the ledger is opened for
+# writing: from then on it is settled as any order in doubt.
+
+_LIVE_LETTERS = "".join(LETTERS[state] for state in LIVE)
+_IN_HAND = CLAIMED | WAITING
+"""A living process that has the run may be about to broadcast these."""
+
+
+def find_shared(db: Database) -> list[tuple[str, int, int]]:
+    """Tasks that several live orders have, each with the first and the last of these orders."""
+    return [(task_id, first, last) for task_id, first, last in db.rows("tasks_twice", live=_LIVE_LETTERS)]
+
+
+def describe_shared(db: Database) -> list[str]:
+    """The same for people: which orders of which runs."""
+    return [
+        f"task {task_id} is recorded for {describe_order(db, first)} and {describe_order(db, last)}: one of the two is "
+        "wrong"
+        for task_id, first, last in find_shared(db)
+    ]
+
+
+def settle_shared(db: Database, locks: RunLocks, now: int) -> None:
+    """Put the later of two live orders with one task in doubt, without the task; in a transaction.
+
+    Left is what a living process has in its hands: it is settled at a later opening.
+
+    Raises:
+        Moved: another writer was there in between; nothing was changed.
+    """
+    settled = True
+    while settled:  # of three orders with one task two are settled, one after the other
+        settled = False
+        for task_id, first, last in find_shared(db):
+            ((number, (place,)),) = by_chunk([last]).items()
+            chunk = load(db, [number])[number]
+            (run,) = by_number(db, [chunk.run]).values()
+            if chunk.state(place) in _IN_HAND and locks.is_held(db, run.id):
+                continue
+            chunk.forget_task(db, place)
+            chunk.states[place] = LETTERS[OrderState.IN_DOUBT]
+            chunk.note(place, error=f"its task {task_id} is recorded for {describe_order(db, first)}, too")
+            chunk.save(db, now)
+            settled = True
