@@ -92,9 +92,14 @@ class Station:
         answer: dict[str, Any] = json.loads(self._open("POST", path, json.dumps(body).encode()))
         return answer
 
-    def _open(self, method: str, path: str, body: bytes | None = None) -> bytes:
+    def text_of(self, task_id: str) -> str:
+        """A task of the platform partner as the service shows it, as JSON."""
+        path = f"{self._path}/platform/tasks/{task_id}"
+        return self._open("GET", path, bearer=self.token("platform")).decode()
+
+    def _open(self, method: str, path: str, body: bytes | None = None, *, bearer: str = "") -> bytes:
         origin = self.api_base.split("/api/")[0]
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
         request = urllib.request.Request(origin + path, data=body, method=method, headers=headers)  # noqa: S310 - ours
         with urllib.request.urlopen(request) as answer:  # noqa: S310
             content: bytes = answer.read()
@@ -199,11 +204,18 @@ class Experiment:
     # --- commands ---------------------------------------------------------------------------------------------------
 
     def push(
-        self, *, file: Path | None = None, ledger: Path | None = None, rows: Collection[str] | None = None, **traps: Any
+        self,
+        *words: str,
+        file: Path | None = None,
+        ledger: Path | None = None,
+        rows: Collection[str] | None = None,
+        **traps: Any,
     ) -> Finished:
         """Push a file, that of all orders unless said."""
         file = file or self.file
-        return self._send("push", file, *self._small, ledger=ledger, rows=self.keys if rows is None else rows, **traps)
+        return self._send(
+            "push", file, *self._small, *words, ledger=ledger, rows=self.keys if rows is None else rows, **traps
+        )
 
     def resume(self, **traps: Any) -> Finished:
         """Go on with the newest run."""

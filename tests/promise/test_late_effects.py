@@ -120,6 +120,39 @@ def test_every_late_write(service: Station, tally: Tally, folder: Path, write: W
     assert not tally.verdict, tally.verdict
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_late_update(service: Station, tally: Tally, folder: Path) -> None:
+    """A change of tasks that acts late is never forgotten: in the end every task is as the newest file has it."""
+    at = Random(f"{CRASH_SEED} update").randint(1, STEP)
+    while True:
+        experiment = Experiment(service, folder / f"update-{at}", Mode.TWO_PHASE, f"late-update-{at}-")
+        experiment.push()
+        changed = experiment.folder / "changed.csv"
+        changed.write_text(experiment.file.read_text().replace(",48.50,", ",52.00,"))
+
+        def change(experiment: Experiment, changed: Path = changed, **traps: int) -> int:
+            return experiment.push("--replace-changed", file=changed, **traps).code
+
+        service.be_late("platform.tasks.update", LATE)
+        code = change(experiment, die=at)
+        service.be_well()
+        if code != KILLED:
+            break
+        change(experiment)
+        service.let_act(LATE)
+        change(experiment)
+        experiment.ahead = SETTLE + 60
+        assert change(experiment) == 0, "\n".join(experiment.log)
+        for task in experiment.tasks():
+            assert '"price":5200000' in service.text_of(task.id), "\n".join(experiment.log)
+        tally.take(experiment, f"update, crash at {at}", crashes=1, late=1)
+        shutil.rmtree(experiment.folder)
+        at += STEP
+        assert at < MOST
+    assert not tally.verdict, tally.verdict
+
+
 @pytest.mark.parametrize("follow_up", ["push again", "reconcile"])
 @pytest.mark.parametrize("mode", list(Mode))
 def test_an_undo_whose_cancels_act_late(
