@@ -21,7 +21,7 @@ API_PATH = "/api/partnership/v1"
 EnvironmentName: TypeAlias = Literal["sandbox", "production", "local"]
 
 SETTLE = 600.0
-"""Seconds for which a request that was sent and not answered may act, unless `Limits.settle` says otherwise."""
+"""Seconds for which a request that was not answered may act after its call, unless `Limits.settle` says otherwise."""
 
 MOST_SETTLE = 30 * 86_400.0
 """The longest `Limits.settle`, in seconds."""
@@ -257,8 +257,8 @@ class Limits:
         concurrency: the most calls in flight. It begins with 16 where this is not less, and rises while answers come
             as quickly as usual; it falls when the service answers 429 or takes longer. See `calls.limiter`.
         rate: calls begun a second, None for no limit.
-        settle: seconds after which a request that was sent, and not answered, can no longer act. Until then a push with
-            a ledger keeps such an order in doubt, unless it sees the result. The default is twice `Timeouts.total`, the
+        settle: seconds after the end of a call, within which a request that was not answered may still act. Until they
+            have passed, a push with a ledger keeps such an order in doubt, unless it sees the result. The default is twice `Timeouts.total`, the
             longest that a client waits for an answer: proxies give a request up sooner.
     """
 

@@ -344,23 +344,23 @@ def _conclude(
 ) -> OrderOutcome | StillInDoubt:
     """What the findings mean for one order, if the reading began then."""
     tasks = findings.tasks.get(row.id)
-    until = row.open_until if row.is_open(read_at) else None
+    may_act = row.is_open(read_at)
     if tasks:
         concluded = _conclude_from(mode, row, tasks)
-        if until is None or row.state is not OrderState.CANCELLING:
+        if not may_act or row.state is not OrderState.CANCELLING:
             return concluded
         is_result = isinstance(concluded, OrderOutcome) and concluded.state is OrderState.CANCELLED
-        return concluded if is_result else _still_open(row, until)
+        return concluded if is_result else _still_open(row)
     if row.id in findings.absent and absent is Absent.NOT_CREATED:
-        if until is not None:
-            return _still_open(row, until)
+        if may_act:
+            return _still_open(row)
         why = "not on the Task List, which was read twice; taken for not created, as was asked for"
         return OrderOutcome(row.id, OrderState.REFUSED, error=why)
     return StillInDoubt(key=row.key, reason=findings.unclear.get(row.id) or row.error or "not found")
 
 
-def _still_open(row: OrderRow, until: datetime) -> StillInDoubt:
-    why = open_words(until, cancelling=row.state is OrderState.CANCELLING)
+def _still_open(row: OrderRow) -> StillInDoubt:
+    why = open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
     return StillInDoubt(key=row.key, reason=why, task_ids=(row.task_id,) if row.task_id else ())
 
 

@@ -168,8 +168,8 @@ class Resolver:
                 if not _is_recorded(each, row):
                     as_ = f" as {row.task_id}" if row.state is OrderState.CREATED and row.task_id else ""
                     faults.append(self._fault(each, f"is {in_words(row.state, held=True)}{as_}, not in doubt"))
-            elif until := _open_until(each, row, now):
-                why = open_words(until, cancelling=row.state is OrderState.CANCELLING)
+            elif _may_become_untrue(each, row, now):
+                why = open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
                 faults.append(self._fault(each, f"{why}: decide after that"))
             elif each.task_id is not None and row.task_id and each.task_id != row.task_id:
                 faults.append(self._fault(each, f"task {row.task_id} is recorded for it, and no other can be its own"))
@@ -207,10 +207,9 @@ class Resolver:
         return Fault(file=self.file, line=said.line, column=said.key, rule=rule)
 
 
-def _open_until(said: Resolution, row: OrderRow, now: datetime) -> datetime | None:
-    """Until when a request that was not answered may still make a decision untrue; None if none can."""
-    may_be_undone = said.task_id is None or row.state is OrderState.CANCELLING
-    return row.open_until if may_be_undone and row.is_open(now) else None
+def _may_become_untrue(said: Resolution, row: OrderRow, now: datetime) -> bool:
+    """Whether a request that was not answered may act after the decision, and against it."""
+    return (said.task_id is None or row.state is OrderState.CANCELLING) and row.is_open(now)
 
 
 def _is_recorded(said: Resolution, row: OrderRow) -> bool:

@@ -276,7 +276,7 @@ class _Intent:
         """
         now = self._clock.monotonic()
         if self._written_at is None or now > self._written_at + _FRESH:
-            await uninterrupted(self._write(OrderState.CANCELLING, _BEING_CANCELLED))
+            await uninterrupted(self._write(OrderState.CANCELLING, _BEING_CANCELLED, ended=False))
             self._written_at = now
 
     async def unknown(self, error: OutcomeUnknown) -> None:
@@ -297,9 +297,11 @@ class _Intent:
         elif status is not None and status != self._row.status:
             await self._run.remark([Remark(self._row.id, state, status=status)])
 
-    async def _write(self, state: OrderState, error: str | None, status: TaskStatus | None = None) -> None:
+    async def _write(
+        self, state: OrderState, error: str | None, status: TaskStatus | None = None, *, ended: bool = True
+    ) -> None:
         if self._row is not None:
-            outcome = OrderOutcome(self._row.id, state, status=status, error=error, answered=True)
+            outcome = OrderOutcome(self._row.id, state, status=status, error=error, ended=ended)
             await self._run.record([outcome])
 
 

@@ -224,8 +224,10 @@ class StillOpen(IllegalTransition):
     """A request that was sent for an order, and not answered, may still act: no read or decision settles it yet."""
 
 
-def open_words(until: datetime, *, cancelling: bool) -> str:
+def open_words(until: datetime | None, *, cancelling: bool) -> str:
     """Why an order stays in doubt, and from when on it can be settled, for people."""
+    if until is None:
+        return "a cancel of its task is on its way"
     request = "a cancel of its task" if cancelling else "the request that was sent for it"
     return f"{request} was not answered, and may still act until {until:%Y-%m-%d %H:%M:%S} UTC"
 

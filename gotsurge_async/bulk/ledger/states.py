@@ -224,8 +224,9 @@ class OrderOutcome(NamedTuple):
     """The service's word for where the task stands; None keeps the one that is recorded."""
     error: str | None = None
     """Why it was refused or is in doubt, for people; None clears it."""
-    answered: bool = False
-    """Whether the answer to a cancel says so: no earlier cancel of the task can act any more."""
+    ended: bool = False
+    """Whether the call of a cancel has ended. With ``cancelling`` its result is unknown, and the time until which it
+    may act counts from now. With another state its answer says that no cancel of the task can act any more."""
 
 
 @frozen
@@ -259,11 +260,14 @@ class OrderRow(NamedTuple):
     claimed_at: datetime | None
     updated_at: datetime
     open_until: datetime | None = None
-    """In doubt: until when a request that was sent for it, and not answered, may still act; None in other states."""
+    """In doubt: until when a request that was sent for it, and not answered, may still act. None in other states, and
+    while a cancel is on its way."""
 
     def is_open(self, now: datetime) -> bool:
         """Whether a request that was sent for it may still act."""
-        return self.open_until is not None and now < self.open_until
+        if self.open_until is None:
+            return self.state is OrderState.CANCELLING
+        return now < self.open_until
 
     @property
     def source(self) -> bytes:

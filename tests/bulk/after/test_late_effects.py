@@ -131,7 +131,35 @@ async def test_an_undo_that_ends_in_the_middle_leaves_its_intent(tmp_path: Path,
         undo.cancel()
         with pytest.raises(asyncio.CancelledError):
             await undo
-        assert (await here.states(run_id))["T-0"] is OrderState.CANCELLING
+        (row,) = [row async for row in here.ledger.rows(run_id)]
+        assert (row.state, row.open_until) == (OrderState.CANCELLING, None)  # its call may end at any time
+        here.clock.ahead += timedelta(hours=1)
+        assert row.is_open(here.ledger.now())
+        here.simulator.clear_faults()
+        (left,) = (await Reconciler(here.gs, here.ledger).reconcile(run_id)).in_doubt
+        assert "may still act until" in left.reason  # from when its sender is known to have ended
+        here.clock.ahead += SETTLE
+        assert len((await Reconciler(here.gs, here.ledger).reconcile(run_id)).created) == 1
+
+
+async def test_the_time_of_a_create_counts_from_when_its_sender_is_known_to_have_ended(tmp_path: Path) -> None:
+    """A process may have waited for the answer for an hour before it ended; the setting is the one of that process."""
+    async with place(tmp_path, "plain") as here:
+        push = Push(here.gs, here.ledger)
+        run, _ = await push.load_orders(orders(3))
+        async with run:
+            run.settle_after(30)
+            await run.claim([row.id async for row in run.rows()])
+        here.clock.ahead += timedelta(hours=1)
+        for _ in range(2):  # it counts once
+            with pytest.raises(UnusableSource, match="has faults"):
+                await Resolver(here.ledger).resolve(run.id, [Resolution(key="T-0")], by="Mei")
+            (row, *_) = [row async for row in here.ledger.rows(run.id)]
+            assert row.open_until is not None
+            assert timedelta(seconds=10) < row.open_until - here.ledger.now() <= timedelta(seconds=30)
+        here.clock.ahead += timedelta(seconds=30)
+        await Resolver(here.ledger).resolve(run.id, [Resolution(key="T-0")], by="Mei")
+        assert (await here.states(run.id))["T-0"] is OrderState.REFUSED
 
 
 @pytest.mark.parametrize("drafts", [False, True])

@@ -403,7 +403,7 @@ def _finding(kind: Kind, run: RunInfo, row: OrderRow, details: str) -> Finding:
 
 
 def _why_in_doubt(row: OrderRow, now: datetime) -> str:
-    if row.open_until is not None and row.is_open(now):
+    if row.is_open(now):
         return open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
     return row.error or "its answer was lost"
 

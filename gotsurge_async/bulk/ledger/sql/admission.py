@@ -385,8 +385,7 @@ def _decide(
         else:
             if state is OrderState.SENDING:
                 changed[theirs.id] = theirs
-                theirs.move(at, OrderState.IN_DOUBT)
-                theirs.note(at, error=CRASHED)
+                theirs.put_in_doubt(at, CRASHED, now)
             mine.move(place, OrderState.ALREADY_PUSHED if each.same else OrderState.CHANGED, source=OrderState.LOADING)
             decided.already_pushed += 1
             decided.in_doubt += state in DOUBTFUL

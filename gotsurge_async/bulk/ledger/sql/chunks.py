@@ -14,6 +14,7 @@ from attrs import define, evolve, field
 
 from gotsurge_async.bulk.ledger.errors import IllegalTransition, damaged
 from gotsurge_async.bulk.ledger.states import LETTERS, STATE_OF, TRANSITIONS, NewOrder, OrderState
+from gotsurge_async.config import SETTLE
 from gotsurge_async.database import Database, Moved, Row
 
 PLACES = 32
@@ -78,6 +79,9 @@ class Note(NamedTuple):
     status: str | None = None
     error: str | None = None
     lost_drafts: int = 0
+    cancel_until: int | None = None
+    """Of one that is ``cancelling``: until when the cancel may act. While it is not known that its call has ended it is
+    negative: for how long the cancel may act after that."""
 
 
 @define
@@ -89,7 +93,6 @@ class Chunk:
         epoch: raised by each claim.
         states: a letter for each order.
         open_until: until when a create or a broadcast of its orders that was not answered may still act.
-        cancels_until: the same of a cancel of one of their tasks.
         tasks: of each order that has one, by its place, the recorded task and its first status.
         notes: what was said of single orders, by their places.
         metas, body, source: if they were read.
@@ -102,7 +105,6 @@ class Chunk:
     updated_at: int
     states: list[str]
     open_until: int | None = None
-    cancels_until: int | None = None
     tasks: dict[int, tuple[str, str | None]] = field(factory=dict)
     notes: dict[int, Note] = field(factory=dict)
     metas: Sequence[Meta] = ()
@@ -113,6 +115,7 @@ class Chunk:
     _parts: int = 0
     _new: dict[int, tuple[str, str | None]] = field(factory=dict)
     _noted: set[int] = field(factory=set)
+    _settles_after: int | None = None
 
     def bare(self) -> "Chunk":
         """The chunk without what its orders are."""
@@ -140,6 +143,16 @@ class Chunk:
         if target is not state and target not in TRANSITIONS[state]:
             raise IllegalTransition(f"an order is {state.word} and cannot become {target.word}")
         self.states[place] = LETTERS[target]
+
+    def put_in_doubt(self, place: int, why: str, now: int) -> None:
+        """Put an order in doubt whose sender has ended, perhaps only now: its request may act as long from now."""
+        self.move(place, OrderState.IN_DOUBT)
+        self.note(place, error=why)
+        if self._settles_after is None:
+            self._settles_after = int(SETTLE * 1_000_000)
+            if self.open_until is not None and self.claimed_at is not None:  # as it was kept with the claim
+                self._settles_after = max(0, self.open_until - self.claimed_at)
+            self.open_until = max(self.open_until or 0, now + self._settles_after)
 
     def record(self, place: int, task_id: str | None, status: str | None) -> None:
         """Give an order its task; None keeps what is recorded.
@@ -185,6 +198,16 @@ class Chunk:
         self._parts, self._new = 0, dict(self.tasks)
         return task_id
 
+    def cancel_may_act(self, place: int, now: int) -> bool:
+        """Whether a cancel of an order's task that was not answered may still act."""
+        until = self.notes.get(place, Note()).cancel_until or 0
+        return self.state(place) is OrderState.CANCELLING and (until < 0 or now < until)
+
+    def cancel_settles_after(self, place: int) -> int:
+        """For how long a cancel on its way may act when its call has ended; 0 if none is on its way."""
+        until = self.notes.get(place, Note()).cancel_until or 0
+        return max(0, -until) if self.state(place) is OrderState.CANCELLING else 0
+
     def lost_drafts(self, place: int) -> int:
         """How many drafts may exist of an order besides its own, noted ones included."""
         noted = self.notes.get(place)
@@ -209,7 +232,7 @@ class Chunk:
     def _row(self, now: int) -> Row:
         """What it was, and what it is to be."""
         states = "".join(self.states)
-        row = (self.id, *self._was, self.epoch, self.claimed_at, now, states, self.open_until, self.cancels_until)
+        row = (self.id, *self._was, self.epoch, self.claimed_at, now, states, self.open_until)
         self._was = self.epoch, states
         return row
 
@@ -304,14 +327,13 @@ def body_row(chunk: int, orders: Sequence[NewOrder], *, compact: bool) -> Row:
 
 def chunk_of(row: Row) -> Chunk:
     """A chunk from its row; LedgerUnusable if that is damaged."""
-    number, run, epoch, claimed_at, updated_at, states, open_until, cancels_until = row
+    number, run, epoch, claimed_at, updated_at, states, open_until = row
     if not isinstance(states, str) or not states or len(states) > PLACES or not _known.issuperset(states):
         raise damaged("chunks", f"chunk {number}", f"states cannot be {states!r:.80}")
-    numbers = (run, epoch, claimed_at or 0, updated_at, open_until or 0, cancels_until or 0)
+    numbers = (run, epoch, claimed_at or 0, updated_at, open_until or 0)
     if not all(isinstance(value, int) for value in numbers):
         raise damaged("chunks", f"chunk {number}", "a number or a time is none")
-    times = claimed_at, updated_at
-    return Chunk(number, run, epoch, *times, list(states), open_until, cancels_until, was=(epoch, states))
+    return Chunk(number, run, epoch, claimed_at, updated_at, list(states), open_until, was=(epoch, states))
 
 
 def chunks_of(db: Database, rows: Iterable[Row], *, said: bool = True, bodies: bool = False) -> dict[int, Chunk]:

@@ -14,7 +14,7 @@ CREATE TABLE runs (
   epoch {big} NOT NULL DEFAULT 1, lease_until {big} NOT NULL DEFAULT 0, archived_at {big}, archived_in TEXT);
 CREATE TABLE chunks (
   id {big} NOT NULL PRIMARY KEY, run {big} NOT NULL, epoch {big} NOT NULL DEFAULT 0, claimed_at {big}, updated_at {big} NOT NULL,
-  states TEXT NOT NULL, open_until {big}, cancels_until {big}){narrow};
+  states TEXT NOT NULL, open_until {big}){narrow};
 CREATE INDEX chunks_of_run ON chunks (run, id);
 CREATE TABLE bodies (
   chunk {big} NOT NULL PRIMARY KEY, packed INTEGER NOT NULL DEFAULT 0, meta TEXT NOT NULL, body {bytes} NOT NULL,
@@ -22,7 +22,7 @@ CREATE TABLE bodies (
 CREATE TABLE results (chunk {big} NOT NULL, part INTEGER NOT NULL, status TEXT, ids TEXT NOT NULL, PRIMARY KEY (chunk, part)){by_key};
 CREATE TABLE notes (
   chunk {big} NOT NULL, place INTEGER NOT NULL, status TEXT, error TEXT, lost_drafts INTEGER NOT NULL DEFAULT 0,
-  PRIMARY KEY (chunk, place)){by_key};
+  cancel_until {big}, PRIMARY KEY (chunk, place)){by_key};
 CREATE TABLE keys (
   environment TEXT NOT NULL, key TEXT NOT NULL, chunk {big} NOT NULL, place INTEGER NOT NULL, fingerprint {big},
   PRIMARY KEY (environment, key)){by_key};
@@ -294,23 +294,23 @@ INSERT INTO keys (environment, key, chunk, place, fingerprint) VALUES {rows} ON 
 -- name: add_contested
 INSERT INTO contested (run, chunk, place, key) VALUES {rows} ON CONFLICT (run, chunk, place) DO NOTHING;
 -- name: chunks
-SELECT id, run, epoch, claimed_at, updated_at, states, open_until, cancels_until FROM chunks WHERE id {among:ids} ORDER BY id;
+SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks WHERE id {among:ids} ORDER BY id;
 -- name: chunk
-SELECT id, run, epoch, claimed_at, updated_at, states, open_until, cancels_until FROM chunks WHERE id = :id;
+SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks WHERE id = :id;
 -- name: lock_chunk
 SELECT id FROM chunks WHERE id = :id {for_update};
 -- name: chunks_of_run
-SELECT id, run, epoch, claimed_at, updated_at, states, open_until, cancels_until FROM chunks WHERE run = :run AND id > :after AND id <= :last ORDER BY id LIMIT :most;
+SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks WHERE run = :run AND id > :after AND id <= :last ORDER BY id LIMIT :most;
 -- name: chunks_with
-SELECT id, run, epoch, claimed_at, updated_at, states, open_until, cancels_until FROM chunks
+SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks
 WHERE run = :run AND id > :after AND id <= :last AND states {like} :letters ORDER BY id LIMIT :most;
 -- name: chunks_anywhere_with
-SELECT id, run, epoch, claimed_at, updated_at, states, open_until, cancels_until FROM chunks WHERE id > :after AND states {like} :letters ORDER BY id LIMIT :most;
+SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks WHERE id > :after AND states {like} :letters ORDER BY id LIMIT :most;
 -- name: states_of_run
 SELECT states, count(*) FROM chunks WHERE run = :run AND id BETWEEN :first AND :last GROUP BY states;
 -- name: change
 UPDATE chunks SET epoch = new.column4, claimed_at = CAST(new.column5 AS {big}), updated_at = new.column6, states = new.column7,
-  open_until = CAST(new.column8 AS {big}), cancels_until = CAST(new.column9 AS {big})
+  open_until = CAST(new.column8 AS {big})
 FROM (VALUES {rows}) AS new WHERE chunks.id = new.column1 AND chunks.epoch = new.column2 AND chunks.states = new.column3;
 -- name: bodies
 SELECT chunk, packed, meta, body, source FROM bodies WHERE chunk {among:ids};
@@ -323,21 +323,22 @@ SELECT chunk, part, status, ids FROM results WHERE chunk = :chunk ORDER BY part;
 -- name: add_results
 INSERT INTO results (chunk, part, status, ids) VALUES {rows};
 -- name: notes
-SELECT chunk, place, status, error, lost_drafts FROM notes WHERE chunk {among:ids};
+SELECT chunk, place, status, error, lost_drafts, cancel_until FROM notes WHERE chunk {among:ids};
 -- name: notes_of_chunk
-SELECT chunk, place, status, error, lost_drafts FROM notes WHERE chunk = :chunk;
+SELECT chunk, place, status, error, lost_drafts, cancel_until FROM notes WHERE chunk = :chunk;
 -- name: lost_of_run
 SELECT notes.chunk, place, lost_drafts FROM notes JOIN chunks ON chunks.id = notes.chunk WHERE run = :run AND lost_drafts > 0
 AND chunk BETWEEN :first AND :last;
 -- name: note
-INSERT INTO notes (chunk, place, status, error, lost_drafts) VALUES {rows}
-ON CONFLICT (chunk, place) DO UPDATE SET status = excluded.status, error = excluded.error, lost_drafts = excluded.lost_drafts;
+INSERT INTO notes (chunk, place, status, error, lost_drafts, cancel_until) VALUES {rows}
+ON CONFLICT (chunk, place) DO UPDATE SET status = excluded.status, error = excluded.error, lost_drafts = excluded.lost_drafts,
+  cancel_until = excluded.cancel_until;
 -- name: chunks_that_name@sqlite
-SELECT DISTINCT chunks.id, run, chunks.epoch, claimed_at, updated_at, states, open_until, cancels_until FROM json_each(:quoted) AS named
+SELECT DISTINCT chunks.id, run, chunks.epoch, claimed_at, updated_at, states, open_until FROM json_each(:quoted) AS named
 JOIN bodies ON instr(bodies.meta, named.value) > 0 JOIN chunks ON chunks.id = bodies.chunk JOIN runs ON runs.number = run
 WHERE environment = :environment;
 -- name: chunks_that_name@postgresql
-SELECT DISTINCT chunks.id, run, chunks.epoch, claimed_at, updated_at, states, open_until, cancels_until FROM unnest(:quoted::text[]) AS named
+SELECT DISTINCT chunks.id, run, chunks.epoch, claimed_at, updated_at, states, open_until FROM unnest(:quoted::text[]) AS named
 JOIN bodies ON position(named IN bodies.meta) > 0 JOIN chunks ON chunks.id = bodies.chunk JOIN runs ON runs.number = run
 WHERE environment = :environment;
 -- name: recorded@sqlite

@@ -44,8 +44,6 @@ RECORDED = {
 
 _RECORDED = {state: frozenset(LETTERS[source] for source in RECORDED[state]) for state in RECORDED}
 _CLAIMED = frozenset(LETTERS[state] for state in CLAIMED)
-_DOUBTFUL = frozenset(LETTERS[state] for state in DOUBTFUL)
-_CANCELLING = LETTERS[OrderState.CANCELLING]
 
 CRASHED = "the process ended before the answer was recorded"
 """What an order in doubt after a crash says in its ``error``."""
@@ -87,8 +85,8 @@ def claim(db: Database, wishes: Sequence[Claim]) -> list[set[int]]:
             free = [place for place in at if place < len(chunk.states) and chunk.states[place] == source]
             if wish.source is OrderState.IN_DOUBT:
                 free = [place for place in free if place in chunk.tasks]
-            if wish.source is OrderState.CANCELLING and wish.now < (chunk.cancels_until or 0):
-                free = []
+            if wish.source is OrderState.CANCELLING:
+                free = [place for place in free if not chunk.cancel_may_act(place, wish.now)]
             if free:
                 for place in free:
                     chunk.states[place] = target
@@ -274,10 +272,10 @@ def _record(
         letter = chunk.states[place]
         if letter not in _RECORDED[new.state] or (letter in _CLAIMED and not mine):
             raise _complaint(db, run, chunk, place, f"become {new.state.word}")
-        if letter not in _CLAIMED and not new.answered:
-            refuse_open(run, chunk, letter, new.state, as_of)
+        if letter not in _CLAIMED and not new.ended:
+            refuse_open(run, chunk, place, new.state, as_of)
         if new.state is OrderState.CANCELLING:
-            chunk.cancels_until = max(chunk.cancels_until or 0, results.now + run.settle)
+            chunk.note(place, cancel_until=results.now + run.settle if new.ended else -max(1, run.settle))
         elif new.state is OrderState.IN_DOUBT and letter in _CLAIMED:
             keep_open(run, chunk, results.now)  # from when the call ended, not from when it began
         chunk.states[place] = LETTERS[new.state]
@@ -292,7 +290,7 @@ def _record(
             keep_open(run, chunk, results.now)
 
 
-def refuse_open(run: Held, chunk: Chunk, letter: str, target: OrderState, now: int) -> None:
+def refuse_open(run: Held, chunk: Chunk, place: int, target: OrderState, now: int) -> None:
     """Refuse to settle an order by a read, or a person's decision, while what was sent for it may still act.
 
     A cancel may act on a task that was just read as live; so only its result ends ``cancelling``. A create or a
@@ -301,12 +299,10 @@ def refuse_open(run: Held, chunk: Chunk, letter: str, target: OrderState, now: i
     Raises:
         StillOpen: it may.
     """
-    cancelling = letter == _CANCELLING and target not in (OrderState.CANCELLED, OrderState.CANCELLING)
-    until = chunk.cancels_until or 0 if cancelling else 0
-    if letter in _DOUBTFUL and target is OrderState.REFUSED:
-        until = max(until, chunk.open_until or 0)
-    if now < until:
-        why = open_words(from_microseconds(until), cancelling=cancelling)
+    cancelling = target not in (OrderState.CANCELLED, OrderState.CANCELLING) and chunk.cancel_may_act(place, now)
+    until = chunk.notes[place].cancel_until or 0 if cancelling else chunk.open_until or 0
+    if cancelling or (chunk.state(place) in DOUBTFUL and target is OrderState.REFUSED and now < until):
+        why = open_words(from_microseconds(until) if until > 0 else None, cancelling=cancelling)
         raise StillOpen(f"an order of run {run.id} stays in doubt: {why}")
 
 
@@ -386,14 +382,23 @@ def clean(text: str | None) -> str | None:
 
 
 def recover(db: Database, run: Held, now: int) -> None:
-    """Take over the claims of earlier holders of a run; what this one has claimed is left alone."""
-    for page in each_page(db, run.number, CLAIMED, after=run.first - 1, last=run.last):
+    """Take over the claims of earlier holders of a run; what this one has claimed is left alone.
+
+    The calls of those holders have ended by now, nobody knows when: until when they may act counts from now.
+    """
+    for page in each_page(db, run.number, CLAIMED | {OrderState.CANCELLING}, after=run.first - 1, last=run.last):
         for chunk in page.values():
             if run.claims.get(chunk.id) == chunk.epoch:
                 continue
+            cancels = [place for place in chunk.places((OrderState.CANCELLING,)) if chunk.cancel_settles_after(place)]
+            for place in cancels:
+                chunk.note(place, cancel_until=now + chunk.cancel_settles_after(place))
+            if not chunk.places(CLAIMED):
+                if cancels:
+                    chunk.save(db, now)
+                continue
             for place in chunk.places((OrderState.SENDING,)):
-                chunk.move(place, OrderState.IN_DOUBT)
-                chunk.note(place, error=CRASHED)
+                chunk.put_in_doubt(place, CRASHED, now)
             for place in chunk.places((OrderState.DRAFTING,)):
                 chunk.move(place, OrderState.PENDING)
                 chunk.note(place, error=None, lost_drafts=chunk.lost_drafts(place) + 1)
@@ -422,7 +427,7 @@ def resolve(
         if None not in (task_id, known) and task_id != known:
             raise IllegalTransition(f"task {known} is recorded for order {key} of run {run.id}")
         created = task_id is not None
-        refuse_open(run, chunk, chunk.states[place], OrderState.CREATED if created else OrderState.REFUSED, now)
+        refuse_open(run, chunk, place, OrderState.CREATED if created else OrderState.REFUSED, now)
         # By a person, who may know it of an order in any of these states.
         chunk.states[place] = LETTERS[OrderState.CREATED if created else OrderState.REFUSED]
         chunk.record(place, task_id, None)

@@ -158,9 +158,7 @@ def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> I
     """The orders of a chunk; ``standing``: with what became of their keys since, where others have them."""
     updated_at = from_microseconds(chunk.updated_at)
     claimed_at = None if chunk.claimed_at is None else from_microseconds(chunk.claimed_at)
-    claims_until, cancels_until = (
-        None if until is None else from_microseconds(until) for until in (chunk.open_until, chunk.cancels_until)
-    )
+    open_until = None if chunk.open_until is None else from_microseconds(chunk.open_until)
     for place, meta, payload, source_row in chunk.orders():
         state, error = chunk.state(place), chunk.error(place)
         task_id, status = chunk.task(place), chunk.status(place)
@@ -179,9 +177,10 @@ def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> I
         elif state in OWNED_ELSEWHERE and owner is not None:
             task_id, status, error = owner.task_id, owner.status, error or _told(state, owner)
         number = number_of(chunk.id, place)
-        until = claims_until if state in DOUBTFUL else None
+        until = open_until if state in DOUBTFUL else None
         if state is OrderState.CANCELLING:
-            until = cancels_until
+            ends = chunk.notes[place].cancel_until or 0 if place in chunk.notes else 0
+            until = from_microseconds(ends) if ends > 0 else None
         yield OrderRow(
             number, meta.line, meta.key, state, payload, source_row, task_id, status, error, at, updated_at, until
         )

@@ -58,11 +58,10 @@ COLUMNS: Mapping[str, str] = {
         "columns:text? options:text? holder_pid:number? holder_host:text? holder_since:time? finished_at:time? "
         "epoch:number lease_until:time archived_at:time? archived_in:text?"
     ),
-    "chunks": "*id:number run:number epoch:number claimed_at:time? updated_at:time states:text open_until:time? "
-    "cancels_until:time?",
+    "chunks": "*id:number run:number epoch:number claimed_at:time? updated_at:time states:text open_until:time?",
     "bodies": "*chunk:number packed:kept meta:text body:bytes source:bytes",
     "results": "*chunk:number *part:number status:text? ids:text",
-    "notes": "*chunk:number *place:place status:text? error:text? lost_drafts:number",
+    "notes": "*chunk:number *place:place status:text? error:text? lost_drafts:number cancel_until:digest?",
     "keys": "*environment:text *key:text chunk:number place:place fingerprint:digest?",
     "contested": "*run:number *chunk:number *place:place key:text",
     "unused_drafts": "*task_id:text run:number key:text noted_at:time cancelled_at:time?",
@@ -172,9 +171,7 @@ def _runs(db: Database, known: dict[int, RunInfo]) -> Iterator[Flaw]:
 
 def _chunks(db: Database, known: Mapping[int, RunInfo], *, decoding: bool) -> Iterator[Flaw]:
     has_keys = not _is_archive(db)
-    rows = db.stream(
-        "SELECT id, run, epoch, claimed_at, updated_at, states, open_until, cancels_until FROM chunks ORDER BY id"
-    )
+    rows = db.stream("SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks ORDER BY id")
     while page := list(islice(rows, PAGE)):
         found, flaws = _read(db, page)
         if flaws:  # one by one

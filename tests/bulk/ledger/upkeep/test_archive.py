@@ -259,8 +259,8 @@ async def test_an_older_archive_is_looked_at_and_added_to(path: Path, to: Path, 
     with closing(sqlite3.connect(to)) as database:
         for table in ("segments", "distributions", "workers"):
             database.execute(f"DROP TABLE {table}")
-        for column in ("open_until", "cancels_until"):
-            database.execute(f"ALTER TABLE chunks DROP COLUMN {column}")
+        database.execute("ALTER TABLE chunks DROP COLUMN open_until")
+        database.execute("ALTER TABLE notes DROP COLUMN cancel_until")
         database.execute("UPDATE ledger_meta SET value = 3 WHERE name = 'schema_version'")
         database.commit()
     assert [row.key for row in await archived_results(to, first)] == ["TRK-1"]

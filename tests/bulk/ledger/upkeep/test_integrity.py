@@ -112,7 +112,7 @@ async def make(path: Path) -> None:
         await (await loaded(ledger, orders(80)[60:])).close()
     with closing(sqlite3.connect(path)) as database:
         database.execute("INSERT INTO unused_drafts VALUES ('task-9', 2, 'TRK-41', 1, 2)")
-        database.execute("INSERT INTO notes VALUES (3, 4, NULL, 'said', 1)")
+        database.execute("INSERT INTO notes VALUES (3, 4, NULL, 'said', 1, NULL)")
         database.execute("INSERT INTO contested VALUES (3, 4, 1, 'TRK-62')")
         database.execute("INSERT INTO distributions VALUES (3, 1, 1, '{}', 0, 0, 0, 9, 2, 'LimitReached', 'enough')")
         database.execute("INSERT INTO segments VALUES (3, 0, 4, 4, 1, 'open', 'one', 0, 1, 0, 0, 0, 0)")

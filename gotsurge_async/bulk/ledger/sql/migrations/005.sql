@@ -2,4 +2,4 @@
 
 -- name: effects
 ALTER TABLE chunks ADD COLUMN open_until {big};
-ALTER TABLE chunks ADD COLUMN cancels_until {big};
+ALTER TABLE notes ADD COLUMN cancel_until {big};
