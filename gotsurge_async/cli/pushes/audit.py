@@ -273,7 +273,11 @@ def _question(findings: Sequence[Finding]) -> str:
 
 
 async def _repair(wish: _Wish, report: _Report, chosen: Sequence[list[Finding]]) -> None:
+    if not chosen:
+        return
     async with open_ledger(wish.place) as ledger, wish.audit(ledger) as audit:
+        assert report.audit is not None  # noqa: S101 - it is made with the report
+        audit.incomplete = report.audit.incomplete  # then the notes stay, and the same command continues
         for target, runs in report.groups:
             mine = {run.id: run for run in runs}
             some = [findings for findings in chosen if findings[0].run in mine]
