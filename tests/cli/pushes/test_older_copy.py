@@ -358,3 +358,16 @@ def test_a_summary_that_does_not_say_enough_is_named(desk: Desk) -> None:
     }
     assert pushed(desk, write_orders(desk.folder / "orders.csv", ["B"]))[0] == 3
     assert live(desk) == ["A", "B"]
+
+
+def test_a_ledger_that_is_gone_and_that_no_register_knows(platform_desk: Desk, register: Path) -> None:
+    """What was pushed before there was a register: the first push of the new ledger looks each order up, and sends."""
+    desk = platform_desk
+    desk.push("A")
+    put_back(desk, gone=True)
+    shutil.rmtree(desk.folder / "out")
+    shutil.rmtree(register.parent)
+    accept(desk)
+    code, summary, _ = pushed(desk, write_orders(desk.folder / "orders.csv", ["A", "B"]))
+    assert (code, summary["created"]) == (0, 2)
+    assert live(desk) == ["A", "B"]
