@@ -1,6 +1,7 @@
 """Rule 8: a request that was sent and not answered may act late, and no earlier read settles its order."""
 
 import asyncio
+import shutil
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async import Limits
-from gotsurge_async.bulk import Mode, OrderState, Push, Reconciler, Undo
+from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler, Undo
 from gotsurge_async.bulk.after.resolve import Resolution, Resolver
 from gotsurge_async.bulk.ledger import OrderOutcome, StillOpen
+from gotsurge_async.bulk.ledger.upkeep.backup import backup
+from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older
 from gotsurge_async.bulk.send.load import UnusableSource
 from gotsurge_async.simulator import Fault
 from tests.support.orders import orders
@@ -226,3 +229,23 @@ async def test_the_time_is_a_setting_that_is_kept_with_the_intent(tmp_path: Path
         here.clock.ahead += timedelta(seconds=21)
         await Reconciler(here.gs, here.ledger).reconcile(run_id)
         assert await here.states(run_id) == {"T-0": OrderState.CREATED}
+
+
+@BOTH
+async def test_a_cancel_stays_open_when_an_older_copy_is_accepted(tmp_path: Path, account: str, mode: Mode) -> None:
+    """The copy was made while cancels were open: however often they are read, no order is created before the time."""
+    path, copy = tmp_path / "ledger.db", tmp_path / "copy.db"
+    async with place(tmp_path, account) as here:
+        run_id = await undone_without_answers(here, mode)
+        backup(path, copy)
+        await here.push(orders(4), mode=mode)
+        await here.ledger.close()
+        shutil.copy(copy, path)
+        await accept_older(path, clock=here.clock.now)
+        async with await Ledger.open(path, clock=here.clock.now) as ledger:
+            reconciler = Reconciler(here.gs, ledger, rescan_after=0)
+            for _ in range(2):
+                result = await reconciler.reconcile(run_id)
+                assert (result.created, len(result.in_doubt)) == ((), 3)
+            here.clock.ahead += SETTLE
+            assert len((await reconciler.reconcile(run_id)).created) == 3
