@@ -348,13 +348,14 @@ def _steps(report: _Report, wish: _Wish) -> list[Step]:
     steps: list[Step] = []
     seen: set[tuple[str, Kind]] = set()
     numbers = Counter((finding.run, finding.kind) for finding in report.left)
+    readable = {finding.run for finding in report.left if finding.kind is Kind.IN_DOUBT and finding.task_ids}
     for finding in report.left:
         info = report.runs.get(finding.run)
         if (finding.run, finding.kind) in seen or info is None:
             continue
         seen.add((finding.run, finding.kind))
         counts = {"in_doubt": numbers[finding.run, Kind.IN_DOUBT]}
-        standing = Standing(info=info, counts=counts, ledger=wish.place)
+        standing = Standing(info=info, counts=counts, ledger=wish.place, recorded=info.id in readable)
         why = f"{numbers[finding.run, finding.kind]:,} {finding.kind.replace('_', ' ')}"
         if finding.kind is Kind.IN_DOUBT:
             steps += next_steps(standing)

@@ -220,7 +220,7 @@ def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool, a
     for file, why in lost.unreadable.items():
         say(f"{file}: not read in: {why}")
     on = commands_for("`gotsurge runs` and, for each environment, `gotsurge reconcile`", str(ledger))
-    click.echo(f"{ledger}: {number_of(done.in_doubt, 'order is', 'orders are')} in doubt now; {on} go on")
+    click.echo(f"{ledger}: {number_of(done.in_doubt, 'order of it is', 'orders of it are')} in doubt now; {on} go on")
     say(
         "runs of which no result files were read in may have sent more: new orders are looked up before they are sent, "
         f"or are in doubt, until `gotsurge ledger accept-older --nothing-was-lost --ledger {shlex.quote(str(ledger))}`"

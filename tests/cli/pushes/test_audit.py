@@ -232,3 +232,13 @@ def test_a_repair_does_not_forget_what_an_unfinished_audit_has_read(desk: Desk) 
         if not document["incomplete"]:
             break
     assert (document["incomplete"], document["orders"], repaired) == ("", 30, ["K-1"])
+
+
+def test_a_plain_partner_is_not_sent_to_reconcile_for_what_no_read_can_settle(desk: Desk) -> None:
+    """Without a recorded task there is nothing to read: a person, or the event, settles the order."""
+    run_id = desk.push_lost("A")
+    done = audit(desk)
+    assert done.exit_code == 3
+    assert f"gotsurge resolve {run_id}" in done.stderr
+    assert "gotsurge receive" in done.stderr
+    assert f"1 in doubt: gotsurge reconcile {run_id}" not in done.stderr
