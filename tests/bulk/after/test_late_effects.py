@@ -249,3 +249,39 @@ async def test_a_cancel_stays_open_when_an_older_copy_is_accepted(tmp_path: Path
                 assert (result.created, len(result.in_doubt)) == ((), 3)
             here.clock.ahead += SETTLE
             assert len((await reconciler.reconcile(run_id)).created) == 3
+
+
+@BOTH
+async def test_what_a_dead_process_sent_stays_open(tmp_path: Path, account: str, mode: Mode) -> None:
+    """The time is durable with the claim: whoever finds the orders of a dead process cannot call them not created."""
+    async with place(tmp_path, account) as here:
+        async with (await Push(here.gs, here.ledger, mode=mode).load_orders(orders(1)))[0] as run:
+            run.settle_after(SETTLE.total_seconds())
+            await run.start()
+            (waiting,) = [each for page in [page async for page in run.pending()] for each in page]
+            (order_id,) = await run.claim([waiting.id])
+            if mode is Mode.TWO_PHASE:
+                here.clock.ahead += timedelta(seconds=40)  # the broadcast leaves later than the drafts
+                drafted = OrderOutcome(order_id, OrderState.DRAFTED, task_id="task-1")
+                await run.record([drafted], broadcast=True)
+        async with await here.ledger.hold(run.id) as found:
+            await found.recover()
+            (row,) = [row async for row in found.rows()]
+            assert row.is_open(here.clock.now() + SETTLE - timedelta(seconds=10))
+            with pytest.raises(StillOpen):
+                await found.resolve({row.key: None}, by="Mei")
+            here.clock.ahead += SETTLE
+            await found.resolve({row.key: None}, by="Mei")
+
+
+async def test_a_renewed_claim_stays_open_longer(tmp_path: Path) -> None:
+    """A try that leaves later may act later."""
+    async with place(tmp_path, "plain") as here:
+        async with (await Push(here.gs, here.ledger).load_orders(orders(1)))[0] as run:
+            await run.start()
+            (waiting,) = [each for page in [page async for page in run.pending()] for each in page]
+            await run.claim([waiting.id])
+            here.clock.ahead += timedelta(seconds=40)
+            await run.renew_claim([waiting.id])
+        (row,) = [row async for row in here.ledger.rows(run.id)]
+        assert row.is_open(here.clock.now() + SETTLE - timedelta(seconds=10))
