@@ -161,7 +161,7 @@ def vacuum_(ledger: Place, as_json: bool) -> None:
 @click.option(
     "--nothing-was-lost",
     is_flag=True,
-    help="End it: all that was sent since the copy was made is known now, so new orders are sent without a question.",
+    help="End the checks: you know all that was sent since the copy was made. New orders are no longer looked up.",
 )
 @json_option
 def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool, as_json: bool) -> None:
