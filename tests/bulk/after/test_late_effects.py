@@ -274,14 +274,18 @@ async def test_what_a_dead_process_sent_stays_open(tmp_path: Path, account: str,
             await found.resolve({row.key: None}, by="Mei")
 
 
-async def test_a_renewed_claim_stays_open_longer(tmp_path: Path) -> None:
-    """A try that leaves later may act later."""
+@pytest.mark.parametrize("ended", [False, True])
+async def test_what_leaves_or_ends_later_stays_open_longer(tmp_path: Path, ended: bool) -> None:
+    """A try that leaves later may act later, and the time of one without an answer counts from its end."""
     async with place(tmp_path, "plain") as here:
         async with (await Push(here.gs, here.ledger).load_orders(orders(1)))[0] as run:
             await run.start()
             (waiting,) = [each for page in [page async for page in run.pending()] for each in page]
             await run.claim([waiting.id])
             here.clock.ahead += timedelta(seconds=40)
-            await run.renew_claim([waiting.id])
+            if ended:
+                await run.record([OrderOutcome(waiting.id, OrderState.IN_DOUBT)])
+            else:
+                await run.renew_claim([waiting.id])
         (row,) = [row async for row in here.ledger.rows(run.id)]
         assert row.is_open(here.clock.now() + SETTLE - timedelta(seconds=10))
