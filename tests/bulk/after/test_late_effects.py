@@ -289,3 +289,16 @@ async def test_what_leaves_or_ends_later_stays_open_longer(tmp_path: Path, ended
                 await run.renew_claim([waiting.id])
         (row,) = [row async for row in here.ledger.rows(run.id)]
         assert row.is_open(here.clock.now() + SETTLE - timedelta(seconds=10))
+
+
+async def test_a_draft_that_another_run_takes_over_brings_its_time_along(tmp_path: Path) -> None:
+    """The broadcast of the earlier run may act for as long in the run that has the key now."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="reset", when="before"))
+        earlier = await here.push(orders(1), mode=Mode.TWO_PHASE)
+        assert await here.states(earlier) == {"T-0": OrderState.BROADCASTING}
+        (before,) = [row async for row in here.ledger.rows(earlier)]
+        async with (await Push(here.gs, here.ledger, mode=Mode.TWO_PHASE).load_orders(orders(1)))[0] as run:
+            (row,) = [row async for row in run.rows()]
+            assert (row.state, row.open_until) == (OrderState.BROADCASTING, before.open_until)
+            assert row.open_until is not None
