@@ -34,6 +34,7 @@ from gotsurge_async.config import (
     check_parts,
     from_env,
     is_count,
+    limits_for,
     secret_setting,
     settings_of,
 )
@@ -106,7 +107,7 @@ class GotSurge:
         self._state: Literal["new", "open", "closed", "shared"] = "new"
         timeouts = settings_of(Timeouts, timeouts, "timeouts", "total")
         policy = settings_of(RetryPolicy, retry, "retry", "attempts")
-        self.limits: Limits = settings_of(Limits, limits, "limits", "concurrency")
+        self.limits: Limits = limits_for(timeouts, settings_of(Limits, limits, "limits", "concurrency"))
         if not (credentials is None or isinstance(credentials, Credentials)):
             kind = type(credentials).__name__
             raise ConfigError(f"credentials: give Credentials(client_key=…, secret_key=…), not {kind}")

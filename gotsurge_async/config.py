@@ -258,13 +258,21 @@ class Limits:
             as quickly as usual; it falls when the service answers 429 or takes longer. See `calls.limiter`.
         rate: calls begun a second, None for no limit.
         settle: seconds after the end of a call, within which a request that was not answered may still act. Until they
-            have passed, a push with a ledger keeps such an order in doubt, unless it sees the result. The default is twice `Timeouts.total`, the
-            longest that a client waits for an answer: proxies give a request up sooner.
+            have passed, a push with a ledger keeps such an order in doubt, unless it sees the result. The default is
+            600, or twice `Timeouts.total` where that is more: a client waits no longer than ``total`` for an answer,
+            and proxies give a request up sooner.
     """
 
     concurrency: int = attrs.field(default=64, validator=_count)
     rate: float | None = attrs.field(default=None, validator=_rate)
     settle: float = attrs.field(default=SETTLE, validator=_settle)
+
+
+def limits_for(timeouts: Timeouts, limits: Limits) -> Limits:
+    """The limits of a client with some timeouts: the usual ``settle`` is too short for a longer ``total``."""
+    if limits.settle != SETTLE or 2 * timeouts.total <= SETTLE:
+        return limits
+    return attrs.evolve(limits, settle=min(2 * timeouts.total, MOST_SETTLE))
 
 
 LEAST_SECRET = 3

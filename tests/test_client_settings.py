@@ -211,3 +211,12 @@ async def test_a_clock_of_a_test_is_a_clock() -> None:
     """What stands in for time and transport in tests passes."""
     async with make(clock=ManualClock()) as gs:
         assert (await gs.tasks.get("t")).id == "t"
+
+
+@pytest.mark.parametrize(
+    ("total", "limits", "settle"),
+    [(300, None, 600), (10, None, 600), (1500, None, 3000), (1500, 8, 3000), (1500, Limits(settle=20), 20)],
+)
+def test_a_request_may_act_longer_where_its_answer_is_awaited_longer(total: float, limits: Any, settle: float) -> None:
+    """The usual time is at least twice what a client waits for an answer; one that is said stays."""
+    assert make(timeouts=Timeouts(total=total), limits=limits).limits.settle == settle

@@ -34,7 +34,16 @@ from gotsurge_async.bulk.send.entering import Entering
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.send.two_phase import TwoPhaseSender
 from gotsurge_async.bulk.sources import Source
-from gotsurge_async.calls.create import Created, Identity, Unprocessed, chunk_done, named_by, other_name, stops_all
+from gotsurge_async.calls.create import (
+    Created,
+    Identity,
+    InDoubt,
+    Unprocessed,
+    chunk_done,
+    named_by,
+    other_name,
+    stops_all,
+)
 from gotsurge_async.calls.retry import backoff
 from gotsurge_async.calls.stream import Batcher, Pages
 from gotsurge_async.cancellation import uninterrupted
@@ -347,7 +356,9 @@ class Push:
         async def finish(rows: Sequence[OrderRow]) -> Results:
             started = self._session.clock.monotonic()
             results = await sender.finish(rows)
-            self._halt(watch.count(results))
+            counted = {row.id for row in rows if row.state is OrderState.IN_DOUBT}  # when the watch began
+            new = [each for each in results if not (isinstance(each, InDoubt) and each.order.id in counted)]
+            self._halt(watch.count(new))
             return self._told(results, started)
 
         await self._batches(run.rows(WITH_DRAFT | {OrderState.CANCELLING}), finish)

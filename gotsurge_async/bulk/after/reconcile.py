@@ -37,7 +37,7 @@ from gotsurge_async.bulk.ledger import (
     TaskTaken,
 )
 from gotsurge_async.bulk.ledger.errors import open_words
-from gotsurge_async.bulk.ledger.upkeep.older_copy import LOST
+from gotsurge_async.bulk.ledger.upkeep.older_copy import LOST, TAKEN_BACK
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
@@ -292,8 +292,10 @@ async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusi
 
 def _kept(row: OrderRow, found: StillInDoubt) -> str:
     """What is noted of an order that stays in doubt. That an older copy was gone on with is never forgotten."""
-    told = (row.error or "").startswith(LOST) and not found.reason.startswith(LOST)
-    return f"{LOST}; {found.reason}" if told else found.reason
+    for words in (TAKEN_BACK, LOST):
+        if (row.error or "").startswith(words):
+            return found.reason if found.reason.startswith(words) else f"{words}; {found.reason}"
+    return found.reason
 
 
 async def _write_told_apart(
@@ -347,7 +349,7 @@ def _conclude(
     may_act = row.is_open(read_at)
     if tasks:
         concluded = _conclude_from(mode, row, tasks)
-        if not may_act or row.state is not OrderState.CANCELLING:
+        if not may_act or not _is_cancelling(row):
             return concluded
         is_result = isinstance(concluded, OrderOutcome) and concluded.state is OrderState.CANCELLED
         return concluded if is_result else _still_open(row)
@@ -359,8 +361,13 @@ def _conclude(
     return StillInDoubt(key=row.key, reason=findings.unclear.get(row.id) or row.error or "not found")
 
 
+def _is_cancelling(row: OrderRow) -> bool:
+    """Whether a cancel of the order's task was not answered, as far as is known."""
+    return row.state is OrderState.CANCELLING or (row.error or "").startswith(TAKEN_BACK)
+
+
 def _still_open(row: OrderRow) -> StillInDoubt:
-    why = open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
+    why = open_words(row.open_until, cancelling=_is_cancelling(row))
     return StillInDoubt(key=row.key, reason=why, task_ids=(row.task_id,) if row.task_id else ())
 
 

@@ -273,7 +273,11 @@ def _question(findings: Sequence[Finding]) -> str:
 
 
 async def _repair(wish: _Wish, report: _Report, chosen: Sequence[list[Finding]]) -> None:
+    if not chosen:
+        return
     async with open_ledger(wish.place) as ledger, wish.audit(ledger) as audit:
+        assert report.audit is not None  # noqa: S101 - it is made with the report
+        audit.incomplete = report.audit.incomplete  # then the notes stay, and the same command continues
         for target, runs in report.groups:
             mine = {run.id: run for run in runs}
             some = [findings for findings in chosen if findings[0].run in mine]
@@ -344,13 +348,14 @@ def _steps(report: _Report, wish: _Wish) -> list[Step]:
     steps: list[Step] = []
     seen: set[tuple[str, Kind]] = set()
     numbers = Counter((finding.run, finding.kind) for finding in report.left)
+    readable = {finding.run for finding in report.left if finding.kind is Kind.IN_DOUBT and finding.task_ids}
     for finding in report.left:
         info = report.runs.get(finding.run)
         if (finding.run, finding.kind) in seen or info is None:
             continue
         seen.add((finding.run, finding.kind))
         counts = {"in_doubt": numbers[finding.run, Kind.IN_DOUBT]}
-        standing = Standing(info=info, counts=counts, ledger=wish.place)
+        standing = Standing(info=info, counts=counts, ledger=wish.place, recorded=info.id in readable)
         why = f"{numbers[finding.run, finding.kind]:,} {finding.kind.replace('_', ' ')}"
         if finding.kind is Kind.IN_DOUBT:
             steps += next_steps(standing)

@@ -161,7 +161,7 @@ def vacuum_(ledger: Place, as_json: bool) -> None:
 @click.option(
     "--nothing-was-lost",
     is_flag=True,
-    help="End it: all that was sent since the copy was made is known now, so new orders are sent without a question.",
+    help="End the checks: you know all that was sent since the copy was made. New orders are no longer looked up.",
 )
 @json_option
 def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool, as_json: bool) -> None:
@@ -220,7 +220,7 @@ def accept_older_(ledger: Place, out: Path, yes: bool, nothing_was_lost: bool, a
     for file, why in lost.unreadable.items():
         say(f"{file}: not read in: {why}")
     on = commands_for("`gotsurge runs` and, for each environment, `gotsurge reconcile`", str(ledger))
-    click.echo(f"{ledger}: {number_of(done.in_doubt, 'order is', 'orders are')} in doubt now; {on} go on")
+    click.echo(f"{ledger}: {number_of(done.in_doubt, 'order of it is', 'orders of it are')} in doubt now; {on} go on")
     say(
         "runs of which no result files were read in may have sent more: new orders are looked up before they are sent, "
         f"or are in doubt, until `gotsurge ledger accept-older --nothing-was-lost --ledger {shlex.quote(str(ledger))}`"

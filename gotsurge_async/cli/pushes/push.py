@@ -354,7 +354,7 @@ class Pushing(Sending):
             self.say(
                 f"{orders} in doubt, and not sent: an older copy of the ledger was accepted, and a run that it does "
                 "not know may have sent them. Look them up, and resolve them; or, if none of them is there, push this "
-                "again with --not-sent-before. gotsurge ledger accept-older --nothing-was-lost ends this question"
+                "again with --not-sent-before. gotsurge ledger accept-older --nothing-was-lost ends these checks"
             )
 
     async def _handle_changed(self, gs: GotSurge, run: Run, admission: Admission) -> None:

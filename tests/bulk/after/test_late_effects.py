@@ -1,6 +1,7 @@
 """Rule 8: a request that was sent and not answered may act late, and no earlier read settles its order."""
 
 import asyncio
+import shutil
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async import Limits
-from gotsurge_async.bulk import Mode, OrderState, Push, Reconciler, Undo
+from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler, Undo
 from gotsurge_async.bulk.after.resolve import Resolution, Resolver
 from gotsurge_async.bulk.ledger import OrderOutcome, StillOpen
+from gotsurge_async.bulk.ledger.upkeep.backup import backup
+from gotsurge_async.bulk.ledger.upkeep.older_copy import accept_older
 from gotsurge_async.bulk.send.load import UnusableSource
 from gotsurge_async.simulator import Fault
 from tests.support.orders import orders
@@ -254,3 +257,76 @@ async def test_the_time_is_a_setting_that_is_kept_with_the_intent(tmp_path: Path
         here.clock.ahead += timedelta(seconds=21)
         await Reconciler(here.gs, here.ledger).reconcile(run_id)
         assert await here.states(run_id) == {"T-0": OrderState.CREATED}
+
+
+@BOTH
+async def test_a_cancel_stays_open_when_an_older_copy_is_accepted(tmp_path: Path, account: str, mode: Mode) -> None:
+    """The copy was made while cancels were open: however often they are read, no order is created before the time."""
+    path, copy = tmp_path / "ledger.db", tmp_path / "copy.db"
+    async with place(tmp_path, account) as here:
+        run_id = await undone_without_answers(here, mode)
+        backup(path, copy)
+        await here.push(orders(4), mode=mode)
+        await here.ledger.close()
+        shutil.copy(copy, path)
+        await accept_older(path, clock=here.clock.now)
+        async with await Ledger.open(path, clock=here.clock.now) as ledger:
+            reconciler = Reconciler(here.gs, ledger, rescan_after=0)
+            for _ in range(2):
+                result = await reconciler.reconcile(run_id)
+                assert (result.created, len(result.in_doubt)) == ((), 3)
+            here.clock.ahead += SETTLE
+            assert len((await reconciler.reconcile(run_id)).created) == 3
+
+
+@BOTH
+async def test_what_a_dead_process_sent_stays_open(tmp_path: Path, account: str, mode: Mode) -> None:
+    """The time is durable with the claim: whoever finds the orders of a dead process cannot call them not created."""
+    async with place(tmp_path, account) as here:
+        async with (await Push(here.gs, here.ledger, mode=mode).load_orders(orders(1)))[0] as run:
+            run.settle_after(SETTLE.total_seconds())
+            await run.start()
+            (waiting,) = [each for page in [page async for page in run.pending()] for each in page]
+            (order_id,) = await run.claim([waiting.id])
+            if mode is Mode.TWO_PHASE:
+                here.clock.ahead += timedelta(seconds=40)  # the broadcast leaves later than the drafts
+                drafted = OrderOutcome(order_id, OrderState.DRAFTED, task_id="task-1")
+                await run.record([drafted], broadcast=True)
+        async with await here.ledger.hold(run.id) as found:
+            await found.recover()
+            (row,) = [row async for row in found.rows()]
+            assert row.is_open(here.clock.now() + SETTLE - timedelta(seconds=10))
+            with pytest.raises(StillOpen):
+                await found.resolve({row.key: None}, by="Mei")
+            here.clock.ahead += SETTLE
+            await found.resolve({row.key: None}, by="Mei")
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_what_leaves_or_ends_later_stays_open_longer(tmp_path: Path, ended: bool) -> None:
+    """A try that leaves later may act later, and the time of one without an answer counts from its end."""
+    async with place(tmp_path, "plain") as here:
+        async with (await Push(here.gs, here.ledger).load_orders(orders(1)))[0] as run:
+            await run.start()
+            (waiting,) = [each for page in [page async for page in run.pending()] for each in page]
+            await run.claim([waiting.id])
+            here.clock.ahead += timedelta(seconds=40)
+            if ended:
+                await run.record([OrderOutcome(waiting.id, OrderState.IN_DOUBT)])
+            else:
+                await run.renew_claim([waiting.id])
+        (row,) = [row async for row in here.ledger.rows(run.id)]
+        assert row.is_open(here.clock.now() + SETTLE - timedelta(seconds=10))
+
+
+async def test_a_draft_that_another_run_takes_over_brings_its_time_along(tmp_path: Path) -> None:
+    """The broadcast of the earlier run may act for as long in the run that has the key now."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="reset", when="before"))
+        earlier = await here.push(orders(1), mode=Mode.TWO_PHASE)
+        assert await here.states(earlier) == {"T-0": OrderState.BROADCASTING}
+        (before,) = [row async for row in here.ledger.rows(earlier)]
+        async with (await Push(here.gs, here.ledger, mode=Mode.TWO_PHASE).load_orders(orders(1)))[0] as run:
+            (row,) = [row async for row in run.rows()]
+            assert (row.state, row.open_until) == (OrderState.BROADCASTING, before.open_until)
+            assert row.open_until is not None

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from gotsurge_async import Money
-from gotsurge_async.bulk import LimitReached, Mode, OrderState
+from gotsurge_async.bulk import LimitReached, Mode, OrderState, Push
 from gotsurge_async.bulk.ledger import LedgerUnusable, PendingOrder
 from gotsurge_async.bulk.ledger.segments import Tally
 from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch
@@ -19,6 +19,7 @@ from gotsurge_async.models.tasks import Receipt
 from gotsurge_async.simulator import Fault
 from tests.bulk.send.test_two_phase import pushing, states
 from tests.support.orders import order, orders
+from tests.support.pushes import place
 
 ORDER = PendingOrder(1, 1, "T-1", b"{}")
 CREATED: OrderResult[PendingOrder] = Created(order=ORDER, receipt=Receipt(id="task"))
@@ -131,6 +132,20 @@ async def test_too_many_doubts_stop_the_push(tmp_path: Path) -> None:
             assert await states(run) == {OrderState.IN_DOUBT: 5, OrderState.PENDING: 45}
         assert isinstance(sent.stopped_by, LimitReached)
         assert simulator.audit()["tasks"] == 5
+
+
+async def test_a_doubt_that_a_resume_does_not_settle_is_counted_once(tmp_path: Path) -> None:
+    """One order in doubt, whose draft cannot be read again, does not pass a limit of one."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="reset", when="before"))
+        here.simulator.order_fault(Fault(operation="platform.tasks.get", kind="status", status=404))
+        run_id = await here.push(orders(1), mode=Mode.TWO_PHASE)
+        assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT}
+        push = Push(here.gs, here.ledger, brakes=Brakes(max_in_doubt=1))
+        async with await here.ledger.hold(run_id) as run:
+            sent = await push.send(run)
+        assert sent.stopped_by is None
+        assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT}
 
 
 async def test_doubts_in_a_row_stop_the_push(tmp_path: Path) -> None:

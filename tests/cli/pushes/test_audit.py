@@ -219,3 +219,26 @@ async def test_ended_in_the_middle_and_started_again(tmp_path: Path, sent: signa
         done = await gotsurge("audit", *words, cwd=tmp_path)
         assert (done.code, done.document["orders"], done.document["findings"]) == (0, 200, [])
         assert 0 < done.document["reads"] <= 120
+
+
+def test_a_repair_does_not_forget_what_an_unfinished_audit_has_read(desk: Desk) -> None:
+    """With --max-reads and --repair the same command comes to an end, as it does without --repair."""
+    _, tasks = pushed(desk, *(f"K-{number}" for number in range(30)))
+    desk.simulator.remove(tasks["K-1"])
+    repaired = []
+    for _ in range(5):
+        document = audited(desk, "--max-reads", "12", "--repair", "--yes", "--by", "Mei")
+        repaired += [each["key"] for each in document["repaired"]]
+        if not document["incomplete"]:
+            break
+    assert (document["incomplete"], document["orders"], repaired) == ("", 30, ["K-1"])
+
+
+def test_a_plain_partner_is_not_sent_to_reconcile_for_what_no_read_can_settle(desk: Desk) -> None:
+    """Without a recorded task there is nothing to read: a person, or the event, settles the order."""
+    run_id = desk.push_lost("A")
+    done = audit(desk)
+    assert done.exit_code == 3
+    assert f"gotsurge resolve {run_id}" in done.stderr
+    assert "gotsurge receive" in done.stderr
+    assert f"1 in doubt: gotsurge reconcile {run_id}" not in done.stderr

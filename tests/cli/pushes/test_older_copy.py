@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from gotsurge_async.bulk import OrderState
+from gotsurge_async.bulk.after import first_pushed
+from gotsurge_async.models.tasks import Task, TaskStatus
 from gotsurge_async.simulator import Fault
 from tests.support.commands import HEADER, ROW, Desk, write_orders
 
@@ -358,3 +361,32 @@ def test_a_summary_that_does_not_say_enough_is_named(desk: Desk) -> None:
     }
     assert pushed(desk, write_orders(desk.folder / "orders.csv", ["B"]))[0] == 3
     assert live(desk) == ["A", "B"]
+
+
+def test_a_ledger_that_is_gone_and_that_no_register_knows(platform_desk: Desk, register: Path) -> None:
+    """What was pushed before there was a register: the first push of the new ledger looks each order up, and sends."""
+    desk = platform_desk
+    desk.push("A")
+    put_back(desk, gone=True)
+    shutil.rmtree(desk.folder / "out")
+    shutil.rmtree(register.parent)
+    accept(desk)
+    code, summary, _ = pushed(desk, write_orders(desk.folder / "orders.csv", ["A", "B"]))
+    assert (code, summary["created"]) == (0, 2)
+    assert live(desk) == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "state"),
+    [
+        (["broadcasting"], OrderState.CREATED),
+        (["broadcasting", "cancelled"], OrderState.CREATED),
+        (["broadcasting", "accepted"], OrderState.IN_DOUBT),
+        (["draft"], OrderState.IN_DOUBT),
+        (["cancelled"], OrderState.PENDING),
+    ],
+)
+def test_what_the_list_shows_of_an_order(statuses: list[str], state: OrderState) -> None:
+    """Two live tasks of one order are for a person to look at, and one that was taken back is sent again."""
+    tasks = [Task(id=f"t{at}", current_status=TaskStatus(status)) for at, status in enumerate(statuses)]
+    assert first_pushed._conclude(1, tasks).state is state

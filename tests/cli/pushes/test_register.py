@@ -401,3 +401,16 @@ async def test_a_program_is_told_of_a_damaged_register(tmp_path: Path, register:
     ):
         with pytest.raises(RegisterUnusable, match="is damaged"):
             await Push(gs, ledger).load_orders(orders(1))
+
+
+def test_a_ledger_counts_once_however_its_account_is_known(tmp_path: Path) -> None:
+    """By its key, by its name, by a token alone: the message of a refusal names one ledger, and no more ledgers."""
+    register = Register(tmp_path / "register.db")
+    for account in (Account("h:1", client="c"), Account("h:1", client="c", name="acme"), Account("h:1")):
+        register.enter(account, "one", "/one.db", f"run of {account}", orders=1, now=START)
+    for ledger, more in (("two", ""), ("three", ", and 1 more ledger. ")):
+        with pytest.raises(SecondLedger) as refused:
+            register.enter(Account("h:1", client="c"), ledger, f"/{ledger}.db", "run", orders=1, now=START)
+        assert more in str(refused.value)
+        assert ("more ledger" in str(refused.value)) is bool(more)
+        register.enter(Account("h:1", client="c"), ledger, f"/{ledger}.db", "run", orders=1, now=START, new_ledger=True)

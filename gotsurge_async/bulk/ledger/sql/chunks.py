@@ -208,6 +208,11 @@ class Chunk:
         until = self.notes.get(place, Note()).cancel_until or 0
         return max(0, -until) if self.state(place) is OrderState.CANCELLING else 0
 
+    def cancel_ends(self, place: int, now: int) -> int:
+        """Until when a cancel of an order may act, if a call that is on its way has ended by now."""
+        settles_after = self.cancel_settles_after(place)
+        return now + settles_after if settles_after else self.notes.get(place, Note()).cancel_until or 0
+
     def lost_drafts(self, place: int) -> int:
         """How many drafts may exist of an order besides its own, noted ones included."""
         noted = self.notes.get(place)

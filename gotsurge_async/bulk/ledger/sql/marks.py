@@ -392,7 +392,7 @@ def recover(db: Database, run: Held, now: int) -> None:
                 continue
             cancels = [place for place in chunk.places((OrderState.CANCELLING,)) if chunk.cancel_settles_after(place)]
             for place in cancels:
-                chunk.note(place, cancel_until=now + chunk.cancel_settles_after(place))
+                chunk.note(place, cancel_until=chunk.cancel_ends(place, now))
             if not chunk.places(CLAIMED):
                 if cancels:
                     chunk.save(db, now)

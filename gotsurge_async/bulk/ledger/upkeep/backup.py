@@ -49,7 +49,7 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
         try:
             with translated(shown), closing(Backend(where).reading()) as source:
                 sqlite.copy_to(copy, source.driver)
-            health = check(copy)
+            health = check(copy, is_copy=True)
             if health.flaws:
                 told = "; ".join(map(str, health.flaws[:3]))
                 raise LedgerUnusable(

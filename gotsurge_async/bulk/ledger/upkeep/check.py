@@ -52,8 +52,11 @@ class Health:
         return len(self.flaws) > self.older
 
 
-def check(where: str | Path | Place) -> Health:
+def check(where: str | Path | Place, *, is_copy: bool = False) -> Health:
     """Look a whole ledger through; nothing is written, and a push may go on meanwhile. It reads every page once.
+
+    Args:
+        is_copy: it was just copied: the ledger itself may count on meanwhile, so being older is not a flaw.
 
     Raises:
         LedgerError: there is none, or it is of another version.
@@ -71,7 +74,8 @@ def check(where: str | Path | Place) -> Health:
             identity = identity_of(db)
             if identity is not None:
                 health = evolve(health, ledger_id=identity.name, counter=identity.counter)
-            keeper.refuse_older(kept, identity, db, looking=True)
+            if not is_copy:
+                keeper.refuse_older(kept, identity, db, looking=True)
     except LedgerOlder as error:
         return evolve(health, flaws=(*health.flaws, Flaw("", "", error.words)), older=True)
     except LedgerUnusable as error:

@@ -24,6 +24,7 @@ from gotsurge_async.bulk.ledger.states import (
     READABLE,
     WAITING,
     Clock,
+    Mode,
     NewOrder,
     OrderState,
     RunInfo,
@@ -32,6 +33,9 @@ from gotsurge_async.bulk.ledger.states import (
 )
 from gotsurge_async.bulk.ledger.upkeep.counter import Identity, Keeper, identity_of, is_lacking
 from gotsurge_async.database import Database, Place
+
+TAKEN_BACK = f"{LOST}; it was being taken back"
+"""How the ``error`` of an order begins whose task was being cancelled: no read calls it created while that may act."""
 
 
 @frozen(kw_only=True)
@@ -183,12 +187,17 @@ def _put_in_doubt(db: Database, now: int) -> int:
                     chunk.states[place_] = LETTERS[OrderState.SUPERSEDED]
                     chunk.note(place_, error=LOST)
                     continue
+                is_cancelling = chunk.state(place_) is OrderState.CANCELLING
+                if is_cancelling and run.mode is Mode.DIRECT:
+                    continue  # its task is no draft, and certain; its cancel stays open
                 number += chunk.state(place_) is not OrderState.IN_DOUBT
+                if is_cancelling:
+                    chunk.open_until = max(chunk.open_until or 0, chunk.cancel_ends(place_, now))
                 # A draft that is recorded here proves nothing: another one may have been made and broadcast since. By
                 # its tracking id an order is found whatever became of it; by a draft that is one still it would be
                 # broadcast a second time, and by one that was cancelled since its key would be free.
                 if place_ in chunk.tasks:
-                    chunk.forget_draft(db, place_, LOST)
+                    chunk.forget_draft(db, place_, TAKEN_BACK if is_cancelling else LOST)
                 elif chunk.state(place_) is not OrderState.IN_DOUBT:
                     chunk.note(place_, error=LOST)
                 chunk.states[place_] = LETTERS[OrderState.IN_DOUBT]

@@ -243,7 +243,8 @@ class Register:
                     "looked up at GotSurge and that are not there, in a file of their own"
                 )
         if others and len(others) == len(entries) and not new_ledger:
-            more = f", and {len(others) - 1} more ledgers" if len(others) > 1 else ""
+            further = len({entry.ledger for entry in others}) - 1  # one has an entry for each way the account is known
+            more = f", and {number_of(further, 'more ledger')}" if further else ""
             raise SecondLedger(
                 f"ledger {path}: is new to this account of {account.service}, to which another ledger has pushed: "
                 f"{others[0]}{more}. This ledger does not know what those orders are, and would send them again; "
