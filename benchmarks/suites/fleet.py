@@ -57,6 +57,7 @@ def _round(
     server: Server, database: postgres.Server, folder: Path, units: int, number: int, name: str
 ) -> dict[str, float]:
     url = database.create(name)
+    (folder / "register.db").unlink(missing_ok=True)  # the same orders, from another ledger
     place = ["--env", "local", "--api-base", f"{server.origin}/api/partnership/v1", "--ledger", url]
     _command(folder, "db", "upgrade", "--ledger", url)
     with _workers(folder, place, number) as workers, psycopg.connect(url, autocommit=True) as asking:
@@ -114,7 +115,7 @@ def _workers(folder: Path, place: Sequence[str], number: int) -> Iterator[list[p
 
 def _environment(folder: Path) -> dict[str, str]:
     homes = {f"XDG_{name}_HOME": str(folder / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
-    return {**os.environ, **homes, "GOTSURGE_BEARER_TOKEN": BEARER}
+    return {**os.environ, **homes, "GOTSURGE_BEARER_TOKEN": BEARER, "GOTSURGE_REGISTER": str(folder / "register.db")}
 
 
 def _command(folder: Path, *words: str) -> None:

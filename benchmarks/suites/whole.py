@@ -74,7 +74,11 @@ def push_file(server: Server, file: Path, out: Path, count: int) -> tuple[float,
         check=False,
         capture_output=True,
         cwd=ROOT,
-        env={**compiled(out.parent / "pyc"), "GOTSURGE_BEARER_TOKEN": BEARER},
+        env={
+            **compiled(out.parent / "pyc"),
+            "GOTSURGE_BEARER_TOKEN": BEARER,
+            "GOTSURGE_REGISTER": str(out / "register.db"),  # each push has a ledger of its own, for the same orders
+        },
         preexec_fn=pinning.pin_client,
     )
     wall = time.perf_counter() - started

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.commands import EXAMPLES, environment, finish, start
+from tests.support.commands import EXAMPLES, REGISTER, environment, finish, start
 
 MIB = 1 << 20
 
@@ -55,6 +55,7 @@ async def peak_of_push(count: int, cwd: Path, api_base: str) -> int:
         "--json",
         "--quiet",
         cwd=cwd,
+        env={REGISTER: str(cwd / "register.db")},  # each has a ledger of its own, for the same simulator
     )
     finishing = asyncio.create_task(finish(process))
     peak = 0

@@ -191,10 +191,12 @@ async def test_an_interrupt_after_the_sending_does_not_say_that_nothing_was_sent
     write_orders(tmp_path / "orders.csv", range(3))
     async with Simulator() as simulator:
         simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
-        simulator.order_fault(Fault(operation="platform.tasks.list", when="before", kind="delay", seconds=30))
+        simulator.order_fault(
+            Fault(operation="platform.tasks.list", when="before", kind="delay", seconds=30, after_calls=1)
+        )
         words = [*local(simulator), "--account", "platform", "--mode", "two-phase", "--json", "--quiet"]
         process = await start("push", "orders.csv", *words, cwd=tmp_path)
-        await simulator.called("platform.tasks.list")
+        await simulator.called("platform.tasks.list", times=2)  # a new ledger looks its orders up first
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None
         assert b"stopping" in await process.stderr.readline()
