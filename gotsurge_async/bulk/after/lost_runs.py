@@ -67,7 +67,8 @@ async def import_lost_runs(ledger: Ledger, folder: Path) -> Imported:
     known = {info.id: info for info in await ledger.runs()}
     done: dict[str, int] = {}
     unreadable: dict[str, str] = {}
-    for path in await asyncio.to_thread(lambda: sorted(folder.glob("*-summary.json"))):
+    # The newest first: of the runs that created an order, the last one has it.
+    for path in await asyncio.to_thread(lambda: sorted(folder.glob("*-summary.json"), reverse=True)):
         summary = await asyncio.to_thread(_read_summary, path)
         if summary is None or identity is None or summary.ledger_id != identity.name:
             continue

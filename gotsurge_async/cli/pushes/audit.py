@@ -240,8 +240,11 @@ def _repairable(report: _Report, wish: _Wish) -> list[list[Finding]]:
     """What can be repaired, by run and kind."""
     chosen: dict[tuple[str, Kind], list[Finding]] = {}
     doubtful = frozenset[str]() if wish.all_vanished else _perhaps_of_others(report)
+    in_files = {finding.key for finding in report.findings if finding.kind is Kind.FILE and finding.task_ids}
     for finding in report.findings:
-        if finding.kind in REPAIRABLE and not (finding.kind is Kind.VANISHED and finding.run in doubtful):
+        if finding.kind in REPAIRABLE and finding.key in in_files:
+            say(f"{finding.key} is not repaired: a result file has another task of it; read that task first")
+        elif finding.kind in REPAIRABLE and not (finding.kind is Kind.VANISHED and finding.run in doubtful):
             chosen.setdefault((finding.run, finding.kind), []).append(finding)
     for run in sorted(doubtful):
         say(

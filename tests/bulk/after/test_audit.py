@@ -101,6 +101,20 @@ async def test_the_service_was_put_back_to_an_earlier_time(tmp_path: Path, accou
         assert await auditor.find() == []
 
 
+async def test_a_key_is_not_freed_while_another_task_of_it_is_live(tmp_path: Path) -> None:
+    """The task was cancelled at the service, and the order was made anew past the ledger: nothing is to be freed."""
+    async with place(tmp_path, settle=0) as here:
+        run_id = await here.push(orders(2))
+        here.simulator.move((await here.tasks(run_id))["T-0"], "cancelled")
+        (other,) = (await here.gs.tasks.create([order("T-0")])).tasks
+        found = await Auditor(here, tmp_path).find()
+        assert [(each.kind, each.key, each.task_ids) for each in found] == [(Kind.CHANGED, "T-0", (other.id,))]
+        assert f"task {other.id} has its tracking id and is live" in found[0].details
+        assert await Auditor(here, tmp_path).repair(run_id, found) == []
+        await here.push(orders(2))
+        assert live(here) == {"T-0": 1, "T-1": 1}
+
+
 async def test_a_task_that_is_still_hidden_has_not_vanished(tmp_path: Path) -> None:
     """Reads may not show a new task for a while: no repair frees its key before, and then it is there."""
     async with place(tmp_path, settle=600) as here:

@@ -17,7 +17,7 @@ import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.after.audit.notes import MISSING, Notes, Seen, facts_of, other_pickup, seen_of
-from gotsurge_async.bulk.after.lookup import task_reader
+from gotsurge_async.bulk.after.lookup import names_of, task_reader
 from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
 from gotsurge_async.bulk.after.resolve import read_created
 from gotsurge_async.bulk.after.results import runs_in
@@ -283,9 +283,22 @@ class Audit:
             ]
             seen |= await self._read(gs, run.mode, due)
             live = await self._notes.ask(self._notes.live_tasks, ids)
+            verdicts = {
+                row.id: _verdict(row, run, seen[task_id], path) if seen[task_id].reads >= reads else None
+                for row, task_id in zip(rows, ids, strict=True)
+            }
+            names = {
+                row.id: names_of(row, path).tracking_id or ""
+                for row in rows
+                if (verdict := verdicts[row.id]) is not None and verdict[0] in REPAIRABLE
+            }
+            strangers = await self._notes.ask(self._notes.strangers, list(filter(None, names.values())))
             for row, task_id in zip(rows, ids, strict=True):
-                verdict = _verdict(row, run, seen[task_id], path) if seen[task_id].reads >= reads else None
-                if verdict is not None and not (verdict[0] is Kind.ALIVE and task_id in live):
+                verdict = verdicts[row.id]
+                if verdict is not None and (other := strangers.get(names.get(row.id, ""))):
+                    why = f"{verdict[1]}; but task {other} has its tracking id and is live: its key is not free"
+                    yield attrs.evolve(_finding(Kind.CHANGED, run, row, why), task_ids=(other,))
+                elif verdict is not None and not (verdict[0] is Kind.ALIVE and task_id in live):
                     hidden = verdict[0] is Kind.VANISHED and self._may_be_hidden(gs, row)
                     yield _finding(verdict[0], run, row, f"{verdict[1]}{f'; {hidden}' if hidden else ''}")
             if reads == 1:

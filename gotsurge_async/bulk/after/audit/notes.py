@@ -236,6 +236,17 @@ class Notes:
         """Those of some tasks that are recorded for a live order."""
         return {task_id for (task_id,) in self._asked("SELECT task_id FROM orders WHERE live AND task_id", task_ids)}
 
+    def strangers(self, tracking_ids: Sequence[str]) -> dict[str, str]:
+        """Of some tracking ids a live task each that has it and that no live order of the ledger has."""
+        return {
+            name: task_id
+            for task_id, name in self._asked(
+                "SELECT tasks.id, tracking_id FROM tasks LEFT JOIN orders ON task_id = tasks.id AND orders.live "
+                "WHERE tasks.live AND orders.id IS NULL AND tracking_id",
+                tracking_ids,
+            )
+        }
+
     def live_twice(self) -> list[list[LiveTask]]:
         """The live tasks that share a tracking id, a list for each."""
         groups: dict[str, list[LiveTask]] = {}

@@ -15,7 +15,7 @@ from gotsurge_async.bulk.ledger.sql import admission, marks, runs
 from gotsurge_async.bulk.ledger.sql.admission import ACCEPTED_AT, accepted_at
 from gotsurge_async.bulk.ledger.sql.admission import LOST as LOST
 from gotsurge_async.bulk.ledger.sql.chunks import Chunk, each_page, load
-from gotsurge_async.bulk.ledger.sql.pages import take_key
+from gotsurge_async.bulk.ledger.sql.pages import Owner, take_key
 from gotsurge_async.bulk.ledger.sql.store import Backend, Store, place
 from gotsurge_async.bulk.ledger.states import (
     CLAIMED,
@@ -242,8 +242,9 @@ async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder])
 
     All its orders are in doubt: a result file says what was true when it was written, and an order may have been taken
     back since. The task of one that was created is recorded, so a read of it settles the order: `Reconciler` does
-    this, and a push of the same keys. A key that the ledger has in doubt, and that the run created, is the run's.
-    Another key that is live in the ledger stays what it is there.
+    this, and a push of the same keys. A key that the run created, and that the ledger has in doubt without a task, or
+    for an earlier run, is the run's: the key was free when the run created it. Another key that is live in the ledger
+    stays what it is there.
 
     Args:
         info: its id, environment, mode, source, columns and options.
@@ -269,7 +270,7 @@ async def import_run(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder])
         held = runs.held_as(runs.one(db, info.id))
         for start in range(0, len(orders), CHUNK):
             admission.add(db, held, [lost.order for lost in orders[start : start + CHUNK]], CHUNK, now, compact=False)
-        number = _settle_lost(db, held, {lost.order.key: lost for lost in orders}, now)
+        number = _settle_lost(db, held, info, {lost.order.key: lost for lost in orders}, now)
         db.change("forget_contested", run=held.number)
         db.change("set_run_state", number=held.number, state=RunState.DONE.value, finished_at=now)
         marks.count(db, store.slot)
@@ -304,7 +305,7 @@ async def import_tasks(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder
     return await store.write(job)
 
 
-def _settle_lost(db: Database, held: runs.Held, orders: Mapping[str, LostOrder], now: int) -> int:
+def _settle_lost(db: Database, held: runs.Held, info: RunInfo, orders: Mapping[str, LostOrder], now: int) -> int:
     """Give the orders of a lost run, which is loading, their states and tasks; the number of live ones is returned."""
     contests = {(each.chunk.id, each.place): each for block in admission.contested(db, held) for each in block}
     recorded = marks.recorded(db, held.environment, [lost.task_id for lost in orders.values() if lost.task_id])
@@ -316,12 +317,9 @@ def _settle_lost(db: Database, held: runs.Held, orders: Mapping[str, LostOrder],
                 lost, contest = orders[meta.key], contests.get((chunk.id, place_))
                 created = lost.task_id is not None and lost.task_id not in recorded
                 if contest is not None and contest.owner is not None:
-                    if not (created and contest.state is OrderState.IN_DOUBT and contest.owner.task_id is None):
+                    if not (created and _give_up(db, contest.owner, info, now)):
                         chunk.states[place_] = LETTERS[OrderState.ALREADY_PUSHED]
                         continue
-                    theirs = load(db, [contest.owner.chunk.id])[contest.owner.chunk.id]
-                    theirs.move(contest.owner.place, OrderState.SUPERSEDED)
-                    theirs.save(db, now)
                     runs.settle_emptied(db, contest.owner.run.id, now)
                 if contest is not None:
                     admission.take_contested(db, held, contest)
@@ -335,3 +333,22 @@ def _settle_lost(db: Database, held: runs.Held, orders: Mapping[str, LostOrder],
                 chunk.note(place_, error=f"{LOST}; {known}" if known else LOST)
             chunk.save(db, now)
     return live
+
+
+def _give_up(db: Database, owner: Owner, info: RunInfo, now: int) -> bool:
+    """Have an order give its key up to a lost run that created the key's order later; whether it does.
+
+    Of two runs that were begun in the same second nobody knows which came first: then no task is the order's own.
+    """
+    theirs, at = load(db, [owner.chunk.id])[owner.chunk.id], owner.place
+    in_doubt, begun = theirs.state(at) is OrderState.IN_DOUBT, owner.run.created_at.replace(microsecond=0)
+    gives_up = (in_doubt and owner.task_id is None) or begun < info.created_at
+    if gives_up:
+        theirs.states[at] = LETTERS[OrderState.SUPERSEDED if in_doubt else OrderState.CANCELLED]
+        theirs.note(at, error=f"{LOST}; run {info.id} created it anew")
+    elif begun == info.created_at:
+        theirs.forget_task(db, at)
+        theirs.states[at] = LETTERS[OrderState.IN_DOUBT]
+        theirs.note(at, error=f"{LOST}; run {info.id} created it, too")
+    theirs.save(db, now)
+    return gives_up

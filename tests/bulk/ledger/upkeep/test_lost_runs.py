@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from attrs import evolve
 
 from gotsurge_async.bulk.ledger import (
     Counts,
@@ -82,6 +83,36 @@ async def test_a_lost_run_is_put_in(where: str) -> None:
         assert (admission.already_pushed, admission.in_doubt, admission.held_back) == (6, 5, 0)
         assert (await again.counts()).already_pushed == 6  # what was sent is not known, so none is called changed
         await again.close()
+    assert check(where).flaws == ()
+
+
+async def test_the_last_run_that_created_an_order_has_it(where: str) -> None:
+    """Its key was free then, so what an earlier run created was taken back: in the copy, or in another lost run."""
+    await older(where)
+    async with await Ledger.open(where) as ledger:
+        second = evolve(LOST_RUN, id="20300101T000000-aaaa", created_at=datetime(2030, 1, 1, tzinfo=UTC))
+        third = evolve(LOST_RUN, id="20300101T000001-bbbb", created_at=datetime(2030, 1, 1, 0, 0, 1, tzinfo=UTC))
+        await import_run(ledger, second, [lost(1, "second-1"), lost(7, "second-7")])
+        await import_run(ledger, third, [lost(1, "third-1"), lost(7, "third-7")])
+        await import_run(ledger, LOST_RUN, [lost(1, "first-1"), lost(7, "first-7")])  # read in last, and the oldest
+        for run, state in ((second, "superseded"), (third, "in_doubt"), (LOST_RUN, "already_pushed")):
+            assert {row.key: row.state.word async for row in ledger.rows(run.id)} == {"TRK-1": state, "TRK-7": state}
+        assert {row.task_id async for row in ledger.rows(third.id)} == {"third-1", "third-7"}
+        (copied,) = [row async for run in await ledger.runs() async for row in ledger.rows(run.id) if row.line == 1][
+            -1:
+        ]
+        assert (copied.key, copied.state) == ("TRK-1", OrderState.CANCELLED)
+    assert check(where).flaws == ()
+
+
+async def test_of_two_runs_of_one_second_none_is_taken_for_the_last(where: str) -> None:
+    """The order stays in doubt without a task: reading one of the two would not tell what became of the other."""
+    await older(where)
+    async with await Ledger.open(where) as ledger:
+        await import_run(ledger, LOST_RUN, [lost(7, "one")])
+        await import_run(ledger, evolve(LOST_RUN, id="20261124T120000-zzzz"), [lost(7, "two")])
+        (row,) = [row async for row in ledger.rows(LOST_RUN.id)]
+        assert (row.state, row.task_id) == (OrderState.IN_DOUBT, None)
     assert check(where).flaws == ()
 
 
