@@ -365,7 +365,8 @@ def _steps(report: _Report, wish: _Wish) -> list[Step]:
         elif finding.kind in REPAIRABLE:
             steps.append(Step(why, standing.command("audit", "--repair", calls=True)))
         elif finding.kind is Kind.DRAFT:
-            undo = standing.command("undo", f"--key {shell.word(finding.key)}", calls=True)
+            mine = [each.key for each in report.left if (each.run, each.kind) == (finding.run, Kind.DRAFT)]
+            undo = standing.command("undo", *(f"--key {shell.word(key)}" for key in mine[:SHOWN]), calls=True)
             steps.append(Step(f"{why}, to order anew", undo))
         elif finding.kind in (Kind.ALIVE, Kind.TWICE):
             task_id = shell.word(finding.task_ids[-1])
