@@ -89,6 +89,9 @@ class AtHand(Station):
         """Have a fault strike from now on."""
         self.simulator.order_fault(Fault(**fields))
 
+    def begin_anew(self) -> None:
+        """Nothing: each has a simulator of its own, in which there may be tasks already."""
+
     def be_well(self) -> None:
         """Have no faults any more."""
         self.simulator.clear_faults()

@@ -7,6 +7,7 @@ import sys
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,6 +49,8 @@ class Station:
         self.api_base = api_base
         self._server = server
         self._tokens: dict[str, str] = {}
+        now = json.loads(self._open("GET", "/_simulator/clock"))["now"]
+        self._begun: float = datetime.fromisoformat(now).timestamp()
 
     def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
         """Have the fork server do something, and wait for its report."""
@@ -69,6 +72,10 @@ class Station:
         """Have the next calls of an operation refused."""
         fault = {"operation": operation, "when": "before", "kind": "status", "status": 422, "times": times}
         self._post("/_simulator/faults", fault)
+
+    def begin_anew(self) -> None:
+        """Have the service forget all tasks: the first push of a ledger would read every page of them."""
+        self._post("/_simulator/restore", {"at": self._begun})
 
     def be_late(self, operation: str, seconds: float) -> None:
         """Have the calls of an operation reset, and act so many seconds after their connections ended."""
@@ -187,6 +194,7 @@ class Experiment:
     def file(self) -> Path:
         """The file of all orders."""
         if self._file is None:
+            self.station.begin_anew()
             self.folder.mkdir(parents=True)
             self._file = write_orders(self.folder / "orders.csv", sorted(self.keys))
         return self._file
