@@ -57,7 +57,7 @@ def test_a_person_may_decide_while_it_stands(service: Station, tally: Tally, fol
     claimed = [at for at, name in enumerate(names) if name == "before a request"]  # each right after its claim
     for at in claimed:
         prefix = f"decided-{at}-"
-        experiment = Experiment(service, folder / prefix, Mode.DIRECT, prefix)
+        experiment = Experiment(service, folder / prefix, Mode.DIRECT, prefix, settle=0)
         frozen = experiment.freeze(at, late=True)
         assert frozen is not None
         lose_the_lock(experiment)
@@ -78,7 +78,8 @@ def test_a_frozen_push_keeps_its_run(service: Station, folder: Path, mode: Mode)
     prefix = f"{mode}-kept-"
     experiment = Experiment(service, folder / prefix, mode, prefix)
     names = Experiment(service, folder / "whole", mode, f"{mode}-whole-").push().boundaries
-    frozen = experiment.freeze(names.index("after a request") + 1, late=False)
+    last = max(at for at, name in enumerate(names, 1) if name == "after a request")
+    frozen = experiment.freeze(last, late=False)
     assert frozen is not None
     held = (
         experiment.resume(),

@@ -65,7 +65,7 @@ def test_a_draft_is_gone_when_the_push_goes_on(folder: Path, tally: Tally, when:
             if when != "before the broadcast":  # nobody knows whether it left, and nobody may ask
                 acted = "after" if when == "after the broadcast" else "before"
                 place.order(operation="platform.drafts.broadcast", when=acted, kind="reset", times=1)
-            place.order(kind="status", status=401, after_calls=1 if when == "before the broadcast" else 2)
+            place.order(kind="status", status=401, after_calls=2 if when == "before the broadcast" else 3)
             experiment.push()
             place.be_well()
             first, *_ = (task.id for task in experiment.tasks())
