@@ -75,7 +75,7 @@ def test_after_any_troubles_one_more_push_or_resume_brings_the_order_to_its_end(
         ("two_phase", ("FENCE=0", "ONCE=0", "TROUBLES=0")),
         ("two_phase", ("COPY=1", "COUNTER=0", "WORKERS=2", "TROUBLES=1")),
         ("two_phase", ("COPY=1", "FORGET=0", "TROUBLES=1")),
-        ("two_phase", ("COPY=1", "ABOVE=0", "TROUBLES=1", "PLAN=1")),
+        ("two_phase", ("COPY=1", "ABOVE=0", "WORKERS=4", "TROUBLES=1", "PLAN=1")),
         ("two_phase", ("COPY=1", "ALL=0", "WORKERS=4", "TROUBLES=0", "PLAN=1")),
         *(("direct", (f"{rule}=0", "TROUBLES=1")) for rule in ("COMPARE", "AGE", "DOUBT", "PROVEN")),
         ("direct", ("PERSON=1", "TROUBLES=1")),
