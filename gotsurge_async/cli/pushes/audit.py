@@ -165,8 +165,8 @@ class _Report:
     """What came of it; ``groups`` has the runs of each account, and how to reach it."""
 
     groups: Sequence[tuple[Target, list[RunInfo]]]
+    audit: Audit
     findings: list[Finding] = attrs.field(factory=list)
-    audit: Audit | None = None
     repaired: list[Finding] = attrs.field(factory=list)
     held: bool = False
 
@@ -184,13 +184,13 @@ class _Report:
 
 async def _compare(wish: _Wish, run_id: str | None) -> _Report:
     async with open_ledger(wish.place) as ledger:
-        report = _Report(groups=await _groups(ledger, wish.target, run_id))
-        runs = list(report.runs.values())
+        groups = await _groups(ledger, wish.target, run_id)
+        runs = [run for _, some in groups for run in some]
         counts = [await ledger.counts(run.id) for run in runs]
         total = sum(count.of((OrderState.CREATED, OrderState.CANCELLED)) for count in counts)
         progress = _progress(total) if not wish.quiet else lambda *_: None
         async with wish.audit(ledger, most_reads=wish.max_reads, progress=progress) as audit:
-            report.audit = audit
+            report = _Report(groups=groups, audit=audit)
             report.findings += [finding async for finding in audit.in_ledger(runs)]
             folders: dict[Path, list[RunInfo]] = {}
             for run in runs:
@@ -259,7 +259,6 @@ def _perhaps_of_others(report: _Report) -> frozenset[str]:
 
     That is out of the question where the account has a name, and has other tasks of its runs.
     """
-    assert report.audit is not None  # noqa: S101 - it is made with the report
     vanished = {finding.run for finding in report.findings if finding.kind is Kind.VANISHED}
     doubtful: set[str] = set()
     for target, runs in report.groups:
@@ -279,7 +278,6 @@ async def _repair(wish: _Wish, report: _Report, chosen: Sequence[list[Finding]])
     if not chosen:
         return
     async with open_ledger(wish.place) as ledger, wish.audit(ledger) as audit:
-        assert report.audit is not None  # noqa: S101 - it is made with the report
         audit.incomplete = report.audit.incomplete  # then the notes stay, and the same command continues
         for target, runs in report.groups:
             mine = {run.id: run for run in runs}
@@ -302,7 +300,6 @@ async def _repair(wish: _Wish, report: _Report, chosen: Sequence[list[Finding]])
 
 def _print(report: _Report) -> None:
     audit, findings = report.audit, report.findings
-    assert audit is not None  # noqa: S101 - it is made with the report
     for remark in audit.remarks:
         say(remark)
     click.echo(f"{number_of(audit.orders, 'order')} compared with GotSurge, {number_of(audit.reads, 'read')}")
@@ -320,7 +317,6 @@ def _print(report: _Report) -> None:
 
 def _end(report: _Report, wish: _Wish) -> Exit:
     audit, left = report.audit, report.left
-    assert audit is not None  # noqa: S101 - see above
     if left:
         code = Exit.HELD if report.held and all(finding.kind in REPAIRABLE for finding in left) else Exit.IN_DOUBT
     elif audit.error is not None:
