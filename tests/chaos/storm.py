@@ -25,6 +25,9 @@ LATE = 5.0
 MUCH = 20
 """Chunks that wait in the segments of a worker who has just begun with them."""
 
+DEADLOCKS = 10
+"""How often the server may end the emptying of the queue, and not the worker that it waits for."""
+
 Blow = Callable[["Storm"], None]
 
 
@@ -116,7 +119,13 @@ def empty_queue(storm: Storm) -> None:
         ).fetchone()
         assert names is not None
         assert names[0], "there is no queue"
-        database.execute(f"TRUNCATE {names[0]} CASCADE".encode())
+        for left in reversed(range(DEADLOCKS)):
+            try:
+                database.execute(f"TRUNCATE {names[0]} CASCADE".encode())
+                break
+            except psycopg.errors.DeadlockDetected:  # a worker locks these tables in another order
+                if not left:
+                    raise
     storm.watch.disturb()
     storm.done.append("queue emptied")
 
