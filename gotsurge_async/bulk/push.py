@@ -386,7 +386,7 @@ class Push:
         return results
 
     def _halt(self, error: GotSurgeError | None) -> None:
-        """Take no more chunks, if there is a reason. Of several, one that a person must mend is told, then a limit.
+        """Take no more chunks, if there is a reason. Of several, one that a person must mend is reported, then a limit.
 
         What was not sent because the push was stopped has no other reason.
         """

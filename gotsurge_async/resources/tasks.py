@@ -52,7 +52,7 @@ class Tasks:
             UsageError: ``max_price`` is no `Money`, or given without ``validate``. Nothing was sent.
             TooManyInOneCall: more than 20: `GotSurge.push` takes any number.
             Rejected: the service refused the chunk.
-            OutcomeUnknown: nobody can say whether the orders were created. If an answer came that does not fit them,
+            OutcomeUnknown: it is not known whether the orders were created. If an answer came that does not fit them,
                 the error's ``done`` holds the tasks that are certain, and ``rows`` the indices of the orders in doubt.
             NotSent: they certainly were not.
         """

@@ -62,7 +62,7 @@ class Drafts:
             UsageError: ``max_price`` is no `Money`, or given without ``validate``. Nothing was sent.
             TooManyInOneCall: more than 20: `create_all` takes any number.
             Rejected: the service refused the chunk.
-            OutcomeUnknown: the drafts may exist; nobody knows their ids. If an answer came that does not fit the
+            OutcomeUnknown: the drafts may exist, and their ids are not known. If an answer came that does not fit the
                 orders, the error's ``done`` holds the drafts that are certain, and ``rows`` the indices of the other
                 orders.
         """

@@ -384,7 +384,7 @@ def clean(text: str | None) -> str | None:
 def recover(db: Database, run: Held, now: int) -> None:
     """Take over the claims of earlier holders of a run; what this one has claimed is left alone.
 
-    The calls of those holders have ended by now, nobody knows when: until when they may act counts from now.
+    Their calls have ended by now, at a time that is not recorded: how long they may still act counts from now.
     """
     for page in each_page(db, run.number, CLAIMED | {OrderState.CANCELLING}, after=run.first - 1, last=run.last):
         for chunk in page.values():

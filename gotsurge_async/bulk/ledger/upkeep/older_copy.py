@@ -338,7 +338,7 @@ def _settle_lost(db: Database, held: runs.Held, info: RunInfo, orders: Mapping[s
 def _give_up(db: Database, owner: Owner, info: RunInfo, now: int) -> bool:
     """Have an order give its key up to a lost run that created the key's order later; whether it does.
 
-    Of two runs that were begun in the same second nobody knows which came first: then no task is the order's own.
+    Two runs that began in the same second have no known order: then no task is the order's own.
     """
     theirs, at = load(db, [owner.chunk.id])[owner.chunk.id], owner.place
     in_doubt, begun = theirs.state(at) is OrderState.IN_DOUBT, owner.run.created_at.replace(microsecond=0)
