@@ -1,8 +1,9 @@
 """Direct mode: one call creates and broadcasts. At most once, and what is unknown is named."""
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
-from gotsurge_async.api.endpoints import TASKS_CREATE, TASKS_GET
+from gotsurge_async.api.endpoints import TASKS_CREATE, TASKS_GET, Endpoint
 from gotsurge_async.bulk.ledger import OrderOutcome, OrderState, PendingOrder
 from gotsurge_async.bulk.send.chunks import ChunkSender, Results
 from gotsurge_async.calls.create import InDoubt
@@ -13,7 +14,7 @@ class DirectSender(ChunkSender):
 
     endpoint = TASKS_CREATE
     reads = TASKS_GET
-    needs = (TASKS_CREATE, TASKS_GET)
+    needs: ClassVar[tuple[Endpoint[Any], ...]] = (TASKS_CREATE, TASKS_GET)
     created_as = OrderState.CREATED
 
     async def _let_go(self, results: Results) -> None:

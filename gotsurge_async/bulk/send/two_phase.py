@@ -11,11 +11,12 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from random import random
+from typing import Any, ClassVar
 
 import attrs
 
 from gotsurge_async import codec
-from gotsurge_async.api.endpoints import DRAFTS_BROADCAST, DRAFTS_CREATE, PLATFORM_TASKS_GET
+from gotsurge_async.api.endpoints import DRAFTS_BROADCAST, DRAFTS_CREATE, PLATFORM_TASKS_GET, Endpoint
 from gotsurge_async.bulk.ledger import (
     IllegalTransition,
     LedgerError,
@@ -142,7 +143,7 @@ class TwoPhaseSender(ChunkSender):
 
     endpoint = DRAFTS_CREATE
     reads = PLATFORM_TASKS_GET
-    needs = (DRAFTS_CREATE, DRAFTS_BROADCAST, PLATFORM_TASKS_GET)
+    needs: ClassVar[tuple[Endpoint[Any], ...]] = (DRAFTS_CREATE, DRAFTS_BROADCAST, PLATFORM_TASKS_GET)
     created_as = OrderState.DRAFTED
 
     def __init__(

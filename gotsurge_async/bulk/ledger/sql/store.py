@@ -127,7 +127,7 @@ class Store:
         self.locks: RunLocks = locks
         self.clock = clock
         self.slot: int = slot
-        self.tasks = RecordedTasks()
+        self.tasks: RecordedTasks = RecordedTasks()
         self._backend = backend
         self._writer = writer
         if isinstance(locks, Leases):

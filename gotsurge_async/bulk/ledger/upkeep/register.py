@@ -95,7 +95,7 @@ class Keys:
     """The digest of a set of keys, in whatever order they come; nothing is kept in memory."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count: int = 0
         self._sum = 0
 
     def add(self, keys: Iterable[str]) -> None:
