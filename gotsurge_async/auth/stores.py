@@ -57,7 +57,7 @@ class _Record(msgspec.Struct):
     expires_at: datetime
     refused_at: datetime | None = None
     account: str | None = None
-    """Whose they are, where it is sealed with them; records of earlier versions do not say."""
+    """Whose tokens they are. Only a sealed record contains it."""
 
 
 def same_pair(one: Tokens | None, other: Tokens | None) -> bool:

@@ -65,7 +65,7 @@ def test_with_fences_it_finds_nothing(mode: str, tmp_path: Path, postgres: Serve
 def test_the_judge_tells_each_fault_by_its_name() -> None:
     """Of made-up ledgers and services it says what is doubled, lost, untrue and in doubt."""
     rows = [("A", "created", "1"), ("B", "created", "2"), ("C", "pending", None), ("D", "created", "4")]
-    rows += [("E", "in_doubt", None), ("F", "rejected", None), ("G", "created", "7")]
+    rows += [("E", "in_doubt", None), ("F", "refused", None), ("G", "created", "7")]
     tasks = [("1", "A"), ("9", "A"), ("2", "B"), ("5", "E"), ("6", "F"), ("7", "B2")]
     told = [{"id": name, "tracking_id": key, "draft": name == "8"} for name, key in tasks]
     verdict = judged("ABCDEFGH", rows, told)

@@ -146,7 +146,7 @@ def test_every_variable_can_be_looked_up(names: dict[str, set[str]]) -> None:
 def test_every_code_state_column_and_switch_is_on_its_page(site: Path) -> None:
     """Exit codes, states, statuses, columns and switches stand in the tables that are made of them."""
     assert {str(int(code)) for code in Exit} <= code_on(site, "exit-codes")
-    states = {state.word for state in OrderState} | {state.value for state in RunState}
+    states = {state.value for state in OrderState} | {state.value for state in RunState}
     assert states | {status.value for status in TaskStatus.__members__.values()} <= code_on(site, "states")
     assert {column.name for column in all_columns()} <= code_on(site, "files")
     assert set(SWITCHES) <= code_on(site, "simulator")

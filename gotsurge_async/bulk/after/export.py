@@ -66,7 +66,7 @@ def _line(path: str, info: RunInfo, row: OrderRow) -> bytes:
         "environment": info.environment,
         "line": row.line,
         "key": row.key,
-        "state": row.state.word,
+        "state": row.state.value,
         "task_id": row.task_id,
         "status": row.status,
         "error": row.error,

@@ -95,7 +95,7 @@ async def replace_changed(gs: GotSurge, run: Run, *, concurrency: int) -> Replac
 async def _replace(gs: GotSurge, run: Run, rival: Rival) -> str:
     """Change one task; says why not, or "" when it is done."""
     if rival.other_state is not OrderState.CREATED or not rival.task_id:
-        return f"its order is {rival.other_state.word} there: reconcile that run first"
+        return f"its order is {rival.other_state.value} there: reconcile that run first"
     fields = dict.fromkeys(path.partition(".")[0] for path in differing_fields(rival))
     fixed = [name for name in fields if name not in TaskChanges.__annotations__ and name != "currency"]
     if fixed:

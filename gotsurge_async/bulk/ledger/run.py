@@ -292,8 +292,8 @@ class Run:
         """
         for result in results:
             if result.state not in marks.RECORDED:
-                known = ", ".join(state.word for state in marks.RECORDED)
-                raise ValueError(f"an outcome is one of {known}, not {result.state.word}")
+                known = ", ".join(state.value for state in marks.RECORDED)
+                raise ValueError(f"an outcome is one of {known}, not {result.state.value}")
 
         self._check()
         began = None if read_at is None else to_microseconds(read_at)

@@ -60,7 +60,7 @@ class OrderState(StrEnum):
     recorded id, says what became of it; until then it is in doubt unless a living process has it."""
     CREATED = "created"
     """GotSurge has the order."""
-    REFUSED = "rejected"  # as ledgers have it since the first version; shown is `OrderState.word`
+    REFUSED = "refused"
     """The service said no, and nothing exists of it. Its key may be pushed again."""
     IN_DOUBT = "in_doubt"
     """Sent, and nobody knows whether it was processed: never sent again without evidence."""
@@ -75,11 +75,6 @@ class OrderState(StrEnum):
     CANCELLING = "cancelling"
     """A cancel of its task left, or is about to, and may act late. Only its result, or the time until which it may act,
     ends this state."""
-
-    @property
-    def word(self) -> str:
-        """The state as people and programs are told it."""
-        return self.name.lower()
 
 
 CLAIMED = frozenset({OrderState.SENDING, OrderState.DRAFTING, OrderState.BROADCASTING})
@@ -148,7 +143,7 @@ def word_of(state: OrderState, *, held: bool = False) -> Word:
         return Word.IN_DOUBT
     if state in UNPROCESSED:
         return Word.UNPROCESSED
-    return Word(state.word)
+    return Word(state.value)
 
 
 def in_words(state: OrderState, *, held: bool = False) -> str:
@@ -307,7 +302,7 @@ class Counts:
     cancelling: int = 0
 
     def __getitem__(self, state: OrderState) -> int:
-        return int(getattr(self, state.word))
+        return int(getattr(self, state.value))
 
     @property
     def total(self) -> int:

@@ -83,7 +83,7 @@ class RunStatus:
             "orders": self.counts.total,
             **{word.value: self.number(word) for word in Word},
             "next": [step.command for step in self.steps],
-            "states": {state.word: self.counts[state] for state in OrderState if self.counts[state]},
+            "states": {state.value: self.counts[state] for state in OrderState if self.counts[state]},
         }
 
 

@@ -78,7 +78,7 @@ async def only(run: Run, *states: OrderState) -> OrderRow:
 
 async def states(ledger: Ledger, run: Run) -> dict[str, str]:
     """The state of each key of a run."""
-    return {row.key: row.state.word async for row in ledger.rows(run.id)}
+    return {row.key: row.state.value async for row in ledger.rows(run.id)}
 
 
 async def bring(run: Run, state: OrderState) -> None:

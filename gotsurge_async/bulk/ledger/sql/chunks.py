@@ -141,7 +141,7 @@ class Chunk:
         """
         state = source or self.state(place)
         if target is not state and target not in TRANSITIONS[state]:
-            raise IllegalTransition(f"an order is {state.word} and cannot become {target.word}")
+            raise IllegalTransition(f"an order is {state.value} and cannot become {target.value}")
         self.states[place] = LETTERS[target]
 
     def put_in_doubt(self, place: int, why: str, now: int) -> None:

@@ -47,17 +47,14 @@ CREATE TABLE workers (
   trouble TEXT);
 
 -- A row for each order, for people who look into a ledger with a tool of their own.
--- Programs of versions 1 and 2 look for these two tables before they read the version, and would call the ledger damaged.
 -- name: view@sqlite
-CREATE TABLE IF NOT EXISTS orders (see_the_view_each_order INTEGER NOT NULL CHECK (0));
-CREATE TABLE IF NOT EXISTS payloads (see_bodies INTEGER NOT NULL CHECK (0));
 DROP VIEW IF EXISTS each_order;
 CREATE VIEW each_order AS
 SELECT chunks.id * 32 + row.key AS id, runs.id AS run_id, json_extract(row.value, '$[0]') AS line, runs.environment,
   json_extract(row.value, '$[1]') AS key,
   CASE WHEN runs.state = 'loading' THEN 'loading' ELSE CASE substr(chunks.states, row.key + 1, 1)
     WHEN 'p' THEN 'pending' WHEN 's' THEN 'sending' WHEN 'g' THEN 'drafting' WHEN 'd' THEN 'drafted'
-    WHEN 'b' THEN 'broadcasting' WHEN 'c' THEN 'created' WHEN 'r' THEN 'rejected' WHEN 'i' THEN 'in_doubt'
+    WHEN 'b' THEN 'broadcasting' WHEN 'c' THEN 'created' WHEN 'r' THEN 'refused' WHEN 'i' THEN 'in_doubt'
     WHEN 'a' THEN 'already_pushed' WHEN 'h' THEN 'changed' WHEN 'u' THEN 'superseded' WHEN 'x' THEN 'cancelled' WHEN 'k' THEN 'cancelling' END
   END AS state,
   (SELECT json_extract(ids, '$[' || row.key || ']') FROM results
@@ -73,7 +70,7 @@ SELECT chunks.id * 32 + row.place - 1 AS id, runs.id AS run_id, (row.value ->> 0
   row.value ->> 1 AS key,
   CASE WHEN runs.state = 'loading' THEN 'loading' ELSE CASE substr(chunks.states, row.place::int, 1)
     WHEN 'p' THEN 'pending' WHEN 's' THEN 'sending' WHEN 'g' THEN 'drafting' WHEN 'd' THEN 'drafted'
-    WHEN 'b' THEN 'broadcasting' WHEN 'c' THEN 'created' WHEN 'r' THEN 'rejected' WHEN 'i' THEN 'in_doubt'
+    WHEN 'b' THEN 'broadcasting' WHEN 'c' THEN 'created' WHEN 'r' THEN 'refused' WHEN 'i' THEN 'in_doubt'
     WHEN 'a' THEN 'already_pushed' WHEN 'h' THEN 'changed' WHEN 'u' THEN 'superseded' WHEN 'x' THEN 'cancelled' WHEN 'k' THEN 'cancelling' END
   END AS state,
   (SELECT max(ids::jsonb ->> (row.place::int - 1)) FROM results WHERE results.chunk = chunks.id) AS task_id,

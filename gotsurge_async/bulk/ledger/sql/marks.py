@@ -271,7 +271,7 @@ def _record(
             raise _puzzling(run, "be recorded")
         letter = chunk.states[place]
         if letter not in _RECORDED[new.state] or (letter in _CLAIMED and not mine):
-            raise _complaint(db, run, chunk, place, f"become {new.state.word}")
+            raise _complaint(db, run, chunk, place, f"become {new.state.value}")
         if letter not in _CLAIMED and not new.ended:
             refuse_open(run, chunk, place, new.state, as_of)
         if new.state is OrderState.CANCELLING:
@@ -469,7 +469,7 @@ def _orders_by_reading(db: Database, run: Held, keys: set[str]) -> dict[str, tup
 def _complaint(db: Database, run: Held, chunk: Chunk, place: int, wish: str) -> IllegalTransition:
     """The error for an order that is not in a state for what is wished; it names the order."""
     meta = load(db, [chunk.id], bodies=True)[chunk.id].metas[place]
-    state = chunk.state(place).word
+    state = chunk.state(place).value
     return IllegalTransition(f"order {meta.key} (line {meta.line}) of run {run.id} is {state} and cannot {wish}")
 
 

@@ -214,7 +214,7 @@ def counts_of(letters: Counter[str], *, loading: bool = False) -> Counts:
     unknown = set(letters) - set(STATE_OF)
     if unknown:
         raise damaged("chunks", "", f"states cannot be {''.join(sorted(unknown))!r:.40}")
-    numbers = {STATE_OF[letter].word: number for letter, number in letters.items()}
+    numbers = {STATE_OF[letter].value: number for letter, number in letters.items()}
     if loading and "pending" in numbers:
         numbers["loading"] = numbers.pop("pending")
     return Counts(**numbers)

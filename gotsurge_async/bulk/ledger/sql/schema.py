@@ -1,8 +1,7 @@
-"""How an empty database becomes a ledger, and an older ledger a newer one.
+"""How an empty database becomes a ledger, and a ledger of an older version one of the current version.
 
-From version 3 on, ``migrations/004.sql`` makes version 4 of version 3, and so on: named statements as in ledger.sql
-(see gotsurge_async/database), one after the other. Whoever writes one raises `VERSION`, and changes ledger.sql
-likewise.
+``migrations/002.sql`` turns version 1 into version 2, and so on: named statements as in ledger.sql (see
+gotsurge_async/database), executed in order. Whoever adds a migration raises `VERSION` and changes ledger.sql to match.
 """
 
 import re
@@ -15,17 +14,15 @@ TEXT = Path(__file__).with_name("ledger.sql")
 """The tables and statements."""
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-"""What makes newer versions of older ones."""
+"""The folder of the migrations. There is none yet: version 1 is the first."""
 
-VERSION = 5
-"""Of the tables. The first two had a row for each order: see migrate.py."""
+VERSION = 1
+"""The version of the tables."""
 
 ARCHIVE_OF = "archive_of"
 """In the ``ledger_meta`` of an archive: the id of the ledger that its runs are from."""
 
 TABLES = frozenset(re.findall(r"^CREATE TABLE (\w+)", statements(TEXT, Kind.SQLITE)["schema"], re.MULTILINE))
-_FIRST_TABLES = frozenset({"ledger_meta", "runs", "decisions"})
-"""Those that a ledger of any version has."""
 
 
 def prepare(db: Database, shown: str) -> bool:
@@ -52,8 +49,13 @@ def prepare(db: Database, shown: str) -> bool:
     return True
 
 
+def is_older(db: Database, shown: str) -> bool:
+    """Whether a ledger is of an older version than this program's; errors as in `version_of`."""
+    return version_of(db, shown) < VERSION
+
+
 def version_of(db: Database, shown: str) -> int:
-    """The version of its tables that a ledger says it has.
+    """The version of a ledger's tables.
 
     Raises:
         LedgerError: it is no ledger, or one of a newer version.
@@ -74,7 +76,7 @@ def version_of(db: Database, shown: str) -> int:
             "Begin no other ledger: it would know of nothing that was sent",
             path=shown,
         )
-    missing = (_FIRST_TABLES if found < VERSION else TABLES) - tables
-    if missing:
+    missing = TABLES - tables
+    if missing and found == VERSION:
         raise LedgerUnusable(f"is damaged (it has no table {min(missing)}). {RESCUE}", path=shown)
     return found

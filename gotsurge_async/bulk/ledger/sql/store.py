@@ -13,9 +13,8 @@ from attrs import frozen
 from gotsurge_async.bulk.ledger.errors import LedgerClosed, LedgerError, LedgerUnusable
 from gotsurge_async.bulk.ledger.locks import FileRunLocks, Leases, RunLocks
 from gotsurge_async.bulk.ledger.sql import postgres, sqlite
-from gotsurge_async.bulk.ledger.sql.migrate import bring_over
 from gotsurge_async.bulk.ledger.sql.runs import RecordedTasks
-from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF, TEXT, VERSION, prepare, version_of
+from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF, TEXT, is_older, prepare
 from gotsurge_async.bulk.ledger.states import Clock
 from gotsurge_async.bulk.ledger.upkeep.counter import Keeper, identified, identity_of
 from gotsurge_async.bulk.ledger.upkeep.integrity import (
@@ -294,8 +293,6 @@ def _open(where: str | Path | Place, clock: Clock, accept_older: bool) -> _Opene
     with backend.translated():
         db = backend.writing()
         with closed_on_error(db):
-            if is_file:
-                bring_over(db, backend.place.path, locks, None if accept_older else keeper)
             db.begin()
             db.script("creating")  # two that make the tables at once would both fail
             was_there = prepare(db, backend.shown)
@@ -328,7 +325,7 @@ def _open(where: str | Path | Place, clock: Clock, accept_older: bool) -> _Opene
 
 def _look(backend: Backend, clock: Clock) -> RunLocks:
     with backend.translated(), closing(backend.reading()) as db:
-        older = version_of(db, backend.shown) < VERSION
+        older = is_older(db, backend.shown)
     if older:
         if backend.place.kind is Kind.SQLITE and not sqlite.is_writable(backend.place.path):
             raise LedgerUnusable(

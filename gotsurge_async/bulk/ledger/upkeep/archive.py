@@ -24,7 +24,7 @@ from gotsurge_async.bulk.ledger.ledger import Ledger
 from gotsurge_async.bulk.ledger.run import fenced
 from gotsurge_async.bulk.ledger.sql import pages, runs, sqlite
 from gotsurge_async.bulk.ledger.sql.chunks import Chunk, each_page
-from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF, VERSION, prepare, version_of
+from gotsurge_async.bulk.ledger.sql.schema import ARCHIVE_OF, prepare
 from gotsurge_async.bulk.ledger.sql.store import Backend, Store
 from gotsurge_async.bulk.ledger.states import (
     DOUBTFUL,
@@ -140,8 +140,6 @@ def _opened(place: Place, ledger: Place, identity: Identity | None) -> Database:
         db = backend.writing()
         with closed_on_error(db):
             db.begin()
-            if db.rows("tables") and version_of(db, str(place)) != VERSION:
-                raise LedgerError("is not an archive of this ledger: name another file", path=str(place))
             if not prepare(db, str(place)):
                 db.change("remember", name=ARCHIVE_OF, value=ledger_id)
             if (ARCHIVE_OF, ledger_id) not in db.rows("meta"):

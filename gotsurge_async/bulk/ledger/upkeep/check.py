@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 from gotsurge_async.bulk.ledger.errors import Flaw, LedgerError, LedgerOlder, LedgerUnusable
 from gotsurge_async.bulk.ledger.sql.reading import size
 from gotsurge_async.bulk.ledger.sql.runs import MANY
-from gotsurge_async.bulk.ledger.sql.schema import VERSION, version_of
+from gotsurge_async.bulk.ledger.sql.schema import is_older
 from gotsurge_async.bulk.ledger.sql.sqlite import BROKEN
 from gotsurge_async.bulk.ledger.sql.store import Backend, place
 from gotsurge_async.bulk.ledger.states import Clock, utc_now
@@ -114,13 +114,11 @@ def looking(where: Place, *, damaged_too: bool = False) -> Iterator[Database]:
     backend = Backend(where)
     with backend.translated(), closing(backend.reading()) as db:
         try:
-            version = version_of(db, backend.shown)
+            older = is_older(db, backend.shown)
         except (LedgerUnusable, *BROKEN):
             if not damaged_too:
                 raise
-            version = VERSION
-        if version < VERSION:
-            raise LedgerError(
-                f"is of an older version (schema {version}): `gotsurge runs` brings it up to date", path=backend.shown
-            )
+            older = False
+        if older:
+            raise LedgerError("is of an older version: `gotsurge runs` brings it up to date", path=backend.shown)
         yield db

@@ -213,7 +213,7 @@ def _states(chunk: Chunk, run: RunInfo) -> Iterator[Flaw]:
             what = f"{'with' if has_task else 'without'} a task"
         else:
             continue
-        yield Flaw("chunks", f"chunk {chunk.id}, place {place}", f"it cannot be {state.word} {what}")
+        yield Flaw("chunks", f"chunk {chunk.id}, place {place}", f"it cannot be {state.value} {what}")
 
 
 def _orders(
@@ -229,7 +229,7 @@ def _orders(
         elif run.state is not RunState.LOADING and state in LIVE and leads_here is False:
             yield Flaw("keys", which, "the key of a live order does not lead to it")
         elif state in OWNED_ELSEWHERE and leads_here:
-            yield Flaw("chunks", which, f"it cannot be {state.word}: its key leads to no other order")
+            yield Flaw("chunks", which, f"it cannot be {state.value}: its key leads to no other order")
         for (what, decode), text in zip(_TEXTS.items(), (payload, row), strict=True) if decoding else ():
             try:
                 decode((b"{}" if text is None else text).decode().encode())

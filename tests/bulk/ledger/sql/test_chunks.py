@@ -207,7 +207,7 @@ def test_an_order_moves_only_where_it_may(source: OrderState) -> None:
             chunk.move(0, target, source=source)
             assert chunk.state(0) is target
         else:
-            with pytest.raises(IllegalTransition, match=f"is {source.word} and cannot become {target.word}"):
+            with pytest.raises(IllegalTransition, match=f"is {source.value} and cannot become {target.value}"):
                 chunk.move(0, target, source=source)
             assert chunk.states == [LETTERS.get(source, "p")]
 

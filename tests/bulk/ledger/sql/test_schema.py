@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, OrderOutcome, OrderState
+from gotsurge_async.bulk.ledger.sql import schema
 from gotsurge_async.bulk.ledger.sql.schema import TABLES, VERSION
 from gotsurge_async.bulk.ledger.states import LETTERS
 from tests.bulk.ledger.kit import TurnedClock, bring, ids, loaded, order, orders, states
@@ -16,6 +17,49 @@ def change(path: Path, statement: str, *values: object) -> None:
     """Change a closed ledger behind its back."""
     with closing(sqlite3.connect(path)) as database, database:
         database.execute(statement, values)
+
+
+def add_version(folder: Path, monkeypatch: pytest.MonkeyPatch, *statements: str) -> int:
+    """Let the program know one more version for each statement that turns a ledger into it; the newest one."""
+    for version, statement in enumerate(statements, VERSION + 1):
+        text = f"-- name: change\n{statement};\n-- name: other@postgresql\nSELECT nothing;\n"
+        (folder / f"{version:03}.sql").write_text(text, encoding="utf-8")
+    newest = VERSION + len(statements)
+    monkeypatch.setattr(schema, "MIGRATIONS", folder)
+    monkeypatch.setattr(schema, "VERSION", newest)
+    return newest
+
+
+def text_of(path: Path) -> str:
+    """All that a closed ledger has, as SQL."""
+    with closing(sqlite3.connect(path)) as database:
+        return "\n".join(database.iterdump())
+
+
+async def test_an_older_ledger_is_migrated(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of each version is executed once, in order, also when the ledger is only read; the orders stay."""
+    async with await Ledger.open(path) as ledger:
+        run = await loaded(ledger, orders(3))
+        await run.close()
+    newest = add_version(tmp_path, monkeypatch, "CREATE TABLE first (n {big})", "INSERT INTO first VALUES (1)")
+    for opening in (Ledger.look, Ledger.open, Ledger.open):
+        async with await opening(path) as ledger:
+            assert (await ledger.counts(run.id)).pending == 3
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT n FROM first").fetchall() == [(1,)]
+        assert ("schema_version", newest) in database.execute("SELECT name, value FROM ledger_meta").fetchall()
+
+
+async def test_a_migration_that_fails_changes_nothing(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All missing versions are made in one transaction."""
+    await (await Ledger.open(path)).close()
+    before = text_of(path)
+    add_version(tmp_path, monkeypatch, "CREATE TABLE first (n INTEGER)", "SELECT nothing FROM nowhere")
+    with pytest.raises(LedgerError):
+        await Ledger.open(path)
+    assert text_of(path) == before
 
 
 async def test_a_newer_ledger_is_refused(path: Path, clock: TurnedClock) -> None:
@@ -67,7 +111,7 @@ async def test_people_see_a_row_for_each_order(path: Path) -> None:
                 "SELECT id, run_id, line, environment, key, state, task_id, error FROM each_order ORDER BY id"
             ).fetchall()
         assert rows[:3] == [
-            (one, run.id, 1, "simulator", "TRK-1", "rejected", None, "no such street"),
+            (one, run.id, 1, "simulator", "TRK-1", "refused", None, "no such street"),
             (two, run.id, 2, "simulator", "TRK-2", "drafted", "task-2", None),
             (two + 1, run.id, 3, "simulator", "TRK-3", "pending", None, None),
         ]
@@ -77,7 +121,7 @@ async def test_people_see_a_row_for_each_order(path: Path) -> None:
 
 
 async def test_the_view_knows_every_state(path: Path) -> None:
-    """Each letter of the ledger has its word in the view, the one that the first version stored."""
+    """The view shows each letter of the ledger as the word of its state."""
     async with await Ledger.open(path) as ledger:
         run = await loaded(ledger, orders(len(LETTERS)))
         await run.close()
@@ -85,7 +129,7 @@ async def test_the_view_knows_every_state(path: Path) -> None:
         with closing(sqlite3.connect(path)) as database:
             found = [state for (state,) in database.execute("SELECT state FROM each_order ORDER BY id")]
         assert found == [state.value for state in LETTERS]
-        assert list((await states(ledger, run)).values()) == [state.word for state in LETTERS]
+        assert list((await states(ledger, run)).values()) == [state.value for state in LETTERS]
 
 
 async def test_a_ledger_that_is_opened_again_is_as_it_was(path: Path) -> None:

@@ -3,10 +3,8 @@
 import asyncio
 import os
 import shutil
-import sqlite3
 import stat
 import threading
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,7 @@ from gotsurge_async.bulk.ledger.upkeep import archive as module
 from gotsurge_async.bulk.ledger.upkeep.archive import Archived, archive
 from gotsurge_async.database import Database, Sqlite
 from tests.bulk.ledger.kit import START, TurnedClock, bring, leases_end, loaded, only, order, orders
-from tests.bulk.ledger.sql.test_migrate import old_ledger
+from tests.bulk.ledger.sql.test_schema import add_version
 
 LATER = START + timedelta(days=1)
 
@@ -237,10 +235,10 @@ async def test_only_an_archive_of_the_same_ledger_is_written(
     await move(str(mine), to, clock)
     with pytest.raises(LedgerError, match="is not an archive of this ledger"):
         await move(where, to, clock)
-    old = tmp_path / "old.db"
-    old_ledger(old).close()
+    other = tmp_path / "other.db"
+    await (await Ledger.open(other)).close()
     with pytest.raises(LedgerError, match="is not an archive of this ledger"):
-        await move(where, old, clock)
+        await move(where, other, clock)
     with pytest.raises(LedgerError, match="is an archive of runs: nothing is sent from it"):
         await Ledger.open(to)
     if "://" not in where:
@@ -250,19 +248,15 @@ async def test_only_an_archive_of_the_same_ledger_is_written(
     assert (await move(where, tmp_path / "right.db", clock)).runs == {run_id: 1}
 
 
-async def test_an_older_archive_is_looked_at_and_added_to(path: Path, to: Path, clock: TurnedClock) -> None:
-    """One that was made by version 3 is brought up to date when it is looked at; nothing is sent from it still."""
+async def test_an_older_archive_is_looked_at_and_added_to(
+    path: Path, to: Path, tmp_path: Path, clock: TurnedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An archive of an older version is migrated when it is read, and still nothing is sent from it."""
     async with await Ledger.open(path, clock=clock) as ledger:
         first = await finished(ledger, orders(1))
         second = await finished(ledger, [order(2)])
     await move(str(path), to, clock)
-    with closing(sqlite3.connect(to)) as database:
-        for table in ("segments", "distributions", "workers"):
-            database.execute(f"DROP TABLE {table}")
-        database.execute("ALTER TABLE chunks DROP COLUMN open_until")
-        database.execute("ALTER TABLE notes DROP COLUMN cancel_until")
-        database.execute("UPDATE ledger_meta SET value = 3 WHERE name = 'schema_version'")
-        database.commit()
+    add_version(tmp_path, monkeypatch, "CREATE TABLE more (n INTEGER)")
     assert [row.key for row in await archived_results(to, first)] == ["TRK-1"]
     with pytest.raises(LedgerError, match="is an archive of runs"):
         await Ledger.open(to)

@@ -96,7 +96,7 @@ async def test_the_last_run_that_created_an_order_has_it(where: str) -> None:
         await import_run(ledger, third, [lost(1, "third-1"), lost(7, "third-7")])
         await import_run(ledger, LOST_RUN, [lost(1, "first-1"), lost(7, "first-7")])  # read in last, and the oldest
         for run, state in ((second, "superseded"), (third, "in_doubt"), (LOST_RUN, "already_pushed")):
-            assert {row.key: row.state.word async for row in ledger.rows(run.id)} == {"TRK-1": state, "TRK-7": state}
+            assert {row.key: row.state.value async for row in ledger.rows(run.id)} == {"TRK-1": state, "TRK-7": state}
         assert {row.task_id async for row in ledger.rows(third.id)} == {"third-1", "third-7"}
         copied = (await ledger.runs())[-1]
         assert [row.state async for row in ledger.rows(copied.id)] == [OrderState.CANCELLED]
