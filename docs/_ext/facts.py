@@ -70,10 +70,10 @@ def order_states() -> str:
         ("state", "told as", "what it means", "what may follow"),
         (
             (
-                code(state.word),
+                code(state.value),
                 code(word_of(state)),
                 about.get(state.name, ""),
-                ", ".join(code(after.word) for after in OrderState if after in TRANSITIONS[state]),
+                ", ".join(code(after.value) for after in OrderState if after in TRANSITIONS[state]),
             )
             for state in OrderState
         ),

@@ -1,7 +1,7 @@
 """What each error and each exit code means: `troubleshooting.md` beside this file, read when somebody needs it.
 
-The file is docs/troubleshooting.md, too, letter for letter. Each ``###`` of it is an entry; the first bold line is its
-title, and a block marked ``text`` holds the messages that it explains, with ``…`` for what differs.
+docs/troubleshooting.md includes the file. Each ``###`` of it is an entry; the first bold line is its title, and a block
+marked ``text`` holds the messages that it explains, with ``…`` for what differs.
 """
 
 import re
@@ -34,15 +34,10 @@ class Entry(NamedTuple):
     """What it explains, each with ``…`` for what differs."""
 
 
-def troubleshooting() -> str:
-    """The whole page."""
-    return Path(__file__).with_name("troubleshooting.md").read_text(encoding="utf-8")
-
-
 @cache
 def entries() -> dict[str, Entry]:
     """All of them by their codes, in the order of the page."""
-    page = troubleshooting()
+    page = Path(__file__).with_name("troubleshooting.md").read_text(encoding="utf-8")
     families = [(found.start(), found[1]) for found in _FAMILY.finditer(page)]
     made = {}
     for found in _ENTRY.finditer(page):

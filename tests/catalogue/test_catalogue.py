@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from gotsurge_async.catalogue import Entry, entries, explaining, troubleshooting
+from gotsurge_async.catalogue import Entry, entries, explaining
 from gotsurge_async.cli.shared.exits import Exit
 from tests.catalogue.texts import told_texts
 
@@ -32,11 +32,6 @@ OF_OTHERS = {
 }
 """What click says by itself, and how an answer with such a status is told whatever GotSurge says in it."""
 ENTRIES = entries()
-
-
-def test_the_page_of_the_documents_is_the_catalogue() -> None:
-    """docs/troubleshooting.md is a copy: ``cp gotsurge_async/catalogue/troubleshooting.md docs/`` makes it."""
-    assert (DOCS / "troubleshooting.md").read_text(encoding="utf-8") == troubleshooting()
 
 
 def test_every_text_that_can_be_told_is_explained() -> None:

@@ -13,6 +13,7 @@ OUR_FILES = re.compile(r"https://github\.com/gotsurge-async/gotsurge-async/(?:bl
 OUR_PICTURES = re.compile(r"https://raw\.githubusercontent\.com/gotsurge-async/gotsurge-async/main/")
 
 _FENCE = re.compile(r"^(?P<fence> *(?:```+|~~~+|:::+))[^\n]*\n.*?^(?P=fence) *$", re.MULTILINE | re.DOTALL)
+_INCLUDE = re.compile(r"```\{include\} (\S+)\n```\n\Z")
 _CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
 _HEADING = re.compile(r"^#{1,6} +(.+?)#* *$", re.MULTILINE)
 _ANCHOR = re.compile(r"""<a (?:id|name)=["']([^"']+)["']""")
@@ -23,8 +24,10 @@ _HTML = re.compile(r"""<(?:a|img)\b[^>]*?(?:href|src)=["']([^"']+)["']""")
 
 @cache
 def prose(page: Path) -> str:
-    """A page without its blocks of code."""
-    return _FENCE.sub("", page.read_text(encoding="utf-8"))
+    """A page without its blocks of code, and with the file that it includes."""
+    text = page.read_text(encoding="utf-8")
+    included = _INCLUDE.match(text)
+    return prose(page.parent / included[1]) if included else _FENCE.sub("", text)
 
 
 @cache
