@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,60 +16,15 @@ import pytest
 ROOT = Path(__file__).parents[2]
 release: dict[str, Any] = runpy.run_path(str(ROOT / "scripts" / "release"))
 
-BEFORE = """# Changelog
+CHANGELOG = """# Changelog
 
 What a user notices.
-
-<!-- the newest version comes next -->
-
-## [0.2.0] - 2030-03-05
-
-### Added
-
-- From a fragment.
-
-### Security
-
-- A hole less.
 
 ## [Unreleased]
 
 ### Added
 
-- By hand,
-  on two lines.
-
-### Fixed
-
-- A fault.
-
-## [0.1.0] - 2030-01-01
-
-### Added
-
-- All.
-"""
-AFTER = """# Changelog
-
-What a user notices.
-
-<!-- the newest version comes next -->
-
-## [0.2.0] - 2030-03-05
-
-### Added
-
-- From a fragment.
-- By hand,
-  on two lines.
-
-### Security
-
-- A hole less.
-
-### Fixed
-
-- A fault.
+- A second thing.
 
 ## [0.1.0] - 2030-01-01
 
@@ -78,23 +34,17 @@ What a user notices.
 """
 
 
-def test_what_was_unreleased_is_part_of_the_version() -> None:
-    """Kind by kind, behind what the fragments say; older versions stay as they are."""
-    assert release["one_section"](BEFORE, "0.2.0") == AFTER
+def test_what_was_unreleased_is_the_version() -> None:
+    """The section gets the version and the day; all else stays as it was."""
+    expected = CHANGELOG.replace("[Unreleased]", "[0.2.0] - 2030-03-05")
+    assert release["released"](CHANGELOG, "0.2.0", date(2030, 3, 5)) == expected
 
 
-def test_without_fragments_it_is_what_was_unreleased() -> None:
-    """The words that there was nothing are not among them."""
-    text = re.sub(r"### Added\n\n- From.*?(?=## \[Unr)", "No significant changes.\n\n", BEFORE, flags=re.DOTALL)
-    made = release["one_section"](text, "0.2.0")
-    assert "No significant" not in made
-    assert "By hand" in made
-
-
-def test_without_news_there_is_no_release() -> None:
-    """Nobody would know what for."""
+@pytest.mark.parametrize("missing", ["## [Unreleased]\n", "### Added\n\n- A second thing.\n"])
+def test_without_news_there_is_no_release(missing: str) -> None:
+    """A changelog without the section, or with an empty one, stops the release."""
     with pytest.raises(release["Stop"], match="no news"):
-        release["one_section"]("# Changelog\n\n## [0.2.0] - 2030-03-05\n\nNo significant changes.\n", "0.2.0")
+        release["released"](CHANGELOG.replace(missing, "", 1), "0.2.0", date(2030, 3, 5))
 
 
 def git(tree: Path, *words: str) -> str:
@@ -108,22 +58,6 @@ def tree(tmp_path: Path) -> Path:
     """A clone of this project, as it is committed."""
     git(tmp_path, "clone", "--quiet", str(ROOT), "tree")
     return tmp_path / "tree"
-
-
-@pytest.mark.slow
-def test_fragments_come_to_the_head_of_the_changelog(tree: Path) -> None:
-    """As one commit, by which they are gone; a kind that there is not stops it."""
-    git(tree, "config", "user.name", "Mei")
-    git(tree, "config", "user.email", "mei@example.com")
-    (tree / "changes" / "proxies.added.md").write_text("Proxies of a new kind.\n", encoding="utf-8")
-    release["news"](tree, "9.9.9")
-    text = (tree / "CHANGELOG.md").read_text(encoding="utf-8")
-    first = text[text.index("\n## [") :]
-    assert first.startswith("\n## [9.9.9] - ")
-    assert "- Proxies of a new kind." in first.partition("### Changed")[0]
-    assert "[Unreleased]" not in text
-    assert [path.name for path in (tree / "changes").iterdir()] == ["README.md"]
-    assert git(tree, "status", "--porcelain") == ""
 
 
 @pytest.mark.slow
@@ -161,7 +95,9 @@ def test_a_release_is_ready_and_not_published(tree: Path, tmp_path: Path) -> Non
     git(tree, "remote", "set-url", "origin", str(tmp_path / "remote.git"))
     for key, value in (("user.name", "Mei"), ("user.email", "mei@example.com")):
         git(tree, "config", key, value)
-    (tree / "changes" / "proxies.added.md").write_text("Proxies of a new kind.\n", encoding="utf-8")
+    changelog = tree / "CHANGELOG.md"
+    text = changelog.read_text(encoding="utf-8")
+    changelog.write_text(text.replace("### Added\n", "### Added\n\n- Proxies of a new kind.", 1), encoding="utf-8")
     (tree / "scripts" / "versions").write_text("#!/bin/sh\n", encoding="utf-8")  # the dry run tries the other versions
     git(tree, "add", "--all")
     git(tree, "commit", "--quiet", "-m", "Tell of proxies")
@@ -176,7 +112,7 @@ def test_a_release_is_ready_and_not_published(tree: Path, tmp_path: Path) -> Non
         before,
         f"Release {version[1]}\n",
     )
-    news = (tree / "CHANGELOG.md").read_text(encoding="utf-8").partition(f"## [{version[1]}]")[2]
+    news = changelog.read_text(encoding="utf-8").partition(f"## [{version[1]}]")[2]
     assert "- Proxies of a new kind." in news.partition("\n## [")[0]
     name = f"gotsurge_async-{version[1]}"
     assert sorted(str(path.relative_to(tree / version[2])) for path in (tree / version[2]).rglob("*.*")) == [
