@@ -29,7 +29,7 @@ _NEEDS = {
     "schemathesis": ["simulator/test_conformance.py"],
 }
 collect_ignore = sorted({path for name, paths in _NEEDS.items() if find_spec(name) is None for path in paths})
-"""Slow tests, and those of the benchmarks: with the extra `test` what they need is not there; with `dev` it is."""
+"""Slow tests, and those of the benchmarks: the extra `test` lacks what they need, the group `dev` has it."""
 
 
 _numbers = count(1)
