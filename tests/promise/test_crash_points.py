@@ -1,10 +1,12 @@
 """Every point at which a push can die, each followed by everything that a person may do then.
 
 The points are not chosen: each request, each durable write and each file that is put in its place is one before and
-one after, and the push is killed at the first, the second, and so on, until it comes to its end. After each follow-up
-the same file is pushed once more. All goes through the command line; the judge is `judge`.
+one after. With ``GOTSURGE_CRASH_STEP=1`` the push is killed at the first, the second, and so on, until it comes to its
+end; else at every fourth one, from one that the seed draws. After each follow-up the same file is pushed once more. All
+goes through the command line; the judge is `judge`.
 """
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,8 @@ from tests.promise.follow_ups import FOLLOW_UPS, push_again, resume, undo
 from tests.promise.station import KILLED, REFUSED_CALLS, Experiment, Station
 from tests.promise.tally import Tally
 
+STEP = int(os.environ.get("GOTSURGE_CRASH_STEP", "4"))
+"""Every how many boundaries a push dies; 1 tries them all."""
 MOST = 400
 """More boundaries than any push of five orders has."""
 
@@ -41,8 +45,9 @@ def crash(
 def crashes(
     service: Station, folder: Path, mode: Mode, name: str, *, step: int = 1, refusing: bool = False
 ) -> Iterator[tuple[int, Experiment]]:
-    """A push for each of its boundaries, dead there."""
-    for at in range(1, MOST, step):
+    """A push for each boundary that is tried, dead there."""
+    step *= STEP
+    for at in range(Random(f"{CRASH_SEED} {mode} {name}").randint(1, step), MOST, step):
         experiment = crash(service, folder, mode, name, at, refusing=refusing)
         if experiment is None:
             return
