@@ -96,6 +96,25 @@ class Profile:
         return (self.resolve(endpoint) for endpoint in ENDPOINTS.values())
 
 
+def skeleton() -> str:
+    """A profile as TOML in which every operation is a comment, with the verb and the path that are assumed."""
+    lines = [
+        "# A profile of GotSurge's API. Correct what is wrong, and take the # signs away from what GotSurge confirms.",
+        "# An operation without them counts as confirmed, also for production.",
+        "",
+        '# api_base = "https://…"',
+    ]
+    for endpoint in ENDPOINTS.values():
+        lines += [
+            "",
+            f"# {endpoint.section}",
+            f'# [endpoints."{endpoint.name}"]',
+            f'# verb = "{endpoint.verb}"',
+            f'# path = "{endpoint.path}"',
+        ]
+    return "\n".join(lines) + "\n"
+
+
 def _override(name: str, value: Any) -> Endpoint[Any]:
     where = f"profile: endpoints.{name}"
     known = ENDPOINTS.get(name)
