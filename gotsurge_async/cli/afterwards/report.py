@@ -11,9 +11,8 @@ import click
 
 from gotsurge_async.bulk.after.writing import WholeFile
 from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books, vessel_option
+from gotsurge_async.cli.afterwards.books import Books, open_book, takes_books, vessel_option, zone_option
 from gotsurge_async.cli.afterwards.reading import STALE
-from gotsurge_async.cli.afterwards.zones import zone_option
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.options import PATH, force_option, json_option
 from gotsurge_async.cli.shared.output import counted, print_json, say, shown
