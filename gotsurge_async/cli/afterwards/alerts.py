@@ -26,7 +26,7 @@ from gotsurge_async.cli.afterwards.books import (
     vessel_option,
     zone_option,
 )
-from gotsurge_async.cli.afterwards.reading import READING, STALE, DueReads, limits_of
+from gotsurge_async.cli.afterwards.reading import STALE, DueReads, limits_of, takes_reads
 from gotsurge_async.cli.shared.connect import Target, connected, may_take_place
 from gotsurge_async.cli.shared.exits import Exit, Unreachable, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option
@@ -157,21 +157,11 @@ class _Check:
     envvar="GOTSURGE_ALERT_URL",
     help="Post the alerts to this address, too (or GOTSURGE_ALERT_URL), as JSON with a text: Slack and Teams take it.",
 )
-@in_group(READING)(
-    "--read-rate",
-    type=click.FloatRange(min=0),
-    default=0.0,
-    show_default=True,
-    metavar="PER_SECOND",
-    help="Read tasks before each look, so many a second; 0 reads none.",
-)
-@in_group(READING)(
-    "--read-after",
-    type=click.FloatRange(min=0),
-    default=600.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Read only tasks that were not heard of for so many seconds.",
+@takes_reads(
+    rate=0.0,
+    rate_help="Read tasks before each look, so many a second; 0 reads none.",
+    after=600.0,
+    after_help="Read only tasks that were not heard of for so many seconds.",
 )
 @zone_option
 @may_take_place

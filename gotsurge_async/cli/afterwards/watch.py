@@ -15,7 +15,7 @@ import click
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.ledger import DOUBTFUL, Ledger, Mode, OrderState, RunInfo, Word, word_of
 from gotsurge_async.cli.afterwards.books import book_option, books_beside, open_book, zone_option
-from gotsurge_async.cli.afterwards.reading import READING, DueReads, limits_of
+from gotsurge_async.cli.afterwards.reading import DueReads, limits_of, takes_reads
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, asynchronous
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, target_of
@@ -100,21 +100,11 @@ class Shown:
 @click.command(cls=GroupedCommand)
 @click.argument("run_id", metavar="RUN")
 @takes_place
-@in_group(READING)(
-    "--read-rate",
-    type=click.FloatRange(min=0),
-    default=2.0,
-    show_default=True,
-    metavar="PER_SECOND",
-    help="Read so many tasks a second, if no receiver reads them; 0 reads none.",
-)
-@in_group(READING)(
-    "--read-after",
-    type=click.FloatRange(min=0),
-    default=20.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Read a task again after so many seconds.",
+@takes_reads(
+    rate=2.0,
+    rate_help="Read so many tasks a second, if no receiver reads them; 0 reads none.",
+    after=20.0,
+    after_help="Read a task again after so many seconds.",
 )
 @in_group(STOPPING)("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop watching after so long.")
 @zone_option
