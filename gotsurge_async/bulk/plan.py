@@ -43,20 +43,20 @@ class Plan:
     """What a push of a file would do; its JSON is what `save` writes.
 
     Attributes:
-        version: of this layout.
-        made_at: when, UTC.
+        version: the version of this layout.
+        made_at: when the plan was made, UTC.
         file, sha256: the file, and the SHA-256 of its bytes in hex.
-        items_sha256: of the items file; None without one.
-        orders: how many there are.
-        left_out: how many rows have faults, and are not among these (``--leave-faulty``).
+        items_sha256: that of the items file; None without one.
+        orders: the number of orders.
+        left_out: the number of rows with faults, which are not among the orders (``--leave-faulty``).
         spend: the sum of the prices by currency, as decimals: ``{"SGD": "24250.00"}``.
-        without_price: orders that name no price.
-        tight: windows that leave drivers no time; ``tight_count`` says how many there are.
-        similar: orders that look like another one of the file, each once; likewise.
-        warnings: what else looks wrong, likewise.
-        already_pushed: orders whose keys a ledger has, created or in doubt, where one was looked at; ``in_doubt`` says
-            how many of them are in doubt.
-        changed: those of them that differ from what was sent; ``changed_count`` says how many.
+        without_price: the number of orders without a price.
+        tight: windows that leave drivers no time, and ``tight_count`` their number.
+        similar: orders that look like another one of the file, each once, and their number.
+        warnings: what else looks wrong, and the number of warnings.
+        already_pushed: the number of orders whose keys the ledger has, created or in doubt; ``in_doubt`` of them are in
+            doubt.
+        changed: those of them that differ from what was sent, and ``changed_count`` their number.
     """
 
     version: int = VERSION
@@ -179,13 +179,13 @@ async def _sum_up(run: Run, source: Source, now: datetime, known: Known) -> Plan
     )
 
 
-# --- a push of the very file that was planned ------------------------------------------------------------------------
+# --- a push of the file that was planned -----------------------------------------------------------------------------
 
 
 def check_plan(path: Path, source: Source) -> Source:
-    """The same source, with a fault if it is not the very file that a plan was made of.
+    """The same source, with a fault if it is not the file of a plan.
 
-    So another file is refused as any file with faults is: after it was read, and before anything is sent.
+    Another file is refused as a file with faults is: after it was read, and before anything is sent.
 
     Raises:
         ConfigError: the plan cannot be read.
@@ -213,12 +213,12 @@ class _PlannedSource(Around):
         if self.sha256 != self._plan.sha256:
             rule = f"is not the file of the plan {made}: plan again, or push that"
             self.report.add(Fault(file=self.name, rule=rule))
-        found, wanted = self.items_sha256, self._plan.items_sha256
-        if found == wanted:
+        items, planned_items = self.items_sha256, self._plan.items_sha256
+        if items == planned_items:
             return
-        if found is None:
+        if items is None:
             rule = f"the plan {made}, has an items file too: give it by --items"
-        elif wanted is None:
+        elif planned_items is None:
             rule = f"the plan {made}, has no items file: leave --items out, or plan again"
         else:
             rule = f"what --items names is not the items file of the plan {made}: plan again, or give that"

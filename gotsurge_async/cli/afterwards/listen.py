@@ -1,4 +1,4 @@
-"""``gotsurge listen``: events as they come, for who builds what receives them."""
+"""``gotsurge listen``: events as they arrive, for people who build a service that receives them."""
 
 import asyncio
 import os
@@ -107,12 +107,11 @@ async def listen(
 
 
 def _secret() -> Secret:
-    given = os.environ.get(SECRET)
-    if given:
-        return Secret(given)
-    made = new_secret()
-    say(f"events are signed with the secret {made.reveal()}: set {SECRET} to keep one")
-    return made
+    if text := os.environ.get(SECRET):
+        return Secret(text)
+    secret = new_secret()
+    say(f"events are signed with the secret {secret.reveal()}: set {SECRET} to keep one")
+    return secret
 
 
 async def _print(inbox: Inbox, begin: datetime, forwarder: Forwarder | None, clock: Clock, as_json: bool) -> None:

@@ -58,14 +58,13 @@ def _record(info: ColumnInfo) -> list[tuple[str, str]]:
     ]
 
 
-def _print_sections(found: Sequence[ColumnInfo]) -> None:
-    """For people: section by section, each column on its line as far as the terminal is wide."""
-    for section, mine in groupby(found, key=lambda info: info.section):
+def _print_sections(infos: Sequence[ColumnInfo]) -> None:
+    for section, columns in groupby(infos, key=lambda info: info.section):
         click.secho(f"\n{section}", bold=True)
-        rows = [(info.name, info.required, f"{info.meaning} {_how(info)}") for info in mine]
+        rows = [(info.name, info.required, f"{info.meaning} {_how(info)}") for info in columns]
         print_table(("column", "required", prose("what it says, and how it is written")), rows)
 
 
 def _how(info: ColumnInfo) -> str:
-    such = f", such as {info.example}" if info.example and not info.allowed else ""
-    return f"({how_written(info)}{such})"
+    example = f", such as {info.example}" if info.example and not info.allowed else ""
+    return f"({how_written(info)}{example})"

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from gotsurge_async.auth.sql import SqlStore
 
 REDIRECT_BY_HAND = "http://127.0.0.1:8976/callback"
-"""Where the browser goes when nobody listens: the address is what is copied."""
+"""The browser finds no page here: its user copies the address."""
 
 
 @click.group()
@@ -225,11 +225,11 @@ async def status(place: _Place, as_json: bool) -> Exit | None:
 
     A token that GOTSURGE_BEARER_TOKEN or GOTSURGE_REFRESH_TOKEN gives is used by every command instead of what is kept.
     """
-    if (given := given_tokens(place.settings)) is not None:
-        names = ["GOTSURGE_BEARER_TOKEN"] if given.bearer else []
-        names += ["GOTSURGE_REFRESH_TOKEN"] if given.refresh else []
+    if (tokens := given_tokens(place.settings)) is not None:
+        names = ["GOTSURGE_BEARER_TOKEN"] if tokens.bearer else []
+        names += ["GOTSURGE_REFRESH_TOKEN"] if tokens.refresh else []
         if as_json:  # when such a token ends is not known
-            renews = bool(given.refresh)
+            renews = bool(tokens.refresh)
             print_json({"account": place.name, "state": "given", "given_by": names, "renews_itself": renews})
         else:
             variables = " and ".join(names)
