@@ -188,11 +188,7 @@ async def watch(
 
 
 async def _refuse_unknown(info: RunInfo, ledger: Ledger, book: Book) -> None:
-    """Refuse a run whose orders the ledger gave away before the book took them in.
-
-    Raises:
-        ConfigError: it says where they are.
-    """
+    """Refuse an archived run whose orders the book does not know: the ledger does not have them any more."""
     if info.archived_at is None:
         return
     counts = await ledger.counts(info.id)
@@ -301,11 +297,7 @@ def _screen(as_json: bool, zone: ZoneInfo, info: RunInfo) -> Screen:
 
 
 class Watching:
-    """The watching of a run.
-
-    Attributes:
-        shown: the state of the run, as it was last read.
-    """
+    """The watching of a run; ``shown`` is its state as it was last read."""
 
     def __init__(self, book: Book, ledger: Ledger, info: RunInfo, reads: DueReads | None, screen: Screen) -> None:
         self.shown: Shown = Shown()
@@ -347,11 +339,7 @@ class Watching:
         return len(due[:limit])
 
     async def to_the_end(self, reading: asyncio.Task[None]) -> None:
-        """Show the run until every order of it is at its end and no process sends it any more.
-
-        Raises:
-            Exception: the reading has ended, by this error.
-        """
+        """Show the run until every order of it is at its end and no process sends it any more, or the reading fails."""
         self._screen.begin()
         while True:
             if reading.done():

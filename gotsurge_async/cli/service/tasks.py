@@ -237,11 +237,7 @@ _FIELDS = {field.name: field for field in fields_of(Task)}
 
 
 def _changes_of(sets: Sequence[str], clears: Sequence[str]) -> dict[str, Any]:
-    """Fields and their new values, None for those to be emptied.
-
-    Raises:
-        click.UsageError: a value that does not fit its field, or a field that is named twice.
-    """
+    """The fields and their new values, None for those to be emptied."""
     changes: dict[str, Any] = {}
     for text in sets:
         name, equals, value = text.partition("=")
