@@ -367,7 +367,6 @@ class Watching:
         self._screen.update(state)
 
     async def _read_ledger(self) -> None:
-        self._ledger_at = time.monotonic()
         held = await self._ledger.is_held(self._info.id)
         await self._book.take_in(self._ledger, run=self._info.id)
         counts = await self._ledger.counts(self._info.id)
@@ -386,6 +385,7 @@ class Watching:
                         self._without[word_of(row.state)] -= 1
                     elif row.state in _FOLLOWED and row.task_id is not None:
                         self._elsewhere[row.task_id] = row.state
+        self._ledger_at = time.monotonic()  # not before: a reading that --timeout cuts short is made again
 
     async def _count(self) -> None:
         """Count the orders by the statuses of their tasks, and those that have none by what became of them."""

@@ -6,6 +6,7 @@ import os
 import pty
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,25 @@ def test_what_was_pushed_before_is_followed_by_its_task(desk: Desk) -> None:
     assert done.exit_code == 0, done.output
     assert done.stderr.endswith(f"run {again['run']}: 3 complete\n")
     assert {line.split("\t")[2] for line in done.stdout.splitlines()[1:]} == {"A", "B", "C"}
+
+
+def test_a_reading_of_the_ledger_that_the_timeout_cut_short_is_made_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is shown at the end counts every order of the run."""
+    desk.push("A", "B")
+    _, again = desk.push("A", "B", "C")
+    take_in, calls = Book.take_in, list[str]()
+
+    async def slow_once(book: Book, *words: Any, **options: Any) -> int:
+        calls.append("take in")
+        if len(calls) == 2:  # the first one opens the book
+            await asyncio.sleep(60)
+        return await take_in(book, *words, **options)
+
+    monkeypatch.setattr(Book, "take_in", slow_once)
+    stopped = desk.call("watch", again["run"], *QUICK, "--timeout", "0.5")
+    assert (stopped.exit_code, "3 broadcasting" in stopped.stderr) == (5, True), stopped.output
 
 
 def test_what_was_taken_back_and_pushed_again_is_cancelled_in_its_run(desk: Desk) -> None:
