@@ -169,21 +169,21 @@ async def watch(
         finally:
             reading.cancel()
             await asyncio.wait([reading])
-    shown_ = watching.shown
+    state = watching.shown
     if as_json:
         print_json(
             {
                 "run": info.id,
-                "orders": shown_.orders,
-                "statuses": dict(shown_.rows()),
-                "in_doubt": shown_.in_doubt,
-                "without_task": sum(shown_.others.values()),
-                "others": shown_.others,
+                "orders": state.orders,
+                "statuses": dict(state.rows()),
+                "in_doubt": state.in_doubt,
+                "without_task": sum(state.others.values()),
+                "others": state.others,
                 "exit": int(code),
             }
         )
     else:
-        say(f"run {info.id}: {shown_}")
+        say(f"run {info.id}: {state}")
     return code
 
 
@@ -378,7 +378,8 @@ class Watching:
         del self._without[Word.IN_DOUBT]
         if self._info.archived_at is None and counts.of(_FOLLOWED) > len(self._elsewhere):
             # What was taken back, and pushed again by another run, was cancelled in this one.
-            back = {each.id async for each in self._ledger.rows(self._info.id, (OrderState.CANCELLED,)) if each.task_id}
+            cancelled = self._ledger.rows(self._info.id, (OrderState.CANCELLED,))
+            back = {row.id async for row in cancelled if row.task_id}
             async for page in self._ledger.results(self._info.id):
                 for row in page:
                     if row.state in _FOLLOWED and row.id in back:

@@ -280,7 +280,7 @@ def _value(name: str, text: str) -> Any:
         if kind is datetime:
             return _time(text)
         if field.many:
-            return tuple(codec.structure(each, kind) for each in msgspec.json.decode(text, type=list))
+            return tuple(codec.structure(value, kind) for value in msgspec.json.decode(text, type=list))
         if is_model(kind):
             return codec.structure(msgspec.json.decode(text, type=dict), kind)
         return msgspec.json.decode(text, type=dict) if get_origin(kind) is dict else text
