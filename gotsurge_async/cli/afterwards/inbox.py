@@ -1,8 +1,8 @@
-"""``gotsurge inbox``: the events that came, and what became of them."""
+"""``gotsurge inbox``: the events that arrived, and what became of them."""
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -53,12 +53,12 @@ async def _opened(books: Books) -> AsyncIterator[Inbox]:
 async def list_(state: str | None, task_id: str, limit: int, books: Books, as_json: bool) -> Exit:
     """List the newest events, the newest first."""
     async with _opened(books) as opened:
-        found = await opened.newest(state, task_id=task_id, limit=limit)
+        events = await opened.newest(state, task_id=task_id, limit=limit)
         counts = await opened.counts()
     if as_json:
-        print_json([_document(each) for each in found])
+        print_json([document_of(event) for event in events])
         return Exit.CREATED
-    rows = [(each.id, each.received_at, each.state, each.task_id, each.times, each.why) for each in found]
+    rows = [(event.id, event.received_at, event.state, event.task_id, event.times, event.why) for event in events]
     print_table(("ID", "RECEIVED", "STATE", "TASK", "TIMES", prose("WHY")), rows)
     say(", ".join(f"{number:,} {name}" for name, number in counts.items()))
     return Exit.CREATED
@@ -73,16 +73,16 @@ async def list_(state: str | None, task_id: str, limit: int, books: Books, as_js
 async def show(event_id: int, raw: bool, books: Books, as_json: bool) -> Exit:
     """Show an event with its body."""
     async with _opened(books) as opened:
-        found = await opened.show(event_id)
-    if found is None:
+        event = await opened.show(event_id)
+    if event is None:
         raise UsageError(f"there is no event {event_id}")
-    body = found.body or b""
+    body = event.body or b""
     if raw:
         sys.stdout.buffer.write(body)
     elif as_json:
-        print_json({**_document(found), "body": body.decode("utf-8", "backslashreplace")})
+        print_json({**document_of(event), "body": body.decode("utf-8", "backslashreplace")})
     else:
-        print_record([(name.replace("_", " "), value) for name, value in _document(found).items()])
+        print_record([(name.replace("_", " "), value) for name, value in document_of(event).items()])
         click.echo()
         click.echo(_for_people(body))
     return Exit.CREATED
@@ -101,10 +101,7 @@ async def replay(ids: tuple[int, ...], state: str | None, books: Books, as_json:
     Exit codes:
       0 all of them wait               1 some are no events, or there is none of that ID
     """
-    async with _opened(books) as opened:
-        wanted = await _chosen(opened, ids, state)
-        done = await opened.replay(wanted)
-    return _told("replayed", done, wanted, as_json)
+    return await _change(Inbox.replay, "replayed", ids, state, books, as_json)
 
 
 @inbox.command(short_help="Forget events.")
@@ -120,34 +117,40 @@ async def drop(ids: tuple[int, ...], state: str | None, books: Books, as_json: b
     Exit codes:
       0 they are gone                  1 there is none of some ID
     """
-    async with _opened(books) as opened:
-        wanted = await _chosen(opened, ids, state)
-        done = await opened.drop(wanted)
-    return _told("dropped", done, wanted, as_json)
+    return await _change(Inbox.drop, "dropped", ids, state, books, as_json)
 
 
-async def _chosen(opened: Inbox, ids: Iterable[int], state: str | None) -> list[int]:
+async def _change(
+    change: Callable[[Inbox, list[int]], Awaitable[int]],
+    done: str,
+    ids: Iterable[int],
+    state: str | None,
+    books: Books,
+    as_json: bool,
+) -> Exit:
+    """Change the events with these ids, or in this state, and print how many were ``done``."""
     chosen = list(dict.fromkeys(ids))
-    if bool(chosen) == (state is not None):
-        raise click.UsageError("say which: their IDs, or --all STATE; gotsurge inbox list shows them")
-    return chosen if state is None else list(await opened.ids(state))
-
-
-def _told(what: str, done: int, wanted: list[int], as_json: bool) -> Exit:
-    code = Exit.CREATED if done == len(wanted) else Exit.REFUSED
+    async with _opened(books) as opened:
+        if bool(chosen) == (state is not None):
+            raise click.UsageError("say which: their IDs, or --all STATE; gotsurge inbox list shows them")
+        if state is not None:
+            chosen = list(await opened.ids(state))
+        number = await change(opened, chosen)
+    code = Exit.CREATED if number == len(chosen) else Exit.REFUSED
     if as_json:
-        print_json({what: done, "of": len(wanted), "exit": int(code)})
+        print_json({done: number, "of": len(chosen), "exit": int(code)})
     else:
-        click.echo(f"{done:,} of {len(wanted):,} {what}")
+        click.echo(f"{number:,} of {len(chosen):,} {done}")
     return code
 
 
-def _document(stored: Stored) -> dict[str, Any]:
+def document_of(stored: Stored) -> dict[str, Any]:
+    """An event without its body, as plain values."""
     return attrs.asdict(stored, filter=lambda attribute, _: attribute.name != "body")
 
 
 def _for_people(body: bytes) -> str:
-    """A body: JSON with indents, anything else with what a terminal must not get written out."""
+    """A body as text: JSON with indents; what a terminal must not get is written out."""
     try:
         text = msgspec.json.format(body, indent=2).decode()
     except (msgspec.DecodeError, UnicodeDecodeError):
