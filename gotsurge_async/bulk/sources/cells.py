@@ -38,14 +38,22 @@ class Exact(str):
         return self
 
 
-_encode = msgspec.json.Encoder().encode
+def _plain(value: Any) -> str:
+    """A text of a class of its own as text."""
+    if isinstance(value, str):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is nothing that stands in JSON")
+
+
+encode: Callable[[Any], bytes] = msgspec.json.Encoder(enc_hook=_plain).encode
+"""The JSON text of candidates and plain values."""
 _plain_row = msgspec.json.Decoder(list[str]).decode
 _typed_row = msgspec.json.Decoder(list[str | list[str]]).decode
 
 
 def encode_row(cells: Sequence[str]) -> bytes:
     """A row as JSON text; a cell that is `Exact` stands in a list of its own, so that it is one again."""
-    return _encode([[str(cell)] if type(cell) is Exact else cell for cell in cells])
+    return encode([[str(cell)] if type(cell) is Exact else cell for cell in cells])
 
 
 def decode_row(text: bytes) -> list[str]:

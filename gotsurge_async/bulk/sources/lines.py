@@ -1,24 +1,27 @@
 """The lines of a text and the records of a CSV, in flat memory, each with the physical line on which it starts."""
 
+import abc
 import codecs
 import csv
 import itertools
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
+from importlib.util import find_spec
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import attrs
 
-from gotsurge_async.bulk.sources.source import Form
-
 MAX_LINE = 1 << 20
-"""The longest line or record that is read, in bytes: what is longer is no order."""
+"""The longest line or record that is read, in bytes."""
+MOST_ROWS = 1_000_000
+"""The most rows that are written into a workbook's sheet; it has room for a few more."""
+START = 8
+"""The number of first bytes that tell what a file is."""
 
 _BLOCK = 1 << 16
-_MAX_RESTARTS = 200
 _WORKBOOK = "is a workbook, not text: give it its own ending (.xlsx, .xls, .ods), or say --format xlsx"
 _SIGNATURES = (
     (b"PK\x03\x04", _WORKBOOK),
@@ -34,18 +37,57 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-"""Byte order marks, and what follows each; of two that begin alike the longer one comes first."""
+"""Byte order marks and their encodings; of two that begin alike the longer one comes first."""
 _WITHOUT_MARK = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}
-"""What these names mean where no mark says the order of the bytes: that of nearly every machine."""
+"""What these names mean where no mark gives the order of the bytes: that of nearly every machine."""
 _SEPARATOR = re.compile(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
 _WRAPPED = re.compile(r'\A\s*="([^"]*)"\s*\Z')
-"""``="018956"``: so programs keep Excel from taking text for a number. It is the text between the quotes."""
 
 TOO_LONG = f"the line is longer than {MAX_LINE} bytes"
+_REST = "the rest of the file was not read"
+
+
+@attrs.frozen(kw_only=True)
+class Form:
+    """How a file is written, so that files written next to it can be alike.
+
+    Attributes:
+        format: csv, jsonl, xlsx, xls, ods, parquet or sql.
+        delimiter: the character between two cells of a CSV.
+        encoding: of a text, as Python names it.
+        bom: whether a text starts with a byte order mark.
+        packed: whether a text is packed by gzip.
+        sheet: the name of a workbook's sheet.
+    """
+
+    format: str = "csv"
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    bom: bool = False
+    packed: bool = False
+    sheet: str | None = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether all its values are text: a number of another table is written as one only in a workbook."""
+        return self.format in ("csv", "jsonl")
+
+    @staticmethod
+    def of_types(rows: int, sheet: str | None = None) -> "Form":
+        """How a table with types is written: as a workbook, or where that is not possible, as a CSV in UTF-8."""
+        fits = find_spec("xlsxwriter") is not None and rows <= MOST_ROWS
+        return Form(format="xlsx", sheet=sheet) if fits else Form()
+
+
+class BadFile(Exception):
+    """Nothing more of a file can be read; the text says what the file is, and what to do."""
+
+
+# --- the lines of a text ---------------------------------------------------------------------------------------------
 
 
 def not_in(encoding: str) -> str:
-    """What is said of bytes that are no text in an encoding."""
+    """The rule that bytes break which are not text in an encoding."""
     if encoding != "utf-8":
         return f"is not in the encoding {encoding}: say which one it is (--encoding)"
     return (
@@ -55,22 +97,18 @@ def not_in(encoding: str) -> str:
 
 
 def unwrapped(cell: str) -> str:
-    """The text of a cell, see `_WRAPPED`."""
+    """``018956`` of the cell ``="018956"``, which keeps Excel from reading a number; any other cell as it is."""
     return _WRAPPED.sub(r"\1", cell)
 
 
-class BadFile(Exception):
-    """A file of which nothing more can be read; says what it is, and what to do."""
-
-
 class Readable(Protocol):
-    """What gives bytes, at most as many as it is asked for, none at its end."""
+    """A stream of bytes: at most ``size`` at a time, none at its end."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 class Digested:
-    """A stream whose bytes are taken into a digest as they are read; its first ones can be looked at before.
+    """A stream that keeps the digest of what was read; its first bytes can be seen before.
 
     Attributes:
         digest: the SHA-256 of what was read.
@@ -82,7 +120,7 @@ class Digested:
         self._ahead = b""
 
     def start(self) -> bytes:
-        """The first bytes, which are read later all the same."""
+        """The first bytes, which `read` returns again."""
         while len(self._ahead) < START and (block := self._stream.read(START - len(self._ahead))):
             self._ahead += block
         return self._ahead
@@ -95,63 +133,54 @@ class Digested:
             return None
 
     def read(self, size: int, /) -> bytes:
-        """Some bytes."""
+        """Some bytes; none at the end."""
         block, self._ahead = self._ahead or self._stream.read(size), b""
         self.digest.update(block)
         return block
-
-
-START = 8
-"""How many first bytes tell what a file is."""
 
 
 class Text:
     """A file as lines of UTF-8 text, whatever its encoding, packed by gzip or not.
 
     Args:
-        encoding: what it is written in, unless it starts with a byte order mark, which is believed; UTF-8 if None.
+        encoding: of the file, unless it starts with a byte order mark, which counts more; UTF-8 if None.
 
     Attributes:
-        encoding: what it is written in; bom: whether it starts with a byte order mark; packed: whether by gzip.
+        form: how the file is written.
     """
 
     def __init__(self, stream: Digested, encoding: str | None = None) -> None:
-        found: Readable = stream
+        readable: Readable = stream
         start = stream.start()
-        self.packed: bool = start.startswith(_PACKED)
-        if self.packed:
+        packed = start.startswith(_PACKED)
+        if packed:
             from gotsurge_async.bulk.sources.tables.packed import Unpacked  # few files are packed
 
-            found = unpacked = Unpacked(stream)
+            readable = unpacked = Unpacked(stream)
             start = unpacked.start()
         marked = next((name[:-3] if "-" in name[4:] else name for mark, name in MARKS if start.startswith(mark)), None)
-        self._start = start
-        self.bom: bool = marked is not None
-        self.encoding: str = marked or _WITHOUT_MARK.get(encoding or "", encoding) or "utf-8"
-        if self.encoding != "utf-8":
+        own = marked or _WITHOUT_MARK.get(encoding or "", encoding) or "utf-8"
+        if own != "utf-8":
             from gotsurge_async.bulk.sources.tables.packed import Transcoded
 
-            found = Transcoded(found, self.encoding)
-        self._stream = found
-
-    @property
-    def form(self) -> Form:
-        """How it is written."""
-        return Form(encoding=self.encoding, bom=self.bom, packed=self.packed)
+            readable = Transcoded(readable, own)
+        self.form: Form = Form(encoding=own, bom=marked is not None, packed=packed)
+        self._start = start
+        self._stream = readable
 
     def refusal(self) -> str | None:
         """What the file is, if it is a kind that is often taken for text."""
-        return next((what for signature, what in _SIGNATURES if self._start.startswith(signature)), None)
+        return next((rule for signature, rule in _SIGNATURES if self._start.startswith(signature)), None)
 
     def lines(self) -> Iterator[bytes | None]:
-        """Its lines with their ends (LF, CRLF or CR), without a byte order mark.
+        """The lines with their ends (LF, CRLF or CR), without a byte order mark.
 
-        A line of more than `MAX_LINE` bytes is given as None, and never held whole.
+        A line of more than `MAX_LINE` bytes is None, and never held whole.
         """
         return itertools.chain.from_iterable(self.blocks())
 
     def blocks(self) -> Iterator[list[bytes | None]]:
-        """The lines, as many at a time as were read at once."""
+        """The lines, in lists of those that were read together."""
         rest = b""
         too_long = False
         first = True
@@ -178,11 +207,11 @@ class Text:
             yield [rest]
 
 
-# --- records of a CSV ------------------------------------------------------------------------------------------------
+# --- the records of a table ------------------------------------------------------------------------------------------
 
 
 class Record(NamedTuple):
-    """One record: the line on which it starts, its cells, and whether some of them hold bytes that are no text."""
+    """One record: its first line, its cells, whether some cells hold bytes that are not text, and its last line."""
 
     line: int
     cells: list[str]
@@ -191,127 +220,104 @@ class Record(NamedTuple):
 
 
 Unreadable = Callable[[int, str], None]
-"""Told the line of a record that cannot be read, and the rule."""
+"""Called with the line of a record that cannot be read, and the rule that it breaks."""
 
 
-class Grid(Protocol):
+class Grid(abc.ABC):
     """A table in any format.
 
     Attributes:
-        stopped: whether its end was given up.
+        form: how it is written; what its first lines say is known with the first record.
+        digest: the SHA-256 of what was read.
+        stopped: whether the end was not read.
+        sheets: the names of all sheets of cells of a workbook.
+        remarks: warnings about the whole table.
     """
 
-    stopped: bool
+    def __init__(self, form: Form, digest: Any) -> None:
+        self.form = form
+        self.digest = digest
+        self.stopped: bool = False
+        self.sheets: Sequence[str] = ()
+        self.remarks: list[str] = []
 
-    @property
-    def form(self) -> Form:
-        """How it is written; what only its first lines say is known with the first record."""
-        ...
-
-    @property
-    def digest(self) -> Any:
-        """The SHA-256 of what was read."""
-        ...
-
+    @abc.abstractmethod
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
-        """Its records, those with empty cells only left out; those that cannot be read are told.
+        """The records, without those that have only empty cells; ``unreadable`` is called for the broken ones.
 
         Raises:
             BadFile: nothing more can be read.
         """
-        ...
 
 
-class _Unreadable(Exception):
-    """A line or a record that is no text, or longer than any order."""
-
-
-class CsvGrid:
-    """A CSV.
-
-    A quote that is never closed would take the whole rest of the file into one value. So the lines after the one with
-    the quote are read again as records of their own, and one such fault does not hide all others.
+class CsvGrid(Grid):
+    """A CSV. A quote that is never closed ends it: where the next row starts after that is not certain.
 
     Args:
-        delimiter: what stands between two cells; if None, what a first line such as ``sep=;`` says, else ``usual``.
+        delimiter: the character between two cells; if None, that of a first line such as ``sep=;``, else ``usual``.
     """
 
     def __init__(self, stream: Digested, encoding: str | None, delimiter: str | None, usual: str = ",") -> None:
-        self.stopped: bool = False
-        self.delimiter: str = delimiter or usual
+        super().__init__(Form(delimiter=delimiter or usual), stream.digest)
         self._stream = stream
         self._encoding = encoding
-        self._text: Text | None = None
-        self._open = delimiter is None
-
-    @property
-    def form(self) -> Form:
-        """See `Grid`."""
-        form = Form() if self._text is None else self._text.form
-        return attrs.evolve(form, delimiter=self.delimiter)
-
-    @property
-    def digest(self) -> Any:
-        """See `Grid`."""
-        return self._stream.digest
+        self._takes_separator = delimiter is None
 
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
-        """See `Grid`."""
-        self._text = text = Text(self._stream, self._encoding)
+        """See `Grid.records`."""
+        text = Text(self._stream, self._encoding)
+        self.form: Form = attrs.evolve(text.form, delimiter=self.form.delimiter)
         if refusal := text.refusal():
             self.stopped = True
             unreadable(1, refusal)
             return
         lines = _Lines(self._without_separator(text.blocks()))
-        reader, before, restarts = self._reader(lines), 0, 0
-        while not self.stopped:
-            start = lines.start
+        reader = csv.reader(lines.texts(), delimiter=self.form.delimiter, strict=True)
+        start = 1
+        while True:
             try:
                 cells = next(reader)
             except StopIteration:
                 return
-            except (csv.Error, _Unreadable) as error:
-                last = before + reader.line_num
-                unreadable(start, _rule(error, start, last))
-                lines.start = start + 1
-                if last > start or isinstance(error, _Unreadable):
-                    reader, before = self._reader(lines), start
-                    restarts += last > start
-                if restarts > _MAX_RESTARTS:
-                    self.stopped = True
-                    unreadable(start, "too many faults of this kind: the rest of the file was not read")
-            else:
-                last = before + reader.line_num
-                lines.start = last + 1
-                # A spreadsheet leaves rows of empty cells below its table.
-                if lines.wrapped:
-                    cells = [unwrapped(cell) for cell in cells]
-                if any(map(str.strip, cells)):
-                    damaged = bool(lines.damaged) and not lines.damaged.isdisjoint(range(start, last + 1))
-                    yield Record(start, cells, damaged, last)
-
-    def _reader(self, lines: "_Lines") -> Any:
-        return csv.reader(lines.texts(), delimiter=self.delimiter, strict=True)
+            except (csv.Error, _TooLong) as error:
+                last = reader.line_num
+                self.stopped = isinstance(error, _TooLong) or last > start
+                rule = _rule(error, start, last)
+                unreadable(start, f"{rule}; {_REST}" if self.stopped else rule)
+                if self.stopped:
+                    return
+                start = lines.start = last + 1
+                continue
+            last = reader.line_num
+            if lines.wrapped:
+                cells = [unwrapped(cell) for cell in cells]
+            # A spreadsheet leaves rows of empty cells below its table.
+            if any(map(str.strip, cells)):
+                damaged = bool(lines.damaged) and not lines.damaged.isdisjoint(range(start, last + 1))
+                yield Record(start, cells, damaged, last)
+            start = lines.start = last + 1
 
     def _without_separator(self, blocks: Iterator[list[bytes | None]]) -> Iterator[list[bytes | None]]:
-        """The lines; the first one is empty instead if it only tells Excel the delimiter, which is taken from it."""
-        first: list[bytes | None] = []
-        while not first and (block := next(blocks, None)) is not None:
-            first = block
-        if first and first[0] and (said := _SEPARATOR.fullmatch(first[0])):
-            if self._open:
-                self.delimiter = said[1].decode()
+        """The lines; a first one that only names the delimiter to Excel is taken, and is empty."""
+        first: list[bytes | None] = next(filter(None, blocks), [])
+        if first and first[0] and (separator := _SEPARATOR.fullmatch(first[0])):
+            if self._takes_separator:
+                self.form = attrs.evolve(self.form, delimiter=separator[1].decode())
             first[0] = b"\n"
         return itertools.chain((first,), blocks)
 
 
+class _TooLong(Exception):
+    """A line or a record is longer than any order."""
+
+
 class _Lines:
-    """Gives the CSV reader text line after line, and keeps the lines of the current record: they may come again.
+    """The lines of a CSV as text.
 
     Attributes:
         start: the first line of the current record.
-        damaged: the lines that are no text.
-        wrapped: some cell so far may be text that a formula keeps from Excel, see `_WRAPPED`.
+        damaged: the lines that are not text.
+        wrapped: whether a cell so far may be one that `unwrapped` changes.
     """
 
     def __init__(self, blocks: Iterator[list[bytes | None]]) -> None:
@@ -319,55 +325,47 @@ class _Lines:
         self.damaged: set[int] = set()
         self.wrapped: bool = False
         self._blocks = blocks
-        self._kept: list[bytes | None] = []
-        self._first = 1  # the number of the first line that is kept
 
     def texts(self) -> Iterator[str]:
-        """The lines from ``start`` on."""
-        line = self.start
-        lines = self._kept[line - self._first :]
-        while True:
-            joined = b"".join(filter(None, lines))
-            self.wrapped = self.wrapped or b'="' in joined
-            if None in lines or b"\0" in joined:
-                yield from self._odd(line, lines)
-            else:
-                try:
-                    texts = [*map(bytes.decode, lines)]  # type: ignore[arg-type]
-                except UnicodeDecodeError:
-                    yield from self._odd(line, lines)
-                else:
-                    yield from texts
-            line += len(lines)
-            block = next(self._blocks, None)
-            if block is None:
-                return
-            self._keep(block)
-            lines = block
+        """The lines.
 
-    def _keep(self, block: list[bytes | None]) -> None:
-        over = self.start - self._first
-        del self._kept[:over]
-        self._first += over
-        size = sum(len(line or b"") for line in self._kept)
-        self._kept += block
-        if size > MAX_LINE:
-            raise _Unreadable
+        Raises:
+            _TooLong: a line, or the current record, has more than `MAX_LINE` bytes.
+        """
+        line, start, size = 1, 1, 0
+        for lines in self._blocks:
+            if self.start != start:
+                start, size = self.start, 0
+            if size > MAX_LINE:
+                raise _TooLong
+            joined = b"".join(filter(None, lines))
+            size += len(joined)
+            self.wrapped = self.wrapped or b'="' in joined
+            texts = None if None in lines or b"\0" in joined else _decoded(lines)
+            yield from self._odd(line, lines) if texts is None else texts
+            line += len(lines)
 
     def _odd(self, line: int, lines: list[bytes | None]) -> Iterator[str]:
-        """The same of lines of which some are no text."""
+        """The texts of lines of which some are not text."""
         for number, raw in enumerate(lines, start=line):
             if raw is None:
-                raise _Unreadable(TOO_LONG)
+                raise _TooLong(TOO_LONG)
             text = raw.decode(errors="replace")
             if "\0" in text or "\ufffd" in text:
                 self.damaged.add(number)
             yield text
 
 
+def _decoded(lines: list[bytes | None]) -> list[str] | None:
+    try:
+        return [*map(bytes.decode, lines)]  # type: ignore[arg-type]
+    except UnicodeDecodeError:
+        return None
+
+
 def _rule(error: Exception, start: int, last: int) -> str:
-    if isinstance(error, _Unreadable) and error.args:
-        return str(error)
+    if error.args and isinstance(error, _TooLong):
+        return TOO_LONG
     if isinstance(error, csv.Error) and "expected after" in str(error):
         if last == start:
             return 'a quote (") is out of place: quotes enclose a whole value, and one inside it is written twice ("")'

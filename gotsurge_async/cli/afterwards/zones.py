@@ -13,7 +13,7 @@ PORT = "Asia/Singapore"
 
 
 def _zone(_: click.Context, __: click.Parameter, name: str) -> ZoneInfo:
-    from gotsurge_async.bulk.sources.options import zone_named
+    from gotsurge_async.bulk.sources.maps.column_map import zone_named
 
     try:
         return zone_named(name) or ZoneInfo(PORT)

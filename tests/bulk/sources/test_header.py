@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from gotsurge_async.bulk.sources.fields import ITEM_KEY, candidate_of
 from gotsurge_async.bulk.sources.header import Header, Reading
-from gotsurge_async.bulk.sources.maps.reading import read_map
-from gotsurge_async.bulk.sources.options import Dialect, SourceOptions
+from gotsurge_async.bulk.sources.options import Dialect, SourceOptions, read_map
 from gotsurge_async.models.tasks import Order
 from tests.bulk.sources.kit import plain_table, read
 from tests.support.order_forms import CELLS, NOW

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gotsurge_async.bulk.sources import ColumnMap, FileMap, SourceOptions
-from gotsurge_async.bulk.sources.options import zone_named
+from gotsurge_async.bulk.sources.maps.column_map import zone_named
 from gotsurge_async.errors import ConfigError
 from tests.support.order_forms import NOW
 
@@ -103,6 +103,6 @@ def test_a_map_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_system_without_time_zones_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows has none unless they were installed."""
-    monkeypatch.setattr("gotsurge_async.bulk.sources.options.available_timezones", set)
+    monkeypatch.setattr("gotsurge_async.bulk.sources.maps.column_map.available_timezones", set)
     with pytest.raises(ConfigError, match="pip install tzdata"):
         zone_named("Asia/Nowhere")

@@ -13,9 +13,9 @@ import attrs
 from gotsurge_async.bulk.sources.cells import Exact, Parse, parser
 from gotsurge_async.bulk.sources.fields import FEEDBACK, columns_of, required_of
 from gotsurge_async.bulk.sources.lines import Grid, Record
+from gotsurge_async.bulk.sources.maps.column_map import Dates, Dialect
 from gotsurge_async.bulk.sources.maps.guessing import SEVERAL, guess
-from gotsurge_async.bulk.sources.maps.samples import dates_parser, number_parser, phone_style
-from gotsurge_async.bulk.sources.options import Dates, Dialect
+from gotsurge_async.bulk.sources.maps.rules import dates_parser, number_parser, phone_style
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.base import OpenEnum, fields_of
 from gotsurge_async.models.phones import is_international

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gotsurge_async.bulk.sources import SourceOptions, open_grid
 from gotsurge_async.bulk.sources.lines import BadFile
 from gotsurge_async.bulk.sources.maps.draft import Draft, draft_map
-from gotsurge_async.bulk.sources.maps.reading import read_map
+from gotsurge_async.bulk.sources.options import read_map
 from gotsurge_async.errors import ConfigError
 from tests.bulk.sources.kit import plain_table, read, table
 from tests.support.order_forms import CELLS, NOW

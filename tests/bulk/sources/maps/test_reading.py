@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async.bulk.sources.maps.reading import load_map, read_map
-from gotsurge_async.bulk.sources.options import ColumnMap, Dates, Dialect, FileMap, Join
+from gotsurge_async.bulk.sources import ColumnMap, FileMap
+from gotsurge_async.bulk.sources.maps.column_map import Dates, Dialect, Join
+from gotsurge_async.bulk.sources.options import read_map
 from gotsurge_async.errors import ConfigError
 
 WHOLE = b"""
@@ -115,7 +116,7 @@ def test_what_cannot_be_right_is_told_with_its_place(text: str, words: str) -> N
 def test_a_file_that_is_no_map(tmp_path: Path) -> None:
     """One that is not there, and one that is far too large."""
     with pytest.raises(ConfigError, match="cannot be read"):
-        load_map(tmp_path / "none.toml")
+        FileMap.load(tmp_path / "none.toml")
     (tmp_path / "large.toml").write_bytes(b"#" * (1 << 21))
     with pytest.raises(ConfigError, match="larger than any map"):
-        load_map(tmp_path / "large.toml")
+        FileMap.load(tmp_path / "large.toml")

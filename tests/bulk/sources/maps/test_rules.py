@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async.bulk.sources.maps.reading import read_map
+from gotsurge_async.bulk.sources.options import read_map
 from gotsurge_async.models.places import Contact
 from gotsurge_async.money import Money
 from tests.bulk.sources.kit import Read, read, table

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async.bulk.sources.cells import Exact, parse_int, parse_money
-from gotsurge_async.bulk.sources.maps.samples import (
+from gotsurge_async.bulk.sources.maps.column_map import Dates
+from gotsurge_async.bulk.sources.maps.rules import (
     check_dates,
     dates_parser,
     number_parser,
     number_style,
     phone_style,
 )
-from gotsurge_async.bulk.sources.options import Dates
 from gotsurge_async.errors import ConfigError
 
 SINGAPORE = ZoneInfo("Asia/Singapore")

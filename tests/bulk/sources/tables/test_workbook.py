@@ -12,8 +12,8 @@ import pytest
 import xlsxwriter
 
 from gotsurge_async.bulk.sources import ColumnMap, FileMap
-from gotsurge_async.bulk.sources.maps.reading import read_map
-from gotsurge_async.bulk.sources.tables import marks
+from gotsurge_async.bulk.sources.options import read_map
+from gotsurge_async.bulk.sources.tables import workbook
 from gotsurge_async.errors import ConfigError
 from tests.bulk.sources.kit import Read, read
 from tests.support.order_forms import CELLS, good_order
@@ -57,9 +57,9 @@ def test_cells_are_read_as_they_are(format_: str) -> None:
 def test_a_number_is_never_read_again_as_another(sample: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A map that reads the text 1.234 as 1234 refuses a table with types whose result files could only be text."""
     if missing == "the library":
-        monkeypatch.setattr("gotsurge_async.bulk.sources.source.find_spec", lambda name: None)
+        monkeypatch.setattr("gotsurge_async.bulk.sources.lines.find_spec", lambda name: None)
     if missing == "room":
-        for module in ("source", "table_source"):
+        for module in ("lines", "table_source"):
             monkeypatch.setattr(f"gotsurge_async.bulk.sources.{module}.MOST_ROWS", 1)
     numbers = FileMap(orders=ColumnMap(numbers={"*": sample}))
     found = read_book(xlsx_bytes([HEADER, row_of()]), file_map=numbers)
@@ -323,7 +323,7 @@ def test_one_that_a_password_locks() -> None:
 
 def test_a_workbook_that_expands_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused before it is held."""
-    monkeypatch.setattr(marks, "MOST_UNPACKED", 10_000)
+    monkeypatch.setattr(workbook, "MOST_UNPACKED", 10_000)
     (fault,) = read_book(xlsx_bytes([HEADER, row_of()])).faults
     assert "expands to more than 10,000 bytes" in fault
 
