@@ -48,7 +48,7 @@ TELLERS = {
     "wrong": (1, "rule"),
     "_wrong": (1, "rule"),
     "wrong_cell": (1, "rule"),
-    "add_fault": (3, "rule"),
+    "add_fault": (0, "rule"),
     "unreadable": (1, "rule"),
     "_unreadable": (1, "rule"),
     "damaged": (2, "what"),

@@ -220,14 +220,6 @@ class SourceReport:
 
     def lines(self) -> Iterator[str]:
         """The faults that are kept, one line of text each, and the number of the others."""
-        yield from _lines(self.faults, self.fault_count, "fault")
-
-    def warning_lines(self) -> Iterator[str]:
-        """The warnings that are kept, one line of text each, and the number of the others."""
-        yield from _lines(self.warnings, self.warning_count, "warning")
-
-
-def _lines(kept: list[Fault], count: int, what: str) -> Iterator[str]:
-    yield from map(str, kept)
-    if count > len(kept):
-        yield f"… and {number_of(count - len(kept), f'more {what}')}"
+        yield from map(str, self.faults)
+        if more := self.fault_count - len(self.faults):
+            yield f"… and {number_of(more, 'more fault')}"

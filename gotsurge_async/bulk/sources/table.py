@@ -48,7 +48,7 @@ class Table:
             yield from self._rows()
         except BadFile as error:
             self.lost += 1
-            self.add_fault(None, None, None, str(error))
+            self.add_fault(str(error))
 
     def _rows(self) -> Iterator[Record]:
         records = self.grid.records(self._unreadable)
@@ -56,7 +56,7 @@ class Table:
         if header is None:
             return
         for remark in self.grid.remarks:
-            self.add_fault(None, None, None, remark, Severity.WARNING)
+            self.add_fault(remark, Severity.WARNING)
         any_row = False
         for record in records:
             any_row = True
@@ -75,7 +75,7 @@ class Table:
             yield record
         self.read_to_end = not self.grid.stopped
         if not any_row and not self.lost:
-            self.add_fault(self._line or None, None, None, "there is no row below the header", Severity.WARNING)
+            self.add_fault("there is no row below the header", Severity.WARNING, line=self._line or None)
 
     def values(self) -> dict[str, Any]:
         """The correct fields of the current row; the others are in ``bad``."""
@@ -130,11 +130,9 @@ class Table:
         if severity is Severity.FAULT:
             self.bad.add(name)
 
-    def add_fault(
-        self, line: int | None, column: str | None, value: str | None, rule: str, severity: Severity = Severity.FAULT
-    ) -> None:
-        """Report a fault of the whole file, or of a line."""
-        self._report.add(Fault(file=self.name, line=line, column=column, value=value, rule=rule, severity=severity))
+    def add_fault(self, rule: str, severity: Severity = Severity.FAULT, **where: Any) -> None:
+        """Report a fault of the whole file, or of a place; ``where`` has the other attributes of the `Fault`."""
+        self._report.add(Fault(file=self.name, rule=rule, severity=severity, **where))
 
     def _add(self, rule: str, severity: Severity, proposal: str | None, **where: Any) -> None:
         """Report a fault of the current row; ``where`` has the other attributes of the `Fault`."""
@@ -196,24 +194,22 @@ class Table:
             record = next(records, None)
         if record is None or (row is not None and record.line > row):
             if row is not None:
-                self.add_fault(
-                    row, None, None, "is empty, or not there, and was said to name the columns (--header-row)"
-                )
+                self.add_fault("is empty, or not there, and was said to name the columns (--header-row)", line=row)
             elif not self.lost:
-                self.add_fault(1, None, None, "the file is empty: the first line names the columns")
+                self.add_fault("the file is empty: the first line names the columns", line=1)
             return None
         line, cells = record.line or None, record.cells
         self._line = record.line
         if record.damaged:
-            self.add_fault(line, None, None, f"the header {next(filter(None, map(self._damage, cells)))}")
+            self.add_fault(f"the header {next(filter(None, map(self._damage, cells)))}", line=line)
         elif cells[0].startswith("{"):
-            self.add_fault(line, None, None, "this looks like JSON Lines: say --format jsonl")
+            self.add_fault("this looks like JSON Lines: say --format jsonl", line=line)
         elif other := self._other_delimiter(cells):
-            self.add_fault(line, None, None, f"the columns seem to be separated by {other}: say --delimiter {other}")
+            self.add_fault(f"the columns seem to be separated by {other}: say --delimiter {other}", line=line)
         elif row is None and (later := self._later_header(cells, records)):
-            self.add_fault(line, None, None, f"this is no header; line {later} looks like it: say --header-row {later}")
+            self.add_fault(f"this is no header; line {later} looks like it: say --header-row {later}", line=line)
         else:
-            header = Header(cells, self._reading, lambda column, rule: self.add_fault(line, column, None, rule))
+            header = Header(cells, self._reading, lambda column, rule: self.add_fault(rule, line=line, column=column))
             if header.places:
                 return header
             self._report_sheets(line)
@@ -222,10 +218,8 @@ class Table:
     def _report_sheets(self, line: int | None) -> None:
         """Report which sheets there are, where the header of the one that was read has no known column."""
         if len(self.grid.sheets) > 1:
-            shown = ", ".join(self.grid.sheets)
-            self.add_fault(
-                line, None, None, f'the sheet "{self.grid.form.sheet}" was read, of {shown}: another is --sheet'
-            )
+            name, names = self.grid.form.sheet, ", ".join(self.grid.sheets)
+            self.add_fault(f'the sheet "{name}" was read, of {names}: another is --sheet', line=line)
 
     def _other_delimiter(self, cells: Sequence[str]) -> str | None:
         """The delimiter with which the header has known columns, if it has none with the present one."""

@@ -108,7 +108,7 @@ class TableSource(Source):
         self.form: Form = self._table.grid.form
         self.columns: tuple[str, ...] | None = tuple(header.names[place] for place in header.original)
         if self._items is not None and ITEM_KEY not in header.places:
-            self._table.add_fault(1, ITEM_KEY, None, "there is no such column, and the items are joined by it")
+            self._table.add_fault("there is no such column, and the items are joined by it", line=1, column=ITEM_KEY)
 
     def _order(self, record: Record, header: Header) -> Any:
         """The candidate of a row's order, or None if a required field is missing; its faults are reported."""
@@ -165,7 +165,7 @@ class TableSource(Source):
         from gotsurge_async.bulk.sources.maps.rules import misreads_digits  # few maps have any
 
         if misreads_digits(self._map):
-            self._table.add_fault(None, None, None, TOO_MANY if rows > MOST_ROWS else WITHOUT_BOOKS)
+            self._table.add_fault(TOO_MANY if rows > MOST_ROWS else WITHOUT_BOOKS)
 
     def _report_orphans(self) -> None:
         """Report items without an order, unless the tracking id of an order could not be read.
@@ -249,7 +249,8 @@ class _Items:
         faulty = self._db.execute("SELECT tracking_id, line, 1 FROM faulty WHERE NOT taken") if also_faulty else ()
         for tracking_id, line, count in itertools.chain(orphans, faulty):
             more = "" if count == 1 else f" ({count} items from this line on)"
-            self._table.add_fault(line, column, tracking_id, f"{orders} has no order with this tracking_id{more}")
+            rule = f"{orders} has no order with this tracking_id{more}"
+            self._table.add_fault(rule, line=line, column=column, value=tracking_id)
 
     def close(self) -> None:
         """Delete the items."""

@@ -45,7 +45,7 @@ def test_all_are_counted_and_the_first_are_kept() -> None:
     assert report.ok
     report.add(Fault(file="f", line=1, rule="w", severity=Severity.WARNING))
     assert report.ok
-    assert list(report.warning_lines()) == ["f:1: w"]
+    assert list(map(str, report.warnings)) == ["f:1: w"]
     for line in range(1, 6):
         report.add(Fault(file="f", line=line, rule="r"))
     assert not report.ok

@@ -1,8 +1,8 @@
 """A sheet of a workbook, .xlsx, .xls or .ods, read by python-calamine.
 
 Calamine does not show everything that matters: an error or a formula without a value is an empty cell to it, a number
-loses its leading zeros, and hidden rows are like all others. So the parts of an .xlsx or .ods are searched as text, too,
-which also shows whether they expand to more than any workbook. (openpyxl takes seven times as long, and reads no .xls.)
+loses its leading zeros, and hidden rows are like all others. So the text of the parts of an .xlsx or .ods is searched,
+too, and with it whether they expand to more than any workbook. (openpyxl takes seven times as long, and reads no .xls.)
 """
 
 import contextlib
@@ -228,8 +228,7 @@ _ATTRIBUTE = re.compile(rb"""\s([a-z]+)\s*=\s*["']([^"']*)["']""")
 _PLACE = re.compile(rb"([A-Z]{1,3})([0-9]{1,7})")
 _REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Z]{1,3})([0-9]{1,7})["']""")
 _ROW = re.compile(rb"<(?:[\w.-]+:)?row(\s[^>]*)(?<!/)>(?!\s*</)")  # with cells
-_HIDDEN = re.compile(rb"""\shidden\s*=\s*["'](?:1|true)["']""")
-_ROW_NUMBER = re.compile(rb"""\sr\s*=\s*["']([0-9]{1,7})["']""")
+_TRUE = (b"1", b"true")
 _ZEROS = re.compile(r"0{2,20}")
 _WORKBOOK, _RELATED, _STYLES = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/styles.xml"
 _SHEETS = "xl/worksheets/"
@@ -280,15 +279,16 @@ class _Parts:
         hidden: list[int] = []
         if not part or not (styles or part in self._odd or part in self._hiding):
             return odd, hidden
-        styled = _STYLED % b"|".join(b"%d" % number for number in styles) if styles else b""
+        styled = _STYLED % b"|".join(styles) if styles else b""
         cell_pattern = re.compile(_CELL % styled)
         for text in self._whole_cells(part):
             for cell in cell_pattern.finditer(text):
                 if (known := _odd_cell(text, cell, styles)) is not None:
                     odd.setdefault(known[0], []).append(known[1])
             if part in self._hiding:
-                rows = (row[1] for row in _ROW.finditer(text) if _HIDDEN.search(row[1]))
-                hidden += [int(number[1]) for row in rows if (number := _ROW_NUMBER.search(row))]
+                rows = (dict(_ATTRIBUTE.findall(row[1])) for row in _ROW.finditer(text))
+                numbers = (row.get(b"r", b"") for row in rows if row.get(b"hidden") in _TRUE)
+                hidden += [int(number) for number in numbers if number.isdigit()]
         return odd, hidden
 
     def _blocks(self, name: str) -> Iterator[bytes]:
@@ -326,13 +326,13 @@ class _Parts:
                 return part if part in self._zip.NameToInfo else ""
         return ""
 
-    def _styles_with_zeros(self) -> dict[int, int]:
+    def _styles_with_zeros(self) -> dict[bytes, int]:
         """The styles of cells that show numbers with leading zeros, and the number of their digits."""
         tree = self._tree(_STYLES)
         formats = {each.get("numFmtId"): each.get("formatCode") or "" for each in tree.findall(".//{*}numFmt")}
         cells = tree.find("{*}cellXfs")
         codes = [formats.get(each.get("numFmtId"), "") for each in (cells if cells is not None else ())]
-        return {number: len(code) for number, code in enumerate(codes) if _ZEROS.fullmatch(code)}
+        return {b"%d" % number: len(code) for number, code in enumerate(codes) if _ZEROS.fullmatch(code)}
 
     def _tree(self, name: str) -> ElementTree.Element:
         if name not in self._zip.NameToInfo or self._zip.NameToInfo[name].file_size > _SMALL:
@@ -343,7 +343,7 @@ class _Parts:
             raise BadFile("is damaged: it cannot be read") from None
 
 
-def _odd_cell(text: bytes, cell: re.Match[bytes], styles: Mapping[int, int]) -> tuple[int, _Cell] | None:
+def _odd_cell(text: bytes, cell: re.Match[bytes], styles: Mapping[bytes, int]) -> tuple[int, _Cell] | None:
     """The row and the cell of what a pattern of `_CELL` matched; None if it is not odd after all."""
     attributes = dict(_ATTRIBUTE.findall(cell[1]))
     kind, zeros, rule = attributes.get(b"t", b"n"), 0, ""
@@ -352,7 +352,7 @@ def _odd_cell(text: bytes, cell: re.Match[bytes], styles: Mapping[int, int]) -> 
     elif kind != b"str" and not cell[1].endswith(b"/") and _FORMULA_ALONE.match(text, cell.end()):
         rule = _NO_VALUE
     elif kind == b"n":
-        zeros = styles.get(int(attributes.get(b"s", b"0")), 0)
+        zeros = styles.get(attributes.get(b"s", b"0"), 0)
     if not rule and not zeros:
         return None
     place = _PLACE.fullmatch(attributes.get(b"r", b""))
