@@ -31,7 +31,6 @@ class JsonlSource(Source):
     def __init__(self, name: str, stream: BinaryIO, options: SourceOptions, report: SourceReport) -> None:
         super().__init__(name, options, report)
         self._stream = Digested(stream)
-        self._digest = self._stream.digest
         self._encoding = options.encoding
         self.form = Form(format="jsonl")
         self._key_path = options.key
@@ -78,7 +77,7 @@ class JsonlSource(Source):
                 yield row
             elif self.faulty is not None and self._key is not None:
                 self.faulty(self._line, self._key)
-        self._exhausted = True
+        self.sha256: str | None = self._stream.digest.hexdigest()
         if not any_line and self.report.ok:
             self._line = 1
             self._wrong("", "the file is empty: it has one order a line, as a JSON object")

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, tzinfo
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
@@ -159,6 +159,8 @@ class Source(abc.ABC):
         faulty: called with the line and the key of each row that has faults, if its key can be read. A caller that
             sets it leaves these rows out, so then an order whose items have faults is faulty, too.
         left: the rows that were left out, after the last row; None where there are none.
+        sha256: the SHA-256 of the file's bytes, in hex; None until the whole file was read.
+        items_sha256: the same of the items file; None if there is no such file, or until it was read.
     """
 
     faulty: Callable[[int, str], None] | None = None
@@ -173,8 +175,8 @@ class Source(abc.ABC):
         self._max_price = options.max_price
         self._zone: tzinfo = options.zone() or UTC
         self._required = required_of(Order)
-        self._digest = sha256()
-        self._exhausted = False
+        self.sha256: str | None = None
+        self.items_sha256: str | None = None
         self._at_end = ExitStack()
 
     def close_at_end(self, stream: BinaryIO) -> None:
@@ -188,16 +190,6 @@ class Source(abc.ABC):
         Raises:
             OSError: the file cannot be read any further.
         """
-
-    @property
-    def sha256(self) -> str | None:
-        """The SHA-256 of the file's bytes, in hex; None until the whole file was read."""
-        return self._digest.hexdigest() if self._exhausted else None
-
-    @property
-    def items_sha256(self) -> str | None:
-        """The SHA-256 of the items file's bytes, in hex; None if there is no such file, or until it was read."""
-        return None
 
     def close(self) -> None:
         """Close what the source has opened. A stream that was passed in stays open."""
@@ -237,16 +229,8 @@ class Around(Source):
         self.columns: tuple[str, ...] | None = source.columns
         self.form: Form = source.form
         self.left: Left | None = source.left
-
-    @property
-    def sha256(self) -> str | None:
-        """See `Source.sha256`."""
-        return self._source.sha256
-
-    @property
-    def items_sha256(self) -> str | None:
-        """See `Source.items_sha256`."""
-        return self._source.items_sha256
+        self.sha256: str | None = source.sha256
+        self.items_sha256: str | None = source.items_sha256
 
     def close(self) -> None:
         """See `Source.close`."""

@@ -57,7 +57,6 @@ class TableSource(Source):
         super().__init__(name, options, report)
         self._map = options.file_map.orders
         self._table = Table(name, grid, Reading(Order, self._map, options.dialect(), options.key, options), report)
-        self._digest = grid.digest
         self._items = None if items is None else _Items(items, options, report)
         self._joined_by_key = options.key == ITEM_KEY
         column = columns_of(Order).get(options.key)
@@ -65,15 +64,10 @@ class TableSource(Source):
         self._key_field = options.key if column and column.kind is str and not column.parent else ""
         self._nameless = False  # whether a row has a tracking id that cannot be read
 
-    @property
-    def items_sha256(self) -> str | None:
-        """See `Source.items_sha256`."""
-        return None if self._items is None else self._items.sha256
-
     def rows(self) -> Iterator[SourceRow]:
         """See `Source.rows`."""
         if self._items is not None:
-            self._items.load()
+            self.items_sha256: str | None = self._items.load()
         table, encode_cells = self._table, encode
         last = 0
         for record in table.rows():
@@ -94,7 +88,8 @@ class TableSource(Source):
             elif key and self.faulty is not None:
                 self.faulty(record.line, key)
         self.form = table.grid.form
-        self._exhausted = table.read_to_end
+        if table.read_to_end:
+            self.sha256: str | None = table.grid.digest.hexdigest()
         self._check_result_files(last)
         self._report_orphans()
 
@@ -195,14 +190,9 @@ _FIND = "SELECT id, items FROM items WHERE tracking_id = ? ORDER BY id"
 
 
 class _Items:
-    """The items of a file: `load` them, `take` those of each order, and `report_orphans` at the end.
-
-    Attributes:
-        sha256: the SHA-256 of the file's bytes, in hex; None until it is loaded.
-    """
+    """The items of a file: `load` them, `take` those of each order, and `report_orphans` at the end."""
 
     def __init__(self, grid: Grid, options: SourceOptions, report: SourceReport) -> None:
-        self.sha256: str | None = None
         reading = Reading(ItemRow, options.file_map.items, options.items_dialect(), ITEM_KEY, options)
         self._table = Table(str(options.items), grid, reading, report)
         # Blocks of rows may be read on different threads, but never at the same time.
@@ -212,8 +202,8 @@ class _Items:
         self._any_faulty = False
         self._taken = bytearray()
 
-    def load(self) -> None:
-        """Read the whole file; its faults go to the report."""
+    def load(self) -> str:
+        """Read the whole file, whose faults go to the report; the SHA-256 of its bytes, in hex."""
         with waiting_aside():
             self._db.execute("BEGIN")
             self._db.executemany(_INSERT, self._runs())
@@ -224,7 +214,8 @@ class _Items:
         count = self._db.execute("SELECT count(*) FROM items").fetchone()[0]
         # One byte for each order that has items: little memory, and far faster than a table.
         self._taken = bytearray(count + 1)
-        self.sha256 = self._table.grid.digest.hexdigest()
+        sha256: str = self._table.grid.digest.hexdigest()
+        return sha256
 
     def take(self, tracking_id: str) -> msgspec.Raw | None:
         """The items of an order as JSON text, in the order of the file; None if there are none."""

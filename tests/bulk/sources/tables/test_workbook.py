@@ -177,6 +177,17 @@ def test_broken_cells_are_seen_in_the_words_of_any_program(cell: str, old: str, 
     assert found.places == [(2, "to_address.zip_code")]
 
 
+def test_a_style_that_is_no_number_is_ignored() -> None:
+    """The cell keeps its value, or the workbook is damaged; nothing else happens."""
+
+    def write(text: str) -> str:
+        column = xlsxwriter.utility.xl_col_to_name(HEADER.index("to_address.zip_code"))
+        return re.sub(rf'<c( r="{column}2")[^>]*>.*?</c>', r'<c\1 s="x"><f>A1</f><v>5</v></c>', text)
+
+    result = read_book(rewritten(xlsx_bytes([HEADER, row_of(to_address__zip_code="018956")]), "xl/worksheets/", write))
+    assert result.rows or result.faults
+
+
 def test_broken_cells_without_a_place_refuse_the_workbook() -> None:
     """Nobody could say which they are."""
 
