@@ -44,7 +44,6 @@ _SEPARATOR = re.compile(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
 _WRAPPED = re.compile(r'\A\s*="([^"]*)"\s*\Z')
 
 TOO_LONG = f"the line is longer than {MAX_LINE} bytes"
-_REST = "the rest of the file was not read"
 
 
 @attrs.frozen(kw_only=True)
@@ -262,6 +261,9 @@ class CsvGrid(Grid):
         self._stream = stream
         self._encoding = encoding
         self._takes_separator = delimiter is None
+        self._start = 1  # the first line of the current record
+        self._damaged: set[int] = set()  # the lines that are not text
+        self._wrapped = False  # whether a cell so far may be one that `unwrapped` changes
 
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
         """See `Grid.records`."""
@@ -271,10 +273,11 @@ class CsvGrid(Grid):
             self.stopped = True
             unreadable(1, refusal)
             return
-        lines = _Lines(self._without_separator(text.blocks()))
-        reader = csv.reader(lines.texts(), delimiter=self.form.delimiter, strict=True)
-        start = 1
+        blocks = self._without_separator(text.blocks())
+        reader = csv.reader(self._texts(blocks), delimiter=self.form.delimiter, strict=True)
+        damaged = self._damaged
         while True:
+            start = self._start
             try:
                 cells = next(reader)
             except StopIteration:
@@ -283,19 +286,18 @@ class CsvGrid(Grid):
                 last = reader.line_num
                 self.stopped = isinstance(error, _TooLong) or last > start
                 rule = _rule(error, start, last)
-                unreadable(start, f"{rule}; {_REST}" if self.stopped else rule)
+                unreadable(start, f"{rule}; the rest of the file was not read" if self.stopped else rule)
                 if self.stopped:
                     return
-                start = lines.start = last + 1
-                continue
-            last = reader.line_num
-            if lines.wrapped:
-                cells = [unwrapped(cell) for cell in cells]
-            # A spreadsheet leaves rows of empty cells below its table.
-            if any(map(str.strip, cells)):
-                damaged = bool(lines.damaged) and not lines.damaged.isdisjoint(range(start, last + 1))
-                yield Record(start, cells, damaged, last)
-            start = lines.start = last + 1
+            else:
+                last = reader.line_num
+                if self._wrapped:
+                    cells = [unwrapped(cell) for cell in cells]
+                # A spreadsheet leaves rows of empty cells below its table.
+                if any(map(str.strip, cells)):
+                    is_damaged = bool(damaged) and not damaged.isdisjoint(range(start, last + 1))
+                    yield Record(start, cells, is_damaged, last)
+            self._start = last + 1
 
     def _without_separator(self, blocks: Iterator[list[bytes | None]]) -> Iterator[list[bytes | None]]:
         """The lines; a first one that only names the delimiter to Excel is taken, and is empty."""
@@ -306,41 +308,21 @@ class CsvGrid(Grid):
             first[0] = b"\n"
         return itertools.chain((first,), blocks)
 
-
-class _TooLong(Exception):
-    """A line or a record is longer than any order."""
-
-
-class _Lines:
-    """The lines of a CSV as text.
-
-    Attributes:
-        start: the first line of the current record.
-        damaged: the lines that are not text.
-        wrapped: whether a cell so far may be one that `unwrapped` changes.
-    """
-
-    def __init__(self, blocks: Iterator[list[bytes | None]]) -> None:
-        self.start: int = 1
-        self.damaged: set[int] = set()
-        self.wrapped: bool = False
-        self._blocks = blocks
-
-    def texts(self) -> Iterator[str]:
-        """The lines.
+    def _texts(self, blocks: Iterator[list[bytes | None]]) -> Iterator[str]:
+        """The lines as text.
 
         Raises:
             _TooLong: a line, or the current record, has more than `MAX_LINE` bytes.
         """
         line, start, size = 1, 1, 0
-        for lines in self._blocks:
-            if self.start != start:
-                start, size = self.start, 0
+        for lines in blocks:
+            if self._start != start:
+                start, size = self._start, 0
             if size > MAX_LINE:
                 raise _TooLong
             joined = b"".join(filter(None, lines))
             size += len(joined)
-            self.wrapped = self.wrapped or b'="' in joined
+            self._wrapped = self._wrapped or b'="' in joined
             texts = None if None in lines or b"\0" in joined else _decoded(lines)
             yield from self._odd(line, lines) if texts is None else texts
             line += len(lines)
@@ -352,8 +334,12 @@ class _Lines:
                 raise _TooLong(TOO_LONG)
             text = raw.decode(errors="replace")
             if "\0" in text or "\ufffd" in text:
-                self.damaged.add(number)
+                self._damaged.add(number)
             yield text
+
+
+class _TooLong(Exception):
+    """A line or a record is longer than any order."""
 
 
 def _decoded(lines: list[bytes | None]) -> list[str] | None:

@@ -1,14 +1,16 @@
 """Tables whose cells have types, as the text that a CSV would have: rows of any kind, Parquet files and queries."""
 
 import re
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote
 
 from gotsurge_async.bulk.sources.cells import Broken, Exact, encode
@@ -18,6 +20,7 @@ from gotsurge_async.errors import ConfigError
 
 _EXACT_DIGITS = 15
 """The number of digits that a spreadsheet keeps, and shows."""
+_COPIED = 1 << 20
 
 
 def _float_text(number: float) -> Exact:
@@ -82,10 +85,25 @@ def _text(value: Any, texts: dict[type, Callable[[Any], str]]) -> str:
     return texts[type(value)](value)
 
 
+@contextmanager
+def on_disk(stream: Digested) -> Iterator[IO[bytes]]:
+    """A stream as a file that can be read at any place, at its start, once all of it is in the digest.
+
+    A stream that is not such a file is copied into one without a name, readable only by its owner.
+    """
+    own = stream.file()
+    with tempfile.TemporaryFile() if own is None else nullcontext(own) as file:
+        while block := stream.read(_COPIED):
+            if own is None:
+                file.write(block)
+        file.seek(0)
+        yield file
+
+
 # --- Parquet ---------------------------------------------------------------------------------------------------------
 
-_BLOCK = 1_000  # rows
-_COPIED = 1 << 20  # bytes
+_BLOCK = 1_000
+_DESCRIPTORS = Path("/dev/fd")
 _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "memory_limit": "1GB",
     "threads": "1",
@@ -112,15 +130,10 @@ class ParquetGrid(Grid):
 
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
         """See `Grid.records`."""
-        # DuckDB reads a file by its name, in which it takes some characters for a pattern: a copy has a plain one.
-        with tempfile.TemporaryDirectory(prefix="gotsurge-") as folder:
-            copy = Path(folder, "orders.parquet")
-            with copy.open("wb") as target:
-                while block := self._stream.read(_COPIED):
-                    target.write(block)
+        with on_disk(self._stream) as file, _named(file) as name:
             try:
                 with self._duckdb.connect(":memory:", config=_SETTINGS) as database:
-                    answer = database.execute("FROM read_parquet(?)", [str(copy)])
+                    answer = database.execute("FROM read_parquet(?)", [name])
                     yield Record(0, [str(column[0]) for column in answer.description or ()], False, 0)
                     line = 0
                     while rows := answer.fetchmany(_BLOCK):
@@ -129,6 +142,22 @@ class ParquetGrid(Grid):
                                 yield record
             except self._duckdb.Error as error:
                 raise BadFile(f"is damaged, or no Parquet file: {str(error).splitlines()[0]}") from None
+
+
+@contextmanager
+def _named(file: IO[bytes]) -> Iterator[str]:
+    """A name for an open file, in which DuckDB sees no pattern, and which no other file can take over.
+
+    Where descriptors have no names, on Windows, it is that of a copy.
+    """
+    if _DESCRIPTORS.is_dir():
+        yield str(_DESCRIPTORS / str(file.fileno()))
+        return
+    with tempfile.TemporaryDirectory(prefix="gotsurge-") as folder:
+        copy = Path(folder, "orders.parquet")
+        with copy.open("wb") as target:
+            shutil.copyfileobj(file, target)
+        yield str(copy)
 
 
 # --- queries ---------------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ too, and with it whether they expand to more than any workbook. (openpyxl takes 
 import contextlib
 import posixpath
 import re
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.sources.cells import Broken, Exact
 from gotsurge_async.bulk.sources.fields import did_you_mean
 from gotsurge_async.bulk.sources.lines import BadFile, Digested, Form, Grid, Record, Unreadable
-from gotsurge_async.bulk.sources.tables.typed import TEXTS, record_of, rounded_text
+from gotsurge_async.bulk.sources.tables.typed import TEXTS, on_disk, record_of, rounded_text
 from gotsurge_async.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class WorkbookGrid(Grid):
 
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
         """See `Grid.records`."""
-        with _on_disk(self._stream) as file:
+        with on_disk(self._stream) as file:
             parts = _Parts(file) if file.read(2) == b"PK" else None
             file.seek(0)
             if parts is None and _ENCRYPTED in file.read(_DIRECTORY):
@@ -177,21 +176,6 @@ def _changed(record: Record, odd: Sequence[_Cell], left: int) -> Record:
         elif cells[place].isdecimal():
             cells[place] = Exact(cells[place].zfill(cell.zeros))
     return record._replace(cells=cells, damaged=damaged)
-
-
-@contextlib.contextmanager
-def _on_disk(stream: Digested) -> Iterator[IO[bytes]]:
-    """A stream as a file that can be read at any place, at its start, once all of it is in the digest.
-
-    A stream that is not such a file is copied into one without a name, readable only by its owner.
-    """
-    own = stream.file()
-    with tempfile.TemporaryFile() if own is None else contextlib.nullcontext(own) as file:
-        while block := stream.read(_BLOCK):
-            if own is None:
-                file.write(block)
-        file.seek(0)
-        yield file
 
 
 @contextlib.contextmanager

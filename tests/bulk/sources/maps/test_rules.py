@@ -86,13 +86,13 @@ def test_what_python_writes_is_read_back(naive: datetime, sample: str, offset: i
     ],
 )
 def test_a_time_that_is_none(dates: Dates, text: str, words: str) -> None:
-    """It is told in words."""
+    """The message says what is wrong with it."""
     with pytest.raises(ValueError, match=words):
         dates_parser(dates, ZoneInfo("UTC"))(text)
 
 
 def test_without_any_zone() -> None:
-    """A time is told to have none."""
+    """A time without a zone is a fault."""
     with pytest.raises(ValueError, match="has no time zone"):
         dates_parser(Dates(like=("31/12/2030 23:59",)), None)("03/04/2030 14:00")
 
@@ -109,7 +109,7 @@ def test_a_time_of_day_for_dates() -> None:
     ["", "31/12", "dd/mm/yyyy", "31/12/2030 31", "31/12/2030 11:59", "31/12/2030 PM", "01/02/2030", "31/12/2030 59"],
 )
 def test_what_is_no_sample_of_a_time(sample: str) -> None:
-    """It is refused, and told what to write."""
+    """The message says what to write."""
     with pytest.raises(ValueError, match="write 31 December 2030"):
         check_dates(Dates(like=(sample,)))
 
@@ -186,7 +186,7 @@ def test_numbers_of_a_workbook_are_known() -> None:
 
 @pytest.mark.parametrize("sample", ["", "1", "12.34", "1.234.56", "1234,567", "abc"])
 def test_what_is_no_sample_of_a_number(sample: str) -> None:
-    """It is refused, and told what to write."""
+    """The message says what to write."""
     with pytest.raises(ValueError, match=r"write 1234\.56"):
         number_style(sample)
 
@@ -229,7 +229,7 @@ def test_a_zero_that_people_dial(sample: str, text: str, wanted: str) -> None:
 
 @pytest.mark.parametrize("sample", ["", "61234567", "+6561234567", "65 61234567", "+65 x"])
 def test_what_is_no_sample_of_a_phone_number(sample: str) -> None:
-    """It is refused, and told what to write."""
+    """The message says what to write."""
     with pytest.raises(ValueError, match="with its country apart"):
         phone_style(sample)
 
@@ -246,8 +246,8 @@ def mapped(text: str, cells: dict[str, str] | None = None, *, without: tuple[str
 def test_several_columns_become_one() -> None:
     """What is empty of them is left out; a fault names them all."""
     text = '[join]\nto_address.street_address = { columns = ["Block", "Street", "Unit"], with = ", " }'
-    found = mapped(text, {"Block": "7 ", "Street": "Loyang Way", "Unit": ""})
-    assert found.order.to_address.street_address == "7, Loyang Way"
+    result = mapped(text, {"Block": "7 ", "Street": "Loyang Way", "Unit": ""})
+    assert result.order.to_address.street_address == "7, Loyang Way"
     text = '[join]\nclient_time_utc = ["Day", "Hour"]\n[dates]\n"*" = "31/12/2030 23:59"\n[file]\ntimezone = "UTC"'
     cells = {"Day": "04/03/2030", "Hour": "01:00"}
     assert (
@@ -303,18 +303,18 @@ def test_money_phones_and_cleaning() -> None:
         "tracking_id": "a  b",
         "cargo_net_quantity": "4.00",
     }
-    found = mapped(text, cells)
-    order = found.order
+    result = mapped(text, cells)
+    order = result.order
     assert order.price == Money.of("148.50", "SGD")
     assert order.from_contact == Contact(phone="+6591755010")
     assert (order.to_address.zip_code, order.tracking_id, order.cargo_net_quantity) == ("018956", "A B", 4)
-    assert found.rows[0].key == "A B"
+    assert result.rows[0].key == "A B"
 
 
 def test_what_cleaning_leaves_empty_is_empty() -> None:
     """It gives nothing, as an empty cell."""
-    found = mapped('[clean]\n"*" = "unquote"', {"invoice_number": "'", "tracking_id": "'"})
-    assert found.places == [(2, "tracking_id")]
+    result = mapped('[clean]\n"*" = "unquote"', {"invoice_number": "'", "tracking_id": "'"})
+    assert result.places == [(2, "tracking_id")]
     assert mapped('[clean]\n"*" = "unquote"', {"invoice_number": "'"}).order.invoice_number is None
 
 
@@ -327,8 +327,8 @@ def test_what_cleaning_leaves_empty_is_empty() -> None:
 )
 def test_a_column_that_is_not_there(text: str, column: str, words: str) -> None:
     """Nothing is left out without a word."""
-    found = mapped(text, {"Fare": "1"}, without=("price",))
-    fault = next(each for each in found.report.faults if each.column == column)
+    result = mapped(text, {"Fare": "1"}, without=("price",))
+    fault = next(each for each in result.report.faults if each.column == column)
     assert words in fault.rule
 
 

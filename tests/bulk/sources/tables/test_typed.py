@@ -27,9 +27,13 @@ def file_of(folder: Path, *changes: dict[str, object], name: str = "orders.parqu
     return write_parquet(folder / name, [HEADER, *rows])
 
 
+@pytest.mark.parametrize("descriptors", ["/dev/fd", "/where/windows/has/none"])
 @pytest.mark.parametrize("name", ["orders.parquet", "orders[1]*?.pq"])
-def test_values_of_every_type_are_read(tmp_path: Path, name: str) -> None:
-    """Whatever the file is called, for its name is no pattern."""
+def test_values_of_every_type_are_read(
+    tmp_path: Path, name: str, descriptors: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the file is called, for its name is no pattern; also where an open file has no name."""
+    monkeypatch.setattr("gotsurge_async.bulk.sources.tables.typed._DESCRIPTORS", Path(descriptors))
     typed = {
         "price": Decimal("48.50000"),
         "from_address.latitude": 1.3697,
@@ -51,8 +55,8 @@ def test_values_of_every_type_are_read(tmp_path: Path, name: str) -> None:
 
 def test_text_stays_text(tmp_path: Path) -> None:
     """Zeros in front are nobody's to take away."""
-    found = read(file_of(tmp_path, {"to_address.zip_code": "018956"}).read_bytes(), name="orders.parquet")
-    assert found.order.to_address.zip_code == "018956"
+    result = read(file_of(tmp_path, {"to_address.zip_code": "018956"}).read_bytes(), name="orders.parquet")
+    assert result.order.to_address.zip_code == "018956"
 
 
 def test_faults_name_the_row(tmp_path: Path) -> None:
@@ -69,14 +73,14 @@ def test_a_list_is_no_cell(tmp_path: Path) -> None:
     columns = ", ".join(f"'{text}' AS \"{name}\"" for name, text in CELLS.items() if name != "price")
     with duckdb.connect(":memory:") as database:
         database.execute(f"COPY (SELECT {columns}, [1, 2] AS price) TO '{path}' (FORMAT parquet)")
-    found = read(path.read_bytes(), name="orders.parquet")
-    assert found.places == [(1, "price")]
-    assert "holds a list" in found.faults[0]
+    result = read(path.read_bytes(), name="orders.parquet")
+    assert result.places == [(1, "price")]
+    assert "holds a list" in result.faults[0]
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"PAR1" + b"x" * 200 + b"PAR1", b"a,b\n"])
 def test_what_is_no_parquet_is_one_fault(data: bytes) -> None:
-    """And never anything else."""
+    """No other error comes out."""
     (fault,) = read(data, name="orders.parquet").faults
     assert "no Parquet file" in fault
 
@@ -107,9 +111,9 @@ def read_query(sql: str, url: str) -> Read:
 def test_each_row_is_an_order(tmp_path: Path) -> None:
     """Numbers of the database are read as such, and what looks like a name to fill in is text."""
     url = database(tmp_path, {"price": 48.5, "cargo_net_quantity": 4}, {"tracking_id": "B:x"})
-    found = read_query("SELECT * FROM orders WHERE tracking_id <> 'B:x' AND '10%' LIKE '10%';", url)
-    assert found.order == good_order()
-    assert (found.rows[0].line, found.form.format) == (1, "sql")
+    result = read_query("SELECT * FROM orders WHERE tracking_id <> 'B:x' AND '10%' LIKE '10%';", url)
+    assert result.order == good_order()
+    assert (result.rows[0].line, result.form.format) == (1, "sql")
 
 
 def test_faults_name_the_row_of_the_answer(tmp_path: Path) -> None:
@@ -160,9 +164,9 @@ def test_the_password_is_nowhere() -> None:
     query = Query(sql="SELECT 1", url="postgresql+psycopg://me:s3cret@127.0.0.1:9/db?sslkey=s3cret")
     assert query.name == "postgresql://127.0.0.1:9/db"
     assert "s3cret" not in repr(query)
-    found = read_query(query.sql, query.url)
-    assert "the database says" in found.faults[0]
-    assert "s3cret" not in found.faults[0]
+    result = read_query(query.sql, query.url)
+    assert "the database says" in result.faults[0]
+    assert "s3cret" not in result.faults[0]
 
 
 @pytest.mark.parametrize(
