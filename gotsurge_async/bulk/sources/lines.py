@@ -285,8 +285,7 @@ class CsvGrid(Grid):
             except (csv.Error, _TooLong) as error:
                 last = reader.line_num
                 self.stopped = isinstance(error, _TooLong) or last > start
-                rule = _rule(error, start, last)
-                unreadable(start, f"{rule}; the rest of the file was not read" if self.stopped else rule)
+                unreadable(start, _rule(error, start, last))
                 if self.stopped:
                     return
             else:
@@ -349,16 +348,19 @@ def _decoded(lines: list[bytes | None]) -> list[str] | None:
         return None
 
 
-def _rule(error: Exception, start: int, last: int) -> str:
-    if error.args and isinstance(error, _TooLong):
-        return TOO_LONG
+def _rule(error: csv.Error | _TooLong, start: int, last: int) -> str:
+    """The rule that a record breaks. One that ends on its first line does not end the file."""
+    if isinstance(error, _TooLong) and error.args:
+        return f"the line is longer than {MAX_LINE} bytes; the rest of the file was not read"
     if isinstance(error, csv.Error) and "expected after" in str(error):
         if last == start:
             return 'a quote (") is out of place: quotes enclose a whole value, and one inside it is written twice ("")'
         return (
             f'a quote (") that opens a value here is not closed before line {last}: '
-            'close it, and write a quote inside a quoted value twice: ""'
+            'close it, and write a quote inside a quoted value twice: ""; the rest of the file was not read'
         )
-    if isinstance(error, csv.Error) and "field limit" in str(error) and last == start:
+    if last > start:
+        return 'a quote (") that opens a value here is never closed; the rest of the file was not read'
+    if "field limit" in str(error):
         return f"a value is longer than {csv.field_size_limit()} characters"
     return 'a quote (") that opens a value here is never closed'

@@ -82,11 +82,11 @@ class WorkbookGrid(Grid):
     def _choose(self, book: "CalamineWorkbook") -> str:
         """The name of the sheet that is read."""
         work, visible = self._calamine.SheetTypeEnum.WorkSheet, self._calamine.SheetVisibleEnum.Visible
-        shown = {each.name: each.visible == visible for each in book.sheets_metadata if each.typ == work}
-        self.sheets: Sequence[str] = list(shown)
+        is_visible = {sheet.name: sheet.visible == visible for sheet in book.sheets_metadata if sheet.typ == work}
+        self.sheets: Sequence[str] = list(is_visible)
         name = self.form.sheet
         if name is None:
-            name = next((name for name in shown if shown[name]), None)
+            name = next((name for name in is_visible if is_visible[name]), None)
             if name is None:
                 raise BadFile("has no visible sheet of cells: name one (--sheet)")
             self.form: Form = Form(format=self.form.format, sheet=name)
@@ -94,10 +94,10 @@ class WorkbookGrid(Grid):
                 self._remark(
                     f'the sheet "{name}" is read, the first that can be seen; hidden, and not read: {", ".join(before)}'
                 )
-        elif name not in shown:
+        elif name not in is_visible:
             hint = did_you_mean(name, self.sheets)
             raise BadFile(f'has no sheet "{name}"{hint}; it has {", ".join(self.sheets)}')
-        elif not shown[name]:
+        elif not is_visible[name]:
             self._remark(f'the sheet "{name}" is hidden, and is read because it was named')
         return name
 
@@ -313,9 +313,9 @@ class _Parts:
     def _styles_with_zeros(self) -> dict[bytes, int]:
         """The styles of cells that show numbers with leading zeros, and the number of their digits."""
         tree = self._tree(_STYLES)
-        formats = {each.get("numFmtId"): each.get("formatCode") or "" for each in tree.findall(".//{*}numFmt")}
+        formats = {style.get("numFmtId"): style.get("formatCode") or "" for style in tree.findall(".//{*}numFmt")}
         cells = tree.find("{*}cellXfs")
-        codes = [formats.get(each.get("numFmtId"), "") for each in (cells if cells is not None else ())]
+        codes = [formats.get(style.get("numFmtId"), "") for style in (cells if cells is not None else ())]
         return {b"%d" % number: len(code) for number, code in enumerate(codes) if _ZEROS.fullmatch(code)}
 
     def _tree(self, name: str) -> ElementTree.Element:
