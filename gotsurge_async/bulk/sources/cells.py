@@ -39,7 +39,7 @@ class Exact(str):
 
 
 def _plain(value: Any) -> str:
-    """A text of a class of its own as text."""
+    """A text of a subclass of str as plain text."""
     if isinstance(value, str):
         return str(value)
     raise TypeError(f"{type(value).__name__} is nothing that stands in JSON")
@@ -90,7 +90,7 @@ _FRACTION_DIGITS = 5
 
 
 def parser(kind: type, zone: ZoneInfo | None) -> Parse | None:
-    """What reads the cells of a field of type ``kind``; None where the text is the value.
+    """A function that reads the cells of a field of type ``kind``; None where the text is the value.
 
     The value of an enumeration stays text: the checks of an order report unknown ones.
     """
@@ -174,7 +174,7 @@ _NO_TIME_OF_DAY = (
 
 
 def time_parser(zone: ZoneInfo | None) -> Parse:
-    """What reads times of RFC 3339 as UTC; one without an offset is in ``zone``, and a fault if that is None.
+    """A function that reads times of RFC 3339 as UTC. A time without an offset is in ``zone``; a fault if None.
 
     A time that a change of the clocks skips or repeats is a fault, too.
     """

@@ -226,7 +226,7 @@ class Header:
     # --- a row in which nothing is wrong ---
 
     def _compiled(self) -> Callable[[Sequence[str]], Any]:
-        """What makes the order of a row in straight code, a line for each cell: four times as fast as `read`.
+        """A function that makes the order of a row, with one line of code for each cell: four times as fast as `read`.
 
         Nothing in its code comes from the file: it has only field names of our models, and numbers.
         """
@@ -279,7 +279,7 @@ def _unable(_: Sequence[str]) -> Any:
 
 
 def _text_at(places: Collection[int], reading: Reading, field: str) -> Callable[[Sequence[str]], str]:
-    """What takes the text of a field from the cells, from one or from several."""
+    """A function that takes the text of a field from the cells, from one or from several."""
     (first, *others) = places
     if not others:
         return lambda cells: cells[first]

@@ -86,7 +86,7 @@ class BadFile(Exception):
 
 
 def not_in(encoding: str) -> str:
-    """The rule that bytes break which are not text in an encoding."""
+    """The message for bytes that are not text in an encoding."""
     if encoding != "utf-8":
         return f"is not in the encoding {encoding}: say which one it is (--encoding)"
     return (
@@ -349,7 +349,7 @@ def _decoded(lines: list[bytes | None]) -> list[str] | None:
 
 
 def _rule(error: csv.Error | _TooLong, start: int, last: int) -> str:
-    """The rule that a record breaks. One that ends on its first line does not end the file."""
+    """The message for a record that breaks the rules; one that ends on its first line does not end the file."""
     if isinstance(error, _TooLong) and error.args:
         return f"the line is longer than {MAX_LINE} bytes; the rest of the file was not read"
     if isinstance(error, csv.Error) and "expected after" in str(error):

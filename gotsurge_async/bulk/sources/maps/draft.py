@@ -314,7 +314,7 @@ def _date_rule(field: str, sample: str) -> str:
 
 @functools.cache
 def _date_parser(sample: str | None) -> Parse:
-    """What reads times that are written as a sample; None for the form that needs no map."""
+    """A function that reads times that are written as a sample; None for the form that needs no map."""
     dates = Dates() if sample is None else Dates(like=(sample,), time="09:00")
     return dates_parser(dates, ZoneInfo("UTC"))
 

@@ -32,7 +32,10 @@ _CLEAN: Mapping[str, Step] = {
 
 
 def reader(column: Column, column_map: ColumnMap, zone: ZoneInfo | None) -> Parse | None:
-    """What reads the cells of a field; None where the text is the value. It returns None where nothing is left."""
+    """A function that reads the cells of a field; None where the text is the value.
+
+    The function returns None where the rules leave nothing of a text.
+    """
 
     def rule(rules: Mapping[str, Any], applies: bool) -> Any:
         return rules.get(column.name, rules.get(ALL) if applies else None)
@@ -64,7 +67,7 @@ def reader(column: Column, column_map: ColumnMap, zone: ZoneInfo | None) -> Pars
 
 
 def _translation(table: Mapping[str, str]) -> Step:
-    """What replaces a text by its meaning in a table, whatever the case of its letters."""
+    """A function that replaces a text by its meaning in a table, whatever the case of its letters."""
     folded = {_folded(name): meaning for name, meaning in table.items() if name != ALL}
     meanings = {*table.values()}
     other = table.get(ALL)
@@ -119,7 +122,7 @@ _SAMPLE = "write 31 December 2030, 23:59:58, as the file would, such as 31/12/20
 
 
 def _time_pattern(sample: str) -> re.Pattern[str]:
-    """What reads times that are written as a sample.
+    """A function that reads times that are written as a sample.
 
     Raises:
         ValueError: it is not such a sample.
@@ -177,7 +180,7 @@ def _time_of_day(text: str | None) -> time | None:
 
 
 def dates_parser(dates: Dates, file_zone: ZoneInfo | None) -> Parse:
-    """What reads times that are written as the samples, or as RFC 3339 has them. It returns UTC."""
+    """A function that reads times that are written as the samples, or as RFC 3339 has them. It returns UTC."""
     zone = zone_named(dates.zone) or file_zone
     clock = _time_of_day(dates.time)
     patterns = [_time_pattern(sample) for sample in dates.like]
@@ -250,7 +253,7 @@ _SPACES = " \u00a0\u202f"
 
 
 def number_style(sample: str) -> Callable[[str], str]:
-    """What turns a number that is written as a sample into plain digits with a decimal point.
+    """A function that turns a number that is written as a sample into plain digits with a decimal point.
 
     Raises:
         ValueError: it is not such a sample; from the function that is returned: a number is written otherwise.
@@ -291,7 +294,7 @@ def misreads_digits(column_map: ColumnMap) -> bool:
 
 
 def number_parser(sample: str, parse: Parse, *, whole: bool) -> Parse:
-    """What reads numbers that are written as a sample. Cells that are numbers in the file are read as they are.
+    """A function that reads numbers that are written as a sample; cells that are numbers need no sample.
 
     Args:
         parse: reads plain digits.
@@ -314,7 +317,7 @@ _PHONE_SAMPLE = re.compile(r"\+(?P<country>[1-9]\d{0,2})[ -](?P<own>\d[\d \-()]{
 
 
 def phone_style(sample: str) -> Callable[[str], str]:
-    """What writes phone numbers in the international form; the sample is one of the country, such as +65 61234567.
+    """A function that writes phone numbers of the sample's country in the international form.
 
     A number that is not certainly one of that country, or international, is left as it is.
 
