@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gotsurge_async.bulk.checks.faults import Fault, SourceReport
-from gotsurge_async.bulk.sources.lines import CsvGrid, Digested, Form, Grid
+from gotsurge_async.bulk.sources.grid import CsvGrid, Grid
+from gotsurge_async.bulk.sources.lines import Digested, Form
 from gotsurge_async.bulk.sources.maps.column_map import ColumnMap, Dialect
 from gotsurge_async.bulk.sources.options import ENDINGS, FileMap, Query, SourceOptions
 from gotsurge_async.bulk.sources.source import Source

@@ -8,8 +8,9 @@ from gotsurge_async.bulk.checks.faults import Fault, Original, SourceReport
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.sources.cells import Broken
 from gotsurge_async.bulk.sources.fields import FEEDBACK
+from gotsurge_async.bulk.sources.grid import Grid, Record
 from gotsurge_async.bulk.sources.header import Header, Reading
-from gotsurge_async.bulk.sources.lines import BadFile, Grid, Record, not_in
+from gotsurge_async.bulk.sources.lines import BadFile, not_in
 from gotsurge_async.models.rules import Finding, Severity
 
 _DELIMITERS = ",;\t|"

@@ -16,8 +16,9 @@ from gotsurge_async.bulk.checks.faults import SourceReport
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.sources.cells import encode, encode_row
 from gotsurge_async.bulk.sources.fields import INCOMPLETE, ITEM_KEY, ItemRow, candidate_of, columns_of
+from gotsurge_async.bulk.sources.grid import Grid, Record
 from gotsurge_async.bulk.sources.header import Header, Reading
-from gotsurge_async.bulk.sources.lines import MOST_ROWS, Form, Grid, Record
+from gotsurge_async.bulk.sources.lines import MOST_ROWS, Form
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.source import (
     IN_DOUBT,

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gotsurge_async.bulk.sources.lines import MAX_LINE, CsvGrid, Digested, Record, Text
+from gotsurge_async.bulk.sources.grid import CsvGrid, Record
+from gotsurge_async.bulk.sources.lines import MAX_LINE, Digested, Text
 
 from .kit import read, table, two_lines
 

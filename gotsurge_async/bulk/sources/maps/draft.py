@@ -12,7 +12,7 @@ import attrs
 
 from gotsurge_async.bulk.sources.cells import Exact, Parse, parser
 from gotsurge_async.bulk.sources.fields import FEEDBACK, columns_of, required_of
-from gotsurge_async.bulk.sources.lines import Grid, Record
+from gotsurge_async.bulk.sources.grid import Grid, Record
 from gotsurge_async.bulk.sources.maps.column_map import Dates, Dialect
 from gotsurge_async.bulk.sources.maps.guessing import SEVERAL, guess
 from gotsurge_async.bulk.sources.maps.rules import dates_parser, number_parser, phone_style

@@ -1,1 +1,1 @@
-"""Tables that are not plain CSV: packed, in another encoding, workbooks, Parquet, and queries."""
+"""Tables that are not text: workbooks, Parquet, and queries."""

@@ -14,7 +14,8 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from gotsurge_async.bulk.sources.cells import Broken, Exact, encode
-from gotsurge_async.bulk.sources.lines import MAX_LINE, BadFile, Digested, Form, Grid, Record, Unreadable
+from gotsurge_async.bulk.sources.grid import Grid, Record, Unreadable
+from gotsurge_async.bulk.sources.lines import MAX_LINE, BadFile, Digested, Form
 from gotsurge_async.bulk.sources.options import Query
 from gotsurge_async.errors import ConfigError
 

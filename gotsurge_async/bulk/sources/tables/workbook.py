@@ -17,7 +17,8 @@ from xml.etree import ElementTree  # expands nothing beyond what it reads, which
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.sources.cells import Broken, Exact
 from gotsurge_async.bulk.sources.fields import did_you_mean
-from gotsurge_async.bulk.sources.lines import BadFile, Digested, Form, Grid, Record, Unreadable
+from gotsurge_async.bulk.sources.grid import Grid, Record, Unreadable
+from gotsurge_async.bulk.sources.lines import BadFile, Digested, Form
 from gotsurge_async.bulk.sources.tables.typed import TEXTS, on_disk, record_of, rounded_text
 from gotsurge_async.errors import ConfigError
 

@@ -5,10 +5,8 @@ import io
 
 import pytest
 
-from gotsurge_async.bulk.sources import SourceOptions
-from gotsurge_async.bulk.sources.lines import BadFile
-from gotsurge_async.bulk.sources.tables import packed
-from gotsurge_async.bulk.sources.tables.packed import Unpacked
+from gotsurge_async.bulk.sources import SourceOptions, lines
+from gotsurge_async.bulk.sources.lines import BadFile, Unpacked
 from gotsurge_async.errors import ConfigError
 from tests.bulk.sources.kit import Read, good_json, read, table
 from tests.support.order_forms import NOW, good_order
@@ -111,7 +109,7 @@ def test_a_packed_file_that_expands_too_far(monkeypatch: pytest.MonkeyPatch) -> 
     unpacked = Unpacked(io.BytesIO(bomb))
     with pytest.raises(BadFile, match="unpack it first"):
         list(iter(lambda: unpacked.read(1 << 20), b""))
-    monkeypatch.setattr(packed, "MOST_UNPACKED", 100)
+    monkeypatch.setattr(lines, "MOST_UNPACKED", 100)
     assert "expands to more than" in read(gzip.compress(TEXT.encode())).faults[0]
 
 
