@@ -38,7 +38,6 @@ OF_PYTHON = {
     "NothingSent",
     "DatabaseFailed",
     "Unfit",
-    "_Unreadable",
 }
 TELLERS = {
     "Problem": (1, "message"),
@@ -49,7 +48,7 @@ TELLERS = {
     "wrong": (1, "rule"),
     "_wrong": (1, "rule"),
     "wrong_cell": (1, "rule"),
-    "tell": (3, "rule"),
+    "add_fault": (0, "rule"),
     "unreadable": (1, "rule"),
     "_unreadable": (1, "rule"),
     "damaged": (2, "what"),

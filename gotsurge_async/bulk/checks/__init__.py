@@ -1,1 +1,1 @@
-"""What can be said of one order alone, before it is sent, and how numbers of them are told."""
+"""Faults of files, time windows that are too narrow, and numbers with their nouns."""

@@ -1,4 +1,4 @@
-"""What is wrong in a file, each at its place, and grouped: a thousand rows with one mistake are one thing to mend."""
+"""The faults of a file, each at its place, and grouped: a thousand rows with one mistake are one thing to mend."""
 
 import functools
 import json
@@ -14,8 +14,8 @@ from gotsurge_async.models.rules import Severity
 _LONGEST = 200
 
 
-def shortened(text: str | None) -> str | None:
-    """What is kept of a text: a thousand faults with a megabyte each would not fit."""
+def _shortened(text: str | None) -> str | None:
+    """At most 200 characters of a text, so that a thousand faults fit into memory."""
     return text if text is None else str(text) if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
@@ -26,22 +26,22 @@ class Fault:
     ``str()`` of it is for a person: ``orders.csv:17: price: "1,50": money is a decimal such as 48.50``.
 
     Attributes:
-        file: the file's name as it was given.
-        line: the physical line of the file on which the record starts, from 1; None for the file as a whole.
-        column: the column's own name, or the path inside a JSON record; None for the record as a whole.
-        field: the dotted name of the field that the value was read for; None where it is for none.
-        value: the value as it stands in the file, as text, its start if it is long; None where there is none to show.
+        file: the file's name.
+        line: the physical line of the file on which the record starts, from 1; None for the whole file.
+        column: the column's own name, or the path inside a JSON record; None for the whole record.
+        field: the dotted name of the field that has the value; None if it has none.
+        value: the start of the value as the file has it; None if there is none to show.
         rule: what is wrong, and what would be right.
         severity: a fault refuses the file, a warning does not.
-        proposal: what the value was certainly meant to be, if that is plain.
-        place: the place of the cell in its row, from 0; None where the fault is not of one cell.
+        proposal: the value that was certainly meant, if there is one.
+        place: the place of the cell in its row, from 0; None if the fault is not of one cell.
     """
 
     file: str
     line: int | None = None
-    column: str | None = attrs.field(default=None, converter=shortened)
-    field: str | None = attrs.field(default=None, converter=shortened)
-    value: str | None = attrs.field(default=None, converter=shortened)
+    column: str | None = attrs.field(default=None, converter=_shortened)
+    field: str | None = attrs.field(default=None, converter=_shortened)
+    value: str | None = attrs.field(default=None, converter=_shortened)
     rule: str
     severity: Severity = Severity.FAULT
     proposal: str | None = None
@@ -53,28 +53,28 @@ class Fault:
         return ": ".join(part for part in (where, self.column, shown, self.rule + self.hint("; ")) if part is not None)
 
     def hint(self, before: str) -> str:
-        """The end of a sentence that proposes the value that was meant; "" where there is none to propose."""
+        """The end of a sentence with the value that is proposed, after ``before``; "" if there is none."""
         return "" if self.proposal is None else f"{before}did you mean {quoted(self.proposal)}?"
 
 
 def quoted(value: str, most: int = 60) -> str:
-    """A value for people: on one line, without what a terminal would obey, and only its start if it is long."""
+    """The start of a value for people: on one line, with control characters escaped."""
     return json.dumps(value if len(value) <= most else f"{value[: most - 3]}...", ensure_ascii=False)
 
 
 # --- the same thing wrong in many rows -------------------------------------------------------------------------------
 
 _OF_ONE_VALUE = re.compile(r'"[^"]*"|(?<![A-Za-z0-9_])[+-]?\d[\w.,:+-]*')
-"""What a rule says of one value alone: what it quotes, numbers, times."""
+"""The parts of a rule that differ from one value to the next: what it quotes, numbers, times."""
 _INDEX = re.compile(r"\[\d+\]")
 _LINES = 5
 MOST_GROUPS = 500
-"""Different things that are told apart; the rest is one group: a column of a JSON record may have any name."""
+"""The most groups; other faults form one more, because a column of a JSON record may have any name."""
 
 
 @functools.lru_cache(maxsize=4096)
 def _common(rule: str) -> str:
-    """A rule without what differs from one value to the next."""
+    """A rule without the parts that differ from one value to the next."""
     return _OF_ONE_VALUE.sub("…", rule)
 
 
@@ -83,10 +83,10 @@ class FaultGroup:
     """The faults that break one rule in one column.
 
     Attributes:
-        first: the first of them.
-        count: how many there are; ``proposals`` says how many of them propose a value.
-        lines: the first lines in which they are.
-        various: whether they are of many kinds, which were not told apart any more.
+        first: the first fault.
+        count: the number of faults; ``proposals`` is the number of those that propose a value.
+        lines: the first lines that have one.
+        various: whether it is the group of all faults beyond `MOST_GROUPS`.
     """
 
     first: Fault
@@ -102,15 +102,15 @@ class FaultGroup:
         if self.various:
             return f"{first.file}: {self.count:,} × for other reasons, first: {first}"
         where = f"{first.file}: {_INDEX.sub('[…]', first.column)}: " if first.column else f"{first.file}: "
-        seen = ""
+        example = ""
         if first.line is not None:
             value = "" if first.value is None else f": {quoted(first.value)}"
-            seen = f", first in line {first.line}{value}{first.hint(', ')}"
+            example = f", first in line {first.line}{value}{first.hint(', ')}"
         rest = [str(line) for line in self.lines[1:]]
         if rest and len(self.lines) < self.count:
             rest.append("…")
         also = f" (then {', '.join(rest)})" if rest else ""
-        return f"{where}{self.count:,} × {first.rule}{seen}{also}"
+        return f"{where}{self.count:,} × {first.rule}{example}{also}"
 
 
 class FaultGroups:
@@ -120,7 +120,7 @@ class FaultGroups:
         self._groups: dict[tuple[str, str, str], FaultGroup] = {}
 
     def add(self, fault: Fault) -> None:
-        """Count one."""
+        """Count a fault."""
         key = fault.file, _INDEX.sub("", fault.column or ""), _common(fault.rule)
         group = self._groups.get(key)
         if group is None:
@@ -144,10 +144,10 @@ class FaultGroups:
 
 
 class Original(NamedTuple):
-    """The row in which a fault is, as it was read: the cells of a table, with the names of their columns; or a line.
+    """The row that has a fault, as it was read: the cells of a table, with the names of their columns; or a line.
 
     Attributes:
-        partial: whether something is wrong with the row that its cells do not show, such as how many there were.
+        partial: whether the row has a fault that its cells do not show, such as a wrong number of cells.
     """
 
     row: Sequence[str] | bytes
@@ -155,24 +155,24 @@ class Original(NamedTuple):
     partial: bool = False
 
 
-Told = Callable[[Fault, Original | None], None]
-"""Told each fault as it is found, with its row where there is one."""
+Listener = Callable[[Fault, Original | None], None]
+"""Called with each fault at the time of its detection, and with its row if it has one."""
 
 
 @attrs.define
 class SourceReport:
-    """All faults and warnings of a file: every one is counted, the first ``kept`` of each kind are kept.
+    """The faults and warnings of a file. All are counted, and the first ``kept`` of each kind are kept.
 
     So memory stays flat also for a file in which every line is wrong.
 
     Attributes:
-        told: is told every fault as it is found.
-        whole: whether some fault is not of one row, which could be left out, but of the file: its header, its quotes,
-            its encoding.
+        told: called with each fault, and with its row.
+        whole: whether a fault is of the whole file, such as of its header, its quotes or its encoding, and not of a
+            row that could be left out.
     """
 
     kept: int = 1_000
-    told: Told | None = attrs.field(default=None, eq=False)
+    told: Listener | None = attrs.field(default=None, eq=False)
     whole: bool = attrs.field(default=False, init=False)
     faults: list[Fault] = attrs.field(factory=list, init=False)
     warnings: list[Fault] = attrs.field(factory=list, init=False)
@@ -182,7 +182,7 @@ class SourceReport:
 
     @property
     def ok(self) -> bool:
-        """Whether no fault was found; warnings do not count."""
+        """Whether there is no fault; warnings do not count."""
         return self.fault_count == 0
 
     @property
@@ -196,7 +196,7 @@ class SourceReport:
         return self._grouped.setdefault(Severity.WARNING, FaultGroups())
 
     def add(self, fault: Fault, original: Original | None = None) -> None:
-        """Take one fault or warning in; ``original`` is its row."""
+        """Add a fault or a warning; ``original`` is its row."""
         if fault.severity is Severity.FAULT:
             self.fault_count += 1
             self.whole = self.whole or original is None
@@ -212,22 +212,14 @@ class SourceReport:
             kept.append(fault)
 
     def without_faults(self) -> "SourceReport":
-        """The same warnings, and no fault."""
+        """A report with the same warnings, and without faults."""
         report = SourceReport(self.kept)
         report.warnings, report.warning_count = self.warnings, self.warning_count
         report._grouped[Severity.WARNING] = self.warning_groups
         return report
 
     def lines(self) -> Iterator[str]:
-        """The faults, one line of text each, and how many more there were."""
-        yield from _lines(self.faults, self.fault_count, "fault")
-
-    def warning_lines(self) -> Iterator[str]:
-        """The same of the warnings."""
-        yield from _lines(self.warnings, self.warning_count, "warning")
-
-
-def _lines(kept: list[Fault], count: int, what: str) -> Iterator[str]:
-    yield from map(str, kept)
-    if count > len(kept):
-        yield f"… and {number_of(count - len(kept), f'more {what}')}"
+        """The faults that are kept, one line of text each, and the number of the others."""
+        yield from map(str, self.faults)
+        if more := self.fault_count - len(self.faults):
+            yield f"… and {number_of(more, 'more fault')}"

@@ -2,7 +2,7 @@
 
 
 def number_of(count: int, one: str, several: str | None = None) -> str:
-    """How many there are of something: ``1 order``, ``1,200 orders``; ``several`` is ``one`` with an s unless given."""
+    """A number with its noun: ``1 order``, ``1,200 orders``. ``several`` is the plural, ``one`` with an s if None."""
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gotsurge_async.bulk.checks.faults import Fault, SourceReport
-from gotsurge_async.bulk.sources.lines import CsvGrid, Digested, Grid
-from gotsurge_async.bulk.sources.options import ENDINGS, ColumnMap, Dialect, FileMap, Query, SourceOptions
-from gotsurge_async.bulk.sources.source import Form, Source
+from gotsurge_async.bulk.sources.grid import CsvGrid, Grid
+from gotsurge_async.bulk.sources.lines import Digested, Form
+from gotsurge_async.bulk.sources.maps.column_map import ColumnMap, Dialect
+from gotsurge_async.bulk.sources.options import ENDINGS, FileMap, Query, SourceOptions
+from gotsurge_async.bulk.sources.source import Source
 from gotsurge_async.errors import ConfigError
 
 __all__ = [
@@ -30,6 +32,8 @@ STDIN = "-"
 
 _PACKED = ".gz"
 
+# Imported where it is needed is what reads one of the formats: a push reads one file.
+
 
 def open_source(
     path_or_stream: Path | str | BinaryIO,
@@ -42,27 +46,25 @@ def open_source(
 
     Args:
         path_or_stream: a path, "-" for standard input, or a binary stream, which stays open.
-        options: how to read it; where they hold a query, a database is asked, and this is only its name.
-        report: where faults and warnings go; a new one, ``source.report``, if None.
-        name: how faults name the file; its path if None.
+        options: how to read it; if they have a query, a database is asked, and this is only its name.
+        report: receives faults and warnings; a new one, ``source.report``, if None.
+        name: the file's name in faults; its path if None.
 
     Raises:
-        ConfigError: the file cannot be opened, its format is not known, what reads it is not installed, or options
+        ConfigError: the file cannot be opened, its format is not known, a library for it is not installed, or options
             contradict each other.
     """
     report = SourceReport() if report is None else report
-    source: Source
     with ExitStack() as undo:
         if options.query is not None:
-            source = _asked(name or options.query.name, options.query, options, report, undo)
+            source = _table(name or options.query.name, _query_grid(options.query), options, report, undo)
             undo.pop_all()
             return source
         stream, own_name, owned = _stream(path_or_stream)
         if owned:
             undo.callback(stream.close)
         name = name or own_name
-        format_ = _format(name, options, is_file=owned)
-        # Imported here: a push reads one file, in one of the formats.
+        format_ = options.format or _format(name, is_file=owned)
         if format_ == "jsonl":
             from gotsurge_async.bulk.sources.jsonl_source import JsonlSource
 
@@ -76,29 +78,21 @@ def open_source(
         return source
 
 
-def _asked(name: str, query: Query, options: SourceOptions, report: SourceReport, undo: ExitStack) -> Source:
-    from gotsurge_async.bulk.sources.tables.query import QueryGrid
-
-    return _table(name, QueryGrid(query), options, report, undo)
-
-
 @contextmanager
 def open_grid(path_or_stream: Path | str | BinaryIO, *, options: SourceOptions) -> Iterator[Grid]:
-    """Open a file as a table of texts, whatever stands in it.
+    """Open a file as a table of texts, whatever its columns are.
 
     Raises:
         ConfigError: as `open_source`; or it is JSON Lines.
     """
     with ExitStack() as at_end:
         if options.query is not None:
-            from gotsurge_async.bulk.sources.tables.query import QueryGrid
-
-            yield QueryGrid(options.query)
+            yield _query_grid(options.query)
             return
         stream, name, owned = _stream(path_or_stream)
         if owned:
             at_end.callback(stream.close)
-        format_ = _format(name, options, is_file=owned)
+        format_ = options.format or _format(name, is_file=owned)
         if format_ == "jsonl":
             raise ConfigError(f"{name}: is JSON Lines, and no table")
         yield _grid(stream, format_, options.dialect())
@@ -110,10 +104,16 @@ def _table(name: str, grid: Grid, options: SourceOptions, report: SourceReport, 
     if options.items is None:
         return TableSource(name, grid, options, report)
     stream = undo.enter_context(_open(options.items))
-    items = _grid(stream, _format(str(options.items), None, is_file=True), options.items_dialect())
+    items = _grid(stream, _format(str(options.items), is_file=True), options.items_dialect())
     source = TableSource(name, grid, options, report, items)
     source.close_at_end(stream)
     return source
+
+
+def _query_grid(query: Query) -> Grid:
+    from gotsurge_async.bulk.sources.tables.typed import QueryGrid
+
+    return QueryGrid(query)
 
 
 def _grid(stream: BinaryIO, format_: str, dialect: Dialect) -> Grid:
@@ -122,7 +122,7 @@ def _grid(stream: BinaryIO, format_: str, dialect: Dialect) -> Grid:
     if format_ in ("csv", "tsv"):
         return CsvGrid(digested, dialect.encoding, dialect.delimiter, "\t" if format_ == "tsv" else ",")
     if format_ == "parquet":
-        from gotsurge_async.bulk.sources.tables.parquet import ParquetGrid
+        from gotsurge_async.bulk.sources.tables.typed import ParquetGrid
 
         return ParquetGrid(digested)
     from gotsurge_async.bulk.sources.tables.workbook import WorkbookGrid
@@ -150,15 +150,14 @@ def _open(path: Path) -> BinaryIO:
 def _refuse_table_options(name: str, options: SourceOptions) -> None:
     if options.items is not None:
         raise ConfigError(f"{name}: an order in JSON Lines has its items inside: give no items file")
-    given = options.delimiter, options.sheet, options.header_row
-    if options.file_map != FileMap() or any(each is not None for each in given):
+    table_options = options.delimiter, options.sheet, options.header_row
+    if options.file_map != FileMap() or any(value is not None for value in table_options):
         raise ConfigError(f"{name}: a map, a delimiter, a sheet and a header row are of tables, and this is JSON Lines")
 
 
-def _format(name: str, options: SourceOptions | None, *, is_file: bool) -> str:
-    known = options.format if options is not None else None
-    if known is None:
-        known = ENDINGS.get(Path(name.lower().removesuffix(_PACKED)).suffix)
-    if known is None and is_file:
+def _format(name: str, *, is_file: bool) -> str:
+    """The format of a file by its ending; that of a stream is CSV if its name has no known one."""
+    format_ = ENDINGS.get(Path(name.lower().removesuffix(_PACKED)).suffix)
+    if format_ is None and is_file:
         raise ConfigError(f"{name}: its ending does not tell its format: say --format csv, xlsx, jsonl …")
-    return known or "csv"
+    return format_ or "csv"

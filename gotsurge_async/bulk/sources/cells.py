@@ -1,4 +1,4 @@
-"""One cell of a table as a value. Strict: what could be meant in two ways is refused, with how to write it."""
+"""Reads one cell of a table as a value. Strict: a text with two possible meanings is refused."""
 
 import functools
 import re
@@ -14,11 +14,11 @@ from gotsurge_async.models.base import OpenEnum
 from gotsurge_async.money import MILLICENTS_PER_UNIT, Money
 
 Parse = Callable[[str], Any]
-"""Text without white space around it -> the value; ValueError says what is wrong and what would be right."""
+"""Text without white space around it -> the value. A ValueError says what is wrong, and what would be right."""
 
 
 class Misread(ValueError):
-    """What is wrong with a cell, and what it was certainly meant to be, where that is plain."""
+    """The rule that a cell breaks, and the value that was certainly meant, if there is one."""
 
     def __init__(self, rule: str, proposal: str | None = None) -> None:
         super().__init__(rule)
@@ -26,9 +26,9 @@ class Misread(ValueError):
 
 
 class Exact(str):
-    """A number, a time or a truth value of a table that has such cells, as text: how it is written is known.
+    """A number, a time or a truth value from a cell with a type, as text in our own form.
 
-    What a map says about how people write numbers is not for it.
+    The rules of a map about how people write numbers do not apply to it.
     """
 
     __slots__ = ()
@@ -38,18 +38,26 @@ class Exact(str):
         return self
 
 
-_encode = msgspec.json.Encoder().encode
+def _plain(value: Any) -> str:
+    """A text of a subclass of str as plain text."""
+    if isinstance(value, str):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is nothing that stands in JSON")
+
+
+encode: Callable[[Any], bytes] = msgspec.json.Encoder(enc_hook=_plain).encode
+"""The JSON text of candidates and plain values."""
 _plain_row = msgspec.json.Decoder(list[str]).decode
 _typed_row = msgspec.json.Decoder(list[str | list[str]]).decode
 
 
 def encode_row(cells: Sequence[str]) -> bytes:
-    """A row as JSON text; a cell that is `Exact` stands in a list of its own, so that it is one again."""
-    return _encode([[str(cell)] if type(cell) is Exact else cell for cell in cells])
+    """A row as JSON text, in which each `Exact` cell is a list of one text."""
+    return encode([[str(cell)] if type(cell) is Exact else cell for cell in cells])
 
 
 def decode_row(text: bytes) -> list[str]:
-    """A row of `encode_row`, or of plain cells.
+    """A row from the JSON text of `encode_row`, or of plain cells.
 
     Raises:
         ValueError: it is neither.
@@ -61,7 +69,7 @@ def decode_row(text: bytes) -> list[str]:
 
 
 class Broken(str):
-    """A cell without a value; the text says what is wrong with it."""
+    """A cell without a value; its text is the rule that it breaks."""
 
     __slots__ = ()
 
@@ -78,28 +86,25 @@ _WITH_CURRENCY = re.compile(
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)(:\d\d(?:\.\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
 _SHORTENED = re.compile(r"[0-9](?:[.,][0-9]+)?[eE]\+?[0-9]{1,3}")
 
-_REMEMBERED = 4096
 _FRACTION_DIGITS = 5
 
 
 def parser(kind: type, zone: ZoneInfo | None) -> Parse | None:
-    """What reads cells of a field of type ``kind``; None where the text is the value.
+    """A function that reads the cells of a field of type ``kind``; None where the text is the value.
 
-    An enumeration stays text here: that its value is known is for the checks of an order to say.
+    The value of an enumeration stays text: the checks of an order report unknown ones.
     """
     if kind is datetime:
         return time_parser(zone)
     parse = None if issubclass(kind, OpenEnum) else _PARSERS[kind]
-    return None if parse is None else _remembering(parse)
+    return None if parse is None else _cached(parse)
 
 
-def _remembering(parse: Parse) -> Parse:
-    """The same few values fill most files."""
-    return functools.lru_cache(maxsize=_REMEMBERED)(parse)
+_cached = functools.lru_cache(maxsize=4096)  # the same few values fill most files
 
 
 def shortened_by_spreadsheet(text: str) -> bool:
-    """Whether a long number was turned into something like 1.23E+12, which many other numbers turn into as well."""
+    """Whether a spreadsheet has shortened a long number to a text such as 1.23E+12, as it does with many others."""
     return "+" in text and _SHORTENED.fullmatch(text) is not None
 
 
@@ -116,7 +121,7 @@ def parse_int(text: str) -> int:
 
 
 def parse_number(text: str) -> float:
-    """A finite number with a decimal point, or a whole one, which stays whole."""
+    """A finite number with a decimal point, or a whole number, which stays whole."""
     if _INTEGER.fullmatch(text):
         return int(text)
     if _NUMBER.fullmatch(text):
@@ -139,7 +144,7 @@ def parse_bool(text: str) -> bool:
 
 
 def parse_money(text: str) -> int:
-    """A decimal amount in units of the currency, which stands in a column of its own; in thousandths of a cent."""
+    """An amount in thousandths of a cent, from a decimal number of units of the currency."""
     match = _MONEY.fullmatch(text)
     if match is None:
         raise _no_money(text)
@@ -169,9 +174,9 @@ _NO_TIME_OF_DAY = (
 
 
 def time_parser(zone: ZoneInfo | None) -> Parse:
-    """What reads times: RFC 3339, or without an offset in ``zone`` (a fault if there is none). Gives UTC.
+    """A function that reads times of RFC 3339 as UTC. A time without an offset is in ``zone``; a fault if None.
 
-    A time that a change of the clocks skips or repeats is a fault: it names no instant, or two.
+    A time that a change of the clocks skips or repeats is a fault, too.
     """
 
     def parse_time(text: str) -> datetime:
@@ -192,11 +197,15 @@ def time_parser(zone: ZoneInfo | None) -> Parse:
         except OverflowError:
             raise ValueError("this time is out of range") from None
 
-    return _remembering(parse_time)
+    return _cached(parse_time)
 
 
 def in_zone(naive: datetime, zone: ZoneInfo | None) -> datetime:
-    """A time in a zone; a ValueError if that is None, or if the time names no instant in it, or two."""
+    """A time in a zone.
+
+    Raises:
+        ValueError: the zone is None, or its clocks skip or repeat the time.
+    """
     if zone is None:
         raise ValueError(
             f"this time has no time zone: write it with one, such as {naive.isoformat()}+08:00, "

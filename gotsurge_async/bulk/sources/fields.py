@@ -1,4 +1,4 @@
-"""The fields that a file of orders may give, derived from the models: a new field there is a new column here."""
+"""The fields that a file of orders may have, derived from the models: a new field there is a new column here."""
 
 import functools
 import types
@@ -20,12 +20,12 @@ FEEDBACK = ("gs_task_id", "gs_status", "gs_error")
 """The columns that a push adds in its result files; a file that has one of them was written by an earlier push."""
 
 INCOMPLETE = "incomplete"
-"""The ``gs_status`` of a faulty row whose cells do not show all that is wrong with it: unmended, it is refused."""
+"""The ``gs_status`` of a faulty row whose cells do not show all of its faults: it is refused until it is mended."""
 
 
 @attrs.frozen(kw_only=True)
 class ItemRow(Item):
-    """A row of an items file: an item, and whose it is."""
+    """A row of an items file: an item, and the tracking id of its order."""
 
     tracking_id: str
 
@@ -37,7 +37,7 @@ def required_of(cls: Any) -> KeysView[str]:
 
 
 class Column(NamedTuple):
-    """One field that a cell can give: its dotted name, and the object it is in ("" for the order itself)."""
+    """A field that a cell can have: its dotted name, the object that has it ("" for the order itself), its type."""
 
     name: str
     parent: str
@@ -52,7 +52,7 @@ def columns_of(model: Any) -> Mapping[str, Column]:
     for field in fields_of(model):
         if is_model(field.inner) and not field.many:
             inside = fields_of(field.inner)
-            columns += [Column(f"{field.name}.{each.name}", field.name, each.name, each.inner) for each in inside]
+            columns += [Column(f"{field.name}.{part.name}", field.name, part.name, part.inner) for part in inside]
         elif isinstance(field.inner, type) and not field.many:
             columns.append(Column(field.name, "", field.name, field.inner))
     return types.MappingProxyType({column.name: column for column in columns})
@@ -62,8 +62,8 @@ def columns_of(model: Any) -> Mapping[str, Column]:
 def candidate_of(cls: Any) -> Any:
     """The struct that an object is read into: the fields of a model, with the values that stand in JSON.
 
-    Money is a whole number of thousandths of a cent, a number stays whole if it is, times are aware datetimes, and what
-    is not given is None, and is not written. An order may lack anything, until its checks have told what is missing.
+    Money is a whole number of thousandths of a cent, whole numbers stay whole, times are aware datetimes, and a field
+    without a value is None, and is not written. An order may lack any field, so that its checks can report all of them.
     A model of attrs takes eight times as long to make, a tenth of a whole push (``python -m benchmarks command``).
     """
     fields: list[Any] = []
@@ -71,7 +71,7 @@ def candidate_of(cls: Any) -> Any:
         hint = types.GenericAlias(list, (_hint(field.inner),)) if field.many else _hint(field.inner)
         must = field.required and cls is not Order
         fields.append((field.name, hint) if must else (field.name, hint | None, None))
-    # gc=False: it lives for a moment, and is in no circle.
+    # gc=False: it lives briefly, and is in no cycle of references.
     return msgspec.defstruct(
         cls.__name__, fields, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False
     )

@@ -1,28 +1,22 @@
-"""The header of a table, made once into what reads the rows below."""
+"""The header of a table, made once into a reader of the rows below."""
 
 from collections.abc import Callable, Collection, KeysView, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from gotsurge_async.bulk.sources.cells import Parse, parser
-from gotsurge_async.bulk.sources.fields import (
-    FEEDBACK,
-    ITEM_KEY,
-    candidate_of,
-    columns_of,
-    did_you_mean,
-    required_of,
-)
-from gotsurge_async.bulk.sources.options import NOW, ColumnMap, Dialect, SourceOptions
+from gotsurge_async.bulk.sources.fields import FEEDBACK, ITEM_KEY, candidate_of, columns_of, did_you_mean, required_of
+from gotsurge_async.bulk.sources.maps.column_map import NOW, ColumnMap, Dialect
+from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.base import fields_of, is_model
 
 Wrong = Callable[[str, str], None]
-"""Told a column of the header by its own name, and the rule that it breaks."""
+"""Called with a column of the header, by its own name, and the rule that it breaks."""
 
 
 class WrongCell(Protocol):
-    """Told a field of a row by its dotted name, the rule that it breaks, and what it was certainly meant to be."""
+    """Called with a field of a row, by its dotted name, the rule that it breaks, and the value that was meant."""
 
     def __call__(self, field: str, rule: str, proposal: str | None = None, /) -> None: ...
 
@@ -31,11 +25,11 @@ class Reading(NamedTuple):
     """How a table is to be read.
 
     Attributes:
-        model: what a row gives: `Order` or `ItemRow`.
-        column_map: the user's names for the fields.
+        model: the class of a row: `Order` or `ItemRow`.
+        column_map: how the user names the fields.
         dialect: how the file is written.
         key: the field or column that tells one row from another.
-        options: what else the user said.
+        options: the user's other options.
     """
 
     model: Any
@@ -45,7 +39,7 @@ class Reading(NamedTuple):
     options: SourceOptions
 
     def parser(self, field: str) -> Parse | None:
-        """What reads the cells of a field; None where the text is the value."""
+        """The function that reads the cells of a field; None where the text is the value."""
         column, zone = columns_of(self.model)[field], self.options.zone()
         if self.column_map.has_rules:
             from gotsurge_async.bulk.sources.maps.rules import reader  # few maps have any
@@ -53,20 +47,20 @@ class Reading(NamedTuple):
             return reader(column, self.column_map, zone)
         return parser(column.kind, zone)
 
-    def fixed(self, values: Mapping[str, str], what: str) -> dict[str, Any]:
-        """What the map gives by itself, constants or defaults, by the field's dotted name."""
-        found: dict[str, Any] = {}
-        for field, text in values.items():
+    def fixed(self, texts: Mapping[str, str], kind: str) -> dict[str, Any]:
+        """The values of the map's constants or defaults, by the field's dotted name."""
+        values: dict[str, Any] = {}
+        for field, text in texts.items():
             column = columns_of(self.model)[field]
             if text == NOW and column.kind is datetime:
-                found[field] = self.options.now
+                values[field] = self.options.now
                 continue
             parse = parser(column.kind, self.options.zone())
             try:
-                found[field] = text if parse is None else parse(text)
+                values[field] = text if parse is None else parse(text)
             except ValueError as error:
-                raise ConfigError(f'the map\'s {what} {field} = "{text}": {error}') from None
-        return found
+                raise ConfigError(f'the map\'s {kind} {field} = "{text}": {error}') from None
+        return values
 
     def knows(self, name: str) -> bool:
         """Whether a column of this name is read."""
@@ -74,7 +68,7 @@ class Reading(NamedTuple):
 
 
 class _Object(NamedTuple):
-    """An object inside an order, such as ``from_address``: what makes it, what it needs, if a row can give that."""
+    """An object inside an order, such as ``from_address``: its class, its required fields, whether a row has these."""
 
     make: Callable[..., Any]
     needs: KeysView[str]
@@ -82,7 +76,7 @@ class _Object(NamedTuple):
 
 
 class _Cell(NamedTuple):
-    """A field that a row gives: where its cells are, and what reads their text; None where the text is the value."""
+    """A field of a row: what takes its text from the cells, and what reads that; None where the text is the value."""
 
     name: str
     parent: str
@@ -92,22 +86,22 @@ class _Cell(NamedTuple):
 
 
 class Header:
-    """What the header says.
+    """The columns of a table, and how their cells become fields. A place is the index of a cell, from 0.
 
     Attributes:
         names: the columns' own names, in the order of the file.
-        places: the field's dotted name -> where its cells are.
-        key: what gives the text of the key, None if nothing does; key_place: where its cell is, if it is one.
-        status: where the cell of ``gs_status`` is, None if there is none.
-        needed: where a column is without which a row is not read, None if there is none.
-        unnamed: where columns without a name are, whose cells must be empty.
-        original: where the columns are that no earlier push added; written_by_a_push: whether one did.
-        complete: whether there is a column or a constant for all that is required.
-        make: gives a whole order at once, if all is right and there; a ValueError says only that something is not.
+        places: the field's dotted name -> the places of its cells.
+        key: takes the text of the key from the cells, None if there is no key; key_place: its place, if it is one cell.
+        status: the place of ``gs_status``, None if there is none.
+        needed: the place of the column of the map's ``only_rows_with``, None if there is none.
+        unnamed: the places of columns without a name, whose cells must be empty.
+        original: the places of the columns that no push added; written_by_a_push: whether a push added some.
+        complete: whether every required field has a column or a constant.
+        make: makes an order of cells without a fault; a ValueError means only that the row needs `read`.
     """
 
     def __init__(self, cells: Sequence[str], reading: Reading, wrong: Wrong) -> None:
-        """What is wrong with the header is told, and the rows can be read with what is right.
+        """Read the header; ``wrong`` is called for each fault, and rows can be read with the other columns.
 
         Raises:
             ConfigError: a constant or a default of the map is not written as its field needs it.
@@ -125,7 +119,7 @@ class Header:
             _Cell(name, columns[name].parent, columns[name].field, _text_at(where, reading, name), reading.parser(name))
             for name, where in places.items()
         ]
-        # What the map gives of each object to every row ("" is the order itself).
+        # The constants of each object ("" is the order itself).
         self._constants: dict[str, dict[str, Any]] = {"": {}}
         defaults = reading.fixed(reading.column_map.defaults, "default")
         for name in (*places, *constants, *defaults):
@@ -136,7 +130,7 @@ class Header:
         self._objects: dict[str, _Object] = {}
         self._model = reading.model
         self._required = required_of(reading.model)
-        missing = self._tell_missing_columns({*places, *constants, *defaults}, reading, wrong)
+        missing = self._report_missing_columns({*places, *constants, *defaults}, reading, wrong)
         key = places.get(reading.key) or ((names.index(reading.key),) if reading.key in names else ())
         self.key_place: int | None = key[0] if len(key) == 1 else None
         self.key: Callable[[Sequence[str]], str] | None = _text_at(key, reading, reading.key) if key else None
@@ -147,9 +141,8 @@ class Header:
         only = reading.column_map.only_rows_with
         self.needed: int | None = names.index(only) if only in names else None
         if only is not None and self.needed is None:
-            wrong(
-                only, f"{reading.column_map.where} reads only rows with this column, and the file has none of that name"
-            )
+            where = reading.column_map.where
+            wrong(only, f"{where} reads only rows with this column, and the file has none of that name")
         self.unnamed: list[int] = [place for place, name in enumerate(names) if not name]
         self.original: list[int] = [place for place, name in enumerate(names) if name not in FEEDBACK]
         self.written_by_a_push: bool = len(self.original) < len(names)
@@ -157,31 +150,31 @@ class Header:
         self.make: Callable[[Sequence[str]], Any] = self._compiled() if self.complete else _unable
 
     def column_of(self, field: str) -> str:
-        """How people call the column, or the columns, that a field is read from."""
+        """The names of the column, or the columns, that a field is read from."""
         places = self.places.get(field, ())
         return " + ".join(self.names[place] or f"column {place + 1}" for place in places) or field
 
     def value_of(self, field: str, cells: Sequence[str]) -> str | None:
-        """What stands there in a row."""
+        """The text of a field in a row."""
         return " ".join(cells[place] for place in self.places.get(field, ()) if cells[place]) or None
 
-    def _tell_missing_columns(self, given: set[str], reading: Reading, wrong: Wrong) -> bool:
-        """Tell each column that must be there and is not; whether one is required in every row."""
+    def _report_missing_columns(self, present: set[str], reading: Reading, wrong: Wrong) -> bool:
+        """Report each required column that is missing; whether one is required in every row."""
         missing = False
         for field in fields_of(reading.model):
             name = field.name
             if name in self._constants:
                 needs = required_of(field.inner)
-                lacking = [need for need in needs if f"{name}.{need}" not in given]
+                lacking = [need for need in needs if f"{name}.{need}" not in present]
                 for need in lacking:
                     wrong(f"{name}.{need}", f"there is no such column, but {name} needs it")
                 self._objects[name] = _Object(candidate_of(field.inner), needs, not lacking)
                 missing = missing or bool(lacking and field.required)
-            elif field.required and name not in given and name != reading.key:
+            elif field.required and name not in present and name != reading.key:
                 missing = True
                 rule = "is required, and there is no such column (a map can give a constant: --map)"
                 if is_model(field.inner):
-                    first = max(fields_of(field.inner), key=lambda each: each.required).name
+                    first = max(fields_of(field.inner), key=lambda inner: inner.required).name
                     rule = f"is required: there is no column for it, such as {name}.{first}"
                 wrong(name, rule)
         return missing
@@ -189,11 +182,11 @@ class Header:
     # --- a row, whatever is wrong with it ---
 
     def read(self, cells: Sequence[str], wrong: WrongCell) -> dict[str, Any]:
-        """The fields that a row gives: values of the right types, and whole objects. An empty cell gives nothing.
+        """The fields of a row: values of the right types, and whole objects. An empty cell gives no field.
 
-        What is required and missing is told, unless the header lacks it already.
+        Faults are reported, also of required fields that are empty, unless the header lacks them already.
         """
-        given = {parent: {**constants} for parent, constants in self._constants.items()}
+        objects = {parent: {**constants} for parent, constants in self._constants.items()}
         for name, parent, field, text, parse in self._cells:
             cell = text(cells).strip()
             if cell:
@@ -203,23 +196,23 @@ class Header:
                     wrong(name, str(error), getattr(error, "proposal", None))
                 else:
                     if value is not None:
-                        given[parent][field] = value
+                        objects[parent][field] = value
         for parent, field, value in self._defaults:
-            given[parent].setdefault(field, value)
-        values = given.pop("")
+            objects[parent].setdefault(field, value)
+        values = objects.pop("")
         for parent, (make, needs, complete) in self._objects.items():
-            inside = given[parent]
+            inside = objects[parent]
             if inside and needs <= inside.keys():
                 values[parent] = make(**inside)
             elif inside and complete:
                 missing = next(need for need in needs if need not in inside)
                 wrong(f"{parent}.{missing}", f"is missing: {parent} needs it")
         if self.complete and not self._required <= values.keys():
-            self._tell_missing(values, cells, wrong)
+            self._report_missing(values, cells, wrong)
         return values
 
-    def _tell_missing(self, values: Mapping[str, Any], cells: Sequence[str], wrong: WrongCell) -> None:
-        """Tell each required field that a row does not give; of an object given in part `read` has told."""
+    def _report_missing(self, values: Mapping[str, Any], cells: Sequence[str], wrong: WrongCell) -> None:
+        """Report each required field that a row lacks; `read` has reported objects that lack a part."""
         for name in sorted(self._required - values.keys()):
             if name not in self._objects:
                 wrong(name, "is required, and empty here")
@@ -233,9 +226,9 @@ class Header:
     # --- a row in which nothing is wrong ---
 
     def _compiled(self) -> Callable[[Sequence[str]], Any]:
-        """What gives the order of a row as straight code, a line for each cell: four times as fast as `read`.
+        """A function that makes the order of a row, with one line of code for each cell: four times as fast as `read`.
 
-        Nothing in the code comes from the file: it names fields of our models, and numbers.
+        Nothing in its code comes from the file: it has only field names of our models, and numbers.
         """
         names: dict[str, Any] = {"ValueError": ValueError, "Model": candidate_of(self._model)}
         lines = [f"def make(cells):\n ({', '.join(f'c{n}' for n in range(len(self.names)))},) = cells"]
@@ -262,12 +255,12 @@ class Header:
                 inside[parent][field] = default
         for number, (parent, (make, needs, complete)) in enumerate(self._objects.items()):
             if not complete:
-                continue  # the header was told to lack what it needs
-            given = inside[parent].values()
+                continue  # that was reported with the header
+            values = inside[parent].values()
             names[f"Make{number}"] = make
             fields = ", ".join(f"{field}={value}" for field, value in inside[parent].items())
-            if all(value.startswith("v") for value in given):
-                lines.append(f" if {' and '.join(f'{value} is None' for value in given)}: o{number} = None\n else:")
+            if all(value.startswith("v") for value in values):
+                lines.append(f" if {' and '.join(f'{value} is None' for value in values)}: o{number} = None\n else:")
             else:
                 lines.append(" if True:")
             lines += [f"  if {inside[parent][need]} is None: raise ValueError" for need in needs]
@@ -281,12 +274,12 @@ class Header:
 
 
 def _unable(_: Sequence[str]) -> Any:
-    """The same where something that is required has no column."""
+    """`Header.make` of a table that lacks a required column."""
     raise ValueError
 
 
 def _text_at(places: Collection[int], reading: Reading, field: str) -> Callable[[Sequence[str]], str]:
-    """What gives the text of a field, of one cell or of several."""
+    """A function that takes the text of a field from the cells, from one or from several."""
     (first, *others) = places
     if not others:
         return lambda cells: cells[first]
@@ -295,10 +288,7 @@ def _text_at(places: Collection[int], reading: Reading, field: str) -> Callable[
 
 
 def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str, tuple[int, ...]]:
-    """The places of each field that the header gives.
-
-    A column that the map names must be there: else its field would be left out of every order without a word.
-    """
+    """The places of each field. A column that the map names must be there, or each order would lack its field."""
     columns, column_map = columns_of(reading.model), reading.column_map
     joined = {name for join in column_map.join.values() for name in join.columns}
     index: dict[str, int] = {}
@@ -323,7 +313,7 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
     lacking = {name: field for name, field in column_map.columns.items() if name not in names}
     lacking |= {name: field for field, join in column_map.join.items() for name in join.columns if name not in names}
     for name, field in lacking.items():
-        hint = did_you_mean(name, [each for each in names if each and each not in column_map.columns])
+        hint = did_you_mean(name, [own for own in names if own and own not in column_map.columns])
         wrong(name, f"{column_map.where} takes {field} from this column, and the file has none of that name{hint}")
     places: dict[str, tuple[int, ...]] = {field: (place,) for field, place in index.items()}
     for field, join in column_map.join.items():
@@ -335,8 +325,8 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
 
 
 def _report_repeated(names: Sequence[str], used: Collection[str | None], wrong: Wrong) -> None:
-    """Report each column that is read and stands more than once: which one is meant cannot be known."""
+    """Report each column that is read and occurs more than once: which one is meant is not known."""
     for name in dict.fromkeys(names):
         if name and name in used and names.count(name) > 1:
-            first, second, *_ = (place for place, each in enumerate(names, start=1) if each == name)
+            first, second, *_ = (place for place, other in enumerate(names, start=1) if other == name)
             wrong(name, f"stands twice (columns {first} and {second}), and only one can be meant: rename or remove one")

@@ -11,22 +11,11 @@ import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks.faults import Fault, Original, SourceReport
-from gotsurge_async.bulk.sources.cells import shortened_by_spreadsheet, time_parser
+from gotsurge_async.bulk.sources.cells import encode, time_parser
 from gotsurge_async.bulk.sources.fields import FEEDBACK, candidate_of, columns_of, did_you_mean
-from gotsurge_async.bulk.sources.lines import TOO_LONG, BadFile, Digested, Text, not_in
+from gotsurge_async.bulk.sources.lines import TOO_LONG, BadFile, Digested, Form, Text, not_in
 from gotsurge_async.bulk.sources.options import SourceOptions
-from gotsurge_async.bulk.sources.source import (
-    IN_DOUBT,
-    MAY_EXIST,
-    SHORTENED,
-    UNSEEN,
-    Form,
-    Source,
-    SourceRow,
-    encode,
-    fingerprint_of,
-    unseen_in,
-)
+from gotsurge_async.bulk.sources.source import IN_DOUBT, MAY_EXIST, Source, SourceRow, check_key, fingerprint_of
 from gotsurge_async.errors import InvalidData, Problem
 from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.models.rules import Severity
@@ -42,7 +31,6 @@ class JsonlSource(Source):
     def __init__(self, name: str, stream: BinaryIO, options: SourceOptions, report: SourceReport) -> None:
         super().__init__(name, options, report)
         self._stream = Digested(stream)
-        self._digest = self._stream.digest
         self._encoding = options.encoding
         self.form = Form(format="jsonl")
         self._key_path = options.key
@@ -53,10 +41,10 @@ class JsonlSource(Source):
         self._line = 0
         self._raw = b""
         self._bad: set[str] = set()
-        self._known: str | None = None  # the key of the current line, if it can be read
+        self._key: str | None = None  # of the current line, if it can be read
 
     def rows(self) -> Iterator[SourceRow]:
-        """The good orders, as they come."""
+        """See `Source.rows`."""
         try:
             yield from self._rows()
         except BadFile as error:
@@ -71,7 +59,7 @@ class JsonlSource(Source):
             self._wrong("", refusal)
             return
         for number, raw in enumerate(text.lines(), start=1):
-            self._line, self._bad, self._known = number, set(), None
+            self._line, self._bad, self._key = number, set(), None
             self._raw = b""
             if raw is None:
                 self._wrong("", TOO_LONG)
@@ -87,20 +75,20 @@ class JsonlSource(Source):
                 continue
             if row is not None:
                 yield row
-            elif self.faulty is not None and self._known is not None:
-                self.faulty(self._line, self._known)
-        self._exhausted = True
+            elif self.faulty is not None and self._key is not None:
+                self.faulty(self._line, self._key)
+        self.sha256: str | None = self._stream.digest.hexdigest()
         if not any_line and self.report.ok:
             self._line = 1
             self._wrong("", "the file is empty: it has one order a line, as a JSON object")
 
     def _row(self) -> SourceRow | None:
-        """The row, or None if something is wrong with it; that is told."""
+        """The row of the current line; None if it has faults, which are reported."""
         tree = self._parsed()
         if tree is None:
             return None
         original = self._without_feedback(tree)
-        key = self._key(tree)
+        self._key = key = self._read_key(tree)
         self._read_times(tree)
         order, whole = self._candidate(tree)
         if order is None:
@@ -129,7 +117,7 @@ class JsonlSource(Source):
         if not isinstance(tree, dict):
             self._wrong("", "is no order: each line is one JSON object, {…}")
             return None
-        # null is one more way of not giving a field.
+        # A field that is null is a field that is not there.
         return {name: value for name, value in tree.items() if value is not None}
 
     def _not_json(self, error: Exception) -> str:
@@ -143,7 +131,7 @@ class JsonlSource(Source):
         return f"is not one JSON object on one line: {error}"
 
     def _without_feedback(self, tree: _Tree) -> bytes:
-        """The line as the user wrote it, without what an earlier push has added; an order in doubt is refused."""
+        """The line as the user wrote it, without what an earlier push has added; an order in doubt is reported."""
         if tree.keys().isdisjoint(FEEDBACK):
             return self._raw
         if tree.get("gs_status") == IN_DOUBT:
@@ -152,7 +140,7 @@ class JsonlSource(Source):
             tree.pop(name, None)
         return encode(tree)
 
-    def _key(self, tree: _Tree) -> str | None:
+    def _read_key(self, tree: _Tree) -> str | None:
         path = self._key_path
         key = _value_at(tree, path)
         if path not in columns_of(Order):
@@ -160,19 +148,16 @@ class JsonlSource(Source):
         if not isinstance(key, str) or not key.strip():
             self._wrong(path, "is text that tells this order from every other, and must be given")
             return None
-        self._known = key
-        if key != key.strip():
-            self._wrong(path, "has white space around it")
-        if "\0" in key:
-            self._wrong(path, "holds a NUL character, which a ledger cannot keep")
-        elif unseen_in(key):
-            self._wrong(path, UNSEEN)
-        if shortened_by_spreadsheet(key):
-            self._wrong(path, SHORTENED)
+        try:
+            if key != key.strip():
+                raise ValueError("has white space around it")
+            check_key(key)
+        except ValueError as error:
+            self._wrong(path, str(error))
         return key
 
     def _read_times(self, tree: _Tree) -> None:
-        """Make the times, before the decoder does: it would take one without a zone as it is."""
+        """Read the times before the decoder does, which knows nothing of the zone of the file."""
         for name, parent, field, *_ in self._times:
             holder = tree.get(parent) if parent else tree
             if isinstance(holder, dict) and isinstance(text := holder.get(field), str):
@@ -183,9 +168,9 @@ class JsonlSource(Source):
                     del holder[field]
 
     def _candidate(self, tree: _Tree) -> tuple[Any, bool]:
-        """The order, and whether it is whole: without unknown fields, and without wrong ones, which are told.
+        """The order without its faulty fields, which are reported, and whether it has only known and correct fields.
 
-        It is None if nothing is right of it.
+        The order is None if no field of it can be read.
         """
         try:
             return msgspec.convert(tree, self._candidate_of_order), True
@@ -207,26 +192,19 @@ class JsonlSource(Source):
             rest = {name: value for name, value in rest.items() if name not in broken}
 
     def _wrong(self, path: str, rule: str, severity: Severity = Severity.FAULT, proposal: str | None = None) -> None:
-        """Say what is wrong with a field of the current line; of several faults of one field the first is told."""
-        if path and (path in self._bad or any(each.startswith(f"{path}.") for each in self._bad)):
+        """Report a fault of a field of the current line, unless one of that field was reported before."""
+        if path and (path in self._bad or any(bad.startswith(f"{path}.") for bad in self._bad)):
             return
         if severity is Severity.FAULT:
             self._bad.add(path)
+        place = path or None
         value = self._shown(path) if path else None
-        fault = Fault(
-            file=self.name,
-            line=self._line,
-            column=path or None,
-            field=path or None,
-            value=value,
-            rule=rule,
-            severity=severity,
-            proposal=proposal,
-        )
+        fault = Fault(file=self.name, line=self._line, column=place, field=place, value=value, rule=rule,
+                      severity=severity, proposal=proposal)  # fmt: skip
         self.report.add(fault, Original(self._raw) if self._raw else None)
 
     def _shown(self, path: str) -> str | None:
-        """The value as it stands in the line, read again: this happens only for faults."""
+        """The value as the line has it, which is read again: this happens only for faults."""
         value = _value_at(msgspec.json.decode(self._raw), path)
         if value is None or isinstance(value, str):
             return value
@@ -234,7 +212,7 @@ class JsonlSource(Source):
 
 
 def _problems(tree: _Tree) -> tuple[Problem, ...]:
-    """Every fault of an order, as the codec tells them."""
+    """The faults of an order, as the codec reports them."""
     try:
         codec.structure(tree, Order)
     except InvalidData as error:
@@ -254,7 +232,7 @@ def _value_at(tree: Any, path: str) -> Any:
 
 
 def _take_unknown(tree: Any, cls: type, prefix: str = "") -> Iterator[tuple[str, Iterable[str]]]:
-    """Take fields out that the models do not name: gives their paths, each with the names that are known there."""
+    """Remove fields that the models do not have: yields their paths, each with the known names of its object."""
     if not isinstance(tree, dict):
         return
     known = {field.name: field for field in fields_of(cls)}
@@ -266,5 +244,5 @@ def _take_unknown(tree: Any, cls: type, prefix: str = "") -> Iterator[tuple[str,
         if is_model(field.inner) and not field.many:
             yield from _take_unknown(value, field.inner, f"{prefix}{name}.")
         elif is_model(field.inner) and isinstance(value, list):
-            for index, each in enumerate(value):
-                yield from _take_unknown(each, field.inner, f"{prefix}{name}[{index}].")
+            for index, element in enumerate(value):
+                yield from _take_unknown(element, field.inner, f"{prefix}{name}[{index}].")

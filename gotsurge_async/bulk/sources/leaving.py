@@ -1,14 +1,12 @@
-"""A file with faults of which the good rows are taken all the same: those with faults are left out, and kept apart."""
+"""The good rows of a file in which other rows have faults: these are left out."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 
 from gotsurge_async.bulk.checks.faults import Fault, Original, SourceReport
 from gotsurge_async.bulk.sources.cells import decode_row
-from gotsurge_async.bulk.sources.source import Around, Left, Source, SourceRow
-from gotsurge_async.errors import ConfigError
+from gotsurge_async.bulk.sources.source import Around, Left, Source, SourceRow, waiting_aside
 
 _BLOCK = 1_000
 _CREATE = """
@@ -27,31 +25,16 @@ CREATE TABLE doubled AS SELECT rowid AS id, (
 """
 
 
-@contextmanager
-def waiting_aside() -> Iterator[None]:
-    """Around what fills a temporary database of SQLite: where there is no room for it, that is told.
-
-    Raises:
-        ConfigError: the folder of temporary files is full, or cannot be written.
-    """
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise ConfigError(
-            f"the rows have no room in the folder of temporary files: free some, or name another by TMPDIR ({error})"
-        ) from None
-
-
 class Leaving(Around):
     """The good rows of another source.
 
-    That is read to its end first, for a fault in the last line may be of the whole file: then it is refused as it is.
-    So it is where no row is good. Of rows with one key none is taken: which of them is meant, nobody knows. The good
-    rows wait in a temporary database (as those of `items`), so that memory stays flat.
+    The other source is read to its end first, since a fault of the whole file may be in its last line: such a file is
+    refused, and so is one without a good row. Rows that have the same key are all left out, since only the user knows
+    which one is right. The good rows wait in a temporary database, so that memory stays flat.
 
     Args:
-        keep: puts the rows that are left out where they stay, before the first good one is given: nothing may be sent
-            that would let them be forgotten. It is told how many there are.
+        keep: stores the rows that are left out; called with their number before the first good row is returned, so
+            that they are on the disk before anything is sent.
     """
 
     def __init__(self, source: Source, keep: Callable[[int], Left]) -> None:
@@ -59,10 +42,10 @@ class Leaving(Around):
         self._keep = keep
         self._rows_left = 0
         self._line: int | None = None
-        self._told = source.report.told
+        self._listener = source.report.told
         source.report.told = self._count
         source.faulty = self._note
-        # Blocks of rows may be read on one thread after another, never on two at once.
+        # Blocks of rows may be read on different threads, but never at the same time.
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._db.executescript(_CREATE)
 
@@ -98,14 +81,14 @@ class Leaving(Around):
         if original is not None and fault.file == self.name and fault.line != self._line:
             self._line = fault.line
             self._rows_left += 1
-        if self._told is not None:
-            self._told(fault, original)
+        if self._listener is not None:
+            self._listener(fault, original)
 
     def _leave_doubled(self) -> None:
         self._db.executescript(_DOUBLED)
         source, columns = self._source, self._source.columns
-        found = "SELECT line, key, original, other FROM rows JOIN doubled ON rows.rowid = id ORDER BY id"
-        for line, key, original, other in self._db.execute(found):
+        doubled = "SELECT line, key, original, other FROM rows JOIN doubled ON rows.rowid = id ORDER BY id"
+        for line, key, original, other in self._db.execute(doubled):
             row = Original(original) if columns is None else Original(decode_row(original), columns)
             rule = f"this key stands in line {other} too: one order, one key"
             source.report.add(Fault(file=self.name, line=line, value=key, rule=rule), row)

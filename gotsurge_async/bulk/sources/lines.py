@@ -1,24 +1,34 @@
-"""The lines of a text and the records of a CSV, in flat memory, each with the physical line on which it starts."""
+"""The lines of a text in flat memory, whatever its encoding, packed by gzip or not."""
 
 import codecs
-import csv
+import gzip
 import itertools
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Iterator
 from hashlib import sha256
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from importlib.util import find_spec
+from typing import Any, BinaryIO, Protocol
 
 import attrs
 
-from gotsurge_async.bulk.sources.source import Form
-
 MAX_LINE = 1 << 20
-"""The longest line or record that is read, in bytes: what is longer is no order."""
+"""The longest line or record that is read, in bytes."""
+MOST_ROWS = 1_000_000
+"""The most rows that are written into a workbook's sheet; it has room for a few more."""
+START = 8
+"""The number of first bytes that tell what a file is."""
+
+MOST_UNPACKED = 16 << 30
+"""The most bytes that a packed file may expand to."""
+MOST_RATIO = 250
+"""The most times its size that a packed file may expand to; tables reach about fifty."""
 
 _BLOCK = 1 << 16
-_MAX_RESTARTS = 200
+_FREE = 64 << 20  # up to here the ratio does not count
+_DAMAGE = "\ufffd".encode()
 _WORKBOOK = "is a workbook, not text: give it its own ending (.xlsx, .xls, .ods), or say --format xlsx"
 _SIGNATURES = (
     (b"PK\x03\x04", _WORKBOOK),
@@ -34,18 +44,55 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-"""Byte order marks, and what follows each; of two that begin alike the longer one comes first."""
+"""Byte order marks and their encodings; of two that begin alike the longer one comes first."""
 _WITHOUT_MARK = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}
-"""What these names mean where no mark says the order of the bytes: that of nearly every machine."""
-_SEPARATOR = re.compile(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
+"""What these names mean where no mark gives the order of the bytes: that of nearly every machine."""
 _WRAPPED = re.compile(r'\A\s*="([^"]*)"\s*\Z')
-"""``="018956"``: so programs keep Excel from taking text for a number. It is the text between the quotes."""
 
 TOO_LONG = f"the line is longer than {MAX_LINE} bytes"
 
 
+@attrs.frozen(kw_only=True)
+class Form:
+    """How a file is written, so that files written next to it can be alike.
+
+    Attributes:
+        format: csv, jsonl, xlsx, xls, ods, parquet or sql.
+        delimiter: the character between two cells of a CSV.
+        encoding: of a text, as Python names it.
+        bom: whether a text starts with a byte order mark.
+        packed: whether a text is packed by gzip.
+        sheet: the name of a workbook's sheet.
+    """
+
+    format: str = "csv"
+    delimiter: str = ","
+    encoding: str = "utf-8"
+    bom: bool = False
+    packed: bool = False
+    sheet: str | None = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether all its values are text: a number of another table is written as one only in a workbook."""
+        return self.format in ("csv", "jsonl")
+
+    @staticmethod
+    def of_types(rows: int, sheet: str | None = None) -> "Form":
+        """How a table with types is written: as a workbook, or where that is not possible, as a CSV in UTF-8."""
+        fits = find_spec("xlsxwriter") is not None and rows <= MOST_ROWS
+        return Form(format="xlsx", sheet=sheet) if fits else Form()
+
+
+class BadFile(Exception):
+    """Nothing more of a file can be read; the text says what the file is, and what to do."""
+
+
+# --- the lines of a text ---------------------------------------------------------------------------------------------
+
+
 def not_in(encoding: str) -> str:
-    """What is said of bytes that are no text in an encoding."""
+    """The message for bytes that are not text in an encoding."""
     if encoding != "utf-8":
         return f"is not in the encoding {encoding}: say which one it is (--encoding)"
     return (
@@ -55,22 +102,18 @@ def not_in(encoding: str) -> str:
 
 
 def unwrapped(cell: str) -> str:
-    """The text of a cell, see `_WRAPPED`."""
+    """``018956`` of the cell ``="018956"``, which keeps Excel from reading a number; any other cell as it is."""
     return _WRAPPED.sub(r"\1", cell)
 
 
-class BadFile(Exception):
-    """A file of which nothing more can be read; says what it is, and what to do."""
-
-
 class Readable(Protocol):
-    """What gives bytes, at most as many as it is asked for, none at its end."""
+    """A stream of bytes: at most ``size`` at a time, none at its end."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 class Digested:
-    """A stream whose bytes are taken into a digest as they are read; its first ones can be looked at before.
+    """A stream that keeps the digest of what was read; its first bytes can be seen before.
 
     Attributes:
         digest: the SHA-256 of what was read.
@@ -82,7 +125,7 @@ class Digested:
         self._ahead = b""
 
     def start(self) -> bytes:
-        """The first bytes, which are read later all the same."""
+        """The first bytes, which `read` returns again."""
         while len(self._ahead) < START and (block := self._stream.read(START - len(self._ahead))):
             self._ahead += block
         return self._ahead
@@ -95,63 +138,123 @@ class Digested:
             return None
 
     def read(self, size: int, /) -> bytes:
-        """Some bytes."""
+        """Some bytes; none at the end."""
         block, self._ahead = self._ahead or self._stream.read(size), b""
         self.digest.update(block)
         return block
 
 
-START = 8
-"""How many first bytes tell what a file is."""
+class _Counted:
+    """A stream whose bytes are counted, and which returns no more than ``size`` of them at a time."""
+
+    def __init__(self, stream: Readable) -> None:
+        self.count: int = 0
+        self._stream = stream
+        self._rest = b""
+
+    def read(self, size: int, /) -> bytes:
+        if not self._rest:
+            self._rest = self._stream.read(_BLOCK)
+            self.count += len(self._rest)
+        block, self._rest = self._rest[:size], self._rest[size:]
+        return block
+
+
+class Unpacked:
+    """The content of a gzip file, which may have several parts, each packed alone.
+
+    Raises:
+        BadFile: from `start` and `read`: it is damaged, cut short, or expands to more than any table.
+    """
+
+    def __init__(self, stream: Readable) -> None:
+        self._packed = _Counted(stream)
+        file: Any = self._packed  # which is only read
+        self._file = gzip.GzipFile(fileobj=file, mode="rb")
+        self._expanded = 0
+        self._ahead = b""
+
+    def start(self) -> bytes:
+        """The first bytes, which `read` returns again."""
+        while len(self._ahead) < START and (block := self._next(_BLOCK)):
+            self._ahead += block
+        return self._ahead
+
+    def read(self, size: int, /) -> bytes:
+        """Some bytes; at least one before the end."""
+        block, self._ahead = self._ahead or self._next(size), b""
+        return block
+
+    def _next(self, size: int) -> bytes:
+        try:
+            block: bytes = self._file.read1(size)
+        except EOFError:
+            raise BadFile("the packed file is cut short: its end is missing") from None
+        except (gzip.BadGzipFile, zlib.error):
+            raise BadFile("the packed file is damaged: it cannot be unpacked") from None
+        self._expanded += len(block)
+        if self._expanded > MOST_UNPACKED or self._expanded > max(_FREE, self._packed.count * MOST_RATIO):
+            raise BadFile(f"the packed file expands to more than {self._expanded:,} bytes: unpack it first")
+        return block
+
+
+class Transcoded:
+    """A text in any encoding as UTF-8. Bytes that are not text become bytes that are not UTF-8 either."""
+
+    def __init__(self, stream: Readable, encoding: str) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+        self._ended = False
+
+    def read(self, size: int, /) -> bytes:
+        """Some bytes; at least one before the end."""
+        while not self._ended:
+            block = self._stream.read(size)
+            self._ended = not block
+            text = self._decoder.decode(block, final=self._ended)
+            if text:
+                return text.encode(errors="replace").replace(_DAMAGE, b"\xff")
+        return b""
 
 
 class Text:
     """A file as lines of UTF-8 text, whatever its encoding, packed by gzip or not.
 
     Args:
-        encoding: what it is written in, unless it starts with a byte order mark, which is believed; UTF-8 if None.
+        encoding: of the file, unless it starts with a byte order mark, which counts more; UTF-8 if None.
 
     Attributes:
-        encoding: what it is written in; bom: whether it starts with a byte order mark; packed: whether by gzip.
+        form: how the file is written.
     """
 
     def __init__(self, stream: Digested, encoding: str | None = None) -> None:
-        found: Readable = stream
+        readable: Readable = stream
         start = stream.start()
-        self.packed: bool = start.startswith(_PACKED)
-        if self.packed:
-            from gotsurge_async.bulk.sources.tables.packed import Unpacked  # few files are packed
-
-            found = unpacked = Unpacked(stream)
+        packed = start.startswith(_PACKED)
+        if packed:
+            readable = unpacked = Unpacked(stream)
             start = unpacked.start()
         marked = next((name[:-3] if "-" in name[4:] else name for mark, name in MARKS if start.startswith(mark)), None)
+        own = marked or _WITHOUT_MARK.get(encoding or "", encoding) or "utf-8"
+        if own != "utf-8":
+            readable = Transcoded(readable, own)
+        self.form: Form = Form(encoding=own, bom=marked is not None, packed=packed)
         self._start = start
-        self.bom: bool = marked is not None
-        self.encoding: str = marked or _WITHOUT_MARK.get(encoding or "", encoding) or "utf-8"
-        if self.encoding != "utf-8":
-            from gotsurge_async.bulk.sources.tables.packed import Transcoded
-
-            found = Transcoded(found, self.encoding)
-        self._stream = found
-
-    @property
-    def form(self) -> Form:
-        """How it is written."""
-        return Form(encoding=self.encoding, bom=self.bom, packed=self.packed)
+        self._stream = readable
 
     def refusal(self) -> str | None:
         """What the file is, if it is a kind that is often taken for text."""
-        return next((what for signature, what in _SIGNATURES if self._start.startswith(signature)), None)
+        return next((rule for signature, rule in _SIGNATURES if self._start.startswith(signature)), None)
 
     def lines(self) -> Iterator[bytes | None]:
-        """Its lines with their ends (LF, CRLF or CR), without a byte order mark.
+        """The lines with their ends (LF, CRLF or CR), without a byte order mark.
 
-        A line of more than `MAX_LINE` bytes is given as None, and never held whole.
+        A line of more than `MAX_LINE` bytes is None, and never held whole.
         """
         return itertools.chain.from_iterable(self.blocks())
 
     def blocks(self) -> Iterator[list[bytes | None]]:
-        """The lines, as many at a time as were read at once."""
+        """The lines, in lists of those that were read together."""
         rest = b""
         too_long = False
         first = True
@@ -176,205 +279,3 @@ class Text:
             yield [None]
         elif rest:
             yield [rest]
-
-
-# --- records of a CSV ------------------------------------------------------------------------------------------------
-
-
-class Record(NamedTuple):
-    """One record: the line on which it starts, its cells, and whether some of them hold bytes that are no text."""
-
-    line: int
-    cells: list[str]
-    damaged: bool
-    last_line: int
-
-
-Unreadable = Callable[[int, str], None]
-"""Told the line of a record that cannot be read, and the rule."""
-
-
-class Grid(Protocol):
-    """A table in any format.
-
-    Attributes:
-        stopped: whether its end was given up.
-    """
-
-    stopped: bool
-
-    @property
-    def form(self) -> Form:
-        """How it is written; what only its first lines say is known with the first record."""
-        ...
-
-    @property
-    def digest(self) -> Any:
-        """The SHA-256 of what was read."""
-        ...
-
-    def records(self, unreadable: Unreadable) -> Iterator[Record]:
-        """Its records, those with empty cells only left out; those that cannot be read are told.
-
-        Raises:
-            BadFile: nothing more can be read.
-        """
-        ...
-
-
-class _Unreadable(Exception):
-    """A line or a record that is no text, or longer than any order."""
-
-
-class CsvGrid:
-    """A CSV.
-
-    A quote that is never closed would take the whole rest of the file into one value. So the lines after the one with
-    the quote are read again as records of their own, and one such fault does not hide all others.
-
-    Args:
-        delimiter: what stands between two cells; if None, what a first line such as ``sep=;`` says, else ``usual``.
-    """
-
-    def __init__(self, stream: Digested, encoding: str | None, delimiter: str | None, usual: str = ",") -> None:
-        self.stopped: bool = False
-        self.delimiter: str = delimiter or usual
-        self._stream = stream
-        self._encoding = encoding
-        self._text: Text | None = None
-        self._open = delimiter is None
-
-    @property
-    def form(self) -> Form:
-        """See `Grid`."""
-        form = Form() if self._text is None else self._text.form
-        return attrs.evolve(form, delimiter=self.delimiter)
-
-    @property
-    def digest(self) -> Any:
-        """See `Grid`."""
-        return self._stream.digest
-
-    def records(self, unreadable: Unreadable) -> Iterator[Record]:
-        """See `Grid`."""
-        self._text = text = Text(self._stream, self._encoding)
-        if refusal := text.refusal():
-            self.stopped = True
-            unreadable(1, refusal)
-            return
-        lines = _Lines(self._without_separator(text.blocks()))
-        reader, before, restarts = self._reader(lines), 0, 0
-        while not self.stopped:
-            start = lines.start
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except (csv.Error, _Unreadable) as error:
-                last = before + reader.line_num
-                unreadable(start, _rule(error, start, last))
-                lines.start = start + 1
-                if last > start or isinstance(error, _Unreadable):
-                    reader, before = self._reader(lines), start
-                    restarts += last > start
-                if restarts > _MAX_RESTARTS:
-                    self.stopped = True
-                    unreadable(start, "too many faults of this kind: the rest of the file was not read")
-            else:
-                last = before + reader.line_num
-                lines.start = last + 1
-                # A spreadsheet leaves rows of empty cells below its table.
-                if lines.wrapped:
-                    cells = [unwrapped(cell) for cell in cells]
-                if any(map(str.strip, cells)):
-                    damaged = bool(lines.damaged) and not lines.damaged.isdisjoint(range(start, last + 1))
-                    yield Record(start, cells, damaged, last)
-
-    def _reader(self, lines: "_Lines") -> Any:
-        return csv.reader(lines.texts(), delimiter=self.delimiter, strict=True)
-
-    def _without_separator(self, blocks: Iterator[list[bytes | None]]) -> Iterator[list[bytes | None]]:
-        """The lines; the first one is empty instead if it only tells Excel the delimiter, which is taken from it."""
-        first: list[bytes | None] = []
-        while not first and (block := next(blocks, None)) is not None:
-            first = block
-        if first and first[0] and (said := _SEPARATOR.fullmatch(first[0])):
-            if self._open:
-                self.delimiter = said[1].decode()
-            first[0] = b"\n"
-        return itertools.chain((first,), blocks)
-
-
-class _Lines:
-    """Gives the CSV reader text line after line, and keeps the lines of the current record: they may come again.
-
-    Attributes:
-        start: the first line of the current record.
-        damaged: the lines that are no text.
-        wrapped: some cell so far may be text that a formula keeps from Excel, see `_WRAPPED`.
-    """
-
-    def __init__(self, blocks: Iterator[list[bytes | None]]) -> None:
-        self.start: int = 1
-        self.damaged: set[int] = set()
-        self.wrapped: bool = False
-        self._blocks = blocks
-        self._kept: list[bytes | None] = []
-        self._first = 1  # the number of the first line that is kept
-
-    def texts(self) -> Iterator[str]:
-        """The lines from ``start`` on."""
-        line = self.start
-        lines = self._kept[line - self._first :]
-        while True:
-            joined = b"".join(filter(None, lines))
-            self.wrapped = self.wrapped or b'="' in joined
-            if None in lines or b"\0" in joined:
-                yield from self._odd(line, lines)
-            else:
-                try:
-                    texts = [*map(bytes.decode, lines)]  # type: ignore[arg-type]
-                except UnicodeDecodeError:
-                    yield from self._odd(line, lines)
-                else:
-                    yield from texts
-            line += len(lines)
-            block = next(self._blocks, None)
-            if block is None:
-                return
-            self._keep(block)
-            lines = block
-
-    def _keep(self, block: list[bytes | None]) -> None:
-        over = self.start - self._first
-        del self._kept[:over]
-        self._first += over
-        size = sum(len(line or b"") for line in self._kept)
-        self._kept += block
-        if size > MAX_LINE:
-            raise _Unreadable
-
-    def _odd(self, line: int, lines: list[bytes | None]) -> Iterator[str]:
-        """The same of lines of which some are no text."""
-        for number, raw in enumerate(lines, start=line):
-            if raw is None:
-                raise _Unreadable(TOO_LONG)
-            text = raw.decode(errors="replace")
-            if "\0" in text or "\ufffd" in text:
-                self.damaged.add(number)
-            yield text
-
-
-def _rule(error: Exception, start: int, last: int) -> str:
-    if isinstance(error, _Unreadable) and error.args:
-        return str(error)
-    if isinstance(error, csv.Error) and "expected after" in str(error):
-        if last == start:
-            return 'a quote (") is out of place: quotes enclose a whole value, and one inside it is written twice ("")'
-        return (
-            f'a quote (") that opens a value here is not closed before line {last}: '
-            'close it, and write a quote inside a quoted value twice: ""'
-        )
-    if isinstance(error, csv.Error) and "field limit" in str(error) and last == start:
-        return f"a value is longer than {csv.field_size_limit()} characters"
-    return 'a quote (") that opens a value here is never closed'

@@ -1,25 +1,30 @@
-"""What a user says about a file of orders: its format, how it is written, its columns, its times."""
+"""How a user wants a file of orders to be read: its format, its columns, its times; and map files."""
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime, time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from zoneinfo import ZoneInfo
 
 import attrs
 from attrs.converters import optional
 
 from gotsurge_async.bulk.sources.fields import ITEM_KEY, ItemRow, columns_of, did_you_mean
+from gotsurge_async.bulk.sources.maps.column_map import (
+    ColumnMap,
+    Dates,
+    Dialect,
+    Join,
+    delimiter_character,
+    encoding_named,
+    zone_named,
+)
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.base import utc
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
-
-NOW = "now"
-"""The constant that stands for the time of the push, in a field that is a time."""
-
-ALL = "*"
-"""Stands for all fields that a rule of a map can be for, and for all columns that are not known."""
 
 FORMATS = ("csv", "tsv", "jsonl", "xlsx", "xls", "ods", "parquet")
 """What a file can be."""
@@ -39,188 +44,17 @@ ENDINGS = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-"""The format of a file by its ending; ``.gz`` may stand behind those of text."""
+"""The format of a file by its ending; ``.gz`` may follow those of text."""
 
-# --- how a file is written -------------------------------------------------------------------------------------------
+CLEANING = ("spaces", "unquote", "upper", "lower")
+"""What can be done to a text before it is read."""
 
-
-def _delimiter_character(text: str) -> str:
-    character = "\t" if text in ("tab", "\\t") else text
-    if len(character) != 1 or character in '"\r\n\0 ':  # which a CSV needs for itself
-        raise ConfigError(f"delimiter {text!r}: give one character such as ; or the word tab")
-    return character
-
-
-def _encoding_name(name: str) -> str:
-    if name.lower() in ("utf-8", "utf8"):
-        return "utf-8"
-    from gotsurge_async.bulk.sources.tables.packed import check_encoding  # nearly every file is UTF-8
-
-    return check_encoding(name)
-
-
-def zone_named(name: str | None) -> ZoneInfo | None:
-    """A time zone by its IANA name.
-
-    Raises:
-        ConfigError: the name is not known.
-    """
-    if name is None:
-        return None
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        known = available_timezones()
-        if not known:
-            raise ConfigError(f'no time zone is known here, nor "{name}": pip install tzdata') from None
-        hint = did_you_mean(name, known)
-        raise ConfigError(f'time zone "{name}" is not known{hint}') from None
-
-
-@attrs.frozen(kw_only=True)
-class Dialect:
-    """How a file is written; what is None is found out, or as usual.
-
-    Attributes:
-        delimiter: what stands between two cells of a CSV, one character; "tab" or ``\\t`` for a tab. What a first line
-            such as ``sep=;`` says if None, else a comma, or a tab in a file that ends with ``.tsv``.
-        encoding: of a text, by its name in Python; UTF-8 if None. A byte order mark is believed before it.
-        sheet: the name of a workbook's sheet; the first one that is visible if None.
-        header_row: the line, or the row of the sheet, that names the columns; what stands above it is not read.
-    """
-
-    delimiter: str | None = attrs.field(default=None, converter=optional(_delimiter_character))
-    encoding: str | None = attrs.field(default=None, converter=optional(_encoding_name))
-    sheet: str | None = None
-    header_row: int | None = None
-
-    def __attrs_post_init__(self) -> None:
-        if self.header_row is not None and self.header_row < 1:
-            raise ConfigError("the header row is counted from 1")
-
-    def over(self, other: "Dialect") -> "Dialect":
-        """The same, with what another one says where this one is silent."""
-        return Dialect(**{**attrs.asdict(other), **attrs.asdict(self, filter=lambda _, value: value is not None)})
-
-
-# --- how its columns are read ----------------------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class Join:
-    """Several columns as one text: what is not empty of them, with ``between`` between two.
-
-    One column alone may give several fields so.
-    """
-
-    columns: tuple[str, ...]
-    between: str = " "
-
-
-@attrs.frozen(kw_only=True)
-class Dates:
-    """How times are written.
-
-    Attributes:
-        like: 31 December 2030, 23:59:58, as they write it, such as "31/12/2030 23:59"; several are tried in turn.
-        zone: the IANA name of the zone of those that tell none; that of the whole file if None.
-        time: the time of day that a date without one stands for, such as "09:00"; it is a fault if None.
-        minutes_later: is added: a window may end so long after the time that the file tells.
-    """
-
-    like: tuple[str, ...] = ()
-    zone: str | None = None
-    time: str | None = None
-    minutes_later: int = 0
-
-
-@attrs.frozen(kw_only=True)
-class ColumnMap:
-    """How the columns of somebody's own table are to be read.
-
-    A field is named as in a table without a map, such as ``to_address.street_address``. In ``dates``, ``numbers``,
-    ``phones`` and ``clean`` ``*`` stands for all fields that the rule can be for, and have none of their own.
-
-    Attributes:
-        columns: a column of the file -> the field that it gives.
-        join: a field -> the columns that it is put together of.
-        constants: a field -> the value that it has in every row, written as in a cell. "now" in a field that is a
-            time stands for the time of the push.
-        defaults: the same, where a row gives nothing.
-        ignore: columns of the file that are not read; "*" for all that are not known.
-        only_rows_with: a column; rows in which it is empty are not read, such as the further items of an order.
-        dates: a field -> how its times are written.
-        numbers: a field -> 1234.56 as its numbers, or amounts, are written: "S$1,234.56".
-        phones: a field -> a number as people in its country write it, the country apart: "+65 61234567".
-        values: a field -> what stands there -> what is meant by it; "*" for all else.
-        clean: a field -> what is done to its text first: spaces, unquote, upper, lower.
-        dialect: how the file is written, where the user does not say it.
-        where: what faults call it.
-
-    A file that lacks one of ``columns``, or one that is joined, has a fault: nothing is left out without a word.
-    """
-
-    columns: Mapping[str, str] = attrs.field(factory=dict)
-    join: Mapping[str, Join] = attrs.field(factory=dict)
-    constants: Mapping[str, str] = attrs.field(factory=dict)
-    defaults: Mapping[str, str] = attrs.field(factory=dict)
-    ignore: frozenset[str] = frozenset()
-    only_rows_with: str | None = None
-    dates: Mapping[str, Dates] = attrs.field(factory=dict)
-    numbers: Mapping[str, str] = attrs.field(factory=dict)
-    phones: Mapping[str, str] = attrs.field(factory=dict)
-    values: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
-    clean: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
-    dialect: Dialect = Dialect()
-    where: str = attrs.field(default="the map", eq=False)
-
-    @property
-    def has_rules(self) -> bool:
-        """Whether it says anything of how values are written."""
-        return any((self.dates, self.numbers, self.phones, self.values, self.clean))
-
-    @property
-    def misreads_digits(self) -> bool:
-        """Whether a number in plain digits, such as 1.234, is another one by some of ``numbers``."""
-        if not self.numbers:
-            return False
-        from gotsurge_async.bulk.sources.maps.samples import misreads_digits  # few pushes have a map
-
-        return any(map(misreads_digits, self.numbers.values()))
-
-    def names(self) -> set[str]:
-        """The columns that it names."""
-        return {*self.columns, *(name for join in self.join.values() for name in join.columns)}
-
-    def check(self, known: Iterable[str], where: str) -> None:
-        """See that every field is one of ``known``, and given once.
-
-        Raises:
-            ConfigError: names the entry, and the nearest known field.
-        """
-        known = tuple(known)
-        taken: dict[str, str] = {}
-        given = [
-            *self.columns.items(),
-            *((f"join {name}", name) for name in self.join),
-            *((f"constant {name}", name) for name in self.constants),
-        ]
-        rules = {"dates": self.dates, "numbers": self.numbers, "phones": self.phones, "clean": self.clean}
-        others = [(f"{rule} {name}", name) for rule, fields in rules.items() for name in fields if name != ALL]
-        others += [(f"default {name}", name) for name in self.defaults]
-        others += [(f"values {name}", name) for name in self.values]
-        for entry, field in (*given, *others):
-            if field not in known:
-                raise ConfigError(f'{where}: "{entry}": there is no field "{field}"{did_you_mean(field, known)}')
-        for entry, field in given:
-            if field in taken:
-                raise ConfigError(f'{where}: "{entry}" and "{taken[field]}" both give {field}')
-            taken[field] = entry
+_MOST = 1 << 20
 
 
 @attrs.frozen(kw_only=True)
 class FileMap:
-    """A map (``--map``): how to read somebody's own tables of orders, and of their items.
+    """A map (``--map``): how to read a user's own tables of orders, and of their items.
 
     Attributes:
         timezone: the IANA name of the zone of times without one, unless the user says another.
@@ -232,25 +66,27 @@ class FileMap:
 
     @classmethod
     def load(cls, path: Path | str) -> "FileMap":
-        """Read a map file, which is TOML; docs/tables.md shows all that may stand in it.
+        """Read a map file, which is TOML; docs/tables.md lists everything that it may contain.
 
         Raises:
-            ConfigError: it cannot be read, is no TOML, or says something that cannot be.
+            ConfigError: it cannot be read, is not TOML, or contains an error.
         """
-        from gotsurge_async.bulk.sources.maps.reading import load_map  # few pushes have a map
-
-        return load_map(Path(path))
-
-
-# --- all of it -------------------------------------------------------------------------------------------------------
+        try:
+            with Path(path).open("rb") as file:
+                text = file.read(_MOST + 1)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        if len(text) > _MOST:
+            raise ConfigError(f"{path}: is larger than any map")
+        return read_map(text, str(path))
 
 
 @attrs.frozen(kw_only=True)
 class Query:
-    """A question to a database instead of a file.
+    """A query to a database, in place of a file.
 
     Attributes:
-        sql: a SELECT; each row of the answer is one of a table.
+        sql: a SELECT; each row of the answer is one row of a table.
         url: of SQLAlchemy, such as ``postgresql://USER@HOST/NAME`` or ``sqlite:///PATH``; its password is not shown.
     """
 
@@ -259,7 +95,7 @@ class Query:
 
     @property
     def name(self) -> str:
-        """The database, as faults show it: without whose it is, and without what else its URL says."""
+        """The database, as faults show it: without the user, the password and the options of its URL."""
         parts = urlsplit(self.url)
         where = parts.netloc.rpartition("@")[2]
         return f"{parts.scheme.partition('+')[0]}://{where}{parts.path}" if parts.scheme else "--from"
@@ -287,8 +123,8 @@ class SourceOptions:
 
     now: datetime = attrs.field(converter=utc)
     format: str | None = None
-    delimiter: str | None = attrs.field(default=None, converter=optional(_delimiter_character))
-    encoding: str | None = attrs.field(default=None, converter=optional(_encoding_name))
+    delimiter: str | None = attrs.field(default=None, converter=optional(delimiter_character))
+    encoding: str | None = attrs.field(default=None, converter=optional(encoding_named))
     sheet: str | None = None
     header_row: int | None = None
     timezone: str | None = None
@@ -324,7 +160,186 @@ class SourceOptions:
 
     def items_dialect(self) -> Dialect:
         """How the file of items is written."""
-        said = self.file_map.items.dialect
-        return (
-            Dialect(sheet=self.items_sheet).over(said).over(Dialect(delimiter=self.delimiter, encoding=self.encoding))
+        of_the_map = Dialect(sheet=self.items_sheet).over(self.file_map.items.dialect)
+        return of_the_map.over(Dialect(delimiter=self.delimiter, encoding=self.encoding))
+
+
+# --- map files -------------------------------------------------------------------------------------------------------
+
+
+def read_map(text: bytes, where: str) -> FileMap:
+    """A map from its TOML; ``where`` is its name in messages.
+
+    Raises:
+        ConfigError: it is not TOML, or contains an error.
+    """
+    try:
+        table = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{where}: is not TOML: {error}") from None
+    items = table.pop("items", {})
+    if not isinstance(items, dict):
+        raise ConfigError(f"{where}: items is a table with columns, constants and so on")
+    file = table.get("file")
+    timezone = file.pop("timezone", None) if isinstance(file, dict) else None
+    try:
+        file_map = FileMap(
+            orders=_Section(table, where, columns_of(Order)).column_map(["timezone"]),
+            items=_Section(items, f"{where}: items", columns_of(ItemRow)).column_map([]),
+            timezone=None if timezone is None else _text(timezone, f"{where}: file: timezone"),
         )
+        zone_named(file_map.timezone)
+    except ConfigError as error:
+        message = str(error)
+        raise ConfigError(message if message.startswith(where) else f"{where}: {message}") from None
+    return file_map
+
+
+class _Section:
+    """The part of a map that is about one file; ``known`` are the fields that it can have."""
+
+    def __init__(self, table: Mapping[str, Any], where: str, known: Iterable[str]) -> None:
+        self._table = table
+        self._where = where
+        self._known = frozenset(known)
+
+    def column_map(self, more_of_file: list[str]) -> ColumnMap:
+        """All of it, checked; ``more_of_file`` are names that [file] may have besides those of a `Dialect`."""
+        names = [field.name for field in attrs.fields(ColumnMap) if field.name not in ("dialect", "where")]
+        _refuse_others(self._table, ["file", *names], self._where)
+        columns, only = self._section("columns"), self._table.get("only_rows_with")
+        if not all(isinstance(field, str) for field in columns.values()):
+            raise ConfigError(f'{self._where}: columns is a table of texts: "their column" = "field"')
+        column_map = ColumnMap(
+            columns=columns,
+            join=self._fields("join", _join),
+            constants=self._fields("constants", _cell),
+            defaults=self._fields("defaults", _cell),
+            ignore=frozenset(self._ignore()),
+            only_rows_with=None if only is None else _text(only, f"{self._where}: only_rows_with"),
+            dates=self._fields("dates", _dates),
+            numbers=self._fields("numbers", _text),
+            phones=self._fields("phones", _text),
+            values=self._fields("values", _values),
+            clean=self._fields("clean", _clean),
+            dialect=self._dialect(more_of_file),
+            where=f"the map {self._where}",
+        )
+        column_map.check(self._known, self._where)
+        self._check_samples(column_map)
+        return column_map
+
+    def _check_samples(self, column_map: ColumnMap) -> None:
+        from gotsurge_async.bulk.sources.maps.rules import check_dates, number_style, phone_style  # few have a map
+
+        checks: list[tuple[str, Callable[[Any], object], Mapping[str, Any]]] = [
+            ("numbers", number_style, column_map.numbers),
+            ("phones", phone_style, column_map.phones),
+            ("dates", check_dates, column_map.dates),
+        ]
+        for section, check, samples in checks:
+            for field, sample in samples.items():
+                try:
+                    check(sample)
+                except (ValueError, ConfigError) as error:
+                    raise ConfigError(f"{self._where}: {section}: {field}: {error}") from None
+
+    def _section(self, name: str) -> dict[str, Any]:
+        section = self._table.get(name, {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"{self._where}: {name} is a table: field = value")
+        return section
+
+    def _fields(self, name: str, read: Callable[[Any, str], Any]) -> dict[str, Any]:
+        """The entries of a section by their fields. A dotted name without quotes is a table in TOML."""
+        return {
+            field: read(value, f"{self._where}: {name}: {field}") for field, value in self._flat(self._section(name))
+        }
+
+    def _flat(self, table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+        for name, value in table.items():
+            field = prefix + name
+            if isinstance(value, dict) and any(known.startswith(f"{field}.") for known in self._known):
+                yield from self._flat(value, f"{field}.")
+            else:
+                yield field, value
+
+    def _ignore(self) -> list[str]:
+        ignore = self._table.get("ignore", [])
+        if not isinstance(ignore, list) or not all(isinstance(name, str) for name in ignore):
+            raise ConfigError(f'{self._where}: ignore is a list of column names, such as ["Remark"]')
+        return ignore
+
+    def _dialect(self, more: list[str]) -> Dialect:
+        file = self._section("file")
+        texts = ["sheet", "delimiter", "encoding"]
+        _refuse_others(file, ["sheet", "header_row", "delimiter", "encoding", *more], f"{self._where}: file")
+        row = file.get("header_row")
+        if row is not None and type(row) is not int:
+            raise ConfigError(f"{self._where}: file: header_row is a number, counted from 1")
+        return Dialect(
+            header_row=row,
+            **{name: _text(file[name], f"{self._where}: file: {name}") for name in texts if name in file},
+        )
+
+
+def _join(value: Any, where: str) -> Join:
+    table = value if isinstance(value, dict) else {"columns": value}
+    _refuse_others(table, ["columns", "with"], where)
+    columns = _texts(table.get("columns"), f"{where}: columns", least=1)
+    return Join(columns=columns, between=_text(table.get("with", " "), where))
+
+
+def _dates(value: Any, where: str) -> Dates:
+    table = value if isinstance(value, dict) else {"like": value}
+    _refuse_others(table, ["like", "zone", "time", "minutes_later"], where)
+    later = table.get("minutes_later", 0)
+    if type(later) is not int:
+        raise ConfigError(f"{where}: minutes_later is a whole number")
+    texts = {name: _text(table[name], f"{where}: {name}") for name in ("zone", "time") if name in table}
+    like = table.get("like", [])
+    samples = _texts([like] if isinstance(like, str) else like, where, least=0)
+    return Dates(like=samples, minutes_later=later, **texts)
+
+
+def _values(value: Any, where: str) -> Mapping[str, str]:
+    if not isinstance(value, dict) or not value:
+        raise ConfigError(f'{where}: is a table: "what stands there" = "what is meant"')
+    return {name: _cell(meaning, f"{where}: {name}") for name, meaning in value.items()}
+
+
+def _clean(value: Any, where: str) -> tuple[str, ...]:
+    steps = _texts([value] if isinstance(value, str) else value, where, least=1)
+    for step in steps:
+        if step not in CLEANING:
+            raise ConfigError(f'{where}: "{step}" is none of {", ".join(CLEANING)}{did_you_mean(step, CLEANING)}')
+    return steps
+
+
+def _refuse_others(table: Mapping[str, Any], names: list[str], where: str) -> None:
+    for name in table:
+        if name not in names:
+            raise ConfigError(f'{where}: "{name}" is none of {", ".join(names)}{did_you_mean(name, names)}')
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{where}: give a text in quotes, not {value!r}")
+    return value
+
+
+def _texts(value: Any, where: str, *, least: int) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value) or len(value) < least:
+        raise ConfigError(f'{where}: give a list of texts, such as ["A", "B"]')
+    return tuple(value)
+
+
+def _cell(value: Any, where: str) -> str:
+    """A value of TOML as it would be written in a cell."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, str | int | float) and not isinstance(value, date | time):
+        return str(value)
+    raise ConfigError(f"{where}: give text, a number, or a time, not {value!r}")

@@ -1,24 +1,26 @@
-"""What every source of orders offers: good orders as rows, and a report of everything that is wrong, at its place."""
+"""A source of orders: good orders as rows, and a report of everything that is wrong, at its place."""
 
 import abc
 import copy
+import sqlite3
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, tzinfo
-from hashlib import blake2b, sha256
-from importlib.util import find_spec
+from hashlib import blake2b
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self
 
 import attrs
-import msgspec
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.checks.faults import SourceReport
+from gotsurge_async.bulk.sources.cells import encode, shortened_by_spreadsheet
 from gotsurge_async.bulk.sources.fields import candidate_of, required_of
+from gotsurge_async.bulk.sources.lines import Form
 from gotsurge_async.bulk.sources.options import SourceOptions
+from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.places import Address, TimeWindow
 from gotsurge_async.models.rules import Finding, check_order
 from gotsurge_async.models.tasks import Order
@@ -30,29 +32,30 @@ MAY_EXIST = "this order may exist already: resolve it first (gotsurge reconcile,
 NOT_MENDED = "what is wrong with this row is not seen in its cells, but in its gs_error: mend it, then empty this cell"
 SHORTENED = "a spreadsheet has shortened this number, and others to the same: make the column text, and export again"
 UNSEEN = "holds a character that cannot be seen, such as a line break or a zero-width space: write the key without it"
-"""Of a key: it would be another one than the key that looks the same, and its order would be sent twice."""
-
+"""The rule for keys: two keys that look the same but differ would send one order twice."""
 
 _UNSEEN = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))
 """Categories of Unicode: controls, formats, spaces and separators."""
 
 
 def unseen_in(key: str) -> bool:
-    """Whether a key holds what nobody sees, or a space that is none of the keyboard's."""
+    """Whether a key has an invisible character, or a space other than that of the keyboard."""
     if key.isascii():
         return not key.isprintable()
-    return any(unicodedata.category(each) in _UNSEEN and each != " " for each in key)
+    return any(unicodedata.category(letter) in _UNSEEN and letter != " " for letter in key)
 
 
-def _plain(value: Any) -> str:
-    """A text of a class of its own as text."""
-    if isinstance(value, str):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} is nothing that stands in JSON")
+def check_key(key: str) -> None:
+    """Check that a key is written as its user sees it.
 
+    Raises:
+        ValueError: the rule that it breaks.
+    """
+    if shortened_by_spreadsheet(key):
+        raise ValueError(SHORTENED)
+    if unseen_in(key):
+        raise ValueError(UNSEEN)
 
-encode: Callable[[Any], bytes] = msgspec.json.Encoder(enc_hook=_plain).encode
-"""JSON text of candidates and plain values."""
 
 # --- rows ------------------------------------------------------------------------------------------------------------
 
@@ -61,10 +64,10 @@ _same_trip = attrgetter(*_SAME_TRIP)
 
 
 def fingerprint_of(order: Any) -> bytes:
-    """16 bytes, the same for the same pickup, delivery, windows and invoice.
+    """16 bytes that are the same for the same pickup, delivery, windows and invoice.
 
     Args:
-        order: a candidate, or the dict of plain values that stands in JSON.
+        order: a candidate, or a dict of plain values as in JSON.
     """
     trip = tuple(map(order.get, _SAME_TRIP)) if isinstance(order, dict) else _same_trip(order)
     return blake2b(encode(trip), digest_size=16).digest()
@@ -90,49 +93,13 @@ class SourceRow(NamedTuple):
         return codec.parse(self.payload, Order)
 
 
-MOST_ROWS = 1_000_000
-"""Rows that are written into a workbook's sheet; it has room for a few more."""
-
-
-@attrs.frozen(kw_only=True)
-class Form:
-    """How a file is written, for what is written beside it to be alike.
-
-    Attributes:
-        format: csv, jsonl, xlsx, xls, ods, parquet or sql.
-        delimiter: what stands between two cells of a CSV.
-        encoding: of a text, as Python names it.
-        bom: whether a text starts with a byte order mark.
-        packed: whether a text is packed by gzip.
-        sheet: the name of a workbook's sheet.
-    """
-
-    format: str = "csv"
-    delimiter: str = ","
-    encoding: str = "utf-8"
-    bom: bool = False
-    packed: bool = False
-    sheet: str | None = None
-
-    @property
-    def is_text(self) -> bool:
-        """Whether all its values are text: a number of another table is written as one only in a workbook."""
-        return self.format in ("csv", "jsonl")
-
-    @staticmethod
-    def of_types(rows: int, sheet: str | None = None) -> "Form":
-        """How a table with types is written: as a workbook, or where that cannot be, as a CSV in UTF-8."""
-        fits = find_spec("xlsxwriter") is not None and rows <= MOST_ROWS
-        return Form(format="xlsx", sheet=sheet) if fits else Form()
-
-
 @attrs.frozen(kw_only=True)
 class Left:
-    """Rows of a file that have faults, and were left out when the others were taken.
+    """The rows of a file that were left out because they have faults.
 
     Attributes:
-        rows: how many.
-        report: what is wrong with them.
+        rows: the number of them.
+        report: their faults.
         file, format: where they were written to, and how; None where they were not.
     """
 
@@ -142,7 +109,7 @@ class Left:
     format: str | None = None
 
     def remembered(self) -> dict[str, Any]:
-        """What a run remembers of them, as JSON."""
+        """What a run records of them, as JSON."""
         return {"rows": self.rows, "file": self.file, "format": self.format}
 
 
@@ -159,7 +126,22 @@ STAND_INS: Mapping[str, Any] = {
     "service_type": "ftl",
     "client_time_utc": _LONG_AGO,
 }
-"""A right value for each field that an order must have, for checking what else is wrong with an order that lacks it."""
+"""A correct value for each required field, so that an order without it can be checked for other faults."""
+
+
+@contextmanager
+def waiting_aside() -> Iterator[None]:
+    """A block that fills a temporary database of SQLite.
+
+    Raises:
+        ConfigError: the folder of temporary files is full, or cannot be written.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise ConfigError(
+            f"the rows have no room in the folder of temporary files: free some, or name another by TMPDIR ({error})"
+        ) from None
 
 
 class Source(abc.ABC):
@@ -170,13 +152,15 @@ class Source(abc.ABC):
 
     Attributes:
         name: the file's name, as faults show it.
-        report: what was found wrong so far.
-        columns: the CSV header as it stands in the file, without the columns that an earlier push added; None for
-            JSON Lines, and before the first row was asked for.
-        form: how the file is written, once the first row was asked for.
-        faulty: told line and key of each row that has faults, if its key can be read. Who sets it leaves these rows
-            out; so an order whose items have faults is at fault itself then.
-        left: the rows that were left out, once all rows were given; None where none were.
+        report: the faults so far.
+        columns: the header of a table, without the columns that an earlier push added; None for JSON Lines, and
+            before the first row.
+        form: how the file is written, from the first row on.
+        faulty: called with the line and the key of each row that has faults, if its key can be read. A caller that
+            sets it leaves these rows out, so then an order whose items have faults is faulty, too.
+        left: the rows that were left out, after the last row; None where there are none.
+        sha256: the SHA-256 of the file's bytes, in hex; None until the whole file was read.
+        items_sha256: the same of the items file; None if there is no such file, or until it was read.
     """
 
     faulty: Callable[[int, str], None] | None = None
@@ -191,46 +175,35 @@ class Source(abc.ABC):
         self._max_price = options.max_price
         self._zone: tzinfo = options.zone() or UTC
         self._required = required_of(Order)
-        self._digest = sha256()
-        self._exhausted = False
+        self.sha256: str | None = None
+        self.items_sha256: str | None = None
         self._at_end = ExitStack()
 
-    def close_at_end(self, *streams: BinaryIO) -> None:
-        """Close these with the source."""
-        for stream in streams:
-            self._at_end.callback(stream.close)
+    def close_at_end(self, stream: BinaryIO) -> None:
+        """Close a stream with the source."""
+        self._at_end.callback(stream.close)
 
     @abc.abstractmethod
     def rows(self) -> Iterator[SourceRow]:
-        """The good orders, as they come. Faults and warnings go to ``report``. Can be run through once.
+        """The good orders in the order of the file, once; faults and warnings go to ``report``.
 
         Raises:
-            OSError: the file cannot be read on.
+            OSError: the file cannot be read any further.
         """
 
-    @property
-    def sha256(self) -> str | None:
-        """The SHA-256 of the file's bytes, in hex; None until all of it was read."""
-        return self._digest.hexdigest() if self._exhausted else None
-
-    @property
-    def items_sha256(self) -> str | None:
-        """The same for the items file; None if there is none."""
-        return None
-
     def close(self) -> None:
-        """Give back what the source holds. A stream stays open if it was given open."""
+        """Close what the source has opened. A stream that was passed in stays open."""
         self._at_end.close()
 
     def _check(self, candidate: Any) -> tuple[list[str], list[Finding]]:
-        """The required fields that an order lacks, and what is wrong with the others."""
+        """The required fields that an order lacks, and the faults of the others."""
         missing = [name for name in self._required if getattr(candidate, name) is None]
         if missing:
             candidate = copy.copy(candidate)
             for name in missing:
                 setattr(candidate, name, STAND_INS[name])
-        found = check_order(candidate, now=self._now, max_price=self._max_price, zone=self._zone)
-        return missing, [finding for finding in found if finding.path.partition(".")[0] not in missing]
+        findings = check_order(candidate, now=self._now, max_price=self._max_price, zone=self._zone)
+        return missing, [finding for finding in findings if finding.path.partition(".")[0] not in missing]
 
     def __enter__(self) -> Self:
         return self
@@ -242,30 +215,22 @@ class Source(abc.ABC):
 
 
 class Around(Source):
-    """Reads another source, and is what that is but for its rows."""
+    """Reads another source, and has the same attributes as that; only its rows may differ."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._follow()
 
     def _follow(self) -> None:
-        """Have what the other source has: some of it is known only with the first row, or at the end."""
+        """Copy the attributes of the other source: some are known only with the first row, or at the end."""
         source = self._source
         self.name: str = source.name
         self.report: SourceReport = source.report
         self.columns: tuple[str, ...] | None = source.columns
         self.form: Form = source.form
         self.left: Left | None = source.left
-
-    @property
-    def sha256(self) -> str | None:
-        """See `Source.sha256`."""
-        return self._source.sha256
-
-    @property
-    def items_sha256(self) -> str | None:
-        """See `Source.items_sha256`."""
-        return self._source.items_sha256
+        self.sha256: str | None = source.sha256
+        self.items_sha256: str | None = source.items_sha256
 
     def close(self) -> None:
         """See `Source.close`."""

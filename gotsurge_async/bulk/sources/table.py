@@ -1,4 +1,4 @@
-"""A table with a header: its rows as values, and everything that is wrong with them at its place."""
+"""A table with a header: its rows as values, and each fault at its place."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -8,24 +8,25 @@ from gotsurge_async.bulk.checks.faults import Fault, Original, SourceReport
 from gotsurge_async.bulk.checks.words import number_of
 from gotsurge_async.bulk.sources.cells import Broken
 from gotsurge_async.bulk.sources.fields import FEEDBACK
+from gotsurge_async.bulk.sources.grid import Grid, Record
 from gotsurge_async.bulk.sources.header import Header, Reading
-from gotsurge_async.bulk.sources.lines import BadFile, Grid, Record, not_in
+from gotsurge_async.bulk.sources.lines import BadFile, not_in
 from gotsurge_async.models.rules import Finding, Severity
 
 _DELIMITERS = ",;\t|"
-_LOOKED_FOR_A_HEADER = 20
-"""How many rows are looked through for the header, where the first one is none."""
+_MOST_ABOVE = 20
+"""The number of rows that are searched for the header, where the first one is none."""
 
 
 class Table:
-    """Reads one table; the row that was given last is the current one, of which `values` and `wrong` speak.
+    """Reads one table. `values` and `wrong` are about the current row, which is the last one of `rows`.
 
     Attributes:
         grid: the table as rows of cells.
-        header: what the header says, once the first row was asked for; None if there is none to use.
+        header: the header, from the first row on; None if it cannot be used.
         bad: the fields of the current row that are wrong.
-        partial: whether its cells do not show all that is wrong with it.
-        lost: how many rows could not be cut into cells, so that nothing is known of them.
+        partial: whether the current row has a fault that its cells do not show.
+        lost: the number of rows that could not be cut into cells, so that nothing is known of them.
         read_to_end: whether the whole file was read.
     """
 
@@ -43,20 +44,20 @@ class Table:
         self._cells: list[str] = []
 
     def rows(self) -> Iterator[Record]:
-        """The rows that can be cut into cells, as many as the header has, in the order of the file."""
+        """The rows that have as many cells as the header, in the order of the file."""
         try:
             yield from self._rows()
         except BadFile as error:
             self.lost += 1
-            self.tell(None, None, None, str(error))
+            self.add_fault(str(error))
 
     def _rows(self) -> Iterator[Record]:
         records = self.grid.records(self._unreadable)
         self.header = header = self._read_header(records)
         if header is None:
             return
-        for remark in getattr(self.grid, "remarks", ()):
-            self.tell(None, None, None, remark, Severity.WARNING)
+        for remark in self.grid.remarks:
+            self.add_fault(remark, Severity.WARNING)
         any_row = False
         for record in records:
             any_row = True
@@ -68,23 +69,23 @@ class Table:
             if header.needed is not None and not record.cells[header.needed].strip():
                 continue
             if record.damaged:
-                self._tell_damage(header)
+                self._report_damage(header)
             for index in header.unnamed:
                 if record.cells[index].strip():
                     self.wrong_cell(index, "stands in a column without a name: name the column in the header")
             yield record
         self.read_to_end = not self.grid.stopped
         if not any_row and not self.lost:
-            self.tell(self._line or None, None, None, "there is no row below the header", Severity.WARNING)
+            self.add_fault("there is no row below the header", Severity.WARNING, line=self._line or None)
 
     def values(self) -> dict[str, Any]:
-        """What is right of the fields of the current row; the rest is in ``bad``."""
+        """The correct fields of the current row; the others are in ``bad``."""
         return {} if self.header is None else self.header.read(self._cells, self.wrong)
 
-    # --- what is wrong ---
+    # --- faults ---
 
-    def found(self, finding: Finding) -> None:
-        """Tell what the checks have found in the current row."""
+    def add(self, finding: Finding) -> None:
+        """Report a finding of the checks in the current row."""
         self.wrong(finding.path, finding.message, finding.proposal, finding.severity, finding.value)
 
     def wrong(
@@ -95,12 +96,12 @@ class Table:
         severity: Severity = Severity.FAULT,
         value: Any = None,
     ) -> None:
-        """Say what is wrong with a field of the current row; of several faults of one field the first is told.
+        """Report a fault of a field of the current row, unless one of that field was reported before.
 
         Args:
-            proposal: what the value was certainly meant to be.
+            proposal: the value that was certainly meant.
         """
-        if field in self.bad or any(each.startswith(f"{field}.") for each in self.bad):
+        if field in self.bad or any(bad.startswith(f"{field}.") for bad in self.bad):
             return
         header = self.header
         places = header.places.get(field, ()) if header else ()
@@ -110,17 +111,7 @@ class Table:
             column, shown = field, None if value is None else str(value)
             if header and places:
                 column, shown = header.column_of(field), header.value_of(field, self._cells)
-            fault = Fault(
-                file=self.name,
-                line=self._line,
-                column=column,
-                field=field,
-                value=shown,
-                rule=rule,
-                severity=severity,
-                proposal=proposal,
-            )
-            self._report.add(fault, self._original())
+            self._add(rule, severity, proposal, column=column, field=field, value=shown)
         if severity is Severity.FAULT:
             self.bad.add(field)
 
@@ -132,36 +123,26 @@ class Table:
         field: str | None = None,
         proposal: str | None = None,
     ) -> None:
-        """Say what is wrong with a cell of the current row, which gives ``field``, if it gives one."""
+        """Report a fault of a cell of the current row, whose field is ``field``, if it has one."""
         name = (self.header.names[index] if self.header else "") or f"column {index + 1}"
         if name not in self.bad:
-            fault = Fault(
-                file=self.name,
-                line=self._line,
-                column=name,
-                field=field,
-                value=self._cells[index] or None,
-                rule=rule,
-                severity=severity,
-                proposal=proposal,
-                place=index,
-            )
-            self._report.add(fault, self._original())
+            value = self._cells[index] or None
+            self._add(rule, severity, proposal, column=name, field=field, value=value, place=index)
         if severity is Severity.FAULT:
             self.bad.add(name)
 
-    def tell(
-        self, line: int | None, column: str | None, value: str | None, rule: str, severity: Severity = Severity.FAULT
-    ) -> None:
-        """Say what is wrong anywhere in this file."""
-        self._report.add(Fault(file=self.name, line=line, column=column, value=value, rule=rule, severity=severity))
+    def add_fault(self, rule: str, severity: Severity = Severity.FAULT, **where: Any) -> None:
+        """Report a fault of the whole file, or of a place; ``where`` has the other attributes of the `Fault`."""
+        self._report.add(Fault(file=self.name, rule=rule, severity=severity, **where))
 
-    def _original(self) -> Original | None:
-        """The current row, as it was read."""
-        return None if self.header is None else Original(self._cells, self.header.names, self.partial)
+    def _add(self, rule: str, severity: Severity, proposal: str | None, **where: Any) -> None:
+        """Report a fault of the current row; ``where`` has the other attributes of the `Fault`."""
+        original = None if self.header is None else Original(self._cells, self.header.names, self.partial)
+        fault = Fault(file=self.name, line=self._line, rule=rule, severity=severity, proposal=proposal, **where)
+        self._report.add(fault, original)
 
     def _unreadable(self, line: int, rule: str, cells: Sequence[str] = (), *, whole: bool = True) -> None:
-        """Tell of what is no row; where even its end is not certain, it says something of the whole file."""
+        """Report text that is not a row; ``whole`` unless its end is certain, so that it can be left out alone."""
         self.lost += 1
         self._report.whole = self._report.whole or whole
         original = None if self.header is None else Original(cells, self.header.names, partial=True)
@@ -181,14 +162,14 @@ class Table:
         self._unreadable(record.line, rule, cells, whole=record.last_line != record.line)
         return False
 
-    def _tell_damage(self, header: Header) -> None:
+    def _report_damage(self, header: Header) -> None:
         fields = {places[0]: field for field, places in header.places.items() if len(places) == 1}
         for place, cell in enumerate(self._cells):
             if rule := self._damage(cell):
-                # Text in another encoding than was said is so in all rows, also where it does not show.
+                # A wrong encoding is wrong in all rows, also where it does not show.
                 self._report.whole = self._report.whole or not isinstance(cell, Broken)
                 self.partial = self.partial or isinstance(cell, Broken)
-                # What is left of the value is not worth a second fault, nor to be shown where it is none.
+                # The rest of the value gets no second fault, and a broken cell has no value to show.
                 self._cells[place] = "" if isinstance(cell, Broken) else cell
                 if place in fields:
                     self.wrong(fields[place], rule)
@@ -206,60 +187,59 @@ class Table:
     # --- the header ---
 
     def _read_header(self, records: Iterator[Record]) -> Header | None:
-        wanted = self._reading.dialect.header_row
+        row = self._reading.dialect.header_row
         record = next(records, None)
         if record is not None and {*FEEDBACK} <= {*record.cells}:
-            wanted = None  # a push has written it, and its header first, whatever a map says of the file before
-        while record is not None and wanted is not None and record.line < wanted:
+            row = None  # a push writes the header first, wherever the map has it in the file before
+        while record is not None and row is not None and record.line < row:
             record = next(records, None)
-        if record is None or (wanted is not None and record.line > wanted):
-            if wanted is not None:
-                self.tell(wanted, None, None, "is empty, or not there, and was said to name the columns (--header-row)")
+        if record is None or (row is not None and record.line > row):
+            if row is not None:
+                self.add_fault("is empty, or not there, and was said to name the columns (--header-row)", line=row)
             elif not self.lost:
-                self.tell(1, None, None, "the file is empty: the first line names the columns")
+                self.add_fault("the file is empty: the first line names the columns", line=1)
             return None
         line, cells = record.line or None, record.cells
         self._line = record.line
         if record.damaged:
-            self.tell(line, None, None, f"the header {next(filter(None, map(self._damage, cells)))}")
+            self.add_fault(f"the header {next(filter(None, map(self._damage, cells)))}", line=line)
         elif cells[0].startswith("{"):
-            self.tell(line, None, None, "this looks like JSON Lines: say --format jsonl")
+            self.add_fault("this looks like JSON Lines: say --format jsonl", line=line)
         elif other := self._other_delimiter(cells):
-            self.tell(line, None, None, f"the columns seem to be separated by {other}: say --delimiter {other}")
-        elif wanted is None and (later := self._later_header(cells, records)):
-            self.tell(line, None, None, f"this is no header; line {later} looks like it: say --header-row {later}")
+            self.add_fault(f"the columns seem to be separated by {other}: say --delimiter {other}", line=line)
+        elif row is None and (later := self._later_header(cells, records)):
+            self.add_fault(f"this is no header; line {later} looks like it: say --header-row {later}", line=line)
         else:
-            header = Header(cells, self._reading, lambda column, rule: self.tell(line, column, None, rule))
+            header = Header(cells, self._reading, lambda column, rule: self.add_fault(rule, line=line, column=column))
             if header.places:
                 return header
-            self._tell_sheets(line)
+            self._report_sheets(line)
         return None
 
-    def _tell_sheets(self, line: int | None) -> None:
-        """Tell which other sheets there are, where the header of one fits nothing."""
-        sheets = getattr(self.grid, "sheets", ())
-        if len(sheets) > 1:
-            shown = ", ".join(sheets)
-            self.tell(line, None, None, f'the sheet "{self.grid.form.sheet}" was read, of {shown}: another is --sheet')
+    def _report_sheets(self, line: int | None) -> None:
+        """Report which sheets there are, where the header of the one that was read has no known column."""
+        if len(self.grid.sheets) > 1:
+            name, names = self.grid.form.sheet, ", ".join(self.grid.sheets)
+            self.add_fault(f'the sheet "{name}" was read, of {names}: another is --sheet', line=line)
 
     def _other_delimiter(self, cells: Sequence[str]) -> str | None:
-        """The delimiter with which alone the header makes sense, if it is another one than was said."""
+        """The delimiter with which the header has known columns, if it has none with the present one."""
         if self.grid.form.format != "csv" or self._known(cells):
             return None
         text = self.grid.form.delimiter.join(cells)
-        others = (each for each in _DELIMITERS if self._known(text.split(each)))
+        others = (delimiter for delimiter in _DELIMITERS if self._known(text.split(delimiter)))
         return next(map(_shown, others), None)
 
     def _later_header(self, cells: Sequence[str], records: Iterator[Record]) -> int | None:
-        """The line that has more of the names than the first one, which has none of them: that is a title then."""
+        """The line with the most known columns, if the first line, then a title, has none."""
         if self._known(cells):
             return None
-        seen = ((self._known(record.cells), record.line) for record in islice(records, _LOOKED_FOR_A_HEADER))
-        count, line = max(seen, key=lambda each: each[0], default=(0, 0))
+        counts = ((self._known(record.cells), record.line) for record in islice(records, _MOST_ABOVE))
+        count, line = max(counts, key=lambda pair: pair[0], default=(0, 0))
         return line if count > 1 else None
 
     def _known(self, cells: Sequence[str]) -> int:
-        """How many of the cells are names of columns that are read."""
+        """The number of cells that are names of columns that are read."""
         return sum(self._reading.knows(cell.strip()) for cell in cells)
 
 

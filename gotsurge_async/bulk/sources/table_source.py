@@ -1,32 +1,38 @@
-"""Orders in a table: one row, one order; the columns are the dotted names of the order's fields, or a map's."""
+"""Orders in a table: one row, one order; the columns are the dotted names of the order's fields, or a map's.
 
+The items of a second table are joined by tracking id. They wait in a temporary SQLite database, which SQLite makes
+readable only by its owner, and without a name in the file system, so that nothing remains of it.
+"""
+
+import itertools
+import sqlite3
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
+
+import msgspec
 
 from gotsurge_async.bulk.checks.faults import SourceReport
 from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.sources.cells import encode_row, shortened_by_spreadsheet
-from gotsurge_async.bulk.sources.fields import INCOMPLETE, ITEM_KEY, candidate_of, columns_of
+from gotsurge_async.bulk.sources.cells import encode, encode_row
+from gotsurge_async.bulk.sources.fields import INCOMPLETE, ITEM_KEY, ItemRow, candidate_of, columns_of
+from gotsurge_async.bulk.sources.grid import Grid, Record
 from gotsurge_async.bulk.sources.header import Header, Reading
-from gotsurge_async.bulk.sources.lines import Grid, Record
+from gotsurge_async.bulk.sources.lines import MOST_ROWS, Form
 from gotsurge_async.bulk.sources.options import SourceOptions
 from gotsurge_async.bulk.sources.source import (
     IN_DOUBT,
     MAY_EXIST,
-    MOST_ROWS,
     NOT_MENDED,
-    SHORTENED,
-    UNSEEN,
-    Form,
     Source,
     SourceRow,
-    encode,
+    check_key,
     fingerprint_of,
-    unseen_in,
+    waiting_aside,
 )
 from gotsurge_async.bulk.sources.table import Table
-from gotsurge_async.models.rules import check_order
-from gotsurge_async.models.tasks import Order
+from gotsurge_async.models.rules import check_item, check_order
+from gotsurge_async.models.tasks import Item, Order
 
 WITHOUT_BOOKS = (
     "the result files would be CSV, in which the map reads a number such as 1.234 as another one: "
@@ -50,30 +56,19 @@ class TableSource(Source):
         items: Grid | None = None,
     ) -> None:
         super().__init__(name, options, report)
-        column_map = options.file_map.orders
-        self._table = Table(name, grid, Reading(Order, column_map, options.dialect(), options.key, options), report)
-        self._digest = grid.digest
-        self._misread = column_map.misreads_digits
-        self._items = None
+        self._map = options.file_map.orders
+        self._table = Table(name, grid, Reading(Order, self._map, options.dialect(), options.key, options), report)
+        self._items = None if items is None else _Items(items, options, report)
         self._joined_by_key = options.key == ITEM_KEY
         column = columns_of(Order).get(options.key)
-        # A key that is a text of the order itself; "" where it is anything else.
+        # A key that is a text of the order itself; "" if it is anything else.
         self._key_field = options.key if column and column.kind is str and not column.parent else ""
-        self._nameless = False  # whether the tracking id of a row is there, but cannot be read
-        if items is not None:
-            from gotsurge_async.bulk.sources.items import ItemStore  # few files of orders have a second one
-
-            self._items = ItemStore(items, options, report)
-
-    @property
-    def items_sha256(self) -> str | None:
-        """The SHA-256 of the items file's bytes, in hex; None until it was read, or if there is none."""
-        return None if self._items is None else self._items.sha256
+        self._nameless = False  # whether a row has a tracking id that cannot be read
 
     def rows(self) -> Iterator[SourceRow]:
-        """The good orders, as they come."""
+        """See `Source.rows`."""
         if self._items is not None:
-            self._items.load()
+            self.items_sha256: str | None = self._items.load()
         table, encode_cells = self._table, encode
         last = 0
         for record in table.rows():
@@ -94,13 +89,13 @@ class TableSource(Source):
             elif key and self.faulty is not None:
                 self.faulty(record.line, key)
         self.form = table.grid.form
-        self._exhausted = table.read_to_end
-        if self._misread and not self.form.is_text and Form.of_types(last).is_text:
-            table.tell(None, None, None, TOO_MANY if last > MOST_ROWS else WITHOUT_BOOKS)
-        self._tell_orphans()
+        if table.read_to_end:
+            self.sha256: str | None = table.grid.digest.hexdigest()
+        self._check_result_files(last)
+        self._report_orphans()
 
     def close(self) -> None:
-        """Give back what the source holds."""
+        """See `Source.close`."""
         if self._items is not None:
             self._items.close()
         super().close()
@@ -109,21 +104,20 @@ class TableSource(Source):
         self.form: Form = self._table.grid.form
         self.columns: tuple[str, ...] | None = tuple(header.names[place] for place in header.original)
         if self._items is not None and ITEM_KEY not in header.places:
-            self._table.tell(1, ITEM_KEY, None, "there is no such column, and the items are joined by it")
+            self._table.add_fault("there is no such column, and the items are joined by it", line=1, column=ITEM_KEY)
 
     def _order(self, record: Record, header: Header) -> Any:
-        """The candidate of a row's order, or None if something required is missing; what is wrong with it is told."""
+        """The candidate of a row's order, or None if a required field is missing; its faults are reported."""
         missing: list[str] = []
         try:
             order = header.make(record.cells)
-        except ValueError:
-            # Something is missing or wrong: what it is, and what else is, is told now.
+        except ValueError:  # a field is missing or wrong: this way finds all of them
             order = candidate_of(Order)(**self._table.values())
             missing, findings = self._check(order)
         else:
             findings = check_order(order, now=self._now, max_price=self._max_price, zone=self._zone)
         for finding in findings:
-            self._table.found(finding)
+            self._table.add(finding)
         if order.tracking_id is None:
             self._nameless |= ITEM_KEY in self._table.bad or self._joined_by_key
         elif self._items is not None:
@@ -138,39 +132,147 @@ class TableSource(Source):
             self._check_status(header.status, record.cells[header.status].strip())
         if header.key is None:
             return None
-        # Of a field the text that the map made of it, which is what is sent.
+        # The text of a field after the rules of the map, which is the text that is sent.
         own = order is not None and self._key_field
         key = (getattr(order, self._key_field) or "") if own else header.key(record.cells).strip()
-        rule = ""
-        if not key:
-            rule = "is empty, but tells this order from every other"
-        elif shortened_by_spreadsheet(key):
-            rule = SHORTENED
-        elif unseen_in(key):
-            rule = UNSEEN
-        if rule and place is None:
-            table.wrong(self._key_field, rule)
-        elif rule and place is not None:
-            table.wrong_cell(place, rule)
+        try:
+            if not key:
+                raise ValueError("is empty, but tells this order from every other")
+            check_key(key)
+        except ValueError as error:
+            if place is None:
+                table.wrong(self._key_field, str(error))
+            else:
+                table.wrong_cell(place, str(error))
         return str(key)
 
     def _check_status(self, place: int, status: str) -> None:
-        """Refuse what must not be sent, by what an earlier push has said of it."""
+        """Refuse an order that an earlier push has left in doubt, or with a fault that its cells do not show."""
         if status == IN_DOUBT:
             self._table.wrong_cell(place, MAY_EXIST)
         elif status == INCOMPLETE:
             self._table.partial = True
             self._table.wrong_cell(place, NOT_MENDED)
 
-    def _tell_orphans(self) -> None:
-        """Report items without an order, where it can be told: not when an order's name could not be read.
+    def _check_result_files(self, rows: int) -> None:
+        """Report a map that would read the numbers of the result files as others, where these cannot have types."""
+        if not self._map.numbers or self.form.is_text or not Form.of_types(rows).is_text:
+            return
+        from gotsurge_async.bulk.sources.maps.rules import misreads_digits  # few maps have any
 
-        Where rows are left out they are reported then, too: perhaps they belong to an order that would be sent. A file
-        that an earlier push wrote holds only some of the orders of its items file.
+        if misreads_digits(self._map):
+            self._table.add_fault(TOO_MANY if rows > MOST_ROWS else WITHOUT_BOOKS)
+
+    def _report_orphans(self) -> None:
+        """Report items without an order, unless the tracking id of an order could not be read.
+
+        Where rows are left out, the items are reported in that case, too: perhaps they are of an order that would be
+        sent. A file that an earlier push wrote has only some of the orders of its items file.
         """
         header = self._table.header
         if self._items is None or header is None or ITEM_KEY not in header.places:
             return
         leaving = self.faulty is not None
         if not header.written_by_a_push and (leaving or not (self._table.lost or self._nameless)):
-            self._items.tell_orphans(self.name, also_faulty=leaving)
+            self._items.report_orphans(self.name, also_faulty=leaving)
+
+
+# --- items of a second table -----------------------------------------------------------------------------------------
+
+_BLOCK = 1_000
+_CREATE = """
+CREATE TABLE items (id INTEGER PRIMARY KEY, tracking_id TEXT, line INTEGER, count INTEGER, items BLOB);
+CREATE TABLE faulty (tracking_id TEXT PRIMARY KEY, line INTEGER, taken INTEGER) WITHOUT ROWID;
+"""
+_INSERT = "INSERT INTO items (tracking_id, line, count, items) VALUES (?, ?, ?, ?)"
+_INSERT_FAULTY = "INSERT OR IGNORE INTO faulty VALUES (?, ?, 0)"
+_TAKE_FAULTY = "UPDATE faulty SET taken = 1 WHERE tracking_id = ? RETURNING line"
+_FIND = "SELECT id, items FROM items WHERE tracking_id = ? ORDER BY id"
+
+
+class _Items:
+    """The items of a file: `load` them, `take` those of each order, and `report_orphans` at the end."""
+
+    def __init__(self, grid: Grid, options: SourceOptions, report: SourceReport) -> None:
+        reading = Reading(ItemRow, options.file_map.items, options.items_dialect(), ITEM_KEY, options)
+        self._table = Table(str(options.items), grid, reading, report)
+        # Blocks of rows may be read on different threads, but never at the same time.
+        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._db.executescript(_CREATE)
+        self._report = report
+        self._any_faulty = False
+        self._taken = bytearray()
+
+    def load(self) -> str:
+        """Read the whole file, whose faults go to the report; the SHA-256 of its bytes, in hex."""
+        with waiting_aside():
+            self._db.execute("BEGIN")
+            self._db.executemany(_INSERT, self._runs())
+            self._db.execute("CREATE INDEX by_tracking_id ON items (tracking_id)")
+            self._db.execute("COMMIT")
+        # The order of a row that cannot be read is not known.
+        self._report.whole = self._report.whole or self._table.lost > 0
+        count = self._db.execute("SELECT count(*) FROM items").fetchone()[0]
+        # One byte for each order that has items: little memory, and far faster than a table.
+        self._taken = bytearray(count + 1)
+        sha256: str = self._table.grid.digest.hexdigest()
+        return sha256
+
+    def take(self, tracking_id: str) -> msgspec.Raw | None:
+        """The items of an order as JSON text, in the order of the file; None if there are none."""
+        rows = self._db.execute(_FIND, (tracking_id,)).fetchall()
+        for number, _ in rows:
+            self._taken[number] = 1
+        return msgspec.Raw(b"[" + b",".join(items for _, items in rows) + b"]") if rows else None
+
+    def fault_of(self, tracking_id: str) -> str | None:
+        """File and line of an order's item that has faults, which `take` leaves out; None if there is none."""
+        if not self._any_faulty:
+            return None
+        rows = self._db.execute(_TAKE_FAULTY, (tracking_id,)).fetchall()
+        return f"{self._table.name}:{rows[0][0]}" if rows else None
+
+    def report_orphans(self, orders: str, *, also_faulty: bool) -> None:
+        """Report the items that no order of the file ``orders`` has taken."""
+        header = self._table.header
+        column = header.column_of(ITEM_KEY) if header else ITEM_KEY
+        rows = self._db.execute("SELECT id, tracking_id, line, count FROM items")
+        orphans = (rest for number, *rest in rows if not self._taken[number])
+        faulty = self._db.execute("SELECT tracking_id, line, 1 FROM faulty WHERE NOT taken") if also_faulty else ()
+        for tracking_id, line, count in itertools.chain(orphans, faulty):
+            more = "" if count == 1 else f" ({count} items from this line on)"
+            rule = f"{orders} has no order with this tracking_id{more}"
+            self._table.add_fault(rule, line=line, column=column, value=tracking_id)
+
+    def close(self) -> None:
+        """Delete the items."""
+        self._db.close()
+
+    def _runs(self) -> Iterator[tuple[str, int, int, bytes]]:
+        """The items that follow each other for one order as one row, so that one look-up finds them.
+
+        Each row has the tracking id, the first line, the number of items, and their JSON text between commas.
+        """
+        for tracking_id, run in itertools.groupby(self._items(), key=itemgetter(0)):
+            while some := list(itertools.islice(run, _BLOCK)):
+                yield tracking_id, some[0][1], len(some), b",".join(item for _, _, item in some)
+
+    def _items(self) -> Iterator[tuple[str, int, bytes]]:
+        """The tracking id, the line and the JSON text of each item without a fault."""
+        table, make = self._table, candidate_of(Item)
+        for row in table.rows():
+            if table.header is None or not table.header.complete:
+                continue
+            values = table.values()
+            tracking_id = values.pop(ITEM_KEY, None)
+            if not values and not table.bad:
+                table.wrong(ITEM_KEY, "this row says nothing of the item")
+            item = make(**values)
+            check_item(item, table.add)
+            if not table.bad:
+                yield tracking_id, row.line, encode(item)
+            elif tracking_id is None:
+                self._report.whole = True
+            else:
+                self._any_faulty = True
+                self._db.execute(_INSERT_FAULTY, (tracking_id, row.line))

@@ -35,7 +35,7 @@ book_option: Decorator[Any] = in_group(OUTPUT)(
 
 
 def _zone(_: click.Context, __: click.Parameter, name: str) -> ZoneInfo:
-    from gotsurge_async.bulk.sources.options import zone_named
+    from gotsurge_async.bulk.sources.maps.column_map import zone_named
 
     try:
         return zone_named(name) or ZoneInfo(PORT)

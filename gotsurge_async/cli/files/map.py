@@ -6,11 +6,10 @@ import attrs
 import click
 
 from gotsurge_async.bulk.checks.words import number_of
-from gotsurge_async.bulk.sources import STDIN, SourceOptions, open_grid
+from gotsurge_async.bulk.sources import STDIN, FileMap, SourceOptions, open_grid
 from gotsurge_async.bulk.sources.lines import BadFile
 from gotsurge_async.bulk.sources.maps.draft import Draft, draft_map
 from gotsurge_async.bulk.sources.maps.kept import find_map, keep_map, kept_maps, maps_folder, write_map
-from gotsurge_async.bulk.sources.maps.reading import load_map
 from gotsurge_async.cli.shared.exits import told
 from gotsurge_async.cli.shared.options import PATH, GroupedCommand, in_group, json_option, together
 from gotsurge_async.cli.shared.output import print_json, print_table, prose, say
@@ -49,7 +48,7 @@ def show(name: str) -> None:
     """Print a map: one that is kept, or a file. It is checked too."""
     with told():
         path = find_map(name)
-        load_map(path)
+        FileMap.load(path)
         click.echo(path.read_text(encoding="utf-8"), nl=False)
 
 
@@ -60,7 +59,7 @@ def show(name: str) -> None:
 def keep(file: Path, name: str, force: bool) -> None:
     """Check the map in FILE, and keep it as NAME."""
     with told():
-        load_map(file)
+        FileMap.load(file)
         say(f"kept as {name}: {keep_map(name, file.read_bytes(), replace=force)}")
 
 

@@ -13,8 +13,7 @@ from gotsurge_async.bulk.after.resolve import read_resolutions
 from gotsurge_async.bulk.after.writing import defused, ending_of, form_of
 from gotsurge_async.bulk.ledger import RunInfo
 from gotsurge_async.bulk.send.load import Loader
-from gotsurge_async.bulk.sources import ColumnMap, FileMap, Form
-from gotsurge_async.bulk.sources import source as source_module
+from gotsurge_async.bulk.sources import ColumnMap, FileMap, Form, lines
 from gotsurge_async.errors import ConfigError
 from tests.bulk.sources.kit import read, table
 from tests.support.order_forms import CELLS, NOW
@@ -106,7 +105,7 @@ async def test_a_workbook_stays_one_with_its_numbers_and_dates(tmp_path: Path) -
 
 async def test_without_the_library_a_workbook_becomes_a_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is lost for a library that is not there, nor for rows that no sheet holds."""
-    monkeypatch.setattr(source_module, "find_spec", lambda _: None)
+    monkeypatch.setattr(lines, "find_spec", lambda _: None)
     path, info = await results(tmp_path, workbook(list(CELLS), list(CELLS.values())), "orders.xlsx")
     assert path.suffix == ".csv"
     assert read(path.read_bytes()).order.tracking_id == "SHS-1"

@@ -16,7 +16,7 @@ PLURAL = re.compile(rf" (?:(?:more|unused|living|recorded|refused|of its) )?(?:{
 SEVERAL = re.compile(
     r"living tasks of one name|\{len\(self.workers\)\} workers|cells are too many|one call takes 1 to|a chunk has 1 to"
 )
-"""Texts that are told only of several, or of none."""
+"""Texts whose number is never 1."""
 
 
 @pytest.mark.parametrize(("number", "said"), [(0, "0 orders"), (1, "1 order"), (2, "2 orders"), (1200, "1,200 orders")])
@@ -38,16 +38,20 @@ def by_hand(source: str) -> Iterator[str]:
             continue
         for number, text in zip(node.values, node.values[1:], strict=False):
             counted = isinstance(number, ast.FormattedValue) and isinstance(text, ast.Constant)
-            if counted and PLURAL.match(str(ast.literal_eval(text))) and not SEVERAL.search(told := ast.unparse(node)):
-                yield told
+            if (
+                counted
+                and PLURAL.match(str(ast.literal_eval(text)))
+                and not SEVERAL.search(messages := ast.unparse(node))
+            ):
+                yield messages
 
 
 @pytest.mark.parametrize("folder", ["bulk", "cli", "fleet", "webhooks"])
 def test_no_text_has_a_plural_by_hand(folder: str) -> None:
-    """A number that is followed by its noun is told by `number_of`: it may be 1 one day."""
-    found = {
+    """A number with its noun comes from `number_of`, since it may be 1."""
+    result = {
         f"{path.relative_to(PACKAGE)}: {text}"
         for path in (PACKAGE / folder).rglob("*.py")
         for text in by_hand(path.read_text(encoding="utf-8"))
     }
-    assert not found
+    assert not result

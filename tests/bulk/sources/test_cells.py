@@ -150,7 +150,7 @@ def test_what_is_no_time(text: str) -> None:
         time_parser(ZoneInfo("Asia/Singapore"))(text)
 
 
-def test_a_day_without_a_time_of_day_is_told_as_one() -> None:
+def test_a_day_without_a_time_of_day_is_reported_as_one() -> None:
     """Midnight in a workbook comes as its day: the fault says what a map can do."""
     with pytest.raises(ValueError, match=r'^a day without a time of day; .*time = "00:00"'):
         time_parser(ZoneInfo("Asia/Singapore"))("2030-03-04")

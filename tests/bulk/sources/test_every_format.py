@@ -98,14 +98,14 @@ def come_back(form: str, drawn: list[Order]) -> None:
     """Orders to a table to orders is the identity, as far as the format can hold their texts."""
     names = list(columns_of(Order))
     rows = [[held(form, cells_of(order)[name]) for name in names] for order in drawn]
-    found, first = READERS[form]([names, *rows])
+    result, first = READERS[form]([names, *rows])
     plain = read(csv_bytes([names, *rows]))
-    assert found.faults == plain.faults == []
-    assert [row.payload for row in found.rows] == [row.payload for row in plain.rows]
+    assert result.faults == plain.faults == []
+    assert [row.payload for row in result.rows] == [row.payload for row in plain.rows]
     if form in ("csv", "parquet", "query", "tabs in utf-16", "chinese"):
-        assert [row.order for row in found.rows] == drawn
+        assert [row.order for row in result.rows] == drawn
     if form in ("xlsx", "xls", "ods", "parquet", "query"):
-        assert [row.line for row in found.rows] == list(range(first, first + len(drawn)))
+        assert [row.line for row in result.rows] == list(range(first, first + len(drawn)))
 
 
 @pytest.mark.parametrize("form", READERS)
@@ -134,16 +134,16 @@ _odd = st.text(max_size=8) | st.sampled_from(
 @given(place=st.sampled_from(sorted(CELLS)), cell=_odd, row=st.integers(0, 2))
 @settings(max_examples=5, deadline=None)
 def test_a_fault_stands_in_its_cell(form: str, place: str, cell: str, row: int) -> None:
-    """Whatever stands in one cell: what is told is told of its row, and the other rows are read."""
+    """Whatever one cell contains: its faults name its row, and the other rows are read."""
     rows = [
         list({**CELLS, "tracking_id": f"T-{number}", "invoice_number": f"I-{number}"}.values()) for number in range(3)
     ]
     rows[row][list(CELLS).index(place)] = held(form, cell)
-    found, first = READERS[form]([list(CELLS), *rows])
-    lines = {fault.line for fault in found.report.faults}
+    result, first = READERS[form]([list(CELLS), *rows])
+    lines = {fault.line for fault in result.report.faults}
     if form in ("xlsx", "xls", "ods", "parquet", "query"):
         assert lines <= {first + row}
-    assert len(found.rows) >= 2 or found.report.fault_count
+    assert len(result.rows) >= 2 or result.report.fault_count
 
 
 @pytest.mark.parametrize("ending", ["xlsx", "xls", "ods", "parquet", "csv", "csv.gz", "jsonl"])
@@ -152,8 +152,8 @@ def test_a_fault_stands_in_its_cell(form: str, place: str, cell: str, row: int) 
 @settings(max_examples=10, deadline=None)
 def test_any_bytes_are_rows_or_faults(ending: str, data: bytes) -> None:
     """Nothing that a file can hold raises."""
-    found = read(data, name=f"t.{ending}")
-    assert found.rows or found.report.fault_count or found.report.warning_count
+    result = read(data, name=f"t.{ending}")
+    assert result.rows or result.report.fault_count or result.report.warning_count
 
 
 @pytest.mark.parametrize("ending", ["xlsx", "xls", "ods", "csv.gz"])
@@ -173,5 +173,5 @@ def test_a_damaged_file_is_rows_or_faults(ending: str, seed: int) -> None:
         data[chance.randrange(len(data))] = chance.randrange(256)
     if chance.random() < 0.3:
         del data[chance.randrange(len(data)) :]
-    found = read(bytes(data), name=f"t.{ending}")
-    assert found.rows or found.report.fault_count or found.report.warning_count
+    result = read(bytes(data), name=f"t.{ending}")
+    assert result.rows or result.report.fault_count or result.report.warning_count

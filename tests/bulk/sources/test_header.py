@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from gotsurge_async.bulk.sources.fields import ITEM_KEY, candidate_of
 from gotsurge_async.bulk.sources.header import Header, Reading
-from gotsurge_async.bulk.sources.maps.reading import read_map
-from gotsurge_async.bulk.sources.options import Dialect, SourceOptions
+from gotsurge_async.bulk.sources.options import Dialect, SourceOptions, read_map
 from gotsurge_async.models.tasks import Order
 from tests.bulk.sources.kit import plain_table, read
 from tests.support.order_forms import CELLS, NOW
@@ -33,18 +32,18 @@ def test_both_ways_give_the_same(text: str, left_out: set[str], odd: dict[str, s
     """Where nothing is wrong the straight way gives the very order; where anything is, or is missing, none."""
     column_map = read_map(text.encode(), "m").orders
     names = [name for name in [*CELLS, "a", "b"] if name not in left_out]
-    told: list[Any] = []
+    messages: list[Any] = []
     options = SourceOptions(now=NOW)
     reading = Reading(Order, column_map, Dialect(), ITEM_KEY, options)
     header = Header(names, reading, lambda *_: None)
     cells = [{**CELLS, "a": "7", "b": "Way", **odd}[name] for name in names]
-    careful = header.read(cells, lambda *wrong: told.append(wrong))
+    careful = header.read(cells, lambda *wrong: messages.append(wrong))
     try:
         straight = header.make(cells)
     except ValueError:
-        assert told or not header.complete
+        assert messages or not header.complete
     else:
-        assert told == []
+        assert messages == []
         assert straight == candidate_of(Order)(**careful)
 
 
@@ -63,9 +62,9 @@ def test_a_column_that_is_named_and_stands_twice(text: str, key: str, name: str)
     """It is a fault of the header, with the places of both: the first one is never taken without a word."""
     header = ["Date", *CELLS, "Date"]
     cells = ["01/02/2030", *CELLS.values(), "03/04/2030"]
-    found = read(plain_table(header, cells), file_map=read_map(text.encode(), "m.toml"), key=key)
-    rules = [fault.rule for fault in found.report.faults if (fault.line, fault.column) == (1, name)]
-    assert any(rule.startswith(f"stands twice (columns 1 and {len(header)})") for rule in rules), found.faults
+    result = read(plain_table(header, cells), file_map=read_map(text.encode(), "m.toml"), key=key)
+    rules = [fault.rule for fault in result.report.faults if (fault.line, fault.column) == (1, name)]
+    assert any(rule.startswith(f"stands twice (columns 1 and {len(header)})") for rule in rules), result.faults
 
 
 def test_a_column_that_is_not_read_may_stand_twice() -> None:
@@ -79,5 +78,5 @@ def test_a_column_of_the_items_that_stands_twice(tmp_path: Any) -> None:
     items = tmp_path / "items.csv"
     items.write_text(plain_table(["tracking_id", "Qty", "Name", "Qty"], ["SHS-1", "1", "a", "2"]), encoding="utf-8")
     text = b'[items]\nignore = ["Name"]\n[items.join]\nquantity = ["Qty"]\n'
-    found = read(plain_table(CELLS, CELLS.values()), file_map=read_map(text, "m.toml"), items=items)
-    assert any("Qty: stands twice (columns 2 and 4)" in fault for fault in found.faults), found.faults
+    result = read(plain_table(CELLS, CELLS.values()), file_map=read_map(text, "m.toml"), items=items)
+    assert any("Qty: stands twice (columns 2 and 4)" in fault for fault in result.faults), result.faults

@@ -35,9 +35,9 @@ def test_items_go_to_their_orders_in_the_order_of_the_file(items_file: Path) -> 
     write(
         items_file, item_rows(("B", "b1", "1"), ("A", "a1", "2.5"), ("B", "b2", "3"), ("B", "b3", ""), ("A", "a2", "4"))
     )
-    found = read(table({"tracking_id": "A"}, {"tracking_id": "B"}, {"tracking_id": "C"}), items=items_file)
-    assert found.faults == []
-    a, b, c = (row.order for row in found.rows)
+    result = read(table({"tracking_id": "A"}, {"tracking_id": "B"}, {"tracking_id": "C"}), items=items_file)
+    assert result.faults == []
+    a, b, c = (row.order for row in result.rows)
     assert a.items == (Item(name="a1", quantity=2.5), Item(name="a2", quantity=4.0))
     assert [item.name for item in b.items] == ["b1", "b2", "b3"]
     assert c.items == ()
@@ -69,9 +69,9 @@ def test_faults_of_items_name_the_items_file(items_file: Path) -> None:
             ("SHS-1", "a\nb", "1"), ("SHS-1", "c", "1,5"), ("", "d", "1"), ("SHS-1", "", ""), ("SHS-1", "e", "-1")
         ),
     )
-    found = read(table({}), items=items_file)
+    result = read(table({}), items=items_file)
     name = str(items_file)
-    assert [(fault.file, fault.line, fault.column) for fault in found.report.faults] == [
+    assert [(fault.file, fault.line, fault.column) for fault in result.report.faults] == [
         (name, 4, "quantity"),
         (name, 5, "tracking_id"),
         (name, 6, "tracking_id"),
@@ -82,23 +82,23 @@ def test_faults_of_items_name_the_items_file(items_file: Path) -> None:
 @given(st.lists(st.tuples(st.sampled_from(list(columns_of(ItemRow))), st.text(max_size=12)), max_size=4))
 @settings(max_examples=100, deadline=None)
 def test_any_cells_of_items_give_a_row_or_faults(changes: list[tuple[str, str]]) -> None:
-    """An item that says nothing, or something wrong, is told."""
+    """An empty or wrong item is a fault."""
     good = {**dict.fromkeys(columns_of(ItemRow), ""), "tracking_id": "SHS-1", "name": "Rope", "quantity": "2"}
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder, "items.csv"), plain_table(good, good.values(), {**good, **dict(changes)}.values()))
-        found = read(table({}), items=path)
-        assert not found.report.ok or len(found.order.items) == 2
+        result = read(table({}), items=path)
+        assert not result.report.ok or len(result.order.items) == 2
 
 
 class TestOrphans:
     """Items whose order is not there."""
 
     def test_one_is_a_fault_with_its_line(self, items_file: Path) -> None:
-        """Items of one order that follow each other are told once, with their number."""
+        """Items of one order that follow each other are reported once, with their number."""
         write(items_file, item_rows(("SHS-1", "a", "1"), ("X", "b", "1"), ("Y", "c", "1"), ("Y", "d", "1")))
-        found = read(table({}), items=items_file)
+        result = read(table({}), items=items_file)
         rule = "orders.csv has no order with this tracking_id"
-        assert found.faults == [
+        assert result.faults == [
             f'{items_file}:3: tracking_id: "X": {rule}',
             f'{items_file}:4: tracking_id: "Y": {rule} (2 items from this line on)',
         ]
@@ -113,7 +113,7 @@ class TestOrphans:
         write(items_file, item_rows(("SHS-1", "a", "1")))
         assert read(table({"price": "x"}), items=items_file).places == [(2, "price")]
 
-    def test_they_are_not_told_when_an_order_could_not_be_read(self, items_file: Path) -> None:
+    def test_they_are_not_reported_when_an_order_could_not_be_read(self, items_file: Path) -> None:
         """They may belong to it."""
         write(items_file, item_rows(("X", "a", "1")))
         text = table({}, {"tracking_id": "X"}).rstrip()
@@ -121,19 +121,19 @@ class TestOrphans:
 
 
 def test_orders_without_tracking_ids_cannot_have_items(items_file: Path) -> None:
-    """It is told once, and no item is lost without a word."""
+    """There is one fault, and no item is lost silently."""
     write(items_file, item_rows(("A", "a", "1"), ("B", "b", "1")))
     text = table({}, columns=[name for name in CELLS if name != "tracking_id"])
     assert read(text, items=items_file, key="invoice_number").places == [(1, "tracking_id")]
-    found = read(table({"tracking_id": ""}), items=items_file, key="invoice_number")
-    assert found.places == [(2, "tracking_id"), (3, "tracking_id")]
+    result = read(table({"tracking_id": ""}), items=items_file, key="invoice_number")
+    assert result.places == [(2, "tracking_id"), (3, "tracking_id")]
 
 
 def test_a_header_that_is_wrong(items_file: Path) -> None:
     """The join needs the tracking id, and an unknown column offers the nearest."""
     write(items_file, item_rows(("a", "1"), columns=("name", "quantaty")))
-    found = read(table({}), items=items_file)
-    assert [(fault.file, fault.line, fault.column) for fault in found.report.faults] == [
+    result = read(table({}), items=items_file)
+    assert [(fault.file, fault.line, fault.column) for fault in result.report.faults] == [
         (str(items_file), 1, "quantaty"),
         (str(items_file), 1, "tracking_id"),
     ]
@@ -148,7 +148,7 @@ def test_a_map_names_the_columns_of_the_items_too(items_file: Path) -> None:
 
 
 def test_a_file_that_is_not_there(items_file: Path) -> None:
-    """It is told before anything is read."""
+    """The error comes before anything is read."""
     with pytest.raises(ConfigError, match=r"items\.csv: cannot be read: No such file"):
         read(table({}), items=items_file)
 

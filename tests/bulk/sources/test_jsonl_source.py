@@ -44,10 +44,10 @@ def test_a_line_is_an_order() -> None:
 def test_any_order_comes_back_from_a_line(order: Order, its_items: list[Any]) -> None:
     """Order to JSON to order is the identity."""
     tree = {**codec.unstructure(order), "items": [codec.unstructure(item) for item in its_items]}
-    found = read(codec.encode(tree))
-    assert found.order == codec.structure(json.loads(codec.encode(tree)), Order)
-    (row,) = found.rows
-    assert row.payload == codec.encode(found.order)
+    result = read(codec.encode(tree))
+    assert result.order == codec.structure(json.loads(codec.encode(tree)), Order)
+    (row,) = result.rows
+    assert row.payload == codec.encode(result.order)
     assert row.fingerprint == fingerprint_of(tree)
 
 
@@ -81,8 +81,8 @@ _json = st.recursive(
 @settings(max_examples=200, deadline=None)
 def test_any_bytes_give_rows_or_faults(data: bytes) -> None:
     """Nothing that a file can hold raises; without a row there is something to tell."""
-    found = read(data)
-    assert found.rows or found.report.fault_count
+    result = read(data)
+    assert result.rows or result.report.fault_count
 
 
 @pytest.mark.slow
@@ -90,8 +90,8 @@ def test_any_bytes_give_rows_or_faults(data: bytes) -> None:
 @settings(max_examples=200, deadline=None)
 def test_any_values_give_a_row_or_faults(changes: dict[str, Any]) -> None:
     """Whatever stands in the fields of a good order, it is an order or it has a fault, and a row can be encoded."""
-    found = read(good_json(**changes))
-    assert bool(found.rows) is found.report.ok
+    result = read(good_json(**changes))
+    assert bool(result.rows) is result.report.ok
 
 
 @given(models(Order), texts, st.booleans())
@@ -99,11 +99,11 @@ def test_any_values_give_a_row_or_faults(changes: dict[str, Any]) -> None:
 def test_any_model_gives_a_row_or_faults(order: Order, key: str, unknown: bool) -> None:
     """Also with fields that the document does not name; a row is the order that the codec reads from the line."""
     tree = {**codec.unstructure(order), "tracking_id": key}
-    found = read(codec.encode(tree), allow_unknown=unknown)
-    assert bool(found.rows) is found.report.ok
-    if found.rows:
-        assert found.order == codec.decode(codec.encode(tree), Order)
-        assert found.rows[0].payload == codec.encode(found.order)
+    result = read(codec.encode(tree), allow_unknown=unknown)
+    assert bool(result.rows) is result.report.ok
+    if result.rows:
+        assert result.order == codec.decode(codec.encode(tree), Order)
+        assert result.rows[0].payload == codec.encode(result.order)
 
 
 def test_unknown_fields_make_no_other_order_of_one() -> None:
@@ -116,11 +116,11 @@ def test_unknown_fields_make_no_other_order_of_one() -> None:
     assert list(json.loads(one.payload)["from_address"]) == [*names, "street_address"]
 
 
-def test_unknown_fields_are_told_in_their_order() -> None:
+def test_unknown_fields_are_reported_in_their_order() -> None:
     """The same file gives the same report, each time."""
     names = [f"unknown_{number}" for number in range(9)]
-    found = read(good_json(**dict.fromkeys(names, 1)))
-    assert [column for _, column in found.places] == names
+    result = read(good_json(**dict.fromkeys(names, 1)))
+    assert [column for _, column in result.places] == names
 
 
 @given(st.integers(850, 1010), st.sampled_from(("price", "epod", "nonsense", "items")))
@@ -128,15 +128,15 @@ def test_unknown_fields_are_told_in_their_order() -> None:
 def test_any_depth_gives_a_row_or_a_fault(depth: int, field: str) -> None:
     """JSON that is nested as deep as can just be read is a fault at worst."""
     deep = b'{"a":' * depth + b"1" + b"}" * depth
-    found = read(
+    result = read(
         json.dumps(good_json(**{field: 0})).encode().replace(f'"{field}": 0'.encode(), f'"{field}": '.encode() + deep)
     )
-    assert bool(found.rows) is found.report.ok
+    assert bool(result.rows) is result.report.ok
 
 
-def test_every_fault_is_told_with_line_and_path() -> None:
+def test_every_fault_is_reported_with_line_and_path() -> None:
     """Blank lines count, several faults of one line are all found, and good lines are rows."""
-    found = read(
+    result = read(
         good_json(price=48.5, from_contact={"phone": "69411942"}),
         b"",
         good_json(tracking_id="B"),
@@ -144,22 +144,24 @@ def test_every_fault_is_told_with_line_and_path() -> None:
         b'{"tracking_id": "D"',
         [1],
     )
-    assert found.places == [
+    assert result.places == [
         (1, "price"),
         (1, "from_contact.phone"),
         (4, "items[1].quantity"),
         (5, None),
         (6, None),
     ]
-    assert found.faults[0].startswith('orders.jsonl:1: price: "48.5": expected a whole number of thousandths of a cent')
-    assert [(row.line, row.key) for row in found.rows] == [(3, "B")]
+    assert result.faults[0].startswith(
+        'orders.jsonl:1: price: "48.5": expected a whole number of thousandths of a cent'
+    )
+    assert [(row.line, row.key) for row in result.rows] == [(3, "B")]
 
 
 @pytest.mark.parametrize("value", [..., None])
 def test_what_is_required_must_be_given(value: Any) -> None:
     """A field that is null is a field that is not there."""
-    found = read(good_json(service_type=value, from_address=value))
-    assert sorted(found.places) == [(1, "from_address"), (1, "service_type")]
+    result = read(good_json(service_type=value, from_address=value))
+    assert sorted(result.places) == [(1, "from_address"), (1, "service_type")]
 
 
 @pytest.mark.parametrize(
@@ -173,15 +175,15 @@ def test_what_is_required_must_be_given(value: Any) -> None:
 )
 def test_the_unit_of_money_cannot_be_mistaken(changes: dict[str, Any], path: str, words: str) -> None:
     """A price in dollars is far under the least, and one without a currency is none."""
-    found = read(good_json(**changes))
-    assert found.places == [(1, path)]
-    assert words in found.faults[0]
+    result = read(good_json(**changes))
+    assert result.places == [(1, path)]
+    assert words in result.faults[0]
 
 
 def test_a_wrong_required_value_does_not_hide_the_other_faults() -> None:
     """What is right of the line is checked as if the rest were right too."""
-    found = read(good_json(from_address={"latitude": "1"}, service_type=..., vehicle_preference="lory_10ft", price=1))
-    assert sorted(found.places) == [
+    result = read(good_json(from_address={"latitude": "1"}, service_type=..., vehicle_preference="lory_10ft", price=1))
+    assert sorted(result.places) == [
         (1, "from_address.latitude"),
         (1, "price"),
         (1, "service_type"),
@@ -191,9 +193,9 @@ def test_a_wrong_required_value_does_not_hide_the_other_faults() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"key": "to_address.zip_code"}])
 def test_a_key_that_no_ledger_keeps_is_a_fault_like_others(options: dict[str, str]) -> None:
-    """It is told with its line, and so is what is wrong further on."""
-    found = read(good_json(tracking_id="A\0", to_address={"zip_code": "B\0"}), good_json(price=1), **options)
-    assert found.places == [(1, options.get("key", "tracking_id")), (2, "price")]
+    """Its fault has its line, and later faults are reported, too."""
+    result = read(good_json(tracking_id="A\0", to_address={"zip_code": "B\0"}), good_json(price=1), **options)
+    assert result.places == [(1, options.get("key", "tracking_id")), (2, "price")]
 
 
 class TestUnknownFields:
@@ -213,9 +215,9 @@ class TestUnknownFields:
         self, changes: dict[str, Any], path: str, meant: str | None
     ) -> None:
         """At every level: a misspelt street is as lost as a misspelt price."""
-        found = read(good_json(**changes))
-        assert found.places == [(1, path)]
-        assert meant is None or f'did you mean "{meant}"' in found.faults[0]
+        result = read(good_json(**changes))
+        assert result.places == [(1, path)]
+        assert meant is None or f'did you mean "{meant}"' in result.faults[0]
 
     def test_one_is_sent_when_the_user_says_so(self) -> None:
         """Then it is kept as it is."""
@@ -231,9 +233,9 @@ class TestTimes:
         """It is never taken for UTC."""
         naive = good_json(client_time_utc="2030-03-04T09:00:00")
         assert read(naive, timezone="Asia/Singapore").order.client_time_utc == datetime(2030, 3, 4, 1, tzinfo=UTC)
-        found = read(naive)
-        assert found.places == [(1, "client_time_utc")]
-        assert "--timezone" in found.faults[0]
+        result = read(naive)
+        assert result.places == [(1, "client_time_utc")]
+        assert "--timezone" in result.faults[0]
 
     def test_one_that_is_no_text(self) -> None:
         """A number of seconds is not taken for a time."""
@@ -241,13 +243,13 @@ class TestTimes:
 
     def test_a_wrong_one_does_not_hide_other_faults(self) -> None:
         """The order is checked without its delivery window."""
-        found = read(
+        result = read(
             good_json(
                 to_time_window={"start_time_utc": "soon", "end_time_utc": "2030-03-05T04:00:00Z"},
                 to_contact={"phone": "1"},
             )
         )
-        assert found.places == [(1, "to_time_window.start_time_utc"), (1, "to_contact.phone")]
+        assert result.places == [(1, "to_time_window.start_time_utc"), (1, "to_contact.phone")]
 
 
 class TestKey:
@@ -295,7 +297,7 @@ class TestFedBack:
         (b'{"a": NaN}', "is not one JSON object"),
     ],
 )
-def test_what_is_no_order_is_told_in_one_fault(data: bytes, words: str) -> None:
+def test_what_is_no_order_is_reported_in_one_fault(data: bytes, words: str) -> None:
     """The fault says what to do."""
     (fault,) = read(data).faults
     assert fault.startswith("orders.jsonl:1: ")
@@ -309,9 +311,9 @@ def test_a_byte_order_mark_is_skipped() -> None:
 
 def test_the_reader_goes_on_after_a_line_that_is_too_long() -> None:
     """Its line counts."""
-    found = read(b"x" * (3 << 20), good_json())
-    assert found.places == [(1, None)]
-    assert [row.line for row in found.rows] == [2]
+    result = read(b"x" * (3 << 20), good_json())
+    assert result.places == [(1, None)]
+    assert [row.line for row in result.rows] == [2]
 
 
 @pytest.mark.slow

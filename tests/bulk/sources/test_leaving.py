@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
     keys: list[str]
     rules: list[str]
-    told: list[int | None]
+    lines: list[int | None]
     left: int | None
     ok: bool
     steps: list[str]
@@ -59,16 +59,16 @@ def keyed(*keys: str, **changes: dict[str, str]) -> str:
 
 def test_rows_with_faults_are_kept_before_the_first_good_one_is_given() -> None:
     """Two faults of one row are one row; what is left is known, and kept, before anything can be sent."""
-    found = leave(keyed("A", "B", "C", B={**BAD, "from_contact.phone": "1"}))
-    assert (found.keys, found.left, found.ok) == (["A", "C"], 1, True)
-    assert found.steps == ["kept", "A", "C"]
-    assert found.told == [3, 3]
+    result = leave(keyed("A", "B", "C", B={**BAD, "from_contact.phone": "1"}))
+    assert (result.keys, result.left, result.ok) == (["A", "C"], 1, True)
+    assert result.steps == ["kept", "A", "C"]
+    assert result.lines == [3, 3]
 
 
 def test_a_good_file_leaves_nothing() -> None:
     """All its rows are given, in their order, and nothing is kept."""
-    found = leave(keyed("B", "A", "C"))
-    assert (found.steps, found.left, found.ok) == (["B", "A", "C"], None, True)
+    result = leave(keyed("B", "A", "C"))
+    assert (result.steps, result.left, result.ok) == (["B", "A", "C"], None, True)
 
 
 @pytest.mark.parametrize("bad", ["", "A", "A2"])
@@ -77,23 +77,23 @@ def test_of_rows_with_one_key_none_is_taken(bad: str) -> None:
     rows = [{"tracking_id": key} for key in ("A", "B", "A", "C", "A")]
     if bad:
         rows[0 if bad == "A" else 2].update(BAD)
-    found = leave(table(*rows))
-    assert (found.keys, found.left, found.ok) == (["B", "C"], 3, True)
-    assert sum("one order, one key" in rule for rule in found.rules) == (2 if bad else 3)
+    result = leave(table(*rows))
+    assert (result.keys, result.left, result.ok) == (["B", "C"], 3, True)
+    assert sum("one order, one key" in rule for rule in result.rules) == (2 if bad else 3)
 
 
 def test_lines_of_json_are_left_out_too() -> None:
     """A line that is no JSON, one with a fault, and those with one key."""
     lines = [good_json(tracking_id=key) for key in "ABCDB"]
     lines[2]["price"] = 1
-    found = leave("\n".join([*map(json.dumps, lines), "{"]), name="orders.jsonl")
-    assert (found.keys, found.left, found.ok) == (["A", "D"], 4, True)
+    result = leave("\n".join([*map(json.dumps, lines), "{"]), name="orders.jsonl")
+    assert (result.keys, result.left, result.ok) == (["A", "D"], 4, True)
 
 
 def test_where_no_row_is_good_the_file_is_refused() -> None:
     """There is nothing to go on with, so nothing is left out."""
-    found = leave(keyed("A", "B", A=BAD, B=BAD))
-    assert (found.steps, found.left, found.ok) == ([], None, False)
+    result = leave(keyed("A", "B", A=BAD, B=BAD))
+    assert (result.steps, result.left, result.ok) == ([], None, False)
 
 
 @pytest.mark.parametrize(
@@ -109,17 +109,17 @@ def test_where_no_row_is_good_the_file_is_refused() -> None:
 )
 def test_a_fault_of_the_whole_file_refuses_it(data: bytes | str) -> None:
     """Its header, its quotes, its bytes: which rows it is about is not certain."""
-    found = leave(data)
-    assert (found.steps, found.left, found.ok) == ([], None, False)
+    result = leave(data)
+    assert (result.steps, result.left, result.ok) == ([], None, False)
 
 
 def test_a_row_with_too_many_cells_is_left_out() -> None:
     """On a line of its own it is one row, whatever it says."""
-    found = leave(keyed("A", "B") + "C,x\n")
-    assert (found.keys, found.left, found.ok) == (["A", "B"], 1, True)
+    result = leave(keyed("A", "B") + "C,x\n")
+    assert (result.keys, result.left, result.ok) == (["A", "B"], 1, True)
 
 
-def test_a_folder_of_temporary_files_without_room_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_folder_of_temporary_files_without_room_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Rows and items wait there, and those of a large file may not fit."""
     connect = sqlite3.connect
 
@@ -137,13 +137,13 @@ def test_a_folder_of_temporary_files_without_room_is_told(monkeypatch: pytest.Mo
 
 
 def test_warnings_stay(tmp_path: Path) -> None:
-    """What only looks wrong is told, and sent."""
+    """An order with a warning only is sent."""
     late = {
         "from_time_window.start_time_utc": "2020-01-01T00:00:00Z",
         "from_time_window.end_time_utc": "2020-01-01T01:00:00Z",
     }
-    found = leave(keyed("A", "B", A=late, B=BAD))
-    assert (found.keys, found.left, found.ok) == (["A"], 1, True)
+    result = leave(keyed("A", "B", A=late, B=BAD))
+    assert (result.keys, result.left, result.ok) == (["A"], 1, True)
 
 
 # --- items -----------------------------------------------------------------------------------------------------------
@@ -159,9 +159,9 @@ def items_of(folder: Path, *rows: tuple[str, str]) -> Path:
 def test_an_order_with_a_faulty_item_is_left_out_whole(tmp_path: Path) -> None:
     """And the items of an order that is left out are no orphans."""
     items = items_of(tmp_path, ("A", "1"), ("B", "1"), ("B", "many"), ("C", "1"))
-    found = leave(keyed("A", "B", "C", C=BAD), items=items)
-    assert (found.keys, found.left, found.ok) == (["A"], 2, True)
-    assert f"an item of this order has faults: {items}:4" in found.rules
+    result = leave(keyed("A", "B", "C", C=BAD), items=items)
+    assert (result.keys, result.left, result.ok) == (["A"], 2, True)
+    assert f"an item of this order has faults: {items}:4" in result.rules
 
 
 @pytest.mark.parametrize(
@@ -169,16 +169,16 @@ def test_an_order_with_a_faulty_item_is_left_out_whole(tmp_path: Path) -> None:
 )
 def test_an_item_of_nobody_refuses_the_file(tmp_path: Path, row: tuple[str, str]) -> None:
     """Perhaps it is one of an order that would be sent without it."""
-    found = leave(keyed("A", "B", B=BAD), items=items_of(tmp_path, ("A", "1"), row))
-    assert (found.steps, found.left, found.ok) == ([], None, False)
+    result = leave(keyed("A", "B", B=BAD), items=items_of(tmp_path, ("A", "1"), row))
+    assert (result.steps, result.left, result.ok) == ([], None, False)
 
 
 def test_items_of_a_row_that_cannot_be_read_refuse_the_file(tmp_path: Path) -> None:
     """Whose they are is not known; without any such item the other rows are taken."""
-    found = leave(keyed("A", "B") + "C,x\n", items=items_of(tmp_path, ("A", "1"), ("C", "1")))
-    assert (found.steps, found.ok) == ([], False)
-    found = leave(keyed("A", "B") + "C,x\n", items=items_of(tmp_path, ("A", "1")))
-    assert (found.keys, found.left, found.ok) == (["A", "B"], 1, True)
+    result = leave(keyed("A", "B") + "C,x\n", items=items_of(tmp_path, ("A", "1"), ("C", "1")))
+    assert (result.steps, result.ok) == ([], False)
+    result = leave(keyed("A", "B") + "C,x\n", items=items_of(tmp_path, ("A", "1")))
+    assert (result.keys, result.left, result.ok) == (["A", "B"], 1, True)
 
 
 def test_without_leaving_the_faults_are_those_of_before(tmp_path: Path) -> None:
@@ -193,10 +193,10 @@ def test_without_leaving_the_faults_are_those_of_before(tmp_path: Path) -> None:
 @settings(deadline=None)
 def test_every_row_is_taken_or_left(rows: list[tuple[str, bool]]) -> None:
     """A row is taken if it has no fault, and its key stands nowhere else; the others are left, or all refused."""
-    found = leave(table(*({"tracking_id": key, **(BAD if bad else {})} for key, bad in rows)))
+    result = leave(table(*({"tracking_id": key, **(BAD if bad else {})} for key, bad in rows)))
     keys = [key for key, _ in rows]
     good = [key for key, bad in rows if not bad and keys.count(key) == 1]
     if good:
-        assert (found.keys, found.left or 0, found.ok) == (good, len(rows) - len(good), True)
+        assert (result.keys, result.left or 0, result.ok) == (good, len(rows) - len(good), True)
     else:
-        assert (found.steps, found.left, found.ok) == ([], None, False)
+        assert (result.steps, result.left, result.ok) == ([], None, False)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gotsurge_async.bulk.sources.lines import MAX_LINE, CsvGrid, Digested, Record, Text
+from gotsurge_async.bulk.sources.grid import CsvGrid, Record
+from gotsurge_async.bulk.sources.lines import MAX_LINE, Digested, Text
 
 from .kit import read, table, two_lines
 
@@ -44,7 +45,7 @@ def test_lines_do_not_hang_on_how_the_bytes_arrive(data: bytes, few: int) -> Non
     assert lines_of(data, few) == data.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True)
 
 
-def test_the_digest_is_told_every_byte() -> None:
+def test_the_digest_covers_every_byte() -> None:
     """Also those of the mark and of lines that are left out."""
     data = b"\xef\xbb\xbf" + b"x" * (MAX_LINE + 5) + b"\r\nend"
     stream = Digested(io.BytesIO(data))
@@ -106,10 +107,10 @@ _pieces = st.sampled_from(("a", "é", ",", '"b\nc"', '"d""e\r\n"', "\n", "\r", "
 @given(st.lists(_pieces, max_size=30).map("".join), st.integers(1, 8))
 @settings(max_examples=300, deadline=None)
 def test_records_are_those_of_the_csv_module(text: str, few: int) -> None:
-    """Without a quote out of place nothing is told, and each record has its lines; those without text are left out."""
-    told: list[tuple[int, str]] = []
+    """Without a quote out of place there is no fault, and each record has its lines; empty ones are left out."""
+    messages: list[tuple[int, str]] = []
     grid = CsvGrid(Digested(Dribble(text.encode(), few)), None, ",")
-    found = list(grid.records(lambda line, rule: told.append((line, rule))))
+    outcome = list(grid.records(lambda line, rule: messages.append((line, rule))))
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     wanted: list[Record] = []
     start = 1
@@ -119,10 +120,10 @@ def test_records_are_those_of_the_csv_module(text: str, few: int) -> None:
                 wanted.append(Record(start, cells, False, reader.line_num))
             start = reader.line_num + 1
     except csv.Error:
-        assert told
-        assert found[: len(wanted)] == wanted
+        assert messages
+        assert outcome[: len(wanted)] == wanted
     else:
-        assert (told, found) == ([], wanted)
+        assert (messages, outcome) == ([], wanted)
 
 
 _bytes = st.sampled_from((b"a", b",", b'"', b'""', b"\n", b"\r", b"\0", b"\xff", b"\xc3\xa9", b'"b\nc"', b"PK"))
@@ -134,9 +135,9 @@ def test_records_do_not_hang_on_how_the_bytes_arrive(data: bytes, few: int) -> N
     """However they are cut, the records and their faults are those of the whole."""
 
     def records(few: int) -> tuple[list[Record], list[tuple[int, str]], bool]:
-        told: list[tuple[int, str]] = []
+        messages: list[tuple[int, str]] = []
         grid = CsvGrid(Digested(Dribble(data, few)), None, ",")
-        return list(grid.records(lambda line, rule: told.append((line, rule)))), told, grid.stopped
+        return list(grid.records(lambda line, rule: messages.append((line, rule)))), messages, grid.stopped
 
     assert records(few) == records(1 << 20)
 
@@ -146,17 +147,17 @@ def test_lines_are_physical_lines() -> None:
     head, row = two_lines({"pickup_note_to_driver": "first\nsecond\r\nthird"})
     empty = "," * head.count(",")
     bad = row.replace("48.50", "x")
-    found = read(f"{head}{row}\n{empty}\n{bad}{bad}")
-    assert [each.line for each in found.rows] == [2]
-    assert found.places == [(7, "price"), (10, "price")]
+    outcome = read(f"{head}{row}\n{empty}\n{bad}{bad}")
+    assert [each.line for each in outcome.rows] == [2]
+    assert outcome.places == [(7, "price"), (10, "price")]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_every_line_end_is_taken(end: str) -> None:
     """Files of Unix, Windows and the old Macintosh read alike."""
-    found = read(table({}, {"tracking_id": "B"}, {"tracking_id": "C", "price": "x"}, end=end))
-    assert [(row.line, row.key) for row in found.rows] == [(2, "SHS-1"), (3, "B")]
-    assert found.places == [(4, "price")]
+    outcome = read(table({}, {"tracking_id": "B"}, {"tracking_id": "C", "price": "x"}, end=end))
+    assert [(row.line, row.key) for row in outcome.rows] == [(2, "SHS-1"), (3, "B")]
+    assert outcome.places == [(4, "price")]
 
 
 @pytest.mark.parametrize("quoted", [False, True])
@@ -165,37 +166,45 @@ def test_text_that_a_formula_keeps_is_text(quoted: bool) -> None:
     head, row = two_lines({"to_address.zip_code": "ZIP", "invoice_number": "NUMBER"})
     for name, wrapped in (("ZIP", '="018956"'), ("NUMBER", '="A"&"B"')):
         row = row.replace(name, '"' + wrapped.replace('"', '""') + '"' if quoted else wrapped)
-    found = read(head + row)
-    assert (found.order.to_address.zip_code, found.order.invoice_number) == ("018956", '="A"&"B"')
+    outcome = read(head + row)
+    assert (outcome.order.to_address.zip_code, outcome.order.invoice_number) == ("018956", '="A"&"B"')
 
 
 def test_short_and_long_rows_are_faults() -> None:
     """A row with another number of cells than the header is not read as if it were right."""
     head, row = two_lines()
-    found = read(head + f"{row.rstrip()},more\n{row.rstrip()},,\n{row.partition(',')[2]}")
-    assert found.places == [(2, None), (4, None)]
-    assert "20 cells, but the header has 19" in found.faults[0]
-    assert "18 cells" in found.faults[1]
-    assert [each.line for each in found.rows] == [3]
+    outcome = read(head + f"{row.rstrip()},more\n{row.rstrip()},,\n{row.partition(',')[2]}")
+    assert outcome.places == [(2, None), (4, None)]
+    assert "20 cells, but the header has 19" in outcome.faults[0]
+    assert "18 cells" in outcome.faults[1]
+    assert [each.line for each in outcome.rows] == [3]
 
 
-def test_one_that_is_never_closed_does_not_hide_the_next_faults() -> None:
-    """The lines behind it are read again as rows."""
+def test_a_quote_that_is_never_closed_ends_the_file() -> None:
+    """The fault names the line of the quote; where rows start after that is not certain."""
     head, row = two_lines()
-    opened = row.replace("SHS-1,", 'B,"', 1)
-    found = read(head + row + opened + row.replace("48.50", "x") + row)
-    assert found.places == [(3, None), (4, "price")]
-    assert "never closed" in found.faults[0]
-    assert [each.line for each in found.rows] == [2, 5]
+    result = read(head + row + row.replace("SHS-1,", 'B,"', 1) + row.replace("48.50", "x") + row)
+    assert result.places == [(3, None)]
+    assert "never closed; the rest of the file was not read" in result.faults[0]
+    assert [each.line for each in result.rows] == [2]
 
 
-def test_one_that_a_later_line_seems_to_close() -> None:
-    """Both lines are named, and the later one is read again."""
+def test_a_quote_that_a_later_line_seems_to_close() -> None:
+    """The fault names both lines."""
     head, row = two_lines()
-    found = read(head + row.replace("SHS-1,", 'A,"', 1) + row.replace("SHS-1", '"B"'))
-    assert found.places == [(2, None)]
-    assert "line 3" in found.faults[0]
-    assert [each.key for each in found.rows] == ["B"]
+    result = read(head + row.replace("SHS-1,", 'A,"', 1) + row.replace("SHS-1", '"B"'))
+    assert result.places == [(2, None)]
+    assert "before line 3" in result.faults[0]
+    assert "the rest of the file was not read" in result.faults[0]
+
+
+@pytest.mark.parametrize("broken", ["x" * (MAX_LINE + 1), "\n".join(['"a', *['b","c'] * (MAX_LINE // 4)])])
+def test_a_record_that_is_too_long_ends_the_file(broken: str) -> None:
+    """On one line or on many: it is a fault of its first line, and the rows above are read."""
+    head, row = two_lines()
+    result = read(head + row + broken + "\n" + row)
+    assert result.places == [(3, None)]
+    assert [each.line for each in result.rows] == [2]
 
 
 def test_one_inside_a_quoted_value() -> None:
@@ -206,23 +215,17 @@ def test_one_inside_a_quoted_value() -> None:
     assert order.from_address.street_address == '7" Loyang Way 4'
 
 
-def test_a_file_of_nothing_else_is_given_up() -> None:
-    """The reader does not look at the same lines for ever."""
-    found = read("tracking_id\n" + '"a\n"b"c\n' * 1000)
-    assert "the rest of the file was not read" in found.faults[-1]
-
-
 def test_a_value_that_is_too_long() -> None:
     """It is a fault of its line, and the next row is read."""
     head, row = two_lines()
-    found = read(head + row.replace("7 Loyang", "7" * 200_000) + row)
-    assert found.places == [(2, None)]
-    assert "longer than" in found.faults[0]
-    assert [each.line for each in found.rows] == [3]
+    outcome = read(head + row.replace("7 Loyang", "7" * 200_000) + row)
+    assert outcome.places == [(2, None)]
+    assert "longer than" in outcome.faults[0]
+    assert [each.line for each in outcome.rows] == [3]
 
 
 @pytest.mark.slow
 def test_a_value_without_end_stays_small() -> None:
     """More than any order needs is not taken into memory."""
-    found = read("tracking_id\n" + '"' + "a\n" * 100_000)
-    assert (2, None) in found.places
+    outcome = read("tracking_id\n" + '"' + "a\n" * 100_000)
+    assert (2, None) in outcome.places

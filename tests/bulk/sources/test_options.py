@@ -1,4 +1,4 @@
-"""What a user says about a file, and where it cannot be right."""
+"""The options of a user about a file, and map files: what they may contain, and that nothing else passes."""
 
 from datetime import datetime
 from pathlib import Path
@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from gotsurge_async.bulk.sources import ColumnMap, FileMap, SourceOptions
-from gotsurge_async.bulk.sources.options import zone_named
+from gotsurge_async.bulk.sources.maps.column_map import Dates, Dialect, Join, zone_named
+from gotsurge_async.bulk.sources.options import read_map
 from gotsurge_async.errors import ConfigError
 from tests.support.order_forms import NOW
-
-from .kit import write
 
 
 @pytest.mark.parametrize(
@@ -45,35 +44,117 @@ def test_a_tab_can_be_written_in_three_ways(text: str) -> None:
     assert SourceOptions(now=NOW, delimiter=text).delimiter == "\t"
 
 
-def test_a_map_file(tmp_path: Path) -> None:
-    """Dotted names may stand in quotes or not, and values are written as TOML has them."""
-    path = write(
-        tmp_path / "map.toml",
-        'ignore = ["Remark"]\n[columns]\n"Ship to" = "to_address.street_address"\n'
-        '[constants]\nfrom_address.country = "SG"\n"to_address.country" = "MY"\ncargo_net_quantity = 4\n'
-        "client_time_utc = 2030-03-04T01:00:00Z\n"
-        '[items.columns]\nQty = "quantity"\n[items.constants]\nweight_unit = "kg"\n',
-    )
-    assert FileMap.load(path) == FileMap(
+def test_a_system_without_time_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows has none unless they were installed."""
+    monkeypatch.setattr("gotsurge_async.bulk.sources.maps.column_map.available_timezones", set)
+    with pytest.raises(ConfigError, match="pip install tzdata"):
+        zone_named("Asia/Nowhere")
+
+
+# --- map files ---
+
+WHOLE = b"""
+ignore = ["Remark"]
+[file]
+sheet = "March"
+header_row = 3
+delimiter = "tab"
+encoding = "cp1252"
+timezone = "Asia/Singapore"
+[columns]
+"Order No" = "tracking_id"
+[join]
+to_address.street_address = { columns = ["Block", "Street"], with = ", " }
+"to_time_window.end_time_utc" = ["Day"]
+[constants]
+currency = "SGD"
+cargo_net_quantity = 4
+client_time_utc = 2030-03-04T01:00:00Z
+[defaults]
+to_address.country = "SG"
+[dates]
+"*" = "31/12/2030 23:59"
+client_time_utc = { like = ["31.12.30"], zone = "UTC", time = "09:00", minutes_later = 30 }
+[numbers]
+price = "S$1,234.56"
+[phones]
+"*" = "+65 61234567"
+[values.broadcast_preference]
+Marine = "marine"
+"*" = "all"
+[values]
+to_contact.company_name = { 1 = "One" }
+[clean]
+"*" = "spaces"
+tracking_id = ["unquote", "upper"]
+[items.columns]
+Qty = "quantity"
+[items.file]
+sheet = "Items"
+"""
+
+
+def test_all_that_may_stand_in_one() -> None:
+    """Dotted names may stand in quotes or not."""
+    assert read_map(WHOLE, "m.toml") == FileMap(
         orders=ColumnMap(
-            columns={"Ship to": "to_address.street_address"},
+            ignore=frozenset({"Remark"}),
+            columns={"Order No": "tracking_id"},
+            join={
+                "to_address.street_address": Join(columns=("Block", "Street"), between=", "),
+                "to_time_window.end_time_utc": Join(columns=("Day",)),
+            },
             constants={
-                "from_address.country": "SG",
-                "to_address.country": "MY",
+                "currency": "SGD",
                 "cargo_net_quantity": "4",
                 "client_time_utc": "2030-03-04T01:00:00+00:00",
             },
-            ignore=frozenset({"Remark"}),
+            defaults={"to_address.country": "SG"},
+            dates={
+                "*": Dates(like=("31/12/2030 23:59",)),
+                "client_time_utc": Dates(like=("31.12.30",), zone="UTC", time="09:00", minutes_later=30),
+            },
+            numbers={"price": "S$1,234.56"},
+            phones={"*": "+65 61234567"},
+            values={
+                "broadcast_preference": {"Marine": "marine", "*": "all"},
+                "to_contact.company_name": {"1": "One"},
+            },
+            clean={"*": ("spaces",), "tracking_id": ("unquote", "upper")},
+            dialect=Dialect(sheet="March", header_row=3, delimiter="\t", encoding="cp1252"),
         ),
-        items=ColumnMap(columns={"Qty": "quantity"}, constants={"weight_unit": "kg"}),
+        items=ColumnMap(columns={"Qty": "quantity"}, dialect=Dialect(sheet="Items")),
+        timezone="Asia/Singapore",
     )
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[columns", "is not TOML"),
-        (b"\xff", "is not TOML"),
+        ('[colums]\nA = "price"', 'm.toml: "colums" is none of file, columns, .*; did you mean "columns"'),
+        ('[file]\nsheets = "A"', 'm.toml: file: "sheets" is none of .*did you mean "sheet"'),
+        ('[file]\nheader_row = "3"', "header_row is a number"),
+        ("[file]\nheader_row = 0", "m.toml: the header row is counted from 1"),
+        ('[file]\nencoding = "utf9"', 'm.toml: encoding "utf9" is not known'),
+        ('[file]\ntimezone = "Asia/Singapor"', 'm.toml: time zone .* did you mean "Asia/Singapore"'),
+        ("file = 1", "file is a table"),
+        ('[join]\ntracking_id = "A"', "join: tracking_id: columns: give a list of texts"),
+        ('[join]\ntracking_id = { columns = ["A"], by = " " }', '"by" is none of columns, with'),
+        ('[join]\nnope = ["A"]', 'join nope": there is no field "nope"'),
+        ('[columns]\nA = "price"\n[join]\nprice = ["B"]', '"join price" and "A" both give price'),
+        ('[defaults]\nprise = "1"', 'default prise": there is no field "prise"; did you mean "price"'),
+        ('[dates]\nprise = "31/12/2030 23:59"', 'there is no field "prise"'),
+        ('[dates]\n"*" = "dd/mm/yyyy"', "m.toml: dates: .*no sample of a time: write 31 December 2030"),
+        ('[dates]\n"*" = { like = "31/12/2030", at = "9" }', '"at" is none of like, zone, time'),
+        ('[dates]\n"*" = { like = "31/12/2030 23:59", zone = "SGT" }', 'time zone "SGT" is not known'),
+        ('[dates]\n"*" = { minutes_later = "1" }', "minutes_later is a whole number"),
+        ('[numbers]\nprice = "12"', "m.toml: numbers: price: .*write 1234.56"),
+        ('[phones]\n"*" = "61234567"', "m.toml: phones: .*with its country apart"),
+        ('[values]\nservice_type = "ftl"', "values: service_type: is a table"),
+        ('[values.nope]\nA = "b"', 'values nope": there is no field "nope"'),
+        ('[clean]\n"*" = "trimm"', '"trimm" is none of spaces, unquote, upper, lower'),
+        ('[items.file]\ntimezone = "UTC"', 'items: file: "timezone" is none of'),
+        ("[[[", "is not TOML"),
         ('[columns]\nA = "to_adress.city"', 'did you mean "to_address.city"'),
         ('[columns]\nA = "price"\nB = "price"', '"B" and "A" both give price'),
         ('[columns]\nA = "price"\n[constants]\nprice = 5', "both give price"),
@@ -87,22 +168,21 @@ def test_a_map_file(tmp_path: Path) -> None:
         ('[items.columns]\nA = "price"', "there is no field"),
     ],
 )
-def test_a_map_file_that_cannot_be_right(tmp_path: Path, text: str | bytes, words: str) -> None:
-    """The message names the file, the entry and what would be right."""
-    path = write(tmp_path / "map.toml", text)
+def test_an_error_in_a_map_is_reported_with_its_place(text: str, words: str) -> None:
+    """Whatever is not known is a fault, with the name that was probably meant."""
     with pytest.raises(ConfigError, match=words) as caught:
-        FileMap.load(path)
-    assert str(caught.value).startswith(str(path))
+        read_map(text.encode(), "m.toml")
+    assert "m.toml" in str(caught.value)
 
 
-def test_a_map_file_that_is_not_there(tmp_path: Path) -> None:
-    """It is told by name."""
+def test_a_file_that_is_not_a_map(tmp_path: Path) -> None:
+    """One that is not there, one that is not UTF-8, and one that is far too large."""
+    path = tmp_path / "map.toml"
     with pytest.raises(ConfigError, match=r"map\.toml: cannot be read"):
-        FileMap.load(tmp_path / "map.toml")
-
-
-def test_a_system_without_time_zones_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows has none unless they were installed."""
-    monkeypatch.setattr("gotsurge_async.bulk.sources.options.available_timezones", set)
-    with pytest.raises(ConfigError, match="pip install tzdata"):
-        zone_named("Asia/Nowhere")
+        FileMap.load(path)
+    path.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=r"map\.toml: is not TOML"):
+        FileMap.load(path)
+    path.write_bytes(b"#" * (1 << 21))
+    with pytest.raises(ConfigError, match="larger than any map"):
+        FileMap.load(path)

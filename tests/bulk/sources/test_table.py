@@ -29,28 +29,28 @@ def test_an_unknown_column_offers_the_nearest(wrong: str, meant: str) -> None:
 
 
 def test_a_column_that_stands_twice() -> None:
-    """Nobody can say which of the two is meant."""
+    """Which of the two is meant is not known."""
     head, row = two_lines()
     (fault,) = read(f"{head.rstrip()},price\n{row.rstrip()},50").faults
     assert fault == "orders.csv:1: price: stands twice (columns 7 and 20): remove one of them"
 
 
-def test_required_columns_that_are_missing_are_told_once_and_rows_are_still_read() -> None:
+def test_required_columns_that_are_missing_are_reported_once_and_rows_are_still_read() -> None:
     """Faults of the cells are found also when no order can be made."""
     columns = [name for name in CELLS if name not in ("service_type", "from_time_window.end_time_utc")]
     columns = [name for name in columns if not name.startswith("to_address.")]
-    found = read(table({"price": "x"}, {"price": "0.50"}, columns=columns))
+    result = read(table({"price": "x"}, {"price": "0.50"}, columns=columns))
     missing = [(1, "from_time_window.end_time_utc"), (1, "service_type"), (1, "to_address")]
-    assert sorted(found.places, key=str) == [*missing, (2, "price"), (3, "price")]
+    assert sorted(result.places, key=str) == [*missing, (2, "price"), (3, "price")]
 
 
 def test_columns_without_a_name_must_be_empty() -> None:
     """What stands there would be lost without a word."""
     head, row = table({}, {"tracking_id": "B"}).split("\n", 1)
     first, second = row.splitlines()
-    found = read(f"{head},\n{first},\n{second},x\n")
-    assert found.places == [(3, "column 20")]
-    assert [each.key for each in found.rows] == ["SHS-1"]
+    result = read(f"{head},\n{first},\n{second},x\n")
+    assert result.places == [(3, "column 20")]
+    assert [each.key for each in result.rows] == ["SHS-1"]
 
 
 def test_lists_and_free_objects_have_no_column() -> None:
@@ -117,8 +117,8 @@ def test_a_fault_names_the_column_as_the_user_knows_it() -> None:
     """Not the field that it was mapped to."""
     file_map = FileMap(orders=ColumnMap(columns={"Preis": "price"}))
     cells = {name: value for name, value in CELLS.items() if name != "price"}
-    found = read(plain_table([*cells, "Preis"], [*cells.values(), "1,50"]), file_map=file_map)
-    assert found.places == [(2, "Preis")]
+    result = read(plain_table([*cells, "Preis"], [*cells.values(), "1,50"]), file_map=file_map)
+    assert result.places == [(2, "Preis")]
 
 
 def test_all_unknown_columns_can_be_ignored() -> None:
@@ -127,9 +127,9 @@ def test_all_unknown_columns_can_be_ignored() -> None:
 
 
 def test_a_constant_and_a_column_for_one_field() -> None:
-    """Nobody can say which of the two is meant."""
-    found = read(table({}), file_map=FileMap(orders=ColumnMap(constants={"service_type": "ltl"})))
-    assert found.places == [(1, "service_type")]
+    """Which of the two is meant is not known."""
+    result = read(table({}), file_map=FileMap(orders=ColumnMap(constants={"service_type": "ltl"})))
+    assert result.places == [(1, "service_type")]
 
 
 @pytest.mark.parametrize("field", ["price", "from_address.latitude"])
@@ -139,10 +139,10 @@ def test_a_column_that_is_a_constant_too_hides_no_fault(field: str) -> None:
     assert read(table({field: "seven"}), file_map=file_map).places == [(1, field), (2, field)]
 
 
-def test_columns_that_a_map_gives_too_are_told_in_their_order() -> None:
-    """Two readings of a file say the same, in every process."""
-    found = read(table({}), file_map=FileMap(orders=ColumnMap(constants=CELLS)))
-    assert found.places == [(1, name) for name in CELLS]
+def test_columns_that_a_map_gives_too_are_reported_in_their_order() -> None:
+    """The order of the faults is the same in every process."""
+    result = read(table({}), file_map=FileMap(orders=ColumnMap(constants=CELLS)))
+    assert result.places == [(1, name) for name in CELLS]
 
 
 def test_a_constant_is_read_as_a_cell_is() -> None:
@@ -156,9 +156,9 @@ def test_a_column_that_the_map_names_must_be_there(tmp_path: Path) -> None:
     path = write(tmp_path / "map.toml", '[columns]\nfare = "price"\n"Ref." = "invoice_number"\n')
     cells = {name: cell for name, cell in CELLS.items() if name not in ("price", "invoice_number")}
     text = table({"Fare": "48.50"}, columns=[*cells, "Fare"])
-    found = read(text, file_map=FileMap.load(path))
+    result = read(text, file_map=FileMap.load(path))
     lacking = "from this column, and the file has none of that name"
-    assert found.faults == [
+    assert result.faults == [
         'orders.csv:1: Fare: there is no such column; did you mean "fare"?',
         f'orders.csv:1: fare: the map {path} takes price {lacking}; did you mean "Fare"?',
         f"orders.csv:1: Ref.: the map {path} takes invoice_number {lacking}",

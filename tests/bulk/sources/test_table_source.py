@@ -28,12 +28,12 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 
 def test_a_row_is_an_order() -> None:
     """Text, numbers, money, times and nested objects are read; the row carries all that a push needs."""
-    found = read(table({}))
-    assert found.order == good_order()
-    (row,) = found.rows
+    result = read(table({}))
+    assert result.order == good_order()
+    (row,) = result.rows
     assert (row.line, row.key) == (2, "SHS-1")
     assert row.payload == codec.encode(good_order())
-    assert found.columns == tuple(CELLS)
+    assert result.columns == tuple(CELLS)
     assert json.loads(row.original) == list(CELLS.values())
     assert len(row.fingerprint) == 16
 
@@ -42,9 +42,9 @@ def test_a_row_is_an_order() -> None:
 @settings(max_examples=60, deadline=None)
 def test_any_order_comes_back_from_a_table(order: Order) -> None:
     """Order to CSV row to order is the identity, and what is sent is what the codec makes of the order."""
-    found = read(table(cells_of(order), columns=columns_of(Order)))
-    assert found.order == order
-    (row,) = found.rows
+    result = read(table(cells_of(order), columns=columns_of(Order)))
+    assert result.order == order
+    (row,) = result.rows
     assert row.payload == codec.encode(order)
     assert row.fingerprint == fingerprint_of(codec.unstructure(order))
 
@@ -74,8 +74,8 @@ _bytes = st.binary(max_size=400) | st.lists(
 @settings(max_examples=200, deadline=None)
 def test_any_bytes_give_rows_or_faults(data: bytes) -> None:
     """Nothing that a file can hold raises; without a row there is something to tell."""
-    found = read(data)
-    assert found.rows or found.report.fault_count or found.report.warning_count
+    result = read(data)
+    assert result.rows or result.report.fault_count or result.report.warning_count
 
 
 _cells = st.sampled_from(
@@ -89,15 +89,15 @@ _cells = st.sampled_from(
 @settings(max_examples=200, deadline=None)
 def test_any_cells_give_a_row_or_faults(changes: list[tuple[str, str]]) -> None:
     """Whatever is written into the cells of a good row, it is an order or it has a fault."""
-    found = read(table(dict(changes)))
-    if found.rows:
-        assert found.rows[0].payload == codec.encode(found.order)
-    assert bool(found.rows) is found.report.ok
+    result = read(table(dict(changes)))
+    if result.rows:
+        assert result.rows[0].payload == codec.encode(result.order)
+    assert bool(result.rows) is result.report.ok
 
 
 def test_five_faults_give_five_lines() -> None:
-    """Every fault of the file is told, with file, line, column, value and rule, also two in one row."""
-    found = read(
+    """Every fault of the file is reported, with file, line, column, value and rule, also two in one row."""
+    result = read(
         table(
             {"tracking_id": "A", "price": "1,50"},
             {"tracking_id": "B", "to_contact.vessel_imo": "9074728", "from_contact.phone": "69411942"},
@@ -106,21 +106,21 @@ def test_five_faults_give_five_lines() -> None:
             {"tracking_id": "E", "vehicle_preference": "lory_10ft"},
         )
     )
-    assert found.faults[0] == 'orders.csv:2: price: "1,50": money is a decimal such as 48.50'
-    assert sorted(found.places) == [
+    assert result.faults[0] == 'orders.csv:2: price: "1,50": money is a decimal such as 48.50'
+    assert sorted(result.places) == [
         (2, "price"),
         (3, "from_contact.phone"),
         (3, "to_contact.vessel_imo"),
         (5, "from_time_window.end_time_utc"),
         (6, "vehicle_preference"),
     ]
-    assert [row.key for row in found.rows] == ["C"]
+    assert [row.key for row in result.rows] == ["C"]
 
 
 def test_a_fault_does_not_hide_the_checks_of_the_same_row() -> None:
     """A row with a wrong optional value is still checked as an order."""
-    found = read(table({"cargo_net_quantity": "4.0", "to_time_window.end_time_utc": "2030-03-05T01:00:00Z"}))
-    assert found.places == [(2, "cargo_net_quantity"), (2, "to_time_window.end_time_utc")]
+    result = read(table({"cargo_net_quantity": "4.0", "to_time_window.end_time_utc": "2030-03-05T01:00:00Z"}))
+    assert result.places == [(2, "cargo_net_quantity"), (2, "to_time_window.end_time_utc")]
 
 
 def test_a_byte_order_mark_is_not_part_of_the_first_column() -> None:
@@ -130,7 +130,7 @@ def test_a_byte_order_mark_is_not_part_of_the_first_column() -> None:
 
 @pytest.mark.parametrize(("delimiter", "option"), [(";", ";"), ("\t", "tab"), ("\t", "\\t"), ("|", "|")])
 def test_other_delimiters(delimiter: str, option: str) -> None:
-    """The delimiter is the user's; the wrong one is told from the header alone."""
+    """The delimiter is the user's; the wrong one is reported from the header alone."""
     text = table({}, delimiter=delimiter)
     assert read(text, delimiter=option).order == good_order()
     (fault,) = read(text).faults
@@ -165,33 +165,33 @@ def test_white_space_around_a_cell_is_not_part_of_it() -> None:
         (b"x" * (1 << 20) + b"y\n", "longer than"),
     ],
 )
-def test_what_is_no_table_is_told_in_one_fault(data: bytes, words: str) -> None:
+def test_what_is_no_table_is_reported_in_one_fault(data: bytes, words: str) -> None:
     """The first line of a file that is something else says what to do, and no more."""
-    found = read(data)
-    (fault,) = found.faults
+    result = read(data)
+    (fault,) = result.faults
     assert words in fault
-    assert found.rows == []
+    assert result.rows == []
 
 
 def test_a_header_alone_is_a_warning() -> None:
     """No order is no fault, but hardly meant."""
-    found = read(table(columns=CELLS))
-    assert found.faults == []
-    assert [str(warning) for warning in found.report.warnings] == ["orders.csv:1: there is no row below the header"]
+    result = read(table(columns=CELLS))
+    assert result.faults == []
+    assert [str(warning) for warning in result.report.warnings] == ["orders.csv:1: there is no row below the header"]
 
 
-def test_bytes_of_another_encoding_are_told_with_line_and_column() -> None:
+def test_bytes_of_another_encoding_are_reported_with_line_and_column() -> None:
     """The reader goes on behind them, and finds the next fault."""
     rows = table({"from_address.street_address": "Rue Orfèvres"}, {"tracking_id": "B", "price": "x"})
-    found = read(rows.encode("latin-1"))
-    assert found.places == [(2, "from_address.street_address"), (3, "price")]
-    assert "UTF-8" in found.faults[0]
+    result = read(rows.encode("latin-1"))
+    assert result.places == [(2, "from_address.street_address"), (3, "price")]
+    assert "UTF-8" in result.faults[0]
 
 
 def test_a_nul_byte_is_a_fault_of_its_cell() -> None:
     """It would reach the service as part of a text."""
-    found = read(table({"from_contact.phone": "+65\0"}))
-    assert found.places == [(2, "from_contact.phone")]
+    result = read(table({"from_contact.phone": "+65\0"}))
+    assert result.places == [(2, "from_contact.phone")]
 
 
 class TestKey:
@@ -210,16 +210,16 @@ class TestKey:
         assert b"77" not in row.payload
 
     def test_a_key_column_that_is_not_there(self) -> None:
-        """Without a key no order can be told from another."""
-        found = read(table({}, columns=[name for name in CELLS if name != "tracking_id"]))
-        assert found.places == [(1, "tracking_id")]
-        assert "--key" in found.faults[0]
+        """Without a key no order can be reported from another."""
+        result = read(table({}, columns=[name for name in CELLS if name != "tracking_id"]))
+        assert result.places == [(1, "tracking_id")]
+        assert "--key" in result.faults[0]
 
     def test_a_number_that_a_spreadsheet_has_shortened(self) -> None:
         """Many keys would have become one."""
-        found = read(table({"tracking_id": "1.23E+12"}))
-        assert found.places == [(2, "tracking_id")]
-        assert "spreadsheet" in found.faults[0]
+        result = read(table({"tracking_id": "1.23E+12"}))
+        assert result.places == [(2, "tracking_id")]
+        assert "spreadsheet" in result.faults[0]
 
 
 class TestFedBack:
@@ -227,16 +227,16 @@ class TestFedBack:
 
     def test_the_added_columns_are_not_the_users(self) -> None:
         """They are taken, and left out of what is kept."""
-        found = read(table({"gs_task_id": "", "gs_status": "rejected", "gs_error": "HTTP 422"}))
-        assert found.order == good_order()
-        assert found.columns == tuple(CELLS)
-        assert json.loads(found.rows[0].original) == list(CELLS.values())
+        result = read(table({"gs_task_id": "", "gs_status": "rejected", "gs_error": "HTTP 422"}))
+        assert result.order == good_order()
+        assert result.columns == tuple(CELLS)
+        assert json.loads(result.rows[0].original) == list(CELLS.values())
 
     def test_an_order_in_doubt_refuses_the_file(self) -> None:
         """It may exist already: sent again it would be a second driver."""
-        found = read(table({"gs_status": "in_doubt"}, {"tracking_id": "B", "gs_status": "unprocessed"}))
-        assert found.places == [(2, "gs_status")]
-        assert "resolve" in found.faults[0]
+        result = read(table({"gs_status": "in_doubt"}, {"tracking_id": "B", "gs_status": "unprocessed"}))
+        assert result.places == [(2, "gs_status")]
+        assert "resolve" in result.faults[0]
 
 
 def test_naive_times_are_read_in_the_zone_of_the_file() -> None:
@@ -289,8 +289,8 @@ def test_a_currency_that_is_none_is_one_fault() -> None:
 
 def test_a_pickup_that_is_over_is_a_warning_and_the_order_a_row() -> None:
     """A warning does not stop anything."""
-    found = read(table({}), now=datetime(2031, 1, 1, tzinfo=UTC))
-    assert len(found.rows) == found.report.warning_count == 1
+    result = read(table({}), now=datetime(2031, 1, 1, tzinfo=UTC))
+    assert len(result.rows) == result.report.warning_count == 1
 
 
 def test_the_fingerprint_tells_the_same_trip_under_another_key() -> None:
@@ -341,6 +341,6 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("hidden", ["\u200b", "\u00a0", "\u202c", "\n"])
 def test_a_key_has_no_character_that_cannot_be_seen(hidden: str) -> None:
     """Else one order could be sent twice, under two names that look the same."""
-    found = read(table({"tracking_id": f"A{hidden}1"}))
-    assert found.places == [(2, "tracking_id")]
-    assert "cannot be seen" in found.faults[0]
+    result = read(table({"tracking_id": f"A{hidden}1"}))
+    assert result.places == [(2, "tracking_id")]
+    assert "cannot be seen" in result.faults[0]

@@ -7,8 +7,8 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from gotsurge_async.bulk.sources.maps import reading
-from gotsurge_async.bulk.sources.options import ColumnMap, FileMap
+from gotsurge_async.bulk.sources import ColumnMap, FileMap
+from gotsurge_async.bulk.sources.options import read_map
 from tests.support.commands import Runner
 
 PAGE = (Path(__file__).parents[3] / "docs" / "tables.md").read_text(encoding="utf-8")
@@ -46,7 +46,7 @@ def test_from_a_sheet_to_its_push(run: Runner, tmp_path: Path, monkeypatch: pyte
             for line in said.splitlines():
                 assert line in f"{done.stdout}\n{done.stderr}"
             if "map draft" in command:
-                reading.load_map(tmp_path / "agent.toml")
+                FileMap.load(tmp_path / "agent.toml")
                 (tmp_path / "agent.toml").write_text(whole, encoding="utf-8")
             commands += 1
     assert commands == 4
@@ -74,7 +74,7 @@ def test_the_examples_of_what_may_stand_in_a_map(row: tuple[str, str]) -> None:
         example = example.replace("client_time_utc", "invoice_number")
     section = {"": "dates", "values": "values.broadcast_preference"}.get(section, section)
     text = example if example.startswith(("ignore", "only", "items")) else f"[{section}]\n{example}"
-    assert reading.read_map(text.encode(), "m") != FileMap()
+    assert read_map(text.encode(), "m") != FileMap()
 
 
 def test_every_section_is_explained() -> None:

@@ -1,1 +1,1 @@
-"""Maps: how somebody's own tables are read. Read from TOML, made into rules, kept by name, and drafted."""
+"""Maps: how a user's own tables are read: their classes, their rules, their files, and proposals."""

@@ -1,4 +1,4 @@
-"""A map that is proposed for a table, from its header and its first rows: for a person to read and mend."""
+"""A map that is proposed for a table, from its header and its first rows: for a person to read and correct."""
 
 import functools
 import json
@@ -12,10 +12,10 @@ import attrs
 
 from gotsurge_async.bulk.sources.cells import Exact, Parse, parser
 from gotsurge_async.bulk.sources.fields import FEEDBACK, columns_of, required_of
-from gotsurge_async.bulk.sources.lines import Grid, Record
+from gotsurge_async.bulk.sources.grid import Grid, Record
+from gotsurge_async.bulk.sources.maps.column_map import Dates, Dialect
 from gotsurge_async.bulk.sources.maps.guessing import SEVERAL, guess
-from gotsurge_async.bulk.sources.maps.samples import dates_parser, number_parser, phone_style
-from gotsurge_async.bulk.sources.options import Dates, Dialect
+from gotsurge_async.bulk.sources.maps.rules import dates_parser, number_parser, phone_style
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.base import OpenEnum, fields_of
 from gotsurge_async.models.phones import is_international
@@ -34,8 +34,8 @@ class Draft:
     """A proposed map.
 
     Attributes:
-        text: the map, as TOML; what is not sure says so.
-        sure: the columns whose fields are sure; unsure: those that somebody should look at; unknown: the others.
+        text: the map, as TOML; "not sure" marks what a person should check.
+        sure: the columns whose fields are sure; unsure: those to be checked; unknown: the others.
     """
 
     text: str
@@ -48,133 +48,123 @@ def draft_map(grid: Grid, dialect: Dialect, timezone: str | None = None) -> Draf
     """Propose a map.
 
     Args:
-        dialect: what the user said of the file.
-        timezone: the zone of its times, if it was said.
+        dialect: the user's options about the file.
+        timezone: the zone of its times, if the user named one.
 
     Raises:
-        ConfigError: nothing of the table can be read.
-        BadFile: the same.
+        ConfigError, BadFile: no row of the table can be read.
     """
-    told: list[str] = []
-    records = list(islice(grid.records(lambda line, rule: told.append(f"line {line} {rule}")), _ROWS + _ABOVE))
+    faults: list[str] = []
+    records = list(islice(grid.records(lambda line, rule: faults.append(f"line {line} {rule}")), _ROWS + _ABOVE))
     if not records:
-        raise ConfigError(f"there is no table to look at{': ' + told[0] if told else ''}")
+        raise ConfigError(f"there is no table to look at{': ' + faults[0] if faults else ''}")
     place = _header_of(records, dialect.header_row)
     header, below = records[place], records[place + 1 :]
     if header.damaged:
         raise ConfigError("the header cannot be read: say the encoding of the file (--encoding)")
     rows = [record.cells for record in below if len(record.cells) == len(header.cells) and not record.damaged]
-    return _Drafting([cell.strip() for cell in header.cells], rows).draft(
-        _file_section(grid, dialect, header, timezone, titled=place > 0)
-    )
+    header_row = header.line if place > 0 or dialect.header_row is not None else None
+    return _Drafting([cell.strip() for cell in header.cells], rows).draft(_file_section(grid, header_row, timezone))
 
 
-def known_names(cells: Sequence[str]) -> int:
-    """In how many names of columns a field is recognized."""
-    return sum(guess(cell) is not None for cell in cells)
+def _header_of(records: Sequence[Record], row: int | None) -> int:
+    """The place of the header: the user's ``row``, or the record with the most known columns."""
+    if row is None:
+        known = [sum(guess(cell) is not None for cell in record.cells) for record in records[:_ABOVE]]
+        return known.index(max(known))
+    for place, record in enumerate(records):
+        if record.line == row:
+            return place
+    raise ConfigError(f"line {row} is empty, or not there, and was said to name the columns (--header-row)")
 
 
-def _header_of(records: Sequence[Record], said: int | None) -> int:
-    if said is not None:
-        for place, record in enumerate(records):
-            if record.line == said:
-                return place
-        raise ConfigError(f"line {said} is empty, or not there, and was said to name the columns (--header-row)")
-    return max(range(min(_ABOVE, len(records))), key=lambda place: (known_names(records[place].cells), -place))
-
-
-def _file_section(
-    grid: Grid, dialect: Dialect, header: Record, timezone: str | None, *, titled: bool
-) -> dict[str, str | int]:
+def _file_section(grid: Grid, header_row: int | None, timezone: str | None) -> list[str]:
     form = grid.form
-    found: dict[str, str | int] = {}
-    if form.sheet is not None:
-        found["sheet"] = form.sheet
-    if titled or dialect.header_row is not None:
-        found["header_row"] = header.line
-    if form.format == "csv" and form.delimiter != ",":
-        found["delimiter"] = "tab" if form.delimiter == "\t" else form.delimiter
-    if form.encoding != "utf-8" and not form.bom:
-        found["encoding"] = form.encoding
-    if timezone is not None:
-        found["timezone"] = timezone
-    return found
+    delimiter = form.delimiter if form.format == "csv" and form.delimiter != "," else None
+    values = {
+        "sheet": form.sheet,
+        "header_row": header_row,
+        "delimiter": "tab" if delimiter == "\t" else delimiter,
+        "encoding": form.encoding if form.encoding != "utf-8" and not form.bom else None,
+        "timezone": timezone,
+    }
+    return [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items() if value is not None]
 
 
 class _Drafting:
     """One draft."""
 
     def __init__(self, names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        self._cells = {name: [row[place] for row in rows if row[place].strip()] for place, name in enumerate(names)}
-        self._fields: dict[str, list[str]] = {}
-        self._unsure: list[str] = []
-        self._unknown: list[str] = []
-        self._notes: dict[str, str] = {}
-        self._repeated: dict[str, str] = {}
         self._names = names
+        self._cells = {name: [row[place] for row in rows if row[place].strip()] for place, name in enumerate(names)}
+        self._fields: dict[str, list[str]] = {}  # a field -> its columns
+        self._repeated: dict[str, str] = {}  # a column that occurs twice -> its field
+        self._unsure: list[str] = []
+        self._unknown: dict[str, str] = {}  # a column -> why it has no field
         for name in dict.fromkeys(names):
             if name and name not in FEEDBACK:
-                self._place(name)
+                self._add(name)
 
-    def _place(self, name: str) -> None:
-        found = guess(name)
-        if found is None or not self._fits(name, found.field):
-            self._unknown.append(name)
+    def _add(self, name: str) -> None:
+        """Find the field of a column."""
+        known = guess(name)
+        if known is None or not self._fits(name, known.field):
+            self._unknown[name] = self._examples(name)
             return
         if self._names.count(name) > 1:
-            self._repeated[name] = found.field
+            self._repeated[name] = known.field
             self._unsure.append(name)
             return
-        taken = self._fields.setdefault(found.field, [])
-        if taken and not found.field.endswith(SEVERAL):
-            self._unknown.append(name)
-            self._notes[name] = f'"{taken[0]}" seems to be {found.field}'
+        columns = self._fields.setdefault(known.field, [])
+        if columns and not known.field.endswith(SEVERAL):
+            self._unknown[name] = f'"{columns[0]}" seems to be {known.field}'
             return
-        taken.append(name)
-        if not found.sure or (len(taken) > 1 and not found.field.endswith("street_address")):
+        columns.append(name)
+        if not known.sure or (len(columns) > 1 and not known.field.endswith("street_address")):
             self._unsure.append(name)
 
     def _fits(self, name: str, field: str) -> bool:
-        """Whether the values can be what the name says: a number has digits, for one."""
-        kind = columns_of(Order)[field].kind
-        if kind not in (int, float, Money, datetime):
+        """Whether the values of a column can be those of a field: a number has digits, for example."""
+        if not self._is_of(field, int, float, Money, datetime):
             return True
         return all(any(letter.isdigit() for letter in cell) for cell in self._cells[name][:_ABOVE])
 
-    def draft(self, file: Mapping[str, str | int]) -> Draft:
-        """The map."""
-        text = "\n\n".join(filter(None, ("\n".join(lines) for lines in self._sections(file))))
-        sure = [name for names in self._fields.values() for name in names if name not in self._unsure]
-        return Draft(f"{text}\n", sure, self._unsure, self._unknown)
+    def _is_of(self, field: str, *kinds: type) -> bool:
+        return columns_of(Order)[field].kind in kinds
 
-    def _sections(self, file: Mapping[str, str | int]) -> Iterator[list[str]]:
-        dates, numbers = [*self._dates()], [*self._numbers()]  # first, as they say of more columns that they are unsure
+    def draft(self, file: Sequence[str]) -> Draft:
+        """The map; ``file`` are the lines of [file]."""
+        text = "\n\n".join("\n".join(lines) for lines in self._sections(file) if lines)
+        sure = [name for names in self._fields.values() for name in names if name not in self._unsure]
+        return Draft(f"{text}\n", sure, self._unsure, list(self._unknown))
+
+    def _sections(self, file: Sequence[str]) -> Iterator[list[str]]:
+        dates, numbers = [*self._dates()], [*self._numbers()]  # first, as they make more columns unsure
         yield [
             "# A proposal: read it, mend it, and try it with gotsurge push FILE --map THIS.toml --dry-run.",
             '# What is marked "not sure" was guessed.',
         ]
         if self._unknown:
-            lines = [f"  {_quoted(name)},{_doubt(self._notes.get(name) or self._seen(name))}" for name in self._unknown]
+            lines = [f"  {_quoted(name)},{_doubt(why)}" for name, why in self._unknown.items()]
             yield ["# These are not read. Give those that matter a field in [columns].", "ignore = [", *lines, "]"]
-        if file:
-            yield ["[file]", *(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in file.items())]
-        yield from _titled("columns", self._columns())
-        yield from _titled("join", self._joins())
-        yield from self._constants()
-        yield from _titled("dates", dates)
-        yield from _titled("numbers", numbers)
-        yield from _titled("phones", self._phones())
+        yield _titled("file", file)
+        yield _titled("columns", self._columns())
+        yield _titled("join", self._joins())
+        yield _titled("constants", self._constants())
+        yield _titled("dates", dates)
+        yield _titled("numbers", numbers)
+        yield _titled("phones", self._phones())
         quoted = [field for field in self._fields if any(cell.startswith("'") for cell in self._texts(field))]
-        yield from _titled("clean", (f'{_quoted(field)} = ["unquote"]' for field in quoted))
+        yield _titled("clean", (f'{_quoted(field)} = ["unquote"]' for field in quoted))
         yield from self._values()
 
     def _columns(self) -> Iterator[str]:
         for field, (name, *others) in self._fields.items():
             if not others and name != field:
-                doubt = _doubt(self._seen(name)) if name in self._unsure else ""
+                doubt = _doubt(self._examples(name)) if name in self._unsure else ""
                 yield f"{_quoted(name)} = {_quoted(field)}{doubt}"
         for name, field in self._repeated.items():
-            first, second, *_ = (place for place, each in enumerate(self._names, start=1) if each == name)
+            first, second, *_ = (place for place, other in enumerate(self._names, start=1) if other == name)
             why = f"stands twice (columns {first} and {second}): rename one of them in the file, and name it here"
             yield f"# {_quoted(name)} = {_quoted(field)}{_doubt(why)}"
 
@@ -185,53 +175,50 @@ class _Drafting:
                 doubt = _doubt() if any(name in self._unsure for name in names) else ""
                 yield f'{_quoted(field)} = {{ columns = {_quoted(names)}, with = "{between}" }}{doubt}'
 
-    def _seen(self, name: str) -> str:
-        shown = ", ".join(dict.fromkeys(map(_brief, islice(self._cells[name], 3))))
-        return f"such as {shown}" if shown else "empty in the first rows"
+    def _examples(self, name: str) -> str:
+        values = ", ".join(dict.fromkeys(map(_brief, islice(self._cells[name], 3))))
+        return f"such as {values}" if values else "empty in the first rows"
 
     def _texts(self, field: str) -> list[str]:
         """The cells of a field that are text, and not a number or a date of a workbook."""
         names = self._fields[field]
         if len(names) > 1:
-            both = zip(*(self._cells[name] for name in names), strict=False)
-            return [" ".join(cells) for cells in both]
+            return [" ".join(cells) for cells in zip(*(self._cells[name] for name in names), strict=False)]
         return [cell.strip() for cell in self._cells[names[0]] if type(cell) is not Exact]
 
-    def _constants(self) -> Iterator[list[str]]:
-        given = {field.partition(".")[0] for field in self._fields} | self._fields.keys()
-        lines = []
-        if "client_time_utc" not in given:
-            lines.append('client_time_utc = "now"  # when it is pushed')
-        if "currency" not in given and "price" in self._fields:
-            found = [code for sign, code in _CURRENCIES.items() if any(sign in cell for cell in self._texts("price"))]
-            lines.append(f'currency = "{found[0] if found else "SGD"}"  # not sure')
+    def _constants(self) -> Iterator[str]:
+        present = {field.partition(".")[0] for field in self._fields} | self._fields.keys()
+        if "client_time_utc" not in present:
+            yield 'client_time_utc = "now"  # when it is pushed'
+        if "currency" not in present and "price" in self._fields:
+            signs = (sign for sign in _CURRENCIES if any(sign in cell for cell in self._texts("price")))
+            yield f'currency = "{_CURRENCIES[next(signs, "S$")]}"  # not sure'
         for field in fields_of(Order):
-            if field.required and field.name not in given and field.name != "client_time_utc":
-                kinds = [str(each) for each in field.inner] if issubclass(field.inner, OpenEnum) else []
-                if kinds:
-                    lines.append(f'# {field.name} = "{kinds[0]}"  # is required: one of {", ".join(kinds)}')
-                else:
-                    need = next(iter(required_of(field.inner)), "street_address")
-                    lines.append(f"# {field.name}.{need} = …  # is required: no column was found for it")
+            if not field.required or field.name in present or field.name == "client_time_utc":
+                continue
+            if issubclass(field.inner, OpenEnum):
+                values = [str(value) for value in field.inner]
+                yield f'# {field.name} = "{values[0]}"  # is required: one of {", ".join(values)}'
+            else:
+                need = next(iter(required_of(field.inner)), "street_address")
+                yield f"# {field.name}.{need} = …  # is required: no column was found for it"
         for window in sorted({field.partition(".")[0] for field in self._fields if "_window." in field}):
-            ends = {f"{window}.start_time_utc", f"{window}.end_time_utc"} - self._fields.keys()
-            lines += [f"# {end} is required: in [join] a column can give it, too; see minutes_later" for end in ends]
-        if "tracking_id" not in given:
-            lines.append("# no column was found that tells one order from another: give one the field tracking_id")
-        yield ["[constants]", *lines] if lines else []
-
-    def _of_kind(self, *kinds: type) -> list[str]:
-        return [field for field in self._fields if columns_of(Order)[field].kind in kinds]
+            for end in {f"{window}.start_time_utc", f"{window}.end_time_utc"} - self._fields.keys():
+                yield f"# {end} is required: in [join] a column can give it, too; see minutes_later"
+        if "tracking_id" not in present:
+            yield "# no column was found that tells one order from another: give one the field tracking_id"
 
     def _dates(self) -> Iterator[str]:
-        for field in self._of_kind(datetime):
-            texts = self._texts(field)[:_ROWS]
-            if not texts or all(_passes(_date_parser(None), text) for text in texts):
+        for field in self._fields:
+            texts = self._texts(field)
+            if not texts or not self._is_of(field, datetime) or _reads_all(_date_parser(None), texts):
                 continue
             samples: dict[tuple[str, ...], str] = {}
             for sample in _date_samples():
-                if all(_passes(_date_parser(sample), text) for text in texts):
-                    samples.setdefault(_order_of(sample), sample)
+                if _reads_all(_date_parser(sample), texts):
+                    # Samples that differ in the order of day, month and year read one text as different days.
+                    order = tuple(re.findall("31|12|30", sample.replace("2030", "30")))
+                    samples.setdefault(order, sample)
             if len(samples) == 1:
                 yield _date_rule(field, *samples.values())
                 continue
@@ -240,26 +227,26 @@ class _Drafting:
                 yield f"# {_quoted(field)} = …  # not sure how times are written: {_brief(texts[0])}"
                 continue
             days = [[_date_parser(sample)(text).date() for sample in samples.values()] for text in texts]
-            place = next((place for place, each in enumerate(days) if len({*each}) > 1), 0)
+            place = next((place for place, readings in enumerate(days) if len({*readings}) > 1), 0)
             yield f"# These dates can be read in {len(samples)} ways. Remove the # before the right one."
             for sample, day in zip(samples.values(), days[place], strict=True):
                 yield f"# {_date_rule(field, sample)}  # reads {_brief(texts[place])} as {day}"
 
     def _numbers(self) -> Iterator[str]:
-        for field in self._of_kind(int, float, Money):
-            parse = parser(columns_of(Order)[field].kind, None)
-            texts = self._texts(field)
-            if parse is None or not texts or all(_passes(parse, text) for text in texts):
+        for field in self._fields:
+            kind = columns_of(Order)[field].kind
+            texts = self._texts(field) if kind in (int, float, Money) else []
+            parse = parser(kind, None)
+            if parse is None or not texts or _reads_all(parse, texts):
                 continue
             before = next((m[0].strip() for text in texts if (m := re.match(r"[^\d+-]+", text))), "")
             after = next((m[0].strip() for text in texts if (m := re.search(r"[^\d]+$", text))), "")
             after = f" {after}" if after else ""
-            whole = columns_of(Order)[field].kind is int
             samples = [f"{before}{number}{after}" for number in ("1,234.56", "1.234,56", "1 234,56")]
-            parsers = {sample: number_parser(sample, parse, whole=whole) for sample in samples}
-            found = [sample for sample, read in parsers.items() if all(_passes(read, text) for text in texts)]
-            if found:
-                yield from self._number_rules(field, texts, {sample: parsers[sample] for sample in found})
+            parsers = {sample: number_parser(sample, parse, whole=kind is int) for sample in samples}
+            fitting = {sample: read for sample, read in parsers.items() if _reads_all(read, texts)}
+            if fitting:
+                yield from self._number_rules(field, texts, fitting)
             else:
                 self._doubt_columns_of(field)
                 yield f"# {_quoted(field)} = …  # not sure how numbers are written: {_brief(texts[0])}"
@@ -280,11 +267,10 @@ class _Drafting:
         self._unsure += [name for name in self._fields[field] if name not in self._unsure]
 
     def _phones(self) -> Iterator[str]:
-        for field in self._fields:
-            cells = [cell.strip() for cell in self._cells[self._fields[field][0]]]
+        for field, names in self._fields.items():
+            cells = [cell.strip() for cell in self._cells[names[0]]]
             if field.endswith(".phone") and not all(map(is_international, cells)):
-                style = phone_style(_PHONE)
-                fits = all(is_international(style(cell)) for cell in cells)
+                fits = all(map(is_international, map(phone_style(_PHONE), cells)))
                 yield f"{_quoted(field)} = {_quoted(_PHONE)}{'' if fits else _doubt()}"
 
     def _values(self) -> Iterator[list[str]]:
@@ -292,20 +278,18 @@ class _Drafting:
             kind = columns_of(Order)[field].kind
             if not issubclass(kind, OpenEnum):
                 continue
-            known = [str(each) for each in kind]
-            seen = dict.fromkeys(cell.strip() for name in names for cell in self._cells[name])
+            known = [str(value) for value in kind]
+            texts = dict.fromkeys(cell.strip() for name in names for cell in self._cells[name])
             lines = []
-            for text in islice((each for each in seen if each not in known), _ABOVE):
+            for text in islice((text for text in texts if text not in known), _ABOVE):
                 near = nearest(text, known)
-                exact = near is not None and near.casefold() == text.casefold()
                 if near is None:
                     lines.append(f"# {_quoted(text)} = …  # not sure: one of {', '.join(known)}")
                 else:
-                    lines.append(f"{_quoted(text)} = {_quoted(near)}{'' if exact else _doubt()}")
-            if all(line.startswith("#") for line in lines):
-                yield [f"# [values.{_quoted(field)}]", *lines] if lines else []
-            else:
-                yield [f"[values.{_quoted(field)}]", *lines]
+                    doubt = "" if near.casefold() == text.casefold() else _doubt()
+                    lines.append(f"{_quoted(text)} = {_quoted(near)}{doubt}")
+            comment = "# " if all(line.startswith("#") for line in lines) else ""
+            yield [f"{comment}[values.{_quoted(field)}]", *lines] if lines else []
 
 
 def _date_samples() -> Iterator[str]:
@@ -321,11 +305,6 @@ def _date_samples() -> Iterator[str]:
                 yield f"{day}{between}{clock}{offset}"
 
 
-def _order_of(sample: str) -> tuple[str, ...]:
-    """The order of day, month and year: samples that differ in it read one text as different days."""
-    return tuple(re.findall("31|12|30", sample.replace("2030", "30")))
-
-
 def _date_rule(field: str, sample: str) -> str:
     """The line of [dates] for a sample."""
     if re.search(r"[:]|23|11", sample.replace("2030", "")) is None:
@@ -335,23 +314,24 @@ def _date_rule(field: str, sample: str) -> str:
 
 @functools.cache
 def _date_parser(sample: str | None) -> Parse:
-    """What reads times that are written so; None for the way that needs no map."""
+    """A function that reads times that are written as a sample; None for the form that needs no map."""
     dates = Dates() if sample is None else Dates(like=(sample,), time="09:00")
     return dates_parser(dates, ZoneInfo("UTC"))
 
 
-def _passes(parse: Parse, text: str) -> bool:
+def _reads_all(parse: Parse, texts: Iterable[str]) -> bool:
     try:
-        parse(text)
+        for text in texts:
+            parse(text)
     except ValueError:
         return False
     return True
 
 
-def _titled(title: str, lines: Iterable[str]) -> Iterator[list[str]]:
-    found = list(lines)
-    if found:
-        yield [f"[{title}]", *found]
+def _titled(title: str, lines: Iterable[str]) -> list[str]:
+    """A section of the map; nothing if it has no lines."""
+    section = [f"[{title}]", *lines]
+    return section if len(section) > 1 else []
 
 
 def _doubt(why: str = "") -> str:
@@ -359,10 +339,10 @@ def _doubt(why: str = "") -> str:
 
 
 def _brief(text: str) -> str:
-    """The start of a text, without what may not stand in a comment of TOML."""
+    """The start of a text, without characters that a comment of TOML may not have."""
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     return re.sub(r"\s+", " ", printable)[:30]
 
 
 def _quoted(text: str | Sequence[str]) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # which TOML wants so
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # as TOML requires

@@ -1,4 +1,4 @@
-"""Which field a column of somebody's table probably gives, by its name: that of a shop, or anybody's."""
+"""Guesses which field a column of any table has, by the column's name."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from gotsurge_async.models.tasks import Order
 
 
 class Guess(NamedTuple):
-    """A field that a column probably gives, and whether that is sure."""
+    """The probable field of a column, and whether it is sure."""
 
     field: str
     sure: bool
@@ -50,15 +50,7 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 _NOTES = (
-    "note",
-    "notes",
-    "remark",
-    "remarks",
-    "instructions",
-    "instruction",
-    "note to driver",
-    "comment",
-    "method note",
+    *("note", "notes", "remark", "remarks", "instructions", "instruction", "note to driver", "comment", "method note"),
 )
 _ALONE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "tracking_id": (
@@ -88,11 +80,11 @@ _ALONE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }  # fmt: skip
 
 SEVERAL = ("street_address", "_time_utc", "_note_to_driver", "contact.name")
-"""Ends of fields that several columns may give together: two lines of an address, a date and a time."""
+"""Ends of fields that several columns may form together: two lines of an address, a date and a time."""
 
 
 def _shape(name: str) -> str:
-    """A name of a column in small letters, its words apart."""
+    """The name of a column in small letters, with one space between two words."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     return " ".join(re.sub(r"[^a-z0-9]+", " ", words.lower()).split())
 
@@ -119,15 +111,14 @@ _NAMES = _all_names()
 
 
 def guess(name: str) -> Guess | None:
-    """What a column probably gives, None if nobody could say."""
+    """The probable field of a column, None if its name is like no known one."""
     if name in columns_of(Order):
         return Guess(name, True)
     shape = _shape(name)
     if not shape:
         return None
-    if found := _NAMES.get(shape):
-        return found
-    near = nearest(shape, _NAMES)
+    if shape in _NAMES:
+        return _NAMES[shape]
     # `nearest` makes one word of several, and knows names by their last word.
-    spaced = (near or "").replace("_", " ")
-    return Guess(_NAMES[spaced].field, False) if spaced in _NAMES else None
+    near = (nearest(shape, _NAMES) or "").replace("_", " ")
+    return Guess(_NAMES[near].field, False) if near in _NAMES else None

@@ -1,4 +1,4 @@
-"""Maps that are kept by their names, in a folder of the user's."""
+"""Maps that are stored under a name, in a folder of the user."""
 
 import os
 import re
@@ -12,16 +12,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def maps_folder() -> Path:
-    """Where maps are kept: the folder that GOTSURGE_MAPS names, else one of the user's own."""
-    if named := os.environ.get("GOTSURGE_MAPS"):
-        return Path(named)
+    """The folder of the maps: the value of GOTSURGE_MAPS, or one in the user's configuration."""
+    if folder := os.environ.get("GOTSURGE_MAPS"):
+        return Path(folder)
     import platformdirs
 
     return platformdirs.user_config_path("gotsurge") / "maps"
 
 
 def kept_maps() -> list[str]:
-    """The names of those that are kept."""
+    """The names of the stored maps."""
     try:
         return sorted(path.stem for path in maps_folder().glob(f"*{_ENDING}") if _NAME.fullmatch(path.stem))
     except OSError:
@@ -29,7 +29,7 @@ def kept_maps() -> list[str]:
 
 
 def find_map(name: str) -> Path:
-    """The file of a map: a path, or a name that is kept.
+    """The file of a map, by its path or its name.
 
     Raises:
         ConfigError: there is none.
@@ -46,10 +46,10 @@ def find_map(name: str) -> Path:
 
 
 def keep_map(name: str, text: bytes, *, replace: bool = False) -> Path:
-    """Keep a map by a name; where, is returned. The file is for its owner alone.
+    """Store a map under a name, in a file that only its owner can read, and return the path.
 
     Raises:
-        ConfigError: the name cannot be one, is taken, or the file cannot be written.
+        ConfigError: the name is not valid, or is taken, or the file cannot be written.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f'"{name}" is no name of a map: use letters, digits, -, _ and . only')
@@ -62,7 +62,7 @@ def write_map(path: Path, text: bytes, *, replace: bool = False) -> None:
     """Write a map to a file.
 
     Raises:
-        ConfigError: there is one already, or it cannot be written.
+        ConfigError: the file exists, or cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""Tables that are no plain CSV: packed, in another encoding, workbooks, Parquet, and what a database answers."""
+"""Tables that are not text: workbooks, Parquet, and queries."""

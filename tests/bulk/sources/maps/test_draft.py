@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gotsurge_async.bulk.sources import SourceOptions, open_grid
 from gotsurge_async.bulk.sources.lines import BadFile
 from gotsurge_async.bulk.sources.maps.draft import Draft, draft_map
-from gotsurge_async.bulk.sources.maps.reading import read_map
+from gotsurge_async.bulk.sources.options import read_map
 from gotsurge_async.errors import ConfigError
 from tests.bulk.sources.kit import plain_table, read, table
 from tests.support.order_forms import CELLS, NOW
@@ -30,7 +30,7 @@ ROW = ["A-1", "7 Loyang Way", "9175 5010", "S$1,200.00", "13/03/2030 2:00 PM", "
 
 
 def test_what_is_sure_and_what_is_not() -> None:
-    """Columns, ways of writing and values are told; what nobody knows is left out, and says so."""
+    """The draft names columns, ways of writing and values; unknown columns are left out, and marked."""
     made = drafted(plain_table(["Orders of March"], [], HEADER, ROW), timezone="Asia/Singapore")
     assert read_map(made.text.encode(), "m")
     for line in (
@@ -146,7 +146,7 @@ def test_a_workbook() -> None:
 
 @pytest.mark.parametrize(("data", "words"), [("", "no table"), (b"tracking_id,Gr\xf6\xdfe\n", "--encoding")])
 def test_what_is_no_table(data: bytes | str, words: str) -> None:
-    """It is told."""
+    """The message says why."""
     with pytest.raises(ConfigError, match=words):
         drafted(data)
     with pytest.raises(ConfigError, match="no table"):

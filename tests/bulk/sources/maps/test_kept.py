@@ -44,7 +44,7 @@ def test_a_name_that_is_none(name: str) -> None:
 
 
 def test_one_that_is_nowhere() -> None:
-    """What was probably meant is told."""
+    """The message names the map that was probably meant."""
     with pytest.raises(ConfigError, match=r"gotsurge map list"):
         find_map("agent")
     keep_map("agent", b"")

@@ -12,8 +12,8 @@ import pytest
 import xlsxwriter
 
 from gotsurge_async.bulk.sources import ColumnMap, FileMap
-from gotsurge_async.bulk.sources.maps.reading import read_map
-from gotsurge_async.bulk.sources.tables import marks
+from gotsurge_async.bulk.sources.options import read_map
+from gotsurge_async.bulk.sources.tables import workbook
 from gotsurge_async.errors import ConfigError
 from tests.bulk.sources.kit import Read, read
 from tests.support.order_forms import CELLS, good_order
@@ -45,11 +45,11 @@ def read_book(data: bytes, format_: str = "xlsx", **options: Any) -> Read:
 
 @pytest.mark.parametrize("format_", MAKE)
 def test_cells_are_read_as_they_are(format_: str) -> None:
-    """Numbers, dates and texts of each kind of workbook give the same order as a CSV, and its form is told."""
-    found = read_book(MAKE[format_]([HEADER, row_of()]), format_)
-    assert found.order == good_order()
-    assert found.rows[0].line == 2
-    assert (found.form.format, found.form.sheet) == (format_, "Orders")
+    """Numbers, dates and texts of each kind of workbook give the same order as a CSV, and the source has its form."""
+    outcome = read_book(MAKE[format_]([HEADER, row_of()]), format_)
+    assert outcome.order == good_order()
+    assert outcome.rows[0].line == 2
+    assert (outcome.form.format, outcome.form.sheet) == (format_, "Orders")
 
 
 @pytest.mark.parametrize("sample", ["1.234,56", "1,234.56", "1 234,56"])
@@ -57,55 +57,55 @@ def test_cells_are_read_as_they_are(format_: str) -> None:
 def test_a_number_is_never_read_again_as_another(sample: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A map that reads the text 1.234 as 1234 refuses a table with types whose result files could only be text."""
     if missing == "the library":
-        monkeypatch.setattr("gotsurge_async.bulk.sources.source.find_spec", lambda name: None)
+        monkeypatch.setattr("gotsurge_async.bulk.sources.lines.find_spec", lambda name: None)
     if missing == "room":
-        for module in ("source", "table_source"):
+        for module in ("lines", "table_source"):
             monkeypatch.setattr(f"gotsurge_async.bulk.sources.{module}.MOST_ROWS", 1)
     numbers = FileMap(orders=ColumnMap(numbers={"*": sample}))
-    found = read_book(xlsx_bytes([HEADER, row_of()]), file_map=numbers)
+    outcome = read_book(xlsx_bytes([HEADER, row_of()]), file_map=numbers)
     if missing == "nothing" or sample != "1.234,56":
-        assert found.order == good_order()
+        assert outcome.order == good_order()
     else:
-        (fault,) = found.report.faults
+        (fault,) = outcome.report.faults
         assert fault.rule.startswith("the result files would" if missing == "the library" else "a workbook has no room")
-        assert found.report.whole
+        assert outcome.report.whole
 
 
 @pytest.mark.parametrize("format_", MAKE)
 def test_faults_stand_in_the_row_of_the_sheet(format_: str) -> None:
     """Empty rows count, as people count them."""
     rows = [HEADER, row_of(), [None] * len(HEADER), row_of(tracking_id="B", price="x")]
-    found = read_book(MAKE[format_](rows), format_)
-    assert found.places == [(4, "price")]
-    (fault,) = found.report.faults
+    outcome = read_book(MAKE[format_](rows), format_)
+    assert outcome.places == [(4, "price")]
+    (fault,) = outcome.report.faults
     assert (fault.field, fault.value) == ("price", "x")
 
 
 def test_a_table_that_starts_somewhere_else() -> None:
     """Rows above, and columns to the left, change no place."""
-    found = read_book(xlsx_bytes([HEADER, row_of(price="x")], first=(5, 3)))
-    assert found.places == [(6, "price")]
+    outcome = read_book(xlsx_bytes([HEADER, row_of(price="x")], first=(5, 3)))
+    assert outcome.places == [(6, "price")]
 
 
 def test_leading_zeros_are_kept() -> None:
     """Those of text, and those that only the format of a number shows."""
     place = HEADER.index("to_address.zip_code")
     rows = [HEADER, row_of(to_address__zip_code="018956"), row_of(tracking_id="B", to_address__zip_code=18956)]
-    found = read_book(xlsx_bytes(rows, formats={place: "000000"}, first=(2, 4)))
-    assert [row.order.to_address.zip_code for row in found.rows] == ["018956", "018956"]
+    outcome = read_book(xlsx_bytes(rows, formats={place: "000000"}, first=(2, 4)))
+    assert [row.order.to_address.zip_code for row in outcome.rows] == ["018956", "018956"]
 
 
 def test_numbers_are_what_a_spreadsheet_shows() -> None:
     """The rounding of a computer is not an amount that is too fine."""
-    found = read_book(xlsx_bytes([HEADER, row_of(price=0.1 + 48.2 + 0.2)]))
-    assert found.order.price is not None
-    assert str(found.order.price) == "SGD 48.50"
+    outcome = read_book(xlsx_bytes([HEADER, row_of(price=0.1 + 48.2 + 0.2)]))
+    assert outcome.order.price is not None
+    assert str(outcome.order.price) == "SGD 48.50"
 
 
 def test_a_number_that_lost_digits_is_no_key() -> None:
     """More than fifteen digits are more than a spreadsheet keeps."""
-    found = read_book(xlsx_bytes([HEADER, row_of(tracking_id=12345678901234567)]))
-    assert found.places == [(2, "tracking_id")]
+    outcome = read_book(xlsx_bytes([HEADER, row_of(tracking_id=12345678901234567)]))
+    assert outcome.places == [(2, "tracking_id")]
 
 
 def test_a_date_alone_is_no_time() -> None:
@@ -128,18 +128,18 @@ def test_an_error_of_the_spreadsheet_is_a_fault() -> None:
                 page.write(number, place, value)
     page.write_formula(2, HEADER.index("price"), "=1/0", None, "#DIV/0!")
     book.close()
-    found = read_book(file.getvalue(), file_map=FileMap(orders=ColumnMap(ignore=frozenset())))
-    assert (3, "price") in found.places
-    assert any("is an error of the spreadsheet" in fault for fault in found.faults)
+    outcome = read_book(file.getvalue(), file_map=FileMap(orders=ColumnMap(ignore=frozenset())))
+    assert (3, "price") in outcome.places
+    assert any("is an error of the spreadsheet" in fault for fault in outcome.faults)
     error = '<table:table-cell office:value-type="string" office:string-value="" calcext:value-type="error"/>'
     assert "shows an error" in read_book(ods_bytes([HEADER, row_of()], more=error), "ods").faults[0]
 
 
 def test_a_formula_without_a_value_is_a_fault() -> None:
     """A program that only wrote the formula does not know what it gives."""
-    found = read_book(xlsx_bytes([HEADER, row_of(price="=48+0.5")]))
-    assert found.places == [(2, "price")]
-    assert "whose value was not saved" in found.faults[0]
+    outcome = read_book(xlsx_bytes([HEADER, row_of(price="=48+0.5")]))
+    assert outcome.places == [(2, "price")]
+    assert "whose value was not saved" in outcome.faults[0]
 
 
 def rewritten(data: bytes, name: str, change: Callable[[str], str]) -> bytes:
@@ -170,11 +170,22 @@ def test_broken_cells_are_seen_in_the_words_of_any_program(cell: str, old: str, 
 
     def write(text: str) -> str:
         column = xlsxwriter.utility.xl_col_to_name(place)
-        text = re.sub(rf'<c( r="{column}2")[^>]*>.*?</c>', lambda found: cell.format(r=found[1]), text)
+        text = re.sub(rf'<c( r="{column}2")[^>]*>.*?</c>', lambda match: cell.format(r=match[1]), text)
         return re.sub(old, new, text).replace("xmlns=", "xmlns:x=" if "x:" in new else "xmlns=")
 
-    found = read_book(rewritten(xlsx_bytes([HEADER, row_of(to_address__zip_code="018956")]), "xl/worksheets/", write))
-    assert found.places == [(2, "to_address.zip_code")]
+    outcome = read_book(rewritten(xlsx_bytes([HEADER, row_of(to_address__zip_code="018956")]), "xl/worksheets/", write))
+    assert outcome.places == [(2, "to_address.zip_code")]
+
+
+def test_a_style_that_is_no_number_is_ignored() -> None:
+    """The cell keeps its value, or the workbook is damaged; nothing else happens."""
+
+    def write(text: str) -> str:
+        column = xlsxwriter.utility.xl_col_to_name(HEADER.index("to_address.zip_code"))
+        return re.sub(rf'<c( r="{column}2")[^>]*>.*?</c>', r'<c\1 s="x"><f>A1</f><v>5</v></c>', text)
+
+    result = read_book(rewritten(xlsx_bytes([HEADER, row_of(to_address__zip_code="018956")]), "xl/worksheets/", write))
+    assert result.rows or result.faults
 
 
 def test_broken_cells_without_a_place_refuse_the_workbook() -> None:
@@ -217,12 +228,12 @@ def test_merged_cells_are_faults() -> None:
     page.merge_cells(start_row=2, end_row=4, start_column=len(HEADER) + 1, end_column=len(HEADER) + 1)
     file = io.BytesIO()
     book.save(file)
-    found = read_book(file.getvalue())
-    assert found.places == [(3, "to_address.zip_code")]
-    assert "is merged with the cell above" in found.faults[0]
+    outcome = read_book(file.getvalue())
+    assert outcome.places == [(3, "to_address.zip_code")]
+    assert "is merged with the cell above" in outcome.faults[0]
 
 
-def test_a_cell_far_from_the_table_is_told_before_all_between_is_held() -> None:
+def test_a_cell_far_from_the_table_is_reported_before_all_between_is_held() -> None:
     """One stray cell in the last corner would need half a terabyte."""
     file = io.BytesIO()
     book = xlsxwriter.Workbook(file)
@@ -263,8 +274,8 @@ class TestSheets:
         assert self.warnings(hidden) == []  # it is no table, and has a fault
         assert self.warnings(read_book(self.two(), sheet="Orders")) == []
 
-    def warnings(self, found: Read) -> list[str]:
-        return [warning.rule for warning in found.report.warnings]
+    def warnings(self, outcome: Read) -> list[str]:
+        return [warning.rule for warning in outcome.report.warnings]
 
     @pytest.mark.parametrize("filtered", [False, True])
     def test_rows_that_nobody_sees_are_read_and_counted(self, filtered: bool) -> None:
@@ -278,9 +289,9 @@ class TestSheets:
         for line in (3, 5, 9):
             book["Orders"].row_dimensions[line].hidden = True
         book.save(file)
-        found = read_book(file.getvalue())
-        assert len(found.rows) == 4
-        assert any(rule.startswith("2 rows of the sheet, first 3, cannot be seen") for rule in self.warnings(found))
+        outcome = read_book(file.getvalue())
+        assert len(outcome.rows) == 4
+        assert any(rule.startswith("2 rows of the sheet, first 3, cannot be seen") for rule in self.warnings(outcome))
 
     def test_the_one_that_is_named(self) -> None:
         """Or a fault that says which there are."""
@@ -290,7 +301,7 @@ class TestSheets:
 
 
 def test_a_title_above_the_header() -> None:
-    """It is recognized, and skipped when that is said."""
+    """It is recognized, and skipped with --header-row."""
     rows = [["Orders of March"], [], HEADER, row_of()]
     data = xlsx_bytes(rows)
     assert read_book(data).faults == ["orders.xlsx:1: this is no header; line 3 looks like it: say --header-row 3"]
@@ -309,7 +320,7 @@ def test_a_title_above_the_header() -> None:
     ],
 )
 def test_what_is_no_workbook_is_one_fault(data: bytes, words: str) -> None:
-    """And never anything else."""
+    """No other error comes out."""
     (fault,) = read_book(data).faults
     assert words in fault
 
@@ -323,7 +334,7 @@ def test_one_that_a_password_locks() -> None:
 
 def test_a_workbook_that_expands_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused before it is held."""
-    monkeypatch.setattr(marks, "MOST_UNPACKED", 10_000)
+    monkeypatch.setattr(workbook, "MOST_UNPACKED", 10_000)
     (fault,) = read_book(xlsx_bytes([HEADER, row_of()])).faults
     assert "expands to more than 10,000 bytes" in fault
 
