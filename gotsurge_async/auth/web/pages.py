@@ -9,6 +9,7 @@ import inspect
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -205,40 +206,8 @@ class SignInPages:
         return self._cookie_path.rsplit("/", 1)[0] or "/"
 
 
-_SCRIPT = """
-"use strict";
-const sender = SENDER;
-const said = document.getElementById("said");
-let taken = false;
-function sessionIdOf(data) {
-  if (typeof data === "string") {
-    try { data = JSON.parse(data); } catch { return data; }
-  }
-  return data && typeof data === "object" ? data.session_id : null;
-}
-window.addEventListener("message", async (event) => {
-  if (event.origin !== sender || taken) return;
-  const id = sessionIdOf(event.data);
-  if (typeof id !== "string" || !id) return;
-  taken = true;
-  try {
-    const answer = await fetch(window.location.pathname, {
-      method: "POST",
-      headers: {"Content-Type": "application/json"},
-      body: JSON.stringify({session_id: id}),
-      credentials: "same-origin",
-    });
-    const content = await answer.json();
-    if (answer.ok) window.location.replace(content.next);
-    else said.textContent = content.message;
-  } catch {
-    said.textContent = "The sign-in did not reach its end: try again.";
-  }
-});
-for (const other of new Set([window.opener, window.parent])) {
-  if (other && other !== window) other.postMessage({ready: true}, sender);
-}
-"""
+_SCRIPT = Path(__file__).with_name("receive_session.js").read_text(encoding="utf-8")
+"""Runs in the page that waits for a session id; SENDER stands for the origin that may send it."""
 
 _STYLE = (
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:4rem auto;padding:0 1rem;color:#1c2733}"
