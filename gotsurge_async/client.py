@@ -41,10 +41,9 @@ from gotsurge_async.config import (
 from gotsurge_async.errors import ClientClosed, ConfigError, UsageError
 from gotsurge_async.hooks import Hook, Hooks, listeners_of
 from gotsurge_async.money import Money
-from gotsurge_async.resources.partner import Partner
+from gotsurge_async.resources.partner import Partner, Sso
 from gotsurge_async.resources.platform import Platform
 from gotsurge_async.resources.prices import Prices
-from gotsurge_async.resources.sso import Sso
 from gotsurge_async.resources.tasks import Tasks
 from gotsurge_async.secrets import Known, Secret
 from gotsurge_async.transports.base import Response, Transport

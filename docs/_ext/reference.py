@@ -47,11 +47,20 @@ def fronts_of(module: str) -> list[str]:
     return [".".join(parts[:length]) for length in range(1, len(parts))]
 
 
+def is_inner(cls: type) -> bool:
+    """Whether a class of the package is not public: what it offers is shown with the public classes below it."""
+    return cls.__module__.startswith(TOP) and cls.__name__ not in getattr(
+        importlib.import_module(cls.__module__), "__all__", ()
+    )
+
+
 def told(module: str, name: str) -> list[str]:
     """The lines of reStructuredText that tell of a name."""
     thing = getattr(importlib.import_module(module), name)
     options = ["members"]
-    if inspect.isclass(thing) and any(base.__module__.startswith(TOP) for base in thing.__bases__):
+    if inspect.isclass(thing) and any(is_inner(base) for base in thing.__mro__[1:]):
+        options += ["inherited-members: object"]
+    elif inspect.isclass(thing) and any(base.__module__.startswith(TOP) for base in thing.__bases__):
         options += ["show-inheritance"]
     if inspect.isclass(thing):
         kind = "autoexception" if issubclass(thing, BaseException) else "autoclass"

@@ -7,7 +7,7 @@ import pytest
 
 from gotsurge_async import Task, TaskStatus, UsageError
 from gotsurge_async.models.tasks import StatusEntry
-from gotsurge_async.resources.waiting import Until, wait_for
+from gotsurge_async.resources.tasks import Until, wait_for
 from gotsurge_async.testing import ManualClock, simulated
 from tests.support.orders import order
 

@@ -12,14 +12,9 @@ from gotsurge_async.models.platform import UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks
 from gotsurge_async.money import Money
 from gotsurge_async.resources.converging import broadcast
-from gotsurge_async.resources.creating import create
 from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
-from gotsurge_async.resources.reading import (
-    check_task_id,
-    check_tracking_ids,
-    several,
-    task_ids_of,
-)
+from gotsurge_async.resources.reading import check_task_id, check_tracking_ids, several, task_ids_of
+from gotsurge_async.resources.tasks import create
 
 __all__ = ["Drafts"]
 
@@ -67,14 +62,8 @@ class Drafts:
                 orders.
         """
         session = self._session.within(timeout)
-        return await create(
-            session,
-            DRAFTS_CREATE,
-            orders,
-            helper="gs.platform.drafts.create_all(orders)",
-            validate=validate,
-            max_price=max_price,
-        )
+        any_number = "gs.platform.drafts.create_all(orders)"
+        return await create(session, DRAFTS_CREATE, orders, any_number, validate=validate, max_price=max_price)
 
     def create_all(
         self,

@@ -1,6 +1,6 @@
 """`gs.platform.tasks`: tasks of a platform partner and its organizations."""
 
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Literal, Unpack
 
 import attrs
@@ -13,75 +13,27 @@ from gotsurge_async.api.endpoints import (
     PLATFORM_TASKS_LIST,
 )
 from gotsurge_async.calls.create import PushStream
-from gotsurge_async.calls.session import Session
 from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.platform import TaskPage, UpdatedTasks
-from gotsurge_async.models.tasks import CreatedTasks, Task, TaskChanges
+from gotsurge_async.models.tasks import Task, TaskChanges
 from gotsurge_async.money import Money
 from gotsurge_async.resources.converging import update_task
-from gotsurge_async.resources.creating import create
 from gotsurge_async.resources.listing import Listing, listing
 from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
-from gotsurge_async.resources.reading import (
-    check_tracking_ids,
-    reader,
-    task_of,
-    tracking_request,
-)
-from gotsurge_async.resources.waiting import Until, wait_for
+from gotsurge_async.resources.reading import check_tracking_ids, reader, tracking_request
+from gotsurge_async.resources.tasks import TaskCalls
 
 __all__ = ["PlatformTasks"]
 
 
 @attrs.frozen
-class PlatformTasks:
+class PlatformTasks(TaskCalls):
     """Create, list, read and change tasks. Only the platform partner's OrgAdmin may."""
 
-    _session: Session
-
-    async def create(
-        self,
-        orders: Sequence[OrderLike],
-        *,
-        validate: bool = False,
-        max_price: Money | None = None,
-        timeout: float | None = None,
-    ) -> CreatedTasks:
-        """Create and broadcast 1 to 20 orders in one call (section "Platform Partners", "Create Tasks").
-
-        Drivers are asked at once. Never repeated when the answer was lost: ``gs.platform.drafts`` is the way that can
-        be repeated. An order's ``org_id`` says for which organization it is; the partner itself unless given.
-
-        Returns:
-            One task for each order, in the order of ``orders``. An answer that names another order, fewer or more tasks
-            than orders, or one task twice is never returned: it is `OutcomeUnknown`.
-
-        Args:
-            orders: each an `Order`, or a dict of its fields as the API writes them.
-            validate: refuse orders that `gotsurge push` would refuse, see `check_order`, before anything is sent.
-            max_price: with ``validate`` the greatest amount that an order may have, see `check_order`; without it 1000
-                units of the order's currency.
-            timeout: seconds for the whole of it, see `GotSurge.with_options`.
-
-        Raises:
-            InvalidData: what is no order, or is a faulty one; every fault with its path. Nothing was sent.
-            UsageError: ``max_price`` is no `Money`, or given without ``validate``. Nothing was sent.
-            TooManyInOneCall: more than 20: `create_all` takes any number.
-            Rejected: the service refused the chunk.
-            OutcomeUnknown: it is not known whether the orders were created. If an answer came that does not fit them,
-                the error's ``done`` holds the tasks that are certain, and ``rows`` the indices of the orders in doubt.
-            NotSent: they certainly were not.
-        """
-        session = self._session.within(timeout)
-        return await create(
-            session,
-            PLATFORM_TASKS_CREATE,
-            orders,
-            helper="gs.platform.tasks.create_all(orders)",
-            validate=validate,
-            max_price=max_price,
-        )
+    _create = PLATFORM_TASKS_CREATE
+    _get = PLATFORM_TASKS_GET
+    _any_number = "gs.platform.tasks.create_all(orders)"
 
     def create_all(
         self,
@@ -135,30 +87,6 @@ class PlatformTasks:
             query={"order": order},
             read=reader(TaskPage),
         )
-
-    async def get(self, task_id: str, *, timeout: float | None = None) -> Task:
-        """Read a task (section "Platform Partners", "Task Detail"). Safe to repeat.
-
-        Args:
-            timeout: seconds for the whole of it, see `GotSurge.with_options`.
-
-        Returns:
-            The task. Its ``version_rev`` is what `update` needs; it is None when the service names it nowhere.
-
-        Raises:
-            NotFound: no such task, or not this account's.
-        """
-        return await self._session.within(timeout).call(
-            PLATFORM_TASKS_GET, path={"task_id": task_id}, read=task_of(task_id)
-        )
-
-    async def wait(self, task_id: str, *, until: Until = None, timeout: float | None = None) -> Task:
-        """Wait until a task has been in a status, or is at its end, as `gs.tasks.wait` does (section "Order Statuses").
-
-        Args:
-            timeout: seconds; unless given, for as long as it takes.
-        """
-        return await wait_for(self.get, task_id, until, timeout, self._session.clock)
 
     async def update(
         self,
