@@ -46,8 +46,8 @@ class Organizations:
     async def create(self, business_name: str, *, timeout: float | None = None) -> Organization:
         """Create an organization (section "Create Associated Organization").
 
-        Never repeated. When the answer was lost, the organization is looked for by its name, which no two can have:
-        found in the list, it is returned.
+        Never repeated. When the answer was lost, the list is searched for the name, which is unique; an organization
+        with it is returned.
 
         Args:
             business_name: letters, digits, space, dash and underscore; no reserved word; unique.
@@ -64,10 +64,10 @@ class Organizations:
             body = OrganizationRequest(business_name=business_name)
             return await _organization(session, ORGANIZATIONS_CREATE, body=body)
         except OutcomeUnknown as error:
-            found = await _find(session, business_name)
-            if found is None:
+            organization = await _find(session, business_name)
+            if organization is None:
                 raise error from None
-            return found
+            return organization
 
     async def get(self, org_id: str, *, timeout: float | None = None) -> Organization:
         """Read an organization (section "Associated Organization Detail"). Safe to repeat.
@@ -88,7 +88,7 @@ class Organizations:
         return _listing(self._session, per_page)
 
     async def roles(self, org_id: str, *, timeout: float | None = None) -> tuple[Role, ...]:
-        """List what a user can be in an organization (section "List Roles"). Safe to repeat.
+        """List the roles of users in an organization (section "List Roles"). Safe to repeat.
 
         Args:
             timeout: seconds for the whole of it, see `GotSurge.with_options`.
@@ -102,7 +102,7 @@ class Organizations:
 
 
 def _listing(session: Session, per_page: int = 200) -> Listing[OrganizationPage, Organization]:
-    return listing(session, ORGANIZATIONS_LIST, "organizations", per_page=per_page, read=reader(OrganizationPage))
+    return listing(session, ORGANIZATIONS_LIST, OrganizationPage, "organizations", per_page=per_page)
 
 
 async def _organization(session: Session, endpoint: Endpoint[OrganizationAnswer], **call: Any) -> Organization:
@@ -114,17 +114,17 @@ async def _find(session: Session, business_name: str) -> Organization | None:
         async for organization in _listing(session):
             if organization.business_name == business_name:
                 return organization
-    except GotSurgeError:  # then it is as unknown as before
-        return None
+    except GotSurgeError:  # then the outcome stays unknown
+        pass
     return None
 
 
 def _read_organization(codec: Codec, answer: Response) -> Organization:
-    found = codec.decode(answer.body, OrganizationAnswer)
-    if found.organization is None:
-        problems = [Problem(path, why) for path, why in unreadable(found).items()]
+    content = codec.decode(answer.body, OrganizationAnswer)
+    if content.organization is None:
+        problems = [Problem(path, why) for path, why in unreadable(content).items()]
         raise UnreadableAnswer("the answer names no organization", problems)
-    return found.organization
+    return content.organization
 
 
 def _check_name(name: str) -> None:

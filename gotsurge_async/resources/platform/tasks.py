@@ -48,7 +48,7 @@ class PlatformTasks(TaskCalls):
         (section "Platform Partners", "Create Tasks").
 
         Args:
-            concurrency: the most chunks in flight, the client's own limit unless given.
+            concurrency: the most chunks in flight, by default the client's own limit.
             chunk: orders in a call, 1 to 20.
             validate, max_price: see `GotSurge.push`.
         """
@@ -65,13 +65,11 @@ class PlatformTasks(TaskCalls):
     def list(self, *, per_page: int = 200, order: Literal["asc", "desc"] = "asc") -> Listing[TaskPage, Task]:
         """List the tasks of the partner and its organizations (section "Platform Partners", "Task List").
 
-        Safe to repeat.
-
-        ``async for task in gs.platform.tasks.list()`` reads all pages; see `Listing`. Whether drafts are among them is
-        not promised.
+        Safe to repeat. ``async for task in gs.platform.tasks.list()`` reads all pages; see `Listing`. The document does
+        not say whether drafts are among them.
 
         Args:
-            per_page: how many tasks to ask for at once; the service may give less.
+            per_page: how many tasks to ask for at once; the service may return fewer.
             order: "asc" or "desc".
 
         Raises:
@@ -79,14 +77,8 @@ class PlatformTasks(TaskCalls):
         """
         if order not in ("asc", "desc"):
             raise UsageError(f'the order is "asc" or "desc", not {order!r}')
-        return listing(
-            self._session,
-            PLATFORM_TASKS_LIST,
-            "tasks",
-            per_page=per_page,
-            query={"order": order},
-            read=reader(TaskPage),
-        )
+        query = {"order": order}
+        return listing(self._session, PLATFORM_TASKS_LIST, TaskPage, "tasks", per_page=per_page, query=query)
 
     async def update(
         self,
@@ -102,7 +94,7 @@ class PlatformTasks(TaskCalls):
             task = await gs.platform.tasks.get(task_id)
             task = await gs.platform.tasks.update(task, group_tag="MV Example", officer_contact=None)
 
-        Only what is given is sent; None clears. The revision guards it: an update made from an old one changes nothing.
+        Only the given fields are sent; None clears one. An update made from an old revision changes nothing.
 
         Converges: when the answer was lost, the task is read. If it has a new revision and shows the changes, they are
         done; if it still has the old revision they are sent again.
@@ -120,11 +112,11 @@ class PlatformTasks(TaskCalls):
         Raises:
             UsageError: nothing to change, or no revision to make the change from.
             InvalidData: a field that cannot be updated; a price that is not `Money`; amounts in two currencies; a time
-                without a zone; what does not fit its field. Every fault with its path; nothing was sent.
-            VersionConflict: somebody changed the task since: its ``task`` is the newest, if the service tells.
+                without a zone; a value that does not fit its field. Every fault with its path; nothing was sent.
+            VersionConflict: the task has changed since: its ``task`` is the newest, if the service shows its revision.
             Rejected: the service refused the change.
-            OutcomeUnknown: the answer was lost, again and again, and the task does not show what became of it; or it
-                has changed since, and shows a field in no form that can be compared.
+            OutcomeUnknown: the answer was lost, again and again, and the task does not show the outcome; or it has
+                changed since, and shows a field in no form that can be compared.
         """
         return await update_task(self._session.within(timeout), task, version_rev, changes)
 
@@ -139,7 +131,7 @@ class PlatformTasks(TaskCalls):
 
         Raises:
             TooManyInOneCall: more than 20: `patch_all_tracking_ids` takes any number.
-            UsageError, InvalidData: what can be no task's id, or no tracking id; nothing was sent.
+            UsageError, InvalidData: an id that can name no task, or no tracking id; nothing was sent.
             NotFound: one of the ids is no task of this account's; then none was changed.
         """
         check_tracking_ids(tracking_ids, "gs.platform.tasks.patch_all_tracking_ids(pairs)")
@@ -153,13 +145,11 @@ class PlatformTasks(TaskCalls):
         concurrency: int | None = None,
         chunk: int = CHUNK,
     ) -> UpdateStream[TrackingPair]:
-        """`patch_tracking_ids` for any number (section "Patch Tracking IDs"): chunks of at most 20.
-
-        Gives an `UpdateStream`, whose results come as they are known.
+        """`patch_tracking_ids` for any number (section "Patch Tracking IDs"): results as they arrive.
 
         Args:
             tracking_ids: pairs of a task's id and its new tracking id, or a mapping.
-            concurrency: the most chunks in flight, the client's own limit unless given.
+            concurrency: the most chunks in flight, by default the client's own limit.
             chunk: tasks in a call, 1 to 20.
         """
         in_flight = self._session.limiter.at_most(concurrency)
