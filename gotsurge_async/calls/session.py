@@ -282,7 +282,7 @@ class Session:
         outcome, stage = Outcome.NOT_SENT, "before anything was processed"
         if call.maybe_sent:
             outcome, stage = Outcome.UNKNOWN, "when it may have been processed"
-        return self._error(call, Attempt(outcome=outcome, reason=f"{why} {stage}"), max(call.tries, 1), call.bearer)
+        return self._error(call, Attempt(outcome=outcome, reason=f"{why} {stage}"))
 
     async def _run(self, call: "_Call", started: float, seconds: float | None = None) -> Any:
         replayed_401 = False
@@ -292,27 +292,25 @@ class Session:
                 try:
                     call.bearer = await self._tokens.bearer()
                 except CallError as error:
-                    raise self._without_token(call, error, lost or done, call.tries, call.bearer) from None
-            bearer = call.bearer
+                    raise self._without_token(call, error, lost or done) from None
             call.tries += 1
-            tries = call.tries
-            done = await self._try(call, bearer, tries)
+            done = await self._try(call)
             if done.outcome is Outcome.ANSWERED and done.response is not None:
                 try:
                     return call.value_of(self.codec, done.response)
                 except CallError as error:  # a refusal that came as a success
-                    secrets = self._secrets(call, bearer)
+                    secrets = self._secrets(call)
                     error.service_message = service_message(done.response.body, secrets)
                     error.request_id = done.request_id(secrets)
                     raise
                 except UnreadableAnswer as error:
                     whole = codec.is_json(done.response.body)
-                    reason = unreadable(call.endpoint, error, done.response, self._secrets(call, bearer))
+                    reason = unreadable(call.endpoint, error, done.response, self._secrets(call))
                     done = attrs.evolve(done, outcome=Outcome.UNKNOWN, reason=reason)
                     if whole:  # but not as promised: another try would not mend that
-                        raise self._error(call, done, tries, bearer) from None
-            if self._tokens is not None and done.status == 401 and bearer is not None and not replayed_401:
-                self._tokens.invalidate(bearer)
+                        raise self._error(call, done) from None
+            if self._tokens is not None and done.status == 401 and call.bearer is not None and not replayed_401:
+                self._tokens.invalidate(call.bearer)
                 replayed_401 = True
                 continue
             lost = lost or (done if done.outcome is Outcome.UNKNOWN else None)
@@ -320,7 +318,7 @@ class Session:
                 self.policy,
                 call.endpoint.replay,
                 done.outcome,
-                attempt=tries,
+                attempt=call.tries,
                 elapsed=self.clock.monotonic() - started,
                 random=self._random.random(),
                 retry_after=done.retry_after(self.clock.now()),
@@ -328,18 +326,18 @@ class Session:
             too_late = seconds is not None and self.clock.monotonic() - started + (wait or 0.0) >= seconds
             ends = [self._life.no_more_tries, *([self._stop] if self._stop is not None and lost is None else [])]
             if wait is None or too_late or any(event.is_set() for event in ends):
-                raise self._error(call, self._what_is_known(call, lost, done), tries, bearer)
-            self._report_retry(call, done, tries, wait)
+                raise self._error(call, self._what_is_known(call, lost, done))
+            self._report_retry(call, done, wait)
             if await sleep_or(ends, self.clock, wait):
-                raise self._error(call, self._what_is_known(call, lost, done), tries, bearer)
+                raise self._error(call, self._what_is_known(call, lost, done))
 
     def _what_is_known(self, call: "_Call", lost: Attempt | None, last: Attempt) -> Attempt:
         """The last try; or the one that was lost and may have acted, where the last one does not show that."""
         shows_nothing = last.outcome in (Outcome.NOT_SENT, Outcome.RATE_LIMITED) or last.status == 401
         return lost if lost is not None and shows_nothing and call.endpoint.verb != "GET" else last
 
-    async def _try(self, call: "_Call", bearer: Secret | None, tries: int) -> Attempt:
-        request = build_request(call.endpoint.verb, call.url, body=call.body, bearer=bearer)
+    async def _try(self, call: "_Call") -> Attempt:
+        request = build_request(call.endpoint.verb, call.url, body=call.body, bearer=call.bearer)
         async with self.limiter:
             if call.before_send is not None:
                 await call.before_send()
@@ -364,38 +362,43 @@ class Session:
                     method=request.method,
                     status=done.status,
                     seconds=seconds,
-                    attempt=tries,
-                    request_id=done.request_id(self._secrets(call, bearer)),
+                    attempt=call.tries,
+                    request_id=done.request_id(self._secrets(call)),
                     reason=done.reason,
                     retry_after=retry_after,
                 )
             )
         return done
 
-    def _report_retry(self, call: "_Call", done: Attempt, tries: int, wait: float) -> None:
+    def _report_retry(self, call: "_Call", done: Attempt, wait: float) -> None:
         reason = done.reason or f"HTTP {done.status}"
         logger.info("%s: %s, again in %.1f s", call.endpoint.name, reason, wait)
-        event = RetryPlanned(call=call.number, operation=call.endpoint.name, attempt=tries, wait=wait, reason=reason)
-        self.hooks.emit(event)
+        self.hooks.emit(
+            RetryPlanned(call=call.number, operation=call.endpoint.name, attempt=call.tries, wait=wait, reason=reason)
+        )
 
-    def _without_token(
-        self, call: "_Call", error: CallError, done: Attempt | None, tries: int, bearer: Secret | None
-    ) -> CallError:
+    def _without_token(self, call: "_Call", error: CallError, done: Attempt | None) -> CallError:
         """The error of a call without a token for its next try: the renewal has failed, and the call was not sent.
 
         But if an earlier try may have been processed, the outcome is unknown.
         """
         if done is not None and done.outcome is Outcome.UNKNOWN:
-            return self._error(call, done, tries, bearer)
-        return NotSent(f"no token to sign it with: {error}", operation=call.endpoint.name, attempts=max(tries, 1))
+            return self._error(call, done)
+        return NotSent(f"no token to sign it with: {error}", operation=call.endpoint.name, attempts=max(call.tries, 1))
 
-    def _error(self, call: "_Call", done: Attempt, tries: int, bearer: Secret | None) -> CallError:
-        sent, secrets = None if call.secrets else call.body, self._secrets(call, bearer)
-        return error_of(call.endpoint, done, attempts=tries, sent=sent, now=self.clock.now(), secrets=secrets)
+    def _error(self, call: "_Call", done: Attempt) -> CallError:
+        return error_of(
+            call.endpoint,
+            done,
+            attempts=max(call.tries, 1),
+            sent=None if call.secrets else call.body,
+            now=self.clock.now(),
+            secrets=self._secrets(call),
+        )
 
-    def _secrets(self, call: "_Call", bearer: Secret | None) -> tuple[Secret, ...]:
+    def _secrets(self, call: "_Call") -> tuple[Secret, ...]:
         """The secrets to hide in the service's words: those that this call sends, and all others that are known."""
-        return (*call.secrets, *([bearer] if bearer else []), *self._known)
+        return (*call.secrets, *([call.bearer] if call.bearer else []), *self._known)
 
 
 @attrs.define(eq=False)
