@@ -135,7 +135,7 @@ def match_alone(
     doubts: dict[int, OutcomeUnknown] = {}
     for row, task in enumerate(matched):
         if task is None:
-            why = f"the answer names {len(answered)} tasks, and none that can be told to be this order's"
+            why = f"the answer names {len(answered)} tasks, and none that is certainly this order's"
         elif left and any(_names(identities[row], other) for other in left):
             ids = [task.id, *(other.id for other in left if _names(identities[row], other))]
             why = f"the answer names more than one task for it: {', '.join(ids)}"

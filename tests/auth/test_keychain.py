@@ -86,7 +86,7 @@ async def test_the_lock_is_a_lease(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-async def test_a_keyring_that_fails_is_told(tmp_path: Path) -> None:
+async def test_a_keyring_that_fails_is_reported(tmp_path: Path) -> None:
     """An error of the keyring becomes ours, without what the keyring said."""
     with pytest.raises(ConfigError, match=r"cannot be used \(RuntimeError\)") as raised:
         await KeyringStore(tmp_path / "locks", backend=LockedRing()).load("a")
@@ -96,7 +96,7 @@ async def test_a_keyring_that_fails_is_told(tmp_path: Path) -> None:
         await KeyringStore(tmp_path / "file" / "locks", backend=Ring()).save("a", tokens())
 
 
-async def test_a_record_that_is_none_is_told(tmp_path: Path) -> None:
+async def test_a_damaged_record_is_reported(tmp_path: Path) -> None:
     """An entry that somebody else has written is an error that says what to do."""
     ring = Ring()
     ring["gotsurge", "account a"] = "{"

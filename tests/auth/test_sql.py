@@ -204,13 +204,13 @@ async def test_a_driver_in_a_url_is_passed_over(form: str, tmp_path: Path) -> No
     ],
 )
 def test_a_database_that_cannot_be_is_refused(url: str, said: str) -> None:
-    """A URL that cannot be used is refused at once, and its password is not told."""
+    """A URL that cannot be used is refused at once, and its password is not shown."""
     with pytest.raises(ConfigError, match=said) as raised:
         SqlStore(url, None)
     assert "planted" not in "".join(traceback.format_exception(raised.value))
 
 
-def test_a_missing_driver_is_told() -> None:
+def test_a_missing_driver_is_named() -> None:
     """Without psycopg the module can be imported and SQLite be used; PostgreSQL is refused with the extra's name."""
     code = (
         "import sys; import gotsurge_async.auth.sql as sql; assert 'psycopg' not in sys.modules\n"
@@ -264,8 +264,8 @@ async def test_a_broken_database_is_an_error(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_write_that_never_ends_is_told_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While another process keeps SQLite locked, as one frozen in a write does, callers are told why."""
+async def test_an_endless_write_is_reported_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process keeps SQLite locked, as one frozen in a write does, callers get the reason."""
     monkeypatch.setattr("gotsurge_async.database.thread.PATIENCE", 0.1)
     path = tmp_path / "tokens.db"
     store = SqlStore(f"sqlite:///{path}", None)
