@@ -4,11 +4,10 @@ import sqlite3
 import subprocess
 import sys
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import attrs
 import psycopg
 import pytest
 
@@ -18,7 +17,6 @@ from gotsurge_async.auth.sql import SqlStates, SqlStore
 from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
-from tests.support.postgres import postgresql
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OLD, NEW = new_key(), new_key()
@@ -32,12 +30,6 @@ def tokens(number: int = 0) -> Tokens:
         issued_at=NOW,
         expires_at=NOW + timedelta(days=30),
     )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
@@ -58,27 +50,6 @@ async def store(url: str) -> AsyncIterator[SqlStore]:
     store = SqlStore(url, Sealer([OLD]))
     yield store
     await store.close()
-
-
-async def test_tokens_are_kept(store: SqlStore) -> None:
-    """What was saved is loaded, whole, by account, until it is deleted."""
-    refused = attrs.evolve(tokens(1), refused_at=NOW)
-    await store.save("a", tokens())
-    await store.save("b", refused)
-    assert (await store.load("a"), await store.load("b"), await store.load("c")) == (tokens(), refused, None)
-    await store.save("a", tokens(2))
-    assert await store.load("a") == tokens(2)
-    await store.delete("a")
-    assert await store.accounts() == ["b"]
-
-
-async def test_tokens_are_replaced_only_in_place_of_their_own(store: SqlStore) -> None:
-    """New tokens are stored only if those that they were made from are still there."""
-    assert not await store.replace("a", tokens(), tokens(1))
-    await store.save("a", tokens())
-    assert await store.replace("a", tokens(), tokens(1))
-    assert not await store.replace("a", tokens(), tokens(2))
-    assert await store.load("a") == tokens(1)
 
 
 async def test_of_many_replacements_one_counts(url: str, store: SqlStore) -> None:

@@ -1,10 +1,10 @@
-"""`gotsurge_async.auth.stores`: tokens in memory and in a file."""
+"""Tokens in every kind of store, and what is particular to a file."""
 
 import asyncio
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gotsurge_async.auth.keychain import KeyringStore
 from gotsurge_async.auth.sealing import Sealer, new_key
+from gotsurge_async.auth.sql import SqlStore
 from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore, from_record, same_pair, to_record
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
+from tests.auth.kit import Ring
 from tests.support.orders import NOW
 from tests.support.strategies import json_values
 
@@ -29,15 +32,22 @@ def tokens(name: str = PLANTED, refresh: str | None = "planted-refresh", **chang
     return Tokens(bearer=Secret(name), refresh=refresh, issued_at=NOW, expires_at=NOW + timedelta(days=30), **changes)
 
 
-Make = Callable[[Path], TokenStore]
-STORES: list[Make] = [lambda _: MemoryStore(), lambda folder: FileStore(folder / "tokens" / "tokens.json")]
-
-
-@pytest.fixture(params=STORES, ids=["memory", "file"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> TokenStore:
+@pytest.fixture(params=["memory", "file", "keyring", "sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TokenStore]:
     """A store without tokens."""
-    made: TokenStore = request.param(tmp_path)
-    return made
+    if request.param in ("sqlite", "postgresql"):
+        sqlite = f"sqlite:///{tmp_path / 'tokens.db'}"
+        store = SqlStore(request.getfixturevalue("server") if request.param == "postgresql" else sqlite, None)
+        yield store
+        for account in await store.accounts():
+            await store.delete(account)
+        await store.close()
+    elif request.param == "file":
+        yield FileStore(tmp_path / "tokens" / "tokens.json")
+    elif request.param == "keyring":
+        yield KeyringStore(tmp_path / "locks", backend=Ring())
+    else:
+        yield MemoryStore()
 
 
 @pytest.fixture
@@ -49,8 +59,9 @@ def file_store(tmp_path: Path) -> FileStore:
 async def test_each_account_has_its_tokens(store: TokenStore) -> None:
     """What is saved under a name is loaded under it, until it is deleted; the others stay."""
     assert await store.load("a") is None
-    await store.save("a", tokens("bearer-a"))
+    await store.save("a", tokens("first"))
     await store.save("b", tokens("bearer-b", refresh=None, refused_at=NOW))
+    await store.save("a", tokens("bearer-a"))
     assert await store.load("a") == tokens("bearer-a")
     assert await store.load("b") == tokens("bearer-b", refresh=None, refused_at=NOW)
     assert await store.accounts() == ["a", "b"]
