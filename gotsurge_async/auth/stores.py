@@ -267,14 +267,17 @@ class LocalStore(RecordStore):
     """Keeps records that the processes of one machine share, each change under a lease next to the file ``base``.
 
     ``_get``, ``_put`` (None removes a record) and ``_names`` are called in a thread.
+
+    Args:
+        what: names the file ``base``, for the error of a lease.
     """
 
     def __init__(
-        self, base: Path, lease: str, where: str, *, sealer: Sealer | None = None, clock: Clock | None = None
+        self, base: Path, what: str, where: str, *, sealer: Sealer | None = None, clock: Clock | None = None
     ) -> None:
         super().__init__(where, sealer, clock)
         self._base = base
-        self._lease = lease
+        self._what = what
 
     @abstractmethod
     def _get(self, account: str) -> str | None: ...
@@ -289,7 +292,7 @@ class LocalStore(RecordStore):
         return sorted(await self._in_thread(self._names))
 
     def lock(self, account: str) -> AbstractAsyncContextManager[None]:
-        return folder_lease(self._base, f"account {account}", self._clock, self._lease)
+        return folder_lease(self._base, f"account {account}", self._clock, self._what)
 
     async def _read(self, account: str) -> str | None:
         return await self._in_thread(lambda: self._get(account))
@@ -301,7 +304,7 @@ class LocalStore(RecordStore):
             self._put(account, record)
             return True
 
-        async with folder_lease(self._base, "content", self._clock, self._lease):
+        async with folder_lease(self._base, "content", self._clock, self._what):
             return await self._in_thread(swap)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
