@@ -1,4 +1,4 @@
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ from gotsurge_async.auth.keychain import KeyringStore
 from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
-from tests.auth.kit import Ring
+from tests.auth.kit import Ring, pair
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -22,9 +22,7 @@ class LockedRing(Ring):
 
 def tokens(number: int = 0) -> Tokens:
     """Tokens of a sign-in."""
-    return Tokens(
-        bearer=Secret(f"bearer-{number}"), refresh="refresh", issued_at=NOW, expires_at=NOW + timedelta(days=30)
-    )
+    return pair(number, NOW)
 
 
 async def test_nothing_is_left_of_deleted_accounts(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -16,7 +16,7 @@ from gotsurge_async.auth.sealing import Sealer, new_key
 from gotsurge_async.auth.sql import SqlStates, SqlStore
 from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.secrets import Secret
+from tests.auth.kit import pair
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OLD, NEW = new_key(), new_key()
@@ -24,12 +24,7 @@ OLD, NEW = new_key(), new_key()
 
 def tokens(number: int = 0) -> Tokens:
     """Tokens of a sign-in."""
-    return Tokens(
-        bearer=Secret(f"planted-bearer-{number}"),
-        refresh=f"planted-refresh-{number}",
-        issued_at=NOW,
-        expires_at=NOW + timedelta(days=30),
-    )
+    return pair(number, NOW)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
