@@ -41,10 +41,9 @@ from gotsurge_async.config import (
 from gotsurge_async.errors import ClientClosed, ConfigError, UsageError
 from gotsurge_async.hooks import Hook, Hooks, listeners_of
 from gotsurge_async.money import Money
-from gotsurge_async.resources.partner import Partner
+from gotsurge_async.resources.partner import Partner, Sso
 from gotsurge_async.resources.platform import Platform
 from gotsurge_async.resources.prices import Prices
-from gotsurge_async.resources.sso import Sso
 from gotsurge_async.resources.tasks import Tasks
 from gotsurge_async.secrets import Known, Secret
 from gotsurge_async.transports.base import Response, Transport
@@ -60,28 +59,28 @@ class GotSurge:
 
     Args:
         environment: sandbox, production, local (then with ``api_base``), or an `Environment`.
-        api_base: the URL that the paths stand on, instead of the profile's or the environment's. A profile's goes
-            before that of an environment given by name; an `Environment` says it itself.
+        api_base: the URL before the paths, instead of the profile's or the environment's. A profile's takes precedence
+            over that of an environment given by name, but not over an `Environment`.
         credentials: the partner's keys; needed to sign in and to renew tokens.
         bearer_token, refresh_token: tokens from elsewhere, for a client without a sign-in of its own. At every opening
             they replace what ``token_store`` keeps for the account: give no store that holds renewed ones.
-        token_store: where tokens are kept; in memory unless given.
+        token_store: where tokens are kept; by default in memory.
         account: the name under which the store keeps the tokens.
         transport: another way to send; the client closes it.
-        proxy: carries the encrypted connections: the URL of one, None for none, or what the environment (HTTPS_PROXY,
-            NO_PROXY) says. Not with a ``transport``.
-        timeouts: how many seconds a try may take: `Timeouts`, or the seconds of a try as a whole. A ``transport`` that
-            is given has its own.
+        proxy: carries the encrypted connections: its URL, None for no proxy, or ``environment`` for the one that
+            HTTPS_PROXY names, unless NO_PROXY names the host. Not with a ``transport``.
+        timeouts: how many seconds a try may take: `Timeouts`, or the seconds of a try as a whole. A ``transport`` has
+            its own.
         retry: when a call is tried again: `RetryPolicy`, or the number of tries in all.
         limits: how many calls at once, and how many a second: `Limits`, or the number of calls at once.
         profile: confirmed verbs and paths: a `Profile`, a mapping, or the path of a TOML file.
-        hooks: are told of every request, retry, refresh and chunk.
+        hooks: functions that are called with an event for every request, retry, refresh and chunk.
         clock: time, for tests.
         assumed_endpoints: "accept" or "refuse" operations that change something (create, broadcast, cancel, update,
             tracking ids, invitations) on paths that no profile confirms. The default refuses them in production.
 
     Raises:
-        ConfigError: settings that cannot be right; the message says what to write.
+        ConfigError: a setting that cannot be right; the message says what to write.
     """
 
     def __init__(
@@ -109,8 +108,9 @@ class GotSurge:
         policy = settings_of(RetryPolicy, retry, "retry", "attempts")
         self.limits: Limits = limits_for(timeouts, settings_of(Limits, limits, "limits", "concurrency"))
         if not (credentials is None or isinstance(credentials, Credentials)):
-            kind = type(credentials).__name__
-            raise ConfigError(f"credentials: give Credentials(client_key=…, secret_key=…), not {kind}")
+            raise ConfigError(
+                f"credentials: give Credentials(client_key=…, secret_key=…), not {type(credentials).__name__}"
+            )
         if not isinstance(account, str) or not account:
             raise ConfigError(f"account is a name, which is text, not {account!r:.60}")
         if assumed_endpoints not in (None, "accept", "refuse"):
@@ -140,7 +140,7 @@ class GotSurge:
         )
         self._new_known = partial(Known, *filter(None, [credentials.secret_key if credentials else None]))
         known = self._new_known()
-        # Calls wait for a sign-in, which waits for no call.
+        # Without a limit: calls wait for a sign-in, which must wait for no call.
         self._sign_ins = self._new_session(
             tokens=None, limiter=Limiter(Limits(concurrency=sys.maxsize), clock, start=sys.maxsize), known=known
         )
@@ -160,12 +160,12 @@ class GotSurge:
         self._join(account, known)
 
     def _join(self, account: str, known: Known) -> None:
-        """Make what an account has of its own; all else is shared."""
+        """Make the parts that belong to one account; all others are shared."""
         self.tokens: TokenManager = self._new_tokens(account=account, known=known)
         self._use(self._new_session(tokens=self.tokens, limiter=self._limiter, known=known))
 
     def _use(self, session: Session) -> None:
-        """Make the calls by a session."""
+        """Make the resources over a session."""
         self._session = session
         self.tasks: Tasks = Tasks(session)
         self.prices: Prices = Prices(session)
@@ -174,9 +174,9 @@ class GotSurge:
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] | None = None, **options: Any) -> Self:
-        """A client as the ``GOTSURGE_…`` environment variables say; ``options`` go before them."""
+        """A client with the settings of the ``GOTSURGE_…`` environment variables; ``options`` take precedence."""
         settings = from_env(variables)
-        given = {
+        arguments = {
             "environment": settings.environment.name,
             "api_base": settings.api_base,
             "credentials": settings.credentials,
@@ -184,13 +184,13 @@ class GotSurge:
             "refresh_token": settings.refresh_token,
             "profile": settings.profile,
         }
-        return cls(**(given | options))
+        return cls(**(arguments | options))
 
     def as_account(self, account: str) -> Self:
         """The same client for another account: it shares connections, limits and hooks, and has tokens of its own.
 
-        It is opened and closed with this client, which renews its token in the background from now on. Asked again
-        for the same name, it is the same object::
+        It is opened and closed with this client, which renews its token in the background from now on. The same name
+        returns the same object::
 
             async with GotSurge(..., token_store=store) as gs:
                 await gs.as_account("acme").tasks.create(orders)
@@ -199,7 +199,7 @@ class GotSurge:
             account: the name under which the token store keeps the account's tokens.
 
         Raises:
-            UsageError: a name that is empty, or no text.
+            UsageError: a name that is empty, or not text.
         """
         if not isinstance(account, str) or not account:
             raise UsageError(f"account is a name, which is text, not {account!r:.60}")
@@ -217,10 +217,10 @@ class GotSurge:
         return main._others[account]
 
     async def release(self, account: str) -> None:
-        """Keep an account's tokens fresh no more: what is stored stays, and `as_account` begins anew.
+        """Stop renewing an account's tokens: the stored ones stay, and `as_account` begins again.
 
-        For services with thousands of accounts of which few are used. Its calls under way are waited for. The account
-        that the client was made with stays until the client is closed.
+        For services with thousands of accounts of which few are used. Waits for the account's calls under way. The
+        account that the client was made with stays until the client is closed.
         """
         main = self._main or self
         other = main._others.pop(account, None)
@@ -232,16 +232,16 @@ class GotSurge:
     def with_options(
         self, *, timeout: float | None = None, retries: int | None = None, account: str | None = None
     ) -> Self:
-        """The same client for calls of another kind; it shares all else, and is opened and closed with this one::
+        """The same client with other options for its calls; it is opened and closed with this one::
 
             created = await gs.with_options(timeout=10, retries=0).tasks.create(orders)
 
         What is not given stays as it is here.
 
         Args:
-            timeout: seconds for the whole of an operation: waiting for a token and a place, all tries, and what is
-                read to find out. When they are over it ends with `OutcomeUnknown` if a request may have been
-                processed, and with `NotSent` if certainly none was. A stream gives as much to each of its calls.
+            timeout: seconds for the whole of an operation: waiting for a token and a place, all tries, and the reads
+                after them. When they are over it ends with `OutcomeUnknown` if a request may have been processed, and
+                with `NotSent` if certainly none was. In a stream each call has as many.
             retries: tries after the first.
             account: see `as_account`.
 
@@ -255,13 +255,13 @@ class GotSurge:
         other = copy.copy(base)
         other._main = self._main or self
         other._state = "shared"
-        if base is not self:  # what this one says goes on to the other account
+        if base is not self:  # the options of this client hold for the other account
             policy, timeout = policy or self._session.policy, self._session.timeout if timeout is None else timeout
         other._use(base._session.with_options(timeout=timeout, policy=policy))
         return other
 
     async def adopt(self, account: str, tokens: Tokens) -> None:
-        """Store the tokens that a sign-in gave to an account, and use them from now on."""
+        """Store the tokens of a sign-in under an account's name, and use them from now on."""
         await self.as_account(account).tokens.adopt(tokens)
 
     async def sign_in(self, code: str) -> None:
@@ -269,7 +269,7 @@ class GotSurge:
 
         Raises:
             Rejected: the code is wrong, used or too old.
-            NotSent, OutcomeUnknown: no answer; start the consent anew.
+            NotSent, OutcomeUnknown: no answer; start the consent again.
             ClientClosed: the client is not open; the code was not used.
         """
         if (self._main or self)._state != "open":
@@ -285,7 +285,7 @@ class GotSurge:
         validate: bool = False,
         max_price: Money | None = None,
     ) -> PushStream:
-        """Send any number of orders; remembers nothing once the stream has ended. Results come as they are known::
+        """Send any number of orders, and remember nothing once the stream has ended. Results arrive as they are known::
 
             async for result in gs.push(orders):
                 match result:
@@ -294,8 +294,8 @@ class GotSurge:
                     case InDoubt(order=order, error=error): ...
                     case Unprocessed(order=order, error=error): ...
 
-        It keeps no ledger: what is `InDoubt` is the caller's to look up, a crash forgets what was in flight, and the
-        same orders pushed again are sent again. `gotsurge_async.bulk.Push` is the push with a ledger.
+        There is no ledger: the caller must look up orders that are `InDoubt`, a crash forgets the orders in flight, and
+        the same orders pushed again are sent again. `gotsurge_async.bulk.Push` is the push with a ledger.
 
         Chunks have at most 20 orders, and a bounded number of them is in flight. Within the stream a tracking id is
         sent once: a second order with it is `Unprocessed` with `RepeatedKey`. For this the stream keeps 8 bytes of each
@@ -305,14 +305,14 @@ class GotSurge:
         Args:
             orders: a plain or an async iterable of orders, or of dicts of their fields as the API writes them. One that
                 is neither, or cannot be sent, is `Unprocessed` with `InvalidData`; the others go out.
-            concurrency: the most chunks in flight, the client's own limit unless given.
+            concurrency: the most chunks in flight, by default the client's own limit.
             chunk: orders in a call, 1 to 20.
             validate: orders that the rules of `gotsurge push` refuse, see `check_order`, are `Unprocessed`, too.
             max_price: with ``validate`` the greatest amount that an order may have, see `check_order`; without it 1000
                 units of the order's currency.
 
         Raises:
-            UsageError: ``max_price`` is no `Money`, or given without ``validate``; a chunk that is not of 1 to 20
+            UsageError: ``max_price`` is not `Money`, or given without ``validate``; a chunk that is not of 1 to 20
                 orders, or none in flight.
         """
         return PushStream(
@@ -327,7 +327,7 @@ class GotSurge:
 
     @contextmanager
     def raw(self) -> Iterator[list[Response]]:
-        """Note what came: every answer inside the block, with status, headers and body, the newest last.
+        """Note every answer inside the block, with status, headers and body, the newest last.
 
         ::
 
@@ -340,16 +340,16 @@ class GotSurge:
 
     @property
     def session(self) -> Session:
-        """The request loop, for what is built on the client."""
+        """The request loop, for packages that build on the client."""
         return self._session
 
     @property
     def transport(self) -> Transport:
-        """What sends the requests, for what is no call of the API."""
+        """The transport, for requests that are not calls of the API."""
         return self._transport
 
     async def open(self) -> Self:
-        """Belong to the running event loop, take up tokens that were given, and renew them in the background.
+        """Belong to the running event loop, use the given tokens, and renew them in the background.
 
         Raises:
             UsageError: it was opened before.
@@ -362,15 +362,12 @@ class GotSurge:
         try:
             if self._given is not None:
                 await self.tokens.adopt(self._given)
-            for member in self._members():
+            for member in (self, *self._others.values()):
                 member._begin()
         except BaseException:
             await self.close()
             raise
         return self
-
-    def _members(self) -> list["GotSurge"]:
-        return [self, *self._others.values()]
 
     def _begin(self) -> None:
         self._state = "open"
@@ -380,11 +377,11 @@ class GotSurge:
     async def close(self) -> None:
         """Wait for calls under way, end the background work, close the connections. Idempotent.
 
-        No call is tried again from now on: one that waits for its next try ends with what became of its last.
+        No call is tried again from now on: one that waits for its next try ends with the outcome of its last.
         """
         if self._state == "closed" or self._main is not None:
             return
-        members = self._members()
+        members: list[GotSurge] = [self, *self._others.values()]
         for member in members:
             member._state = "closed"
         self._sign_ins.end_retries()

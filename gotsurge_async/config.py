@@ -16,7 +16,7 @@ from gotsurge_async.secrets import Secret, as_secret
 S = TypeVar("S", "Timeouts", "RetryPolicy", "Limits")
 
 API_PATH = "/api/partnership/v1"
-"""Where the API stands on its host: assumed, the document does not show it."""
+"""The path of the API on its host: assumed, the document does not show it."""
 
 EnvironmentName: TypeAlias = Literal["sandbox", "production", "local"]
 
@@ -37,7 +37,7 @@ def checked_base(url: str) -> str:
     """The API base without a slash at its end.
 
     Raises:
-        ConfigError: for what is no URL, carries a query or a user, or is plain http to another machine.
+        ConfigError: it is not a URL, has a query or a user, or is plain http to another machine.
     """
     scheme, host = _scheme_and_host(url) if isinstance(url, str) else ("", None)
     if not host or not url.isascii() or not _PLAIN_URL.fullmatch(url):
@@ -63,7 +63,7 @@ class Environment:
     Attributes:
         name: sandbox, production, or local for the simulator.
         consent_base: scheme and host of the page where users consent.
-        api_base: the URL that the paths of the endpoint table stand on; assumed for GotSurge's own.
+        api_base: the URL before the paths of the endpoint table; assumed for GotSurge's own.
     """
 
     name: str
@@ -141,7 +141,7 @@ def _shorter(usual: float, total: float) -> float:
 
 
 def settings_of(cls: type[S], value: "S | float | None", argument: str, field: str) -> S:
-    """The settings as an object: as they are, the usual ones for None, or made of a number, which is one field.
+    """The settings as an object: as they are, the defaults for None, or made from a number, which is one field.
 
     Raises:
         ConfigError: the value is something else, or cannot be that field.
@@ -201,12 +201,12 @@ def check_concurrency(concurrency: int) -> None:
 class Timeouts:
     """Seconds to wait.
 
-    When one of them strikes after a connection was made, nobody can tell whether the request was processed. They are
-    about one try of a call; ``gs.with_options(timeout=…)`` limits the whole of it.
+    When one of them ends a request after a connection was made, it is not known whether the request was processed. They
+    are about one try of a call; ``gs.with_options(timeout=…)`` limits the whole of it.
 
     Attributes:
         pool: seconds for a free connection, and for making one. Less than ``total``: if that ended first, an order that
-            never left would be in doubt. Unless given, 30, or half of a ``total`` that is short.
+            never left would be in doubt. By default 30, or half of a short ``total``.
         connect: seconds for the TCP and TLS handshakes alone.
         read: seconds between two reads of an answer.
         total: seconds for a try from its beginning to the end of the answer, which may come a byte at a time; longer
@@ -276,8 +276,8 @@ def limits_for(timeouts: Timeouts, limits: Limits) -> Limits:
 
 
 LEAST_SECRET = 3
-"""Characters of a secret. It is hidden wherever it stands in a text, and 34 of 100 pairs of letters and digits stand in
-the page of our messages alone; of three it is 3 of 100. Three is what programs' tests use: ``bearer_token="any"``."""
+"""Characters of a secret. A secret is hidden wherever it appears in a text, and 34 of 100 pairs of letters and digits
+appear in the page of our messages alone; of three it is 3 of 100. Tests use three: ``bearer_token="any"``."""
 
 
 def secret_setting(name: str, value: str | Secret | None) -> Secret | None:
@@ -307,7 +307,7 @@ def _secret_key(value: str | Secret | None) -> Secret | None:
 
 @attrs.frozen(kw_only=True)
 class Credentials:
-    """What GotSurge gave the partner (section "Basic Oauth2 steps", 1). Only the client key is ever shown."""
+    """The partner's keys from GotSurge (section "Basic Oauth2 steps", 1). Only the client key is ever shown."""
 
     client_key: str = attrs.field(validator=_client_key)
     secret_key: Secret | None = attrs.field(default=None, converter=_secret_key)
@@ -315,7 +315,7 @@ class Credentials:
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What the environment variables say; see `from_env`. ``api_base`` is GOTSURGE_API_BASE as it is set."""
+    """The settings of the environment variables; see `from_env`. ``api_base`` is GOTSURGE_API_BASE as it is set."""
 
     environment: Environment
     api_base: str | None = None
@@ -333,7 +333,7 @@ def from_env(variables: Mapping[str, str] | None = None) -> Settings:
         ConfigError: an unknown environment, a base that cannot be, a profile that cannot be read, a secret of one or
             two characters.
     """
-    # Stripped: what is read from a file often ends with a line break, which no header could carry.
+    # Stripped: a value from a file often ends with a line break, which no header could carry.
     given = os.environ if variables is None else variables
     env = {name: value.strip() for name, value in given.items() if value.strip()}
 

@@ -78,13 +78,13 @@ class GotSurgeError(Exception):
     def explain_code(self) -> str | None:
         """The code under which this error is explained, such as ``E413``: ``gotsurge explain E413`` says what to do.
 
-        It is found by the error's text in the catalogue that the command has, too, which is read when the first one
-        is looked up. None if the catalogue does not have it.
+        It is searched by the error's text in the command's catalogue, which is read at the first search. None if the
+        catalogue does not have it.
         """
-        from gotsurge_async.catalogue import explaining  # nobody who asks for no code pays for it
+        from gotsurge_async.catalogue import explaining  # here: a program that needs no code does not pay for it
 
-        found = explaining(str(self))
-        return found.code if found else None
+        entry = explaining(str(self))
+        return entry.code if entry else None
 
 
 class UsageError(GotSurgeError, ValueError):
@@ -119,7 +119,7 @@ class Problem(NamedTuple):
     message: str
     """What is wrong, and what would be right."""
     value: Any = None
-    """The value as it was found; for people, shortened where it is shown."""
+    """The faulty value; shortened where it is shown."""
 
 
 class InvalidData(GotSurgeError, ValueError):
@@ -154,9 +154,9 @@ class UnreadableAnswer(InvalidData):
         self.args: tuple[Any, ...] = (message, self.problems, self._more)  # as it is pickled
 
     def __str__(self) -> str:
-        told = str(InvalidData(self.args[0], self.problems[:5]))
+        first = str(InvalidData(self.args[0], self.problems[:5]))
         more = len(self.problems[5:]) + self._more
-        return f"{told}; and {more} more" if more else told
+        return f"{first}; and {more} more" if more else first
 
 
 class SignInFailed(GotSurgeError):
@@ -185,7 +185,7 @@ class CallError(GotSurgeError):
     Attributes:
         operation: the name in the endpoint table, such as ``tasks.create``.
         status: the HTTP status, or None when no answer came.
-        service_message: what the service said, found wherever it stood in the answer; "" if nothing.
+        service_message: the message of the answer, wherever it was in it; "" without one.
         request_id: the service's own id of the request, if its answer named one.
         attempts: how many times the request was tried, 1 for no replay.
     """
@@ -294,15 +294,15 @@ class RateLimited(Rejected):
 
 
 class OutcomeUnknown(CallError):
-    """The request left, and nobody can say whether it was processed.
+    """The request left, and it is not known whether it was processed.
 
     For an operation that must not repeat this is the end: look the effect up, or ask a person; do not send
     ``sent`` again blindly.
 
     Attributes:
         sent: the exact body that was sent, b"" for none. It may hold personal data: it is in no message.
-        response: the answer that came and did not tell, with its ``body`` as bytes: an unreadable one, or a failure of
-            the service; None if none came, or if it holds secrets. It is in no message either.
+        response: the answer that does not show the outcome, with its ``body`` as bytes: an unreadable one, or a failure
+            of the service; None if none came, or if it holds secrets. It is in no message either.
         done: of a create whose answer does not fit its orders, the tasks that are certain, in the order of the orders:
             `CreatedTasks`; else None.
         rows: with ``done``, the indices (from 0) of the orders in doubt. Empty if every order has its task, and the
@@ -327,7 +327,7 @@ class OutcomeUnknown(CallError):
 
 
 def what_is_known(error: BaseException) -> "NotSent | OutcomeUnknown | None":
-    """What is known of a call that was cancelled, from what ended the block that it was made in::
+    """What is known of a call that was cancelled, from the error that ended its block::
 
         try:
             async with asyncio.timeout(5):
@@ -339,19 +339,19 @@ def what_is_known(error: BaseException) -> "NotSent | OutcomeUnknown | None":
         `NotSent` if certainly nothing was processed, `OutcomeUnknown` if the request may have been; None if no call was
         cancelled. A group of errors tells of the first that was; one that may have been processed goes first.
     """
-    found: NotSent | None = None
+    not_sent: NotSent | None = None
     waiting, seen = [error], set[int]()
     while waiting:
-        each = waiting.pop()
-        if id(each) in seen:
+        inner = waiting.pop()
+        if id(inner) in seen:
             continue
-        seen.add(id(each))
-        if isinstance(each, OutcomeUnknown):
-            return each
-        found = found or (each if isinstance(each, NotSent) else None)
-        waiting += [inner for inner in (each.__cause__, each.__context__) if inner is not None]
-        waiting += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
-    return found
+        seen.add(id(inner))
+        if isinstance(inner, OutcomeUnknown):
+            return inner
+        not_sent = not_sent or (inner if isinstance(inner, NotSent) else None)
+        waiting += filter(None, (inner.__cause__, inner.__context__))
+        waiting += inner.exceptions if isinstance(inner, BaseExceptionGroup) else ()
+    return not_sent
 
 
 class PartlyDone(CallError):

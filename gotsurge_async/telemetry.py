@@ -8,10 +8,10 @@
     async with GotSurge(..., hooks=[Tracing()]) as gs: ...
 
 A span covers a whole call with its tries and waits, and follows the semantic conventions of HTTP clients. It shows
-neither URLs nor headers nor bodies: a path may carry a signature or a task's id, so only its template is told.
+neither URLs nor headers nor bodies: a path may carry a signature or a task's id, so only its template is shown.
 
-What one process begins and others go on with is one trace: `traceparent` says in a text where it stands, which goes
-along with the work, and `Tracing.working` goes on from there.
+Work that one process begins and others continue is one trace: `traceparent` is its present place as text, which travels
+with the work, and `Tracing.working` continues from it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ _HEADER = "traceparent"
 
 
 def traceparent() -> str | None:
-    """Where the present trace stands, as the W3C writes it; None outside of any."""
+    """The present place in the trace, in the form of the W3C; None outside of any."""
     carrier: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(carrier)
     return carrier.get(_HEADER)
@@ -58,9 +58,9 @@ class Tracing:
     A call that raises ends with the status ERROR; every wait before another try is the event ``gotsurge.retry``.
 
     Args:
-        tracer_provider: the program's own unless given.
+        tracer_provider: by default the program's own.
 
-    One object serves one client: calls are told apart by their numbers, which each client counts by itself.
+    One object serves one client: it distinguishes calls by their numbers, which each client counts itself.
     """
 
     def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
@@ -79,8 +79,8 @@ class Tracing:
         """A span around a block, under which the calls of the block stand.
 
         Args:
-            parent: what `traceparent` gave where the work was begun; the present span unless given. What cannot be
-                read begins a trace of its own.
+            parent: the `traceparent` of the process that began the work; by default the present span. Unreadable text
+                begins a trace of its own.
         """
         context = None if parent is None else TraceContextTextMapPropagator().extract({_HEADER: parent})
         with self._tracer.start_as_current_span(name, context=context, kind=kind, attributes=dict(attributes or {})):

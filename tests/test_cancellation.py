@@ -8,7 +8,7 @@ from gotsurge_async.bulk.ledger import LedgerError
 from gotsurge_async.cancellation import uninterrupted
 
 
-async def test_a_write_that_fails_after_a_cancellation_is_told() -> None:
+async def test_a_write_that_fails_after_a_cancellation_is_reported() -> None:
     """The cancellation is raised when the write has ended, and its error is the cause."""
     go_on = asyncio.Event()
 

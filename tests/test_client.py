@@ -199,16 +199,16 @@ def test_a_client_is_made_outside_of_any_loop() -> None:
 
 async def test_two_clients_do_not_see_each_other() -> None:
     """Tokens, hooks, recordings and closings of one client are nothing to another."""
-    told: list[Event] = []
+    events: list[Event] = []
     first, second = MemoryTransport(serve), MemoryTransport(serve)
     async with make(second, bearer_token="planted-two") as two:
-        async with make(first, bearer_token="planted-one", hooks=[told.append]) as one:
+        async with make(first, bearer_token="planted-one", hooks=[events.append]) as one:
             with one.raw() as answers:
                 await asyncio.gather(one.tasks.get("a"), two.tasks.get("b"))
             assert [each.body for each in answers] == [b'{"id":"a"}']
-        count = len(told)
+        count = len(events)
         await two.tasks.get("c")
-        assert len(told) == count
+        assert len(events) == count
     assert {request.headers["Authorization"] for request in first.sent} == {"Bearer planted-one"}
     assert {request.headers["Authorization"] for request in second.sent} == {"Bearer planted-two"}
 

@@ -23,7 +23,7 @@ def test_gotsurge_s_own_environments_are_known(name: str, consent: str, base: st
     assert (environment.name, environment.consent_base, environment.api_base) == (name, consent, base)
 
 
-def test_local_stands_where_it_is_told() -> None:
+def test_local_needs_its_api_base() -> None:
     """The local environment takes its API base, and its consent page from the same host."""
     environment = Environment.named("local", api_base="http://127.0.0.1:8765/api/partnership/v1/")
     assert environment.api_base == "http://127.0.0.1:8765/api/partnership/v1"

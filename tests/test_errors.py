@@ -142,7 +142,7 @@ def test_messages_say_what_and_where(error: Exception, text: str) -> None:
     ],
 )
 def test_an_error_tells_the_code_that_explains_it(error: GotSurgeError, code: str | None) -> None:
-    """It is found by the text, which it does not change; None is told of what the catalogue does not have."""
+    """It is found by the text, which it does not change; it is None for a text that the catalogue does not have."""
     before = (str(error), dict(vars(error)))
     assert error.explain_code == code
     assert pickle.loads(pickle.dumps(error)).explain_code == code  # noqa: S301 - our own
@@ -159,8 +159,8 @@ def test_the_catalogue_is_read_by_who_asks_for_a_code() -> None:
         "loaded = lambda: [name in sys.modules for name in ('gotsurge_async.catalogue', 'gotsurge_async.cli')]",
         "print(str(error), *loaded(), error.explain_code, *loaded())",
     )
-    told = "\n".join(lines)
-    ran = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True, timeout=60)
+    code = "\n".join(lines)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.split()[-5:] == ["False", "False", "E407", "True", "False"]
 
 

@@ -45,7 +45,7 @@ class January(SystemClock):
 
 
 class World:
-    """A simulator, a client signed in to it, and what the client told."""
+    """A simulator, a client signed in to it, and its events."""
 
     def __init__(self, sim: Simulator, gs: GotSurge, events: list[Event]) -> None:
         self.sim = sim
@@ -76,8 +76,8 @@ async def world(options: SimulatorOptions | None = None, **client: Any) -> Async
     """A simulator whose time is `NOW` and a client that has signed in to it with a code."""
     events: list[Event] = []
     async with Simulator(options=options or SimulatorOptions(), clock=January()) as sim:
-        told: dict[str, Any] = {"hooks": [events.append], "retry": QUICK, "timeouts": Timeouts(read=5.0)}
-        async with simulated(simulator=sim, clock=January(), **told, **client) as gs:
+        options: dict[str, Any] = {"hooks": [events.append], "retry": QUICK, "timeouts": Timeouts(read=5.0)}
+        async with simulated(simulator=sim, clock=January(), **options, **client) as gs:
             yield World(sim, gs, events)
 
 

@@ -10,52 +10,52 @@ from gotsurge_async.hooks import ChunkDone, Event, Hooks, RetryPlanned
 EVENT = RetryPlanned(operation="tasks.get", attempt=1, wait=0.5, reason="refused")
 
 
-def test_each_listener_is_told_in_turn() -> None:
+def test_each_listener_is_called_in_turn() -> None:
     """Every listener gets every event, in the order in which they came."""
-    told: list[tuple[str, Event]] = []
-    hooks = Hooks(lambda event: told.append(("a", event)))
-    hooks.add(lambda event: told.append(("b", event)))
+    events: list[tuple[str, Event]] = []
+    hooks = Hooks(lambda event: events.append(("a", event)))
+    hooks.add(lambda event: events.append(("b", event)))
     hooks.emit(EVENT)
-    assert told == [("a", EVENT), ("b", EVENT)]
+    assert events == [("a", EVENT), ("b", EVENT)]
 
 
 def test_listening_ends() -> None:
     """What `add` returns ends it; once more does nothing, and the same function added twice loses one turn."""
-    told: list[Event] = []
+    events: list[Event] = []
     hooks = Hooks()
-    first = hooks.add(told.append)
-    hooks.add(told.append)
+    first = hooks.add(events.append)
+    hooks.add(events.append)
     first()
     first()
     hooks.emit(EVENT)
-    assert told == [EVENT]
+    assert events == [EVENT]
 
 
-def test_a_listener_may_leave_while_it_is_told() -> None:
+def test_a_listener_may_leave_while_it_is_called() -> None:
     """Ending to listen inside a listener does not skip the next one."""
-    told: list[str] = []
+    events: list[str] = []
     hooks = Hooks()
 
     def once(_: Event) -> None:
-        told.append("once")
+        events.append("once")
         leave()
 
     leave = hooks.add(once)
-    hooks.add(lambda _: told.append("always"))
+    hooks.add(lambda _: events.append("always"))
     hooks.emit(EVENT)
     hooks.emit(EVENT)
-    assert told == ["once", "always", "always"]
+    assert events == ["once", "always", "always"]
 
 
-def test_a_listener_that_fails_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
-    """Its error is logged, and the others are told."""
-    told: list[Event] = []
+def test_a_listener_that_fails_disturbs_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """Its error is logged, and the others are called."""
+    events: list[Event] = []
 
     def broken(_: Event) -> None:
         raise RuntimeError("the listener's own fault")
 
-    Hooks(broken, told.append).emit(EVENT)
-    assert told == [EVENT]
+    Hooks(broken, events.append).emit(EVENT)
+    assert events == [EVENT]
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert record.message == "a hook failed on RetryPlanned"

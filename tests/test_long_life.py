@@ -132,7 +132,7 @@ async def test_a_month_of_trouble() -> None:
                 await gs.adopt(name, await gs.oauth.exchange(simulator.new_code("plain")))
                 born[name] = clock.now()
                 await month.passes(20 * DAY / ACCOUNTS)
-            told = len(events)
+            before = len(events)
             asked = simulator.audit()["calls"].get("auth.refresh", 0)
             for hour in range(30 * 24):
                 day, of_day = divmod(hour, 24)
@@ -143,7 +143,7 @@ async def test_a_month_of_trouble() -> None:
                         Fault(operation="auth.refresh", kind="status", status=503, when="before", times=2)
                     )
                 await month.hour(accounts)
-            renewed = [event for event in events[told:] if isinstance(event, TokenRefreshed)]
+            renewed = [event for event in events[before:] if isinstance(event, TokenRefreshed)]
             asked = simulator.audit()["calls"]["auth.refresh"] - asked
             await month.passes(HOUR)
             kept = {name: await disk.load(name) for name in accounts}

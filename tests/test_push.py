@@ -24,7 +24,7 @@ from gotsurge_async import (
     UsageError,
     codec,
 )
-from gotsurge_async.calls.keys import KeysSeen
+from gotsurge_async.calls.create import KeysSeen
 from gotsurge_async.errors import RepeatedKey
 from gotsurge_async.hooks import ChunkDone, Event
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
@@ -42,16 +42,16 @@ async def source(count: int) -> AsyncIterator[Order]:
 async def test_any_number_is_pushed() -> None:
     """A plain or an async iterable goes out in chunks of twenty, and each order has its result."""
     for given in (orders(45), iter(orders(45)), source(45)):
-        told: list[Event] = []
+        events: list[Event] = []
         transport = MemoryTransport(serve)
-        async with make(transport, hooks=[told.append]) as gs:
+        async with make(transport, hooks=[events.append]) as gs:
             results = [result async for result in gs.push(given)]
         assert all(isinstance(each, Created) and each.receipt.id == f"id-{each.order.tracking_id}" for each in results)
         assert sorted(len(sent(request)) for request in transport.sent) == [5, 20, 20]
-        assert sum(event.created for event in told if isinstance(event, ChunkDone)) == len(results) == 45
+        assert sum(event.created for event in events if isinstance(event, ChunkDone)) == len(results) == 45
 
 
-async def test_each_order_is_told_what_became_of_it() -> None:
+async def test_each_order_has_a_result() -> None:
     """Created, refused, in doubt and unprocessed come as they are, chunk by chunk, and the push goes on."""
 
     def handle(request: Request) -> Response:
@@ -151,7 +151,7 @@ async def test_raw_shows_what_came() -> None:
         assert answers[-1].headers["etag"] == "x"
 
 
-async def test_what_cannot_be_sent_is_told_and_keeps_no_other_from_going() -> None:
+async def test_a_faulty_order_is_reported_and_keeps_no_other_from_being_sent() -> None:
     """Dicts go out as orders; one that is none is unprocessed with its fault, the others of its chunk are created."""
     plain = json.loads(codec.encode(order("T-1")))
     given: list[Any] = [order("T-0"), plain, plain | {"tracking_id": "T-2", "price": 5.0}, "T-3", order("T-4")]
@@ -160,8 +160,8 @@ async def test_what_cannot_be_sent_is_told_and_keeps_no_other_from_going() -> No
         results = [result async for result in gs.push(given)]
     assert [type(result) for result in results] == [Created, Created, Unprocessed, Unprocessed, Created]
     assert [result.order.tracking_id for result in results if isinstance(result, Created)] == ["T-0", "T-1", "T-4"]
-    told = [result.error for result in results if isinstance(result, Unprocessed)]
-    assert [[each.path for each in error.problems] for error in told if isinstance(error, InvalidData)] == [
+    errors = [result.error for result in results if isinstance(result, Unprocessed)]
+    assert [[each.path for each in error.problems] for error in errors if isinstance(error, InvalidData)] == [
         ["price"],
         [""],
     ]
@@ -191,8 +191,8 @@ async def test_a_tracking_id_is_sent_once_in_a_stream(asynchronous: bool, chunk:
             refused = [result for result in results if isinstance(result, Unprocessed)]
             assert len(results) == 49
             assert [type(result.error) for result in refused] == [RepeatedKey] * 3
-            told = {str(result.error) for result in refused}
-            assert "tracking_id: T-1 was in this stream already, so this order was not sent" in told
+            messages = {str(result.error) for result in refused}
+            assert "tracking_id: T-1 was in this stream already, so this order was not sent" in messages
             assert {result.error.explain_code for result in refused} == {"E229"}
             assert stream.in_flight == []
         # what another stream sent is not remembered

@@ -13,7 +13,7 @@ from tests.support.orders import answer, order
 
 
 class Traces:
-    """A tracer provider of its own, and what it was told."""
+    """A tracer provider of its own, and its spans."""
 
     def __init__(self) -> None:
         self.exporter = InMemorySpanExporter()
@@ -86,7 +86,7 @@ async def test_a_refusal(traces: Traces) -> None:
 
 
 async def test_no_answer(traces: Traces) -> None:
-    """A call without an answer, and one whose answer cannot be read, are told by the class of the error."""
+    """A call without an answer, and one whose answer cannot be read, are shown by the class of the error."""
     async with client([NothingSent("refused")] * 3) as (gs, _):
         traces.watch(gs)
         with pytest.raises(NotSent):
@@ -102,7 +102,7 @@ async def test_no_answer(traces: Traces) -> None:
     assert (traces.span.attributes or {})["http.response.status_code"] == 200
 
 
-async def test_nothing_secret_is_told(traces: Traces) -> None:
+async def test_nothing_secret_is_shown(traces: Traces) -> None:
     """Neither the signature nor a token, nor what a service quotes of them, stands anywhere in a span."""
     detail = answer({"id": "p", "secret_key": "a~~secret??key"})
     async with client([detail, answer({"message": "planted-bearer is bad"}, 400)]) as (gs, transport):
@@ -111,9 +111,9 @@ async def test_nothing_secret_is_told(traces: Traces) -> None:
         with pytest.raises(Exception, match=r"\*\*\* is bad"):
             await gs.tasks.get("t")
         signature = transport.sent[0].url.rpartition("/")[2]
-    told = "".join(span.to_json() for span in traces.spans)
+    shown = "".join(span.to_json() for span in traces.spans)
     for secret in (signature, signature.partition("%")[0], "a~~secret??key", "planted-bearer"):
-        assert secret not in told
+        assert secret not in shown
 
 
 def test_events_of_calls_that_it_does_not_know(traces: Traces) -> None:

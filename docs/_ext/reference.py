@@ -47,14 +47,26 @@ def fronts_of(module: str) -> list[str]:
     return [".".join(parts[:length]) for length in range(1, len(parts))]
 
 
+def is_inner(cls: type) -> bool:
+    """Whether a class of the package has methods and is not public: they are shown with the public classes below it."""
+    if not cls.__module__.startswith(TOP):
+        return False
+    public = getattr(importlib.import_module(cls.__module__), "__all__", ())
+    has_methods = any(inspect.isfunction(value) and not name.startswith("_") for name, value in vars(cls).items())
+    return has_methods and cls.__name__ not in public
+
+
 def told(module: str, name: str) -> list[str]:
     """The lines of reStructuredText that tell of a name."""
     thing = getattr(importlib.import_module(module), name)
     options = ["members"]
+    is_error = inspect.isclass(thing) and issubclass(thing, BaseException)
+    if inspect.isclass(thing) and not is_error and any(map(is_inner, thing.__mro__[1:])):
+        options += ["inherited-members: object"]
     if inspect.isclass(thing) and any(base.__module__.startswith(TOP) for base in thing.__bases__):
         options += ["show-inheritance"]
     if inspect.isclass(thing):
-        kind = "autoexception" if issubclass(thing, BaseException) else "autoclass"
+        kind = "autoexception" if is_error else "autoclass"
         if issubclass(thing, enum.Enum) or any(base.__name__ == "OpenEnum" for base in thing.__mro__):
             options += ["undoc-members"]
         if kind == "autoexception":

@@ -1,9 +1,9 @@
 """A consent from its beginning to its tokens, and the state that ties the two (section "Basic Oauth2 steps").
 
-The state is random, good once and for ten minutes. By default it carries account and end itself, signed, and nothing
-is kept for a consent that only began: whoever begins many fills no memory, and displaces nobody's. In a store that
-several processes share it is kept as a hash, and looked up by it, so neither a look into the store nor the time that a
-look-up takes tells a state that is good. In a web service it is tied to the browser as well: else somebody could have
+The state is random, good once and for ten minutes. By default it carries account and end itself, signed, and no memory
+is used for a consent that only began: a stranger who begins many fills no memory, and displaces no other's. In a store
+that several processes share it is kept as a hash, and read by that hash, so neither a look into the store nor the time
+that reading takes reveals a good state. In a web service it is tied to the browser as well: else a stranger could have
 another person's browser finish a sign-in that is not theirs.
 """
 
@@ -27,7 +27,7 @@ __all__ = ["Begun", "Consent", "Finished", "MemoryStates", "Pending", "StateStor
 STATE_LIFE = timedelta(minutes=10)
 """How long a consent may take, from the start to the redirect."""
 MOST_PENDING = 10_000
-"""Consents that a `MemoryStates` remembers: the oldest are forgotten, so nobody can fill the memory."""
+"""Consents that a `MemoryStates` remembers: the oldest are forgotten, so its memory is bounded."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,8 +35,8 @@ class Pending:
     """A consent under way.
 
     Attributes:
-        account: under which name the tokens will be kept.
-        browser: a hash of what the browser was given to hold, "" at a terminal.
+        account: the name under which the tokens will be kept.
+        browser: a hash of the secret in the browser's cookie, "" at a terminal.
         ends: when it is too late, aware.
     """
 
@@ -46,7 +46,7 @@ class Pending:
 
 
 class StateStore(Protocol):
-    """Remembers consents under way. ``key`` is a hash of the state; `take` gives each one once."""
+    """Remembers consents under way. ``key`` is a hash of the state; `take` returns each one once."""
 
     async def put(self, key: str, pending: Pending) -> None:
         """Remember a consent."""
@@ -57,20 +57,18 @@ class StateStore(Protocol):
         ...
 
 
-class MemoryStates:
+class MemoryStates(StateStore):
     """Remembers the newest consents in this process; `gotsurge_async.auth.sql.SqlStates` does for several processes."""
 
     def __init__(self) -> None:
         self._pending: dict[str, Pending] = {}
 
     async def put(self, key: str, pending: Pending) -> None:
-        """Remember a consent."""
         while len(self._pending) >= MOST_PENDING:
             del self._pending[next(iter(self._pending))]
         self._pending[key] = pending
 
     async def take(self, key: str) -> Pending | None:
-        """Forget a consent and return it."""
         return self._pending.pop(key, None)
 
 
@@ -83,28 +81,27 @@ class _SignedStates:
         self._used = MemoryStates()
 
     def sign(self, pending: Pending) -> str:
-        carried = secrets.token_bytes(16) + struct.pack(">d", pending.ends.timestamp()) + pending.account.encode()
-        return base64.urlsafe_b64encode(self._signature(carried, pending.browser) + carried).decode().rstrip("=")
+        content = secrets.token_bytes(16) + struct.pack(">d", pending.ends.timestamp()) + pending.account.encode()
+        return base64.urlsafe_b64encode(self._signature(content, pending.browser) + content).decode().rstrip("=")
 
     async def take(self, state: str, browser: str) -> Pending | None:
-        """The consent of a state, once; None when it is not ours, was used already, or is of another browser."""
+        """The consent of a state, once; None for a state that is not ours, was used, or is another browser's."""
         try:
-            content = base64.urlsafe_b64decode(state + "=" * (-len(state) % 4))
+            decoded = base64.urlsafe_b64decode(state + "=" * (-len(state) % 4))
         except ValueError:
             return None
-        signature, carried = content[:32], content[32:]
-        if not hmac.compare_digest(signature, self._signature(carried, browser)):
+        signature, content = decoded[:32], decoded[32:]
+        if not hmac.compare_digest(signature, self._signature(content, browser)):
             return None
-        (ends,) = struct.unpack(">d", carried[16:24])
-        account = carried[24:].decode()
-        pending = Pending(account=account, browser=browser, ends=datetime.fromtimestamp(ends, UTC))
+        (ends,) = struct.unpack(">d", content[16:24])
+        pending = Pending(account=content[24:].decode(), browser=browser, ends=datetime.fromtimestamp(ends, UTC))
         # By its signature, not its text: base64 can write the same bytes in several ways.
         used = await self._used.take(signature.hex())
         await self._used.put(signature.hex(), pending)
         return None if used else pending
 
-    def _signature(self, carried: bytes, browser: str) -> bytes:
-        return hmac.digest(self._key, browser.encode() + carried, "sha256")
+    def _signature(self, content: bytes, browser: str) -> bytes:
+        return hmac.digest(self._key, browser.encode() + content, "sha256")
 
 
 @attrs.frozen(kw_only=True)
@@ -117,7 +114,7 @@ class Begun:
 
 @attrs.frozen(kw_only=True)
 class Finished:
-    """A consent that ended in tokens, which nobody has stored yet."""
+    """A consent that ended in tokens, which are not stored yet."""
 
     account: str
     tokens: Tokens
@@ -128,8 +125,8 @@ class Consent:
 
     Args:
         redirect_url: where GotSurge sends the browser back to.
-        states: where consents under way are remembered, for a service of several processes. Unless given none are: the
-            state carries the account's name, readable by whoever sees the URL, signed with a key of this object.
+        states: where consents under way are remembered, for a service of several processes. Without it the state itself
+            carries the account's name, readable in the URL, signed with a key of this object.
     """
 
     def __init__(self, oauth: OAuth, redirect_url: str, *, states: StateStore | None = None) -> None:
@@ -142,14 +139,13 @@ class Consent:
         """Begin a consent.
 
         Args:
-            account: under which name the tokens will be kept.
+            account: the name under which the tokens will be kept.
             browser: a secret that the browser holds in a cookie, and must bring back.
 
         Raises:
             ConfigError: no client key is known.
         """
-        ends = self._oauth.clock.now() + STATE_LIFE
-        pending = Pending(account=account, browser=_hash(browser), ends=ends)
+        pending = Pending(account=account, browser=_hash(browser), ends=self._oauth.clock.now() + STATE_LIFE)
         state = self._signed.sign(pending) if self._states is None else secrets.token_urlsafe(32)
         url = self._oauth.authorization_url(self.redirect_url, state=state)
         if self._states is not None:
@@ -162,11 +158,11 @@ class Consent:
         Raises:
             SignInFailed: refused, or a state or code that is missing, unknown, used, too old, or another browser's.
             Rejected: the service does not take the code.
-            NotSent, OutcomeUnknown: no answer to the exchange; begin anew.
+            NotSent, OutcomeUnknown: no answer to the exchange; begin again.
         """
         state = query.get("state", "")
         if query.get("error") and not state:
-            # Only a refusal may come without a state: it gives nothing to anybody. But who wrote it is not known.
+            # Only a refusal may come without a state: it grants nothing. But its writer is not known.
             raise SignInFailed("access was not granted: begin the sign-in anew", reason="refused")
         pending = await self._take(state, _hash(browser)) if state else None
         if pending is None:
@@ -174,8 +170,8 @@ class Consent:
                 "this sign-in was not begun here, or was finished already: begin it anew", reason="state"
             )
         if query.get("error"):
-            said = query.get("error_description") or query["error"]
-            raise SignInFailed(f"GotSurge did not grant access: {_plain(said)}", reason="refused")
+            reason = query.get("error_description") or query["error"]
+            raise SignInFailed(f"GotSurge did not grant access: {_plain(reason)}", reason="refused")
         if self._oauth.clock.now() >= pending.ends:
             raise SignInFailed("this sign-in took too long: begin it anew", reason="timeout")
         if not query.get("code"):

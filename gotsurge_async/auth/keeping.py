@@ -1,4 +1,4 @@
-"""What renews tokens in the background: one task for all accounts of a client, however many."""
+"""Renews tokens in the background: one task for all accounts of a client, however many."""
 
 import asyncio
 from typing import Protocol
@@ -7,43 +7,43 @@ from gotsurge_async.clock import Clock, sleep_or
 
 
 class Kept(Protocol):
-    """What is looked after: the tokens of an account."""
+    """The tokens of an account, as a `Keeper` sees them."""
 
     account: str
 
     async def keep(self) -> float:
-        """Do what is due; gives the seconds until the next look. It raises nothing."""
+        """Do what is due; returns the seconds until the next time. It raises nothing."""
         ...
 
 
 class Keeper:
-    """Looks after any number of accounts, each when it is due; a slow one keeps none of the others waiting.
+    """Keeps the tokens of any number of accounts fresh, each when it is due; a slow account delays no other.
 
-    It sleeps as long as none is due, in one task, and has a task for each account only while that is looked after.
+    While none is due one task sleeps; an account has a task of its own only while it is at work.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._due: dict[Kept, float] = {}
-        self._looks: dict[Kept, asyncio.Task[None]] = {}
+        self._at_work: dict[Kept, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, kept: Kept) -> None:
-        """Look after an account from now on."""
+    def add(self, account: Kept) -> None:
+        """Keep an account from now on."""
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="gotsurge tokens")
-        self.soon(kept)
+        self.soon(account)
 
-    def soon(self, kept: Kept) -> None:
-        """Look after it at once: something has changed."""
-        self._due[kept] = self._clock.monotonic()
+    def soon(self, account: Kept) -> None:
+        """Make an account due immediately: something has changed."""
+        self._due[account] = self._clock.monotonic()
         self._changed.set()
 
-    async def remove(self, kept: Kept) -> None:
-        """Look after it no more; with the last one the task ends."""
-        self._due.pop(kept, None)
-        ending = [look] if (look := self._looks.pop(kept, None)) is not None else []
+    async def remove(self, account: Kept) -> None:
+        """Keep an account no more; with the last one the task ends."""
+        self._due.pop(account, None)
+        ending = [task] if (task := self._at_work.pop(account, None)) is not None else []
         if not self._due and self._task is not None:
             ending.append(self._task)
             self._task = None
@@ -56,20 +56,21 @@ class Keeper:
         while True:
             self._changed.clear()
             now = self._clock.monotonic()
-            waiting = {kept: due for kept, due in self._due.items() if kept not in self._looks}
-            for kept in [kept for kept, due in waiting.items() if due <= now]:
-                del waiting[kept]
-                self._due[kept] = float("inf")  # until it is known; less, if something changes meanwhile
-                self._looks[kept] = asyncio.create_task(self._look(kept), name=f"gotsurge tokens of {kept.account}")
+            waiting = {account: due for account, due in self._due.items() if account not in self._at_work}
+            for account in [account for account, due in waiting.items() if due <= now]:
+                del waiting[account]
+                self._due[account] = float("inf")  # until it is known; less, if something changes meanwhile
+                name = f"gotsurge tokens of {account.account}"
+                self._at_work[account] = asyncio.create_task(self._keep(account), name=name)
             next_due = min(waiting.values(), default=float("inf"))
             if next_due == float("inf"):
                 await self._changed.wait()
             else:
                 await sleep_or(self._changed, self._clock, next_due - now)
 
-    async def _look(self, kept: Kept) -> None:
-        seconds = await kept.keep()
-        if kept in self._due:
-            self._due[kept] = min(self._due[kept], self._clock.monotonic() + seconds)
-        del self._looks[kept]
+    async def _keep(self, account: Kept) -> None:
+        seconds = await account.keep()
+        if account in self._due:
+            self._due[account] = min(self._due[account], self._clock.monotonic() + seconds)
+        del self._at_work[account]
         self._changed.set()

@@ -1,48 +1,46 @@
-"""Who may renew an account now, among processes and machines: a lease that its holder must keep alive.
+"""Which process may renew an account now: a lease that its holder must keep alive.
 
 A lock of the operating system or of a database is free again when its holder dies, but not when its holder is frozen
-(SIGSTOP, a suspended laptop, a stalled virtual machine). A lease is: its holder writes a sign of life every second, and
-whoever sees the same sign for `LIFE` seconds takes it over. No two clocks are compared, each waits by its own.
+(SIGSTOP, a suspended laptop, a stalled virtual machine). A lease is: its holder shows a sign of life every second, and
+a waiter that sees the same sign for `LIFE` seconds takes the lease over. No two clocks are compared, each waits by its
+own.
 
-A frozen holder that wakes may believe for a moment that it still holds: so who stores new tokens looks again whether
-the old ones are still there (`TokenStore.replace`).
+A frozen holder that wakes may believe for a moment that it still holds the lease. So new tokens are stored only in
+place of those that they were made from (`TokenStore.replace`).
 """
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.clock import Clock
 from gotsurge_async.errors import ConfigError
-
-T = TypeVar("T")
 
 LIFE = 5.0
 """Seconds without a sign of life after which a lease is taken over."""
 BEAT = 1.0
 """Seconds between two signs of life."""
 POLL = 0.05
-"""Seconds between two looks while another holds the lease; each is drawn between this and twice as much."""
+"""Seconds between two tries while another holds the lease; each is drawn between this and twice as much."""
 
 LONGEST_SHOWN = 128
-"""Characters of a name in hex that stand in a file's name, which is 255 at most; of a longer one its SHA-256 does."""
+"""Characters of a name in hex in a file's name, which has 255 at most; of a longer name the file shows the SHA-256."""
 
 
 class Board(Protocol):
-    """Where leases stand. A sign is text that changes whenever the holder shows that it lives."""
+    """Where leases are recorded. A sign is text that changes whenever the holder shows that it lives."""
 
     async def sign(self, name: str) -> str | None:
         """The sign of the present holder, None without one."""
         ...
 
     async def take(self, name: str, me: str, over: str | None) -> bool:
-        """Become the holder if nobody is, or if the sign is still ``over``; whether that succeeded."""
+        """Become the holder if there is none, or if the sign is still ``over``; whether that succeeded."""
         ...
 
     async def beat(self, name: str, me: str) -> bool:
@@ -75,21 +73,16 @@ async def _take(board: Board, name: str, me: str, clock: Clock) -> None:
         sign, now = await board.sign(name), clock.monotonic()
         if sign != seen:
             seen, since = sign, now
-        dead = seen is not None and now - since >= LIFE
-        if (seen is None or dead) and await _take_whole(board, name, me, seen):
-            return
+        if seen is None or now - since >= LIFE:
+            taking = asyncio.ensure_future(board.take(name, me, seen))
+            try:
+                if await uninterrupted(taking):
+                    return
+            except asyncio.CancelledError:
+                if not taking.cancelled() and taking.exception() is None and taking.result():
+                    await board.give_back(name, me)
+                raise
         await clock.sleep(POLL * (1 + random.random()))
-
-
-async def _take_whole(board: Board, name: str, me: str, over: str | None) -> bool:
-    """`Board.take`, undone when the caller is cancelled meanwhile."""
-    taking = asyncio.ensure_future(board.take(name, me, over))
-    try:
-        return await uninterrupted(taking)
-    except asyncio.CancelledError:
-        if not taking.cancelled() and taking.exception() is None and taking.result():
-            await board.give_back(name, me)
-        raise
 
 
 async def _beat(board: Board, name: str, me: str, clock: Clock) -> None:
@@ -112,23 +105,20 @@ async def _end(board: Board, name: str, me: str, beating: asyncio.Task[None]) ->
 class FolderBoard:
     """Leases as files: ``<base>.<name in hex>.<holder>.lease``, empty, mode 0600; the sign of life is the file's time.
 
-    A holder is who has put its file there and then finds no other: of two that do so at once at least one sees both,
-    and steps back. It needs nothing but a folder, so it works wherever files do.
+    The holder is the process that has put its file there and then sees no other: of two that do so at once at least one
+    sees both, and removes its own. This needs nothing but a folder, so it works wherever files do.
     """
 
     def __init__(self, base: Path) -> None:
         self._base = base
 
     async def sign(self, name: str) -> str | None:
-        """The file of the present holder, and its time."""
         return await asyncio.to_thread(self._sign, name, None)
 
     async def take(self, name: str, me: str, over: str | None) -> bool:
-        """Put our file there, and take it away again when there is another."""
         return await asyncio.to_thread(self._take, name, me, over)
 
     async def beat(self, name: str, me: str) -> bool:
-        """Give our file a new time."""
         try:
             await asyncio.to_thread(os.utime, self._path(name, me))
         except FileNotFoundError:
@@ -136,7 +126,6 @@ class FolderBoard:
         return True
 
     async def give_back(self, name: str, me: str) -> None:
-        """Remove our file."""
         await asyncio.to_thread(self._path(name, me).unlink, missing_ok=True)
 
     def _take(self, name: str, me: str, over: str | None) -> bool:
@@ -154,9 +143,9 @@ class FolderBoard:
     def _sign(self, name: str, me: str | None) -> str | None:
         """The first lease file of ``name`` that is not ours, with its time; a name and a number, "/" between them."""
         mine = self._path(name, me).name if me else None
-        pattern = self._prefix(name)
+        prefix = self._prefix(name)
         for path in sorted(self._base.parent.iterdir()):
-            if path.name.startswith(pattern) and path.name.endswith(".lease") and path.name != mine:
+            if path.name.startswith(prefix) and path.name.endswith(".lease") and path.name != mine:
                 with suppress(FileNotFoundError):
                     return f"{path.name}/{path.stat().st_mtime_ns}"
         return None
@@ -173,11 +162,44 @@ class FolderBoard:
         return f"{self._base.name}.{shown}."
 
 
+class Statements(Protocol):
+    """A database with the statements ``sign``, ``take``, ``beat`` and ``give_back``, each a transaction of its own."""
+
+    def rows(self, name: str, /, **values: str | int) -> Awaitable[list[tuple[Any, ...]]]:
+        """The rows that a statement returns."""
+        ...
+
+    def change(self, name: str, /, **values: str | int) -> Awaitable[int]:
+        """The number of rows that a statement changed."""
+        ...
+
+
+class SqlBoard:
+    """Leases as rows; the sign of life is a count."""
+
+    def __init__(self, database: Statements) -> None:
+        self._database = database
+
+    async def sign(self, name: str) -> str | None:
+        rows = await self._database.rows("sign", name=name)
+        return f"{rows[0][0]}/{rows[0][1]}" if rows else None
+
+    async def take(self, name: str, me: str, over: str | None) -> bool:
+        holder, _, beat = (over or "/-1").partition("/")
+        return bool(await self._database.change("take", name=name, me=me, holder=holder, beat=int(beat)))
+
+    async def beat(self, name: str, me: str) -> bool:
+        return bool(await self._database.change("beat", name=name, me=me))
+
+    async def give_back(self, name: str, me: str) -> None:
+        await self._database.change("give_back", name=name, me=me)
+
+
 @asynccontextmanager
 async def folder_lease(base: Path, name: str, clock: Clock, what: str) -> AsyncIterator[None]:
-    """Hold a lease that stands beside the file ``base``, whose folder is made (mode 0700) when it is missing.
+    """Hold a lease next to the file ``base``, whose folder is made (mode 0700) when it is missing.
 
-    It stands beside the file itself: whoever comes by a symbolic link meets those who do not.
+    A symbolic link is followed first: a process that uses the link meets those that use the file's own name.
 
     Raises:
         ConfigError: the folder cannot be used; ``what`` names the file.
@@ -185,7 +207,7 @@ async def folder_lease(base: Path, name: str, clock: Clock, what: str) -> AsyncI
     async with AsyncExitStack() as stack:
         try:
             base = Path(await asyncio.to_thread(os.path.realpath, base))
-            await asyncio.to_thread(partial(base.parent.mkdir, mode=0o700, parents=True, exist_ok=True))
+            await asyncio.to_thread(base.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
             await stack.enter_async_context(leased(FolderBoard(base), name, clock))
         except OSError as error:
             raise ConfigError(f"cannot lock {what} {base}: {error.strerror or error}") from None

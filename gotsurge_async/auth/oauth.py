@@ -1,7 +1,6 @@
 """The consent page, and the two calls that give tokens (section "Basic Oauth2 steps")."""
 
 import base64
-import binascii
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode
@@ -14,7 +13,7 @@ from gotsurge_async.auth.stores import Tokens, is_token
 from gotsurge_async.clock import Clock
 from gotsurge_async.config import Credentials, Environment
 from gotsurge_async.errors import ConfigError, OutcomeUnknown
-from gotsurge_async.models.auth import ExchangeRequest, RefreshRequest, SsoRequest, TokenAnswer, User
+from gotsurge_async.models.auth import ExchangeRequest, RefreshRequest, SsoAnswer, SsoRequest, TokenAnswer, User
 from gotsurge_async.secrets import Secret
 
 T = TypeVar("T")
@@ -25,7 +24,7 @@ LIFE = timedelta(days=30)
 
 @attrs.frozen(kw_only=True)
 class SignedIn:
-    """What a single sign-on gave: tokens, and whose they are."""
+    """The result of a single sign-on: tokens, and their user."""
 
     tokens: Tokens
     user: User | None = None
@@ -67,7 +66,8 @@ class OAuth:
         request = ExchangeRequest(
             client_key=credentials.client_key, secret_key=credentials.secret_key.reveal(), code=code
         )
-        return self._tokens(AUTH_EXCHANGE, await self.call(AUTH_EXCHANGE, body=request), None)
+        answer = await self.call(AUTH_EXCHANGE, body=request)
+        return self._tokens(AUTH_EXCHANGE, answer)
 
     async def refresh(self, refresh_token: Secret) -> Tokens:
         """A new bearer token (section "Refresh Token").
@@ -79,7 +79,8 @@ class OAuth:
             NotSent, OutcomeUnknown: no answer, or one without tokens that can be; a repeat is safe.
         """
         request = RefreshRequest(client_key=self._credentials().client_key, refresh_token=refresh_token.reveal())
-        return self._tokens(AUTH_REFRESH, await self.call(AUTH_REFRESH, body=request), refresh_token)
+        answer = await self.call(AUTH_REFRESH, body=request)
+        return self._tokens(AUTH_REFRESH, answer, refresh_token)
 
     async def exchange_session(self, session_id: str) -> SignedIn:
         """Tokens for the session id that the browser brought, and the user (section "SSO Exchange Token").
@@ -89,29 +90,28 @@ class OAuth:
             NotSent, OutcomeUnknown: no answer; the session id may be used up.
         """
         answer = await self.call(SSO_EXCHANGE, body=SsoRequest(session_id=session_id))
-        _check(SSO_EXCHANGE, answer.bearer_token, answer.refresh_token)
-        tokens = tokens_from(answer.bearer_token, refresh=answer.refresh_token or None, issued_at=self.clock.now())
-        return SignedIn(tokens=tokens, user=answer.user)
+        return SignedIn(tokens=self._tokens(SSO_EXCHANGE, answer), user=answer.user)
 
     def _credentials(self) -> Credentials:
         if self.credentials is None:
             raise ConfigError("signing in needs the client key: set GOTSURGE_CLIENT_KEY")
         return self.credentials
 
-    def _tokens(self, endpoint: Endpoint[TokenAnswer], answer: TokenAnswer, refresh_token: Secret | None) -> Tokens:
-        _check(endpoint, answer.bearer_token, answer.refresh_token)
-        return tokens_from(
-            answer.bearer_token,
-            refresh=Secret(answer.refresh_token) if answer.refresh_token else refresh_token,
-            issued_at=answer.server_time or self.clock.now(),
-        )
+    def _tokens(
+        self, endpoint: Endpoint[Any], answer: TokenAnswer | SsoAnswer, refresh_token: Secret | None = None
+    ) -> Tokens:
+        """The tokens of an answer. One whose tokens cannot be any is refused before they take the place of good ones.
 
-
-def _check(endpoint: Endpoint[Any], bearer: str, refresh: str | None) -> None:
-    """Refuse an answer whose tokens cannot be any, before they take the place of good ones."""
-    odd = "bearer_token" if not is_token(bearer) else "refresh_token" if refresh and not is_token(refresh) else None
-    if odd:
-        raise OutcomeUnknown(f"the answer's {odd} is empty, or no text that a token can be", operation=endpoint.name)
+        Args:
+            refresh_token: stays, if the answer names no other.
+        """
+        for name in ("bearer_token", "refresh_token"):
+            if not is_token(getattr(answer, name) or "") and (name == "bearer_token" or answer.refresh_token):
+                raise OutcomeUnknown(
+                    f"the answer's {name} is empty, or no text that a token can be", operation=endpoint.name
+                )
+        issued_at = (answer.server_time if isinstance(answer, TokenAnswer) else None) or self.clock.now()
+        return tokens_from(answer.bearer_token, refresh=answer.refresh_token or refresh_token, issued_at=issued_at)
 
 
 def tokens_from(bearer: str, *, refresh: Secret | str | None = None, issued_at: datetime) -> Tokens:
@@ -125,7 +125,7 @@ def tokens_from(bearer: str, *, refresh: Secret | str | None = None, issued_at: 
 
 
 def _jwt_expiry(token: str) -> datetime | None:
-    """When a JWT ends. Nothing is verified: the service does that, we only want to be in time."""
+    """When a JWT ends. Its signature is not verified: this only decides when to renew."""
     parts = token.split(".")
     if len(parts) != 3:
         return None
@@ -133,14 +133,5 @@ def _jwt_expiry(token: str) -> datetime | None:
         claims: Any = msgspec.json.decode(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
         ends = claims["exp"]
         return datetime.fromtimestamp(ends, UTC) if type(ends) in (int, float) else None
-    except (
-        binascii.Error,
-        msgspec.DecodeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        OverflowError,
-        OSError,
-        RecursionError,
-    ):
+    except (ValueError, KeyError, TypeError, OverflowError, OSError, RecursionError):  # also of base64 and of JSON
         return None

@@ -1,13 +1,12 @@
 """Encryption at rest, and files that only their owner may read.
 
 Encryption is Fernet (AES-128-CBC with HMAC-SHA256) with any number of keys: the first one encrypts, all of them
-decrypt, so a key is changed by putting a new one in front, sealing everything anew, and taking the old one away. The
-keys come from the environment or from a file elsewhere, never from where the tokens are.
+decrypt. To change a key, put a new one in front, seal everything again, and remove the old one. The keys come from the
+environment or from a file elsewhere, never from where the tokens are.
 """
 
 import contextlib
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
@@ -76,7 +75,12 @@ class Sealer:
 
     def seal(self, content: bytes) -> str:
         """Encrypt with the newest key."""
-        self._follow()
+        version = None if self._path is None else _version(self._path)
+        if self._path is not None and version is not None and version != self._version:
+            # A record that is sealed with an old key may outlast that key; but the known keys open what they seal.
+            with contextlib.suppress(ConfigError):
+                self._take(read_keys(self._path))
+                self._version = version
         return self._fernet.encrypt(content).decode("ascii")
 
     def open(self, sealed: str) -> bytes:
@@ -87,22 +91,13 @@ class Sealer:
         """
         from cryptography.fernet import InvalidToken
 
-        for again in (self._path is not None, False):
-            try:
+        with contextlib.suppress(InvalidToken, ValueError):
+            return self._fernet.decrypt(sealed)
+        if self._path is not None:
+            self._take(read_keys(self._path))
+            with contextlib.suppress(InvalidToken, ValueError):
                 return self._fernet.decrypt(sealed)
-            except (InvalidToken, ValueError):
-                if not again or self._path is None:
-                    break
-                self._take(read_keys(self._path))
         raise ConfigError("the stored tokens cannot be decrypted: none of the token keys fits")
-
-    def _follow(self) -> None:
-        """Take the keys of the file again if it has changed: who seals on with an old one may outlast that key."""
-        version = None if self._path is None else _version(self._path)
-        if self._path is not None and version is not None and version != self._version:
-            with contextlib.suppress(ConfigError):  # the keys at hand still open what they seal
-                self._take(read_keys(self._path))
-                self._version = version
 
     def is_newest(self, sealed: str) -> bool:
         """Whether the newest key sealed it."""
@@ -140,19 +135,19 @@ def write_keys(path: str | Path, keys: Iterable[Secret]) -> None:
 
 
 def _version(path: Path) -> tuple[int, ...] | None:
-    """What changes when a file is replaced; None where there is none."""
+    """Numbers that change when a file is replaced; None where there is no file."""
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 def read_private(path: Path, what: str) -> str:
     """The text of a file that holds secrets, which only its owner may read.
 
     Raises:
-        ConfigError: it cannot be read, is no text, or its mode lets others in.
+        ConfigError: it cannot be read, is no text, or others may read it.
     """
     content = read_private_bytes(path, what)
     if content is None:
@@ -164,10 +159,10 @@ def read_private(path: Path, what: str) -> str:
 
 
 def read_private_bytes(path: Path, what: str) -> bytes | None:
-    """What is in a file that only its owner may read; None where there is none.
+    """The content of a file that only its owner may read; None where there is none.
 
     Raises:
-        ConfigError: it cannot be read, or its mode lets others in.
+        ConfigError: it cannot be read, or others may read it.
     """
     try:
         with path.open("rb") as file:
@@ -177,7 +172,7 @@ def read_private_bytes(path: Path, what: str) -> bytes | None:
         return None
     except OSError as error:
         raise ConfigError(f"cannot read {what} {path}: {error.strerror or error}") from None
-    if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+    if os.name == "posix" and mode & 0o077:
         raise ConfigError(f"{what} {path} holds secrets, and others may read it: chmod 600 {path}")
     return content
 
@@ -185,12 +180,12 @@ def read_private_bytes(path: Path, what: str) -> bytes | None:
 def write_private(path: Path, content: bytes, what: str) -> None:
     """Replace a file as a whole, durable on return, mode 0600; makes its folder (mode 0700) when it is missing.
 
-    A symbolic link stays, and what it leads to is replaced.
+    A symbolic link stays, and its target is replaced.
 
     Raises:
         ConfigError: it cannot be written.
     """
-    import tempfile  # here: it loads much, and only who keeps tokens in files needs it
+    import tempfile  # here: it loads much, and only token files need it
 
     temporary = None
     path = Path(os.path.realpath(path))

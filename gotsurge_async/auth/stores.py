@@ -4,11 +4,12 @@
 """
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import attrs
 import msgspec
@@ -33,7 +34,7 @@ class Tokens:
 
     Attributes:
         refused_at: when the service refused the refresh token; None while it is good. The bearer token lasts to its
-            own end, then somebody must sign in.
+            own end, then a person must sign in.
     """
 
     bearer: Secret
@@ -48,9 +49,14 @@ def is_token(text: str) -> bool:
     return 0 < len(text) <= LONGEST_TOKEN and text.isascii() and text.isprintable() and " " not in text
 
 
-class _Record(msgspec.Struct):
-    """Tokens as they are written."""
+def same_pair(one: Tokens | None, other: Tokens | None) -> bool:
+    """Whether both hold the same bearer and the same refresh token."""
+    if one is None or other is None:
+        return one is other
+    return one.bearer == other.bearer and one.refresh == other.refresh
 
+
+class _Record(msgspec.Struct):
     bearer_token: str
     refresh_token: str | None
     issued_at: datetime
@@ -60,15 +66,12 @@ class _Record(msgspec.Struct):
     """Whose tokens they are. Only a sealed record contains it."""
 
 
-def same_pair(one: Tokens | None, other: Tokens | None) -> bool:
-    """Whether both hold the same bearer and the same refresh token."""
-    if one is None or other is None:
-        return one is other
-    return one.bearer == other.bearer and one.refresh == other.refresh
+class _Sealed(msgspec.Struct):
+    sealed: str
 
 
-def to_record(tokens: Tokens, sealer: Sealer | None, account: str) -> dict[str, Any]:
-    """Tokens as a JSON object; with a sealer all of it and whose it is are encrypted, in the one field ``sealed``."""
+def to_record(tokens: Tokens, sealer: Sealer | None, account: str) -> str:
+    """Tokens as a JSON object; a sealer encrypts them and the account's name, into the one field ``sealed``."""
     record = {
         "bearer_token": tokens.bearer.reveal(),
         "refresh_token": tokens.refresh.reveal() if tokens.refresh else None,
@@ -77,35 +80,36 @@ def to_record(tokens: Tokens, sealer: Sealer | None, account: str) -> dict[str, 
     }
     if tokens.refused_at is not None:
         record["refused_at"] = tokens.refused_at.isoformat()
-    return record if sealer is None else {"sealed": sealer.seal(msgspec.json.encode({**record, "account": account}))}
+    if sealer is not None:
+        record = {"sealed": sealer.seal(msgspec.json.encode({**record, "account": account}))}
+    return msgspec.json.encode(record).decode()
 
 
-def from_record(record: Any, sealer: Sealer | None, account: str, where: str) -> Tokens:
-    """Tokens of what `to_record` made; what is not sealed is read as well, so that encryption can begin any day.
+def from_record(record: str, sealer: Sealer | None, account: str, where: str) -> Tokens:
+    """Tokens from what `to_record` made; what is not sealed is read as well, so that encryption can begin any day.
 
-    Who may write where tokens are kept, and has no key, could else put one account's sealed record in the place of
-    another's.
+    A sealed record names its account: a person who may write where tokens are kept, and has no key, could else put one
+    account's record in the place of another's.
 
     Args:
         where: where it is kept, for the error.
 
     Raises:
-        ConfigError: it is something else; or it is sealed, and no key fits, or it says that it is another account's.
+        ConfigError: the record is damaged, or sealed and no key fits, or another account's.
     """
     whose = f"account {account} in {where}"
-    if isinstance(record, dict) and isinstance(record.get("sealed"), str):
+    content: str | bytes = record
+    if (sealed := _sealed(record)) is not None:
         if sealer is None:
             raise ConfigError(
                 f"the tokens of {whose} are encrypted: set {KEYS_VARIABLE} or {KEY_FILE_VARIABLE} to read them"
             )
         try:
-            record = sealer.open(record["sealed"])
+            content = sealer.open(sealed)
         except ConfigError as error:
             raise ConfigError(f"the tokens of {whose}: {error}") from None
     try:
-        kept = (
-            msgspec.json.decode(record, type=_Record) if isinstance(record, bytes) else msgspec.convert(record, _Record)
-        )
+        kept = msgspec.json.decode(content, type=_Record)
         tokens = Tokens(
             bearer=Secret(kept.bearer_token),
             refresh=kept.refresh_token,
@@ -120,9 +124,11 @@ def from_record(record: Any, sealer: Sealer | None, account: str, where: str) ->
     return tokens
 
 
-def is_current(record: Any, sealer: Sealer) -> bool:
-    """Whether a record is sealed with the newest key."""
-    return isinstance(record, dict) and isinstance(record.get("sealed"), str) and sealer.is_newest(record["sealed"])
+def _sealed(record: str) -> str | None:
+    try:
+        return msgspec.json.decode(record, type=_Sealed).sealed
+    except (msgspec.DecodeError, ValueError):
+        return None
 
 
 class TokenStore(Protocol):
@@ -158,7 +164,7 @@ class TokenStore(Protocol):
         ...
 
 
-class MemoryStore:
+class MemoryStore(TokenStore):
     """Keeps tokens as long as the process lives."""
 
     def __init__(self) -> None:
@@ -166,43 +172,153 @@ class MemoryStore:
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def load(self, account: str) -> Tokens | None:
-        """The tokens of an account, or None."""
         return self._tokens.get(account)
 
     async def save(self, account: str, tokens: Tokens) -> None:
-        """Keep tokens."""
         self._tokens[account] = tokens
 
     async def replace(self, account: str, old: Tokens, new: Tokens) -> bool:
-        """Keep ``new`` if ``old`` is still what is kept; whether it was."""
         if not same_pair(self._tokens.get(account), old):
             return False
         self._tokens[account] = new
         return True
 
     async def delete(self, account: str) -> None:
-        """Forget an account."""
         self._tokens.pop(account, None)
 
     async def accounts(self) -> list[str]:
-        """The names of all accounts, sorted."""
         return sorted(self._tokens)
 
     @asynccontextmanager
     async def lock(self, account: str) -> AsyncIterator[None]:
-        """Exclude other tasks from renewing this account."""
         async with self._locks.setdefault(account, asyncio.Lock()):
             yield
 
 
-class FileStore:
+class RecordStore(TokenStore):
+    """Keeps a record for each account, and replaces it only in place of the one that was read.
+
+    Args:
+        where: names the place, for errors.
+        sealer: encrypts the records; None keeps them in clear.
+        clock: only for waiting while another process holds the lock.
+    """
+
+    def __init__(self, where: str, sealer: Sealer | None, clock: Clock | None) -> None:
+        self._where = where
+        self._sealer = sealer
+        self._clock = clock or SystemClock()
+
+    @abstractmethod
+    async def _read(self, account: str) -> str | None:
+        """The record of an account, None without one."""
+
+    @abstractmethod
+    async def _write(self, account: str, record: str | None, over: str | None = None) -> bool:
+        """Put a record there (None removes it), but if ``over`` is given only in its place; whether it was put there.
+
+        The write is durable on return, and whole also when the caller is cancelled.
+        """
+
+    async def load(self, account: str) -> Tokens | None:
+        record = await self._read(account)
+        return None if record is None else self._tokens(account, record)
+
+    async def save(self, account: str, tokens: Tokens) -> None:
+        await self._write(account, to_record(tokens, self._sealer, account))
+
+    async def replace(self, account: str, old: Tokens, new: Tokens) -> bool:
+        # Again where the record has changed meanwhile: it may hold the same pair, sealed with another key.
+        while (kept := await self._read(account)) is not None and same_pair(self._tokens(account, kept), old):
+            if await self._write(account, to_record(new, self._sealer, account), over=kept):
+                return True
+        return False
+
+    async def delete(self, account: str) -> None:
+        await self._write(account, None)
+
+    async def reseal(self) -> int:
+        """Encrypt again what is not sealed with the newest key.
+
+        Returns:
+            The number of accounts whose records were not.
+
+        Raises:
+            ConfigError: the store has no sealer; or a record cannot be read, and then none was changed.
+        """
+        if self._sealer is None:
+            raise ConfigError("sealing anew needs token keys")
+        accounts = await self.accounts()
+        for account in accounts:
+            await self.load(account)
+        done = 0
+        for account in accounts:
+            # Again when another process has written meanwhile, perhaps with an old key.
+            while (kept := await self._read(account)) is not None and not self._sealer.is_newest(_sealed(kept) or ""):
+                record = to_record(self._tokens(account, kept), self._sealer, account)
+                done += await self._write(account, record, over=kept)
+        return done
+
+    def _tokens(self, account: str, record: str) -> Tokens:
+        return from_record(record, self._sealer, account, self._where)
+
+
+class LocalStore(RecordStore):
+    """Keeps records that the processes of one machine share, each change under a lease next to the file ``base``.
+
+    ``_get``, ``_put`` (None removes a record) and ``_names`` are called in a thread.
+
+    Args:
+        what: names the file ``base``, for the error of a lease.
+    """
+
+    def __init__(
+        self, base: Path, what: str, where: str, *, sealer: Sealer | None = None, clock: Clock | None = None
+    ) -> None:
+        super().__init__(where, sealer, clock)
+        self._base = base
+        self._what = what
+
+    @abstractmethod
+    def _get(self, account: str) -> str | None: ...
+
+    @abstractmethod
+    def _put(self, account: str, record: str | None) -> None: ...
+
+    @abstractmethod
+    def _names(self) -> set[str]: ...
+
+    async def accounts(self) -> list[str]:
+        return sorted(await self._in_thread(self._names))
+
+    def lock(self, account: str) -> AbstractAsyncContextManager[None]:
+        return folder_lease(self._base, f"account {account}", self._clock, self._what)
+
+    async def _read(self, account: str) -> str | None:
+        return await self._in_thread(lambda: self._get(account))
+
+    async def _write(self, account: str, record: str | None, over: str | None = None) -> bool:
+        def swap() -> bool:
+            if over is not None and self._get(account) != over:
+                return False
+            self._put(account, record)
+            return True
+
+        async with folder_lease(self._base, "content", self._clock, self._what):
+            return await self._in_thread(swap)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await uninterrupted(asyncio.to_thread(work))
+
+
+class FileStore(LocalStore):
     """Keeps tokens in one JSON file (mode 0600), which is replaced as a whole; several processes may share it.
 
     A symbolic link to it stays one.
 
     Args:
         path: the file; its folder is made (mode 0700) when it is missing.
-        sealer: encrypts what is written; without one the tokens stand in the file in clear.
+        sealer: encrypts what is written; without one the tokens are in the file in clear.
         clock: only for waiting while another process holds the lock.
 
     Raises:
@@ -211,92 +327,28 @@ class FileStore:
 
     def __init__(self, path: str | Path, *, sealer: Sealer | None = None, clock: Clock | None = None) -> None:
         self.path: Path = Path(path)
-        self._sealer = sealer
-        self._clock = clock or SystemClock()
+        super().__init__(self.path, "the token file", f"the token file {self.path}", sealer=sealer, clock=clock)
 
-    async def load(self, account: str) -> Tokens | None:
-        """The tokens of an account, or None."""
-        return self._parse(account, await asyncio.to_thread(self._read))
+    def _get(self, account: str) -> str | None:
+        record = self._content().get(account)
+        return None if record is None else bytes(record).decode()
 
-    async def save(self, account: str, tokens: Tokens) -> None:
-        """Keep tokens; on disk on return. Other accounts in the file stay as they are."""
+    def _put(self, account: str, record: str | None) -> None:
+        content = self._content()
+        before = content.pop(account, None)
+        if record is not None:
+            content[account] = msgspec.Raw(record)
+        if record is not None or before is not None:
+            write_private(self.path, msgspec.json.encode(content), "the token file")
 
-        def put(content: dict[str, Any]) -> None:
-            content[account] = to_record(tokens, self._sealer, account)
+    def _names(self) -> set[str]:
+        return set(self._content())
 
-        await self._change(put)
-
-    async def replace(self, account: str, old: Tokens, new: Tokens) -> bool:
-        """Keep ``new`` if ``old`` is still what is kept; whether it was."""
-
-        def put(content: dict[str, Any]) -> bool:
-            if not same_pair(self._parse(account, content), old):
-                return False
-            content[account] = to_record(new, self._sealer, account)
-            return True
-
-        return await self._change(put)
-
-    async def delete(self, account: str) -> None:
-        """Forget an account."""
-
-        def drop(content: dict[str, Any]) -> None:
-            content.pop(account, None)
-
-        await self._change(drop)
-
-    async def accounts(self) -> list[str]:
-        """The names of all accounts, sorted."""
-        return sorted(await asyncio.to_thread(self._read))
-
-    async def reseal(self) -> int:
-        """Encrypt anew what is not sealed with the newest key; how many accounts that were.
-
-        Raises:
-            ConfigError: the store has no sealer, or none of its keys fits.
-        """
-        sealer = self._sealer
-        if sealer is None:
-            raise ConfigError("sealing anew needs token keys")
-
-        def seal(content: dict[str, Any]) -> int:
-            old = {name: record for name, record in content.items() if not is_current(record, sealer)}
-            content.update({name: to_record(self._known(name, record), sealer, name) for name, record in old.items()})
-            return len(old)
-
-        return await self._change(seal)
-
-    def lock(self, account: str) -> AbstractAsyncContextManager[None]:
-        """Exclude other tasks and processes from renewing this account."""
-        return folder_lease(self.path, f"account {account}", self._clock, "the token file")
-
-    # --- the file ---------------------------------------------------------------------------------------------------
-
-    async def _change(self, change: Callable[[dict[str, Any]], T]) -> T:
-        async with folder_lease(self.path, "content", self._clock, "the token file"):
-            return await uninterrupted(asyncio.to_thread(self._rewrite, change))
-
-    def _rewrite(self, change: Callable[[dict[str, Any]], T]) -> T:
-        content = self._read()
-        before = msgspec.json.encode(content)
-        result = change(content)
-        after = msgspec.json.encode(content)
-        if after != before:
-            write_private(self.path, after, "the token file")
-        return result
-
-    def _read(self) -> dict[str, Any]:
+    def _content(self) -> dict[str, msgspec.Raw]:
         content = read_private_bytes(self.path, "the token file")
         if content is None:
             return {}
         try:
-            return msgspec.json.decode(content, type=dict[str, Any])
+            return msgspec.json.decode(content.decode(), type=dict[str, msgspec.Raw])
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise ConfigError(f"the token file {self.path} is damaged: sign in again after removing it") from None
-
-    def _parse(self, account: str, content: dict[str, Any]) -> Tokens | None:
-        record = content.get(account)
-        return None if record is None else self._known(account, record)
-
-    def _known(self, account: str, record: Any) -> Tokens:
-        return from_record(record, self._sealer, account, f"the token file {self.path}")

@@ -1,4 +1,4 @@
-"""Tokens that renew themselves: one refresh at a time, before the end, for everybody who waits."""
+"""Tokens that renew themselves: one refresh at a time, before the end, shared by all callers that wait."""
 
 import asyncio
 import logging
@@ -26,24 +26,24 @@ REFRESH_AT = 0.8
 JITTER = 0.05
 """Renewals are spread over this share of the life before `REFRESH_AT`, so that a fleet does not come at once."""
 HARD_LIMIT = timedelta(minutes=1)
-"""With less than this left callers wait for the new token."""
+"""With less than this left, callers wait for the new token."""
 LONGEST_SLEEP = 3600.0
-"""The background coroutine looks at the clock at least this often (seconds): clocks jump and laptops sleep."""
+"""The background coroutine reads the clock at least this often (seconds): clocks jump and laptops sleep."""
 LONGEST_WAIT = 60.0
-"""Seconds that a call waits for a new token; the renewal goes on without it."""
+"""Seconds that a call waits for a new token; the renewal continues without it."""
 LONGEST_CALL = 120.0
-"""Seconds that the call of a renewal may take, with all its tries: a service may send a byte now and then for ever."""
+"""Seconds that the call of a renewal may take, with all its tries: a service may send its answer byte by byte."""
 LONGEST_CLOSE = 10.0
 """Seconds that `close` waits for a renewal, and as many for storing what could not be stored before."""
 ASK_AGAIN = timedelta(hours=1)
-"""How long a refusal of the refresh token is believed: somebody may mend it at the service."""
+"""How long a refusal of the refresh token counts: it may be mended at the service."""
 REFUSED = frozenset(("invalid_grant", "invalid_refresh_token", "invalid_token", "expired_token"))
-"""Codes of a refusal that is about the refresh token; another refusal, a firewall's 403 say, is tried again later."""
+"""Codes that refuse the refresh token itself; after another refusal, such as a firewall's 403, it is tried again."""
 
 
 @attrs.frozen
 class _Unstored:
-    """New tokens that the store did not take, what it holds in their place, and why."""
+    """New tokens that the store did not take, the tokens that it holds in their place, and the reason."""
 
     stored: Tokens
     new: Tokens
@@ -53,15 +53,15 @@ class _Unstored:
 class TokenManager:
     """Holds the tokens of one account, and keeps them fresh.
 
-    ``bearer()`` gives the token to sign a call with. Whoever finds it stale starts one task that the manager owns;
-    the others wait for the same task, and a waiter that is cancelled does not cancel it. Across processes the store's
-    lock decides who renews, and the others take over what that one stored. New tokens that cannot be stored are used
-    all the same, because the service may not know the old ones any more; this is logged, and they are stored later.
+    ``bearer()`` returns the token to sign a call with. A stale one starts one task that the manager owns; all callers
+    wait for the same task, and a waiter that is cancelled does not cancel it. Across processes the store's lock decides
+    which one renews, and the others use what that one stored. New tokens that cannot be stored are used all the same,
+    because the service may not know the old ones any more; this is logged, and they are stored later.
 
     Args:
         store: where the tokens are; new ones are stored before they are used.
-        refresh: makes new tokens of a refresh token, as `OAuth.refresh`; it is for it to try again.
-        known: where to note tokens that are not to be shown.
+        refresh: makes new tokens of a refresh token, as `OAuth.refresh`, which repeats its call by itself.
+        known: where to note tokens that must not be shown.
     """
 
     def __init__(
@@ -86,12 +86,12 @@ class TokenManager:
         self._refresh_at: datetime | None = None
         self._renewed_at: float | None = None
         self._rejected: Secret | None = None
-        self._sign_in_told = False  # whether somebody knows that a person must sign in
-        self._in_flight = False  # whether a refresh call is on its way, or its result is not stored yet
+        self._sign_in_reported = False  # whether it was reported that a person must sign in
+        self._in_flight = False  # a refresh call is on its way, or its result is not stored yet
         self._unstored: _Unstored | None = None
         self._task: asyncio.Task[Tokens] | None = None
-        self._looking = asyncio.Lock()  # for the first time at what is stored
-        self._failure: Exception | None = None  # of the last renewal, None if it succeeded
+        self._loading = asyncio.Lock()
+        self._failure: Exception | None = None  # of the last renewal; None if it succeeded
         self._failures = 0
         self._failed_at = 0.0
         self._spread = 1.0
@@ -101,7 +101,7 @@ class TokenManager:
         """The token to sign a call with.
 
         Raises:
-            SignInNeeded: there is none that works and none to be had.
+            SignInNeeded: no token works, and no new one can be had without a person.
             CallError: the token has ended, and the service could not be reached for a new one, or not within a minute.
         """
         tokens = self._tokens or await self._load()
@@ -111,7 +111,7 @@ class TokenManager:
                 raise self._failure.with_traceback(None)
             tokens = await self._outcome(self._start_refresh())
         elif self._should_refresh(tokens, now) or self._should_store():
-            self._start_refresh()  # nobody waits for this one
+            self._start_refresh()  # in the background: this token still works
         return tokens.bearer
 
     async def renew(self) -> Tokens:
@@ -124,15 +124,15 @@ class TokenManager:
         return await asyncio.shield(self._start_refresh(force=True))
 
     def invalidate(self, bearer: Secret) -> None:
-        """Say that the service refused this token. Does nothing if another one has come since."""
+        """Note that the service refused this token. Does nothing if another one is in use since."""
         if self._tokens is not None and self._tokens.bearer == bearer:
             self._rejected = bearer
 
     async def adopt(self, tokens: Tokens) -> None:
-        """Store tokens that a sign-in gave, and use them from now on.
+        """Store the tokens of a sign-in, and use them from now on.
 
         Raises:
-            ConfigError: they cannot be stored, or cannot be tokens.
+            ConfigError: they cannot be stored, or are not tokens.
         """
         for secret in (tokens.bearer, tokens.refresh):
             if secret and not is_token(secret.reveal()):
@@ -143,11 +143,11 @@ class TokenManager:
         self._use(tokens)
 
     async def current(self) -> Tokens | None:
-        """The tokens as they are, None before a sign-in; never renews."""
+        """The present tokens, None before a sign-in; never renews."""
         return self._tokens or await self._store.load(self.account)
 
     def start(self, keeper: Keeper | None = None) -> None:
-        """Begin to renew in the background, until `close`; by a keeper of several accounts, if it is given."""
+        """Begin to renew in the background, until `close`; a ``keeper`` does it for several accounts."""
         if self._keeper is None:
             self._keeper = keeper or Keeper(self._clock)
             self._keeper.add(self)
@@ -155,8 +155,8 @@ class TokenManager:
     async def close(self) -> None:
         """End the background work, within half a minute.
 
-        A renewal whose call is under way is finished first if that takes no longer than ten seconds, so that no token
-        is lost; tokens that could not be stored are tried once more.
+        A renewal whose call is under way is waited for, at most ten seconds, so that no token is lost; tokens that
+        could not be stored are tried once more.
         """
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
@@ -166,18 +166,18 @@ class TokenManager:
                 await self._ends_within(task, LONGEST_CLOSE)
             await _end(task)
         if self._unstored is not None:
-            storing = asyncio.create_task(self._store_kept(), name=f"gotsurge tokens of {self.account}")
+            storing = asyncio.create_task(self._store_again(), name=f"gotsurge tokens of {self.account}")
             await self._ends_within(storing, LONGEST_CLOSE)
             await _end(storing)
             if self._unstored is not None:
                 logger.error("the new tokens of %s could not be stored, and are lost: sign in again", self.account)
 
-    # --- what is stale, and who renews ------------------------------------------------------------------------------
+    # --- which tokens are stale, and their renewal ------------------------------------------------------------------
 
     async def _load(self) -> Tokens:
-        async with self._looking:
+        async with self._loading:
             stored = self._tokens or await self._stored()
-            if self._tokens is None:  # else a renewal was faster, and what we have read may be old by now
+            if self._tokens is None:  # else a renewal was faster, and what was read here may be old
                 self._use(stored)
             return self._tokens or stored
 
@@ -191,7 +191,7 @@ class TokenManager:
         if tokens.bearer != self._rejected:
             self._rejected = None
         if tokens.refused_at is None:
-            self._sign_in_told = False
+            self._sign_in_reported = False
         if self._keeper is not None:
             self._keeper.soon(self)
 
@@ -202,7 +202,7 @@ class TokenManager:
         return ends and not (self._just_renewed() and same_pair(tokens, self._tokens))
 
     def _just_renewed(self) -> bool:
-        """Whether we have new tokens, too new to have ended: if they seem so, it is a clock that is wrong."""
+        """Whether the tokens are too new to have ended: if they seem to have, a clock is wrong."""
         past = None if self._renewed_at is None else self._clock.monotonic() - self._renewed_at
         return past is not None and past < HARD_LIMIT.total_seconds()
 
@@ -221,7 +221,7 @@ class TokenManager:
         return max(0.0, self._failed_at + wait - self._clock.monotonic())
 
     def _is_refused(self, tokens: Tokens) -> bool:
-        """Whether the refresh token was refused, not long ago by either clock."""
+        """Whether the refresh token was refused a short time ago."""
         return tokens.refused_at is not None and abs(self._clock.now() - tokens.refused_at) < ASK_AGAIN
 
     def _should_store(self) -> bool:
@@ -239,14 +239,14 @@ class TokenManager:
             return
         error = task.exception()
         if isinstance(error, SignInNeeded):
-            self._tell_sign_in(str(error))
+            self._report_sign_in(str(error))
         elif isinstance(error, Exception):
             self._failed(error)
         elif self._unstored is not None:
             self._failed(self._unstored.error)
 
     async def _outcome(self, renewal: asyncio.Task[Tokens]) -> Tokens:
-        """What a renewal gives to a caller, who waits a minute at most, and whose cancellation it outlives."""
+        """The tokens of a renewal, for a caller that waits at most a minute; the renewal outlives its cancellation."""
         if not await self._ends_within(renewal, LONGEST_WAIT):
             raise NotSent(
                 f"the token has ended, and no new one came in {LONGEST_WAIT:.0f} s", operation=AUTH_REFRESH.name
@@ -264,7 +264,7 @@ class TokenManager:
         return work.done()
 
     async def _refresh(self, force: bool) -> Tokens:
-        """Lock, read again, renew only if what is stored is stale too, store, and only then use."""
+        """Lock, read again, renew only if the stored tokens are stale too, store, and only then use."""
         try:
             async with self._store.lock(self.account):
                 stored = await self._store_unstored()
@@ -287,12 +287,12 @@ class TokenManager:
         return renewed
 
     async def _stored(self) -> Tokens:
-        """What is stored; in its place what should be, while the store does not take it."""
+        """The stored tokens; while the store does not take newer ones, those."""
         stored = await self._store.load(self.account)
         if self._unstored is not None:
             if same_pair(stored, self._unstored.stored):
                 return self._unstored.new
-            self._unstored = None  # meanwhile somebody has signed in or out, or it was stored after all
+            self._unstored = None  # meanwhile a person has signed in or out, or it was stored after all
         if stored is None:
             self._tokens = None
             raise SignInNeeded(account=self.account)
@@ -304,7 +304,7 @@ class TokenManager:
         over = used if unstored is None else unstored.stored
         try:
             done = await self._store.replace(self.account, over, new)
-        except BaseException as error:  # a store may raise anything, and what it did not take exists only here
+        except BaseException as error:  # a store may raise anything, and these tokens exist only here
             known = error if isinstance(error, Exception) else ConfigError("storing them was interrupted")
             self._unstored = _Unstored(over, new, known)
             if known is not error:
@@ -317,18 +317,18 @@ class TokenManager:
         return done
 
     async def _store_unstored(self) -> Tokens:
-        """What is stored, after another try at what is not yet."""
+        """The stored tokens, after another try to store newer ones."""
         tokens = await self._stored()
         if self._unstored is None or await self._put(tokens, tokens):
             return tokens
         return await self._stored()
 
-    async def _store_kept(self) -> None:
+    async def _store_again(self) -> None:
         async with self._store.lock(self.account):
             await self._store_unstored()
 
     async def _overtaken(self, used: Tokens) -> Tokens:
-        """What holds when the refresh token was refused, or somebody else has stored tokens during our call."""
+        """The tokens to use after the refresh token was refused, or another process stored tokens during the call."""
         stored = await self._stored()
         if same_pair(stored, used):
             refused = attrs.evolve(stored, refused_at=self._clock.now())
@@ -363,28 +363,28 @@ class TokenManager:
     # --- in the background ------------------------------------------------------------------------------------------
 
     async def keep(self) -> float:
-        """Renew at about 80 % of the life; a failure is tried again later, there are days left. See `Keeper`.
+        """Renew at about 80 % of the life; after a failure again later, because days are left. See `Keeper`.
 
         Returns:
-            Seconds until the next look.
+            Seconds until it is due again.
         """
         try:
-            await self._look()
+            await self._renew_if_due()
         except SignInNeeded:
-            return LONGEST_SLEEP  # or until somebody signs in here; a call looks at the store by itself
+            return LONGEST_SLEEP  # or until a person signs in here; a call reads the store again
         except Exception as error:  # a store may raise anything, and the keeper must outlive it
-            if error is not self._failure:  # that of a renewal was told where it ended
+            if error is not self._failure:  # a renewal has logged its own
                 self._failed(error)
         return self._seconds_left()
 
-    async def _look(self) -> None:
+    async def _renew_if_due(self) -> None:
         tokens = self._tokens
         if tokens is None or tokens.refused_at is not None:
-            tokens = await self._stored()  # somebody may have signed in, in another process
+            tokens = await self._stored()  # a person may have signed in, in another process
             if not same_pair(tokens, self._tokens):
                 self._use(tokens)
-        if tokens.refused_at is not None and not self._sign_in_told:
-            self._tell_sign_in(str(self._refused()))
+        if tokens.refused_at is not None and not self._sign_in_reported:
+            self._report_sign_in(str(self._refused()))
         if self._should_refresh(tokens, self._clock.now()) or self._should_store():
             await asyncio.shield(self._start_refresh())
 
@@ -392,17 +392,17 @@ class TokenManager:
         if self._unstored is not None:
             return self._backoff_left(15.0, LONGEST_SLEEP)
         pause = HARD_LIMIT.total_seconds() if self._just_renewed() else self._backoff_left(15.0, LONGEST_SLEEP)
-        if self._refresh_at is None or self._tokens is None or self._tokens.refresh is None or self._sign_in_told:
+        if self._refresh_at is None or self._tokens is None or self._tokens.refresh is None or self._sign_in_reported:
             return pause or LONGEST_SLEEP
         return min(LONGEST_SLEEP, max(pause, (self._refresh_at - self._clock.now()).total_seconds()))
 
-    # --- telling ----------------------------------------------------------------------------------------------------
+    # --- reports ----------------------------------------------------------------------------------------------------
 
-    def _tell_sign_in(self, reason: str) -> None:
-        """Say once that a person must sign in; again only after somebody did."""
-        if self._sign_in_told:
+    def _report_sign_in(self, reason: str) -> None:
+        """Report once that a person must sign in; again only after a sign-in."""
+        if self._sign_in_reported:
             return
-        self._sign_in_told = True
+        self._sign_in_reported = True
         works = self._tokens is not None and self._tokens.bearer != self._rejected
         ends = self._tokens.expires_at if self._tokens and works else None
         until = f"; calls work until {ends:%Y-%m-%d %H:%M} UTC" if ends and ends > self._clock.now() else ""
@@ -410,7 +410,7 @@ class TokenManager:
         self._hooks.emit(SignInRequired(account=self.account, reason=reason, works_until=ends if until else None))
 
     def _failed(self, error: Exception) -> None:
-        """Note a failed renewal, and log it: there are days to mend it, so it gets louder only as the end nears."""
+        """Note a failed renewal, and log it; the level rises as the end nears, because there are days to mend it."""
         self._failure, self._failed_at = error, self._clock.monotonic()
         self._failures += 1
         self._spread = 0.5 + self._random.random() / 2
@@ -428,7 +428,7 @@ class TokenManager:
 
 
 async def _end(work: asyncio.Future[Any]) -> None:
-    """Cancel what has not ended, and wait for its end; its failure is nobody's any more."""
+    """Cancel it if it has not ended, wait for its end, and ignore its failure."""
     if not work.done():
         work.cancel()
         await asyncio.wait([work])

@@ -1,14 +1,15 @@
-"""What a create did with each of its orders."""
+"""The result of a create for each of its orders; any number of orders as a stream of results."""
 
 import asyncio
+from array import array
 from collections import Counter, deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from hashlib import blake2b
 from typing import Any, Generic, TypeVar, cast
 
 import attrs
 
 from gotsurge_async.api.endpoints import Endpoint
-from gotsurge_async.calls.keys import KeysSeen
 from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.calls.session import Session
 from gotsurge_async.calls.stream import ResultStream
@@ -46,9 +47,8 @@ Answered = TypeVar("Answered", bound=Receipt | Task)
 STOPPERS = (401, 403)
 """Statuses that say nothing about the orders: every later chunk would meet them too."""
 
-
 Identity = tuple[str | None, str | None]
-"""What an order is known by in the answer of its create: its tracking id and its invoice number."""
+"""The names of an order in the answer of its create: its tracking id and its invoice number."""
 
 
 @attrs.frozen(kw_only=True)
@@ -69,7 +69,7 @@ class Refused(Generic[T]):
 
 @attrs.frozen(kw_only=True)
 class InDoubt(Generic[T]):
-    """The order was sent, and nobody can say whether GotSurge has it. Never send it again blindly."""
+    """The order was sent, and it is not known whether GotSurge has it. Never send it again blindly."""
 
     order: T
     error: CallError
@@ -79,8 +79,8 @@ class InDoubt(Generic[T]):
 class Unprocessed(Generic[T]):
     """This order was certainly not created: no connection, no sign-in, too many requests, or it cannot be sent.
 
-    In the last case ``error`` is an `InvalidData`, and ``order`` what was given. If it is a `RepeatedKey`, an earlier
-    order of the stream has the same tracking id, and GotSurge may have that one: do not push this one again.
+    In the last case ``error`` is an `InvalidData`, and ``order`` the value from the stream. If it is a `RepeatedKey`,
+    an earlier order of the stream has the same tracking id, and GotSurge may have that one: do not push this one again.
     """
 
     order: T
@@ -91,7 +91,7 @@ OrderResult = Created[T] | Refused[T] | InDoubt[T] | Unprocessed[T]
 
 
 def results_of_error(orders: Sequence[T], error: GotSurgeError) -> list[OrderResult[T]]:
-    """What an error of the create says about each order of its chunk.
+    """The result of each order of a chunk whose create has failed.
 
     Raises:
         GotSurgeError: ``error`` itself, when it says nothing about orders (a usage error, for instance).
@@ -113,7 +113,7 @@ def stops_all(error: GotSurgeError) -> bool:
 def results_of_receipts(
     orders: Sequence[T], identities: Sequence[Identity], receipts: Sequence[Receipt], operation: str = ""
 ) -> list[OrderResult[T]]:
-    """Match the answer of a create to its orders; an order without a task in it, or with two, is in doubt."""
+    """The result of each order of a chunk whose create was answered; without a task, or with two, it is in doubt."""
     tasks, doubts = match_alone(identities, receipts, operation)
     return [
         InDoubt(order=order, error=doubts[row]) if receipt is None else Created(order=order, receipt=receipt)
@@ -127,7 +127,7 @@ def match_alone(
     """`match`, but an order for which the answer names more than one task has none.
 
     Returns:
-        The task of each order, None for an order in doubt; and why each of those is in doubt, by its index.
+        The task of each order, None for an order in doubt; and the error of each order in doubt, by its index.
     """
     matched = match(identities, answered, whole=whole)
     taken = {task.id for task in matched if task is not None}
@@ -135,7 +135,7 @@ def match_alone(
     doubts: dict[int, OutcomeUnknown] = {}
     for row, task in enumerate(matched):
         if task is None:
-            why = f"the answer names {len(answered)} tasks, and none that can be told to be this order's"
+            why = f"the answer names {len(answered)} tasks, and none that is certainly this order's"
         elif left and any(_names(identities[row], other) for other in left):
             ids = [task.id, *(other.id for other in left if _names(identities[row], other))]
             why = f"the answer names more than one task for it: {', '.join(ids)}"
@@ -150,19 +150,19 @@ def match(identities: Sequence[Identity], receipts: Sequence[Answered], *, whole
     """Find the receipt of each order.
 
     The document promises neither the order of the answer nor that it is whole. So an order is matched by tracking id,
-    else by invoice number, else by position if the counts agree, nothing was left out of the answer, nothing that was
-    matched stands elsewhere, and none names another order than the one in its place.
+    else by invoice number, else by position: if the counts agree, nothing was left out of the answer, no match by name
+    is in another position, and no receipt names another order than the one in its position.
 
     Args:
-        receipts: the tasks of the answer, as they came.
-        whole: False if something was left out of them; `Receipts` know it by themselves.
+        receipts: the tasks of the answer, in its order.
+        whole: False if something was left out of them; a `Receipts` object knows it itself.
     """
     whole = whole and getattr(receipts, "whole", True) and len(identities) == len(receipts)
-    receipts = _told_apart(receipts)
+    receipts = _distinct(receipts)
     named = [(receipt.tracking_id, receipt.invoice_number) for receipt in receipts]
     if named == list(identities) and None not in [tracking_id for tracking_id, _ in named]:
         return list(receipts)  # as nearly always
-    found: list[Answered | None] = [None] * len(identities)
+    matched: list[Answered | None] = [None] * len(identities)
     left = list(receipts)
     for place, name in enumerate(("tracking_id", "invoice_number")):
         by_name: dict[str, deque[Answered]] = {}
@@ -171,22 +171,22 @@ def match(identities: Sequence[Identity], receipts: Sequence[Answered], *, whole
                 by_name.setdefault(key, deque()).append(receipt)
         for number, identity in enumerate(identities):
             same = by_name.get(identity[place] or "")
-            if found[number] is None and same and not other_name(identity, named_by(same[0])):
-                found[number] = same.popleft()
-        taken = {id(receipt) for receipt in found}
+            if matched[number] is None and same and not other_name(identity, named_by(same[0])):
+                matched[number] = same.popleft()
+        taken = {id(receipt) for receipt in matched}
         left = [receipt for receipt in left if id(receipt) not in taken]
     if (
         whole
         and len(identities) == len(receipts)
-        and all(each is None or each is receipt for each, receipt in zip(found, receipts, strict=True))
+        and all(mine is None or mine is receipt for mine, receipt in zip(matched, receipts, strict=True))
         and not any(map(other_name, identities, map(named_by, receipts)))
     ):
         return list(receipts)
-    return found
+    return matched
 
 
-def _told_apart(receipts: Sequence[Answered]) -> Sequence[Answered]:
-    """The receipts by which orders can be told apart: a task that stands twice counts once if it says whose it is."""
+def _distinct(receipts: Sequence[Answered]) -> Sequence[Answered]:
+    """The receipts that can be matched: a task that appears twice counts once if its tracking id is always the same."""
     if len({receipt.id for receipt in receipts}) == len(receipts):
         return receipts
     by_task: dict[str, list[Answered]] = {}
@@ -195,30 +195,30 @@ def _told_apart(receipts: Sequence[Answered]) -> Sequence[Answered]:
     return [
         same[0]
         for same in by_task.values()
-        if len(same) == 1 or (same[0].tracking_id is not None and len({each.tracking_id for each in same}) == 1)
+        if len(same) == 1 or (same[0].tracking_id is not None and len({receipt.tracking_id for receipt in same}) == 1)
     ]
 
 
-def named_by(told: Receipt | Task) -> Identity:
-    """The order that the service names."""
-    return told.tracking_id, told.invoice_number
+def named_by(task: Receipt | Task) -> Identity:
+    """The names of a task's order, as the service has them."""
+    return task.tracking_id, task.invoice_number
 
 
-def other_name(identity: Identity, told: Identity) -> str:
-    """By what the service names another order than this one; "" if it does not, or names none."""
+def other_name(identity: Identity, named: Identity) -> str:
+    """The name by which the service has another order than this one; "" if it has not, or has no name."""
     # Written out: this runs for every order, and as a loop it cost more than all else of the matching.
-    mine, theirs = identity[0], told[0]
+    mine, theirs = identity[0], named[0]
     if mine and theirs and mine != theirs:
         return f"its tracking_id is {theirs}"
-    mine, theirs = identity[1], told[1]
+    mine, theirs = identity[1], named[1]
     return f"its invoice_number is {theirs}" if mine and theirs and mine != theirs else ""
 
 
 def _names(identity: Identity, receipt: Receipt | Task) -> bool:
-    """Whether a receipt names the order, and nothing that the order has otherwise."""
-    told = named_by(receipt)
-    same = any(mine and mine == theirs for mine, theirs in zip(identity, told, strict=True))
-    return same and not other_name(identity, told)
+    """Whether a receipt has a name of the order, and none that differs."""
+    named = named_by(receipt)
+    same = any(mine and mine == theirs for mine, theirs in zip(identity, named, strict=True))
+    return same and not other_name(identity, named)
 
 
 async def create_chunk(
@@ -232,13 +232,16 @@ async def create_chunk(
     after_send: Callable[[Outcome, int | None], None] | None = None,
     look_up: Callable[[Receipt], Awaitable[Receipt]] | None = None,
 ) -> list[OrderResult[T]]:
-    """Create one chunk, and say what became of each of its orders.
+    """Create one chunk.
 
     Args:
-        orders: whatever the caller knows its orders by; each comes back in its result.
+        orders: any values that identify the orders for the caller; each is in its result.
         body: the JSON text of all of them, as `codec.encode_batch` makes it.
         before_send, after_send: see `Session.call`.
-        look_up: reads whose a task is, of several that the answer gives no names; else their position tells.
+        look_up: reads the task of a receipt, where an answer of several names no order; else their position decides.
+
+    Returns:
+        One result for each order.
     """
     try:
         receipts = await session.call(
@@ -255,8 +258,37 @@ async def create_chunk(
     return results_of_receipts(orders, identities, receipts, endpoint.name)
 
 
+_SHARD = 0xFFFF
+"""The bits of a digest that choose its array: of a million keys each array has 15, which are searched as quickly as a
+digest is made."""
+
+
+class KeysSeen:
+    """Remembers keys by digests of 8 bytes, in arrays that are chosen by two bytes of the digest.
+
+    A million keys take 20 MB, 4 million 45 MB: 8.3 bytes for each further key, after 12 MB for the arrays. A Python set
+    takes about 80 bytes for each key. Two different keys have one digest about once in 37 million streams of a
+    million keys: then the second counts as seen.
+    """
+
+    def __init__(self) -> None:
+        self._shards: dict[int, array[int]] = {}
+
+    def add(self, key: str) -> bool:
+        """Remember a key; False if it was seen before."""
+        digest = int.from_bytes(blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+        shard = self._shards.get(digest & _SHARD)
+        if shard is None:
+            self._shards[digest & _SHARD] = array("Q", (digest,))
+            return True
+        if digest in shard:
+            return False
+        shard.append(digest)
+        return True
+
+
 class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
-    """The results of a push without a ledger, one for each order, as they come.
+    """The results of a push without a ledger, one for each order, as they arrive.
 
     An order whose tracking id was in the stream already is not sent, but `Unprocessed` with `RepeatedKey`. For this
     alone the stream remembers tracking ids, see `KeysSeen`; orders without one cannot be compared.
@@ -269,7 +301,7 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
 
     Args:
         size: orders in a call, 1 to 20.
-        concurrency: the most chunks in flight, the client's own limit unless given.
+        concurrency: the most chunks in flight, by default the client's own limit.
     """
 
     def __init__(
@@ -283,7 +315,6 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
         validate: bool,
         max_price: Money | None = None,
     ) -> None:
-        """``concurrency`` is the client's own limit unless given."""
         check_limit(validate, max_price)
         self._keys = KeysSeen()
         read = cast("Iterable[OrderLike]", each_as_read(orders, self._read))
@@ -293,23 +324,23 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
         self._validate = validate
         self._max_price = max_price
 
-    def _read(self, given: Any) -> Order | Faulty:
-        order = as_read(given)
+    def _read(self, value: Any) -> Order | Faulty:
+        order = as_read(value)
         key = sent_names(order)[0] if isinstance(order, Order) else None
         if not key or self._keys.add(key):
             return order
         repeated = Problem("tracking_id", f"{key:.60} was in this stream already, so this order was not sent", key)
-        return Faulty(given, RepeatedKey("", [repeated]))
+        return Faulty(value, RepeatedKey("", [repeated]))
 
     async def _send(self, items: Sequence[OrderLike]) -> list[OrderResult[Order]]:
         started = self._session.clock.monotonic()
-        given: Sequence[OrderLike | Faulty] = items
-        faulty = {number: item for number, item in enumerate(given) if isinstance(item, Faulty)}
-        fit = [item for item in given if not isinstance(item, Faulty)]
+        chunk: Sequence[OrderLike | Faulty] = items
+        faulty = {number: item for number, item in enumerate(chunk) if isinstance(item, Faulty)}
+        fit = [item for item in chunk if not isinstance(item, Faulty)]
         try:
             orders, body = self._written(fit)
-        except InvalidData:  # what cannot be sent keeps no other of its chunk from going out
-            faulty |= {number: each for number, item in enumerate(given) if (each := self._faulty(item)) is not None}
+        except InvalidData:  # an order that cannot be sent keeps no other of its chunk from being sent
+            faulty |= {number: fault for number, item in enumerate(chunk) if (fault := self._faulty(item)) is not None}
             fit = [item for number, item in enumerate(items) if number not in faulty]
             orders, body = self._written(fit)
         unfit = {
@@ -341,7 +372,7 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
 
     @property
     def in_flight(self) -> list[OrderLike]:
-        """The orders that were given to a call, and whose result has not been yielded."""
+        """The orders that are in a call, or whose result has not been yielded."""
         return [item for item in super().in_flight if not isinstance(item, Faulty)]
 
     def _written(self, items: Sequence[OrderLike]) -> tuple[tuple[Order, ...], bytes]:
@@ -352,18 +383,18 @@ class PushStream(ResultStream[OrderLike, OrderResult[Order]]):
 
 
 def sent_names(order: Order) -> Identity:
-    """The names with which an order is sent: one that is no text, or that was put there, stands in ``extra``."""
-    given = order.extra
-    if not given:
+    """The names with which an order is sent. A name that is not text is in ``extra``."""
+    extra = order.extra
+    if not extra:
         return order.tracking_id, order.invoice_number
     return (
-        order.tracking_id or id_of(given.get("tracking_id")),
-        order.invoice_number or id_of(given.get("invoice_number")),
+        order.tracking_id or id_of(extra.get("tracking_id")),
+        order.invoice_number or id_of(extra.get("invoice_number")),
     )
 
 
 def chunk_done(results: Sequence[OrderResult[T]], seconds: float) -> ChunkDone:
-    """The event that tells of a chunk."""
+    """The event of a chunk that has ended."""
     counts = Counter(type(result) for result in results)
     return ChunkDone(
         created=counts[Created],

@@ -1,14 +1,13 @@
-"""How many calls at once, which changes by what answers say, and how many a second.
+"""How many calls at once, which adapts to the answers, and how many a second.
 
-The pace, as TCP finds it for a line that it does not know: it begins with few places, and has one more for each answer
-that comes as quickly as usual, so that they double in the time of a call, up to the ceiling. At a 429 half of them are
-gone, at answers that take much longer than usual a quarter; from then on a limit is known to be there, and it is one
-more for each round of calls. Between quick and slow it stays as it is: when answers take twice as long, as many calls
-wait at the service as it works at, and more of them would only wait, too.
+The pace adapts as TCP does to an unknown line. It begins with few places, and adds one for each answer that is as quick
+as usual, so that the places double in the time of a call, up to the ceiling. A 429 removes half of them, answers that
+take much longer than usual a quarter; after that it adds only one for each round of calls. Between quick and slow it
+stays: when answers take twice as long, as many calls wait at the service as it works on, and more would only wait too.
 
-What is usual is known of each operation, since a read is no measure for a create of twenty tasks; and by an average,
-since the quickest answer of all may be luck. Answers that stay slow when half of the calls are gone have another
-reason: so long is usual then, and it rises again.
+The usual time is known for each operation, since a read is no measure for a create of twenty tasks. It is an average,
+since the quickest answer of all may be luck. Answers that stay slow with half of the calls have another reason: then
+their time is the usual one, and the pace rises again.
 
 One limiter belongs to one client, and so to one host. Rate and pace may be those of many processes together: see
 `Limiter.shared` and `calls.shared_rate`.
@@ -28,26 +27,26 @@ from gotsurge_async.clock import Clock
 from gotsurge_async.config import Limits, check_concurrency
 
 START = 16
-"""Places to begin with, where the ceiling is not lower."""
+"""The number of places at the start, unless the ceiling is lower."""
 STEADY = 2.0
-"""Answers that take up to so many times what they usually take leave room for more calls."""
+"""Answers that take at most this many times the usual time leave room for more calls."""
 SLOW = 3.0
-"""Those that take more than so many times are slow."""
+"""Answers that take more than this many times the usual time are slow."""
 SLOW_SECONDS = 0.5
 """Answers quicker than this are never slow."""
 COOL_DOWN = 1.0
-"""Seconds between two decreases, or the time of a call where that is longer: what is in flight still tells of the pace
-before the first one."""
+"""Seconds between two decreases, or the time of a call where that is longer: calls in flight still show the pace before
+the first one."""
 KNOWN = 10
-"""Answers after which it is known what is usual."""
+"""The number of answers after which the usual time is known."""
 FORGOTTEN_AFTER = 600.0
-"""Seconds after which what was usual counts as twice as much: a service may have become somewhat slower for good."""
+"""Seconds after which the usual time counts twice: a service may have become somewhat slower for good."""
 _LONE = 10.0
-"""One answer counts for no more than so many times what is usual: alone it is no sign of anything."""
+"""One answer counts for at most this many times the usual time: alone it is no sign of anything."""
 _MENDED = 0.75
-"""Answers that take less than so many times what they took before half of the calls were gone: that has mended them."""
+"""Answers that take less than this share of their time with twice as many calls: fewer calls have helped."""
 _WEIGHT = 0.1
-"""What one answer counts in the average."""
+"""The weight of one answer in the average."""
 
 _yields: ContextVar[bool] = ContextVar("yields", default=False)
 
@@ -63,29 +62,28 @@ def yielding() -> Iterator[None]:
 
 
 class Shared(Protocol):
-    """What many processes have together."""
+    """A rate and a pace that many processes have together."""
 
     async def take_turn(self) -> None:
         """Wait until a call may begin."""
         ...
 
     def slowed(self, factor: float, retry_after: float | None) -> None:
-        """Take in that this process goes on with so many times its places; ``retry_after`` seconds were asked for."""
+        """Note that the places of this process changed by a factor; the service asked for ``retry_after`` seconds."""
         ...
 
 
 class Limiter:
     """An async context manager around one try: waits for a place in flight, then for its turn in the rate.
 
-    Places are given in the order in which they were asked for; to those who yield, when nobody else waits. Turns are
-    spaced evenly, so a second never holds a burst. The place is given back at exit; a turn that was taken and not used
-    is gone.
+    Places are given in the order of the requests; to calls that yield, when no other waits. Turns are spaced evenly, so
+    no second has a burst. The place is returned at exit; a turn that was taken and not used is lost.
 
     Args:
-        start: places to begin with, at most the ceiling.
+        start: the number of places at the start, at most the ceiling.
 
     Attributes:
-        ceiling: the most places there can be, ``limits.concurrency``.
+        ceiling: the most places, ``limits.concurrency``.
     """
 
     def __init__(self, limits: Limits, clock: Clock, *, start: int = START) -> None:
@@ -110,12 +108,12 @@ class Limiter:
         return self._places
 
     def resize(self, places: int) -> None:
-        """Have so many places from now on, at least 1 and at most the ceiling; nobody in flight loses one."""
+        """Set the number of places, at least 1 and at most the ceiling; no call in flight loses its own."""
         self._places = max(1, min(places, self.ceiling))
         self._admit()
 
     def at_most(self, most: int | None) -> Callable[[], int]:
-        """How many calls make use of the places now, as a function: no more than ``most``, if that is given.
+        """A function that returns how many calls can use the places now, at most ``most`` if that is given.
 
         Raises:
             UsageError: ``most`` is not a whole number of 1 or more.
@@ -125,25 +123,25 @@ class Limiter:
         return lambda: self._places if most is None else min(self._places, most)
 
     def landed(self, operation: str, status: int | None, seconds: float, retry_after: float | None = None) -> None:
-        """Take in how a try of a call ended that has a place, before it is given back.
+        """Note how a try of a call ended, before its place is returned; not for a try that was never sent.
 
         Args:
             operation: of the endpoint.
-            status: None if no answer came; not for what was never sent.
+            status: None if no answer came.
             seconds: since it left.
-            retry_after: after how many seconds a 429 asked to be asked again.
+            retry_after: seconds that a 429 asked to wait.
         """
         now = self._clock.monotonic()
         latency = self._latencies[operation]
         if status == 429:
             self._fall(0.5, now, latency, retry_after)
-        # A refusal is quickly said, and a connection that broke soon tells nothing; an answer that never came does.
+        # A refusal is always quick, and a connection that broke early shows nothing; an answer that never came does.
         elif status < 400 if status is not None else seconds > latency.average:
             latency.took(seconds, now)
             if latency.is_slow:
                 if now >= self._cool_at and not latency.is_usual_now(self._places):
                     self._fall(0.75, now, latency)
-            elif latency.is_quick and 2 * self._in_flight >= self._places:  # few calls are no word for more of them
+            elif latency.is_quick and 2 * self._in_flight >= self._places:  # few calls do not show that more would do
                 self._earned += 1.0 / self._places if self._has_fallen else 1.0
                 if self._earned >= 1.0:
                     self._earned = 0.0
@@ -158,7 +156,7 @@ class Limiter:
 
     @contextmanager
     def shared(self, shared: Shared) -> Iterator[None]:
-        """Take the turns of many processes instead of own ones, inside the block, and tell them of a slower pace."""
+        """Take the turns of many processes instead of its own, inside the block, and report a slower pace to them."""
         before, self._shared = self._shared, shared
         try:
             yield
@@ -166,7 +164,7 @@ class Limiter:
             self._shared = before
 
     def slow_down(self, factor: float) -> None:
-        """Go on with so many times the places, at least one, because another process was told to, or saw why."""
+        """Multiply the number of places by a factor, to at least one, because another process did."""
         self._cool(factor, self._clock.monotonic() + COOL_DOWN)
 
     def _cool(self, factor: float, until: float) -> None:
@@ -201,7 +199,7 @@ class Limiter:
         try:
             await place
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():  # it was given, and nobody is there to use it
+            if place.done() and not place.cancelled():  # it was given, and is not used
                 self._give_back()
             raise
 
@@ -229,8 +227,8 @@ class _Latency:
     """How long the answers of an operation take.
 
     Attributes:
-        average: of the last ones.
-        usual: the least that the average was, as far as that is not forgotten.
+        average: of the last ones, in seconds.
+        usual: the least that the average was, as far as that is not forgotten, in seconds.
     """
 
     average: float = 0.0
@@ -240,7 +238,7 @@ class _Latency:
     _slow_since: tuple[int, float] | None = None
 
     def took(self, seconds: float, now: float) -> None:
-        """Take one answer in."""
+        """Note one answer."""
         self._answers += 1
         seconds = min(seconds, max(_LONE * self.usual, SLOW_SECONDS))
         self.average += max(1.0 / self._answers, _WEIGHT) * (seconds - self.average)
@@ -263,7 +261,7 @@ class _Latency:
     def is_usual_now(self, places: int) -> bool:
         """Whether answers are slow for a reason that fewer calls do not mend: then this is usual from now on.
 
-        Found out when half of the places are gone since they came to be slow.
+        This is decided when half of the places are gone since answers became slow.
         """
         if self._slow_since is None:
             self._slow_since = places, self.average

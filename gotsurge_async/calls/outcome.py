@@ -1,6 +1,6 @@
-"""What became of one try of a call: its outcome, what the answer says, and the error that tells it.
+"""The outcome of one try of a call, the content of its answer, and the error for it.
 
-The document shows no error body and no header, so a message is taken from wherever it stands.
+The document shows no error body and no header, so a message is taken from wherever it is.
 """
 
 import re
@@ -29,11 +29,11 @@ _MOVED = (301, 307, 308)
 MOST_VALUES = 1_000_000
 """Values in an answer that is read; a page of 200 tasks has some fifty thousand."""
 _SMALL = MOST_VALUES
-"""Bytes of an answer that cannot hold as many."""
+"""Bytes of an answer that cannot have as many."""
 
 
 class Outcome(Enum):
-    """What became of one try."""
+    """The outcome of one try."""
 
     ANSWERED = "answered"
     """A success."""
@@ -48,7 +48,7 @@ class Outcome(Enum):
 
 
 def outcome_of(status: int) -> Outcome:
-    """What an answer's status says.
+    """The outcome that an answer's status shows.
 
     408 and 5xx do not say whether the request was processed. Neither do 302 and 303, by which a service may point to
     what it has just made; the other redirects ask for the request elsewhere, and so refuse it here.
@@ -62,9 +62,9 @@ def outcome_of(status: int) -> Outcome:
     return Outcome.UNKNOWN
 
 
-@attrs.define(kw_only=True)  # not frozen: one is made for each try, in half the time
+@attrs.define(kw_only=True)  # not frozen: that makes it in half the time, for each try
 class Attempt:
-    """What became of one try: the outcome, and the answer or the reason why there is none."""
+    """The end of one try: the outcome, and the answer or the reason why there is none."""
 
     outcome: Outcome
     response: Response | None = None
@@ -85,10 +85,10 @@ class Attempt:
 
 
 async def attempt(transport: Transport, request: Request) -> Attempt:
-    """Send once, and say what became of it. Only a cancellation passes through: then the outcome is unknown.
+    """Send once, and return the outcome. Only a cancellation passes through: then the outcome is unknown.
 
-    What a transport raises that the protocol does not know proves nothing, and so counts as maybe sent. It is not kept:
-    a library's exception may carry the request, and the token with it.
+    An exception that is not of the transport protocol proves nothing, and so counts as maybe sent. It is not kept: a
+    library's exception may carry the request, and the token with it.
     """
     try:
         response = await transport.send(request)
@@ -110,7 +110,7 @@ async def attempt(transport: Transport, request: Request) -> Attempt:
 
 
 def values_in(body: bytes) -> int:
-    """How many values some JSON text holds, at most; they are not made, which would take a hundred times its size."""
+    """The number of values of a JSON text, at most, without making them, which would take a hundred times its size."""
     return body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
@@ -130,7 +130,7 @@ def error_of(
         "request_id": failed.request_id(secrets),
         "attempts": attempts,
     }
-    # A success that could not be read holds data, not a word on what is wrong.
+    # A success that could not be read has data, and no message.
     if failed.response is not None and outcome_of(failed.response.status) is not Outcome.ANSWERED:
         details["service_message"] = service_message(failed.response.body, secrets)
     if failed.outcome is Outcome.NOT_SENT:
@@ -153,7 +153,7 @@ def error_of(
 
 
 def _for_people(endpoint: Endpoint[Any], answer: Response | None, secrets: Iterable[Secret]) -> Response | None:
-    """An answer as an error may carry it; None where it holds secrets, as those to calls without a bearer token do."""
+    """The answer for an error; None if it has secrets, as answers to calls without a bearer token have."""
     if answer is None or not endpoint.bearer:
         return None
     text = answer.body.decode("utf-8", "replace")
@@ -161,8 +161,7 @@ def _for_people(endpoint: Endpoint[Any], answer: Response | None, secrets: Itera
 
 
 def unreadable(endpoint: Endpoint[Any], error: UnreadableAnswer, answer: Response, secrets: Iterable[Secret]) -> str:
-    """What is wrong with an answer. The answers to calls without a bearer token hold secrets: of those only the places
-    are named, and of one that holds ours."""
+    """Why an answer cannot be read. Of an answer with secrets, as to calls without a bearer token, only the places."""
     quotes = answer.body.decode("utf-8", "replace") + str(error)
     if endpoint.bearer and without(quotes, secrets) == quotes:
         return str(error)
@@ -170,7 +169,7 @@ def unreadable(endpoint: Endpoint[Any], error: UnreadableAnswer, answer: Respons
     return f"the answer cannot be read{f' ({places})' if places else ''}"
 
 
-# --- what an answer says, wherever it stands --------------------------------------------------------------------------
+# --- the content of an answer, wherever it is -------------------------------------------------------------------------
 
 _MESSAGE_KEYS = (
     "message",
@@ -190,19 +189,19 @@ _MOST = 300
 
 
 def service_message(body: bytes, secrets: Iterable[Secret] = ()) -> str:
-    """The sentence that an error answer holds, from JSON of any shape, HTML or text; "" if it holds none.
+    """The message of an error answer, from JSON of any shape, HTML or text; "" if it has none.
 
     Args:
-        secrets: what must not be shown, should the service quote it.
+        secrets: hidden where the service quotes one.
     """
     text = body[:65_536].decode("utf-8", "replace").strip()
     if not text:
         return ""
     try:
-        found = _find(msgspec.json.decode(body), depth=0)
+        message = _find(msgspec.json.decode(body), depth=0)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = _from_markup(text[:8_192]) if text.startswith("<") else text
-    return _short(without(found, secrets))
+        message = _from_markup(text[:8_192]) if text.startswith("<") else text
+    return _short(without(message, secrets))
 
 
 def _find(value: Any, depth: int) -> str:
@@ -211,22 +210,17 @@ def _find(value: Any, depth: int) -> str:
     if depth > 6:
         return ""
     if isinstance(value, list):
-        return "; ".join(filter(None, (_find(each, depth + 1) for each in value[:5])))
+        return "; ".join(filter(None, (_find(item, depth + 1) for item in value[:5])))
     if not isinstance(value, dict):
         return ""
     for key in _MESSAGE_KEYS:
-        found = _find(value.get(key), depth + 1)
-        if found:
-            return _located(value, found)
+        message = _find(value.get(key), depth + 1)
+        if message:
+            field = value.get("field") or value.get("path") or value.get("pointer")  # that the message is about
+            return f"{field}: {message}" if isinstance(field, str) and field not in message else message
     # errors by field: {"price": ["too low"]}
-    pairs = ((name, _find(each, depth + 1)) for name, each in list(value.items())[:5])
-    return "; ".join(f"{name}: {found}" for name, found in pairs if found)
-
-
-def _located(value: Mapping[str, Any], found: str) -> str:
-    """The message with the field that it is about, if the same object names one."""
-    field = value.get("field") or value.get("path") or value.get("pointer")
-    return f"{field}: {found}" if isinstance(field, str) and field not in found else found
+    pairs = ((name, _find(item, depth + 1)) for name, item in list(value.items())[:5])
+    return "; ".join(f"{name}: {message}" for name, message in pairs if message)
 
 
 def _from_markup(text: str) -> str:
@@ -235,7 +229,7 @@ def _from_markup(text: str) -> str:
     title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
     if title and re.search(r"[^\W\d_]", title.group(1)):
         return html.unescape(title.group(1))
-    # No title, or one that is only the status again: then what the page shows.
+    # No title, or one that only repeats the status: then the text of the page.
     shown = re.sub(r"<(head|script|style)\b.*?</\1>", " ", text, flags=re.IGNORECASE | re.DOTALL)
     return html.unescape(re.sub(r"<[^>]+>", " ", shown))
 
@@ -246,7 +240,7 @@ def _short(text: str) -> str:
 
 
 def error_code(body: bytes) -> str:
-    """The short name of an error, where a JSON answer has one in its field ``error``, as those of OAuth; else ""."""
+    """The short name of an error in the field ``error`` of a JSON answer, as OAuth has it; "" without one."""
     try:
         code = msgspec.json.decode(body, type=dict[str, Any]).get("error")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -277,7 +271,7 @@ def named_rows(body: bytes) -> tuple[int, ...]:
             waiting += value.values()
             waiting += value  # errors by path: {"tasks[3].price": "too low"}
         elif isinstance(value, str) and len(value) <= _MOST:
-            rows.update(int(found) for found in _ROW.findall(value))
+            rows.update(map(int, _ROW.findall(value)))
     return tuple(sorted(rows))
 
 
@@ -293,7 +287,7 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
         return None
     if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", value):
         return float(value)
-    # Imported here: it brings half of the package email, for a header that hardly ever comes as a date.
+    # Imported here: it loads half of the package email, for a header that is hardly ever a date.
     from email.utils import parsedate_to_datetime
 
     try:
@@ -306,9 +300,9 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def request_id(headers: Mapping[str, str], secrets: Iterable[Secret] = ()) -> str | None:
-    """The service's own id of a request, if a header (lower-case names) carries one that is plain and no secret."""
+    """The service's own id of a request, if a header (lower-case names) has one that is plain and not a secret."""
     for name in _REQUEST_ID_HEADERS:
-        found = headers.get(name, "")
-        if _PLAIN_ID.fullmatch(found) and without(found, secrets) == found:
-            return found
+        value = headers.get(name, "")
+        if _PLAIN_ID.fullmatch(value) and without(value, secrets) == value:
+            return value
     return None

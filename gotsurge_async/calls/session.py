@@ -1,4 +1,4 @@
-"""The only request loop: token, limiter, send, classify, tell, and again or not."""
+"""The only request loop: token, limiter, send, classify, hook, and again or not."""
 
 import asyncio
 import copy
@@ -46,9 +46,9 @@ class Session:
     """Makes calls. `GotSurge` puts it together; resources and sign-ins name an endpoint and its arguments.
 
     Args:
-        tokens: sign the calls; None for a session of sign-ins, whose calls carry none, and the first of which opens it.
-        api_base: what the paths of the endpoints stand on.
-        known: the secrets that are hidden wherever the service quotes one; what a call carries is one, too.
+        tokens: sign the calls; None for a session of sign-ins, which have no token, and the first of which opens it.
+        api_base: the URL before the paths of the endpoints.
+        known: the secrets that are hidden wherever the service quotes one, besides those of the call itself.
         accept_assumed: whether an operation that changes something may go to a path that no profile confirms.
     """
 
@@ -90,12 +90,12 @@ class Session:
     def with_options(
         self, *, timeout: float | None = None, policy: RetryPolicy | None = None, stop: asyncio.Event | None = None
     ) -> "Session":
-        """The same session for calls of another kind; what is not given stays. It lives and ends with this one.
+        """The same session with other options for its calls; it opens and closes with this one.
 
         Args:
             timeout: seconds for the whole of a call, see `call`.
             stop: once it is set, a call of which nothing can have been processed is not tried again: one that waits
-                for its next try ends at once.
+                for its next try ends immediately.
 
         Raises:
             UsageError: a time that is not a number of seconds above 0.
@@ -112,7 +112,7 @@ class Session:
         """This session for one operation of several calls, which must all end within so many seconds from now.
 
         Args:
-            timeout: unless given, that of `with_options`; without one of these there is no limit.
+            timeout: by default that of `with_options`; without either there is no limit.
 
         Raises:
             UsageError: a time that is not a number of seconds above 0.
@@ -129,18 +129,18 @@ class Session:
         self._life.loop = asyncio.get_running_loop()
 
     def end_retries(self) -> None:
-        """Try no call again from now on; one that waits for its next try ends at once, with what became of the last."""
+        """Try no call again from now on; one that waits for its next try ends with the outcome of its last."""
         self._life.no_more_tries.set()
 
     async def close(self) -> None:
-        """Take no more calls, and wait for those under way."""
+        """Accept no more calls, and wait for those under way."""
         self._life.loop = None
         self.end_retries()
         await self._life.idle.wait()
 
     @contextmanager
     def recording(self) -> Iterator[list[Response]]:
-        """Note every answer that this task, and those it starts, get inside the block; the last one stands last."""
+        """Note every answer to this task, and to those it starts, inside the block; the newest is the last."""
         answers: list[Response] = []
         token = self._recorders.set((*self._recorders.get(), answers))
         try:
@@ -183,13 +183,13 @@ class Session:
 
         Args:
             path: values for the names in the endpoint's path.
-            query: what stands behind the question mark.
+            query: values for after the question mark.
             body: a model, plain values, or bytes that are JSON already. It is encoded once; each try sends the same.
-            read: gets this session's codec and the answer, and reads it instead of the endpoint's response class.
-            before_send: called right before each try leaves; what it raises ends the call, and that try is not sent.
-            after_send: called with the outcome, and the status if there was an answer, when a try has ended; not for
-                one that was cancelled on its way, so that who cancelled the call can tell whether anything may have
-                been processed.
+            read: reads the answer with this session's codec, instead of the endpoint's response class.
+            before_send: called right before each try leaves; an error ends the call, and that try is not sent.
+            after_send: called with the outcome, and the status if there was an answer, when a try has ended. It is not
+                called for a try that was cancelled on its way: so the canceller knows whether anything may have been
+                processed.
 
         A session `with_options` or `within` a time ends the call when that is over, with `OutcomeUnknown` if a try was
         on its way then, or an earlier one was lost, else with `NotSent`. A call that is cancelled raises CancelledError
@@ -199,7 +199,7 @@ class Session:
             Rejected: the service said no.
             NotSent: no connection could be made, as often as it was tried; or there was no token to sign the call with,
                 because the service could not be reached for a new one; or time was over before it was sent.
-            OutcomeUnknown: the request left, and nobody can say whether it was processed; also when an answer came
+            OutcomeUnknown: the request left, and it is not known whether it was processed; also when an answer came
                 that cannot be read, or none came in time.
             SignInNeeded: there is no token that works.
             UsageError: the call cannot be right as written.
@@ -218,10 +218,10 @@ class Session:
             secrets=() if resolved.bearer else tuple(map(Secret, (*path.values(), *hidden_values(body)))),
             number=self.hooks.next_call(),
         )
-        told, error, started = self.hooks.watched, "", self.clock.monotonic()
+        watched, error, started = self.hooks.watched, "", self.clock.monotonic()
         self._life.in_flight += 1
         self._life.idle.clear()
-        if told:
+        if watched:
             self.hooks.emit(
                 CallStarted(
                     call=call.number,
@@ -244,7 +244,7 @@ class Session:
             error = type(raised).__name__
             raise
         finally:
-            if told:
+            if watched:
                 seconds = self.clock.monotonic() - started
                 self.hooks.emit(CallDone(call=call.number, operation=resolved.name, seconds=seconds, error=error))
             self._life.in_flight -= 1
@@ -252,7 +252,7 @@ class Session:
                 self._life.idle.set()
 
     def _open_or_refuse(self) -> None:
-        """Let the first sign-in open its session, and refuse any other call that cannot be made here."""
+        """Let the first sign-in open its session; refuse any other call to a closed session, or from another loop."""
         if self._life.loop is not None:
             raise WrongLoop("this client was opened in another event loop: one client belongs to one loop")
         if self._tokens is not None or self._life.no_more_tries.is_set():
@@ -260,7 +260,7 @@ class Session:
         self.open()
 
     async def _in_time(self, call: "_Call", started: float, seconds: float) -> Any:
-        """Run a call that must end within some seconds, whatever it waits for then."""
+        """Run a call that must end within some seconds, whatever it waits for at that moment."""
         if seconds <= 0:
             raise self._given_up(call, "its time was over")
         running = asyncio.ensure_future(self._run(call, started, seconds))
@@ -278,11 +278,11 @@ class Session:
         raise self._given_up(call, f"it did not end within {seconds:g} s")
 
     def _given_up(self, call: "_Call", why: str) -> CallError:
-        """What is known of a call that was given up, wherever it was."""
-        outcome, told = Outcome.NOT_SENT, "before anything was processed"
+        """The error of a call that was given up, at whatever stage it was."""
+        outcome, stage = Outcome.NOT_SENT, "before anything was processed"
         if call.maybe_sent:
-            outcome, told = Outcome.UNKNOWN, "when it may have been processed"
-        return self._error(call, Attempt(outcome=outcome, reason=f"{why} {told}"), max(call.tries, 1), call.bearer)
+            outcome, stage = Outcome.UNKNOWN, "when it may have been processed"
+        return self._error(call, Attempt(outcome=outcome, reason=f"{why} {stage}"))
 
     async def _run(self, call: "_Call", started: float, seconds: float | None = None) -> Any:
         replayed_401 = False
@@ -292,27 +292,25 @@ class Session:
                 try:
                     call.bearer = await self._tokens.bearer()
                 except CallError as error:
-                    raise self._without_token(call, error, lost or done, call.tries, call.bearer) from None
-            bearer = call.bearer
+                    raise self._without_token(call, error, lost or done) from None
             call.tries += 1
-            tries = call.tries
-            done = await self._try(call, bearer, tries)
+            done = await self._try(call)
             if done.outcome is Outcome.ANSWERED and done.response is not None:
                 try:
                     return call.value_of(self.codec, done.response)
                 except CallError as error:  # a refusal that came as a success
-                    secrets = self._secrets(call, bearer)
+                    secrets = self._secrets(call)
                     error.service_message = service_message(done.response.body, secrets)
                     error.request_id = done.request_id(secrets)
                     raise
                 except UnreadableAnswer as error:
                     whole = codec.is_json(done.response.body)
-                    reason = unreadable(call.endpoint, error, done.response, self._secrets(call, bearer))
+                    reason = unreadable(call.endpoint, error, done.response, self._secrets(call))
                     done = attrs.evolve(done, outcome=Outcome.UNKNOWN, reason=reason)
-                    if whole:  # but not what was promised: another try would not mend that
-                        raise self._error(call, done, tries, bearer) from None
-            if self._tokens is not None and done.status == 401 and bearer is not None and not replayed_401:
-                self._tokens.invalidate(bearer)
+                    if whole:  # but not as promised: another try would not mend that
+                        raise self._error(call, done) from None
+            if self._tokens is not None and done.status == 401 and call.bearer is not None and not replayed_401:
+                self._tokens.invalidate(call.bearer)
                 replayed_401 = True
                 continue
             lost = lost or (done if done.outcome is Outcome.UNKNOWN else None)
@@ -320,26 +318,26 @@ class Session:
                 self.policy,
                 call.endpoint.replay,
                 done.outcome,
-                attempt=tries,
+                attempt=call.tries,
                 elapsed=self.clock.monotonic() - started,
                 random=self._random.random(),
                 retry_after=done.retry_after(self.clock.now()),
             )
             too_late = seconds is not None and self.clock.monotonic() - started + (wait or 0.0) >= seconds
             ends = [self._life.no_more_tries, *([self._stop] if self._stop is not None and lost is None else [])]
-            if wait is None or too_late or any(each.is_set() for each in ends):
-                raise self._error(call, self._what_is_known(call, lost, done), tries, bearer)
-            self._tell_retry(call, done, tries, wait)
+            if wait is None or too_late or any(event.is_set() for event in ends):
+                raise self._error(call, self._what_is_known(call, lost, done))
+            self._report_retry(call, done, wait)
             if await sleep_or(ends, self.clock, wait):
-                raise self._error(call, self._what_is_known(call, lost, done), tries, bearer)
+                raise self._error(call, self._what_is_known(call, lost, done))
 
     def _what_is_known(self, call: "_Call", lost: Attempt | None, last: Attempt) -> Attempt:
-        """The last try; or the one that was lost and may have acted, where the last one tells nothing of that."""
-        tells_nothing = last.outcome in (Outcome.NOT_SENT, Outcome.RATE_LIMITED) or last.status == 401
-        return lost if lost is not None and tells_nothing and call.endpoint.verb != "GET" else last
+        """The last try; or the one that was lost and may have acted, where the last one does not show that."""
+        shows_nothing = last.outcome in (Outcome.NOT_SENT, Outcome.RATE_LIMITED) or last.status == 401
+        return lost if lost is not None and shows_nothing and call.endpoint.verb != "GET" else last
 
-    async def _try(self, call: "_Call", bearer: Secret | None, tries: int) -> Attempt:
-        request = build_request(call.endpoint.verb, call.url, body=call.body, bearer=bearer)
+    async def _try(self, call: "_Call") -> Attempt:
+        request = build_request(call.endpoint.verb, call.url, body=call.body, bearer=call.bearer)
         async with self.limiter:
             if call.before_send is not None:
                 await call.before_send()
@@ -364,43 +362,48 @@ class Session:
                     method=request.method,
                     status=done.status,
                     seconds=seconds,
-                    attempt=tries,
-                    request_id=done.request_id(self._secrets(call, bearer)),
+                    attempt=call.tries,
+                    request_id=done.request_id(self._secrets(call)),
                     reason=done.reason,
                     retry_after=retry_after,
                 )
             )
         return done
 
-    def _tell_retry(self, call: "_Call", done: Attempt, tries: int, wait: float) -> None:
+    def _report_retry(self, call: "_Call", done: Attempt, wait: float) -> None:
         reason = done.reason or f"HTTP {done.status}"
         logger.info("%s: %s, again in %.1f s", call.endpoint.name, reason, wait)
-        event = RetryPlanned(call=call.number, operation=call.endpoint.name, attempt=tries, wait=wait, reason=reason)
-        self.hooks.emit(event)
+        self.hooks.emit(
+            RetryPlanned(call=call.number, operation=call.endpoint.name, attempt=call.tries, wait=wait, reason=reason)
+        )
 
-    def _without_token(
-        self, call: "_Call", error: CallError, done: Attempt | None, tries: int, bearer: Secret | None
-    ) -> CallError:
-        """The error of a call for whose next try there is no token: what failed is the renewal, the call was not sent.
+    def _without_token(self, call: "_Call", error: CallError, done: Attempt | None) -> CallError:
+        """The error of a call without a token for its next try: the renewal has failed, and the call was not sent.
 
-        Unless an earlier try of it may have been processed: then that is what there is to say.
+        But if an earlier try may have been processed, the outcome is unknown.
         """
         if done is not None and done.outcome is Outcome.UNKNOWN:
-            return self._error(call, done, tries, bearer)
-        return NotSent(f"no token to sign it with: {error}", operation=call.endpoint.name, attempts=max(tries, 1))
+            return self._error(call, done)
+        return NotSent(f"no token to sign it with: {error}", operation=call.endpoint.name, attempts=max(call.tries, 1))
 
-    def _error(self, call: "_Call", done: Attempt, tries: int, bearer: Secret | None) -> CallError:
-        sent, secrets = None if call.secrets else call.body, self._secrets(call, bearer)
-        return error_of(call.endpoint, done, attempts=tries, sent=sent, now=self.clock.now(), secrets=secrets)
+    def _error(self, call: "_Call", done: Attempt) -> CallError:
+        return error_of(
+            call.endpoint,
+            done,
+            attempts=max(call.tries, 1),
+            sent=None if call.secrets else call.body,
+            now=self.clock.now(),
+            secrets=self._secrets(call),
+        )
 
-    def _secrets(self, call: "_Call", bearer: Secret | None) -> tuple[Secret, ...]:
-        """What must not be shown, whatever the service says: what this call sends, and all else that is known."""
-        return (*call.secrets, *([bearer] if bearer else []), *self._known)
+    def _secrets(self, call: "_Call") -> tuple[Secret, ...]:
+        """The secrets to hide in the service's words: those that this call sends, and all others that are known."""
+        return (*call.secrets, *([call.bearer] if call.bearer else []), *self._known)
 
 
 @attrs.define(eq=False)
 class _Life:
-    """What a session shares with those that are made of it."""
+    """The state that a session shares with the sessions made from it."""
 
     loop: asyncio.AbstractEventLoop | None = None
     in_flight: int = 0
@@ -413,7 +416,7 @@ class _Life:
 
 @attrs.define(kw_only=True)
 class _Call:
-    """What stays the same over all tries of a call, and how far it has come."""
+    """What all tries of a call have in common, and the stage that it has reached."""
 
     endpoint: Endpoint[Any]
     url: str = attrs.field(repr=False)
@@ -429,11 +432,11 @@ class _Call:
     """A try was sent that may have been processed."""
 
     def value_of(self, session_codec: codec.Codec, answer: Response) -> Any:
-        """What the call gives; raises UnreadableAnswer."""
+        """The result of the call; raises UnreadableAnswer."""
         if self.read is not None:
             return self.read(session_codec, answer)
         cls = self.endpoint.response
-        if cls is Message and not answer.body.strip():  # 204, or an empty 200: done, and nothing to say
+        if cls is Message and not answer.body.strip():  # 204, or an empty 200: done, without a message
             return Message()
         return session_codec.decode(answer.body, cls)
 

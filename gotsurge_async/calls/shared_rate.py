@@ -1,11 +1,11 @@
 """One rate and one pace for many processes, by a row in PostgreSQL and its clock.
 
-A process asks for the turns of those of its calls that wait now, a few at a time; they are moments on one line of
-time, evenly spaced, so that no second holds a burst, whoever the turns belong to. A call that comes too late for its
-turn asks for another: else what was held up in a busy process would all go at once. Turns that are not used are gone.
+A process takes turns for its waiting calls, a few at a time. Turns are moments on one line of time, evenly spaced, so
+that no second has a burst, whatever process they belong to. A call that is too late for its turn takes another: else
+the calls that were delayed in a busy process would all begin at once. Turns that are not used are lost.
 
-When answers lower the pace of one process, all the others lower theirs, and what a service said of when it wants to be
-asked again holds for all. The pace rises in each process by what its own answers say.
+When answers lower the pace of one process, all the others lower theirs, and a Retry-After holds for all. The pace rises
+in each process by its own answers.
 """
 
 import asyncio
@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from copy import copy
 from pathlib import Path
-from typing import Protocol
 
 from attrs import frozen
 
@@ -30,21 +29,21 @@ from gotsurge_async.errors import ConfigError, NotSent
 log: logging.Logger = logging.getLogger(__name__)
 
 MARGIN = 0.02
-"""Turns are so much further apart than the rate says: a call that is a little late must not make a second too full."""
+"""The share by which turns are further apart than the rate says: a late call must not make a second too full."""
 LATE = 0.02
 """Seconds after its turn at which a call is too late for it."""
 TRIES = 3
-"""A call that is late so many times goes all the same: a process may be too busy ever to be in time."""
+"""A call that is late this many times begins all the same: a process may be too busy ever to be in time."""
 BLOCK = 0.25
-"""Seconds of turns that are asked for together, at most."""
+"""Seconds of turns that are taken together, at most."""
 LOOK = 0.5
-"""Seconds between two looks at what the others say, where no turns are asked for."""
+"""Seconds between two reads of the row, where no turns are taken."""
 PATIENCE = 10.0
-"""Seconds that a call waits for a database that is away, before it is given up: what it has claimed waits with it."""
+"""Seconds that a call waits for a database that is away, before it fails: its claimed orders wait with it."""
 SOON = 1.0
-"""Seconds: who waits longer is told when nothing is to begin any more."""
+"""After this many seconds a waiting call is notified when no call may begin any more."""
 _AGAIN = 1.0
-"""Seconds until the database is asked again that did not answer."""
+"""Seconds until a database that did not answer is asked again."""
 
 _OVER = "it was stopped before its turn in the shared rate"
 
@@ -53,12 +52,12 @@ _TEXTS = Path(__file__).with_name("rates.sql")
 
 @frozen
 class Seen:
-    """What the row says.
+    """The row, as it was read.
 
     Attributes:
         at: when it was read, by this process's clock.
-        start: seconds after that, when the first of the turns begins; 0 where none were asked for.
-        held: seconds after that, before which nobody may begin a call.
+        start: seconds after that, when the first of the turns begins; 0 where none were taken.
+        held: seconds after that, before which no call may begin.
         halvings: how often the pace was halved, ever.
     """
 
@@ -68,31 +67,11 @@ class Seen:
     halvings: float
 
 
-class Row(Protocol):
-    """What is shared. Everything may raise DatabaseFailed."""
-
-    async def take(self, span: float) -> Seen:
-        """Have the next ``span`` seconds of turns."""
-        ...
-
-    async def look(self) -> Seen | None:
-        """See how it stands; None if nobody has written it yet."""
-        ...
-
-    async def slow(self, halvings: float, hold: float) -> Seen:
-        """Have everybody lower the pace by so many halvings, and begin no call for ``hold`` seconds."""
-        ...
-
-    async def close(self) -> None:
-        """Need it no more."""
-        ...
-
-
-class PostgresRow:
-    """A row in a ledger's database.
+class Row:
+    """What is shared: a row in a ledger's database. Every method may raise DatabaseFailed.
 
     Args:
-        name: what shares one limit: those who give the same name share it.
+        name: processes that give the same name share one limit.
     """
 
     def __init__(self, place: Place, name: str, clock: Clock) -> None:
@@ -103,16 +82,16 @@ class PostgresRow:
         self._connection = InThread(place, _TEXTS, name="gotsurge-rate", prepare=make_table)
 
     async def take(self, span: float) -> Seen:
-        """Have the next turns."""
+        """Take the next ``span`` seconds of turns."""
         (seen,) = await self._ask("take", span=math.ceil(span * 1e6))
         return seen
 
     async def look(self) -> Seen | None:
-        """See how it stands."""
+        """Read the row; None if no process has written it yet."""
         return next(iter(await self._ask("look")), None)
 
     async def slow(self, halvings: float, hold: float) -> Seen:
-        """Lower the pace of all."""
+        """Lower the pace of all by some halvings, and let no call begin for ``hold`` seconds."""
         cool_down = math.ceil(COOL_DOWN * 1e6)
         (seen,) = await self._ask("slow", halvings=halvings, hold=math.ceil(hold * 1e6), cool_down=cool_down)
         return seen
@@ -131,7 +110,7 @@ class PostgresRow:
 
 
 def make_table(db: Database) -> None:
-    """Make the table where it is missing; who may not make tables needs it to be there already."""
+    """Make the table where it is missing; a user who may not make tables needs it to be there already."""
     if not db.rows("there"):
         db.script("tables")
 
@@ -140,12 +119,12 @@ class SharedRate:
     """Gives the calls of this process their turns among those of all; a `limiter.Shared`.
 
     Args:
-        rate: calls a second that all processes together begin, None for no limit. Where processes say different
-            ones, each has its turns at its own distance, and all together never exceed the greatest.
-        longest_hold: when the service asks for more seconds than this, the call gives up, and nobody is held.
+        rate: calls a second that all processes together begin, None for no limit. With different rates each process has
+            its turns at its own distance, and all together never exceed the greatest.
+        longest_hold: when the service asks for more seconds than this, the call gives up, and no other is held.
 
     Attributes:
-        lost: turns for which calls came too late.
+        lost: the number of turns for which calls were too late.
     """
 
     def __init__(self, row: Row, limiter: Limiter, clock: Clock, rate: float | None, longest_hold: float) -> None:
@@ -161,7 +140,7 @@ class SharedRate:
         self._wanted = asyncio.Event()
         self._over = asyncio.Event()
         self._ask_at = 0.0
-        self._telling: set[asyncio.Task[None]] = set()
+        self._writing: set[asyncio.Task[None]] = set()
         self._unheard_since: float | None = None
 
     @property
@@ -182,7 +161,7 @@ class SharedRate:
             while (wait := turn - self._clock.monotonic()) > 0:
                 await self._sleep(wait)
             now = self._clock.monotonic()
-            if self._held_until > now:  # it was said meanwhile; at its end turns begin anew
+            if self._held_until > now:  # since the turn was taken; at its end turns begin again
                 await self._sleep(self._held_until - now)
                 continue
             if now - turn <= LATE or late + 1 == TRIES:
@@ -191,22 +170,22 @@ class SharedRate:
             self.lost += 1
 
     def slowed(self, factor: float, retry_after: float | None) -> None:
-        """Tell the others that the pace was lowered here; in a task of its own."""
+        """Lower the pace of the others as it was lowered here; in a task of its own."""
         hold = retry_after if retry_after is not None and retry_after <= self._longest_hold else 0.0
         self._hold(self._clock.monotonic(), hold)
-        task = asyncio.create_task(self._tell(-math.log2(factor), hold), name="gotsurge shared pace")
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        task = asyncio.create_task(self._write(-math.log2(factor), hold), name="gotsurge shared pace")
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
 
     def give_up(self) -> None:
-        """Have no call begin any more that has no turn yet, or one that is far away."""
+        """Let no call begin any more that has no turn yet, or one that is far away."""
         self._over.set()
         self._refuse(NotSent(_OVER))
 
     async def run(self) -> None:
-        """Ask for turns, and look at what the others say, until it is cancelled."""
+        """Take turns, and read what the other processes wrote, until cancelled."""
         while True:
-            # The first look tells where all stand; before it nothing is news.
+            # The first read only shows the present state.
             await sleep_or(self._wanted, self._clock, 0.0 if self._halvings is None else LOOK)
             self._wanted.clear()
             if (early := self._ask_at - self._clock.monotonic()) > 0:
@@ -227,9 +206,9 @@ class SharedRate:
                 self._wanted.set()
 
     async def end(self) -> None:
-        """Let what is being told be told."""
-        while self._telling:
-            await asyncio.wait(self._telling)
+        """Wait for writes under way."""
+        while self._writing:
+            await asyncio.wait(self._writing)
 
     async def _sleep(self, seconds: float) -> None:
         if seconds <= SOON:
@@ -243,9 +222,9 @@ class SharedRate:
             raise NotSent(_OVER)
 
     def _refuse(self, error: NotSent) -> None:
-        for waits in self._waiting:
-            if not waits.done():
-                waits.set_exception(copy(error))  # one each: a shared one would gather the tracebacks of all
+        for call in self._waiting:
+            if not call.done():
+                call.set_exception(copy(error))  # one each: a shared one would gather the tracebacks of all
         self._waiting.clear()
 
     def _next_turn(self) -> "asyncio.Future[float]":
@@ -255,18 +234,18 @@ class SharedRate:
         return turn
 
     async def _give_turns(self) -> None:
-        """Give turns to those who wait."""
+        """Give turns to the waiting calls."""
         count = min(len(self._waiting), max(1, int(BLOCK / self._interval)))
         seen = await self._row.take(count * self._interval)
         self._take_in(seen)
         turn = seen.at + max(seen.start, 0.0)
         while count and self._waiting:
-            waits = self._waiting.popleft()
-            if not waits.done():
-                waits.set_result(turn)
+            call = self._waiting.popleft()
+            if not call.done():
+                call.set_result(turn)
                 turn += self._interval
                 count -= 1
-        # While the last of them is to come there is time to gather others, and to ask fewer times.
+        # Until the last of them begins there is time to gather others, and to ask fewer times.
         now = self._clock.monotonic()
         self._ask_at = now + max(turn - self._interval - now, 0.0) / 2
 
@@ -278,7 +257,7 @@ class SharedRate:
             self._halvings = 0.0
 
     def _take_in(self, seen: Seen) -> None:
-        """Do as the others say."""
+        """Apply what the other processes wrote."""
         self._hold(seen.at, seen.held)
         fallen = 0.0 if self._halvings is None else seen.halvings - self._halvings
         self._halvings = seen.halvings
@@ -288,12 +267,12 @@ class SharedRate:
     def _hold(self, at: float, seconds: float) -> None:
         self._held_until = max(self._held_until, at + seconds) if seconds > 0 else self._held_until
 
-    async def _tell(self, halvings: float, hold: float) -> None:
-        # Not told is not felt: no reason to stop anything.
+    async def _write(self, halvings: float, hold: float) -> None:
+        # A failure costs the others their warning, and is no reason to stop anything.
         with suppress(DatabaseFailed):
             seen = await self._row.slow(halvings, hold)
             self._hold(seen.at, seen.held)
-            self._halvings = seen.halvings  # what others told at this moment is what was met here, too
+            self._halvings = seen.halvings  # others wrote at the same moment for the same reason
 
     def _unheard(self, why: str) -> None:
         now = self._clock.monotonic()
@@ -314,9 +293,9 @@ async def shared_rate(place: Place, name: str, session: Session, rate: float | N
         rate: calls a second of all together, None for no limit.
 
     Raises:
-        ConfigError: it is a file, or its driver is not there.
+        ConfigError: it is a file, or its driver is not installed.
     """
-    row = PostgresRow(place, name, session.clock)
+    row = Row(place, name, session.clock)
     shared = SharedRate(row, session.limiter, session.clock, rate, session.policy.longest_retry_after)
     running = asyncio.create_task(shared.run(), name="gotsurge shared rate")
     try:
@@ -330,12 +309,12 @@ async def shared_rate(place: Place, name: str, session: Session, rate: float | N
 
 
 async def make_tables(place: Place) -> None:
-    """Make what is needed in a database, where it is missing.
+    """Make the table in a database, where it is missing.
 
     Raises:
         ConfigError: it is a file, or cannot be used.
     """
-    row = PostgresRow(place, "", SystemClock())
+    row = Row(place, "", SystemClock())
     try:
         await row.look()
     except DatabaseFailed as error:

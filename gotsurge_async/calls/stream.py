@@ -1,4 +1,4 @@
-"""Any iterable in chunks, a bounded number of them in flight, results as they come."""
+"""Any iterable in chunks, a bounded number of them in flight, results as they arrive."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -18,23 +18,23 @@ R = TypeVar("R")
 
 
 class Pages(Generic[T]):
-    """Items that come in lists of any length."""
+    """Items in lists of any length."""
 
     def __init__(self, pages: AsyncIterable[Sequence[T]]) -> None:
         self.pages = pages
 
 
 class _Stream(ABC, Generic[T, C, R]):
-    """Cuts items into chunks, gives each to ``send``, and yields what becomes of what that returned, as it comes.
+    """Cuts items into chunks, passes each to ``send``, and yields results of what that returned, as they arrive.
 
     Memory stays flat whatever the input: a chunk is read only when there is a place in flight for it, and no more
     results wait than there are places. Breaking out of the loop, or cancelling it, cancels what is in flight and
     leaves no task; ``in_flight`` then holds the items whose outcome is not known.
 
-    ``concurrency`` is asked again whenever a chunk has ended, if it is a function: tasks and memory follow it.
+    If ``concurrency`` is a function, it is called again whenever a chunk has ended: tasks and memory follow it.
 
-    An error of ``send`` or of the source ends the taking of new chunks, lets those in flight finish and be yielded,
-    and is raised then.
+    After an error of ``send`` or of the source no new chunk is read. Those in flight finish and are yielded, then the
+    error is raised.
     """
 
     def __init__(
@@ -56,41 +56,41 @@ class _Stream(ABC, Generic[T, C, R]):
         self._stopped = False
         self._error: BaseException | None = None
         self._under_way: dict[int, Sequence[T]] = {}
-        self._results: AsyncGenerator[R, None] | None = None
+        self._yielding: AsyncGenerator[R, None] | None = None
         self._workers: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
 
     def stop(self, error: GotSurgeError | None = None) -> None:
-        """Take no more chunks; those in flight finish and are yielded, and then ``error``, if given, is raised."""
+        """Read no more chunks; those in flight finish and are yielded, then ``error`` is raised, if there is one."""
         self._stopped = True
         self._error = self._error or error
 
     @property
     def in_flight(self) -> list[T]:
-        """The items that were given to a call, and whose result has not been yielded."""
+        """The items that are in a call, or whose result has not been yielded."""
         return [item for chunk in self._under_way.values() for item in chunk]
 
     def __aiter__(self) -> AsyncIterator[R]:
-        if self._results is not None:
+        if self._yielding is not None:
             raise UsageError("a stream of results is read once")
-        self._results = self._yielded()
-        return self._results
+        self._yielding = self._yielded()
+        return self._yielding
 
     async def aclose(self) -> None:
         """Cancel what is in flight, and leave no task. May be called again, also while another task reads the results.
 
-        That other task gets a UsageError, so that it does not take what it has got for all; ``in_flight`` has the rest.
+        That other task gets a UsageError, so that it does not take its results for all; ``in_flight`` has the rest.
         """
         self._stopped = True
-        if self._results is None:
+        if self._yielding is None:
             return
-        if cast("AsyncGeneratorType[R, None]", self._results).ag_running:
+        if cast("AsyncGeneratorType[R, None]", self._yielding).ag_running:
             self._error = self._error or UsageError("the stream was closed by another task while this one read it")
             for worker in self._workers:
                 worker.cancel()
             await self._ended.wait()
         else:
-            await self._results.aclose()
+            await self._yielding.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -101,11 +101,20 @@ class _Stream(ABC, Generic[T, C, R]):
         await self.aclose()
 
     @abstractmethod
-    def _yielded(self) -> AsyncGenerator[R, None]:
-        """What the stream yields, made of `_run`; closes that in the end."""
+    def _results_of(self, chunk: Sequence[T], sent: C) -> Iterable[R]:
+        """The results of a chunk, for which ``send`` returned ``sent``."""
+
+    async def _yielded(self) -> AsyncGenerator[R, None]:
+        ended = self._run()
+        try:
+            async for chunk, sent in ended:
+                for result in self._results_of(chunk, sent):
+                    yield result
+        finally:
+            await ended.aclose()
 
     async def _run(self) -> AsyncGenerator[tuple[Sequence[T], C], None]:
-        """Each chunk and what ``send`` returned for it, as they come."""
+        """Each chunk and what ``send`` returned for it, as they arrive."""
         done: asyncio.Queue[tuple[Sequence[T], C] | None] = asyncio.Queue()
         room = asyncio.Semaphore(self._places())  # bounds the results that wait, but never a worker that ends
         try:
@@ -128,16 +137,16 @@ class _Stream(ABC, Generic[T, C, R]):
             raise self._error
 
     def _hire(self, done: "asyncio.Queue[tuple[Sequence[T], C] | None]", room: asyncio.Semaphore) -> None:
-        """Have as many workers as there are places; those that are too many go by themselves, and perhaps some more."""
+        """Have as many workers as there are places; surplus ones end by themselves, and perhaps some more."""
 
-        def gone(worker: asyncio.Task[None]) -> None:  # called also for one that is cancelled before it begins
+        def ended(worker: asyncio.Task[None]) -> None:  # called also for one that is cancelled before it begins
             self._workers.discard(worker)
             done.put_nowait(None)
 
         while len(self._workers) < self._places() and not self._stopped:
             worker = asyncio.create_task(self._work(done, room))
             self._workers.add(worker)
-            worker.add_done_callback(gone)
+            worker.add_done_callback(ended)
 
     async def _work(self, done: "asyncio.Queue[tuple[Sequence[T], C] | None]", room: asyncio.Semaphore) -> None:
         try:
@@ -159,11 +168,11 @@ class _Stream(ABC, Generic[T, C, R]):
 
 
 class Batcher(_Stream[T, R, R]):
-    """A stream of chunks: yields what ``send`` returned for each, as it comes.
+    """A stream of chunks: yields what ``send`` returned for each, as it arrives.
 
     Args:
-        items: read once, by one task at a time. `Pages` are not taken apart item by item.
-        send: gets 1 to ``size`` items.
+        items: read once, by one task at a time. `Pages` are not split into single items.
+        send: receives 1 to ``size`` items.
         size: items in a chunk, 1 to 20.
         concurrency: chunks in flight; a function for what changes.
     """
@@ -178,49 +187,39 @@ class Batcher(_Stream[T, R, R]):
     ) -> None:
         super().__init__(items, send, size=size, concurrency=concurrency)
 
-    async def _yielded(self) -> AsyncGenerator[R, None]:
-        ended = self._run()
-        try:
-            async for _, result in ended:
-                yield result
-        finally:
-            await ended.aclose()
+    def _results_of(self, chunk: Sequence[T], sent: R) -> Iterable[R]:
+        return (sent,)
 
 
 class ResultStream(_Stream[T, Sequence[R], R]):
-    """One result for each item, as they come; the order of the items is not kept.
+    """One result for each item, as they arrive, not in the order of the items.
 
     ``async for result in stream``; in an ``async with`` block it also ends cleanly when the loop is left early. Then,
     or when it is cancelled, ``in_flight`` holds the items whose outcome is not known.
 
-    When the service no longer takes the account's token, no more chunks are sent; those that met it are told so, and
-    the error is raised after the last result.
+    When the service no longer takes the account's token, no more chunks are sent; the results of those that met it say
+    so, and the error is raised after the last result.
     """
 
     def __init__(
         self, items: Iterable[T] | AsyncIterable[T], *, size: int, concurrency: int | Callable[[], int]
     ) -> None:
         super().__init__(items, self._send, size=size, concurrency=concurrency)
-        self._chunk: deque[tuple[T, R]] = deque()  # what is left to yield of the chunk at hand
+        self._chunk: deque[tuple[T, R]] = deque()  # not yet yielded, of the present chunk
 
     @property
     def in_flight(self) -> list[T]:
-        """The items that were given to a call, and whose result has not been yielded."""
+        """The items that are in a call, or whose result has not been yielded."""
         return [item for item, _ in self._chunk] + super().in_flight
 
     @abstractmethod
     async def _send(self, items: Sequence[T]) -> Sequence[R]:
-        """Make the call of one chunk; gives one result an item. What it raises ends the stream."""
+        """Make the call of one chunk; returns one result for each item. An error ends the stream."""
 
-    async def _yielded(self) -> AsyncGenerator[R, None]:
-        ended = self._run()
-        try:
-            async for items, results in ended:
-                self._chunk.extend(zip(items, results, strict=True))
-                while self._chunk:
-                    yield self._chunk.popleft()[1]
-        finally:
-            await ended.aclose()
+    def _results_of(self, chunk: Sequence[T], sent: Sequence[R]) -> Iterable[R]:
+        self._chunk.extend(zip(chunk, sent, strict=True))
+        while self._chunk:
+            yield self._chunk.popleft()[1]
 
 
 async def chunks_of(items: Iterable[T] | AsyncIterable[T], size: int) -> AsyncGenerator[Sequence[T], None]:

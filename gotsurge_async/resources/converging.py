@@ -59,15 +59,15 @@ async def converge(
     read: Callable[[], Awaitable[Task]],
     judge: Callable[[Task, Rejected | OutcomeUnknown, OutcomeUnknown | None], R | None],
 ) -> R:
-    """Send; when the service refuses, or its answer is lost, read the task, and send again what was lost and not done.
+    """Send; after a refusal or a lost answer, read the task, and send again what was lost and is not done.
 
     Args:
-        judge: gets the task, the error, and the error of the first answer that was lost, if any: what the task shows
-            may be our doing then. Gives the result of what is done, None for what is not, or raises its own error.
+        judge: receives the task, the error, and the error of the first answer that was lost, if any: then the task may
+            show the effect of this operation. Returns the result if it is done, None if not, or raises its own error.
 
     Raises:
-        CallError: what became of the call, where the task does not tell. Once an answer was lost, that is unknown: what
-            a later try meets says nothing of the first one.
+        CallError: the outcome of the call, where the task does not show it. Once an answer was lost, the outcome is
+            unknown: a later try says nothing of the first one.
     """
     lost: OutcomeUnknown | None = None
     for left in reversed(range(_TRIES)):
@@ -80,7 +80,7 @@ async def converge(
                 raise lost or error from None
             try:
                 task = await read()
-            except (CallError, SignInNeeded):  # what became of the call is the news, not that the task cannot be read
+            except (CallError, SignInNeeded):  # the outcome of the call matters, not that of the read
                 raise lost or error from None
             done = judge(task, error, lost)
             if done is not None:
@@ -116,7 +116,7 @@ async def cancel_task(
         if status.casefold() == TaskStatus.CANCELLED:
             return Message(message="the task is cancelled")
         if not (status.is_draft or status.casefold() == TaskStatus.BROADCASTING):
-            if lost is not None and not status.is_past_draft:  # the lost cancel may act on a status that is not known
+            if lost is not None and not status.is_past_draft:  # the lost cancel may act on an unknown status
                 raise lost from None
             raise TooLateToCancel(f"the task is {status}", task=task, **_details(error)) from None
         return None
@@ -139,30 +139,30 @@ _YES = frozenset(("success", "ok", "done", "cancelled", "canceled", "true", "200
 
 
 def _cancelled(reading: codec.Codec, answer: Response, task_id: str) -> Message:
-    """The answer of a cancel. One that says no, or shows a task that is not this one cancelled, leaves it open."""
-    if not answer.body.strip():  # 204, or an empty 200: done, and nothing to say
+    """The answer of a cancel. An answer that says no, or shows another task, proves nothing."""
+    if not answer.body.strip():  # 204, or an empty 200: done, without a message
         return Message()
-    told = reading.decode(answer.body, Message)
-    if _says_no(told.extra, task_id):
+    message = reading.decode(answer.body, Message)
+    if _says_no(message.extra, task_id):
         raise UnreadableAnswer(f"the answer does not say that the task is cancelled: {service_message(answer.body)}")
-    return told
+    return message
 
 
-def _says_no(told: Mapping[str, Any], task_id: str) -> bool:
-    words = (told.get(name) for name in ("success", "ok", "code", "status", "current_status"))
-    task = told.get("task")
+def _says_no(content: Mapping[str, Any], task_id: str) -> bool:
+    words = (content.get(name) for name in ("success", "ok", "code", "status", "current_status"))
+    task = content.get("task")
     return (
         any(str(word).strip().casefold() not in _YES for word in words if word is not None)
-        or bool(told.get("error") or told.get("errors"))
-        or (told.get("id") is not None and str(told["id"]) != task_id)
+        or bool(content.get("error") or content.get("errors"))
+        or (content.get("id") is not None and str(content["id"]) != task_id)
         or (isinstance(task, Mapping) and _says_no(task, task_id))
     )
 
 
-# --- update: only what was given, from a revision, and never twice ----------------------------------------------------
+# --- update: only the given fields, from a revision, and never twice --------------------------------------------------
 
 _STALE = (409, 412)
-"""Statuses of a refusal that mean the revision, unless the task says otherwise."""
+"""Statuses of a refusal that are about the revision, unless the task shows otherwise."""
 
 _DISALLOWED = {
     "items": "the items of a task cannot be changed",
@@ -181,7 +181,7 @@ async def update_task(session: Session, task: Task | str, version_rev: str | Non
     wanted = _checked(changes)
 
     def judge(now: Task, error: Rejected | OutcomeUnknown, lost: OutcomeUnknown | None) -> Task | None:
-        # Done is what shows the changes, as another revision than before where revisions are told.
+        # Done if the task shows the changes, and another revision than before where it has one.
         if lost and now.version_rev != revision and shows(codec.unstructure(now), wanted):
             return now
         if lost and now.version_rev not in (revision, None) and (unsure := _not_comparable(now, wanted)):
@@ -193,11 +193,10 @@ async def update_task(session: Session, task: Task | str, version_rev: str | Non
         refused = isinstance(error, Rejected)
         if now.version_rev == revision or (now.version_rev is None and not (refused and error.status in _STALE)):
             return None
-        why = "the task has changed since it was read"
+        lost_changes = "the answer was lost, and the task does not show the changes"
         raise VersionConflict(
-            f"{why if refused else 'the answer was lost, and the task does not show the changes'}: the changes were "
-            f"made from revision {revision}, the newest is {now.version_rev or 'not told'}; read the task and decide "
-            "again",
+            f"{'the task has changed since it was read' if refused else lost_changes}: the changes were made from "
+            f"revision {revision}, the newest is {now.version_rev or 'unknown'}; read the task and decide again",
             task=now if now.version_rev else None,
             **_details(error),
         ) from None
@@ -233,7 +232,7 @@ def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
     if not changes:
         raise UsageError("an update changes at least one field")
     given = {name: value for name, value in changes.items() if value is not None}
-    # In a dict of the API a number is an amount; as an argument it says no unit.
+    # In a dict of the API a number is an amount; as an argument it has no unit.
     bare = [name for name in TaskFields.MONEY if not isinstance(given.get(name), Money | None)]
     problems = [no_money(name, given.pop(name)) for name in bare]
     try:
@@ -246,7 +245,7 @@ def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
     plain = codec.unstructure_changes(
         cast("TaskChanges", {name: getattr(checked, name) if name in given else None for name in changes})
     )
-    # As it is at this moment: it is sent again when an answer is lost, and who gives a dict may change it meanwhile.
+    # A copy: it is sent again when an answer is lost, and the caller may change a dict meanwhile.
     return copy.deepcopy(plain)
 
 
@@ -258,46 +257,42 @@ def _why_not(name: str) -> str:
 
 
 def _not_comparable(now: Task, wanted: Mapping[str, Any]) -> list[str]:
-    """The changed fields of which the task does not tell whether they are as wanted."""
-    told, odd = codec.unstructure(now), codec.unreadable(now)
+    """The changed fields that the task does not show, or in no readable form."""
+    shown = codec.unstructure(now)
+    unreadable = {re.split(r"[.\[]", path)[0] for path in codec.unreadable(now)}
     return [
         name
         for name, value in wanted.items()
-        if not shows(told.get(name), value)
-        and ((told.get(name) is None and value is not None) or any(re.split(r"[.\[]", path)[0] == name for path in odd))
+        if not shows(shown.get(name), value) and ((shown.get(name) is None and value is not None) or name in unreadable)
     ]
 
 
-def shows(found: Any, wanted: Any) -> bool:
-    """Whether plain values hold what is wanted; they may hold more. What is to be cleared is empty.
+def shows(shown: Any, wanted: Any) -> bool:
+    """Whether plain values contain the wanted ones; they may contain more. A wanted None means empty.
 
-    A number may stand as text, and a text such as an id as a number: 2, 2.0 and "2" are the same.
+    A number may appear as text, and a text such as an id as a number: 2, 2.0 and "2" are the same.
     """
     if wanted is None:
-        return not found
+        return not shown
     if isinstance(wanted, Mapping):
-        return isinstance(found, Mapping) and all(shows(found.get(name), value) for name, value in wanted.items())
+        return isinstance(shown, Mapping) and all(shows(shown.get(name), value) for name, value in wanted.items())
     if isinstance(wanted, list):
-        return (
-            isinstance(found, list)
-            and len(found) == len(wanted)
-            and all(shows(mine, value) for mine, value in zip(found, wanted, strict=True))
-        )
-    return bool(found == wanted) or _same_number(found, wanted)
+        return isinstance(shown, list) and len(shown) == len(wanted) and all(map(shows, shown, wanted))
+    return bool(shown == wanted) or _same_number(shown, wanted)
 
 
-def _same_number(found: Any, wanted: Any) -> bool:
-    """Whether two values of which at least one is a number are the same one; two texts are never compared so."""
-    kinds = {type(found), type(wanted)}
+def _same_number(one: Any, other: Any) -> bool:
+    """Whether two values are the same number, of which one may be text. Two texts never are."""
+    kinds = {type(one), type(other)}
     if bool in kinds or not kinds <= {int, float, str} or kinds == {str}:
         return False
     try:
-        return Decimal(str(found)) == Decimal(str(wanted))
+        return Decimal(str(one)) == Decimal(str(other))
     except InvalidOperation:
         return False
 
 
-# --- broadcast: the document leaves open what becomes of one that names what is no draft ------------------------------
+# --- broadcast: the document does not say what becomes of one that names a task that is not a draft -------------------
 
 
 async def broadcast(
@@ -312,7 +307,7 @@ async def broadcast(
     except Rejected as refusal:
         if refusal.status in _NO_STATE:
             raise
-        drafts = await work.look(task_ids, refusal)
+        drafts = await work.drafts_of(task_ids, refusal)
         if len(drafts) == len(task_ids):
             raise
         await work.send_again(drafts, refusal)
@@ -322,7 +317,7 @@ async def broadcast(
 
 
 class _Broadcast:
-    """What is known of each task of one broadcast: what the service told of it, or why it is not known to be done."""
+    """What is known of each task of one broadcast: the service's answer, or why it is not known to be done."""
 
     def __init__(self, session: Session, tracking_ids: Mapping[str, str] | None) -> None:
         self._session = session
@@ -334,7 +329,7 @@ class _Broadcast:
         self._unread = False
 
     async def send(self, task_ids: Sequence[str]) -> None:
-        """Broadcast; what the answer names is done, and what it does not name is read."""
+        """Broadcast; tasks that the answer names are done, the others are read."""
         body: Any = BroadcastRequest(task_ids=tuple(task_ids))
         if self._tracking_ids is not None:
             body = tracking_request({task_id: self._tracking_ids[task_id] for task_id in task_ids})
@@ -343,10 +338,10 @@ class _Broadcast:
         self._tasks += self._answer.updated_tasks
         for task_id in task_ids:
             if task_id not in named:
-                await self._look_at_unnamed(task_id)
+                await self._read_unnamed(task_id)
 
     async def send_again(self, drafts: Sequence[str], refusal: Rejected) -> None:
-        """Broadcast those of a refused chunk that are still drafts, unless one that cannot be read may be to blame."""
+        """Broadcast the drafts of a refused chunk, unless a task that cannot be read may be the reason."""
         if self._unread:
             self._failed |= dict.fromkeys(drafts, refusal)
         elif drafts:
@@ -355,25 +350,25 @@ class _Broadcast:
             except (CallError, SignInNeeded) as error:
                 self._failed |= dict.fromkeys(drafts, error)
 
-    async def look(self, task_ids: Sequence[str], refusal: Rejected) -> list[str]:
-        """Read the tasks of a refused chunk, and give those that are still drafts; of the others it says no more."""
+    async def drafts_of(self, task_ids: Sequence[str], refusal: Rejected) -> list[str]:
+        """Read the tasks of a refused chunk, note what is known of each, and return those that are still drafts."""
         drafts = []
         for task_id in task_ids:
             try:
                 task = await self._read(task_id)
-            except (CallError, SignInNeeded):  # the refusal is the news, not that the task cannot be read
+            except (CallError, SignInNeeded):  # the refusal matters, not that of the read
                 self._failed[task_id] = refusal
                 self._unread = True
                 continue
             if _is_draft(task):
                 drafts.append(task_id)
-            elif _tells_status(task):
+            elif _has_status(task):
                 self._tasks.append(_updated(task))
             else:
                 self._failed[task_id] = refusal
         return drafts
 
-    async def _look_at_unnamed(self, task_id: str) -> None:
+    async def _read_unnamed(self, task_id: str) -> None:
         try:
             task = await self._read(task_id)
         except NotFound as error:
@@ -381,7 +376,7 @@ class _Broadcast:
         except (CallError, SignInNeeded) as error:
             self._failed[task_id] = self._unknown(f"the answer does not name the task, nor can it be read: {error}")
         else:
-            if task.current_status == TaskStatus.DRAFT or not _tells_status(task):
+            if task.current_status == TaskStatus.DRAFT or not _has_status(task):
                 self._failed[task_id] = self._unknown(
                     "the answer does not name the task, nor does it show as broadcast"
                 )
@@ -395,7 +390,7 @@ class _Broadcast:
         return OutcomeUnknown(message, operation=self._endpoint.name, status=200)
 
     async def track(self, tracking_ids: Mapping[str, str]) -> None:
-        """Give those that are broadcast, and are not told to carry their tracking id, their own."""
+        """Patch the tracking ids of broadcast tasks that do not show theirs."""
         wrong = {
             task.id: tracking_ids[task.id]
             for task in self._tasks
@@ -420,11 +415,11 @@ class _Broadcast:
             self._tasks = [attrs.evolve(task, tracking_id=wrong.get(task.id, task.tracking_id)) for task in self._tasks]
 
     def result(self, task_ids: Sequence[str]) -> UpdatedTasks:
-        """What is done, if all is.
+        """The answer, if all tasks are done.
 
         Raises:
-            PartlyDone: some is done, or there are several reasons why it is not.
-            GotSurgeError: the one reason why nothing is done.
+            PartlyDone: some are done, or there are several reasons why none is.
+            GotSurgeError: the one reason why none is done.
         """
         answer = attrs.evolve(self._answer, updated_tasks=tuple(self._tasks))
         if not self._failed:
@@ -432,10 +427,10 @@ class _Broadcast:
         errors = list(self._failed.values())
         if not self._tasks and len({type(error) for error in errors}) == 1:
             raise errors[0]
-        whole = len(task_ids) - len(self._failed)
+        done = len(task_ids) - len(self._failed)
         reasons = "; ".join(f"{task_id}: {error}" for task_id, error in self._failed.items())
         raise PartlyDone(
-            f"{whole} of {len(task_ids)} tasks are done; {reasons}",
+            f"{done} of {len(task_ids)} tasks are done; {reasons}",
             done=answer,
             failed=self._failed,
             operation=self._endpoint.name,
@@ -446,7 +441,7 @@ def _updated(task: Task) -> UpdatedTask:
     return UpdatedTask(id=task.id, tracking_id=task.tracking_id, current_status=task.current_status)
 
 
-def _tells_status(task: Task) -> bool:
+def _has_status(task: Task) -> bool:
     return task.current_status is not None and bool(task.current_status.strip())
 
 

@@ -1,33 +1,23 @@
 """Lists that come in pages: all items, or page by page."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import attrs
 
 from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.calls.session import Session
-from gotsurge_async.codec import Codec
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.base import NOT_GIVEN
-from gotsurge_async.models.platform import PageMeta
-from gotsurge_async.transports.base import Response
+from gotsurge_async.models.platform import Organization, OrganizationPage, PageMeta, TaskPage
+from gotsurge_async.models.tasks import Task
+from gotsurge_async.resources.reading import reader
 
 __all__ = ["Listing"]
 
 
-class _Page(Protocol):
-    @property
-    def meta(self) -> PageMeta | None: ...
-
-
-class _Named(Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-PageT = TypeVar("PageT", bound=_Page)
-ItemT = TypeVar("ItemT", bound=_Named)
+PageT = TypeVar("PageT", bound=OrganizationPage | TaskPage)
+ItemT = TypeVar("ItemT", bound=Organization | Task)
 
 
 class Listing(Generic[PageT, ItemT]):
@@ -36,13 +26,12 @@ class Listing(Generic[PageT, ItemT]):
         async for organization in gs.platform.organizations.list(): ...
         async for page in gs.platform.organizations.list().pages(): ...
 
-    Each loop reads the list anew. Pages shift while they are read, when items come and go: one that was seen already
-    is left out, and one that is missing proves nothing. Reading ends when the service's total is reached, else at a
-    page that is not full, and always at a page that brings nothing new, so a service that answers the same page for
-    ever ends it too. Every page is safe to repeat.
+    Each loop reads the list again. Pages shift while they are read, when items come and go: an item that was seen is
+    left out the second time, and a missing one proves nothing. Reading ends when the service's total is reached, else
+    at a page that is not full, and always at a page without a new item. Every page is safe to repeat.
 
     Attributes:
-        gap: what shows that the newest loop that came to its end did not see the whole list; "" if nothing does.
+        gap: why the newest loop that came to its end did not see the whole list; "" if nothing shows that.
 
     Raises:
         UsageError: a page of no items.
@@ -60,7 +49,7 @@ class Listing(Generic[PageT, ItemT]):
         self.gap: str = ""
 
     async def page(self, number: int) -> PageT:
-        """One page as the service gives it, from 1.
+        """One page as the service returns it, from 1.
 
         Raises:
             UsageError: a number below 1.
@@ -70,11 +59,10 @@ class Listing(Generic[PageT, ItemT]):
         return await self._read(number)
 
     async def pages(self, *, first: int = 1) -> AsyncGenerator[PageT, None]:
-        """Page by page, with what stands beside the items; each without the items of the pages before.
+        """Page by page, with its other fields; each without the items of the pages before.
 
         Args:
-            first: the page to begin with, for a reading that was interrupted; ``gap`` then says less than of a whole
-                list.
+            first: the page to begin with, after an interruption; then ``gap`` is always "".
         """
         seen: set[str] = set()
         self.gap = ""
@@ -107,7 +95,7 @@ class Listing(Generic[PageT, ItemT]):
         return cast("tuple[ItemT, ...]", getattr(page, self._items))
 
     def _gap(self, page: PageT, number: int, *, repeated: bool, seen: int) -> str:
-        """What shows that items are missing, if this page is the last one."""
+        """Why items are missing, if this page is the last one."""
         total = page.meta.total if page.meta is not None else None
         if getattr(page, self._items) is NOT_GIVEN:
             return f"page {number} does not tell its {self._items}"
@@ -118,7 +106,7 @@ class Listing(Generic[PageT, ItemT]):
     def _was_last(self, meta: PageMeta | None, length: int, seen: int) -> bool:
         if meta is not None and meta.total is not None:
             return seen >= meta.total
-        # A service may hold less on a page than it was asked for, and then says so.
+        # A service may have fewer on a page than it was asked for, and then says so.
         full = (meta.per_page if meta is not None else None) or self._per_page
         return length < full
 
@@ -126,16 +114,16 @@ class Listing(Generic[PageT, ItemT]):
 def listing(
     session: Session,
     endpoint: Endpoint[PageT],
+    page_class: type[PageT],
     items: str,
     *,
     per_page: int,
-    query: Mapping[str, str] | None = None,
-    read: Callable[[Codec, Response], PageT],
+    query: Mapping[str, str] = {},
 ) -> "Listing[PageT, Any]":
-    """The list that an endpoint serves, whose pages hold their items in the field ``items``."""
+    """The list that an endpoint serves, whose pages have their items in the field ``items``."""
 
     async def page(number: int) -> PageT:
-        asked: dict[str, str | int] = {"page": number, "per_page": per_page, **(query or {})}
-        return await session.call(endpoint, query=asked, read=read)
+        whole_query: dict[str, str | int] = {"page": number, "per_page": per_page, **query}
+        return await session.call(endpoint, query=whole_query, read=reader(page_class))
 
     return Listing(page, items, per_page)

@@ -1,4 +1,4 @@
-"""`gs.partner`: what GotSurge knows about the partner itself (section "Partner Detail")."""
+"""`gs.partner`: the partner's own record; `gs.sso`: single sign-on of a platform partner's users."""
 
 import base64
 from typing import Literal
@@ -6,13 +6,14 @@ from typing import Literal
 import attrs
 
 from gotsurge_async.api.endpoints import PARTNER_DETAIL
+from gotsurge_async.auth.oauth import OAuth, SignedIn
 from gotsurge_async.calls.session import Session
 from gotsurge_async.config import Credentials
 from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.models.auth import PartnerDetail
 from gotsurge_async.secrets import Secret
 
-__all__ = ["Partner", "SignatureForm"]
+__all__ = ["Partner", "SignatureForm", "Sso"]
 
 SignatureForm = Literal["base64", "base64url", "hex"]
 """How a signature is written: the document says "base64" and "lowercase hex (base 64) encoding"."""
@@ -66,3 +67,21 @@ def signature_of(credentials: Credentials | None, form: SignatureForm = "base64"
         case _:
             raise UsageError(f"a signature is base64, base64url or hex, not {form!r}")
     return Secret(signature.decode())
+
+
+@attrs.frozen
+class Sso:
+    """Exchange what GotSurge's sign-in page gave to the browser (section "SSO Platform Partners")."""
+
+    _oauth: OAuth
+
+    async def exchange(self, session_id: str) -> SignedIn:
+        """Exchange a session id for tokens (section "SSO Exchange Token"); it is good once, and not for long.
+
+        Nothing is stored: give the tokens to ``gs.adopt(account, signed_in.tokens)``.
+
+        Raises:
+            Rejected: the session id is wrong, used or too old.
+            NotSent, OutcomeUnknown: no answer; have the user sign in again.
+        """
+        return await self._oauth.exchange_session(session_id)

@@ -19,7 +19,7 @@ from gotsurge_async.transports.base import Response
 __all__ = ["Prices"]
 
 PRICED_DELIVERIES = 10
-"""The service looks at no more: of more deliveries it prices the 10 farthest."""
+"""The service prices no more: of more deliveries it takes the 10 farthest."""
 _SUCCESS = "success"
 
 
@@ -41,7 +41,7 @@ class Prices:
         Args:
             stops: the pickup first, then 1 to 10 deliveries: each a `Stop` (latitude and longitude in degrees, or an
                 address), an `Address`, or a dict of the fields of either as the API writes them.
-            service_type: the vehicle, as prices call it: a `PriceVehicle`, which knows others than an order's
+            service_type: the vehicle, as prices call it: a `PriceVehicle`, which is not an order's
                 `VehiclePreference`.
             timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
@@ -51,7 +51,7 @@ class Prices:
 
         Raises:
             UsageError: no delivery; nothing was sent.
-            InvalidData: what is neither a stop nor an address; every fault with its path. Nothing was sent.
+            InvalidData: a value that is neither a stop nor an address; every fault with its path. Nothing was sent.
             BadRequest: there is no price for this; also when the service says so in an answer with status 200.
         """
         places = stops_of(stops)
@@ -69,13 +69,13 @@ class Prices:
 
 @attrs.frozen(kw_only=True)
 class _Head(Model):
-    """Of an answer, only what says whether the rest is a quote."""
+    """The field of an answer that says whether the rest is a quote."""
 
     code: Any = None
 
 
 def _read(codec: Codec, answer: Response) -> Quote:
-    # The code first, whatever the status: what stands beside another one than "success" need not be a quote.
+    # The code first, whatever the status: with another one than "success" the rest need not be a quote.
     code = codec.decode(answer.body, _Head).code
     if code is not None and (not isinstance(code, str) or code.strip().lower() != _SUCCESS):
         raise BadRequest(

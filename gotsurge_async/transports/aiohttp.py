@@ -1,8 +1,8 @@
-"""The transport over aiohttp: bytes out, bytes in, and each failure told as what it proves.
+"""The transport over aiohttp: bytes out, bytes in, and for each failure what it proves.
 
-Only a connection that was never made proves that nothing was processed. Whatever happens on a connection leaves it
-open: a server may have read the whole request before it closed, reset, stalled or answered with garbage, and may read
-one that we gave up on later. So the classes are tested narrow first, and everything unforeseen counts as "maybe sent".
+Only a connection that was never made proves that nothing was processed. A failure on a connection does not: a server
+may have read the whole request before it closed, reset, stalled or answered with garbage, and may read a request later
+that the client gave up. So the narrow classes are tested first, and everything unforeseen counts as "maybe sent".
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class AiohttpTransport:
     def __init__(self, timeouts: Timeouts | float | None = None, *, proxy: str | None = ENVIRONMENT) -> None:
         self._timeouts: Timeouts = settings_of(Timeouts, timeouts, "timeouts", "total")
         if proxy == ENVIRONMENT:
-            proxy_of_environment("")  # so that what is wrong with it is told now
+            proxy_of_environment("")  # so that a fault of it is reported now
         self._proxy = proxy if proxy in (None, ENVIRONMENT) else checked_proxy(proxy)
         self._proxies: dict[str, URL | None] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -79,7 +79,7 @@ class AiohttpTransport:
             raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = _classify(error)
-        # Out here, so that nothing hangs on it: the library's exceptions carry the request, and so the token.
+        # Out here, so that it has no context: the library's exceptions carry the request, and so the token.
         raise failure
 
     def _proxy_for(self, url: URL) -> URL | None:
@@ -105,7 +105,7 @@ class AiohttpTransport:
             _keep_read_buffers()
             limits = self._timeouts
             self._session = aiohttp.ClientSession(
-                # How many at once is the limiter's business; a second queue here would only hide waiting.
+                # The limiter limits the connections; a second queue here would only hide waiting.
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=limits.keepalive),
                 timeout=aiohttp.ClientTimeout(
                     total=limits.total, connect=limits.pool, sock_connect=limits.connect, sock_read=limits.read
@@ -113,8 +113,8 @@ class AiohttpTransport:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
             )
-            # aiohttp sends GET, PUT and DELETE again by itself when a connection breaks, and the server may act twice.
-            # There is no public switch; tests over real sockets hold that this one works.
+            # aiohttp repeats GET, PUT and DELETE when a connection breaks, and the server may act twice. There is no
+            # public switch; tests over real sockets check this one.
             self._session._retry_connection = False
         return self._session
 
@@ -163,7 +163,7 @@ def _keep_read_buffers() -> None:
 
 
 def _checked_url(request: Request) -> URL:
-    """The URL, if it and the headers can be sent at all: found out later, it would count as "maybe sent"."""
+    """The URL, if it and the headers can be sent at all: later the failure would count as "maybe sent"."""
     texts = "".join(request.headers.values())
     if not (texts.isascii() and texts.isprintable()) and not _HEADER.fullmatch(texts):
         raise NothingSent("a header holds a character that HTTP has no place for: look at the token")
@@ -216,7 +216,7 @@ def _classify(error: Exception) -> TransportError:
 
 
 def _reason(error: Exception) -> str:
-    """What the operating system or TLS said, without the library's rendering of host, URL and headers."""
+    """The message of the operating system or TLS, without the library's rendering of host, URL and headers."""
     inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
     if isinstance(inner, OSError) and inner.strerror:
         return str(inner.strerror)

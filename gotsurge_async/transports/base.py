@@ -45,7 +45,7 @@ class Response:
 
 
 class TransportError(Exception):
-    """No answer came. ``reason`` is text for people and holds no secret; `NothingSent` and `MaybeSent` say the rest."""
+    """No answer came, as a `NothingSent` or `MaybeSent`. ``reason`` is text for people, without a secret."""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
@@ -57,7 +57,7 @@ class NothingSent(TransportError):
 
 
 class MaybeSent(TransportError):
-    """The request, or a part of it, had a way to leave: it may have been processed, or may be yet."""
+    """The request, or a part of it, may have left: it may have been processed, or may be processed later."""
 
 
 @runtime_checkable

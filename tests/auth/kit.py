@@ -124,3 +124,16 @@ async def rig(started: bool = False) -> AsyncIterator[Rig]:
     yield made
     await made.manager.close()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class Ring(dict[tuple[str, str], str]):
+    """A keyring in memory."""
+
+    def get_password(self, service: str, username: str, /) -> str | None:
+        return self.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str, /) -> None:
+        self[service, username] = password
+
+    def delete_password(self, service: str, username: str, /) -> None:
+        del self[service, username]

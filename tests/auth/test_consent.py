@@ -89,7 +89,7 @@ async def test_a_state_of_another_browser_is_refused(rig: Rig, browser: str) -> 
     await fails(rig, "state", {"state": begun.state, "code": "c"}, browser)
 
 
-async def test_whoever_begins_many_displaces_nobody() -> None:
+async def test_beginning_many_displaces_no_other() -> None:
     """However many consents strangers begin, and even end, one that began before them can be finished."""
     rig = Rig(None)
     begun = await rig.consent.begin("acme", browser="cookie")
@@ -132,7 +132,7 @@ async def test_a_redirect_without_a_state_is_refused(rig: Rig, query: dict[str, 
     await fails(rig, "state", query)
 
 
-async def test_a_refusal_is_told(rig: Rig) -> None:
+async def test_a_refusal_is_reported(rig: Rig) -> None:
     """A refusal says what GotSurge said, cleaned; with a state that is not ours it is not believed."""
     begun = await rig.consent.begin()
     with pytest.raises(SignInFailed, match=r"did not grant access: no thanks$"):
@@ -141,7 +141,7 @@ async def test_a_refusal_is_told(rig: Rig) -> None:
 
 
 async def test_a_strangers_refusal_is_not_quoted(rig: Rig) -> None:
-    """What a refusal without a state says, or one with a state of another browser, is not told as GotSurge's words."""
+    """What a refusal without a state says, or one with a state of another browser, is not shown as GotSurge's words."""
     says = {"error": "x", "error_description": "call 555"}
     begun = await rig.consent.begin(browser="a stranger's")
     for query, reason in ((says, "refused"), (says | {"state": begun.state}, "state")):

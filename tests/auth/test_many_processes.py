@@ -5,7 +5,7 @@ import os
 import signal
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,18 +18,11 @@ from gotsurge_async.auth.sealing import KEYS_VARIABLE, Sealer, new_key
 from gotsurge_async.auth.sql import SqlStore
 from gotsurge_async.simulator import Simulator, SimulatorOptions
 from tests.auth.worker import ACCOUNT, store_of
-from tests.support.postgres import postgresql
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PROCESSES, COROUTINES = 8, 50
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
 
 
 @pytest.fixture(params=["file", "sqlite", "postgresql"])

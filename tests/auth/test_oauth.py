@@ -190,7 +190,7 @@ async def test_a_failure_is_tried_again_as_its_endpoint_allows_and_shows_no_secr
         assert "planted" not in f"{text} {vars(caught.value)} {rig.events} {rig.oauth!r} {caplog.text}"
 
 
-async def test_a_sign_in_is_told_as_any_call() -> None:
+async def test_a_sign_in_has_events_like_any_call() -> None:
     """Listeners hear of its start, its one try and its end."""
     rig = Rig([answer(GIVEN, x_request_id="r-1")])
     await rig.oauth.exchange(CODE)

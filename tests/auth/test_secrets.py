@@ -92,12 +92,12 @@ async def test_no_log_and_no_traceback_shows_a_secret(simulator: Simulator, capl
     keys = simulator.accounts["plain"]
     store = MemoryStore()
     code = simulator.new_code("plain")
-    told: list[str] = []
+    events: list[str] = []
     async with GotSurge(
         Environment.named("local", api_base=simulator.api_base),
         credentials=Credentials(client_key=keys.client_key, secret_key=keys.secret_key),
         token_store=store,
-        hooks=[lambda event: told.append(repr(event))],
+        hooks=[lambda event: events.append(repr(event))],
     ) as gs:
         await gs.sign_in(code)
         secrets = [keys.secret_key, code]
@@ -114,7 +114,7 @@ async def test_no_log_and_no_traceback_shows_a_secret(simulator: Simulator, capl
         simulator.revoke("plain")
         with pytest.raises(SignInNeeded) as dead:
             await gs.tokens.renew()
-    shown = caplog.text + "".join(told)
+    shown = caplog.text + "".join(events)
     for raised in (used, dead):
         shown += "".join(traceback.format_exception(raised.value)) + str(pickle.dumps(raised.value))
     assert "was not renewed" in shown or "sign in again" in shown

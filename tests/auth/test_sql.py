@@ -4,11 +4,10 @@ import sqlite3
 import subprocess
 import sys
 import traceback
-from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
-import attrs
 import psycopg
 import pytest
 
@@ -17,8 +16,7 @@ from gotsurge_async.auth.sealing import Sealer, new_key
 from gotsurge_async.auth.sql import SqlStates, SqlStore
 from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.secrets import Secret
-from tests.support.postgres import postgresql
+from tests.auth.kit import pair
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OLD, NEW = new_key(), new_key()
@@ -26,18 +24,7 @@ OLD, NEW = new_key(), new_key()
 
 def tokens(number: int = 0) -> Tokens:
     """Tokens of a sign-in."""
-    return Tokens(
-        bearer=Secret(f"planted-bearer-{number}"),
-        refresh=f"planted-refresh-{number}",
-        issued_at=NOW,
-        expires_at=NOW + timedelta(days=30),
-    )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
+    return pair(number, NOW)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
@@ -58,27 +45,6 @@ async def store(url: str) -> AsyncIterator[SqlStore]:
     store = SqlStore(url, Sealer([OLD]))
     yield store
     await store.close()
-
-
-async def test_tokens_are_kept(store: SqlStore) -> None:
-    """What was saved is loaded, whole, by account, until it is deleted."""
-    refused = attrs.evolve(tokens(1), refused_at=NOW)
-    await store.save("a", tokens())
-    await store.save("b", refused)
-    assert (await store.load("a"), await store.load("b"), await store.load("c")) == (tokens(), refused, None)
-    await store.save("a", tokens(2))
-    assert await store.load("a") == tokens(2)
-    await store.delete("a")
-    assert await store.accounts() == ["b"]
-
-
-async def test_tokens_are_replaced_only_in_place_of_their_own(store: SqlStore) -> None:
-    """New tokens are stored only if those that they were made from are still there."""
-    assert not await store.replace("a", tokens(), tokens(1))
-    await store.save("a", tokens())
-    assert await store.replace("a", tokens(), tokens(1))
-    assert not await store.replace("a", tokens(), tokens(2))
-    assert await store.load("a") == tokens(1)
 
 
 async def test_of_many_replacements_one_counts(url: str, store: SqlStore) -> None:
@@ -204,13 +170,13 @@ async def test_a_driver_in_a_url_is_passed_over(form: str, tmp_path: Path) -> No
     ],
 )
 def test_a_database_that_cannot_be_is_refused(url: str, said: str) -> None:
-    """A URL that cannot be used is refused at once, and its password is not told."""
+    """A URL that cannot be used is refused at once, and its password is not shown."""
     with pytest.raises(ConfigError, match=said) as raised:
         SqlStore(url, None)
     assert "planted" not in "".join(traceback.format_exception(raised.value))
 
 
-def test_a_missing_driver_is_told() -> None:
+def test_a_missing_driver_is_named() -> None:
     """Without psycopg the module can be imported and SQLite be used; PostgreSQL is refused with the extra's name."""
     code = (
         "import sys; import gotsurge_async.auth.sql as sql; assert 'psycopg' not in sys.modules\n"
@@ -264,8 +230,8 @@ async def test_a_broken_database_is_an_error(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_a_write_that_never_ends_is_told_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While another process keeps SQLite locked, as one frozen in a write does, callers are told why."""
+async def test_an_endless_write_is_reported_and_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process keeps SQLite locked, as one frozen in a write does, callers get the reason."""
     monkeypatch.setattr("gotsurge_async.database.thread.PATIENCE", 0.1)
     path = tmp_path / "tokens.db"
     store = SqlStore(f"sqlite:///{path}", None)

@@ -1,10 +1,10 @@
-"""`gotsurge_async.auth.stores`: tokens in memory and in a file."""
+"""Tokens in every kind of store, and what is particular to a file."""
 
 import asyncio
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gotsurge_async.auth.keychain import KeyringStore
 from gotsurge_async.auth.sealing import Sealer, new_key
+from gotsurge_async.auth.sql import SqlStore
 from gotsurge_async.auth.stores import FileStore, MemoryStore, Tokens, TokenStore, from_record, same_pair, to_record
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
+from tests.auth.kit import Ring
 from tests.support.orders import NOW
 from tests.support.strategies import json_values
 
@@ -29,15 +32,22 @@ def tokens(name: str = PLANTED, refresh: str | None = "planted-refresh", **chang
     return Tokens(bearer=Secret(name), refresh=refresh, issued_at=NOW, expires_at=NOW + timedelta(days=30), **changes)
 
 
-Make = Callable[[Path], TokenStore]
-STORES: list[Make] = [lambda _: MemoryStore(), lambda folder: FileStore(folder / "tokens" / "tokens.json")]
-
-
-@pytest.fixture(params=STORES, ids=["memory", "file"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> TokenStore:
+@pytest.fixture(params=["memory", "file", "keyring", "sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[TokenStore]:
     """A store without tokens."""
-    made: TokenStore = request.param(tmp_path)
-    return made
+    if request.param in ("sqlite", "postgresql"):
+        sqlite = f"sqlite:///{tmp_path / 'tokens.db'}"
+        store = SqlStore(request.getfixturevalue("server") if request.param == "postgresql" else sqlite, None)
+        yield store
+        for account in await store.accounts():
+            await store.delete(account)
+        await store.close()
+    elif request.param == "file":
+        yield FileStore(tmp_path / "tokens" / "tokens.json")
+    elif request.param == "keyring":
+        yield KeyringStore(tmp_path / "locks", backend=Ring())
+    else:
+        yield MemoryStore()
 
 
 @pytest.fixture
@@ -49,8 +59,9 @@ def file_store(tmp_path: Path) -> FileStore:
 async def test_each_account_has_its_tokens(store: TokenStore) -> None:
     """What is saved under a name is loaded under it, until it is deleted; the others stay."""
     assert await store.load("a") is None
-    await store.save("a", tokens("bearer-a"))
+    await store.save("a", tokens("first"))
     await store.save("b", tokens("bearer-b", refresh=None, refused_at=NOW))
+    await store.save("a", tokens("bearer-a"))
     assert await store.load("a") == tokens("bearer-a")
     assert await store.load("b") == tokens("bearer-b", refresh=None, refused_at=NOW)
     assert await store.accounts() == ["a", "b"]
@@ -258,7 +269,7 @@ async def test_a_sealed_record_is_that_of_its_account(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"account a in the token file .* are those of another account"):
         await store.load("a")
     assert await store.load("b") == tokens("b")
-    nameless = msgspec.json.encode(to_record(tokens("c"), None, "c"))
+    nameless = to_record(tokens("c"), None, "c").encode()
     path.write_text(json.dumps({"c": {"sealed": sealer.seal(nameless)}}))
     assert await store.load("c") == tokens("c")
 
@@ -271,6 +282,27 @@ async def test_an_account_may_have_a_long_name(store: TokenStore) -> None:
     async with store.lock(one), store.lock(other):
         assert await store.replace(one, tokens(one), tokens("new"))
     assert (await store.load(one), await store.load(other)) == (tokens("new"), tokens(other))
+
+
+async def test_tokens_that_are_sealed_again_meanwhile_are_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that is rotated between the reading and the writing of `replace` costs no tokens: the pair is the same."""
+    path, key = tmp_path / "tokens.json", new_key()
+    both = Sealer([new_key(), key])
+    store, rotated = FileStore(path, sealer=both), FileStore(path, sealer=both)
+    await FileStore(path, sealer=Sealer([key])).save("a", tokens("one"))
+    read = store._read
+
+    async def read_before_a_rotation(account: str) -> str | None:
+        record = await read(account)
+        monkeypatch.setattr(store, "_read", read)
+        await rotated.reseal()
+        return record
+
+    monkeypatch.setattr(store, "_read", read_before_a_rotation)
+    assert await store.replace("a", tokens("one"), tokens("two"))
+    assert await rotated.load("a") == tokens("two")
 
 
 # --- records ----------------------------------------------------------------------------------------------------------
@@ -289,21 +321,20 @@ any_tokens = st.builds(
 @given(any_tokens)
 def test_a_record_keeps_everything(kept: Tokens) -> None:
     """Tokens are the same after they were written as JSON and read."""
-    record = msgspec.json.decode(msgspec.json.encode(to_record(kept, None, "a")))
-    assert from_record(record, None, "a", "here") == kept
+    assert from_record(to_record(kept, None, "a"), None, "a", "here") == kept
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(any_tokens, st.data())
 def test_any_record_gives_tokens_or_our_error(kept: Tokens, data: st.DataObject) -> None:
     """Whatever stands in the place of tokens is refused, or gives tokens of text and aware times."""
-    record: Any = to_record(kept, None, "a")
+    record: Any = msgspec.json.decode(to_record(kept, None, "a"))
     if data.draw(st.booleans()):
         record[data.draw(st.sampled_from(sorted(record)))] = data.draw(json_values)
     else:
         record = data.draw(json_values)
     try:
-        read = from_record(record, None, "a", "here")
+        read = from_record(msgspec.json.encode(record).decode(), None, "a", "here")
     except ConfigError:
         return
     assert isinstance(read.bearer.reveal(), str)

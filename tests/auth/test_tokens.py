@@ -154,13 +154,13 @@ async def test_a_late_refusal_spares_the_new_token() -> None:
 
 @pytest.mark.parametrize("code", ["invalid_grant", "invalid_token"])
 async def test_a_refresh_token_that_is_refused_needs_a_person(code: str) -> None:
-    """The token at hand is used to its end, then a call is SignInNeeded; it is told once; a sign-in mends it."""
+    """The token at hand is used to its end, then a call is SignInNeeded; it is reported once; a sign-in mends it."""
     async with rig(started=True) as made:
         made.service.failure = BadRequest("", operation="auth.refresh", status=400, code=code)
         await made.clock.advance(29 * DAY)
         assert await made.manager.bearer() == FIRST
-        told = [event for event in made.events if isinstance(event, SignInRequired)]
-        assert [(each.account, each.works_until) for each in told] == [
+        reports = [event for event in made.events if isinstance(event, SignInRequired)]
+        assert [(each.account, each.works_until) for each in reports] == [
             ("default", made.clock.now() + timedelta(days=1))
         ]
         await made.clock.advance(2 * DAY)

@@ -89,7 +89,7 @@ async def test_a_failure_gets_louder_as_the_end_nears(caplog: pytest.LogCaptureF
 
 
 class FaultyStore(MemoryStore):
-    """A store that fails while it is told to."""
+    """A store that fails on demand."""
 
     fails = False
 

@@ -118,10 +118,10 @@ async def full_rig(started: bool = False) -> AsyncIterator[tuple[Rig, FullStore]
 async def test_a_pair_that_cannot_be_stored_is_kept_and_stored_later(
     started: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """New tokens are used although the store does not take them, this is told, and they are stored when it does."""
+    """New tokens are used although the store does not take them, this is logged, and they are stored when it does."""
     async with full_rig(started) as (made, store):
-        (told,) = [each for each in caplog.records if "kept in memory" in each.message][:1]
-        assert (told.levelno, "the disk is full" in told.message) == (logging.ERROR, True)
+        (record,) = [each for each in caplog.records if "kept in memory" in each.message][:1]
+        assert (record.levelno, "the disk is full" in record.message) == (logging.ERROR, True)
         caplog.clear()
         for _ in range(10):
             await made.clock.advance(3600)

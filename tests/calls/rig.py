@@ -39,7 +39,7 @@ class NoJitter(Random):
 
 
 class Rig:
-    """A session on a scripted transport, with its clock and what it told."""
+    """A session on a scripted transport, with its clock and its events."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Rig:
         await self.session.close()
 
     async def call(self, endpoint: Endpoint[Any] = TASKS_GET, **options: Any) -> Any:
-        """Make a call, letting time pass as it waits; a task is read unless told otherwise."""
+        """Make a call, letting time pass as it waits; by default a task is read."""
         if endpoint is TASKS_GET:
             options.setdefault("path", {"task_id": "t-1"})
         calling = asyncio.create_task(self.session.call(endpoint, **options))

@@ -146,7 +146,7 @@ def test_what_is_not_named_is_matched_with_care(
     ],
 )
 def test_a_task_is_one_orders(answered: Sequence[tuple[int, str | None]], found: Sequence[str | None]) -> None:
-    """A task that stands twice in an answer is nobody's, unless it says whose it is both times."""
+    """A task that stands twice in an answer belongs to no order, unless it names its order both times."""
     wanted: list[Identity] = [("A", None), ("B", None), ("C", None)]
     given_out = match(wanted, [receipt(number, name) for number, name in answered])
     assert [each.id if each else None for each in given_out] == list(found)
@@ -160,11 +160,11 @@ def test_an_order_without_a_task_is_in_doubt() -> None:
     assert isinstance(missing, InDoubt)
     assert missing.order == "a"
     assert str(missing.error).startswith("tasks.create: HTTP 200: ")
-    assert "the answer names 1 tasks, and none that can be told to be this order's" in str(missing.error)
+    assert "the answer names 1 tasks, and none that is certainly this order's" in str(missing.error)
 
 
 def test_an_order_with_two_tasks_is_in_doubt() -> None:
-    """Where an answer names two tasks for one order both are told: a living double must not be forgotten."""
+    """Where an answer names two tasks for one order both are named: a living double must not be forgotten."""
     answered = [receipt(0, "A"), receipt(1, "A"), receipt(2, "B"), receipt(3, "X"), receipt(4, "B", "other")]
     doubled, created = results_of_receipts(["a", "b"], [("A", "I"), ("B", "I")], answered, "tasks.create")
     assert created == Created(order="b", receipt=receipt(2, "B"))
@@ -216,7 +216,7 @@ def test_a_chunk_is_counted() -> None:
 
 
 def test_nothing_is_matched_by_place_when_something_was_left_out() -> None:
-    """If a task of the answer could not be told, the place of the others says nothing, whatever the counts."""
+    """If a task of the answer cannot be matched, the position of the others proves nothing, whatever the counts."""
     answered = codec.Codec().decode_receipts(b'{"tasks":[null,{"id":"1"},{"id":"2","tracking_id":"B"}]}')
     found = match([("A", None), ("B", None)], answered)
     assert [each.id if each else None for each in found] == [None, "2"]

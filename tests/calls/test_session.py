@@ -127,7 +127,7 @@ async def test_after_send_tells_of_every_try_that_ended() -> None:
 
     async with Rig(handle) as rig:
         calling = asyncio.create_task(
-            rig.session.call(TASKS_GET, path={"task_id": "x"}, after_send=lambda *told: ended.append(told))
+            rig.session.call(TASKS_GET, path={"task_id": "x"}, after_send=lambda *outcome: ended.append(outcome))
         )
         await rig.clock.advance(10)
         assert len(rig.transport.sent) == 2

@@ -47,7 +47,7 @@ async def test_what_was_not_sent_is_sent_again(endpoint: Endpoint[Any]) -> None:
 @pytest.mark.parametrize(
     "then", [[NothingSent("refused")] * 3, [answer({}, 429)] * 3, [answer({}, 401)] * 2], ids=["down", "429", "401"]
 )
-async def test_a_lost_try_is_told_though_the_next_ones_tell_nothing(then: list[Scripted]) -> None:
+async def test_a_lost_try_is_reported_though_the_next_ones_show_nothing(then: list[Scripted]) -> None:
     """A broadcast that may have acted is called neither unsent nor refused because of what the next tries met."""
     async with Rig([MaybeSent("lost"), *then]) as rig:
         with pytest.raises(OutcomeUnknown, match="lost"):

@@ -1,4 +1,4 @@
-"""`gotsurge_async.calls.session`: what is read of an answer, noted and told."""
+"""`gotsurge_async.calls.session`: what is read of an answer, noted and reported."""
 
 import asyncio
 import logging
@@ -173,7 +173,7 @@ async def test_two_recordings_do_not_mix() -> None:
 # --- telling ----------------------------------------------------------------------------------------------------------
 
 
-async def test_hooks_are_told_of_every_try() -> None:
+async def test_hooks_get_an_event_for_every_try() -> None:
     """A call tells of its start, each try, each planned wait and its end, under one number."""
     script: list[Scripted] = [
         MaybeSent("the connection broke"),
@@ -227,8 +227,8 @@ async def test_a_cancelled_call_tells_its_end() -> None:
             await rig.clock.settle()
             calling.cancel()
             await asyncio.wait([calling])
-    told = [(type(event), event.call) for event in rig.events if isinstance(event, CallStarted | CallDone)]
-    assert told == [(CallStarted, 1), (CallDone, 1), (CallStarted, 2), (CallDone, 2)]
+    seen = [(type(event), event.call) for event in rig.events if isinstance(event, CallStarted | CallDone)]
+    assert seen == [(CallStarted, 1), (CallDone, 1), (CallStarted, 2), (CallDone, 2)]
     assert isinstance(rig.events[-1], CallDone)
     assert rig.events[-1].error == "CancelledError"
 

@@ -89,7 +89,7 @@ async def test_a_call_that_is_cancelled_says_what_is_known(
 
 
 async def test_a_block_whose_time_is_over_knows_of_its_call() -> None:
-    """From the TimeoutError of asyncio it can be told that the order may be there, with the body that was sent."""
+    """The TimeoutError of asyncio shows that the order may be there, with the body that was sent."""
     async with Rig(Service("silent")) as rig:
         with pytest.raises(TimeoutError) as ended:
             async with asyncio.timeout(0.2):

@@ -63,7 +63,7 @@ class Process:
     limiter: Limiter
     shared: SharedRate
 
-    def told(self, status: int = 200, *, seconds: float = 0.05, retry_after: float | None = None) -> None:
+    def answered(self, status: int = 200, *, seconds: float = 0.05, retry_after: float | None = None) -> None:
         """Have a call answered."""
         self.limiter.landed("tasks.create", status, seconds, retry_after)
 
@@ -180,12 +180,12 @@ async def test_a_429_of_one_lowers_the_pace_of_all(clock: ManualClock, row: Fake
     """One refusal halves the calls in flight of every process, once; what others say at that moment adds nothing."""
     async with process(row, clock) as one, process(row, clock) as other, process(row, clock) as third:
         await clock.advance(LOOK)
-        one.told(429)
-        other.told(429)
+        one.answered(429)
+        other.answered(429)
         await clock.advance(LOOK)
         assert (one.limiter.places, other.limiter.places, third.limiter.places) == (8, 8, 8)
         await clock.advance(COOL_DOWN)
-        third.told(429)
+        third.answered(429)
         await clock.advance(LOOK)
         assert (one.limiter.places, other.limiter.places, third.limiter.places) == (4, 4, 4)
 
@@ -194,21 +194,21 @@ async def test_the_pace_rises_in_each_by_its_own_answers(clock: ManualClock, row
     """Good answers of one process are no word for the others."""
     async with process(row, clock) as one, process(row, clock) as other:
         await clock.advance(LOOK)
-        one.told(429)
+        one.answered(429)
         await clock.advance(LOOK)
         async with AsyncExitStack() as calls:
             for _ in range(8):
                 await calls.enter_async_context(one.limiter)
             for _ in range(200):
-                one.told()
+                one.answered()
         await clock.advance(LOOK)
         assert (one.limiter.places, other.limiter.places) == (16, 8)
 
 
 async def test_one_that_comes_later_begins_at_its_own_pace(clock: ManualClock, row: FakeRow) -> None:
-    """What was told before a process came is no news to it."""
+    """A report from before a process began does not slow it."""
     async with process(row, clock) as one:
-        one.told(429)
+        one.answered(429)
         await clock.advance(LOOK)
         async with process(row, clock) as late:
             await clock.advance(2 * LOOK)
@@ -217,7 +217,7 @@ async def test_one_that_comes_later_begins_at_its_own_pace(clock: ManualClock, r
 
 @pytest.mark.parametrize("rate", [None, 20.0])
 async def test_when_to_ask_again_holds_for_all(clock: ManualClock, row: FakeRow, rate: float | None) -> None:
-    """While the service wants not to be asked nobody asks; then calls begin at the rate, not all at once."""
+    """While the service asks to wait no process calls; then calls begin at the rate, not all at once."""
     begun: list[float] = []
 
     async def call(one: Process) -> None:
@@ -225,7 +225,7 @@ async def test_when_to_ask_again_holds_for_all(clock: ManualClock, row: FakeRow,
             begun.append(clock.monotonic())
 
     async with process(row, clock, rate) as one, process(row, clock, rate) as other:
-        one.told(429, retry_after=7.0)
+        one.answered(429, retry_after=7.0)
         await clock.advance(LOOK)
         tasks = [asyncio.create_task(call(each)) for each in (one, other) for _ in range(4)]
         await clock.advance(6.0)
@@ -237,17 +237,17 @@ async def test_when_to_ask_again_holds_for_all(clock: ManualClock, row: FakeRow,
         assert all(later - earlier >= 1 / rate - 1e-9 for earlier, later in pairwise(sorted(begun)))
 
 
-async def test_a_call_that_gives_up_holds_nobody(clock: ManualClock, row: FakeRow) -> None:
+async def test_a_call_that_gives_up_holds_no_other(clock: ManualClock, row: FakeRow) -> None:
     """When the service asks for longer than a call waits, that call ends, and the others find out by themselves."""
     async with process(row, clock) as one:
-        one.told(429, retry_after=3600.0)
+        one.answered(429, retry_after=3600.0)
         await clock.advance(LOOK)
         async with one.limiter:
             assert clock.monotonic() == LOOK
 
 
 async def test_a_database_that_is_away_is_waited_for(clock: ManualClock, row: FakeRow) -> None:
-    """A call waits while nobody can say when its turn is, and goes when the database is back."""
+    """A call waits while its turn is unknown, and begins when the database is back."""
     row.away = True
     async with process(row, clock, 10.0) as one:
         turn = asyncio.create_task(one.shared.take_turn())
@@ -295,7 +295,7 @@ async def test_answers_that_become_slow_lower_the_pace_of_all(clock: ManualClock
     async with process(row, clock) as one, process(row, clock) as other:
         await clock.advance(LOOK)
         for seconds in [0.1] * KNOWN + [5.0] * KNOWN:
-            one.told(seconds=seconds)
+            one.answered(seconds=seconds)
         await clock.advance(LOOK)
         assert (one.limiter.places, other.limiter.places) == (12, 12)
 
@@ -305,7 +305,7 @@ async def test_who_is_stopped_waits_no_longer(clock: ManualClock, row: FakeRow, 
     """A call that would begin in minutes is not sent, and says why; its place is free, and no other call begins."""
     async with process(row, clock, None if held else 0.01) as one:
         if held:
-            one.told(429, retry_after=100.0)
+            one.answered(429, retry_after=100.0)
         else:
             await one.shared.take_turn()
 

@@ -121,7 +121,7 @@ async def test_more_places_are_used_and_fewer_are_kept_to() -> None:
 
 
 async def test_one_that_was_just_begun_may_be_closed() -> None:
-    """A worker that had no time to begin yet holds up nobody who closes the stream."""
+    """A worker that had no time to begin yet does not delay the closing of the stream."""
     places = 1
 
     async def send(chunk: Sequence[int]) -> int:
@@ -209,8 +209,8 @@ async def test_leaving_early_leaves_no_task_and_tells_what_was_in_flight() -> No
     assert batcher.in_flight
 
 
-async def test_a_result_that_nobody_took_is_in_flight() -> None:
-    """An item whose chunk is done and not yielded counts as in flight: nobody has been told of it."""
+async def test_a_result_that_was_not_taken_is_in_flight() -> None:
+    """An item whose chunk is done and not yielded counts as in flight: its result has not been seen."""
 
     async def send(chunk: Sequence[int]) -> int:
         return chunk[0]
@@ -298,7 +298,7 @@ async def test_an_error_of_a_call_comes_last() -> None:
 
 
 async def test_a_call_that_was_cancelled_from_elsewhere_is_an_error() -> None:
-    """A call that ends as cancelled, though nobody cancelled the push, ends the push instead of holding it up."""
+    """A call that ends as cancelled, though the push was not cancelled, ends the push instead of holding it up."""
 
     async def send(chunk: Sequence[int]) -> int:
         await asyncio.sleep(0)
@@ -353,7 +353,7 @@ async def test_stop_takes_no_more() -> None:
 
 
 async def test_it_may_be_closed_while_another_task_reads() -> None:
-    """Whoever reads is told that it was closed, what was in flight is named, and no task is left; twice is fine."""
+    """The reader gets an error, what was in flight is named, and no task is left; twice is fine."""
     sending, started = asyncio.Event(), asyncio.Event()
 
     async def send(chunk: Sequence[int]) -> None:

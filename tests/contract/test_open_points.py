@@ -54,7 +54,7 @@ async def creates(place: World) -> None:
 
 
 async def refuses(place: World) -> None:
-    """A bad row of a create is told: by an error, or by an answer that does not name it; good rows are not lost."""
+    """A bad row of a create is reported: by an error, or by an answer that does not name it; good rows are not lost."""
     batch = [order("R-good"), order("R-bad", price=Money.of("0.50", "SGD"))]
     rule = place.simulator.options.create_rule
     if rule == "partial":
@@ -120,14 +120,14 @@ async def updates(place: World) -> None:
 
 
 async def broadcasts(place: World) -> None:
-    """Drafts are broadcast once each, however often they are named, and every one that was named is told."""
+    """Drafts are broadcast once each, however often they are named, and every one that was named is returned."""
     drafts = (await place.gs.platform.drafts.create(orders(3, "B-"))).tasks
     ids = [draft.id for draft in drafts]
     assert place.simulator.audit()["drafts_by_tracking_id"] == {"B-0": 1, "B-1": 1, "B-2": 1}
     assert all(draft.current_status is not None and draft.current_status.is_draft for draft in drafts)
     for named in (ids[:1], ids, ids):
-        told = (await place.gs.platform.drafts.broadcast(named)).updated_tasks
-        assert {task.id for task in told} == set(named)
+        updated = (await place.gs.platform.drafts.broadcast(named)).updated_tasks
+        assert {task.id for task in updated} == set(named)
     results = [result async for result in place.gs.platform.drafts.broadcast_all(ids, chunk=2)]
     assert all(isinstance(result, Updated) for result in results)
     assert place.simulator.audit()["drafts"] == 0
@@ -154,7 +154,7 @@ async def tracks(place: World) -> None:
 
 
 async def lists(place: World) -> None:
-    """Every task and every organization is listed once, whatever a page holds and whether a total is told."""
+    """Every task and every organization is listed once, whatever a page holds with or without a total."""
     ids = {task.id for task in (await place.gs.platform.tasks.create(orders(7, "L-"))).tasks}
     for per_page in (2, 7, 200):
         found = [task.id async for task in place.gs.platform.tasks.list(per_page=per_page, order="desc")]
@@ -201,12 +201,12 @@ async def renews(place: World) -> None:
 
 
 async def signs_on(place: World) -> None:
-    """A person's single sign-on gives tokens, whatever is told of the person."""
+    """A person's single sign-on gives tokens, whatever the answer shows of the person."""
     signed = await place.gs.sso.exchange(place.simulator.new_session("platform"))
     assert signed.tokens.refresh is not None
-    told = place.simulator.options.sso_user
-    assert (signed.user is None) is (told in ("list", "null", "absent"))
-    if told in ("names", "objects"):
+    user = place.simulator.options.sso_user
+    assert (signed.user is None) is (user in ("list", "null", "absent"))
+    if user in ("names", "objects"):
         assert signed.user is not None
         assert signed.user.email == "platform@example.com"
         assert len(signed.user.roles) == 1

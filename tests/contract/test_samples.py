@@ -224,7 +224,7 @@ def test_a_sample_is_written_back_equal(key: tuple[str, str]) -> None:
         for more in ({}, unknown):
             content = {**sample, **more}
             read = reader.decode(msgspec.json.encode(content), class_of(*key))
-            if key == DRAFTS and content["tasks"]:  # an object here, a list in every other answer: it is told as a list
+            if key == DRAFTS and content["tasks"]:  # an object here, a list in every other answer: read as a list
                 content["tasks"] = list(content["tasks"].values())
             assert json.dumps(msgspec.json.decode(codec.encode(read)), sort_keys=True) == json.dumps(
                 content, sort_keys=True

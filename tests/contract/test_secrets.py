@@ -176,8 +176,8 @@ async def test_all_secrets_are_hidden_in_all_answers(status: int, caplog: pytest
             return answer({"bearer_token": BEARER, "refresh_token": REFRESH})
         if "planted-old-bearer" in request.headers.get("Authorization", ""):
             return answer({}, 401)
-        told = f"{SECRET_KEY} {SIGNATURES} {BEARER} {REFRESH} planted-old-bearer planted-old-refresh"
-        return answer({"error": told, "id": [told], "code": "error"}, status, x_request_id=BEARER, cf_ray=BEARER)
+        text = f"{SECRET_KEY} {SIGNATURES} {BEARER} {REFRESH} planted-old-bearer planted-old-refresh"
+        return answer({"error": text, "id": [text], "code": "error"}, status, x_request_id=BEARER, cf_ray=BEARER)
 
     async with GotSurge(
         "local",

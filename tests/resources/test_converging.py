@@ -37,11 +37,11 @@ async def a_task(place: World) -> Task:
 class Service:
     """A task that refuses, loses and changes as the test orders it."""
 
-    def __init__(self, *fates: str, told: bool = True) -> None:
+    def __init__(self, *fates: str, shows_revision: bool = True) -> None:
         self.fates = list(fates)
         self.task: dict[str, Any] = {"id": "t", "group_tag": "old"}
         self.revision = 1
-        self.told = told
+        self.shows_revision = shows_revision
         self.updates = 0
 
     def __call__(self, request: Request) -> Response:
@@ -67,7 +67,7 @@ class Service:
         return answer(self.view())
 
     def view(self) -> dict[str, Any]:
-        return self.task | ({"version_rev": f"{self.revision}-a"} if self.told else {})
+        return self.task | ({"version_rev": f"{self.revision}-a"} if self.shows_revision else {})
 
 
 async def test_only_what_is_given_goes_out() -> None:
@@ -164,15 +164,15 @@ async def test_values_that_are_none_are_invalid_data(changes: dict[str, Any]) ->
         ({"price": 500_000}, "price", "a bare number does not say its unit"),
     ],
 )
-async def test_what_does_not_fit_a_field_is_told_with_its_path(changes: dict[str, Any], path: str, said: str) -> None:
-    """An update is as strict as an order, in a dict and in an object; all faults are told, and nothing is sent."""
+async def test_a_value_that_does_not_fit_is_reported(changes: dict[str, Any], path: str, said: str) -> None:
+    """An update is as strict as an order, in a dict and in an object; all faults are reported, and nothing is sent."""
     wrong = changes | {"admin_fee": 7, "to_contact": {"phone": 5}} if "to_contact" not in changes else changes
     async with client([]) as (gs, transport):
         with pytest.raises(InvalidData) as caught:
             await gs.platform.tasks.update("t", version_rev="0-a", **wrong)
-    told = {problem.path: problem.message for problem in caught.value.problems}
-    assert said in told[path]
-    assert set(told) == ({path, "admin_fee", "to_contact.phone"} if wrong is not changes else {path})
+    faults = {problem.path: problem.message for problem in caught.value.problems}
+    assert said in faults[path]
+    assert set(faults) == ({path, "admin_fee", "to_contact.phone"} if wrong is not changes else {path})
     assert transport.sent == []
 
 
@@ -198,8 +198,8 @@ async def test_a_dict_is_sent_as_it_was_when_it_was_given() -> None:
     assert bodies == [as_given, as_given]
 
 
-async def test_every_forbidden_field_is_told() -> None:
-    """All fields that cannot be updated are told at once, by their names."""
+async def test_every_forbidden_field_is_reported() -> None:
+    """All fields that cannot be updated are reported together, by their names."""
     changes: dict[str, Any] = {"items": (), "driver": None, "group_tag": "fine"}
     async with client([]) as (gs, _):
         with pytest.raises(InvalidData) as caught:
@@ -208,7 +208,7 @@ async def test_every_forbidden_field_is_told() -> None:
 
 
 async def test_the_revision_is_owed() -> None:
-    """An id alone, a task whose revision nobody told, and an update without changes are usage errors."""
+    """An id alone, a task without a revision, and an update without changes are usage errors."""
     async with client([answer({"id": "t"})]) as (gs, transport):
         task = await gs.platform.tasks.get("t")
         for call, reason in (
@@ -271,7 +271,7 @@ async def test_lost_twice() -> None:
     assert service.updates == 3
 
 
-async def test_lost_and_somebody_else_was_first() -> None:
+async def test_lost_and_another_change_was_first() -> None:
     """A lost update after which the task has another's revision and value is a conflict, and is not sent again."""
     service = Service("others")
     async with client(service) as (gs, _):
@@ -281,26 +281,26 @@ async def test_lost_and_somebody_else_was_first() -> None:
     assert service.updates == 1
 
 
-async def test_lost_where_revisions_are_not_told() -> None:
-    """Where the service tells no revision, the changes themselves show whether they were made."""
+async def test_lost_where_tasks_show_no_revision() -> None:
+    """Where the service shows no revision, the changes themselves show whether they were made."""
     for fate, updates in (("lost after", 1), ("lost before", 2)):
-        service = Service(fate, told=False)
+        service = Service(fate, shows_revision=False)
         async with client(service) as (gs, _):
             changed = await gs.platform.tasks.update("t", version_rev="1-a", group_tag="new")
         assert (changed.group_tag, service.updates) == ("new", updates)
 
 
-@pytest.mark.parametrize("told", [True, False])
-async def test_a_refusal_for_another_reason_stays_one(told: bool) -> None:
+@pytest.mark.parametrize("shows_revision", [True, False])
+async def test_a_refusal_for_another_reason_stays_one(shows_revision: bool) -> None:
     """A refusal while the task has our revision is the service's own; 409 without a revision is a conflict."""
-    async with client(Service("422", told=told)) as (gs, _):
+    async with client(Service("422", shows_revision=shows_revision)) as (gs, _):
         with pytest.raises(Rejected) as caught:
             await gs.platform.tasks.update("t", version_rev="1-a", group_tag="new")
         assert not isinstance(caught.value, VersionConflict)
-    async with client(Service("409", told=told)) as (gs, _):
+    async with client(Service("409", shows_revision=shows_revision)) as (gs, _):
         with pytest.raises(Conflict) as caught:
             await gs.platform.tasks.update("t", version_rev="1-a", group_tag="new")
-        assert isinstance(caught.value, VersionConflict) is not told
+        assert isinstance(caught.value, VersionConflict) is not shows_revision
         assert getattr(caught.value, "task", None) is None
 
 
@@ -395,7 +395,7 @@ async def test_the_form_of_a_value_does_not_matter(changes: dict[str, Any], fiel
     ],
 )
 async def test_what_cannot_be_compared_is_in_doubt(changes: dict[str, Any], fields: dict[str, Any]) -> None:
-    """Where the task has changed and does not show a field so that it can be compared, nobody knows what was done."""
+    """Where the task has changed and does not show a field so that it can be compared, the outcome is unknown."""
     async with client(shown(**fields)) as (gs, transport):
         with pytest.raises(OutcomeUnknown, match="form that can be compared"):
             await gs.platform.tasks.update("t", version_rev="1-a", **changes)
@@ -411,7 +411,7 @@ async def test_what_cannot_be_compared_is_in_doubt(changes: dict[str, Any], fiel
     ],
 )
 async def test_other_values_are_a_conflict(changes: dict[str, Any], fields: dict[str, Any]) -> None:
-    """A value that can be compared and is another is somebody else's: a conflict."""
+    """A value that can be compared and is another comes from another change: a conflict."""
     async with client(shown(**fields)) as (gs, _):
         with pytest.raises(VersionConflict):
             await gs.platform.tasks.update("t", version_rev="1-a", **changes)

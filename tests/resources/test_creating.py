@@ -47,7 +47,7 @@ async def test_each_order_has_its_task(create: Callable[[GotSurge], Create], tas
 @pytest.mark.parametrize(
     ("tasks", "done", "rows", "said"),
     [
-        ([A], ["t-A"], (1,), "orders[1] (B): the answer names 1 tasks, and none that can be told to be this order's"),
+        ([A], ["t-A"], (1,), "orders[1] (B): the answer names 1 tasks, and none that is certainly this order's"),
         ([A, FOREIGN], ["t-A"], (1,), "tasks that are matched with no order: t-X"),
         ([FOREIGN, NAMELESS], [], (0, 1), "tasks that are matched with no order: t-X, t-1"),
         ([NAMELESS], [], (0, 1), "tasks that are matched with no order: t-1"),
@@ -89,7 +89,7 @@ async def test_a_single_order_never_gets_the_task_of_another() -> None:
         assert (await gs.tasks.create([order(None)])).tasks[0].id == "t-X"
 
 
-async def test_of_many_faults_the_first_are_told() -> None:
+async def test_of_many_faults_the_first_are_shown() -> None:
     """The message stays short; ``rows`` has all."""
     async with client([answer({"tasks": [FOREIGN | {"id": f"t-{number}"} for number in range(20)]})]) as (gs, _):
         with pytest.raises(OutcomeUnknown, match=r"t-4 and 15 more; .*; and 16 more") as caught:

@@ -14,10 +14,10 @@ from tests.support.orders import answer
 class Service:
     """A service that serves some ids in pages, and counts what it is asked."""
 
-    def __init__(self, ids: list[str], *, most: int = 1000, **told: bool) -> None:
+    def __init__(self, ids: list[str], *, most: int = 1000, **shown: bool) -> None:
         self.ids = ids
         self.most = most
-        self.told = told
+        self.shown = shown
         self.asked: list[int] = []
 
     def listing(self, per_page: int = 2) -> Listing[OrganizationPage, Organization]:
@@ -30,9 +30,9 @@ class Service:
         assert len(self.asked) < 200, "this does not end"
         ids = self.page(number)
         meta: dict[str, Any] = {"page": number}
-        if self.told.get("per_page", True):
+        if self.shown.get("per_page", True):
             meta["per_page"] = self.size
-        if self.told.get("total"):
+        if self.shown.get("total"):
             meta["total"] = len(self.ids)
         return OrganizationPage(meta=PageMeta(**meta), organizations=tuple(Organization(id=each) for each in ids))
 
@@ -61,11 +61,11 @@ async def ids_of(listing: Listing[OrganizationPage, Organization]) -> list[str]:
 
 
 @given(st.integers(0, 9), st.integers(1, 4), st.booleans(), st.booleans(), st.integers(1, 4))
-async def test_every_item_comes_once(count: int, per_page: int, total: bool, told: bool, most: int) -> None:
+async def test_every_item_comes_once(count: int, per_page: int, total: bool, per_page_shown: bool, most: int) -> None:
     """All items come, in order and once, whatever a page holds and whatever the service tells of it."""
-    if not (total or told):
+    if not (total or per_page_shown):
         most = per_page  # a service that gives less than was asked for, and says nothing, ends the list there
-    service = Service([f"o{number}" for number in range(count)], most=most, total=total, per_page=told)
+    service = Service([f"o{number}" for number in range(count)], most=most, total=total, per_page=per_page_shown)
     assert await ids_of(service.listing(per_page)) == service.ids
 
 

@@ -134,7 +134,7 @@ async def test_a_stop_may_be_a_dict() -> None:
         ([HERE, Address(latitude="x")], "stops[1].latitude", "expected a number, not str 'x'"),  # type: ignore[arg-type]
     ],
 )
-async def test_what_is_no_stop_is_told_with_its_path(stops: Any, path: str, said: str) -> None:
+async def test_a_faulty_stop_is_reported_with_its_path(stops: Any, path: str, said: str) -> None:
     """Each fault has its place in what was given, and nothing is sent."""
     async with client([]) as (gs, transport):
         with pytest.raises(InvalidData) as caught:
@@ -144,7 +144,7 @@ async def test_what_is_no_stop_is_told_with_its_path(stops: Any, path: str, said
     assert transport.sent == []
 
 
-async def test_all_faults_of_a_route_are_told_at_once() -> None:
+async def test_all_faults_of_a_route_are_reported_together() -> None:
     """Those of every stop."""
     wrong: Any = [{"latitude": "x"}, HERE, None, Stop(longitude="y")]  # type: ignore[arg-type]
     async with client([]) as (gs, _):

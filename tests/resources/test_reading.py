@@ -23,7 +23,7 @@ def test_a_call_takes_up_to_twenty(count: int) -> None:
     check_chunk(count, "orders", "gs.push(orders)")
 
 
-def test_more_than_twenty_are_told_where_to_go() -> None:
+def test_more_than_twenty_name_the_call_for_any_number() -> None:
     """21 items are refused, and the message names what takes any number."""
     with pytest.raises(TooManyInOneCall, match=r"at most 20 orders, not 21: gs\.push\(orders\) takes any number"):
         check_chunk(21, "orders", "gs.push(orders)")
@@ -38,7 +38,7 @@ def test_an_empty_list_is_one(body: bytes) -> None:
 
 
 def test_another_answer_is_not_an_empty_list() -> None:
-    """A success that holds only what nobody asked for is not taken for a list without items."""
+    """A success that holds only fields that were not asked for is not taken for a list without items."""
     with pytest.raises(UnreadableAnswer, match="nothing of what was asked for"):
         read(OrganizationPage, b'{"code":"error","message":"not today"}')
     assert read(OrganizationPage, b'{"meta":{"page":1},"more":1}').organizations == ()
@@ -53,13 +53,13 @@ def test_another_answer_is_not_an_empty_list() -> None:
         (UpdatedTasks, b'{"updated_tasks":[],"message":"done"}'),
     ],
 )
-def test_an_empty_list_beside_what_nobody_knows_is_one(cls: type[Any], body: bytes) -> None:
+def test_an_empty_list_with_unknown_fields_is_one(cls: type[Any], body: bytes) -> None:
     """An answer that names its list is that answer, though the list is empty and all else in it is unknown."""
     assert read(cls, body).extra
 
 
 @pytest.mark.parametrize("body", [b'{"code":"error","roles":null}', b'{"roles":null,"count":0}'])
-def test_a_list_that_is_null_beside_what_nobody_knows_is_none(body: bytes) -> None:
+def test_a_list_that_is_null_with_unknown_fields_is_none(body: bytes) -> None:
     """Null in the place of a list is no answer to what was asked for, where all else is unknown."""
     with pytest.raises(UnreadableAnswer, match="nothing of what was asked for"):
         read(RoleList, body)
@@ -119,7 +119,7 @@ async def test_both_reads_take_the_etag() -> None:
     ],
     ids=["others", "text", "one", "number"],
 )
-async def test_what_is_no_order_is_told_before_anything_is_sent(given: Any, said: str) -> None:
+async def test_a_value_that_is_no_order_is_refused_before_anything_is_sent(given: Any, said: str) -> None:
     """Each create names what cannot be an order, by its place, and sends nothing."""
     async with client([]) as (gs, transport):
         for create in (gs.tasks.create, gs.platform.tasks.create, gs.platform.drafts.create):

@@ -292,7 +292,7 @@ DEAR = Money.of("1000.01", "SGD")
     ],
 )
 async def test_amounts_have_the_rules_of_a_file(given: Money, max_price: Money | None, said: str) -> None:
-    """With ``validate`` an absurd price is told as `gotsurge push` tells it, and ``max_price`` is its option."""
+    """With ``validate`` an absurd price is refused as by `gotsurge push`, and ``max_price`` is its option."""
     source = read_file(table({"price": str(given.amount), "currency": given.currency}), max_price=max_price)
     assert [said in fault.rule for fault in source.report.faults] == ([True] if said else [])
     async with client([answer({"tasks": [{"id": "t"}]})] * 3) as (gs, _):
@@ -306,7 +306,7 @@ async def test_amounts_have_the_rules_of_a_file(given: Money, max_price: Money |
             assert said in str(caught.value)
 
 
-async def test_a_limit_that_nobody_would_heed_is_refused() -> None:
+async def test_a_limit_without_effect_is_refused() -> None:
     """``max_price`` is part of ``validate``, and money."""
     limit: Any = 5
     async with client([]) as (gs, _):

@@ -7,7 +7,7 @@ import pytest
 
 from gotsurge_async import Task, TaskStatus, UsageError
 from gotsurge_async.models.tasks import StatusEntry
-from gotsurge_async.resources.waiting import Until, wait_for
+from gotsurge_async.resources.tasks import Until, wait_for
 from gotsurge_async.testing import ManualClock, simulated
 from tests.support.orders import order
 
@@ -57,7 +57,7 @@ async def test_a_status_that_was_passed_through_counts() -> None:
     assert life.at == [0.0]
 
 
-async def test_a_status_that_nobody_knows_is_refused_at_once() -> None:
+async def test_an_unknown_status_is_refused_at_once() -> None:
     """With the one that was meant, after one read; but not where the task itself is in it."""
     life = Life(ManualClock(), "broadcasting")
     with pytest.raises(UsageError, match="'acepted' is none of the document's statuses; did you mean accepted"):
@@ -78,7 +78,7 @@ async def test_it_is_read_less_and_less_often() -> None:
 
 
 async def test_time_is_up() -> None:
-    """After the time it is read once more, and where it stands is told."""
+    """After the time it is read once more, and the error shows its status."""
     life = Life(ManualClock(), "broadcasting")
     with pytest.raises(TimeoutError, match="task T is broadcasting after 2 seconds"):
         await waited(life, timeout=2.0)

@@ -50,7 +50,7 @@ def public_calls() -> Iterator[Call]:
     """Everything public that can be called, once: functions, and what classes of the package define themselves."""
     for thing in _public():
         if inspect.isclass(thing):
-            for name, value in vars(thing).items():
+            for name, value in _members(thing).items():
                 code = getattr(value, "__func__", value)
                 if name == "__init__" and inspect.isfunction(code):
                     yield Call(thing.__name__, thing, code, inspect.getdoc(thing) or "")
@@ -58,6 +58,17 @@ def public_calls() -> Iterator[Call]:
                     yield Call(f"{thing.__name__}.{name}", thing, code, inspect.getdoc(code) or "")
         elif inspect.isroutine(thing):
             yield Call(thing.__name__, None, inspect.unwrap(thing), inspect.getdoc(thing) or "")
+
+
+def _members(cls: type) -> dict[str, Any]:
+    """What a public class defines, and what it has from classes of the package that are not public."""
+    own = set(vars(cls))
+    public = set(_public())
+    inner = [base for base in cls.__mro__[1:] if base.__module__.startswith("gotsurge_async") and base not in public]
+    members: dict[str, Any] = {}
+    for base in reversed(inner):
+        members |= {name: value for name, value in vars(base).items() if name != "__init__" and name not in own}
+    return members | vars(cls)
 
 
 def _public() -> Iterator[Any]:

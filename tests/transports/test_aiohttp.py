@@ -81,7 +81,7 @@ async def send(request: Request) -> Response:
 
 
 @pytest.mark.parametrize(("failure", "verdict", "reason"), FAILURES, ids=lambda value: type(value).__name__)
-async def test_a_failure_is_told_as_what_it_proves(
+async def test_a_failure_is_raised_as_what_it_proves(
     http: aioresponses, failure: Exception, verdict: type[TransportError], reason: str
 ) -> None:
     """Only a connection that was never made is "nothing sent"; all else is "maybe sent", in words without a secret."""
@@ -155,5 +155,5 @@ async def test_a_closed_transport_sends_nothing() -> None:
 def test_reading_does_not_map_memory_anew_for_each_answer() -> None:
     """After the first request, blocks of the size that asyncio reads into are used again: no page faults for each."""
     command = [sys.executable, "-c", READS_AFTER_A_REQUEST]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert int(told.stdout) < 500  # else 2 for each read
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert int(ran.stdout) < 500  # else 2 for each read

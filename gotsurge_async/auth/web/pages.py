@@ -1,4 +1,4 @@
-"""The pages of a sign-in inside a web service: start, callback, and receive-session. They know no web framework.
+"""The pages of a sign-in inside a web service: start, callback, and receive-session. They use no web framework.
 
 `gotsurge_async.auth.web.aiohttp` and `gotsurge_async.auth.web.asgi` serve them.
 """
@@ -9,6 +9,7 @@ import inspect
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,9 +27,9 @@ __all__ = ["SignInPages", "WebAnswer", "WebRequest"]
 COOKIE = "gotsurge_sign_in"
 """How the name of a cookie begins; each sign-in has one of its own, so that two tabs do not disturb each other."""
 MOST_TABS = 10
-"""Sign-ins under way in one browser: the oldest are given up, so that its cookies never grow too many."""
+"""Sign-ins under way in one browser: the oldest are removed, so that its cookies never grow too many."""
 LARGEST_BODY = 16 * 1024
-"""Bytes; a session id is some dozens."""
+"""Bytes; a session id has some dozens."""
 
 Keep = Callable[[str, Tokens], Awaitable[None]]
 Account = str | Callable[[Any, User | None], "str | Awaitable[str | None] | None"]
@@ -40,7 +41,7 @@ _SESSION_ID = re.compile(r"[\w.~+/=-]{8,4096}", re.ASCII)
 
 @attrs.frozen(kw_only=True)
 class WebRequest:
-    """A request as the pages see it. ``headers`` has lower-case names; ``native`` is the framework's own request:
+    """A request for the pages. ``headers`` has lower-case names; ``native`` is the framework's own request:
     an `aiohttp.web.Request`, or the scope under ASGI.
     """
 
@@ -53,11 +54,11 @@ class WebRequest:
 
 def by_lower_name(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The headers of a `WebRequest`; over HTTP/2 a browser may send its cookies in several of one name."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for name, value in headers:
         key = name.lower()
-        found[key] = f"{found[key]}; {value}" if key == "cookie" and key in found else value
-    return found
+        values[key] = f"{values[key]}; {value}" if key == "cookie" and key in values else value
+    return values
 
 
 @attrs.frozen(kw_only=True)
@@ -79,12 +80,12 @@ class SignInPages:
         account: the name to keep the tokens under, or a function (plain or async) that returns it, or None for a
             visitor who may not sign in. The function is called with the framework's request (an `aiohttp.web.Request`,
             or the scope under ASGI) and the user, who is known only after an SSO and is None before a consent. Never
-            take the name from the request unchecked: whoever visits could put their own tokens in another's place.
+            take the name from the request unchecked: a visitor could put their own tokens in another's place.
         after: where the browser goes when all is done, a path of the service.
         states: where consents under way are remembered; a service of several processes needs a shared one, such as
-            `gotsurge_async.auth.sql.SqlStates`. Unless given none are: the state carries the account's name, signed.
-        sso_origin: the origin of the GotSurge pages that post session ids, such as ``https://app.gotsurge.co``; the
-            host of the consent page unless given.
+            `gotsurge_async.auth.sql.SqlStates`. Without it the state itself carries the account's name, signed.
+        sso_origin: the origin of the GotSurge pages that post session ids, such as ``https://app.gotsurge.co``; by
+            default the host of the consent page.
 
     Raises:
         ConfigError: ``redirect_url`` is no such URL, or ``account`` does not take a request and a user.
@@ -114,7 +115,7 @@ class SignInPages:
         self._after = after
         self._consent = Consent(oauth, redirect_url, states=states)
         self._origin = f"{parts.scheme}://{parts.netloc}".lower()
-        self._cookie_path = parts.path or "/"
+        self._cookie_path = (parts.path or "/").rsplit("/", 1)[0] or "/"  # start and callback are in the same folder
         self._secure = parts.scheme == "https"
         self._sso_origin = sso_origin or oauth.environment.consent_base
 
@@ -140,9 +141,9 @@ class SignInPages:
         browser = secrets.token_urlsafe(32)
         begun = await self._consent.begin(account, browser=browser)
         # A browser sends the older ones first.
-        given_up = [self._set_cookie(name, "", 0) for name in list(_cookies(request))[: 1 - MOST_TABS]]
+        oldest = [self._set_cookie(name, "", 0) for name in list(_cookies(request))[: 1 - MOST_TABS]]
         cookie = self._set_cookie(_cookie_name(begun.state), browser, int(STATE_LIFE.total_seconds()))
-        return _redirect(302, begun.url, cookie, *given_up)
+        return _redirect(302, begun.url, cookie, *oldest)
 
     async def callback(self, request: WebRequest) -> WebAnswer:
         """Take the code that the browser brings back, exchange it, and keep the tokens."""
@@ -152,8 +153,10 @@ class SignInPages:
             await self._keep(done.account, done.tokens)
         except SignInFailed as error:
             return _page(403 if error.reason == "refused" else 400, "Not signed in", f"{error}.")
-        except GotSurgeError as error:
-            return _failed(error)
+        except Rejected:
+            return _page(400, "Not signed in", "GotSurge does not take this code: begin the sign-in anew.")
+        except GotSurgeError:
+            return _page(502, "Not signed in", "GotSurge could not be asked: begin the sign-in anew.")
         return _redirect(303, self._after, self._set_cookie(name, "", 0))
 
     async def receive_page(self, _: WebRequest) -> WebAnswer:
@@ -198,47 +201,11 @@ class SignInPages:
     def _set_cookie(self, name: str, value: str, seconds: int) -> str:
         # Lax: the browser comes back from another site, by a link.
         secure = "; Secure" if self._secure else ""
-        return f"{name}={value}; Path={self._common_path()}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
-
-    def _common_path(self) -> str:
-        # start and callback stand in the same folder
-        return self._cookie_path.rsplit("/", 1)[0] or "/"
+        return f"{name}={value}; Path={self._cookie_path}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
 
 
-_SCRIPT = """
-"use strict";
-const sender = SENDER;
-const said = document.getElementById("said");
-let taken = false;
-function sessionIdOf(data) {
-  if (typeof data === "string") {
-    try { data = JSON.parse(data); } catch { return data; }
-  }
-  return data && typeof data === "object" ? data.session_id : null;
-}
-window.addEventListener("message", async (event) => {
-  if (event.origin !== sender || taken) return;
-  const id = sessionIdOf(event.data);
-  if (typeof id !== "string" || !id) return;
-  taken = true;
-  try {
-    const answer = await fetch(window.location.pathname, {
-      method: "POST",
-      headers: {"Content-Type": "application/json"},
-      body: JSON.stringify({session_id: id}),
-      credentials: "same-origin",
-    });
-    const content = await answer.json();
-    if (answer.ok) window.location.replace(content.next);
-    else said.textContent = content.message;
-  } catch {
-    said.textContent = "The sign-in did not reach its end: try again.";
-  }
-});
-for (const other of new Set([window.opener, window.parent])) {
-  if (other && other !== window) other.postMessage({ready: true}, sender);
-}
-"""
+_SCRIPT = Path(__file__).with_name("receive_session.js").read_text(encoding="utf-8")
+"""Runs in the page that waits for a session id; SENDER stands for the origin that may send it."""
 
 _STYLE = (
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:4rem auto;padding:0 1rem;color:#1c2733}"
@@ -263,12 +230,6 @@ def _page(status: int, title: str, text: str) -> WebAnswer:
     return _html(status, title, f"<h1>{html.escape(title)}</h1><p>{html.escape(text)}</p>")
 
 
-def _failed(error: GotSurgeError) -> WebAnswer:
-    if isinstance(error, Rejected):
-        return _page(400, "Not signed in", "GotSurge does not take this code: begin the sign-in anew.")
-    return _page(502, "Not signed in", "GotSurge could not be asked: begin the sign-in anew.")
-
-
 def _redirect(status: int, where: str, *cookies: str) -> WebAnswer:
     set_cookies = [("Set-Cookie", cookie) for cookie in cookies]
     return WebAnswer(status=status, headers=(("Location", where), *set_cookies, *_COMMON))
@@ -289,19 +250,19 @@ def _cookie_name(state: str) -> str:
 
 
 def _cookies(request: WebRequest) -> dict[str, str]:
-    """The cookies of sign-ins. Those beside them may look as they like: a strict reader would find none of ours."""
+    """The cookies of sign-ins. Others may be malformed: a strict reader would return none of ours."""
     pairs = (part.strip().partition("=") for part in request.headers.get("cookie", "").split(";"))
     return {name: value for name, _, value in pairs if _NAME.fullmatch(name) and _NONCE.fullmatch(value)}
 
 
 def _takes_two(function: Callable[..., object]) -> bool:
-    """Whether a function can be called with two arguments, as far as it shows."""
+    """Whether a function can be called with two arguments, as far as its signature is known."""
     try:
         inspect.signature(function).bind(None, None)
     except TypeError:
         return False
     except ValueError:  # it is written in C
-        return True
+        pass
     return True
 
 
@@ -312,5 +273,5 @@ def _session_id(request: WebRequest) -> str | None:
         content = msgspec.json.decode(request.body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    found = content.get("session_id")
-    return found if isinstance(found, str) and _SESSION_ID.fullmatch(found) else None
+    session_id = content.get("session_id")
+    return session_id if isinstance(session_id, str) and _SESSION_ID.fullmatch(session_id) else None

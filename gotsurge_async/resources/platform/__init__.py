@@ -4,9 +4,8 @@ import attrs
 
 from gotsurge_async.calls.session import Session
 from gotsurge_async.resources.platform.drafts import Drafts
-from gotsurge_async.resources.platform.organizations import Organizations
+from gotsurge_async.resources.platform.organizations import Organizations, Users
 from gotsurge_async.resources.platform.tasks import PlatformTasks
-from gotsurge_async.resources.platform.users import Users
 
 __all__ = ["Platform"]
 

@@ -30,7 +30,7 @@ TrackingPairs = Mapping[str, str] | Iterable[TrackingPair] | AsyncIterable[Track
 
 @attrs.frozen(kw_only=True)
 class Updated(Generic[T]):
-    """The service did as asked: ``task`` is what it told of it. ``item`` is what was given."""
+    """The service did as asked: ``task`` is its answer. ``item`` is the item of the stream."""
 
     item: T
     task: UpdatedTask
@@ -38,7 +38,7 @@ class Updated(Generic[T]):
 
 @attrs.frozen(kw_only=True)
 class NotUpdated(Generic[T]):
-    """The service did not, or does not say that it did. ``item`` is what was given; giving it again does no harm."""
+    """The service did not, or does not say that it did. ``item`` is that of the stream; sending it again is safe."""
 
     item: T
     error: GotSurgeError
@@ -48,7 +48,7 @@ UpdateResult = Updated[T] | NotUpdated[T]
 
 
 class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
-    """An `Updated` or a `NotUpdated` for each item that was given, as they come.
+    """An `Updated` or a `NotUpdated` for each item, as they arrive.
 
     ``async for result in stream``; in an ``async with`` block it also ends cleanly when the loop is left early. A
     chunk that the service refuses as a whole gives a `NotUpdated` for each of its items.
@@ -58,7 +58,7 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
 
     Args:
         size: tasks in a call, 1 to 20.
-        concurrency: the most calls in flight, or what tells how many just now.
+        concurrency: the most calls in flight, or a function that returns it.
     """
 
     def __init__(
@@ -77,14 +77,19 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
         self._task_id = task_id
 
     async def _send(self, items: Sequence[T]) -> list[UpdateResult[T]]:
-        # What cannot be sent keeps no other of its chunk from going out.
+        # An item that cannot be sent keeps no other of its chunk from being sent.
         faults = [self._fault(item) for item in items]
         fit = [item for item, fault in zip(items, faults, strict=True) if fault is None]
-        results = iter(await self._send_fit(fit) if fit else [])
-        return [
-            next(results) if fault is None else NotUpdated(item=item, error=fault)
-            for item, fault in zip(items, faults, strict=True)
-        ]
+        outcomes = await self._outcomes(fit) if fit else {}
+        results: list[UpdateResult[T]] = []
+        for item, fault in zip(items, faults, strict=True):
+            outcome = outcomes.get(self._task_id(item)) if fault is None else fault
+            if isinstance(outcome, UpdatedTask):
+                results.append(Updated(item=item, task=outcome))
+            else:
+                unnamed = OutcomeUnknown("the service answers without naming this task", status=200)
+                results.append(NotUpdated(item=item, error=outcome or unnamed))
+        return results
 
     def _fault(self, item: T) -> GotSurgeError | None:
         try:
@@ -93,31 +98,19 @@ class UpdateStream(ResultStream[T, UpdateResult[T]], Generic[T]):
             return error
         return None
 
-    async def _send_fit(self, items: Sequence[T]) -> list[UpdateResult[T]]:
+    async def _outcomes(self, items: Sequence[T]) -> dict[str, UpdatedTask | GotSurgeError]:
+        """What became of each task, by its id; without those that the answer does not name."""
         failed: Mapping[str, GotSurgeError] = {}
+        answer = UpdatedTasks()
         try:
-            answer: UpdatedTasks = await self._call(items)
+            answer = await self._call(items)
         except PartlyDone as error:
             answer, failed = error.done, error.failed
-            for reason in filter(stops_all, failed.values()):
-                self.stop(reason)
         except (CallError, SignInNeeded) as error:
-            if stops_all(error):
-                self.stop(error)
-            return [NotUpdated(item=item, error=error) for item in items]
-        found = {task.id: task for task in answer.updated_tasks}
-        task_ids = [self._task_id(item) for item in items]
-        return [
-            NotUpdated(item=item, error=failed[task_id])
-            if task_id in failed
-            else self._result(item, found.get(task_id))
-            for item, task_id in zip(items, task_ids, strict=True)
-        ]
-
-    def _result(self, item: T, task: UpdatedTask | None) -> UpdateResult[T]:
-        if task is not None:
-            return Updated(item=item, task=task)
-        return NotUpdated(item=item, error=OutcomeUnknown("the service answers without naming this task", status=200))
+            failed = {self._task_id(item): error for item in items}
+        for reason in filter(stops_all, failed.values()):
+            self.stop(reason)
+        return {task.id: task for task in answer.updated_tasks} | dict(failed)
 
 
 def tracking_stream(

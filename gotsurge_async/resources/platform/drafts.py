@@ -12,14 +12,9 @@ from gotsurge_async.models.platform import UpdatedTasks
 from gotsurge_async.models.tasks import CreatedTasks
 from gotsurge_async.money import Money
 from gotsurge_async.resources.converging import broadcast
-from gotsurge_async.resources.creating import create
 from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
-from gotsurge_async.resources.reading import (
-    check_task_id,
-    check_tracking_ids,
-    several,
-    task_ids_of,
-)
+from gotsurge_async.resources.reading import check_task_id, check_tracking_ids, several, task_ids_of
+from gotsurge_async.resources.tasks import create
 
 __all__ = ["Drafts"]
 
@@ -28,8 +23,8 @@ __all__ = ["Drafts"]
 class Drafts:
     """Create drafts, and broadcast them. Only the platform partner's OrgAdmin may.
 
-    This is the way to create tasks that can be repeated: a lost answer to `create` leaves drafts that nobody uses, and
-    `broadcast` acts only on what is still a draft.
+    This is the way to create tasks that can be repeated: a lost answer to `create` leaves drafts that are never used,
+    and `broadcast` acts only on what is still a draft.
     """
 
     _session: Session
@@ -44,7 +39,7 @@ class Drafts:
     ) -> CreatedTasks:
         """Create 1 to 20 drafts in one call (section "Create Draft Tasks"). No driver is asked.
 
-        Not repeated by itself when the answer was lost; creating them again leaves the first ones unused.
+        Not repeated automatically when the answer was lost; creating them again leaves the first ones unused.
 
         Returns:
             One draft for each order, in the order of ``orders``. An answer that names another order, fewer or more
@@ -58,8 +53,8 @@ class Drafts:
             timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
         Raises:
-            InvalidData: what is no order, or is a faulty one; every fault with its path. Nothing was sent.
-            UsageError: ``max_price`` is no `Money`, or given without ``validate``. Nothing was sent.
+            InvalidData: a value that is not an order, or a faulty order; every fault with its path. Nothing was sent.
+            UsageError: ``max_price`` is not `Money`, or given without ``validate``. Nothing was sent.
             TooManyInOneCall: more than 20: `create_all` takes any number.
             Rejected: the service refused the chunk.
             OutcomeUnknown: the drafts may exist, and their ids are not known. If an answer came that does not fit the
@@ -67,14 +62,8 @@ class Drafts:
                 orders.
         """
         session = self._session.within(timeout)
-        return await create(
-            session,
-            DRAFTS_CREATE,
-            orders,
-            helper="gs.platform.drafts.create_all(orders)",
-            validate=validate,
-            max_price=max_price,
-        )
+        any_number = "gs.platform.drafts.create_all(orders)"
+        return await create(session, DRAFTS_CREATE, orders, any_number, validate=validate, max_price=max_price)
 
     def create_all(
         self,
@@ -85,12 +74,12 @@ class Drafts:
         validate: bool = False,
         max_price: Money | None = None,
     ) -> PushStream:
-        """Create any number of drafts (section "Create Draft Tasks"): chunks of at most 20, results as they come.
+        """Create any number of drafts (section "Create Draft Tasks"): chunks of at most 20, results as they arrive.
 
         The results are those of `GotSurge.push`.
 
         Args:
-            concurrency: the most chunks in flight, the client's own limit unless given.
+            concurrency: the most chunks in flight, by default the client's own limit.
             chunk: orders in a call, 1 to 20.
             validate, max_price: see `GotSurge.push`.
         """
@@ -107,21 +96,22 @@ class Drafts:
     async def broadcast(self, task_ids: Sequence[str], *, timeout: float | None = None) -> UpdatedTasks:
         """Broadcast 1 to 20 drafts: drivers are asked from now on (section "Broadcast Draft Tasks"). Safe to repeat.
 
-        Whether the service refuses a task that is no draft any more, leaves it out or passes it is not promised. So a
-        task that the answer does not name is read, and after a refusal those that are still drafts are sent again.
+        The document does not say whether the service refuses a task that is no longer a draft, leaves it out or accepts
+        it. So a task that the answer does not name is read, and after a refusal those that are still drafts are sent
+        again.
 
         Args:
             timeout: seconds for the whole of it, see `GotSurge.with_options`.
 
         Returns:
-            Every task that was given. Its ``current_status`` is known where the service told it, or the task was read.
+            All of the tasks. Their ``current_status`` is known where the answer names it, or the task was read.
 
         Raises:
             TooManyInOneCall: more than 20: `broadcast_all` takes any number.
-            UsageError: what can be no task's id; nothing was sent.
+            UsageError: an id that can name no task; nothing was sent.
             NotFound: an id is no task of this account's, and no other was broadcast.
             PartlyDone: some are broadcast: its ``done`` names them, its ``failed`` why others are not known to be.
-            Rejected: the service refused drafts that it could have broadcast, or tasks that do not tell their status.
+            Rejected: the service refused drafts that it could have broadcast, or tasks that do not show their status.
             OutcomeUnknown: neither the answers nor the tasks show that they are broadcast.
         """
         checked = task_ids_of(task_ids, "gs.platform.drafts.broadcast_all(task_ids)")
@@ -130,12 +120,10 @@ class Drafts:
     def broadcast_all(
         self, task_ids: Iterable[str] | AsyncIterable[str], *, concurrency: int | None = None, chunk: int = CHUNK
     ) -> UpdateStream[str]:
-        """`broadcast` for any number (section "Broadcast Draft Tasks"): chunks of at most 20, results as they come.
-
-        Gives an `UpdateStream`.
+        """`broadcast` for any number (section "Broadcast Draft Tasks"): chunks of at most 20, results as they arrive.
 
         Args:
-            concurrency: the most chunks in flight, the client's own limit unless given.
+            concurrency: the most chunks in flight, by default the client's own limit.
             chunk: tasks in a call, 1 to 20.
         """
         return UpdateStream(
@@ -152,8 +140,8 @@ class Drafts:
     ) -> UpdatedTasks:
         """Broadcast 1 to 20 drafts, each with its tracking id (section "Broadcast with Tracking"). Safe to repeat.
 
-        As `broadcast`. The service gives tracking ids only to what this very call broadcasts: a task that was
-        broadcast by an earlier one, and is not told to carry its tracking id, is given it by Patch Tracking IDs.
+        As `broadcast`. The service gives tracking ids only to tasks that this very call broadcasts: a task that an
+        earlier call has broadcast, and that does not show its tracking id, receives it by Patch Tracking IDs.
 
         Args:
             tracking_ids: the tracking id of each draft, by the draft's id.
@@ -161,7 +149,7 @@ class Drafts:
 
         Raises:
             TooManyInOneCall: more than 20: `broadcast_all_with_tracking` takes any number.
-            UsageError, InvalidData: what can be no task's id, or no tracking id; nothing was sent.
+            UsageError, InvalidData: an id that can name no task, or no tracking id; nothing was sent.
             NotFound: an id is no task of this account's, and no other was broadcast.
             PartlyDone: some are broadcast: its ``done`` names them, its ``failed`` why others are not known to be.
             Rejected: the service refused drafts that it could have broadcast, or a tracking id.
@@ -176,13 +164,11 @@ class Drafts:
         concurrency: int | None = None,
         chunk: int = CHUNK,
     ) -> UpdateStream[TrackingPair]:
-        """`broadcast_with_tracking` for any number (section "Broadcast with Tracking"): results as they come.
-
-        Gives an `UpdateStream`.
+        """`broadcast_with_tracking` for any number (section "Broadcast with Tracking"): results as they arrive.
 
         Args:
             tracking_ids: pairs of a draft's id and its tracking id, or a mapping.
-            concurrency: the most chunks in flight, the client's own limit unless given.
+            concurrency: the most chunks in flight, by default the client's own limit.
             chunk: tasks in a call, 1 to 20.
         """
         in_flight = self._session.limiter.at_most(concurrency)

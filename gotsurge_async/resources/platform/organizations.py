@@ -1,5 +1,6 @@
-"""`gs.platform.organizations`: the merchants whom a platform partner manages."""
+"""`gs.platform.organizations` and `gs.platform.users`: a platform partner's merchants, and their people."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import attrs
@@ -9,12 +10,15 @@ from gotsurge_async.api.endpoints import (
     ORGANIZATIONS_GET,
     ORGANIZATIONS_LIST,
     ORGANIZATIONS_ROLES,
+    USERS_INVITE,
     Endpoint,
 )
 from gotsurge_async.calls.session import Session
 from gotsurge_async.codec import Codec, unreadable
 from gotsurge_async.errors import GotSurgeError, InvalidData, OutcomeUnknown, Problem, UnreadableAnswer
 from gotsurge_async.models.platform import (
+    Invitation,
+    InvitationRequest,
     Organization,
     OrganizationAnswer,
     OrganizationPage,
@@ -22,11 +26,12 @@ from gotsurge_async.models.platform import (
     Role,
     RoleList,
 )
+from gotsurge_async.models.tasks import Message
 from gotsurge_async.resources.listing import Listing, listing
 from gotsurge_async.resources.reading import reader
 from gotsurge_async.transports.base import Response
 
-__all__ = ["Organizations"]
+__all__ = ["Organizations", "Users"]
 
 _RESERVED = frozenset(("root", "sysadmin", "admin", "sys", "system", "freelancedriver"))
 _PROTECTED = ("versafleet", "gotsurge")
@@ -41,8 +46,8 @@ class Organizations:
     async def create(self, business_name: str, *, timeout: float | None = None) -> Organization:
         """Create an organization (section "Create Associated Organization").
 
-        Never repeated. When the answer was lost, the organization is looked for by its name, which no two can have:
-        found in the list, it is returned.
+        Never repeated. When the answer was lost, the list is searched for the name, which is unique; an organization
+        with it is returned.
 
         Args:
             business_name: letters, digits, space, dash and underscore; no reserved word; unique.
@@ -59,10 +64,10 @@ class Organizations:
             body = OrganizationRequest(business_name=business_name)
             return await _organization(session, ORGANIZATIONS_CREATE, body=body)
         except OutcomeUnknown as error:
-            found = await _find(session, business_name)
-            if found is None:
+            organization = await _find(session, business_name)
+            if organization is None:
                 raise error from None
-            return found
+            return organization
 
     async def get(self, org_id: str, *, timeout: float | None = None) -> Organization:
         """Read an organization (section "Associated Organization Detail"). Safe to repeat.
@@ -83,7 +88,7 @@ class Organizations:
         return _listing(self._session, per_page)
 
     async def roles(self, org_id: str, *, timeout: float | None = None) -> tuple[Role, ...]:
-        """List what a user can be in an organization (section "List Roles"). Safe to repeat.
+        """List the roles of users in an organization (section "List Roles"). Safe to repeat.
 
         Args:
             timeout: seconds for the whole of it, see `GotSurge.with_options`.
@@ -97,7 +102,7 @@ class Organizations:
 
 
 def _listing(session: Session, per_page: int = 200) -> Listing[OrganizationPage, Organization]:
-    return listing(session, ORGANIZATIONS_LIST, "organizations", per_page=per_page, read=reader(OrganizationPage))
+    return listing(session, ORGANIZATIONS_LIST, OrganizationPage, "organizations", per_page=per_page)
 
 
 async def _organization(session: Session, endpoint: Endpoint[OrganizationAnswer], **call: Any) -> Organization:
@@ -109,38 +114,72 @@ async def _find(session: Session, business_name: str) -> Organization | None:
         async for organization in _listing(session):
             if organization.business_name == business_name:
                 return organization
-    except GotSurgeError:  # then it is as unknown as before
-        return None
+    except GotSurgeError:  # then the outcome stays unknown
+        pass
     return None
 
 
 def _read_organization(codec: Codec, answer: Response) -> Organization:
-    found = codec.decode(answer.body, OrganizationAnswer)
-    if found.organization is None:
-        problems = [Problem(path, why) for path, why in unreadable(found).items()]
+    content = codec.decode(answer.body, OrganizationAnswer)
+    if content.organization is None:
+        problems = [Problem(path, why) for path, why in unreadable(content).items()]
         raise UnreadableAnswer("the answer names no organization", problems)
-    return found.organization
+    return content.organization
 
 
 def _check_name(name: str) -> None:
-    problems = _name_problems("business_name", name)
+    if not isinstance(name, str):
+        raise InvalidData("", [Problem("business_name", f"expected text, not {name!r:.40}", name)])
+    lower = name.strip().lower()
+    problems = [] if lower else [Problem("business_name", "must not be blank", name)]
+    # The document does not say which letters the service takes: those of other scripts are left for it to judge.
+    odd = sorted({character for character in name if not (character.isalnum() or character in " -_")})
+    if odd:
+        allowed = f"consists of letters, digits, space, dash and underscore, not {' '.join(map(repr, odd))}"
+        problems.append(Problem("business_name", allowed, name))
+    if lower in _RESERVED:
+        problems.append(Problem("business_name", "is a reserved word", name))
+    problems += [Problem("business_name", f"must not contain {word!r}", name) for word in _PROTECTED if word in lower]
     if problems:
         raise InvalidData("", problems)
 
 
-def _name_problems(path: str, name: str) -> "list[Problem]":
-    if not isinstance(name, str):
-        return [Problem(path, f"expected text, not {name!r:.40}", name)]
-    lower = name.strip().lower()
-    found = []
-    if not lower:
-        found.append(Problem(path, "must not be blank", name))
-    # Which letters the service takes is not said: those of other scripts are left for it to judge.
-    odd = sorted({character for character in name if not (character.isalnum() or character in " -_")})
-    if odd:
-        why = f"consists of letters, digits, space, dash and underscore, not {' '.join(map(repr, odd))}"
-        found.append(Problem(path, why, name))
-    if lower in _RESERVED:
-        found.append(Problem(path, "is a reserved word", name))
-    found += [Problem(path, f"must not contain {word!r}", name) for word in _PROTECTED if word in lower]
-    return found
+@attrs.frozen
+class Users:
+    """Invite people into organizations."""
+
+    _session: Session
+
+    async def invite(
+        self, emails: str | Sequence[str], *, org_id: str, role_id: str, timeout: float | None = None
+    ) -> Message:
+        """Invite people into an organization (section "Invite User"). Only the platform partner's OrgAdmin may.
+
+        Never repeated when the answer was lost: all of them might be invited twice.
+
+        Args:
+            emails: one address, or several.
+            org_id: an organization of the partner.
+            role_id: one of ``gs.platform.organizations.roles(org_id)``.
+            timeout: seconds for the whole of it, see `GotSurge.with_options`.
+
+        Raises:
+            InvalidData: no address, or text that is not one.
+            Rejected: the service invites no one.
+            OutcomeUnknown: it is not known whether they were invited.
+        """
+        addresses = (emails,) if isinstance(emails, str) else tuple(emails)
+        problems = [
+            Problem(f"emails[{number}]", "is not an email address", address)
+            for number, address in enumerate(addresses)
+            if not _may_be_email(address)
+        ]
+        if problems or not addresses:
+            raise InvalidData("", problems or [Problem("emails", "name at least one address")])
+        invitation = Invitation(emails=addresses, org_id=org_id, role_id=role_id)
+        return await self._session.within(timeout).call(USERS_INVITE, body=InvitationRequest(user=invitation))
+
+
+def _may_be_email(text: str) -> bool:
+    name, _, host = text.rpartition("@")
+    return bool(name and host) and not any(character.isspace() for character in text)

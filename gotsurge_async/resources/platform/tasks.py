@@ -1,6 +1,6 @@
 """`gs.platform.tasks`: tasks of a platform partner and its organizations."""
 
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Literal, Unpack
 
 import attrs
@@ -13,75 +13,27 @@ from gotsurge_async.api.endpoints import (
     PLATFORM_TASKS_LIST,
 )
 from gotsurge_async.calls.create import PushStream
-from gotsurge_async.calls.session import Session
 from gotsurge_async.codec.given import OrderLike
 from gotsurge_async.errors import UsageError
 from gotsurge_async.models.platform import TaskPage, UpdatedTasks
-from gotsurge_async.models.tasks import CreatedTasks, Task, TaskChanges
+from gotsurge_async.models.tasks import Task, TaskChanges
 from gotsurge_async.money import Money
 from gotsurge_async.resources.converging import update_task
-from gotsurge_async.resources.creating import create
 from gotsurge_async.resources.listing import Listing, listing
 from gotsurge_async.resources.platform.batches import TrackingPair, TrackingPairs, UpdateStream, tracking_stream
-from gotsurge_async.resources.reading import (
-    check_tracking_ids,
-    reader,
-    task_of,
-    tracking_request,
-)
-from gotsurge_async.resources.waiting import Until, wait_for
+from gotsurge_async.resources.reading import check_tracking_ids, reader, tracking_request
+from gotsurge_async.resources.tasks import TaskCalls
 
 __all__ = ["PlatformTasks"]
 
 
 @attrs.frozen
-class PlatformTasks:
+class PlatformTasks(TaskCalls):
     """Create, list, read and change tasks. Only the platform partner's OrgAdmin may."""
 
-    _session: Session
-
-    async def create(
-        self,
-        orders: Sequence[OrderLike],
-        *,
-        validate: bool = False,
-        max_price: Money | None = None,
-        timeout: float | None = None,
-    ) -> CreatedTasks:
-        """Create and broadcast 1 to 20 orders in one call (section "Platform Partners", "Create Tasks").
-
-        Drivers are asked at once. Never repeated when the answer was lost: ``gs.platform.drafts`` is the way that can
-        be repeated. An order's ``org_id`` says for which organization it is; the partner itself unless given.
-
-        Returns:
-            One task for each order, in the order of ``orders``. An answer that names another order, fewer or more tasks
-            than orders, or one task twice is never returned: it is `OutcomeUnknown`.
-
-        Args:
-            orders: each an `Order`, or a dict of its fields as the API writes them.
-            validate: refuse orders that `gotsurge push` would refuse, see `check_order`, before anything is sent.
-            max_price: with ``validate`` the greatest amount that an order may have, see `check_order`; without it 1000
-                units of the order's currency.
-            timeout: seconds for the whole of it, see `GotSurge.with_options`.
-
-        Raises:
-            InvalidData: what is no order, or is a faulty one; every fault with its path. Nothing was sent.
-            UsageError: ``max_price`` is no `Money`, or given without ``validate``. Nothing was sent.
-            TooManyInOneCall: more than 20: `create_all` takes any number.
-            Rejected: the service refused the chunk.
-            OutcomeUnknown: it is not known whether the orders were created. If an answer came that does not fit them,
-                the error's ``done`` holds the tasks that are certain, and ``rows`` the indices of the orders in doubt.
-            NotSent: they certainly were not.
-        """
-        session = self._session.within(timeout)
-        return await create(
-            session,
-            PLATFORM_TASKS_CREATE,
-            orders,
-            helper="gs.platform.tasks.create_all(orders)",
-            validate=validate,
-            max_price=max_price,
-        )
+    _create = PLATFORM_TASKS_CREATE
+    _get = PLATFORM_TASKS_GET
+    _any_number = "gs.platform.tasks.create_all(orders)"
 
     def create_all(
         self,
@@ -96,7 +48,7 @@ class PlatformTasks:
         (section "Platform Partners", "Create Tasks").
 
         Args:
-            concurrency: the most chunks in flight, the client's own limit unless given.
+            concurrency: the most chunks in flight, by default the client's own limit.
             chunk: orders in a call, 1 to 20.
             validate, max_price: see `GotSurge.push`.
         """
@@ -113,13 +65,11 @@ class PlatformTasks:
     def list(self, *, per_page: int = 200, order: Literal["asc", "desc"] = "asc") -> Listing[TaskPage, Task]:
         """List the tasks of the partner and its organizations (section "Platform Partners", "Task List").
 
-        Safe to repeat.
-
-        ``async for task in gs.platform.tasks.list()`` reads all pages; see `Listing`. Whether drafts are among them is
-        not promised.
+        Safe to repeat. ``async for task in gs.platform.tasks.list()`` reads all pages; see `Listing`. The document does
+        not say whether drafts are among them.
 
         Args:
-            per_page: how many tasks to ask for at once; the service may give less.
+            per_page: how many tasks to ask for at once; the service may return fewer.
             order: "asc" or "desc".
 
         Raises:
@@ -127,38 +77,8 @@ class PlatformTasks:
         """
         if order not in ("asc", "desc"):
             raise UsageError(f'the order is "asc" or "desc", not {order!r}')
-        return listing(
-            self._session,
-            PLATFORM_TASKS_LIST,
-            "tasks",
-            per_page=per_page,
-            query={"order": order},
-            read=reader(TaskPage),
-        )
-
-    async def get(self, task_id: str, *, timeout: float | None = None) -> Task:
-        """Read a task (section "Platform Partners", "Task Detail"). Safe to repeat.
-
-        Args:
-            timeout: seconds for the whole of it, see `GotSurge.with_options`.
-
-        Returns:
-            The task. Its ``version_rev`` is what `update` needs; it is None when the service names it nowhere.
-
-        Raises:
-            NotFound: no such task, or not this account's.
-        """
-        return await self._session.within(timeout).call(
-            PLATFORM_TASKS_GET, path={"task_id": task_id}, read=task_of(task_id)
-        )
-
-    async def wait(self, task_id: str, *, until: Until = None, timeout: float | None = None) -> Task:
-        """Wait until a task has been in a status, or is at its end, as `gs.tasks.wait` does (section "Order Statuses").
-
-        Args:
-            timeout: seconds; unless given, for as long as it takes.
-        """
-        return await wait_for(self.get, task_id, until, timeout, self._session.clock)
+        query = {"order": order}
+        return listing(self._session, PLATFORM_TASKS_LIST, TaskPage, "tasks", per_page=per_page, query=query)
 
     async def update(
         self,
@@ -174,7 +94,7 @@ class PlatformTasks:
             task = await gs.platform.tasks.get(task_id)
             task = await gs.platform.tasks.update(task, group_tag="MV Example", officer_contact=None)
 
-        Only what is given is sent; None clears. The revision guards it: an update made from an old one changes nothing.
+        Only the given fields are sent; None clears one. An update made from an old revision changes nothing.
 
         Converges: when the answer was lost, the task is read. If it has a new revision and shows the changes, they are
         done; if it still has the old revision they are sent again.
@@ -192,11 +112,11 @@ class PlatformTasks:
         Raises:
             UsageError: nothing to change, or no revision to make the change from.
             InvalidData: a field that cannot be updated; a price that is not `Money`; amounts in two currencies; a time
-                without a zone; what does not fit its field. Every fault with its path; nothing was sent.
-            VersionConflict: somebody changed the task since: its ``task`` is the newest, if the service tells.
+                without a zone; a value that does not fit its field. Every fault with its path; nothing was sent.
+            VersionConflict: the task has changed since: its ``task`` is the newest, if the service shows its revision.
             Rejected: the service refused the change.
-            OutcomeUnknown: the answer was lost, again and again, and the task does not show what became of it; or it
-                has changed since, and shows a field in no form that can be compared.
+            OutcomeUnknown: the answer was lost, again and again, and the task does not show the outcome; or it has
+                changed since, and shows a field in no form that can be compared.
         """
         return await update_task(self._session.within(timeout), task, version_rev, changes)
 
@@ -211,7 +131,7 @@ class PlatformTasks:
 
         Raises:
             TooManyInOneCall: more than 20: `patch_all_tracking_ids` takes any number.
-            UsageError, InvalidData: what can be no task's id, or no tracking id; nothing was sent.
+            UsageError, InvalidData: an id that can name no task, or no tracking id; nothing was sent.
             NotFound: one of the ids is no task of this account's; then none was changed.
         """
         check_tracking_ids(tracking_ids, "gs.platform.tasks.patch_all_tracking_ids(pairs)")
@@ -225,13 +145,11 @@ class PlatformTasks:
         concurrency: int | None = None,
         chunk: int = CHUNK,
     ) -> UpdateStream[TrackingPair]:
-        """`patch_tracking_ids` for any number (section "Patch Tracking IDs"): chunks of at most 20.
-
-        Gives an `UpdateStream`, whose results come as they are known.
+        """`patch_tracking_ids` for any number (section "Patch Tracking IDs"): results as they arrive.
 
         Args:
             tracking_ids: pairs of a task's id and its new tracking id, or a mapping.
-            concurrency: the most chunks in flight, the client's own limit unless given.
+            concurrency: the most chunks in flight, by default the client's own limit.
             chunk: tasks in a call, 1 to 20.
         """
         in_flight = self._session.limiter.at_most(concurrency)

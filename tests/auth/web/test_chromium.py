@@ -90,7 +90,7 @@ async def test_two_tabs_at_once_beside_other_cookies(service: Partner, page: Pag
 
 
 async def test_refusal(service: Partner, page: Page) -> None:
-    """A person who refuses is told, and nothing is kept."""
+    """A person who refuses sees that, and nothing is kept."""
     await page.goto(service.url("start"))
     await sign_in(page)
     await page.get_by_role("button", name="Refuse").click()

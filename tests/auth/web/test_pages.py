@@ -138,7 +138,7 @@ def test_cookies_in_several_headers_count_together() -> None:
     assert by_lower_name(headers) == {"cookie": "a=1; b=2", "origin": "x"}
 
 
-async def test_a_code_that_is_refused_is_told(service: Partner, browser: Pages, simulator: Simulator) -> None:
+async def test_a_code_that_is_refused_is_reported(service: Partner, browser: Pages, simulator: Simulator) -> None:
     """When GotSurge does not take the code, or cannot be asked, a page says so and nothing is kept."""
     back = await consent(browser, service.url("start"))
     simulator.order_fault(Fault(operation="auth.exchange", kind="status", status=503))

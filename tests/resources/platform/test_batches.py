@@ -21,7 +21,7 @@ def service(status: int, bad: bytes) -> Handler:
 
 
 async def test_a_chunk_that_is_refused() -> None:
-    """Each item of a refused chunk is told so with the refusal; the other chunks go on."""
+    """Each item of a refused chunk gets the refusal; the other chunks continue."""
     async with client(service(422, b'"b"')) as (gs, _):
         stream = gs.platform.tasks.patch_all_tracking_ids(dict.fromkeys("abcd", "T"), chunk=2, concurrency=1)
         results = [result async for result in stream]

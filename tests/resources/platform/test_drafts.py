@@ -40,9 +40,9 @@ async def test_a_lost_broadcast_is_repeated_and_doubles_nothing(kind: Any, rebro
     async with world(rebroadcast=rebroadcast) as place:
         ids = await drafts(place)
         place.simulator.order_fault(Fault(operation=BROADCAST, when="after", kind=kind, times=1))
-        told = (await place.gs.platform.drafts.broadcast(ids)).updated_tasks
-        assert sorted(task.id for task in told) == sorted(ids)
-        assert {task.current_status for task in told} == {TaskStatus.BROADCASTING}
+        updated = (await place.gs.platform.drafts.broadcast(ids)).updated_tasks
+        assert sorted(task.id for task in updated) == sorted(ids)
+        assert {task.current_status for task in updated} == {TaskStatus.BROADCASTING}
         assert place.simulator.audit()["by_tracking_id"] == {"D-0": 1, "D-1": 1, "D-2": 1}
 
 
@@ -53,12 +53,12 @@ async def test_one_that_is_no_draft_does_not_hold_up_the_others() -> None:
         await place.gs.platform.drafts.broadcast([first])
         place.simulator.move(second, "cancelled")
         place.spy.requests.clear()
-        told = {
+        updated = {
             task.id: task for task in (await place.gs.platform.drafts.broadcast([first, second, third])).updated_tasks
         }
-        assert told[first].current_status == "broadcasting"
-        assert told[second].current_status == "cancelled"
-        assert told[third].current_status == "broadcasting"
+        assert updated[first].current_status == "broadcasting"
+        assert updated[second].current_status == "cancelled"
+        assert updated[third].current_status == "broadcasting"
         assert sent(place.spy.requests[-1]) == {"task_ids": [third]}
 
 
@@ -120,7 +120,7 @@ T2_IS_OUT = answer({"updated_tasks": [{"id": "t2", "tracking_id": "B", "current_
     ],
 )
 async def test_what_the_answer_names_is_done_whatever_the_others_are(read: Response, error: type[Exception]) -> None:
-    """A task that the answer names is told as broadcast, and only the others' fates are open or failed."""
+    """A task that the answer names is returned as broadcast, and only the others' fates are open or failed."""
     for tracked in (False, True):
         async with client(service(T2_IS_OUT, t1=read)) as (gs, _):
             drafts, pairs = gs.platform.drafts, {"t1": "A", "t2": "B"}
@@ -148,7 +148,7 @@ async def test_a_broadcast_whose_tracking_id_fails_is_still_one() -> None:
 
 @pytest.mark.parametrize("status", [None, "", ["broadcasting"], 5])
 async def test_a_refusal_of_tasks_that_tell_no_status_stays_one(status: Any) -> None:
-    """After a refusal, a task that is read without a status is not told as broadcast."""
+    """After a refusal, a task that is read without a status is not returned as broadcast."""
     refusal = answer({"message": "not a draft"}, 409)
     async with client(service(refusal, t1=answer({"id": "t1", "current_status": status}))) as (gs, _):
         with pytest.raises(Rejected, match="not a draft"):
@@ -158,7 +158,7 @@ async def test_a_refusal_of_tasks_that_tell_no_status_stays_one(status: Any) -> 
 
 
 async def test_a_refused_chunk_with_a_task_that_is_out() -> None:
-    """After a refusal, what is past draft is told so, and the drafts that are refused again are not updated."""
+    """After a refusal, tasks past draft are returned as such, and the drafts that are refused again are not updated."""
     refusal = answer({"message": "no"}, 409)
     reads = {f"t{number}": answer({"id": f"t{number}", "current_status": "draft"}) for number in (1, 3)}
     reads["t2"] = answer({"id": "t2", "current_status": "accepted"})
@@ -246,14 +246,14 @@ async def test_any_number_with_tracking() -> None:
 @pytest.mark.parametrize("echo", ["always", "never"])
 @pytest.mark.parametrize("rebroadcast", ["refused", "skipped", "passes"])
 async def test_a_lost_broadcast_with_tracking_brings_the_tracking_ids(rebroadcast: Any, echo: Any) -> None:
-    """When the answer is lost, each task still ends broadcast once and under its tracking id, told or not."""
+    """When the answer is lost, each task still ends broadcast once and under its tracking id, shown or not."""
     async with world(rebroadcast=rebroadcast, tracking_id_echo=echo) as place:
         ids = await drafts(place)
         operation = "platform.drafts.broadcast_with_tracking"
         place.simulator.order_fault(Fault(operation=operation, when="after", kind="reset", times=1))
         wanted = {task_id: f"T-{number}" for number, task_id in enumerate(ids)}
-        told = (await place.gs.platform.drafts.broadcast_with_tracking(wanted)).updated_tasks
-        assert {task.id: task.tracking_id for task in told} == wanted
+        updated = (await place.gs.platform.drafts.broadcast_with_tracking(wanted)).updated_tasks
+        assert {task.id: task.tracking_id for task in updated} == wanted
         assert place.simulator.audit()["by_tracking_id"] == {"T-0": 1, "T-1": 1, "T-2": 1}
 
 

@@ -39,8 +39,8 @@ async def test_a_bad_name_is_not_sent(name: str, reason: str) -> None:
         assert transport.sent == []
 
 
-async def test_every_rule_that_is_broken_is_told() -> None:
-    """A name with several faults is told all of them."""
+async def test_every_broken_rule_is_reported() -> None:
+    """All faults of a name are reported."""
     async with client([]) as (gs, _):
         with pytest.raises(InvalidData) as caught:
             await gs.platform.organizations.create("GotSurge & VersaFleet")
