@@ -18,8 +18,17 @@ import attrs
 import msgspec
 
 from gotsurge_async import codec
-from gotsurge_async.bulk.after.writing import Rows, WholeFile, defused, ending_of, form_of, key_column_of, rows_of
-from gotsurge_async.bulk.ledger import Identity, Ledger, OrderRow, OrderState, RunInfo, Word, word_of
+from gotsurge_async.bulk.after.writing import (
+    SAMPLE,
+    Rows,
+    WholeFile,
+    defused,
+    ending_of,
+    form_of,
+    key_column_of,
+    rows_of,
+)
+from gotsurge_async.bulk.ledger import Ledger, OrderRow, OrderState, RunInfo, Word, word_of
 from gotsurge_async.bulk.ledger.errors import reading_payload
 from gotsurge_async.bulk.send.load import LEFT_OUT
 from gotsurge_async.bulk.sources import Form
@@ -135,7 +144,7 @@ async def write_results(
             opened = await asyncio.to_thread(_open_files, run, form, folder, at_end)
             sample: Sequence[OrderRow] = ()
             async for rows in ledger.results(run.id):
-                sample = sample or rows[:_SAMPLE]
+                sample = sample or rows[:SAMPLE]
                 await asyncio.to_thread(_write, ledger.path, opened, rows, tally)
             empty = _SOMETIMES - {FILES[word] for word in tally.counts}
             written = {name: file for name, file in opened.items() if name not in empty}
@@ -187,10 +196,6 @@ def try_folder(folder: Path, size: int) -> None:
             Path(name).unlink()
     except OSError as error:
         raise _unwritable(folder, error) from None
-
-
-_SAMPLE = 100
-"""Rows that show which column has the keys."""
 
 
 def _origin(run: RunInfo, form: Form, sample: Sequence[OrderRow]) -> dict[str, str | None]:
@@ -371,57 +376,3 @@ def _finish(files: Iterable[_ResultFile], summary: Summary, empty: Iterable[Path
     told.put_in_place()
     for path in empty:
         path.unlink(missing_ok=True)
-
-
-# --- earlier summaries: how far the ledger had come when they were written -------------------------------------------
-
-_NEWEST = 50
-"""How many summaries are looked at, the newest by name."""
-
-
-class _Told(msgspec.Struct):
-    ledger_id: str = ""
-    ledger_counter: int = 0
-    created: int = 0
-
-
-async def refuse_older(ledger: Ledger, folder: Path) -> None:
-    """Refuse an older copy of a ledger, as far as the summaries in a folder know of a newer one.
-
-    Raises:
-        LedgerOlder: a summary of this ledger counts more than it does.
-    """
-    identity = await ledger.identity()
-    if identity is not None:
-        newest, where = await asyncio.to_thread(newest_in, folder, identity.name)
-        await ledger.refuse_older(Identity(identity.id, newest), where)
-
-
-def newest_in(folder: Path, ledger_id: str) -> tuple[int, str]:
-    """The highest counter in the summaries of a ledger, and the file that has it; 0 if there is none."""
-    highest, where = 0, ""
-    try:
-        files = sorted(folder.glob("*-summary.json"), key=lambda file: file.name, reverse=True)[:_NEWEST]
-    except OSError:
-        return highest, where
-    for file in files:
-        try:
-            told = msgspec.json.decode(file.read_bytes(), type=_Told)
-        except (OSError, ValueError):  # not ours, or not whole: it proves nothing
-            continue
-        if told.ledger_id == ledger_id and told.ledger_counter > highest:
-            highest, where = told.ledger_counter, str(file)
-    return highest, where
-
-
-def runs_in(folder: Path, ledger_id: str) -> list[tuple[str, Path]]:
-    """The runs of a ledger of which a folder has a summary with created orders: of each its id and that file."""
-    runs: list[tuple[str, Path]] = []
-    for path in sorted(folder.glob("*-summary.json")):
-        try:
-            summary = msgspec.json.decode(path.read_bytes(), type=_Told)
-        except (OSError, ValueError):  # not ours, or not whole: it proves nothing
-            continue
-        if summary.ledger_id == ledger_id and summary.created:
-            runs.append((path.name.removesuffix("-summary.json"), path))
-    return runs

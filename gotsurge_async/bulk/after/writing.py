@@ -213,6 +213,10 @@ def _moment(text: str) -> datetime | None:
 # --- which column has the keys ----------------------------------------------------------------------------------------
 
 
+SAMPLE = 100
+"""Orders that show which column has the keys."""
+
+
 def key_column_of(columns: Sequence[str] | None, sample: Sequence[OrderRow]) -> str | None:
     """The column, or field, in which every order of a sample has its key."""
     records = [(row.key, _record(columns, row)) for row in sample]

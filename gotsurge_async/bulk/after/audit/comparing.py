@@ -18,9 +18,8 @@ import attrs
 from gotsurge_async import codec
 from gotsurge_async.bulk.after.audit.notes import MISSING, Notes, Seen, facts_of, other_pickup, seen_of
 from gotsurge_async.bulk.after.lookup import names_of, task_reader
+from gotsurge_async.bulk.after.reading import TASK_ID, read_result_file, runs_in
 from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
-from gotsurge_async.bulk.after.resolve import read_created
-from gotsurge_async.bulk.after.results import runs_in
 from gotsurge_async.bulk.ledger import CLAIMED, DOUBTFUL, LIVE, Ledger, Mode, OrderRow, OrderState, RunInfo, RunState
 from gotsurge_async.bulk.ledger.errors import open_words, reading_payload
 from gotsurge_async.calls.create import stops_all
@@ -179,11 +178,12 @@ class Audit:
         for run in (run for run in runs if run.archived_in is None):
             for path in await asyncio.to_thread(_created_files, folder, run.id):
                 try:
-                    rows = await read_created(self.ledger, run.id, path)
+                    key_column, rows = await read_result_file(self.ledger, run.id, path)
                 except ConfigError as error:
                     yield Finding(kind=Kind.FILE, run=run.id, key="", details=str(error))
                     continue
-                async for block in chunks_of(rows, _BLOCK):
+                named = ((row.line, row.text(key_column), row.text(TASK_ID)) for row in rows)
+                async for block in chunks_of(named, _BLOCK):
                     missing = await self._notes.ask(self._notes.not_indexed, block)
                     if not missing:
                         continue
