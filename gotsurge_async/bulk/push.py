@@ -9,9 +9,8 @@ import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK, PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST, TASKS_GET, Endpoint
-from gotsurge_async.bulk.after.first_pushed import look_up_first_pushed
 from gotsurge_async.bulk.after.lookup import find_unused_drafts
-from gotsurge_async.bulk.after.reconcile import Reconciler
+from gotsurge_async.bulk.after.reconcile import Reconciler, look_up_first_pushed
 from gotsurge_async.bulk.ledger import (
     UNDO,
     WITH_DRAFT,

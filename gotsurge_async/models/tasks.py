@@ -129,6 +129,8 @@ class TaskStatus(OpenEnum):
         return self in _TERMINAL
 
 
+ENDED_EARLY = frozenset((TaskStatus.CANCELLED, TaskStatus.EXPIRED))
+"""The statuses of a task that no driver will deliver."""
 _PAST_DRAFT = frozenset(TaskStatus.__members__.values()) - {TaskStatus.DRAFT, TaskStatus.PENDING_BROADCAST}
 _TERMINAL = frozenset(
     (

@@ -141,7 +141,7 @@ async def _rows(ledger: Ledger, run_id: str, keys: set[str], in_doubt: frozenset
     return rows
 
 
-def _fault(file: str, one: Resolution, rule: str) -> Fault:
+def _fault(one: Resolution, rule: str, file: str) -> Fault:
     return Fault(file=file, line=one.line, column=one.key, rule=rule)
 
 
@@ -150,9 +150,9 @@ def _repeated(resolutions: Sequence[Resolution], file: str) -> Iterator[Fault]:
     tasks: dict[str, Resolution] = {}
     for one in resolutions:
         if keys.setdefault(one.key, one) is not one:
-            yield _fault(file, one, "is spoken of twice: one order, one word")
+            yield _fault(one, "is spoken of twice: one order, one word", file)
         elif one.task_id is not None and tasks.setdefault(one.task_id, one) is not one:
-            yield _fault(file, one, f"task {one.task_id} is said to be {tasks[one.task_id].key} too")
+            yield _fault(one, f"task {one.task_id} is said to be {tasks[one.task_id].key} too", file)
 
 
 async def _contradictions(
@@ -176,18 +176,18 @@ async def _contradictions(
             run_id, state, _ = owners[one.key]
             others.setdefault((run_id, state), []).append(one)
         elif row is None:
-            faults.append(_fault(file, one, f"run {info.id} has no such order"))
+            faults.append(_fault(one, f"run {info.id} has no such order", file))
         elif row.state not in in_doubt:
             if not _is_recorded(one, row):
                 as_ = f" as {row.task_id}" if row.state is OrderState.CREATED and row.task_id else ""
-                faults.append(_fault(file, one, f"is {in_words(row.state, held=True)}{as_}, not in doubt"))
+                faults.append(_fault(one, f"is {in_words(row.state, held=True)}{as_}, not in doubt", file))
         elif _may_become_untrue(one, row, now):
             why = open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
-            faults.append(_fault(file, one, f"{why}: decide after that"))
+            faults.append(_fault(one, f"{why}: decide after that", file))
         elif one.task_id is not None and row.task_id and one.task_id != row.task_id:
-            faults.append(_fault(file, one, f"task {row.task_id} is recorded for it, and no other can be its own"))
+            faults.append(_fault(one, f"task {row.task_id} is recorded for it, and no other can be its own", file))
         elif one.task_id is not None and recorded.get(one.task_id, row.id) != row.id:
-            faults.append(_fault(file, one, f"task {one.task_id} is recorded for another order"))
+            faults.append(_fault(one, f"task {one.task_id} is recorded for another order", file))
     return [*(_of_another_run(info, *owner, orders, file) for owner, orders in others.items()), *faults]
 
 
@@ -195,7 +195,7 @@ def _of_another_run(info: RunInfo, run_id: str, state: OrderState, orders: Seque
     """One fault for all orders that another run has: a file of a whole run has one cause."""
     how = f": gotsurge resolve {run_id}" if state in DOUBTFUL else ", not in doubt"
     if len(orders) == 1:
-        return _fault(file, orders[0], f"is {in_words(state)} in run {run_id}{how}")
+        return _fault(orders[0], f"is {in_words(state)} in run {run_id}{how}", file)
     many = number_of(len(orders), "order is", "orders are")
     instead = f", not in {info.id}" if state in DOUBTFUL else ""
     return Fault(file=file, rule=f"{many} {in_words(state)} in run {run_id}{instead}{how}")
@@ -221,7 +221,7 @@ async def _disproved(
         else:
             wrong = f"GotSurge has no task {task_id}" if one.task_id is not None else ""
         if wrong:
-            faults.append(_fault(file, one, wrong))
+            faults.append(_fault(one, wrong, file))
     return faults
 
 

@@ -17,13 +17,13 @@ import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.bulk.after.audit.notes import MISSING, Notes, Seen, facts_of, other_pickup, seen_of
-from gotsurge_async.bulk.after.lookup import names_of, task_reader
+from gotsurge_async.bulk.after.lookup import NO_TASK_LIST, call_each, names_of, task_reader
 from gotsurge_async.bulk.after.reading import TASK_ID, read_result_file, runs_in
 from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
 from gotsurge_async.bulk.ledger import CLAIMED, DOUBTFUL, LIVE, Ledger, Mode, OrderRow, OrderState, RunInfo, RunState
 from gotsurge_async.bulk.ledger.errors import open_words, reading_payload
 from gotsurge_async.calls.create import stops_all
-from gotsurge_async.calls.stream import Batcher, chunks_of
+from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cancellation import uninterrupted
 from gotsurge_async.client import GotSurge
 from gotsurge_async.errors import CallError, ConfigError, Forbidden, NotFound, NotSent, SignInNeeded
@@ -321,13 +321,12 @@ class Audit:
             CallError, SignInNeeded: one could not be read; those before it are noted.
         """
         left = len(task_ids) if self.most_reads is None or not limited else max(0, self.most_reads - self.reads)
-        read = task_reader(gs, mode)
+        get = task_reader(gs, mode)
 
-        async def look_up(chunk: Sequence[str]) -> tuple[str, Seen]:
-            (task_id,) = chunk
+        async def read(task_id: str) -> tuple[str, Seen]:
             self.reads += 1
             try:
-                seen = seen_of(await read(task_id))
+                seen = seen_of(await get(task_id))
             except NotFound:
                 seen = Seen(problem=MISSING)
             except Forbidden as error:
@@ -343,8 +342,7 @@ class Audit:
         done: dict[str, Seen] = {}
         fresh: dict[str, Seen] = {}
         try:
-            concurrency = gs.session.limiter.at_most(None)
-            async with Batcher(task_ids[:left], look_up, size=1, concurrency=concurrency) as answers:
+            async with call_each(gs, task_ids[:left], read) as answers:
                 async for task_id, seen in answers:
                     fresh[task_id] = seen
                     if len(fresh) == _SAVED:
@@ -380,9 +378,7 @@ class Audit:
                 number += 1
                 self.progress(self.orders, self.reads, 0.0)
         except (Forbidden, NotFound):
-            self.remarks.append(
-                "this account has no Task List, as plain partners have none: keys that are live twice cannot be seen"
-            )
+            self.remarks.append(f"{NO_TASK_LIST}: keys that are live twice cannot be seen")
             return False
         finally:
             await pages.aclose()
