@@ -26,9 +26,8 @@ from gotsurge_async.bulk.ledger import (
 from gotsurge_async.bulk.ledger.locks import LEASE_SECONDS
 from gotsurge_async.bulk.ledger.sql.admission import NO_EVIDENCE, Evidence
 from gotsurge_async.bulk.send.brakes import Brakes, BrakeWatch, LimitReached
-from gotsurge_async.bulk.send.chunks import ChunkSender, OnRefusedChunk, Results
+from gotsurge_async.bulk.send.chunks import ChunkSender, DirectSender, OnRefusedChunk, Results
 from gotsurge_async.bulk.send.claims import CLAIM_LIFE
-from gotsurge_async.bulk.send.direct import DirectSender
 from gotsurge_async.bulk.send.entering import Entering
 from gotsurge_async.bulk.send.load import Loader
 from gotsurge_async.bulk.send.two_phase import TwoPhaseSender

@@ -94,13 +94,13 @@ async def resolve(
         rows = await _rows(ledger, run_id, {one.key for one in resolutions}, in_doubt)
         new = [one for one in resolutions if one.key in rows and rows[one.key].state in in_doubt]
         faults = [
-            *_repeated(resolutions, file),
-            *await _contradictions(ledger, info, resolutions, rows, in_doubt, file),
+            *_repeated(resolutions),
+            *await _contradictions(ledger, info, resolutions, rows, in_doubt),
         ]
         if not faults and connect is not None:
-            faults = await _disproved(connect, info, new, rows, file)
+            faults = await _disproved(connect, info, new, rows)
         if faults:
-            faults.sort(key=lambda fault: fault.line or 0)
+            faults = [attrs.evolve(fault, file=file) for fault in sorted(faults, key=lambda fault: fault.line or 0)]
             raise UnusableSource(f"{file} has faults", faults, len(faults))
         tasks = {one.key: one.task_id for one in new}
         if run is not None:
@@ -141,18 +141,18 @@ async def _rows(ledger: Ledger, run_id: str, keys: set[str], in_doubt: frozenset
     return rows
 
 
-def _fault(one: Resolution, rule: str, file: str) -> Fault:
-    return Fault(file=file, line=one.line, column=one.key, rule=rule)
+def _fault(one: Resolution, rule: str) -> Fault:
+    return Fault(file="", line=one.line, column=one.key, rule=rule)
 
 
-def _repeated(resolutions: Sequence[Resolution], file: str) -> Iterator[Fault]:
+def _repeated(resolutions: Sequence[Resolution]) -> Iterator[Fault]:
     keys: dict[str, Resolution] = {}
     tasks: dict[str, Resolution] = {}
     for one in resolutions:
         if keys.setdefault(one.key, one) is not one:
-            yield _fault(one, "is spoken of twice: one order, one word", file)
+            yield _fault(one, "is spoken of twice: one order, one word")
         elif one.task_id is not None and tasks.setdefault(one.task_id, one) is not one:
-            yield _fault(one, f"task {one.task_id} is said to be {tasks[one.task_id].key} too", file)
+            yield _fault(one, f"task {one.task_id} is said to be {tasks[one.task_id].key} too")
 
 
 async def _contradictions(
@@ -161,7 +161,6 @@ async def _contradictions(
     resolutions: Sequence[Resolution],
     rows: Mapping[str, OrderRow],
     in_doubt: frozenset[OrderState],
-    file: str,
 ) -> list[Fault]:
     """The decisions that the ledger's own knowledge contradicts."""
     named = [one.task_id for one in resolutions if one.task_id is not None]
@@ -176,29 +175,29 @@ async def _contradictions(
             run_id, state, _ = owners[one.key]
             others.setdefault((run_id, state), []).append(one)
         elif row is None:
-            faults.append(_fault(one, f"run {info.id} has no such order", file))
+            faults.append(_fault(one, f"run {info.id} has no such order"))
         elif row.state not in in_doubt:
             if not _is_recorded(one, row):
                 as_ = f" as {row.task_id}" if row.state is OrderState.CREATED and row.task_id else ""
-                faults.append(_fault(one, f"is {in_words(row.state, held=True)}{as_}, not in doubt", file))
+                faults.append(_fault(one, f"is {in_words(row.state, held=True)}{as_}, not in doubt"))
         elif _may_become_untrue(one, row, now):
             why = open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
-            faults.append(_fault(one, f"{why}: decide after that", file))
+            faults.append(_fault(one, f"{why}: decide after that"))
         elif one.task_id is not None and row.task_id and one.task_id != row.task_id:
-            faults.append(_fault(one, f"task {row.task_id} is recorded for it, and no other can be its own", file))
+            faults.append(_fault(one, f"task {row.task_id} is recorded for it, and no other can be its own"))
         elif one.task_id is not None and recorded.get(one.task_id, row.id) != row.id:
-            faults.append(_fault(one, f"task {one.task_id} is recorded for another order", file))
-    return [*(_of_another_run(info, *owner, orders, file) for owner, orders in others.items()), *faults]
+            faults.append(_fault(one, f"task {one.task_id} is recorded for another order"))
+    return [*(_of_another_run(info, *owner, orders) for owner, orders in others.items()), *faults]
 
 
-def _of_another_run(info: RunInfo, run_id: str, state: OrderState, orders: Sequence[Resolution], file: str) -> Fault:
+def _of_another_run(info: RunInfo, run_id: str, state: OrderState, orders: Sequence[Resolution]) -> Fault:
     """One fault for all orders that another run has: a file of a whole run has one cause."""
     how = f": gotsurge resolve {run_id}" if state in DOUBTFUL else ", not in doubt"
     if len(orders) == 1:
-        return _fault(orders[0], f"is {in_words(state)} in run {run_id}{how}", file)
+        return _fault(orders[0], f"is {in_words(state)} in run {run_id}{how}")
     many = number_of(len(orders), "order is", "orders are")
     instead = f", not in {info.id}" if state in DOUBTFUL else ""
-    return Fault(file=file, rule=f"{many} {in_words(state)} in run {run_id}{instead}{how}")
+    return Fault(file="", rule=f"{many} {in_words(state)} in run {run_id}{instead}{how}")
 
 
 async def _disproved(
@@ -206,7 +205,6 @@ async def _disproved(
     info: RunInfo,
     resolutions: Sequence[Resolution],
     rows: Mapping[str, OrderRow],
-    file: str,
 ) -> list[Fault]:
     """The decisions that GotSurge contradicts: each task that is named, or recorded, is read."""
     ids = {one: task_id for one in resolutions if (task_id := one.task_id or rows[one.key].task_id)}
@@ -221,7 +219,7 @@ async def _disproved(
         else:
             wrong = f"GotSurge has no task {task_id}" if one.task_id is not None else ""
         if wrong:
-            faults.append(_fault(one, wrong, file))
+            faults.append(_fault(one, wrong))
     return faults
 
 

@@ -97,7 +97,7 @@ class Summary:
     left_out_file: str | None = None
     """The file with these rows."""
     files: Mapping[str, str]
-    """The paths of the result files: created, refused, unprocessed, in_doubt and summary, and cancelled and changed where
+    """The paths of the result files: created, refused, unprocessed, in_doubt and summary, and cancelled and changed if
     there are such orders; empty if none were written."""
     reasons: Sequence[Reason] = ()
     """Why orders were not created: for each verdict the most frequent first, at most ten."""

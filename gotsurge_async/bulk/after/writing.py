@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import attrs
 import msgspec
@@ -96,23 +96,6 @@ def ending_of(form: Form) -> str:
     return "tsv" if form.format == "csv" and form.delimiter == "\t" else form.format
 
 
-class Rows(Protocol):
-    """Writes rows of cells to a file."""
-
-    def put(self, rows: Iterable[Sequence[str]]) -> None:
-        """Write rows."""
-        ...
-
-    def end(self) -> None:
-        """Write the end of the file; a second call does nothing."""
-        ...
-
-
-def rows_of(form: Form, stream: IO[bytes]) -> Rows:
-    """A writer of rows of cells to a stream, in a form."""
-    return _BookRows(form, stream) if form.format == "xlsx" else _CsvRows(form, stream)
-
-
 class _CsvRows:
     """A CSV in any encoding. A character of the service's text that it does not have becomes a question mark."""
 
@@ -126,13 +109,13 @@ class _CsvRows:
             stream.write(codecs.BOM_UTF8)
 
     def put(self, rows: Iterable[Sequence[str]]) -> None:
-        """See `Rows`."""
+        """Write rows."""
         delimiter = self._delimiter
         text = b"".join([csv_line(cells, delimiter) for cells in rows])
         self._stream.write(text if self._encoder is None else self._encoder.encode(text.decode()))
 
     def end(self) -> None:
-        """See `Rows`."""
+        """Every row is written already."""
 
 
 _SHEET = "Orders"
@@ -162,7 +145,7 @@ class _BookRows:
         self._ended = False
 
     def put(self, rows: Iterable[Sequence[str]]) -> None:
-        """See `Rows`."""
+        """Write rows."""
         for cells in rows:
             for place, cell in enumerate(cells):
                 if cell:
@@ -180,7 +163,7 @@ class _BookRows:
             self._sheet.write_string(self._row, place, cell[:_LONGEST_CELL])
 
     def end(self) -> None:
-        """See `Rows`."""
+        """Write the end of the file; a second call does nothing."""
         if self._ended:
             return
         self._ended = True  # also if it fails: a workbook that is half closed cannot be closed again
@@ -191,6 +174,15 @@ class _BookRows:
         except XlsxWriterException as error:  # the error of the disk, in a class of xlsxwriter
             cause = error.__context__
             raise (cause if isinstance(cause, OSError) else OSError(str(error))) from None
+
+
+Rows = _CsvRows | _BookRows
+"""Writes rows of cells to a stream, in a form."""
+
+
+def rows_of(form: Form, stream: IO[bytes]) -> Rows:
+    """A writer of rows of cells to a stream, in a form."""
+    return _BookRows(form, stream) if form.format == "xlsx" else _CsvRows(form, stream)
 
 
 def _number(text: str) -> float | None:

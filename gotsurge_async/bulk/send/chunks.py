@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import attrs
 
 from gotsurge_async import codec
-from gotsurge_async.api.endpoints import Endpoint
+from gotsurge_async.api.endpoints import TASKS_CREATE, TASKS_GET, Endpoint
 from gotsurge_async.bulk.ledger import LedgerBusy, LedgerError, OrderOutcome, OrderState, PendingOrder, Run, TaskTaken
 from gotsurge_async.bulk.ledger.errors import names_in
 from gotsurge_async.bulk.send.claims import Claim
@@ -190,6 +190,23 @@ class ChunkSender(ABC):
     @abstractmethod
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
         """End the claim of orders whose answer was lost."""
+
+
+class DirectSender(ChunkSender):
+    """Creates and broadcasts orders; one whose answer was lost is in doubt, and never sent again."""
+
+    endpoint = TASKS_CREATE
+    reads = TASKS_GET
+    needs: ClassVar[tuple[Endpoint[Any], ...]] = (TASKS_CREATE, TASKS_GET)
+    created_as = OrderState.CREATED
+
+    async def _let_go(self, results: Results) -> None:
+        """A created order is done."""
+
+    async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
+        await self._run.record(
+            [OrderOutcome(each.order.id, OrderState.IN_DOUBT, error=str(each.error)) for each in lost]
+        )
 
 
 def _after_refusal(results: Results, choice: OnRefusedChunk) -> tuple[Results, list[Sequence[PendingOrder]]]:
