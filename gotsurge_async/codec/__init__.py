@@ -4,9 +4,9 @@
 give, and writes. `text` has what everybody calls: JSON text in and out. `compiled` makes the hooks fast.
 """
 
+from gotsurge_async.codec.converters import checking
 from gotsurge_async.codec.text import (
     Codec,
-    checking,
     decode,
     decode_names,
     decode_names_of_batch,

@@ -294,3 +294,9 @@ def _with_extra(model: Model, plain: Plain) -> Plain:
             del plain[name]
     ids = {name: value for name, value in extra.items() if type(value) is int and plain.get(name) == str(value)}
     return {**extra, **plain, **ids}
+
+
+USUAL = Structs({})
+READING: cattrs.Converter = converter(USUAL, strict=False)
+checking: cattrs.Converter = converter(USUAL, strict=True)
+"""Checks what users give, and writes all that is written."""

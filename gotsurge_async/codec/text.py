@@ -4,18 +4,16 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from decimal import Decimal
 from typing import Any, NoReturn, TypeVar
 
-import cattrs
 import msgspec
 
 from gotsurge_async.codec.compiled import Structs
-from gotsurge_async.codec.converters import Unfit, converter, says_nothing, task_list
+from gotsurge_async.codec.converters import READING, USUAL, Unfit, checking, converter, says_nothing, task_list
+from gotsurge_async.codec.given import each_made, has_currency, misfits
 from gotsurge_async.errors import InvalidData, Problem, UnreadableAnswer
-from gotsurge_async.models.base import Model, fields_of, is_model
-from gotsurge_async.models.tasks import CreatedTasks, Receipt, TaskChanges, TaskStatus
+from gotsurge_async.models.base import Model, fields_of
+from gotsurge_async.models.tasks import CreatedTasks, Order, Receipt, TaskBatch, TaskChanges, TaskStatus
 from gotsurge_async.money import Money
 
 T = TypeVar("T")
@@ -31,11 +29,6 @@ _ESCAPE = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)
 _PLAIN_NAME = re.compile(r"[\w.:-]+")
 _NAMES_FIRST = re.compile(rb'\{"tracking_id":"([^"\\]+)","invoice_number":"([^"\\]+)"')
 """As most orders are written: the names stand first, and the rest need not be looked at."""
-
-_USUAL = Structs({})
-_reading = converter(_USUAL, strict=False)
-checking: cattrs.Converter = converter(_USUAL, strict=True)
-"""Checks what users give, and writes all that is written."""
 
 
 class _Head(msgspec.Struct, gc=False):
@@ -91,8 +84,8 @@ class Codec:
     """
 
     def __init__(self) -> None:
-        self._structs = _USUAL
-        self.reading: cattrs.Converter = _reading
+        self._structs = USUAL
+        self.reading = READING
         self._learned: Mapping[Any, frozenset[str]] = {}
 
     def decode(self, body: bytes, cls: type[T]) -> T:
@@ -294,48 +287,20 @@ def encode_order(order: Any) -> tuple[bytes, Any]:
         raise InvalidData("" if problems else f"cannot be written as JSON: {error}", problems) from None
 
 
-_WORDS: Mapping[Any, tuple[str, tuple[type, ...]]] = {
-    str: ("text", (str,)),
-    int: ("a whole number", (int,)),
-    float: ("a number", (int, float, Decimal)),
-    bool: ("true or false", (bool,)),
-    Money: ('Money, such as Money.of("2.00", "SGD")', (Money,)),
-    datetime: ("an aware datetime", (datetime,)),
-    dict: ("a dict", (dict,)),
-}
+def written_batch(given: Sequence[Any]) -> tuple[tuple[Order, ...], bytes]:
+    """The orders of one create, and its body.
 
-
-def misfits(model: Model) -> list[Problem]:
-    """What of an object that a program made cannot stand in its field: every fault with its path."""
-    found: list[Problem] = []
-    for field in fields_of(type(model)):
-        value = getattr(model, field.name)
-        if value is None:
-            continue
-        if field.many and not isinstance(value, tuple | list):
-            found.append(Problem(field.name, f"expected several of {_named(field.inner)}, not {_shown(value)}", value))
-            continue
-        for number, each in enumerate(value if field.many else (value,)):
-            step = f"{field.name}[{number}]" if field.many else field.name
-            words, kinds = _WORDS.get(field.inner, (_named(field.inner), (field.inner,)))
-            if is_model(field.inner) and isinstance(each, Model) and isinstance(each, field.inner):
-                found += [Problem(f"{step}.{path}", why, bad) for path, why, bad in misfits(each)]
-            elif field.inner in (int, float) and isinstance(each, float) and not math.isfinite(each):
-                found.append(Problem(step, f"is {each}: JSON has no form for it", each))
-            elif isinstance(field.inner, type) and not isinstance(each, kinds):
-                shown = "what it is" if field.secret else _shown(each)
-                found.append(Problem(step, f"expected {words}, not {shown}", None if field.secret else each))
-    return found
-
-
-def _named(kind: Any) -> str:
-    name = getattr(kind, "__name__", str(kind))
-    return f"{'an' if name[:1] in 'AEIO' else 'a'} {name}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 40 else f'{text[:37]}...'}"
+    Raises:
+        InvalidData: a value is not an order, or cannot be written; every fault with its path, such as
+            ``orders[2].price``.
+    """
+    if all(type(order) is Order and has_currency(order) for order in given):
+        try:
+            return tuple(given), encode(TaskBatch(tasks=tuple(given)))
+        except InvalidData:
+            pass  # a dict where an object belongs, or a fault
+    orders = each_made(given, lambda _: Order, "orders")
+    return orders, encode(TaskBatch(tasks=orders))
 
 
 def encode_batch(tasks: Sequence[bytes]) -> bytes:

@@ -9,8 +9,10 @@ from gotsurge_async.api.endpoints import Endpoint
 from gotsurge_async.calls.create import Identity, match_alone, sent_names
 from gotsurge_async.calls.session import Session
 from gotsurge_async.codec import Codec
-from gotsurge_async.codec.given import OrderLike, check_limit, refuse_faulty, several_of, written_batch
+from gotsurge_async.codec.given import OrderLike, check_limit, refuse_faulty
+from gotsurge_async.codec.text import written_batch
 from gotsurge_async.errors import OutcomeUnknown, UnreadableAnswer
+from gotsurge_async.models.base import several
 from gotsurge_async.models.tasks import CreatedTasks, Task
 from gotsurge_async.money import Money
 from gotsurge_async.resources.reading import check_chunk
@@ -40,7 +42,7 @@ async def create(
         UsageError: see `check_limit`.
     """
     check_limit(validate, max_price)
-    batch = several_of(orders, "orders")
+    batch = several(orders, "orders")
     check_chunk(len(batch), "orders", helper)
     made, body = written_batch(batch)
     if validate:

@@ -8,7 +8,8 @@ import attrs
 import pytest
 
 from gotsurge_async import Address, InvalidData, Item, Money, Order, TimeWindow, codec
-from gotsurge_async.codec.given import made_of, written_batch
+from gotsurge_async.codec.given import made_of
+from gotsurge_async.codec.text import written_batch
 from tests.support.orders import NOW, order
 
 PLAIN: dict[str, Any] = json.loads(codec.encode(order()))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gotsurge_async import codec
-from gotsurge_async.codec.text import misfits
+from gotsurge_async.codec.given import misfits
 from gotsurge_async.errors import InvalidData
 from gotsurge_async.models.base import NOT_GIVEN
 from gotsurge_async.models.places import Address
