@@ -14,7 +14,7 @@ from gotsurge_async.bulk.ledger import Ledger, LedgerError, LedgerUnusable, RunS
 from gotsurge_async.bulk.ledger.segments import Waiting
 from gotsurge_async.database import Database, place_of
 from gotsurge_async.fleet import enqueue, upgrade
-from gotsurge_async.fleet.queue import must_be_there, told
+from gotsurge_async.fleet.queue import describe, must_be_there
 from tests.bulk.ledger.kit import loaded, orders
 from tests.support.postgres import Server
 
@@ -87,9 +87,9 @@ def test_trouble_with_the_queue_is_told_in_a_line() -> None:
     """With what the database said, and what to do where its tables are gone; never as a text of the library."""
     error = ConnectorException()
     error.__cause__ = psycopg.errors.UndefinedTable('relation "procrastinate_jobs" does not exist\nLINE 1: …')
-    assert told(error).startswith('relation "procrastinate_jobs" does not exist; the queue is not there: make it')
+    assert describe(error).startswith('relation "procrastinate_jobs" does not exist; the queue is not there: make it')
     error.__cause__ = psycopg.OperationalError("the connection is lost")
-    assert told(error) == "the connection is lost"
+    assert describe(error) == "the connection is lost"
 
 
 async def test_tables_that_others_made_are_theirs(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

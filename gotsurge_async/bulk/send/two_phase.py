@@ -317,7 +317,7 @@ class TwoPhaseSender(ChunkSender):
         return None
 
     async def _look(self, draft: _Draft) -> CallError | SignInNeeded | None:
-        """Read the task of a draft that the answer to its broadcast did not show past draft; return the read's error."""
+        """Read the task of a draft that the answer to its broadcast did not show past draft; return an error."""
         try:
             task = await self.session.call(
                 PLATFORM_TASKS_GET, path={"task_id": draft.task_id}, read=task_of(draft.task_id)
