@@ -1,7 +1,7 @@
 """Models and JSON: one codec, made of cattrs hooks.
 
-`converters` has the two converters: one reads tolerantly what the service says, the other checks strictly what users
-give, and writes. `text` has what everybody calls: JSON text in and out. `compiled` makes the hooks fast.
+`converters` has the two converters: one reads answers tolerantly, the other checks users' values strictly, and writes.
+`given` makes objects of a program's values. `text` reads and writes JSON. `compiled` makes the hooks fast.
 """
 
 from gotsurge_async.codec.converters import checking

@@ -1,4 +1,4 @@
-"""What all models share: open enumerations, UTC times, and a place for fields that they do not name."""
+"""The base of all models: open enumerations, UTC times, and a place for fields that the classes do not name."""
 
 import functools
 import types
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class OpenEnum(StrEnum):
-    """Text with known values. A value that is not known is kept as it came, and compares equal to its text."""
+    """Text with known values. An unknown value is kept as it came, and compares equal to its text."""
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
@@ -39,7 +39,7 @@ def utc(moment: datetime) -> datetime:
     """The same instant in UTC.
 
     Raises:
-        InvalidData: for a naive datetime, which names no instant, and for what is none.
+        InvalidData: for a naive datetime, which names no instant, and for any other type.
     """
     if not isinstance(moment, datetime):
         raise InvalidData("", [Problem("", f"expected an aware datetime, not {type(moment).__name__} {moment!r:.40}")])
@@ -49,12 +49,12 @@ def utc(moment: datetime) -> datetime:
 
 
 def utc_if_aware(moment: datetime) -> datetime:
-    """`utc` as the converter of a field, which leaves what is none to `names_an_instant`: that knows the field."""
+    """`utc` as the converter of a field. It leaves other values to `names_an_instant`, which knows the field's name."""
     return _in_utc(moment) if isinstance(moment, datetime) and moment.utcoffset() is not None else moment
 
 
 def names_an_instant(_: object, field: "attrs.Attribute[datetime]", moment: datetime) -> None:
-    """The validator of such a field."""
+    """The validator of a field whose converter is `utc_if_aware`."""
     if not isinstance(moment, datetime) or moment.tzinfo is not UTC:
         try:
             utc(moment)
@@ -68,7 +68,7 @@ def optional_utc(moment: datetime | None) -> datetime | None:
 
 
 def read_utc(moment: datetime) -> datetime:
-    """A time of the service in UTC. One without a zone is in UTC: every such field of the document is a UTC time."""
+    """A time of the service in UTC. A time without a zone is in UTC, as the API document says of every such field."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else _in_utc(moment)
 
 
@@ -80,10 +80,10 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def several(given: Iterable[T], name: str) -> tuple[T, ...]:
-    """The value of a list that a program gives: what is one thing is no list.
+    """The items of a program's list; a text, a dict or an object is not a list.
 
     Raises:
-        InvalidData: it is one.
+        InvalidData: it is not a list.
     """
     if isinstance(given, str | bytes | Mapping | Model) or not isinstance(given, Iterable):
         raise InvalidData(
@@ -100,7 +100,7 @@ class _NotGiven(tuple[Any, ...]):
 
 
 NOT_GIVEN: tuple[Any, ...] = _NotGiven()
-"""A list that was not given: the default of every list. It equals an empty one, but is not written."""
+"""The default of every list: it equals an empty one, but is not written."""
 
 
 @attrs.frozen(kw_only=True)
@@ -108,14 +108,14 @@ class Model:
     """The base of every object of the API.
 
     Attributes:
-        extra: what the class has no place for, as it came: fields that it does not name, and values that do not fit
-            their field (`gotsurge_async.codec.unreadable` tells which, and why). It is written back.
+        extra: fields that the class does not name, and values that do not fit their field, as they came
+            (`gotsurge_async.codec.unreadable` lists these, with reasons). It is written back.
     """
 
     IDENTITY: ClassVar[frozenset[str]] = frozenset()
-    """The fields that tell one object from another. An answer in which one of them does not fit cannot be read."""
+    """The fields that distinguish one object from another. An answer is unreadable if one of them does not fit."""
     OTHER_NAMES: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Fields that may stand under another name."""
+    """Fields that may come under another name."""
     CURRENCY: ClassVar[str] = ""
     """The field that names the currency of the amounts; "" for none."""
 
@@ -126,10 +126,10 @@ class Field(NamedTuple):
     """A field of a model.
 
     Attributes:
-        inner: its type; of a list, the type of what it lists; without None.
+        inner: its type without None; for a list, the type of its items.
         many: whether it is a list.
-        is_id: whether it is an id: then a whole number is one, too.
-        secret: whether its value is not to be shown.
+        is_id: whether it is an id, for which a whole number is accepted, too.
+        secret: whether its value must not be shown.
     """
 
     name: str
@@ -143,7 +143,7 @@ class Field(NamedTuple):
 
 
 def fields_of(cls: Any) -> tuple[Field, ...]:
-    """The fields of a model but ``extra``."""
+    """The fields of a model, without ``extra``."""
     return _fields(cls)
 
 
