@@ -51,7 +51,7 @@ async def test_any_number_is_pushed() -> None:
         assert sum(event.created for event in told if isinstance(event, ChunkDone)) == len(results) == 45
 
 
-async def test_each_order_is_told_what_became_of_it() -> None:
+async def test_each_order_has_its_own_result() -> None:
     """Created, refused, in doubt and unprocessed come as they are, chunk by chunk, and the push goes on."""
 
     def handle(request: Request) -> Response:
@@ -151,7 +151,7 @@ async def test_raw_shows_what_came() -> None:
         assert answers[-1].headers["etag"] == "x"
 
 
-async def test_what_cannot_be_sent_is_told_and_keeps_no_other_from_going() -> None:
+async def test_an_order_that_cannot_be_sent_is_reported_and_holds_back_no_other() -> None:
     """Dicts go out as orders; one that is none is unprocessed with its fault, the others of its chunk are created."""
     plain = json.loads(codec.encode(order("T-1")))
     given: list[Any] = [order("T-0"), plain, plain | {"tracking_id": "T-2", "price": 5.0}, "T-3", order("T-4")]
@@ -220,7 +220,7 @@ def test_keys_are_remembered_in_little() -> None:
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize("inside", [False, True])
-async def test_a_dict_is_the_order_that_it_was_when_it_was_given(asynchronous: bool, inside: bool) -> None:
+async def test_a_dict_is_the_order_that_it_was_when_it_was_passed(asynchronous: bool, inside: bool) -> None:
     """A program may change it, and give it again, while its chunk is not full."""
     plain = json.loads(codec.encode(order("T")))
 

@@ -7,8 +7,8 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -138,8 +138,9 @@ async def write_results(
     """
     tally = _Tally(stopped)
     identity = await ledger.identity()
+    at_end = ExitStack()
     try:
-        async with _clean_up() as at_end:
+        try:
             form = form_of(run, (await ledger.counts(run.id)).total)
             opened = await asyncio.to_thread(_open_files, run, form, folder, at_end)
             sample: Sequence[OrderRow] = ()
@@ -155,6 +156,8 @@ async def write_results(
             if identity is not None:
                 summary = attrs.evolve(summary, ledger_id=identity.name, ledger_counter=identity.counter)
             await asyncio.to_thread(_finish, written.values(), summary, [opened[name].path for name in empty], at_end)
+        finally:
+            await asyncio.to_thread(at_end.close)  # in a thread: a slow disk must not hold the event loop
     except OSError as error:
         raise _unwritable(folder, error) from None
     return summary
@@ -293,16 +296,6 @@ class _Tally:
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def _clean_up() -> AsyncIterator[ExitStack]:
-    """Close and remove files at the end, in a thread: a slow disk must not hold the event loop."""
-    at_end = ExitStack()
-    try:
-        yield at_end
-    finally:
-        await asyncio.to_thread(at_end.close)
 
 
 class _ResultFile:

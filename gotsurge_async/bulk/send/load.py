@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -77,12 +78,8 @@ class UnusableSource(InvalidData):
         self.groups: tuple[FaultGroup, ...] = tuple(groups)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_unusable, (self.args[0], self.faults, self.count, self.groups, self.whole))
-
-
-def _unusable(message: str, faults: Sequence[Fault], count: int, groups: Iterable[FaultGroup], whole: bool) -> Any:
-    """The error again, in another process."""
-    return UnusableSource(message, faults, count, groups, whole=whole)
+        again = partial(UnusableSource, whole=self.whole)
+        return (again, (self.args[0], self.faults, self.count, self.groups))
 
 
 def unusable(name: str, report: SourceReport) -> UnusableSource:

@@ -30,7 +30,7 @@ async def test_a_run_whose_last_doubt_is_resolved_is_done(tmp_path: Path) -> Non
         assert (await here.ledger.run(run_id)).state is RunState.DONE
 
 
-async def test_an_order_of_another_run_is_told_as_it_stands_there(tmp_path: Path) -> None:
+async def test_an_order_of_another_run_is_reported_as_it_is_there(tmp_path: Path) -> None:
     """Of a key that another run has, it is said whether it is created there or in doubt, and where to say what."""
     async with place(tmp_path, "plain") as here:
         created = await here.push(orders(1, "CREATED-"))
