@@ -50,9 +50,6 @@ def each_as_read(
 
     Args:
         read: reads each order instead of `as_read`.
-
-    Raises:
-        UsageError: one order, one dict or a text was passed, which is not several.
     """
     if isinstance(given, str | bytes | Mapping | Model) or not isinstance(given, Iterable | AsyncIterable):
         raise UsageError(f"orders: give several, such as a list, not {type(given).__name__}")
@@ -103,11 +100,7 @@ def made_of(given: Any, cls: type[M], path: str = "") -> M:
 
 
 def each_made(given: Sequence[Any], kind_of: Callable[[Any], type[M]], path: str) -> tuple[M, ...]:
-    """`made_of` of each value; ``kind_of`` returns its class. The path of the first is such as ``stops[0]``.
-
-    Raises:
-        InvalidData: the faults of all of them.
-    """
+    """`made_of` of each value; ``kind_of`` returns its class. The path of the first is such as ``stops[0]``."""
     return _all_made([(value, kind_of(value), f"{path}[{number}]") for number, value in enumerate(given)])
 
 
@@ -123,11 +116,7 @@ _OF_A_STOP = {"extra", *(field.name for field in fields_of(Stop))}
 
 
 def stops_of(given: Iterable[StopLike]) -> tuple[Stop, ...]:
-    """The stops of a route. A dict is a stop if it may be one: latitude and longitude are written alike in both.
-
-    Raises:
-        InvalidData: a value is neither a stop nor an address; every fault with its path, such as ``stops[1].latitude``.
-    """
+    """The stops of a route. A dict is a stop if it may be one: latitude and longitude are written alike in both."""
 
     def kind_of(place: Any) -> type[Stop | Address]:
         if isinstance(place, Mapping):
@@ -139,11 +128,7 @@ def stops_of(given: Iterable[StopLike]) -> tuple[Stop, ...]:
 
 
 def check_limit(validate: bool, max_price: object) -> None:
-    """Check that a limit for amounts is one, and is used.
-
-    Raises:
-        UsageError: it is not `Money`, or is passed without ``validate``.
-    """
+    """Check that a limit for amounts is one, and is used."""
     if max_price is not None and not (validate and isinstance(max_price, Money)):
         raise UsageError(f"max_price: give Money, together with validate=True, not {max_price!r:.60}")
 
@@ -153,9 +138,6 @@ def refuse_faulty(orders: Sequence[Order], now: datetime, max_price: Money | Non
 
     Args:
         now, max_price: see `check_order`.
-
-    Raises:
-        InvalidData: every fault with its path; warnings are ignored.
     """
     problems = [
         Problem(

@@ -211,11 +211,7 @@ async def work(place: Place, worker: Worker, *, patience: float = PATIENCE_SECON
 
 
 def must_be_there(place: Place) -> None:
-    """Refuse a database that has no queue; one that is away may have one.
-
-    Raises:
-        LedgerError: it has none.
-    """
+    """Refuse a database that has no queue; one that is away may have one."""
     with suppress(psycopg.OperationalError), psycopg.connect(place.url, **NOTICE_SILENCE) as connection:
         if not _is_there(connection):
             raise LedgerError(_MISSING, path=str(place))

@@ -80,11 +80,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def several(given: Iterable[T], name: str) -> tuple[T, ...]:
-    """The items of a program's list; a text, a dict or an object is not a list.
-
-    Raises:
-        InvalidData: it is not a list.
-    """
+    """The items of a program's list; a text, a dict or an object is not a list."""
     if isinstance(given, str | bytes | Mapping | Model) or not isinstance(given, Iterable):
         raise InvalidData(
             "", [Problem(name, f"give several, such as a list, not {type(given).__name__} {given!r:.40}")]

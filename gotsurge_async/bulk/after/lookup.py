@@ -136,9 +136,6 @@ async def read_tasks(
 
     Args:
         unless: the errors that are returned; another one ends the reading.
-
-    Raises:
-        CallError: another error, or one that says that the account may no longer read anything.
     """
     get = task_reader(gs, mode)
 
@@ -210,9 +207,6 @@ async def search_task_list(
     no tracking id, no other order has the number, and the pickup window is the same. Other orders are all that the
     ledger has in doubt or in flight, in any run: see `candidates`. A task that the ledger has under another order
     proves nothing.
-
-    Raises:
-        CallError: the account's token is no longer taken.
     """
     orders = _Orders(rows, ledger.path)
     seen: dict[str, Task] = {}
@@ -376,9 +370,6 @@ async def find_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> l
     Args:
         run: held, since its orders are read.
         keys: keys of its orders.
-
-    Raises:
-        CallError: the list could not be read, as often as it was tried; a plain partner has none.
     """
     wanted = frozenset(keys)
     owners: dict[str, str] = {}
@@ -403,10 +394,6 @@ async def note_unused_drafts(gs: GotSurge, run: Run, keys: Collection[str]) -> N
     """`find_unused_drafts`, and note them in the ledger, from where ``undo --drafts`` cancels them.
 
     A draft is not noted if it may be another run's, which has the key by now.
-
-    Raises:
-        CallError: as `find_unused_drafts`.
-        LedgerError: the ledger cannot be written.
     """
     drafts = await find_unused_drafts(gs, run, keys)
     await uninterrupted(run.note_unused([(draft.key, draft.task_id) for draft in drafts]))

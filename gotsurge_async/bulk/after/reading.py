@@ -51,9 +51,6 @@ def _read_rows(path: Path, encoding: str, delimiter: str | None) -> tuple[list[s
     Args:
         encoding: of a text without a byte order mark.
         delimiter: what stands between two cells, unless a spreadsheet has chosen another one; None for JSON Lines.
-
-    Raises:
-        OSError, UnicodeDecodeError, BadFile, ConfigError: it cannot be read.
     """
     with path.open("rb") as stream:
         read = Digested(stream)
@@ -116,12 +113,7 @@ def _objects(path: Path, text: str) -> Iterator[Row]:
 
 
 async def read_result_file(ledger: Ledger, run_id: str, path: Path) -> tuple[str, list[Row]]:
-    """The column, or field, that has the keys in a result file of a run, and the rows of the file.
-
-    Raises:
-        ConfigError: it cannot be read, or is not a result file of this run.
-        NoSuchRun, LedgerError: there is no such run, or the ledger fails.
-    """
+    """The column, or field, that has the keys in a result file of a run, and the rows of the file."""
     info = await ledger.run(run_id)
     sample: list[OrderRow] = []
     async for row in ledger.rows(run_id, batch=SAMPLE):
@@ -193,11 +185,7 @@ def _summaries(folder: Path, ledger_id: str, newest: int | None = None) -> list[
 
 
 async def refuse_older(ledger: Ledger, folder: Path) -> None:
-    """Refuse an older copy of a ledger, as far as the summaries in a folder know of a newer one.
-
-    Raises:
-        LedgerOlder: a summary of this ledger counts more than it does.
-    """
+    """Refuse an older copy of a ledger, as far as the summaries in a folder know of a newer one."""
     identity = await ledger.identity()
     if identity is not None:
         newest, where = await asyncio.to_thread(newest_in, folder, identity.name)
@@ -244,9 +232,6 @@ async def import_lost_runs(ledger: Ledger, folder: Path) -> Imported:
 
     All their orders are in doubt. Those that ``RUN-created`` lists as created have their tasks, and are settled by a
     read. Orders of a known run that are in doubt since an older copy was accepted get their tasks as well.
-
-    Raises:
-        LedgerError: the ledger fails.
     """
     identity = await ledger.identity()
     if identity is None:
@@ -271,11 +256,7 @@ async def import_lost_runs(ledger: Ledger, folder: Path) -> Imported:
 
 
 def _read_run(path: Path, summary: _Summary) -> tuple[RunInfo, list[LostOrder]]:
-    """A run and its orders.
-
-    Raises:
-        OSError, ValueError, BadFile, InvalidData: they cannot be read.
-    """
+    """A run and its orders."""
     if summary.origin.get("key_column") is None:
         raise ValueError("the summary does not say where the run went, and which column has the keys")
     origin = msgspec.convert(summary.origin, _Origin)

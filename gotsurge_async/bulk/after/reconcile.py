@@ -422,10 +422,6 @@ async def look_up_first_pushed(gs: GotSurge, ledger: Ledger, run: Run, orders: C
 
     Args:
         orders: their ids.
-
-    Raises:
-        CallError: the account's token is no longer taken.
-        LedgerError: the ledger cannot be read.
     """
     rows = [row async for row in run.rows() if row.id in orders]
     wait = await _left_to_wait(gs, ledger)

@@ -166,11 +166,7 @@ async def write_results(
 async def count_results(
     ledger: Ledger, run: RunInfo, *, seconds: float = 0.0, unused_drafts: Sequence[str] = (), stopped: str = ""
 ) -> Summary:
-    """The summary that `write_results` returns, without writing files.
-
-    Raises:
-        LedgerError: the ledger cannot be read.
-    """
+    """The summary that `write_results` returns, without writing files."""
     tally = _Tally(stopped)
     async for rows in ledger.results(run.id):
         await asyncio.to_thread(tally.take, rows)
@@ -182,9 +178,6 @@ def try_folder(folder: Path, size: int) -> None:
 
     Args:
         size: the bytes that should fit.
-
-    Raises:
-        ConfigError: they cannot.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

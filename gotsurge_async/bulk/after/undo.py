@@ -320,22 +320,14 @@ class _Job:
 
 
 def _its_own(job: _Job, task: Task) -> Task:
-    """The task, which was read to be cancelled.
-
-    Raises:
-        OutcomeUnknown: it names another order, and proves nothing of this one.
-    """
+    """The task, which was read to be cancelled."""
     if other := not_its_own(job.names, task):
         raise OutcomeUnknown(other, operation=TASKS_CANCEL.name)
     return task
 
 
 async def _see_cancelled(read: Callable[[], Awaitable[Task]]) -> None:
-    """Read that the task is cancelled: the answer to a cancel does not prove it, and only then the key is free.
-
-    Raises:
-        OutcomeUnknown: the task is not cancelled, or cannot be read.
-    """
+    """Read that the task is cancelled: the answer to a cancel does not prove it, and only then the key is free."""
     try:
         status = (await read()).current_status
     except (CallError, SignInNeeded) as error:

@@ -33,11 +33,7 @@ class WholeFile:
         at_end.callback(self.stream.close)
 
     def put_in_place(self, *, new: bool = False) -> None:
-        """Close the file, and give it its name; if ``new``, only where no file has that name.
-
-        Raises:
-            OSError: it cannot be done.
-        """
+        """Close the file, and give it its name; if ``new``, only where no file has that name."""
         self.stream.close()
         if new:
             files.put_new(self.temporary, self.path)

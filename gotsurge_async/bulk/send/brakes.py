@@ -88,12 +88,7 @@ def _refuse_other_currency(limit: Money, order: PendingOrder | OrderRow, priced:
 
 
 async def prices_of(run: Run, limit: Money) -> Prices:
-    """The prices of a run's orders, by chunk, for workers that share a limit.
-
-    Raises:
-        LimitReached: they cannot be added up.
-        LedgerUnusable: the price of an order cannot be read.
-    """
+    """The prices of a run's orders, by chunk, for workers that share a limit."""
     waiting: Counter[int] = Counter()
     spent: Counter[int] = Counter()
     async for row in run.rows(LIVE):

@@ -23,9 +23,6 @@ def differing(mine: bytes, theirs: bytes, which: str = "") -> list[str]:
 
     Args:
         which: names them in the error of a damaged one.
-
-    Raises:
-        LedgerUnusable: one of them is not JSON any more.
     """
     try:
         trees = msgspec.json.decode(mine), msgspec.json.decode(theirs)

@@ -45,10 +45,6 @@ class Entering:
 
         Args:
             keys: the keys of a run that is not admitted yet.
-
-        Raises:
-            SecondLedger: the ledger is new to the account, and another ledger has pushed to it, or has these orders.
-            RegisterUnusable: the register cannot be read.
         """
         identity = await self.ledger.identity()
         if run.id in self._entered or identity is None or isinstance(self.gs.transport, MemoryTransport):

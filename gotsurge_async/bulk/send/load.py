@@ -218,10 +218,6 @@ async def admit(
         sha256: the digest of its source.
         report: where the faults are added, each with its row.
         evidence: as `Run.admit` takes it.
-
-    Raises:
-        UnusableSource: the source has a key twice.
-        RunHeld, LedgerError: as `Run.admit`.
     """
     admission = await run.admit(source_sha256=sha256, evidence=evidence)
     if admission.doubled:

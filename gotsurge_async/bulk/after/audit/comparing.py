@@ -314,12 +314,7 @@ class Audit:
     async def _read(
         self, gs: GotSurge, mode: Mode, task_ids: Sequence[str], *, limited: bool = True
     ) -> dict[str, Seen]:
-        """Read tasks by their ids, several at a time, and note them.
-
-        Raises:
-            _EnoughReads: the limit was reached before the last of them.
-            CallError, SignInNeeded: one could not be read; those before it are noted.
-        """
+        """Read tasks by their ids, several at a time, and note them."""
         left = len(task_ids) if self.most_reads is None or not limited else max(0, self.most_reads - self.reads)
         get = task_reader(gs, mode)
 

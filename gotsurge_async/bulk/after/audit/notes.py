@@ -105,9 +105,6 @@ class Notes:
     Args:
         path: the file, made for its owner alone; absent folders are made.
         fresh: seconds after which a note is forgotten.
-
-    Raises:
-        ConfigError: it cannot be written.
     """
 
     def __init__(self, path: Path, fresh: float) -> None:
@@ -150,11 +147,7 @@ class Notes:
             self._path.unlink(missing_ok=True)
 
     async def ask(self, method: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a method in a thread.
-
-        Raises:
-            ConfigError: the file cannot be read or written: its disk is full, for instance.
-        """
+        """Call a method in a thread."""
         try:
             return await uninterrupted(asyncio.to_thread(method, *args, **kwargs))
         except sqlite3.Error as error:
