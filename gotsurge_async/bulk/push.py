@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import attrs
 
 from gotsurge_async import codec
-from gotsurge_async.api.endpoints import CHUNK, PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST, TASKS_GET, Endpoint
+from gotsurge_async.api.endpoints import CHUNK, PLATFORM_TASKS_LIST
 from gotsurge_async.bulk.after.lookup import find_unused_drafts
 from gotsurge_async.bulk.after.reconcile import Reconciler, look_up_first_pushed
 from gotsurge_async.bulk.ledger import (
@@ -58,8 +58,7 @@ from gotsurge_async.errors import (
     RateLimited,
     UsageError,
 )
-from gotsurge_async.models.tasks import ENDED_EARLY, Order, Task
-from gotsurge_async.resources.reading import task_of
+from gotsurge_async.models.tasks import ENDED_EARLY, Order
 
 T = TypeVar("T")
 
@@ -310,7 +309,7 @@ class Push:
             if isinstance(sender, TwoPhaseSender):
                 await self._finish(run, sender, watch)
             if self._brakes.canary:
-                await self._send_canary(run, send)
+                await self._send_canary(run, sender, send)
             if not canary_only:
                 await self._batches(Pages(run.pending()), send)
         finally:
@@ -394,23 +393,24 @@ class Push:
         if self._batcher is not None:
             self._batcher.stop()
 
-    async def _send_canary(self, run: Run, send: Callable[[Sequence[PendingOrder]], Awaitable[Results]]) -> None:
+    async def _send_canary(
+        self, run: Run, sender: ChunkSender, send: Callable[[Sequence[PendingOrder]], Awaitable[Results]]
+    ) -> None:
         """Send a few orders, and read that they are there, before the rest may go."""
         results: Results = []
         await self._batches(Pages(_first(run, self._brakes.canary)), send, results)
-        endpoint = PLATFORM_TASKS_GET if run.info.mode is Mode.TWO_PHASE else TASKS_GET
         for result in results:
             if not isinstance(result, Created):
                 self._halt(LimitReached(f"the canary: order {result.order.key} was not created"))
-            elif not await self._is_there(endpoint, result.receipt.id, codec.decode_names(result.order.payload)):
+            elif not await self._is_there(sender, result.receipt.id, codec.decode_names(result.order.payload)):
                 self._halt(LimitReached(f"the canary: order {result.order.key} was created, and cannot be read"))
 
-    async def _is_there(self, endpoint: Endpoint[Task], task_id: str, identity: Identity) -> bool:
+    async def _is_there(self, sender: ChunkSender, task_id: str, identity: Identity) -> bool:
         for tries in range(_CONFIRM_TRIES):
             if tries:  # what was just created may take a moment to be seen
                 await self._session.clock.sleep(backoff(self._session.policy, tries, 1.0))
             with suppress(CallError):
-                task = await self._session.call(endpoint, path={"task_id": task_id}, read=task_of(task_id))
+                task = await sender.read(task_id)
                 return task.current_status not in ENDED_EARLY and not other_name(identity, named_by(task))
         return False
 

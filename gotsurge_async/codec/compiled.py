@@ -163,9 +163,7 @@ def _written(cls: Any, model: str, plain: str, scope: dict[str, Any], hook_of: C
             value = f"[hook_{inside}(each) for each in v]"
         elif field.inner is Money:
             value = "v.millicents"
-        elif (
-            field.inner is float
-        ):  # 0 times a finite number is 0: infinity, not-a-number, a text and a list are refused
+        elif field.inner is float:  # 0 times a finite number is 0; anything else is refused
             value = f"v if v * 0 == 0 else no_number({field.name!r}, v)"
         elif typing.get_origin(field.inner) is dict:
             value = f"finite({field.name!r}, v)"

@@ -130,9 +130,8 @@ class Undo:
             wanted = None if keys is None else frozenset(keys)
             if wanted is not None and (unknown := wanted - {row.key async for row in run.rows() if row.key in wanted}):
                 raise UsageError(f"run {run_id} has no order {', '.join(sorted(unknown))}")
-            if (
-                wanted is None
-            ):  # durable before anything is cancelled: a resume must not send the rest of an undo that broke off
+            if wanted is None:
+                # Durable before anything is cancelled: a resume must not send the rest of an undo that broke off.
                 await self.ledger.keep_undo(run, {"drafts": drafts, "ended": False})
             undone = await self._undo(run, reason, drafts=drafts, keys=wanted)
             if wanted is None and undone.ended:

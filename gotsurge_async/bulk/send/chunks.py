@@ -107,6 +107,10 @@ class ChunkSender(ABC):
             raise
         return results
 
+    async def read(self, task_id: str) -> Task:
+        """Read a task of the run; CallError or SignInNeeded if that fails."""
+        return await self.session.call(self.reads, path={"task_id": task_id}, read=task_of(task_id))
+
     def _body(self, orders: Sequence[PendingOrder]) -> Body:
         text = codec.encode_batch([order.payload for order in orders])
         return text, names_in(self.run.path, orders, text)
@@ -129,7 +133,7 @@ class ChunkSender(ABC):
     async def _look_up(self, receipt: Receipt) -> Receipt:
         """A task that the answer of its create did not name, with the names that a read shows, if any."""
         try:
-            task = await self.session.call(self.reads, path={"task_id": receipt.id}, read=task_of(receipt.id))
+            task = await self.read(receipt.id)
         except (CallError, SignInNeeded):
             return receipt
         return attrs.evolve(receipt, tracking_id=task.tracking_id, invoice_number=task.invoice_number)

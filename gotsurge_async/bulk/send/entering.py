@@ -72,9 +72,7 @@ class Entering:
 
     async def _refuse_known_orders(self, run: Run) -> None:
         """Refuse a new ledger's run if the Task List has tasks of its orders: another machine's ledger sent them."""
-        if (
-            await self.ledger.accepted_at() is not None
-        ):  # its orders were looked up one by one: see `look_up_first_pushed`
+        if await self.ledger.accepted_at() is not None:  # then `look_up_first_pushed` has looked up its orders
             return
         earlier = [info for info in await self.ledger.runs() if info.state is not RunState.LOADING]
         if any(info.environment == run.info.environment for info in earlier):

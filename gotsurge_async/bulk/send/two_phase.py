@@ -53,7 +53,6 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.models.platform import BroadcastRequest
 from gotsurge_async.models.tasks import Receipt, TaskStatus
-from gotsurge_async.resources.reading import task_of
 
 _REFUSALS = (BadRequest, Conflict, NotFound)
 """Refusals of a broadcast that one of its drafts may have caused."""
@@ -319,9 +318,7 @@ class TwoPhaseSender(ChunkSender):
     async def _look(self, draft: _Draft) -> CallError | SignInNeeded | None:
         """Read the task of a draft that the answer to its broadcast did not show past draft; return an error."""
         try:
-            task = await self.session.call(
-                PLATFORM_TASKS_GET, path={"task_id": draft.task_id}, read=task_of(draft.task_id)
-            )
+            task = await self.read(draft.task_id)
         except NotFound as gone:
             draft.gone = gone
         except (CallError, SignInNeeded) as error:

@@ -129,12 +129,10 @@ class Notes:
         return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=0)
 
     def _prepare(self, fresh: float) -> None:
-        self._db.execute(
-            "PRAGMA locking_mode=EXCLUSIVE"
-        )  # one audit at a time: the end of another would remove the file
-        self._db.execute(
-            "PRAGMA synchronous=OFF"
-        )  # a kill loses nothing, and a power cut only notes that are made again
+        # One audit at a time: the end of another would remove the file.
+        self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+        # A kill loses nothing, and a power cut only notes that are made again.
+        self._db.execute("PRAGMA synchronous=OFF")
         self._db.executescript(_SCHEMA)
         now = time.time()
         for table, at in (("tasks", "at"), ("lists", "begun")):
