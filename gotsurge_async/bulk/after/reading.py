@@ -33,7 +33,16 @@ _NEWEST = 50
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
-class Row(NamedTuple):
+class FilledRow(NamedTuple):
+    """A row of a result file that a person may have filled in."""
+
+    line: int
+    key: str
+    task_id: str
+    status: str
+
+
+class _Row(NamedTuple):
     """A row of a result file: its line, its values by column or field, and the row of the source that it repeats."""
 
     line: int
@@ -45,7 +54,7 @@ class Row(NamedTuple):
         return str(self.values.get(name) or "").strip()
 
 
-def _read_rows(path: Path, encoding: str, delimiter: str | None) -> tuple[list[str] | None, list[Row]]:
+def _read_rows(path: Path, encoding: str, delimiter: str | None) -> tuple[list[str] | None, Iterator[_Row]]:
     """The columns of a result file, None for JSON Lines, and its rows.
 
     Args:
@@ -58,9 +67,9 @@ def _read_rows(path: Path, encoding: str, delimiter: str | None) -> tuple[list[s
             from gotsurge_async.bulk.sources.tables.workbook import WorkbookGrid
 
             records = WorkbookGrid(read, "xlsx", None).records(lambda *_: None)
-            return _table([(record.line, record.cells) for record in records])
+            return _table(iter([(record.line, record.cells) for record in records]))
         text = b"".join(line or b"" for line in Text(read, encoding).lines()).decode()
-    return (None, list(_objects(path, text))) if delimiter is None else _table(list(_csv_records(text, delimiter)))
+    return (None, _objects(path, text)) if delimiter is None else _table(_csv_records(text, delimiter))
 
 
 def _csv_records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -86,20 +95,22 @@ def _csv(text: str, delimiter: str) -> Any:
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
 
 
-def _table(records: list[tuple[int, list[str]]]) -> tuple[list[str], list[Row]]:
+def _table(records: Iterator[tuple[int, list[str]]]) -> tuple[list[str], Iterator[_Row]]:
     """The columns of a table, and its rows that are not empty; the header is the first of the records."""
-    header = records[0][1] if records else []
+    _, header = next(records, (1, []))
+    return header, _table_rows(header, records)
+
+
+def _table_rows(header: list[str], records: Iterator[tuple[int, list[str]]]) -> Iterator[_Row]:
     names = [name.strip() for name in header]
     width = len([name for name in names if name not in FEEDBACK])
-    rows: list[Row] = []
-    for line, cells in records[1:]:
+    for line, cells in records:
         if any(cells):
             whole = [*cells, *[""] * (len(names) - len(cells))]
-            rows.append(Row(line, dict(zip(names, whole, strict=False)), encode_row(whole[:width])))
-    return header, rows
+            yield _Row(line, dict(zip(names, whole, strict=False)), encode_row(whole[:width]))
 
 
-def _objects(path: Path, text: str) -> Iterator[Row]:
+def _objects(path: Path, text: str) -> Iterator[_Row]:
     # Only line breaks end a line here: a text may hold other separators, such as U+2028.
     for line, record in enumerate(io.StringIO(text, newline=None), start=1):
         if not record.strip():
@@ -109,26 +120,28 @@ def _objects(path: Path, text: str) -> Iterator[Row]:
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise ConfigError(f"{path}:{line}: is no JSON object: {error}") from None
         source = {name: value for name, value in values.items() if name not in FEEDBACK}
-        yield Row(line, values, msgspec.json.encode(source))
+        yield _Row(line, values, msgspec.json.encode(source))
 
 
-async def read_result_file(ledger: Ledger, run_id: str, path: Path) -> tuple[str, list[Row]]:
-    """The column, or field, that has the keys in a result file of a run, and the rows of the file."""
+async def read_result_file(ledger: Ledger, run_id: str, path: Path) -> list[FilledRow]:
+    """The rows of a result file of a run; ConfigError if it cannot be read, or is not of this run."""
     info = await ledger.run(run_id)
     sample: list[OrderRow] = []
     async for row in ledger.rows(run_id, batch=SAMPLE):
         sample.append(row)
         if len(sample) == SAMPLE:
             break
-    key_column = key_column_of(info.columns, sample)
-    form = form_of(info)
-    delimiter = None if info.columns is None else form.delimiter
     try:
-        columns, read = await asyncio.to_thread(_read_rows, path, form.encoding, delimiter)
+        return await asyncio.to_thread(_filled_rows, path, info, key_column_of(info.columns, sample))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     except BadFile as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _filled_rows(path: Path, info: RunInfo, key_column: str | None) -> list[FilledRow]:
+    form = form_of(info)
+    columns, rows = _read_rows(path, form.encoding, None if info.columns is None else form.delimiter)
     if columns is not None:
         names = {name.strip() for name in columns}
         if not {TASK_ID, STATUS} <= names:
@@ -139,7 +152,7 @@ async def read_result_file(ledger: Ledger, run_id: str, path: Path) -> tuple[str
             raise ConfigError(f"{path}: the column that tells the orders of run {info.id} apart is not in it")
     if key_column is None:
         raise ConfigError(f"{path}: nothing tells the orders of this run apart in it")
-    return key_column, read
+    return [FilledRow(row.line, row.text(key_column), row.text(TASK_ID), row.text(STATUS)) for row in rows]
 
 
 # --- summaries -------------------------------------------------------------------------------------------------------
@@ -297,7 +310,7 @@ def _begun(run_id: str) -> datetime:
     return datetime.strptime(run_id.partition("-")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
 
 
-def _lost_order(row: Row, origin: _Origin, line: int) -> LostOrder | None:
+def _lost_order(row: _Row, origin: _Origin, line: int) -> LostOrder | None:
     """An order that the run created, or left in doubt; None if another run has its key."""
     task_id, status, error = row.text(TASK_ID), row.text(STATUS), row.text(_ERROR)
     if status not in ("created", "in_doubt"):

@@ -256,22 +256,23 @@ async def read_resolutions(ledger: Ledger, run_id: str, path: Path) -> tuple[tup
         ConfigError: it cannot be read, or is not the file of this run.
         NoSuchRun, LedgerError: there is no such run, or the ledger fails.
     """
-    key_column, rows = await read_result_file(ledger, run_id, path)
+    rows = await read_result_file(ledger, run_id, path)
     recorded = {row.key: row.task_id async for row in ledger.rows(run_id, DOUBTFUL) if row.task_id}
     resolutions: list[Resolution] = []
     faults: list[Fault] = []
     untouched = 0
     for row in rows:
-        key, task_id, value = row.text(key_column), row.text(TASK_ID), row.text(STATUS)
-        status = value.lower().replace(" ", "_").replace("-", "_")
-        named = task_id not in ("", recorded.get(key, ""))
-        rule = _unclear(task_id, status, named)
+        status = row.status.lower().replace(" ", "_").replace("-", "_")
+        named = row.task_id not in ("", recorded.get(row.key, ""))
+        rule = _unclear(row.task_id, status, named)
         if rule:
-            faults.append(Fault(file=str(path), line=row.line, column=STATUS, value=value or None, rule=rule))
+            faults.append(Fault(file=str(path), line=row.line, column=STATUS, value=row.status or None, rule=rule))
         elif status in _IN_DOUBT and not named:
             untouched += 1
         else:
-            resolutions.append(Resolution(key=key, task_id=None if status == _NOT_CREATED else task_id, line=row.line))
+            resolutions.append(
+                Resolution(key=row.key, task_id=None if status == _NOT_CREATED else row.task_id, line=row.line)
+            )
     if faults:
         raise UnusableSource(f"{path} has faults", faults, len(faults))
     return tuple(resolutions), untouched

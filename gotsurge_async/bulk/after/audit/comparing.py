@@ -18,7 +18,7 @@ import attrs
 from gotsurge_async import codec
 from gotsurge_async.bulk.after.audit.notes import MISSING, Notes, Seen, facts_of, other_pickup, seen_of
 from gotsurge_async.bulk.after.lookup import NO_TASK_LIST, call_each, names_of, task_reader
-from gotsurge_async.bulk.after.reading import TASK_ID, read_result_file, runs_in
+from gotsurge_async.bulk.after.reading import read_result_file, runs_in
 from gotsurge_async.bulk.after.reconcile import RESCAN_AFTER
 from gotsurge_async.bulk.ledger import CLAIMED, DOUBTFUL, LIVE, Ledger, Mode, OrderRow, OrderState, RunInfo, RunState
 from gotsurge_async.bulk.ledger.errors import open_words, reading_payload
@@ -178,11 +178,11 @@ class Audit:
         for run in (run for run in runs if run.archived_in is None):
             for path in await asyncio.to_thread(_created_files, folder, run.id):
                 try:
-                    key_column, rows = await read_result_file(self.ledger, run.id, path)
+                    rows = await read_result_file(self.ledger, run.id, path)
                 except ConfigError as error:
                     yield Finding(kind=Kind.FILE, run=run.id, key="", details=str(error))
                     continue
-                named = ((row.line, row.text(key_column), row.text(TASK_ID)) for row in rows)
+                named = ((row.line, row.key, row.task_id) for row in rows)
                 async for block in chunks_of(named, _BLOCK):
                     missing = await self._notes.ask(self._notes.not_indexed, block)
                     if not missing:
