@@ -143,12 +143,12 @@ class _Reader:
         ]
         self.hook = reading_hook(cls, structs, made.get_structure_hook, self._otherwise, id_of)
 
-    def _otherwise(self, given: Any) -> Any:
-        if type(given) is not dict:
-            raise _no("an object", given)
-        plain: Plain = given
+    def _otherwise(self, value: Any) -> Any:
+        if type(value) is not dict:
+            raise _no("an object", value)
+        plain: Plain = value
         if not self._strict and self._cls in _ADAPTERS:
-            plain = _ADAPTERS[self._cls](given)
+            plain = _ADAPTERS[self._cls](value)
         try:
             return self.hook(msgspec.convert(plain, self._struct))
         except (ValueError, TypeError):

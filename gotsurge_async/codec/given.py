@@ -33,31 +33,31 @@ class Faulty(NamedTuple):
     error: InvalidData
 
 
-def as_read(given: Any) -> "Order | Faulty":
+def as_read(value: Any) -> "Order | Faulty":
     """An order as it is at this moment: a program may change a dict, and pass it again, before the order is sent."""
-    if type(given) is Order and _is_whole(given) and has_currency(given):
-        return given
+    if type(value) is Order and _is_whole(value) and has_currency(value):
+        return value
     try:
-        return made_of(given, Order)
+        return made_of(value, Order)
     except InvalidData as error:
-        return Faulty(given, error)
+        return Faulty(value, error)
 
 
 def each_as_read(
-    given: Iterable[Any] | AsyncIterable[Any], read: "Callable[[Any], Order | Faulty]" = as_read
+    orders: Iterable[Any] | AsyncIterable[Any], read: "Callable[[Any], Order | Faulty]" = as_read
 ) -> "Iterable[Order | Faulty] | AsyncIterable[Order | Faulty]":
     """`as_read` of each order, when it is asked for.
 
     Args:
         read: reads each order instead of `as_read`.
     """
-    if isinstance(given, str | bytes | Mapping | Model) or not isinstance(given, Iterable | AsyncIterable):
-        raise UsageError(f"orders: give several, such as a list, not {type(given).__name__}")
-    return _each(given, read) if isinstance(given, AsyncIterable) else map(read, given)
+    if isinstance(orders, str | bytes | Mapping | Model) or not isinstance(orders, Iterable | AsyncIterable):
+        raise UsageError(f"orders: give several, such as a list, not {type(orders).__name__}")
+    return _each(orders, read) if isinstance(orders, AsyncIterable) else map(read, orders)
 
 
-async def _each(given: AsyncIterable[Any], read: "Callable[[Any], Order | Faulty]") -> "AsyncIterator[Order | Faulty]":
-    async for order in given:
+async def _each(orders: AsyncIterable[Any], read: "Callable[[Any], Order | Faulty]") -> "AsyncIterator[Order | Faulty]":
+    async for order in orders:
         yield read(order)
 
 
@@ -82,7 +82,7 @@ def has_currency(order: TaskFields) -> bool:
     return bool(order.currency) or all(amount is None for amount in _amounts_of(order))
 
 
-def made_of(given: Any, cls: type[M], path: str = "") -> M:
+def made_of(value: Any, cls: type[M], path: str = "") -> M:
     """An object of a class, and every object in it.
 
     A dict has the names of the API, times as aware datetimes or RFC 3339 text with a zone, money as `Money` or in whole
@@ -95,13 +95,13 @@ def made_of(given: Any, cls: type[M], path: str = "") -> M:
     Raises:
         InvalidData: it is neither, or something in it does not fit; every fault with its path.
     """
-    (made,) = _all_made([(given, cls, path)])
+    (made,) = _all_made([(value, cls, path)])
     return cast("M", made)
 
 
-def each_made(given: Sequence[Any], kind_of: Callable[[Any], type[M]], path: str) -> tuple[M, ...]:
+def each_made(values: Sequence[Any], kind_of: Callable[[Any], type[M]], path: str) -> tuple[M, ...]:
     """`made_of` of each value; ``kind_of`` returns its class. The path of the first is such as ``stops[0]``."""
-    return _all_made([(value, kind_of(value), f"{path}[{number}]") for number, value in enumerate(given)])
+    return _all_made([(value, kind_of(value), f"{path}[{number}]") for number, value in enumerate(values)])
 
 
 def _all_made(values: Sequence[tuple[Any, Any, str]]) -> tuple[Any, ...]:
@@ -115,7 +115,7 @@ def _all_made(values: Sequence[tuple[Any, Any, str]]) -> tuple[Any, ...]:
 _OF_A_STOP = {"extra", *(field.name for field in fields_of(Stop))}
 
 
-def stops_of(given: Iterable[StopLike]) -> tuple[Stop, ...]:
+def stops_of(stops: Iterable[StopLike]) -> tuple[Stop, ...]:
     """The stops of a route. A dict is a stop if it may be one: latitude and longitude are written alike in both."""
 
     def kind_of(place: Any) -> type[Stop | Address]:
@@ -123,7 +123,7 @@ def stops_of(given: Iterable[StopLike]) -> tuple[Stop, ...]:
             return Stop if "address" in place or _OF_A_STOP.issuperset(place) else Address
         return Address if isinstance(place, Address) else Stop
 
-    places = each_made(several(given, "stops"), kind_of, "stops")
+    places = each_made(several(stops, "stops"), kind_of, "stops")
     return tuple(Stop(address=place) if isinstance(place, Address) else place for place in places)
 
 
@@ -163,53 +163,53 @@ def misfits(model: Model) -> list[Problem]:
     return problems
 
 
-def _whole(given: Any, cls: Any, path: str, problems: list[Problem]) -> Any:
+def _whole(value: Any, cls: Any, path: str, problems: list[Problem]) -> Any:
     """`_object`, whose amounts have a currency."""
     before = len(problems)
-    made = _object(given, cls, path, problems)
+    made = _object(value, cls, path, problems)
     if len(problems) == before and isinstance(made, TaskFields) and not has_currency(made):
         alone = [name for name in made.MONEY if getattr(made, name) is not None]
         problems += [Problem(_below(path, name), NO_CURRENCY, getattr(made, name)) for name in alone]
     return made
 
 
-def _object(given: Any, cls: Any, path: str, problems: list[Problem], *, dicts: bool = True) -> Any:
+def _object(value: Any, cls: Any, path: str, problems: list[Problem], *, dicts: bool = True) -> Any:
     """The object; None where there are faults, which are added to the others.
 
     Args:
         dicts: whether a dict may be in the place of an object.
     """
     before = len(problems)
-    if isinstance(given, cls):
+    if isinstance(value, cls):
         changed: dict[str, Any] = {}
         for field in fields_of(cls):
-            value = getattr(given, field.name)
-            if value is not None:
-                made = _value(value, field, _below(path, field.name), problems, _of_object, dicts=dicts)
-                if is_model(field.inner) and made != value:
+            inner = getattr(value, field.name)
+            if inner is not None:
+                made = _value(inner, field, _below(path, field.name), problems, _of_object, dicts=dicts)
+                if is_model(field.inner) and made != inner:
                     changed[field.name] = made
-        return attrs.evolve(given, **changed) if changed and len(problems) == before else given
-    if dicts and isinstance(given, Mapping):
-        return _from_dict(given, cls, path, problems)
-    problems.append(Problem(path, f"expected {_named(cls)}, not {_shown(given)}", given))
+        return attrs.evolve(value, **changed) if changed and len(problems) == before else value
+    if dicts and isinstance(value, Mapping):
+        return _from_dict(value, cls, path, problems)
+    problems.append(Problem(path, f"expected {_named(cls)}, not {_shown(value)}", value))
     return None
 
 
-def _from_dict(given: Mapping[str, Any], cls: Any, path: str, problems: list[Problem]) -> Any:
+def _from_dict(value: Mapping[str, Any], cls: Any, path: str, problems: list[Problem]) -> Any:
     before = len(problems)
     fields = {field.name: field for field in fields_of(cls)}
-    for name in given:
+    for name in value:
         if name not in fields and name != "extra":
             near = nearest(str(name), fields)
             meant = f'; did you mean "{near}"?' if near else ""
             problems.append(Problem(_below(path, str(name)), f"{_named(cls)} has no such field{meant}"))
-    extra = given.get("extra") or {}
+    extra = value.get("extra") or {}
     if not isinstance(extra, Mapping):
         problems.append(Problem(_below(path, "extra"), f"expected a dict, not {_shown(extra)}", extra))
     values = {}
     for name, field in fields.items():
-        if given.get(name) is not None:
-            values[name] = _value(given[name], field, _below(path, name), problems, _of_dict)
+        if value.get(name) is not None:
+            values[name] = _value(value[name], field, _below(path, name), problems, _of_dict)
         elif field.required:
             problems.append(Problem(_below(path, name), "is required and missing"))
     if len(problems) == before:
@@ -221,7 +221,7 @@ def _from_dict(given: Mapping[str, Any], cls: Any, path: str, problems: list[Pro
 
 
 def _value(
-    given: Any,
+    value: Any,
     field: Field,
     path: str,
     problems: list[Problem],
@@ -231,20 +231,20 @@ def _value(
 ) -> Any:
     """The value of a field; ``check`` checks one that is neither an object nor a list."""
 
-    def one(value: Any, at: str) -> Any:
+    def one(item: Any, at: str) -> Any:
         if is_model(field.inner):
-            return _object(value, field.inner, at, problems, dicts=dicts)
-        if field.inner in (int, float) and isinstance(value, float) and not math.isfinite(value):
-            problems.append(Problem(at, f"is {value}: JSON has no form for it", value))
+            return _object(item, field.inner, at, problems, dicts=dicts)
+        if field.inner in (int, float) and isinstance(item, float) and not math.isfinite(item):
+            problems.append(Problem(at, f"is {item}: JSON has no form for it", item))
             return None
-        return check(value, field, at, problems)
+        return check(item, field, at, problems)
 
     if not field.many:
-        return one(given, path)
-    if not isinstance(given, list | tuple):
-        problems.append(Problem(path, f"give several, such as a list, not {_shown(given)}", given))
+        return one(value, path)
+    if not isinstance(value, list | tuple):
+        problems.append(Problem(path, f"give several, such as a list, not {_shown(value)}", value))
         return None
-    return tuple(one(value, f"{path}[{number}]") for number, value in enumerate(given))
+    return tuple(one(item, f"{path}[{number}]") for number, item in enumerate(value))
 
 
 _WORDS: Mapping[Any, tuple[str, tuple[type, ...]]] = {

@@ -288,19 +288,19 @@ def encode_order(order: Any) -> tuple[bytes, Any]:
         raise InvalidData("" if problems else f"cannot be written as JSON: {error}", problems) from None
 
 
-def written_batch(given: Sequence[Any]) -> tuple[tuple[Order, ...], bytes]:
+def written_batch(values: Sequence[Any]) -> tuple[tuple[Order, ...], bytes]:
     """The orders of one create, and its body.
 
     Raises:
         InvalidData: a value is not an order, or cannot be written; every fault with its path, such as
             ``orders[2].price``.
     """
-    if all(type(order) is Order and has_currency(order) for order in given):
+    if all(type(order) is Order and has_currency(order) for order in values):
         try:
-            return tuple(given), encode(TaskBatch(tasks=tuple(given)))
+            return tuple(values), encode(TaskBatch(tasks=tuple(values)))
         except InvalidData:
             pass  # a dict where an object belongs, or a fault
-    orders = each_made(given, lambda _: Order, "orders")
+    orders = each_made(values, lambda _: Order, "orders")
     return orders, encode(TaskBatch(tasks=orders))
 
 
@@ -345,7 +345,7 @@ def unstructure_changes(changes: TaskChanges) -> dict[str, Any]:
         InvalidData: amounts in two currencies.
     """
     plain = {
-        name: [unstructure(each) for each in value] if isinstance(value, list | tuple) else unstructure(value)
+        name: [unstructure(item) for item in value] if isinstance(value, list | tuple) else unstructure(value)
         for name, value in changes.items()
     }
     currencies = {value.currency for value in changes.values() if isinstance(value, Money)}

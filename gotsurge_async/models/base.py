@@ -79,13 +79,13 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError(f"{moment.isoformat()} lies outside the calendar in UTC") from None
 
 
-def several(given: Iterable[T], name: str) -> tuple[T, ...]:
+def several(value: Iterable[T], name: str) -> tuple[T, ...]:
     """The items of a program's list; a text, a dict or an object is not a list."""
-    if isinstance(given, str | bytes | Mapping | Model) or not isinstance(given, Iterable):
+    if isinstance(value, str | bytes | Mapping | Model) or not isinstance(value, Iterable):
         raise InvalidData(
-            "", [Problem(name, f"give several, such as a list, not {type(given).__name__} {given!r:.40}")]
+            "", [Problem(name, f"give several, such as a list, not {type(value).__name__} {value!r:.40}")]
         )
-    return tuple(given)
+    return tuple(value)
 
 
 class _NotGiven(tuple[Any, ...]):
@@ -148,22 +148,24 @@ def _fields(cls: Any) -> tuple[Field, ...]:
     hints = typing.get_type_hints(cls)
     return tuple(
         Field(
-            each.name,
-            hints[each.name],
-            *_inner(hints[each.name]),
-            required=each.default is attrs.NOTHING,
-            default=each.default,
-            is_id=each.name == "id" or each.name.endswith("_id") or each.name in {*cls.IDENTITY, *cls.OTHER_NAMES},
-            secret=each.repr is False,
+            attribute.name,
+            hints[attribute.name],
+            *_inner(hints[attribute.name]),
+            required=attribute.default is attrs.NOTHING,
+            default=attribute.default,
+            is_id=attribute.name == "id"
+            or attribute.name.endswith("_id")
+            or attribute.name in {*cls.IDENTITY, *cls.OTHER_NAMES},
+            secret=attribute.repr is False,
         )
-        for each in attrs.fields(cls)
-        if each.name != "extra"
+        for attribute in attrs.fields(cls)
+        if attribute.name != "extra"
     )
 
 
 def _inner(hint: Any) -> tuple[Any, bool]:
     if is_union(hint):
-        hint = next(each for each in typing.get_args(hint) if each is not types.NoneType)
+        hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
     return (typing.get_args(hint)[0], True) if typing.get_origin(hint) is tuple else (hint, False)
 
 

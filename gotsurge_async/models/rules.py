@@ -111,10 +111,10 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 @functools.lru_cache(maxsize=256)
 def _nearest(name: str, known: tuple[str, ...]) -> str | None:
     by_shape: dict[str, str] = {}
-    for each in known:
-        by_shape.setdefault(each.lower(), each)
+    for field in known:
+        by_shape.setdefault(field.lower(), field)
         # "street_address" or "start_time_utc" alone lacks the object that has it.
-        by_shape.setdefault(each.lower().rpartition(".")[2], each)
+        by_shape.setdefault(field.lower().rpartition(".")[2], field)
     shape = _shape(name)
     near = difflib.get_close_matches(shape, by_shape, n=1, cutoff=0.6)
     return by_shape[near[0]] if near else None
@@ -167,8 +167,8 @@ def _check_address(path: str, address: Any, report: Report) -> None:
     if longitude is not None and not -180 <= longitude <= 180:
         report(Finding(f"{path}.longitude", "longitude is in degrees, from -180 to 180", value=longitude))
     if (latitude is None) != (longitude is None):
-        given, missing = ("longitude", "latitude") if latitude is None else ("latitude", "longitude")
-        report(Finding(f"{path}.{missing}", f"is missing, but {path}.{given} is given: give both or neither"))
+        present, missing = ("longitude", "latitude") if latitude is None else ("latitude", "longitude")
+        report(Finding(f"{path}.{missing}", f"is missing, but {path}.{present} is given: give both or neither"))
     if altitude is not None and not -inf < altitude < inf:
         report(Finding(f"{path}.altitude", "altitude is a number of metres", value=altitude))
     if latitude is None and not (address.street_address or address.building_name or address.zip_code):
@@ -240,10 +240,10 @@ def _check_money(order: Any, max_price: Money | None, report: Report) -> None:
     limit = DEFAULT_MAX_PRICE
     if max_price is not None and max_price.currency in ("", currency):
         limit = max_price.millicents
-    for path, given in zip(Order.MONEY, _amounts_of(order), strict=True):
-        if given is None:
+    for path, price in zip(Order.MONEY, _amounts_of(order), strict=True):
+        if price is None:
             continue
-        amount = _millicents(given)
+        amount = _millicents(price)
         if not currency:
             report(Finding(path, NO_CURRENCY, value=amount))
         if amount < 0:

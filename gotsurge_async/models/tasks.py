@@ -171,28 +171,28 @@ class CargoDetail(Item):
 
 
 # The types that a type checker accepts: a documented text, or the class for any other value.
-def _broadcast(given: BroadcastPreference | BroadcastName) -> BroadcastPreference:
-    return BroadcastPreference(given)
+def _broadcast(value: BroadcastPreference | BroadcastName) -> BroadcastPreference:
+    return BroadcastPreference(value)
 
 
-def _vehicle(given: VehiclePreference | VehicleName) -> VehiclePreference:
-    return VehiclePreference(given)
+def _vehicle(value: VehiclePreference | VehicleName) -> VehiclePreference:
+    return VehiclePreference(value)
 
 
-def _service(given: ServiceType | ServiceName) -> ServiceType:
-    return ServiceType(given)
+def _service(value: ServiceType | ServiceName) -> ServiceType:
+    return ServiceType(value)
 
 
-def _some_broadcast(given: BroadcastPreference | BroadcastName | None) -> BroadcastPreference | None:
-    return None if given is None else BroadcastPreference(given)
+def _some_broadcast(value: BroadcastPreference | BroadcastName | None) -> BroadcastPreference | None:
+    return None if value is None else BroadcastPreference(value)
 
 
-def _some_vehicle(given: VehiclePreference | VehicleName | None) -> VehiclePreference | None:
-    return None if given is None else VehiclePreference(given)
+def _some_vehicle(value: VehiclePreference | VehicleName | None) -> VehiclePreference | None:
+    return None if value is None else VehiclePreference(value)
 
 
-def _some_service(given: ServiceType | ServiceName | None) -> ServiceType | None:
-    return None if given is None else ServiceType(given)
+def _some_service(value: ServiceType | ServiceName | None) -> ServiceType | None:
+    return None if value is None else ServiceType(value)
 
 
 # Converters by name and type: mypy follows neither ``tuple`` nor a generic function as a converter.
@@ -204,10 +204,10 @@ def _cargo_details(details: Iterable[CargoDetail]) -> tuple[CargoDetail, ...]:
     return NOT_GIVEN if details is NOT_GIVEN else several(details, "cargo_details")
 
 
-def no_money(name: str, given: object) -> Problem:
+def no_money(name: str, value: object) -> Problem:
     """The fault of an amount that is not `Money`."""
-    why = f'is money: give Money.of("2.00", "SGD"), not {given!r:.40} (a bare number does not say its unit)'
-    return Problem(name, why, given)
+    why = f'is money: give Money.of("2.00", "SGD"), not {value!r:.40} (a bare number does not say its unit)'
+    return Problem(name, why, value)
 
 
 @attrs.frozen(kw_only=True)
